@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.interfaces.protocols import ProviderSetup
-from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import questionnaire
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider

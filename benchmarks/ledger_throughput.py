@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import PairPrompts, questionnaire

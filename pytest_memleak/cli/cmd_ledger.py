@@ -181,12 +181,12 @@ def _add_history(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _history(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.ledger.listing import endpoint_meant
+    from pytest_memleak.ledger.listing import resolve_endpoint
     from pytest_memleak.ledger.sampling_history import attempts
 
     with existing_ledger(parsed) as ledger:
         place = ledger.place
-        history = attempts(ledger, endpoint_meant(ledger, parsed.endpoint), parsed.book)
+        history = attempts(ledger, resolve_endpoint(ledger, parsed.endpoint), parsed.book)
     if parsed.json:
         print(_as_json(place, attempts=history))
     else:
@@ -330,8 +330,8 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _export(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import RecordsError
-    from pytest_memleak.ledger.exports import export_generations
-    from pytest_memleak.ledger.listing import endpoint_meant
+    from pytest_memleak.ledger.generation_files import export_generations
+    from pytest_memleak.ledger.listing import resolve_endpoint
     from pytest_memleak.redaction.text import inert
 
     if parsed.output.suffix.lower() not in _SUFFIXES:
@@ -344,7 +344,7 @@ def _export(parsed: argparse.Namespace) -> int:
         count = export_generations(
             ledger,
             parsed.output,
-            endpoint_id=endpoint_meant(ledger, parsed.endpoint),
+            endpoint_id=resolve_endpoint(ledger, parsed.endpoint),
             book_id=parsed.book,
             temperature=parsed.temperature,
             seed=parsed.seed,
@@ -377,7 +377,7 @@ def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _import(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SuiteError
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.ledger.imports import import_generations
+    from pytest_memleak.ledger.generation_files import import_generations
     from pytest_memleak.pipeline.required_samples import pair_prompts
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -403,7 +403,7 @@ def _import(parsed: argparse.Namespace) -> int:
     finally:
         suite_run.close()
         resources.close()
-    print(f"{counts.added:,} generations added, {counts.known:,} already there -> {inert(place)}")
+    print(f"{counts.added:,} generations added, {counts.present:,} already there -> {inert(place)}")
     return 0
 
 

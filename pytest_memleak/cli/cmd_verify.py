@@ -244,13 +244,13 @@ def _check_comparison(
 
 def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     from pytest_memleak.errors import EvidenceError
-    from pytest_memleak.ledger.engines import file_of, parsed_url
+    from pytest_memleak.ledger.engines import file_of, parse_url
     from pytest_memleak.pipeline.recompute_evidence import end_of, recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
     url = parsed.ledger
-    path = file_of(parsed_url(url))
+    path = file_of(parse_url(url))
     if path is not None and not path.exists():
         url = "sqlite://"  # creates no ledger; its calls are reported as missing
     elif path is not None and not path.is_file():

@@ -1,1 +1,21 @@
-"""The ledger: every paid call, written down before it is made and as soon as it is answered."""
+"""The ledger: stores every paid call before it is sent, and its result as soon as it arrives.
+
+A ledger given by a path is recognized here, without SQLAlchemy and its slow import.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_FILE = (".db", ".sqlite", ".sqlite3")
+
+
+def is_path(url: str) -> bool:
+    """Tell whether a ledger's URL is the path of a file."""
+    return "://" not in url and url.endswith(_FILE)
+
+
+def real_path(path: str) -> Path:
+    """Resolve every link in a path."""
+    return Path(os.path.realpath(Path(path).expanduser()))

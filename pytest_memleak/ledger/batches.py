@@ -1,8 +1,8 @@
 """Batches in the ledger: one row each, and one call for every request in it.
 
-A batch's calls hold their ordinals until it has ended, whatever becomes of the process. Its
-digest says what is asked of which endpoint, and for the how-manieth time: so it is found again
-at the provider by whoever would ask the same, even if the ledger was lost.
+A batch's calls hold their ordinals until the batch ends, even if the process dies. The batch's
+digest covers its requests, its endpoint, and how often the same batch was sent before, so a later
+process finds the batch at the provider even without the ledger.
 """
 
 from __future__ import annotations
@@ -18,27 +18,25 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import SampleRequest
-from pytest_memleak.ledger.call_costs import Terms
-from pytest_memleak.ledger.call_reservations import first_free, insert_calls, over_budget, taken_of
-from pytest_memleak.ledger.calls import CallState, add_to_runs, spent_by
-from pytest_memleak.ledger.hash_chain import changed
-from pytest_memleak.ledger.jobs import (
-    OPEN_JOB,
-    Job,
-    JobKind,
-    JobRow,
-    held_job,
-    rows_with_leases,
+from pytest_memleak.ledger.call_reservations import (
+    Terms,
+    budget_exceeded,
+    first_free,
+    insert_calls,
+    taken_ordinals,
 )
+from pytest_memleak.ledger.calls import CallState, add_to_runs, run_spending
+from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.jobs import OPEN_JOB, Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import Ask, PromptSpec, question_of
+from pytest_memleak.ledger.prompts import Ask, PromptSpec, prompt_from_row
 from pytest_memleak.ledger.tables import batches, calls, questions
 
 _DIGEST_IN_KEY = 20
 
 
 def request_key(digest: str, place: int) -> str:
-    """The key of a batch's request, the same whenever the same batch is made."""
+    """Return the key of a batch's request: the same whenever the same batch is sent."""
     return f"{digest[:_DIGEST_IN_KEY]}-{place:06d}"
 
 
@@ -47,29 +45,33 @@ def request_key(digest: str, place: int) -> str:
 
 def claim_batch(
     ledger: Ledger,
-    wanted: Sequence[Ask],
+    asks: Sequence[Ask],
     *,
     endpoint_id: str,
     numbers: Mapping[tuple[str, str], int],
     terms: Terms,
     limit: int | None,
 ) -> Job | None:
-    """Write down that a batch is about to be started, with all that is free of what is wanted.
+    """Record that a batch is about to start, with every ordinal of `asks` that is free.
 
-    None where nothing is. Raises BudgetExceeded where the run has not enough left for it.
+    Returns None if none is free. Raises BudgetExceeded if the run's budget is too small.
     """
     lease, run, provider = ledger.lease, ledger.run, terms.sampler.name
 
     def work(connection: Connection) -> Job | None:
-        taken = taken_of(connection, [(numbers[ask.question.key], ask) for ask in wanted])
-        free = [ask for one in wanted if (ask := first_free([one], numbers, taken)) is not None]
+        taken = taken_ordinals(connection, [(numbers[ask.question.key], ask) for ask in asks])
+        free = [
+            ask
+            for candidate in asks
+            if (ask := first_free([candidate], numbers, taken)) is not None
+        ]
         if not free:
             return None
         estimates = [terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
-        spent = spent_by(connection, {run})[run]
+        spent = run_spending(connection, {run})[run]
         if limit is not None and spent + total > limit:
-            raise over_budget(spent, total, limit)
+            raise budget_exceeded(spent, total, limit)
         digest = _new_digest(connection, endpoint_id, free)
         began = time.time()
         number = connection.execute(
@@ -120,18 +122,18 @@ def claim_batch(
 
 
 def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -> str:
-    """The digest of what is asked, and of how often just that was asked before."""
-    for time_ in itertools.count():
+    """Digest the asks and how often the same asks were sent before."""
+    for attempt in itertools.count():
         digest = hashlib.sha256()
         for part in (
             endpoint_id,
-            str(time_),
+            str(attempt),
             *(f"{ask.question.key} {ask.ordinals}" for ask in asks),
         ):
             data = part.encode("utf-8", "surrogatepass")
             digest.update(len(data).to_bytes(8, "big") + data)
-        known = sa.select(sa.func.count()).where(batches.c.digest == digest.hexdigest())
-        if not connection.execute(known).scalar_one():
+        same_digest = sa.select(sa.func.count()).where(batches.c.digest == digest.hexdigest())
+        if not connection.execute(same_digest).scalar_one():
             return digest.hexdigest()
     raise AssertionError("count does not end")
 
@@ -140,12 +142,12 @@ def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -
 
 
 def open_batches(
-    ledger: Ledger, endpoint_id: str, asked: AbstractSet[int], *, recovery: float
+    ledger: Ledger, endpoint_id: str, question_ids: AbstractSet[int], *, recovery: float
 ) -> list[Job]:
-    """The batches that ask any of these questions (by their rows) and have not ended.
+    """List the unfinished batches that contain any of these prompts (by row id).
 
-    Those whose start was cut off are taken for ourselves; they may be on their way to the
-    provider until `recovery` seconds after that.
+    Takes over batches whose start was interrupted; the provider may still receive them for
+    `recovery` seconds.
     """
     lease = ledger.lease
 
@@ -158,7 +160,7 @@ def open_batches(
         return [
             held_job(connection, JobKind.BATCH, row, lease=lease, recovery=recovery)
             for row in rows
-            if not asked.isdisjoint(
+            if not question_ids.isdisjoint(
                 connection.execute(
                     sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
                 ).scalars()
@@ -168,8 +170,8 @@ def open_batches(
     return ledger.write(work)
 
 
-def requests_of(ledger: Ledger, batch: Job) -> list[SampleRequest]:
-    """The batch's requests, in order."""
+def batch_requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:
+    """Return the batch's requests, in order."""
     rows = ledger.read(
         lambda connection: connection.execute(
             sa.select(
@@ -188,8 +190,8 @@ def requests_of(ledger: Ledger, batch: Job) -> list[SampleRequest]:
     return [SampleRequest(*row) for row in rows]
 
 
-def questions_of(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
-    """The batch's questions, by their rows."""
+def batch_prompts(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
+    """Return the batch's prompts by row id."""
     of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
     rows = ledger.read(
         lambda connection: (
@@ -198,4 +200,4 @@ def questions_of(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
             .all()
         )
     )
-    return {row["id"]: question_of(row) for row in rows}
+    return {row["id"]: prompt_from_row(row) for row in rows}

@@ -1,47 +1,54 @@
-"""Before a paid call: its ordinals are claimed and the intent is written down.
+"""Reservations before a paid call: its ordinals, its cost, and the run's budget.
 
-    numbers = number_questions(ledger, endpoint_id, questionnaire.questions)
-    call = claim(ledger, Intent(...))         # None where others draw all that was wanted
+    numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    call = claim(ledger, Intent(...))         # None if every ordinal is taken
 
-Claim and intent are one transaction, in which nobody else writes: two processes never draw the
-same ordinal, and together they never reserve more than the budget.
+Ordinals and budget are reserved in one exclusive transaction: two processes never sample the same
+ordinal, and together they never reserve more than the budget.
+
+A call reserves its highest cost (every completion at its maximum length) and is settled at what
+was billed. A lost call keeps its highest cost. Prices are US$ per million tokens, for prompts and
+for completions; n completions of one call cost one prompt. Fine-tuning isn't in the budget.
 """
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.errors import BudgetExceeded
-from pytest_memleak.ledger.call_results import Answer, record_each
+from pytest_memleak.errors import BudgetExceeded, SettingsError
+from pytest_memleak.interfaces.capabilities import CountsTokens
+from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.calls import (
     QUESTIONS_AT_ONCE,
+    Answer,
     Call,
     CallState,
     add_to_runs,
     open_calls,
-    spent_by,
+    record_each,
+    run_spending,
 )
 from pytest_memleak.ledger.hash_chain import changed
-from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import Ask, PromptSpec, kept_temperature
-from pytest_memleak.ledger.tables import calls, claims, generations, questions
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, Ask, PromptSpec, stored_temperature
+from pytest_memleak.ledger.tables import calls, claims, generations, insert_where_new, questions
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is to be asked: the first of `candidates` that has an ordinal left.
+    """A call to make: the first of `candidates` that has a free ordinal.
 
-    numbers:  the questions' rows, by key
-    estimate: the most that a call may cost, in billionths of a US$; None without a price
-    limit:    the most that the run may spend, in the same; None without a budget
+    numbers:  the prompts' row ids, by key
+    estimate: a call's highest cost in billionths of a US$; None without a price
+    limit:    the run's budget in billionths of a US$; None without one
     """
 
     lease: int
@@ -54,47 +61,51 @@ class Intent:
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def number_questions(
-    ledger: Ledger, endpoint_id: str, wanted: Iterable[PromptSpec]
+def prompt_ids(
+    ledger: Ledger, endpoint_id: str, prompt_specs: Iterable[PromptSpec]
 ) -> dict[tuple[str, str], int]:
-    """The rows of the questions put to an endpoint, by key; those that are new are added."""
+    """Return the row ids of an endpoint's prompts by key; new prompts are added."""
     rows = [
         {
             "endpoint": endpoint_id,
-            "instruction_digest": one.instruction_digest,
-            "settings_digest": one.settings_digest,
-            "book": one.book_id,
-            "book_words": one.book_words,
-            "excerpt": one.excerpt_id,
-            "instruction": one.instruction,
-            "temperature": kept_temperature(one.temperature),
-            "max_tokens": one.max_tokens,
-            "seed": one.seed,
+            "instruction_digest": question.instruction_digest,
+            "settings_digest": question.settings_digest,
+            "book": question.book_id,
+            "book_words": question.book_words,
+            "excerpt": question.excerpt_id,
+            "instruction": question.instruction,
+            "temperature": stored_temperature(question.temperature),
+            "max_tokens": question.max_tokens,
+            "seed": question.seed,
         }
-        for one in wanted
+        for question in prompt_specs
     ]
 
     def work(connection: Connection) -> dict[tuple[str, str], int]:
         if rows:
             new = insert_where_new(connection, questions).returning(questions.c.id)
             changed(connection, questions, connection.execute(new, rows).scalars())
-        found = connection.execute(
+        rows_found = connection.execute(
             sa.select(
                 questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
             ).where(questions.c.endpoint == endpoint_id)
         )
         keys = {(row["instruction_digest"], row["settings_digest"]) for row in rows}
-        return {(a, b): number for a, b, number in found if (a, b) in keys}
+        return {
+            (instruction, settings): number
+            for instruction, settings, number in rows_found
+            if (instruction, settings) in keys
+        }
 
     return ledger.write(work)
 
 
 def claim(ledger: Ledger, intent: Intent, *, after: Answer | None = None) -> Call | None:
-    """Write down that a call is about to be made, and that its ordinals are taken.
+    """Record that a call is about to be made, and reserve its ordinals.
 
-    `after`, the answer to the call before, is recorded in the same transaction, whatever
-    becomes of the claim. None where every ordinal of every candidate is drawn or being drawn.
-    Raises BudgetExceeded where the call could cost more than the run has left.
+    `after`, the answer to the previous call, is recorded in the same transaction in any case.
+    Returns None if every ordinal of every candidate is sampled or reserved. Raises
+    BudgetExceeded if the call could cost more than the run has left.
     """
     return ledger.write_each(_record_and_claim, (after, intent))
 
@@ -109,27 +120,31 @@ def _record_and_claim(
 
 
 def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call | Exception | None]:
-    taken = taken_of(
+    taken = taken_ordinals(
         connection,
-        [(one.numbers[ask.question.key], ask) for one in intents for ask in one.candidates],
+        [
+            (intent.numbers[ask.question.key], ask)
+            for intent in intents
+            for ask in intent.candidates
+        ],
     )
-    done = _claimed_before(connection, intents)
-    spent = spent_by(connection, {one.run for one in intents if one.limit is not None})
+    claimed = _claimed_before(connection, intents)
+    spent = run_spending(connection, {intent.run for intent in intents if intent.limit is not None})
     results: list[Call | Exception | None] = []
     rows: list[dict[str, Any]] = []
     places: list[tuple[int, tuple[int, ...]]] = []
     for intent in intents:
         chosen = (
             None
-            if intent.request_id in done
+            if intent.request_id in claimed
             else first_free(intent.candidates, intent.numbers, taken)
         )
         if chosen is None:
-            results.append(done.get(intent.request_id))
+            results.append(claimed.get(intent.request_id))
             continue
         estimate = intent.estimate(chosen)
         if intent.limit is not None and spent[intent.run] + (estimate or 0) > intent.limit:
-            results.append(over_budget(spent[intent.run], estimate or 0, intent.limit))
+            results.append(budget_exceeded(spent[intent.run], estimate or 0, intent.limit))
             continue
         spent[intent.run] += estimate or 0
         question = intent.numbers[chosen.question.key]
@@ -166,18 +181,18 @@ def _row(intent: Intent, ask: Ask, question: int, estimate: int | None) -> dict[
 def insert_calls(
     connection: Connection, rows: Sequence[dict[str, Any]], ordinals: Sequence[tuple[int, ...]]
 ) -> list[int]:
-    """Add calls and the claims they hold; returns the calls' numbers."""
-    found = list(connection.execute(_INSERT, rows).scalars())
-    changed(connection, calls, found)
+    """Add calls and their reserved ordinals; return the calls' row ids."""
+    numbers = list(connection.execute(_INSERT, rows).scalars())
+    changed(connection, calls, numbers)
     connection.execute(
         claims.insert(),
         [
             {"question": row["question"], "ordinal": ordinal, "call": number}
-            for row, number, several in zip(rows, found, ordinals, strict=True)
-            for ordinal in several
+            for row, number, call_ordinals in zip(rows, numbers, ordinals, strict=True)
+            for ordinal in call_ordinals
         ],
     )
-    return found
+    return numbers
 
 
 _INSERT = calls.insert().returning(calls.c.id, sort_by_parameter_order=True)
@@ -188,17 +203,17 @@ def first_free(
     numbers: Mapping[tuple[str, str], int],
     taken: Collection[tuple[int, int]],
 ) -> Ask | None:
-    """The first ask of which ordinals are free, with just those; None where all are taken."""
+    """Return the first ask with free ordinals, reduced to those; None if all are taken."""
     for ask in candidates:
         question = numbers[ask.question.key]
-        free = tuple(one for one in ask.ordinals if (question, one) not in taken)
+        free = tuple(ordinal for ordinal in ask.ordinals if (question, ordinal) not in taken)
         if free:
             return Ask(ask.question, free)
     return None
 
 
-def taken_of(connection: Connection, asks: Sequence[tuple[int, Ask]]) -> set[tuple[int, int]]:
-    """Which ordinals, by question, of these asks (with their questions' rows) are not free."""
+def taken_ordinals(connection: Connection, asks: Sequence[tuple[int, Ask]]) -> set[tuple[int, int]]:
+    """Return the (prompt row, ordinal) pairs of these asks that are taken."""
     ordinals = [ordinal for _, ask in asks for ordinal in ask.ordinals]
     numbers = list({question for question, _ in asks})
     return {
@@ -227,14 +242,14 @@ _TAKEN = sa.union_all(
 
 
 def _claimed_before(connection: Connection, intents: Sequence[Intent]) -> dict[str, Call]:
-    """The calls that were written down before the connection broke, by request id."""
-    if connection.dialect.name == "sqlite":  # nothing there that breaks
+    """Return calls recorded before the connection broke, by request id."""
+    if connection.dialect.name == "sqlite":  # it has no connection that can break
         return {}
-    requests = [one.request_id for one in intents]
+    requests = [intent.request_id for intent in intents]
     if not connection.execute(_KNOWN, {"requests": requests}).first():
         return {}
-    found = open_calls(connection, calls.c.request_id.in_(requests))
-    return {call.request_id: call for call in found}
+    earlier = open_calls(connection, calls.c.request_id.in_(requests))
+    return {call.request_id: call for call in earlier}
 
 
 _KNOWN = sa.select(calls.c.id).where(
@@ -242,10 +257,124 @@ _KNOWN = sa.select(calls.c.id).where(
 )
 
 
-def over_budget(spent: int, estimate: int, limit: int) -> BudgetExceeded:
-    """The error for a call that may cost more than is left; all in billionths of a US$."""
+def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:
+    """Build the error for a call that may exceed the budget; amounts in billionths of a US$."""
     return BudgetExceeded(
-        f"US$ {spent / 1e9:.4f} of {limit / 1e9:.2f} are spent or promised, and the next call"
-        f" may cost {estimate / 1e9:.4f}",
-        hint="raise the budget and run again: what was drawn is kept",
+        f"Budget: US${spent / 1e9:.4f} of US${limit / 1e9:.2f} is spent or reserved; the next call"
+        f" may cost US${estimate / 1e9:.4f}",
+        hint="Raise the budget and rerun. Stored generations are reused.",
     )
+
+
+class Sampler(Protocol):
+    """The part of a `Provider` that the run loop needs; every Provider satisfies it.
+
+    A Sampler that is CountsTokens counts prompt tokens.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in a suite's `provider`."""
+        ...
+
+    @property
+    def concurrency(self) -> int | None:
+        """The number of concurrent calls; None to adapt it."""
+        ...
+
+    @property
+    def completions_per_call(self) -> int:
+        """The most completions per call."""
+        ...
+
+    @property
+    def batch(self) -> bool:
+        """Whether to sample in batches."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEndpoint:
+    """The Sampler of an endpoint that a test created itself."""
+
+    name: str = "own"
+    concurrency: int = 1
+    completions_per_call: int = 1
+    batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """An endpoint's call settings and its price (US$ per million tokens: input, output)."""
+
+    sampler: Sampler
+    price: tuple[float, float] | None = None
+    _counting: CountsTokens | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Checking a protocol is as slow as writing a row, so it is done once.
+        counting = self.sampler if isinstance(self.sampler, CountsTokens) else None
+        object.__setattr__(self, "_counting", counting)
+
+    def prompt_tokens(self, question: PromptSpec) -> int:
+        """Count a prompt's tokens: by the provider, else as 4/3 of its words."""
+        if self._counting is not None:
+            return self._counting.count_tokens(question.instruction)
+        return math.ceil(question.prompt_words * TOKENS_PER_WORD)
+
+    def estimate(self, ask: Ask) -> int | None:
+        """Return a call's highest cost, in billionths of a US$."""
+        return self.cost(
+            self.prompt_tokens(ask.question), len(ask.ordinals) * ask.question.max_tokens
+        )
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """Return the price in billionths of a US$, rounded up; None without a price."""
+        if self.price is None:
+            return None
+        input_price, output_price = self.price
+        # A price such as 0.1 has no exact binary form.
+        exact = prompt_tokens * input_price * 1000 + completion_tokens * output_price * 1000
+        return math.ceil(round(exact, 3))
+
+    def billed(
+        self, question: PromptSpec, completions: Sequence[Completion]
+    ) -> tuple[int | None, int | None, int | None]:
+        """Return prompt tokens, completion tokens, and cost of an answered call.
+
+        A call's prompt tokens come with its first completion, or not at all. Missing counts are
+        None and billed as estimated: the prompt as counted, a completion at its maximum.
+        """
+        prompt_counts = [
+            completion.prompt_tokens
+            for completion in completions
+            if completion.prompt_tokens is not None
+        ]
+        counts = [completion.completion_tokens for completion in completions]
+        reported = [tokens for tokens in counts if tokens is not None]
+        prompt_tokens = sum(prompt_counts) if prompt_counts else None
+        completion_tokens = sum(reported) if len(reported) == len(counts) else None
+        cost = self.cost(
+            self.prompt_tokens(question) if prompt_tokens is None else prompt_tokens,
+            sum(question.max_tokens if tokens is None else tokens for tokens in counts),
+        )
+        return prompt_tokens, completion_tokens, cost
+
+
+def budget_limit(budget: float | None, terms: Terms, *, pair: str) -> int | None:
+    """Return the budget in billionths of a US$.
+
+    Raises SettingsError for an invalid budget, and for a budget without a price.
+    """
+    if budget is None:
+        return None
+    if not budget >= 0 or math.isinf(budget):
+        raise SettingsError(f"The budget is {budget}; expected US$ 0 or more")
+    if terms.price is None:
+        raise SettingsError(
+            "A budget needs a price for the model",
+            location=pair,
+            hint="Add price = { input = ..., output = ... } (US$ per million tokens) to the"
+            " [[model]]; 0 if it is free.",
+        )
+    return math.floor(budget * 1e9)

@@ -1,32 +1,41 @@
-"""What a paid call is in the ledger, and what the calls of a run have cost so far.
+"""Paid calls: their states, their results, and the costs of a run.
 
-    asked ──> answered      the completions are in, in the same transaction
-      │  └──> failed        refused: not billed, its ordinals are free again
-      │  └──> lost          nobody knows: counts as billed, its ordinals are free again
-      └─────> waiting       not billed, to be asked again after a pause
+    record(ledger, Answer(call, completions, ...))
+    give_up(ledger, call, billed=True, cause="...")     # lost; with billed=False: failed
+    postpone(ledger, call)                              # rate-limited, to be sent again
 
-claims.py says how a call comes to be `asked`, answers.py what becomes of it. A process that
-ends while it has a call `asked` leaves its fate in doubt; sampling settles that.
+    asked ──> answered      completions stored in the same transaction
+      │  └──> failed        rejected: not billed, its ordinals are free again
+      │  └──> lost          outcome unknown: counts as billed, its ordinals are free again
+      └─────> waiting       not billed, to be sent again after a pause
+
+call_reservations.py creates calls. A process that dies with a call `asked` leaves its outcome
+unknown; sampling settles it. An answer that arrives after its call was given up is still
+recorded. If another call has filled its ordinal by then, it gets an ordinal below 0: it was paid.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.hash_chain import changed
-from pytest_memleak.ledger.tables import calls, claims, questions, runs
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
 
 
 class CallState(StrEnum):
-    """Where a call stands."""
+    """The state of a call."""
 
     ASKED = "asked"
     WAITING = "waiting"
@@ -35,7 +44,7 @@ class CallState(StrEnum):
     LOST = "lost"
 
 
-# Questions that one statement names; databases allow only so many parameters.
+# Databases limit the parameters of one statement.
 QUESTIONS_AT_ONCE = 400
 
 # The cause of a call that was given up without having reached the server.
@@ -46,7 +55,7 @@ OPEN = (CallState.ASKED, CallState.WAITING)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was claimed: what identifies it, and the ordinals its answer is for."""
+    """A reserved call: its identity, and the ordinals its answer fills."""
 
     id: int
     question: int
@@ -56,7 +65,7 @@ class Call:
 
 
 def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> list[Call]:
-    """The calls asked and neither answered nor given up, among those that `conditions` name."""
+    """List the calls that wait for an answer, among those that match `conditions`."""
     rows = connection.execute(
         sa.select(calls.c.id, calls.c.question, calls.c.request_id, calls.c.began, claims.c.ordinal)
         .join(claims, claims.c.call == calls.c.id, isouter=True)
@@ -74,32 +83,32 @@ def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> l
 
 
 def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
-    """Whether any call of the run to an endpoint was answered, and whether any was NOT_SENT."""
-    made = (
+    """Tell whether a call of the run to an endpoint was answered, and whether one was NOT_SENT."""
+    calls_made = (
         sa.select(calls.c.id)
         .join(questions, questions.c.id == calls.c.question)
         .where(questions.c.endpoint == endpoint_id, calls.c.run == run)
         .limit(1)
     )
-    answered = made.where(calls.c.state == CallState.ANSWERED)
-    in_vain = made.where(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
-    found = [connection.execute(one).first() is not None for one in (answered, in_vain)]
-    return found[0], found[1]
+    answered = calls_made.where(calls.c.state == CallState.ANSWERED)
+    in_vain = calls_made.where(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
+    results = [connection.execute(query).first() is not None for query in (answered, in_vain)]
+    return results[0], results[1]
 
 
 # --- what a run has spent ------------------------------------------------------------------
 
 
-def spent_by(connection: Connection, wanted: set[str]) -> Counter[str]:
-    """What each of these runs has spent, its open calls at their worst."""
-    if not wanted:
+def run_spending(connection: Connection, run_ids: set[str]) -> Counter[str]:
+    """Return each run's spending, its open calls at their highest cost."""
+    if not run_ids:
         return Counter()
-    found = connection.execute(_SPENT, {"wanted": list(wanted)})
-    return Counter({row.id: row.spent for row in found})
+    rows = connection.execute(_SPENT, {"wanted": list(run_ids)})
+    return Counter({row.id: row.spent for row in rows})
 
 
 def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) -> None:
-    """Add amounts (billionths of a US$; may be below 0) to what their runs have spent."""
+    """Add amounts (billionths of a US$, possibly negative) to the spending of their runs."""
     by_run: Counter[str] = Counter()
     for run, amount in sums:
         if run is not None and amount:
@@ -111,7 +120,7 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
             changed(connection, runs, [run])
 
 
-# Statements of the run loop are made once: making one takes longer than running it.
+# Building a statement takes longer than running it.
 _SPENT = sa.select(runs.c.id, runs.c.spent).where(
     runs.c.id.in_(sa.bindparam("wanted", expanding=True))
 )
@@ -120,3 +129,206 @@ _ADD = (
     .where(runs.c.id == sa.bindparam("run"))
     .values(spent=runs.c.spent + sa.bindparam("amount"))
 )
+
+
+_SERVED = ("model", "fingerprint", "response_id", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of a call; `cost` is what was billed, in billionths of a US$."""
+
+    call: Call
+    completions: Sequence[Completion]
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: int | None
+    recovered: bool = False
+
+
+def record(ledger: Ledger, answer: Answer) -> bool:
+    """Store an answer whatever its call's state; return False if it was stored before."""
+    return ledger.write_each(record_each, answer)
+
+
+def record_each(connection: Connection, answers: Sequence[Answer]) -> list[bool | Exception]:
+    """Store several answers; the work of `Ledger.write_each`."""
+    rows_before = {
+        row.id: row
+        for row in connection.execute(_BEFORE, {"calls": [answer.call.id for answer in answers]})
+    }
+    new = [answer for answer in answers if rows_before[answer.call.id].state != CallState.ANSWERED]
+    if new:
+        connection.execute(_FREE, {"calls": [answer.call.id for answer in new]})
+        rows = list(_placed(connection, new))
+        if rows:
+            connection.execute(generations.insert(), rows)
+        connection.execute(_ANSWERED, [_outcome(answer) for answer in new])
+        changed(connection, calls, (answer.call.id for answer in new), brought=rows)
+        add_to_runs(
+            connection,
+            (
+                (
+                    rows_before[answer.call.id].run,
+                    (answer.cost or 0) - _reserved(rows_before[answer.call.id]),
+                )
+                for answer in new
+            ),
+        )
+    kept = {id(answer) for answer in new}
+    return [id(answer) in kept for answer in answers]
+
+
+_BEFORE = sa.select(calls.c.id, calls.c.state, calls.c.estimate, calls.c.run).where(
+    calls.c.id.in_(sa.bindparam("calls", expanding=True))
+)
+_FREE = claims.delete().where(claims.c.call.in_(sa.bindparam("calls", expanding=True)))
+_DRAWN = sa.select(generations.c.question, generations.c.ordinal).where(
+    generations.c.question.in_(sa.bindparam("questions", expanding=True)),
+    sa.or_(
+        generations.c.ordinal < 0,
+        generations.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
+    ),
+)
+_ANSWERED = (
+    calls.update()
+    .where(calls.c.id == sa.bindparam("call"))
+    .values(
+        {
+            name: sa.bindparam(f"new_{name}")
+            for name in (
+                "state",
+                "came",
+                "recovered",
+                "prompt_tokens",
+                "completion_tokens",
+                "cost",
+                "ended",
+                *_SERVED,
+            )
+        }
+    )
+)
+
+
+def _outcome(answer: Answer) -> dict[str, Any]:
+    served = [
+        completion.served for completion in answer.completions if completion.served is not None
+    ]
+    fields = {
+        "model": _all_of(identity.model for identity in served),
+        "fingerprint": _all_of(identity.fingerprint for identity in served),
+        "response_id": _all_of(identity.response_id for identity in served),
+    }
+    refused = dict.fromkeys(name for identity in served for name in identity.refused)
+    return {
+        **{f"new_{name}": value for name, value in fields.items()},
+        "new_refused": json.dumps(list(refused)) if served else None,
+        "call": answer.call.id,
+        "new_state": CallState.ANSWERED,
+        "new_came": len(answer.completions),
+        "new_recovered": answer.recovered,
+        "new_prompt_tokens": answer.prompt_tokens,
+        "new_completion_tokens": answer.completion_tokens,
+        "new_cost": answer.cost,
+        "new_ended": time.time(),
+    }
+
+
+def _all_of(values: Iterable[str | None]) -> str | None:
+    """Join the distinct values that a call's completions report: differing servers must show."""
+    return ", ".join(dict.fromkeys(value for value in values if value is not None)) or None
+
+
+def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[str, Any]]:
+    """Yield the completions' rows: at the call's ordinals while they are free, then below 0."""
+    taken: dict[int, set[int]] = defaultdict(set)
+    question_ids = list({answer.call.question for answer in answers})
+    ordinals = [ordinal for answer in answers for ordinal in answer.call.ordinals] or [0]
+    bounds = {"questions": question_ids, "least": min(ordinals), "most": max(ordinals)}
+    for question, ordinal in connection.execute(_DRAWN, bounds):
+        taken[question].add(ordinal)
+    for answer in answers:
+        occupied = taken[answer.call.question]
+        free = iter([ordinal for ordinal in answer.call.ordinals if ordinal not in occupied])
+        for completion in answer.completions:
+            ordinal = next(free, None)
+            if ordinal is None:
+                ordinal = min(0, *occupied) - 1
+            occupied.add(ordinal)
+            yield {
+                "question": answer.call.question,
+                "ordinal": ordinal,
+                "call": answer.call.id,
+                "finish_reason": completion.finish_reason,
+                "finish_word": completion.finish_word,
+                "reasoning": completion.reasoning or None,
+                "prompt_tokens": completion.prompt_tokens,
+                "completion_tokens": completion.completion_tokens,
+                "text": completion.text,
+            }
+
+
+def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> None:
+    """End an open call without an answer: `lost` if it may have been billed, else `failed`.
+
+    `cause` must be masked.
+    """
+    ledger.write(
+        lambda connection: end_open_calls(connection, [call.id], billed=billed, cause=cause)
+    )
+
+
+def end_open_calls(
+    connection: Connection, numbers: Sequence[int], *, billed: bool, cause: str | None
+) -> None:
+    """End those of the calls that are still open, and free their ordinals."""
+    for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
+        some = numbers[start : start + QUESTIONS_AT_ONCE]
+        still_open = connection.execute(
+            sa.select(calls.c.id, calls.c.estimate, calls.c.run).where(
+                calls.c.id.in_(some), calls.c.state.in_(OPEN)
+            )
+        ).all()
+        ids = [row.id for row in still_open]
+        connection.execute(claims.delete().where(claims.c.call.in_(ids)))
+        connection.execute(
+            calls.update()
+            .where(calls.c.id.in_(ids))
+            .values(
+                state=CallState.LOST if billed else CallState.FAILED,
+                cost=calls.c.estimate if billed else 0,
+                cause=cause,
+                ended=time.time(),
+            )
+        )
+        changed(connection, calls, ids)
+        if not billed:
+            add_to_runs(connection, ((row.run, -(row.estimate or 0)) for row in still_open))
+
+
+def postpone(ledger: Ledger, call: Call) -> None:
+    """Record that a call was rejected unbilled and will be sent again."""
+    _move(ledger, call, CallState.ASKED, CallState.WAITING)
+
+
+def resume(ledger: Ledger, call: Call) -> None:
+    """Record that a postponed call is about to be sent again."""
+    _move(ledger, call, CallState.WAITING, CallState.ASKED)
+
+
+def _move(ledger: Ledger, call: Call, before: CallState, after: CallState) -> None:
+    def work(connection: Connection) -> None:
+        connection.execute(
+            calls.update()
+            .where(calls.c.id == call.id, calls.c.state == before)
+            .values(state=after, began=time.time())
+        )
+        changed(connection, calls, [call.id])
+
+    ledger.write(work)
+
+
+def _reserved(row: Any) -> int:
+    """Return the part of a call's cost that counts as spent: nothing if it failed."""
+    return 0 if row.state == CallState.FAILED else row.estimate or 0

@@ -1,16 +1,16 @@
-"""The database behind the ledger, and how many threads and processes write to it at once.
+"""The ledger's database: reads, writes, and turns between threads and processes.
 
     database = Database("sqlite:///.memleak/ledger.db")
-    database.write(lambda connection: ...)     # one transaction, alone among all processes
+    database.write(lambda connection: ...)     # one transaction, exclusive across processes
     database.write_each(record_all, answer)    # the same, for many threads' items at once
     database.read(lambda connection: ...)
 
 Writers take turns, in SQLite by its lock and in PostgreSQL by an advisory lock, so a work may
-look before it writes. Threads that write at the same time share one commit: whoever gets the
-turn takes along everything that is waiting, or comes within a millisecond.
+read before it writes. Threads that write at the same time share one commit: the thread whose turn
+it is takes along everything that waits or arrives within a millisecond.
 
-A work may be done twice if the connection breaks while it is committed, so it must look whether
-it has been done. Every failure is a LedgerError.
+If the connection breaks during a commit, a work may run twice, so it must check whether it is
+done. Every failure is a LedgerError.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.corruption import unreadable_row
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
     engine_for,
-    explained,
+    explain_error,
     file_of,
     is_away,
-    parsed_url,
+    parse_url,
     shown,
 )
 from pytest_memleak.ledger.hash_chain import append, changed, forget
-from pytest_memleak.ledger.tables import ledger_version, metadata
+from pytest_memleak.ledger.tables import Text, ledger_version, metadata
 from pytest_memleak.redaction.private_files import private_file, private_folder
 
 T = TypeVar("T")
@@ -49,15 +48,15 @@ Work = Callable[[Connection], T]
 
 SCHEMA_VERSION = 6
 RECONNECT_FOR = 90.0
-# While several threads write, each turn waits this long for the others: a commit costs more.
+# While several threads write, each turn waits this long for others: a commit takes longer.
 _FOR_COMPANY = 0.001
-# Names the writers' turn among the advisory locks of a PostgreSQL database.
+# The writers' advisory lock in a PostgreSQL database.
 _PG_TURN = 0x6D656D6C65616B
 
 
 @dataclass(eq=False)
 class _Ticket:
-    """Something to be written, and what became of it."""
+    """An item to write, and its result."""
 
     work: Callable[[Connection, Sequence[Any]], Sequence[Any]]
     item: Any
@@ -69,15 +68,14 @@ class _Ticket:
 
 
 class Database:
-    """Reads and writes the ledger's tables; safe from many threads of one process.
+    """The ledger's tables, safe to use from many threads of one process.
 
-    Raises LedgerError where the URL means nothing, the database cannot be reached, is locked
-    or damaged, is not a ledger, or is of a newer version; with `create=False` also where there
-    is none yet.
+    Raises LedgerError for an invalid URL, an unreachable, locked, or damaged database, one that
+    isn't a ledger, and another version; with `create=False` also if there is no ledger.
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
-        self._url = parsed_url(url)
+        self._url = parse_url(url)
         self.place = shown(self._url)
         self.path = file_of(self._url)
         self.in_memory = self._url.get_backend_name() == "sqlite" and self.path is None
@@ -90,8 +88,8 @@ class Database:
         self._met = False  # whether the server was ever there
         self._file: tuple[int, int] | None = None
         if self.path and not self.path.exists() and not create:
-            raise LedgerError("there is no ledger here", location=self.place)
-        with self._explained():
+            raise LedgerError("No ledger exists here", location=self.place)
+        with self._explaining():
             if self.path:
                 private_folder(self.path.parent)
                 private_file(self.path)
@@ -105,29 +103,29 @@ class Database:
         self._met = True
 
     def close(self) -> None:
-        """Let go of the database. What comes in later is refused."""
+        """Close the database. Later calls raise LedgerError."""
         if os.getpid() != self._pid:
-            return  # a forked child has no connections, and perhaps no end of a turn
-        with self._turn:  # nobody is at work on the one connection of a ledger in memory
+            return  # a forked child has no connections, and a turn may never end there
+        with self._turn:  # a ledger in memory has one connection, which may be in use
             self._closed = True
             self.engine.dispose()
 
     # --- reading and writing ---------------------------------------------------------------
 
     def read(self, work: Work[T]) -> T:
-        """What `work` returns; it must not hand out a cursor."""
+        """Return the result of `work`, which must not return a cursor."""
         self._check_open()
-        with self._explained():
-            return self._while_it_restarts(lambda: self._read(work))
+        with self._explaining():
+            return self._retry_while_away(lambda: self._read(work))
 
     def snapshot(self, work: Work[T]) -> T:
-        """As `read`; all that `work` reads is of one moment."""
+        """Return the result of `work`, all of whose reads see one state."""
         self._check_open()
-        with self._explained():
-            return self._while_it_restarts(lambda: self._read(_of_one_moment(work)))
+        with self._explaining():
+            return self._retry_while_away(lambda: self._read(_of_one_moment(work)))
 
     def write(self, work: Work[T]) -> T:
-        """What `work` returns, once what it wrote is kept."""
+        """Return the result of `work` once its writes are committed."""
 
         def once(connection: Connection, _: Sequence[None]) -> list[T | Exception]:
             return [work(connection)]
@@ -137,10 +135,10 @@ class Database:
     def write_each(
         self, work: Callable[[Connection, Sequence[Item]], Sequence[T | Exception]], item: Item
     ) -> T:
-        """What `work` gives for `item`, once what it wrote is kept.
+        """Return the result of `work` for `item` once its writes are committed.
 
-        `work` gets every item that is waiting for the same work and gives one result for each,
-        in order; a result that is an exception is raised to the one whose item it was.
+        `work` gets every item that waits for the same work and returns one result for each, in
+        order; a result that is an exception is raised in the thread of its item.
         """
         self._check_open()
         ticket = _Ticket(work, item)
@@ -163,7 +161,7 @@ class Database:
         try:
             self._commit(batch)
         finally:
-            # Ctrl-C is for one thread; the others' items are taken by the next in turn.
+            # Ctrl-C interrupts one thread; the next turn takes the others' items.
             left = [ticket for ticket in batch if not ticket.done and ticket is not own]
             if left:
                 with self._gate:
@@ -171,13 +169,13 @@ class Database:
 
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
-            results = self._while_it_restarts(lambda: self._write(lambda c: _done(c, batch)))
+            results = self._retry_while_away(lambda: self._write(lambda c: _done(c, batch)))
         except Exception as error:  # noqa: BLE001 - raised again, to those whose items it concerns
             if len(batch) > 1 and not isinstance(error, OperationalError):
-                for ticket in batch:  # one of them is to blame
+                for ticket in batch:  # one of them caused it
                     self._commit([ticket])
                 return
-            # Locked, full or gone: so it is for everyone.
+            # A locked, full, or missing database concerns every ticket.
             results = [(ticket, self._explanation(error)) for ticket in batch]
         for ticket, result in results:
             ticket.settle(result)
@@ -207,8 +205,8 @@ class Database:
         with self.engine.connect() as connection:
             return work(connection)
 
-    def _while_it_restarts(self, attempt: Callable[[], T]) -> T:
-        """Try again where the server went away, for as long as it takes one to come back."""
+    def _retry_while_away(self, attempt: Callable[[], T]) -> T:
+        """Retry while the server is away, up to RECONNECT_FOR seconds."""
         until = time.monotonic() + RECONNECT_FOR
         while True:
             try:
@@ -220,45 +218,45 @@ class Database:
                     raise
             time.sleep(0.5)
 
-    def refuse_damage(self) -> None:
-        """Raise LedgerError where the file is not as it was left, or SQLite finds faults in it."""
+    def validate_file(self) -> None:
+        """Raise LedgerError if the file was replaced or is damaged."""
         if not self.path:
             return
         self._check_open()
-        # Connections that are open see what they have in memory still.
-        anew = engine_for(self._url)
+        # Open connections would read from their caches.
+        fresh = engine_for(self._url)
         try:
-            with self._explained(), anew.connect() as connection:
+            with self._explaining(), fresh.connect() as connection:
                 version = _version_of(connection, place=self.place)
-                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                check = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         finally:
-            anew.dispose()
-        if version is None or found != "ok":
+            fresh.dispose()
+        if version is None or check != "ok":
             raise LedgerError(
-                "the file is damaged: "
-                + ("it was emptied" if version is None else f"{found}".replace("\n", " ")),
+                "The file is damaged: "
+                + ("it is empty" if version is None else f"{check}".replace("\n", " ")),
                 location=self.place,
-                hint="restore it from a copy, or move it away to begin a new one",
+                hint="Restore a copy, or start a new ledger.",
             )
 
-    def patiently(self, attempt: Callable[[], T]) -> T:
-        """What `attempt` gives; made again while the server is away."""
-        with self._explained():
-            return self._while_it_restarts(attempt)
+    def retry_while_away(self, attempt: Callable[[], T]) -> T:
+        """Return the result of `attempt`, retrying while the server is away."""
+        with self._explaining():
+            return self._retry_while_away(attempt)
 
     # --- opening ---------------------------------------------------------------------------
 
     def _open(self, *, create: bool) -> None:
         version = self._read(lambda connection: _version_of(connection, place=self.place))
         if version is None and not create:
-            raise LedgerError("there is no ledger here", location=self.place)
+            raise LedgerError("No ledger exists here", location=self.place)
         if self.path:
             self._to_wal()
         if version != SCHEMA_VERSION:
             self._write(lambda connection: _prepare(connection, place=self.place))
 
     def _to_wal(self) -> None:
-        # SQLite does not wait for a lock when it changes the journal, so this does.
+        # SQLite doesn't wait for a lock when it changes the journal.
         until = time.monotonic() + LOCK_WAIT
         while True:
             try:
@@ -274,21 +272,21 @@ class Database:
     def _check_open(self) -> None:
         if os.getpid() != self._pid:
             raise LedgerError(
-                "the ledger was opened by another process",
+                "Another process opened this ledger",
                 location=self.place,
-                hint="every process opens a Ledger of its own",
+                hint="Open a Ledger in each process.",
             )
         if self._closed:
-            raise LedgerError("the ledger is closed", location=self.place)
+            raise LedgerError("The ledger is closed", location=self.place)
         if self.path and _identity(self.path) != self._file:
             raise LedgerError(
-                "the ledger was deleted, moved or replaced while it was in use",
+                "The ledger file was deleted, moved, or replaced during the run",
                 location=self.place,
-                hint="what was written since is not in it: put it back as it was, or run again",
+                hint="Later writes aren't in it: put the file back, or rerun.",
             )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explaining(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -298,24 +296,24 @@ class Database:
             raise explanation from None
 
     def _explanation(self, error: Exception) -> Exception:
-        if isinstance(error, UnicodeDecodeError | TypeError):  # as a text is read that is none
+        if isinstance(error, UnicodeDecodeError | TypeError):  # a damaged text was read
             damaged = self._read(unreadable_row)
             if damaged is not None:
                 return LedgerError(
-                    f"the ledger is damaged: {damaged} is not UTF-8",
+                    f"The ledger is damaged: {damaged} isn't UTF-8",
                     location=self.place,
-                    hint="restore it from a copy, or move it away to begin a new one",
+                    hint="Restore a copy, or start a new ledger.",
                 )
-        return explained(error, self._url)
+        return explain_error(error, self._url)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is: device and inode; None where there is none."""
+    """Return a file's device and inode; None if it doesn't exist."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _of_one_moment(work: Work[T]) -> Work[T]:
@@ -333,7 +331,7 @@ def _of_one_moment(work: Work[T]) -> Work[T]:
 
 
 def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticket, Any]]:
-    """What each ticket's work gives, works of one kind taken together."""
+    """Return each ticket with its result; works of one kind run together."""
     kinds: dict[object, list[_Ticket]] = {}
     for ticket in batch:
         kinds.setdefault(ticket.work, []).append(ticket)
@@ -352,7 +350,7 @@ def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticke
 
 
 def _prepare(connection: Connection, *, place: str) -> None:
-    """Create the tables in a database without them, within the caller's transaction.
+    """Create the tables in an empty database, within the caller's transaction.
 
     Raises LedgerError for another version and for a database that holds something else.
     """
@@ -364,9 +362,9 @@ def _prepare(connection: Connection, *, place: str) -> None:
 
 
 def _version_of(connection: Connection, *, place: str) -> int | None:
-    """The version of the tables that are there, None where there are none.
+    """Return the version of the tables, None if there are none.
 
-    Raises LedgerError for another version and for tables that are not a ledger's.
+    Raises LedgerError for another version and for tables of another program.
     """
     present = set(sa.inspect(connection).get_table_names())
     if ledger_version.name not in present:
@@ -375,26 +373,54 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             foreign = present
         if foreign:
             raise LedgerError(
-                f"the database is not a ledger: it holds a table {min(foreign)!r} of some other"
-                " program's",
+                f"The database isn't a ledger: it holds another program's table {min(foreign)!r}",
                 location=place,
-                hint="give the ledger a file or a database of its own",
+                hint="Give the ledger its own file or database.",
             )
         return None
-    found = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
-    if len(found) != 1 or found[0] < 1:
+    versions = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
+    if len(versions) != 1 or versions[0] < 1:
         raise LedgerError(
-            f"the ledger is damaged: it has {len(found)} versions where 1 was expected"
-            if len(found) != 1
-            else f"the ledger is damaged: its version is {found[0]}",
+            f"The ledger is damaged: it has {len(versions)} versions, expected 1"
+            if len(versions) != 1
+            else f"The ledger is damaged: its version is {versions[0]}",
             location=place,
-            hint="restore it from a copy, or move it away to begin a new one",
+            hint="Restore a copy, or start a new ledger.",
         )
-    version = int(found[0])
+    version = int(versions[0])
     if version != SCHEMA_VERSION:
         raise LedgerError(
-            f"the ledger has version {version}, and this program reads version {SCHEMA_VERSION}",
+            f"The ledger has version {version}; this program reads version {SCHEMA_VERSION}",
             location=place,
-            hint="use the pytest-memleak that wrote it, or another ledger",
+            hint="Start a new ledger, or use the pytest-memleak that wrote this one.",
         )
     return version
+
+
+def unreadable_row(connection: Connection) -> str | None:
+    """Name the first row whose text isn't valid; None if all are."""
+    for table in metadata.sorted_tables:
+        keys = list(table.primary_key.columns)
+        for column in table.columns:
+            if not isinstance(column.type, Text):
+                continue
+            raw = sa.type_coerce(column, sa.types.NullType())
+            for *numbers, value in connection.execute(sa.select(*keys, raw)):
+                if not _is_text(value):
+                    named = ", ".join(
+                        f"{key.name} {number}" for key, number in zip(keys, numbers, strict=True)
+                    )
+                    return f"{column.name} of {table.name} ({named})"
+    return None
+
+
+def _is_text(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, bytes | memoryview):
+        return False
+    try:
+        bytes(value).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,13 +1,13 @@
-"""Deployments in the ledger: each a debt from before it is asked for until nothing of it is left.
+"""Deployments in the ledger, from before the request until nothing of them is left.
 
-    job = claim_deployment(ledger, "vertex", wanted, price=..., limit=..., recovery=...)
-    leave_deployment(ledger, job)      # we ask it no more; True for the last one, who takes it down
-    debts(ledger)                      # whatever may be standing somewhere, and costs by the hour
-    take_debt(ledger, debt)            # to take it down ourselves; None where others ask it
-    settle_debt(ledger, job)           # nothing of it is left
+    job = claim_deployment(ledger, "vertex", deployment, price=..., limit=..., recovery=...)
+    leave_deployment(ledger, job)      # True for the last user, who takes it down
+    debts(ledger)                      # what may still be deployed and cost by the hour
+    take_over_deployment(ledger, debt) # take it over to delete it; None if it is in use
+    settle_deployment(ledger, job)     # nothing of it is left
 
-Its row is written with all that takes it down, so that any later process can. It is counted from
-when it was asked for until it was gone; until then, with all the hours that it may take.
+A row holds everything that deletes the deployment, so that any later process can. Its cost counts
+from the request to the deletion; until then, all its hours count.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.deployment_protocol import Deployment
-from pytest_memleak.ledger.call_reservations import over_budget
-from pytest_memleak.ledger.calls import add_to_runs, spent_by
+from pytest_memleak.ledger.call_reservations import budget_exceeded
+from pytest_memleak.ledger.calls import add_to_runs, run_spending
 from pytest_memleak.ledger.hash_chain import changed
-from pytest_memleak.ledger.inserts import insert_where_new
 from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import deployments, leases, tenants
+from pytest_memleak.ledger.tables import deployments, insert_where_new, leases, tenants
 
 _HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDeployment:
-    """A deployment that nobody has seen gone yet.
+    """A deployment that may still be active.
 
-    options: what takes it down; began: when it was asked for, in seconds since 1970
-    in_use:  whether a living process asks it, or is taking it down
+    options: what deletes it; began: when it was requested, in seconds since 1970
+    in_use:  whether a running process uses or deletes it
     an_hour: US$, None without a price
     """
 
@@ -56,32 +55,36 @@ class OpenDeployment:
     an_hour: float | None
 
 
-def hours_cost(hours: float, price: float | None) -> int | None:
-    """The price of so many hours, in billionths of a US$, rounded up; None without one."""
+def hourly_cost(hours: float, price: float | None) -> int | None:
+    """Return the price of these hours in billionths of a US$, rounded up; None without a price."""
     return None if price is None else math.ceil(round(hours * price * 1e9, 3))
 
 
 def claim_deployment(
     ledger: Ledger,
     provider: str,
-    wanted: Deployment,
+    deployment: Deployment,
     *,
     price: float | None,
     limit: int | None,
     recovery: float,
 ) -> Job:
-    """The row of what stands, or is to stand, with this process among those that ask it.
+    """Return the row of a deployment, and record this process as a user of it.
 
-    A new one is written where there is none: taken for ourselves, with all its hours reserved.
-    price: US$ an hour. limit: the most that the run may spend, in billionths of a US$. One that
-    failed in this very run is given back as it is. Raises BudgetExceeded.
+    If none exists, a new row is written, held by this process with all its hours reserved. One that
+    failed in this run is returned as it is. Raises BudgetExceeded.
+
+    price: US$ an hour. limit: the run's budget, in billionths of a US$.
     """
     lease, run, kind = ledger.lease, ledger.run, JobKind.DEPLOYMENT
-    estimate = hours_cost(wanted.hours, price)
-    here = (deployments.c.provider == provider, deployments.c.digest == wanted.digest)
+    estimate = hourly_cost(deployment.hours, price)
+    same_deployment = (
+        deployments.c.provider == provider,
+        deployments.c.digest == deployment.digest,
+    )
 
     def work(connection: Connection) -> Job:
-        rows = rows_with_leases(kind).where(*here).order_by(deployments.c.id.desc())
+        rows = rows_with_leases(kind).where(*same_deployment).order_by(deployments.c.id.desc())
         row = connection.execute(rows.where(deployments.c.undeployed.is_(None))).first()
         if row is None:
             failed = rows.where(deployments.c.run == run, deployments.c.state == JobRow.FAILED)
@@ -93,17 +96,17 @@ def claim_deployment(
             if row.undeployed is None:
                 _move_in(connection, row.id, lease)
             return job
-        spent = spent_by(connection, {run})[run]
+        spent = run_spending(connection, {run})[run]
         if limit is not None and spent + (estimate or 0) > limit:
-            raise over_budget(spent, estimate or 0, limit)
+            raise budget_exceeded(spent, estimate or 0, limit)
         number = connection.execute(
             deployments.insert()
             .values(
                 provider=provider,
-                digest=wanted.digest,
-                weights=wanted.weights,
-                options=json.dumps(dict(wanted.options), sort_keys=True),
-                hours=wanted.hours,
+                digest=deployment.digest,
+                weights=deployment.weights,
+                options=json.dumps(dict(deployment.options), sort_keys=True),
+                hours=deployment.hours,
                 state=JobRow.STARTING,
                 lease=lease,
                 began=time.time(),
@@ -115,32 +118,32 @@ def claim_deployment(
         changed(connection, deployments, [number])
         add_to_runs(connection, [(run, estimate or 0)])
         _move_in(connection, number, lease)
-        return Job(kind, number, wanted.digest, JobRow.STARTING, ours_to_start=True)
+        return Job(kind, number, deployment.digest, JobRow.STARTING, ours_to_start=True)
 
     return ledger.write(work)
 
 
 def deployed(ledger: Ledger, provider: str, digest: str) -> bool:
-    """Whether one is reserved already that has not been seen gone."""
-    asked = sa.select(deployments.c.id).where(
+    """Tell whether such a deployment is reserved and may still be active."""
+    query = sa.select(deployments.c.id).where(
         deployments.c.provider == provider,
         deployments.c.digest == digest,
         deployments.c.undeployed.is_(None),
     )
-    return ledger.read(lambda connection: connection.execute(asked).first() is not None)
+    return ledger.read(lambda connection: connection.execute(query).first() is not None)
 
 
 def until(ledger: Ledger, job: Job) -> float:
-    """When its hours are over, in seconds since 1970."""
-    asked = sa.select(deployments.c.began, deployments.c.hours).where(
+    """Return when its hours end, in seconds since 1970."""
+    query = sa.select(deployments.c.began, deployments.c.hours).where(
         deployments.c.id == job.number
     )
-    row = ledger.read(lambda connection: connection.execute(asked).one())
+    row = ledger.read(lambda connection: connection.execute(query).one())
     return float(row.began + row.hours * _HOUR)
 
 
 def leave_deployment(ledger: Ledger, job: Job) -> bool:
-    """Ask it no more; whether nobody else does either, so that it is ours to take down."""
+    """Stop using it; tell whether nobody else uses it, so that this process deletes it."""
     lease = ledger.lease
 
     def work(connection: Connection) -> bool:
@@ -152,11 +155,11 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
     return ledger.write(work)
 
 
-# --- debts ---------------------------------------------------------------------------------
+# --- open deployments ----------------------------------------------------------------------
 
 
 def debts(ledger: Ledger) -> list[OpenDeployment]:
-    """Every deployment that may be standing somewhere, oldest first."""
+    """List every deployment that may still be active, oldest first."""
 
     def work(connection: Connection) -> list[OpenDeployment]:
         rows = connection.execute(
@@ -182,13 +185,13 @@ def debts(ledger: Ledger) -> list[OpenDeployment]:
             for row in rows
         ]
 
-    if ledger.read(work):  # with none, as nearly always, nothing is written
+    if ledger.read(work):  # usually there are none, and nothing is written
         ledger.expire_leases()
     return ledger.read(work)
 
 
-def take_debt(ledger: Ledger, debt: OpenDeployment) -> Job | None:
-    """The debt as ours to settle; None where others ask it, start it or take it down."""
+def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
+    """Take over a deployment to delete it; None while others use, start, or delete it."""
     lease = ledger.lease
 
     def work(connection: Connection) -> Job | None:
@@ -209,8 +212,8 @@ def take_debt(ledger: Ledger, debt: OpenDeployment) -> Job | None:
     return ledger.write(work)
 
 
-def put_back(ledger: Ledger, job: Job, *, state: str, cause: str) -> None:
-    """Leave a debt that cannot be settled now to whoever looks next; `cause` as of `masked`."""
+def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> None:
+    """Release a deployment that can't be deleted now; `cause` must be masked."""
     values = {"state": state, "lease": None, "cause": cause}
 
     def work(connection: Connection) -> None:
@@ -224,11 +227,10 @@ def put_back(ledger: Ledger, job: Job, *, state: str, cause: str) -> None:
     ledger.write(work)
 
 
-def settle_debt(ledger: Ledger, job: Job, *, stood: bool, failed: str | None = None) -> None:
-    """Nothing of it is left; what it has cost replaces what was reserved.
+def settle_deployment(ledger: Ledger, job: Job, *, stood: bool, failed: str | None = None) -> None:
+    """Record that nothing of it is left; its real cost replaces the reserved one.
 
-    stood: whether it may have been there at all. failed: why it never could be asked, as of
-    `masked`.
+    stood: whether it may have existed at all. failed: why it was never usable; must be masked.
     """
 
     def work(connection: Connection) -> None:
@@ -261,7 +263,7 @@ def _move_in(connection: Connection, number: int, lease: int) -> None:
 
 
 def _held(row: Any) -> bool:
-    """Whether a living process starts it or takes it down; one that stands nobody holds."""
+    """Tell whether a running process starts or deletes it; an active one isn't held."""
     living = row.lease is not None and row.lease_ended is None
     return living and row.state in {JobRow.STARTING, JobRow.LEAVING}
 

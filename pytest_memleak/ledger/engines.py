@@ -1,7 +1,7 @@
-"""The ways to a database: what a ledger's URL may be, how it is connected to, how it fails.
+"""Connections to the ledger's database: valid URLs, engines, and their errors.
 
 SQLite by file (`sqlite:///PATH`, or a path that ends in `.db`) or in memory (`sqlite://`),
-PostgreSQL by `postgresql+psycopg://USER@HOST/DATABASE`. A URL's password appears in no message.
+PostgreSQL by `postgresql+psycopg://USER@HOST/DATABASE`. No message shows a URL's password.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.pool import StaticPool
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.ledger_path import is_path, real_path
+from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
 LOCK_WAIT = 60.0
@@ -26,7 +26,7 @@ _PG_CONNECT = {
     "connect_timeout": 10,
     "application_name": "pytest-memleak",
 }
-# A machine that vanished gives up its locks within half a minute, not two hours.
+# A lost machine's locks are freed within half a minute, not two hours.
 _PG_SETTINGS = {
     "lock_timeout": f"{LOCK_WAIT:.0f}s",
     "tcp_keepalives_idle": "15",
@@ -38,37 +38,37 @@ _PG_SETTINGS = {
 # --- URLs ----------------------------------------------------------------------------------
 
 
-def parsed_url(url: str) -> URL:
-    """The URL in the form that SQLAlchemy takes; LedgerError for any other kind."""
+def parse_url(url: str) -> URL:
+    """Parse a ledger's URL into SQLAlchemy's form; LedgerError for any other kind."""
     expected = "expected a path that ends in .db, sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
     if is_path(url):
         return URL.create("sqlite", database=url)
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):
-        # The URL is not quoted: it may hold a password.
-        raise LedgerError(f"the ledger's URL cannot be read: {expected}") from None
+        # The URL may hold a password.
+        raise LedgerError(f"Invalid ledger URL: {expected}") from None
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
         if parsed.query or parsed.host:
             raise LedgerError(
-                "the ledger's URL is not of the form sqlite:///PATH",
-                hint="a file on this machine, without options",
+                "The ledger's URL isn't of the form sqlite:///PATH",
+                hint="Name a file on this machine, without options.",
             )
         return parsed.set(drivername="sqlite")
     if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
         return parsed.set(drivername="postgresql+psycopg")
-    raise LedgerError(f"a ledger cannot be kept in {parsed.drivername!r}: {expected}")
+    raise LedgerError(f"Unsupported database {parsed.drivername!r}: {expected}")
 
 
 def file_of(url: URL) -> Path | None:
-    """The file of an SQLite database; None for one in memory or on a server."""
+    """Return an SQLite database's file; None for one in memory or on a server."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return real_path(url.database)
 
 
 def shown(url: URL) -> str:
-    """The database as messages name it: without a password."""
+    """Name the database without a password, for messages."""
     path = file_of(url)
     if path is not None:
         return str(path)
@@ -83,14 +83,14 @@ def shown(url: URL) -> str:
 
 
 def engine_for(url: URL) -> Engine:
-    """The engine; it connects when it is first used."""
+    """Create the engine; it connects on first use."""
     engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
     _forget_in_forks(engine)
     return engine
 
 
 def _sqlite(url: URL) -> Engine:
-    # No transactions but those that a writer begins itself: it needs BEGIN IMMEDIATE.
+    # Writers begin their own transactions, with BEGIN IMMEDIATE.
     arguments = {"isolation_level": None, "timeout": LOCK_WAIT, "check_same_thread": False}
     path = file_of(url)
     if path is None:
@@ -102,7 +102,7 @@ def _sqlite(url: URL) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _(connection: Any, _: object) -> None:
         connection.execute("PRAGMA foreign_keys=ON")
-        # What is committed survives a power cut too.
+        # A commit survives a power cut.
         connection.execute("PRAGMA synchronous=FULL")
 
     return engine
@@ -117,13 +117,13 @@ def _postgresql(url: URL) -> Engine:
         )
     except ImportError:
         raise LedgerError(
-            "a ledger in PostgreSQL needs the package 'psycopg', which is not installed",
-            hint="install it with: pip install 'pytest-memleak[postgres]'",
+            "A PostgreSQL ledger needs the package 'psycopg', which isn't installed",
+            hint="Install it: pip install 'pytest-memleak[postgres]'",
         ) from None
 
 
 def _forget_in_forks(engine: Engine) -> None:
-    """A forked child must not speak on its parent's connections, nor keep them open."""
+    """Drop the parent's connections in a forked child, without using them."""
     reference = weakref.ref(engine)
     sessions: weakref.WeakSet[Any] = weakref.WeakSet()
     if engine.dialect.name == "postgresql":
@@ -134,8 +134,7 @@ def _forget_in_forks(engine: Engine) -> None:
         if alive is not None:
             alive.dispose(close=False)
         for session in sessions:
-            # Without a word to the server. While one copy of it is open, it would not notice
-            # the end of the parent, and keep its locks.
+            # An open copy would hide the parent's end from the server, which kept its locks.
             with suppress(Exception):
                 os.close(session.fileno())
 
@@ -145,87 +144,94 @@ def _forget_in_forks(engine: Engine) -> None:
 
 # --- failures ------------------------------------------------------------------------------
 
-_DAMAGED = "restore it from a copy, or move it away to begin a new one"
+_DAMAGED = "Restore a copy, or start a new ledger."
+_NO_HOST = ("Unknown host", "Check the URL.")
 _EXPLANATIONS = {
-    "file is not a database": ("the file is not an SQLite database", _DAMAGED),
-    "malformed": ("the file is damaged", _DAMAGED),
-    "no such table": ("the file was emptied while it was in use", _DAMAGED),
-    "unable to open database file": ("the file cannot be opened", "is it a folder, or unreadable?"),
-    "readonly database": ("the file may only be read", "give it write permission, or copy it"),
+    "file is not a database": ("The file isn't an SQLite database", _DAMAGED),
+    "malformed": ("The file is damaged", _DAMAGED),
+    "no such table": ("The file was emptied during the run", _DAMAGED),
+    "unable to open database file": (
+        "The file can't be opened",
+        "Check that it is a file with read permission.",
+    ),
+    "readonly database": ("The file is read-only", "Add write permission, or copy the file."),
     "database is locked": (
-        f"the file was locked by another program for {LOCK_WAIT:.0f} s",
-        "end whatever else has it open for writing",
+        f"Another program locked the file for {LOCK_WAIT:.0f} s",
+        "End the program that writes to it.",
     ),
     "lock timeout": (
-        f"another session held the ledger's lock for {LOCK_WAIT:.0f} s",
-        "end the session that holds it (pg_stat_activity shows it)",
+        f"Another session held the ledger's lock for {LOCK_WAIT:.0f} s",
+        "End the session that holds it (see pg_stat_activity).",
     ),
-    "disk is full": ("the disk is full", "make room and run again; what was drawn is kept"),
+    "disk is full": ("The disk is full", "Free space and rerun. Stored generations are reused."),
     "password authentication failed": (
-        "the server refused the password",
-        "check the URL, or set PGPASSWORD or a .pgpass file",
+        "The server rejected the password",
+        "Check the URL, PGPASSWORD, or the .pgpass file.",
     ),
     "no password supplied": (
-        "the server asks for a password",
-        "put it into the URL, or set PGPASSWORD or a .pgpass file",
+        "The server requires a password",
+        "Put it into the URL, PGPASSWORD, or a .pgpass file.",
     ),
     "no space left on device": (
-        "the server's disk is full",
-        "make room there and run again; what was drawn is kept",
+        "The server's disk is full",
+        "Free space there and rerun. Stored generations are reused.",
     ),
     "disk i/o error": (
-        "the file cannot be read or written to its end",
-        "is it cut short, is there a limit on the size of files (ulimit -f), does the disk fail?",
+        "The file can't be read or written completely",
+        "Check for a truncated file, a file size limit (ulimit -f), or a failing disk.",
     ),
     "read-only transaction": (
-        "the server takes nothing in: it is read-only",
-        "name the primary server, not a replica, or end the maintenance",
+        "The server is read-only",
+        "Name the primary server instead of a replica, or end the maintenance.",
     ),
     "permission denied": (
-        "the server does not let this user write here",
-        "grant it CREATE on the schema, or name another database",
+        "The server doesn't let this user write",
+        "Grant CREATE on the schema, or name another database.",
     ),
     "does not support ssl": (
-        "the server speaks no TLS, and the URL asks for it",
-        "leave sslmode out of the URL, or turn TLS on at the server",
+        "The URL requires TLS, which the server doesn't support",
+        "Remove sslmode from the URL, or enable TLS on the server.",
     ),
     "certificate verify failed": (
-        "the server's certificate is not one that is trusted here",
-        "name its authority with sslrootcert=FILE in the URL",
+        "The server's certificate isn't trusted here",
+        "Name its authority with sslrootcert=FILE in the URL.",
     ),
     "root certificate file": (
-        "there is no certificate to check the server's with",
-        "name its authority with sslrootcert=FILE in the URL",
+        "No root certificate to verify the server's",
+        "Name its authority with sslrootcert=FILE in the URL.",
     ),
     "no encryption": (
-        "the server takes no connection without TLS, or none of this user and database",
-        "add sslmode=require to the URL, or ask for an entry in pg_hba.conf",
+        "The server rejects this user, database, or connections without TLS",
+        "Add sslmode=require to the URL, or request an entry in pg_hba.conf.",
     ),
-    "connection refused": ("the server cannot be reached", "is it running, at that host and port?"),
-    "connection timeout": ("the server did not answer in 10 s", "check host, port and firewall"),
-    "resolve host": ("there is no host of that name", "check the URL"),
-    "could not translate host name": ("there is no host of that name", "check the URL"),
+    "connection refused": (
+        "The server is unreachable",
+        "Check that it runs at this host and port.",
+    ),
+    "connection timeout": ("No answer from the server in 10 s", "Check host, port, and firewall."),
+    "resolve host": _NO_HOST,
+    "could not translate host name": _NO_HOST,
 }
 
 
-# A server that is starting, or is being shut down; None: there is no server.
+# SQLSTATEs of a server that is starting or stopping; None: no server.
 _AWAY = (None, "57P01", "57P02", "57P03")
 
 
 def is_away(error: DBAPIError) -> bool:
-    """Whether a PostgreSQL server is not there, or not yet."""
+    """Tell whether a PostgreSQL server is missing, starting, or stopping."""
     return isinstance(error, OperationalError) and (
         getattr(error.orig, "sqlstate", "no server's") in _AWAY
     )
 
 
-def explained(error: Exception, url: URL) -> Exception:
-    """The LedgerError that says what a database's error means; any other error as it is."""
+def explain_error(error: Exception, url: URL) -> Exception:
+    """Return the LedgerError that explains a database's error; other errors unchanged."""
     if isinstance(error, OSError):
         return LedgerError(
-            f"cannot be used: {error.strerror or error}",
+            f"Unusable: {error.strerror or error}",
             location=shown(url),
-            hint="mend that, or name another place for the ledger",
+            hint="Fix the path, or choose another one for the ledger.",
         )
     if not isinstance(error, SQLAlchemyError):
         return error
@@ -235,4 +241,4 @@ def explained(error: Exception, url: URL) -> Exception:
     for sign, (message, hint) in _EXPLANATIONS.items():
         if sign in cause.lower():
             return LedgerError(message, location=shown(url), hint=hint)
-    return LedgerError(f"the database failed: {masked(cause)}", location=shown(url))
+    return LedgerError(f"The database failed: {masked(cause)}", location=shown(url))

@@ -1,13 +1,13 @@
-"""The ledger's chain: every row as it was written, each entry sealed to the one before.
+"""The ledger's hash chain: every row as it was written, each entry linked to the one before.
 
-    changed(connection, calls, [number])     # in a work: these rows were added or changed
-    append(connection)                       # before the commit: their entries
-    ledger.read(head)                        # what an evidence bundle keeps of it
+    changed(connection, calls, [number])     # within a work: these rows were added or changed
+    append(connection)                       # before the commit: add their entries
+    ledger.read(head)                        # what an evidence bundle stores of it
 
-An entry is canonical JSON: when, which table, and the row without what is null; texts of books and
-models stand as their SHA-256, so the chain holds none. The row of a call has the ordinals that it
-claims while it is open, and its generations once it is answered. An entry's link is the SHA-256 of
-the link before and of the entry. Only ever added to: verify_chain.py holds the tables against it.
+An entry is canonical JSON: time, table, and the row without nulls. Texts of books and models are
+stored as SHA-256, so the chain holds none. A call's row lists the ordinals that it reserves while
+it is open, and its generations once it is answered. An entry's link is the SHA-256 of the previous
+link and the entry. Entries are only ever added; verify_chain.py compares the tables with them.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from pytest_memleak.ledger.tables import (
 )
 
 _PENDING = "pytest_memleak.changed"
-_AT_ONCE = 400  # rows that one statement names
+_AT_ONCE = 400  # rows per statement
 
-# Claims and generations stand in the rows of their calls; tenants come and go.
+# Claims and generations are part of their calls' entries; tenants aren't evidence.
 CHAINED = (
     *(ledger_version, leases, runs, questions, jobs, batches, deployments, calls, summaries),
 )
 _DIGESTED = {"instruction", "text", "reasoning"}
-# What a run has spent is the sum of its calls.
+# A run's spending is the sum of its calls.
 _LEFT_OUT = {runs.name: {"spent"}, generations.name: {"call"}}
 
 Row = dict[str, Any]
@@ -54,14 +54,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a chain: how many entries it has, and the link of the last (hexadecimal)."""
+    """The end of a chain: its number of entries, and the last link (hexadecimal)."""
 
     entries: int
     link: str
 
 
 class _Changes:
-    """What a transaction has changed so far."""
+    """The rows that a transaction has changed so far."""
 
     def __init__(self) -> None:
         self.keys: dict[str, dict[Any, None]] = defaultdict(dict)
@@ -69,7 +69,7 @@ class _Changes:
 
 
 def forget(connection: Connection) -> None:
-    """Begin a transaction: nothing is changed yet."""
+    """Begin a transaction with no changes."""
     connection.info[_PENDING] = _Changes()
 
 
@@ -80,9 +80,9 @@ def changed(
     *,
     brought: Iterable[Mapping[Any, Any]] = (),
 ) -> None:
-    """Note that rows were added or changed, by their primary keys.
+    """Record that rows were added or changed, by their primary keys.
 
-    brought: the generations that these calls got, as rows.
+    brought: the rows of the generations that these calls received.
     """
     changes: _Changes = connection.info[_PENDING]
     changes.keys[table.name].update(dict.fromkeys(keys))
@@ -91,7 +91,7 @@ def changed(
 
 
 def append(connection: Connection) -> None:
-    """Add the entries of what this transaction has changed."""
+    """Add the entries of this transaction's changes."""
     changes: _Changes = connection.info[_PENDING]
     if any(changes.keys.values()):
         by_name = {table.name: table for table in CHAINED}
@@ -107,13 +107,13 @@ def append(connection: Connection) -> None:
 
 
 def head(connection: Connection) -> Head | None:
-    """Where the chain ends now; None where it has no entry."""
+    """Return the chain's current end; None without entries."""
     row = connection.execute(_HEAD).first()
     return None if row is None else Head(*row)
 
 
-def link_of(before: str, entry: str) -> str:
-    """The link (SHA-256, hexadecimal) of an entry after that link; "" is before the first."""
+def chain_link(before: str, entry: str) -> str:
+    """Return the link (SHA-256, hexadecimal) of an entry after the link `before` ("" at first)."""
     return hashlib.sha256(f"{before}{entry}".encode()).hexdigest()
 
 
@@ -121,35 +121,36 @@ def link_of(before: str, entry: str) -> str:
 
 
 def image(table: sa.Table, row: Mapping[Any, Any]) -> Row:
-    """A row without what is null, its texts as SHA-256: a new column changes no old entry."""
+    """Return a row without nulls, its texts as SHA-256: a new column changes no old entry."""
     left_out = _LEFT_OUT.get(table.name, set())
     return {
-        name: _digest(value) if name in _DIGESTED else value
+        name: text_digest(value) if name in _DIGESTED else value
         for name, value in row.items()
         if value is not None and name not in left_out
     }
 
 
 def call_image(
-    row: Mapping[Any, Any], claimed: Iterable[int], brought: Sequence[Mapping[Any, Any]]
+    row: Mapping[Any, Any], claimed: Iterable[int], answers: Sequence[Mapping[Any, Any]]
 ) -> Row:
-    """A call's row with the ordinals that it claims and the images of its generations."""
-    made = image(calls, row)
-    held = sorted(claimed)
-    if held:
-        made["claims"] = held
-    if brought:
-        made["generations"] = sorted(brought, key=lambda one: one["ordinal"])
-    return made
+    """Return a call's row with the ordinals it reserves and the images of its generations."""
+    row_image = image(calls, row)
+    ordinals = sorted(claimed)
+    if ordinals:
+        row_image["claims"] = ordinals
+    if answers:
+        row_image["generations"] = sorted(answers, key=lambda answer: answer["ordinal"])
+    return row_image
 
 
-def key_of(table: sa.Table, row: Mapping[Any, Any]) -> Any:
-    """A row's primary key; of several columns a tuple."""
+def row_key(table: sa.Table, row: Mapping[Any, Any]) -> Any:
+    """Return a row's primary key; a tuple if it has several columns."""
     values = tuple(row[column.name] for column in table.primary_key.columns)
     return values[0] if len(values) == 1 else values
 
 
-def _digest(text: str) -> str:
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of a text, hexadecimal."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -172,14 +173,14 @@ def _images(
             yield call_image(row, held[row["id"]], brought.get(row["id"], ()))
 
 
-def _append(connection: Connection, written: Iterable[tuple[str, Row]]) -> None:
+def _append(connection: Connection, images: Iterable[tuple[str, Row]]) -> None:
     last = connection.execute(_HEAD).first()
     number, link = last or (0, "")
-    said: Row = {"at": time.time()}
+    stamp: Row = {"at": time.time()}
     rows = []
-    for number, (table, row) in enumerate(written, number + 1):  # noqa: B020 - goes on
-        entry = json.dumps(said | {"table": table, "row": row}, sort_keys=True)
-        link = link_of(link, entry)
+    for number, (table, row) in enumerate(images, number + 1):  # noqa: B020 - goes on
+        entry = json.dumps(stamp | {"table": table, "row": row}, sort_keys=True)
+        link = chain_link(link, entry)
         rows.append({"number": number, "entry": entry, "link": link})
         if len(rows) >= _AT_ONCE:
             connection.execute(chain.insert(), rows)
@@ -188,7 +189,7 @@ def _append(connection: Connection, written: Iterable[tuple[str, Row]]) -> None:
         connection.execute(chain.insert(), rows)
 
 
-# Statements of the run loop are made once: making one takes longer than running it.
+# Building a statement takes longer than running it.
 _HEAD = sa.select(chain.c.number, chain.c.link).order_by(chain.c.number.desc()).limit(1)
 _CLAIMED = sa.select(claims.c.call, claims.c.ordinal).where(
     claims.c.call.in_(sa.bindparam("keys", expanding=True))

@@ -1,12 +1,12 @@
-"""Jobs at a provider in the ledger, fine-tunes, batches and deployments alike: one row each.
+"""Jobs at a provider: fine-tunes, batches, and deployments, one row each.
 
     job = claim_finetune(ledger, provider, digest, examples=..., recovery=20.0)
     job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ftjob-1")
     end_job(ledger, job, JobRow.FAILED, cause="...")
 
-A row is written before its job is started, and held by who starts it. One that was not started
-to its end is taken over by whoever finds it; batches.py and deployments.py say what else the
-rows of those hold.
+A row is written before its job starts, and held by the process that starts it. Any process may
+take over a job whose start was interrupted. batches.py and deployments.py hold
+the rest about those.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.call_results import end_open_calls
-from pytest_memleak.ledger.calls import OPEN
+from pytest_memleak.ledger.calls import OPEN, end_open_calls
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
@@ -188,7 +187,7 @@ def claim_finetune(
     return ledger.write(work)
 
 
-def finetuned(ledger: Ledger, provider: str, digest: str) -> str | None:
+def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
     """The endpoint of a fine-tune that has succeeded, by the ledger alone."""
     return ledger.read(
         lambda connection: connection.execute(

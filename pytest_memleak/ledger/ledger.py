@@ -1,21 +1,18 @@
-"""The ledger: every paid call, written down before it is made and as soon as it is answered.
+"""The open ledger, and the lease that shows that its process is running.
 
     with Ledger("sqlite:///.memleak/ledger.db") as ledger:
-        draw(ledger, endpoint, ...)                          # loop.py: what is still missing
-        generations(ledger, endpoint_id, questionnaire)      # ledger_queries.py: what is there
+        draw(ledger, endpoint, ...)                       # sampling/loop.py: sample what is missing
+        generations(ledger, endpoint_id, questionnaire)   # ledger_queries.py: what is stored
 
-A ledger is opened by each process for itself and may be used by all its threads. The files
-beside this one say what is written into it: call_reservations.py and call_results.py (calls),
-jobs.py and batches.py (jobs at the provider), ledger_queries.py (what was drawn), exports.py,
-imports.py (files).
+Each process opens the ledger itself and may use it from all its threads.
 
-Every open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL server
-releases when the process ends, however it ends. So what a killed run was doing is free at once, and
-nobody takes what a living one does, however slow it is.
+An open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL server
+releases when the process ends, however it ends. So what a killed process was doing is free at
+once, and nobody takes over what a running process does, however slow it is.
 
     SQLite file   a locked file in the folder `<ledger>-leases/`
-    in memory     nothing: nobody else can see it
-    PostgreSQL    a session-level advisory lock on a connection of its own
+    in memory     nothing: no other process can see it
+    PostgreSQL    a session-level advisory lock on its own connection
 """
 
 from __future__ import annotations
@@ -48,13 +45,13 @@ Item = TypeVar("Item")
 class Ledger:
     """An open ledger.
 
-    url:    `sqlite:///PATH` (the folder is made), `sqlite://` for a run that keeps nothing, or
+    url:    `sqlite:///PATH` (its folder is created), `sqlite://` for a run that stores nothing, or
             `postgresql+psycopg://USER@HOST/DATABASE`
-    create: whether to begin a ledger where there is none
-    run:    names the run in the ledger; processes that share a budget give the same name
+    create: whether to create a missing ledger
+    run:    the run's name in the ledger; processes that share a budget use the same name
 
-    Raises LedgerError: an unusable URL, an unreachable server, a locked or damaged file, another
-    version than this program's.
+    Raises LedgerError for an invalid URL, an unreachable server, a locked or damaged file, and
+    another version than this program's.
     """
 
     def __init__(self, url: str, *, create: bool = True, run: str | None = None) -> None:
@@ -75,33 +72,33 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Let go of everything that is held. What is still in flight becomes anyone's."""
+        """Release everything this process holds. Other processes may take over unfinished calls."""
         if self._lease is not None:
             self._lease.end()
         self._database.close()
 
     @property
     def place(self) -> str:
-        """Where the ledger is, as messages name it: without a password."""
+        """The ledger's location without a password, for messages."""
         return self._database.place
 
-    def refuse_damage(self) -> None:
-        """Raise LedgerError where a file of ours was replaced, or is damaged; reads all of it."""
-        self._database.refuse_damage()
+    def validate_file(self) -> None:
+        """Raise LedgerError if the ledger's file was replaced or is damaged; reads all of it."""
+        self._database.validate_file()
 
     # --- leases ----------------------------------------------------------------------------
 
     @property
     def lease(self) -> int:
-        """The row of this process among the leases, made when first needed (not in a work)."""
+        """The row id of this process's lease, created on first use (outside a work)."""
         return self._leased().id
 
     def keep_alive(self) -> None:
-        """See to it that other processes know us alive; to be called every few seconds."""
+        """Renew the lease if it was lost; call this every few seconds."""
         self._leased().keep_alive()
 
     def expire_leases(self) -> None:
-        """End the leases whose process is gone: what they held is anyone's."""
+        """End the leases of dead processes: others may take over what they held."""
         expire_leases(self._database)
 
     def _leased(self) -> Lease:
@@ -113,29 +110,29 @@ class Ledger:
     # --- reading and writing ---------------------------------------------------------------
 
     def read(self, work: Work[T]) -> T:
-        """As `Database.read`."""
+        """Delegate to `Database.read`."""
         return self._database.read(work)
 
     def snapshot(self, work: Work[T]) -> T:
-        """As `Database.snapshot`."""
+        """Delegate to `Database.snapshot`."""
         return self._database.snapshot(work)
 
     def write(self, work: Work[T]) -> T:
-        """As `Database.write`."""
+        """Delegate to `Database.write`."""
         return self._database.write(work)
 
     def write_each(
         self, work: Callable[[Connection, Sequence[Item]], Sequence[T | Exception]], item: Item
     ) -> T:
-        """As `Database.write_each`."""
+        """Delegate to `Database.write_each`."""
         return self._database.write_each(work, item)
 
 
 class Lease:
-    """This process's row among the leases, and the lock that shows that it lives.
+    """This process's row among the leases, and the lock that shows that it is running.
 
-    `id` may change: a server that lost our connection has called our lease ended, and others
-    may have taken what we held. `keep_alive` notices and begins anew.
+    `id` may change: a server that lost our connection ends the lease, and others may take over what
+    it held. `keep_alive` notices and starts a new one.
     """
 
     def __init__(self, database: Database) -> None:
@@ -148,7 +145,7 @@ class Lease:
 
     def _begin(self) -> None:
         self._name = uuid.uuid4().hex
-        self._database.patiently(lambda: self._locks.hold(self._name))
+        self._database.retry_while_away(lambda: self._locks.hold(self._name))
         row = {
             "lock": self._name,
             "host": platform.node(),
@@ -166,15 +163,15 @@ class Lease:
         self.id: int = self._database.write(work)
 
     def keep_alive(self) -> None:
-        """See to it that others still think us alive; call it every few seconds."""
+        """Renew the lease if the lock was lost; call this every few seconds."""
         with self._renewing:
             if self._locks.held():
                 return
-            # Not the same name: somebody may have found the lock free in between.
+            # A process may have seen the old lock free in between.
             self._begin()
 
     def end(self) -> None:
-        """Give up what is still held: from now on it is anyone's."""
+        """Release everything the lease holds."""
         if os.getpid() != self._pid:
             return
         with suppress(LedgerError):
@@ -183,7 +180,7 @@ class Lease:
 
 
 def expire_leases(database: Database) -> None:
-    """End the leases whose process is gone."""
+    """End the leases whose process is dead."""
     locks = _locks_for(database)
 
     def work(connection: Connection) -> list[str]:
@@ -233,7 +230,7 @@ class _LockFiles:
             self._lock.acquire()
         except (OSError, Timeout) as error:
             raise LedgerError(
-                f"a lock file cannot be made: {getattr(error, 'strerror', None) or error}",
+                f"Can't create a lock file: {getattr(error, 'strerror', None) or error}",
                 location=str(self._folder),
             ) from None
 
@@ -256,7 +253,7 @@ class _LockFiles:
             return False
 
     def forget(self, name: str) -> None:
-        # Nobody holds the lock of an ended lease again, so its file may go.
+        # The lock of an ended lease is never held again.
         with suppress(OSError):
             self._file(name).unlink(missing_ok=True)
 
@@ -288,13 +285,13 @@ class _AdvisoryLocks:
     def leave(self) -> None:
         if self._session is not None:
             with suppress(SQLAlchemyError):
-                # Not back into the pool: the session would take the lock along.
+                # Back in the pool, the session would keep the lock.
                 self._session.invalidate()
                 self._session.close()
             self._session = None
 
     def free(self, connection: Connection, name: str) -> bool:
-        # Ours until the transaction ends, so that nobody else ends the same lease.
+        # Held until the transaction ends, so that no other process ends the same lease.
         return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name)))))
 
     def forget(self, name: str) -> None: ...

@@ -1,14 +1,17 @@
-"""What the ledger has for a pair: its generations, how many, and what they cost.
+"""A pair's generations in the ledger, their counts and costs, and summaries of excerpts.
 
-    generations(ledger, endpoint_id, questionnaire)  -> Iterator[Generation]
-    tally(ledger, endpoint_id, questionnaire)        -> Tally
-    missing(ledger, endpoint_id, questionnaire)      -> Missing
+    generations(ledger, endpoint_id, questionnaire)          -> Iterator[Generation]
+    tally(ledger, endpoint_id, questionnaire)                -> LedgerCounts
+    missing(ledger, endpoint_id, questionnaire)              -> Missing
+    surplus(ledger, endpoint_id, questionnaire, until=now)   -> Iterator[Generation], all of it
+    unrequested(ledger, endpoint_id, questionnaire, until=now)   -> Iterator[Generation]
 
-Nothing here writes, and no more than one question's generations are in memory at a time.
+Only one prompt's generations are in memory at a time.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,22 +21,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
+from pytest_memleak.ledger.hash_chain import changed, text_digest
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.tables import calls, claims, leases, questions
+from pytest_memleak.ledger.tables import calls, claims, insert_where_new, leases, questions
 from pytest_memleak.ledger.tables import generations as generations_
+from pytest_memleak.ledger.tables import summaries as summaries_
 from pytest_memleak.records import FinishReason, Generation
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerCounts:
-    """What there is for a pair.
+    """The counts of a pair's generations and calls.
 
-    asked, got: generations that the suite asks for, and those that are there, withheld ones
+    asked, got: generations that the suite requests, and those that are stored, withheld ones
                 included; withheld: counts by finish reason
-    calls, lost, recovered: calls made; those whose fate nobody knows, counted as billed; those
-                whose answer was cut off and found again at the provider
-    cost:       US$, lost calls at their worst; None where no price was known
+    calls, lost, recovered: calls made; those with an unknown outcome, counted as billed; those
+                whose interrupted answer was recovered from the provider
+    cost:       US$, lost calls at their highest cost; None without a price
     """
 
     asked: int
@@ -49,11 +54,11 @@ class LedgerCounts:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What is not there yet, per question in order.
+    """A pair's missing generations, by prompt in order.
 
-    free:      ordinals that nobody draws now
-    elsewhere: how many are being drawn by calls that are open
-    in_batches: how many belong to batches that have not been read
+    free:       ordinals that no open call is sampling
+    elsewhere:  the number of ordinals that open calls are sampling
+    in_batches: the number of ordinals in batches whose results weren't read yet
     """
 
     free: dict[PromptSpec, list[int]]
@@ -62,15 +67,15 @@ class Missing:
 
     @property
     def count(self) -> int:
-        """How many ordinals nobody draws now."""
+        """The number of ordinals that no open call is sampling."""
         return sum(map(len, self.free.values()))
 
 
 def generations(
     ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts
 ) -> Iterator[Generation]:
-    """Every generation of the pair that is there: by excerpt in the book's order, by ordinal."""
-    numbers = numbers_of(ledger, endpoint_id, questionnaire.questions)
+    """Yield the pair's stored generations, by excerpt in book order, then by ordinal."""
+    numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
     for question in questionnaire.questions:
         number = numbers.get(question.key)
         if number is not None:
@@ -114,8 +119,8 @@ class _RowsOf:
 
 
 def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> LedgerCounts:
-    """Counts of what is there for the pair, and what its calls have cost."""
-    numbers = list(numbers_of(ledger, endpoint_id, questionnaire.questions).values())
+    """Count the pair's generations and calls, and add up their cost."""
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
 
     def work(connection: Connection) -> LedgerCounts:
         reasons: Counter[str] = Counter()
@@ -171,12 +176,12 @@ _SUMS = (
 
 
 def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Missing:
-    """The ordinals that are not there yet. What a dead process was drawing counts as free."""
-    numbers = numbers_of(ledger, endpoint_id, questionnaire.questions)
+    """Find the ordinals that aren't stored. A dead process's ordinals count as free."""
+    numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
     samples = questionnaire.samples
 
     def work(connection: Connection) -> tuple[dict[int, set[int]], int, int]:
-        there: dict[int, set[int]] = defaultdict(set)
+        present: dict[int, set[int]] = defaultdict(set)
         elsewhere = in_batches = 0
         for some in _in_parts(list(numbers.values())):
             column = generations_.c
@@ -185,30 +190,30 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
                 .where(column.question.in_(some))
                 .where(column.ordinal >= 0, column.ordinal < samples)
             ):
-                there[number].add(ordinal)
+                present[number].add(ordinal)
             for number, ordinal, batch in connection.execute(
                 _HELD.where(claims.c.question.in_(some), claims.c.ordinal < samples)
             ):
-                if ordinal in there[number]:
+                if ordinal in present[number]:
                     continue
-                there[number].add(ordinal)
+                present[number].add(ordinal)
                 if batch is None:
                     elsewhere += 1
                 else:
                     in_batches += 1
-        return there, elsewhere, in_batches
+        return present, elsewhere, in_batches
 
-    there, elsewhere, in_batches = ledger.read(work)
+    present, elsewhere, in_batches = ledger.read(work)
     free = {}
     for question in questionnaire.questions:
-        drawn = there.get(numbers.get(question.key, 0), ())
-        left = [ordinal for ordinal in range(samples) if ordinal not in drawn]
-        if left:
-            free[question] = left
+        occupied = present.get(numbers.get(question.key, 0), ())
+        absent = [ordinal for ordinal in range(samples) if ordinal not in occupied]
+        if absent:
+            free[question] = absent
     return Missing(free, elsewhere, in_batches)
 
 
-# Claims of calls that somebody will see through: a batch's, and a living lease's.
+# Reserved ordinals of calls that will be finished: a batch's, and a running process's.
 _HELD = (
     sa.select(claims.c.question, claims.c.ordinal, calls.c.batch)
     .join(calls, calls.c.id == claims.c.call)
@@ -222,21 +227,149 @@ _HELD = (
 )
 
 
-def numbers_of(
-    ledger: Ledger, endpoint_id: str, wanted: Iterable[PromptSpec]
+def stored_prompt_ids(
+    ledger: Ledger, endpoint_id: str, prompt_specs: Iterable[PromptSpec]
 ) -> dict[tuple[str, str], int]:
-    """The rows of those questions that were put to the endpoint before, by key."""
-    keys = {question.key for question in wanted}
-    found = ledger.read(
+    """Return the row ids of those prompts that were sent to the endpoint, by key."""
+    keys = {question.key for question in prompt_specs}
+    rows = ledger.read(
         lambda connection: connection.execute(
             sa.select(
                 questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
             ).where(questions.c.endpoint == endpoint_id)
         ).all()
     )
-    return {(a, b): number for a, b, number in found if (a, b) in keys}
+    return {
+        (instruction, settings): number
+        for instruction, settings, number in rows
+        if (instruction, settings) in keys
+    }
 
 
 def _in_parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
         yield numbers[start : start + QUESTIONS_AT_ONCE]
+
+
+def surplus(
+    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
+) -> Iterator[Generation]:
+    """Yield what was received by `until` (seconds since 1970) beyond the requested samples.
+
+    By excerpt, those that once had a place first; ordinals start again at 0. METRICS section 10
+    reports a surplus: races between processes and late answers cause some of it.
+    """
+    counts: Counter[str] = Counter()
+    for excerpt_id, row in _surplus_rows(ledger, endpoint_id, questionnaire, until):
+        yield _surplus_generation(excerpt_id, counts[excerpt_id], row)
+        counts[excerpt_id] += 1
+
+
+def unrequested(
+    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
+) -> Iterator[Generation]:
+    """Yield what servers sent by `until` beyond what a call requested; ordinals start at `samples`.
+
+    An answer recovered from the provider may include that of a second attempt, which is no fault.
+    """
+    extra: Counter[int] = Counter()
+    counts: Counter[str] = Counter()
+    for excerpt_id, row in _surplus_rows(ledger, endpoint_id, questionnaire, until):
+        if row.ordinal < 0 and not row.recovered and extra[row.call] < (row.came or 0) - row.asked:
+            extra[row.call] += 1
+            yield _surplus_generation(excerpt_id, questionnaire.samples + counts[excerpt_id], row)
+            counts[excerpt_id] += 1
+
+
+def _surplus_generation(excerpt_id: str, ordinal: int, row: Any) -> Generation:
+    return Generation(
+        excerpt_id,
+        ordinal,
+        row.text,
+        FinishReason(row.finish_reason),
+        finish_word=row.finish_word,
+        reasoning=row.reasoning or "",
+    )
+
+
+def _surplus_rows(
+    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, until: float
+) -> Iterator[tuple[str, Any]]:
+    """Yield each surplus row with its excerpt."""
+    numbers_by_key = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    excerpts = {
+        number: prompt.excerpt_id
+        for prompt in questionnaire.questions
+        if (number := numbers_by_key.get(prompt.key)) is not None
+    }
+    numbers = list(excerpts)
+    for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
+        query = _BESIDE.where(
+            generations_.c.question.in_(numbers[start : start + QUESTIONS_AT_ONCE]),
+            sa.or_(generations_.c.ordinal < 0, generations_.c.ordinal >= questionnaire.samples),
+            sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
+        )
+
+        def work(connection: Connection, query: sa.Select[Any] = query) -> list[Any]:
+            return list(connection.execute(query))
+
+        for row in ledger.read(work):
+            yield excerpts[row.question], row
+
+
+_BESIDE = (
+    sa.select(
+        *(
+            generations_.c[name]
+            for name in ("question", "ordinal", "call", "text", "finish_reason", "finish_word")
+        ),
+        generations_.c.reasoning,
+        *(calls.c[name] for name in ("asked", "came", "recovered")),
+    )
+    .join(calls, calls.c.id == generations_.c.call)
+    .order_by(
+        generations_.c.question,
+        generations_.c.ordinal < 0,
+        sa.func.abs(generations_.c.ordinal),
+    )
+)
+
+
+def stored_summaries(ledger: Ledger, summarizer: str, texts: Iterable[str]) -> dict[str, str]:
+    """Return this summarizer's stored summaries, by the text they summarize.
+
+    `summarizer` identifies model, prompt, and settings: whatever changes a summary.
+    """
+    by_digest = {text_digest(text): text for text in texts}
+    digests = list(by_digest)
+
+    def work(connection: Connection) -> dict[str, str]:
+        return {
+            by_digest[row.text_digest]: row.text
+            for start in range(0, len(digests), QUESTIONS_AT_ONCE)
+            for row in connection.execute(
+                sa.select(summaries_.c.text_digest, summaries_.c.text).where(
+                    summaries_.c.summarizer == text_digest(summarizer),
+                    summaries_.c.text_digest.in_(digests[start : start + QUESTIONS_AT_ONCE]),
+                )
+            )
+        }
+
+    return ledger.read(work)
+
+
+def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> None:
+    """Store a summary unless one is stored already, so that none is paid for twice."""
+    row = {
+        "text_digest": text_digest(text),
+        "summarizer": text_digest(summarizer),
+        "text": summary,
+        "made": time.time(),
+    }
+
+    def work(connection: Connection) -> None:
+        added = connection.execute(insert_where_new(connection, summaries_).values(row))
+        if added.rowcount:
+            changed(connection, summaries_, [(row["text_digest"], row["summarizer"])])
+
+    ledger.write(work)

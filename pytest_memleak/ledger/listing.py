@@ -1,6 +1,6 @@
-"""What a ledger holds, for people: endpoints and what was drawn from them, jobs, batches.
+"""What a ledger holds: endpoints and their generations, jobs, batches.
 
-list_endpoints(ledger) -> [EndpointRow(...)]      one per endpoint, book and settings
+list_endpoints(ledger) -> [EndpointRow(...)]      one per endpoint, book, and settings
 list_jobs(ledger)      -> [JobListing(...)]
 list_batches(ledger)   -> [BatchListing(...)]
 """
@@ -26,11 +26,11 @@ _LEAST_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
-    """What was drawn from an endpoint for a book, with some settings.
+    """An endpoint's generations for a book with some settings.
 
-    excerpts: questions asked; generations: completions kept, withheld among them; surplus:
-    those without a place; calls: paid ones, lost among them; open: calls without an outcome;
-    cost: US$, lost calls at their worst, None where no price was known.
+    excerpts: prompts sent; generations: completions stored, including withheld ones; surplus: those
+    without a place; calls: paid ones, including lost ones; open: calls without an outcome; cost:
+    US$, lost calls at their highest cost, None without a price.
     """
 
     endpoint: str
@@ -82,31 +82,31 @@ class BatchListing:
 
 
 def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
-    """One row per endpoint, book, temperature and seed, in that order."""
+    """List one row per endpoint, book, temperature, and seed, in that order."""
     rows: Sequence[Any] = ledger.read(lambda connection: connection.execute(_ENDPOINTS).all())
     return [EndpointRow(*(*sums, cost / 1e9 if priced else None)) for *sums, cost, priced in rows]
 
 
-def endpoint_meant(ledger: Ledger, given: str) -> str:
-    """The endpoint whose id, or whose digest, begins as `given` does; `given` if there is none.
+def resolve_endpoint(ledger: Ledger, name: str) -> str:
+    """Return the endpoint whose id or digest starts with `name`; `name` if none does.
 
-    Of the digest at least four digits have to be there; "..." behind it is left out. Raises
-    LedgerError where it is the beginning of several.
+    A digest needs at least four digits; a trailing "..." is ignored. Raises LedgerError if several
+    endpoints match.
     """
-    begin = given.removesuffix("…").removesuffix("...")
+    start = name.removesuffix("…").removesuffix("...")
     ids: Sequence[str] = ledger.read(
         lambda connection: connection.scalars(sa.select(questions.c.endpoint).distinct()).all()
     )
-    if given in ids:
-        return given
-    meant = [one for one in ids if _begins(one, begin)]
-    if len(meant) > 1:
+    if name in ids:
+        return name
+    matches = [endpoint_id for endpoint_id in ids if _begins(endpoint_id, start)]
+    if len(matches) > 1:
         raise LedgerError(
-            f"{given!r} is the beginning of {len(meant)} endpoints: {', '.join(sorted(meant))}",
+            f"{name!r} matches {len(matches)} endpoints: {', '.join(sorted(matches))}",
             location=ledger.place,
-            hint="write more of it",
+            hint="Type more of the id.",
         )
-    return meant[0] if meant else given
+    return matches[0] if matches else name
 
 
 def _begins(endpoint: str, begin: str) -> bool:
@@ -118,7 +118,7 @@ def _begins(endpoint: str, begin: str) -> bool:
 
 
 def list_jobs(ledger: Ledger) -> list[JobListing]:
-    """Every fine-tune, oldest first."""
+    """List every fine-tune, oldest first."""
     columns = [jobs.c[name] for name in JobListing.__dataclass_fields__]
     rows = ledger.read(
         lambda connection: connection.execute(sa.select(*columns).order_by(jobs.c.id)).all()
@@ -127,16 +127,16 @@ def list_jobs(ledger: Ledger) -> list[JobListing]:
 
 
 def list_batches(ledger: Ledger) -> list[BatchListing]:
-    """Every batch, oldest first."""
+    """List every batch, oldest first."""
     requests = sa.select(sa.func.count()).where(calls.c.batch == batches.c.id)
     answered = requests.where(calls.c.state == CallState.ANSWERED)
-    of_batch = {
+    computed = {
         "batch_id": batches.c.job_id,
         "requests": requests.scalar_subquery(),
         "answered": answered.scalar_subquery(),
     }
     names = BatchListing.__dataclass_fields__
-    columns = [of_batch[one] if one in of_batch else batches.c[one] for one in names]
+    columns = [computed[column] if column in computed else batches.c[column] for column in names]
     rows: Sequence[Any] = ledger.read(
         lambda connection: connection.execute(sa.select(*columns).order_by(batches.c.id)).all()
     )
@@ -156,7 +156,7 @@ def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
 
 _PAID = sa.and_(calls.c.state.in_([CallState.ANSWERED, CallState.LOST]), calls.c.kind != "import")
 _WITHHELD = generations.c.finish_reason.in_(
-    [one for one in FinishReason if one.withheld and one is not FinishReason.EMPTY]
+    [reason for reason in FinishReason if reason.withheld and reason is not FinishReason.EMPTY]
 )
 _DRAWN = (
     sa.select(

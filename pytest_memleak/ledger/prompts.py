@@ -1,12 +1,12 @@
-"""What a pair asks: every instruction of its book, `samples` times, and how the ledger names it.
+"""The prompts of a pair: every instruction of its book, `samples` times, with ledger keys.
 
     questionnaire(pair_id, book, sampling, words=count) -> PairPrompts
     asks(missing, per_call)                             -> the calls to make, in order
 
-A question is one excerpt's instruction with everything that shapes its answers: temperature,
-seed and the most tokens an answer may have. The ledger keys it by two digests (SHA-256,
-hexadecimal) beside the endpoint: one of the instruction, one of the settings. A book that asks
-the same thing twice gets draws of its own for each, so its questions are numbered by repeat.
+A PromptSpec is one excerpt's instruction with everything that shapes its generations:
+temperature, seed, and maximum tokens. The ledger keys it by endpoint and two digests (SHA-256,
+hexadecimal), of the instruction and of the settings. If a book has the same instruction twice,
+each gets its own generations, so prompts are numbered by repeat.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pytest_memleak.records import Book, Sampling
 
 TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
-_MOST_REPEATS = 10_000  # of one instruction in a book, that are looked for
+_MOST_REPEATS = 10_000  # of one instruction in a book
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """One excerpt's instruction, as it is asked.
+    """One excerpt's instruction and its settings.
 
-    book_words: digest of the book's words, or of its id where the book has none
+    book_words: digest of the book's words, or of its id if the book has none
     """
 
     book_id: str
@@ -45,31 +45,33 @@ class PromptSpec:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The two digests that name the question in the ledger."""
+        """The two digests that name the prompt in the ledger."""
         return self.instruction_digest, self.settings_digest
 
     @property
     def keyed(self) -> bool:
-        """Whether the digests are of what is asked (for some repeat of it in its book).
+        """Whether the digests match the prompt, for some repeat of it in its book.
 
-        Questions for windows are for one token, and keyed as those for a text without words.
+        Prompts for windows request one token, and are keyed like those for a text without words.
         """
-        most = {self.max_tokens} | ({most_tokens(0)} if self.max_tokens == 1 else set())
-        told = _told(self.temperature)
-        return self.settings_digest in {_digest(told, one, self.seed) for one in most} and any(
+        token_limits = {self.max_tokens} | ({most_tokens(0)} if self.max_tokens == 1 else set())
+        temperature = _told(self.temperature)
+        return self.settings_digest in {
+            _digest(temperature, max_tokens, self.seed) for max_tokens in token_limits
+        } and any(
             self.instruction_digest == _digest(self.instruction, repeat)
             for repeat in range(_MOST_REPEATS)
         )
 
     def seed_from(self, first: int) -> int:
-        """The seed (31 bits) of the call whose first completion gets the ordinal `first`."""
+        """Return the seed (31 bits) of the call whose first completion has the ordinal `first`."""
         digest = _digest(self.seed, self.instruction_digest, first)
         return int(digest[:8], 16) & 0x7FFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
 class PairPrompts:
-    """The questions of a pair in the order of the excerpts, and how often each is asked."""
+    """A pair's prompts in excerpt order, and the number of samples of each."""
 
     pair: str
     samples: int
@@ -78,13 +80,13 @@ class PairPrompts:
 
     @property
     def asked(self) -> int:
-        """How many generations there are when all are drawn."""
+        """The number of generations of a complete pair."""
         return self.samples * len(self.questions)
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Some ordinals of one question, small enough for one call."""
+    """Some ordinals of one prompt, few enough for one call."""
 
     question: PromptSpec
     ordinals: tuple[int, ...]
@@ -93,9 +95,9 @@ class Ask:
 def questionnaire(
     pair: str, book: Book, sampling: Sampling, *, words: Callable[[str], int]
 ) -> PairPrompts:
-    """What is asked of any endpoint for `book`; excerpts without an instruction are left out.
+    """Build the prompts for `book`, for any endpoint; excerpts without an instruction are skipped.
 
-    `words` counts the words of a text. An answer may have int(words * 4/3) + 50 tokens.
+    `words` counts a text's words. A generation may have int(words * 4/3) + 50 tokens.
     """
     repeats: Counter[str] = Counter()
     questions = []
@@ -122,8 +124,8 @@ def questionnaire(
     return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
 
 
-def question_of(row: Mapping[Any, Any]) -> PromptSpec:
-    """The question in a row of the ledger."""
+def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
+    """Build the prompt from a row of the ledger."""
     return PromptSpec(
         book_id=row["book"],
         book_words=row["book_words"],
@@ -131,7 +133,7 @@ def question_of(row: Mapping[Any, Any]) -> PromptSpec:
         instruction=row["instruction"],
         instruction_digest=row["instruction_digest"],
         settings_digest=row["settings_digest"],
-        temperature=asked_temperature(row["temperature"]),
+        temperature=requested_temperature(row["temperature"]),
         max_tokens=row["max_tokens"],
         seed=row["seed"],
         prompt_words=len(row["instruction"].split()),
@@ -142,26 +144,26 @@ def _told(temperature: float | None) -> object:
     return "default" if temperature is None else float(temperature)
 
 
-def kept_temperature(temperature: float | None) -> float:
-    """As it stands in the ledger: -1 for the server's own."""
+def stored_temperature(temperature: float | None) -> float:
+    """Return the temperature as the ledger stores it: -1 for the server's default."""
     return -1.0 if temperature is None else temperature
 
 
-def asked_temperature(kept: float) -> float | None:
-    """The inverse of `kept_temperature`."""
+def requested_temperature(kept: float) -> float | None:
+    """Invert `stored_temperature`."""
     return None if kept < 0 else kept
 
 
 def most_tokens(words: int) -> int:
-    """The most tokens that an answer of about so many words may have."""
+    """Return the maximum tokens for a generation of about this many words."""
     return int(words * TOKENS_PER_WORD) + SPARE_TOKENS
 
 
 def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator[Ask]:
-    """The calls that draw the missing ordinals: round by round across the questions.
+    """Yield the calls that sample the missing ordinals, round by round across the prompts.
 
-    A round is one ordinal of each question, or `per_call` of them where one call gives several,
-    so that a run that is cut short leaves whole rounds behind.
+    A round is one ordinal of each prompt, or `per_call` of them if one call returns several, so
+    that an interrupted run leaves complete rounds.
     """
     chunks = [
         [

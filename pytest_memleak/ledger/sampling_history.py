@@ -1,11 +1,11 @@
-"""Who answered, when, and how often it was tried: where a pair's generations come from.
+"""Sampling history: which model generated a pair's texts, when, and in which attempt.
 
-    provenance(ledger, endpoint_id, questionnaire)   -> Provenance, of what counts for the pair
-    attempts(ledger, endpoint_id, book_id)           -> [Attempt(...)], every draw ever made
-    tried(ledger, endpoint_id, questionnaire)        -> Tried, which of the attempts a pair's is
-    endpoint_id = of_release("gpt-4o", "2026-11")    # other weights behind the same name
+    provenance(ledger, endpoint_id, questionnaire)   -> SamplingHistory of the pair's generations
+    attempts(ledger, endpoint_id, book_id)           -> [Attempt(...)], every attempt ever made
+    tried(ledger, endpoint_id, questionnaire)        -> Tried, the pair's place among the attempts
+    endpoint_id = with_weights_version("gpt-4o", "2026-11")    # other weights behind the same name
 
-METRICS.md section 10 says what is judged by it.
+METRICS.md section 10 defines the rules.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.interfaces.protocols import Served
 from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import numbers_of
-from pytest_memleak.ledger.prompts import PairPrompts, kept_temperature
+from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
+from pytest_memleak.ledger.prompts import PairPrompts, stored_temperature
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records.provenance import Tried, weights_digest
 
 Setting = tuple[str, str, float, int]
-"""An attempt's endpoint, book id, temperature, and seed."""
+"""Endpoint, book id, temperature, and seed of an attempt."""
 
 _RELEASE = "; release "
 _ANEW = "; series "
 
 
-def of_release(endpoint_id: str, release: str) -> str:
-    """The ledger's name of an endpoint's weights of that release; as it is without a release.
+def with_weights_version(endpoint_id: str, release: str) -> str:
+    """Return the ledger's name of an endpoint with this weights version; unchanged without one.
 
-    Raises SettingsError for an id that reads as if it had a release already.
+    Raises SettingsError if the id already contains a version.
     """
     if _RELEASE in endpoint_id:
-        raise SettingsError(f"the endpoint id {endpoint_id!r} holds {_RELEASE!r}")
+        raise SettingsError(f"The endpoint id {endpoint_id!r} contains {_RELEASE!r}")
     return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
 
 
-def drawn_anew(endpoint_id: str) -> str:
-    """The ledger's name of the next series of answers, once those under `endpoint_id` have aged."""
+def next_series(endpoint_id: str) -> str:
+    """Return the ledger's name of the next series, once those of `endpoint_id` are too old."""
     name, anew, number = endpoint_id.rpartition(_ANEW)
     return f"{name}{_ANEW}{int(number) + 1}" if anew else f"{endpoint_id}{_ANEW}2"
 
 
 def _model_place(endpoint_id: str) -> str:
-    """The model's name and its server, without settings, release, and series."""
+    """Return the model's name and its server, without settings, weights version, and series."""
     for suffix in ("#", _RELEASE, _ANEW):
         endpoint_id = endpoint_id.partition(suffix)[0]
     return endpoint_id
@@ -61,13 +61,13 @@ def _model_place(endpoint_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SamplingHistory:
-    """Where the generations that count for a pair come from. Times are seconds since 1970.
+    """The source of a pair's generations. Times are seconds since 1970.
 
-    first, last:    when the first and the last of them was drawn; None where all are imported
-    calls_this_run: answered calls behind them that the ledger's run made; calls: those of all
-    imported:       how many of the generations came from files
-    served:         who answered, and how many calls; response ids are left out
-    refused:        settings that the server would not take in any of the calls
+    first, last:    when the first and the last were sampled; None if all are imported
+    calls_this_run: answered calls behind them that the ledger's run made; calls: of all runs
+    imported:       the number of generations from files
+    served:         the models that answered, with their number of calls; without response ids
+    refused:        settings that the server rejected in any call
     """
 
     first: float | None
@@ -80,8 +80,8 @@ class SamplingHistory:
 
 
 def provenance(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> SamplingHistory:
-    """Where the pair's generations (ordinals below `samples`) come from."""
-    numbers = list(numbers_of(ledger, endpoint_id, questionnaire.questions).values())
+    """Summarize where the pair's generations (ordinals below `samples`) come from."""
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
 
     def work(connection: Connection) -> list[Any]:
         return [
@@ -96,28 +96,28 @@ def provenance(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> 
         ]
 
     rows = ledger.read(work)
-    made = [row for row in rows if row.kind != "import"]
-    times = [row.ended or row.began for row in made]
-    served = Counter(Served(row.model, row.fingerprint) for row in made)
+    sampled = [row for row in rows if row.kind != "import"]
+    times = [row.ended or row.began for row in sampled]
+    served = Counter(Served(row.model, row.fingerprint) for row in sampled)
     return SamplingHistory(
         first=min(times, default=None),
         last=max(times, default=None),
-        calls_this_run=sum(row.run == ledger.run for row in made),
-        calls=len(made),
+        calls_this_run=sum(row.run == ledger.run for row in sampled),
+        calls=len(sampled),
         imported=sum(row.drawn for row in rows if row.kind == "import"),
         served=tuple(served.most_common()),
-        refused=_refused(ledger, (row.refused for row in made)),
+        refused=_refused(ledger, (row.refused for row in sampled)),
     )
 
 
-def _refused(ledger: Ledger, said: Iterable[str | None]) -> tuple[str, ...]:
+def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
     try:
-        return tuple(sorted({name for one in said if one for name in json.loads(one)}))
+        return tuple(sorted({name for listed in lists if listed for name in json.loads(listed)}))
     except (ValueError, TypeError):
         raise LedgerError(
-            "the ledger is damaged: what the server refused in a call is no list of names",
+            "The ledger is damaged: a call's rejected settings aren't a list of names",
             location=ledger.place,
-            hint="memleak ledger verify says which; restore it from a copy",
+            hint="Run memleak ledger verify, and restore a copy.",
         ) from None
 
 
@@ -138,18 +138,18 @@ _BEHIND = (
 )
 
 
-# --- every draw ever made ------------------------------------------------------------------
+# --- every attempt -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What one run drew of an endpoint for a book with one setting, or a file brought.
+    """One run's samples from an endpoint for a book with one setting, or an imported file.
 
-    kind:        sample, batch or import
-    source:      the run; of an import the SHA-256 of its file; None before version 2
-    excerpts:    questions asked; calls: all of them, answered, lost and failed ones told apart
-    generations: those that have a place; surplus: those that have none, because it was taken
-    removed:     those that came and are no longer in the ledger
+    kind:        sample, batch, or import
+    source:      the run; the SHA-256 of an imported file
+    excerpts:    prompts sent; calls: all of them; answered, lost, and failed ones separately
+    generations: those with a place; surplus: those whose place was taken
+    removed:     those received that are no longer in the ledger
     first, last: when it began and ended, in seconds since 1970
     """
 
@@ -172,30 +172,30 @@ class Attempt:
 
 
 def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> list[Attempt]:
-    """List every draw ever made of an endpoint's model for a book (None: for any), oldest first.
+    """List every attempt of an endpoint's model for a book (None: any), oldest first.
 
-    Endpoints with the same weights, and books with the same words, count as one whatever their ids.
-    Raises LedgerError where there is none.
+    Endpoints with the same weights count as one, as do books with the same words, whatever their
+    ids. Raises LedgerError if there is none.
     """
     book: sa.ColumnElement[bool] = sa.true()
     if book_id is not None:
         same = sa.select(questions.c.book_words).where(questions.c.book == book_id)
         book = questions.c.book_words.in_(same)
-    found = _attempts(ledger, endpoint_id, book, until=math.inf)
-    if not found:
+    history = _attempts(ledger, endpoint_id, book, until=math.inf)
+    if not history:
         raise LedgerError(
-            f"endpoint {endpoint_id!r} was never drawn from"
+            f"No samples from endpoint {endpoint_id!r}"
             + (f" for book {book_id!r}" if book_id else ""),
             location=ledger.place,
-            hint="`memleak ledger list` shows what there is",
+            hint="See `memleak ledger list`.",
         )
-    return found
+    return history
 
 
 def called_between(
     ledger: Ledger, endpoint_id: str, book_words: str, after: float, until: float
 ) -> bool:
-    """Whether calls for a book ended after the one moment, and by the other."""
+    """Tell whether a call for a book ended after `after`, and not after `until`."""
     ended = sa.func.coalesce(calls.c.ended, calls.c.began)
     query = (
         sa.select(calls.c.id)
@@ -210,52 +210,56 @@ def called_between(
 def tried(
     ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
 ) -> Tried | None:
-    """Which attempt the questionnaire's answers are, of those begun by then (since 1970).
+    """Find which attempt the pair's generations are, among those begun by `until` (since 1970).
 
-    Attempts count by the model and by the book's words. None where nothing was drawn for it.
+    Attempts count by model and by the book's words. Returns None if nothing was sampled.
     """
     if not questionnaire.questions:
         return None
-    asked = questionnaire.questions[0]
-    temperature = kept_temperature(asked.temperature)
+    first_prompt = questionnaire.questions[0]
+    temperature = stored_temperature(first_prompt.temperature)
     ids = _ids_in_ledger(ledger, endpoint_id, questionnaire)
     began: dict[Setting, float] = {}
-    made = [
-        one
-        for one in _attempts(
-            ledger, endpoint_id, questions.c.book_words == asked.book_words, until=until
+    attempts = [
+        attempt
+        for attempt in _attempts(
+            ledger, endpoint_id, questions.c.book_words == first_prompt.book_words, until=until
         )
-        if one.first <= until and (one.temperature != 0 or temperature == 0)
+        if attempt.first <= until and (attempt.temperature != 0 or temperature == 0)
     ]
-    for one in made:
-        key = _setting(one)
-        began[key] = min(one.first, began.get(key, one.first))
-    own = {(endpoint_id, book_id, temperature, asked.seed) for book_id in ids} & began.keys()
-    if not own:
+    for attempt in attempts:
+        key = _setting(attempt)
+        began[key] = min(attempt.first, began.get(key, attempt.first))
+    own_settings = {
+        (endpoint_id, book_id, temperature, first_prompt.seed) for book_id in ids
+    } & began.keys()
+    if not own_settings:
         return None
-    last = max(began[key] for key in own)
-    before = {key for key, first in began.items() if first < last} - own
-    counted = [one for one in made if _setting(one) in before | own]
-    series = {one.endpoint for one in counted if _series(one.endpoint) == _series(endpoint_id)}
+    last = max(began[key] for key in own_settings)
+    earlier = {key for key, first in began.items() if first < last} - own_settings
+    counted = [attempt for attempt in attempts if _setting(attempt) in earlier | own_settings]
+    series = {
+        attempt.endpoint for attempt in counted if _series(attempt.endpoint) == _series(endpoint_id)
+    }
     return Tried(
-        number=len(before) + 1,
-        seeds=len({one.seed for one in counted}),
-        temperatures=len({one.temperature for one in counted}),
+        number=len(earlier) + 1,
+        seeds=len({attempt.seed for attempt in counted}),
+        temperatures=len({attempt.temperature for attempt in counted}),
         anew=len(series) - 1,
-        runs=len({one.source for one in counted if one.kind != "import"}),
-        files=len({one.source for one in counted if one.kind == "import"}),
-        removed=sum(one.removed for one in counted),
+        runs=len({attempt.source for attempt in counted if attempt.kind != "import"}),
+        files=len({attempt.source for attempt in counted if attempt.kind == "import"}),
+        removed=sum(attempt.removed for attempt in counted),
         further=_further(ledger, endpoint_id, questionnaire, until, ids),
     )
 
 
 def _series(endpoint_id: str) -> str:
-    """The name that all series of an endpoint share."""
+    """Return the name that all series of an endpoint share."""
     return endpoint_id.partition(_ANEW)[0]
 
 
 def _ids_in_ledger(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> set[str]:
-    """The ids under which the ledger has the book: another id asks no question again."""
+    """Return the book's ids in the ledger: under another id, prompts aren't sent again."""
     columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.book
     query = sa.select(*columns).where(questions.c.endpoint == endpoint_id)
     rows = ledger.read(lambda connection: connection.execute(query).all())
@@ -266,29 +270,29 @@ def _ids_in_ledger(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts)
 def _further(
     ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, until: float, ids: set[str]
 ) -> int:
-    """How many answers there are for the book at this setting beside those asked for.
+    """Count the generations for the book at this setting beyond the requested ones.
 
-    At temperature 0 only those to the same questions: greedy answers and canaries stand there too.
+    At temperature 0, only those of the same prompts: greedy generations and canaries share it.
     """
-    asked = questionnaire.questions[0]
-    there = _THERE.where(
+    first_prompt = questionnaire.questions[0]
+    stored = _THERE.where(
         questions.c.endpoint == endpoint_id,
         questions.c.book.in_(ids),
-        questions.c.temperature == kept_temperature(asked.temperature),
-        questions.c.seed == asked.seed,
+        questions.c.temperature == stored_temperature(first_prompt.temperature),
+        questions.c.seed == first_prompt.seed,
         sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
     )
-    judged = generations.c.ordinal.between(0, questionnaire.samples - 1)
-    numbers = list(numbers_of(ledger, endpoint_id, questionnaire.questions).values())
+    is_judged = generations.c.ordinal.between(0, questionnaire.samples - 1)
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
 
     def work(connection: Connection) -> int:
-        every = beside = 0
+        total = beside = 0
         for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
             own = questions.c.id.in_(numbers[start : start + QUESTIONS_AT_ONCE])
-            every += connection.execute(there.where(own)).scalar_one()
-            beside += connection.execute(there.where(own, sa.not_(judged))).scalar_one()
-        if asked.temperature != 0:
-            beside += connection.execute(there).scalar_one() - every
+            total += connection.execute(stored.where(own)).scalar_one()
+            beside += connection.execute(stored.where(own, sa.not_(is_judged))).scalar_one()
+        if first_prompt.temperature != 0:
+            beside += connection.execute(stored).scalar_one() - total
         return beside
 
     return ledger.read(work)
@@ -302,14 +306,14 @@ _THERE = (
 )
 
 
-def _setting(one: Attempt) -> Setting:
-    return one.endpoint, one.book, one.temperature, one.seed
+def _setting(attempt: Attempt) -> Setting:
+    return attempt.endpoint, attempt.book, attempt.temperature, attempt.seed
 
 
 def _attempts(
     ledger: Ledger, endpoint_id: str, book: sa.ColumnElement[bool], *, until: float
 ) -> list[Attempt]:
-    """The draws of an endpoint's model for a book, whatever the endpoints are called."""
+    """List the attempts of an endpoint's model for a book, whatever the endpoints are called."""
     served = ledger.read(lambda connection: connection.execute(_ANSWERED_BY.where(book)).all())
     weights: defaultdict[str, set[str]] = defaultdict(set)
     names: defaultdict[str, set[str]] = defaultdict(set)
@@ -318,15 +322,17 @@ def _attempts(
         if ended <= until:
             weights[endpoint] |= {weights_digest(fingerprint) or ""} - {""}
             names[endpoint] |= {model or ""} - {""}
-    own = weights[endpoint_id], names[endpoint_id]
-    same = [
+    own_identity = weights[endpoint_id], names[endpoint_id]
+    same_model = [
         endpoint
         for endpoint in list(names)
         if (
-            weights[endpoint] & own[0] if own[0] and weights[endpoint] else names[endpoint] & own[1]
+            weights[endpoint] & own_identity[0]
+            if own_identity[0] and weights[endpoint]
+            else names[endpoint] & own_identity[1]
         )
     ]
-    query = _TRIED.where(questions.c.endpoint.in_(same), book)
+    query = _TRIED.where(questions.c.endpoint.in_(same_model), book)
     rows = ledger.read(lambda connection: connection.execute(query).all())
     return [Attempt(*row) for row in rows]
 

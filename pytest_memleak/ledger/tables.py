@@ -1,48 +1,50 @@
 """The ledger's tables.
 
-    questions       what was asked of an endpoint: one row per endpoint, instruction, settings
+    questions       prompts: one row per endpoint, instruction, settings
     calls           one row per paid call: the intent before, the outcome after
-    claims          ordinals that a call is drawing now; whoever inserts the row draws it
-    generations     completions by question and ordinal; below 0 stand surplus ones: paid for
-                    and kept, never scored
+    claims          ordinals that an open call is sampling; inserting the row reserves one
+    generations     completions by prompt and ordinal; surplus ones are below 0: paid for, stored,
+                    never scored
     jobs            fine-tunes, by provider and digest of the training set
     batches         batches, by digest of their requests
-    deployments     models on machines paid by the hour: a debt until `undeployed` is there
-    tenants         the processes that ask a deployment now; only the last one takes it down
-    summaries       summaries of excerpts, by digest of the text and who wrote them
-    leases          the processes that hold calls, jobs and batches
-    runs            what each run has spent, its open calls counted at their worst
-    chain           every row as it was written, each entry sealed to the one before (chain.py)
+    deployments     models on machines paid by the hour, active until `undeployed` is set
+    tenants         the processes that use a deployment; the last one deletes it
+    summaries       summaries of excerpts, by digest of the text and of the summarizer
+    leases          the processes that hold calls, jobs, and batches
+    runs            each run's spending, its open calls at their highest cost
+    chain           every row as it was written, linked to the entry before (hash_chain.py)
     ledger_version  one row: the version of these tables (database.py)
 
-Whatever others wrote (texts, ids, causes) is stored as UTF-8 bytes, so that NUL and lone
-surrogates survive in every database. Times are seconds since 1970, costs billionths of a US$.
+Foreign values (texts, ids, causes) are stored as UTF-8 bytes, so that NUL and lone surrogates
+survive in every database. Times are seconds since 1970, costs billionths of a US$.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Connection, Dialect
 
 metadata = sa.MetaData()
 
 
 class Text(sa.types.TypeDecorator[str]):
-    """Any Python string, as UTF-8 bytes with lone surrogates let through."""
+    """Any Python string, stored as UTF-8 bytes that may contain lone surrogates."""
 
     impl = sa.LargeBinary
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
-        """The bytes that are stored."""
+        """Return the stored bytes."""
         return None if value is None else value.encode("utf-8", "surrogatepass")
 
     def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
-        """The string that was stored."""
+        """Return the stored string."""
         return None if value is None else bytes(value).decode("utf-8", "surrogatepass")
 
 
-# SQLite numbers rows by itself only in a column of exactly this type.
+# SQLite assigns row ids only in a column of exactly this type.
 RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 Digest = sa.String(64)
 State = sa.String(16)
@@ -230,3 +232,15 @@ chain = sa.Table(
     sa.Column("entry", Text, nullable=False),
     sa.Column("link", Digest, nullable=False),
 )
+
+
+def insert_where_new(connection: Connection, table: sa.Table) -> Any:
+    """Build an INSERT that skips a row whose key is taken (ON CONFLICT DO NOTHING)."""
+    # PostgreSQL's dialect takes a tenth of a second to load.
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()

@@ -1,11 +1,10 @@
-"""Whether a ledger's tables are what its chain says was written, and whether they agree.
+"""Verification of a ledger: its tables against its chain, and against each other.
 
-    found = check_ledger(ledger, said=head)      # -> Checked; `said`: what a bundle keeps
-    found.wrong                                  # sentences, none where all holds
+    checked = check_ledger(ledger, bundle_head=head)   # the head that an evidence bundle stores
+    checked.wrong                                      # one sentence per fault
 
-Two kinds of faults: what is not as it was written (entries and rows that were changed, added, taken
-out), and what cannot have been (consistency.py). Memory grows with the number of rows, not with
-their texts.
+Two kinds of faults: entries and rows that were changed, added, or removed; and rows that this
+program can't have written. Memory grows with the number of rows, not with their texts.
 """
 
 from __future__ import annotations
@@ -20,10 +19,27 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.consistency import fault_of_call, fault_of_question, faults_of_runs
-from pytest_memleak.ledger.hash_chain import CHAINED, Head, Row, call_image, image, key_of, link_of
+from pytest_memleak.ledger.calls import OPEN, CallState
+from pytest_memleak.ledger.hash_chain import (
+    CHAINED,
+    Head,
+    Row,
+    call_image,
+    chain_link,
+    image,
+    row_key,
+)
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import calls, chain, claims, generations, questions
+from pytest_memleak.ledger.prompts import prompt_from_row
+from pytest_memleak.ledger.tables import (
+    calls,
+    chain,
+    claims,
+    deployments,
+    generations,
+    questions,
+    runs,
+)
 
 _QUESTIONS_AT_ONCE = 20  # their generations are in memory at a time
 _ROWS_AT_ONCE = 400
@@ -43,12 +59,12 @@ _ONE_OF = {
 
 @dataclass(slots=True)
 class Checked:
-    """What a check found.
+    """The result of a verification.
 
     wrong:   a sentence for each fault
-    entries: of the chain
-    calls:   that the ledger holds; imports: those of them that brought answers from files
-    at:      when the head that a bundle says was written, in seconds since 1970
+    entries: the number of the chain's entries
+    calls:   the number of calls; imports: those that imported files
+    at:      when the bundle's head was written, in seconds since 1970
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -58,102 +74,106 @@ class Checked:
     at: float = 0.0
 
 
-def check_ledger(ledger: Ledger, *, said: Head | None = None) -> Checked:
-    """Hold every row against the chain, and the chain against the head that a bundle says."""
-    return ledger.snapshot(lambda connection: _Check(connection).done(said))
+def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None) -> Checked:
+    """Compare every row with the chain, and the chain with the head in a bundle."""
+    return ledger.snapshot(lambda connection: _Check(connection).done(bundle_head))
 
 
 class _Check:
-    """Reads the chain, then every table; what is left of the chain after that is gone."""
+    """A pass over the chain, then over every table; rows left in the chain after that are gone."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._checked = Checked()
         self._last: dict[tuple[str, Any], int] = {}  # the number of each row's last entry
 
-    def done(self, said: Head | None) -> Checked:
+    def done(self, bundle_head: Head | None) -> Checked:
         wrong = self._checked.wrong
-        self._read_chain(said)
+        self._read_chain(bundle_head)
         for table in CHAINED:
             if table is not calls:
                 for rows in self._parts(sa.select(table), _ROWS_AT_ONCE):
-                    kept = self._chained(table, [image(table, row) for row in rows])
+                    chained = self._chained(table, [image(table, row) for row in rows])
                     if table is questions:
                         asked = {row["id"]: row for row in rows}
-                        wrong += filter(None, (fault_of_question(asked[one["id"]]) for one in kept))
+                        wrong += filter(None, (prompt_fault(asked[row["id"]]) for row in chained))
         for rows in self._parts(_ASKED, _QUESTIONS_AT_ONCE):
-            self._look_at_calls([row["question"] for row in rows])
+            self._check_calls([row["question"] for row in rows])
         wrong += [f"{_named(table, key)} is gone" for table, key in self._last]
-        wrong += faults_of_runs(self._connection)
+        wrong += run_faults(self._connection)
         return self._checked
 
-    def _read_chain(self, said: Head | None) -> None:
+    def _read_chain(self, bundle_head: Head | None) -> None:
         checked, link, number = self._checked, "", 0
         rows = self._stream(sa.select(chain).order_by(chain.c.number))
         for number, row in enumerate(rows, 1):
             if row["number"] != number:
-                checked.wrong.append(f"the chain has no entry {number:,}")
+                checked.wrong.append(f"The chain has no entry {number:,}")
                 return
-            if row["link"] != link_of(link, row["entry"]):
-                checked.wrong.append(f"entry {number:,} of the chain is not what was sealed")
+            if row["link"] != chain_link(link, row["entry"]):
+                checked.wrong.append(f"Entry {number:,} of the chain was changed")
             link = row["link"]
             entry = _entry(row["entry"])
             if entry is not None:
                 table = _TABLES[entry["table"]]
-                self._last[table.name, key_of(table, entry["row"])] = number
-                if said and number == said.entries and isinstance(entry.get("at"), float):
+                self._last[table.name, row_key(table, entry["row"])] = number
+                if (
+                    bundle_head
+                    and number == bundle_head.entries
+                    and isinstance(entry.get("at"), float)
+                ):
                     checked.at = entry["at"]
-            if said and number == said.entries and link != said.link:
-                checked.wrong.append(
-                    f"at its entry {number:,} the ledger's chain is another than the bundle's"
-                )
+            if bundle_head and number == bundle_head.entries and link != bundle_head.link:
+                checked.wrong.append(f"The chain differs from the bundle's at entry {number:,}")
         checked.entries = number
-        if said and number < said.entries:
+        if bundle_head and number < bundle_head.entries:
             checked.wrong.append(
-                f"the ledger's chain ends at entry {number:,}, and had {said.entries:,} when the"
-                " bundle was made: it is an older copy, or was cut short"
+                f"The chain ends at entry {number:,}, but the bundle counts"
+                f" {bundle_head.entries:,}: this ledger is an older copy, or was truncated"
             )
 
-    def _look_at_calls(self, numbers: Sequence[int]) -> None:
-        brought: dict[tuple[int, int], list[Row]] = defaultdict(list)
-        held: dict[tuple[int, int], list[int]] = defaultdict(list)
-        asked = {row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))}
+    def _check_calls(self, numbers: Sequence[int]) -> None:
+        answers: dict[tuple[int, int], list[Row]] = defaultdict(list)
+        claimed: dict[tuple[int, int], list[int]] = defaultdict(list)
+        prompts = {row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))}
         for row in self._rows(generations, generations.c.question.in_(numbers)):
-            brought[row["question"], row["call"]].append(image(generations, row))
+            answers[row["question"], row["call"]].append(image(generations, row))
         for row in self._rows(claims, claims.c.question.in_(numbers)):
-            held[row["question"], row["call"]].append(row["ordinal"])
-        made = [
-            call_image(row, held.pop(key, ()), brought.pop(key, ()))
+            claimed[row["question"], row["call"]].append(row["ordinal"])
+        images = [
+            call_image(row, claimed.pop(key, ()), answers.pop(key, ()))
             for row in self._rows(calls, calls.c.question.in_(numbers))
             for key in [(row["question"], row["id"])]
         ]
-        for one in self._chained(calls, made):
-            fault = fault_of_call(one, asked.get(one["question"]))
+        for call_row in self._chained(calls, images):
+            fault = call_fault(call_row, prompts.get(call_row["question"]))
             self._checked.wrong += [fault] if fault else []
         self._checked.wrong += [
-            f"there are answers or claims of call {call}, which did not ask question {question}"
-            for question, call in sorted(brought.keys() | held.keys())
+            f"Call {call} has generations or ordinals of prompt {question}, which it didn't send"
+            for question, call in sorted(answers.keys() | claimed.keys())
         ]
-        self._checked.calls += len(made)
-        self._checked.imports += sum(one["kind"] == "import" for one in made)
+        self._checked.calls += len(images)
+        self._checked.imports += sum(call_row["kind"] == "import" for call_row in images)
 
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
-        keys = [key_of(table, row) for row in rows]
+        keys = [row_key(table, row) for row in rows]
         numbers = [self._last.pop((table.name, key), 0) for key in keys]
         entries: dict[int, Any] = {}
         for start in range(0, len(numbers), _ROWS_AT_ONCE):
             some = chain.c.number.in_(numbers[start : start + _ROWS_AT_ONCE])
             entries |= {row["number"]: _entry(row["entry"]) for row in self._rows(chain, some)}
-        native = []
+        matched = []
         for key, row, number in zip(keys, rows, numbers, strict=True):
             entry = entries.get(number)
             if entry is None:
-                self._checked.wrong.append(f"{_named(table.name, key)} was added by something else")
+                self._checked.wrong.append(
+                    f"{_named(table.name, key)} was added by another program"
+                )
                 continue
             self._checked.wrong += _differences(_named(table.name, key), entry["row"], row)
-            native.append(row)
-        return native
+            matched.append(row)
+        return matched
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -174,42 +194,47 @@ class _Check:
         return self._connection.execute(statement).mappings().all()
 
 
-# Whatever table knows a question: one that was taken out may have left its calls behind.
+# A removed prompt may have left its calls behind.
 _ASKED = sa.union(
     *(sa.select(table.c.question) for table in (calls, generations, claims)),
 ).order_by("question")
 
 
 def _entry(text: str) -> Any:
-    """An entry as it was written; None for what is none."""
+    """Parse an entry; None if it is invalid."""
     try:
         entry = json.loads(text)
-        key_of(_TABLES[entry["table"]], entry["row"])
+        row_key(_TABLES[entry["table"]], entry["row"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return entry
 
 
-def _differences(name: str, written: Mapping[Any, Any], row: Mapping[Any, Any]) -> list[str]:
-    differ = [one for one in sorted({**written, **row}) if written.get(one) != row.get(one)]
-    return [f"{name}: {_what_differs(one, written.get(one), row.get(one))}" for one in differ]
+def _differences(name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[str]:
+    differ = [
+        column for column in sorted({**before, **after}) if before.get(column) != after.get(column)
+    ]
+    return [
+        f"{name}: {_what_differs(column, before.get(column), after.get(column))}"
+        for column in differ
+    ]
 
 
 def _what_differs(column: str, written: Any, now: Any) -> str:
     if column != "generations":
-        return f"{column} is {_shown(now)}, and was written as {_shown(written)}"
-    before = {one["ordinal"]: one for one in written or ()}
-    after = {one["ordinal"]: one for one in now or ()}
-    told = [
-        f"answer {ordinal} is gone"
+        return f"{column} is {_shown(now)}, but was written as {_shown(written)}"
+    before = {answer["ordinal"]: answer for answer in written or ()}
+    after = {answer["ordinal"]: answer for answer in now or ()}
+    changes = [
+        f"generation {ordinal} is gone"
         if ordinal not in after
-        else f"answer {ordinal} was added"
+        else f"generation {ordinal} was added"
         if ordinal not in before
-        else "; ".join(_differences(f"answer {ordinal}", before[ordinal], after[ordinal]))
+        else "; ".join(_differences(f"generation {ordinal}", before[ordinal], after[ordinal]))
         for ordinal in sorted(before | after)
         if before.get(ordinal) != after.get(ordinal)
     ]
-    return "; ".join(told)
+    return "; ".join(changes)
 
 
 def _shown(value: Any) -> str:
@@ -220,3 +245,70 @@ def _named(table: str, key: Any) -> str:
     if table not in _ONE_OF:
         return "the ledger's version"
     return f"{_ONE_OF[table]} {key[0][:12] if isinstance(key, tuple) else key}"
+
+
+def prompt_fault(row: Any) -> str | None:
+    """Explain why a prompt is inconsistent; None if it isn't."""
+    if prompt_from_row(row).keyed:
+        return None
+    return f"prompt {row['id']}: its digests don't match its text and settings"
+
+
+def call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
+    """Explain why a call, as its chain entry has it, is inconsistent; None if it isn't."""
+    cause = _cause(row, question)
+    return cause and f"call {row['id']} is {row['state']}, but {cause}"
+
+
+def _cause(row: Mapping[Any, Any], question: Any) -> str | None:
+    if question is None:
+        return f"prompt {row['question']} doesn't exist"
+    if row["kind"] != "import" and row.get("seed") != prompt_from_row(question).seed_from(
+        row["first"]
+    ):
+        return f"its seed {row.get('seed')} doesn't match its prompt"
+    answer_count, claim_count = len(row.get("generations", ())), len(row.get("claims", ()))
+    came = "came" in row
+    if row["state"] in OPEN:
+        wrong = claim_count != row["asked"] or answer_count or came or "ended" in row
+        counts = f"{claim_count} of {row['asked']} ordinals and has {answer_count}"
+        return f"it reserves {counts} generations" if wrong else None
+    if claim_count:
+        return f"it still reserves {claim_count} ordinals"
+    if row["state"] == CallState.ANSWERED:
+        wrong = row.get("came") != answer_count
+        counts = f"{answer_count} of {row.get('came')} generations"
+        return f"it has {counts}" if wrong else None
+    cost = 0 if row["state"] == CallState.FAILED else row.get("estimate")
+    wrong = answer_count or came or row.get("cost") != cost
+    text = f"it has {answer_count} generations and cost {row.get('cost')}, not {cost}"
+    return text if wrong else None
+
+
+def run_faults(connection: Connection) -> list[str]:
+    """List runs whose spending isn't that of their calls and deployments."""
+    return [
+        f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} (billionths of"
+        " a US$)"
+        for row in connection.execute(_SPENT_AND_COST)
+        if row.spent != row.cost
+    ]
+
+
+_COST = sa.case(
+    (calls.c.state == CallState.ANSWERED, calls.c.cost),
+    (calls.c.state == CallState.FAILED, 0),
+    else_=calls.c.estimate,
+)
+_STOOD = sa.case(
+    (deployments.c.undeployed.is_(None), deployments.c.estimate), else_=deployments.c.cost
+)
+_BY_CALLS, _BY_HOURS = (
+    sa.select(sa.func.coalesce(sa.func.sum(amount), 0))
+    .where(table.c.run == runs.c.id)
+    .scalar_subquery()
+    for table, amount in ((calls, _COST), (deployments, _STOOD))
+)
+_SPENT_AND_COST = sa.select(
+    runs.c.id, runs.c.spent, sa.cast(_BY_CALLS + _BY_HOURS, sa.BigInteger).label("cost")
+).order_by(runs.c.id)

@@ -114,10 +114,10 @@ class Endpoints:
             return None
         weights = model.endpoint
         if model.finetune_books:
-            from pytest_memleak.ledger.jobs import finetuned
+            from pytest_memleak.ledger.jobs import finetuned_endpoint
 
             digest = self.training_set(model, foreseen=True).digest
-            weights = finetuned(self.resources.ledger, provider.name, digest)
+            weights = finetuned_endpoint(self.resources.ledger, provider.name, digest)
             if weights is None and not foreseen:
                 return None
         return provider.deployment(weights)
@@ -127,9 +127,11 @@ class Endpoints:
         if not model.finetune_books:
             return self.endpoint(model)
         provider, ledger = self.provider(model), self.resources.ledger
-        from pytest_memleak.ledger.jobs import finetuned
+        from pytest_memleak.ledger.jobs import finetuned_endpoint
 
-        name = finetuned(ledger, provider.name, self.training_set(model, foreseen=True).digest)
+        name = finetuned_endpoint(
+            ledger, provider.name, self.training_set(model, foreseen=True).digest
+        )
         return provider.open(name) if name else None
 
     def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
@@ -193,7 +195,7 @@ class Endpoints:
         return f"{self._suite.path}: {named}"
 
     def _tuned(self, model: Model, provider: Provider) -> str:
-        from pytest_memleak.ledger.jobs import finetuned
+        from pytest_memleak.ledger.jobs import finetuned_endpoint
         from pytest_memleak.sampling.finetune import ensure_finetune
 
         training, ledger = self.training_set(model), self.resources.ledger
@@ -206,7 +208,7 @@ class Endpoints:
                 retry=self.resources.retry,
                 progress=self.resources.progress,
             )
-        name = finetuned(ledger, provider.name, training.digest)
+        name = finetuned_endpoint(ledger, provider.name, training.digest)
         if name is None:
             raise Inconclusive(
                 f"the ledger has no finished fine-tune of {model.id!r}",

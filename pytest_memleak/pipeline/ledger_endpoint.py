@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.ledger.call_costs import Terms
+    from pytest_memleak.ledger.call_reservations import Terms
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.ledger.sampling_history import SamplingHistory
@@ -100,24 +100,24 @@ class LedgerEndpoint:
 
     def all_there(self, asked: PairPrompts, until: float) -> Iterator[Generation]:
         """The same, and then what the server sent by then over what it was asked for."""
-        from pytest_memleak.ledger.surplus_generations import unasked
+        from pytest_memleak.ledger.ledger_queries import unrequested
 
         yield from self.drawn(asked)
-        yield from unasked(self.ledger, self.endpoint_id, asked, until=until)
+        yield from unrequested(self.ledger, self.endpoint_id, asked, until=until)
 
     def current_series(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
         """Itself, or the series after it where its answers have aged and only a name holds them.
 
         may_draw: whether a series may be begun; else one is taken only where it has answers.
         """
-        from pytest_memleak.ledger.sampling_history import drawn_anew, provenance
+        from pytest_memleak.ledger.sampling_history import next_series, provenance
 
         if not self.kept or weights_label(pair, self.opened):
             return self
         first = provenance(self.ledger, self.endpoint_id, asked).first
         if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
             return self
-        again = replace(self, endpoint_id=drawn_anew(self.endpoint_id))
+        again = replace(self, endpoint_id=next_series(self.endpoint_id))
         if may_draw or again.has_answers(asked):
             return again.current_series(pair, asked, may_draw=may_draw)
         return self
@@ -216,15 +216,15 @@ def through_ledger(
 
 def ledger_name(pair: Pair, endpoint: object) -> str | None:
     """What the ledger calls the endpoint; None where nothing names it from run to run."""
-    from pytest_memleak.ledger.sampling_history import of_release
+    from pytest_memleak.ledger.sampling_history import with_weights_version
 
     named = id_of(endpoint)
-    return of_release(named, pair.model.weights_version) if named else None
+    return with_weights_version(named, pair.model.weights_version) if named else None
 
 
 def call_terms(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
     """How the pair's endpoint is called, and for what price."""
-    from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
+    from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
 
     sampler = OwnEndpoint() if own else endpoints.provider(pair.model)
     return Terms(sampler, pair.model.price and pair.model.price[:2])

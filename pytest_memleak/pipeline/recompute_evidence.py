@@ -160,7 +160,7 @@ class _Again:
                 self.result.wrong.append("ledger: the bundle has answers of one, and not its end")
             return True
         head = Head(**self._bundle["ledger"])
-        chain = check_ledger(self._resources.ledger, said=head)
+        chain = check_ledger(self._resources.ledger, bundle_head=head)
         self._last_entry = chain.at
         if chain.wrong:
             self.result.wrong += [f"ledger: {fault}" for fault in chain.wrong]

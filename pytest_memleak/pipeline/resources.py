@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.capabilities import Portable, id_of
-from pytest_memleak.ledger.ledger_path import is_path, real_path
+from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ class Resources:
         """The file that the run's ledger is kept in; None where it is in none."""
         if is_path(self._url):
             return real_path(self._url)
-        from pytest_memleak.ledger.engines import file_of, parsed_url
+        from pytest_memleak.ledger.engines import file_of, parse_url
 
-        return file_of(parsed_url(self._url))
+        return file_of(parse_url(self._url))
 
     def end_of_chain(self) -> Head | None:
         """Where the ledger's chain ends now; None where there is none that can be read.
@@ -177,12 +177,12 @@ class Resources:
     def refuse_damage(self) -> None:
         """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
         if self._url in self._open:
-            self._open[self._url].refuse_damage()
+            self._open[self._url].validate_file()
         elif self._file and self._file.exists():  # processes of the run may have written to it
             from pytest_memleak.ledger.ledger import Ledger
 
             with Ledger(self._url, create=False) as ledger:
-                ledger.refuse_damage()
+                ledger.validate_file()
 
     def close(self) -> None:
         """Let go of the ledgers, and of processes that count."""

@@ -367,7 +367,7 @@ def _canaries(own: SampledGenerations, until: float | None) -> list[Generation]:
     """All that the ledger has, round by round."""
     if own.source is None or until is None:
         return []
-    from pytest_memleak.ledger.surplus_generations import surplus
+    from pytest_memleak.ledger.ledger_queries import surplus
 
     asked = canary_prompts(own.required.pair, own.book, 0)
     every = surplus(own.source.ledger, own.source.endpoint_id, asked, until=until)
@@ -386,7 +386,7 @@ def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> It
 
 def _beside(part: SampledGenerations, until: float | None) -> Iterator[Generation]:
     if part.source is not None and part.asked is not None and until is not None:
-        from pytest_memleak.ledger.surplus_generations import surplus
+        from pytest_memleak.ledger.ledger_queries import surplus
 
         yield from surplus(part.source.ledger, part.source.endpoint_id, part.asked, until=until)
     elif part.recording is not None:

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
 from pytest_memleak.interfaces.capabilities import id_of
 from pytest_memleak.interfaces.protocols import Recording
-from pytest_memleak.ledger.call_costs import Terms
-from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.ledger_queries import generations, keep_summary, stored_summaries
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, most_tokens, questionnaire
-from pytest_memleak.ledger.summaries import keep_summary, summaries
 from pytest_memleak.records import Book, Excerpt, Kind, Sampling
 from pytest_memleak.sampling.cost_plan import plan
 from pytest_memleak.sampling.loop import draw
@@ -130,7 +129,7 @@ class SummaryWriter:
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """The summaries that are there, by the text they summarize."""
-        return summaries(self._ledger, self._name, [excerpt.text for excerpt in excerpts])
+        return stored_summaries(self._ledger, self._name, [excerpt.text for excerpt in excerpts])
 
     def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
         """What is asked: each text once, its summary no longer than the text itself."""

@@ -57,9 +57,9 @@ def refuse_bad_options(config: pytest.Config) -> None:
 
             sign_bundle({"schema": SCHEMA, "pairs": []}, Path(value))
         if value := config.getoption("memleak_ledger"):
-            from pytest_memleak.ledger.engines import parsed_url
+            from pytest_memleak.ledger.engines import parse_url
 
-            parsed_url(value)
+            parse_url(value)
     except MemleakError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -20,15 +20,14 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.ledger.batches import (
+    batch_prompts,
+    batch_requests,
     claim_batch,
     open_batches,
-    questions_of,
     request_key,
-    requests_of,
 )
-from pytest_memleak.ledger.call_costs import Terms
-from pytest_memleak.ledger.call_results import Answer, record_each
-from pytest_memleak.ledger.calls import open_calls
+from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.calls import Answer, open_calls, record_each
 from pytest_memleak.ledger.jobs import Job, JobRow, end_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
@@ -151,7 +150,7 @@ class Batches:
             names=_VERBS,
             find=lambda: self.endpoint.find_batch(batch.digest),
             start=lambda: self.endpoint.start_batch(
-                requests_of(self.ledger, batch), digest=batch.digest
+                batch_requests(self.ledger, batch), digest=batch.digest
             ),
             poll=self.endpoint.poll_batch,
             deadline=self.retry.deadline,
@@ -162,7 +161,7 @@ class Batches:
         """Record what has been answered; what was recorded before is left as it is."""
         unanswered = self.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
         by_key = {call.request_id: call for call in unanswered}
-        asked = questions_of(self.ledger, batch)
+        asked = batch_prompts(self.ledger, batch)
         answers: list[Answer] = []
         try:
             for key, completions in self.endpoint.read_batch(batch_id):

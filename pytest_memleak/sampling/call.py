@@ -22,17 +22,20 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_costs import Terms
-from pytest_memleak.ledger.call_reservations import Intent, claim
-from pytest_memleak.ledger.call_results import (
+from pytest_memleak.ledger.call_reservations import Intent, Terms, claim
+from pytest_memleak.ledger.calls import (
+    NOT_SENT,
     Answer,
+    Call,
+    CallState,
     end_open_calls,
     give_up,
+    open_calls,
+    outcomes_in_run,
     postpone,
     record,
     resume,
 )
-from pytest_memleak.ledger.calls import NOT_SENT, Call, CallState, open_calls, outcomes_in_run
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks

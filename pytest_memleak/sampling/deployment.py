@@ -25,9 +25,9 @@ from pytest_memleak.ledger.deployments import (
     claim_deployment,
     debts,
     leave_deployment,
-    put_back,
-    settle_debt,
-    take_debt,
+    release_deployment,
+    settle_deployment,
+    take_over_deployment,
     until,
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
@@ -150,7 +150,7 @@ def settle(
     """
     if debt is None:
         return True
-    job = take_debt(ledger, debt)
+    job = take_over_deployment(ledger, debt)
     if job is None:
         return False
     retry = _patient(retry)
@@ -160,17 +160,17 @@ def settle(
     try:
         stood = _put_up(verbs, debt, retry)
         if stood is not None and stood.status is JobStatus.RUNNING:
-            put_back(ledger, job, state=state, cause="it is still being put up")
+            release_deployment(ledger, job, state=state, cause="it is still being put up")
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
             _take_down(provider, verbs, stood.endpoint, retry)
     except MemleakError as error:
-        put_back(ledger, job, state=state, cause=masked(error.message))
+        release_deployment(ledger, job, state=state, cause=masked(error.message))
         return False
     failed = stood is None or stood.status is JobStatus.FAILED
     cause = masked((stood and stood.detail) or _NEVER) if failed else None
-    settle_debt(ledger, job, stood=stood is not None, failed=cause)
+    settle_deployment(ledger, job, stood=stood is not None, failed=cause)
     return True
 
 
@@ -183,7 +183,7 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
     except ProviderError as error:
         debt = _debt_of(ledger, job)
         if debt is not None and debt.state == JobRow.FAILED:  # refused, or never sent
-            settle_debt(ledger, job, stood=False, failed=masked(error.cause))
+            settle_deployment(ledger, job, stood=False, failed=masked(error.cause))
         raise
 
 

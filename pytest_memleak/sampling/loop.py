@@ -18,10 +18,8 @@ from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import JobPending, ProviderError
 from pytest_memleak.interfaces.protocols import BatchEndpoint, Endpoint
-from pytest_memleak.ledger.call_costs import Terms, limit_of
-from pytest_memleak.ledger.call_reservations import number_questions
-from pytest_memleak.ledger.call_results import Answer, record
-from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.call_reservations import Terms, budget_limit, prompt_ids
+from pytest_memleak.ledger.calls import Answer, Call, record
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
@@ -66,7 +64,7 @@ def draw(
         endpoint_id=endpoint_id,
         questionnaire=questionnaire,
         terms=terms,
-        limit=limit_of(budget, terms, pair=questionnaire.pair),
+        limit=budget_limit(budget, terms, pair=questionnaire.pair),
         progress=progress or Progress(),
         retry=retry or Retry(),
     )
@@ -99,7 +97,7 @@ class _Pair:
         self._endpoint_id = endpoint_id
         self._questionnaire = questionnaire
         self._progress = progress
-        numbers = number_questions(ledger, endpoint_id, questionnaire.questions)
+        numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
         line = Line(
             endpoint,
             endpoint_id=endpoint_id,

@@ -10,7 +10,7 @@ from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
-from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import questionnaire
@@ -223,7 +223,7 @@ def test_a_ledger_that_is_not_there_is_an_error_and_is_not_made(
         status, out, err = memleak(*verb, "--ledger", url)
         assert (status, out) == (2, "")
         assert "memleak ledger: " in err
-        assert "there is no ledger here" in err
+        assert "No ledger exists here" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -276,7 +276,7 @@ def test_export_of_an_unknown_endpoint(memleak, sqlite, tmp_path):
     file = tmp_path / "out.json"
     status, _, err = memleak("export", "--ledger", sqlite, "--endpoint", "none", "-o", file)
     assert status == 2
-    assert "there are no generations of endpoint 'none'" in err
+    assert "No generations of endpoint 'none'" in err
     assert "`memleak ledger list`" in err
     assert not file.exists()
 
@@ -334,7 +334,7 @@ def test_a_run_scores_what_was_imported(bring, sqlite, suite, tmp_path):
     [
         (answers("x", excerpt="p_id9"), "no excerpt 'p_id9'"),
         ([{"excerpt_id": "p_id1", "generations": [{}]}], "there is no generated_text"),
-        ([answers("x")[0] | {"instruction": "Another one."}], "another instruction"),
+        ([answers("x")[0] | {"instruction": "Another one."}], "differs from the book's"),
     ],
 )
 def test_records_that_do_not_fit_are_refused_whole(memleak, bring, sqlite, records, said):
@@ -348,7 +348,7 @@ def test_other_generations_in_their_places_are_refused(bring, sqlite):
     bring(answers("one"), sqlite)
     status, _, err = bring(answers("another"), sqlite)
     assert status == 2
-    assert "generation 0 of excerpt 'p_id1' is in the ledger already" in err
+    assert "The ledger holds another generation 0 of excerpt 'p_id1'" in err
     assert "another\n" not in err
 
 
@@ -382,7 +382,7 @@ def test_check_holds_every_row_against_the_chain(memleak, bring, url):
 def test_check_of_no_ledger(memleak, sqlite):
     status, _, err = memleak("verify", "--ledger", sqlite)
     assert status == 2
-    assert "there is no ledger here" in err
+    assert "No ledger exists here" in err
 
 
 # --- attempts ------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ def test_attempts_of_what_was_never_asked(memleak, sqlite):
     for more in (("--endpoint", "nobody"), ("--endpoint", ENDPOINT, "--book", "other")):
         status, out, err = memleak("history", "--ledger", sqlite, *more)
         assert (status, out) == (2, "")
-        assert "was never drawn from" in err
+        assert "No samples from endpoint" in err
         assert "memleak ledger list" in err
 
 
@@ -465,7 +465,7 @@ def test_a_ledger_is_named_by_its_path(memleak, of_digests, tmp_path, monkeypatc
     assert memleak("list", "--ledger", of_digests, "--json") == by_url
     monkeypatch.chdir(tmp_path)
     status, _, err = memleak("list", "--ledger", "gone.db")
-    assert (status, "there is no ledger here" in err) == (2, True)
+    assert (status, "No ledger exists here" in err) == (2, True)
     assert not (tmp_path / "gone.db").exists()
 
 
@@ -492,11 +492,11 @@ def test_the_beginning_of_a_digest_will_do(memleak, of_digests, tmp_path, begin,
 @pytest.mark.parametrize(
     ("begin", "said"),
     [
-        ("abcd", "is the beginning of 2 endpoints: local:abcd"),
-        ("ngram:", "was never drawn from"),
-        ("abe", "was never drawn from"),
-        ("ngram:abe", "was never drawn from"),
-        ("", "was never drawn from"),
+        ("abcd", "matches 2 endpoints: local:abcd"),
+        ("ngram:", "No samples from endpoint"),
+        ("abe", "No samples from endpoint"),
+        ("ngram:abe", "No samples from endpoint"),
+        ("", "No samples from endpoint"),
     ],
 )
 def test_a_beginning_that_tells_no_one_endpoint(memleak, of_digests, begin, said):

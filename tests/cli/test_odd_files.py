@@ -30,8 +30,8 @@ def odd(tmp_path):
         (["power", "circle/x.memleak.toml"], "cannot be read: Too many levels of symbolic links"),
         (["power", "pipe.memleak.toml"], "no plain file"),
         (["power", "vast.memleak.toml"], "has 1,073,741,824 bytes"),
-        (["ledger", "list", "--ledger", "circle.db"], "there is no ledger here"),
-        (["ledger", "verify", "--ledger", "circle/x.db"], "there is no ledger here"),
+        (["ledger", "list", "--ledger", "circle.db"], "No ledger exists here"),
+        (["ledger", "verify", "--ledger", "circle/x.db"], "No ledger exists here"),
         (
             ["prepare", "story.txt", "-o", "o.json", "--summaries", "pipe.json"],
             "is a directory or a device",

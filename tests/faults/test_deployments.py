@@ -103,7 +103,7 @@ def test_a_budget_holds_its_hours(scenario, run, pytester):
     server.write_suite(pytester.path)
     outcome = run(server, "--memleak-budget=2.5")
     assert "INCONCLUSIVE" in outcome.text
-    assert "of 2.50 are spent or promised, and the next call may cost 3.0000" in outcome.text
+    assert "of US$2.50 is spent or reserved; the next call may cost US$3.0000" in outcome.text
     taken_down(server, times=0)
     assert owed(outcome.url) == []
 

@@ -13,7 +13,7 @@ import pytest
 from accounts import contents
 from marks import full
 
-from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.sampling.retry import Retry
 
@@ -126,5 +126,5 @@ def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, 
     assert not ledger.claims
     with Ledger(outcome.url, create=False) as opened:
         runs = {call.run for call in ledger.calls}
-        assert sum(opened.read(lambda c: spent_by(c, runs)).values()) == 0
+        assert sum(opened.read(lambda c: run_spending(c, runs)).values()) == 0
     assert not server.books.rows()

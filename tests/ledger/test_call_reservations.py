@@ -8,9 +8,8 @@ import sqlalchemy as sa
 from by_hand import answer, intent
 
 from pytest_memleak.errors import BudgetExceeded
-from pytest_memleak.ledger.call_reservations import claim, number_questions
-from pytest_memleak.ledger.call_results import give_up, postpone, record, resume
-from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.call_reservations import claim, prompt_ids
+from pytest_memleak.ledger.calls import give_up, postpone, record, resume, run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing
 from pytest_memleak.ledger.prompts import Ask
@@ -22,17 +21,17 @@ def row_of(ledger: Ledger, call) -> sa.Row:
 
 
 def spent(ledger: Ledger) -> int:
-    return ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run]
+    return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
 
 
 def test_questions_keep_their_numbers(ledger, ask):
     asked = ask(excerpts=3)
-    numbers = number_questions(ledger, "e", asked.questions)
-    assert number_questions(ledger, "e", asked.questions) == numbers
+    numbers = prompt_ids(ledger, "e", asked.questions)
+    assert prompt_ids(ledger, "e", asked.questions) == numbers
     assert len(set(numbers.values())) == 3
-    others = number_questions(ledger, "other", asked.questions)
+    others = prompt_ids(ledger, "other", asked.questions)
     assert not set(numbers.values()) & set(others.values())
-    assert number_questions(ledger, "e", ()) == {}
+    assert prompt_ids(ledger, "e", ()) == {}
 
 
 def test_an_ordinal_is_claimed_once(ledger, ask):

@@ -13,9 +13,8 @@ from tuner import TRAINING, Tuner
 from pytest_memleak.errors import LedgerError, ProviderError, RecordsError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.call_results import Answer, give_up, record
-from pytest_memleak.ledger.exports import export_generations
-from pytest_memleak.ledger.imports import Imported, import_generations
+from pytest_memleak.ledger.calls import Answer, give_up, record
+from pytest_memleak.ledger.generation_files import Imported, export_generations, import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, tally
 from pytest_memleak.ledger.listing import (
@@ -61,10 +60,10 @@ def test_out_and_in_again(filled, asked, tmp_path, suffix):
     assert export_generations(filled, path, endpoint_id="e") == len(drawn) == 36
     assert [one.name for one in path.parent.iterdir()] == [path.name]
     back = import_generations(filled, path, endpoint_id="e", questionnaire=asked)
-    assert back == Imported(added=0, known=36)
+    assert back == Imported(added=0, present=36)
     for known in (0, 36):
         told = import_generations(filled, path, endpoint_id="copy", questionnaire=asked)
-        assert told == Imported(added=36 - known, known=known)
+        assert told == Imported(added=36 - known, present=known)
         assert list(generations(filled, "copy", asked)) == drawn
     assert missing(filled, "copy", asked).count == 12
     assert tally(filled, "copy", asked).calls == 0
@@ -89,12 +88,12 @@ def test_what_is_exported_has_to_be_one_thing(ledger, ask, tmp_path):
     def export(**meant) -> int:
         return export_generations(ledger, path, endpoint_id="e", **meant)
 
-    with pytest.raises(LedgerError, match="no generations of endpoint 'e'"):
+    with pytest.raises(LedgerError, match="No generations of endpoint 'e'"):
         export()
     for temperature, seed in ((1.0, 0), (0.5, 0), (0.5, 7)):
         asked = ask(excerpts=1, samples=2, temperature=temperature, seed=seed)
         draw(ledger, Scripted(), endpoint_id="e", questionnaire=asked, terms=terms())
-    with pytest.raises(LedgerError, match="several kinds") as caught:
+    with pytest.raises(LedgerError, match="Several sets") as caught:
         export(temperature=0.5)
     assert "temperature 0.5, seed 0; book 'book', temperature 0.5, seed 7" in str(caught.value)
     assert export(temperature=0.5, seed=7) == 2
@@ -111,13 +110,13 @@ def test_two_instructions_of_an_excerpt(ledger, ask, tmp_path):
     book = Book("book", "A Book", "An Author", (longer,), "0" * 64)
     second = questionnaire("m/b", book, Sampling(samples=1), words=count_words)
     draw(ledger, Scripted(), endpoint_id="e", questionnaire=second, terms=terms())
-    with pytest.raises(LedgerError, match="asked for in 2 ways"):
+    with pytest.raises(LedgerError, match="has 2 different prompts"):
         export_generations(ledger, tmp_path / "out.json", endpoint_id="e")
 
 
 def test_a_file_that_cannot_be_written(filled, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LedgerError, match="cannot be written"):
+    with pytest.raises(LedgerError, match="Can't write the file"):
         export_generations(filled, tmp_path / "file" / "out.json", endpoint_id="e")
 
 
@@ -154,7 +153,7 @@ def test_the_papers_own_records(ledger, asked, tmp_path):
     ("records", "message"),
     [
         ([entry(99, "a")], "no excerpt 'p_id99' with an instruction"),
-        ([entry(1, "a", instruction="Another.")], "asked for with another instruction"),
+        ([entry(1, "a", instruction="Another.")], "differs from the book's"),
         (
             [
                 {
@@ -178,7 +177,7 @@ def test_records_that_do_not_fit(ledger, asked, tmp_path, records, message):
 def test_what_is_there_stays(ledger, asked, tmp_path):
     assert imported(ledger, asked, tmp_path, [entry(1, "a", "b")]) == Imported(2, 0)
     assert imported(ledger, asked, tmp_path, [entry(1, "a", "b", "c")]) == Imported(1, 2)
-    with pytest.raises(LedgerError, match="generation 1 of excerpt 'p_id1' is in the ledger"):
+    with pytest.raises(LedgerError, match="holds another generation 1 of excerpt 'p_id1'"):
         imported(ledger, asked, tmp_path, [entry(2, "x"), entry(1, "a", "other")])
     assert tally(ledger, "e", asked).got == 3
     other = imported(ledger, asked, tmp_path, [entry(1, "a", "other")], endpoint_id="e2")

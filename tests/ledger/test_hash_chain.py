@@ -13,7 +13,7 @@ from edits_by_hand import other, rows_of, tamper, where
 from full_ledger import fill
 
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.call_results import record
+from pytest_memleak.ledger.calls import record
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import Head, head
 from pytest_memleak.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ COLUMNS = [(table.name, column.name) for table in SEALED for column in table.col
 
 def wrong(url: str, said: Head | None = None) -> list[str]:
     with Ledger(url, create=False) as ledger:
-        return check_ledger(ledger, said=said).wrong
+        return check_ledger(ledger, bundle_head=said).wrong
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +93,20 @@ def test_a_row_that_is_taken_out_is_found(copy, whole, table):
         (
             "INSERT INTO generations (question, ordinal, call, finish_reason, text) SELECT"
             " question, 40, call, finish_reason, text FROM generations WHERE ordinal = 1",
-            "call 1: answer 40 was added",
+            "call 1: generation 40 was added",
         ),
         (
             "INSERT INTO leases (lock, host, pid, began) VALUES ('x', X'79', 1, 0)",
-            "lease 2 was added by something else",
+            "lease 2 was added by another program",
         ),
-        ("UPDATE calls SET cost = 99 WHERE id = 1", "call 1: cost is 99, and was written as 13"),
+        ("UPDATE calls SET cost = 99 WHERE id = 1", "call 1: cost is 99, but was written as 13"),
         (
             "UPDATE generations SET text = X'78' WHERE call = 1 AND ordinal = 0",
-            "call 1: answer 0: text is",
+            "call 1: generation 0: text is",
         ),
-        ("DELETE FROM generations WHERE call = 1 AND ordinal = 0", "call 1: answer 0 is gone"),
+        ("DELETE FROM generations WHERE call = 1 AND ordinal = 0", "call 1: generation 0 is gone"),
         ("DELETE FROM summaries", f"summary {hashlib.sha256(b'a text').hexdigest()[:12]} is gone"),
-        ("UPDATE runs SET spent = 1", "run this-run: it has spent 1, and its calls"),
+        ("UPDATE runs SET spent = 1", "run this-run: its spending is 1, but its calls"),
     ],
 )
 def test_it_says_what_was_done(copy, statement, told):
@@ -139,7 +139,7 @@ def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_hea
         tamper(copy, f"DELETE FROM {table}")
     assert wrong(copy) == []  # nothing says that there was more
     [told] = wrong(copy, said)
-    assert f"ends at entry 1, and had {said.entries} when the bundle was made" in told
+    assert f"ends at entry 1, but the bundle counts {said.entries}" in told
 
 
 def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
@@ -155,9 +155,7 @@ def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
         values = {"e": entry.encode(), "l": link, "n": row["number"]}
         tamper(copy, "UPDATE chain SET entry = :e, link = :l WHERE number = :n", values)
     assert wrong(copy) == []
-    assert wrong(copy, said) == [
-        f"at its entry {said.entries:,} the ledger's chain is another than the bundle's"
-    ]
+    assert wrong(copy, said) == [f"The chain differs from the bundle's at entry {said.entries:,}"]
 
 
 def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
@@ -174,7 +172,7 @@ def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
         link = hashlib.sha256(f"{link}{text}".encode()).hexdigest()
         values = {"e": text.encode(), "l": link, "n": row["number"]}
         tamper(copy, "UPDATE chain SET entry = :e, link = :l WHERE number = :n", values)
-    assert wrong(copy) == ["call 1 is answered, and 2 answers came, of which 1 are there"]
+    assert wrong(copy) == ["call 1 is answered, but it has 1 of 2 generations"]
 
 
 def test_in_each_kind_of_database(url, ask, tmp_path):

@@ -156,7 +156,7 @@ def test_closing_waits_for_its_turn():
         ledger.close()
         for thread in threads:
             thread.join()
-        assert ended == ["the ledger is closed"] * 4
+        assert ended == ["The ledger is closed"] * 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -169,7 +169,7 @@ def test_a_forked_child_is_refused_and_harms_nothing(ledger):
         try:
             count_runs(ledger)
         except LedgerError as error:
-            code = 0 if "another process" in str(error) else 2
+            code = 0 if "Another process" in str(error) else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -193,11 +193,11 @@ def refused(url: str, **options: bool) -> LedgerError:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "cannot be read"),
-        ("no url at all", "cannot be read"),
-        ("mysql://u:correct-horse-battery@h/d", "cannot be kept in 'mysql'"),
-        ("sqlite:///x.db?mode=ro", "not of the form"),
-        ("postgresql+psycopg://u:correct-horse-battery@h:port/d", "cannot be read"),
+        ("", "Invalid ledger URL"),
+        ("no url at all", "Invalid ledger URL"),
+        ("mysql://u:correct-horse-battery@h/d", "Unsupported database 'mysql'"),
+        ("sqlite:///x.db?mode=ro", "isn't of the form"),
+        ("postgresql+psycopg://u:correct-horse-battery@h:port/d", "Invalid ledger URL"),
     ],
 )
 def test_urls_that_mean_nothing(url, message):
@@ -208,7 +208,7 @@ def test_a_text_file(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 1000)
     error = refused(f"sqlite:///{path}")
-    assert error.message == "the file is not an SQLite database"
+    assert error.message == "The file isn't an SQLite database"
     assert error.location == str(path)
     assert path.read_text().startswith("Dear diary")
 
@@ -230,23 +230,23 @@ def test_a_truncated_file(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    assert "cannot be opened" in refused(f"sqlite:///{tmp_path}").message
+    assert "can't be opened" in refused(f"sqlite:///{tmp_path}").message
 
 
 def test_a_folder_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     error = refused(f"sqlite:///{tmp_path}/file/ledger.db")
-    assert "cannot be used" in error.message
+    assert "Unusable" in error.message
 
 
 def test_none_is_made_when_only_reading(tmp_path):
     path = tmp_path / "folder" / "ledger.db"
-    assert refused(f"sqlite:///{path}", create=False).message == "there is no ledger here"
+    assert refused(f"sqlite:///{path}", create=False).message == "No ledger exists here"
     assert not path.parent.exists()
 
 
 def test_none_is_made_in_a_server_when_only_reading(postgres):
-    assert "no ledger" in refused(postgres.new_database(), create=False).message
+    assert "No ledger" in refused(postgres.new_database(), create=False).message
 
 
 def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
@@ -256,7 +256,7 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
     with Ledger(f"sqlite:///{path}") as ledger:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(LedgerError, match="locked by another program") as caught:
+        with pytest.raises(LedgerError, match="Another program locked") as caught:
             ledger.write(lambda c: add_run("a")(c).rowcount)
         assert caught.value.location == str(path)
         other.execute("ROLLBACK")
@@ -267,13 +267,13 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
 
 def test_a_server_that_is_not_there():
     error = refused(f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:9/db")
-    assert "cannot be reached" in error.message
+    assert "is unreachable" in error.message
     assert error.location == "postgresql+psycopg://me@127.0.0.1:9/db"
 
 
 def test_a_wrong_password(postgres):
     error = refused(postgres.url("postgres").replace(PASSWORD, "wrong-horse"))
-    assert error.message == "the server refused the password"
+    assert error.message == "The server rejected the password"
     assert "wrong-horse" not in str(error)
 
 

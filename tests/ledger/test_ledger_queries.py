@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.call_results import Answer, give_up, record
-from pytest_memleak.ledger.ledger_queries import generations, missing, tally
+from pytest_memleak.ledger.calls import Answer, give_up, record
+from pytest_memleak.ledger.ledger_queries import (
+    generations,
+    keep_summary,
+    missing,
+    stored_summaries,
+    tally,
+)
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.summaries import keep_summary, summaries
 from pytest_memleak.records import FinishReason, Generation
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -115,7 +120,9 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     record(ledger, answer(call, *texts))
     assert [one.text for one in generations(ledger, endpoint_id, asked)] == texts
     keep_summary(ledger, endpoint_id, texts[0], texts[-1])
-    assert summaries(ledger, endpoint_id, [texts[0], "?" + texts[0]]) == {texts[0]: texts[-1]}
+    assert stored_summaries(ledger, endpoint_id, [texts[0], "?" + texts[0]]) == {
+        texts[0]: texts[-1]
+    }
 
 
 def test_a_thousand_questions(memory, ask):
@@ -132,10 +139,10 @@ def test_a_thousand_questions(memory, ask):
 
 
 def test_a_summary_stays_as_it_is(ledger):
-    assert summaries(ledger, "s", ["text"]) == {}
+    assert stored_summaries(ledger, "s", ["text"]) == {}
     keep_summary(ledger, "s", "text", "first")
     keep_summary(ledger, "s", "text", "second")
     keep_summary(ledger, "other", "text", "third")
-    assert summaries(ledger, "s", ["text", "else"]) == {"text": "first"}
-    assert summaries(ledger, "other", ["text"]) == {"text": "third"}
+    assert stored_summaries(ledger, "s", ["text", "else"]) == {"text": "first"}
+    assert stored_summaries(ledger, "other", ["text"]) == {"text": "third"}
     assert ledger.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM summaries"))) == 2

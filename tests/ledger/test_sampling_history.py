@@ -10,18 +10,17 @@ from scripted import Scripted, answers, broken, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.ledger.imports import import_generations
+from pytest_memleak.ledger.generation_files import import_generations
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations
+from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
 from pytest_memleak.ledger.sampling_history import (
     SamplingHistory,
     attempts,
-    drawn_anew,
-    of_release,
+    next_series,
     provenance,
     tried,
+    with_weights_version,
 )
-from pytest_memleak.ledger.surplus_generations import surplus, unasked
 from pytest_memleak.ledger.tables import generations as table
 from pytest_memleak.records.provenance import Tried
 from pytest_memleak.sampling.loop import draw
@@ -124,16 +123,16 @@ def test_imports_are_told_and_have_no_date(url, ask, tmp_path):
 
 def test_another_release_is_another_endpoint(url, ask):
     asked = ask(excerpts=1, samples=2)
-    assert of_release("gpt", "") == "gpt"
-    old, new = of_release("gpt", "2026-10"), of_release("gpt", "2026-11")
+    assert with_weights_version("gpt", "") == "gpt"
+    old, new = with_weights_version("gpt", "2026-10"), with_weights_version("gpt", "2026-11")
     assert old == "gpt; release 2026-10"
     drawn(url, asked, endpoint_id=old)
     endpoint = Scripted()
     with Ledger(url) as ledger:
         draw(ledger, endpoint, endpoint_id=new, questionnaire=asked, terms=terms())
     assert len(endpoint.calls) == 2
-    with pytest.raises(SettingsError, match="holds"):
-        of_release(old, "2026-11")
+    with pytest.raises(SettingsError, match="contains"):
+        with_weights_version(old, "2026-11")
 
 
 # --- attempts ------------------------------------------------------------------------------
@@ -152,7 +151,7 @@ def test_every_draw_is_an_attempt(url, ask, tmp_path):
         import_generations(ledger, path, endpoint_id="e", questionnaire=longer)
         found = attempts(ledger, "e")
         assert attempts(ledger, "e", "book") == found
-        with pytest.raises(LedgerError, match="'e' was never drawn from for book 'none'"):
+        with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
             attempts(ledger, "e", "none")
     assert [(one.source, one.kind, one.seed) for one in found[:3]] == [
         ("first", "sample", 0),
@@ -208,7 +207,7 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty):
     assert (found.calls, found.answered, found.generations, found.surplus) == (2, 2, 1, 1)
     asked = ask(excerpts=1, samples=1)
     assert len(list(surplus(ledger, "e", asked, until=EVER))) == 1
-    assert list(unasked(ledger, "e", asked, until=EVER)) == []
+    assert list(unrequested(ledger, "e", asked, until=EVER)) == []
     assert tried(ledger, "e", asked, until=EVER) == Tried(1, further=1)
 
 
@@ -237,7 +236,7 @@ def test_other_seeds_temperatures_and_series_are_other_attempts(url, ask):
     drawn(url, hot, run="second")
     drawn(url, hot, run="elsewhere", endpoint_id="another")
     then = time.time()
-    anew = drawn_anew("e")
+    anew = next_series("e")
     drawn(url, first, run="third", endpoint_id=anew)
     with Ledger(url) as ledger:
         assert tried(ledger, "e", first, until=EVER) == Tried(1)

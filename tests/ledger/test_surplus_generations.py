@@ -6,7 +6,7 @@ import pytest
 from scripted import Scripted, answers, terms
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.surplus_generations import surplus, unasked
+from pytest_memleak.ledger.ledger_queries import surplus, unrequested
 from pytest_memleak.sampling.loop import draw
 
 EVER = 1e12
@@ -22,7 +22,7 @@ def drawing(ledger):
 
 
 def one_more(asked):
-    return [*answers(asked), Completion(f"{asked.number} unasked")]
+    return [*answers(asked), Completion(f"{asked.number} unrequested")]
 
 
 def texts(found):
@@ -31,7 +31,7 @@ def texts(found):
 
 def test_what_was_asked_for_is_no_surplus(ledger, ask, drawing):
     drawing(Scripted(), ask(excerpts=2, samples=3))
-    for found in (surplus, unasked):
+    for found in (surplus, unrequested):
         assert list(found(ledger, "e", ask(excerpts=2, samples=3), until=EVER)) == []
         assert list(found(ledger, "e", ask(excerpts=2, samples=4), until=EVER)) == []
 
@@ -43,8 +43,8 @@ def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ledger
     assert [(one.excerpt_id, one.ordinal) for one in kept] == [
         (f"p_id{excerpt}", ordinal) for excerpt in (1, 2) for ordinal in (0, 1)
     ]
-    assert all(one.text.endswith("unasked") for one in kept)
-    sent = list(unasked(ledger, "e", asked, until=EVER))
+    assert all(one.text.endswith("unrequested") for one in kept)
+    sent = list(unrequested(ledger, "e", asked, until=EVER))
     assert [one.text for one in sent] == [one.text for one in kept]
     assert [one.ordinal for one in sent] == [4, 5, 4, 5]
 
@@ -55,7 +55,7 @@ def test_those_of_more_samples_were_asked_for_once(ledger, ask, drawing):
     assert [(one.excerpt_id, one.ordinal) for one in surplus(ledger, "e", fewer, until=EVER)] == [
         (f"p_id{excerpt}", ordinal) for excerpt in (1, 2) for ordinal in (0, 1)
     ]
-    assert list(unasked(ledger, "e", fewer, until=EVER)) == []
+    assert list(unrequested(ledger, "e", fewer, until=EVER)) == []
 
 
 def test_of_other_questions_there_is_none(ledger, ask, drawing):
@@ -72,4 +72,4 @@ def test_what_came_later_is_not_seen(ledger, ask, drawing):
     drawing(Scripted(one_more), ask(excerpts=1, samples=4))
     assert len(list(surplus(ledger, "e", asked, until=then))) == 1
     assert len(list(surplus(ledger, "e", asked, until=EVER))) == 4
-    assert len(list(unasked(ledger, "e", asked, until=EVER))) == 2
+    assert len(list(unrequested(ledger, "e", asked, until=EVER))) == 2

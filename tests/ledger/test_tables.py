@@ -9,8 +9,8 @@ from by_hand import intent
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.call_reservations import claim, number_questions
-from pytest_memleak.ledger.call_results import Answer, record
+from pytest_memleak.ledger.call_reservations import claim, prompt_ids
+from pytest_memleak.ledger.calls import Answer, record
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
@@ -29,7 +29,7 @@ def execute(url: str, *statements: str) -> None:
 def test_a_ledger_of_another_version_is_refused(url, version):
     Ledger(url).close()
     execute(url, f"UPDATE ledger_version SET version = {version}")
-    expected = f"version {version}, and this program reads version {SCHEMA_VERSION}"
+    expected = f"version {version}; this program reads version {SCHEMA_VERSION}"
     with pytest.raises(LedgerError, match=expected):
         Ledger(url)
 
@@ -57,7 +57,7 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
             record(ledger, Answer(call, [Completion("a")], 1, 1, None))
     damage = sqlite if url.startswith("sqlite") else f"'{value}'"
     execute(url, f"UPDATE generations SET text = {damage} WHERE question = 2")
-    expected = r"damaged: text of generations \(question 2, ordinal 0\) is not UTF-8"
+    expected = r"damaged: text of generations \(question 2, ordinal 0\) isn't UTF-8"
     with Ledger(url) as ledger, pytest.raises(LedgerError, match=expected) as caught:
         list(generations(ledger, "e", asked))
     assert caught.value.location == ledger.place
@@ -74,7 +74,7 @@ def test_a_file_of_another_program(tmp_path):
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
     other.close()
-    with pytest.raises(LedgerError, match="'recipes' of some other program"):
+    with pytest.raises(LedgerError, match="another program's table 'recipes'"):
         Ledger(f"sqlite:///{path}")
 
 
@@ -84,12 +84,12 @@ def test_a_server_database_may_hold_other_tables(postgres):
     Ledger(url).close()
     other = postgres.new_place()
     execute(other, "CREATE TABLE jobs (name TEXT)")
-    with pytest.raises(LedgerError, match="'jobs' of some other program"):
+    with pytest.raises(LedgerError, match="another program's table 'jobs'"):
         Ledger(other)
 
 
 def test_foreign_keys_hold(ledger, ask):
-    number_questions(ledger, "e", ask().questions)
+    prompt_ids(ledger, "e", ask().questions)
 
     def orphan(connection: sa.Connection) -> None:
         connection.execute(schema.claims.insert().values(question=1, ordinal=0, call=12345))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pytest_memleak.ledger.hash_chain import CHAINED, append, changed, forget, head, key_of
+from pytest_memleak.ledger.hash_chain import CHAINED, append, changed, forget, head, row_key
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, chain, generations
 
@@ -32,7 +32,7 @@ def chain_anew(folder: Path) -> dict[str, object]:
             forget(connection)
             for table in CHAINED:
                 rows = connection.execute(sa.select(table)).mappings()
-                changed(connection, table, [key_of(table, row) for row in rows])
+                changed(connection, table, [row_key(table, row) for row in rows])
             rows = connection.execute(sa.select(generations)).mappings()
             changed(connection, calls, [], brought=rows)
             append(connection)

@@ -35,7 +35,7 @@ def test_a_model_without_a_price_cannot_have_one(pytester, online, server):
     online(ENDPOINT, ("price = { input = 2.0, output = 8.0, training = 10.0 }\n", ""))
     result = pytester.runpytest("-m", "copyright", "--memleak-budget=1")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*there is a budget, but no price for the model*"])
+    result.stdout.fnmatch_lines(["*A budget needs a price for the model*"])
     assert server.books.rows("completion") == []
 
 

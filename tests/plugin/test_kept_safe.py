@@ -57,8 +57,8 @@ def spoilt(pytester, online, server):
     return run
 
 
-GONE = "*the ledger was deleted, moved or replaced while it was in use*"
-EMPTIED = "*the file was emptied while it was in use*"
+GONE = "*The ledger file was deleted, moved, or replaced during the run*"
+EMPTIED = "*The file was emptied during the run*"
 
 
 @pytest.mark.parametrize(

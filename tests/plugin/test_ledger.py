@@ -26,7 +26,7 @@ def test_a_file_of_ones_own(pytester, online, server):
     [
         (
             "nonsense",
-            "the ledger's URL cannot be read: expected a path that ends in .db, sqlite:///PATH*",
+            "Invalid ledger URL: expected a path that ends in .db, sqlite:///PATH*",
         ),
         ("oracle://here/there", "*oracle*"),
         ("postgresql+psycopg://user:hunter2@127.0.0.1:1/none", "*127.0.0.1*"),

@@ -328,7 +328,7 @@ def test_no_ledger_is_begun(pytester, online, server, verify):
     elsewhere = pytester.path / "elsewhere.db"
     code, told = verify("--ledger", f"sqlite:///{elsewhere}")
     assert code == 1
-    assert "ledger: the ledger's chain ends at entry 1" in told
+    assert "ledger: The chain ends at entry 1" in told
     assert not elsewhere.exists()
 
 

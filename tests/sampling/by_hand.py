@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import Intent, number_questions
-from pytest_memleak.ledger.call_results import Answer
-from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.call_reservations import Intent, prompt_ids
+from pytest_memleak.ledger.calls import Answer, Call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PairPrompts
 from pytest_memleak.records import Book, Excerpt
@@ -24,7 +23,7 @@ def intent(
         run=ledger.run,
         provider="p",
         candidates=wanted,
-        numbers=number_questions(ledger, endpoint_id, asked.questions),
+        numbers=prompt_ids(ledger, endpoint_id, asked.questions),
         estimate=lambda ask: None if price is None else price * len(ask.ordinals),
         limit=limit,
     )

@@ -12,15 +12,14 @@ from by_hand import answer, intent
 from pytest_memleak.interfaces.deployment_protocol import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.batches import claim_batch
-from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
-from pytest_memleak.ledger.call_reservations import claim, number_questions
-from pytest_memleak.ledger.call_results import Answer, give_up, postpone, record
-from pytest_memleak.ledger.deployments import claim_deployment, settle_debt
-from pytest_memleak.ledger.imports import import_generations
+from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids
+from pytest_memleak.ledger.calls import Answer, give_up, postpone, record
+from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
+from pytest_memleak.ledger.generation_files import import_generations
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger_queries import keep_summary
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.summaries import keep_summary
 from pytest_memleak.records import FinishReason
 
 
@@ -53,7 +52,7 @@ def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
     postpone(ledger, drawn(two, 0, 1))
     drawn(two, 2, 3)
     terms = Terms(OwnEndpoint("own"), (1.0, 2.0))
-    numbers = number_questions(ledger, "e", asked.questions)
+    numbers = prompt_ids(ledger, "e", asked.questions)
     batch = claim_batch(
         ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
     )
@@ -78,4 +77,4 @@ def deployed(ledger: Ledger, *, failed: str | None) -> None:
     job = claim_deployment(ledger, "own", wanted, price=2.0, limit=None, recovery=0.0)
     state = JobRow.RUNNING if failed else JobRow.SUCCEEDED
     update_job(ledger, job, state=state, job_id="op-1", endpoint="endpoint-1", ended=5.0)
-    settle_debt(ledger, job, stood=True, failed=failed)
+    settle_deployment(ledger, job, stood=True, failed=failed)

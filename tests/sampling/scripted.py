@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_costs import Terms
+from pytest_memleak.ledger.call_reservations import Terms
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from scripted import Scripted, broken, busy, terms
 from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.batches import request_key
-from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations, missing
-from pytest_memleak.ledger.surplus_generations import surplus
+from pytest_memleak.ledger.ledger_queries import generations, missing, surplus
 from pytest_memleak.ledger.tables import batches, calls, claims
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.cost_plan import plan
@@ -228,7 +227,7 @@ def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
         drawn(ledger, endpoint, asked, hasty, terms=by, budget=worst - 1e-9)
     assert endpoint.started == []
     counts = drawn(ledger, endpoint, asked, hasty, terms=by, budget=worst)
-    spent = ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run]
+    spent = ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
     assert counts.cost == pytest.approx(spent / 1e9)
     assert counts.prompt_tokens == 10
 

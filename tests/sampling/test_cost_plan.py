@@ -10,9 +10,8 @@ from scripted import CountingSampler, Sampler, Scripted, broken, busy, terms
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_costs import Terms
-from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.call_reservations import Terms, claim
+from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
@@ -131,7 +130,7 @@ def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
 
 
 def spent(ledger: Ledger) -> int:
-    return ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run]
+    return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
 
 
 def test_a_budget_that_suffices(memory, ask, hasty):
@@ -180,7 +179,7 @@ def test_threads_together_stay_within_it(memory, ask, hasty):
 
 
 def test_a_budget_needs_a_price(memory, ask, hasty):
-    with pytest.raises(SettingsError, match="no price for the model") as caught:
+    with pytest.raises(SettingsError, match="needs a price for the model") as caught:
         drawn(memory, Scripted(), ask(), terms(), hasty, budget=1.0)
     assert caught.value.location == "model/book"
 

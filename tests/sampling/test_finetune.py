@@ -12,7 +12,7 @@ from tuner import TRAINING, Tuner
 
 from pytest_memleak.errors import BookError, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
-from pytest_memleak.ledger.jobs import finetuned
+from pytest_memleak.ledger.jobs import finetuned_endpoint
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -33,8 +33,8 @@ def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     assert {one.phase for one in told} == {Phase.TUNING}
     found = row(ledger)
     assert (found.state, found.tokens, found.examples) == ("succeeded", 123, 1)
-    assert finetuned(ledger, "tuner", TRAINING.digest) == endpoint
-    assert finetuned(ledger, "tuner", "e" * 64) is None
+    assert finetuned_endpoint(ledger, "tuner", TRAINING.digest) == endpoint
+    assert finetuned_endpoint(ledger, "tuner", "e" * 64) is None
     tuner.failures = {verb: [broken()] for verb in ("find", "start", "poll")}
     assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == endpoint
 

@@ -11,9 +11,8 @@ from scripted import Asked, Keeping, Sampler, Scripted, answers, broken, busy, t
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_costs import OwnEndpoint, Terms
-from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.surplus_generations import surplus
+from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
+from pytest_memleak.ledger.ledger_queries import generations, surplus
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason

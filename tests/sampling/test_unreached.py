@@ -15,7 +15,7 @@ from scripted import Keeping, Scripted, answers, busy, terms
 from tuner import TRAINING, Tuner
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
-from pytest_memleak.ledger.calls import spent_by
+from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, claims, jobs
@@ -52,7 +52,7 @@ def drawn(ledger, endpoint, asked, retry, **more):
 
 
 def nothing_is_booked(ledger) -> None:
-    assert ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run] == 0
+    assert ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run] == 0
     assert not ledger.read(lambda c: c.execute(sa.select(claims)).all())
     states = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
     assert set(states) <= {"failed"}
@@ -167,7 +167,7 @@ def test_a_batch_that_may_have_been_started_is_kept(ledger, ask, retry):
     assert (row.state, row.lease) == (JobRow.STARTING, None)
     states = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
     assert Counter(states) == {"asked": 12}
-    assert ledger.read(lambda c: spent_by(c, {ledger.run}))[ledger.run] > 0
+    assert ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run] > 0
 
 
 def _fail(endpoint: Batching, verb: str) -> None:
