@@ -205,7 +205,7 @@ def test_the_default_is_below_the_current_folder(memleak, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     status, _, err = memleak("list")
     assert status == 2
-    assert "there is no ledger here" in err
+    assert "No ledger exists here" in err
     assert "name the ledger with --ledger" in err
     assert not (tmp_path / ".memleak").exists()
     fill(f"sqlite:///{tmp_path}/.memleak/ledger.db")
@@ -375,7 +375,7 @@ def test_check_holds_every_row_against_the_chain(memleak, bring, url):
     status, out, _ = memleak("verify", "--ledger", url)
     assert status == 1
     first, *_, last = out.splitlines()
-    assert ': kind is "sample", and was written as "import"' in first
+    assert ': kind is "sample", but was written as "import"' in first
     assert last.endswith(": 2 differences")
 
 

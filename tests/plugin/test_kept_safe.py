@@ -80,8 +80,8 @@ def test_a_ledger_that_goes_in_the_middle_of_a_run_is_missed(spoilt, what, told)
     ("what", "told"),
     [
         ("ledger.unlink()", GONE),
-        ("os.truncate(ledger, 0)", "*ledger.db: the file *"),
-        ("os.truncate(ledger, ledger.stat().st_size // 2)", "*ledger.db: the file *"),
+        ("os.truncate(ledger, 0)", "*ledger.db: The file *"),
+        ("os.truncate(ledger, ledger.stat().st_size // 2)", "*ledger.db: The file *"),
     ],
 )
 def test_a_ledger_that_is_spoilt_at_the_end_fails_the_run(spoilt, pytester, what, told):

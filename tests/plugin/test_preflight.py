@@ -47,7 +47,7 @@ def places(pytester):
             "folder: cannot be read: *",
         ),
         (["--memleak-ledger=mysql://svc:hunter22@host/x"], "Unsupported database 'mysql'*"),
-        (["--memleak-ledger=nonsense"], "the ledger's URL cannot be read: *"),
+        (["--memleak-ledger=nonsense"], "Invalid ledger URL: *"),
     ],
     ids=lambda value: str(value)[:60],
 )

@@ -120,9 +120,9 @@ def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     asked = ask(excerpts=1, samples=50)
     endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=4, completion_tokens=16)])
     by = terms(price=(1.0, 1.0))
-    with pytest.raises(BudgetExceeded, match=r"US\$ 0\.0002 of 0\.00 .* next call") as caught:
+    with pytest.raises(BudgetExceeded, match=r"US\$0\.0002 of US\$0\.00 .* next call") as caught:
         drawn(memory, endpoint, asked, by, hasty, budget=240e-6)
-    assert "raise the budget" in caught.value.hint
+    assert "Raise the budget" in caught.value.hint
     worst = 4 + asked.questions[0].max_tokens
     made = len(endpoint.calls)
     assert made * 20 + worst > 240 >= (made - 1) * 20 + worst
