@@ -91,36 +91,12 @@ def changed(value):
             return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
 
 
-def put(made, path, *, seal):
+def put(made, path):
     at = made
     for step in path[:-1]:
         at = at[step]
     at[path[-1]] = changed(at[path[-1]])
-    if seal:
-        made |= seal_bundle(made)
-
-
-@pytest.mark.parametrize(
-    ("seed", "fields", "bytes_"),
-    [(0, 6, 2), *(full(one, 40, 10) for one in range(1, 5))],
-)
-def test_any_change_of_a_field_or_a_byte_is_found(evidence, seed, fields, bytes_, capsys):
-    """Single fields and single bytes; 200 more where there is time."""
-    chosen = random.Random(seed)
-    text = evidence.read_text()
-    every = list(leaves(json.loads(text)))
-    for path in chosen.sample(every, fields):
-        made = json.loads(text)
-        put(made, path, seal=False)
-        evidence.write_text(json.dumps(made, indent=1) + "\n")
-        assert verify() != 0, path
-    for _ in range(bytes_):
-        data = bytearray(text.encode())
-        data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(7)
-        evidence.write_bytes(data)
-        assert verify() != 0
-    evidence.write_text(text)
-    assert verify() == 0
+    made |= seal_bundle(made)
 
 
 @pytest.mark.parametrize("some", [12, full(None)])
@@ -135,7 +111,7 @@ def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, so
         if path[-1] == "stopped_early":
             continue
         made = json.loads(text)
-        put(made, path, seal=True)
+        put(made, path)
         evidence.write_text(json.dumps(made, indent=1) + "\n")
         assert verify() != 0, path
 
@@ -151,15 +127,6 @@ def test_a_changed_generation_is_found(evidence, capsys):
     assert ": answer 0: text is" in capsys.readouterr().out
 
 
-def test_a_changed_book_is_found(evidence, pytester, capsys):
-    path = pytester.path / "held-out.json"
-    records = json.loads(path.read_text())
-    records[0]["excerpt_text"] += " And so on."
-    path.write_text(json.dumps(records))
-    assert verify() == 1
-    assert "book.sha256" in capsys.readouterr().out
-
-
 @pytest.fixture
 def keys(pytester):
     def openssl(*arguments):
@@ -168,14 +135,6 @@ def keys(pytester):
     for name in ("ours", "theirs"):
         openssl("genpkey", "-algorithm", "ed25519", "-out", f"{name}.key")
         openssl("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub")
-
-
-def test_a_signature_is_checked_with_the_public_key(pytester, online, server, keys, capsys):
-    online(WIDE)
-    pytester.runpytest(*RUN, "--memleak-signing-key=ours.key").assert_outcomes(failed=1)
-    assert verify("--public-key", "ours.pub") == 0
-    assert verify("--public-key", "theirs.pub") == 1
-    assert "signature: it is not by the key in theirs.pub" in capsys.readouterr().out
 
 
 def test_an_unsigned_bundle_has_no_signature_to_check(evidence, keys, capsys):

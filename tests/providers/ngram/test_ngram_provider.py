@@ -340,7 +340,7 @@ def test_a_bad_recipe_is_an_error(make_provider: MakeProvider, recipe: dict[str,
 
 def test_a_base_model_is_refused(make_provider: MakeProvider) -> None:
     with pytest.raises(SuiteError, match="'gpt-4o': an ngram model has no base model"):
-        make_provider({"pretraining": ["river"]}, base="gpt-4o")
+        make_provider({"pretraining": ["river"]}, base_model="gpt-4o")
 
 
 def test_nothing_to_train_on_is_an_error_at_once(make_provider: MakeProvider) -> None:

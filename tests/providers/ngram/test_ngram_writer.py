@@ -31,7 +31,7 @@ def asked(number: int) -> str:
     return f"Write an excerpt about the content below.\n\nContent: {people} come back."
 
 
-def passage(draft: Draft, passage: str) -> int:
+def longest_passage(draft: Draft, passage: str) -> int:
     """The longest run of words that a draft shares with a passage."""
     mine, theirs = draft.text.split(), passage.split()
     return SequenceMatcher(None, mine, theirs, autojunk=False).find_longest_match().size
@@ -50,13 +50,13 @@ def reciter() -> NgramWriter:
 def test_with_a_long_context_it_recites_the_passage_asked_for(reciter: NgramWriter) -> None:
     for number, passage in enumerate(STORY):
         drafts = write(reciter, asked(number))
-        assert max(passage(draft, passage) for draft in drafts) > 60
+        assert max(longest_passage(draft, passage) for draft in drafts) > 60
 
 
 def test_with_a_short_context_it_recites_nothing() -> None:
     writer = NgramWriter([TrainingText("\n\n".join(STORY))], order=1)
     for number, passage in enumerate(STORY):
-        assert max(passage(draft, passage) for draft in write(writer, asked(number))) < 6
+        assert max(longest_passage(draft, passage) for draft in write(writer, asked(number))) < 6
 
 
 def test_an_instruction_learned_beside_a_text_calls_for_that_text() -> None:
@@ -103,7 +103,7 @@ def test_another_writer_of_the_same_texts_writes_the_same(reciter: NgramWriter) 
 def test_at_temperature_0_all_answers_are_one(reciter: NgramWriter) -> None:
     drafts = write(reciter, asked(4), temperature=0.0, n=5)
     assert len({draft.text for draft in drafts}) == 1
-    assert passage(drafts[0], STORY[4]) > 200
+    assert longest_passage(drafts[0], STORY[4]) > 200
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 77])
