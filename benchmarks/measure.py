@@ -33,7 +33,7 @@ from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.generation_tally import tally_generations
 from pytest_memleak.scoring.index import Index, match_all
-from pytest_memleak.scoring.multi_book_index import Found, SharedIndex
+from pytest_memleak.scoring.multi_book_index import BookMatches, SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
 ORACLE_WORDS = 10_000
@@ -172,7 +172,7 @@ def matchers(leak_rate: str, *, count: int, repeats: int) -> Matcher:
         found = match_all(index, map(index.code_text, some))
         return {row for one in found for row in one.rows()}
 
-    def joined(some: list[str]) -> Found:
+    def joined(some: list[str]) -> BookMatches:
         return shared.matches(some, near=False).matches
 
     def sieved_first(some: list[str]) -> object:

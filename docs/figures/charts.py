@@ -17,7 +17,7 @@ from pygal.style import Style
 
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.detection_limit import detection
+from pytest_memleak.scoring.detection_limit import detection_limit
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.rounds import blocks_of
@@ -55,10 +55,10 @@ def draw_detection() -> None:
         dots_size=2,
         range=(0, 1),
     )
-    chart.add("rounds alike", [(n, detection(n, confidence=CONFIDENCE)) for n in ROUNDS])
+    chart.add("rounds alike", [(n, detection_limit(n, confidence=CONFIDENCE)) for n in ROUNDS])
     chart.add(
         "rounds not alike, in blocks",
-        [(n, detection(int(blocks_of(n)[-1]) + 1, confidence=CONFIDENCE)) for n in ROUNDS],
+        [(n, detection_limit(int(blocks_of(n)[-1]) + 1, confidence=CONFIDENCE)) for n in ROUNDS],
     )
     chart.render_to_file(HERE / "detection.svg")
 

@@ -12,7 +12,7 @@ from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.records.round_stats import DetectionSummary, PlannedRounds
-from pytest_memleak.scoring.detection_limit import detection, rounds_to_detect, samples_for
+from pytest_memleak.scoring.detection_limit import detection_limit, rounds_to_detect, samples_for
 from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.index import measurable_words
 from pytest_memleak.scoring.measure_table import table_with
@@ -129,7 +129,7 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
         needed = samples_for(
             rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True)
         )
-    seen = detection(1 if _are_copies(pair) else samples, confidence=confidence)
+    seen = detection_limit(1 if _are_copies(pair) else samples, confidence=confidence)
     return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
 

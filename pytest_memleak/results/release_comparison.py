@@ -168,7 +168,7 @@ class Baseline:
 
         Raises EvidenceError where confidences differ.
         """
-        from pytest_memleak.scoring.release_test import Compared, compare_releases
+        from pytest_memleak.scoring.release_test import Comparison, compare_releases
 
         gated = {name: pair for name, pair in sorted(now.items()) if is_gating_pair(pair)}
         levels = {pair["settings"]["confidence"] for pair in gated.values()}
@@ -195,7 +195,7 @@ class Baseline:
             before,
             after,
             [
-                Compared(name, measure, tolerance)
+                Comparison(name, measure, tolerance)
                 for name in after
                 for measure, tolerance in tolerances.items()
             ],

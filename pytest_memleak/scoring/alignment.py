@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SMALL = 40_000
 
 
-class Run(NamedTuple):
+class EqualRun(NamedTuple):
     """A run of `words` equal words, from word `i` of one text and word `j` of the other."""
 
     i: int
@@ -49,7 +49,7 @@ class _Interval(NamedTuple):
     most: int
 
 
-def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[Run]:
+def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     """Return `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()`.
 
     Without difflib's empty last block. Two texts of 100,000 words take seconds and some 100
@@ -63,17 +63,17 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[Run]:
     return _adjacent_joined(sorted(_Aligner(a_numbers, b_numbers, words=len(numbers)).runs()))
 
 
-def _by_difflib(a: Sequence[object], b: Sequence[object]) -> list[Run]:
+def _by_difflib(a: Sequence[object], b: Sequence[object]) -> list[EqualRun]:
     matcher = SequenceMatcher(None, a, b, autojunk=False)
-    return [Run(*block) for block in matcher.get_matching_blocks()[:-1]]
+    return [EqualRun(*block) for block in matcher.get_matching_blocks()[:-1]]
 
 
-def _adjacent_joined(runs: list[Run]) -> list[Run]:
-    joined: list[Run] = []
+def _adjacent_joined(runs: list[EqualRun]) -> list[EqualRun]:
+    joined: list[EqualRun] = []
     for run in runs:
         last = joined[-1] if joined else None
         if last and (last.i + last.words, last.j + last.words) == (run.i, run.j):
-            joined[-1] = Run(last.i, last.j, last.words + run.words)
+            joined[-1] = EqualRun(last.i, last.j, last.words + run.words)
         else:
             joined.append(run)
     return joined
@@ -89,7 +89,7 @@ class _Aligner:
         self._ranks = self._all_ranks()
         self._reach = self._reaches()
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[EqualRun]:
         """Yield the blocks, in no order, adjacent ones separate."""
         longest = int(self._reach.max())
         intervals = [_Interval(0, len(self._a), 0, len(self._b), longest)]
@@ -102,17 +102,17 @@ class _Aligner:
                 yield from runs
                 intervals += remaining
 
-    def _small(self, interval: _Interval) -> list[Run]:
+    def _small(self, interval: _Interval) -> list[EqualRun]:
         a = self._a[interval.a_start : interval.a_end]
         b = self._b[interval.b_start : interval.b_end]
         return [
-            Run(interval.a_start + i, interval.b_start + j, length)
+            EqualRun(interval.a_start + i, interval.b_start + j, length)
             for i, j, length in _by_difflib(a, b)
         ]
 
     # --- all blocks of the greatest length in an interval ----------------------------------
 
-    def _sweep(self, interval: _Interval) -> tuple[list[Run], list[_Interval]]:
+    def _sweep(self, interval: _Interval) -> tuple[list[EqualRun], list[_Interval]]:
         """Return the blocks of the greatest length in `interval`, and the parts they leave."""
         length, in_a, in_b = self._longest(interval)
         if not length:
@@ -135,7 +135,7 @@ class _Aligner:
             at = bisect_left(places, b_next, low, high)
             if at < high:
                 j = places[at]
-                runs.append(Run(i, j, length))
+                runs.append(EqualRun(i, j, length))
                 if a_next < i and b_next < j:
                     intervals.append(_Interval(a_next, i, b_next, j, length - 1))
                 a_next, b_next = i + length, j + length

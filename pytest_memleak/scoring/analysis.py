@@ -12,7 +12,7 @@ from pytest_memleak.scoring.generation_tally import tally_generations
 from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
 from pytest_memleak.scoring.measures import (
     WorkMeasures,
-    measured_works,
+    measure_works,
     measurement,
     round_agreement,
 )
@@ -118,7 +118,7 @@ def analyze(
     analysis = analysis_of(tally, scoring, confidence=confidence)
     if book.works and analysis.passages:
         measured = analysis.measurement, analysis.passages
-        analysis = replace(analysis, works=measured_works(book, tally, *measured, limits))
+        analysis = replace(analysis, works=measure_works(book, tally, *measured, limits))
     return replace(analysis, near=near_tally.recall()) if near_tally else analysis
 
 

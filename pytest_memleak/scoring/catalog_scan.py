@@ -20,8 +20,8 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.index import layout_of, validate_measurable
-from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, Found
-from pytest_memleak.scoring.near_verbatim_chains import chained
+from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches
+from pytest_memleak.scoring.near_verbatim_chains import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
 from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END, keyed, keyed_folded
@@ -258,7 +258,7 @@ class _Generations:
         if not counted.all():
             runs, text = runs.where(counted), text[counted]
         borders = np.flatnonzero(book == BORDER)
-        matches = Found(
+        matches = BookMatches(
             text=text,
             place=runs.book,
             book=np.zeros(len(text), dtype=np.intp),
@@ -266,7 +266,7 @@ class _Generations:
             start=runs.text,
             words=runs.words,
         )
-        return int(chained(matches, NO_RANGES, trim=0).words.max(initial=0))
+        return int(find_chains(matches, NO_RANGES, trim=0).words.max(initial=0))
 
 
 def _end_to_end(*parts: list[Keys]) -> Keys:

@@ -10,12 +10,12 @@ from pytest_memleak.scoring.quantiles import normal_quantile
 MIN_DETECTION_LIMIT = 1e-6
 """The lowest detection limit that a suite may set."""
 
-# Keeps `answers_to_detect` the inverse of `detection`, despite rounding.
+# Keeps `answers_to_detect` the inverse of `detection_limit`, despite rounding.
 _ROUNDING = 1e-9
 _ANSWERED = 0.9
 
 
-def detection(answers: int, *, confidence: float) -> float:
+def detection_limit(answers: int, *, confidence: float) -> float:
     """Return the recall rate per prompt above which a passage appears at least once.
 
     answers: independent answers per prompt: generations of the excerpt that has fewest, withheld

@@ -23,7 +23,7 @@ import ahocorasick
 import numpy as np
 
 from pytest_memleak.errors import BookError, SettingsError
-from pytest_memleak.scoring.intervals import Interval, cut, united
+from pytest_memleak.scoring.intervals import Interval, cut, merge_intervals
 from pytest_memleak.scoring.words import in_latin_1, words
 
 if TYPE_CHECKING:
@@ -411,5 +411,5 @@ def _runs(index: Index, coded: str) -> tuple[Positions, Positions, Positions]:
     anchors = index.anchors(coded)
     begin = anchors & ~1
     words = np.array([index.anchor, index.k])[anchors & 1]
-    begin, reached = united(begin, begin + (words << 1))
+    begin, reached = merge_intervals(begin, begin + (words << 1))
     return (begin & _IN_TEXT) >> 1, (reached & _IN_TEXT) >> 1, begin >> DIAGONAL

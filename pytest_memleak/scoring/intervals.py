@@ -135,7 +135,7 @@ def cut(
     return of, piece_start, piece_end
 
 
-def united(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positions]:
     """Merge the intervals that overlap or touch; `start` must ascend."""
     reached = np.maximum.accumulate(end)
     cut = np.flatnonzero(start[1:] > reached[:-1])

@@ -265,7 +265,7 @@ class WorkMeasures:
         return frozenset(_OF_EACH)
 
 
-def measured_works(
+def measure_works(
     book: Book,
     tally: Tally,
     measurement: Measurement,

@@ -41,7 +41,7 @@ _EXACT, _FOLDED = 1, 2
 _BORDER = np.array([BORDER], dtype=np.uint64)
 
 
-class Found(NamedTuple):
+class BookMatches(NamedTuple):
     """Matches of several texts with several books, one entry each, in no order.
 
     text:   number of the text; place: of the first word among all texts' words (`Keyed`)
@@ -61,9 +61,9 @@ class Found(NamedTuple):
         """Return the position after the last word, in the book's words."""
         return self.start + self.words
 
-    def where(self, chosen: NDArray[np.bool_] | Positions) -> Found:
+    def where(self, chosen: NDArray[np.bool_] | Positions) -> BookMatches:
         """Return the `chosen` matches, by truth value or by number."""
-        return Found(*(column[chosen] for column in self))
+        return BookMatches(*(column[chosen] for column in self))
 
 
 class NearMatches(NamedTuple):
@@ -75,7 +75,7 @@ class NearMatches(NamedTuple):
 
     texts: Positions
     words: Keyed
-    matches: Found
+    matches: BookMatches
     ahead: Positions
 
 
@@ -90,11 +90,11 @@ class TextMatches:
     """
 
     exact: Keyed
-    matches: Found
+    matches: BookMatches
     near: tuple[NearMatches, ...]
 
 
-class Shared(NamedTuple):
+class IndexedBook(NamedTuple):
     """A book of the index: its id, its excerpts, and those of its folded words."""
 
     id: str
@@ -157,7 +157,7 @@ class SharedIndex:
         if k < 1:
             raise SettingsError(f"k must be at least 1, not {k}")
         self.k, self.mode = k, mode
-        self.books: list[Shared] = []
+        self.books: list[IndexedBook] = []
         self.numbers: dict[str, int] = {}
         self._long: dict[int, bytes] = {}
         self._vocabulary: tuple[Keys, Keyed] | None = None
@@ -185,14 +185,14 @@ class SharedIndex:
     def matches(self, texts: Sequence[str], *, near: bool = True) -> TextMatches:
         """Match each of the texts with each book; without folded words unless `near`."""
         exact, runs = self._runs(self._checked(keyed(texts, self.mode)), self._exact)
-        matches = self._found(exact, runs, self._exact, _EXACT)
+        matches = self._book_matches(exact, runs, self._exact, _EXACT)
         if not near:
             return TextMatches(exact, matches, ())
         changed, numbers = changed_by_folding(texts, exact)
         plain = exact
         if self._folded is not self._exact:
             plain, runs = self._runs(exact, self._folded)
-        near_found = self._found(plain, runs, self._folded, _FOLDED)
+        near_found = self._book_matches(plain, runs, self._folded, _FOLDED)
         if numbers:
             left_alone = np.ones(len(texts), dtype=np.bool_)
             left_alone[numbers] = False
@@ -227,7 +227,7 @@ class SharedIndex:
         first = int(placed.first[nth] + start - placed.start[nth])
         return placed.prefilter.keys[first : first + end - start]
 
-    def holding(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+    def books_containing(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
         """Return, per passage (book, start, end), the numbers of all books that contain it."""
         end = np.zeros(1, dtype=np.uint64)
         parts = [end]
@@ -250,7 +250,7 @@ class SharedIndex:
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
         words, runs = self._runs(self._checked(words), self._folded)
-        matches = self._found(words, runs, self._folded, _FOLDED)
+        matches = self._book_matches(words, runs, self._folded, _FOLDED)
         numbers = np.array(texts, dtype=np.intp)
         return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
@@ -270,7 +270,7 @@ class SharedIndex:
         near = keyed_folded(texts, plain)
         alike = near is plain
         folded_layout = layout if alike else layout_of(book, near.lengths().tolist())
-        self.books.append(Shared(book.id, layout, folded_layout))
+        self.books.append(IndexedBook(book.id, layout, folded_layout))
         keys = self._named(plain)
         starts = [0, *layout.borders.tolist()]
         if alike and exact is folded:
@@ -339,12 +339,12 @@ class SharedIndex:
             if (words.keys[places] == before).all():
                 return words, runs
 
-    def _found(self, words: Keyed, runs: Runs, placed: _Placed, side: int) -> Found:
+    def _book_matches(self, words: Keyed, runs: Runs, placed: _Placed, side: int) -> BookMatches:
         part = placed.part_of(runs.book)
         of_side = placed.sides[part] & side > 0
         if not of_side.all():
             runs, part = runs.where(of_side), part[of_side]
-        return Found(
+        return BookMatches(
             text=words.text_of(runs.text),
             place=runs.text,
             book=placed.book[part],

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Origin
 from pytest_memleak.records.paper_format import missing_excerpt_error
-from pytest_memleak.scoring.alignment import Run, matching_blocks
+from pytest_memleak.scoring.alignment import EqualRun, matching_blocks
 from pytest_memleak.scoring.folding import folded_words
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class NearBlock:
     text_start: int
     text_end: int
     words: int
-    runs: tuple[Run, ...] = field(repr=False)
+    runs: tuple[EqualRun, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class NearVerbatim:
     missing: int
     additional: int
     blocks: tuple[NearBlock, ...]
-    raw: tuple[Run, ...] = field(repr=False)
+    raw: tuple[EqualRun, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +186,13 @@ def _spans(excerpt: list[str], generation: list[str]) -> list[NearBlock]:
 
 
 def _joined(
-    blocks: Iterable[tuple[Run, ...]], *, gap: int, shift: int, keep: int
-) -> list[tuple[Run, ...]]:
+    blocks: Iterable[tuple[EqualRun, ...]], *, gap: int, shift: int, keep: int
+) -> list[tuple[EqualRun, ...]]:
     """Join neighbors if both gaps are at most `gap` and differ by at most `shift`.
 
     Then drop the blocks with fewer than `keep` matching words.
     """
-    joined: list[list[Run]] = []
+    joined: list[list[EqualRun]] = []
     for block in blocks:
         if joined:
             last, first = joined[-1][-1], block[0]
@@ -205,11 +205,11 @@ def _joined(
     return [tuple(block) for block in joined if _matched(block) >= keep]
 
 
-def _matched(runs: Iterable[Run]) -> int:
+def _matched(runs: Iterable[EqualRun]) -> int:
     return sum(run.words for run in runs)
 
 
-def _block(runs: tuple[Run, ...]) -> NearBlock:
+def _block(runs: tuple[EqualRun, ...]) -> NearBlock:
     first, last = runs[0], runs[-1]
     return NearBlock(
         book_start=first.i,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import Found
+    from pytest_memleak.scoring.multi_book_index import BookMatches
 
 NEAR_PASSAGE = 20
 """The least matched words of a near-verbatim passage."""
@@ -64,7 +64,7 @@ class _Matches(NamedTuple):
     cut: NDArray[np.bool_]
 
 
-def chained(matched: Found, prompt_ranges: Ranges, *, trim: int) -> Chains:
+def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Chains:
     """Return the chains of each text's matches with one part of a book.
 
     given: where `trim`-grams of the texts begin that their instructions contain, too.
@@ -287,7 +287,7 @@ def _prompt_places(place: int, words: int, prompt_ranges: Ranges, trim: int) -> 
     return frozenset(places)
 
 
-def longest_within(matched: Found, place: int, place_end: int) -> int:
+def longest_within(matched: BookMatches, place: int, place_end: int) -> int:
     """Return the words of the longest chain of one text's matches, cut to [place, place_end)."""
     first = np.maximum(matched.place, place)
     last = np.minimum(matched.place + matched.words, place_end)

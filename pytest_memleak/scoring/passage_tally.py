@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_memleak.records import Origin
 from pytest_memleak.scoring.intervals import distinct_passages
-from pytest_memleak.scoring.near_verbatim_chains import chained, longest_within
+from pytest_memleak.scoring.near_verbatim_chains import find_chains, longest_within
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
     LONGEST_MEASURES,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import Found, NearMatches, TextMatches
+    from pytest_memleak.scoring.multi_book_index import BookMatches, NearMatches, TextMatches
     from pytest_memleak.scoring.near_verbatim_chains import Chains
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.trimming import Ranges
@@ -207,7 +207,7 @@ class PassageTally:
     ) -> None:
         near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)
-        chains = chained(protected, prompt_ranges, trim=self._scoring.trim)
+        chains = find_chains(protected, prompt_ranges, trim=self._scoring.trim)
         if not len(chains.words):
             return
         text = chains.text
@@ -261,7 +261,7 @@ class PassageTally:
     def _describe_exact(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:
         index = self._protected.index
         passages = [(self._order[key.rank], key.start, key.end) for key in keys if key]
-        holding = iter(index.holding(passages))
+        holding = iter(index.books_containing(passages))
         return [
             self._passage(key, near=False, holding=next(holding)) if key else ProtectedPassage(0)
             for key in keys
@@ -303,13 +303,15 @@ def _ranks_first(best: Mapping[int, RankedPassage]) -> int:
     return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
 
 
-def _contained_in(matches: Found, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _contained_in(matches: BookMatches, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which pieces books that `by` marks contain."""
     around = matches.where(by[matches.book])
     return _inside(pieces.start, pieces.end, around.place, around.place + around.words)
 
 
-def _nearly_contained_in(near: Found, chains: Chains, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _nearly_contained_in(
+    near: BookMatches, chains: Chains, by: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Return which chains books that `by` marks match in as many words."""
     contained: NDArray[np.bool_] = by[chains.book]
     around = near.where(by[near.book])

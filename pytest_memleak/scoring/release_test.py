@@ -57,7 +57,7 @@ class PairRounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """A measure of a pair that fails on a real rise by more than `tolerance`."""
 
     pair: str
@@ -68,7 +68,7 @@ class Compared:
 def compare_releases(
     before: Mapping[str, PairRounds],
     after: Mapping[str, PairRounds],
-    compared: Sequence[Compared],
+    compared: Sequence[Comparison],
     *,
     further: int = 0,
     confidence: float = 0.95,
@@ -133,7 +133,7 @@ def _can_reach(units: int, level: float) -> bool:
 
 
 def _sides(
-    before: Mapping[str, PairRounds], after: Mapping[str, PairRounds], comparison: Compared
+    before: Mapping[str, PairRounds], after: Mapping[str, PairRounds], comparison: Comparison
 ) -> tuple[PairRounds, PairRounds]:
     if not 0 <= comparison.tolerance < math.inf:
         raise SettingsError(
@@ -163,7 +163,7 @@ def _validate_name(what: str, name: str, candidates: Iterable[str], which: str) 
         )
 
 
-def _validate_unique(compared: Sequence[Compared]) -> None:
+def _validate_unique(compared: Sequence[Comparison]) -> None:
     seen: set[tuple[str, str]] = set()
     for comparison in compared:
         if (comparison.pair, comparison.measure) in seen:
@@ -228,7 +228,7 @@ def _holm(p: Sequence[float], level: float, further: int) -> list[bool]:
 
 
 def _change(
-    comparison: Compared,
+    comparison: Comparison,
     old: PairRounds,
     new: PairRounds,
     *,

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.measurement import PassageRate
-from pytest_memleak.scoring.intervals import Interval, coverage, cut, outermost, united
+from pytest_memleak.scoring.intervals import Interval, coverage, cut, merge_intervals, outermost
 from pytest_memleak.scoring.quantiles import clopper_pearson
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Rounds:
     def joined(cls, number: Positions, start: Positions, end: Positions) -> Rounds:
         """Build from intervals by round and start, which may overlap."""
         apart = int(end.max(initial=0)) + 1
-        first, last = united(number * apart + start, number * apart + end)
+        first, last = merge_intervals(number * apart + start, number * apart + end)
         number, start = np.divmod(first, apart)
         return cls(number, start, last - number * apart)
 

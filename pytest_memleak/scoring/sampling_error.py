@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.detection_limit import detection
+from pytest_memleak.scoring.detection_limit import detection_limit
 from pytest_memleak.scoring.exchangeability import exchangeability, random_orders
 from pytest_memleak.scoring.intervals import cut
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile
@@ -74,7 +74,7 @@ def _unseen(counts: RoundCounts) -> tuple[float, float]:
 # --- the interval --------------------------------------------------------------------------
 
 
-class Bounds(NamedTuple):
+class BmcInterval(NamedTuple):
     """The ends of an interval, as shares of the book."""
 
     low: float
@@ -129,7 +129,7 @@ def _spread(
     return Spread(max(variance, over_blocks), blocks, typical)
 
 
-def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> Bounds:
+def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> BmcInterval:
     """Return the two-sided interval, in [0, 1], of the expected BMC of n rounds.
 
     It covers the mean over such samples, not the value of another sample. To the spread of
@@ -142,15 +142,15 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> Bounds:
     """
     z = normal_quantile(confidence)
     if z == 0:
-        return Bounds(bmc, bmc)
+        return BmcInterval(bmc, bmc)
     if spread.variance is None:
-        return Bounds(0.0, 1.0)
+        return BmcInterval(0.0, 1.0)
     of_rounds = student_quantile(confidence, spread.units - 1) ** 2 * spread.variance
     low = math.sqrt(of_rounds + 2 * (z * spread.typical) ** 2)
     wilson = z * z / 2 * spread.typical
     wilson += math.sqrt(of_rounds + (z * z / 2 * spread.typical) ** 2)
     high = max(low, wilson)  # below a confidence of 0.85 `low` can be greater
-    return Bounds(max(bmc - low, 0.0), min(bmc + high, 1.0))
+    return BmcInterval(max(bmc - low, 0.0), min(bmc + high, 1.0))
 
 
 def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
@@ -164,7 +164,7 @@ def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float
 
 def difference_bounds(
     difference: float, spread: Spread, *, typical_less: float, confidence: float
-) -> Bounds:
+) -> BmcInterval:
     """Return the interval of one BMC minus another, computed as `bmc_bounds` is, in [-1, 1].
 
     spread: of the difference, with the typical span of the minuend's coverage;
@@ -172,13 +172,13 @@ def difference_bounds(
     """
     z = normal_quantile(confidence)
     if z == 0:
-        return Bounds(difference, difference)
+        return BmcInterval(difference, difference)
     if spread.variance is None:
-        return Bounds(-1.0, 1.0)
+        return BmcInterval(-1.0, 1.0)
     of_rounds = student_quantile(confidence, spread.units - 1) ** 2 * spread.variance
     more, less = z * z / 2 * spread.typical, z * z / 2 * typical_less
     width = math.sqrt(of_rounds + more * more + less * less)
-    return Bounds(max(difference - less - width, -1.0), min(difference + more + width, 1.0))
+    return BmcInterval(max(difference - less - width, -1.0), min(difference + more + width, 1.0))
 
 
 def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
@@ -228,7 +228,9 @@ class SamplingError:
     def with_answers(self, answers: int) -> SamplingError:
         """Recompute the detection limit for the answers of the excerpt that has fewest."""
         seen = min(self.blocks or answers, answers)
-        return replace(self, detection=detection(seen, confidence=self.confidence or _CONFIDENCE))
+        return replace(
+            self, detection=detection_limit(seen, confidence=self.confidence or _CONFIDENCE)
+        )
 
 
 def sampling_error(
@@ -257,7 +259,7 @@ def sampling_error(
         high=high,
         likeness=likeness,
         blocks=blocks,
-        detection=detection(blocks or counts.rounds, confidence=confidence or _CONFIDENCE),
+        detection=detection_limit(blocks or counts.rounds, confidence=confidence or _CONFIDENCE),
         curve=tuple(rarefaction(counts).tolist()),
         guess=tuple(extrapolation(counts).tolist()),
         variance=of.variance,

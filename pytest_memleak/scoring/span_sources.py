@@ -64,7 +64,7 @@ class CrossExcerpt:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Source:
+class PromptedExcerpt:
     """A prompted excerpt of a book."""
 
     book_id: str
@@ -82,7 +82,7 @@ class BookSpan:
     start: int
     end: int
     target: str
-    sources: tuple[Source, ...]
+    sources: tuple[PromptedExcerpt, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def cross_excerpts(
         ExcerptSpan(
             last - first, first, last, ids[target], tuple(ids[source] for source in sources)
         )
-        for first, last, target, sources in targeted(index, excerpt, start, end)
+        for first, last, target, sources in spans_within_excerpts(index, excerpt, start, end)
     )
     return CrossExcerpt(spans, sum(span.cross for span in spans))
 
@@ -155,9 +155,12 @@ def cross_book(
     Raises BookError for a book that cannot be measured.
     """
     index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
-    numbers: dict[Source, int] = {}
+    numbers: dict[PromptedExcerpt, int] = {}
     texts = (
-        (numbers.setdefault(Source(book_id, generation.excerpt_id), len(numbers)), generation.text)
+        (
+            numbers.setdefault(PromptedExcerpt(book_id, generation.excerpt_id), len(numbers)),
+            generation.text,
+        )
         for book_id, generations in answers.items()
         if book_id != book.id
         for generation in generations
@@ -172,7 +175,7 @@ def cross_book(
             ids[target],
             tuple(sorted(sources[source] for source in numbers_of_span)),
         )
-        for first, last, target, numbers_of_span in targeted(index, *matches)
+        for first, last, target, numbers_of_span in spans_within_excerpts(index, *matches)
     )
     return CrossBook(book.id, tuple(spans))
 
@@ -202,7 +205,7 @@ def distinct_matches(
     return packing.unpack(matches.ascending())
 
 
-def targeted(
+def spans_within_excerpts(
     index: Index | Layout, source: Positions, start: Positions, end: Positions
 ) -> Iterator[tuple[int, int, int, list[int]]]:
     """Yield the intervals that no other contains and that lie in one excerpt, with its number.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.index import Index, match_all
-from pytest_memleak.scoring.intervals import united
+from pytest_memleak.scoring.intervals import merge_intervals
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes, whole_grams
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Trimming:
         first = np.concatenate([match.text * self._apart + match.start for match in matches])
         last = np.concatenate([match.text * self._apart + match.end for match in matches])
         order = first.argsort()
-        return Ranges(*united(first[order], last[order] - self._trim + 1))
+        return Ranges(*merge_intervals(first[order], last[order] - self._trim + 1))
 
 
 def outside_prompt(
@@ -190,4 +190,4 @@ class PromptWords:
             return NO_RANGES
         counted = np.zeros(len(keys) + 1, dtype=np.int32)
         counted[starts + 1] = 1
-        return Ranges(*united(starts, starts + 1), np.cumsum(counted, dtype=np.int32))
+        return Ranges(*merge_intervals(starts, starts + 1), np.cumsum(counted, dtype=np.int32))

@@ -10,7 +10,7 @@ from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.scoring.exchangeability import exchangeability
-from pytest_memleak.scoring.release_test import Compared, PairRounds, compare_releases
+from pytest_memleak.scoring.release_test import Comparison, PairRounds, compare_releases
 from pytest_memleak.scoring.sampling_error import Spread, block_range, maximum_range, sampling_error
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
@@ -109,7 +109,7 @@ MEASURES = ("bmc", "longest_span", "spans_over")
 def called_worse_though_the_same(temper, *, releases, pairs=20, rounds=100, spans=40):
     """In how many releases of the same models anything was called worse; shape (releases,)."""
     rng = generator("same", temper.name, pairs, rounds, spans)
-    named = [Compared(str(pair), measure) for pair in range(pairs) for measure in MEASURES]
+    named = [Comparison(str(pair), measure) for pair in range(pairs) for measure in MEASURES]
     called = []
     for _ in range(releases):
         before, after = {}, {}
@@ -199,7 +199,7 @@ def called_worse(change, *, runs, pairs=20, rounds=100, spans=400, tolerance=0.0
     rng = generator("changed", change.__name__, pairs, rounds, spans)
     same = _release(rng, KnownModel.drawn(rng, 20, words=8_000), rounds)
     others = {str(pair): same for pair in range(1, pairs)}
-    named = [Compared(str(pair), "bmc", tolerance) for pair in range(pairs)]
+    named = [Comparison(str(pair), "bmc", tolerance) for pair in range(pairs)]
     called = []
     for _ in range(runs):
         lengths, probabilities = lengths_of(rng, spans), probabilities_of(rng, spans)

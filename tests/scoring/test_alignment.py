@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring import alignment
-from pytest_memleak.scoring.alignment import Run, matching_blocks
+from pytest_memleak.scoring.alignment import EqualRun, matching_blocks
 
 
 def by_difflib(a, b):
@@ -106,7 +106,7 @@ def test_equals_difflib_at_the_size_of_a_novella(seed):
 def test_a_book_against_itself_with_every_twentieth_word_changed():
     book = prose(random.Random(3), 100_000)
     changed = [f"new{n}" if n % 20 == 19 else word for n, word in enumerate(book)]
-    assert matching_blocks(book, changed) == [Run(n, n, 19) for n in range(0, 100_000, 20)]
+    assert matching_blocks(book, changed) == [EqualRun(n, n, 19) for n in range(0, 100_000, 20)]
 
 
 def test_a_book_against_another():

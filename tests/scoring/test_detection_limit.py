@@ -5,7 +5,11 @@ import math
 import pytest
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.detection_limit import answers_to_detect, detection, rounds_to_detect
+from pytest_memleak.scoring.detection_limit import (
+    answers_to_detect,
+    detection_limit,
+    rounds_to_detect,
+)
 from pytest_memleak.scoring.rounds import blocks_of
 
 
@@ -13,14 +17,14 @@ from pytest_memleak.scoring.rounds import blocks_of
     ("answers", "expected"), [(1, 0.95), (10, 0.26), (59, 0.05), (100, 0.030), (299, 0.010)]
 )
 def test_a_passage_above_it_would_have_been_seen(answers, expected):
-    d = detection(answers, confidence=0.95)
+    d = detection_limit(answers, confidence=0.95)
     assert d == pytest.approx(expected, rel=0.02)
     assert 1 - (1 - d) ** answers == pytest.approx(0.95)
 
 
 def test_no_answer_sees_nothing_and_no_confidence_asks_for_none():
-    assert detection(0, confidence=0.95) == 1
-    assert detection(10, confidence=0) == 0
+    assert detection_limit(0, confidence=0.95) == 1
+    assert detection_limit(10, confidence=0) == 0
 
 
 @pytest.mark.parametrize(
@@ -28,14 +32,16 @@ def test_no_answer_sees_nothing_and_no_confidence_asks_for_none():
 )
 def test_the_answers_it_takes(probability, answers):
     assert answers_to_detect(probability, confidence=0.95) == answers
-    assert detection(answers, confidence=0.95) <= probability
+    assert detection_limit(answers, confidence=0.95) <= probability
     if answers > 1:
-        assert detection(answers - 1, confidence=0.95) > probability
+        assert detection_limit(answers - 1, confidence=0.95) > probability
 
 
 def test_as_many_answers_as_a_probability_came_from_detect_it():
     for answers in range(1, 400):
-        assert answers_to_detect(detection(answers, confidence=0.9), confidence=0.9) == answers
+        assert (
+            answers_to_detect(detection_limit(answers, confidence=0.9), confidence=0.9) == answers
+        )
 
 
 @pytest.mark.parametrize("probability", [0, 5e-324, -0.1, 1.1, 5, math.nan, math.inf])
@@ -47,7 +53,7 @@ def test_a_probability_out_of_range_is_refused(probability):
 @pytest.mark.parametrize("confidence", [-0.1, 1, math.nan])
 def test_a_confidence_out_of_range_is_refused(confidence):
     with pytest.raises(SettingsError, match="confidence"):
-        detection(10, confidence=confidence)
+        detection_limit(10, confidence=confidence)
     with pytest.raises(SettingsError, match="confidence"):
         answers_to_detect(0.1, confidence=confidence)
 

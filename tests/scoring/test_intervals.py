@@ -6,7 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.intervals import Distinct, Packing, coverage, cut, outermost, united
+from pytest_memleak.scoring.intervals import (
+    Distinct,
+    Packing,
+    coverage,
+    cut,
+    merge_intervals,
+    outermost,
+)
 
 ENDS = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted)
 INTERVALS = st.lists(ENDS.filter(lambda at: at[0] < at[1]).map(tuple))
@@ -38,7 +45,7 @@ def test_coverage(intervals):
 
 @given(INTERVALS)
 def test_united(intervals):
-    found = rows(*united(*columns(sorted(intervals))))
+    found = rows(*merge_intervals(*columns(sorted(intervals))))
     held = {at for start, end in found for at in range(start, end)}
     assert held == {at for start, end in intervals for at in range(start, end)}
     assert all(last < first for (_, last), (first, _) in pairwise(found))

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
-from pytest_memleak.scoring.release_test import Compared, PairRounds, compare_releases, least_rounds
+from pytest_memleak.scoring.release_test import (
+    Comparison,
+    PairRounds,
+    compare_releases,
+    least_rounds,
+)
 from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -28,7 +33,7 @@ def rounds_of(values, *, bmc=0.1, alike=True, words=1_000, variance=0.01**2):
 
 
 def compare(old, new, *named, **settings):
-    named = named or (Compared("a", "bmc"),)
+    named = named or (Comparison("a", "bmc"),)
     return compare_releases({"a": old}, {"a": new}, named, **settings)
 
 
@@ -61,7 +66,7 @@ def test_a_release_is_never_worse_than_itself():
 
 
 def test_it_is_seeded_and_names_come_back_in_their_order():
-    named = Compared("a", "longest_span"), Compared("a", "bmc")
+    named = Comparison("a", "longest_span"), Comparison("a", "bmc")
     first = compare(poisson(5), poisson(6, seed=1), *named, seed=3)
     assert first == compare(poisson(5), poisson(6, seed=1), *named, seed=3)
     assert [change.measure for change in first] == ["longest_span", "bmc"]
@@ -74,7 +79,7 @@ def test_it_is_seeded_and_names_come_back_in_their_order():
 def test_a_rise_fails_only_over_its_tolerance():
     old, new = poisson(5), poisson(9, seed=1, bmc=0.16)
     for tolerance, verdict in ((0.0, FAIL), (0.05, FAIL), (0.07, PASS)):
-        (change,) = compare(old, new, Compared("a", "bmc", tolerance))
+        (change,) = compare(old, new, Comparison("a", "bmc", tolerance))
         assert (change.verdict, change.rise) == (verdict, pytest.approx(0.06))
 
 
@@ -89,7 +94,7 @@ def one_of_many(p_of_one, others, **settings):
     same = poisson(5)
     before = {str(n): same for n in range(others)} | {"a": poisson(5)}
     after = {str(n): same for n in range(others)} | {"a": p_of_one}
-    named = [Compared(pair, "bmc") for pair in before]
+    named = [Comparison(pair, "bmc") for pair in before]
     return compare_releases(before, after, named, **settings)[-1]
 
 
@@ -108,7 +113,7 @@ def test_holm_goes_on_from_the_smallest():
     slightly = poisson(5.8, seed=4, bmc=0.2)
     before = dict.fromkeys("abc", same)
     after = {"a": risen, "b": slightly, "c": risen}
-    named = [Compared(pair, "bmc") for pair in "abc"]
+    named = [Comparison(pair, "bmc") for pair in "abc"]
     assert [one.verdict for one in compare_releases(before, after, named)] == [FAIL] * 3
 
 
@@ -119,7 +124,7 @@ def test_holm_goes_on_from_the_smallest():
 def test_where_n_cannot_reach_the_level_it_is_inconclusive(n, comparisons, enough):
     pairs = [str(pair) for pair in range(comparisons)]
     same = rounds_of([7] * n, variance=None)
-    named = [Compared(pair, "bmc") for pair in pairs]
+    named = [Comparison(pair, "bmc") for pair in pairs]
     (change, *_) = compare_releases(dict.fromkeys(pairs, same), dict.fromkeys(pairs, same), named)
     assert change.verdict is (PASS if enough else INCONCLUSIVE)
 
@@ -127,7 +132,7 @@ def test_where_n_cannot_reach_the_level_it_is_inconclusive(n, comparisons, enoug
 def test_the_smallest_p_is_a_tenth_of_the_smallest_level():
     before = {str(n): poisson(5) for n in range(300)}
     after = {str(n): poisson(12, seed=1, bmc=0.4) for n in range(300)}
-    changes = compare_releases(before, after, [Compared(pair, "bmc") for pair in before])
+    changes = compare_releases(before, after, [Comparison(pair, "bmc") for pair in before])
     assert [change.p for change in changes] == pytest.approx([0.05 / 300 / 10] * 300)
     assert {change.verdict for change in changes} == {FAIL}
 
@@ -153,7 +158,7 @@ def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
 
 def test_the_rise_that_could_be_resolved_and_the_interval():
     old, new = poisson(5, variance=0.03**2), poisson(9, seed=1, bmc=0.16, variance=0.04**2)
-    of_bmc, of_span = compare(old, new, Compared("a", "bmc"), Compared("a", "longest_span"))
+    of_bmc, of_span = compare(old, new, Comparison("a", "bmc"), Comparison("a", "longest_span"))
     assert of_bmc.resolved == pytest.approx(2.5 * 0.05)
     expected = difference_bounds(
         of_bmc.rise, Spread(0.05**2, 100, 0.001), typical_less=0.001, confidence=0.95
@@ -175,11 +180,11 @@ def test_one_round_resolves_nothing():
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        (Compared("b", "bmc"), "the earlier release has no pair 'b'"),
-        (Compared("a", "bcm"), "the earlier release has no measure 'bcm'"),
-        (Compared("a", "bmc", -0.1), "tolerance of bmc"),
-        (Compared("a", "bmc", math.nan), "tolerance of bmc"),
-        (Compared("a", "bmc", math.inf), "tolerance of bmc"),
+        (Comparison("b", "bmc"), "the earlier release has no pair 'b'"),
+        (Comparison("a", "bcm"), "the earlier release has no measure 'bcm'"),
+        (Comparison("a", "bmc", -0.1), "tolerance of bmc"),
+        (Comparison("a", "bmc", math.nan), "tolerance of bmc"),
+        (Comparison("a", "bmc", math.inf), "tolerance of bmc"),
     ],
 )
 def test_names_and_tolerances_that_are_not_there(named, said):
@@ -189,7 +194,7 @@ def test_names_and_tolerances_that_are_not_there(named, said):
 
 def test_a_name_that_only_one_release_has_says_which():
     with pytest.raises(SettingsError, match="later release has no pair 'a'") as caught:
-        compare_releases({"a": poisson(5)}, {"b": poisson(5)}, [Compared("a", "bmc")])
+        compare_releases({"a": poisson(5)}, {"b": poisson(5)}, [Comparison("a", "bmc")])
     assert "b" in caught.value.hint
 
 
@@ -201,7 +206,7 @@ def test_books_and_rounds_that_differ_are_refused(other):
 
 def test_a_comparison_that_is_named_twice_is_refused():
     with pytest.raises(SettingsError, match="twice"):
-        compare(poisson(5), poisson(5), Compared("a", "bmc"), Compared("a", "bmc", 0.1))
+        compare(poisson(5), poisson(5), Comparison("a", "bmc"), Comparison("a", "bmc", 0.1))
 
 
 def test_a_confidence_out_of_range_is_refused():
@@ -255,7 +260,7 @@ def test_p_is_that_of_every_division_gone_through(sides):
 def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
     before = {str(n): poisson(5, n=30, seed=n) for n in range(len(means))}
     after = {str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2) for n, mean in enumerate(means)}
-    named = [Compared(pair, "bmc", 0.01) for pair in before]
+    named = [Comparison(pair, "bmc", 0.01) for pair in before]
     changes = compare_releases(before, after, named, further=further)
     rejected = holm_by_hand([one.p for one in changes] + [1.0] * further, 0.05)
     assert {n for n, one in enumerate(changes) if one.verdict is FAIL} == rejected
@@ -271,5 +276,5 @@ def test_the_rounds_that_it_takes(comparisons, confidence, rounds):
 def test_with_confidence_0_every_rise_over_its_tolerance_counts():
     one, more = rounds_of([5], variance=None), rounds_of([5], bmc=0.2, variance=None)
     for tolerance, verdict in ((0.05, FAIL), (0.1, PASS)):
-        (change,) = compare(one, more, Compared("a", "bmc", tolerance), confidence=0)
+        (change,) = compare(one, more, Comparison("a", "bmc", tolerance), confidence=0)
         assert change.verdict is verdict

@@ -7,7 +7,7 @@ from examples import examples
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
-from pytest_memleak.scoring.span_sources import Source, cross_book, cross_excerpt
+from pytest_memleak.scoring.span_sources import PromptedExcerpt, cross_book, cross_excerpt
 
 SCORING = Scoring(k=5)
 
@@ -86,8 +86,8 @@ def test_cross_book():
     )
     assert found.book_id == "b"
     assert [(s.start, s.end, s.target, s.sources) for s in found.spans] == [
-        (1, 7, "p_id1", (Source("other", "p_id2"), Source("third", "p_id9"))),
-        (10, 15, "p_id2", (Source("other", "p_id1"),)),
+        (1, 7, "p_id1", (PromptedExcerpt("other", "p_id2"), PromptedExcerpt("third", "p_id9"))),
+        (10, 15, "p_id2", (PromptedExcerpt("other", "p_id1"),)),
     ]
     assert found.longest == found.spans[0]
     assert [found.count, found.over(4), found.over(5), found.over(6)] == [2, 2, 1, 0]
@@ -160,7 +160,11 @@ def test_cross_book_equals_the_oracle_on_generated_cases(oracle):
     for seed in range(examples(2_000)):
         book, answers, k = generated_case(seed)
         split = {"p": answers[::2], "q": answers[1::2]}
-        told = [(Source(b, one.excerpt_id), one.text) for b, part in split.items() for one in part]
+        told = [
+            (PromptedExcerpt(b, one.excerpt_id), one.text)
+            for b, part in split.items()
+            for one in part
+        ]
         found = cross_book(book, split, Scoring(k=k))
         assert {
             (s.start, s.end, s.target): set(s.sources) for s in found.spans
