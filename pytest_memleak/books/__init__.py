@@ -4,7 +4,7 @@
     book = make_book("my-book", manuscript, summaries=path_of_summaries)
     records = paper_records(book)                     # the paper's format
 
-Nothing is imported before it is asked for: the readers need lxml and ebooklib.
+Attributes import their module on first use, because the readers need lxml and ebooklib.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "write_summaries",
 ]
 
-_HOMES = {
+_MODULES = {
     "cut": "excerpts",
     "read_epub": "epub",
     "read_text": "plain_text",
@@ -45,9 +45,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

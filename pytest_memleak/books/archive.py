@@ -1,4 +1,4 @@
-"""The zip an EPUB is: everything that could hurt is refused before a byte is inflated."""
+"""Zip archives such as EPUBs, rejected before decompression if they look hostile; plain files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_memleak.errors import BookError
 MAX_DOCUMENT_BYTES = 64 << 20
 MAX_TOTAL_BYTES = 512 << 20
 
-# The zip's table of contents is held in memory as objects some ten times its size.
+# In memory, a zip's directory takes about ten times its size.
 _MAX_TABLE_BYTES = 16 << 20
 
 _ENCRYPTED = 0x1
@@ -39,7 +39,7 @@ _DAMAGE = (
 
 
 class Archive:
-    """The members of a checked zip, by name; names differing in case or Unicode form are found."""
+    """A validated zip's members by name; `find` ignores case and Unicode form."""
 
     def __init__(self, members: zipfile.ZipFile, place: str) -> None:
         self._zip = members
@@ -51,52 +51,51 @@ class Archive:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every member's name, in the order of the zip's table."""
+        """All members' names, in the order of the zip's directory."""
         return tuple(self._members)
 
     def find(self, name: str) -> str | None:
-        """The name the zip has for `name`, or None."""
+        """Return the zip's own spelling of `name`, or None."""
         return name if name in self._members else self._folded.get(_fold(name))
 
     def read(self, name: str, *, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
-        """A member's bytes.
+        """Read a member's bytes.
 
-        Raises BookError where they are more than `limit` or damaged; KeyError without such one.
+        Raises BookError for more than `limit` bytes or damage, KeyError for an unknown name.
         """
         info = self._members[name]
         if info.file_size > limit:
             raise BookError(
-                f"{name!r} has {info.file_size:,} bytes once inflated;"
-                f" the most that is read is {limit:,}",
+                f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is {limit:,}",
                 location=self.place,
-                hint="a document of a book is far smaller: the file is damaged or hostile",
+                hint="the file is damaged or hostile: a document of a book is far smaller",
             )
         try:
             with self._zip.open(info) as member:
-                # Never more than the size that was checked, whatever the stream goes on to hold.
+                # The stream may be longer than its stated size.
                 return member.read(max(info.file_size, 1))
         except _DAMAGE as error:
             raise BookError(
                 f"{name!r} is damaged: {_cause(error)}",
                 location=self.place,
-                hint="get the file again; it may have been cut short on its way",
+                hint="get the file again; the download may be incomplete",
             ) from None
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open a zip and check it before anything of it is inflated.
+    """Open a zip and validate it before decompressing anything.
 
-    Raises BookError, naming the file and the reason: a directory, no zip, a damaged table, a
-    path that leads out of the zip, a password, a compression that EPUB does not have, or more
-    than 512 MiB in all.
+    Raises BookError, naming the file and the reason: a directory, not a zip, a damaged directory,
+    a path outside the zip, a password, a compression that EPUB doesn't allow, or more than
+    512 MiB in total.
     """
     place = str(path)
     if path.is_dir():
         raise BookError(
             "is a directory; expected a file",
             location=place,
-            hint="an unpacked EPUB is read once it is zipped again",
+            hint="zip an unpacked EPUB again",
         )
     if path.exists() and not path.is_file():
         raise BookError("is a device or a pipe; expected a file", location=place)
@@ -121,16 +120,16 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
         raise BookError(
             f"the zip is damaged or cut short: {_cause(error)}"
             if looks_right
-            else "is not a zip file, which every EPUB is",
+            else "is not a zip file, so not an EPUB",
             location=place,
-            hint="get the file again" if looks_right else "is it a book of another format?",
+            hint="get the file again" if looks_right else "is the book in another format?",
         ) from None
     guarded.limit = None
     return members
 
 
 class _Guarded:
-    """A file that refuses to read a table of contents too long to hold."""
+    """A file object that rejects a zip directory too large for memory."""
 
     def __init__(self, stream: io.BufferedReader, place: str) -> None:
         self._stream = stream
@@ -145,10 +144,9 @@ class _Guarded:
     def read(self, size: int = -1) -> bytes:
         if self.limit is not None and size > self.limit:
             raise BookError(
-                f"the zip's table of contents has {size:,} bytes;"
-                f" the most that is read is {self.limit:,}",
+                f"the zip's directory has {size:,} bytes; the maximum is {self.limit:,}",
                 location=self._place,
-                hint="a book has far fewer files: the file is damaged or hostile",
+                hint="the file is damaged or hostile: a book has far fewer files",
             )
         return self._stream.read(size)
 
@@ -160,7 +158,7 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
             raise BookError(
                 f"the zip has the path {info.filename!r}, which leads out of it",
                 location=place,
-                hint="no EPUB has such paths: the file is hostile",
+                hint="the file is hostile: no EPUB has such paths",
             )
         if info.flag_bits & _ENCRYPTED:
             raise BookError(
@@ -176,10 +174,9 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
     total = sum(info.file_size for info in members)
     if total > MAX_TOTAL_BYTES:
         raise BookError(
-            f"the zip has {total:,} bytes once inflated;"
-            f" the most that is read is {MAX_TOTAL_BYTES:,}",
+            f"the zip has {total:,} bytes decompressed; the maximum is {MAX_TOTAL_BYTES:,}",
             location=place,
-            hint="a book is far smaller: the file is hostile, or leave out its sound and film",
+            hint="remove audio and video; otherwise the file is hostile",
         )
 
 
@@ -188,7 +185,7 @@ def _slashes(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A member's path without `./`, `//` and backslashes."""
+    """Normalize a member's path: no `./`, `//` or backslashes."""
     return posixpath.normpath(_slashes(name))
 
 
@@ -197,12 +194,12 @@ def _fold(name: str) -> str:
 
 
 def _cause(error: Exception) -> str:
-    # zipfile's own words may quote a member's name, which is no text of the book.
+    # zipfile's messages may quote a member's name, but no text of the book.
     return str(error) or type(error).__name__
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises BookError for no file, an empty one, and one over 64 MiB."""
+    """Read a file's bytes. Raises BookError for a missing or empty file, and for over 64 MiB."""
     place = str(path)
     try:
         if path.exists() and not path.is_file():
@@ -212,9 +209,9 @@ def read_bytes(path: Path) -> bytes:
             raise BookError("is empty", location=place, hint="get the file again")
         if size > MAX_DOCUMENT_BYTES:
             raise BookError(
-                f"has {size:,} bytes; the most that is read is {MAX_DOCUMENT_BYTES:,}",
+                f"has {size:,} bytes; the maximum is {MAX_DOCUMENT_BYTES:,}",
                 location=place,
-                hint="a book is far smaller; split a collection into its books",
+                hint="a book is far smaller: split a collection into its books",
             )
         return path.read_bytes()
     except OSError as error:

@@ -1,7 +1,6 @@
-"""What publishers put around a text, told by its words and titles.
+"""Publishers' text around a book: copyright notices, titles of matter, Project Gutenberg's license.
 
-The paragraphs of a copyright page are found wherever they stand: every model knows them, and no
-author wrote them.
+Copyright notices are recognized anywhere: every model knows them, and no author wrote them.
 """
 
 from __future__ import annotations
@@ -9,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-# A paragraph of more words is no notice.
+# A notice has at most so many words.
 _LONGEST = 250
 
-# One of these is enough.
+# One match suffices.
 _SURE = re.compile(
     r"\bISBN(?:-1[03])?\b[^\n]{0,20}\d"
     r"|\bcatalogu?ing[ -]in[ -]publication\b"
@@ -26,8 +25,8 @@ _SURE_WORDS = (
     "isbn", "publication", "no part of this", "©", "copyright",
     "reserved", "réservés", "vorbehalten", "reservados", "riservati",
 )  # fmt: skip
-# Two of these are, or one beside a paragraph that is sure. Before each stand the words, folded,
-# without one of which it fits nothing: most paragraphs of a book have none, and that is seen soon.
+# Two matches suffice, or one next to a sure paragraph. Each pattern needs one of the case-folded
+# words before it; most paragraphs have none, which is fast to check.
 _HINTS = (
     ("reserved|réservés|vorbehalten",
      r"\ball rights reserved\b|\bdroits réservés\b|\brechte vorbehalten\b"),
@@ -59,7 +58,7 @@ _MOST_WITHIN = 2
 
 
 def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
-    """For each paragraph, whether it is one of a copyright page."""
+    """Return for each paragraph whether it belongs to a copyright page."""
     scores = [_score(paragraph) for paragraph in paragraphs]
     is_matter = [score >= _ENOUGH for score in scores]
     for indices in (range(len(is_matter)), range(len(is_matter) - 1, -1, -1)):
@@ -73,9 +72,9 @@ def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
 
 
 def notices_within(pieces: Sequence[str]) -> list[bool]:
-    """Of a paragraph that is a notice, which of its lines or sentences are.
+    """Return which lines or sentences of a notice paragraph are notices.
 
-    One or two with the fewer words stand beneath a text of another kind; else all of them are.
+    If one or two have the minority of the words, only these are; otherwise all are.
     """
     notices = boilerplate(pieces)
     counts = [len(piece.split()) for piece in pieces]
@@ -136,7 +135,7 @@ _LONGEST_TITLE = 120
 
 
 def matter_of_title(title: str) -> str | None:
-    """What stands under such a title, where it is nothing of the text."""
+    """Return the kind of matter under such a title, or None for text."""
     text = " ".join(title.split()).strip(" .:*—–-")
     if len(text) > _LONGEST_TITLE:
         return None
@@ -147,15 +146,15 @@ def matter_of_title(title: str) -> str | None:
 
 # --- Project Gutenberg --------------------------------------------------------------------
 
-# Only what is literal is searched for; the stars and spaces before it are looked at from there.
-# A pattern that begins with them would begin again at each.
+# Search for literals only and check the stars and spaces before them afterwards: a pattern that
+# begins with a repetition would restart at each.
 _START = re.compile(r"START OF (?:THE|THIS) PROJECT GUTENBERG\b", re.IGNORECASE)
 _REST_OF_START = re.compile(r"[^\n*]*(?:\n[^\n*]+(?=\*))?\**")
 _OLD_START = re.compile(r"THE SMALL PRINT![^\n]*", re.IGNORECASE)
 _END = re.compile(
     r"END OF (?:THE |THIS )?PROJECT GUTENBERG(?:['’]S)?\b|\bSTART: FULL LICENSE\b", re.IGNORECASE
 )
-# In every paragraph with a marker; looking for these is far cheaper.
+# Every paragraph with a marker has one of these, and searching for them is far cheaper.
 _TOKENS = ("UTENBERG", "utenberg", "SMALL PRINT", "FULL LICENSE")
 _CREDIT = re.compile(
     r"\s*(?:Produced|E-?text (?:prepared|produced)|Transcribed|Credits:|This e-?(?:text|book) was"
@@ -164,16 +163,15 @@ _CREDIT = re.compile(
 )
 _MOST_CREDITS = 3
 
-# So much before a marker is looked at for its stars.
+# Characters before a marker in which to look for its stars.
 _LONGEST_GAP = 200
 _FIELD = re.compile(r"^[^\S\n]*(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.MULTILINE)
 
 
 def without_license(paragraphs: Sequence[str]) -> list[str]:
-    """The paragraphs, as many as before, emptied where they are none of the text's.
+    """Empty the paragraphs outside Project Gutenberg's markers, and transcribers' credits.
 
-    What stands before the start marker and after the end marker goes, and the transcribers'
-    credits with it.
+    The number of paragraphs stays the same.
     """
     kept = list(paragraphs)
     candidates = [
@@ -183,7 +181,7 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
     end = next(
         (i for i in candidates if i >= (start or 0) and _start_of_end(kept[i]) is not None), None
     )
-    # Without a start marker, only what comes late is believed to end the text.
+    # Without a start marker, an early end marker is not credible.
     if end is not None and (start is not None or end > len(kept) // 2):
         kept[end] = kept[end][: _start_of_end(kept[end])].strip()
         kept[end + 1 :] = [""] * (len(kept) - end - 1)
@@ -195,7 +193,7 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
 
 
 def _end_of_start(text: str) -> int | None:
-    """Where the first start marker of a paragraph ends."""
+    """Return where the first start marker of a paragraph ends."""
     for match in _START.finditer(text):
         if _before(text, match.start()).endswith("*"):
             rest = _REST_OF_START.match(text, match.end())
@@ -207,7 +205,7 @@ def _end_of_start(text: str) -> int | None:
 
 
 def _start_of_end(text: str) -> int | None:
-    """Where the first end marker of a paragraph begins."""
+    """Return where the first end marker of a paragraph begins."""
     for match in _END.finditer(text):
         before = _before(text, match.start())
         plain = before.rstrip("*").rstrip(" \t\xa0")
@@ -217,10 +215,10 @@ def _start_of_end(text: str) -> int | None:
 
 
 def _before(text: str, end: int) -> str:
-    """What stands before `end`, as far as it matters, without the white space next to it."""
+    """Return the last characters before `end` without trailing white space."""
     before = text[max(end - _LONGEST_GAP, 0) : end]
     stripped = before.rstrip()
-    # A marker at the start of its line, with no stars before it, has its line end before it.
+    # Keep the line end before a marker that starts its line without stars.
     return stripped if stripped.endswith("*") else before.rstrip(" \t\xa0")
 
 
@@ -233,7 +231,7 @@ def _drop_credits(kept: list[str], start: int) -> None:
 
 
 def header_field(paragraphs: Sequence[str], name: str) -> str | None:
-    """What the header before the start marker gives as `Title` or `Author`, if there is one."""
+    """Return the `Title` or `Author` of the header before the start marker, if any."""
     start = next(
         (i for i, paragraph in enumerate(paragraphs) if _end_of_start(paragraph) is not None), 0
     )

@@ -1,4 +1,4 @@
-"""From a manuscript to a book, and from a book to the paper's records."""
+"""Books from manuscripts, and the paper's records from books."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ def make_book(
 ) -> Book:
     """Cut a manuscript into excerpts and write their instructions.
 
-    `title` and `author` come before what the manuscript says; `summaries` is a file of them,
-    without which no excerpt has an instruction (unless `template` needs no summary); `mode` is
-    how words are counted.
+    `title` and `author` override the manuscript's. Without the file `summaries`, excerpts have no
+    instructions, unless `template` needs no summary. `mode` defines words.
 
-    Raises BookError for a book without words in that mode, summaries that do not fit, a template
-    that cannot be filled.
+    Raises BookError for a book without words in that mode, summaries that don't match, or a
+    template that can't be filled.
     """
     place = f"book {book_id!r}"
     title = title or manuscript.title
@@ -71,9 +70,9 @@ def with_summaries(
     template: str | None = None,
     mode: WordMode = "paper",
 ) -> Book:
-    """The book with an instruction for each excerpt that has none, made from its summary.
+    """Add an instruction, made from its summary, to each excerpt without one.
 
-    `summaries` are by the excerpts' ids; `author` and `title` come before the book's own. Raises
+    `summaries` are by the excerpts' ids; `author` and `title` override the book's. Raises
     BookError as `make_book` does.
     """
     excerpts = with_instructions(
@@ -100,20 +99,20 @@ def with_instructions(
     mode: WordMode,
     place: str,
 ) -> tuple[Excerpt, ...]:
-    """The excerpts, each that has none with its instruction: of its work, or else of the book.
+    """Add instructions to excerpts without one, with the title and author of the work or book.
 
     Raises BookError as `make_book` does.
     """
     whole = Work("", title or "", author, 0, len(excerpts))
-    asked: list[Excerpt] = []
+    result: list[Excerpt] = []
     for work in works or (whole,):
-        its = excerpts[work.first : work.end]
-        lacking = [excerpt for excerpt in its if not excerpt.instruction]
-        if not lacking:
-            asked += its
+        work_excerpts = excerpts[work.first : work.end]
+        without = [excerpt for excerpt in work_excerpts if not excerpt.instruction]
+        if not without:
+            result += work_excerpts
             continue
         written = instruct(
-            lacking,
+            without,
             author=work.author,
             title=work.title or None,
             summaries=summaries,
@@ -122,14 +121,14 @@ def with_instructions(
             place=f"{place}, work {work.id!r}" if works else place,
         )
         by_id = {excerpt.id: excerpt for excerpt in written}
-        asked += (by_id.get(excerpt.id, excerpt) for excerpt in its)
-    return tuple(asked)
+        result += (by_id.get(excerpt.id, excerpt) for excerpt in work_excerpts)
+    return tuple(result)
 
 
 def read_json(
     path: Path, *, book_id: str | None = None, title: str | None = None, author: str | None = None
 ) -> Book:
-    """The book in a file of the paper's records; `title` and `author` come before theirs.
+    """Read a book from a file of the paper's records; `title` and `author` override theirs.
 
     Raises RecordsError, naming the file and the record.
     """
@@ -140,12 +139,11 @@ def read_json(
 def paper_records(
     book: Book, *, summaries: Mapping[str, str] | None = None, mode: WordMode = "paper"
 ) -> list[dict[str, str | int]]:
-    """The book in the paper's format: a record for each excerpt, in order.
+    """Return the book in the paper's format: one record per excerpt, in order.
 
-    In a collection `book_name` and `author_name` are the work's; of one whose neighbour before it
-    has the same, the id stands behind its title, so that they are read as two.
-    `word_count` is counted in `mode`; `detail` is the summary, `""` without one, as is
-    `instruction` where nobody has written it.
+    In a collection, `book_name` and `author_name` are the work's. If the previous work has the
+    same, the title includes the work's id, so that the two stay separate. `word_count` uses
+    `mode`; a missing `detail` (the summary) or `instruction` is `""`.
     """
     of_works: list[Work | None] = [None] * len(book.excerpts)
     before = None

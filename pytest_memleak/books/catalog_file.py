@@ -1,11 +1,10 @@
-"""A catalog of books prepared for scanning: one file of word keys, and none of the books' text.
+"""Catalog files: books prepared for scanning as word keys, without their text.
 
     sign (24 bytes) | keys of all books, 8 bytes each | table (JSON) | its length (8 bytes)
 
-All numbers are little-endian. The table says how words were numbered, which is refused where it is
-not as it is done today, and of each book where its keys are, their SHA-256, and which file it was
-read from, with that file's SHA-256. The keys are read in place (memory-mapped), and checked by
-their SHA-256 each time.
+All numbers are little-endian. The table has the numbering of words, which must match this
+version's, and per book the position and SHA-256 of its keys, and the path and SHA-256 of its file.
+Keys are memory-mapped and verified by their SHA-256 on each use.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ _AGAIN = "build it again: memleak catalog build DIR -o FILE"
 class PreparedBook:
     """A book in the file.
 
-    source:  its file, from the catalog's folder; sha256: of that file's bytes (hexadecimal)
+    source:  its file, relative to the catalog's folder; sha256: of that file's bytes (hexadecimal)
     words:   N; digest: of its words' keys
     exact, folded: first and number of its keys, as measured and folded
-    keys_sha256: of the bytes of both
+    keys_sha256: SHA-256 of the bytes of both
     """
 
     source: str
@@ -56,13 +55,13 @@ class PreparedBook:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its keys."""
+        """Size of its keys in bytes."""
         counts = {self.exact, self.folded}
         return sum(count for _, count in counts) * _KEY_BYTES
 
 
 def is_catalog_file(path: Path) -> bool:
-    """Whether the file begins as one of these does."""
+    """Whether the file begins with the sign of a catalog file."""
     try:
         with path.open("rb") as file:
             return file.read(len(_SIGN)) == _SIGN
@@ -73,9 +72,9 @@ def is_catalog_file(path: Path) -> bool:
 def write_catalog(
     path: Path, books: Iterable[tuple[Path, str, BookKeys]], *, mode: WordMode
 ) -> list[PreparedBook]:
-    """Write the books, one after the other, with their file and its SHA-256; what was written.
+    """Write the books, each with its file and that file's SHA-256, and return their entries.
 
-    The file takes its name once it is whole; nobody but its owner may read it.
+    The write is atomic, and only the owner can read the file.
     """
     prepared: list[PreparedBook] = []
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -94,8 +93,8 @@ def write_catalog(
                     places.append((written, len(keys)))
                     written += len(keys)
                 relative = Path(os.path.relpath(source, path.parent)).as_posix()
-                its = (relative, sha256, book.words, book.digest, places[0], places[-1])
-                prepared.append(PreparedBook(*its, digest.hexdigest()))
+                fields = (relative, sha256, book.words, book.digest, places[0], places[-1])
+                prepared.append(PreparedBook(*fields, digest.hexdigest()))
             table = {
                 "words": mode,
                 "numbering": numbering(mode),
@@ -110,28 +109,28 @@ def write_catalog(
 
 
 class CatalogFile:
-    """What `write_catalog` wrote; BookError where it is damaged, or another version wrote it."""
+    """A file of `write_catalog`; raises BookError if it is damaged or of another version."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.mode, self.books, its_numbering = self._table()
+            self.mode, self.books, file_numbering = self._table()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BookError(
-                f"it is no whole catalog file ({type(error).__name__})",
+                f"not a complete catalog file ({type(error).__name__})",
                 location=str(path),
                 hint=_AGAIN,
             ) from None
-        if its_numbering != numbering(self.mode):
+        if file_numbering != numbering(self.mode):
             raise BookError(
-                "it was made by another version of memleak, which reads words in another way, so "
-                "that some of them would not be found",
+                "built by another version of memleak, which reads words differently, so some "
+                "passages would be missed",
                 location=str(path),
                 hint=_AGAIN,
             )
 
     def source(self, book: PreparedBook) -> Path:
-        """The file that the book was read from."""
+        """Return the file that the book was read from."""
         return Path(os.path.normpath(self.path.parent / book.source))
 
     def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str]:
@@ -147,19 +146,19 @@ class CatalogFile:
         if table["words"] not in ("paper", "unicode") or any(
             first + count > keys for book in books for first, count in (book.exact, book.folded)
         ):
-            raise ValueError("its table does not fit")
+            raise ValueError("its table doesn't match")
         return table["words"], books, table.get("numbering", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Books of a catalog file, by the names that they have in a run: a shard of the library."""
+    """A shard of the catalog: books of a catalog file, by their names in a run."""
 
     path: Path
     named: tuple[tuple[str, PreparedBook], ...]
 
     def books(self) -> Iterator[tuple[str, BookKeys]]:
-        """Each book's keys. Raises BookError where they are not those that were written."""
+        """Yield each book's keys. Raises BookError if they are damaged."""
         at = self.path.stat()
         keys = _keys(self.path, at.st_size, at.st_mtime_ns)
         for name, book in self.named:
@@ -170,7 +169,7 @@ class Part:
                 digest.update(folded.data)
             if digest.hexdigest() != book.keys_sha256:
                 raise BookError(
-                    f"the keys of {book.source!r} in it are damaged",
+                    f"the keys of {book.source!r} are damaged",
                     location=str(self.path),
                     hint=_AGAIN,
                 )
@@ -179,7 +178,7 @@ class Part:
 
 @functools.lru_cache(maxsize=8)
 def _keys(path: Path, size: int, _changed: int) -> Keys:
-    """All numbers of the file, which was last changed then; its table, too, as if it were some."""
+    """Map the file as numbers, its table included; a changed file misses the cache."""
     count = (size - len(_SIGN)) // _KEY_BYTES
     mapped: Keys = np.memmap(path, dtype="<u8", mode="r", offset=len(_SIGN), shape=(count,))
     return mapped.view(np.ndarray)

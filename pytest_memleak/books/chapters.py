@@ -1,10 +1,9 @@
-"""Blocks of text to chapters.
+"""Chapters from blocks of text, with titles from headings or the table of contents.
 
-A heading opens a chapter, whatever its level, and is its title: it is no part of the book's
-words, as editions differ in their headings while the text beneath them is the same. Headings
-with no text between them are one title ("Part Two: The Sea-Cook: Chapter 7"); one that stands
-within another's text, in one document, is named after it. A document without a heading goes on
-with the chapter before it.
+A heading of any level opens a chapter and is its title. It doesn't count as text, because editions
+with the same text differ in their headings. Headings without text between them form one title
+("Part Two: The Sea-Cook: Chapter 7"); a heading beneath another in the same document includes its
+title. A document without a heading continues the chapter before it.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from pytest_memleak.interfaces.protocols import Chapter
 _MOST_TITLE_PARTS = 3
 _LONGEST_TITLE = 200
 
-# So many headings in a row are a text that someone set in heading's type.
+# More headings in a row are text in a heading's markup.
 _MOST_HEADINGS_IN_A_ROW = 8
 
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 def assemble(documents: Iterable[Sequence[Block]], *, title: str | None) -> tuple[Chapter, ...]:
-    """The chapters of a book called `title`, from its documents' blocks in reading order."""
+    """Build the chapters of a book called `title` from its documents' blocks in reading order."""
     return tuple(_chapters(documents, title))
 
 
@@ -66,7 +65,7 @@ def _believable(document: Sequence[Block]) -> Iterator[Block]:
 
 def _title(headings: Sequence[Block], book: str | None) -> str | None:
     texts = [heading.text.replace("\n", " ") for heading in headings]
-    # The book's own title above its chapters says nothing about where one is.
+    # The book's own title doesn't distinguish its chapters.
     parts = [text for text in texts if _letters(text) != _letters(book or "")] or texts
     return ": ".join(parts[-_MOST_TITLE_PARTS:])[:_LONGEST_TITLE] or None
 
@@ -76,17 +75,17 @@ def _letters(text: str) -> str:
 
 
 def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None:
-    """Raise BookError where no chapter has a letter or a digit."""
+    """Raise BookError if no chapter has a letter or a digit."""
     for chapter in chapters:
         for paragraph in chapter.paragraphs:
             if _LETTER_OR_DIGIT.search(paragraph):
                 return
-    raise BookError("there are no words in it", location=place, hint=hint)
+    raise BookError("contains no words", location=place, hint=hint)
 
 
 # --- titles of the table of contents ------------------------------------------------------
 
-# So many chapters, none with more than such a share of the letters, are a book's own.
+# With so many chapters, none of more than this share of the letters, the table is complete.
 _FEWEST_CHAPTERS = 3
 _LARGEST_SHARE = 1 / 3
 
@@ -97,7 +96,7 @@ _DEEPEST = 6
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document's blocks, and the places that entries of the table lead to in it."""
+    """A document's blocks, and the places in it that the table of contents links to."""
 
     name: str
     blocks: tuple[Block, ...]
@@ -105,7 +104,11 @@ class Document:
 
 
 def with_titles(documents: Sequence[Document], entries: Sequence[Entry]) -> list[tuple[Block, ...]]:
-    """The documents' blocks with the titles of `entries` among them."""
+    """Insert the titles of `entries` into the documents' blocks.
+
+    A heading with the same words stays; another heading is replaced, and paragraphs that only
+    repeat the title are dropped. If the table is fine enough, other headings open no chapter.
+    """
     by_document: dict[str, list[Entry]] = {}
     for entry in entries:
         by_document.setdefault(entry.document, []).append(entry)
@@ -114,7 +117,7 @@ def with_titles(documents: Sequence[Document], entries: Sequence[Entry]) -> list
 
 
 def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[Block, bool]]:
-    """The blocks, each with whether it is a heading that the table names."""
+    """Return the blocks, each with whether it is a heading in the table of contents."""
     at: dict[int, list[Entry]] = {}
     for entry in entries:
         index = document.places.get(entry.place) if entry.place else 0
@@ -132,18 +135,18 @@ def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[Block, b
 def _named(
     blocks: Sequence[Block], index: int, entries: Sequence[Entry]
 ) -> tuple[list[Block], int]:
-    """The headings that stand for these entries, and where what follows them begins."""
+    """Return the headings for these entries, and the index of the block after them."""
     end = index
     while end < len(blocks) and blocks[end].level and not blocks[end].matter:
         end += 1
-    there = list(blocks[index:end])
+    existing = list(blocks[index:end])
     title = _letters("".join(entry.title for entry in entries))
-    seen = _letters("".join(block.text for block in there))
+    seen = _letters("".join(block.text for block in existing))
     if seen and (title in seen or any(_letters(entry.title) in seen for entry in entries)):
-        return there, end
+        return existing, end
     if index < len(blocks) and blocks[index].matter:
         return [], index
-    level = there[0].level if there else 0
+    level = existing[0].level if existing else 0
     headings = [
         Block(entry.title, min(level + number or entry.depth, _DEEPEST))
         for number, entry in enumerate(entries)

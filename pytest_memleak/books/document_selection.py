@@ -1,4 +1,4 @@
-"""A book from its documents: which are text and by which rule, its chapters, and the account."""
+"""Selection of a book's text: which documents and paragraphs count, by which rule, as chapters."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TEXT = "it is text"
 _NOTICE = "copyright notice"
 _PREFACES = frozenset({"preface", "foreword", "introduction"})
 
-# A table of contents is links; what a landmark calls one and is not may be the book itself.
+# A table of contents consists of links; a landmark may call the book itself one.
 _LINKS_OF_CONTENTS = 0.5
 _LONGER_THAN_CONTENTS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A book's chapters, what is said of each document, and what was not believed."""
+    """A book's chapters, the record of each document, and warnings of contradictory metadata."""
 
     chapters: tuple[Chapter, ...] = field(repr=False)
     parts: tuple[BookPart, ...] = field(repr=False)
@@ -47,10 +47,10 @@ def compose(
     exclude: Sequence[str] = (),
     place: str,
 ) -> Composed:
-    """The chapters of a book called `title` by `author`, and the account of its documents.
+    """Select the text of a book called `title` by `author`, and record each document's rule.
 
-    `include` and `exclude` are patterns of names, which come before every rule. Raises
-    BookError, naming `place`, for one that fits no document.
+    `include` and `exclude` are patterns of names that override every rule. Raises BookError,
+    naming `place`, for a pattern that matches no document.
     """
     labels = _labels(leaves, entries)
     whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
@@ -71,9 +71,7 @@ def compose(
         ),
     ):
         if _is_most(rules, kept):
-            warnings.append(
-                f"the {source} place most of the book outside its text; they are not believed"
-            )
+            warnings.append(f"ignored the {source}, which place most of the book outside its text")
         else:
             out |= {name: rule for name, rule in rules.items() if name not in out}
     out = {name: rule for name, rule in out.items() if name not in whole}
@@ -111,11 +109,11 @@ def manuscript_from_document(
     warnings: Sequence[str],
     place: str,
 ) -> Manuscript:
-    """The manuscript of a file that is one document. Raises BookError where it has no words."""
+    """Return the manuscript of a single-document file. Raises BookError if it has no words."""
     composed = compose([Leaf(name, markup)], (), (), title=title, author=author, place=place)
-    noted = (*warnings, *markup.notes, *composed.warnings)
-    require_words(composed.chapters, place=place, hint="; ".join(noted) or "is it the right file?")
-    return Manuscript(title, author, composed.chapters, noted, composed.parts)
+    notes = (*warnings, *markup.notes, *composed.warnings)
+    require_words(composed.chapters, place=place, hint="; ".join(notes) or "check the file")
+    return Manuscript(title, author, composed.chapters, notes, composed.parts)
 
 
 _ROLES = {
@@ -144,7 +142,7 @@ def _chosen_documents(
         if idle:
             shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
             raise BookError(
-                f"{key} names {idle[0]!r}, which fits no document of the book",
+                f"{key} names {idle[0]!r}, which matches no document of the book",
                 location=place,
                 hint=f"its documents are {shown}",
             )
@@ -163,7 +161,7 @@ def _is_preface(leaf: Leaf, landmarks: Iterable[Landmark], label: str | None) ->
     called = {
         term for landmark in landmarks if landmark.document == leaf.name for term in landmark.terms
     }
-    # One of several things in a document that is front matter as a whole is no preface of its own.
+    # A document with several kinds of front matter is not a preface.
     return bool((kinds | called | {(label or "").lower()}) & _PREFACES) and len(kinds) <= 1
 
 
@@ -205,7 +203,7 @@ def _is_most(rules: Iterable[str], leaves: Sequence[Leaf]) -> bool:
 
 
 def _marked(leaf: Leaf, *, whole: bool) -> tuple[Block, ...]:
-    """The blocks of a document that is read, with copyright notices marked."""
+    """Return the blocks of a selected document, with copyright notices marked."""
     if whole:
         return tuple(replace(block, matter="") for block in leaf.markup.everything)
     notices = boilerplate([block.text for block in leaf.markup.everything])
@@ -216,7 +214,7 @@ def _marked(leaf: Leaf, *, whole: bool) -> tuple[Block, ...]:
 
 
 def _with_verse(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """The blocks; of a stanza that has a notice beneath, the notice alone is matter."""
+    """Split a stanza from a notice beneath it, so that only the notice is matter."""
     return tuple(
         piece
         for block in blocks
@@ -235,10 +233,10 @@ def _split_notice(block: Block, pieces: Sequence[str], joint: str = "\n") -> tup
 
 
 def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[str, ...], int]:
-    """Paragraphs that are no document's, less copyright notices, and the words of these.
+    """Remove copyright notices from loose paragraphs; return the rest and the words removed.
 
-    lines: whether they are verse; of prose a notice may be a sentence. Words are those of every
-    script.
+    lines: the paragraphs are verse; in prose a notice may be a single sentence. Words of any
+    script count.
     """
     kept: list[str] = []
     matter = 0
@@ -255,7 +253,7 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
 
 
 def _with_license_marked(documents: Sequence[Sequence[Block]]) -> list[tuple[Block, ...]]:
-    """The documents' blocks, with Project Gutenberg's licence marked."""
+    """Mark Project Gutenberg's license in the documents' blocks."""
     texts = iter(without_license([b.text for blocks in documents for b in blocks if not b.matter]))
     return [tuple(_mark_license(block, texts) for block in blocks) for blocks in documents]
 
@@ -266,7 +264,7 @@ def _mark_license(block: Block, texts: Iterable[str]) -> Block:
     text = next(iter(texts))
     if text is block.text:
         return block
-    return replace(block, text=text) if text else replace(block, matter="licence")
+    return replace(block, text=text) if text else replace(block, matter="license")
 
 
 def _book_part(

@@ -1,4 +1,4 @@
-"""EPUB files, 2 and 3, through ebooklib, as they are and not only as they should be."""
+"""EPUB 2 and 3 files, valid or not, read through ebooklib; DRM is rejected."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ _LONGEST_SHEET = 1 << 20
 def read_epub(
     path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> Manuscript:
-    """The text of an EPUB: its spine in order, without what stands around the text.
+    """Read the text of an EPUB: the documents of its spine, in order.
 
-    Left out are documents with `linear="no"`, the navigation document, front and back matter
-    that `epub:type`, `role`, landmarks or the table of contents name, copyright notices, and
-    Project Gutenberg's licence. The manuscript's `parts` say of each document whether it is
-    text, and why; its `warnings` name what could not be read.
+    Leaves out documents with `linear="no"`, the navigation document, front and back matter
+    according to `epub:type`, `role`, landmarks or the table of contents, copyright notices, and
+    Project Gutenberg's license. The manuscript's `parts` record for each document whether it is
+    text, and why; its `warnings` list what couldn't be read.
 
-    `include` and `exclude` are names of documents, whole or without their folders, that are read
-    whole or not at all, whatever is said of them; `*` and `?` stand for any letters.
+    `include` and `exclude` name documents to read in full or not at all, against every rule. A
+    name may omit its folders and contain `*` and `?`.
 
-    Raises BookError, naming the file and the reason, for what is no readable EPUB: a directory,
-    no zip, a damaged or locked one, DRM, a path that leads out of it, no package, no spine, more
-    than 64 MiB in a document or 512 MiB in all once inflated, more text than the budget, a name
-    in `include` or `exclude` that fits no document, or no words.
+    Raises BookError, naming the file and the reason, for an unreadable EPUB: a directory, not a
+    zip, a damaged or locked one, DRM, a path outside the zip, no package, no spine, more than
+    64 MiB in a document or 512 MiB in total when decompressed, more text than the budget, an
+    `include` or `exclude` that matches no document, or no words.
     """
     with open_archive(path) as archive:
         reject_drm(archive)
@@ -76,25 +76,25 @@ def read_epub(
         exclude=exclude,
         place=str(path),
     )
-    noted = list(package.warnings)
-    noted += [f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes]
-    noted += composed.warnings
+    notes = list(package.warnings)
+    notes += [f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes]
+    notes += composed.warnings
     require_words(
         composed.chapters,
         place=str(path),
-        hint="; ".join(noted) or "are its pages images, or is all of it declared front matter?",
+        hint="; ".join(notes) or "its pages may be images, or all of it declared front matter",
     )
-    return Manuscript(title, author, composed.chapters, tuple(noted), composed.parts)
+    return Manuscript(title, author, composed.chapters, tuple(notes), composed.parts)
 
 
 def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:
-    """The documents of the spine."""
+    """Read the documents of the spine."""
     budget = Budget(archive.place)
     as_blocks = block_classes(_style_sheets(archive))
     places: dict[str, set[str]] = {}
     for entry in entries:
         places.setdefault(entry.document, set()).add(entry.place)
-    # ebooklib's own look-up by id is a search through all items.
+    # ebooklib's look-up by id searches all items.
     items = {item.get_id(): item for item in book.get_items()}
     leaves = []
     for idref, linear in book.spine:
@@ -102,14 +102,14 @@ def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[
         role = "navigation" if NAVIGATION in items[idref].properties else ""
         if linear == "no":
             role = "not linear"
-        wanted = frozenset(places.get(name, ())) - {""}
-        markup = _read_document(archive, name, budget, as_blocks, wanted)
+        document_places = frozenset(places.get(name, ())) - {""}
+        markup = _read_document(archive, name, budget, as_blocks, document_places)
         leaves.append(Leaf(name, markup, role))
     return leaves
 
 
 def _style_sheets(archive: Archive) -> Iterator[str]:
-    """The style sheets of the book; it reads as well without those that cannot be read."""
+    """Yield the book's style sheets; skip unreadable ones, which aren't essential."""
     for name in [member for member in archive.names if member.lower().endswith(".css")][
         :_MOST_SHEETS
     ]:
@@ -134,10 +134,10 @@ def _read_document(
 
 
 def _load(path: Path, package: TidyPackage) -> EpubBook:
-    """What ebooklib makes of a tidy package.
+    """Let ebooklib read a tidy package, without the documents' content.
 
-    Documents have no content yet: all of them at once may be more than memory holds, and
-    ebooklib's own ways to their text would re-indent them, which splits words.
+    All documents together may exceed memory, and ebooklib re-indents their text, which splits
+    words.
     """
     from ebooklib.epub import EpubReader
 
@@ -146,13 +146,13 @@ def _load(path: Path, package: TidyPackage) -> EpubBook:
             return package.files.get(name, b"")
 
     with warnings.catch_warnings():
-        # Older releases warn of changes to come in themselves.
+        # Older releases emit deprecation warnings about themselves.
         warnings.simplefilter("ignore")
         return Reader(str(path), {"ignore_ncx": True}).load()
 
 
 def _contents(archive: Archive, navigation: Sequence[str], package: TidyPackage) -> list[Entry]:
-    """The table of contents of the navigation document, or else of the NCX."""
+    """Read the table of contents from the navigation document or, failing that, the NCX."""
     entries = [
         entry for name in navigation for entry in navigation_contents(archive.read(name), name)
     ]
@@ -179,7 +179,7 @@ def _metadata(book: EpubBook) -> tuple[str | None, str | None]:
 _ENCRYPTION = "META-INF/encryption.xml"
 _RIGHTS = {"META-INF/rights.xml": "Adobe's DRM", "META-INF/sinf.xml": "Apple's"}
 
-# Fonts are scrambled with these so that they are not taken out of the book; no key is needed.
+# Font obfuscation needs no key, so it isn't DRM.
 _FONT_OBFUSCATION = {
     "http://www.idpf.org/2008/embedding",
     "http://ns.adobe.com/pdf/enc#RC",
@@ -193,25 +193,22 @@ _MEDIA_SUFFIXES = (".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".ogg", ".oga", ".ogv
 
 
 def reject_drm(archive: Archive) -> None:
-    """Raise BookError for the files of a DRM, and where anything is encrypted that is read.
-
-    Fonts, sound and film are not: nobody reads them here.
-    """
+    """Raise BookError for DRM files and for encrypted parts, except fonts, audio and video."""
     for rights, maker in _RIGHTS.items():
         if archive.find(rights) is not None:
-            raise _under_drm(archive, f"it has {rights}, as {maker} writes it")
+            raise _under_drm(archive, f"it contains {rights}, which {maker} writes")
     name = archive.find(_ENCRYPTION)
     if name is None:
         return
     for target, algorithm in _encrypted_targets(parse_member(archive, name)):
         if not _is_unread(target, algorithm):
-            raise _under_drm(
-                archive, f"{_ENCRYPTION} says that {target or 'something'!r} is encrypted"
-            )
+            raise _under_drm(archive, f"{_ENCRYPTION} lists {target or 'a part'!r} as encrypted")
 
 
 def _under_drm(archive: Archive, why: str) -> BookError:
-    return BookError(f"is under DRM: {why}", location=archive.place, hint="use a copy without DRM")
+    return BookError(
+        f"is protected by DRM: {why}", location=archive.place, hint="use a copy without DRM"
+    )
 
 
 def _is_unread(target: str, algorithm: str) -> bool:
@@ -222,7 +219,7 @@ def _is_unread(target: str, algorithm: str) -> bool:
 
 
 def _encrypted_targets(root: _Element) -> Iterator[tuple[str, str]]:
-    """What each `EncryptedData` is about and its method, which comes before that of any key."""
+    """Yield target and method of each `EncryptedData`; its own method precedes its key's."""
     target = algorithm = ""
     begun = False
     for element in root.iter():

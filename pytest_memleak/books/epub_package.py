@@ -1,9 +1,9 @@
-"""An EPUB's package file, put in order so that ebooklib can read it.
+"""An EPUB's package file, repaired so that ebooklib can read it.
 
-ebooklib gives up on the whole book where a manifest item is missing, is remote or has a
-fragment, where a namespace is wrong, where the navigation is malformed. So it is handed a tidy
-package: the container's first rootfile, with the documents of the spine and the navigation
-document, each of which is there. What had to go is in the warnings.
+ebooklib rejects the whole book if a manifest item is missing, remote or has a fragment, a
+namespace is wrong, or the navigation is malformed. So it gets a tidy package: the container's
+first rootfile with the existing documents of the spine and the navigation document. Warnings list
+what was dropped.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from pytest_memleak.books.archive import Archive
 
-# A package of 20,000 items has some 3 MB. The tree takes some twenty times the file.
+# A package of 20,000 items has about 3 MB; the parsed tree takes about twenty times that.
 _MAX_BYTES = 16 << 20
 
-# References to halves of characters (D800 to DFFF), which libxml2 takes for text that is none.
+# References to surrogates (D800 to DFFF), which libxml2 accepts as text.
 _SURROGATE = re.compile(
     r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|6\d{3}|7[0-2]\d\d|73[0-3]\d|734[0-3]))(?=;)",
     re.IGNORECASE,
@@ -36,7 +36,7 @@ _SURROGATE = re.compile(
 
 
 def parse_member(archive: Archive, name: str) -> _Element:
-    """The root of a small XML file, as far as it can be read. Raises BookError if it cannot."""
+    """Parse a small XML file leniently and return its root. Raises BookError if that fails."""
     from lxml import etree
 
     text = _SURROGATE.sub("&#xFFFD", read_source(archive.read(name, limit=_MAX_BYTES)).text)
@@ -47,26 +47,27 @@ def parse_member(archive: Archive, name: str) -> _Element:
         remove_comments=True,
         remove_pis=True,
         encoding="utf-8",
-        # Not `huge_tree`: no such file is deeper than libxml2 lets it be without.
+        # Without `huge_tree`: such files stay within libxml2's default depth.
     )
     try:
         root = etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError:
         root = None
     if root is None:
-        raise BookError(f"{name!r} is not XML", location=archive.place, hint="is it an EPUB?")
+        raise BookError(
+            f"{name!r} is not XML", location=archive.place, hint="check that it is an EPUB"
+        )
     return root
 
 
 def elements(root: _Element, name: str) -> Iterator[_Element]:
-    """Descendants of that local name, in whatever namespace real files put them."""
+    """Iterate over descendants with that local name in any namespace, as real files vary."""
     return root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
 
 
 # --- the package --------------------------------------------------------------------------
 
-# Marks the navigation document; under its own property, ebooklib would parse it (and fail on
-# many).
+# Marks the navigation document; ebooklib would parse it under its own property, and often fail.
 NAVIGATION = "navigation-document"
 
 _CONTAINER = "META-INF/container.xml"
@@ -85,17 +86,17 @@ _TIDY_CONTAINER = f"""<?xml version="1.0"?>
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 _SHOWN = 3
 
-# No title has so many characters, nor a book so many authors.
+# More characters than any title, more authors than any book.
 _MOST_TEXT = 1_000
 _MOST_CREATORS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class TidyPackage:
-    """The files that describe an EPUB, by the names ebooklib asks for, and what had to go.
+    """The files that describe an EPUB, by the names that ebooklib reads, and warnings.
 
-    The manifest has the documents' names in the archive, from its root; `ncx` is the name of
-    EPUB 2's table of contents there, if it has one.
+    The manifest has the documents' names from the archive's root; `ncx` is the name of EPUB 2's
+    table of contents there, if any.
     """
 
     files: dict[str, bytes] = field(repr=False)
@@ -105,7 +106,7 @@ class TidyPackage:
 
 @dataclass(slots=True)
 class _Item:
-    """A manifest item; `name` is its member of the archive, None where there is none."""
+    """A manifest item; `name` is its member of the archive, None if it is missing."""
 
     id: str
     href: str
@@ -122,10 +123,9 @@ class _Item:
 
 
 def tidy_package(archive: Archive) -> TidyPackage:
-    """Read the package file that the container names first, and put it in order.
+    """Read and repair the package file that the container names first.
 
-    Raises BookError where there is no package file or no spine, and for a path that leads out
-    of the archive.
+    Raises BookError without a package file or a spine, and for a path outside the archive.
     """
     notes = _Notes()
     name = _find_package_file(archive, notes)
@@ -147,11 +147,11 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
         packages = [name for name in archive.names if name.lower().endswith(".opf")]
         if not packages:
             raise BookError(
-                "there is no package file (OPF) in the zip",
+                "the zip contains no package file (OPF)",
                 location=archive.place,
-                hint="is it an EPUB?",
+                hint="check that it is an EPUB",
             )
-        notes.add(f"there is no {_CONTAINER}; its first package file is read", packages[0])
+        notes.add(f"{_CONTAINER} is missing; read the first package file instead", packages[0])
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
     typed = [rootfile for rootfile in rootfiles if rootfile.get("media-type") == _PACKAGE_TYPE]
@@ -166,7 +166,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
             if path
             else f"{_CONTAINER} names no package file (OPF)",
             location=archive.place,
-            hint="is it an EPUB?",
+            hint="check that it is an EPUB",
         )
     return name
 
@@ -178,12 +178,12 @@ def _read_manifest(
     root: _Element, archive: Archive, folder: str, notes: _Notes
 ) -> dict[str, _Item]:
     items: dict[str, _Item] = {}
-    # Wherever they stand: looking within each of many nested manifests would not end.
+    # Anywhere in the file: searching each of many nested manifests would take too long.
     for element in elements(root, "item"):
         href = (element.get("href") or "").strip()
         item_id = element.get("id")
         if not item_id:
-            notes.add("manifest items without an id are left out", href)
+            notes.add("left out manifest items without an id", href)
             continue
         item = _Item(
             id=item_id,
@@ -196,24 +196,24 @@ def _read_manifest(
         if item.is_document or not _leads_out(href, folder):
             item.name = _resolve(href, archive, folder, notes)
         else:
-            notes.add("manifest items that lead out of the zip are left out", href)
+            notes.add("left out manifest items outside the zip", href)
         items.setdefault(item.id, item)
     return items
 
 
 def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | None:
-    """The archive's name of a manifest item's address, or None with a note why not."""
+    """Return the archive's name of a manifest item's address, or None with a note."""
     if _REMOTE.match(href):
-        notes.add("manifest items that are elsewhere, not in the zip, are left out", href)
+        notes.add("left out remote manifest items", href)
         return None
-    # A name may hold "#" or "%", so the address is first taken as it stands.
+    # A name may contain "#" or "%", so try the literal address first.
     path, hash_mark, _ = href.partition("#")
     for candidate in (href, unquote(href), path, unquote(path)):
         if candidate and (name := archive.find(_within(candidate, archive, folder))):
             if hash_mark and "#" not in name:
-                notes.add("manifest items with a fragment are read without it", href)
+                notes.add("ignored the fragments of manifest items", href)
             return name
-    notes.add("manifest items that are missing from the zip are left out", href)
+    notes.add("left out manifest items that are missing from the zip", href)
     return None
 
 
@@ -229,13 +229,13 @@ def _leads_out(href: str, folder: str) -> bool:
 
 
 def _within(path: str, archive: Archive, folder: str = "") -> str:
-    """A path from the archive's root. Raises BookError where it leads out."""
+    """Return a path from the archive's root. Raises BookError if it leads outside."""
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
         raise BookError(
             f"the package names the path {path!r}, which leads out of the zip",
             location=archive.place,
-            hint="no EPUB has such paths: the file is hostile",
+            hint="the file is hostile: no EPUB has such paths",
         )
     return joined
 
@@ -243,12 +243,12 @@ def _within(path: str, archive: Archive, folder: str = "") -> str:
 def _read_spine(
     root: _Element, items: dict[str, _Item], archive: Archive, notes: _Notes
 ) -> list[tuple[_Item, str]]:
-    """The documents to read, in order, each with its `linear`."""
+    """Return the documents to read, in order, each with its `linear`."""
     spines = elements(root, "spine")
     references = list(elements(root, "itemref")) if next(spines, None) is not None else []
     if not references:
         raise BookError(
-            "the package has no spine, so nothing says what to read in which order",
+            "the package has no spine, so the reading order is unknown",
             location=archive.place,
             hint="repair the EPUB with an editor such as Sigil",
         )
@@ -259,18 +259,18 @@ def _read_spine(
         item = _document(idref, items, documents)
         if item is None:
             notes.add(
-                "the spine names items that are not XHTML, left out"
+                "left out spine items that aren't XHTML"
                 if idref in items
-                else "the spine names items that are not in the manifest, left out",
+                else "left out spine items that aren't in the manifest",
                 idref,
             )
         elif item.name and item.name in spine:
-            notes.add("the spine names documents twice; they are read once", item.name)
+            notes.add("read documents once that the spine names twice", item.name)
         elif item.name:
             spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
     if not spine:
         raise BookError(
-            "none of the documents that the spine names can be read",
+            "no document of the spine can be read",
             location=archive.place,
             hint="; ".join(notes.warnings()),
         )
@@ -280,9 +280,9 @@ def _read_spine(
 def _document(
     idref: str, items: dict[str, _Item], documents: dict[str, _Item | None]
 ) -> _Item | None:
-    """The spine's item, or the first XHTML document in its chain of fallbacks.
+    """Return the spine's item, or the first XHTML document in its chain of fallbacks.
 
-    `known` takes what was found for every item on the way, so that none is gone twice.
+    `documents` caches the result for every item on the way.
     """
     on_the_way: list[str] = []
     document = None
@@ -293,7 +293,7 @@ def _document(
         if items[idref].is_document:
             document = items[idref]
             break
-        documents[idref] = None  # a chain that comes back here has no document
+        documents[idref] = None  # A circular chain has no document.
         on_the_way.append(idref)
         idref = items[idref].fallback
     documents.update(dict.fromkeys(on_the_way, document))
@@ -335,7 +335,7 @@ def _is_navigation(item: _Item) -> bool:
 
 
 def _metadata(root: _Element) -> _Element:
-    """Titles and creators, the main ones first; a creator that is no author is left out."""
+    """Return titles and creators, main ones first, without creators in other roles than author."""
     from lxml import etree
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
@@ -364,7 +364,7 @@ def _metadata(root: _Element) -> _Element:
 
 
 def _refinements(root: _Element) -> dict[tuple[str | None, str], set[str | None]]:
-    """What `<meta refines="#id" property="p">` elements say, by (id, p)."""
+    """Return the values of `<meta refines="#id" property="p">` elements by (id, p)."""
     refined: dict[tuple[str | None, str], set[str | None]] = {}
     for meta in elements(root, "meta"):
         target, name = meta.get("refines"), meta.get("property")
@@ -379,7 +379,7 @@ def _text(element: _Element) -> str:
 
 
 class _Notes:
-    """Warnings of one kind are gathered into one line."""
+    """Warnings, those of one kind on one line."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -389,7 +389,7 @@ class _Notes:
         self._counts[kind] += 1
         examples = self._examples.setdefault(kind, [])
         if len(examples) < _SHOWN:
-            # repr: what a file says of itself may hold controls that a terminal would obey.
+            # repr escapes control characters, which a terminal would obey.
             examples.append(repr(example[:80]))
 
     def warnings(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""What `epub:type` and `role` say about a part of a book: its text, or what stands around it.
+"""Meaning of `epub:type` and `role`: whether a part of a book is text or matter around it.
 
-The terms are those of the EPUB 3 Structural Semantics Vocabulary and of DPUB-ARIA (whose
-`doc-` is taken off). Authors' prologues and epilogues are text; what publishers put around a
-text, and what its author says about it, is not, unless it is declared to be.
+Terms come from the EPUB 3 Structural Semantics Vocabulary and DPUB-ARIA (without `doc-`).
+Prologues and epilogues are text. Publishers' matter and authors' notes about the text are not,
+unless they are declared as text.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ def _names(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
 
 
-# Elements that go wherever they stand.
+# Dropped anywhere.
 APPARATUS = _names(
     "noteref annoref backlink pagebreak footnote footnotes endnote endnotes rearnote rearnotes note"
     " page-list pagelist"
 )
 
-# Declares the text itself.
+# Text.
 BODY = _names("bodymatter volume part chapter subchapter division prologue epilogue")
 
-# Narrative, even where it stands among front or back matter.
+# Text even within front or back matter.
 _ALWAYS_BODY = _names("bodymatter prologue epilogue")
 
-# Around the text, wherever it stands.
+# Matter anywhere.
 _AROUND = _names(
     "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page copyright-page"
     " seriespage imprint imprimatur toc toc-brief landmarks loa loi lot lov index glossary"
@@ -38,14 +38,14 @@ _AROUND = _names(
 
 _GENERAL = frozenset({"frontmatter", "backmatter", "rearmatter"})
 
-# Around the text, unless it stands within what declares itself text.
+# Matter, except within declared text.
 _AROUND_UNLESS_IN_BODY = _names(
     "acknowledgments acknowledgements dedication foreword preface afterword appendix"
 )
 
 
 def terms(*values: str | None) -> frozenset[str]:
-    """The terms in values of `epub:type` and `role`, lower-cased, without `doc-`."""
+    """Return the terms in values of `epub:type` and `role`, lower-cased, without `doc-`."""
     return frozenset(
         term.removeprefix("doc-") for value in values if value for term in value.lower().split()
     )
@@ -54,8 +54,8 @@ def terms(*values: str | None) -> frozenset[str]:
 def is_matter(declared: Iterable[str], *, within: bool | None) -> bool | None:
     """Whether a part with these terms is front or back matter (True) or text (False).
 
-    `within` is the same about the part around it, None where nobody has said anything; it
-    holds on where these terms say nothing.
+    `within` is the same for the enclosing part, None if undeclared; it applies where these terms
+    are neutral.
     """
     declared = frozenset(declared)
     if declared & _ALWAYS_BODY:
@@ -70,10 +70,7 @@ def is_matter(declared: Iterable[str], *, within: bool | None) -> bool | None:
 
 
 def kind_of_matter(declared: Iterable[str], within: str = "") -> str:
-    """The term that says what a part around the text is, the most particular one first.
-
-    `within` is that of the part around it.
-    """
+    """Return the most specific term for a part of matter; `within` is the enclosing part's."""
     declared = frozenset(declared)
     particular = sorted(declared & (_AROUND | _AROUND_UNLESS_IN_BODY) - _GENERAL)
     general = [within] if within else sorted(declared & _GENERAL)

@@ -1,10 +1,9 @@
-"""A manuscript cut into excerpts of 300 to 500 words.
+"""Excerpts of 300 to 500 words from a manuscript, and the partition that minimizes their cost.
 
-Cuts are at paragraph ends, and where these cannot give the size, at sentence ends. Of all ways to
-cut a chapter the cheapest is taken: no excerpt over 500 words; none under 300 if there is another
-way (a chapter of 501 to 599 words has none); as few cuts within paragraphs, and sizes as near to
-400, as can be. Two chapters of 300 words or more never share an excerpt; a shorter one joins what
-stands before or after it.
+Cuts fall at paragraph ends or, where these can't give the size, at sentence ends. The cheapest
+partition has no excerpt over 500 words; none under 300 if possible (a chapter of 501 to 599 words
+can't avoid it); few cuts within paragraphs; sizes near 400. Two chapters of 300 words or more never
+share an excerpt; a shorter chapter joins its neighbor.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Excerpt, WordMode
 from pytest_memleak.scoring.words import words
 
-# Prices of a part: its size, up to 10 at the ends of the range; every border of a chapter within
-# it; being short, and each word it lacks. Cuts have their own prices.
+# Costs of a part: its size, up to 10 at the ends of the range; each chapter border within it;
+# being short, and each missing word. Cuts have their own costs.
 _PRICE_OF_SIZE = 10.0
 _PRICE_OF_CHAPTER_BORDER = 60.0
 _PRICE_OF_SHORT = 1_000.0
@@ -34,7 +33,7 @@ _PRICE_OF_MISSING_WORD = 10.0
 class Row:
     """Units in order, one entry each: words, price of a cut after it, chapter.
 
-    `long_chapters`: those that may not share a part with each other.
+    `long_chapters`: chapters that must not share a part with each other.
     """
 
     words: Sequence[int]
@@ -46,10 +45,10 @@ class Row:
 def cheapest_cuts(
     row: Row, *, shortest: int, longest: int, allow_short: bool
 ) -> list[tuple[int, int]] | None:
-    """The parts as intervals [first, end) of units; None if there is no way.
+    """Return the cheapest parts as intervals [first, end) of units, or None if impossible.
 
     A part has `shortest` to `longest` words; with `allow_short` it may have fewer, at a price
-    that makes it the last resort. A unit of more than `longest` words is a part of its own.
+    that makes it the last resort. A unit of more than `longest` words is its own part.
     """
     count = len(row.words)
     long_begun = _long_chapters_begun(row)
@@ -84,17 +83,17 @@ def cheapest_cuts(
 
 @lru_cache(maxsize=8)
 def _size_prices(shortest: int, longest: int) -> Sequence[float]:
-    wanted, reach = (shortest + longest) / 2, (longest - shortest) / 2
+    target, reach = (shortest + longest) / 2, (longest - shortest) / 2
     return tuple(
         _PRICE_OF_SHORT + _PRICE_OF_MISSING_WORD * (shortest - size)
         if size < shortest
-        else _PRICE_OF_SIZE * ((size - wanted) / reach) ** 2
+        else _PRICE_OF_SIZE * ((size - target) / reach) ** 2
         for size in range(longest + 1)
     )
 
 
 def _long_chapters_begun(row: Row) -> Sequence[int]:
-    """How many long chapters have begun with each unit and those before it."""
+    """Return for each unit how many long chapters have begun up to it."""
     before = (None, *row.chapters)
     return list(
         accumulate(
@@ -121,19 +120,20 @@ LONGEST_EXCERPT = 500
 _PRICE_OF_CUT_AT_SENTENCE = 40.0
 _PRICE_OF_CUT_AT_WORD = 120.0
 
-# A paragraph of so few words stays with the next: a cut between them would gain nothing.
+# A shorter paragraph stays with the next.
 _SMALL = 10
 _NOT_SMALL = 50
 
-# A name in capitals; initials alone sign what stands before them.
+# A speaker's name in capitals; initials alone are a signature.
 _IN_CAPITALS = re.compile(r"[^\W\d_]{3}")
 
-# After so many rounds a cut stays, whether a sentence ends there or not; and in a paragraph as long
-# as a chapter, which no author wrote, punctuation decides alone.
+# Caps for hostile text: rounds of moving cuts to sentence ends, and the longest paragraph in which
+# pysbd, not punctuation alone, decides.
 _ROUNDS = 8
 _LONGEST_TO_JUDGE = 30_000
 
-# Where paragraph ends do not do, longer paragraphs than this are cut, in so many excerpts around.
+# If paragraph ends can't give the size: cut paragraphs over so many words, in so many neighboring
+# excerpts.
 _WORTH_CUTTING = 50
 _EXCERPTS_AROUND = 2
 
@@ -141,17 +141,17 @@ _EXCERPTS_AROUND = 2
 def cut(
     manuscript: Manuscript, *, mode: WordMode = "paper", place: str | None = None
 ) -> tuple[Excerpt, ...]:
-    """The manuscript's excerpts, `p_id1` onwards, in order; words are counted in `mode`.
+    """Cut a manuscript into excerpts, `p_id1` onwards, in order; `mode` defines words.
 
-    The words of the excerpts joined are the manuscript's words. An excerpt's `chapter` is the
-    title over most of its words; its paragraphs are separated by a blank line.
+    Joined, the excerpts have exactly the manuscript's words. An excerpt's `chapter` is the title
+    above most of its words; blank lines separate its paragraphs.
 
-    Raises BookError, naming `place`, where there are no words in that mode.
+    Raises BookError, naming `place`, without words in that mode.
     """
     units = _units(_paragraphs(manuscript.chapters, mode))
     if not any(unit.words for unit in units):
         raise BookError(
-            f"there are no words in it, as the mode {mode!r} counts them",
+            f"contains no words in word mode {mode!r}",
             location=place,
             hint='a book in another script than Latin needs word_mode = "unicode"'
             if mode == "paper"
@@ -181,8 +181,8 @@ def cut(
 class _Fragment:
     """A part [start, end) of a paragraph of a chapter.
 
-    `price` is that of a cut after it; `doubtful`: whether nobody has judged yet that a sentence
-    ends there.
+    `price` is that of a cut after it; `doubtful`: pysbd hasn't yet judged whether a sentence ends
+    there.
     """
 
     chapter: int
@@ -197,7 +197,7 @@ class _Fragment:
 
 @dataclass(slots=True)
 class _Unit:
-    """Fragments that are not parted; `chapter` is that of the first words."""
+    """Fragments that stay together; `chapter` is that of the first words."""
 
     fragments: list[_Fragment]
     words: int
@@ -205,7 +205,7 @@ class _Unit:
 
 
 def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragment]:
-    """Each paragraph, or its sentences if it is longer than an excerpt."""
+    """Yield each paragraph, or its sentences if it is longer than an excerpt."""
     for chapter, chapter_text in enumerate(chapters):
         for paragraph, text in enumerate(chapter_text.paragraphs):
             whole = _Fragment(chapter, paragraph, text, 0, len(text), len(words(text, mode)))
@@ -234,7 +234,7 @@ def _sentences(
 
 
 def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
-    """Fragments by themselves, but small ones with the next, and those of no words with any."""
+    """Group fragments: small ones with the next, those without words with a neighbor."""
     fragments = list(fragments)
     sizes: Counter[int] = Counter()
     for fragment in fragments:
@@ -249,7 +249,7 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
                 fragment.chapter == last.chapter
                 or not fragment.words
                 or not last.words
-                # Chapters of a few words each, as in a dictionary, are too many to choose among.
+                # Chapters of a few words each, as in a dictionary, would be too many units.
                 or max(sizes[fragment.chapter], sizes[last.chapter]) < _SMALL
             )
         ):
@@ -263,14 +263,14 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
 
 
 def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
-    """Whether a cut between them would leave a speaker, a heading or a few words at an end."""
+    """Whether a cut between them would separate a speaker, a heading or a few words."""
     if unit.words >= _SMALL or unit.words + fragment.words > LONGEST_EXCERPT:
         return False
     return fragment.words < _NOT_SMALL or _leads_on(unit.fragments[-1])
 
 
 def _leads_on(fragment: _Fragment) -> bool:
-    """Whether a short paragraph names what follows: a bare speaker, a heading, `he said:`."""
+    """Whether a short paragraph introduces the next: a speaker, a heading, `he said:`."""
     text = fragment.text[fragment.start : fragment.end].rstrip()
     if text[-1:] in {":", "："} or (text.isupper() and _IN_CAPITALS.search(text)):
         return True
@@ -281,7 +281,7 @@ def _leads_on(fragment: _Fragment) -> bool:
 
 
 def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
-    """The chapters that have words enough for an excerpt of their own."""
+    """Return the chapters with enough words for an excerpt."""
     sizes: Counter[int] = Counter()
     for unit in units:
         sizes[unit.chapter] += unit.words
@@ -289,7 +289,7 @@ def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
 
 
 def _runs(units: Sequence[_Unit], long_chapters: frozenset[int]) -> Iterator[list[_Unit]]:
-    """The units up to each border that no excerpt crosses: that of two long chapters."""
+    """Yield the units between borders that no excerpt crosses: those of two long chapters."""
     run: list[_Unit] = []
     for unit in units:
         if (
@@ -331,13 +331,13 @@ def _has_short_part(run: Sequence[_Unit], parts: Iterable[tuple[int, int]]) -> b
 
 
 def _has_room(run: Sequence[_Unit]) -> bool:
-    """Whether so many words can be cut into excerpts none of which is too short."""
+    """Whether so many words can be cut without an excerpt that is too short."""
     total = sum(unit.words for unit in run)
     return -(-total // LONGEST_EXCERPT) * SHORTEST_EXCERPT <= total
 
 
 def _all_end_sentences(fragments: Iterable[_Fragment], judge: SentenceJudge) -> bool:
-    """Judge the cuts that would be made; those that end no sentence get the price of it."""
+    """Judge the proposed cuts and raise the price of those that end no sentence."""
     good = True
     for fragment in fragments:
         if fragment.doubtful:
@@ -365,7 +365,7 @@ def _cheapest(
 def _with_sentences_around_short_parts(
     run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode, longest: int
 ) -> list[_Unit]:
-    """The units, with sentences in place of paragraphs near every part that is too short.
+    """Replace paragraphs by sentences near every part that is too short.
 
     Sentences of more than `longest` words are cut themselves.
     """

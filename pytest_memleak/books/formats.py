@@ -1,4 +1,4 @@
-"""A book's file to its manuscript, by the file's name."""
+"""Reading of a book's file by its suffix; HTML and Word documents, and zips of one text."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ _LISTED = 5
 def read_manuscript(
     path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> Manuscript | None:
-    """The manuscript in a file of a format that is known here; None for any other.
+    """Read the manuscript in a file of a known format; return None for any other.
 
     include, exclude: documents of an EPUB (`read_epub`).
-    Raises BookError for a book that cannot be read, and for a format that another tool has to
-    convert first or the extra `formats` has to be installed for.
+    Raises BookError for an unreadable book, a format that another tool must convert first, and a
+    format that needs the extra `formats`.
     """
     suffix = path.suffix.lower()
     if suffix in _CONVERTED:
         kind, advice = _CONVERTED[suffix]
         raise BookError(
-            f"is {kind}, which is not read here",
+            f"is {kind}, which memleak can't read",
             location=str(path),
             hint=advice.format(name=path.name, stem=path.stem),
         )
@@ -66,9 +66,9 @@ def read_manuscript(
         return read_epub(path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(
-            "include and exclude name documents of an EPUB, and this is none",
+            "include and exclude apply to an EPUB only",
             location=str(path),
-            hint="take them out",
+            hint="remove them",
         )
     if suffix == ".zip":
         return _read_zip(path)
@@ -76,7 +76,7 @@ def read_manuscript(
 
 
 def _read_zip(path: Path) -> Manuscript:
-    """The one text, or else the one page, in a zip such as Project Gutenberg's."""
+    """Read the only page, or else the only text, in a zip such as Project Gutenberg's."""
     with open_archive(path) as archive:
         for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
             names = [name for name in archive.names if name.lower().endswith(suffixes)]
@@ -85,14 +85,14 @@ def _read_zip(path: Path) -> Manuscript:
             if names:
                 shown = ", ".join(map(repr, names[:_LISTED]))
                 raise BookError(
-                    f"holds {len(names):,} texts; a book is one",
+                    f"contains {len(names):,} texts; expected one",
                     location=str(path),
-                    hint=f"unpack it, and name one of them: {shown}",
+                    hint=f"unpack it and name one of them: {shown}",
                 )
     raise BookError(
-        "holds neither .txt nor .html",
+        "contains neither .txt nor .html",
         location=str(path),
-        hint="unpack it, and name the book in it",
+        hint="unpack it and name the book in it",
     )
 
 
@@ -108,7 +108,7 @@ _LARGEST_WORD_XML = 12 << 20
 
 
 def read_html(path: Path) -> Manuscript:
-    """The text of an HTML or XHTML file. Raises BookError as `read_text` does."""
+    """Read an HTML or XHTML file. Raises BookError as `read_text` does."""
     data = read_bytes(path)
     reject_other_formats(data, place=str(path))
     return page_manuscript(data, name=path.name, place=str(path))
@@ -117,7 +117,7 @@ def read_html(path: Path) -> Manuscript:
 def page_manuscript(
     data: bytes, *, name: str, place: str, warnings: tuple[str, ...] = ()
 ) -> Manuscript:
-    """What `read_html` makes of the bytes of the file `name`."""
+    """Read HTML from the bytes of the file `name`."""
     head = read_source(data[:_HEAD]).text
     title, author = _TITLE.search(head), _AUTHOR.search(head)
     try:
@@ -135,10 +135,10 @@ def page_manuscript(
 
 
 def read_docx(path: Path) -> Manuscript:
-    """The text of a Word document, through mammoth; its notes and comments are left out.
+    """Read a Word document through mammoth, without its notes and comments.
 
-    Raises BookError without mammoth, as `read_epub` does for what is no zip, and for a document
-    of more than 12 MiB of XML or one that takes too much time or memory.
+    Raises BookError without mammoth, for an invalid zip, for more than 12 MiB of XML, and for a
+    document that takes too much time or memory.
     """
     if find_spec("mammoth") is None:
         raise BookError(
@@ -149,7 +149,7 @@ def read_docx(path: Path) -> Manuscript:
     with open_archive(path) as archive:
         if archive.find("word/document.xml") is None:
             raise BookError(
-                "has no word/document.xml, which every Word document has",
+                "has no word/document.xml, so it isn't a Word document",
                 location=str(path),
                 hint="save it again as .docx",
             )
@@ -158,16 +158,16 @@ def read_docx(path: Path) -> Manuscript:
                 data = archive.read(name, limit=_LARGEST_WORD_XML)
                 if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
                     raise BookError(
-                        f"{name!r} has a document type, as no Word document has",
+                        f"{name!r} has a document type declaration",
                         location=str(path),
-                        hint="the file is hostile",
+                        hint="the file is hostile: no Word document has one",
                     )
     budget = Budget(str(path))
     try:
         [html] = parsed("docx", read_bytes(path), budget=budget, of="bytes of markup")
     except ParserFailure as failure:
         raise BookError(
-            f"is no Word document that mammoth can read ({failure.why})",
+            f"mammoth can't read this Word document ({failure.why})",
             location=str(path),
             hint="save it again as .docx, or as .txt",
         ) from None

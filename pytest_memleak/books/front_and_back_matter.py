@@ -1,8 +1,8 @@
-"""Which documents of an EPUB are its text, and which stand around it.
+"""Front and back matter of an EPUB, by its own declarations, the contents, and first lines.
 
-What a document says of itself comes first, then landmarks, then what the table of contents or
-its first line calls it. Titles such as "Acknowledgements" or "Excerpt from ..." count only from
-the book's ends inwards: in its midst they are chapters.
+A document's own declaration takes precedence, then landmarks, then its title in the table of
+contents or its first line. Titles such as "Acknowledgments" or "Excerpt from ..." count only at
+both ends of the book; elsewhere they are chapters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
 from pytest_memleak.books.html_blocks import Markup
 from pytest_memleak.books.table_of_contents import Entry
 
-# Whole books that follow another, as samples do.
+# Matter of several documents, such as a sample of another book.
 _RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
@@ -28,9 +28,9 @@ _LONGEST_INITIALS = 4
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A document of the spine: its name and what is in it.
+    """A document of the spine: its name and content.
 
-    `role` is "navigation" or "not linear" where the package says that it is none of the text.
+    `role` is "navigation" or "not linear" if the package declares that it isn't text.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Leaf:
 
     @property
     def letters(self) -> int:
-        """The characters of its text."""
+        """Number of characters of its text."""
         return sum(len(block.text) for block in self.markup.blocks)
 
     @property
     def small_words(self) -> int:
-        """Its words between spaces, headings among them."""
+        """Number of its words between spaces, headings included."""
         return sum(len(block.text.split()) for block in self.markup.blocks)
 
     @property
     def first_line(self) -> str | None:
-        """Its first heading or first few words, if it begins with some."""
+        """Its first block, if that is a heading or a few words."""
         for block in self.markup.blocks[:1]:
             if block.level or len(block.text.split()) <= _LONGEST_FIRST_LINE:
                 return block.text
@@ -57,9 +57,9 @@ class Leaf:
 
 
 def matching(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], list[str]]:
-    """The names that any of the patterns (`*`, `?`) fits, and the patterns that fit none.
+    """Return the names that any pattern (`*`, `?`) matches, and the patterns that match none.
 
-    A pattern is about the whole name in the archive or the file's own name.
+    A pattern applies to the full name in the archive and to the file name alone.
     """
     matched: set[str] = set()
     idle: list[str] = []
@@ -77,9 +77,9 @@ def matching(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], l
 def outer_matter(
     leaves: Sequence[Leaf], entries: Sequence[Entry], *, out: Collection[str], title: str | None
 ) -> dict[str, str]:
-    """The rules by which documents at both ends of the book are none of its text, by name.
+    """Return, by name, why documents at both ends of the book aren't text.
 
-    `out` are those that are known not to be text.
+    `out` are the documents already excluded.
     """
     kinds = _kinds(leaves, entries, title)
     rules: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
     first, last = places[0], places[-1]
     kinds: dict[str, str] = {}
     running = None
-    behind = False  # the last chapter, and what the contents list behind it
+    behind = False  # at the last listed chapter or after it
     for number, leaf in enumerate(leaves):
         if leaf.name in listed:
             running = listed[leaf.name] if listed[leaf.name] in _RUN_ON else None
@@ -126,9 +126,9 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
 
 
 def _listed(entries: Sequence[Entry]) -> dict[str, str | None]:
-    """Per document of the contents what its first title says it is, None for a chapter.
+    """Return the kind of matter of each listed document, None for a chapter.
 
-    What is listed beneath a sample of another book belongs to it.
+    Entries beneath a sample of another book belong to that sample.
     """
     listed: dict[str, str | None] = {}
     above: list[tuple[int, str | None]] = []
@@ -157,7 +157,7 @@ def _is_title_page(leaf: Leaf, title: str | None) -> bool:
 
 
 def preface_by(author: str | None, leaf: Leaf, label: str | None) -> bool:
-    """Whether a preface is the author's own: it says so, or the author's name is under it."""
+    """Whether a preface is the author's own, by its title or its signature."""
     folded = (label or "").casefold()
     if "author’s" in folded or "author's" in folded or "by the author" in folded:
         return True
@@ -178,7 +178,7 @@ def preface_by(author: str | None, leaf: Leaf, label: str | None) -> bool:
 
 
 def _are_initials(text: str, initials: str) -> bool:
-    """Whether these are someone's initials, those of middle names among them or not."""
+    """Whether a text is the initials of a name, with or without middle names."""
     return (
         1 < len(initials) <= len(text) <= len(initials) + 2
         and text[0] == initials[0]

@@ -1,7 +1,7 @@
-"""Which classes a style sheet sets apart as blocks, so that a line of verse is one.
+"""Classes, ids and links of HTML elements: block display, page numbers, note references.
 
-Only what is sure: rules outside `@media`, that end in a class, and that neither float nor place
-what they style (a drop cap is displayed as a block, and belongs to its word all the same).
+A class counts as a block, such as a line of verse, only if a rule outside `@media` ends in it and
+neither floats nor positions it: a drop cap is displayed as a block but belongs to its word.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOVED = re.compile(r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixe
 
 
 def block_classes(sheets: Iterable[str]) -> frozenset[str]:
-    """The classes that the style sheets display as blocks."""
+    """Return the classes that the style sheets display as blocks."""
     return frozenset(
         name
         for sheet in sheets
@@ -38,7 +38,7 @@ def _without_comments(sheet: str) -> str:
 
 
 def _rules(sheet: str) -> Iterator[tuple[str, str]]:
-    """Selectors and declarations of the rules that stand in no other."""
+    """Yield selectors and declarations of top-level rules."""
     depth = begin = 0
     selectors = ""
     for brace in _RULE_PART.finditer(sheet):
@@ -73,8 +73,7 @@ _NOTE_REFERENCE_CLASSES = {
     "footnote-reference",
 }  # fmt: skip
 
-# These see text without its spaces (and a page number without any mark), of so many characters
-# at most: whatever it holds, they are soon done with it.
+# These patterns read text without spaces, at most this long, so that matching stays fast.
 LONGEST_MARK = 60
 _PAGE_NUMBER = re.compile(r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?", re.IGNORECASE)
 _NOTE_MARK = re.compile(
@@ -87,9 +86,9 @@ _NOTE_ID = re.compile(
 
 
 def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool] | None:
-    """For a link within a book, what tells from its text whether it leads to a note.
+    """Return a test for whether a link within a book leads to a note; None for other links.
 
-    It is asked with the text, without spaces, and whether that text is raised. None: no link.
+    The test takes the link's text, without spaces, and whether it is raised.
     """
     _, hash_mark, place = (attributes.get("href") or "").rpartition("#")
     if not hash_mark:
@@ -106,7 +105,7 @@ def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool]
 
 
 def page_number(attributes: Mapping[str, str]) -> Callable[[str], bool] | None:
-    """For what may mark a page, what tells from its text, without spaces, whether it does."""
+    """Return a test for whether an element's text, without spaces, is a page number, or None."""
     if not _PAGE_NUMBER_CLASSES.isdisjoint(_class_names(attributes)):
         return _is_page_number
     name = attributes.get("id") or attributes.get("name") or ""

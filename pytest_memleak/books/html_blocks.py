@@ -1,13 +1,12 @@
-"""An XHTML or HTML document to blocks of text, as a reader sees them on the page.
+"""Blocks of text from an XHTML or HTML document, as a reader sees them on the page.
 
-The document is parsed as a stream of events, so that neither its depth nor its size costs more
-than the text it holds: as XML first, and where it is not well-formed, as browsers read HTML.
+The document is parsed as a stream of events, so that its depth and size cost no more than its
+text: as XML first, and if it isn't well-formed, as HTML.
 
-Inline elements join what they hold to its neighbours; blocks and `<br/>` separate. Gone are note
+Inline elements join their text to its neighbors; blocks and `<br/>` separate. Dropped are note
 references and semantic notes, page breaks, ruby glosses, hidden elements, scripts, styles,
-drawings, navigation, front and back matter (see `matter`) and Project Gutenberg's licence where
-it is marked. Soft hyphens, word joiners and other zero-width characters go; spaces of any kind
-become plain ones.
+drawings, navigation, and Project Gutenberg's license where it is marked. Soft hyphens, word joiners
+and other zero-width characters are removed; any space becomes a plain space.
 """
 
 from __future__ import annotations
@@ -58,14 +57,14 @@ _DTBOOK_MATTER = frozenset({"frontmatter", "bodymatter", "rearmatter"})
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
 
-# Project Gutenberg's licence; the sign beside Sphinx's headings that links to them.
+# Project Gutenberg's license; Sphinx's links to headings.
 _NO_TEXT = _names("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
 
-# A heading of more words is a paragraph in heading's clothes.
+# A longer heading is a paragraph in a heading's markup.
 _LONGEST_HEADING = 30
 _MOST_CHARACTERS = 1_000
 
-# Stands for a `<br/>` until the block is complete; the source has no control characters left.
+# Replaces `<br/>` until the block is complete; the source has no control characters.
 _BREAK = "\x1e"
 _BLANK_LINE = re.compile(rf"{_BREAK}[^\S{_BREAK}]*{_BREAK}\s*")
 
@@ -74,8 +73,8 @@ _BLANK_LINE = re.compile(rf"{_BREAK}[^\S{_BREAK}]*{_BREAK}\s*")
 class Block:
     """A paragraph (level 0) or a heading (levels 1 to 6), never empty.
 
-    Lines that the document breaks on purpose are separated by a newline. `matter` says what it
-    is where it is none of the text.
+    A newline separates lines that the document breaks explicitly. `matter` is its kind if it
+    isn't text.
     """
 
     text: str = field(repr=False)
@@ -85,11 +84,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """A document's blocks in order; whether it declares itself text; what could not be read.
+    """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
 
-    `everything` holds front and back matter, too. `places` gives, for the ids that were asked
-    for, the first of these blocks at or after it; `linked` the share of the letters that are
-    links; `note_words` the words of notes, which are no blocks.
+    `everything` includes front and back matter. `places` maps each requested id to the first block
+    at or after it; `linked` is the share of characters in links; `note_words` counts the words of
+    notes, which aren't blocks.
     """
 
     everything: tuple[Block, ...]
@@ -101,7 +100,7 @@ class Markup:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks that are text."""
+        """Blocks that are text."""
         return tuple(block for block in self.everything if not block.matter)
 
 
@@ -112,12 +111,10 @@ def read_markup(
     as_blocks: frozenset[str] = _NOTHING,
     places: frozenset[str] = _NOTHING,
 ) -> Markup:
-    """The blocks of the XHTML or HTML document in `data`, in any encoding.
+    """Read the blocks of an XHTML or HTML document in any encoding.
 
-    `as_blocks` are the classes that its style sheets display as blocks, beside its own styles;
-    `places` are ids to look for.
-    Raises BookError for a document of more than `budget` has left; without one, for more than
-    is read of a whole book.
+    `as_blocks` are the classes that external style sheets display as blocks; `places` are ids to
+    locate. Raises BookError for more than `budget` has left, or than a new budget allows.
     """
     budget = budget or Budget()
     budget.spend(len(data), "bytes of markup")
@@ -138,9 +135,9 @@ def read_markup(
 
 
 class _Walker:
-    """Collects blocks from a document's events.
+    """A parser target that collects blocks.
 
-    `_leave` holds, for each open element that is not gone, what to do at its end (None: nothing).
+    `_leave` has for each open element that isn't dropped what to do at its end (None: nothing).
     """
 
     def __init__(self, budget: Budget, as_blocks: frozenset[str], places: frozenset[str]) -> None:
@@ -152,13 +149,13 @@ class _Walker:
         self._wanted = places
         self._budget = budget
         self._as_blocks = as_blocks
-        self._style: list[str] | None = None  # of a style sheet within the document
+        self._style: list[str] | None = None  # text of an internal style sheet
         self.declares_body = False
         self._leave: list[Callable[[], None] | None] = []
         self._parts: list[str] = []
         self._length = 0  # of the parts
         self._flushes = 0
-        self._gone = 0  # how many elements deep in one that is gone
+        self._gone = 0  # depth within a dropped element
         self._in_note = False
         self._links = 0
         self._matter: bool | None = None
@@ -171,7 +168,7 @@ class _Walker:
         self._labelled = 0
         self._local_names: dict[str, str] = {}
 
-    # --- what the parser calls ---
+    # --- called by the parser ---
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         name = self._local_names.get(tag) or self._local_name(tag)
@@ -224,7 +221,7 @@ class _Walker:
         pass
 
     def finish(self) -> None:
-        """Take in what follows the last block."""
+        """Add the text after the last block."""
         self._flush()
 
     # --- elements ---
@@ -238,7 +235,7 @@ class _Walker:
         if "hidden" in attributes:
             return True
         if attributes.get("aria-hidden") == "true" and not self._labelled:
-            # Beneath an aria-label the letters themselves are hidden from screen readers only.
+            # Beneath an aria-label, letters are hidden from screen readers only.
             return True
         style = attributes.get("style")
         if style and _HIDDEN.search(style):
@@ -316,7 +313,7 @@ class _Walker:
         elif name == "a" and "href" in attributes:
             return self._enter_link(attributes)
         elif name == "img" and len(letter := (attributes.get("alt") or "").strip()) == 1:
-            # A drop cap that was drawn.
+            # The image is a drop cap.
             self.data(letter if letter.isalpha() else "")
         elif marks := page_number(attributes):
             return self._watch(lambda text, _: marks(text))
@@ -343,7 +340,7 @@ class _Walker:
     def _leave_label(self) -> None:
         self._labelled -= 1
 
-    # --- page numbers and note references that only their text gives away ---
+    # --- page numbers and note references that only their text identifies ---
 
     def _watch(self, is_apparatus: Callable[[str, bool], bool]) -> Callable[[], None]:
         flushes, parts, length = self._flushes, len(self._parts), self._length
@@ -389,7 +386,7 @@ def _declared(attributes: Mapping[str, str]) -> frozenset[str]:
 
 
 def _heading_level(name: str, attributes: Mapping[str, str]) -> int:
-    """The level of a heading; 7 of a group of lines that may hold one; 0 of anything else."""
+    """Return a heading's level; 7 for a group that may contain one; 0 for anything else."""
     if name == "hgroup":
         return len(_HEADINGS) + 1
     if name not in _HEADINGS and attributes.get("role") == "heading":

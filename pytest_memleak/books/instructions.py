@@ -1,4 +1,8 @@
-"""The instruction that asks a model for an excerpt, in the paper's form or the suite's own."""
+"""Prompts for excerpts: instructions from a template, and continuations of their beginnings.
+
+In a continuation, the words in the prompt aren't measured: they count neither in N nor in any
+match. The remaining book isn't contiguous.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +30,16 @@ def check_template(
 ) -> frozenset[str]:
     """Return which of the `placeholders` a template uses.
 
-    Raises BookError, naming `place`, for any other, for one with a format or an attribute, and
-    for a brace that stands alone.
+    Raises BookError, naming `place`, for any other placeholder, for a format or attribute, and
+    for a single brace.
     """
     try:
         fields = [(name, form, cast) for _, name, form, cast in Formatter().parse(template)]
     except ValueError as error:
         raise BookError(
-            f"the instruction template cannot be read: {error}",
+            f"the instruction template is invalid: {error}",
             location=place,
-            hint="write {{ and }} for braces that are meant as such",
+            hint="write {{ and }} for literal braces",
         ) from None
     names = set()
     for name, form, cast in fields:
@@ -45,9 +49,9 @@ def check_template(
             allowed = ", ".join(f"{{{placeholder}}}" for placeholder in placeholders)
             written = name + (f"!{cast}" if cast else "") + (f":{form}" if form else "")
             raise BookError(
-                f"the instruction template has the placeholder {{{written}}}",
+                f"the instruction template has the unknown placeholder {{{written}}}",
                 location=place,
-                hint=f"it may have {allowed}",
+                hint=f"allowed: {allowed}",
             )
         names.add(name)
     return frozenset(names)
@@ -63,13 +67,13 @@ def instruct(
     mode: WordMode = "paper",
     place: str | None = None,
 ) -> tuple[Excerpt, ...]:
-    """The excerpts with their instructions; `summaries` are by the excerpts' ids.
+    """Add instructions to excerpts; `summaries` are by the excerpts' ids.
 
-    `{words}` is the excerpt's number of words in `mode`. Without summaries, a template that needs
-    them leaves the excerpts as they are: nobody has written their instructions yet.
+    `{words}` is the excerpt's number of words in `mode`. If the template needs summaries and there
+    are none, the excerpts stay without instructions.
 
-    Raises BookError, naming `place`, for a bad template, a summary that is missing, and an author
-    or a title that the template needs and nobody knows.
+    Raises BookError, naming `place`, for an invalid template, a missing summary, and a missing
+    author or title that the template needs.
     """
     excerpts = tuple(excerpts)
     used = check_template(template, place=place)
@@ -78,9 +82,9 @@ def instruct(
     for name, value in (("author", author), ("title", title)):
         if name in used and not value:
             raise BookError(
-                f"the instruction template needs the book's {name}, which the file does not give",
+                f"the instruction template needs the book's {name}, which the file doesn't have",
                 location=place,
-                hint=f'say {name} = "..." for this book in the suite file',
+                hint=f'add {name} = "..." for this book to the suite file',
             )
     return tuple(
         dataclasses.replace(
@@ -101,7 +105,7 @@ def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) 
         raise BookError(
             f"the excerpt {excerpt.id!r} has no summary",
             location=place,
-            hint="every excerpt needs one: write it, or have any chat model write it",
+            hint="write one, or let a chat model write it: every excerpt needs one",
         )
     return summaries[excerpt.id]
 
@@ -109,21 +113,21 @@ def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) 
 # --- continuation -------------------------------------------------------------------------
 
 AS_IT_STANDS = "{prefix}"
-"""The template for endpoints that go on with the text they are given."""
+"""The template for endpoints that continue a text."""
 
 ASKED_TO_CONTINUE = (
     "Below is a passage that breaks off in the middle of a book. Go on from exactly where it"
     " breaks off and write what comes next, word for word as far as you know it. Write only the"
     " continuation: do not repeat the passage and do not comment on it.\n\n{prefix}"
 )
-"""The template for endpoints that answer instructions."""
+"""The template for endpoints that follow instructions."""
 
 
 def validate_continuation(template: str, *, place: str | None = None) -> None:
-    """Raise BookError, naming `place`, for a template without `{prefix}` or with anything else."""
+    """Raise BookError, naming `place`, for a template without `{prefix}` or with another name."""
     if not check_template(template, placeholders=("prefix",), place=place):
         raise BookError(
-            "the continuation template has no {prefix}, so the model would not know the passage",
+            "the continuation template has no {prefix}, so prompts would lack the passage",
             location=place,
         )
 
@@ -131,11 +135,10 @@ def validate_continuation(template: str, *, place: str | None = None) -> None:
 def beginnings(
     book: Book, *, prefix_words: int, template: str = ASKED_TO_CONTINUE, mode: WordMode = "paper"
 ) -> Book:
-    """What is left of `book` when the first words of each excerpt go into its prompt.
+    """Move the first words of each excerpt into its prompt, and return the remaining book.
 
-    An excerpt's prompt holds its first `prefix_words` words, and no more than half of a short
-    one's; the instruction is `template` around them. An excerpt of a single word cannot be
-    continued and has no instruction.
+    The prompt is `template` with the excerpt's first `prefix_words` words, at most half of it. An
+    excerpt of a single word can't be continued and has no instruction.
     """
     excerpts = tuple(
         _with_prefix(excerpt, prefix_words, template, mode) for excerpt in book.excerpts
@@ -159,7 +162,7 @@ def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordM
 
 
 def _end_of(count: int, whole: list[str], text: str, mode: WordMode) -> int:
-    """The first place with `count` words before it where `text` parts without parting a word."""
+    """Return the first place after `count` words at which `text` splits between words."""
     places = range(len(text) + 1)
     first = bisect_left(places, count, key=lambda end: len(words(text[:end], mode)))
     for end in places[first:]:

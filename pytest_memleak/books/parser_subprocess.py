@@ -1,4 +1,4 @@
-"""What other people's parsers make of a file, in a process of its own and within bounds.
+"""Third-party parsers in a subprocess with caps on time and memory.
 
 parsed("pdf", data, budget=budget, of="characters of text") -> the texts of its pages
 """
@@ -19,12 +19,12 @@ from pytest_memleak.errors import BookError
 
 Format = Literal["pdf", "docx", "markdown", "verse"]
 
-# Of the clock, where nothing else bounds the process and many others have the machine.
+# Wall-clock seconds, for systems without CPU limits and busy machines.
 _DEADLINE = 30 * MOST_SECONDS
 
 
 class ParserFailure(Exception):
-    """Why the parser cannot read the file: "locked", "pages" (`number` of them), or its error."""
+    """A parser's failure: "locked", "pages" (`number` of them), or its own error."""
 
     def __init__(self, why: str, number: int = 0) -> None:
         super().__init__(why)
@@ -33,12 +33,12 @@ class ParserFailure(Exception):
 
 
 def parsed(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str]:
-    """The texts that the parser of this format makes of the bytes.
+    """Parse the bytes of a file in a subprocess and return its texts.
 
-    of: what of the budget they are held against, and nothing taken from.
+    of: the amount of the budget that caps them; nothing is spent.
 
-    Raises ParserFailure, and BookError, naming the budget's place, for more than it has left, and
-    for what is not read within 20 s of processor time and 480 MiB or ends the process.
+    Raises ParserFailure; and BookError, naming the budget's place, for more than the budget has
+    left, for over 20 s of processor time or 480 MiB, and for a crash.
     """
     most = budget.left(of)
     lines = _lines(name, data, str(budget.place), most)
@@ -54,7 +54,7 @@ def parsed(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str
 
 def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
     command = [sys.executable, "-P", str(Path(parser_worker.__file__)), name, str(most)]
-    # Where packages are found here, they are there.
+    # The subprocess must import the same packages.
     paths = os.pathsep.join(filter(None, sys.path))
     try:
         done = subprocess.run(  # noqa: S603 - our own file

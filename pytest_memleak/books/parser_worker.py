@@ -1,10 +1,10 @@
-"""Parsers that others wrote, run in a process of its own that has bounds of time and memory.
+"""The subprocess that runs third-party parsers with limits on time and memory.
 
     python -P parser_worker.py FORMAT MOST < FILE
 
-A megabyte of PDF can take gigabytes, and what is written in C can end with its process. On the way
-out are lines of JSON: what `_PARSERS` gives, at last `{"done": true}` or `{"failed": why}`.
-`MOST` is the most characters that may come out. Nothing of this package is imported here.
+A megabyte of PDF can take gigabytes, and a C library can crash. The output is lines of JSON: the
+texts, then `{"done": true}` or `{"failed": why}`. `MOST` is the maximum number of characters in the
+output. This script imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _set_limits() -> None:
 
 
 def _pdf(data: bytes) -> Iterator[str]:
-    """The text of each page; nothing of a page that cannot be read."""
+    """Yield the text of each page, empty for an unreadable page."""
     import pypdfium2
 
     try:
@@ -55,7 +55,7 @@ def _pdf(data: bytes) -> Iterator[str]:
 
 
 def _docx(data: bytes) -> Iterator[str]:
-    """The document as HTML, without its images."""
+    """Yield the document as HTML, without its images."""
     import mammoth
 
     def no_image(_: object) -> list[object]:
@@ -65,7 +65,7 @@ def _docx(data: bytes) -> Iterator[str]:
         yield mammoth.convert_to_html(io.BytesIO(data), convert_image=no_image).value
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - mammoth raises whatever it meets
+    except Exception as error:  # noqa: BLE001 - mammoth raises errors of any kind
         raise _Failure(type(error).__name__) from None
 
 

@@ -1,7 +1,7 @@
-"""PDF files, through pypdfium2: lines of pages become paragraphs again, as well as can be.
+"""PDF files, read through pypdfium2; paragraphs are reconstructed from the lines of pages.
 
-A PDF holds letters and places, neither paragraphs nor words. Running heads, page numbers and
-hyphens at line ends are taken out, and the manuscript's warnings say how many.
+A PDF contains positioned characters, neither paragraphs nor words. Running heads, page numbers and
+hyphens at line ends are removed; the manuscript's warnings state how many.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
-# A line at a page's edge that so many pages have, but for its numbers, is no text.
+# A line at a page's edge that recurs on so many pages, except for its numbers, isn't text.
 _EDGE_LINES = 2
 _FEWEST_PAGES = 3
 _SHARE_OF_PAGES = 0.2
@@ -36,11 +36,10 @@ _LONGEST_EDGE = 120
 
 
 def read_pdf(path: Path) -> Manuscript:
-    """The text of a PDF file. Needs pypdfium2.
+    """Read a PDF file with pypdfium2.
 
-    Raises BookError, naming the file and the reason, for what is no PDF, a locked one, more than
-    3,000 pages, more text than the budget, what takes too much time or memory, or no words, as
-    where pages are images.
+    Raises BookError, naming the file and the reason, for an invalid or locked PDF, more than 3,000
+    pages, more text than the budget, too much time or memory, or no words, as in scanned pages.
     """
     place = str(path)
     pages = _pages(read_bytes(path), place)
@@ -48,14 +47,13 @@ def read_pdf(path: Path) -> Manuscript:
     text, hyphens = _flowing(body)
     note = (
         "read from a PDF, whose paragraphs are guessed from its lines:"
-        f" {heads:,} running heads and page numbers left out, {hyphens:,} hyphens at line ends"
-        " taken out"
+        f" removed {heads:,} running heads and page numbers and {hyphens:,} hyphens at line ends"
     )
     if not text.strip():
         raise BookError(
-            "there are no words in it",
+            "contains no words",
             location=place,
-            hint="its pages are images: recognise them first (ocrmypdf), or use another edition",
+            hint="its pages are images: run OCR first (ocrmypdf), or use another edition",
         )
     return lines_manuscript(text, name=path.name, warnings=(note,), place=place)
 
@@ -77,20 +75,20 @@ def _pages(data: bytes, place: str) -> list[list[str]]:
 def _parser_error(failure: ParserFailure, place: str) -> BookError:
     if failure.why == "pages":
         return BookError(
-            f"has {failure.number:,} pages; the most that are read is {MAX_PAGES:,}",
+            f"has {failure.number:,} pages; the maximum is {MAX_PAGES:,}",
             location=place,
             hint="split a collection into its books",
         )
     locked = failure.why == "locked"
     return BookError(
-        "is locked with a password" if locked else "is no PDF that can be read",
+        "is locked with a password" if locked else "is not a readable PDF",
         location=place,
         hint="unlock it first" if locked else "get the file again",
     )
 
 
 def _without_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:
-    """The pages without running heads and page numbers, and how many went."""
+    """Remove running heads and page numbers from the pages, and count them."""
     filled = [[line for line in page if line.strip()] for page in pages]
     seen = Counter(key for page in filled for key in {_key(page[at]) for at in _edges(len(page))})
     enough = max(_FEWEST_PAGES, _SHARE_OF_PAGES * len(pages))
@@ -99,7 +97,7 @@ def _without_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:
     for page in filled:
         gone: set[int] = set()
         for edge in (range(len(page)), range(len(page) - 1, -1, -1)):
-            # From the page's edge inwards, as far as lines are no text.
+            # From the page's edge inwards, up to the first line of text.
             for at in edge[:_EDGE_LINES]:
                 if seen[_key(page[at])] < enough and not _PAGE_NUMBER.fullmatch(page[at].strip()):
                     break
@@ -118,7 +116,7 @@ def _key(line: str) -> str:
 
 
 def _flowing(pages: Sequence[list[str]]) -> tuple[str, int]:
-    """Paragraphs with blank lines between them, and the number of hyphens taken out."""
+    """Join lines to paragraphs separated by blank lines, and count the removed hyphens."""
     lines = [line.strip() for page in pages for line in page]
     if not lines:
         return "", 0
@@ -126,7 +124,7 @@ def _flowing(pages: Sequence[list[str]]) -> tuple[str, int]:
     pieces: list[str] = []
     hyphens = 0
     for whole, following in zip(lines, [*lines[1:], ""], strict=True):
-        # pdfium marks most hyphens at line ends itself, and joins the lines.
+        # pdfium itself marks most hyphens at line ends and joins the lines.
         line, marked = _MARKED_HYPHEN.subn("", whole)
         hyphens += marked
         if line[-1:] in _HYPHENS and line[-2:-1].isalpha() and following[:1].islower():

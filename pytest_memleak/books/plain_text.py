@@ -1,4 +1,7 @@
-"""Plain text files: paragraphs from blank lines, chapters from what is surely a heading."""
+"""Plain text and Markdown files; files of another format under a text's name are rejected.
+
+Blank lines separate paragraphs; a paragraph opens a chapter only if it is clearly a heading.
+"""
 
 from __future__ import annotations
 
@@ -58,39 +61,39 @@ _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
 def read_text(path: Path, *, lines: bool = False) -> Manuscript:
-    """The chapters of a plain text file, without Project Gutenberg's licence.
+    """Read a plain text file, without Project Gutenberg's license.
 
-    lines: whether lines are kept, as of verse; else those of a paragraph are one.
+    lines: keep lines, as in verse; otherwise join the lines of a paragraph.
 
-    The encoding is told by a byte order mark; without one it is UTF-8, or else windows-1252, of
-    which the manuscript's `warnings` speak. Paragraphs end at blank lines, or where there are
-    none, at every line. Title and author are those of a Project Gutenberg header, if any.
+    The encoding follows from a byte order mark; without one it is UTF-8 or, with a warning in the
+    manuscript, windows-1252. Paragraphs end at blank lines or, without any, at every line. Title
+    and author come from a Project Gutenberg header, if any.
 
-    Raises BookError, naming the file and the reason, for a directory, a file that cannot be
-    read, is over 64 MiB, is not text, or has no words.
+    Raises BookError, naming the file and the reason, for a directory, an unreadable file, over
+    64 MiB, a file that isn't text, or no words.
     """
     return text_manuscript(read_bytes(path), name=path.name, place=str(path), lines=lines)
 
 
 def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) -> Manuscript:
-    """What `read_text` makes of the bytes of the file `name`. Raises BookError as it does."""
+    """Read text from the bytes of the file `name`. Raises BookError as `read_text` does."""
     reject_other_formats(data, place=place)
     text, note = decode(data)
     reject_html(text, place=place)
     if is_binary(text):
         raise BookError(
-            "is not text: it is full of control characters",
+            "is not text: it has many control characters",
             location=place,
-            hint="is it a .txt file?",
+            hint="check that it is a .txt file",
         )
-    noted = (note,) if note else ()
-    return lines_manuscript(text, name=name, warnings=noted, place=place, lines=lines)
+    notes = (note,) if note else ()
+    return lines_manuscript(text, name=name, warnings=notes, place=place, lines=lines)
 
 
 def lines_manuscript(
     text: str, *, name: str, warnings: Sequence[str], place: str, lines: bool = False
 ) -> Manuscript:
-    """The manuscript in lines of text, of a file in whatever format; `lines`: they are kept."""
+    """Return the manuscript of lines of text from a file of any format; `lines`: keep them."""
     budget = Budget(place)
     budget.spend(len(text), "characters of text")
     text = _with_line_feeds(text)
@@ -109,7 +112,7 @@ def lines_manuscript(
 
 
 def plain_paragraphs(text: str, *, lines: bool = False) -> tuple[str, ...]:
-    """The paragraphs of a text that is nothing else: no heading, no licence; `lines`: kept."""
+    """Split a text without headings or license into paragraphs; `lines`: keep lines."""
     text = legible(without_controls(_with_line_feeds(text)))
     paragraphs = (
         paragraph for paragraph in _paragraphs(text.strip("\n"), lines=lines) if paragraph.strip()
@@ -124,7 +127,7 @@ def _with_line_feeds(text: str) -> str:
 
 
 def _paragraphs(text: str, *, lines: bool) -> list[str]:
-    """The paragraphs, their lines still as they are in the file."""
+    """Split text into paragraphs whose lines are unchanged."""
     if lines:
         return _BLANK_LINE.split(text)
     if not _BLANK_LINE.search(text):
@@ -132,14 +135,14 @@ def _paragraphs(text: str, *, lines: bool) -> list[str]:
     wrapped = max(map(len, text.split("\n"))) <= _LONGEST_WRAPPED_LINE
     paragraphs: list[str] = []
     for paragraph in _BLANK_LINE.split(text):
-        # Where lines are not wrapped, each of them is a paragraph that blank lines group.
+        # In unwrapped text each line is a paragraph, and blank lines separate groups.
         long = not wrapped and len(paragraph.split()) > _LONGEST_PARAGRAPH
         paragraphs += paragraph.split("\n") if long else [paragraph]
     return paragraphs
 
 
 def _unwrapped(paragraph: str) -> str:
-    """A paragraph's lines in one, but for the indented ones, as in verse."""
+    """Join a paragraph's lines, except indented ones, as in verse."""
     lines = [line for line in paragraph.split("\n") if line.strip()]
     pieces = [" ".join(lines[0].split())]
     for line in lines[1:]:
@@ -164,7 +167,7 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[Block]:
         level = levels[index]
         following = levels[index + 1] if index + 1 < len(levels) else 0
         if level and following and following <= level:
-            # A table of contents: nothing stands under this one.
+            # A table of contents: this heading has no text.
             continue
         if level:
             yield Block(_in_lines(paragraph).replace("\n", ": "), level)
@@ -184,7 +187,7 @@ def _heading_level(paragraph: str) -> int:
 
 
 def _numerals_in_sequence(paragraphs: Sequence[str]) -> list[int]:
-    """Where a Roman numeral stands alone, as the next of a series that began with I."""
+    """Return the paragraphs that are only a Roman numeral, in a series that begins with I."""
     indices: list[int] = []
     series: list[int] = []
     for index, paragraph in enumerate(paragraphs):
@@ -218,9 +221,9 @@ _LONGEST_MARKDOWN = 8_000_000
 
 
 def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
-    """The text of a Markdown file; title and author are those of a YAML header, if any.
+    """Read a Markdown file; title and author come from a YAML header, if any.
 
-    lines: whether every line is kept, as of verse, not only those that the file marks.
+    lines: keep every line, as in verse, not only explicit line breaks.
 
     Raises BookError as `read_text` does, and for more than 8,000,000 characters.
     """
@@ -230,10 +233,9 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     text, note = decode(data)
     if len(text) > _LONGEST_MARKDOWN:
         raise BookError(
-            f"has {len(text):,} characters; the most of Markdown that is read is"
-            f" {_LONGEST_MARKDOWN:,}",
+            f"has {len(text):,} characters; the maximum for Markdown is {_LONGEST_MARKDOWN:,}",
             location=place,
-            hint="split a collection into its books, or make it an EPUB with pandoc",
+            hint="split a collection into its books, or convert it to EPUB with pandoc",
         )
     text = without_controls(text.replace("\r\n", "\n"))
     header = _FRONT_MATTER.match(text)
@@ -254,7 +256,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
 
 
 def _rendered(text: str, *, lines: bool, place: str) -> str:
-    """Markdown as HTML; a long one in a process of its own, which has bounds of memory."""
+    """Render Markdown as HTML, long text in a subprocess with capped memory."""
     if len(text) <= _MARKDOWN_IN_PROCESS:
         from markdown_it import MarkdownIt
 
@@ -269,7 +271,7 @@ def _rendered(text: str, *, lines: bool, place: str) -> str:
 
 _CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert FILE.mobi FILE.epub"
 _CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FILE"
-# Where each begins, after white space, or at a byte of its own.
+# Offset (None: after white space), magic bytes, format, hint.
 _BEGINNINGS = (
     (None, b"pk\x03\x04", "a zip", "name the file as what it is: .epub, .docx or .zip"),
     (None, b"%pdf-", "PDF", "name the file .pdf"),
@@ -285,12 +287,12 @@ _PAGE = re.compile(
     r"\ufeff?\s*(?:<!--(?:[^-]|-(?!->)){0,900}-->\s*)?(?:<!doctype html|<html|<\?xml)",
     re.IGNORECASE,
 )
-# Tags that part lines and paragraphs, and that nobody writes in a text.
+# Tags between lines and paragraphs, which don't occur in prose.
 _MARKUP = re.compile(r"<(?:br|/p|/div|/span)\s*/?>", re.IGNORECASE)
 
 
 def reject_other_formats(data: bytes, *, place: str) -> None:
-    """Raise BookError, naming `place`, where the bytes begin as no text, page or Markdown does."""
+    """Raise BookError, naming `place`, if the bytes begin like another format."""
     beginning = data[:_PREAMBLE].lower()
     for place_of, magic, kind, hint in _BEGINNINGS:
         start = beginning.lstrip(_MARKS) if place_of is None else beginning[place_of:]
@@ -299,16 +301,16 @@ def reject_other_formats(data: bytes, *, place: str) -> None:
 
 
 def reject_markup(text: str, *, place: str) -> None:
-    """Raise BookError for text with tags in it, which would part it where no answer does."""
+    """Raise BookError for text with HTML tags, which would split its words."""
     if _MARKUP.search(text):
         raise BookError(
             "is HTML, not plain text",
             location=place,
-            hint="take the tags out, or give each work as a file .html",
+            hint="remove the tags, or save each work as a file .html",
         )
 
 
 def reject_html(text: str, *, place: str) -> None:
-    """Raise BookError for HTML under the name of plain text."""
+    """Raise BookError for HTML in a plain text file."""
     if _PAGE.match(text[:_PREAMBLE]):
         raise BookError("is HTML, not plain text", location=place, hint="name the file .html")

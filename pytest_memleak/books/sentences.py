@@ -1,8 +1,8 @@
-"""Where a paragraph that is too long for an excerpt can be cut.
+"""Places at which to cut a paragraph that is too long for an excerpt.
 
-Candidates are the places that punctuation marks; pysbd judges those that are to be used, from the
-text around them (it takes milliseconds for each). A sentence that is itself too long is cut
-between words. Nothing but positions comes of this: every character of the paragraph stays.
+Punctuation marks the candidates; pysbd judges those in use from the text around them (milliseconds
+each). A sentence that is itself too long is cut between words. The result is positions only: every
+character of the paragraph stays.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pytest_memleak.scoring.words import words
 
 _CANDIDATE = re.compile(r"""[.!?…]["'’”)\]»]*(?=\s+[^\w\s]*(\w))|[。！？][」』”’）]*""")
 
-# What pysbd is shown on both sides of a place. Within a short quotation it sees no end of a
-# sentence; in a long speech, where one has to be found, it sees no quotation.
+# Context for pysbd on both sides. It finds no sentence end within a quotation that it sees in full,
+# as it should in a short one; of a long speech it doesn't see both quotation marks.
 _CHARACTERS_AROUND = 200
 
 # The parts of a sentence that is cut between words; small, so that cuts can be placed well.
@@ -36,7 +36,7 @@ _REACH = 500
 class Piece:
     """A part [start, end) of a paragraph, with its number of words.
 
-    `ends_sentence`: whether it looks as if a sentence ended with it.
+    `ends_sentence`: whether punctuation suggests that a sentence ends with it.
     """
 
     start: int
@@ -46,9 +46,9 @@ class Piece:
 
 
 def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
-    """A paragraph's sentences; those of more than `longest` words in parts.
+    """Cut a paragraph into sentences, and those of more than `longest` words into parts.
 
-    The pieces follow each other without a gap, and their words are the paragraph's words.
+    The pieces are contiguous, and their words are the paragraph's words.
     """
     borders = [0, *_candidates(text), len(text)]
     pieces: list[Piece] = []
@@ -59,7 +59,7 @@ def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
         else:
             pieces.append(Piece(start, end, count))
     if sum(piece.words for piece in pieces) != len(words(text, mode)):
-        # A cut that changes words is none.
+        # A cut must not change words.
         return list(_cut_sentence(text, 0, len(text), mode))
     return pieces
 
@@ -68,20 +68,20 @@ def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a paragraph, as its punctuation marks them, without space around them."""
+    """Split a paragraph into stripped sentences by its punctuation."""
     borders = [0, *_candidates(text), len(text)]
     return [text[start:end].strip() for start, end in pairwise(borders)]
 
 
 def _candidates(text: str) -> Iterator[int]:
-    """Positions after closing punctuation that no lower-case letter follows."""
+    """Yield positions after closing punctuation without a lower-case letter next."""
     for match in _CANDIDATE.finditer(text):
         if not (match[1] or "").islower() and match.end() < len(text):
             yield match.end()
 
 
 class SentenceJudge:
-    """Says whether a sentence ends at a place, by pysbd's rules for English."""
+    """A judge of sentence ends by pysbd's rules for English."""
 
     def __init__(self) -> None:
         self._segmenter: Any = None
@@ -89,7 +89,7 @@ class SentenceJudge:
     def ends_at(self, text: str, position: int) -> bool:
         """Whether a sentence ends at `position`, where `text` has white space."""
         if not text[position].isspace():
-            # Scripts without spaces end sentences with marks that have no other use.
+            # In scripts without spaces these marks always end a sentence.
             return True
         start = max(position - _CHARACTERS_AROUND, 0)
         while 0 < start < position and not text[start - 1].isspace():
@@ -101,7 +101,7 @@ class SentenceJudge:
     def _segment(self, text: str) -> Any:
         if self._segmenter is None:
             with warnings.catch_warnings():
-                # Python 3.12 and newer warn of escapes in its source.
+                # Python 3.12 and newer warn about escapes in its source.
                 warnings.simplefilter("ignore")
                 import pysbd
             self._segmenter = pysbd.Segmenter(language="en", clean=False, char_span=True)
@@ -112,7 +112,7 @@ class SentenceJudge:
 
 
 def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[Piece]:
-    """Parts of some fifty words, each but the last ending between two words."""
+    """Yield parts of about fifty words, each but the last ending between two words."""
     begin, count = start, 0
     for token in re.finditer(r"\S+\s*", text[start:end]):
         here, there = start + token.start(), start + token.end()
@@ -130,7 +130,7 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
 
 
 def _halved(text: str, start: int, end: int, mode: WordMode, count: int) -> Iterator[Piece]:
-    """Parts of a run without white space, as are dashes between words and unspaced scripts."""
+    """Split a run without white space, such as words joined by dashes or an unspaced script."""
     stack = [(start, end, count)]
     while stack:
         start, end, count = stack.pop()
@@ -143,7 +143,7 @@ def _halved(text: str, start: int, end: int, mode: WordMode, count: int) -> Iter
 
 
 def _middle(text: str, start: int, end: int, mode: WordMode, count: int) -> tuple[int, int] | None:
-    """The border between words nearest to the middle, and the number of words before it."""
+    """Return the word border nearest to the middle, and the number of words before it."""
     middle = (start + end) // 2
     for position in _borders_around(middle, text, start, end):
         left = len(words(text[start:position], mode))
@@ -153,7 +153,7 @@ def _middle(text: str, start: int, end: int, mode: WordMode, count: int) -> tupl
 
 
 def _borders_around(middle: int, text: str, start: int, end: int) -> Sequence[int]:
-    """The places that look like borders between words, the nearest to `middle` first."""
+    """Return likely word borders, nearest to `middle` first."""
     reach = _REACH
     while True:
         first, last = max(start + 1, middle - reach), min(end - 1, middle + reach)

@@ -1,7 +1,7 @@
-"""How much of a file is read: what costs more than any book is refused before it is worked on.
+"""Caps on the size of a book's file, checked before each step.
 
-Every step of reading and cutting takes time in proportion to what stands here, so that no file
-can take more than these amounts allow.
+Every step of reading and cutting takes time proportional to these amounts, so they cap the cost of
+hostile files.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _MOST: dict[Amount, int] = {
 
 
 class Budget:
-    """What may still be read of the file `place`."""
+    """The amounts that may still be read of the file `place`."""
 
     def __init__(self, place: str | None = None) -> None:
         self.place = place
         self._left = dict(_MOST)
 
     def left(self, what: Amount) -> int:
-        """How much may still be read."""
+        """Return the amount that may still be read."""
         return self._left[what]
 
     def allow(self, amount: int, what: Amount) -> None:
-        """Raise BookError where `amount` is more than is left."""
+        """Raise BookError if `amount` exceeds what is left."""
         if amount > self._left[what]:
             raise BookError(
-                f"has more than the {_MOST[what]:,} {what} that are read of a book",
+                f"has more than {_MOST[what]:,} {what}, the maximum per book",
                 location=self.place,
-                hint="the longest novels have ten million characters: split a collection into"
-                " its books",
+                hint="split a collection into its books: the longest novels have ten million"
+                " characters",
             )
 
     def spend(self, amount: int, what: Amount) -> None:
-        """Take `amount` from what is left. Raises BookError where it is more."""
+        """Subtract `amount` from what is left. Raises BookError if it is more."""
         self.allow(amount, what)
         self._left[what] -= amount

@@ -1,8 +1,9 @@
-"""The file that holds a summary for each excerpt of a book.
+"""Files with a summary for each excerpt of a book.
 
 A JSON object by excerpt ids: `{"p_id1": {"summary": "...", "excerpt_sha256": "..."}}`, with the
-SHA-256 of the excerpt's text in UTF-8 (hexadecimal), so that a book that is cut or edited anew is
-never prompted for with summaries of other excerpts. Keys that begin with `_` are notes.
+SHA-256 of the excerpt's text in UTF-8 (hexadecimal). The digests ensure that summaries of other
+excerpts are never used after a change of the book or its cutting. Keys that begin with `_` are
+notes.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from pytest_memleak.redaction.atomic_write import write_whole
 
 _MAX_BYTES = 64 << 20
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
-_WRITE_ANEW = "the book or its cutting has changed: write the summary of this excerpt anew"
+_REWRITE = "rewrite the summary of this excerpt: the book or its cutting has changed"
 
 
 def excerpt_sha256(excerpt: Excerpt) -> str:
-    """SHA-256 of the excerpt's text in UTF-8, hexadecimal."""
+    """Return the SHA-256 of the excerpt's text in UTF-8, hexadecimal."""
     return hashlib.sha256(excerpt.text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
-    """The summaries of all the excerpts, by id.
+    """Load the summaries of all excerpts, by id.
 
-    Raises BookError, naming the file and the excerpt, for a file that cannot be read or has
-    another form, an excerpt without a summary or with another text than was summarised, and a
-    summary of no excerpt.
+    Raises BookError, naming the file and the excerpt, for an unreadable or malformed file, a
+    missing summary, a changed text, and a summary of an unknown excerpt.
     """
     entries = {key: value for key, value in _read(path).items() if not key.startswith("_")}
     by_id = {excerpt.id: excerpt for excerpt in excerpts}
     for excerpt_id in by_id:
         if excerpt_id not in entries:
             raise BookError(
-                f"there is no summary for the excerpt {excerpt_id!r}",
+                f"excerpt {excerpt_id!r} has no summary",
                 location=str(path),
-                hint=f"{len(by_id):,} excerpts need one each; the file has {len(entries):,}",
+                hint=f"add it: the book has {len(by_id):,} excerpts, the file {len(entries):,}"
+                " summaries",
             )
     return {
         excerpt_id: _summary(entry, excerpt_id, by_id, str(path))
@@ -50,14 +51,11 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
 
 
 def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[str, str]) -> None:
-    """Write the summaries, each with the digest of its excerpt. Raises BookError.
-
-    The file is there whole or not at all. Every excerpt needs a summary.
-    """
+    """Write a summary per excerpt with the excerpt's digest, atomically. Raises BookError."""
     entries = {}
     for excerpt in excerpts:
         if not summaries.get(excerpt.id, "").strip():
-            raise BookError(f"the excerpt {excerpt.id!r} has no summary", location=str(path))
+            raise BookError(f"excerpt {excerpt.id!r} has no summary", location=str(path))
         entries[excerpt.id] = {
             "summary": summaries[excerpt.id],
             "excerpt_sha256": excerpt_sha256(excerpt),
@@ -96,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
             hint=_FORM,
         ) from None
     except (RecursionError, ValueError) as error:
-        raise BookError(f"is not usable JSON: {error}", location=place, hint=_FORM) from None
+        raise BookError(f"is invalid JSON: {error}", location=place, hint=_FORM) from None
     if not isinstance(value, dict):
         raise BookError("is not a JSON object", location=place, hint=_FORM)
     return value
@@ -114,12 +112,12 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _summary(entry: object, excerpt_id: str, by_id: Mapping[str, Excerpt], place: str) -> str:
     if excerpt_id not in by_id:
         raise BookError(
-            f"there is a summary for {excerpt_id!r}, which is no excerpt of the book",
+            f"has a summary for {excerpt_id!r}, which isn't an excerpt of the book",
             location=place,
-            hint="is it the summaries of another book, or of another way to cut it?",
+            hint="check that the file belongs to this book and its cutting",
         )
     if not isinstance(entry, Mapping):
-        raise BookError(f"the entry of {excerpt_id!r} is no object", location=place, hint=_FORM)
+        raise BookError(f"the entry of {excerpt_id!r} isn't an object", location=place, hint=_FORM)
     summary, digest = entry.get("summary"), entry.get("excerpt_sha256")
     if not isinstance(summary, str) or not summary.strip():
         raise BookError(f"the entry of {excerpt_id!r} has no summary", location=place, hint=_FORM)
@@ -129,8 +127,8 @@ def _summary(entry: object, excerpt_id: str, by_id: Mapping[str, Excerpt], place
         )
     if digest.lower() != excerpt_sha256(by_id[excerpt_id]):
         raise BookError(
-            f"the excerpt {excerpt_id!r} has another text than the one that was summarised",
+            f"the text of excerpt {excerpt_id!r} differs from the summarized one",
             location=place,
-            hint=_WRITE_ANEW,
+            hint=_REWRITE,
         )
     return summary

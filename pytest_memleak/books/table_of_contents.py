@@ -1,4 +1,4 @@
-"""The table of contents: EPUB 3's navigation document, or EPUB 2's NCX."""
+"""The navigation of an EPUB: table of contents and landmarks, or EPUB 2's NCX and guide."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MOST_ENTRIES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the table of contents: where it leads, what it says, how deep it stands (from 1).
+    """An entry of the table of contents: target, title, depth (from 1).
 
-    `place` is the id it leads to within the document, `""` for the document itself.
+    `place` is the target's id within the document, `""` for the document itself.
     """
 
     document: str
@@ -29,12 +29,12 @@ class Entry:
 
 
 def navigation_contents(data: bytes, document: str) -> list[Entry]:
-    """The entries of `<nav epub:type="toc">` in the navigation document of that name."""
+    """Read the entries of `<nav epub:type="toc">` in the navigation document `document`."""
     return _entries(data, document, _NavigationReader)
 
 
 def ncx_contents(data: bytes, document: str) -> list[Entry]:
-    """The entries of the NCX of that name."""
+    """Read the entries of the NCX `document`."""
     return _entries(data, document, _NcxReader)
 
 
@@ -55,7 +55,7 @@ def _name(tag: str) -> str:
 
 
 class _Reader(EventTarget, Protocol):
-    """Collects addresses, titles and depths."""
+    """A parser target that collects addresses, titles and depths."""
 
     links: list[tuple[str, str, int]]
 
@@ -63,7 +63,7 @@ class _Reader(EventTarget, Protocol):
 class _NavigationReader:
     def __init__(self) -> None:
         self.links: list[tuple[str, str, int]] = []
-        self._within = 0  # how many elements deep in the table
+        self._within = 0  # depth within the table
         self._depth = 0
         self._address: str | None = None
         self._title: list[str] = []
@@ -103,7 +103,7 @@ class _NavigationReader:
 class _NcxReader:
     def __init__(self) -> None:
         self.links: list[tuple[str, str, int]] = []
-        self._titles: list[list[str]] = []  # of the points that are open
+        self._titles: list[list[str]] = []  # titles of the open points
         self._in_text = False
 
     def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
@@ -133,14 +133,14 @@ class _NcxReader:
 
 # --- landmarks ----------------------------------------------------------------------------
 
-# EPUB 2's names for what EPUB 3 calls otherwise. Its "text" is where to open the book: that is
-# text, but often not the first of it.
+# EPUB 2's terms that differ from EPUB 3's. Its "text" is where to open the book, which often isn't
+# the beginning of the text.
 _GUIDE_TYPES = {"notes": "endnotes", "other.endnotes": "endnotes"}
 
 
 @dataclass(frozen=True, slots=True)
 class Landmark:
-    """A document of the archive and what a landmark calls it.
+    """A document of the archive and its terms in a landmark.
 
     `whole`: the landmark points to the document, not to a place in it.
     """
@@ -151,14 +151,14 @@ class Landmark:
 
 
 def navigation_landmarks(data: bytes, document: str) -> list[Landmark]:
-    """The landmarks in the navigation document of that name."""
+    """Read the landmarks of the navigation document `document`."""
     finder = parse_events(read_source(data).text, _LandmarkFinder)
     folder = posixpath.dirname(document)
     return [_landmark(kind, href, folder) for kind, href in finder.links]
 
 
 def guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Landmark]:
-    """The references of a package's guide, whose addresses are from the archive's root."""
+    """Return the references of a package's guide, whose addresses start at the archive's root."""
     return [
         _landmark(_GUIDE_TYPES.get(kind, kind), reference.get("href") or "", "")
         for reference in guide
@@ -173,11 +173,11 @@ def _landmark(kind: str, href: str, folder: str) -> Landmark:
 
 
 class _LandmarkFinder:
-    """Collects type and address of the links in `<nav epub:type="landmarks">`."""
+    """A parser target that collects type and address of links in `<nav epub:type="landmarks">`."""
 
     def __init__(self) -> None:
         self.links: list[tuple[str, str]] = []
-        self._depth = 0  # how many elements deep in the landmarks
+        self._depth = 0  # depth within the landmarks
 
     def start(self, _tag: str, attributes: Mapping[str, str], /) -> None:
         kind = next((attributes[name] for name in EPUB_TYPE if name in attributes), "")
@@ -202,9 +202,10 @@ class _LandmarkFinder:
 def outside_the_text(
     documents: Sequence[str], landmarks: Iterable[Landmark], *, declared_text: frozenset[str]
 ) -> frozenset[str]:
-    """The documents, in reading order, that landmarks place before, after or beside the text.
+    """Return the documents that landmarks place before, after or outside the text.
 
-    What a document in `declared_text` says of itself comes before what a landmark says of it.
+    A document in `declared_text` declares itself text, which overrides landmarks. `documents` are
+    in reading order.
     """
     order = {name: position for position, name in enumerate(documents)}
     first, end = 0, len(documents)

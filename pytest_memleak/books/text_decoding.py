@@ -1,7 +1,7 @@
-"""Bytes of a file to text that can be parsed safely: encodings, entities, document types.
+"""Text from bytes, safe to parse: encodings, entities, document types, and parser events.
 
-Real files declare encodings they do not have, or none, and use HTML's named entities without a
-DTD. Parsers are given Unicode without a document type, so nothing is left to expand or to fetch.
+Real files declare wrong encodings or none, and use HTML's named entities without a DTD. Parsers get
+Unicode without a document type, so that there is nothing to expand or fetch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.folding import without_references
 from pytest_memleak.scoring.words import normalized
 
-# The most specific byte order marks first: UTF-32's begins as UTF-16's does.
+# UTF-32's byte order mark begins like UTF-16's, so it comes first.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -30,10 +30,10 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# At least one byte in so many is zero: spaces alone are as many in any script that has them.
+# At least one byte in so many is zero, because of spaces alone.
 _ZEROS_IN_WIDE_TEXT = 16
 
-# Codecs that read instructions, not letters, out of bytes.
+# Codecs that interpret escape sequences.
 _NOT_ENCODINGS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined"}
 
 _XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
@@ -45,7 +45,7 @@ _DECLARED_IN_META = re.compile(
 _BEFORE_DOCTYPE = re.compile(r"\s*(<!--|<\?)?")
 _IN_DOCTYPE = re.compile(r"""<!--|<\?|["'\[\]>]""")
 _ENDS = {"<!--": "-->", "<?": "?>", '"': '"', "'": "'"}
-# A short value without references or tags is a character or two that the author has no key for.
+# A short value without references or tags stands for a character or two.
 _PLAIN_VALUE = r"(?:[^{0}<&%]|&\#x?[0-9A-Fa-f]{{1,7}};){{0,100}}"
 _DECLARED_ENTITY = re.compile(
     rf"""<!ENTITY\s+([\w.:-]+)(?:\s+(?:"({_PLAIN_VALUE.format('"')})"|'({_PLAIN_VALUE.format("'")})'))?"""
@@ -59,7 +59,7 @@ _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 class Source:
     """A document's text without its XML declaration and document type.
 
-    `notes` say what could not be read as it stands, without quoting it.
+    `notes` list problems of decoding, without quoting text.
     """
 
     text: str = field(repr=False)
@@ -67,11 +67,11 @@ class Source:
 
 
 def read_source(data: bytes) -> Source:
-    """Decode a markup document and take out all that a parser might expand or fetch."""
+    """Decode a markup document and remove everything that a parser might expand or fetch."""
     text, note = decode(data, declared=_declared_encoding(data))
     notes = [note] if note else []
     if is_noise(text):
-        return Source("", ("is not text: it is full of control characters",))
+        return Source("", ("is not text: it has many control characters",))
     text = without_controls(text)
     if declaration := _XML_DECLARATION.match(text):
         text = text[declaration.end() :]
@@ -79,7 +79,7 @@ def read_source(data: bytes) -> Source:
     text, dropped = _with_named_entities(text, own_entities)
     if dropped:
         notes.append(
-            f"{dropped:,} references to entities of the document's own are left out"
+            f"left out {dropped:,} references to entities that the document declares"
             " (only short ones without tags or further references are read)"
         )
     return Source(text, tuple(notes))
@@ -89,10 +89,10 @@ def read_source(data: bytes) -> Source:
 
 
 def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None]:
-    """The text in `data`, and a note if it is not what it says it is.
+    """Decode `data`, and return a note if its encoding isn't the expected one.
 
-    A byte order mark comes first, then `declared`, then UTF-8; bytes that fit none of them are
-    read as windows-1252, the usual truth behind a wrong declaration.
+    A byte order mark takes precedence over `declared`, then UTF-8; otherwise the bytes are read as
+    windows-1252, the usual cause of a wrong declaration.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -125,9 +125,9 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
 
 
 def _text_encoding(name: str) -> str | None:
-    """Python's name for a declared encoding; None where it is no encoding of text.
+    """Return Python's name for a declared text encoding, or None.
 
-    Only Python's own count: there are packages whose codec answers to every name.
+    Only Python's own codecs count, because some packages register one for any name.
     """
     normal = encodings.normalize_encoding(name).lower()
     module = encodings.aliases.aliases.get(normal, normal)
@@ -135,13 +135,13 @@ def _text_encoding(name: str) -> str | None:
         return None
     try:
         codec = codecs.lookup(name)
-        "".encode(name)  # refuses the codecs that are not from bytes to text
+        "".encode(name)  # Raises for codecs that don't convert between bytes and text.
     except (LookupError, ValueError):
         return None
     if codec.name in _NOT_ENCODINGS:
         return None
     if codec.name.startswith("utf-16") or codec.name.startswith("utf-32"):
-        # The declaration could be read byte by byte, so it is wrong.
+        # The declaration was readable as single bytes, so it is wrong.
         return "utf-8"
     # On the web and in e-books, Latin-1 and ASCII mean windows-1252.
     return "cp1252" if codec.name in {"iso8859-1", "ascii"} else codec.name
@@ -154,7 +154,7 @@ def _declared_encoding(data: bytes) -> str | None:
 
 
 def _wide_encoding(data: bytes) -> str | None:
-    """UTF-16 without a byte order mark, told by where its spaces and Latin letters have zeros."""
+    """Detect UTF-16 without a byte order mark by the zeros of its spaces and Latin letters."""
     head = data[:1024]
     first, second = head[0::2].count(0), head[1::2].count(0)
     if (first and second) or (first + second) * _ZEROS_IN_WIDE_TEXT <= len(head):
@@ -166,9 +166,9 @@ def _wide_encoding(data: bytes) -> str | None:
 
 
 def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
-    """The text without its document type, and the entities declared in it.
+    """Remove the document type, and return the entities that it declares.
 
-    Their values are None but for plain ones.
+    Values that aren't plain are None.
     """
     start = _start_of_doctype(text)
     if text[start : start + 9].upper() != "<!DOCTYPE":
@@ -176,7 +176,7 @@ def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
     end = _end_of_doctype(text, start + 9)
     if end is not None:
         return text[:start] + text[end:], _declared_entities(text, start, end)
-    # It never ends. Without these letters it is a broken tag, which the parser steps over.
+    # It never ends. Without these letters it is a broken tag, which the parser ignores.
     return text[:start] + text[start + 9 :], {}
 
 
@@ -184,13 +184,13 @@ def _declared_entities(text: str, start: int, end: int) -> dict[str, str | None]
     declared: dict[str, str | None] = {}
     for match in _DECLARED_ENTITY.finditer(text, start, end):
         value = match[2] if match[2] is not None else match[3]
-        # XML says that the first declaration holds.
+        # In XML the first declaration counts.
         declared.setdefault(match[1], None if value is None else without_references(value))
     return declared
 
 
 def _start_of_doctype(text: str) -> int:
-    """The first place after white space, comments and processing instructions."""
+    """Return the first place after white space, comments and processing instructions."""
     position = 0
     while match := _BEFORE_DOCTYPE.match(text, position):
         end = text.find(_ENDS[match[1]], match.end()) if match[1] else -1
@@ -208,7 +208,7 @@ def _end_of_doctype(text: str, position: int) -> int | None:
         if closing := _ENDS.get(opening):
             end = -1 if opening in never_ends else text.find(closing, position)
             if end < 0:
-                # Nor does any that begins later: nobody looks for its end again.
+                # No later one ends either, so don't search again.
                 never_ends.add(opening)
             else:
                 position = end + len(closing)
@@ -222,7 +222,7 @@ def _end_of_doctype(text: str, position: int) -> int | None:
 
 
 def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str, int]:
-    """Named entities as characters; the number of the document's own that were dropped."""
+    """Replace named entities by characters, and count the dropped ones."""
     if "&" not in text:
         return text, 0
     dropped, room = 0, _MOST_EXPANDED
@@ -247,47 +247,46 @@ def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str,
 
 
 _VERTICAL_SPACE = re.compile("[\x0b\x0c\x1c-\x1f]")
-# What XML does not allow; lone surrogates are not even text.
+# Characters that XML doesn't allow, and lone surrogates.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\ufffe\uffff\ud800-\udfff]")
 
-# Random bytes have nine controls in a hundred.
+# Random bytes have about nine controls per hundred.
 _ENOUGH_TO_TELL = 200
 
-# Soft hyphens, joiners, zero-width spaces, directional marks: they cut words that a reader sees
-# whole, and no two editions have them in the same places.
+# Soft hyphens, joiners, zero-width spaces, directional marks: they would split words, at places
+# that differ between editions.
 _INVISIBLE = (
     "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     "\ufeff\ufff9-\ufffb"
 )
-# U+0080 to U+009F are controls that nobody means; the code page that was meant has letters there.
+# U+0080 to U+009F are unused controls; windows-1252, which was meant, has characters there.
 _ODD = re.compile(f"[{_INVISIBLE}\x80-\x9f]")
-# Latin and Armenian; those of Arabic are forms of letters, which only old files have.
+# Latin and Armenian; Arabic ligatures occur only in old files.
 _LIGATURES = re.compile("[\ufb00-\ufb06\ufb13-\ufb17]")
 _FROM_CP1252 = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 
 
 def is_binary(text: str) -> bool:
-    """Whether this was no text: a zero anywhere, or many controls at its beginning."""
+    """Whether this is no text: a zero anywhere, or many controls at its beginning."""
     head = text[:10_000]
     return "\0" in text or len(_CONTROLS.findall(head)) * 100 > len(head)
 
 
 def is_noise(text: str) -> bool:
-    """Whether so many controls stand at its beginning that these are random or encrypted bytes."""
+    """Whether the controls at its beginning are as many as in random or encrypted bytes."""
     head = text[:10_000]
     return len(head) >= _ENOUGH_TO_TELL and len(_CONTROLS.findall(head)) * 30 > len(head)
 
 
 def without_controls(text: str) -> str:
-    """The text without control characters, but for tabs and line ends."""
+    """Remove control characters except tabs and line ends."""
     return _CONTROLS.sub("", _VERTICAL_SPACE.sub(" ", text))
 
 
 def legible(text: str) -> str:
-    """The text as a reader sees it: no invisible characters, letters whole and by themselves.
+    """Return the text as a reader sees it, without invisible characters.
 
-    Letters and their marks come in NFC, however they were put together, and ligatures as the
-    letters that they join. White space of any kind stays as it is.
+    Letters and their marks become NFC, ligatures their letters. White space stays unchanged.
     """
     if text.isascii():
         return text
@@ -309,7 +308,7 @@ def _seen(match: re.Match[str]) -> str:
 
 # --- parser events ------------------------------------------------------------------------
 
-# libxml2 looks for what an end tag closes through all elements that are open: some 1.5 ns a step.
+# libxml2 searches all open elements for the one that an end tag closes: about 1.5 ns a step.
 _MOST_STEPS = 8_000_000_000
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*)")
 _NEVER_CLOSED = {
@@ -319,29 +318,29 @@ _NEVER_CLOSED = {
 
 
 class EventTarget(Protocol):
-    """Takes a document's events; `close` returns what the parse is to return."""
+    """A target for a document's events; the parser returns the result of `close`."""
 
     def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
-        """An element begins."""
+        """Begin an element."""
 
     def end(self, tag: str, /) -> None:
-        """An element ends."""
+        """End an element."""
 
     def data(self, text: str, /) -> None:
-        """Character data; a run of it may come in pieces."""
+        """Take character data, which may come in pieces."""
 
     def close(self) -> object:
-        """The document ends."""
+        """End the document."""
 
 
 _Target = TypeVar("_Target", bound=EventTarget)
 
 
 def parse_events(text: str, new_target: Callable[[], _Target]) -> _Target:
-    """Send the events of a document to a new target, and return it.
+    """Parse a document, as XML or else as HTML, and return a new target with its events.
 
-    `text` comes from `read_source`: it has no document type, so that no parser finds an entity
-    to expand or a file to fetch. Raises BookError for nesting that would take a parser minutes.
+    `text` comes from `read_source`, so it has no entity to expand or file to fetch. Raises
+    BookError for nesting that would take a parser minutes.
     """
     from lxml import etree
 
@@ -359,7 +358,7 @@ def parse_events(text: str, new_target: Callable[[], _Target]) -> _Target:
     try:
         etree.fromstring(data, xml)
     except etree.XMLSyntaxError:
-        # Not well-formed, or deeper than libxml2 lets XML be; its HTML parser takes both.
+        # Not well-formed, or too deep for libxml2's XML parser; its HTML parser accepts both.
         _check_nesting(text)
         target = new_target()
         html = etree.HTMLParser(
@@ -370,7 +369,7 @@ def parse_events(text: str, new_target: Callable[[], _Target]) -> _Target:
 
 
 def _check_nesting(text: str) -> None:
-    """Raise BookError where end tags that close nothing stand too deep within others."""
+    """Raise BookError for unmatched end tags too deep within other elements."""
     open_elements: Counter[str] = Counter()
     depth = steps = 0
     for closes, name in _TAG.findall(text):
@@ -385,6 +384,6 @@ def _check_nesting(text: str) -> None:
             depth -= 1
     if steps > _MOST_STEPS:
         raise BookError(
-            f"has elements {depth:,} deep that its tags do not close",
-            hint="no book has such a document: the file is damaged or hostile",
+            f"has unclosed elements {depth:,} deep",
+            hint="the file is damaged or hostile: no book has such a document",
         )

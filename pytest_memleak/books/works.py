@@ -1,13 +1,13 @@
-"""The works in a collection's files, as they are read.
+"""Collections: reading works from files, and cutting them into one book; verse is cut at lines.
 
-Of files that a pattern finds each is a work. A file that is named alone holds many: one under each
-heading. JSONL or JSON holds them in either case as records: `{"title", "author", "text"}`, one a
-work, or the paper's, of which those of one `book_name` that follow each other are one work.
+Each file that a pattern matches is a work. A single named file contains many works, one under each
+heading. JSONL and JSON files contain records: `{"title", "author", "text"}`, one per work, or the
+paper's, of which consecutive ones with the same `book_name` form a work.
 
     book = make_collection("songs", read_works(source, read), source, k=5)
 
-A collection's excerpts are those of its works, one after the other; a short work is one excerpt.
-Works of fewer than k words are left out: no match could be in them.
+A collection's excerpts are those of its works in order; a short work is one excerpt. Works of fewer
+than k words are left out, because they can't contain a match.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 Reader = Callable[[Path], Manuscript | Book]
 
 _RECORDS = {".json", ".jsonl"}
-_ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author may lack'
+_ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
 _LONGEST_TITLE = 200
 
-# Of JSON that is all brackets each byte takes some twenty of memory.
+# JSON of brackets only takes about twenty bytes of memory per byte.
 _MOST_JSON = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ReadWork:
-    """A work before it is cut, or with its excerpts where its file has them.
+    """A work before it is cut, or with its excerpts if its file has them.
 
-    id: its file from the collection's folder, and behind a colon its number where that holds more
-    matter: words, of any script, of what stood around it and is left out
+    id: its file relative to the collection's folder, and after a colon its number in that file
+    matter: words, of any script, that were left out around it
     """
 
     id: str
@@ -69,10 +69,10 @@ class ReadWork:
 
 
 def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
-    """The works of the collection, in order; `read` reads a file whose lines are not kept.
+    """Yield the works of the collection, in order; `read` reads files unless lines are kept.
 
-    Raises BookError or RecordsError, naming file and record, for what is none, and for a file
-    alone that has a single work in it.
+    Raises BookError or RecordsError, naming file and record, for an invalid work, and for a single
+    file with only one work.
     """
     folder = os.path.commonpath([file.parent for file in source.files])
     for path in source.files:
@@ -105,19 +105,19 @@ def _manuscript(path: Path, read: Reader, *, lines: bool) -> Manuscript:
     if isinstance(result, Manuscript):
         return result
     raise BookError(
-        "its reader gives excerpts, and not what they are cut from",
+        "its reader returns excerpts instead of text",
         location=str(path),
-        hint="a collection's works are read from text, or from rows of JSON",
+        hint="use text or rows of JSON for a collection's works",
     )
 
 
 def _works_under_headings(manuscript: Manuscript, path: Path, name: str) -> Iterator[ReadWork]:
     if len(manuscript.chapters) < 2:  # noqa: PLR2004 - one is no collection
         raise BookError(
-            "has no headings that part one work from the next",
+            "has no headings that separate its works",
             location=str(path),
-            hint="mark each title as a heading (# in Markdown), give a file for each work and a "
-            "pattern such as songs/**, or rows of JSONL",
+            hint="mark each title as a heading (# in Markdown), or use a pattern such as songs/** "
+            "with one file per work, or rows of JSONL",
         )
     for number, chapter in enumerate(manuscript.chapters, start=1):
         yield ReadWork(
@@ -136,7 +136,7 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
     records = read_records(path, most_bytes=_MOST_JSON)
     first = next(records, None)
     if first is None:
-        raise BookError("holds no rows", location=str(path), hint=_ROW)
+        raise BookError("contains no rows", location=str(path), hint=_ROW)
     records = chain([first], records)
     if isinstance(first, Mapping) and "excerpt_text" in first:
         yield from _works_from_paper_records(records, path, name)
@@ -145,7 +145,7 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
         place = f"{path}, record {number}"
         text = _text(row, "text", place)
         if text is None:
-            raise BookError("there is no text", location=place, hint=_ROW)
+            raise BookError("text is missing", location=place, hint=_ROW)
         reject_markup(text, place=place)
         title = _text(row, "title", place)
         paragraphs, matter = without_notices(plain_paragraphs(text, lines=lines), lines=lines)
@@ -161,7 +161,7 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
 def _works_from_paper_records(
     records: Iterable[object], path: Path, name: str
 ) -> Iterator[ReadWork]:
-    """Records as `memleak prepare` writes them: in the order of the file, cut already."""
+    """Yield the works of the paper's records, already cut, in the order of the file."""
 
     def work_of(row: object) -> tuple[str | None, str | None]:
         return _text(row, "book_name", str(path)), _text(row, "author_name", str(path))
@@ -170,9 +170,9 @@ def _works_from_paper_records(
     for number, ((title, author), rows) in enumerate(grouped, start=1):
         if title is None:
             raise BookError(
-                "there are rows without book_name, so that nothing says which are of one work",
+                "rows without book_name can't be assigned to a work",
                 location=f"{path}, work {number}",
-                hint=f"name the work in each of its rows; {_ROW}",
+                hint=f"add book_name to each row; {_ROW}",
             )
         book = book_from_records(list(rows), place=str(path))
         yield ReadWork(f"{name}:{number}", title, author, excerpts=book.excerpts)
@@ -180,10 +180,10 @@ def _works_from_paper_records(
 
 def _text(row: object, key: str, place: str) -> str | None:
     if not isinstance(row, Mapping):
-        raise BookError("is no object", location=place, hint=_ROW)
+        raise BookError("isn't an object", location=place, hint=_ROW)
     value = row.get(key)
     if value is not None and not isinstance(value, str):
-        raise BookError(f"{key} is no string", location=place, hint=_ROW)
+        raise BookError(f"{key} isn't a string", location=place, hint=_ROW)
     return value or None
 
 
@@ -206,11 +206,11 @@ def make_collection(
 ) -> Book:
     """Cut works into excerpts and write their instructions, each with its own title and author.
 
-    `author` is that of works that do not say; `in_lines`: no line is parted, as of verse; the
-    rest is as in `make_book`. An excerpt's chapter is its work's title.
+    `author` applies to works without one; `in_lines`: never split a line, as in verse; other
+    parameters are as in `make_book`. An excerpt's chapter is its work's title.
 
-    Raises BookError for a collection of no work of k words or of more than 20,000 works, for a
-    work that the mode `paper` cannot see, and as `make_book` does.
+    Raises BookError without a work of k words, for more than 20,000 works, for a work that word
+    mode `paper` can't count, and as `make_book` does.
     """
     place = f"collection {book_id!r}"
     budget = Budget(place)
@@ -246,14 +246,12 @@ def make_collection(
             raise BookError(
                 f"has more than {_MOST_WORKS:,} works",
                 location=place,
-                hint="make several collections of it",
+                hint="split it into several collections",
             )
     if not kept:
         raise BookError(f"has no work of k = {k} words or more", location=place)
     if left := [part.label or part.name for part in parts if not part.kept]:
-        warnings.append(
-            f"left out, since no match of k = {k} words could be in them: {', '.join(left)}"
-        )
+        warnings.append(f"left out works too short for a match of k = {k} words: {', '.join(left)}")
     cut_works = tuple(kept)
     asked = with_instructions(
         tuple(excerpts),
@@ -315,9 +313,9 @@ class _Line(NamedTuple):
 
 
 def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
-    """The excerpts' texts, of 300 to 500 words; of a shorter poem it is one, whole.
+    """Cut verse into excerpts of 300 to 500 words at the ends of stanzas or, failing that, lines.
 
-    No line is parted, however long it is. Words are counted in `mode`.
+    A shorter poem stays whole, and lines are never split. `mode` defines words.
     """
     lines = [
         _Line(number, line, len(words(line, mode)), line is its[-1])

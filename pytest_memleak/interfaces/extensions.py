@@ -63,9 +63,9 @@ class Extensions:
             )
         if (include or exclude) and not found.parts:
             raise BookError(
-                "include and exclude name documents, and its reader tells of none",
+                "include and exclude apply to an EPUB only",
                 location=str(path),
-                hint="take them out",
+                hint="remove them",
             )
         return found
 

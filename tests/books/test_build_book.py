@@ -72,7 +72,7 @@ def test_an_author_that_nobody_knows_cannot_be_emulated(summaries):
 
 def test_summaries_of_another_text_are_refused(summaries):
     other = Manuscript("A Book", "An Author", (Chapter("I", (TEXT.replace("true", "false"),)),))
-    with pytest.raises(BookError, match="'p_id1' has another text"):
+    with pytest.raises(BookError, match="'p_id1' differs from"):
         make_book("x", other, summaries=summaries)
 
 

@@ -64,5 +64,5 @@ def test_long_titles_are_cut():
 
 def test_require_words():
     require_words([Chapter(None, ("...", "Кот"))], place="x", hint="y")
-    with pytest.raises(BookError, match="there are no words in it"):
+    with pytest.raises(BookError, match="contains no words"):
         require_words([Chapter(None, ("...", "_ —"))], place="x", hint="y")

@@ -62,7 +62,7 @@ def test_a_file_alone_holds_a_work_under_each_heading(collect):
 
 
 def test_a_file_alone_without_headings_is_no_collection(collect):
-    with pytest.raises(BookError, match="no headings that part one work from the next"):
+    with pytest.raises(BookError, match="no headings that separate its works"):
         collect({"songs.txt": poem("kite")})
 
 
@@ -99,10 +99,10 @@ def test_one_work_whose_words_run_together_is_named(collect):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"title": "Kite"}, "record 1: there is no text"),
-        ({"text": 5}, "record 1: text is no string"),
-        ({"text": "all the words of it", "title": ["Kite"]}, "record 1: title is no string"),
-        ("Kite", "record 1: is no object"),
+        ({"title": "Kite"}, "record 1: text is missing"),
+        ({"text": 5}, "record 1: text isn't a string"),
+        ({"text": "all the words of it", "title": ["Kite"]}, "record 1: title isn't a string"),
+        ("Kite", "record 1: isn't an object"),
     ],
 )
 def test_a_row_of_another_form_is_named(collect, row, said):
@@ -211,7 +211,7 @@ def test_of_a_row_of_one_paragraph_the_notice_goes_alone(collect):
 def test_works_of_under_k_words_are_named_and_left_out(collect):
     book = collect({"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")})
     assert [one.title for one in book.works] == ["a", "c"]
-    assert book.warnings == ("left out, since no match of k = 5 words could be in them: tiny",)
+    assert book.warnings == ("left out works too short for a match of k = 5 words: tiny",)
     assert [(one.label, one.kept, one.words, one.matter) for one in book.parts] == [
         ("a", True, 24, 0),
         ("tiny", False, 0, 4),
@@ -267,7 +267,7 @@ HOSTILE = {
     "brackets": ("a.json", "[" + "[]," * 6_000_000 + "[]]", "more than the 16,777,216 bytes"),
     "a row of brackets": ("a.jsonl", "[" + "[]," * 6_000_000 + "[]]", "more than the 16,777,216"),
     "a row without end": ("a.jsonl", '{"text": "' + "la " * 6_000_000 + '"}', "the line has more"),
-    "no rows": ("a.json", "[]", "holds no rows"),
+    "no rows": ("a.json", "[]", "contains no rows"),
     "deep rows": ("a.json", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
 }
 

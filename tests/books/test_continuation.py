@@ -68,7 +68,7 @@ def test_no_word_is_lost_or_cut(text, prefix_words, mode):
 
 @pytest.mark.parametrize(
     ("template", "said"),
-    [("Go on.", "has no {prefix}"), ("{prefix} {summary}", "{summary}"), ("{prefix", "cannot be")],
+    [("Go on.", "has no {prefix}"), ("{prefix} {summary}", "{summary}"), ("{prefix", "is invalid")],
 )
 def test_a_template_that_cannot_be_filled_is_refused(template, said):
     with pytest.raises(BookError) as caught:

@@ -55,14 +55,14 @@ def test_fonts_may_be_encrypted(encrypted, entries):
     ],
 )
 def test_anything_else_is_drm(encrypted, entry):
-    with pytest.raises(BookError, match="is under DRM") as caught:
+    with pytest.raises(BookError, match="is protected by DRM") as caught:
         read_epub(encrypted((IDPF, "a.otf"), entry))
     assert caught.value.hint == "use a copy without DRM"
 
 
 def test_encryption_that_names_nothing_is_drm(new_epub):
     made = new_epub(files={"META-INF/encryption.xml": "<e><EncryptedData/></e>"})
-    with pytest.raises(BookError, match="is under DRM"):
+    with pytest.raises(BookError, match="is protected by DRM"):
         read_epub(made.write())
 
 
@@ -75,7 +75,7 @@ def test_encryption_that_cannot_be_read_is_refused(new_epub):
 @pytest.mark.parametrize("name", ["rights.xml", "sinf.xml"])
 def test_the_files_of_a_drm_mean_drm(new_epub, name):
     made = new_epub(files={f"META-INF/{name}": "<rights/>"})
-    with pytest.raises(BookError, match=f"is under DRM: it has META-INF/{name}"):
+    with pytest.raises(BookError, match=f"is protected by DRM: it contains META-INF/{name}"):
         read_epub(made.write())
 
 

@@ -52,7 +52,7 @@ def test_a_document_twice_in_the_spine_is_read_once(new_epub):
     made.spine = ['<itemref idref="one.xhtml"/>', '<itemref idref="one.xhtml"/>']
     manuscript = read_epub(made.write())
     assert [one.paragraphs for one in manuscript.chapters] == [("Some words.",)]
-    assert "names documents twice" in manuscript.warnings[0]
+    assert "documents once that the spine names twice" in manuscript.warnings[0]
 
 
 REFINE = '<meta refines="#{}" property="{}">{}</meta>'
@@ -167,7 +167,7 @@ def test_landmarks_that_leave_out_most_of_the_book_are_not_believed(with_landmar
     path = with_landmarks({"a.xhtml": TEXT, "b.xhtml": "<p>end</p>"}, [("bodymatter", "b.xhtml")])
     manuscript = read_epub(path)
     assert sum(len(one.paragraphs) for one in manuscript.chapters) == 2
-    assert "not believed" in manuscript.warnings[0]
+    assert "ignored the" in manuscript.warnings[0]
 
 
 def test_the_guide_of_epub_2(new_epub, text_of):
@@ -201,12 +201,12 @@ def test_project_gutenbergs_licence_is_stripped_across_documents(new_epub, text_
 
 @pytest.mark.parametrize("body", ["", "<p>* * *</p>", "<img src='a.png' alt='Page 1'/>"])
 def test_no_words(new_epub, refused, body):
-    refused(new_epub({"a.xhtml": body}).write(), "there are no words in it")
+    refused(new_epub({"a.xhtml": body}).write(), "contains no words")
 
 
 def test_a_book_that_is_all_front_matter_has_no_words(new_epub, refused):
     path = new_epub({"a.xhtml": '<div epub:type="frontmatter"><p>all of it</p></div>'}).write()
-    refused(path, "there are no words in it", hint="front matter")
+    refused(path, "contains no words", hint="front matter")
 
 
 def test_messages_never_quote_the_book(new_epub):

@@ -51,7 +51,7 @@ def test_the_default_uses_what_it_may():
     ["{}", "{0}", "{genre}", "{author.name}", "{words:,}", "{title!r}", "{summary[0]}"],
 )
 def test_unknown_placeholders(placeholder):
-    with pytest.raises(BookError, match="template has the placeholder") as caught:
+    with pytest.raises(BookError, match="template has the unknown placeholder") as caught:
         instruct(
             EXCERPTS, author="A", title="T", summaries=None, template=placeholder, place="book 'x'"
         )

@@ -146,7 +146,7 @@ def test_project_gutenberg(read):
     ("data", "match"),
     [
         (b"", "is empty"),
-        (b"\n\n * * * \n", "there are no words in it"),
+        (b"\n\n * * * \n", "contains no words"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "is not text"),
         (bytes(range(1, 9)) * 100, "is not text"),
     ],

@@ -58,7 +58,7 @@ def test_a_text_is_one_document(tmp_path, capsys):
 
 def test_a_name_that_fits_nothing_is_refused(refused):
     _, err = refused(LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
-    assert "exclude names 'chapter-9*', which fits no document of the book" in err
+    assert "exclude names 'chapter-9*', which matches no document of the book" in err
 
 
 def test_without_an_output_there_is_nothing_to_do(refused):

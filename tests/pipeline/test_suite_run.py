@@ -196,7 +196,7 @@ def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
         ("b.json", "[]", RecordsError, "b.json: there are no excerpts"),
         ("b.epub", "no zip", BookError, "b.epub"),
         ("b.txt", "", BookError, "b"),
-        ("b.doc", "text", BookError, "is an old Word document, which is not read here"),
+        ("b.doc", "text", BookError, "is an old Word document, which memleak can't read"),
     ],
 )
 def test_a_book_that_cannot_be_used_is_an_error(world, name, content, kind, said):

@@ -194,7 +194,9 @@ def test_works_too_short_are_named_and_left_out(pytester, run):
     rows = [*map(row, range(WORKS)), {"title": "A Sigh", "text": "O, o, alas!"}]
     done = run(honest(), rows=rows)
     done.assert_outcomes(passed=1)
-    done.stdout.fnmatch_lines(["  warning: left out, since no match of k = 5 words *: A Sigh"])
+    done.stdout.fnmatch_lines(
+        ["  warning: left out works too short for a match of k = 5 words: A Sigh"]
+    )
     [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
     assert [one["label"] for one in pair["book"]["parts"] if not one["kept"]] == ["A Sigh"]
 
