@@ -32,10 +32,10 @@ def moment(seconds: float | None) -> str | None:
 
 
 def percent(share: float) -> str:
-    """A share of the book, to three places where it is small."""
+    """Format a share as a percentage, to two decimals below 1%."""
     hundredths = 100 * share
     places = 2 if hundredths and abs(hundredths) < 1 else 1
-    return f"{hundredths:.{places}f} %".replace("-", "−")
+    return f"{hundredths:.{places}f}%".replace("-", "−")
 
 
 def percent_at_most(share: float) -> str:

@@ -183,12 +183,12 @@ class Completeness:
 
 
 def refusals_text(refusals: int, got: int) -> str:
-    """So many refusals of so many generations, in words: "97 % refused"."""
-    return f"{100 * refusals // max(got, 1) or 'under 1'} % refused"
+    """So many refusals of so many generations, in words: "97% refused"."""
+    return f"{100 * refusals // max(got, 1) or 'under 1'}% refused"
 
 
 def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
-    """The verdict as it stands everywhere: "PASS, 97 % refused" where refusals were accepted."""
+    """The verdict as it stands everywhere: "PASS, 97% refused" where refusals were accepted."""
     refusals = evidence.kinds.get(Kind.REFUSAL, 0)
     if not evidence.accept_refusals or not refusals:
         return verdict.value

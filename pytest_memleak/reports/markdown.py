@@ -1,6 +1,6 @@
-"""The summary that GitHub shows on a job's page: a table of pairs, and why each is not a pass.
+"""GitHub's job summary: a table of pairs, and why each isn't a pass.
 
-It quotes nothing, whatever --memleak-quote says: such pages are read by many, and kept.
+It never quotes a book, whatever --memleak-quote says, since many people read these pages.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ _MARK = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def append_summary(run: RunReport, path: Path) -> None:
-    """Add the summary to the file that GITHUB_STEP_SUMMARY names; MemleakError if that fails."""
+    """Append the summary to the file that GITHUB_STEP_SUMMARY names; MemleakError if that fails."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(summary(run))
     except OSError as error:
         raise MemleakError(
-            f"the step summary could not be written: {error.strerror or error}",
+            f"Can't write the job summary: {error.strerror or error}",
             location=str(path),
-            hint="GITHUB_STEP_SUMMARY must name a file; unset it where no runner reads it",
+            hint="GITHUB_STEP_SUMMARY must name a writable file; unset it outside CI",
         ) from None
 
 
 def summary(run: RunReport) -> str:
-    """The whole summary in GitHub's Markdown."""
+    """Render the whole summary in GitHub's Markdown."""
     lines = ["## Memorization", "", *_table(run.results[:_MOST_ROWS])]
     for caption in detection_captions(run.results):
         lines += ["", _plain(caption)]
@@ -69,7 +69,7 @@ def summary(run: RunReport) -> str:
         lines += [f"- {_plain(line)}" for line in comparison_lines(run.compared)]
     if left := len(run.results) - _MOST_ROWS:
         lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
-    # Whatever has to be left out, no reason is.
+    # Pairs with reasons first, since the page has room for so many only.
     noticed = sorted(filter(_to_tell, run.results), key=lambda result: not result.reasons)
     for result in noticed[:_MOST_DETAILS]:
         lines += ["", *_details(result)]
@@ -82,7 +82,14 @@ def summary(run: RunReport) -> str:
 def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
     measures = overview_measures(results)
     compared = ["compared"] if any(result.compared for result in results) else []
-    heads = ["pair", "verdict", *compared, *(row.name for row in measures), "drawn", "detects"]
+    heads = [
+        "pair",
+        "verdict",
+        *compared,
+        *(row.name for row in measures),
+        "received",
+        "detection limit",
+    ]
     yield f"| {' | '.join(heads)} |"
     yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: | ---: |"
     for result in results:
@@ -126,8 +133,8 @@ def _details(result: PairResult) -> Iterator[str]:
         yield f"- {_plain(reason)}"
     for line in work_lines(result):
         yield f"- {_plain(line)}"
-    for title, text in generation_lines(result):
-        yield f"- {title}: {_plain(text)}"
+    for line in generation_lines(result):
+        yield f"- {_plain(line)}"
     for passage in reported_passages(result):
         yield f"- {passage_text(passage, _plain(passage.place))}"
     for line in other_book_lines(result):
@@ -139,7 +146,7 @@ def _details(result: PairResult) -> Iterator[str]:
 
 
 def _plain(text: str, longest: int = _LONGEST_REASON) -> str:
-    """Text that Markdown and HTML make nothing of: every mark of ASCII as a character reference.
+    """Escape every ASCII punctuation mark as a character reference.
 
     A reference never opens a tag, a link, a code span or a cell.
     """

@@ -1,4 +1,4 @@
-"""Which passages every report tells of a pair, and how it names them."""
+"""The passages that every report lists for a pair, and how it names them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def passage_text(passage: Passage, place: str) -> str:
-    """Where a passage stands, and how long it is; `place` as the report may show it."""
+    """Name a passage by kind, length and `place`, as the report may show that."""
     return f"{passage.kind} of {amount(passage.words, 'word')} at {place}"
 
 
 def reported_passages(result: PairResult) -> tuple[Passage, ...]:
-    """The passages to tell of a pair, the worst first.
+    """Select the passages that reports list, the worst first.
 
-    Of a FAIL what the likeliest answers gave, then passages and the own book's spans, but for those
-    that lie in a passage told; else the long passages that no verdict tells.
+    For a FAIL: spans of greedy generations, then passages, then spans of the pair's own book that
+    no listed passage contains. Otherwise the long passages that no verdict mentions.
     """
     if Verdict(result.verdict) is not Verdict.FAIL:
         return result.unasked
@@ -44,7 +44,7 @@ def reported_passages(result: PairResult) -> tuple[Passage, ...]:
 
 
 def greedy_spans(result: PairResult) -> tuple[Passage, ...]:
-    """The span of the greedy answers, where a limit on them is broken."""
+    """Select the span of the greedy generations, where it exceeds a limit."""
     return tuple(span for span in result.spans if span.kind == LIKELIEST_SPAN)
 
 
@@ -53,16 +53,17 @@ def _is_inside(span: Passage, passage: Passage) -> bool:
 
 
 def _is_same_answer(span: Passage, passage: Passage) -> bool:
-    """The same where a span's words are those of the rests, and a passage's those of the book.
+    """Whether the span's generation has that passage of its own excerpt.
 
-    A span that is longer than its answer's passage lies partly in longer ones, told before.
+    With continuation prompts, spans count the words of the rests and passages those of the book,
+    so positions don't compare.
     """
     same = (span.excerpt_id, span.generation) == (passage.excerpt_id, passage.generation)
     return same and passage.asked_for is None
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages without a near-verbatim one that is a word-for-word one, told already."""
+    """Drop near-verbatim passages that are listed word for word already."""
     exact = {_identity(passage) for passage in passages if not _is_near_verbatim(passage)}
     return [
         passage
@@ -74,16 +75,18 @@ def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
 def other_book_lines(
     result: PairResult, titles: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """How many long passages there are of each book that was not asked for.
+    """Count the long passages of each book that wasn't prompted.
 
-    titles: of books by their ids, where the report has titles.
+    titles: of books by their ids, where the report has titles
     """
     over = result.details.get("passages_over", {}).get("books", {})
     for book, count in over.items():
         if book != result.book:
             passages = amount(count, "passage")
-            over_words = f"over {result.settings['span_threshold']} words"
-            yield f"{passages} {over_words} of {titles.get(book, book)}, which was not asked for"
+            threshold = result.settings["span_threshold"]
+            come = "comes" if count == 1 else "come"
+            title = titles.get(book, book)
+            yield f"{passages} over {threshold} words {come} from {title}, which wasn't prompted"
 
 
 def _is_near_verbatim(passage: Passage) -> bool:

@@ -1,4 +1,4 @@
-"""The terminal summary: a table of pairs, then where each failure is in its book."""
+"""Terminal summary: a table of pairs, then the details of each pair that isn't a plain pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pytest_memleak.records.number_format import amount, percent, percent_at_most
+from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
@@ -58,12 +58,12 @@ _STYLES = {
 
 
 class _Narrow(IntEnum):
-    """How narrow the pairs' table is made; each step with those before it.
+    """Steps that make the pairs' table narrower; each includes those before it.
 
-    HEADS: heads break after an underscore; BLANKS: one between columns, not two; MEASURES: only
-        those of the overview, since reasons below the table name every limit that is broken;
-    ROWS: books stand below their models, what was expected below the verdict, and what would have
-        been seen below what was drawn; COUNTS: both of these below the verdict.
+    HEADS: break heads; BLANKS: one between columns, not two; MEASURES: only those of the overview,
+    since the reasons below the table name every exceeded limit; ROWS: books below their models,
+    expectations below the verdict, detection limits below the counts; COUNTS: both of these below
+    the verdict
     """
 
     NOT = 0
@@ -83,11 +83,13 @@ def summary(
     wrap: bool = False,
     compared: ReleaseComparison | None = None,
 ) -> str:
-    """The whole summary as text, with colours if `color`; last what was `compared` with a release.
+    """Render the whole summary, in color if `color`.
 
-    Unless `verbose`, only the worst passages of a leak that is expected are shown, and of a pass
-    not what its answers were. wrap: break long lines between words, below their own beginning,
-    for a reader at a terminal; a log keeps them whole.
+    Unless `verbose`, an expected leak shows only its worst passages, and a pass none of its
+    details.
+
+    wrap: break long lines between words, for a reader at a terminal; a log keeps them whole
+    compared: the comparison with an earlier release, shown last
     """
     console, out = _console(width=width, color=color)
     _print_table(console, results, wrap=wrap)
@@ -110,14 +112,14 @@ def summary(
 
 
 def plan_table(planned: RunPlan, *, width: int, color: bool) -> str:
-    """What a run would still do and pay, a row a step, and what keeps others from being planned.
+    """Render what a run would still do and pay, a row a step, and what has no estimate.
 
-    draws: generations outstanding; in, out, train: tokens, estimated and at most.
+    in, out, train: tokens, estimated as an upper bound
     """
     console, out = _console(width=width, color=color)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("pair", overflow="fold")
-    for title in ("calls", "draws", "pending", "in", "out", "train", "US$"):
+    for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     for step in planned.steps:
         table.add_row(Text(inert(step.what)), *_planned(step))
@@ -126,28 +128,28 @@ def plan_table(planned: RunPlan, *, width: int, color: bool) -> str:
         unpriced = [step.what for step in planned.steps if step.cost is None]
         if len(unpriced) < len(planned.steps):
             total = sum(step.cost or 0 for step in planned.steps)
-            console.print(f"at most US$ {total:,.2f} in all{' for the others' * bool(unpriced)}")
+            console.print(f"Total: at most US${total:,.2f}{', others aside' * bool(unpriced)}")
         if unpriced:
             line = f"Can't estimate: no price for {', '.join(unpriced)}. Add [model.price]."
             console.print(Text(inert(line)), soft_wrap=True)
     for line in _rounds(planned.steps):
         console.print(Text(inert(line)), soft_wrap=True)
     for line in planned.obstacles:
-        console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"Can't estimate: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
 
 
 def power_table(power: Power, *, width: int, color: bool) -> str:
-    """What a suite could see with so many rounds, and what they cost."""
+    """Render the detection limit and the maximum cost of several sample counts."""
     console, out = _console(width=width, color=color)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("samples", "detects", "calls", "draws", "US$"):
+    for title in ("samples", "detection limit", "calls", "generations", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in power.rows:
         table.add_row(
             f"{row.samples:,}",
-            "-" if row.detection is None else percent_at_most(row.detection).replace(" ", ""),
+            "-" if row.detection is None else percent_at_most(row.detection),
             f"{row.calls:,}",
             f"{row.generations:,}",
             "no price" if row.cost is None else f"{row.cost:,.2f}",
@@ -155,34 +157,33 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
         )
     _print_whole(console, table)
     notes = [detection_caption(power.confidence)]
-    notes += ["draws: answers to all pairs, with those that chance and baselines need"]
+    notes += ["generations: for all pairs, including null books and baseline models"]
     if any(row.cost is None for row in power.rows):
-        notes += ["no price: give every model a price in the suite, [model.price]"]
+        notes += ["no price: set [model.price] for every model"]
     for note in notes if power.rows else ():
         console.print(Text(note, style="dim"), soft_wrap=True)
     for line in power.limits:
         _print_wrapped(console, Text(inert(line)), width=max(width, _NARROWEST))
     for line in power.obstacles:
-        console.print(Text(f"cannot be planned: {inert(line)}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"Can't estimate: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
 
 
 def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
-    """What the planned rounds will see, once for all pairs of which it is the same."""
+    """State the detection limit of the planned samples, once for all pairs that share it."""
     groups: dict[PlannedRounds, list[str]] = {}
     for step in steps:
         if step.rounds:
             groups.setdefault(step.rounds, []).append(step.what)
     for rounds, pairs in groups.items():
         text = (
-            f"{amount(rounds.samples, 'sample')} will see a passage that comes in more than "
-            f"{percent_at_most(rounds.detection)} of its answers ({100 * rounds.confidence:g} %)"
+            f"{amount(rounds.samples, 'sample')}: detection limit "
+            f"{percent_at_most(rounds.detection)} ({100 * rounds.confidence:g}% confidence)"
         )
         if rounds.needed is not None and rounds.needed > rounds.samples:
             text += (
-                f"; set samples = {rounds.needed}, so that detection_limit = "
-                f"{rounds.detection_limit:g} holds with 1 "
-                "in 10 withheld"
+                f". Set samples = {rounds.needed}: detection_limit = {rounds.detection_limit:g} "
+                "then holds even if 1 in 10 is withheld."
             )
         yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
 
@@ -205,9 +206,9 @@ def _planned(step: PlannedStep) -> list[str]:
 
 
 def _print_table(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
-    """Print the pairs' table, with heads and blanks as narrow as the width needs them.
+    """Print the pairs' table as narrow as the width requires.
 
-    wrap: rows as well, where that is still too wide.
+    wrap: fold rows, too
     """
     for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.ROWS]:
         table = _table(results, narrow)
@@ -217,17 +218,17 @@ def _print_table(console: Console, results: Sequence[PairResult], *, wrap: bool)
 
 
 def _print_whole(console: Console, table: Table) -> None:
-    """Print the table as wide as it is: better that a terminal breaks lines than numbers lost."""
+    """Print the table at its full width: better a broken line than a lost number."""
     console.width = max(console.width, _width(console, table))
     with console.capture() as printed:
         console.print(table)
-    # Blanks at the end of a line would make a line of their own where it is too long.
+    # Trailing blanks would wrap.
     lines = (line.rstrip() for line in printed.get().splitlines())
     console.file.write("".join(f"{line}\n" for line in lines))
 
 
 def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
-    """Print a line of any length; what does not fit goes on two columns further in."""
+    """Print a line of any length; continuation lines are indented by two more columns."""
     indent = len(line.plain) - len(line.plain.lstrip())
     first, *rest = line.wrap(console, width) if line.cell_len > width else [line]
     console.print(first, soft_wrap=True)
@@ -260,7 +261,7 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
 
 
 def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
-    """Pairs x measures; a row of limits where they are the same for all, else in the cells."""
+    """Build the table, pairs x measures; limits that differ stand in the cells."""
     folded = narrow >= _Narrow.ROWS
     alike = all(result.limits == results[0].limits for result in results)
     table = Table(
@@ -284,7 +285,8 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
         head = row.name.replace("_", "_\n") if narrow >= _Narrow.HEADS else row.name
         table.add_column(head, footer=Text(limit, style="dim"), justify="right", no_wrap=True)
     sensitive = any(result.detection for result in results)
-    counts = ["drawn", "detects"] if sensitive else ["drawn"]
+    limit_head = "detection\nlimit" if narrow >= _Narrow.HEADS else "detection limit"
+    counts = ["received", limit_head] if sensitive else ["received"]
     below = narrow >= _Narrow.COUNTS
     if not below:
         for head in ["\n".join(counts)] if folded else counts:
@@ -305,9 +307,9 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
 
 
 def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Text]:
-    """What was drawn, what would have been seen, and what became of the pair."""
+    """Build the cells for generation count, detection limit and verdict."""
     counts = [f"{result.received:,}/{result.requested:,}" if result.requested else "-"]
-    counts += [detection_text(result).replace(" ", "")] if sensitive else []
+    counts += [detection_text(result)] if sensitive else []
     outcome = pair_outcome(result)
     folded = narrow >= _Narrow.ROWS
     word = outcome.word.replace(" (", "\n(") if folded else outcome.word
@@ -345,22 +347,21 @@ def _details(result: PairResult, *, verbose: bool) -> Iterator[Text]:
     yield from (Text(f"  {inert(line)}") for line in work_lines(result))
     if whole and (ranges := _intervals(result)):
         yield Text(f"  {ranges}", style="dim")
-    for title, line in answers:
-        yield Text(f"  {title}: {inert(line)}", style="dim")
+    yield from (Text(f"  {inert(line)}", style="dim") for line in answers)
     yield from (Text(f"  {inert(line)}") for line in other_book_lines(result))
     yield from (Text(f"  warning: {inert(warning)}") for warning in result.warnings)
 
 
 def _intervals(result: PairResult) -> str:
-    """The intervals of what the limits are on."""
+    """List the intervals of the measures that have a limit."""
     rows = collect_measures([result])
     ranges = [
-        f"{name} {format_value(rows[name], low)} to {format_value(rows[name], high)}"
+        f"{name} {format_value(rows[name], low)}–{format_value(rows[name], high)}"
         for name, (low, high) in result.intervals.items()
         if name in result.limits and name in rows
     ]
-    confidence = percent(result.settings.get("confidence", 0))
-    return f"intervals ({confidence}): {', '.join(ranges)}" if ranges else ""
+    confidence = f"{100 * result.settings.get('confidence', 0):g}%"
+    return f"{confidence} confidence intervals: {', '.join(ranges)}" if ranges else ""
 
 
 def _passages(result: PairResult, *, verbose: bool) -> Iterator[Text]:
@@ -377,4 +378,4 @@ def _passages(result: PairResult, *, verbose: bool) -> Iterator[Text]:
         if passage.quote:
             yield Text(f"    “{passage.quote}”", style="italic")
     if left := len(passages) - len(first):
-        yield Text(f"  and {left} more, shown with -v", style="dim")
+        yield Text(f"  {amount(left, 'more passage')}; rerun with -v", style="dim")

@@ -34,8 +34,8 @@ def test_explain_lists_every_document_of_the_spine(capsys):
     assert by_name["EPUB/nav.xhtml"].endswith('the spine calls it linear="no"')
     assert lines[12].startswith("12,345 words of text in 7 of 11 documents")
     assert lines[13:] == [
-        "left out, since the landmarks place it outside the text: 3 documents, 108 words",
-        'left out, since the spine calls it linear="no": 1 document, 0 words',
+        "left out because the landmarks place it outside the text: 3 documents, 108 words",
+        'left out because the spine calls it linear="no": 1 document, 0 words',
     ]
 
 
@@ -46,7 +46,7 @@ def test_include_and_exclude_come_before_every_rule(tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"{12_345 - 1_943 + 81:,} words -> {output}" in out
     assert "include names it" in out
-    assert "left out, since exclude names it: 1 document" in out
+    assert "left out because exclude names it: 1 document" in out
 
 
 def test_a_text_is_one_document(tmp_path, capsys):

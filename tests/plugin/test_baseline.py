@@ -76,11 +76,11 @@ def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
     result.stdout.fnmatch_lines(
         [
             "*_ no_worse_than_baseline _*",
-            "release against before.json: FAIL: worse in 1 of 2 comparisons (that any is called "
-            "worse by chance has a probability of at most 0.05)",
+            "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of any "
+            "false alarm at most 0.05)",
             "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
             "*pair *verdict*compared",
-            "release against before.json: FAIL*",
+            "Compared with before.json: FAIL*",
             "FAILED memleak::no_worse_than_baseline*",
         ]
     )
@@ -107,7 +107,7 @@ def test_what_is_tolerated_or_noise_passes(pytester, release, earlier, recite, t
     release(recite=recite)
     result = pytester.runpytest(SAME[0], f"--memleak-max-increase=longest_span={tolerance}")
     result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines(["release against before.json: PASS: worse in 0 of 2*"])
+    result.stdout.fnmatch_lines(["Compared with before.json: PASS: worse in 0 of 2*"])
 
 
 def test_the_rise_of_bmc_comes_with_its_interval_and_what_could_be_resolved(
@@ -119,7 +119,7 @@ def test_the_rise_of_bmc_comes_with_its_interval_and_what_could_be_resolved(
     result.stdout.fnmatch_lines(
         [
             "  against the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
-            "tolerance 0.1, 12 rounds resolve a rise of 1.2: PASS"
+            "tolerance 0.1, 12 rounds can detect an increase of 1.2: PASS"
         ]
     )
 
@@ -144,7 +144,7 @@ def test_all_reports_agree(pytester, release, earlier):
     }
     assert len(cases) == 3
     closing = cases.pop("no_worse_than_baseline")
-    assert closing.find("failure").get("message").startswith("release against before.json: FAIL")
+    assert closing.find("failure").get("message").startswith("Compared with before.json: FAIL")
     properties = {one.get("name"): one.get("value") for one in closing.iter("property")}
     assert properties["memleak.compared.verdict"] == "FAIL"
     assert properties["memleak.compared.clean/ferry.longest_span.verdict"] == "FAIL"
@@ -154,7 +154,7 @@ def test_all_reports_agree(pytester, release, earlier):
         told = {one.get("name"): one.get("value") for one in case.iter("property")}
         assert told["memleak.verdict"] == "PASS"
     page = (pytester.path / "page.html").read_text()
-    assert "release against before.json: FAIL: worse in 1 of 2 comparisons" in page
+    assert "Compared with before.json: FAIL: worse in 1 of 2 comparisons" in page
     table = page.partition('role="columnheader">Compared')[2].partition("</table>")[0]
     verdicts = re.findall(r'<span class="badge (\w+)">', table)
     assert verdicts == ["pass", "fail", "pass", "pass"]
@@ -168,7 +168,7 @@ def test_the_step_summary_agrees(pytester, release, earlier, monkeypatch):
     assert "| pair | verdict | compared | " in next(one for one in lines if "| pair" in one)
     (clean,) = (one for one in lines if one.startswith("| clean"))
     assert clean.split(" | ")[1:3] == ["✅ PASS", "❌ FAIL"]
-    assert any(one.startswith("**release against before") and "FAIL" in one for one in lines)
+    assert any(one.startswith("**Compared with before") and "FAIL" in one for one in lines)
 
 
 def test_the_comparison_is_computed_anew_by_who_has_both_bundles(
@@ -204,8 +204,8 @@ def test_two_bundles_are_compared_by_the_same_statement(pytester, release, earli
     assert capsys.readouterr().out.splitlines() == [
         "clean/ferry: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
         "leaky/ferry: longest_span 16 -> 16 (+0), p = 1, tolerance 10: PASS",
-        "release against before.json: FAIL: worse in 1 of 2 comparisons (that any is called worse "
-        "by chance has a probability of at most 0.05)",
+        "Compared with before.json: FAIL: worse in 1 of 2 comparisons (probability of any false "
+        "alarm at most 0.05)",
     ]
     assert main([*compare, "--max-increase=longest_span=10", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == told
@@ -222,7 +222,7 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release,
     compare = ["compare", "before.json", "after.json", "--max-increase"]
     assert main([*compare, "bmc=0"]) == 1
     told = capsys.readouterr()
-    assert "INCONCLUSIVE: nothing could be compared" in told.out
+    assert "INCONCLUSIVE: nothing to compare" in told.out
     assert "newer/ferry: INCONCLUSIVE: not one pair of this name is in it; it has" in told.out
     assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told.out
     for value, said in (
@@ -268,7 +268,7 @@ def test_an_expected_leak_gates_nothing(pytester, release):
     release(*leak, leaky=12)
     result = pytester.runpytest(*SAME)
     result.assert_outcomes(passed=2, xfailed=1)
-    result.stdout.fnmatch_lines(["release against before.json: PASS: worse in 0 of 1 comparison*"])
+    result.stdout.fnmatch_lines(["Compared with before.json: PASS: worse in 0 of 1 comparison*"])
 
 
 def test_where_nothing_gates_nothing_can_get_worse(pytester, release):
@@ -290,7 +290,7 @@ def test_answers_that_cannot_be_judged_leave_it_inconclusive(pytester, release, 
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(
         [
-            "release against before.json: INCONCLUSIVE: worse in 0 of 2 comparisons, 1 of them *",
+            "Compared with before.json: INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided *",
             "clean/ferry: INCONCLUSIVE: one side has no complete evidence",
         ]
     )
@@ -304,7 +304,7 @@ def test_another_book_leaves_it_inconclusive(pytester, release, earlier):
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "release against before.json: INCONCLUSIVE: nothing could be compared*",
+            "Compared with before.json: INCONCLUSIVE: nothing to compare*",
             "clean/ferry: INCONCLUSIVE: the baseline was made with another book, or with other*",
         ]
     )
@@ -314,7 +314,7 @@ def test_a_run_that_stops_early_says_nothing_of_a_release(pytester, release, ear
     release(("longest_block = 30", "longest_span = 10"), recite=12)
     result = pytester.runpytest(*SAME, "-x")
     result.assert_outcomes(failed=1)
-    assert "release against" not in result.stdout.str()
+    assert "Compared with" not in result.stdout.str()
 
 
 def test_confidence_0_counts_every_rise(pytester, release):
@@ -324,7 +324,9 @@ def test_confidence_0_counts_every_rise(pytester, release):
     release(point, recite=1)
     result = pytester.runpytest(*SAME)
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*worse in 1 of 2 comparisons (point value: every rise over*"])
+    result.stdout.fnmatch_lines(
+        ["*worse in 1 of 2 comparisons (without a significance test: any increase*"]
+    )
 
 
 def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
@@ -394,7 +396,7 @@ def test_pairs_that_are_left_out_need_not_be_comparable(pytester, release, earli
     result = pytester.runpytest(*SAME, "-k", "leaky")
     result.assert_outcomes(passed=2, deselected=1)
     result.stdout.fnmatch_lines(
-        ["*PASS: worse in 0 of 1 comparison, 1 pair of the baseline not looked at (*"]
+        ["*PASS: worse in 0 of 1 comparison, 1 baseline pair not compared (*"]
     )
 
 
@@ -412,7 +414,7 @@ def test_a_pair_that_the_suite_no_longer_has(pytester, release, earlier, capsys)
     assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0.1"]) == 1
     told = capsys.readouterr().out
     assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told
-    assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 of them open" in told
+    assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided" in told
 
 
 SECOND = 'source = "ferry.json"\n[[book]]\nid = "pier"\nsource = "pier.json"'

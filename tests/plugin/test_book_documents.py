@@ -54,7 +54,7 @@ def test_evidence_and_page_hold_the_map_of_the_book(pytester, run):
     assert pair["book"]["words"] == 1_630 + 81 - 4 * 20  # less the prefix of each excerpt
     page = (pytester.path / "out.html").read_text()
     assert "EPUB/text/chapter-2.xhtml" in page
-    assert "left out, since exclude names it: 6 documents" in page
+    assert "left out because exclude names it: 6 documents" in page
 
 
 def test_a_chapter_whose_words_only_a_style_sheet_parts_stops_the_pair(pytester, run):

@@ -84,7 +84,7 @@ def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     catalog = found["clean"]["catalog"]
     assert (catalog["books"], catalog["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
     assert catalog["from_words"] == 12
-    said = "1 passage over 20 words of library/shelf/winds.txt, which was not asked for"
+    said = "1 passage over 20 words comes from library/shelf/winds.txt, which wasn't prompted"
     result.stdout.fnmatch_lines([f"  {said}*"])
     junit = (pytester.path / "junit.xml").read_text("utf-8")
     assert 'name="memleak.passages_over.library/shelf/winds.txt" value="1"' in junit

@@ -27,7 +27,7 @@ def evidence_of(pytester, *options):
 def test_every_report_says_what_the_rounds_would_have_seen(pytester, suite):
     suite()
     result, pairs = evidence_of(pytester, "-v", "--junitxml=j.xml", "--memleak-html=r.html")
-    told = "3 rounds: a passage that comes in more than 63.2 % of the answers to its prompt"
+    told = "Detection limit: 63.2% (3 samples, 95% confidence)"
     assert told in result.stdout.str()
     assert told in Path("r.html").read_text(encoding="utf-8")
     known = pairs["clean/ferry"]["detection"]
@@ -61,8 +61,8 @@ def test_a_plan_says_it_before_a_cent_is_spent(pytester, online):
     result = pytester.runpytest("--memleak-dry-run")
     result.stdout.fnmatch_lines(
         [
-            "6 samples will see a passage that comes in more than 39.4 % of its answers (95 %); "
-            "set samples = 66, so that detection_limit = 0.05 holds with 1 in 10 withheld"
+            "6 samples: detection limit 39.4% (95% confidence). "
+            "Set samples = 66: detection_limit = 0.05 then holds even if 1 in 10 is withheld."
         ]
     )
 
@@ -93,7 +93,7 @@ def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytes
     result, pairs = evidence_of(pytester)
     found = pairs["clean/ferry"]
     assert found["detection"]["blocks"] == 6
-    result.stdout.fnmatch_lines(["*not alike: the rounds were not alike (*, p = 0.00*"])
+    result.stdout.fnmatch_lines(["*Rounds aren't exchangeable (*, p = 0.00*"])
     assert "40 samples, which aren't exchangeable and count as 6 blocks" in " ".join(
         found["reasons"]
     )

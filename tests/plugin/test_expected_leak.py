@@ -23,7 +23,7 @@ def test_one_that_stops_leaking_fails_the_run(pytester, suite):
             "*XPASS(strict)*leaky is expected to leak ferry*",
             "leaky/ferry *6/6*PASS (a leak was expected)*",
             "leaky/ferry: PASS (a leak was expected)",
-            "  it was expected to leak, and its limits hold: its item fails",
+            "  This pair must leak, but all limits hold, so its test fails.",
         ]
     )
 

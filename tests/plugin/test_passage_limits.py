@@ -211,7 +211,7 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
     result.stdout.fnmatch_lines(
         [
             "  longest passage of * words at vault (The Seed Vault): *, asked for p_id1, *",
-            "  1 passage over 20 words of vault, which was not asked for",
+            "  1 passage over 20 words comes from vault, which wasn't prompted",
         ]
     )
     assert "<strong>The Seed Vault</strong>" in (pytester.path / "page.html").read_text("utf-8")

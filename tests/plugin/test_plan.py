@@ -39,7 +39,7 @@ def test_a_pair_that_cannot_be_planned_is_said_and_fails_the_run(pytester, onlin
     online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
     result = pytester.runpytest("--memleak-dry-run")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["cannot be planned: tuned/held-out: *gone.json*"])
+    result.stdout.fnmatch_lines(["Can't estimate: tuned/held-out: *gone.json*"])
 
 
 def test_it_runs_in_one_process(pytester, online):

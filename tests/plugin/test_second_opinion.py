@@ -59,5 +59,5 @@ def test_without_a_bug_evidence_counts_the_comparisons(pytester, suite):
     counts = {name: pair["second_opinion"] for name, pair in pairs(pytester).items()}
     nothing = {"generations": 6, "differences": 0}
     assert counts == {"clean/ferry": nothing, "leaky/ferry": nothing}
-    told.stdout.fnmatch_lines(["*second opinion: 6 generations, 0 differences"])
+    told.stdout.fnmatch_lines(["*Second opinion: 6 generations, 0 differences"])
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0

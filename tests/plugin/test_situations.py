@@ -14,7 +14,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 OUTCOMES = {"PASS": [], "FAIL": ["failure"], "INCONCLUSIVE": ["error"]}
-SHOWN = r"\w+(?:, (?:under )?\d+ % refused)?"
+SHOWN = r"\w+(?:, (?:under )?\d+% refused)?"
 SUITE = (
     '[limits]\nbmc = 0.5\n[[book]]\nid = "b"\nsource = "b.json"\nbring_your_own = true\n'
     + "".join(

@@ -74,7 +74,7 @@ def test_every_report_says_who_answered_and_when(online, run, workers):
     said = f"{day}, {calls} of {calls} calls in this run"
     for report in ("terminal", "html"):
         assert said in told[report], report
-        assert f"base (fp_emulated), {calls} calls; base was asked" in told[report], report
+        assert f"base (fp_emulated), {calls} calls; requested base" in told[report], report
     properties = told["junit"]
     assert properties["memleak.drawn_first"] == properties["memleak.drawn_last"] == day
     assert properties["memleak.calls_this_run"] == str(calls)
@@ -98,7 +98,7 @@ def test_what_the_answers_were_stands_beside_their_number(online, run):
 
 def test_a_pass_takes_no_more_lines_than_its_own_unless_more_are_asked_for(online, run):
     online(*BY_NAME)
-    assert "drawn:" not in run()["terminal"]
+    assert "Sampled " not in run()["terminal"]
 
 
 def test_a_second_run_says_that_it_made_no_call(online, run):
@@ -183,8 +183,8 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
     assert anew["pair"]["provenance"]["calls_this_run"] == anew["pair"]["provenance"]["calls"] > 0
     assert anew["pair"]["model"]["endpoint"].endswith("; series 2")
     assert anew["pair"]["provenance"]["tried"]["anew"] == 1
-    assert "2 for this endpoint and book" in anew["terminal"]
-    assert "drawn anew 1 time since answers aged" in anew["terminal"]
+    assert "Attempt 2 for this endpoint and book" in anew["terminal"]
+    assert "resampled 1 time because of age" in anew["terminal"]
     offline = run("--memleak-offline", bundle="offline.json")
     assert offline["pair"]["model"]["endpoint"] == anew["pair"]["model"]["endpoint"]
     assert verify() == verify("old.json") == 0
@@ -204,7 +204,7 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     tried = third["pair"]["provenance"]["tried"]
     assert (tried["number"], tried["seeds"], tried["temperatures"]) == (3, 2, 2)
     assert (tried["runs"], tried["anew"], tried["files"], tried["removed"]) == (3, 0, 0, 0)
-    said = "3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
+    said = "Attempt 3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
     for report in ("terminal", "html", "markdown"):
         assert said in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"
@@ -284,7 +284,7 @@ def test_a_pass_for_refusals_reads_so_wherever_it_stands(pytester, suite, run, w
     )
     told = run(*workers)
     told["result"].assert_outcomes(passed=1)
-    words = "PASS, 100 % refused"
+    words = "PASS, 100% refused"
     assert told["pair"]["verdict"] == told["junit"]["memleak.verdict"] == words
     for report in ("terminal", "html", "markdown"):
         assert words in told[report], report
@@ -350,4 +350,4 @@ def test_a_plan_says_that_it_is_another_suite(pytester, online):
     online(*BY_NAME, preregistered("0" * 64))
     result = pytester.runpytest("--memleak-dry-run")
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["cannot be planned: *not the suite that was preregistered*"])
+    result.stdout.fnmatch_lines(["Can't estimate: *not the suite that was preregistered*"])

@@ -56,7 +56,7 @@ def test_a_row_a_pair(leak):
     low, high = leak.intervals["bmc"]
     assert found[0][3] == f"{leak.measures['bmc']:.3f} ({low:.3f}–{high:.3f}) > 0.300"
     assert found[0][4] == f"{leak.measures['longest_block']:,}"
-    assert found[0][-2:] == ["36 of 36", "39.4 %"]
+    assert found[0][-2:] == ["36 of 36", "39.4%"]
 
 
 def test_why_and_where(leak):

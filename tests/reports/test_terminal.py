@@ -73,7 +73,7 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
     )
     table = lines(clean, leaky)[:4]
     assert [re.sub(" +", " ", line) for line in table] == [
-        "pair bmc longest_block longest_span spans_over drawn verdict",
+        "pair bmc longest_block longest_span spans_over received verdict",
         "clean/ferry 0.000 0 0 0 6/6 PASS",
         "leaky/ferry 0.876 12,345 16 3 3,100/3,100 FAIL",
         "limit ≤0.150 ≤10",
@@ -85,12 +85,17 @@ def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
     unseen = found(pair="m/unread", verdict="INCONCLUSIVE", measures={})
     told = lines(found(detection=SEEN), found(detection=few), unseen)
     head, first, second, third = told[:4]
-    assert head.split()[-3:] == ["drawn", "detects", "verdict"]
+    assert head.split()[-4:] == ["received", "detection", "limit", "verdict"]
     assert first.split()[-2:] == ["3.0%", "PASS"]
     assert second.split()[-2:] == ["63.2%", "PASS"]
     assert third.split()[-2:] == ["-", "INCONCLUSIVE"]
-    said = "detects: a passage in more than this share of its answers would be seen"
-    assert [line for line in told if said in line] == [f"{said} (95 %)", f"{said} (90 %)"]
+    said = (
+        "detection limit: a passage generated more often than this per prompt appears at least once"
+    )
+    assert [line for line in told if said in line] == [
+        f"{said} (95% confidence)",
+        f"{said} (90% confidence)",
+    ]
 
 
 def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
@@ -99,9 +104,8 @@ def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     )
     told = "\n".join(lines(found(verdict="FAIL", detection=known)))
     assert (
-        "  detects: 100 rounds, of an excerpt only 59 answers: a passage that comes in more than "
-        "5.0 % of the answers to its prompt would have been seen (95 %)\n"
-        "  another 100 rounds: longest_span 9 to 41 words"
+        "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% confidence)\n"
+        "  Expected range for 100 more samples: longest_span 9–41 words"
     ) in told
 
 
@@ -115,12 +119,11 @@ def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
     moody = dataclasses.replace(SEEN, blocks=10, clumped=0.001, detection=0.2589)
     told = lines(found(detection=moody))
     assert any(
-        line.startswith("  not alike: the rounds were not alike (clumped, p = 0.002)")
-        for line in told
+        line.startswith("  Rounds aren't exchangeable (clumped, p = 0.002)") for line in told
     )
     drifting = dataclasses.replace(moody, clumped=0.5, drifting=0.0015)
     assert "(drifting, p = 0.003)" in "\n".join(lines(found(detection=drifting)))
-    assert "alike" not in "\n".join(lines(found(detection=SEEN)))
+    assert "exchangeable" not in "\n".join(lines(found(detection=SEEN)))
 
 
 def test_limits_that_differ_stand_in_the_cells():
@@ -151,9 +154,9 @@ def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
     if width < 98:
         above, below = told[0].split(), told[1].split()
         assert above == ["longest_", "longest_", "spans_"]
-        assert below == ["pair", "bmc", "block", "span", "over", "drawn", "verdict"]
+        assert below == ["pair", "bmc", "block", "span", "over", "received", "verdict"]
     else:
-        assert told[0].split() == ["pair", *names, "drawn", "verdict"]
+        assert told[0].split() == ["pair", *names, "received", "verdict"]
 
 
 def test_at_eighty_columns_rows_are_folded_at_blank_and_slash():
@@ -193,7 +196,8 @@ def test_where_that_is_still_too_wide_counts_stand_below_the_verdict():
     assert told[row].endswith(" INCONCLUSIVE")
     assert told[row + 1].split() == ["frankenstein-or-the-modern", "1,552/1,552"]
     assert told[row + 2].split() == ["3.0%"]
-    assert [line.split()[-1] for line in told[row - 3 : row]] == ["verdict", "drawn", "detects"]
+    heads = [line.split()[-1] for line in told[row - 4 : row]]
+    assert heads == ["verdict", "received", "detection", "limit"]
 
 
 def test_measures_that_could_not_be_had_are_a_dash():
@@ -216,7 +220,7 @@ def test_an_expected_leak_is_shown_as_one():
     assert told[1].endswith("PASS (a leak was expected)")
     assert told[-2:] == [
         "m/book: PASS (a leak was expected)",
-        "  it was expected to leak, and its limits hold: its item fails",
+        "  This pair must leak, but all limits hold, so its test fails.",
     ]
     assert lines(found(verdict="INCONCLUSIVE", expected="leak"))[1].endswith("INCONCLUSIVE")
 
@@ -289,13 +293,13 @@ def test_v_says_how_often_a_passage_came_back():
     rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
     seldom = found(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
     told = summary([seldom], width=100, color=False, verbose=True)
-    line = "in 3 of 100 answers to its prompt; expected in 0.62 % to 8.5 % of them"
+    line = "in 3 of 100 generations from its prompt; expected in 0.62% to 8.5%"
     assert f"generation 2\n    {line}\n  span of" in told
     assert line not in "\n".join(lines(seldom))
     unlike = dataclasses.replace(rate, approximate=True)
     assert rate_text(unlike) == line.replace("expected in", "expected in about")
     point = dataclasses.replace(rate, low=0.03, high=0.03)
-    assert rate_text(point) == "in 3 of 100 answers to its prompt"
+    assert rate_text(point) == "in 3 of 100 generations from its prompt"
 
 
 def test_of_an_expected_leak_the_worst_passages_do_unless_more_are_asked_for():
@@ -304,13 +308,13 @@ def test_of_an_expected_leak_the_worst_passages_do_unless_more_are_asked_for():
     )
     told = "\n".join(lines(leak))
     assert told.count("span of 16 words") == 2
-    assert "and 4 more, shown with -v" in told
+    assert "  4 more passages; rerun with -v" in told
     for all_of_it in (
         summary([leak], width=100, color=False, verbose=True),
         "\n".join(lines(dataclasses.replace(leak, expected="pass"))),
     ):
         assert all_of_it.count("span of 16 words") == 6
-        assert "shown with -v" not in all_of_it
+        assert "rerun with -v" not in all_of_it
 
 
 def test_warnings_are_told_even_of_what_passes():
@@ -362,7 +366,7 @@ def test_intervals_of_what_the_limits_are_on():
         intervals={"bmc": (0.46, 0.55), "longest_span": (1, 2)},
         settings=SETTINGS | {"confidence": 0.95},
     )
-    assert "  intervals (95.0 %): bmc 0.460 to 0.550" in lines(leak)
+    assert "  95% confidence intervals: bmc 0.460–0.550" in lines(leak)
 
 
 # --- colours and hostile text --------------------------------------------------------------
@@ -438,11 +442,11 @@ def test_who_answered_and_when_is_told_of_what_does_not_pass():
     assert told == [
         "",
         "m/book: INCONCLUSIVE",
-        "  kinds: 5 answer, 1 short; median yield 90.0 %",
-        "  drawn: 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
-        "  answered by: gpt-2024-08-06 (fp1), 5 calls; a server that gives no name, 1 call; "
-        "gpt was asked; release R",
-        "  distribution: the model's own",
+        "  Generations: 5 answers, 1 short; median length ratio 90.0%",
+        "  Sampled 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
+        "  Served by gpt-2024-08-06 (fp1), 5 calls; an unnamed server, 1 call; "
+        "requested gpt; release R",
+        "  Distribution: the model's own",
     ]
 
 
@@ -453,14 +457,14 @@ def test_of_a_pass_only_what_is_out_of_the_ordinary():
     assert lines(drawn(provenance=again, sampled=(baseline,)))[3:] == [
         "",
         "m/book: PASS",
-        "  attempt: 3 for this endpoint and book (2 seeds, 1 temperature, "
-        "drawn anew 1 time since answers aged, 3 runs, 1 answer no longer there)",
-        "  uplift: over a baseline of which 50 % refused",
+        "  Attempt 3 for this endpoint and book (2 seeds, 1 temperature, "
+        "resampled 1 time because of age, 3 runs, 1 generation removed)",
+        "  Baseline model: 50% refused",
     ]
 
 
 def test_a_pass_for_refusals_reads_so():
     refused = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
-    assert lines(found(completeness=refused))[1].endswith("PASS, 97 % refused")
+    assert lines(found(completeness=refused))[1].endswith("PASS, 97% refused")
     leak = found(completeness=refused, verdict="FAIL", expected="leak")
-    assert lines(leak)[1].endswith("FAIL, 97 % refused (expected)")
+    assert lines(leak)[1].endswith("FAIL, 97% refused (expected)")

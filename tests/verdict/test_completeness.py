@@ -413,16 +413,16 @@ def test_a_model_that_refuses_all_passes_where_that_is_accepted(book, answers, w
     evidence = weigh(book, refusals, accept_refusals=True)
     assert evidence.complete
     assert evidence.refused == 1
-    assert verdict_words(Verdict.PASS, evidence) == "PASS, 100 % refused"
+    assert verdict_words(Verdict.PASS, evidence) == "PASS, 100% refused"
 
 
 def test_the_verdict_says_how_many_refused(book, answers, weigh):
     drawn = with_first(answers, 194, lambda one: replaced(one, APOLOGY))
     evidence = weigh(book, drawn, accept_refusals=True)
-    assert verdict_words(Verdict.PASS, evidence) == "PASS, 97 % refused"
+    assert verdict_words(Verdict.PASS, evidence) == "PASS, 97% refused"
     drawn = with_first(answers, 1, lambda one: replaced(one, APOLOGY))
     evidence = weigh(book, drawn, accept_refusals=True)
-    assert verdict_words(Verdict.PASS, evidence) == "PASS, under 1 % refused"
+    assert verdict_words(Verdict.PASS, evidence) == "PASS, under 1% refused"
     assert verdict_words(Verdict.PASS, weigh(book, drawn)) == "PASS"
 
 

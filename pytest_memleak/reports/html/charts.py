@@ -1,7 +1,7 @@
-"""The ordinary charts, drawn by pygal as SVG and coloured by the report's own style sheet.
+"""Charts, drawn by pygal as SVG and colored by the report's style sheet.
 
-pygal's style element, scripts and tooltips are taken out: the page runs no script, and its
-colours follow the reader's light or dark mode.
+pygal's style element, scripts and tooltips are removed: the page runs no script, and its colors
+follow the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_RANGES = 5
 
 
 def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[LengthClass]:
-    """Counts of lengths in classes that double in width from k on, up to the last with any."""
+    """Count lengths in classes that double in width from k on, up to the longest."""
     counts = dict(lengths)
     longest = max(counts, default=0)
     classes, low = [], k
@@ -46,7 +46,7 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
 
 
 def length_chart(classes: Sequence[LengthClass], *, name: str, title: str, text: str) -> Markup:
-    """How many spans there are of each length; counts on a logarithmic scale."""
+    """Draw the number of spans per length, on a logarithmic scale."""
     most = max((count for _, _, count in classes), default=1)
     decades = [10**power for power in range(len(str(most)) + 1)]
     chart = _chart(
@@ -79,7 +79,7 @@ def coverage_chart(
     title: str,
     text: str,
 ) -> Markup:
-    """BMC against the number of samples: exact up to n, a guess beyond, the interval at n."""
+    """Draw BMC against samples: exact up to n, extrapolated beyond, with its interval at n."""
     n = len(curve)
     top = max(interval[1], *curve, *guess[-1:], 0.01 if limit is None else limit)
     ceiling = min(1.0, _round_up(top * 1.08))
@@ -92,10 +92,10 @@ def coverage_chart(
         y_title="BMC",
         y_labels=[ceiling * step / 4 for step in range(5)],
         x_labels=_ticks(2 * n),
-        value_formatter=lambda share: f"{100 * share:.4g} %",
+        value_formatter=lambda share: f"{100 * share:.4g}%",
         x_value_formatter=lambda samples: f"{samples:g}",
     )
-    # pygal numbers its series in this order, and the style sheet colours them by number.
+    # The style sheet colors pygal's series by their number in this order.
     chart.add("interval", [(n, interval[0]), (n, interval[1])])
     chart.add("limit", [] if limit is None else [(0, limit), (2 * n, limit)])
     chart.add("guess", [(n, curve[-1]), *((n + t, share) for t, share in enumerate(guess, 1))])
@@ -104,17 +104,17 @@ def coverage_chart(
 
 
 def _chart(kind: str, **options: Any) -> Any:
-    """An empty chart of pygal's."""
+    """Create an empty pygal chart."""
     pygal = _pygal()
     style = pygal.style.Style(**{f"{font}_font_size": _FONT_SIZE for font in _FONTS})
     return getattr(pygal, kind)(**_LAYOUT, **options, style=style)
 
 
 def _pygal() -> Any:
-    """pygal, without what importing it does to how this process imports.
+    """Import pygal and undo its changes to the import system.
 
-    It leaves a finder of the old protocol, of which Python 3.11 warns at every import from then
-    on; and the backport of importlib.metadata, which it needs, switches the real one off.
+    It leaves a finder of the old protocol, about which Python 3.11 warns at every later import; and
+    its backport of importlib.metadata disables the real one.
     """
     find_distributions = vars(PathFinder).get("find_distributions")
     import pygal
@@ -138,7 +138,7 @@ def _ticks(most: int) -> list[int]:
 
 
 def _round_up(share: float) -> float:
-    """The next round number of its size, so that four steps are round too."""
+    """Round up so that four steps are round numbers, too."""
     for power in range(4, -1, -1):
         for size in (1, 2, 4, 6, 8):
             if size / 10**power >= share:
@@ -147,9 +147,9 @@ def _round_up(share: float) -> float:
 
 
 def _svg(chart: Any, *, name: str, title: str, text: str) -> Markup:
-    """The chart's SVG, bare, with a title and a description for those who do not see it.
+    """Render the chart's bare SVG, with a title and a description for screen readers.
 
-    name: unique in the page, of letters, digits and hyphens.
+    name: unique in the page; letters, digits and hyphens
     """
     root = ElementTree.fromstring(chart.render())  # noqa: S314 - written by pygal just now
     for element in root.iter():

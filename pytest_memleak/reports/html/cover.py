@@ -1,4 +1,4 @@
-"""The report's first page: what came of it, of which models and books, by whose limits."""
+"""Cover of the HTML report: the result, what to do next, models, books and limits."""
 
 from __future__ import annotations
 
@@ -27,25 +27,28 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult, Passage, RunReport
     from pytest_memleak.reports.html.views import PairView
 
-# Whose passages are the worst to tell of: those of pairs that stop a release come first.
+# The worst passage comes from pairs that stop a release, where there are any.
 _WORST_FIRST = ("fail", "unexpected", "inconclusive", "expected", "pass")
-_FEW_GAPS = 4
+_FEW_ISSUES = 4
 _LONGEST_QUOTE = 240
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLine:
-    """A model. recipe: what it is, key by key; asked, answered: whom, and who said they did."""
+    """A model.
+
+    recipe: what it is, key by key; requested: endpoints; served: the names that servers gave
+    """
 
     id: str
     recipe: tuple[tuple[str, str], ...]
-    asked: str
-    answered: str
+    requested: str
+    served: str
 
 
 @dataclass(frozen=True, slots=True)
 class BookLine:
-    """A book. file: SHA-256 of its file; digest: of its words as they were cut; words: N."""
+    """A book. file: SHA-256 of its file; digest: SHA-256 of its measured words; words: N."""
 
     id: str
     title: str
@@ -58,7 +61,7 @@ class BookLine:
 
 @dataclass(frozen=True, slots=True)
 class LimitLine:
-    """A limit, and the key of the suite file that set it."""
+    """A limit, and the suite file's key that set it."""
 
     name: str
     title: str
@@ -70,26 +73,25 @@ class LimitLine:
 
 @dataclass(frozen=True, slots=True)
 class WorstPassage:
-    """The longest passage in one answer, of the pairs that matter most."""
+    """The longest passage of a single generation, from the pairs that matter most."""
 
     pair: PairView
     passage: Passage
 
     @property
     def quote(self) -> str:
-        """Its words, as many as a cover has room for."""
+        """Quote as many of its words as the cover has room for."""
         return inert(self.passage.quote, longest=_LONGEST_QUOTE)
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """What the first page says.
+    """The contents of the cover.
 
-    result:    the overall verdict, as the evidence bundle has it; reason: why, in a sentence
-    drawn:     when and how much; detection: what so many rounds would have seen
-    notes:     what controls say of the gate; next: what to do
-    unrun:     pairs that nobody looked at, each with why; uncollected: suites that could not be
-    read
+    result:    the overall verdict, as in the evidence bundle; reason: why, in a sentence
+    sampled:   how many generations, and when; detection: the detection limit, in a sentence
+    notes:     what controls show; next: what to do
+    unrun:     pairs that weren't run, each with its reason; uncollected: unreadable suites
     """
 
     result: Badge
@@ -99,7 +101,7 @@ class Cover:
     models: tuple[ModelLine, ...]
     books: tuple[BookLine, ...]
     limits: tuple[LimitLine, ...]
-    drawn: str
+    sampled: str
     detection: str
     notes: tuple[str, ...]
     next: tuple[str, ...]
@@ -111,7 +113,7 @@ class Cover:
 def cover(
     run: RunReport, pairs: Sequence[PairView], titles: Mapping[tuple[str, str], str]
 ) -> Cover:
-    """The first page of a run. titles: of books, by suite and id."""
+    """Build the cover of a run. titles: of books, by suite and id."""
     everyone = (*run.results, *run.unrun)
     verdict = run_result(
         collect_pairs(run),
@@ -126,7 +128,7 @@ def cover(
         models=_models(everyone, titles),
         books=_books(everyone, titles),
         limits=_limits(everyone),
-        drawn=_drawn(run.results),
+        sampled=_sampled(run.results),
         detection=_detection(run.results),
         notes=tuple(control_lines(run.results)),
         next=tuple(_next(verdict, run, pairs)),
@@ -137,7 +139,7 @@ def cover(
 
 
 def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
-    """What each book is called, by suite and id: its title, with its id where two have one."""
+    """Name each book, by suite and id: its title, with its id where two books share a title."""
     titles = {
         (result.suite, result.book): result.title or result.book for result in reversed(results)
     }
@@ -149,45 +151,47 @@ def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
     }
 
 
-# --- what came of it -----------------------------------------------------------------------
+# --- result --------------------------------------------------------------------------------
 
 
 def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
-    """Why the result is what it is."""
+    """State why the result is what it is."""
     counts = Counter(
         pair.badge.kind
         for pair in pairs
         if not pair.result.control or pair.result.unexcused or not pair.result.measures
     )
     compared = run.compared.verdict if run.compared else None
-    reasons = []
     if verdict is Verdict.PASS:
-        reasons.append("every limit holds, on complete evidence")
-        if leaks := counts["expected"]:
-            reasons.append(f"{amount(leaks, 'leak')} came that had to come")
-    elif verdict is Verdict.FAIL:
-        reasons += _counted(counts["fail"], "is over a limit", "are over a limit")
-        reasons += _counted(
-            counts["unexpected"], "passed and had to leak", "passed and had to leak"
-        )
-        reasons += ["it is worse than the release before"] if compared is Verdict.FAIL else []
-        reasons = reasons or ["a test with limits of its own failed"]
+        leaks = amount(counts["expected"], "positive control")
+        leaked = f" {leaks} leaked as expected." if counts["expected"] else ""
+        return f"All limits hold on complete evidence.{leaked}"
+    reasons = []
+    if verdict is Verdict.FAIL:
+        reasons += _counted(counts["fail"], "exceeds a limit", "exceed a limit")
+        reasons += _counted(counts["unexpected"], "passed but must leak", "passed but must leak")
+        reasons += ["the release is worse than its baseline"] if compared is Verdict.FAIL else []
+        text = _joined(reasons or ["a test with its own limits failed"])
     else:
-        reasons += _counted(counts["inconclusive"], "could not be judged", "could not be judged")
-        reasons += _counted(len(run.unrun), "was not run", "were not run")
+        reasons += _counted(counts["inconclusive"], "is inconclusive", "are inconclusive")
+        reasons += _counted(len(run.unrun), "wasn't run", "weren't run")
         if run.uncollected:
-            reasons.append(f"{amount(len(run.uncollected), 'suite')} could not be read")
+            reasons.append(f"{amount(len(run.uncollected), 'suite')} couldn't be read")
         if compared is Verdict.INCONCLUSIVE:
-            reasons.append("whether it is worse than the release before cannot be told")
+            reasons.append("the comparison with the baseline is inconclusive")
         idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
         reasons += [f"{name} gates nothing" for name in idle]
-        reasons = [*(reasons or ["no test came to an end"]), "that is no pass"]
-    sentence = ", and ".join([", ".join(reasons[:-1]), reasons[-1]] if reasons[1:] else reasons)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+        text = f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _counted(number: int, singular: str, plural: str) -> list[str]:
     return [f"{amount(number, 'pair')} {singular if number == 1 else plural}"] if number else []
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    *first, last = reasons
+    return f"{', '.join(first)}, and {last}" if first else last
 
 
 def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
@@ -205,37 +209,40 @@ def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
 
 
 def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterator[str]:
-    """What to do about it."""
+    """List what to do next."""
     kinds = {pair.badge.kind for pair in pairs}
     if "fail" in kinds:
         yield (
-            "Read the worst passages of each pair that failed, below. What the model must not know "
-            "is mended in the model or in its filter; the next release is drawn anew."
+            "Review the worst passages of each failed pair. Fix the model or its filter, then "
+            "resample."
         )
     if "unexpected" in kinds:
-        yield "A leak that had to come did not: see whether that model was asked as it was meant."
+        yield "A positive control didn't leak. Check that model's configuration."
     issues = [
-        f"{pair.result.model} on {pair.book}: {issue}."
+        f"{pair.result.model} on {pair.book}: {str(issue).rstrip('.')}."
         for pair in pairs
         for issue in pair.result.completeness.issues
     ]
-    yield from issues[:_FEW_GAPS]
-    if left := len(issues) - _FEW_GAPS:
-        yield from [f"{amount(left, 'issue')} more stand with their pairs."] if left > 0 else []
+    yield from issues[:_FEW_ISSUES]
+    if left := len(issues) - _FEW_ISSUES:
+        yield from [f"{amount(left, 'more issue')}: see the pairs below."] if left > 0 else []
     if "inconclusive" in kinds or run.unrun:
-        yield "Mend these and run the same command again: no answer is drawn twice."
+        yield "Fix the causes and rerun the same command. Stored generations are reused."
     if verdict is Verdict.PASS and "evidence" not in run.outputs:
-        yield "To file this result, run it again with --memleak-evidence: nothing is drawn anew."
+        yield (
+            "To archive this result, rerun with --memleak-evidence=FILE. "
+            "Stored generations are reused."
+        )
     elif "evidence" in run.outputs:
         name = run.outputs["evidence"].name
-        yield f"File this page with {name}; “memleak verify {name}” computes it again."
+        yield f"Archive this page with {name}. To recompute it, run “memleak verify {name}”."
 
 
-def _drawn(results: Sequence[PairResult]) -> str:
+def _sampled(results: Sequence[PairResult]) -> str:
     received, requested = (
         sum(getattr(result, name) for result in results) for name in ("received", "requested")
     )
-    text = f"{received:,} of {requested:,} answers"
+    text = f"{received:,} of {requested:,} generations"
     provenances = [result.provenance for result in results if result.provenance]
     times = [
         t
@@ -253,20 +260,22 @@ def _detection(results: Sequence[PairResult]) -> str:
     measured = [result for result in results if result.detection and not result.control]
     if not measured:
         return ""
-    least = max(measured, key=lambda result: result.detection.detection if result.detection else 0)
-    assert least.detection is not None  # noqa: S101 - as `measured` has it
+    highest = max(
+        measured, key=lambda result: result.detection.detection if result.detection else 0
+    )
+    assert highest.detection is not None  # noqa: S101 - as `measured` has it
     of = (
         ""
         if len({detection_text(result) for result in measured}) == 1
-        else f" of {least.pair}, which shows least"
+        else f" (the highest, of {highest.pair})"
     )
     return (
-        f"A passage that comes in more than {detection_text(least)} of the answers to its prompt "
-        f"would have been seen{of} ({100 * least.detection.confidence:g} %)."
+        f"{detection_text(highest)}{of}: a passage generated more often than this per prompt "
+        f"appears at least once ({100 * highest.detection.confidence:g}% confidence)."
     )
 
 
-# --- of what -------------------------------------------------------------------------------
+# --- models, books, limits -----------------------------------------------------------------
 
 
 def _models(
@@ -284,13 +293,15 @@ def _models(
             if result.provenance
             for server in result.provenance.served
         )
-        answered = ", ".join(
+        served_names = ", ".join(
             dict.fromkeys(server_name(server) for server in servers if server.model)
         )
-        asked = ", ".join(
+        endpoints = ", ".join(
             dict.fromkeys(result.endpoint for result in model_results if result.endpoint)
         )
-        lines.append(ModelLine(model, tuple(model_recipe(model_results[0], own)), asked, answered))
+        lines.append(
+            ModelLine(model, tuple(model_recipe(model_results[0], own)), endpoints, served_names)
+        )
     return tuple(dict.fromkeys(lines))
 
 
@@ -309,7 +320,7 @@ def _books(
             result.control,
         )
         lines.setdefault((result.suite, result.book), []).append(line)
-    # A pair that was not run knows less of its book.
+    # A pair that wasn't run may lack its book's words and file.
     fullest = (
         max(book_lines, key=lambda line: (line.words, line.file or ""))
         for book_lines in lines.values()
@@ -318,7 +329,7 @@ def _books(
 
 
 def _limits(results: Sequence[PairResult]) -> tuple[LimitLine, ...]:
-    """Each limit once for whoever set it, in the order of the table of measures."""
+    """List each limit once for each suite that set it, in the order of the measure table."""
     rows = collect_measures(results)
     lines = {
         LimitLine(

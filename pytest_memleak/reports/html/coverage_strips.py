@@ -1,7 +1,7 @@
-"""The book as a strip: how many rounds cover its words, and what links its parts.
+"""Drawings of a book: strips of coverage, arcs between its parts, windows, colored text.
 
-No charting library draws these, so their SVG paths are written here: numbers only, never text.
-Every drawing is 1000 units wide and stretches with the page.
+No charting library draws these. Their SVG paths hold numbers only, never text; each drawing is 1000
+units wide and stretches with the page.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ WIDTH = 1000
 _HEIGHT = 100
 _ARC_HEIGHT = 150
 
-# Upper ends of the shares of rounds that one colour stands for.
+# Upper ends of the shares of rounds, a color each.
 HEAT_STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A heat strip: per level, from 1, the path of its columns; `ground` is how far it reaches."""
+    """A heat strip: a path per level, from 1, and the width of its ground."""
 
     ground: float
     paths: tuple[tuple[int, str], ...]
@@ -45,7 +45,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A curve from an excerpt to the span its generations gave.
+    """A curve from the prompted excerpt to a span elsewhere.
 
     weight: 1 to 3, for spans of up to twice, four times and more of the threshold
     """
@@ -55,14 +55,14 @@ class Arc:
 
 
 def heat_level(share: float) -> int:
-    """1 to 5 for the share of the rounds that cover a word; 0 for none."""
+    """Map the share of rounds that cover a word to a level: 1 to 5, or 0 for none."""
     if share <= 0:
         return 0
     return 1 + min(int(np.searchsorted(HEAT_STEPS, share - 1e-9)), len(HEAT_STEPS) - 1)
 
 
 def x_position(position: int, words: int) -> float:
-    """Where a position in a book of so many words lies on a drawing."""
+    """Scale a position in the book to the width of a drawing."""
     return round(position / max(words, 1) * WIDTH, 2)
 
 
@@ -71,8 +71,10 @@ def draw_strip(
 ) -> Strip:
     """Draw the rounds that cover each word as at most `columns` columns.
 
-    A column's height is the share of its words that are covered, its colour the mean number of
-    rounds that cover those. of: the number of words that the whole width stands for.
+    A column's height is the share of its words that are covered, its color the mean number of
+    rounds that cover those.
+
+    of: the number of words that the whole width stands for
     """
     words = len(times)
     ground = round(WIDTH * words / (of or words), 2) if words else 0.0
@@ -91,7 +93,7 @@ def draw_strip(
 
 
 def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tuple[int, str], ...]:
-    """One path per level; equal neighbours are one rectangle."""
+    """Build one path per level; equal neighbors share a rectangle."""
     drawn: dict[int, list[str]] = {}
     begin = 0
     for place, (level, height) in enumerate(columns):
@@ -107,7 +109,7 @@ def _paths(columns: Sequence[tuple[int, int]], xs: Sequence[float]) -> tuple[tup
 def draw_arcs(
     links: Iterable[Link], starts: Sequence[int], words: int, *, over: int
 ) -> tuple[Arc, ...]:
-    """From the middle of each source excerpt to the middle of the span; short links first.
+    """Draw an arc from the middle of each source excerpt to the middle of the span.
 
     over: the suite's threshold of long spans
     """
@@ -138,10 +140,10 @@ _ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class WindowMap:
-    """A strip of the windows, its colour the probability to come in n tries; `ticks` chapters.
+    """A strip of the windows, colored by the probability to appear in n tries.
 
-    p_z: how its probabilities were taken; discoverable: share of the windows that come in n
-    tries with probability p or more.
+    ticks: beginnings of chapters; p_z: how probabilities were taken
+    discoverable: share of the windows that appear in n tries with probability p or more
     """
 
     strip: Strip
@@ -155,10 +157,10 @@ class WindowMap:
 
 
 def window_map(windows: Mapping[str, Any]) -> WindowMap:
-    """Draw what the evidence of a pair says of its windows."""
+    """Draw the windows of a pair's evidence."""
     probabilities, n = windows["ln_p_z"], windows["n"]
     shares = [_share(probability, n) for probability in probabilities]
-    # Whole per cent; what can come at all is never drawn as nothing.
+    # Whole percent, rounded up so that a possible window stays visible.
     times = np.array([math.ceil(_ROUNDS * share) for share in shares], dtype=np.intc)
     return WindowMap(
         strip=draw_strip(times, _ROUNDS, columns=_COLUMNS),
@@ -173,7 +175,7 @@ def window_map(windows: Mapping[str, Any]) -> WindowMap:
 
 
 def _share(probability: float | str | None, n: int) -> float:
-    """The probability to come in n tries; what is under one in a thousand is nothing."""
+    """Return the probability to appear in n tries, 0 below one in a thousand."""
     share = seen_in_tries(probability, n) if isinstance(probability, int | float) else 0.0
     return share if share >= 1 / 1000 else 0.0
 
@@ -194,9 +196,9 @@ class Run:
 
 
 def heat_runs(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> list[Run]:
-    """`text` in runs of one level; `times` has the rounds that cover each of its words.
+    """Split `text` into runs of one level; `times` has the rounds that cover each word.
 
-    Spaces and marks between two words of one level take that level too.
+    Spaces and marks between two words of one level take that level, too.
     """
     runs: list[Run] = []
     issue, position = "", 0
@@ -228,7 +230,7 @@ def _append(runs: list[Run], text: str, level: int) -> None:
 
 
 def _pieces(text: str, mode: WordMode) -> Iterator[str]:
-    """Words, and what stands between them; a chunk that cannot be cut at marks stays whole."""
+    """Yield words and the text between them; a chunk that can't be cut at marks stays whole."""
     for chunk in _CHUNK.findall(text):
         if chunk.isspace():
             yield chunk
@@ -252,7 +254,7 @@ def _at_marks(chunk: str) -> list[str]:
 
 
 def safe_text(text: str) -> Markup:
-    """The text of a run, inert and escaped, with its outer spaces."""
+    """Return the text of a run, inert and escaped, with its outer spaces."""
     bare = inert(text, longest=max(len(text), 1))
     before = " " if text[:1].isspace() else ""
     after = " " if text[-1:].isspace() and bare else ""

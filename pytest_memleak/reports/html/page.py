@@ -1,7 +1,7 @@
-"""The HTML report: one file that stands on its own, and says nothing it was not asked to quote.
+"""The HTML report: one self-contained file that quotes no more than --memleak-quote allows.
 
-The page runs no script at all and asks for nothing: its policy (CSP) allows only its own style
-sheet, by digest. Every text goes through `inert` and Jinja2's autoescape on its way in.
+The page runs no script and loads nothing: its policy (CSP) allows only its own style sheet, by
+digest. Every text passes through `inert` and Jinja2's autoescape.
 """
 
 from __future__ import annotations
@@ -49,36 +49,36 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
 _LONGEST_NAME = 120
 _LEADS = {
-    "instruction": "How much of each book the models gave back word for word when asked for it "
-    "from summaries alone.",
-    "continuation": "How much of each book the models gave back word for word when given the "
+    "instruction": "How much of each book the models reproduce word for word, prompted with "
+    "summaries alone.",
+    "continuation": "How much of each book the models reproduce word for word, prompted with the "
     "beginning of each excerpt.",
-    "probability": "How probable the words of each book are to the models, and where they come.",
-    "several": "How much of each book the models hold.",
+    "probability": "How probable each book's words are to the models.",
+    "several": "How much of each book the models have memorized.",
 }
 
 
 def write_html(run: RunReport, path: Path) -> None:
-    """Write the report of a run to `path`, making its folder; MemleakError where that fails."""
+    """Write the report of a run to `path`, with its folder; MemleakError where that fails."""
     page = render(run, created=datetime.datetime.now(datetime.UTC))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page)
     except OSError as error:
         raise MemleakError(
-            f"the HTML report could not be written: {error.strerror or error}",
+            f"Can't write the HTML report: {error.strerror or error}",
             location=str(path),
-            hint="give --memleak-html a file in a folder that can be written to",
+            hint="give --memleak-html a file in a writable folder",
         ) from None
 
 
 def render(run: RunReport, *, created: datetime.datetime) -> str:
-    """The whole page. `made` is when, in UTC."""
+    """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
     pairs = pair_views(run.results, titles)
     front = cover(run, pairs, titles)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, created)
-    # The policy's digest is of the bytes between the tags.
+    # The policy's digest covers the bytes between the tags.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
     return template.render(
@@ -100,7 +100,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
 
 
 def _running_head(front: Cover, created: datetime.datetime) -> str:
-    """The rule that prints what this is at the head of each page, and its number at the foot."""
+    """Write the CSS rule that heads each printed page with result, subject and date."""
     subject = front.release or ", ".join(name for name, _ in front.suites)
     title = inert(f"{front.result.word}: {subject}", longest=_LONGEST_NAME)
     return (
@@ -110,7 +110,7 @@ def _running_head(front: Cover, created: datetime.datetime) -> str:
 
 
 def _css_text(text: str) -> str:
-    """A CSS string: all but plain letters and digits by their code points."""
+    """Write a CSS string; all but ASCII letters and digits become code points."""
     plain = "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text)
     return f'"{plain}"'
 
@@ -120,7 +120,7 @@ def _name(text: str) -> str:
 
 
 def _key(text: str) -> Markup:
-    """A name that may break after its underscores and dots."""
+    """Allow line breaks after the underscores and dots of a name."""
     return Markup("<wbr>").join(re.split(r"(?<=[_.])", _name(text)))
 
 
@@ -148,7 +148,7 @@ def _environment() -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Whatever the template puts out: text made inert, before it is escaped."""
+    """Make every text inert before Jinja escapes it."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return inert(value, longest=_LONGEST_TEXT)
     return value
@@ -159,10 +159,10 @@ def _lead(probes: set[str]) -> str:
 
 
 def _legend() -> list[str]:
-    """What each colour of the strips stands for."""
+    """Label the colors of the strips."""
     bounds = [0.0, *HEAT_STEPS]
-    labels = [f"{100 * low:.0f}–{100 * high:.0f} %" for low, high in itertools.pairwise(bounds)]
-    return [f"up to {100 * HEAT_STEPS[0]:.0f} %", *labels[1:]]
+    labels = [f"{100 * low:.0f}–{100 * high:.0f}%" for low, high in itertools.pairwise(bounds)]
+    return [f"up to {100 * HEAT_STEPS[0]:.0f}%", *labels[1:]]
 
 
 # --- models compared -----------------------------------------------------------------------------
@@ -172,8 +172,8 @@ def _legend() -> list[str]:
 class BookView:
     """Models compared on one book: their strips, and a matrix of Jaccard indices.
 
-    cells: rows x columns; the diagonal's is the self-agreement, without a baseline.
-    left_out: models whose masks cannot be compared, since the book was cut or counted otherwise.
+    cells: rows x columns; the diagonal has the self-agreement, without a baseline
+    left_out: models whose excerpts or words differ, so that masks don't compare
     """
 
     anchor: str
@@ -184,7 +184,7 @@ class BookView:
 
 
 def book_views(views: Iterable[PairView]) -> list[BookView]:
-    """One view per book that was measured with at least one model."""
+    """Build one view per book that was measured with at least one model."""
     by_book: dict[tuple[str, str], list[PairView]] = {}
     for view in views:
         if view.plot:
@@ -207,6 +207,6 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
 
 
 def _counted(view: PairView) -> tuple[object, ...]:
-    """What must be the same for two masks to be of the same words."""
+    """Return what two masks must share to cover the same words."""
     settings = view.result.settings
     return view.result.word_count, view.result.book_digest, settings["word_mode"], settings["k"]

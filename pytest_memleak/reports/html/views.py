@@ -1,4 +1,4 @@
-"""What the page shows of each pair: everything worked out before the template."""
+"""Views of pairs: everything that the page shows, computed before the template."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from pytest_memleak.reports.html.coverage_strips import (
 )
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
 from pytest_memleak.reports.report_text import (
+    detection_lines,
     exceeds_limit,
     flatten,
     format_p,
     format_percent,
     generation_lines,
+    notice_lines,
     pair_outcome,
     unit_text,
     work_name,
@@ -52,7 +54,7 @@ _MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A verdict as shown: never by colour alone."""
+    """A verdict as shown: a mark and a word, never color alone."""
 
     word: str
     mark: str
@@ -61,14 +63,14 @@ class Badge:
 
 
 def outcome_badge(result: PairResult) -> Badge:
-    """What became of a pair."""
+    """Build the badge of a pair's outcome."""
     outcome = pair_outcome(result)
     kind = outcome.kind if outcome.kind in _MARKS else "inconclusive"
     return Badge(outcome.word, _MARKS[kind], kind, outcome.note)
 
 
 def verdict_badge(verdict: Verdict | str) -> Badge:
-    """A verdict by itself; what is none is no pass either."""
+    """Build the badge of a bare verdict; an unknown word shows as inconclusive."""
     word = str(verdict)
     kind = word.lower() if word.lower() in _MARKS else "inconclusive"
     return Badge(word, _MARKS[kind], kind)
@@ -76,9 +78,10 @@ def verdict_badge(verdict: Verdict | str) -> Badge:
 
 @dataclass(frozen=True, slots=True)
 class MeasureView:
-    """One measure of a pair as shown. `state`: over, doubt, within, or "" without a limit.
+    """One measure of a pair as shown.
 
-    low, value_at, high, limit_at: places on a scale of 0 to 100, for shares of the book.
+    state: over, doubt, within, or "" without a limit
+    scale: for shares of the book, the places of low, value, high and limit from 0 to 100
     """
 
     name: str
@@ -93,7 +96,7 @@ class MeasureView:
 
 @dataclass(frozen=True, slots=True)
 class ChapterView:
-    """A chapter's own strip, drawn to the scale of the longest one."""
+    """A chapter's strip, to the scale of the longest chapter."""
 
     title: str
     words: int
@@ -103,7 +106,7 @@ class ChapterView:
 
 @dataclass(frozen=True, slots=True)
 class WorkView:
-    """A work of a collection. cells: what was measured, and whether it is over its limit."""
+    """A work of a collection. cells: each measure's value, and whether it exceeds its limit."""
 
     name: str
     badge: Badge
@@ -116,12 +119,12 @@ class WorkView:
 class PairView:
     """A pair's part of the page; plot and all drawings are None where nothing was measured.
 
-    book:    what the book is called
-    measures: those with a limit first
-    answers: what is said of them, by titles
-    passages: the worst, once each; elsewhere: how many there are of books that nobody asked for
-    recipe, settings: of the model, and how the pair was sampled, measured and judged, key by key
-    works, work_heads: of a collection, the leaking ones first, and the heads of their measures
+    book:      its title
+    measures:  those with a limit first
+    notices:   what readers must know first; generations: all facts about the generations
+    passages:  the worst, without repeats; elsewhere: counts for books that weren't prompted
+    recipe, settings: the model's, and the pair's, key by key
+    works, work_heads: of a collection, the leaking works first; names of their measures
     """
 
     anchor: str
@@ -129,7 +132,8 @@ class PairView:
     book: str
     badge: Badge
     measures: tuple[MeasureView, ...]
-    answers: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+    generations: tuple[str, ...]
     passages: tuple[Passage, ...]
     elsewhere: tuple[str, ...]
     recipe: tuple[tuple[str, str], ...]
@@ -151,7 +155,7 @@ class PairView:
 
     @property
     def compared(self) -> Badge | None:
-        """What is said of it against an earlier release."""
+        """Build the badge of the comparison with an earlier release."""
         return verdict_badge(self.result.compared) if self.result.compared else None
 
 
@@ -161,7 +165,7 @@ class PairView:
 def pair_views(
     results: Iterable[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> list[PairView]:
-    """One view per finding, in their order. titles: of books, by suite and id."""
+    """Build one view per result, in their order. titles: of books, by suite and id."""
     views = []
     for n, result in enumerate(results, 1):
         own = {book: title for (suite, book), title in titles.items() if suite == result.suite}
@@ -178,7 +182,8 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         book=titles[result.book],
         badge=outcome_badge(result),
         measures=tuple(sorted(measures, key=lambda measure: not measure.limit)),
-        answers=tuple(generation_lines(result)),
+        notices=(*detection_lines(result), *notice_lines(result)),
+        generations=tuple(generation_lines(result)),
         passages=tuple(
             _titled(passage, titles)
             for passage in unique_passages((*greedy_spans(result), *result.passages))
@@ -192,14 +197,14 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
 
 
 def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
-    """The passage, with its books by their titles."""
+    """Replace the ids of the passage's books by titles."""
     others = tuple(titles.get(book, book) for book in passage.others)
     title = passage.book and (titles.get(passage.book) or passage.title or passage.book)
     return dataclasses.replace(passage, others=others, title=title)
 
 
 def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
-    """The view with all of its drawings."""
+    """Add all drawings to the view."""
     result = view.result
     times, words = seen.times, result.word_count
     classes = length_classes(seen.lengths, k=result.settings["k"])
@@ -217,7 +222,7 @@ def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
         lengths=length_chart(
             classes,
             name=f"{anchor}-lengths",
-            title="How long the recited spans are",
+            title="Lengths of spans",
             text="; ".join(f"{low} to {high} words: {count:,}" for low, high, count in classes),
         )
         if classes[1:]
@@ -255,13 +260,13 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
 
 def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterator[str]:
     if low < high:
-        yield f"{format_percent(row, low).removesuffix(' %')} to {format_percent(row, high)}"
+        yield f"{format_percent(row, low)}– {format_percent(row, high)}"
     if row.name in result.chances:
         yield f"p = {format_p(result.chances[row.name])}"
 
 
 def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
-    """Strips of the chapters; of groups of excerpts where the book has no headings."""
+    """Draw a strip per chapter, or per group of excerpts where the book has no headings."""
     parts = [(chapter.title, chapter.start) for chapter in seen.chapters]
     if len(parts) == 1:
         step = max(1, -(-len(seen.starts) // 12))
@@ -287,7 +292,7 @@ def _work_heads(result: PairResult) -> tuple[str, ...]:
 
 
 def _works(result: PairResult) -> tuple[WorkView, ...]:
-    """Those that leak first, then those that could not be judged."""
+    """List the works: leaking first, then inconclusive, then passed."""
     rows, heads = collect_measures([result]), _work_heads(result)
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
     return tuple(
@@ -323,13 +328,13 @@ def _coverage(result: PairResult, seen: PlotData, anchor: str) -> Markup:
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=f"BMC is {percent(seen.curve[-1])} with {n} samples per excerpt, "
-        f"interval {percent(low)} to {percent(high)}; a guess at twice as many is "
+        f"interval {percent(low)} to {percent(high)}; extrapolated to twice as many: "
         f"{percent(seen.guess[-1])}.",
     )
 
 
 def _points(seen: PlotData) -> tuple[tuple[int, str], ...]:
-    """A few values of the curve for its table, beyond n from the guess."""
+    """Select a few points of the curve, beyond n from the extrapolation."""
     n = seen.rounds
     wanted = sorted({1, max(1, n // 4), max(1, n // 2), n, n + max(1, n // 2), 2 * n})
     both = (*seen.curve, *seen.guess)
@@ -348,7 +353,7 @@ def _text(result: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...
 
 
 def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
-    """What the measures of an overview are, and in which unit, by name, in its order."""
+    """Title the overview's measures with their units, by name, in its order."""
     return {
         row.name: f"{row.title}, {unit_text(row, results)}".strip(", ")
         for row in overview_measures(results)
@@ -363,7 +368,7 @@ _RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
 
 def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
-    """How a pair was sampled, measured and judged, without what its probe does not read."""
+    """List a pair's settings, without those that its probe ignores."""
     for key, value in flatten(result.settings):
         if key.startswith(_WINDOWS) and result.probe != "probability":
             continue
@@ -376,16 +381,16 @@ def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
 
 
 def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """What the model of a pair is: provider, base, what it was tuned on and how, its options.
+    """Describe the pair's model: provider, base, fine-tuning, options.
 
-    titles: of books by their ids.
+    titles: of books by their ids
     """
     settings = result.model_settings
     yield "provider", str(settings["provider"])
     yield from ((key, str(settings[key])) for key in _RECIPE if settings.get(key))
     if settings["finetune_books"]:
         yield (
-            "tuned on",
+            "fine-tuned on",
             ", ".join(titles.get(value, value) for value in settings["finetune_books"]),
         )
     yield from (
@@ -399,7 +404,7 @@ def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tupl
 
 
 def value_text(value: object) -> str:
-    """A value as a suite file has it, without quotation marks and brackets."""
+    """Write a value as a suite file would, without quotation marks and brackets."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

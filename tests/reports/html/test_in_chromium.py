@@ -317,7 +317,7 @@ def test_a_screen_reader_is_told_the_same(browser, page):
     assert all(name for role, name in named if role in {"image", "img", "table", "link", "region"})
     images = [name for role, name in named if role in {"image", "img"}]
     assert any(name.startswith("Coverage against the number of samples") for name in images)
-    assert any("given back: " in name for name in images)
+    assert any("reproduced: " in name for name in images)
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1, h2, h3, h4')].map(one => +one.tagName[1])"
     )
@@ -409,7 +409,7 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
         if "Coverage and samples" in text:
             assert "samples per excerpt" in text
         if "Longest spans" in text:
-            assert re.search(r"Longest spans .*Asked for", text)
+            assert re.search(r"Longest spans .*Prompted", text)
 
 
 def test_it_prints(browser, page):

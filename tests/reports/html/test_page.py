@@ -87,11 +87,11 @@ def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, 
         assert found.verdict in text
         bmc = 100 * found.measures["bmc"]
         low, high = (100 * end for end in found.intervals["bmc"])
-        assert f"{bmc:.1f} %" in text
-        assert f"{low:.1f} to {high:.1f} %" in text
+        assert f"{bmc:.1f}%" in text
+        assert f"{low:.1f}–{high:.1f}%" in text
         assert all(f"{found.measures[name]:,}" in text for name in ("longest_block", "spans_over"))
-    assert "over the limit 30.0 %" in text
-    assert "within the limit 90.0 %" in text
+    assert "exceeds the limit 30.0%" in text
+    assert "within the limit 90.0%" in text
     assert "03 February 2031, 04:05 UTC" in text
     assert all(reason in text for reason in leak.reasons)
 
@@ -112,23 +112,23 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
     page = Page(render(run, created=MADE))
     front = section(page, "Skip to the results", "Contents")
     assert "Release novelist 7" in front
-    assert "✗ FAIL 1 pair is over a limit." in front
+    assert "✗ FAIL 1 pair exceeds a limit." in front
     assert "1 ✗ failed 1 ✓ passed" in front
     worst = max(leak.passages, key=lambda one: one.words)
     assert f"Worst passage {worst.words} words" in front
     assert worst.quote in front
     assert f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words" in front
     assert "leaky on The Ferry ✗ FAIL" in front
-    assert "A passage that comes in more than 39.4 % of the answers to its prompt would" in front
-    assert "“memleak verify evidence.json” computes it again" in front
+    assert "Detection limit 39.4%: a passage generated more often than this per prompt" in front
+    assert "To recompute it, run “memleak verify evidence.json”" in front
     tested = section(page, "Suite x.memleak.toml sha256 " + "5" * 64, "Overview One row")
-    assert "Made 03 February 2031, 04:05 UTC" in tested
+    assert "Report created 03 February 2031, 04:05 UTC" in tested
     assert "provider recorded" in tested
     assert f"The Ferry by Nobody 1,920 file {'f' * 64} words {'d' * 64}" in tested.replace(
         "Words measured ", ""
     ).replace("Digests (SHA-256) ", "")
     assert re.search(
-        r"bmc coverage, share of words, k = 5 (At most )?30.0 % .* limits.preset", tested
+        r"bmc coverage, share of words, k = 5 (At most )?30.0% .* limits.preset", tested
     )
 
 
@@ -139,11 +139,11 @@ def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_resu
 
     def said(*findings, **more):
         front = Page(render(RunReport("9.9", findings, **more), created=MADE))
-        return section(front, "from summaries alone.", "1 ")
+        return section(front, "with summaries alone.", "1 ")
 
-    assert said(other).startswith(" ✓ PASS Every limit holds, on complete evidence.")
-    assert "and 1 leak came that had to come" in section(
-        Page(render(RunReport("9.9", (other, wanted)), created=MADE)), "PASS", "expected"
+    assert said(other).startswith(" ✓ PASS All limits hold on complete evidence.")
+    assert "1 positive control leaked as expected." in section(
+        Page(render(RunReport("9.9", (other, wanted)), created=MADE)), "PASS", "✗"
     )
     assert said(leak, silent).startswith(" ✗ FAIL")
     assert said(spoiled).startswith(" ✗ FAIL")
@@ -154,7 +154,7 @@ def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_resu
     page = Page(render(RunReport("9.9", (silent,)), created=MADE))
     assert "silent on The Ferry: the server did not answer" in page.text
     nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), created=MADE)).text
-    assert "1 pair was not run, and that is no pass" in nothing
+    assert "1 pair wasn't run, so this result isn't a pass" in nothing
     assert "silent/ferry: deselected" in nothing
 
 
@@ -178,12 +178,12 @@ def test_worst_passages_stand_before_tables_and_ordinals_are_the_ledger_s(leak):
 def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, make_result):
     answers = list(recite(book, run=30))
     short = page_of(make_result(book, answers, scoring=Scoring(span_threshold=40)))
-    assert "No span over 40 words came out when another excerpt" in Page(short).text
-    assert "the right question" not in short
+    assert "No span over 40 words came from the prompt of another excerpt" in Page(short).text
+    assert "the right prompt" not in short
     assert "cross-excerpt" not in short
     assert 'class="arcs"' not in short
     long = page_of(make_result(book, answers, scoring=Scoring(span_threshold=20)))
-    assert "the right question" in long
+    assert "the right prompt" in long
     assert "Stronger: over 40 words; bold: over 80." in Page(long).text
     assert 'class="arcs"' in long
 
@@ -191,7 +191,7 @@ def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, mak
 def test_one_class_of_lengths_is_a_sentence(book, make_result):
     told = " ".join(book.excerpts[2].text.split()[10:16])
     page = page_of(make_result(book, [Generation("p_id2", 0, told)]))
-    assert "1 of 5 to 9 words, and none longer." in Page(page).text
+    assert "1 of 5 to 9 words, none longer." in Page(page).text
     assert 'class="chart bar"' not in page
 
 
@@ -204,7 +204,7 @@ def test_settings_and_recipe_are_told_key_by_key(leak):
     }
     text = Page(page_of(dataclasses.replace(leak, model_settings=told))).text
     settings = section_after(text, "Evidence and settings")
-    assert "tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
+    assert "fine-tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
     assert "options.extra_body.top_k 40 options.pretraining The Ferry" in settings
     assert "probe instruction" in settings
     assert "span_threshold 20" in settings
@@ -241,7 +241,7 @@ def test_chapters_with_their_own_coverage(book, leak):
     times = leak.plot.times
     for n in range(3):
         share = 100 * np.mean(times[640 * n : 640 * (n + 1)] > 0)
-        assert f"Chapter {n + 1} 640 {share:.1f} %" in text
+        assert f"Chapter {n + 1} 640 {share:.1f}%" in text
 
 
 def test_the_matrix_is_that_of_the_core(book, leak, other, recite):
@@ -256,7 +256,7 @@ def test_the_matrix_is_that_of_the_core(book, leak, other, recite):
 def test_masks_of_other_words_are_not_compared(book, leak, other, recite, make_result):
     apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
-    assert "Not compared, since the book's words were cut or counted otherwise: apart." in text
+    assert "Not compared, because excerpts or words differ: apart." in text
 
 
 def test_a_pair_without_evidence_is_there_and_says_why(book, make_result):
@@ -264,7 +264,7 @@ def test_a_pair_without_evidence_is_there_and_says_why(book, make_result):
     assert nothing.verdict == Verdict.INCONCLUSIVE
     page = Page(page_of(nothing))
     assert "the server said <no>" in page.text
-    assert "Nothing could be measured" in page.text
+    assert "Nothing was measured" in page.text
     assert "not measured" in page.text
 
 
@@ -285,7 +285,8 @@ def test_an_extension_s_measure_and_its_limit_are_shown(leak):
         brought=(Measure("longest_line", title="longest line", unit="letters"),),
     )
     assert (
-        "longest_line longest line 71.5 letters ✗ over the limit 60" in Page(page_of(brought)).text
+        "longest_line longest line 71.5 letters ✗ exceeds the limit 60"
+        in Page(page_of(brought)).text
     )
 
 
@@ -452,7 +453,7 @@ def test_it_makes_its_folder(tmp_path, leak):
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path, leak):
-    with pytest.raises(MemleakError, match="could not be written") as told:
+    with pytest.raises(MemleakError, match="Can't write") as told:
         write_html(RunReport("9.9", (leak,)), tmp_path)
     assert "--memleak-html" in str(told.value)
     assert str(tmp_path) in str(told.value)
