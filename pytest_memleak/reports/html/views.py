@@ -260,7 +260,7 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
 
 def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterator[str]:
     if low < high:
-        yield f"{format_percent(row, low)}– {format_percent(row, high)}"
+        yield f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}"
     if row.name in result.chances:
         yield f"p = {format_p(result.chances[row.name])}"
 
