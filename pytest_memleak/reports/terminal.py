@@ -160,10 +160,9 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
     notes += ["generations: for all pairs, including null books and baseline models"]
     if any(row.cost is None for row in power.rows):
         notes += ["no price: set [model.price] for every model"]
-    for note in notes if power.rows else ():
-        console.print(Text(note, style="dim"), soft_wrap=True)
-    for line in power.limits:
-        _print_wrapped(console, Text(inert(line)), width=max(width, _NARROWEST))
+    lines = [Text(note, style="dim") for note in notes if power.rows]
+    for line in (*lines, *(Text(inert(limit)) for limit in power.limits)):
+        _print_wrapped(console, line, width=max(width, _NARROWEST))
     for line in power.obstacles:
         console.print(Text(f"Can't estimate: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()
@@ -231,10 +230,11 @@ def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
     """Print a line of any length; continuation lines are indented by two more columns."""
     indent = len(line.plain) - len(line.plain.lstrip())
     first, *rest = line.wrap(console, width) if line.cell_len > width else [line]
+    left = line[len(first.plain) :]
+    first.rstrip()
     console.print(first, soft_wrap=True)
     if rest:
         ahead = " " * (indent + 2)
-        left = line[len(first.plain) :]
         left = left[len(left.plain) - len(left.plain.lstrip()) :]
         for part in left.wrap(console, width - len(ahead)):
             part.rstrip()

@@ -90,7 +90,7 @@ def test_what_cannot_be_planned_is_told(power):
     )
     status, out = power(suite=gone)
     assert status == 1
-    assert "cannot be planned: babbler/the-lamplighter: " in out
+    assert "Can't estimate: babbler/the-lamplighter: " in out
 
 
 def test_probabilities_have_no_samples(power):

@@ -16,7 +16,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
             "longest_span 16 exceeds the limit 10",
             "*= memorization =*",
             " *longest_ *longest_ *longest_ *spans_*",
-            "pair *passage *bmc *block *span *over *drawn *verdict*",
+            "pair *passage *bmc *block *span *over *received *verdict*",
             "clean/ferry *6/6*PASS*",
             "leaky/ferry *16*6/6*FAIL*",
             "limit*≤10*",
