@@ -161,8 +161,8 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
     if any(row.cost is None for row in power.rows):
         notes += ["no price: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if power.rows]
-    for line in (*lines, *(Text(inert(limit)) for limit in power.limits)):
-        _print_wrapped(console, line, width=max(width, _NARROWEST))
+    for text in (*lines, *(Text(inert(limit)) for limit in power.limits)):
+        _print_wrapped(console, text, width=max(width, _NARROWEST))
     for line in power.obstacles:
         console.print(Text(f"Can't estimate: {inert(line)}", style="yellow"), soft_wrap=True)
     return out.getvalue()

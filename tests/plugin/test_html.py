@@ -30,7 +30,7 @@ def test_every_pair_is_in_it(pytester, suite, report):
     assert page.startswith("<!doctype html>")
     assert 'clean<span class="on"> on </span>The Ferry' in page
     assert "FAIL</p><p>1 pair exceeds a limit." in page
-    assert "longest_span 16 is over its limit 10" in page
+    assert "longest_span 16 exceeds the limit 10" in page
 
 
 @pytest.mark.full
@@ -44,7 +44,9 @@ def test_the_controller_writes_what_the_workers_found(pytester, suite, report):
 
     def without_time(page):
         return [
-            line for line in page.splitlines() if "<time" not in line and "<dt>Report created" not in line
+            line
+            for line in page.splitlines()
+            if "<time" not in line and "<dt>Report created" not in line
         ]
 
     # Workers finish in any order; the lines are the same.
