@@ -142,8 +142,8 @@ def plan_table(planned: RunPlan, *, width: int, color: bool) -> str:
 def power_table(power: Power, *, width: int, color: bool) -> str:
     """Render the detection limit and the maximum cost of several sample counts."""
     console, out = _console(width=width, color=color)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("samples", "detection limit", "calls", "generations", "US$"):
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for title in ("samples", "detection\nlimit", "calls", "generations", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in power.rows:

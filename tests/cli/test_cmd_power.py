@@ -54,7 +54,7 @@ def power(tmp_path, monkeypatch, capsys):
 def test_samples_detection_and_cost(power, tmp_path):
     status, out = power()
     assert status == 0
-    rows = {int(line.split()[0]): line.split() for line in out.splitlines()[1:8]}
+    rows = {int(line.split()[0]): line.split() for line in out.splitlines()[2:9]}
     assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
     assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
     assert " ".join(rows[20][5:]) == "asked for"
