@@ -1,11 +1,11 @@
-"""What bundles allow to be compared of a pair in two releases (METRICS section 7).
+"""Comparability of a pair's evidence in two releases (METRICS section 7).
 
-    unlike(before, now)                      how they were measured otherwise, and a fix
-    passages_elsewhere(before, now, names)   whether passages were looked for in other books
-    other_answers(before, now)               whether they are of another book, or not complete
+    find_mismatch(before, now)               settings under which they aren't comparable, and a fix
+    find_scan_mismatch(before, now, names)   differences in the books scanned for passages
+    find_obstacle(before, now)               another book, or incomplete evidence
+    parse_tolerances("bmc=0.01")             how much a measure may rise
 
-Pairs are told as bundles tell them (`pair_evidence`); before anything runs, as far as is known.
-`parsed_tolerances` reads how much worse a release may be: `bmc=0.01,longest_span=10`.
+Pairs are given as `pair_evidence`, or as much of it as is known before the run.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     PairEvidence = Mapping[str, Any]
     from collections.abc import Mapping
 
-# Settings that change neither the distribution of answers nor what a round is measured to show,
-# nor how much is asked of them.
+# These change neither the sampling distribution, nor what a round measures, nor how strict it is.
 _FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
-# Where more of it asks for less (1), or less of it does (-1); a release may ask for more.
+# 1: a larger value is more lenient; -1: a smaller one is. A release may be stricter.
 _LENIENT_DIRECTION = {
     "confidence": 1,
     "max_short": 1,
@@ -36,41 +35,41 @@ _LENIENT_DIRECTION = {
     "accept_refusals": 1,
     "min_length_ratio": -1,
 }
-# Options of a model that keep it silent.
+# Options that may suppress a model's recall.
 _SILENCING_OPTIONS = ("system", "safety_threshold")
 
-INCOMPLETE = "one side has no complete evidence"
-_MEASURE_ALIKE = "measure both releases alike, or make the baseline anew"
+INCOMPLETE = "one release has incomplete evidence"
+_MEASURE_ALIKE = "measure both releases with the same settings, or rebuild the baseline"
 REBUILD = (
-    "make it anew from that release's ledger, which costs no call: pytest --memleak-offline "
-    "--memleak-evidence FILE with the suite as it was"
+    "rebuild it from that release's ledger, which makes no API calls: pytest --memleak-offline "
+    "--memleak-evidence FILE with that release's suite"
 )
 _REBUILD_AS_NOW = (
-    "make the baseline anew from that release's ledger, which costs no call, with the suite as it "
-    "is now; or name other measures"
+    "rebuild the baseline from that release's ledger, which makes no API calls, with the current "
+    "suite; or name other measures"
 )
 
 
 def find_mismatch(before: PairEvidence, now: PairEvidence) -> tuple[str, str] | None:
-    """How a pair was measured otherwise, or more easily, and what to do; None if it was not."""
+    """Return why the settings of two releases aren't comparable, and the fix; None if they are."""
     if is_gating_pair(before) and not is_gating_pair(now):
-        became = "a control" if now["control"] else "expected to leak"
-        return f"the baseline gates it, and now it is {became}", (
-            "let it gate as it did, or leave it out of both releases"
+        role = "a negative control" if now["control"] else "expected to leak"
+        return f"it gates in the baseline, but is {role} now", (
+            "make it gate again, or leave it out of both releases"
         )
-    for what, was, wanted in differing_settings(before, now):
-        return f"made with {what} {was!r}, not {wanted!r}", _MEASURE_ALIKE
+    for name, old, new in differing_settings(before, now):
+        return f"the baseline has {name} {old!r}, this release {new!r}", _MEASURE_ALIKE
     theirs, ours = (distribution(pair["model"]["options"], ()) for pair in (before, now))
     if theirs != ours:
-        return f"drawn from another distribution: {theirs}; now {ours}", _MEASURE_ALIKE
+        return f"sampled from a different distribution: {theirs}; now {ours}", _MEASURE_ALIKE
     return None
 
 
 def differing_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tuple[str, Any, Any]]:
-    """What has to be the same for rounds to be comparable and is not: its name, then and now."""
-    was, wanted = before["settings"], now["settings"]
-    for name in sorted(was.keys() | wanted.keys()):
-        old, new = was.get(name), wanted.get(name)
+    """Yield each setting that must agree but doesn't: its name, old value and new value."""
+    was, current = before["settings"], now["settings"]
+    for name in sorted(was.keys() | current.keys()):
+        old, new = was.get(name), current.get(name)
         if name in _FREE_SETTINGS or old == new:
             continue
         easier = _LENIENT_DIRECTION.get(name)
@@ -85,47 +84,45 @@ def differing_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tupl
 def find_scan_mismatch(
     before: PairEvidence, now: PairEvidence, measures: Iterable[str]
 ) -> tuple[str, str] | None:
-    """Whether passages were looked for in other books, where a measure of them is named.
+    """Return how the scanned books differ, and the fix, if a measure of passages is named.
 
-    Of now, before anything is read, the books' ids may be all that is known.
+    Before the run, only the IDs of the books of `now` may be known.
     """
     if not asks_for(measures, "passages"):
         return None
     if before.get("scan_scope") is None:
-        return "the bundle does not tell what books passages are looked for in", REBUILD
+        return "the bundle doesn't say which books were scanned for passages", REBUILD
     for kind, problem in (
-        ("books", "passages are looked for in other books"),
-        ("excused", "passages of other books are excused"),
+        ("books", "the books scanned for passages differ"),
+        ("excused", "the excused books differ"),
     ):
         was, is_now = before["scan_scope"][kind], now["scan_scope"][kind]
         both = was.keys() & is_now.keys()
         differ = {
-            "newly in": is_now.keys() - was.keys(),
-            "no more in": was.keys() - is_now.keys(),
-            "in another text of": {
-                book_id for book_id in both if is_now[book_id] not in (None, was[book_id])
-            },
+            "added": is_now.keys() - was.keys(),
+            "removed": was.keys() - is_now.keys(),
+            "changed": {book_id for book_id in both if is_now[book_id] not in (None, was[book_id])},
         }
         if any(differ.values()):
             changes = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
             return f"{problem}: {'; '.join(changes)}", _REBUILD_AS_NOW
-    # Before anything is read, nobody knows what a catalog holds.
+    # A plan doesn't know the catalog's content.
     if "catalog" in now and before["catalog"] != now["catalog"]:
-        return "passages are looked for in another catalog", _REBUILD_AS_NOW
+        return "the catalog differs", _REBUILD_AS_NOW
     return None
 
 
 def find_obstacle(before: PairEvidence, now: PairEvidence) -> str:
-    """Why the measures of a pair cannot be set beside one another; "" if they can."""
+    """Return why the measures of two releases can't be compared; "" if they can."""
     keys = ("id", "sha256", "words", "excerpts")
     if any(before["book"][key] != now["book"][key] for key in keys):
-        return "the baseline was made with another book, or with other instructions for it"
-    for what, was, wanted in differing_settings(before, now):
-        if what not in _LENIENT_DIRECTION:
-            return f"the baseline was made with {what} {was!r}, not {wanted!r}"
+        return "the baseline used another book, or other instructions for it"
+    for name, old, new in differing_settings(before, now):
+        if name not in _LENIENT_DIRECTION:
+            return f"the baseline has {name} {old!r}, this release {new!r}"
     theirs, ours = _pair_distribution(before), _pair_distribution(now)
     if theirs != ours:
-        return f"the baseline was drawn from another distribution: {theirs}; now {ours}"
+        return f"the baseline was sampled from a different distribution: {theirs}; now {ours}"
     for pair in (before, now):
         if pair["completeness"]["issues"] or not pair["measures"]:
             return INCOMPLETE
@@ -133,13 +130,12 @@ def find_obstacle(before: PairEvidence, now: PairEvidence) -> str:
 
 
 def _pair_distribution(pair: PairEvidence) -> str:
-    """The distribution of a pair's evidence."""
-    answerer = pair["provenance"] or {}
-    return distribution(pair["model"]["options"], answerer.get("refused", ()))
+    provenance = pair["provenance"] or {}
+    return distribution(pair["model"]["options"], provenance.get("refused", ()))
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
-    """Per measure, by how much it may rise. Raises SettingsError for anything else."""
+    """Parse how much each measure may rise. Raises SettingsError for anything else."""
     tolerances: dict[str, float] = {}
     for part in value.split(","):
         measure, _, by = part.partition("=")
@@ -149,31 +145,31 @@ def parse_tolerances(value: str) -> dict[str, float]:
             number = math.nan
         name = measure.strip()
         if not (name and 0 <= number < math.inf):
-            raise SettingsError(f"expected MEASURE=NUMBER,... from 0 on, got {part!r}")
+            raise SettingsError(f"expected MEASURE=NUMBER,... with numbers from 0, got {part!r}")
         if name in tolerances:
-            raise SettingsError(f"{name} stands there twice")
+            raise SettingsError(f"{name} occurs twice")
         tolerances[name] = number
     return tolerances
 
 
 def validate_tolerances(tolerances: Mapping[str, float], brought: Iterable[str] = ()) -> None:
-    """Raise SettingsError for tolerances by which nothing could be called worse.
+    """Raise SettingsError for tolerances that no rise could exceed.
 
-    A name that is no measure, or one that no round tells of; a share that may rise by all of it.
-    brought: the measures of extensions, which are known, and of which no round tells.
+    These are unknown measures, measures without a value in each round, and rises of a share by 1.
+    brought: measures of extensions, which have no value in each round.
     """
     testable = [name for name, row in MEASURES.items() if row.by_round]
     names = [*MEASURES, *brought]
     for name, by in tolerances.items():
         if name not in names:
-            raise SettingsError(f"there is no measure {name!r}; {nearest(name, names)}")
+            raise SettingsError(f"unknown measure {name!r}; {nearest(name, names)}")
         if name not in testable:
             raise SettingsError(
-                f"{name} has no value in each round, so that a rise cannot be told from noise; "
+                f"{name} has no value in each round, so a rise can't be tested against noise; "
                 f"name {', '.join(testable)}"
             )
         if by >= 1 and MEASURES[name].kind == "share":
             raise SettingsError(
-                f"{name}={by:g}: no share rises by that much, so that nothing could fail",
-                hint=f"it is a share: a rise by 1 % is {name}=0.01",
+                f"{name}={by:g}: no share can rise by that much, so nothing could fail",
+                hint=f"it is a share: for a rise of 1%, set {name}=0.01",
             )

@@ -1,10 +1,10 @@
-"""This release against an earlier one's evidence bundle: what changed, and what got worse.
+"""A release compared with an earlier one's evidence bundle: what changed, what got worse.
 
-    Baseline(path).validate(pairs, ...)         before anything runs: what cannot be compared
-    Baseline(path).change_lines(pair)           every measure of a pair, then and now, in words
-    Baseline(path).compare(pairs, tolerances)   is any of the named measures worse, or is it noise?
+    Baseline(path).validate(pairs, ...)         before the run: raise for what can't be compared
+    Baseline(path).change_lines(pair)           every measure of a pair, then and now
+    Baseline(path).compare(pairs, tolerances)   test whether a named measure got worse
 
-Pairs are told as bundles tell them (`pair_evidence`). METRICS section 7.
+Pairs are given as `pair_evidence`. METRICS section 7.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Baseline:
-    """The bundle in a file. Raises EvidenceError for one that cannot be read or was changed."""
+    """A baseline bundle. Raises EvidenceError if its file can't be read or was changed."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -53,10 +53,10 @@ class Baseline:
     def validate(
         self, pairs: Iterable[Pair], measures: Iterable[str], suites: Mapping[Path, Suite]
     ) -> None:
-        """Raise EvidenceError for what is known before a call not to be comparable.
+        """Raise EvidenceError for what the run can't compare.
 
-        Pairs that the baseline does not have, or the suites no more; that were measured otherwise
-        there, or lack one of the `measures`; and so few rounds that no rise could be told from
+        These are pairs missing from the baseline or dropped from the suites, pairs measured with
+        other settings or without one of the `measures`, and too few rounds to tell a rise from
         noise. suites: those of the pairs, by path.
         """
         from pytest_memleak.scoring.release_test import least_rounds
@@ -66,8 +66,8 @@ class Baseline:
         levels = {pair.confidence for pair in gated}
         if len(levels) > 1:
             raise EvidenceError(
-                f"the suites of this run have different confidences: {_listed(levels)}",
-                hint="a rise is told from noise at one: run them apart, or give them the same",
+                f"the suites of this run differ in confidence: {_listed(levels)}",
+                hint="set one confidence for all, or run them separately",
             )
         for pair in pairs:
             if why := self._obstacle(_planned_evidence(pair, suites[pair.suite]), names):
@@ -75,16 +75,16 @@ class Baseline:
         self._validate_none_dropped(suites.values())
         if pairs and not gated:
             raise EvidenceError(
-                "no pair of this run gates: all are controls, or expected to leak",
-                hint="there is nothing that could get worse; leave --memleak-max-increase out",
+                "no pair of this run gates: all are controls",
+                hint="omit --memleak-max-increase: nothing could get worse",
             )
         for pair in gated:
             enough = least_rounds(len(gated) * len(names), confidence=pair.confidence)
             if pair.sampling.samples < enough:
                 raise EvidenceError(
-                    f"{pair.id}: {amount(pair.sampling.samples, 'round')} cannot tell a rise from "
-                    f"noise in {amount(len(gated) * len(names), 'comparison')}",
-                    hint=f"draw samples = {enough} or more, in both releases; or name fewer",
+                    f"{pair.id}: {amount(pair.sampling.samples, 'round')} can't tell a rise "
+                    f"from noise in {amount(len(gated) * len(names), 'comparison')}",
+                    hint=f"set samples = {enough} or more in both releases, or name fewer measures",
                 )
 
     def _validate_none_dropped(self, suites: Iterable[Suite]) -> None:
@@ -94,17 +94,14 @@ class Baseline:
         for pair in filter(is_gating_pair, self._pairs):
             if pair["pair"] not in has.get(pair["suite"]["name"], {pair["pair"]}):
                 raise EvidenceError(
-                    f"{pair['pair']}: the baseline gates it, and the suite no longer has it",
+                    f"{pair['pair']}: it gates in the baseline, but isn't in the suite now",
                     location=self.name,
-                    hint="put it back; or leave it out of the baseline, too, made anew from that "
-                    "release's ledger, which costs no call",
+                    hint="put it back, or rebuild the baseline without it from that release's "
+                    "ledger, which makes no API calls",
                 )
 
     def _obstacle(self, now: PairEvidence, measures: Iterable[str]) -> tuple[str, str] | None:
-        """Why a pair cannot be compared, by its settings, and what to do; None if it can.
-
-        Of one that gates nothing, why it did and no longer does.
-        """
+        """Return why a pair can't be compared, by its settings, and the fix; None if it can."""
         before = self._matching_pair(now)
         if not is_gating_pair(now):
             return find_mismatch(before, now) if before and is_gating_pair(before) else None
@@ -116,18 +113,18 @@ class Baseline:
             windows = before["windows"] is not None
             if windows or before["completeness"]["issues"]:
                 why = why_unmeasured("bmc", windows=windows) if windows else INCOMPLETE
-                return f"no rounds of it to compare: {why}", "leave the pair out with -k"
-            return "the bundle does not tell its rounds: a version made it that did not", REBUILD
+                return f"the baseline has no rounds of it: {why}", "exclude the pair with -k"
+            return "the bundle has no values per round, because an older version wrote it", REBUILD
         measured = before["rounds"]["measures"]
         missing = [name for name in measures if name not in measured]
         obstacle = (
-            f"{_listed(missing)} is not told of its rounds",
+            f"the baseline has no {_listed(missing)} per round",
             f"name one of {_listed(measured)}",
         )
         return obstacle if missing else find_scan_mismatch(before, now, measures)
 
     def missing_pairs(self, now: Iterable[PairEvidence]) -> list[str]:
-        """The pairs that gate in the baseline and were not looked at in a later release."""
+        """Return the pairs that gate in the baseline and weren't evaluated in a later release."""
         there = {(pair["suite"]["name"], pair["pair"]) for pair in now}
         return [
             pair["pair"]
@@ -138,13 +135,13 @@ class Baseline:
     # --- afterwards ------------------------------------------------------------------------
 
     def change_lines(self, now: PairEvidence, *, but: Collection[str] = ()) -> tuple[str, ...]:
-        """Every measure of a pair then and now, with its intervals; or why it cannot be told.
+        """List a pair's measures then and now, with intervals, or why they aren't comparable.
 
-        but: those that need not be told.
+        but: measures to leave out.
         """
         before = self._matching_pair(now)
         if before is None:
-            return (f"the baseline does not have this pair: {self._absence(now)[0]}",)
+            return (f"the baseline lacks this pair: {self._absence(now)[0]}",)
         if obstacle := find_obstacle(before, now):
             return (obstacle,)
         return tuple(
@@ -160,20 +157,19 @@ class Baseline:
         *,
         whole: bool = False,
     ) -> ReleaseComparison:
-        """Whether any pair rose in a named measure by more than noise and its tolerance.
+        """Test whether a named measure of any pair rose by more than noise and its tolerance.
 
-        now: pairs of the later release, by what they are called there; those that are expected
-        to leak, and controls, gate nothing, and are left out, where they did so before.
-        whole: whether the later release should have all that gate in the earlier one.
+        now: pairs of the later release by label; controls that were controls before are left out.
+        whole: whether the later release must have every pair that gates in the earlier one.
 
-        Raises EvidenceError where confidences differ.
+        Raises EvidenceError if confidences differ.
         """
         from pytest_memleak.scoring.release_test import Comparison, compare_releases
 
         gated = {name: pair for name, pair in sorted(now.items()) if is_gating_pair(pair)}
         levels = {pair["settings"]["confidence"] for pair in gated.values()}
         if len(levels) > 1:
-            raise EvidenceError(f"pairs have different confidences: {_listed(levels)}")
+            raise EvidenceError(f"pairs differ in confidence: {_listed(levels)}")
         confidence = levels.pop() if levels else 0.95
         before: dict[str, PairRounds] = {}
         after: dict[str, PairRounds] = {}
@@ -183,7 +179,7 @@ class Baseline:
                 obstacles[name] = why[0]
         left_out = self.missing_pairs(now.values())
         if whole:
-            obstacles |= dict.fromkeys(left_out, "only the earlier release was looked at")
+            obstacles |= dict.fromkeys(left_out, "only the earlier release has results")
         for name, pair in gated.items():
             was = self._matching_pair(pair)
             obstacle = self._measured_obstacle(was, pair, tolerances)
@@ -215,14 +211,14 @@ class Baseline:
     def _measured_obstacle(
         self, was: PairEvidence | None, now: PairEvidence, measures: Iterable[str]
     ) -> str:
-        """Why a pair that was measured cannot be compared in these measures; "" if it can."""
+        """Return why a measured pair can't be compared in these measures; "" if it can."""
         if was is not None and (obstacle := find_obstacle(was, now)):
             return obstacle
         if why := self._obstacle(now, measures):
             return why[0]
         for name in measures:
             if name not in now["rounds"]["measures"]:
-                return f"{name} was not measured: {why_unmeasured(name, windows=False)}"
+                return f"{name} wasn't measured: {why_unmeasured(name, windows=False)}"
         sizes = [
             (pair["book"]["words"], len(pair["rounds"]["measures"]["bmc"]))
             for pair in (was, now)
@@ -231,16 +227,13 @@ class Baseline:
         if sizes[0] != sizes[1]:
             (words, rounds), (words_now, rounds_now) = sizes
             return (
-                f"the baseline has {words:,} words and {amount(rounds, 'round')} of it, this "
+                f"the baseline has {words:,} words and {amount(rounds, 'round')}, this "
                 f"release {words_now:,} and {rounds_now:,}"
             )
         return ""
 
     def _matching_pair(self, now: PairEvidence) -> PairEvidence | None:
-        """The pair of that name in a suite of that name.
-
-        Where there are several, the one of that path, and then of that endpoint.
-        """
+        """Return the pair of that name and suite; of several, by path and endpoint."""
         alike = [
             pair
             for pair in self._pairs
@@ -252,20 +245,20 @@ class Baseline:
         return alike[0] if len(alike) == 1 else None
 
     def _absence(self, now: PairEvidence) -> tuple[str, str]:
-        """Why no pair of the baseline is this one, and what to do."""
+        """Return why the baseline lacks a pair, and the fix."""
         name = now["suite"]["name"]
         suites = {pair["suite"]["name"] for pair in self._pairs if pair["pair"] == now["pair"]}
         if suites and name not in suites:
-            reason = f"it is of the suite {name} now, and was of {_listed(sorted(suites))}"
-            return reason, "give the suite file the name that it had"
-        had = _listed(pair["pair"] for pair in self._pairs)
-        return f"not one pair of this name is in it; it has {had}", (
-            "leave the pair out with -k or --deselect, or make the baseline with it"
+            reason = f"its suite is {name} now, and was {_listed(sorted(suites))}"
+            return reason, "restore the suite file's old name"
+        names = _listed(pair["pair"] for pair in self._pairs)
+        return f"the baseline has no pair of this name; it has {names}", (
+            "exclude the pair with -k or --deselect, or rebuild the baseline with it"
         )
 
 
 def _planned_evidence(pair: Pair, suite: Suite) -> dict[str, Any]:
-    """What a bundle will say of a pair, as far as it is known before anything is read."""
+    """Return as much of a pair's evidence as is known before the run."""
     tests = (book.id for book in suite.books if book.role == "test" and book.id != pair.book.id)
     return {
         "pair": pair.id,
@@ -282,7 +275,7 @@ def _planned_evidence(pair: Pair, suite: Suite) -> dict[str, Any]:
 
 
 def read_unchanged_bundle(path: Path) -> Mapping[str, Any]:
-    """A bundle, signed or not, that nobody changed after it was made; EvidenceError for others."""
+    """Read a bundle, signed or not. Raises EvidenceError if it was changed after it was made."""
     bundle = read_evidence(path).bundle
     if wrong := digest_errors(bundle):
         raise EvidenceError(wrong[0], location=str(path), hint="it was changed after it was made")
@@ -290,10 +283,7 @@ def read_unchanged_bundle(path: Path) -> Mapping[str, Any]:
 
 
 def label_pairs(pairs: Iterable[PairEvidence]) -> dict[str, PairEvidence]:
-    """The pairs that were run, by what to call them.
-
-    By suite and endpoint, too, only where that tells them apart.
-    """
+    """Key the pairs that were run by name, with suite and endpoint if names repeat."""
     run = [pair for pair in pairs if pair_verdict(pair) is not Verdict.NOT_RUN]
     names = [str(pair["pair"]) for pair in run]
     for part, key in (("suite", "path"), ("model", "endpoint")):
@@ -303,13 +293,13 @@ def label_pairs(pairs: Iterable[PairEvidence]) -> dict[str, PairEvidence]:
 
 
 def comparison_differences(bundle: Mapping[str, Any], path: Path) -> list[str]:
-    """Where what a bundle says of an earlier release differs from what it and that one's give.
+    """Recompute a bundle's comparison with an earlier release, and list the differences.
 
-    Raises EvidenceError for one that was compared with none.
+    Raises EvidenceError if it has none.
     """
     claimed = bundle["compared"]
     if not claimed:
-        raise EvidenceError("it was compared with no release", hint="leave --baseline out")
+        raise EvidenceError("the bundle has no comparison with a release", hint="omit --baseline")
     compared = Baseline(path).compare(label_pairs(bundle["pairs"]), claimed["tolerances"])
     return differences(claimed, json.loads(json.dumps(compared.to_json())), "compared")
 
@@ -325,7 +315,7 @@ def _rounds(pair: PairEvidence) -> PairRounds:
 
     rounds = pair["rounds"]
     values = {name: pair["measures"][name]["value"] for name in rounds["measures"]}
-    # The longest passage may lie outside the sampled rounds, which alone are compared.
+    # Only sampled rounds are compared; the longest passage may be elsewhere.
     values |= {name: max(rounds["measures"][name]) for name in OF_PASSAGES if name in values}
     return PairRounds(
         words=pair["book"]["words"],

@@ -223,14 +223,14 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(pytester, release,
     assert main([*compare, "bmc=0"]) == 1
     told = capsys.readouterr()
     assert "INCONCLUSIVE: nothing to compare" in told.out
-    assert "newer/ferry: INCONCLUSIVE: not one pair of this name is in it; it has" in told.out
-    assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told.out
+    assert "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has" in told.out
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in told.out
     for value, said in (
-        ("bcm=0", "there is no measure 'bcm'; did you mean 'bmc'?"),
+        ("bcm=0", "unknown measure 'bcm'; did you mean 'bmc'?"),
         ("uplift=0", "uplift has no value in each round"),
         ("bmc", "expected MEASURE=NUMBER"),
         ("", "expected MEASURE=NUMBER"),
-        ("bmc=1", "bmc=1: no share rises by that much, so that nothing could fail"),
+        ("bmc=1", "bmc=1: no share can rise by that much, so nothing could fail"),
     ):
         assert main([*compare, value]) == 2
         assert said in capsys.readouterr().err
@@ -277,7 +277,7 @@ def test_where_nothing_gates_nothing_can_get_worse(pytester, release):
     pytester.runpytest("--memleak-evidence=before.json")
     result = pytester.runpytest(*SAME, "-k", "leaky")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*no pair of this run gates: all are controls, or expected to*"])
+    result.stderr.fnmatch_lines(["*no pair of this run gates: all are controls*"])
 
 
 def test_answers_that_cannot_be_judged_leave_it_inconclusive(pytester, release, earlier):
@@ -291,7 +291,7 @@ def test_answers_that_cannot_be_judged_leave_it_inconclusive(pytester, release, 
     result.stdout.fnmatch_lines(
         [
             "Compared with before.json: INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided *",
-            "clean/ferry: INCONCLUSIVE: one side has no complete evidence",
+            "clean/ferry: INCONCLUSIVE: one release has incomplete evidence",
         ]
     )
 
@@ -305,7 +305,7 @@ def test_another_book_leaves_it_inconclusive(pytester, release, earlier):
     result.stdout.fnmatch_lines(
         [
             "Compared with before.json: INCONCLUSIVE: nothing to compare*",
-            "clean/ferry: INCONCLUSIVE: the baseline was made with another book, or with other*",
+            "clean/ferry: INCONCLUSIVE: the baseline used another book, or other instructions*",
         ]
     )
 
@@ -332,17 +332,17 @@ def test_confidence_0_counts_every_rise(pytester, release):
 def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
     (pytester.path / "test.memleak.toml").rename(pytester.path / "newer.memleak.toml")
     pytester.runpytest("--memleak-evidence=after.json")
-    why = "it is of the suite newer.memleak.toml now, and was of test.memleak.toml"
+    why = "its suite is newer.memleak.toml now, and was test.memleak.toml"
     capsys.readouterr()
     assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0"]) == 1
     told = capsys.readouterr().out
     assert f"clean/ferry: INCONCLUSIVE: {why}" in told
-    assert "not one pair of this name" not in told
+    assert "no pair of this name" not in told
     assert main(["compare", "before.json", "after.json"]) == 0
-    assert f"clean/ferry: the baseline does not have this pair: {why}" in capsys.readouterr().out
+    assert f"clean/ferry: the baseline lacks this pair: {why}" in capsys.readouterr().out
     result = pytester.runpytest(*SAME)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*clean/ferry: {why}", "  give the suite file the name that *"])
+    result.stderr.fnmatch_lines([f"*clean/ferry: {why}", "  restore the suite file's old name"])
 
 
 # --- before anything runs ------------------------------------------------------------------
@@ -352,20 +352,22 @@ def test_a_suite_file_of_another_name_is_named(pytester, earlier, capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (('id = "clean"', 'id = "newer"'), "newer/ferry: not one pair of this name is in it; it *"),
-        (("samples = 12", "samples = 12\nk = 4"), "clean/ferry: made with k 5, not 4*"),
-        (("samples = 12", "samples = 11"), "clean/ferry: made with samples 12, not 11*"),
-        (("samples = 12", "samples = 12\ntemperature = 0.7"), "*with temperature 1.0, not 0.7*"),
+        (('id = "clean"', 'id = "newer"'), "newer/ferry: the baseline has no pair of this name*"),
+        (("samples = 12", "samples = 12\nk = 4"), "clean/ferry: *has k 5, this release 4*"),
+        (("samples = 12", "samples = 11"), "clean/ferry: *has samples 12, this release 11*"),
+        (("samples = 12", "samples = 12\ntemperature = 0.7"),
+         "*temperature 1.0, this release 0.7*"),
         (('path = "clean.json"', 'path = "clean.json"\n[[book]]\nid="b"\nsource="ferry.json"'),
-         "clean/b: not one pair of this name is in it*"),
+         "clean/b: the baseline has no pair of this name*"),
         (("samples = 12", "samples = 12\nconfidence = 0.999"),
-         "clean/ferry: made with confidence 0.95, not 0.999*"),
-        (("samples = 12", "samples = 12\nmax_short = 0.9"), "*with max_short 0.25, not 0.9*"),
+         "clean/ferry: the baseline has confidence 0.95, this release 0.999*"),
+        (("samples = 12", "samples = 12\nmax_short = 0.9"), "*max_short 0.25, this release 0.9*"),
         (("samples = 12", "samples = 12\nmin_length_ratio = 0.1"),
-         "*with min_length_ratio 0.2, not 0.1*"),
-        (("samples = 12", "samples = 12\naccept_refusals = true"), "*accept_refusals False, not*"),
+         "*min_length_ratio 0.2, this release 0.1*"),
+        (("samples = 12", "samples = 12\naccept_refusals = true"),
+         "*accept_refusals False, this release True*"),
         (('id = "clean"\n', 'id = "clean"\nexpected = "leak"\n'),
-         "clean/ferry: the baseline gates it, and now it is expected to leak*"),
+         "clean/ferry: it gates in the baseline, but is expected to leak now*"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_an_error_before_anything_runs(
@@ -405,7 +407,7 @@ def test_a_pair_that_the_suite_no_longer_has(pytester, release, earlier, capsys)
     result = pytester.runpytest(*SAME, "-k", "leaky")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["*before.json: clean/ferry: the baseline gates it, and the suite no longer has it"]
+        ["*before.json: clean/ferry: it gates in the baseline, but isn't in the suite now"]
     )
     pytester.runpytest("-k", "leaky", "--memleak-evidence=after.json").assert_outcomes(
         passed=1, deselected=1
@@ -413,7 +415,7 @@ def test_a_pair_that_the_suite_no_longer_has(pytester, release, earlier, capsys)
     capsys.readouterr()
     assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0.1"]) == 1
     told = capsys.readouterr().out
-    assert "clean/ferry: INCONCLUSIVE: only the earlier release was looked at" in told
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in told
     assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided" in told
 
 
@@ -435,8 +437,8 @@ def test_passages_are_not_compared_where_the_suite_protects_other_books(pytester
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "*before.json: clean/ferry: passages are looked for in other books: newly in pier",
-            "*make the baseline anew from that release's ledger, which costs no call, *",
+            "*before.json: clean/ferry: the books scanned for passages differ: added pier",
+            "*rebuild the baseline from that release's ledger, which makes no API calls, *",
         ]
     )
     pytester.runpytest(*SAME, "-k", "ferry").assert_outcomes(passed=3, deselected=2)
@@ -444,7 +446,7 @@ def test_passages_are_not_compared_where_the_suite_protects_other_books(pytester
     pytester.runpytest(*PASSAGES).assert_outcomes(passed=3, deselected=2)
     release()
     result = pytester.runpytest(*PASSAGES)
-    result.stderr.fnmatch_lines(["*passages are looked for in other books: no more in pier"])
+    result.stderr.fnmatch_lines(["*the books scanned for passages differ: removed pier"])
 
 
 def test_what_gates_stays_no_control_but_a_control_may_come_to_gate(pytester, release):
@@ -459,7 +461,9 @@ def test_what_gates_stays_no_control_but_a_control_may_come_to_gate(pytester, re
     release(control, second)
     result = pytester.runpytest(*there)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*/ferry: the baseline gates it, and now it is a control"])
+    result.stderr.fnmatch_lines(
+        ["*/ferry: it gates in the baseline, but is a negative control now"]
+    )
     pytester.runpytest(*here, "--memleak-evidence=before.json")
     release(second)
     pytester.runpytest(*there).assert_outcomes(passed=3, deselected=2)
@@ -476,10 +480,7 @@ def test_nor_where_another_book_has_another_text(pytester, release):
     result = pytester.runpytest(*PASSAGES)
     result.assert_outcomes(passed=2, errors=1, deselected=2)
     result.stdout.fnmatch_lines(
-        [
-            "clean/ferry: INCONCLUSIVE: passages are looked for in other books: in another text "
-            "of pier"
-        ]
+        ["clean/ferry: INCONCLUSIVE: the books scanned for passages differ: changed pier"]
     )
 
 
@@ -494,8 +495,8 @@ def test_so_few_rounds_that_they_could_tell_nothing(pytester, suite):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "*3 rounds cannot tell a rise from noise in 2 comparisons",
-            "*draw samples = 6 or more, in both releases; or name fewer",
+            "*3 rounds can't tell a rise from noise in 2 comparisons",
+            "*set samples = 6 or more in both releases, or name fewer measures",
         ]
     )
 
@@ -508,9 +509,9 @@ def test_a_bundle_that_does_not_tell_its_rounds_says_how_to_make_it_anew(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "*clean/ferry: the bundle does not tell its rounds: a version made it that did not",
-            "*make it anew from that release's ledger, which costs no call: pytest "
-            "--memleak-offline --memleak-evidence FILE with the suite as it was",
+            "*clean/ferry: the bundle has no values per round, because an older version wrote it",
+            "*rebuild it from that release's ledger, which makes no API calls: pytest "
+            "--memleak-offline --memleak-evidence FILE with that release's suite",
         ]
     )
     pytester.runpytest("--memleak-baseline=before.json").assert_outcomes(passed=2)
@@ -539,7 +540,7 @@ def test_a_measure_is_named_once(pytester, suite):
     suite()
     result = pytester.runpytest("--memleak-baseline=x", "--memleak-max-increase=bmc=0,bmc=1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--memleak-max-increase: bmc stands there twice*"])
+    result.stderr.fnmatch_lines(["*--memleak-max-increase: bmc occurs twice*"])
 
 
 def test_tolerances_need_a_baseline(pytester, suite):
@@ -552,12 +553,12 @@ def test_tolerances_need_a_baseline(pytester, suite):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("bcm", "there is no measure 'bcm'; did you mean 'bmc'?"),
-        ("longest-span", "there is no measure 'longest-span'; did you mean 'longest_span'?"),
-        ("x", "there is no measure 'x'; known: longest_passage, *"),
-        ("uplift", "uplift has no value in each round, so that a rise cannot be told from noise*"),
+        ("bcm", "unknown measure 'bcm'; did you mean 'bmc'?"),
+        ("longest-span", "unknown measure 'longest-span'; did you mean 'longest_span'?"),
+        ("x", "unknown measure 'x'; known: longest_passage, *"),
+        ("uplift", "uplift has no value in each round, so a rise can't be tested against noise*"),
         ("longest_block", "longest_block has no value in each round, *; name *longest_span*"),
-        ("longest_span=3,bmc=1", "bmc=1: no share rises by that much, so that nothing could fail"),
+        ("longest_span=3,bmc=1", "bmc=1: no share can rise by that much, so nothing could fail"),
     ],
 )
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])

@@ -29,11 +29,13 @@ def test_a_bundle_of_another_distribution_is_not_compared(pytester, online, befo
     baseline = ("-m", "copyright", "--memleak-baseline=before.json")
     result = pytester.runpytest(*baseline, "--memleak-max-increase=bmc=0.9")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*drawn from another distribution: the server's own; now the *"])
+    result.stderr.fnmatch_lines(
+        ["*sampled from a different distribution: the server's own; now the *"]
+    )
     result = pytester.runpytest(*baseline, "--memleak-html=report.html")
     result.stdout.fnmatch_lines(
         [
-            "*the baseline was drawn from another distribution: the server's own; now the "
+            "*the baseline was sampled from a different distribution: the server's own; now the "
             "model's own*"
         ]
     )

@@ -45,8 +45,8 @@ def changed(*path, to):
 )
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     said, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
-    assert said == f"made with {name} {SETTINGS[name]!r}, not {easier!r}"
-    assert what_to_do == "measure both releases alike, or make the baseline anew"
+    assert said == f"the baseline has {name} {SETTINGS[name]!r}, this release {easier!r}"
+    assert what_to_do == "measure both releases with the same settings, or rebuild the baseline"
     assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
 
@@ -65,7 +65,7 @@ def test_what_changes_no_answer_is_free(path, to):
 @pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])
 def test_a_model_that_is_told_something_else(options):
     said, _ = find_mismatch(BEFORE, changed("model", "options", to=options))
-    assert said.startswith("made with options.system 'You are a novelist.', not")
+    assert said.startswith("the baseline has options.system 'You are a novelist.', this release ")
 
 
 def test_a_filter_that_became_stricter():
@@ -76,28 +76,33 @@ def test_a_filter_that_became_stricter():
             to=BEFORE["model"]["options"] | {"safety_threshold": "BLOCK_NONE"},
         ),
     )
-    assert said == "made with options.safety_threshold None, not 'BLOCK_NONE'"
+    assert said == ("the baseline has options.safety_threshold None, this release 'BLOCK_NONE'")
 
 
 def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
     assert [is_gating_pair(one) for one in (BEFORE, control, leak)] == [True, False, False]
-    assert find_mismatch(BEFORE, control)[0] == "the baseline gates it, and now it is a control"
-    assert find_mismatch(BEFORE, leak)[0] == "the baseline gates it, and now it is expected to leak"
+    assert (
+        find_mismatch(BEFORE, control)[0]
+        == "it gates in the baseline, but is a negative control now"
+    )
+    assert find_mismatch(BEFORE, leak)[0] == (
+        "it gates in the baseline, but is expected to leak now"
+    )
     assert find_mismatch(control, BEFORE) is None
 
 
 @pytest.mark.parametrize(
     ("path", "to", "said"),
     [
-        (("scan_scope", "books"), {}, "in other books: no more in pier"),
+        (("scan_scope", "books"), {}, "the books scanned for passages differ: removed pier"),
         (
             ("scan_scope", "books"),
             {"mole": "cc", "pier": "dd"},
-            "in other books: newly in mole; in another text of pier",
+            "the books scanned for passages differ: added mole; changed pier",
         ),
-        (("scan_scope", "excused"), {}, "are excused: no more in quay"),
-        (("catalog",), {"books": 3}, "in another catalog"),
+        (("scan_scope", "excused"), {}, "the excused books differ: removed quay"),
+        (("catalog",), {"books": 3}, "the catalog differs"),
     ],
 )
 def test_passages_of_other_books_are_not_comparable(path, to, said):
@@ -116,5 +121,5 @@ def test_before_anything_is_read_ids_do():
 def test_a_bundle_that_does_not_say_where_it_looked():
     old = changed("scan_scope", to=None)
     said, what_to_do = find_scan_mismatch(old, BEFORE, ["longest_passage"])
-    assert said == "the bundle does not tell what books passages are looked for in"
-    assert "costs no call" in what_to_do
+    assert said == "the bundle doesn't say which books were scanned for passages"
+    assert "makes no API calls" in what_to_do
