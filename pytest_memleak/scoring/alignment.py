@@ -203,11 +203,11 @@ class _Aligner:
         in_a = order < self._b_offset
         place = np.arange(size)
         reach = np.zeros(size, dtype=np.intp)
-        for mine in (in_a, ~in_a):
-            before = np.maximum.accumulate(np.where(mine, -1, place))
-            after = np.minimum.accumulate(np.where(mine, size, place)[::-1])[::-1]
+        for side in (in_a, ~in_a):
+            before = np.maximum.accumulate(np.where(side, -1, place))
+            after = np.minimum.accumulate(np.where(side, size, place)[::-1])[::-1]
             for nearest in (before, after):
-                has = np.flatnonzero(mine & (nearest >= 0) & (nearest < size))
+                has = np.flatnonzero(side & (nearest >= 0) & (nearest < size))
                 here = order[has]
                 shared = self._shared(here, order[nearest[has]])
                 reach[here] = np.maximum(reach[here], shared)

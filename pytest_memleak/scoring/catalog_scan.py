@@ -91,8 +91,8 @@ def numbering(mode: WordMode) -> str:
     """
     forms = (form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn")
     texts = [*_SPECIMENS, " ".join(forms)]
-    both = np.concatenate((keyed(texts, mode).keys, keyed_folded(texts).keys))
-    return _digest(_scrambled(both))
+    keys = np.concatenate((keyed(texts, mode).keys, keyed_folded(texts).keys))
+    return _digest(_scrambled(keys))
 
 
 def _digest(keys: Keys) -> str:

@@ -215,9 +215,9 @@ class WorkMeasures:
 
     def over(self, number: int) -> tuple[str, ...]:
         """Return the measures of a work that exceed their limits."""
-        its = self.of_each[number]
+        measures = self.of_each[number]
         return tuple(
-            name for name in _OF_EACH if name in self.limits and its[name] > self.limits[name]
+            name for name in _OF_EACH if name in self.limits and measures[name] > self.limits[name]
         )
 
     @property

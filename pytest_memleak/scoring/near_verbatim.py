@@ -118,19 +118,6 @@ def near_verbatim_spans(excerpt: str, generation: str, *, fold: bool = True) -> 
     return _spans(_words(excerpt, fold=fold), _words(generation, fold=fold))
 
 
-def near_verbatim_recall(
-    book: Book, generations: Iterable[Generation], *, fold: bool = True
-) -> NearVerbatimRecall:
-    """Measure what the generations contain of their prompted excerpts, nearly word for word.
-
-    Raises BookError for a book without words, RecordsError for a generation of another book.
-    """
-    tally = NearVerbatimTally(book, fold=fold)
-    for _ in tally.watch(generations):
-        pass
-    return tally.recall()
-
-
 class NearVerbatimTally:
     """Near-verbatim spans, generation by generation; `recall` can be read at any time."""
 

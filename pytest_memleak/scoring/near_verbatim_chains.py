@@ -114,18 +114,18 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     active = np.arange(len(place)).repeat(cells)
     looks = cell[active] + np.arange(len(active)) - (np.cumsum(cells) - cells)[active]
     looks = (looks << _START_BITS) | start[active]
-    first_one = key.searchsorted(looks, side="right")
-    count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_one
+    first_match = key.searchsorted(looks, side="right")
+    count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_match
     ahead = np.cumsum(count)
     firsts, thens = [nothing], [nothing]
     at = 0
     while at < len(active):
         done = ahead[at] - count[at]
         to = max(at + 1, int(ahead.searchsorted(done + _TOGETHER, side="right")))
-        its = count[at:to]
-        first = active[at:to].repeat(its)
-        nth = np.arange(len(first)) - (ahead[at:to] - its - done).repeat(its)
-        then = order[first_one[at:to].repeat(its) + nth]
+        counts = count[at:to]
+        first = active[at:to].repeat(counts)
+        nth = np.arange(len(first)) - (ahead[at:to] - counts - done).repeat(counts)
+        then = order[first_match[at:to].repeat(counts) + nth]
         at = to
         in_book = np.maximum(start[then] - start[first] - words[first], 0)
         in_text = np.maximum(place[then] - place[first] - words[first], 0)
@@ -148,12 +148,12 @@ def _without_shortcuts(
     clear = place[then] >= place[first] + words[first]
     clear &= start[then] >= start[first] + words[first]
     size = len(place)
-    next_one = np.full(size + 1, size)
-    np.minimum.at(next_one, first[clear], then[clear])
+    next_match = np.full(size + 1, size)
+    np.minimum.at(next_match, first[clear], then[clear])
     code = np.sort(first[clear] * size + then[clear])
     if not len(code):
         return first, then
-    between = next_one[first] * size + then
+    between = next_match[first] * size + then
     nth = np.minimum(code.searchsorted(between), len(code) - 1)
     kept = code[nth] != between
     return first[kept], then[kept]

@@ -85,12 +85,14 @@ class PassageTally:
         self._count_exact(counts, shared, prompt_ranges, excerpt, ordinal, origin)
         for near in shared.near:
             alike = self._same_instructions and near.words is shared.exact
-            its = (
+            near_ranges = (
                 prompt_ranges
                 if alike
                 else self._near_prompt_words.ranges(near.words, excerpt[near.texts])
             )
-            self._count_near(counts, near, its, excerpt[near.texts], ordinal[near.texts], origin)
+            self._count_near(
+                counts, near, near_ranges, excerpt[near.texts], ordinal[near.texts], origin
+            )
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
@@ -226,8 +228,8 @@ class PassageTally:
             note_rounds(counts.nv_by_round, text[limited], chains.words[limited], ordinal)
         if self._by_excerpt:
             ends = [self._protected.index.books[number].folded.ends for number in self._order]
-            its = rank[limited], chains.start[limited], chains.words[limited]
-            self._note_excerpts(counts.nv_of_excerpts, *its, ends)
+            limited_chains = rank[limited], chains.start[limited], chains.words[limited]
+            self._note_excerpts(counts.nv_of_excerpts, *limited_chains, ends)
 
     def _note_excerpts(
         self,
@@ -240,8 +242,8 @@ class PassageTally:
         """Record passages by the excerpts that they begin in; `ends`: of each book's excerpts."""
         place = self._first_excerpt[rank]
         for book in np.unique(rank).tolist():
-            its = rank == book
-            place[its] += ends[book].searchsorted(start[its], side="right")
+            of_book = rank == book
+            place[of_book] += ends[book].searchsorted(start[of_book], side="right")
         note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
 
     # --- records ---------------------------------------------------------------------------
@@ -322,9 +324,9 @@ def _nearly_contained_in(
         text = chains.text[row]
         first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
         if first < last:
-            its = around.where(np.arange(first, last))
+            of_text = around.where(np.arange(first, last))
             place, end = int(chains.place[row]), int(chains.place_end[row])
-            contained[row] = longest_within(its, place, end) >= chains.words[row]
+            contained[row] = longest_within(of_text, place, end) >= chains.words[row]
     return contained
 
 

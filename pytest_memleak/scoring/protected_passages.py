@@ -183,14 +183,14 @@ class PassageCounts:
         ):
             for kind, key in other_best.items():
                 best[kind] = min(best.get(kind, key), key)
-        for mine, theirs in (
+        for longest, other_longest in (
             (self.by_round, other.by_round),
             (self.nv_by_round, other.nv_by_round),
             (self.of_excerpts, other.of_excerpts),
             (self.nv_of_excerpts, other.nv_of_excerpts),
         ):
-            for number, words in theirs.items():
-                mine[number] = max(mine.get(number, 0), words)
+            for number, words in other_longest.items():
+                longest[number] = max(longest.get(number, 0), words)
         for rows in other.over:
             self.add_over(rows)
 

@@ -140,9 +140,11 @@ def _sides(
             f"the tolerance of {comparison.measure} must be a number from 0 on, "
             f"not {comparison.tolerance!r}"
         )
-    for which, release in (("earlier", before), ("later", after)):
-        _validate_name("pair", comparison.pair, release, which)
-        _validate_name("measure", comparison.measure, release[comparison.pair].per_round, which)
+    for release_name, release in (("earlier", before), ("later", after)):
+        _validate_name("pair", comparison.pair, release, release_name)
+        _validate_name(
+            "measure", comparison.measure, release[comparison.pair].per_round, release_name
+        )
     old, new = before[comparison.pair], after[comparison.pair]
     sizes = [(side.words, len(side.per_round[comparison.measure])) for side in (old, new)]
     if sizes[0] != sizes[1]:
@@ -154,11 +156,11 @@ def _sides(
     return old, new
 
 
-def _validate_name(what: str, name: str, candidates: Iterable[str], which: str) -> None:
+def _validate_name(what: str, name: str, candidates: Iterable[str], release_name: str) -> None:
     names = sorted(candidates)
     if name not in names:
         raise SettingsError(
-            f"the {which} release has no {what} {name!r}",
+            f"the {release_name} release has no {what} {name!r}",
             hint=f"it has: {', '.join(names)}" if names else f"it has no {what}",
         )
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.scoring.intervals import Interval, coverage, cut, merge_intervals, outermost
 from pytest_memleak.scoring.quantiles import clopper_pearson
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.quantiles import Proportion
+
+
+_BOOTSTRAPS = 200
+_TOGETHER = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,9 +164,9 @@ class Rounds:
         np.add.at(steps, (self.round, first), 1)
         np.add.at(steps, (self.round, last), -1)
         covered = np.packbits(steps.cumsum(axis=1, dtype=np.int8)[:, :-1] > 0, axis=0).T
-        rounds, which = np.unique(covered, axis=0, return_inverse=True)
+        rounds, set_of = np.unique(covered, axis=0, return_inverse=True)
         words = np.zeros(len(rounds))
-        np.add.at(words, which.reshape(-1), np.diff(marks))
+        np.add.at(words, set_of.reshape(-1), np.diff(marks))
         return Patterns(np.unpackbits(rounds, axis=1, count=n).astype(np.bool_), words)
 
     def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -189,30 +192,6 @@ def words_by_text(
     order = np.lexsort((start, text))
     covered = Rounds.joined(text[order], start[order], end[order])
     return np.bincount(covered.round, covered.end - covered.start, texts).astype(np.int64)
-
-
-def round_counts(
-    rounds: Mapping[int, Iterable[Interval]], *, words: int, n: int | None = None
-) -> RoundCounts:
-    """Count the covered intervals [start, end) of each round, keyed by its ordinal from 0.
-
-    An absent round covers nothing. n: the number of sampled rounds; without it, one more
-    than the last ordinal. words: N.
-
-    Raises RecordsError for an ordinal that is not in 0..n-1 and if there is no round.
-    """
-    count = max(rounds, default=-1) + 1 if n is None else n
-    if count < 1 or any(not 0 <= ordinal < count for ordinal in rounds):
-        raise RecordsError(
-            f"there are {count} rounds, but ordinals from {min(rounds, default=0)} to "
-            f"{max(rounds, default=0)}; expected 0 to {max(count - 1, 0)}",
-            hint="number the generations of every excerpt from 0",
-        )
-    return Rounds.of(rounds).counts(words=words, n=count)
-
-
-_BOOTSTRAPS = 200
-_TOGETHER = 25
 
 
 def blocks_of(n: int) -> Positions:

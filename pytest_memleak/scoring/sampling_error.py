@@ -313,19 +313,6 @@ class Range(NamedTuple):
     high: int
 
 
-def expected_maximum(values: ArrayLike) -> NDArray[np.float64]:
-    """Return the mean maximum over m of the n `values`, over all choices of m, for m = 1..n; exact.
-
-    values: one per round, as the longest span of each; shape (n,).
-    """
-    ascending = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(ascending)
-    steps = np.diff(ascending)
-    at_most = np.arange(1, n)  # how many of the values lie below each step
-    means = [float(ascending[-1] - steps @ below) for below in all_within(at_most, n)]
-    return np.array(means)
-
-
 def all_within(sizes: NDArray[np.intp], n: int) -> Iterator[NDArray[np.float64]]:
     """Yield, for m = 1..n, the probability C(s,m)/C(n,m) that m of n fall in a set of size s."""
     likely = np.ones(len(sizes))

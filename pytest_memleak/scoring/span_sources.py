@@ -225,5 +225,5 @@ def spans_within_excerpts(
     order = np.lexsort((source, nth))
     borders = np.flatnonzero(np.diff(nth[order])) + 1
     sources = np.split(source[order], borders)
-    for place, its_sources in enumerate(sources):
-        yield int(first[place]), int(last[place]), int(target[place]), its_sources.tolist()
+    for place, sources_of_span in enumerate(sources):
+        yield int(first[place]), int(last[place]), int(target[place]), sources_of_span.tolist()

@@ -4,9 +4,7 @@ import itertools
 import math
 
 import numpy as np
-import pytest
-from examples import examples
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring.exchangeability import random_orders
@@ -14,7 +12,6 @@ from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.sampling_error import (
     Range,
     block_range,
-    expected_maximum,
     maximum_range,
 )
 
@@ -26,14 +23,6 @@ INTERVALS = st.sets(
     ),
     max_size=3,
 )
-
-
-@settings(max_examples=examples(300))
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=8))
-def test_expected_maximum_is_the_mean_over_all_subsets(values):
-    for m, mean in enumerate(expected_maximum(values).tolist(), start=1):
-        maxima = [max(chosen) for chosen in itertools.combinations(values, m)]
-        assert mean == pytest.approx(sum(maxima) / len(maxima), abs=1e-9)
 
 
 def test_the_low_end_is_what_nearly_every_half_has():

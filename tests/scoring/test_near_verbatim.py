@@ -14,7 +14,6 @@ from pytest_memleak.scoring.near_verbatim import (
     NearSpan,
     NearVerbatimTally,
     near_verbatim,
-    near_verbatim_recall,
     near_verbatim_spans,
 )
 
@@ -178,6 +177,13 @@ def test_a_book_without_words_is_refused():
 # --- samples -------------------------------------------------------------------------------
 
 
+def recall_of(book, generations):
+    tally = NearVerbatimTally(book)
+    for generation in generations:
+        tally.add(generation)
+    return tally.recall()
+
+
 def book_of(*texts):
     excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
     return Book("b", "B", "A", excerpts, digest="")
@@ -187,7 +193,7 @@ def test_spans_of_samples_against_their_own_excerpts():
     first, second = text_of(100, 1), text_of(60, 2)
     book = book_of(" ".join(first), " ".join(second), "x")
     near = [*first[10:25], "changed", *first[26:41]]
-    recall = near_verbatim_recall(
+    recall = recall_of(
         book,
         [
             Generation("p_id2", 1, " ".join(second[20:50])),
@@ -212,11 +218,11 @@ def test_samples_without_a_span():
 
 def test_a_generation_of_another_book_is_refused():
     with pytest.raises(RecordsError, match="p_id9"):
-        near_verbatim_recall(book_of("some words"), [Generation("p_id9", 0, "x")])
+        recall_of(book_of("some words"), [Generation("p_id9", 0, "x")])
 
 
 def test_no_text_in_any_representation():
     book = " ".join(f"zebra{n}" for n in range(200))
     assert "zebra" not in repr(near_verbatim(book, book))
-    recall = near_verbatim_recall(book_of(book), [Generation("p_id1", 0, book)])
+    recall = recall_of(book_of(book), [Generation("p_id1", 0, book)])
     assert "zebra" not in repr(recall)

@@ -13,7 +13,7 @@ from pytest_memleak.records import Book, Excerpt, Scoring
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
 from pytest_memleak.scoring.quantiles import student_quantile, student_tail
-from pytest_memleak.scoring.rounds import block_variance, round_counts
+from pytest_memleak.scoring.rounds import Rounds, block_variance
 from pytest_memleak.scoring.sampling_error import sampling_error
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)
@@ -223,7 +223,7 @@ def test_one_null_book_gives_no_interval_and_the_pairs_own_upper_end():
 
 
 def test_the_error_of_all_rounds_bounds_the_excess_and_widens_it():
-    known = sampling_error(round_counts({}, words=20, n=9))
+    known = sampling_error(Rounds.of({}).counts(words=20, n=9))
     known = dataclasses.replace(known, high=0.6, variance=0.0)
     nulls = nulls_with(6, 8, 7, 6, 8)
     clean = [(None, "x " * 20)] * 2
@@ -294,8 +294,8 @@ def test_recall_is_an_excess():
 
 
 def test_uplift_is_the_difference_and_its_paired_jackknife():
-    tuned = round_counts({0: [(0, 20)], 1: [(0, 10), (50, 70)], 2: []}, words=100, n=3)
-    before = round_counts({0: [(0, 5)], 1: [], 2: [(90, 95)]}, words=100, n=3)
+    tuned = Rounds.of({0: [(0, 20)], 1: [(0, 10), (50, 70)], 2: []}).counts(words=100, n=3)
+    before = Rounds.of({0: [(0, 5)], 1: [], 2: [(90, 95)]}).counts(words=100, n=3)
     found = uplift(tuned, before, scoring=SCORING)
     assert (found.bmc, found.baseline_bmc, found.uplift) == (0.40, 0.10, 0.40 - 0.10)
     without = [(0.30 - 0.05), (0.20 - 0.10), (0.40 - 0.05)]
@@ -307,7 +307,7 @@ def test_uplift_is_the_difference_and_its_paired_jackknife():
 
 
 def test_uplift_over_itself_is_none():
-    counts = round_counts({0: [(0, 20)], 1: [(0, 10)]}, words=100, n=2)
+    counts = Rounds.of({0: [(0, 20)], 1: [(0, 10)]}).counts(words=100, n=2)
     found = uplift(counts, counts, scoring=SCORING)
     assert found.uplift == 0
     assert found.low < 0 < found.high
@@ -315,14 +315,17 @@ def test_uplift_over_itself_is_none():
 
 @pytest.mark.parametrize(("words", "n"), [(101, 2), (100, 3)])
 def test_uplift_of_different_books_or_rounds_is_refused(words, n):
-    counts = round_counts({0: [(0, 20)]}, words=100, n=2)
+    counts = Rounds.of({0: [(0, 20)]}).counts(words=100, n=2)
     with pytest.raises(SettingsError, match="100 words and 2 rounds"):
-        uplift(counts, round_counts({}, words=words, n=n), scoring=SCORING)
+        uplift(counts, Rounds.of({}).counts(words=words, n=n), scoring=SCORING)
 
 
 def test_uplift_of_rounds_that_are_not_alike_takes_blocks_of_both():
     rounds = {r: [(0, 20)] for r in range(10, 20)}
-    tuned, before = round_counts(rounds, words=100, n=100), round_counts({}, words=100, n=100)
+    tuned, before = (
+        Rounds.of(rounds).counts(words=100, n=100),
+        Rounds.of({}).counts(words=100, n=100),
+    )
     as_if_alike = uplift(tuned, before, scoring=SCORING)
     found = uplift(tuned, before, scoring=SCORING, alike=False)
     assert found.uplift == as_if_alike.uplift == 0.20

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.rounds import Rounds, block_variance, blocks_of, round_counts
+from pytest_memleak.scoring.rounds import Rounds, block_variance, blocks_of
 
 WORDS = 60
 INTERVALS = st.sets(
@@ -53,7 +53,7 @@ def variances_of_sets(of_model, of_baseline=None):
 
 
 def counts_of(rounds):
-    return round_counts(dict(enumerate(rounds)), words=WORDS, n=len(rounds))
+    return Rounds.of(dict(enumerate(rounds))).counts(words=WORDS, n=len(rounds))
 
 
 @given(ROUNDS)

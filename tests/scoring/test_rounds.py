@@ -3,12 +3,10 @@
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.errors import RecordsError
-from pytest_memleak.scoring.rounds import Rounds, round_counts, words_by_text
+from pytest_memleak.scoring.rounds import Rounds, words_by_text
 
 WORDS = 40
 INTERVALS = st.sets(
@@ -21,7 +19,7 @@ ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
 
 
 def counts_of(rounds):
-    return round_counts(dict(enumerate(rounds)), words=WORDS, n=len(rounds))
+    return Rounds.of(dict(enumerate(rounds))).counts(words=WORDS, n=len(rounds))
 
 
 def covered(intervals):
@@ -41,15 +39,8 @@ def test_counts_are_those_of_sets(rounds):
 
 
 def test_rounds_that_cover_nothing_count():
-    counts = round_counts({3: [(0, 2)]}, words=4, n=10)
+    counts = Rounds.of({3: [(0, 2)]}).counts(words=4, n=10)
     assert (counts.rounds, counts.bmc) == (10, 0.5)
-    assert round_counts({3: [(0, 2)]}, words=4).rounds == 4
-
-
-@pytest.mark.parametrize(("rounds", "n"), [({5: []}, 5), ({-1: []}, 5), ({}, None), ({}, 0)])
-def test_ordinals_out_of_range_are_refused(rounds, n):
-    with pytest.raises(RecordsError, match="rounds"):
-        round_counts(rounds, words=4, n=n)
 
 
 @given(ROUNDS)

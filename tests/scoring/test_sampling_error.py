@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.exchangeability import Exchangeability
-from pytest_memleak.scoring.rounds import Rounds, block_variance, round_counts
+from pytest_memleak.scoring.rounds import Rounds, block_variance
 from pytest_memleak.scoring.sampling_error import (
     SamplingError,
     Settling,
@@ -39,7 +39,7 @@ ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
 
 
 def counts_of(rounds, words=WORDS):
-    return round_counts(dict(enumerate(rounds)), words=words, n=len(rounds))
+    return Rounds.of(dict(enumerate(rounds))).counts(words=words, n=len(rounds))
 
 
 def covered(intervals):
@@ -75,7 +75,7 @@ def counts_with(*, once, twice, often=0, words=1_000, n=10):
     first = {(0, once), (once, once + twice)}
     ever = {(once + twice, once + twice + often)}
     rounds = {0: first | ever, 1: {(once, once + twice)} | ever, **dict.fromkeys(range(2, n), ever)}
-    return round_counts(rounds, words=words, n=n)
+    return Rounds.of(rounds).counts(words=words, n=n)
 
 
 def test_extrapolation_is_chao2():
@@ -132,7 +132,7 @@ def test_the_interval_is_the_jackknifes_with_students_t_and_two_spans():
 def test_where_nothing_is_covered_the_threshold_of_reports_does_not_matter(threshold):
     scoring = Scoring(k=5, span_threshold=threshold)
     for n in (2, 4, 100):
-        error = sampling_error(round_counts({}, words=1_000, n=n), scoring=scoring)
+        error = sampling_error(Rounds.of({}).counts(words=1_000, n=n), scoring=scoring)
         assert (error.low, error.high) == pytest.approx((0, Z * Z * 20 / 1_000))
     assert spread(counts_of([set()]), scoring=Scoring(k=30)).typical == 30 / WORDS
 
@@ -213,7 +213,7 @@ def test_the_variance_is_then_the_largest_of_three():
 
 
 def test_detection_is_that_of_the_excerpt_with_fewest_answers():
-    error = sampling_error(round_counts({}, words=1_000, n=100))
+    error = sampling_error(Rounds.of({}).counts(words=1_000, n=100))
     assert error.detection == pytest.approx(0.0295, abs=5e-5)
     assert error.with_answers(59).detection == pytest.approx(0.0495, abs=5e-5)
     assert error.with_answers(0).detection == 1
@@ -222,7 +222,7 @@ def test_detection_is_that_of_the_excerpt_with_fewest_answers():
 
 
 def test_point_values_are_as_sensitive_as_any():
-    counts = round_counts({}, words=1_000, n=59)
+    counts = Rounds.of({}).counts(words=1_000, n=59)
     assert sampling_error(counts, confidence=0).detection == pytest.approx(0.0495, abs=5e-5)
 
 
