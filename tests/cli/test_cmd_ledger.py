@@ -335,6 +335,15 @@ def test_a_run_scores_what_was_imported(bring, sqlite, suite, tmp_path):
         (answers("x", excerpt="p_id9"), "no excerpt 'p_id9'"),
         ([{"excerpt_id": "p_id1", "generations": [{}]}], "there is no generated_text"),
         ([answers("x")[0] | {"instruction": "Another one."}], "differs from the book's"),
+        (
+            [
+                {
+                    "excerpt_id": "p_id1",
+                    "generations": [{"generated_text": "a", "ordinal": 1}, {"generated_text": "b"}],
+                }
+            ],
+            "have the same ordinal",
+        ),
     ],
 )
 def test_records_that_do_not_fit_are_refused_whole(memleak, bring, sqlite, records, said):

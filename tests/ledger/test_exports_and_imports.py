@@ -10,7 +10,7 @@ from by_hand import count_words, intent
 from scripted import Scripted, broken, busy, terms
 from tuner import TRAINING, Tuner
 
-from pytest_memleak.errors import LedgerError, ProviderError, RecordsError
+from pytest_memleak.errors import LedgerError, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.calls import Answer, give_up, record
@@ -82,26 +82,6 @@ def test_it_is_of_the_papers_form(filled, asked, tmp_path, suffix):
     assert all(byte < 128 for byte in path.read_bytes())
 
 
-def test_what_is_exported_has_to_be_one_thing(ledger, ask, tmp_path):
-    path = tmp_path / "out.json"
-
-    def export(**meant) -> int:
-        return export_generations(ledger, path, endpoint_id="e", **meant)
-
-    with pytest.raises(LedgerError, match="No generations of endpoint 'e'"):
-        export()
-    for temperature, seed in ((1.0, 0), (0.5, 0), (0.5, 7)):
-        asked = ask(excerpts=1, samples=2, temperature=temperature, seed=seed)
-        draw(ledger, Scripted(), endpoint_id="e", questionnaire=asked, terms=terms())
-    with pytest.raises(LedgerError, match="Several sets") as caught:
-        export(temperature=0.5)
-    assert "temperature 0.5, seed 0; book 'book', temperature 0.5, seed 7" in str(caught.value)
-    assert export(temperature=0.5, seed=7) == 2
-    assert export(temperature=1) == 2
-    with pytest.raises(LedgerError, match="for book 'other'"):
-        export(book_id="other")
-
-
 def test_two_instructions_of_an_excerpt(ledger, ask, tmp_path):
     first = ask(excerpts=1, samples=1)
     draw(ledger, Scripted(), endpoint_id="e", questionnaire=first, terms=terms())
@@ -147,31 +127,6 @@ def test_the_papers_own_records(ledger, asked, tmp_path):
     )
     assert counts.got == 48
     assert len(endpoint.calls) == 45
-
-
-@pytest.mark.parametrize(
-    ("records", "message"),
-    [
-        ([entry(99, "a")], "no excerpt 'p_id99' with an instruction"),
-        ([entry(1, "a", instruction="Another.")], "differs from the book's"),
-        (
-            [
-                {
-                    "excerpt_id": "p_id1",
-                    "generations": [{"generated_text": "a", "ordinal": 1}, {"generated_text": "b"}],
-                }
-            ],
-            "have the same ordinal",
-        ),
-        ([{"excerpt_id": "p_id1"}], "there are no generations"),
-        ({"excerpt_id": "p_id1"}, "expected a list"),
-    ],
-)
-def test_records_that_do_not_fit(ledger, asked, tmp_path, records, message):
-    with pytest.raises(RecordsError, match=message) as caught:
-        imported(ledger, asked, tmp_path, records)
-    assert str(tmp_path) in caught.value.location
-    assert tally(ledger, "e", asked).got == 0
 
 
 def test_what_is_there_stays(ledger, asked, tmp_path):

@@ -11,9 +11,7 @@ from pytest_memleak.errors import (
     BookError,
     Inconclusive,
     JobPending,
-    ProviderBusy,
     ProviderError,
-    RecordsError,
     SuiteError,
 )
 from pytest_memleak.interfaces.extensions import Extensions
@@ -23,7 +21,7 @@ from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.sampled_generations import draw as draw_answers
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import FinishReason, Generation
+from pytest_memleak.records import Generation
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
@@ -189,23 +187,6 @@ def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "kind", "said"),
-    [
-        ("b.json", "[", RecordsError, "b.json: not JSON"),
-        ("b.json", "[]", RecordsError, "b.json: there are no excerpts"),
-        ("b.epub", "no zip", BookError, "b.epub"),
-        ("b.txt", "", BookError, "b"),
-        ("b.doc", "text", BookError, "is an old Word document, which memleak can't read"),
-    ],
-)
-def test_a_book_that_cannot_be_used_is_an_error(world, name, content, kind, said):
-    (world.folder / name).write_text(content)
-    opened = world.suite_run(suite={"book": f'id = "b"\nsource = "{name}"'})
-    with pytest.raises(kind, match=said):
-        opened.books.book(opened.suite.books[0])
-
-
 @pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
 def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
     source = 'id = "mine"\nsource = "mine.json"\nsummaries = "mine.summaries.json"'
@@ -342,23 +323,6 @@ def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, 
     )
 
 
-def test_a_fine_tune_that_still_runs_is_inconclusive_without_waiting(tuned):
-    tuned.job = JobState(JobStatus.RUNNING)
-    opened = tuned.suite_run(suite=TUNED, wait=False)
-    with pytest.raises(JobPending, match="job-1 is still running"):
-        opened.endpoints.endpoint(opened.suite.models[0])
-    tuned.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
-    opened.endpoints.endpoint(opened.suite.models[0])
-    assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1"])
-
-
-def test_a_fine_tune_that_failed_is_inconclusive_and_says_why(tuned):
-    tuned.job = JobState(JobStatus.FAILED, detail="quota")
-    opened = tuned.suite_run(suite=TUNED)
-    with pytest.raises(ProviderError, match="job-1 failed: quota"):
-        opened.endpoints.endpoint(opened.suite.models[0])
-
-
 def test_offline_nothing_is_fine_tuned(tuned):
     opened = tuned.suite_run(suite=TUNED, offline=True)
     with pytest.raises(Inconclusive, match="the ledger has no finished fine-tune of 'm'"):
@@ -442,59 +406,6 @@ def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
 # --- drawing -------------------------------------------------------------------------------
 
 
-def test_what_was_drawn_is_kept_and_not_drawn_again(world):
-    drawn, first = draw(world.suite_run())
-    assert (drawn.endpoint_id, drawn.issues) == ("fake-weights", ())
-    assert [(one.excerpt_id, one.ordinal) for one in first] == [
-        ("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)
-    ]  # fmt: skip
-    assert len(world.endpoint.asked) == 4
-    _, again = draw(world.suite_run())
-    assert again == first
-    assert len(world.endpoint.asked) == 4
-
-
-def test_generations_may_be_asked_for_again(world):
-    drawn, first = draw(world.suite_run())
-    assert list(drawn.generations()) == first
-
-
-def test_offline_nobody_is_called(world):
-    _, nothing = draw(world.suite_run(offline=True))
-    assert nothing == []
-    assert world.endpoint.asked == []
-    _, first = draw(world.suite_run())
-    assert draw(world.suite_run(offline=True))[1] == first
-
-
-def failing(kind, **more):
-    return kind("503 down", provider="fake", endpoint="w", call="sample", **more)
-
-
-@pytest.mark.parametrize("after", [0, 3])
-@pytest.mark.parametrize("kind", [ProviderError, ProviderBusy])
-def test_a_provider_that_fails_is_a_issue_and_what_it_gave_stays(world, kind, after):
-    world.endpoint = FakeEndpoint(name="w", after=after, then=failing(kind))
-    drawn, got = draw(world.suite_run())
-    assert len(got) == after
-    (issue,) = drawn.issues
-    assert issue == "fake endpoint w: sample failed: 503 down"
-    world.endpoint.then = None
-    drawn, whole = draw(world.suite_run())
-    assert (len(whole), drawn.issues) == (4, ())
-    assert set(got) <= set(whole)
-    assert len(world.endpoint.asked) == 4
-
-
-def test_whatever_else_an_endpoint_raises_is_a_issue_that_quotes_nothing(world):
-    world.endpoint = FakeEndpoint(name="w", then=ZeroDivisionError("the ferryman counted"))
-    drawn, got = draw(world.suite_run())
-    assert got == []
-    (issue,) = drawn.issues
-    assert "ZeroDivisionError" in issue
-    assert "ferryman" not in issue
-
-
 def test_an_endpoint_that_cannot_be_opened_now_is_a_issue(world):
     world.refuses = JobPending("it is being deployed", location="fake")
     drawn, got = draw(world.suite_run())
@@ -505,15 +416,6 @@ def test_one_that_the_suite_names_wrongly_is_an_error(world):
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
-
-
-def test_blank_answers_are_there_but_empty(world):
-    class Mute(FakeEndpoint):
-        def sample(self, instruction, **settings):
-            return [""] * len(super().sample(instruction, **settings))
-
-    world.endpoint = Mute(name="mute")
-    assert {one.finish_reason for one in draw(world.suite_run())[1]} == {FinishReason.EMPTY}
 
 
 # --- recorded generations ------------------------------------------------------------------
@@ -535,12 +437,6 @@ def test_recorded_generations_come_with_what_was_asked(world):
     assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", asked_for(2)]
     assert (drawn.endpoint_id, drawn.issues) == (None, ())
     assert not (world.folder / "ledger.db").exists()
-
-
-@pytest.mark.parametrize("rows", [[{"excerpt_id": "p_id9", "generations": []}, {}], "text", None])
-def test_recorded_generations_of_another_form_are_an_error(world, rows):
-    with pytest.raises(RecordsError, match=r"drawn\.json"):
-        recorded(world, rows)
 
 
 # --- an endpoint of one's own --------------------------------------------------------------
@@ -576,14 +472,6 @@ def test_one_may_be_a_recording(world):
             return [Generation(one.id, 0, "mine") for one in book.excerpts]
 
     assert [one.text for one in draw(world.suite_run(), endpoint=Mine())[1]] == ["mine", "mine"]
-
-
-def test_one_that_fails_is_a_issue(world):
-    own = FakeEndpoint(then=RuntimeError("the ferryman"), after=1)
-    drawn, got = draw(world.suite_run(), endpoint=own)
-    assert len(got) == 1
-    assert "RuntimeError" in drawn.issues[0]
-    assert "ferryman" not in drawn.issues[0]
 
 
 def test_two_of_them_do_not_answer_for_each_other(world):
