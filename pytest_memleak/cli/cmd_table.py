@@ -66,7 +66,7 @@ def _table(parsed: argparse.Namespace) -> int:
         _validate_output(output, parsed.evidence)
     evidence = Evidence(*parsed.evidence)
     if parsed.rows != "pairs":
-        for line in evidence.lacking:
+        for line in evidence.missing:
             print(f"memleak table: {inert(line)}", file=sys.stderr)
     if form == "parquet":
         write_parquet(_rows(evidence, parsed), output)
@@ -152,7 +152,7 @@ def _figures(parsed: argparse.Namespace) -> int:
 
     evidence = Evidence(*parsed.evidence)
     paths, skipped = write_figures(evidence, parsed.output)
-    for line in (*evidence.lacking, *skipped):
+    for line in (*evidence.missing, *skipped):
         print(f"memleak figures: {inert(line)}", file=sys.stderr)
     for path in paths:
         print(path)

@@ -1,4 +1,4 @@
-"""A badge of a verified bundle: what came of a release, and which bundle says so."""
+"""SVG badge of a verified bundle: result, release and digest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SVG = """\
 
 
 def badge(bundle: Mapping[str, Any]) -> str:
-    """The SVG for a bundle that was verified: its result, release, and the digest to ask for."""
+    """Render the SVG badge of a verified bundle."""
     gates = all(suite["gates"] for suite in bundle["suites"]) or bundle["result"] == Verdict.FAIL
     message = bundle["result"] if gates else f"{bundle['result']}, gates nothing"
     message = inert(

@@ -1,9 +1,9 @@
-"""Evidence bundles as tables: a row a pair, an excerpt or a span, or books x models.
+"""Evidence bundles as tables: a row per pair, excerpt or span, or books x models.
 
     Evidence(Path("evidence.json")).to_frame()
 
-Numbers are the bundles' own. A bundle whose digest is not its content's is refused, and what one
-does not hold is said in `lacking`.
+Numbers come from the bundles unchanged. A bundle whose digest doesn't match its content raises
+EvidenceError; `missing` lists what the bundles don't contain.
 """
 
 from __future__ import annotations
@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 ROWS = ("pairs", "excerpts", "spans")
-"""What a table may have its rows of."""
+"""The kinds of rows that a table can have."""
 
 
 class Evidence:
-    """What evidence bundles say of their pairs. Raises EvidenceError for what is no bundle.
+    """The pairs of evidence bundles as rows. Raises EvidenceError for files that aren't bundles.
 
-    rows:     one a pair, in the bundles' order: who, what, how much was drawn, the verdict, and of
-              each measure `NAME` (its value), `NAME_low`, `NAME_high` and, where it has one,
-              `NAME_limit`; of lengths also where another such run is likely to have them,
-              `NAME_range_low` and `NAME_range_high`. Shares are fractions, lengths and counts
-              words and whole numbers.
-    excerpts: one an excerpt of a pair: first word, words, `covered` words, their share `bmc`, and
-              the words of the longest span that an answer to its own prompt has
-    spans:    one a span over span_threshold, longest first in each pair
-    lacking:  what the bundles do not hold, a sentence a pair
+    rows:     one per pair, in the bundles' order: model, book, counts, verdict, and for each
+              measure `NAME`, `NAME_low`, `NAME_high` and, where it has a limit, `NAME_limit`;
+              for lengths also the expected range of another run, `NAME_range_low` and
+              `NAME_range_high`. Shares are fractions, lengths and counts whole numbers.
+    excerpts: one per excerpt of a pair: first word, words, `covered` words, their share `bmc`, and
+              the length of the longest span from its own prompt
+    spans:    one per span over span_threshold, longest first in each pair
+    missing:  what the bundles don't contain, a sentence per pair
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -48,13 +47,15 @@ class Evidence:
             bundle = read_evidence(path).bundle
             if problems := digest_errors(bundle):
                 raise EvidenceError(
-                    problems[0], location=str(path), hint=f"memleak verify {path} says what differs"
+                    problems[0],
+                    location=str(path),
+                    hint=f"run memleak verify {path} to see what differs",
                 )
             self.pairs += [(path.stem, pair) for pair in bundle["pairs"]]
             self.rows += [_row(path.stem, bundle, pair) for pair in bundle["pairs"]]
         self.excerpts = [row for pair in self.pairs for row in _excerpts(*pair)]
         self.spans = [row for pair in self.pairs for row in _spans(*pair)]
-        self.lacking = [
+        self.missing = [
             f"{bundle}: {pair['pair']}: {_missing_reason(pair)}"
             for bundle, pair in self.pairs
             if not pair.get("coverage")
@@ -62,13 +63,13 @@ class Evidence:
 
     @property
     def measures(self) -> list[str]:
-        """The measures that some pair has, in the order of the table of measures."""
+        """List the measures that any pair has, in the order of the measure table."""
         columns = {key for row in self.rows for key in row}
         return [name for name in MEASURES if name in columns]
 
     @property
     def titles(self) -> dict[str, str]:
-        """What to call each book in print: its title, with its id where two have the same."""
+        """Name each book for print: its title, with its id where two books share it."""
         titles = {row["book"]: row["title"] or row["book"] for row in self.rows}
         same = Counter(titles.values())
         return {
@@ -77,9 +78,9 @@ class Evidence:
         }
 
     def grid(self, measure: str) -> list[Row]:
-        """Books x models: a row a book, a column a model, the measure in the cells.
+        """Arrange a measure as books x models.
 
-        A model that stands for a book in several bundles or suites has a column for each.
+        A model with several pairs for a book has a column for each bundle or suite. Raises
         SettingsError for a measure that no pair has.
         """
         if measure not in self.measures:
@@ -95,17 +96,17 @@ class Evidence:
         return list(books.values())
 
     def of(self, kind: str) -> list[Row]:
-        """The rows of one of ROWS; SettingsError where no bundle holds any for want of them."""
+        """Return the rows of one of ROWS; SettingsError where no bundle contains any."""
         rows = {"pairs": self.rows, "excerpts": self.excerpts, "spans": self.spans}[kind]
-        if not rows and len(self.lacking) == len(self.pairs):
+        if not rows and len(self.missing) == len(self.pairs):
             raise SettingsError(
-                f"there are no {kind} in the evidence",
-                hint=self.lacking[0] if self.lacking else "it has no pairs",
+                f"the evidence contains no {kind}",
+                hint=self.missing[0] if self.missing else "it has no pairs",
             )
         return rows
 
     def to_frame(self, kind: str = "pairs") -> pd.DataFrame:
-        """The rows as a pandas DataFrame; SettingsError without the extra `tables`.
+        """Return the rows as a pandas DataFrame; SettingsError without the extra `tables`.
 
         kind: one of ROWS.
         """
@@ -113,7 +114,7 @@ class Evidence:
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
-    """The column of each row in a grid: its model, with bundle or suite where it has several."""
+    """Name each row's column in a grid: its model, with bundle or suite where it has several."""
     rows = list(rows)
     for keys in (("model",), ("model", "bundle"), ("model", "suite"), ("model", "bundle", "suite")):
         cells = Counter((row["book"], *(row[key] for key in keys)) for row in rows)
@@ -134,19 +135,19 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
 def _missing_reason(pair: Mapping[str, Any]) -> str:
     if pair["verdict"].startswith("NOT RUN"):
-        return "it was not run"
+        return "it wasn't run"
     if not pair["measures"]:
-        return "nothing of it was measured"
+        return "nothing was measured"
     if pair.get("windows"):
-        return "its probe has no answers, so no excerpts and no spans"
-    return "the bundle was made by an earlier version, which kept no excerpts and no spans"
+        return "its probe has no generations, so no excerpts and no spans"
+    return "an earlier version wrote the bundle, without excerpts and spans"
 
 
 # --- rows ----------------------------------------------------------------------------------
 
 
 def _row(stem: str, bundle: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
-    # Of a pair that was not run nothing but its names may be there.
+    # A pair that wasn't run may have nothing but names.
     model, book, settings = (pair.get(key) or {} for key in ("model", "book", "settings"))
     row: Row = {
         "bundle": stem,

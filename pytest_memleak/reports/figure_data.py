@@ -1,4 +1,4 @@
-"""What figures of evidence show, as plain numbers: maps, counts of spans, overlaps of models."""
+"""Numbers behind the figures: maps, span counts, overlaps of models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlottedPair:
-    """A pair whose answers were measured.
+    """A pair with a coverage map.
 
-    label:    its model, told apart from others that stand for the book
+    label:    its model, distinct among the pairs of the book
     row:      as in `Evidence.rows`
-    coverage: as in the bundle; times: per word of the book, the rounds that cover it; shape (N,)
-    block:    first word and end of the longest block, None where there is none
-    agreement: of the model with itself
+    coverage: as in the bundle; times: for each word of the book, the rounds that cover it; (N,)
+    block:    first word and end of the longest block, None without one
+    agreement: the model's self-agreement
     """
 
     label: str
@@ -43,9 +43,9 @@ class PlottedPair:
 
 
 def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
-    """The pairs that the bundles hold a map of, by the titles of their books.
+    """Collect the pairs with a coverage map, by the titles of their books.
 
-    Raises EvidenceError for a map that is not of its book's words.
+    Raises EvidenceError for a map that doesn't fit its book.
     """
     books: dict[str, list[PlottedPair]] = {}
     labels = columns_of(evidence.rows)
@@ -72,38 +72,38 @@ class Strip(NamedTuple):
     """A book in columns; shape (columns,) each.
 
     left, width: in words
-    covered:     the share of a column's words that some round covers
-    often:       the mean share of the rounds that cover those; 0 where there are none
+    covered:     share of a column's words that any round covers
+    frequency:       mean share of the rounds that cover these words; 0 without any
     """
 
     left: NDArray[np.float64]
     width: NDArray[np.float64]
     covered: NDArray[np.float64]
-    often: NDArray[np.float64]
+    frequency: NDArray[np.float64]
 
 
 def coverage_strip(times: NDArray[np.intc], rounds: int, *, columns: int) -> Strip:
-    """The rounds that cover each word, in at most so many columns."""
+    """Summarize the rounds that cover each word in at most `columns` columns."""
     edges = np.linspace(0, len(times), min(columns, len(times)) + 1).astype(int)
     sizes = np.diff(edges)
     covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
     total = np.add.reduceat(times.astype(int), edges[:-1])
-    often = total / np.maximum(covered, 1) / max(rounds, 1)
-    return Strip(edges[:-1].astype(float), sizes.astype(float), covered / sizes, often)
+    frequency = total / np.maximum(covered, 1) / max(rounds, 1)
+    return Strip(edges[:-1].astype(float), sizes.astype(float), covered / sizes, frequency)
 
 
 def span_counts(pair: PlottedPair) -> tuple[list[int], list[int]]:
-    """Lengths of the distinct spans over T, each once, and how many are at least so long."""
+    """List the distinct lengths of spans over T, and how many spans are at least that long."""
     spans = np.sort([span["end"] - span["start"] for span in pair.coverage["spans"]]).astype(int)
     lengths, first = np.unique(spans, return_index=True)
     return lengths.tolist(), (len(spans) - first).tolist()
 
 
 class Overlap(NamedTuple):
-    """Models on one book: the Jaccard index of the words that each two give back, shape (m, m).
+    """Models on one book: the Jaccard index of the words that each two reproduce, shape (m, m).
 
-    jaccard:     on the diagonal the model's agreement with itself, NaN where nothing tells it
-    independent: what it would be if they were independent; NaN on the diagonal
+    jaccard:     on the diagonal the model's self-agreement, NaN where it is unknown
+    independent: the expected index of independent models; NaN on the diagonal
     """
 
     labels: list[str]
@@ -112,7 +112,7 @@ class Overlap(NamedTuple):
 
 
 def overlaps(books: Books) -> dict[str, Overlap]:
-    """Of each book that several models were asked for, cut in the same way (METRICS section 5)."""
+    """Compare the models of each book whose excerpts are the same (METRICS section 5)."""
     return {
         title: _overlap(alike) for title, pairs in books.items() if len(alike := _alike(pairs)) > 1
     }

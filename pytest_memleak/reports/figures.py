@@ -1,6 +1,6 @@
-"""Figures of evidence bundles, as a paper prints them, drawn by matplotlib in SVG and PDF.
+"""Figures of evidence bundles for papers, drawn by matplotlib as SVG and PDF.
 
-Numbers are the bundles' own; no figure holds a word of a book but its title.
+No figure contains a word of a book but its title.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.evidence_table import Evidence
     from pytest_memleak.reports.figure_data import Books, Overlap, PlottedPair
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; marks tell them apart in grey.
+# Okabe and Ito's palette is safe for color-blind readers; marks serve grayscale prints.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"
 _HEAT = ("#fdd49e", "#fdae6b", "#f16913", "#d94801", "#7f2704")
@@ -46,7 +46,7 @@ _STYLE: Mapping[str, Any] = {
     "legend.frameon": False,
     "savefig.bbox": "tight",
     "savefig.pad_inches": 0.05,
-    # Text stays text, in titles too, and the same evidence gives the same file.
+    # Text stays text, and equal evidence gives equal files.
     "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "memleak",
@@ -56,16 +56,16 @@ _UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"Cr
 
 
 def write_figures(evidence: Evidence, folder: Path) -> tuple[list[Path], list[str]]:
-    """Write each figure as SVG and PDF; returns the files, and why others are not there.
+    """Write each figure as SVG and PDF; return the files, and why others are missing.
 
-    Raises SettingsError without the extra `tables` and where no pair can be drawn.
+    Raises SettingsError without the extra `tables`, and where no pair can be drawn.
     """
     mpl = _matplotlib()
     written: list[Path] = []
     drawn, left_out = figures_of(evidence)
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # A title in a script that no font here has is boxes in PDF, and text in SVG.
+        # A script without a font here shows as boxes in PDF; SVG keeps the text.
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         for name, figure in drawn.items():
             for form, undated in _UNDATED.items():
@@ -76,10 +76,10 @@ def write_figures(evidence: Evidence, folder: Path) -> tuple[list[Path], list[st
 
 
 def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
-    """The figures by name, and why others are not there.
+    """Draw the figures, by name; also return why others are missing.
 
-    coverage: where in each book; samples: BMC against samples; spans: how many of which length;
-    bmc: BMC of all pairs with intervals and limits; overlap: whether models hold the same words
+    coverage: where in each book; samples: BMC against samples; spans: counts by length; bmc: BMC of
+    all pairs with intervals and limits; overlap: whether models reproduce the same words
 
     Raises as `write_figures` does.
     """
@@ -87,8 +87,8 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
     books = plotted_pairs(evidence)
     if not books:
         raise SettingsError(
-            "nothing in the evidence can be drawn",
-            hint=evidence.lacking[0] if evidence.lacking else "it has no pairs",
+            "the evidence contains nothing to draw",
+            hint=evidence.missing[0] if evidence.missing else "it has no pairs",
         )
     left_out = []
     with mpl.rc_context(_STYLE):
@@ -100,15 +100,15 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
         if matrices := overlaps(books):
             drawn["overlap"] = _overlap(matrices)
         else:
-            left_out.append("overlap: no book was asked of two models")
+            left_out.append("overlap: no book was tested with two models")
     return drawn, left_out
 
 
-# --- one figure each -----------------------------------------------------------------------
+# --- figures -------------------------------------------------------------------------------
 
 
 def _coverage(books: Books) -> Figure:
-    """A strip a model: a column is as high as the share of its words that come back."""
+    """Draw a strip per model; a column's height is the share of its words that are reproduced."""
     from matplotlib.patches import Patch
 
     rows = [len(pairs) for pairs in books.values()]
@@ -128,8 +128,8 @@ def _coverage(books: Books) -> Figure:
     panels[-1].set_xlabel("word of the book")
     levels = zip((0.0, *_STEPS), _STEPS, _HEAT, strict=False)
     figure.legend(
-        handles=[Patch(color=c, label=f"{100 * low:g}–{100 * up:g} %") for low, up, c in levels],
-        title="share of the rounds that give a word back; line below: longest block",
+        handles=[Patch(color=c, label=f"{100 * low:g}–{100 * up:g}%") for low, up, c in levels],
+        title="share of rounds that reproduce a word; line below: longest block",
         loc="outside lower center",
         ncols=len(_HEAT),
         handlelength=1.2,
@@ -143,9 +143,9 @@ def _draw_strip(axes: Axes, pair: PlottedPair, at: int) -> None:
     from matplotlib.path import Path
 
     strip = coverage_strip(pair.times, pair.coverage["rounds"], columns=_COLUMNS)
-    levels = np.minimum(np.searchsorted(_STEPS, strip.often - 1e-9), len(_HEAT) - 1)
+    levels = np.minimum(np.searchsorted(_STEPS, strip.frequency - 1e-9), len(_HEAT) - 1)
     heights = np.where(strip.covered > 0, np.maximum(strip.covered, 0.06), 0).round(2)
-    # Neighbours that look the same are one column, and all of a level one path: no seams.
+    # Merging equal neighbors, and all columns of a level, avoids seams.
     unlike = (np.diff(levels, prepend=-1) != 0) | (np.diff(heights, prepend=-1) != 0)
     left = strip.left[unlike]
     right = np.append(left[1:], len(pair.times))
@@ -164,7 +164,7 @@ def _draw_strip(axes: Axes, pair: PlottedPair, at: int) -> None:
 
 
 def _samples(books: Books) -> Figure:
-    """BMC to expect of 1, 2, ... n rounds, with its interval at n."""
+    """Draw the expected BMC of 1, 2, ... n rounds, with its interval at n."""
     from matplotlib.ticker import MaxNLocator
 
     figure, panels = _panels(len(books), _ACROSS)
@@ -174,7 +174,7 @@ def _samples(books: Books) -> Figure:
         for place, pair in enumerate(pairs):
             curve, (color, mark) = pair.coverage["curve"], looks[pair.label]
             axes.plot(range(1, len(curve) + 1), curve, color=color)
-            # Beside each other where they would stand on each other.
+            # Shifted, since intervals of several models would overlap.
             at = len(curve) + most * 0.02 * place
             axes.errorbar([at], [pair.row["bmc"]], _ends(pair), fmt=mark, color=color, **_BAR)
         for limit in {pair.row["bmc_limit"] for pair in pairs if "bmc_limit" in pair.row}:
@@ -189,7 +189,7 @@ def _samples(books: Books) -> Figure:
 
 
 def _spans(books: Books) -> Figure:
-    """How many distinct spans over T are at least so long, on logarithmic scales."""
+    """Draw how many distinct spans over T are at least that long, on logarithmic scales."""
     figure, panels = _panels(len(books), _ACROSS)
     looks = _looks(books)
     for axes, (title, pairs) in zip(panels, books.items(), strict=True):
@@ -220,7 +220,7 @@ def _spans(books: Books) -> Figure:
 
 
 def _bmc(books: Books) -> Figure:
-    """Pairs below each other: BMC with its interval, and the limit on it."""
+    """Draw each pair's BMC with its interval and limit, one below the other."""
     rows = sum(map(len, books.values()))
     figure, (axes,) = _panels(1, 1, 0.7 + 0.19 * (rows + 1.3 * len(books)))
     looks = _looks(books)
@@ -249,7 +249,7 @@ def _bmc(books: Books) -> Figure:
 
 
 def _overlap(books: Mapping[str, Overlap]) -> Figure:
-    """Whether models hold the same words, a matrix a book."""
+    """Draw the overlap of models, a matrix per book."""
     across = min(_ACROSS, len(books))
     side = min(_WIDTH / across, 1.2 + 0.45 * max(len(matrix.labels) for matrix in books.values()))
     figure, panels = _panels(len(books), across, side * math.ceil(len(books) / across))
@@ -267,18 +267,18 @@ def _overlap(books: Mapping[str, Overlap]) -> Figure:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title, loc="left")
-    caption = "Jaccard index of the words given back (if independent); diagonal: with itself"
+    caption = "Jaccard index of reproduced words (if independent); diagonal: self-agreement"
     figure.supxlabel(caption, fontsize=7)
     return figure
 
 
-# --- what they share -----------------------------------------------------------------------
+# --- shared parts --------------------------------------------------------------------------
 
 _BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 
 
 def _ends(pair: PlottedPair) -> list[list[float]]:
-    """How far the interval of BMC reaches down and up from it."""
+    """Return how far the interval of BMC reaches below and above it."""
     value = pair.row["bmc"]
     return [[max(value - pair.row["bmc_low"], 0)], [max(pair.row["bmc_high"] - value, 0)]]
 
@@ -286,7 +286,7 @@ def _ends(pair: PlottedPair) -> list[list[float]]:
 def _panels(
     count: int, across: int, height: float | None = None, *, ratios: Sequence[float] | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, `across` of them beside each other."""
+    """Create a figure with `count` panels, `across` of them in a row."""
     from matplotlib.figure import Figure
 
     across = min(across, count)
@@ -299,7 +299,7 @@ def _panels(
 
 
 def _looks(books: Books) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each model, the same in every figure."""
+    """Assign each model a color and a mark, the same in every figure."""
     labels = dict.fromkeys(pair.label for pairs in books.values() for pair in pairs)
     return {
         label: (_COLORS[place % len(_COLORS)], _MARKS[place % len(_MARKS)])
@@ -331,7 +331,7 @@ def _name_axes(panels: Iterable[Axes], x: str, y: str) -> None:
 
 
 def _make_logarithmic(axes: Axes) -> None:
-    """Logarithmic scales with plain numbers on them."""
+    """Set logarithmic scales with plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")

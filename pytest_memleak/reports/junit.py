@@ -1,4 +1,4 @@
-"""What a JUnit report says of a run and of each pair: scalars and verdicts, never text."""
+"""JUnit properties of a run and of each pair: scalars and verdicts, never book text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str, str]]:
-    """Properties of one test case.
+    """List the properties of one test case.
 
-    own: the test is one's own, with limits of its own: the suite's verdict is not its outcome.
+    own: the user wrote the test, so the suite's verdict isn't its outcome
     """
     properties: list[tuple[str, object]] = [
         *_verdict(result, own=own),
@@ -81,7 +81,7 @@ def _works(result: PairResult) -> Iterator[tuple[str, object]]:
 
 
 def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
-    """Which suite, and which weights by which name."""
+    """Yield the properties that identify the suite and the weights."""
     yield "memleak.suite_sha256", result.suite_digest
     if result.endpoint:
         yield "memleak.endpoint", inert(result.endpoint)
@@ -143,8 +143,8 @@ def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
     if not own:
         return [("memleak.verdict", result.verdict_words)]
     meaning = (
-        f"{result.suite} judges {result.pair} {result.verdict_words} by its own limits; "
-        "whether this test passed is by what it asserts itself"
+        f"by its limits, {result.suite} judges {result.pair} {result.verdict_words}; "
+        "this test passes or fails by its own assertions"
     )
     return [
         ("memleak.suite_verdict", result.verdict_words),
@@ -153,10 +153,7 @@ def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
 
 
 def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tuple[str, str]]:
-    """Properties of the whole run: its program, and each suite file by digest.
-
-    What differs from pair to pair stands with its case.
-    """
+    """List the properties of the whole run: versions, suite digests and controls."""
     properties = {"memleak.version": version, "memleak.python": platform.python_version()}
     for result in results:
         properties[f"memleak.suite.{result.suite}.sha256"] = result.suite_digest
@@ -171,7 +168,7 @@ def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tup
 
 
 def compared_properties(compared: ReleaseComparison) -> list[tuple[str, str]]:
-    """Properties of the closing statement on a release against an earlier one."""
+    """List the properties of the comparison with an earlier release."""
     properties: dict[str, object] = {
         "memleak.compared.verdict": compared.verdict.value,
         "memleak.compared.baseline": inert(compared.baseline),

@@ -41,9 +41,9 @@ _MOST_OF_A_KEY = 100_000  # bytes
 
 
 def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:
-    """The envelope around a bundle, signed by the private key in `key_file` (PEM).
+    """Sign a bundle with the private key in `key_file` (PEM) and return the envelope.
 
-    Raises EvidenceError for a file that is no such key.
+    Raises EvidenceError for a file that isn't such a key.
     """
     require("securesystemslib", "in_toto_attestation", "cryptography")
     from securesystemslib.dsse import Envelope
@@ -56,9 +56,9 @@ def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:
 
 
 def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
-    """What is wrong with the signature by the public key in `key_file`.
+    """List what is wrong with the signature, checked with the public key in `key_file`.
 
-    Raises EvidenceError for a file that is no such key.
+    Raises EvidenceError for a file that isn't such a key.
     """
     require("securesystemslib", "in_toto_attestation", "cryptography")
     from securesystemslib.dsse import Envelope
@@ -81,7 +81,7 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
 
 
 def _statement(bundle: dict[str, Any]) -> dict[str, Any]:
-    """The Statement as JSON. Its numbers stay as they are, which protobuf's would not."""
+    """Build the Statement as JSON, since protobuf would change the bundle's numbers."""
     from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
     from in_toto_attestation.v1.statement import Statement
 
@@ -138,7 +138,7 @@ def _public_key(path: Path) -> Any:
 
 
 def require(*modules: str) -> None:
-    """Raise MissingExtra where a module of the extra `sign` is not installed."""
+    """Raise MissingExtra where a module of the extra `sign` isn't installed."""
     for module in modules:
         try:
             importlib.import_module(module)
@@ -156,10 +156,11 @@ _MOST = 1_000_000  # bytes of a time stamp, or of certificates
 def check_time_stamp(
     evidence: EvidenceFile, stamp_file: Path, roots_file: Path
 ) -> tuple[datetime.datetime, list[str]]:
-    """When an authority saw the file, and what is wrong with that; nothing is if the list is empty.
+    """Return when an authority stamped the file, and what is wrong with the stamp.
 
-    roots_file: certificates (PEM) of authorities that are trusted. Raises EvidenceError for files
-    that are no time stamp, or no certificates.
+    roots_file: certificates (PEM) of trusted authorities
+
+    Raises EvidenceError for files that aren't a time stamp or certificates.
     """
     require("rfc3161_client", "cryptography")
     from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
@@ -169,7 +170,7 @@ def check_time_stamp(
         when = stamp.tst_info.gen_time
     except ValueError:
         raise EvidenceError(
-            "not the answer of a time stamp authority (RFC 3161)", location=str(stamp_file)
+            "not a response of a time stamp authority (RFC 3161)", location=str(stamp_file)
         ) from None
     builder = VerifierBuilder()
     for root in _certificates(roots_file):
@@ -177,9 +178,9 @@ def check_time_stamp(
     try:
         builder.build().verify_message(stamp, evidence.data)
     except (VerificationError, ValueError) as error:
-        return when, [f"time stamp: {_said(error)}"]
+        return when, [f"time stamp: {_stamp_error(error)}"]
     created = datetime.datetime.fromisoformat(evidence.bundle["created"])
-    # The bundle says whole seconds, and clocks are a little apart.
+    # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
         return when, [
             f"created: the bundle says {evidence.bundle['created']}, after it was stamped"
@@ -187,10 +188,10 @@ def check_time_stamp(
     return when, []
 
 
-def _said(error: Exception) -> str:
+def _stamp_error(error: Exception) -> str:
     if "Mismatch between messages" in str(error):
-        return "it is of another file"
-    return f"it does not hold by the certificates that are trusted ({type(error).__name__})"
+        return "it belongs to another file"
+    return f"the trusted certificates don't confirm it ({type(error).__name__})"
 
 
 def _certificates(path: Path) -> Sequence[Certificate]:
@@ -200,5 +201,7 @@ def _certificates(path: Path) -> Sequence[Certificate]:
         return load_pem_x509_certificates(read_regular(path, most=_MOST))
     except ValueError:
         raise EvidenceError(
-            "no certificates in PEM form", location=str(path), hint="those of the authority"
+            "no certificates in PEM form",
+            location=str(path),
+            hint="use the authority's certificates",
         ) from None

@@ -1,7 +1,7 @@
-"""Rows of evidence as text: whole for programs (CSV, JSON), in few columns for print.
+"""Rows of evidence as text: complete for programs (CSV, JSON), in few columns for print.
 
-In print a pair is model, book by its title, samples, measures with their intervals and verdict;
-what is the same of all rows is left out.
+Printed pairs show model, book title, samples, measures with intervals, and verdict, and their
+bundle or suite only where rows differ in it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOTHING = "-"
 
 
 class Printed(NamedTuple):
-    """A table for print: heads, cells, and the heads of the columns of numbers."""
+    """A table for print: heads, cells, and the heads of numeric columns."""
 
     heads: list[str]
     rows: list[list[str]]
@@ -42,7 +42,7 @@ class Printed(NamedTuple):
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """CSV with all numbers whole; what a spreadsheet would take for a formula has a ' first."""
+    """Write CSV at full precision; a ' protects text that spreadsheets take for a formula."""
     heads = list(dict.fromkeys(key for row in rows for key in row))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -59,7 +59,7 @@ def _safe(value: object) -> object:
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """A JSON list of objects, a row each."""
+    """Write a JSON list with an object per row."""
     return json.dumps(list(rows), indent=1) + "\n"
 
 
@@ -67,7 +67,7 @@ def as_json(rows: Sequence[Row]) -> str:
 
 
 def printed_rows(evidence: Evidence, kind: str) -> Printed:
-    """The rows of one of ROWS for print."""
+    """Lay out the rows of one of ROWS for print."""
     rows = evidence.of(kind)
     if kind != "pairs":
         heads = [head for head in (rows[0] if rows else ()) if head not in ("bundle", "suite")]
@@ -82,7 +82,7 @@ def printed_rows(evidence: Evidence, kind: str) -> Printed:
 
 
 def printed_grid(evidence: Evidence, measure: str) -> Printed:
-    """Books x models for print, the measure with its interval in the cells."""
+    """Lay out books x models for print: the measure with its interval."""
     grid = evidence.grid(measure)
     models = [head for head in grid[0] if head != "book"]
     intervals = {
@@ -103,7 +103,7 @@ def printed_grid(evidence: Evidence, measure: str) -> Printed:
 
 
 def _varying_keys(rows: Sequence[Row]) -> list[str]:
-    """What of the rows' origin is not the same of all."""
+    """List the origins, bundle or suite, in which rows differ."""
     return [key for key in ("bundle", "suite") if len({row[key] for row in rows}) > 1]
 
 
@@ -139,7 +139,7 @@ def _is_number(value: object) -> bool:
 
 
 def as_markdown(table: Printed) -> str:
-    """A Markdown table, its columns aligned for whoever reads the source."""
+    """Write a Markdown table with aligned source columns."""
     lines = [[cell.replace("|", "/") for cell in line] for line in (table.heads, *table.rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     right = [head in table.numbers for head in table.heads]
@@ -156,7 +156,7 @@ def as_markdown(table: Printed) -> str:
 
 
 def as_latex(table: Printed) -> str:
-    """A LaTeX tabular; it needs no package."""
+    """Write a LaTeX tabular that needs no package."""
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(_escaped, cells)) + r" \\"

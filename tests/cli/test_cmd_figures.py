@@ -97,7 +97,7 @@ def test_strips_hold_every_covered_word(evidence):
                 assert strip.width.sum() == one.row["words"]
                 covered = (strip.covered * strip.width).sum()
                 assert covered == pytest.approx(one.row["bmc"] * one.row["words"])
-                often = (strip.covered * strip.width * strip.often).sum() * 3
+                often = (strip.covered * strip.width * strip.frequency).sum() * 3
                 assert often == pytest.approx(one.times.sum())
 
 
@@ -166,10 +166,10 @@ def test_what_is_not_drawn_is_said(bundle, tmp_path, capsys):
     file = bundle("part.json", change)
     assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
     said = capsys.readouterr().err.splitlines()
-    assert said[0].endswith(": it was not run")
+    assert said[0].endswith(": it wasn't run")
     assert said[1:] == [
         "memleak figures: spans: no pair has a span over its span_threshold",
-        "memleak figures: overlap: no book was asked of two models",
+        "memleak figures: overlap: no book was tested with two models",
     ]
     assert {path.stem for path in tmp_path.iterdir()} == {"coverage", "samples", "bmc"}
 
@@ -182,8 +182,8 @@ def test_evidence_without_a_map_is_no_figure(bundle, tmp_path, capsys):
     file = bundle("old.json", change)
     assert main(["figures", str(file), "-o", str(tmp_path / "new")]) == 2
     error = capsys.readouterr().err
-    assert "nothing in the evidence can be drawn" in error
-    assert "made by an earlier version" in error
+    assert "the evidence contains nothing to draw" in error
+    assert "an earlier version wrote the bundle" in error
     assert not (tmp_path / "new").exists()
 
 

@@ -138,7 +138,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["-o", "evidence.json"], "name another file with -o"),
         (["-o", "no/such/folder.csv"], "folder.csv: cannot be written: No such file or directory"),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),
-        (["--rows", "excerpts"], "made by an earlier version, which kept no excerpts"),
+        (["--rows", "excerpts"], "an earlier version wrote the bundle, without excerpts"),
     ],
 )
 def test_what_cannot_be_had(bundle, capsys, arguments, said):
@@ -213,7 +213,7 @@ def test_what_was_not_measured_is_said(gate, capsys, tmp_path):
     write_evidence_file(seal_bundle(made), tmp_path / "part.json")
     assert main(["table", str(tmp_path / "part.json"), "--rows", "excerpts"]) == 0
     said = capsys.readouterr()
-    assert said.err == f"memleak table: part: {made['pairs'][0]['pair']}: it was not run\n"
+    assert said.err == f"memleak table: part: {made['pairs'][0]['pair']}: it wasn't run\n"
     assert made["pairs"][1]["book"]["title"] in said.out
 
 

@@ -81,8 +81,8 @@ def test_of_a_test_of_ones_own_the_suite_s_verdict_is_told_as_the_suite_s(pytest
     told = properties(testsuite.find("testcase"))
     assert told["memleak.suite_verdict"] == "FAIL"
     assert told["memleak.suite_verdict.meaning"] == (
-        "test.memleak.toml judges leaky/ferry FAIL by its own limits; whether this test passed is "
-        "by what it asserts itself"
+        "by its limits, test.memleak.toml judges leaky/ferry FAIL; this test passes or fails by "
+        "its own assertions"
     )
     assert "memleak.verdict" not in told
 
@@ -150,8 +150,8 @@ def test_a_test_of_ones_own_says_whose_verdict_it_is(pytester, report):
     assert "memleak.verdict" not in mine
     assert mine["memleak.suite_verdict"] == "FAIL"
     assert mine["memleak.suite_verdict.meaning"] == (
-        "test.memleak.toml judges leaky/ferry FAIL by its own limits; "
-        "whether this test passed is by what it asserts itself"
+        "by its limits, test.memleak.toml judges leaky/ferry FAIL; "
+        "this test passes or fails by its own assertions"
     )
     suites = properties(testsuite.find("testcase[@name='test_memorization[leaky/ferry]']"))
     assert suites["memleak.verdict"] == "FAIL"

@@ -184,11 +184,11 @@ def test_a_time_stamp(pytester, clock, signed, verify):  # noqa: F811
     assert "  existed by 20" in told
     code, told = verify(*anchor, "x.pem")
     assert code == 1
-    assert "time stamp: it does not hold by the certificates that are trusted" in told
+    assert "time stamp: the trusted certificates don't confirm it" in told
     clock("ts.cnf")
     code, told = verify(*anchor, "ca.pem")
     assert code == 1
-    assert "time stamp: it is of another file" in told
+    assert "time stamp: it belongs to another file" in told
 
 
 def test_made_after_it_was_stamped(pytester, clock, signed, verify):  # noqa: F811
@@ -210,7 +210,7 @@ def test_made_after_it_was_stamped(pytester, clock, signed, verify):  # noqa: F8
         ),
         (
             ("--timestamp", "evidence.json", "--timestamp-roots", "ours.pub"),
-            "not the answer of a time stamp authority (RFC 3161)",
+            "not a response of a time stamp authority (RFC 3161)",
         ),
     ],
 )
