@@ -187,7 +187,7 @@ class GenerationPrefilter:
     """A prefilter table of all generations of a run, matched with a library's books."""
 
     def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
-        """texts: of the generations of all pairs; read once, and not kept."""
+        """Build the table from the generations of all pairs; `texts` is read once, and not kept."""
         exact, near, unchanged = [_TEXT_END], [], []
         for batch in _batches(texts):
             plain = keyed(batch, mode)

@@ -67,7 +67,7 @@ class _Matches(NamedTuple):
 def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Chains:
     """Return the chains of each text's matches with one part of a book.
 
-    given: where `trim`-grams of the texts begin that their instructions contain, too.
+    prompt_ranges: where texts contain `trim`-grams of their own instructions.
     """
     group = (matched.text << _PART_BITS) | matched.part
     if int(matched.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
@@ -162,7 +162,7 @@ def _without_shortcuts(
 def _best(
     matches: _Matches, first: Positions, then: Positions, prompt_ranges: Ranges, trim: int
 ) -> Positions:
-    """Per match the best chain that ends with it, as a `_State`; shape (n, 5)."""
+    """Return, per match, the best chain that ends with it, as a `_State`; shape (n, 5)."""
     place, start, words, own, _ = matches
     best = np.stack((-own, place, start, place + words, start + words), axis=1)
     if not len(first):

@@ -42,7 +42,7 @@ class PassageTally:
     """A finder of passages, which counts them in `PassageCounts`."""
 
     def __init__(self, book: Book, protected: Protected, scoring: Scoring) -> None:
-        """book: the prompted one, with its excerpts' instructions."""
+        """Prepare for generations prompted with excerpts of `book`."""
         self._protected, self._scoring = protected, scoring
         self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
         index = protected.index
@@ -80,7 +80,7 @@ class PassageTally:
     ) -> None:
         """Count the passages in texts, each prompted with its `excerpt`, in round `ordinal`.
 
-        given: where the texts contain m-grams of their own instructions; origin: of all the texts.
+        prompt_ranges: where texts contain m-grams of their own instructions; origin: of all texts.
         """
         self._count_exact(counts, shared, prompt_ranges, excerpt, ordinal, origin)
         for near in shared.near:
@@ -182,9 +182,10 @@ class PassageTally:
     def _kinds(
         self, rank: Positions, contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
     ) -> Positions:
-        """Return the kind of each piece of a book of that rank; held: which pieces books contain.
+        """Return the kind of each piece of a book of that rank.
 
-        The pair's own book, if excused, excuses its passages in other books, not itself.
+        contained: which pieces some books contain. The pair's own book, if excused, excuses its
+        passages in other books, not itself.
         """
         own = rank == self._own_rank
         cases = [contained(self._excusing), own, contained(self._own)]

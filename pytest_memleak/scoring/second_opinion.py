@@ -186,7 +186,7 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
 def _anchors(
     text_words: Words, starts: list[int], book_words: Words, *, size: int, step: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield where anchors of `spoken` texts stand there and in the `written` book."""
+    """Yield where anchors of the texts occur, in the texts and in the book."""
     vocabulary = dict.fromkeys(word for word in text_words if word is not None)
     # Two characters of disjoint alphabets per word: the automaton's nodes have few edges.
     codes: dict[str | None, str] = {

@@ -92,7 +92,7 @@ class Trimming:
 def outside_prompt(
     start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int, keep: int
 ) -> Pieces:
-    """Return the rest of [start, end) without the `trim`-grams that begin in the given ranges.
+    """Return the rest of [start, end) without the `trim`-grams that begin in the ranges.
 
     Each is cut on its own words: an m-gram that reaches beyond it takes nothing from it.
     Pieces under `keep` words are dropped.
@@ -113,7 +113,7 @@ def outside_prompt(
 def in_prompt(
     start: Positions, end: Positions, prompt_ranges: Ranges, *, trim: int
 ) -> NDArray[np.bool_]:
-    """Return whether an interval contains an m-gram that begins in the given ranges."""
+    """Return whether an interval contains an m-gram that begins in the ranges."""
     if not len(prompt_ranges.first):
         return np.zeros(len(start), dtype=np.bool_)
     long_enough: NDArray[np.bool_] = end - start >= trim
@@ -149,7 +149,10 @@ class PromptWords:
     """The m-grams of some instructions, matched with the texts that answer them."""
 
     def __init__(self, instructions: Keyed, *, trim: int) -> None:
-        """instructions: their words, with the keys that texts have; `trim` 0 is for none."""
+        """Index the m-grams of the instructions; `trim` 0 is for none.
+
+        instructions: their words, with the keys that texts have.
+        """
         self._trim, self._keys = trim, instructions.keys
         places = whole_grams(self._keys, trim) if trim else np.empty(0, dtype=np.intp)
         hashes = gram_hashes(self._keys, trim)[places] if trim else self._keys[:0]
