@@ -254,7 +254,7 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
     if path is not None and not path.exists():
         url = "sqlite://"  # creates no ledger; its calls are reported as missing
     elif path is not None and not path.is_file():
-        raise EvidenceError("not a plain file", location=str(path))
+        raise EvidenceError("not a regular file", location=str(path))
     resources = Resources(url, offline=True, as_of=end_of(evidence.bundle["created"]))
     run = Run(root=Path.cwd(), resources=resources)
     try:

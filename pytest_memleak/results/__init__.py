@@ -1,1 +1,1 @@
-"""What reports read: every pair in plain values that travel between processes."""
+"""Results that reports read: every pair in plain values that travel between processes."""

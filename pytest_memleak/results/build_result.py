@@ -1,4 +1,4 @@
-"""From an evaluation to what reports read of it, and back from its journey between processes."""
+"""Pair results, built from evaluations or read back from another process's JSON."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ _LIKELIEST = frozenset(name for name, row in MEASURES.items() if row.needs is GR
 
 
 def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
-    """The findings of a run, from their JSON; suites of one name are told apart by their paths."""
-    findings = [PairResult.from_json(row) for row in rows]
+    """Read a run's results from JSON; suites that share a name go by their paths."""
+    results = [PairResult.from_json(row) for row in rows]
     paths: dict[str, set[str]] = {}
-    for result in findings:
+    for result in results:
         paths.setdefault(result.suite, set()).add(result.suite_path)
     return tuple(
         dataclasses.replace(result, suite=os.path.relpath(result.suite_path))
         if len(paths[result.suite]) > 1
         else result
-        for result in findings
+        for result in results
     )
 
 
-def collect_measures(findings: Iterable[PairResult]) -> dict[str, Measure]:
-    """The table of measures, with those that extensions brought to these findings."""
+def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
+    """Return the table of measures, extended by those that extensions brought to these results."""
     brought: dict[str, Measure] = {}
-    for result in findings:
+    for result in results:
         names = [*result.limits, *result.measures]
         brought |= {name: Measure(name) for name in names if name not in MEASURES | brought}
         brought |= {row.name: row for row in result.brought}
     return table_with(brought)
 
 
-def overview_measures(findings: Sequence[PairResult]) -> tuple[Measure, ...]:
-    """The measures that an overview shows: those of the run's probes that some pair tells.
+def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
+    """Return the measures an overview shows: those of the run's probes that some pair has.
 
-    Where a probe told nothing, all of its own.
+    A probe without any value shows all its measures.
     """
-    rows = collect_measures(findings).values()
-    measured = {name for result in findings for name in result.measures}
+    rows = collect_measures(results).values()
+    measured = {name for result in results for name in result.measures}
     shown: set[str] = set()
-    for probe in {result.probe for result in findings}:
+    for probe in {result.probe for result in results}:
         own = {row.name for row in rows if probe in row.overview}
         shown |= own & measured or own
     return tuple(row for row in rows if row.name in shown)
@@ -70,9 +70,9 @@ def build_result(
     *,
     quoted: int | None = QUOTED_WORDS,
 ) -> PairResult:
-    """What reports say of one evaluation. quoted: words of each passage, None for all."""
+    """Build the result of an evaluation. quoted: words of each passage to quote, None for all."""
     from pytest_memleak.results.coverage_map import (
-        build_plot_data,  # with numpy: not needed to collect
+        build_plot_data,  # numpy isn't needed to collect
     )
 
     return dataclasses.replace(
@@ -84,7 +84,7 @@ def build_result(
 
 
 def build_plain_result(evaluation: Evaluation) -> PairResult:
-    """The finding of one evaluation, with nothing quoted and nothing to be drawn."""
+    """Build the result of an evaluation without quotes and chart data."""
     pair, measured = evaluation.pair, evaluation.measurement
     book = evaluation.book
     estimates = _estimates(evaluation.analysis or evaluation.extraction)
@@ -142,16 +142,16 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
 
 
 def build_unrun_result(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = ()) -> PairResult:
-    """The finding of a pair that nobody looked at: what the suite says of it, and why."""
-    nobody = VerdictResult(Verdict.NOT_RUN, (), reasons)
-    nothing = Completeness(requested=0, received=0)
-    return build_plain_result(Evaluation(suite.name, suite.digest, pair, nobody, nothing))
+    """Build the result of a pair that wasn't evaluated, from its suite and the reasons."""
+    verdict = VerdictResult(Verdict.NOT_RUN, (), reasons)
+    completeness = Completeness(requested=0, received=0)
+    return build_plain_result(Evaluation(suite.name, suite.digest, pair, verdict, completeness))
 
 
 def _estimates(analysis: Analysis | Extraction | None) -> dict[str, Estimate]:
     if analysis is None:
         return {}
-    from pytest_memleak.scoring.analysis import estimates  # with numpy: not needed to collect
+    from pytest_memleak.scoring.analysis import estimates  # numpy isn't needed to collect
 
     return estimates(analysis)
 
@@ -172,7 +172,7 @@ def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def pair_settings(pair: Pair) -> dict[str, Any]:
-    """How a pair is sampled, measured and judged: the suite's keys."""
+    """Return the suite's keys for sampling, measuring and judging a pair."""
     return {
         **dataclasses.asdict(pair.sampling),
         **dataclasses.asdict(pair.scoring),
@@ -214,14 +214,14 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
 
 
 def _rates(analysis: Analysis) -> list[dict[str, Any]]:
-    """How often each of the longest passages over T came back."""
+    """Return how often each of the longest spans over T was generated."""
     longest = analysis.measurement.spans[:_PASSAGES]
     rates = (passage_rate(analysis, span.start or 0, span.end or 0) for span in longest)
     return [dataclasses.asdict(rate) for rate in rates if rate]
 
 
 def _windows(extraction: Extraction) -> dict[str, Any]:
-    """The map along the book: p_z of every window, and what it makes of it; no text."""
+    """Return p_z of every window along the book, and its summary; no text."""
     settings = extraction.settings
     return {
         "tokens": extraction.tokens,
@@ -232,9 +232,9 @@ def _windows(extraction: Extraction) -> dict[str, Any]:
         "n": settings.n,
         "p": settings.p,
         "discoverable": extraction.discoverable_share,
-        # In order, from token 0 by the stride; "zero" where p_z is 0, null where it is not known.
-        "ln_p_z": _told(extraction.log_p),
-        "ln_p_z_plain": _told(extraction.plain),
+        # From token 0 by the stride; "zero" for p_z = 0, null for unknown.
+        "ln_p_z": _log_values(extraction.log_p),
+        "ln_p_z_plain": _log_values(extraction.plain),
         "discoverable_windows": [
             place
             for place, is_discoverable in enumerate(extraction.discoverable)
@@ -244,12 +244,12 @@ def _windows(extraction: Extraction) -> dict[str, Any]:
     }
 
 
-def _told(log_p: Iterable[float | None]) -> list[float | str | None]:
+def _log_values(log_p: Iterable[float | None]) -> list[float | str | None]:
     return ["zero" if value == -math.inf else value for value in log_p]
 
 
 def _rounds(analysis: Analysis) -> RoundStats:
-    from pytest_memleak.scoring.analysis import by_round  # with numpy: not needed to collect
+    from pytest_memleak.scoring.analysis import by_round  # numpy isn't needed to collect
 
     error = analysis.error
     return RoundStats(
@@ -264,7 +264,7 @@ def _rounds(analysis: Analysis) -> RoundStats:
 def _coverage(evaluation: Evaluation) -> dict[str, Any] | None:
     if evaluation.analysis is None or evaluation.book is None:
         return None
-    from pytest_memleak.results.coverage_map import coverage_map  # with numpy, as above
+    from pytest_memleak.results.coverage_map import coverage_map  # numpy isn't needed to collect
 
     return coverage_map(evaluation.analysis, [excerpt.id for excerpt in evaluation.book.excerpts])
 
@@ -275,7 +275,7 @@ def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
-    """The worst passages, if something was over its limit: the likeliest, block, then spans."""
+    """List the worst passages of a failed pair: the likeliest, the longest block, then spans."""
     analysis, book = evaluation.analysis, evaluation.book
     if not analysis or not book or evaluation.verdict is not Verdict.FAIL:
         return []

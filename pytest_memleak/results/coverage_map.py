@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.span_sources import ExcerptSpan
     from pytest_memleak.verdict.evaluation import Evaluation
 
-# No book has so many words; a bundle may say anything.
+# A bundle is untrusted: its lengths would be allocated.
 _MOST_WORDS = 100_000_000
 
 
 def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> dict[str, Any]:
-    """What stands in the evidence bundle as a pair's `coverage`; excerpts: ids, in order.
+    """Build a pair's `coverage` in the evidence bundle; excerpts: IDs, in order.
 
     rounds:   n
     times:    rounds that cover each word, as runs
-    excerpts: of each its id, first word, words, words covered, and the words of the longest span
-              that an answer to its own prompt has
-    spans:    those over T, longest first
-    curve:    BMC to expect of m = 1..n rounds, to six places
+    excerpts: ID, first word, words, words covered, and the words of the longest span in a
+              generation for its own prompt
+    spans:    spans over T, longest first
+    curve:    expected BMC of m = 1..n rounds, to six decimals
     """
     measured, times = analysis.measurement, analysis.counts.times
     borders = [*measured.excerpt_starts, measured.words]
@@ -76,7 +76,7 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> dict[str, Any]:
 
 
 def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
-    """Runs of equal numbers: the number, and how often it stands there."""
+    """Encode runs of equal numbers as (number, length)."""
     edges = np.flatnonzero(np.diff(times)) + 1
     starts = np.concatenate(([0], edges))
     lengths = np.diff(np.concatenate((starts, [len(times)])))
@@ -84,15 +84,15 @@ def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
 
 
 def decode_times(coverage: Mapping[str, Any]) -> NDArray[np.intc]:
-    """Per word of the book, the rounds that cover it, of a `coverage` in a bundle; shape (N,).
+    """Decode the rounds that cover each word from a bundle's `coverage`; shape (N,).
 
-    Raises EvidenceError where its runs are not those of its excerpts' words.
+    Raises EvidenceError if its runs don't add up to its excerpts' words.
     """
     runs = [run.partition("x")[::2] for run in coverage["times"].split()]
     words = sum(excerpt["words"] for excerpt in coverage["excerpts"])
     counts, lengths = ([int(run[side]) for run in runs] for side in (0, 1))
     if sum(lengths) != words or words > _MOST_WORDS or max(counts, default=0) > coverage["rounds"]:
-        raise EvidenceError("coverage.times: it is not of the words of its excerpts")
+        raise EvidenceError("coverage.times doesn't match the words of its excerpts")
     return np.repeat(np.array(counts, dtype=np.intc), lengths)
 
 
@@ -102,9 +102,9 @@ _SOURCES = 8
 
 
 def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData | None:
-    """The plot data of a pair that was measured; `quoted` words of each span, None for all.
+    """Build a measured pair's chart data; `quoted` words of each span, None for all.
 
-    With None, and only then, it holds the book's text.
+    Only None includes the book's text.
     """
     analysis, book = evaluation.analysis, evaluation.book
     if analysis is None or book is None:
@@ -140,7 +140,7 @@ def _rounded(shares: Sequence[float]) -> tuple[float, ...]:
 
 
 def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
-    """Where each heading begins; a book without headings is one chapter."""
+    """Return where each heading begins; a book without headings is one chapter."""
     headings: list[Heading] = []
     for excerpt, start in zip(book.excerpts, measured.excerpt_starts, strict=True):
         if not headings or excerpt.chapter != headings[-1].title:
@@ -151,27 +151,27 @@ def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
 def _worst_spans(analysis: Analysis, book: Book, quoted: int | None) -> tuple[SpanNote, ...]:
     measured = analysis.measurement
     spans = measured.spans[:_SPANS] or (measured.longest_span,)
-    given = analysis.cross.spans
-    starts = [span.start for span in given]
+    cross_spans = analysis.cross.spans
+    starts = [span.start for span in cross_spans]
     return tuple(
-        _span_note(span, _containing(span, given, starts), analysis, book, quoted)
+        _span_note(span, _containing(span, cross_spans, starts), analysis, book, quoted)
         for span in spans
         if span.start is not None
     )
 
 
 def _containing(
-    span: Span, given: Sequence[ExcerptSpan], starts: Sequence[int]
+    span: Span, cross_spans: Sequence[ExcerptSpan], starts: Sequence[int]
 ) -> ExcerptSpan | None:
-    """The span of all generations that holds this one; none where that crosses a border."""
+    """Return the span of any generation that contains this one; None if it crosses excerpts."""
     start, end = span.start or 0, span.end or 0
     place = bisect.bisect_right(starts, start) - 1
-    return given[place] if place >= 0 and given[place].end >= end else None
+    return cross_spans[place] if place >= 0 and cross_spans[place].end >= end else None
 
 
 def _span_note(
     span: Span,
-    given: ExcerptSpan | None,
+    source_span: ExcerptSpan | None,
     analysis: Analysis,
     book: Book,
     quoted: int | None,
@@ -179,7 +179,7 @@ def _span_note(
     measured = analysis.measurement
     start, end = span.start or 0, span.end or 0
     excerpt = book.excerpts[measured.excerpt_at(start)]
-    sources = given.sources if given else (excerpt.id,)
+    sources = source_span.sources if source_span else (excerpt.id,)
     return SpanNote(
         words=span.words,
         start=start,

@@ -1,13 +1,12 @@
-"""The evidence bundle: one JSON file that stands on its own, without a word of any book.
+"""The evidence bundle's file: JSON without a word of any book.
 
     {"schema": ..., "result": ..., "release": ..., "program": ..., "platform": ...,
      "created": ..., "selection": ..., "uncollected": [...], "ledger": ..., "pairs": [...],
      "compared": ..., "limitations": [...], "sha256": ...}
 
-`sha256` is over the canonical JSON (sorted keys, no spaces, ASCII) of all the rest. Signed, the
-bundle is the predicate of an in-toto Statement, and the file a DSSE envelope around it
-(reports/signature.py). Who has the ledger, the suite and its books can compute every number of
-`pairs` again (`memleak verify`).
+`sha256` covers the canonical JSON (sorted keys, no spaces, ASCII) of everything else. A signed
+bundle is the predicate of an in-toto Statement in a DSSE envelope (reports/signature.py). With the
+ledger, the suite and its books, `memleak verify` recomputes every number of `pairs`.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ _MAX_BYTES = 200_000_000  # bytes of a file
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFile:
-    """What stands in a file of evidence.
+    """Content of an evidence file.
 
     bundle:    the bundle
     data:      the file's bytes
-    envelope:  the DSSE envelope that it came in, None where it is not signed
+    envelope:  its DSSE envelope, None if unsigned
     statement: the in-toto Statement in that envelope
     """
 
@@ -54,17 +53,17 @@ class EvidenceFile:
 
 
 def seal_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
-    """The bundle with its digest."""
+    """Add the digest to a bundle."""
     return bundle | {"sha256": _digest(bundle)}
 
 
 def canonical_json(value: object) -> bytes:
-    """The one way to write a value as JSON: sorted keys, no blanks, ASCII."""
+    """Encode a value as canonical JSON: sorted keys, no blanks, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def digest_errors(bundle: dict[str, Any]) -> list[str]:
-    """What is wrong with the bundle's own digest; empty if nothing is."""
+    """Return what is wrong with the bundle's digest; empty if nothing is."""
     digest = _digest(bundle)
     if bundle["sha256"] == digest:
         return []
@@ -81,7 +80,7 @@ def _digest(bundle: dict[str, Any]) -> str:
 
 
 def write_evidence_file(content: dict[str, Any], path: Path) -> None:
-    """Write a bundle, or an envelope with one, whole or not at all. Raises EvidenceError."""
+    """Write a bundle or its envelope atomically. Raises EvidenceError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, _file_text(content))
@@ -89,15 +88,15 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
         raise EvidenceError(
             f"cannot be written: {error.strerror or error}",
             location=str(path),
-            hint="make room, or name another file, and run again with --memleak-offline",
+            hint="free space or name another file, then rerun with --memleak-offline",
         ) from None
 
 
 def read_evidence(path: Path) -> EvidenceFile:
-    """Evidence from its file, signed or not; no signature and no digest is checked here.
+    """Read evidence, signed or not, without checking signature or digest.
 
-    Raises EvidenceError for anything that is no bundle of this schema, byte for byte as it was
-    written, and for what is no plain file of at most 200 MB.
+    Raises EvidenceError unless it is a regular file of at most 200 MB that holds a bundle of this
+    schema, formatted byte for byte as this program writes it.
     """
     data = read_regular(path)
     content = _parsed(data, path)
@@ -107,24 +106,24 @@ def read_evidence(path: Path) -> EvidenceFile:
     else:
         evidence = EvidenceFile(_bundle(content, path), data)
     if data != _file_text(content).encode():
-        raise EvidenceError("it is not as it was written", location=str(path))
+        raise EvidenceError("its formatting was changed", location=str(path))
     return evidence
 
 
 def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
-    """The bytes of a plain file; EvidenceError for a device, a pipe, or over `most` bytes."""
+    """Read a regular file; EvidenceError for a device, a pipe, or more than `most` bytes."""
     try:
-        # A pipe that nobody writes to is not waited for.
+        # Opening a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise EvidenceError("not a plain file", location=str(path))
+                raise EvidenceError("not a regular file", location=str(path))
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EvidenceError(f"cannot be read: {reason}", location=str(path)) from None
     if len(data) > most:
-        raise EvidenceError(f"it has over {most // 1_000_000:,} MB", location=str(path))
+        raise EvidenceError(f"larger than {most // 1_000_000:,} MB", location=str(path))
     return data
 
 
@@ -140,15 +139,15 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"not a bundle: {error}", location=str(path)) from None
     if not isinstance(content, dict):
-        raise EvidenceError("not a bundle: it is no table", location=str(path))
+        raise EvidenceError("not a bundle: expected a JSON object", location=str(path))
     return content
 
 
 def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The Statement in an envelope, which has one way to be written."""
+    """Decode an envelope's Statement, which must be in canonical form."""
     payload = envelope["payload"]
     if {*envelope} != {"payload", "payloadType", "signatures"}:
-        raise EvidenceError("its keys are not those of a DSSE envelope", location=str(path))
+        raise EvidenceError("its keys aren't those of a DSSE envelope", location=str(path))
     try:
         data = base64.b64decode(payload, validate=True)
     except (ValueError, TypeError, binascii.Error) as error:
@@ -172,7 +171,7 @@ def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
 def _is_canonical(data: bytes, value: object) -> bool:
     try:
         return data == canonical_json(value)
-    except ValueError:  # a number beyond all
+    except ValueError:  # infinite numbers
         return False
 
 
@@ -187,19 +186,19 @@ def _bundle(bundle: dict[str, Any], path: Path) -> dict[str, Any]:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return table
 
 
 def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} isn't a number")
 
 
 # --- what differs --------------------------------------------------------------------------
 
 
 def differences(claimed: object, computed: object, key: str = "") -> list[str]:
-    """Where two JSON values differ: the key, what the bundle says, what was computed."""
+    """List where two JSON values differ: key, value in the bundle, value computed."""
     if isinstance(claimed, dict) and isinstance(computed, dict):
         keys = sorted(claimed.keys() | computed.keys())
         return [
@@ -216,7 +215,7 @@ def differences(claimed: object, computed: object, key: str = "") -> list[str]:
         return [line for n, pair in pairs for line in differences(*pair, f"{key}[{n}]")]
     if type(claimed) is type(computed) and claimed == computed:
         return []
-    return [f"{key}: the bundle says {_shown(claimed)}, computed now {_shown(computed)}"]
+    return [f"{key}: the bundle says {_shown(claimed)}, recomputed {_shown(computed)}"]
 
 
 _MISSING = object()
@@ -229,7 +228,7 @@ def _shown(value: object) -> str:
 def _validate_time(value: str) -> str:
     when = datetime.datetime.fromisoformat(value)
     if when.tzinfo is None:
-        raise ValueError("it has no time zone")
+        raise ValueError("no time zone")
     when.timestamp()
     return value
 
@@ -347,12 +346,12 @@ class _Bundle(_Shape):
 
 
 def schema_error(bundle: dict[str, Any]) -> str | None:
-    """The first thing that a bundle lacks or has in another form; None if it is a bundle."""
+    """Return the first violation of the bundle's schema; None if it is valid."""
     try:
         _Bundle.model_validate(bundle)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     except OverflowError:
-        return "created: no time"
+        return "created: not a time"
     return None

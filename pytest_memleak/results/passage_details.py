@@ -1,4 +1,4 @@
-"""What reports say of passages: passages of any protected book, in any generation of a pair."""
+"""Passages of any protected book in a pair's generations, for reports and evidence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FURTHER = 5
 
 
 def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage, ...]:
-    """The longest passage, the longest near-verbatim one, five more, and those excused.
+    """List the longest passage, the longest near-verbatim one, five more, and those excused.
 
     quoted: words of each, None for all.
     """
@@ -44,7 +44,7 @@ def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage
 
 
 def passage_details(evaluation: Evaluation) -> dict[str, Any]:
-    """What the evidence says beside the lengths: places, and how many book by book."""
+    """Return the passages' places and the number of them per book."""
     if evaluation.analysis is None or evaluation.analysis.passages is None:
         return {}
     passages = evaluation.analysis.passages
@@ -83,7 +83,7 @@ def _passages_to_list(passages: ProtectedPassages) -> Iterator[tuple[str, Protec
 
 
 def _within(passage: ProtectedPassage, other: ProtectedPassage) -> bool:
-    """Whether a passage lies in another of the same book."""
+    """Tell whether a passage lies within another of the same book."""
     stretches = passage.start, passage.end, other.start, other.end
     start, end, around_start, around_end = (each or 0 for each in stretches)
     return passage.book == other.book and around_start <= start and end <= around_end
@@ -130,7 +130,7 @@ def _passage(
 
 
 def _source(passage: ProtectedPassage) -> str:
-    """Which generation it is, where none of the sampled rounds."""
+    """Name its generation, unless that is one of the sampled rounds."""
     if passage.origin is Origin.CANARY:
         return f"canary {(passage.generation or 0) + 1}, for {passage.excerpt_id}"
     return (
@@ -141,9 +141,9 @@ def _source(passage: ProtectedPassage) -> str:
 
 
 def _rate(passage: ProtectedPassage, book: Book, evaluation: Evaluation) -> PassageRate | None:
-    """How often its own prompt brought it back.
+    """Return how often the passage's own prompt generated it.
 
-    book: the pair's, whole. Of an excerpt only the last words may be measured (continuation).
+    book: the pair's whole book; a continuation measures only the end of each excerpt.
     """
     analysis = evaluation.analysis
     sampled = passage.origin is Origin.SAMPLED
@@ -160,7 +160,7 @@ def _rate(passage: ProtectedPassage, book: Book, evaluation: Evaluation) -> Pass
 
 
 def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
-    """The ids of the books that hold it, but for the one that it counts for."""
+    """Return the IDs of further books that contain it."""
     ids = dict.fromkeys(_book_id(book, evaluation) for book in passage.books)
     return tuple(book for book in ids if book != _book_id(passage.book, evaluation))
 
@@ -170,7 +170,7 @@ def _book_id(name: str | None, evaluation: Evaluation) -> str:
 
 
 def _book(name: str | None, evaluation: Evaluation) -> Book:
-    """The book that the analysis calls so; without a suite's others, the one that was measured."""
+    """Return the book by the name that the analysis uses."""
     own = {evaluation.book.id: evaluation.book} if evaluation.book else {}
     return {**own, **evaluation.protected}[name or ""]
 

@@ -1,4 +1,4 @@
-"""What reports show of any passage: a few of its words, and how often it comes back."""
+"""A passage in reports: a few of its words, and how often it is generated."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _LONGEST_WORD = 40
 
 
 def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS) -> str:
-    """The words of a run, at most `most` of them (0: none; None: all), the rest counted.
+    """Quote a run's words, at most `most` of them (0: none; None: all), and count the rest.
 
-    They are the words that were matched: lower-cased and without punctuation.
+    Quoted are the words as they were matched: lower-cased and without punctuation.
     """
     if most == 0 or run.start is None or run.end is None:
         return ""
-    wanted = run.words if most is None else min(run.words, most)
+    count = run.words if most is None else min(run.words, most)
     place = measured.excerpt_at(run.start)
     skipped = run.start - measured.excerpt_starts[place]
 
     def split(text: str) -> list[str]:
         return words(text, measured.word_mode)
 
-    return _quoted(book.excerpts[place:], split, skipped, wanted, run.words)
+    return _quoted(book.excerpts[place:], split, skipped, count, run.words)
 
 
 def quote_anywhere(
@@ -45,41 +45,41 @@ def quote_anywhere(
     folded: bool = False,
     most: int | None = QUOTED_WORDS,
 ) -> str:
-    """Words [start, end) of any book, as `quote` gives them.
+    """Quote words [start, end) of any book, as `quote` does.
 
-    folded: they are counted, and given, as words of near-verbatim passages.
+    folded: count and quote words as near-verbatim matching does.
     """
     if most == 0:
         return ""
-    wanted = end - start if most is None else min(end - start, most)
+    count = end - start if most is None else min(end - start, most)
 
     def split(text: str) -> list[str]:
         return passage_words(text) if folded else words(text, mode)
 
-    return _quoted(book.excerpts, split, start, wanted, end - start)
+    return _quoted(book.excerpts, split, start, count, end - start)
 
 
 def _quoted(
     excerpts: Sequence[Excerpt],
     split: Callable[[str], list[str]],
     skipped: int,
-    wanted: int,
+    count: int,
     of: int,
 ) -> str:
     text_words: list[str] = []
     for excerpt in excerpts:
         text_words += split(excerpt.text)
-        if len(text_words) >= skipped + wanted:
+        if len(text_words) >= skipped + count:
             break
-    text = " ".join(inert(word, longest=_LONGEST_WORD) for word in text_words[skipped:][:wanted])
-    left = of - wanted
+    text = " ".join(inert(word, longest=_LONGEST_WORD) for word in text_words[skipped:][:count])
+    left = of - count
     return f"{text} … (+{amount(left, 'word')})" if left else text
 
 
 def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:
-    """How often their own prompt brought back the words [start, end) of the pair's book, whole.
+    """Return how often their prompt generated all words [start, end) of the pair's book.
 
-    None where they lie across the border of two excerpts, which no one prompt asks for.
+    None if they cross two excerpts, which no single prompt requests.
     """
     from pytest_memleak.scoring.rounds import passage_rates  # with numpy
 

@@ -67,7 +67,7 @@ def test_a_number_of_another_kind_is_another_number(passed, verify):  # noqa: F8
     resealed(passed, as_python_takes_them_for_equal)
     code, told = verify()
     assert code == 1
-    assert "sampled[0].refused: the bundle says false, computed now 0" in told
+    assert "sampled[0].refused: the bundle says false, recomputed 0" in told
 
 
 def test_what_another_version_does_not_rule_out_is_told(passed, verify):  # noqa: F811
