@@ -1,12 +1,19 @@
-"""Folding: what only looks different is made alike."""
+"""Folded words of near-verbatim matching: sections 8 and 11."""
 
 import unicodedata
 
 import pytest
-from hypothesis import given
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.folding import LATIN_FORMS, LOOK_ALIKES, folded_words
+from pytest_memleak.scoring.folding import (
+    LATIN,
+    LATIN_FORMS,
+    LOOK_ALIKES,
+    folded_words,
+    passage_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +83,63 @@ def test_any_text_folds_and_folding_again_changes_nothing(text):
 def test_a_megabyte_without_a_space():
     assert len(folded_words("a." * 500_000)) == 1
     assert folded_words("." * 1_000_001) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The END, don’t", "the end don t"),
+        ("w\u200bo\u200dr\u2060d s\u00ado\ufefft", "word sot"),
+        ("caf\u00e9 cafe\u0301 na\u0308i\u0323ve", "cafe cafe naive"),
+        ("ＦＵＬＬ 𝐛𝐨𝐥𝐝 ﬁnd x² Straße", "full bold find x2 strasse"),
+        ("Mаrу Ηаs", "mary has"),
+        ("w<b>or</b>d <i class='x'>one</i><br>two<br/>three", "word one two three class x"),
+        ("a <y> 1 < 2 > 0", "a 1 2 0"),
+        ("w<b title='1 > 0' x=\"'>\">or</b>d <i it's>one</i>", "word one title 1 0 x it s"),
+        ("a<br/>b\U000e0063\U000e0064 e\U000e0066g", "a b eg cd f"),
+        ("w\x01o\x00r\x7fd\x9f n\u3164e\uffa0x\ue000t\u2065s", "word nexts"),
+        ("ꓮꓑ ɓǥⱥ ⲣⲟ 🅰🇧 ⓒ", "ap bga po ab c"),
+        ("a&nbsp;b&amp;c &#8212; d", "a b c d"),
+        (f"&#{5_000 * '0'}97;b &#{5_000 * '9'} c &#0; &#x{5_000 * '0'}64", "ab c d"),
+        ("wo**r**d **bold** _under_score", "word bold under score"),
+        ("exam-\nple exam- \r\n ple self-made", "example example self made"),
+        ("3. And it\n[12] came 4\n3:16 to\n00:12:05 pass", "and it came 4 to pass"),
+        ("(7) that 3rd\n4th", "that 3rd 4th"),
+        ("1 2 3\n12a b\n**5** x", "12a b x"),
+        ("one\r\ntwo\rthree\u2028four", "one two three four"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_each_step(text, expected):
+    assert passage_words(text) == expected.split()
+
+
+def test_a_text_in_another_script_stays_readable_as_itself():
+    for text in ("Все счастливые семьи похожи", "Ἐν ἀρχῇ ἦν ὁ λόγος", "木々ひらがな"):
+        assert len(passage_words(text)) == len(text.split())
+    assert passage_words("Наташа МИР") == passage_words("НАТАША мир")
+
+
+def test_look_alikes_are_no_latin_letters_and_read_as_some():
+    for form, letters in LATIN.items():
+        assert not form.isascii()
+        assert letters.isascii()
+        assert letters == letters.lower()
+        assert form not in letters
+        assert unicodedata.category(form) in ("Lu", "Ll", "Lt", "Lm", "Lo", "So")
+
+
+PIECES = st.sampled_from([
+    *"aeZ9. -_*\n\r<>&;/[]():½²ªµßæøÞ÷", "-\n", "\r\n", "\n3. ", "\n12:", "\u2010\n", "é",
+    "e\u0301", "\u200b", "\u00ad", "\u2028", "\x85", "\x00", "\xa0", "’", "—", "…", "–", "<b>",
+    "</b>", "<br>", "<x y>", "<b x='", "'>", "<i x=\"", '"', "=",
+    "&nbsp;", "&amp;", "&lt;b&gt;", "&#13;", "аЕ", "Η", "ω", "İ", "ﬁ", "ﬀ",
+    "\x01", "\x7f", "\x9f", "\u3164", "\ue000", "\U000e0061", "🅰",
+    "Ⅷ", "木", "각", "ा", "٣", "¨", "´", "word ", "1 ",
+])  # fmt: skip
+
+
+@settings(max_examples=examples(1_000))
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_equals_the_oracle(oracle, text):
+    assert passage_words(text) == oracle.folded(text)

@@ -1,12 +1,21 @@
-"""Rounds counted, METRICS section 6, against sets."""
+"""Rounds counted, in blocks, and passage rates (METRICS section 6), against sets."""
 
+import math
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.rounds import Rounds, words_by_text
+from pytest_memleak.scoring.quantiles import clopper_pearson
+from pytest_memleak.scoring.rounds import (
+    Rounds,
+    block_variance,
+    blocks_of,
+    passage_rates,
+    words_by_text,
+)
 
 WORDS = 40
 INTERVALS = st.sets(
@@ -87,3 +96,128 @@ def test_the_words_that_each_text_covers_are_those_of_sets(found):
     expected = [len(covered((s, e) for t, s, e in rows if t == text)) for text in range(5)]
     columns = np.array(rows, dtype=np.intp).reshape(-1, 3).T
     assert words_by_text(*columns, texts=5).tolist() == expected
+
+
+BLOCK_WORDS = 60
+BLOCK_INTERVALS = st.sets(
+    st.tuples(st.integers(0, BLOCK_WORDS - 1), st.integers(1, 12)).map(
+        lambda at: (at[0], min(BLOCK_WORDS, at[0] + at[1]))
+    ),
+    max_size=4,
+)
+BLOCK_ROUNDS = st.lists(BLOCK_INTERVALS, min_size=2, max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes"),
+    [(1, [1]), (2, [1, 1]), (3, [2, 1]), (5, [3, 2]), (10, [4, 3, 3]), (100, [10] * 10)],
+)
+def test_blocks_are_of_the_square_root_of_the_rounds_in_order(n, sizes):
+    blocks = blocks_of(n)
+    assert np.bincount(blocks).tolist() == sizes
+    assert blocks.tolist() == sorted(blocks.tolist())
+
+
+def covered_by_blocks(rounds):
+    sets = [set() for _ in range(max(blocks_of(len(rounds))) + 1)]
+    for number, intervals in zip(blocks_of(len(rounds)), rounds, strict=True):
+        sets[number] |= {place for start, end in intervals for place in range(start, end)}
+    return sets
+
+
+def variances_of_sets(of_model, of_baseline=None):
+    """The jackknife over the sets, and twice the bootstrap with the draws of the seed 0."""
+    empty = [set()] * len(of_model)
+
+    def bmc(chosen):
+        mine = set().union(*(of_model[one] for one in chosen))
+        theirs = set().union(*((of_baseline or empty)[one] for one in chosen))
+        return (len(mine) - len(theirs)) / BLOCK_WORDS
+
+    blocks = range(len(of_model))
+    without = [bmc([one for one in blocks if one != left_out]) for left_out in blocks]
+    jackknife = (len(blocks) - 1) * np.var(without)
+    drawn = np.random.default_rng(0).integers(len(blocks), size=(200, len(blocks)))
+    return jackknife, 2 * np.var([bmc(chosen) for chosen in drawn.tolist()], ddof=1)
+
+
+def block_counts_of(rounds):
+    return Rounds.of(dict(enumerate(rounds))).counts(words=BLOCK_WORDS, n=len(rounds))
+
+
+@given(BLOCK_ROUNDS)
+def test_the_variance_is_the_larger_of_jackknife_and_twice_the_bootstrap(rounds):
+    expected = max(variances_of_sets(covered_by_blocks(rounds)))
+    assert block_variance(block_counts_of(rounds)) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.lists(st.tuples(BLOCK_INTERVALS, BLOCK_INTERVALS), min_size=2, max_size=20))
+def test_that_of_a_difference_takes_blocks_in_pairs(both):
+    model, baseline = zip(*both, strict=True)
+    expected = max(variances_of_sets(covered_by_blocks(model), covered_by_blocks(baseline)))
+    found = block_variance(block_counts_of(model), baseline=block_counts_of(baseline))
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_model_that_recites_now_and_then_is_known_less_than_rounds_alone_would_say():
+    spoken = {r: [(0, 40)] for r in range(10, 20)}  # one block of ten
+    counts = Rounds.of(spoken).counts(words=BLOCK_WORDS, n=100)
+    assert counts.alone.sum() == 0  # so that the jackknife over rounds would be 0
+    assert math.sqrt(block_variance(counts)) > 0.2
+
+
+def rates(passages, rounds, n, *, alike=True):
+    return passage_rates(passages, Rounds.of(rounds), n=n, alike=alike, confidence=0.95)
+
+
+def test_a_round_counts_where_its_matches_cover_the_passage_whole():
+    rounds = {
+        0: [(10, 40)],  # just it
+        1: [(0, 25), (20, 60)],  # two matches together
+        2: [(11, 40)],  # a word short
+        4: [(10, 39)],
+        5: [(0, 10), (40, 80)],
+        7: [(0, 90)],
+    }
+    (rate,) = rates([(10, 40)], rounds, 10)
+    assert (rate.start, rate.end, rate.hits, rate.tries) == (10, 40, 3, 10)
+    assert (rate.low, rate.high) == clopper_pearson(3, 10, confidence=0.95)
+    assert not rate.approximate
+
+
+def test_several_passages_and_none():
+    found = rates([(0, 5), (50, 80), (200, 230)], {1: [(0, 9)], 3: [(0, 90)]}, 4)
+    assert [rate.hits for rate in found] == [2, 1, 0]
+    assert [rate.hits for rate in rates([(0, 5)], {}, 3)] == [0]
+    assert rates([], {0: [(0, 9)]}, 3) == ()
+
+
+def test_rounds_that_are_not_alike_count_for_fewer():
+    rounds = {r: [(0, 30)] for r in range(20, 40)}
+    (rate,) = rates([(0, 30)], rounds, 100, alike=False)
+    # Ten blocks of ten, of which two are full: 2 * 8**2 + 8 * 2**2 = 160, times 10 / 9.
+    effect = 160 * 10 / 9 / (100 * 0.2 * 0.8)
+    assert (rate.hits, rate.tries, rate.approximate) == (20, 100, True)
+    assert (rate.low, rate.high) == clopper_pearson(20 / effect, 100 / effect, confidence=0.95)
+    (as_if_alike,) = rates([(0, 30)], rounds, 100)
+    assert rate.low < as_if_alike.low < 0.2 < as_if_alike.high < rate.high
+
+
+def test_a_design_effect_never_makes_more_of_the_rounds():
+    evenly = {r: [(0, 30)] for r in range(0, 100, 5)}
+    (rate,) = rates([(0, 30)], evenly, 100, alike=False)
+    assert (rate.low, rate.high) == clopper_pearson(20, 100, confidence=0.95)
+    always = {r: [(0, 30)] for r in range(100)}
+    (rate,) = rates([(0, 30)], always, 100, alike=False)
+    assert rate.high == 1
+
+
+@pytest.mark.parametrize("likely", [0.02, 0.3, 0.97])
+def test_the_interval_holds_the_probability(likely):
+    rng = np.random.default_rng(int(100 * likely))
+    held = []
+    for _ in range(400):
+        rounds = {r: [(5, 50)] for r in np.flatnonzero(rng.random(60) < likely).tolist()}
+        (rate,) = rates([(5, 50)], rounds, 60)
+        held.append(rate.low <= likely <= rate.high)
+    assert np.mean(held) >= 0.95

@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.exchangeability import Exchangeability
+from pytest_memleak.scoring.exchangeability import Exchangeability, random_orders
 from pytest_memleak.scoring.rounds import Rounds, block_variance
 from pytest_memleak.scoring.sampling_error import (
+    Range,
     SamplingError,
     Settling,
     Spread,
+    block_range,
     bmc_bounds,
     difference_bounds,
     extrapolation,
+    maximum_range,
     rarefaction,
     samples_to_settle,
     sampling_error,
@@ -271,3 +274,73 @@ def test_a_flat_curve_settles_that_it_is_within():
 def test_a_curve_that_ends_before_the_limit_says_nothing():
     assert samples_to_settle(error_with(guess=(0.10,) * 100), 0.11) is None
     assert samples_to_settle(error_with(guess=(0.10,) * 100, variance=None), 0.11) is None
+
+
+NO_BORDERS = np.empty(0, dtype=np.intp)
+RANGE_WORDS = 40
+RANGE_INTERVALS = st.sets(
+    st.tuples(st.integers(0, RANGE_WORDS - 1), st.integers(1, 12)).map(
+        lambda at: (at[0], min(RANGE_WORDS, at[0] + at[1]))
+    ),
+    max_size=3,
+)
+
+
+def test_the_low_end_is_what_nearly_every_half_has():
+    # Of 8 rounds 5 have 30 words or more, so that every half has.
+    assert maximum_range([30, 30, 40, 40, 90, 0, 0, 0], typical=5, most=500) == Range(30, 150)
+    # The one lucky round is in half of the halves, the next in three of four.
+    low = maximum_range([90, 60, *[8] * 98], typical=5, most=500).low
+    assert low == 8
+
+
+def test_the_high_end_is_two_typical_spans_away_at_least():
+    assert maximum_range([50] * 10, typical=12.3, most=500) == Range(50, 75)
+    assert maximum_range([50] * 10, typical=12.3, most=60) == Range(50, 60)
+
+
+def test_nothing_seen_and_a_single_round():
+    assert maximum_range([0] * 100, typical=20, most=500) == Range(0, 40)
+    assert maximum_range([33], typical=33, most=500) == Range(0, 99)
+    nothing = Rounds.of({})
+    expected = Range(0, 40)
+    assert block_range(nothing, n=10, borders=NO_BORDERS, typical=20, words=500) == expected
+
+
+def test_it_is_seeded():
+    values = np.random.default_rng(0).integers(0, 99, 20)
+    ranges = {maximum_range(values, typical=1, most=500, seed=seed) for seed in (5, 5)}
+    assert len(ranges) == 1
+
+
+def longest_run(places, borders):
+    longest = 0
+    for first in sorted(places):
+        length = 1
+        while first + length in places and first + length not in borders:
+            length += 1
+        longest = max(longest, length)
+    return longest
+
+
+@given(
+    st.lists(RANGE_INTERVALS, min_size=1, max_size=6),
+    st.sets(st.integers(1, RANGE_WORDS - 1), max_size=3),
+)
+def test_blocks_of_halves_are_those_of_sets(rounds, borders):
+    n = len(rounds)
+    sets = [{at for start, end in one for at in range(start, end)} for one in rounds]
+    halves = random_orders(np.random.default_rng(0), rows=200, n=n) < n // 2
+    of_halves = [
+        longest_run(set().union(*itertools.compress(sets, half)), borders) for half in halves
+    ]
+    observed = longest_run(set().union(*sets), borders)
+    low = math.floor(np.quantile(of_halves, 0.025))
+    found = block_range(
+        Rounds.of(dict(enumerate(rounds))),
+        n=n,
+        borders=np.array(sorted(borders), dtype=np.intp),
+        typical=1.2,
+        words=RANGE_WORDS,
+    )
+    assert found == Range(low, min(RANGE_WORDS, observed + max(observed - low, 3)))
