@@ -57,7 +57,7 @@ _ENOUGH = 2
 _MOST_WITHIN = 2
 
 
-def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
+def find_notices(paragraphs: Sequence[str]) -> list[bool]:
     """Return for each paragraph whether it belongs to a copyright page."""
     scores = [_score(paragraph) for paragraph in paragraphs]
     is_matter = [score >= _ENOUGH for score in scores]
@@ -71,12 +71,12 @@ def boilerplate(paragraphs: Sequence[str]) -> list[bool]:
     return is_matter
 
 
-def notices_within(pieces: Sequence[str]) -> list[bool]:
+def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     """Return which lines or sentences of a notice paragraph are notices.
 
     If one or two have the minority of the words, only these are; otherwise all are.
     """
-    notices = boilerplate(pieces)
+    notices = find_notices(pieces)
     counts = [len(piece.split()) for piece in pieces]
     notice_words = sum(count for count, is_notice in zip(counts, notices, strict=True) if is_notice)
     alone = 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts)
@@ -134,7 +134,7 @@ _TITLE_PATTERNS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in
 _LONGEST_TITLE = 120
 
 
-def matter_of_title(title: str) -> str | None:
+def kind_of_title(title: str) -> str | None:
     """Return the kind of matter under such a title, or None for text."""
     text = " ".join(title.split()).strip(" .:*—–-")
     if len(text) > _LONGEST_TITLE:

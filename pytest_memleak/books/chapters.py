@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from pytest_memleak.books.html_blocks import Block
+from pytest_memleak.books.html_blocks import TextBlock
 from pytest_memleak.books.table_of_contents import Entry
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
@@ -27,17 +27,19 @@ _MOST_HEADINGS_IN_A_ROW = 8
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
-def assemble(documents: Iterable[Sequence[Block]], *, title: str | None) -> tuple[Chapter, ...]:
+def build_chapters(
+    documents: Iterable[Sequence[TextBlock]], *, title: str | None
+) -> tuple[Chapter, ...]:
     """Build the chapters of a book called `title` from its documents' blocks in reading order."""
     return tuple(_chapters(documents, title))
 
 
-def _chapters(documents: Iterable[Sequence[Block]], title: str | None) -> Iterator[Chapter]:
-    headings: list[Block] = []
+def _chapters(documents: Iterable[Sequence[TextBlock]], title: str | None) -> Iterator[Chapter]:
+    headings: list[TextBlock] = []
     paragraphs: list[str] = []
     for document in documents:
         of_this_document = False
-        for block in _believable(document):
+        for block in _without_heading_runs(document):
             if not block.level:
                 paragraphs.append(block.text)
                 continue
@@ -55,15 +57,15 @@ def _chapters(documents: Iterable[Sequence[Block]], title: str | None) -> Iterat
         yield Chapter(_title(headings, title), tuple(paragraphs))
 
 
-def _believable(document: Sequence[Block]) -> Iterator[Block]:
+def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:
     for is_heading, run in groupby(document, key=lambda block: block.level > 0):
         blocks = list(run)
         if is_heading and len(blocks) > _MOST_HEADINGS_IN_A_ROW:
-            blocks = [Block(block.text) for block in blocks]
+            blocks = [TextBlock(block.text) for block in blocks]
         yield from blocks
 
 
-def _title(headings: Sequence[Block], book: str | None) -> str | None:
+def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
     texts = [heading.text.replace("\n", " ") for heading in headings]
     # The book's own title doesn't distinguish its chapters.
     parts = [text for text in texts if _letters(text) != _letters(book or "")] or texts
@@ -99,11 +101,13 @@ class Document:
     """A document's blocks, and the places in it that the table of contents links to."""
 
     name: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[TextBlock, ...]
     places: Mapping[str, int]
 
 
-def with_titles(documents: Sequence[Document], entries: Sequence[Entry]) -> list[tuple[Block, ...]]:
+def with_titles(
+    documents: Sequence[Document], entries: Sequence[Entry]
+) -> list[tuple[TextBlock, ...]]:
     """Insert the titles of `entries` into the documents' blocks.
 
     A heading with the same words stays; another heading is replaced, and paragraphs that only
@@ -116,25 +120,25 @@ def with_titles(documents: Sequence[Document], entries: Sequence[Entry]) -> list
     return _without_unnamed(titled)
 
 
-def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[Block, bool]]:
+def _titled(document: Document, entries: Sequence[Entry]) -> list[tuple[TextBlock, bool]]:
     """Return the blocks, each with whether it is a heading in the table of contents."""
     at: dict[int, list[Entry]] = {}
     for entry in entries:
         index = document.places.get(entry.place) if entry.place else 0
         if index is not None:
             at.setdefault(index, []).append(entry)
-    marked: list[tuple[Block, bool]] = []
+    marked: list[tuple[TextBlock, bool]] = []
     position = 0
     for index in sorted(at):
         marked += [(block, False) for block in document.blocks[position:index]]
-        named, position = _named(document.blocks, max(index, position), at[index])
+        named, position = _title_headings(document.blocks, max(index, position), at[index])
         marked += [(block, True) for block in named]
     return marked + [(block, False) for block in document.blocks[position:]]
 
 
-def _named(
-    blocks: Sequence[Block], index: int, entries: Sequence[Entry]
-) -> tuple[list[Block], int]:
+def _title_headings(
+    blocks: Sequence[TextBlock], index: int, entries: Sequence[Entry]
+) -> tuple[list[TextBlock], int]:
     """Return the headings for these entries, and the index of the block after them."""
     end = index
     while end < len(blocks) and blocks[end].level and not blocks[end].matter:
@@ -148,7 +152,7 @@ def _named(
         return [], index
     level = existing[0].level if existing else 0
     headings = [
-        Block(entry.title, min(level + number or entry.depth, _DEEPEST))
+        TextBlock(entry.title, min(level + number or entry.depth, _DEEPEST))
         for number, entry in enumerate(entries)
     ]
     last = _letters(entries[-1].title)
@@ -164,7 +168,9 @@ def _named(
     return headings, end
 
 
-def _without_unnamed(documents: Sequence[Sequence[tuple[Block, bool]]]) -> list[tuple[Block, ...]]:
+def _without_unnamed(
+    documents: Sequence[Sequence[tuple[TextBlock, bool]]],
+) -> list[tuple[TextBlock, ...]]:
     sizes, chapter = [0], 0
     chapters: list[list[int]] = []
     for document in documents:

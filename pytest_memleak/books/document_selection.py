@@ -7,12 +7,17 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
-from pytest_memleak.books.boilerplate import boilerplate, notices_within, without_license
-from pytest_memleak.books.chapters import Document, assemble, require_words, with_titles
-from pytest_memleak.books.front_and_back_matter import Leaf, matching, outer_matter, preface_by
-from pytest_memleak.books.html_blocks import Block, Markup
+from pytest_memleak.books.boilerplate import find_notices, notices_in_paragraph, without_license
+from pytest_memleak.books.chapters import Document, build_chapters, require_words, with_titles
+from pytest_memleak.books.front_and_back_matter import (
+    Leaf,
+    is_authors_preface,
+    match_names,
+    outer_matter,
+)
+from pytest_memleak.books.html_blocks import Markup, TextBlock
 from pytest_memleak.books.sentences import sentences
-from pytest_memleak.books.table_of_contents import Entry, Landmark, outside_the_text
+from pytest_memleak.books.table_of_contents import Entry, Landmark, documents_outside_text
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart
@@ -60,7 +65,7 @@ def compose(
         leaf.name
         for leaf in kept
         if _is_preface(leaf, landmarks, labels[leaf.name])
-        and preface_by(author, leaf, labels[leaf.name])
+        and is_authors_preface(author, leaf, labels[leaf.name])
     }
     warnings: list[str] = []
     for rules, source in (
@@ -86,7 +91,9 @@ def compose(
         entries,
     )
     titled = _with_license_marked([_with_verse(blocks) for blocks in titled])
-    chapters = assemble([[b for b in blocks if not b.matter] for blocks in titled], title=title)
+    chapters = build_chapters(
+        [[b for b in blocks if not b.matter] for blocks in titled], title=title
+    )
     blocks_of = dict(zip((leaf.name for leaf in texts), titled, strict=True))
     parts = tuple(
         _book_part(
@@ -138,7 +145,7 @@ def _chosen_documents(
 ) -> tuple[set[str], set[str]]:
     chosen = []
     for key, patterns in (("include", include), ("exclude", exclude)):
-        fits, idle = matching(names, patterns)
+        fits, idle = match_names(names, patterns)
         if idle:
             shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
             raise BookError(
@@ -177,7 +184,7 @@ def _outside(
         or leaf.name in prefaces | opened
         or (leaf.markup.linked < _LINKS_OF_CONTENTS and _is_contents_only_by_name(leaf, landmarks))
     }
-    outside = outside_the_text(names, landmarks, declared_text=frozenset(declared))
+    outside = documents_outside_text(names, landmarks, declared_text=frozenset(declared))
     rules = dict.fromkeys(outside, "the landmarks place it outside the text")
     for leaf in leaves:
         if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
@@ -202,18 +209,18 @@ def _is_most(rules: Iterable[str], leaves: Sequence[Leaf]) -> bool:
 # --- what of them is text ------------------------------------------------------------------
 
 
-def _marked(leaf: Leaf, *, whole: bool) -> tuple[Block, ...]:
+def _marked(leaf: Leaf, *, whole: bool) -> tuple[TextBlock, ...]:
     """Return the blocks of a selected document, with copyright notices marked."""
     if whole:
         return tuple(replace(block, matter="") for block in leaf.markup.everything)
-    notices = boilerplate([block.text for block in leaf.markup.everything])
+    notices = find_notices([block.text for block in leaf.markup.everything])
     return tuple(
         replace(block, matter=block.matter or _NOTICE) if is_notice else block
         for block, is_notice in zip(leaf.markup.everything, notices, strict=True)
     )
 
 
-def _with_verse(blocks: Iterable[Block]) -> tuple[Block, ...]:
+def _with_verse(blocks: Iterable[TextBlock]) -> tuple[TextBlock, ...]:
     """Split a stanza from a notice beneath it, so that only the notice is matter."""
     return tuple(
         piece
@@ -222,13 +229,15 @@ def _with_verse(blocks: Iterable[Block]) -> tuple[Block, ...]:
     )
 
 
-def _split_notice(block: Block, pieces: Sequence[str], joint: str = "\n") -> tuple[Block, ...]:
+def _split_notice(
+    block: TextBlock, pieces: Sequence[str], joint: str = "\n"
+) -> tuple[TextBlock, ...]:
     if block.matter != _NOTICE:
         return (block,)
-    grouped = groupby(zip(pieces, notices_within(pieces), strict=True), key=itemgetter(1))
+    grouped = groupby(zip(pieces, notices_in_paragraph(pieces), strict=True), key=itemgetter(1))
     return tuple(
-        Block(joint.join(piece for piece, _ in its), matter=_NOTICE if is_notice else "")
-        for is_notice, its in grouped
+        TextBlock(joint.join(piece for piece, _ in group), matter=_NOTICE if is_notice else "")
+        for is_notice, group in grouped
     )
 
 
@@ -240,10 +249,10 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
     """
     kept: list[str] = []
     matter = 0
-    for text, is_notice in zip(paragraphs, boilerplate(paragraphs), strict=True):
+    for text, is_notice in zip(paragraphs, find_notices(paragraphs), strict=True):
         pieces = text.split("\n") if lines or not is_notice else sentences(text)
         for piece in _split_notice(
-            Block(text, matter=_NOTICE if is_notice else ""), pieces, "\n" if lines else " "
+            TextBlock(text, matter=_NOTICE if is_notice else ""), pieces, "\n" if lines else " "
         ):
             if piece.matter:
                 matter += len(words(piece.text, "unicode"))
@@ -252,13 +261,13 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
     return tuple(kept), matter
 
 
-def _with_license_marked(documents: Sequence[Sequence[Block]]) -> list[tuple[Block, ...]]:
+def _with_license_marked(documents: Sequence[Sequence[TextBlock]]) -> list[tuple[TextBlock, ...]]:
     """Mark Project Gutenberg's license in the documents' blocks."""
     texts = iter(without_license([b.text for blocks in documents for b in blocks if not b.matter]))
     return [tuple(_mark_license(block, texts) for block in blocks) for blocks in documents]
 
 
-def _mark_license(block: Block, texts: Iterable[str]) -> Block:
+def _mark_license(block: TextBlock, texts: Iterable[str]) -> TextBlock:
     if block.matter:
         return block
     text = next(iter(texts))
@@ -268,7 +277,7 @@ def _mark_license(block: Block, texts: Iterable[str]) -> Block:
 
 
 def _book_part(
-    leaf: Leaf, label: str | None, blocks: Sequence[Block] | None, rule: str
+    leaf: Leaf, label: str | None, blocks: Sequence[TextBlock] | None, rule: str
 ) -> BookPart:
     kept = blocks is not None
     counted = [

@@ -158,7 +158,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
     path = next((rootfile.get("full-path") or "" for rootfile in typed or rootfiles), "")
     addresses = (path, unquote(path)) if path else ()
     name = next(
-        filter(None, (archive.find(_within(address, archive)) for address in addresses)), None
+        filter(None, (archive.find(_archive_path(address, archive)) for address in addresses)), None
     )
     if name is None:
         raise BookError(
@@ -193,7 +193,7 @@ def _read_manifest(
             fallback=element.get("fallback") or "",
             name=None,
         )
-        if item.is_document or not _leads_out(href, folder):
+        if item.is_document or not _is_outside(href, folder):
             item.name = _resolve(href, archive, folder, notes)
         else:
             notes.add("left out manifest items outside the zip", href)
@@ -209,7 +209,7 @@ def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | N
     # A name may contain "#" or "%", so try the literal address first.
     path, hash_mark, _ = href.partition("#")
     for candidate in (href, unquote(href), path, unquote(path)):
-        if candidate and (name := archive.find(_within(candidate, archive, folder))):
+        if candidate and (name := archive.find(_archive_path(candidate, archive, folder))):
             if hash_mark and "#" not in name:
                 notes.add("ignored the fragments of manifest items", href)
             return name
@@ -222,13 +222,13 @@ def _joined(path: str, folder: str) -> str:
     return posixpath.normpath(posixpath.join(folder, path) if path[:1] != "/" else path[1:])
 
 
-def _leads_out(href: str, folder: str) -> bool:
+def _is_outside(href: str, folder: str) -> bool:
     return any(
         f"{_joined(address, folder)}/".startswith("../") for address in (href, unquote(href))
     )
 
 
-def _within(path: str, archive: Archive, folder: str = "") -> str:
+def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
     """Return a path from the archive's root. Raises BookError if it leads outside."""
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):

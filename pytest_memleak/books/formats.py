@@ -11,7 +11,7 @@ from pytest_memleak.books.archive import open_archive, read_bytes
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
-from pytest_memleak.books.parser_subprocess import ParserFailure, parsed
+from pytest_memleak.books.parser_subprocess import ParserFailure, parse_in_subprocess
 from pytest_memleak.books.pdf import read_pdf
 from pytest_memleak.books.plain_text import (
     read_markdown,
@@ -164,7 +164,7 @@ def read_docx(path: Path) -> Manuscript:
                     )
     budget = Budget(str(path))
     try:
-        [html] = parsed("docx", read_bytes(path), budget=budget, of="bytes of markup")
+        [html] = parse_in_subprocess("docx", read_bytes(path), budget=budget, of="bytes of markup")
     except ParserFailure as failure:
         raise BookError(
             f"mammoth can't read this Word document ({failure.why})",

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pytest_memleak.books.boilerplate import boilerplate, matter_of_title
+from pytest_memleak.books.boilerplate import find_notices, kind_of_title
 from pytest_memleak.books.html_blocks import Markup
 from pytest_memleak.books.table_of_contents import Entry
 
@@ -56,7 +56,7 @@ class Leaf:
         return None
 
 
-def matching(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], list[str]]:
+def match_names(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], list[str]]:
     """Return the names that any pattern (`*`, `?`) matches, and the patterns that match none.
 
     A pattern applies to the full name in the archive and to the file name alone.
@@ -110,7 +110,7 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
             reason = "the contents call it"
             behind = number > last and len(chapters) >= _FEWEST_ENTRIES
         else:
-            kind = running or matter_of_title(leaf.first_line or "")
+            kind = running or kind_of_title(leaf.first_line or "")
             reason = "it begins as" if not running else "it follows, unlisted,"
             running = running or (kind if behind and kind in _RUN_ON else None)
         if kind:
@@ -135,7 +135,7 @@ def _listed(entries: Sequence[Entry]) -> dict[str, str | None]:
     for entry in entries:
         while above and above[-1][0] >= entry.depth:
             above.pop()
-        kind = matter_of_title(entry.title)
+        kind = kind_of_title(entry.title)
         if above and above[-1][1] in _RUN_ON:
             kind = above[-1][1]
         above.append((entry.depth, kind))
@@ -146,7 +146,7 @@ def _listed(entries: Sequence[Entry]) -> dict[str, str | None]:
 def _is_notice(leaf: Leaf) -> bool:
     texts = [block.text for block in leaf.markup.blocks]
     notices = sum(
-        len(text) for text, is_notice in zip(texts, boilerplate(texts), strict=True) if is_notice
+        len(text) for text, is_notice in zip(texts, find_notices(texts), strict=True) if is_notice
     )
     return notices * 2 > sum(map(len, texts))
 
@@ -156,7 +156,7 @@ def _is_title_page(leaf: Leaf, title: str | None) -> bool:
     return bool(letters) and letters in _letters(" ".join(b.text for b in leaf.markup.blocks))
 
 
-def preface_by(author: str | None, leaf: Leaf, label: str | None) -> bool:
+def is_authors_preface(author: str | None, leaf: Leaf, label: str | None) -> bool:
     """Whether a preface is the author's own, by its title or its signature."""
     folded = (label or "").casefold()
     if "author’s" in folded or "author's" in folded or "by the author" in folded:

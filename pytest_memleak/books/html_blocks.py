@@ -15,19 +15,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pytest_memleak.books.epub_semantics import (
+from pytest_memleak.books.html_attributes import (
     APPARATUS,
     BODY,
     EPUB_TYPE,
-    is_matter,
-    kind_of_matter,
-    terms,
-)
-from pytest_memleak.books.html_attributes import (
     LONGEST_MARK,
     block_classes,
+    is_matter,
+    kind_of_matter,
     note_reference,
     page_number,
+    terms,
 )
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import legible, parse_events, read_source
@@ -70,7 +68,7 @@ _BLANK_LINE = re.compile(rf"{_BREAK}[^\S{_BREAK}]*{_BREAK}\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TextBlock:
     """A paragraph (level 0) or a heading (levels 1 to 6), never empty.
 
     A newline separates lines that the document breaks explicitly. `matter` is its kind if it
@@ -91,7 +89,7 @@ class Markup:
     notes, which aren't blocks.
     """
 
-    everything: tuple[Block, ...]
+    everything: tuple[TextBlock, ...]
     declares_body: bool = False
     notes: tuple[str, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict)
@@ -99,7 +97,7 @@ class Markup:
     note_words: int = field(default=0, repr=False)
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[TextBlock, ...]:
         """Blocks that are text."""
         return tuple(block for block in self.everything if not block.matter)
 
@@ -141,7 +139,7 @@ class _Walker:
     """
 
     def __init__(self, budget: Budget, as_blocks: frozenset[str], places: frozenset[str]) -> None:
-        self.blocks: list[Block] = []
+        self.blocks: list[TextBlock] = []
         self.characters = 0
         self.linked = 0  # characters of links
         self.note_words = 0
@@ -374,7 +372,7 @@ class _Walker:
                     self._heading.append(text)
 
     def _add(self, text: str, level: int = 0) -> None:
-        self.blocks.append(Block(text, level, self._kind))
+        self.blocks.append(TextBlock(text, level, self._kind))
         self._budget.allow(len(self.blocks), "paragraphs")
 
 

@@ -1,6 +1,6 @@
 """Third-party parsers in a subprocess with caps on time and memory.
 
-parsed("pdf", data, budget=budget, of="characters of text") -> the texts of its pages
+parse_in_subprocess("pdf", data, budget=budget, of="characters of text") -> the texts of its pages
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ParserFailure(Exception):
         self.number = number
 
 
-def parsed(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str]:
+def parse_in_subprocess(name: Format, data: bytes, *, budget: Budget, of: Amount) -> list[str]:
     """Parse the bytes of a file in a subprocess and return its texts.
 
     of: the amount of the budget that caps them; nothing is spent.

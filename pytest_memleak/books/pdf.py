@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from pytest_memleak.books.archive import read_bytes
-from pytest_memleak.books.parser_subprocess import ParserFailure, parsed
+from pytest_memleak.books.parser_subprocess import ParserFailure, parse_in_subprocess
 from pytest_memleak.books.parser_worker import MAX_PAGES
 from pytest_memleak.books.plain_text import lines_manuscript
 from pytest_memleak.books.size_caps import Budget
@@ -43,8 +43,8 @@ def read_pdf(path: Path) -> Manuscript:
     """
     place = str(path)
     pages = _pages(read_bytes(path), place)
-    body, heads = _without_heads(pages)
-    text, hyphens = _flowing(body)
+    body, heads = _remove_heads(pages)
+    text, hyphens = _join_lines(body)
     note = (
         "read from a PDF, whose paragraphs are guessed from its lines:"
         f" removed {heads:,} running heads and page numbers and {hyphens:,} hyphens at line ends"
@@ -66,7 +66,7 @@ def _pages(data: bytes, place: str) -> list[list[str]]:
             hint="install it with: pip install 'pytest-memleak[formats]'",
         )
     try:
-        texts = parsed("pdf", data, budget=Budget(place), of="characters of text")
+        texts = parse_in_subprocess("pdf", data, budget=Budget(place), of="characters of text")
     except ParserFailure as failure:
         raise _parser_error(failure, place) from None
     return [[line.rstrip() for line in text.replace("\r", "").split("\n")] for text in texts]
@@ -87,7 +87,7 @@ def _parser_error(failure: ParserFailure, place: str) -> BookError:
     )
 
 
-def _without_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:
+def _remove_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:
     """Remove running heads and page numbers from the pages, and count them."""
     filled = [[line for line in page if line.strip()] for page in pages]
     seen = Counter(key for page in filled for key in {_key(page[at]) for at in _edges(len(page))})
@@ -115,7 +115,7 @@ def _key(line: str) -> str:
     return _NUMBER.sub("0", line.strip().casefold()[:_LONGEST_EDGE])
 
 
-def _flowing(pages: Sequence[list[str]]) -> tuple[str, int]:
+def _join_lines(pages: Sequence[list[str]]) -> tuple[str, int]:
     """Join lines to paragraphs separated by blank lines, and count the removed hyphens."""
     lines = [line.strip() for page in pages for line in page]
     if not lines:

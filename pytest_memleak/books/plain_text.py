@@ -12,8 +12,8 @@ from pathlib import Path
 from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.document_selection import manuscript_from_document
-from pytest_memleak.books.html_blocks import Block, Markup, read_markup
-from pytest_memleak.books.parser_subprocess import parsed
+from pytest_memleak.books.html_blocks import Markup, TextBlock, read_markup
+from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import (
     decode,
@@ -159,7 +159,7 @@ def _in_lines(paragraph: str) -> str:
 # --- headings ------------------------------------------------------------------------------
 
 
-def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[Block]:
+def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
     levels = [_heading_level(paragraph) for paragraph in paragraphs]
     for index in _numerals_in_sequence(paragraphs):
         levels[index] = _LONE_NUMERAL_LEVEL
@@ -170,9 +170,9 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[Block]:
             # A table of contents: this heading has no text.
             continue
         if level:
-            yield Block(_in_lines(paragraph).replace("\n", ": "), level)
+            yield TextBlock(_in_lines(paragraph).replace("\n", ": "), level)
         else:
-            yield Block(_in_lines(paragraph) if lines else _unwrapped(paragraph))
+            yield TextBlock(_in_lines(paragraph) if lines else _unwrapped(paragraph))
 
 
 def _heading_level(paragraph: str) -> int:
@@ -243,7 +243,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     if header:
         fields = {key.lower(): one_line(value) for key, value in _FIELD.findall(header[1])}
         text = text[header.end() :]
-    html = _rendered(text, lines=lines, place=place)
+    html = _render_markdown(text, lines=lines, place=place)
     markup = read_markup(html.encode("utf-8"), budget=Budget(place))
     return manuscript_from_document(
         path.name,
@@ -255,7 +255,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     )
 
 
-def _rendered(text: str, *, lines: bool, place: str) -> str:
+def _render_markdown(text: str, *, lines: bool, place: str) -> str:
     """Render Markdown as HTML, long text in a subprocess with capped memory."""
     if len(text) <= _MARKDOWN_IN_PROCESS:
         from markdown_it import MarkdownIt
@@ -263,7 +263,9 @@ def _rendered(text: str, *, lines: bool, place: str) -> str:
         return str(MarkdownIt("commonmark", {"breaks": lines}).render(text))
     data = text.encode("utf-8", "surrogatepass")
     budget = Budget(place)
-    [html] = parsed("verse" if lines else "markdown", data, budget=budget, of="bytes of markup")
+    [html] = parse_in_subprocess(
+        "verse" if lines else "markdown", data, budget=budget, of="bytes of markup"
+    )
     return html
 
 

@@ -115,13 +115,13 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
     """Yield parts of about fifty words, each but the last ending between two words."""
     begin, count = start, 0
     for token in re.finditer(r"\S+\s*", text[start:end]):
-        here, there = start + token.start(), start + token.end()
+        token_start, token_end = start + token.start(), start + token.end()
         size = len(words(token[0], mode))
         if count and count + size > _WORDS_BETWEEN_CUTS:
-            yield Piece(begin, here, count, ends_sentence=False)
-            begin, count = here, 0
+            yield Piece(begin, token_start, count, ends_sentence=False)
+            begin, count = token_start, 0
         if size > _WORDS_BETWEEN_CUTS:
-            *parts, last = _halved(text, here, there, mode, size)
+            *parts, last = _split_run(text, token_start, token_end, mode, size)
             yield from parts
             begin, count = last.start, last.words
         else:
@@ -129,7 +129,7 @@ def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[P
     yield Piece(begin, end, count)
 
 
-def _halved(text: str, start: int, end: int, mode: WordMode, count: int) -> Iterator[Piece]:
+def _split_run(text: str, start: int, end: int, mode: WordMode, count: int) -> Iterator[Piece]:
     """Split a run without white space, such as words joined by dashes or an unspaced script."""
     stack = [(start, end, count)]
     while stack:

@@ -82,7 +82,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_BYTES:
             raise BookError(f"has more than {_MAX_BYTES:,} bytes", location=place, hint=_FORM)
         text = path.read_bytes().decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_once_each)
+        value = json.loads(text, object_pairs_hook=_unique_keys)
     except OSError as error:
         raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
     except UnicodeDecodeError:
@@ -100,7 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         keys = [key for key, _ in pairs]

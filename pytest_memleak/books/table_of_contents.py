@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
 
-from pytest_memleak.books.epub_semantics import APPARATUS, EPUB_TYPE, is_matter, terms
+from pytest_memleak.books.html_attributes import APPARATUS, EPUB_TYPE, is_matter, terms
 from pytest_memleak.books.text_decoding import EventTarget, legible, parse_events, read_source
 
 _LONGEST_TITLE = 200
@@ -199,7 +199,7 @@ class _LandmarkFinder:
         pass
 
 
-def outside_the_text(
+def documents_outside_text(
     documents: Sequence[str], landmarks: Iterable[Landmark], *, declared_text: frozenset[str]
 ) -> frozenset[str]:
     """Return the documents that landmarks place before, after or outside the text.

@@ -290,7 +290,7 @@ def legible(text: str) -> str:
     """
     if text.isascii():
         return text
-    return normalized(_LIGATURES.sub(_joined, _ODD.sub(_seen, text)), "NFC")
+    return normalized(_LIGATURES.sub(_ligature_letters, _ODD.sub(_replacement, text)), "NFC")
 
 
 def one_line(text: str) -> str:
@@ -298,11 +298,11 @@ def one_line(text: str) -> str:
     return " ".join(legible(without_references(text)).split())
 
 
-def _joined(match: re.Match[str]) -> str:
+def _ligature_letters(match: re.Match[str]) -> str:
     return unicodedata.normalize("NFKC", match[0])
 
 
-def _seen(match: re.Match[str]) -> str:
+def _replacement(match: re.Match[str]) -> str:
     return _FROM_CP1252.get(match[0], "")
 
 

@@ -219,27 +219,29 @@ def make_collection(
     parts: list[BookPart] = []
     warnings: list[str] = []
     for work in works:
-        its = work.excerpts or _cut(work, mode, in_lines=in_lines)
-        budget.spend(sum(len(excerpt.text) for excerpt in its), "characters of text")
+        work_excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
+        budget.spend(sum(len(excerpt.text) for excerpt in work_excerpts), "characters of text")
         warnings += work.warnings
-        seen, there = _words(its, mode), _words(its, "unicode")
-        if mode == "paper" and there - seen >= k and 10 * seen < 9 * there:
+        counted, total = _words(work_excerpts, mode), _words(work_excerpts, "unicode")
+        if mode == "paper" and total - counted >= k and 10 * counted < 9 * total:
             raise BookError(
-                f"word mode 'paper' keeps {seen:,} of the {there:,} words of the work {work.id!r}",
+                f"word mode 'paper' keeps {counted:,} of the {total:,} words of work {work.id!r}",
                 location=place,
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
         validate_word_breaks(
-            (excerpt.text for excerpt in its), mode=mode, place=f"{place}, work {work.id!r}"
+            (excerpt.text for excerpt in work_excerpts),
+            mode=mode,
+            place=f"{place}, work {work.id!r}",
         )
         parts.append(
-            _book_part(work, there, None if seen >= k else f"it has fewer than k = {k} words")
+            _book_part(work, total, None if counted >= k else f"it has fewer than k = {k} words")
         )
-        if seen >= k:
+        if counted >= k:
             first = len(excerpts)
             excerpts += (
                 replace(excerpt, id=f"p_id{number}", chapter=work.title)
-                for number, excerpt in enumerate(its, start=first + 1)
+                for number, excerpt in enumerate(work_excerpts, start=first + 1)
             )
             kept.append(Work(work.id, work.title, work.author or author, first, len(excerpts)))
         if len(parts) > _MOST_WORKS:
@@ -253,7 +255,7 @@ def make_collection(
     if left := [part.label or part.name for part in parts if not part.kept]:
         warnings.append(f"left out works too short for a match of k = {k} words: {', '.join(left)}")
     cut_works = tuple(kept)
-    asked = with_instructions(
+    instructed = with_instructions(
         tuple(excerpts),
         works=cut_works,
         author=author,
@@ -267,8 +269,8 @@ def make_collection(
         id=book_id,
         title=title or book_id,
         author=author or _VARIOUS,
-        excerpts=asked,
-        digest=book_digest(asked),
+        excerpts=instructed,
+        digest=book_digest(instructed),
         warnings=tuple(warnings),
         parts=tuple(parts),
         works=cut_works,
@@ -318,9 +320,9 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
     A shorter poem stays whole, and lines are never split. `mode` defines words.
     """
     lines = [
-        _Line(number, line, len(words(line, mode)), line is its[-1])
-        for number, its in enumerate(stanza.split("\n") for stanza in stanzas)
-        for line in its
+        _Line(number, line, len(words(line, mode)), line is lines_of_stanza[-1])
+        for number, lines_of_stanza in enumerate(stanza.split("\n") for stanza in stanzas)
+        for line in lines_of_stanza
     ]
     if sum(line.words for line in lines) <= LONGEST_EXCERPT:
         return [_verse_text(lines)]
@@ -340,4 +342,4 @@ def cut_verse(stanzas: Sequence[str], *, mode: WordMode) -> list[str]:
 
 def _verse_text(lines: Sequence[_Line]) -> str:
     stanzas = groupby(lines, key=lambda line: line.stanza)
-    return "\n\n".join("\n".join(line.text for line in its) for _, its in stanzas)
+    return "\n\n".join("\n".join(line.text for line in group) for _, group in stanzas)

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_memleak.books.chapters import assemble, require_words
-from pytest_memleak.books.html_blocks import Block
+from pytest_memleak.books.chapters import build_chapters, require_words
+from pytest_memleak.books.html_blocks import TextBlock
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 
 
 def p(text):
-    return Block(text)
+    return TextBlock(text)
 
 
 def h(text, level=2):
-    return Block(text, level)
+    return TextBlock(text, level)
 
 
 @pytest.mark.parametrize(
@@ -47,18 +47,18 @@ def h(text, level=2):
     ],
 )
 def test_assemble(documents, expected):
-    chapters = assemble(documents, title="A Book")
+    chapters = build_chapters(documents, title="A Book")
     assert [(one.title, one.paragraphs) for one in chapters] == expected
 
 
 def test_a_text_set_in_headings_is_a_text():
     lines = [h(f"line {number}") for number in range(9)]
-    (chapter,) = assemble([lines], title=None)
+    (chapter,) = build_chapters([lines], title=None)
     assert chapter == Chapter(None, tuple(f"line {number}" for number in range(9)))
 
 
 def test_long_titles_are_cut():
-    (chapter,) = assemble([[h("x" * 150), h("y" * 150), p("a")]], title=None)
+    (chapter,) = build_chapters([[h("x" * 150), h("y" * 150), p("a")]], title=None)
     assert len(chapter.title) == 200
 
 

@@ -8,9 +8,9 @@ import pytest
 from marks import full
 
 from pytest_memleak.books.boilerplate import (
-    boilerplate,
+    find_notices,
     header_field,
-    matter_of_title,
+    kind_of_title,
     without_license,
 )
 from pytest_memleak.books.html_attributes import block_classes
@@ -49,8 +49,8 @@ SEE_A_BOOK = {
     "a header": lambda text: header_field([text, "*** START OF THE PROJECT GUTENBERG"], "Title"),
     "characters": lambda text: (is_binary(text), legible(text), without_controls(text)),
     "a style sheet": lambda text: block_classes([text, f"{text}{{display:block}}"]),
-    "a copyright page": lambda text: boilerplate([text[:2_400], text]),
-    "a title": matter_of_title,
+    "a copyright page": lambda text: find_notices([text[:2_400], text]),
+    "a title": kind_of_title,
     "contents": lambda text: (
         navigation_contents(f"<nav epub:type='toc'><ol>{text}".encode(), "n"),
         ncx_contents(f"<navPoint>{text}".encode(), "n"),

@@ -13,8 +13,8 @@ from pytest_memleak.books.boilerplate import (
     _HINT_PATTERNS,
     _SURE,
     _SURE_WORDS,
-    boilerplate,
-    matter_of_title,
+    find_notices,
+    kind_of_title,
 )
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
@@ -247,7 +247,7 @@ def test_copyright_pages_at_the_back(new_epub):
     ],
 )
 def test_a_novel_may_speak_of_these_things(text):
-    assert boilerplate(["The sea.", text, "The sea."]) == [False] * 3
+    assert find_notices(["The sea.", text, "The sea."]) == [False] * 3
 
 
 # What the patterns of notices speak of, and what may stand between.
@@ -294,7 +294,7 @@ def test_what_is_looked_for_first_is_in_whatever_the_patterns_fit():
     ],
 )  # fmt: skip
 def test_titles_of_matter(title, kind):
-    assert matter_of_title(title) == kind
+    assert kind_of_title(title) == kind
 
 
 def test_in_the_midst_of_a_book_such_titles_are_chapters(new_epub):
