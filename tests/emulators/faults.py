@@ -24,7 +24,7 @@ import dataclasses
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -155,6 +155,26 @@ def slow(endpoint: str, *, calls: tuple[int, ...] | None = None, seconds: float 
 def trickle(endpoint: str, *, calls: tuple[int, ...] | None = None, seconds: float = 0.5) -> Fault:
     """The work is done and billed, its answer sent bit by bit over `seconds`."""
     return Fault(FaultKind.TRICKLE, endpoint, calls, seconds=seconds)
+
+
+def on_the_way(
+    what: str, endpoint: str, *, calls: tuple[int, ...] | None = None, late: float = 1.0
+) -> Fault:
+    """One of `ON_THE_WAY`; answers that come late take `late` seconds."""
+    seconds = {"slow": {"seconds": late}, "trickling": {"seconds": 2 * late}}.get(what, {})
+    return ON_THE_WAY[what](endpoint, calls=calls, **seconds)
+
+
+ON_THE_WAY: dict[str, Callable[..., Fault]] = {
+    "429": rate_limit,
+    "500": server_error,
+    "dropped": drop,
+    "lost": lose,
+    "truncated": truncate,
+    "slow": slow,
+    "trickling": trickle,
+}
+"""What may happen to any call between client and server."""
 
 
 @dataclass(frozen=True, slots=True)

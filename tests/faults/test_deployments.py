@@ -16,7 +16,7 @@ import time
 
 import pytest
 from accounts import contents, settled
-from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, truncate
+from faults import ON_THE_WAY, Fault, FaultKind, on_the_way, server_error, slow
 from marks import full
 from scenarios import HOURLY
 from vertex_machines import Timing
@@ -155,25 +155,14 @@ def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, r
 
 # --- on the way ----------------------------------------------------------------------------
 
-ON_THE_WAY = {
-    "429": rate_limit("*"),
-    "500": server_error("*"),
-    "dropped": drop("*"),
-    "lost": lose("*"),
-    "truncated": truncate("*"),
-    "slow": slow("*", seconds=2.0),
-}
-
 
 @pytest.mark.parametrize(
     "what",
-    [one if one in {"lost", "500"} else full(one) for one in ON_THE_WAY],
+    [way if way in {"lost", "500"} else full(way) for way in ON_THE_WAY if way != "trickling"],
 )
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, what):
     server = scenario(KIND, polls=0)
-    server.plan(
-        *(dataclasses.replace(ON_THE_WAY[what], endpoint=one, calls=(0,)) for one in PHASES)
-    )
+    server.plan(*(on_the_way(what, place, calls=(0,), late=2.0) for place in PHASES))
     server.write_suite(pytester.path, timeout=1.0)
     outcome = run(server)
     assert outcome.ended == DRAWN

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 
 import pytest
 from accounts import billed_without_answer, contents, numbers_agree, settled
-from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
+from faults import ON_THE_WAY, Fault, FaultKind, on_the_way
 from marks import full
 from scenarios import KINDS
 
@@ -17,20 +16,7 @@ ASKED = 24
 CANARIES = 4
 DRAWN = f"{ASKED}/{ASKED} FAIL"
 TIMEOUT = 0.5
-ON_THE_WAY = {
-    "429": rate_limit("*"),
-    "500": server_error("*"),
-    "dropped": drop("*"),
-    "lost": lose("*"),
-    "truncated": truncate("*"),
-    "slow": slow("*", seconds=2 * TIMEOUT),
-    "trickling": trickle("*", seconds=4 * TIMEOUT),
-}
 WAYS = [full(what) if what == "trickling" else what for what in ON_THE_WAY]
-
-
-def at(place: str, what: str, calls: tuple[int, ...] | None = None) -> Fault:
-    return dataclasses.replace(ON_THE_WAY[what], endpoint=place, calls=calls)
 
 
 def slowly(*values):
@@ -48,7 +34,7 @@ def slowly(*values):
 )
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, what):
     server = scenario(kind, polls=0)
-    server.plan(*(at(place, what, calls=(0,)) for place in server.places.every))
+    server.plan(*(on_the_way(what, place, calls=(0,)) for place in server.places.every))
     # The SDK of Tinker asks again by itself, after half a second.
     server.write_suite(pytester.path, timeout=3 if kind == "tinker" else TIMEOUT)
     outcome = run(server)
@@ -62,7 +48,7 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, k
 )
 def test_what_strikes_tinker_where_it_costs_money_is_overcome(scenario, run, pytester, what):
     server = scenario("tinker")
-    server.plan(*(at(place, what, calls=(0,)) for place in server.places.paid))
+    server.plan(*(on_the_way(what, place, calls=(0,)) for place in server.places.paid))
     server.write_suite(pytester.path, timeout=3)
     outcome = run(server)
     assert outcome.ended == DRAWN
@@ -109,7 +95,7 @@ def told(scenario, outcome, call, cause):
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", *slowly("openai-store")])
 def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
     server = scenario(kind, polls=0)
-    server.plan(at(server.places.sample, what))
+    server.plan(on_the_way(what, server.places.sample))
     at_once = 4 if kind == "tinker" else 1  # the others end with the first failure
     server.write_suite(pytester.path, timeout=TIMEOUT, concurrency=at_once)
     if kind == "tinker" and what in {"slow", "trickling"}:
@@ -145,7 +131,7 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
 )
 def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, what):
     server = scenario(kind, polls=0)
-    server.plan(at(getattr(server.places, place), what))
+    server.plan(on_the_way(what, getattr(server.places, place)))
     server.write_suite(pytester.path, timeout=TIMEOUT)
     outcome = run(server, tries=2)
     if server.provider != "tinker" and what in {"lost", "truncated", "slow", "trickling"}:
@@ -160,7 +146,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
 
 def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
     server = scenario("openai", polls=0)
-    server.plan(at("chat", "500", calls=tuple(range(CANARIES + 4, 40))))
+    server.plan(on_the_way("500", "chat", calls=tuple(range(CANARIES + 4, 40))))
     server.write_suite(pytester.path, concurrency=1)
     first = run(server, tries=2)
     assert first.ended == "12/24 FAIL"

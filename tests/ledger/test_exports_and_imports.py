@@ -153,10 +153,6 @@ def drawn_in_batches(ledger, endpoint, asked, retry):
     )
 
 
-def test_an_empty_ledger_lists_nothing(ledger):
-    assert list_endpoints(ledger) == list_jobs(ledger) == list_batches(ledger) == []
-
-
 def test_endpoints(filled, asked, ask):
     priced = ask(excerpts=2, samples=1, temperature=0.5)
     reply = [Completion("x", prompt_tokens=10, completion_tokens=5)]
