@@ -68,30 +68,6 @@ def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
     return books
 
 
-class Strip(NamedTuple):
-    """A book in columns; shape (columns,) each.
-
-    left, width: in words
-    covered:     share of a column's words that any round covers
-    frequency:       mean share of the rounds that cover these words; 0 without any
-    """
-
-    left: NDArray[np.float64]
-    width: NDArray[np.float64]
-    covered: NDArray[np.float64]
-    frequency: NDArray[np.float64]
-
-
-def coverage_strip(times: NDArray[np.intc], rounds: int, *, columns: int) -> Strip:
-    """Summarize the rounds that cover each word in at most `columns` columns."""
-    edges = np.linspace(0, len(times), min(columns, len(times)) + 1).astype(int)
-    sizes = np.diff(edges)
-    covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
-    total = np.add.reduceat(times.astype(int), edges[:-1])
-    frequency = total / np.maximum(covered, 1) / max(rounds, 1)
-    return Strip(edges[:-1].astype(float), sizes.astype(float), covered / sizes, frequency)
-
-
 def span_counts(pair: PlottedPair) -> tuple[list[int], list[int]]:
     """List the distinct lengths of spans over T, and how many spans are at least that long."""
     spans = np.sort([span["end"] - span["start"] for span in pair.coverage["spans"]]).astype(int)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.reports.figure_data import coverage_strip, overlaps, plotted_pairs, span_counts
+from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
+from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"
 _HEAT = ("#fdd49e", "#fdae6b", "#f16913", "#d94801", "#7f2704")
-_STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 _GREY = "#777777"
 _WIDTH = 5.5  # inches: a column of text
 _COLUMNS = 400
@@ -126,7 +126,7 @@ def _coverage(books: Books) -> Figure:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(title, loc="left")
     panels[-1].set_xlabel("word of the book")
-    levels = zip((0.0, *_STEPS), _STEPS, _HEAT, strict=False)
+    levels = zip((0.0, *HEAT_STEPS), HEAT_STEPS, _HEAT, strict=False)
     figure.legend(
         handles=[Patch(color=c, label=f"{100 * low:g}–{100 * up:g}%") for low, up, c in levels],
         title="share of rounds that reproduce a word; line below: longest block",
@@ -142,8 +142,8 @@ def _draw_strip(axes: Axes, pair: PlottedPair, at: int) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    strip = coverage_strip(pair.times, pair.coverage["rounds"], columns=_COLUMNS)
-    levels = np.minimum(np.searchsorted(_STEPS, strip.frequency - 1e-9), len(_HEAT) - 1)
+    strip = book_columns(pair.times, pair.coverage["rounds"], columns=_COLUMNS)
+    levels = np.minimum(np.searchsorted(HEAT_STEPS, strip.frequency - 1e-9), len(_HEAT) - 1)
     heights = np.where(strip.covered > 0, np.maximum(strip.covered, 0.06), 0).round(2)
     # Merging equal neighbors, and all columns of a level, avoids seams.
     unlike = (np.diff(levels, prepend=-1) != 0) | (np.diff(heights, prepend=-1) != 0)

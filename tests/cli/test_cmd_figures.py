@@ -10,8 +10,9 @@ import pytest
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.reports.evidence_table import Evidence
-from pytest_memleak.reports.figure_data import coverage_strip, overlaps, plotted_pairs, span_counts
+from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.figures import figures_of, write_figures
+from pytest_memleak.reports.html.coverage_strips import book_columns
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
 
@@ -93,7 +94,7 @@ def test_strips_hold_every_covered_word(evidence):
     for pairs in plotted_pairs(evidence).values():
         for one in pairs:
             for columns in (7, 400, 10**6):
-                strip = coverage_strip(one.times, 3, columns=columns)
+                strip = book_columns(one.times, 3, columns=columns)
                 assert strip.width.sum() == one.row["words"]
                 covered = (strip.covered * strip.width).sum()
                 assert covered == pytest.approx(one.row["bmc"] * one.row["words"])

@@ -264,13 +264,13 @@ def _detection(results: Sequence[PairResult]) -> str:
         measured, key=lambda result: result.detection.detection if result.detection else 0
     )
     assert highest.detection is not None  # noqa: S101 - as `measured` has it
-    of = (
+    scope = (
         ""
         if len({detection_text(result) for result in measured}) == 1
         else f" (the highest, of {highest.pair})"
     )
     return (
-        f"{detection_text(highest)}{of}: a passage generated more often than this per prompt "
+        f"{detection_text(highest)}{scope}: a passage generated more often than this per prompt "
         f"appears at least once ({100 * highest.detection.confidence:g}% confidence)."
     )
 
@@ -286,7 +286,7 @@ def _models(
         by_model.setdefault((result.suite, result.model), []).append(result)
     lines = []
     for (suite, model), model_results in by_model.items():
-        own = {book: title for (of, book), title in titles.items() if of == suite}
+        own = {book: title for (suite_name, book), title in titles.items() if suite_name == suite}
         servers = (
             server
             for result in model_results

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -54,6 +54,30 @@ class Arc:
     weight: int
 
 
+class BookColumns(NamedTuple):
+    """A book in columns; shape (columns,) each.
+
+    left, width: in words
+    covered:     share of a column's words that any round covers
+    frequency:   mean share of the rounds that cover these words; 0 without any
+    """
+
+    left: NDArray[np.float64]
+    width: NDArray[np.float64]
+    covered: NDArray[np.float64]
+    frequency: NDArray[np.float64]
+
+
+def book_columns(times: NDArray[np.intc], rounds: int, *, columns: int) -> BookColumns:
+    """Summarize the rounds that cover each word in at most `columns` columns."""
+    edges = np.linspace(0, len(times), min(columns, len(times)) + 1).astype(int)
+    sizes = np.diff(edges)
+    covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
+    total = np.add.reduceat(times.astype(int), edges[:-1])
+    frequency = total / np.maximum(covered, 1) / max(rounds, 1)
+    return BookColumns(edges[:-1].astype(float), sizes.astype(float), covered / sizes, frequency)
+
+
 def heat_level(share: float) -> int:
     """Map the share of rounds that cover a word to a level: 1 to 5, or 0 for none."""
     if share <= 0:
@@ -78,17 +102,13 @@ def draw_strip(
     """
     words = len(times)
     ground = round(WIDTH * words / (of or words), 2) if words else 0.0
-    count = min(columns, words)
-    if not count:
+    if not min(columns, words):
         return Strip(ground, ())
-    edges = np.linspace(0, words, count + 1).astype(int)
-    sizes = np.diff(edges)
-    covered = np.add.reduceat((times > 0).astype(int), edges[:-1])
-    total = np.add.reduceat(times.astype(int), edges[:-1])
-    shares = total / np.maximum(covered, 1) / max(rounds, 1)
-    heights = np.where(covered > 0, np.maximum(covered / sizes * _HEIGHT, 4), 0).round().astype(int)
-    levels = [heat_level(share) for share in shares]
-    xs = edges / words * ground
+    summary = book_columns(times, rounds, columns=columns)
+    covered = summary.covered
+    heights = np.where(covered > 0, np.maximum(covered * _HEIGHT, 4), 0).round().astype(int)
+    levels = [heat_level(share) for share in summary.frequency]
+    xs = np.append(summary.left, words) / words * ground
     return Strip(ground, _paths(list(zip(levels, heights.tolist(), strict=True)), xs.tolist()))
 
 

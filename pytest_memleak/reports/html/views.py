@@ -203,20 +203,20 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
     return dataclasses.replace(passage, others=others, title=title)
 
 
-def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
+def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
     """Add all drawings to the view."""
     result = view.result
-    times, words = seen.times, result.word_count
-    classes = length_classes(seen.lengths, k=result.settings["k"])
+    times, words = plot.times, result.word_count
+    classes = length_classes(plot.lengths, k=result.settings["k"])
     return dataclasses.replace(
         view,
-        plot=seen,
-        map=draw_strip(times, seen.rounds, columns=_COLUMNS),
-        ticks=tuple(x_position(chapter.start, words) for chapter in seen.chapters[1:]),
-        block=(x_position(seen.block[0], words), x_position(seen.block[1], words))
-        if seen.block
+        plot=plot,
+        map=draw_strip(times, plot.rounds, columns=_COLUMNS),
+        ticks=tuple(x_position(chapter.start, words) for chapter in plot.chapters[1:]),
+        block=(x_position(plot.block[0], words), x_position(plot.block[1], words))
+        if plot.block
         else None,
-        chapters=() if result.works else _chapters(seen, words),
+        chapters=() if result.works else _chapters(plot, words),
         works=_works(result),
         work_heads=_work_heads(result),
         lengths=length_chart(
@@ -228,10 +228,10 @@ def _drawn(view: PairView, seen: PlotData, anchor: str) -> PairView:
         if classes[1:]
         else None,
         classes=tuple(classes),
-        coverage=_coverage(result, seen, anchor),
-        points=_points(seen),
-        arcs=draw_arcs(seen.links, seen.starts, words, over=result.settings["span_threshold"]),
-        text=_text(result, seen),
+        coverage=_coverage(result, plot, anchor),
+        points=_points(plot),
+        arcs=draw_arcs(plot.links, plot.starts, words, over=result.settings["span_threshold"]),
+        text=_text(result, plot),
     )
 
 
@@ -265,23 +265,23 @@ def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterato
         yield f"p = {format_p(result.chances[row.name])}"
 
 
-def _chapters(seen: PlotData, words: int) -> tuple[ChapterView, ...]:
+def _chapters(plot: PlotData, words: int) -> tuple[ChapterView, ...]:
     """Draw a strip per chapter, or per group of excerpts where the book has no headings."""
-    parts = [(chapter.title, chapter.start) for chapter in seen.chapters]
+    parts = [(chapter.title, chapter.start) for chapter in plot.chapters]
     if len(parts) == 1:
-        step = max(1, -(-len(seen.starts) // 12))
+        step = max(1, -(-len(plot.starts) // 12))
         parts = [
-            (_excerpts(seen, n, step), seen.starts[n]) for n in range(0, len(seen.starts), step)
+            (_excerpts(plot, n, step), plot.starts[n]) for n in range(0, len(plot.starts), step)
         ]
     ends = [*(start for _, start in parts[1:]), words]
     longest = max(end - start for (_, start), end in zip(parts, ends, strict=True))
     columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(parts)))
-    times = seen.times
+    times = plot.times
     views = []
     for (title, start), end in zip(parts, ends, strict=True):
         own = times[start:end]
         covered = float(np.count_nonzero(own)) / max(len(own), 1)
-        drawn = draw_strip(own, seen.rounds, columns=columns, of=longest)
+        drawn = draw_strip(own, plot.rounds, columns=columns, of=longest)
         views.append(ChapterView(title or "(no heading)", end - start, covered, drawn))
     return tuple(views)
 
@@ -310,45 +310,45 @@ def _works(result: PairResult) -> tuple[WorkView, ...]:
     )
 
 
-def _excerpts(seen: PlotData, first: int, step: int) -> str:
-    last = min(first + step, len(seen.excerpts)) - 1
+def _excerpts(plot: PlotData, first: int, step: int) -> str:
+    last = min(first + step, len(plot.excerpts)) - 1
     if first == last:
-        return seen.excerpts[first]
-    return f"{seen.excerpts[first]} to {seen.excerpts[last]}"
+        return plot.excerpts[first]
+    return f"{plot.excerpts[first]} to {plot.excerpts[last]}"
 
 
-def _coverage(result: PairResult, seen: PlotData, anchor: str) -> Markup:
+def _coverage(result: PairResult, plot: PlotData, anchor: str) -> Markup:
     low, high = result.intervals.get("bmc", (result.measures["bmc"],) * 2)
-    n = seen.rounds
+    n = plot.rounds
     return coverage_chart(
-        seen.curve,
-        seen.guess,
+        plot.curve,
+        plot.guess,
         (low, high),
         result.limits.get("bmc"),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
-        text=f"BMC is {percent(seen.curve[-1])} with {n} samples per excerpt, "
+        text=f"BMC is {percent(plot.curve[-1])} with {n} samples per excerpt, "
         f"interval {percent(low)} to {percent(high)}; extrapolated to twice as many: "
-        f"{percent(seen.guess[-1])}.",
+        f"{percent(plot.guess[-1])}.",
     )
 
 
-def _points(seen: PlotData) -> tuple[tuple[int, str], ...]:
+def _points(plot: PlotData) -> tuple[tuple[int, str], ...]:
     """Select a few points of the curve, beyond n from the extrapolation."""
-    n = seen.rounds
+    n = plot.rounds
     wanted = sorted({1, max(1, n // 4), max(1, n // 2), n, n + max(1, n // 2), 2 * n})
-    both = (*seen.curve, *seen.guess)
+    both = (*plot.curve, *plot.guess)
     return tuple((m, percent(both[m - 1])) for m in wanted)
 
 
-def _text(result: PairResult, seen: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
-    if seen.text is None:
+def _text(result: PairResult, plot: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
+    if plot.text is None:
         return ()
-    times = seen.times.tolist()
-    ends = [*seen.starts[1:], result.word_count]
+    times = plot.times.tolist()
+    ends = [*plot.starts[1:], result.word_count]
     return tuple(
-        (name, tuple(heat_runs(text, times[start:end], seen.rounds, result.settings["word_mode"])))
-        for name, text, start, end in zip(seen.excerpts, seen.text, seen.starts, ends, strict=True)
+        (name, tuple(heat_runs(text, times[start:end], plot.rounds, result.settings["word_mode"])))
+        for name, text, start, end in zip(plot.excerpts, plot.text, plot.starts, ends, strict=True)
     )
 
 
