@@ -1,7 +1,7 @@
-"""What the rooms hand to each other: frozen records, a file a subject, and nothing else.
+"""Frozen records that the packages exchange, a file per subject.
 
-Fields that hold a book's or a model's text stay out of `repr`, so that no assertion diff,
-log line or traceback quotes them.
+Fields with a book's or a model's text are left out of `repr`, so no assertion diff, log line or
+traceback quotes them.
 """
 
 from __future__ import annotations

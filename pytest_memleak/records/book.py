@@ -13,15 +13,14 @@ PROMPT_FIXES = (
     'name a file with a summary for each, summaries = "FILE", in the [[book]]; or let a '
     '[suite.summarizer] write them; or set probe = "continuation" in [suite], which needs none'
 )
-"""What can be done for a book whose excerpts have no instructions."""
+"""Fixes for a book whose excerpts have no instructions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """300 to 500 words of a book, and the instruction that asks a model for them.
+    """300 to 500 words of a book, and the instruction that requests them.
 
-    `instruction` is None where nobody has written one yet; `chapter` is the heading the
-    excerpt stands under, if the book has headings.
+    `instruction` is None until one is written; `chapter` is the heading above the excerpt, if any.
     """
 
     id: str
@@ -32,12 +31,12 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class BookPart:
-    """A document of a book, and what of it was read as its text.
+    """A document of a book, and the words read from it.
 
-    `label` is its title in the table of contents, or its first heading; `kept`: whether it is
-    text; `rule`: what said so. Words are those of every script (METRICS section 1): `words` of
-    the text, `matter` left out as front and back matter or copyright notices, `notes` left out
-    as notes, `headings` those of titles.
+    `label` is its title in the table of contents, or its first heading; `kept`: whether it counts
+    as text; `rule`: the rule that decided. Word counts cover every script (METRICS section 1):
+    `words` of the text, `matter` excluded as front and back matter or copyright notices, `notes`
+    excluded as notes, `headings` of titles.
     """
 
     name: str
@@ -52,10 +51,9 @@ class BookPart:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A work of a collection: the excerpts [first, end) of its book, by their places.
+    """A work of a collection: the excerpts [first, end) of its book, by index.
 
-    `id` is its name in the collection, which no other work has; `title` is for readers; `author`
-    is None where nobody says.
+    `id` is its unique name in the collection; `title` is for readers; `author` is None if unknown.
     """
 
     id: str
@@ -67,15 +65,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A book as its excerpts, in order; the excerpts' words joined are the book's words.
+    """A book as its excerpts, in order; their words together are the book's words.
 
-    `digest` is the SHA-256 of the excerpts' ids, texts and instructions (hexadecimal),
+    `digest` is the SHA-256 of the excerpts' IDs, texts and instructions (hexadecimal),
     `words_digest` that of the whole book's words, by which the ledger counts attempts;
-    `warnings` are what a tolerant reader had to leave out; `contiguous` is whether each excerpt
-    follows the one before word for word. Where it does not, no match goes from one to the next.
-    `parts` are the documents of its file, in reading order, where its reader told of them.
-    `works` are those of a collection, each a book by itself, one after the other over all the
-    excerpts; empty for a book. No match goes from one work to the next.
+    `warnings` name what its reader left out; `contiguous` is whether each excerpt continues the
+    one before word for word. If not, no match crosses from one excerpt to the next.
+    `parts` are the documents of its file, in reading order, if its reader reports them.
+    `works` are those of a collection, which together span all excerpts; empty for a book. No match
+    crosses from one work to the next.
     """
 
     id: str
@@ -91,14 +89,14 @@ class Book:
 
     @property
     def breaks(self) -> tuple[int, ...]:
-        """The places of the excerpts that no match goes into from the one before, ascending."""
+        """Indices of the excerpts that no match enters from the one before, ascending."""
         if not self.contiguous:
             return tuple(range(1, len(self.excerpts)))
         return tuple(work.first for work in self.works[1:])
 
 
 def book_digest(excerpts: Iterable[Excerpt]) -> str:
-    """SHA-256 over ids, texts and instructions, in order (hexadecimal)."""
+    """Return the SHA-256 of IDs, texts and instructions, in order (hexadecimal)."""
     digest = hashlib.sha256()
     for excerpt in excerpts:
         for part in (excerpt.id, excerpt.text, excerpt.instruction or ""):

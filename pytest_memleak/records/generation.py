@@ -11,9 +11,9 @@ from enum import IntEnum, StrEnum
 
 
 class FinishReason(StrEnum):
-    """Why a completion ended; all but the first two were withheld by the provider.
+    """Reason why a completion ended; all but the first two mean that the provider withheld it.
 
-    UNKNOWN: the server said null or a word that is not known to end a whole answer;
+    UNKNOWN: the server gave null or a word that isn't known to end a complete answer;
     UNTOLD: a recorded file has no finish reason for it.
     """
 
@@ -28,12 +28,12 @@ class FinishReason(StrEnum):
 
     @property
     def withheld(self) -> bool:
-        """Whether the provider kept the text, or part of it, to itself."""
+        """Whether the provider withheld the text, or part of it."""
         return self not in {FinishReason.STOP, FinishReason.LENGTH}
 
 
 class Kind(StrEnum):
-    """What one generation is; the first that applies."""
+    """Kind of a generation; the first that applies."""
 
     WITHHELD = "withheld"
     EMPTY = "empty"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 class Origin(IntEnum):
-    """Why a model wrote a generation, in the order in which passages of one length rank."""
+    """Purpose of a generation, in the order in which passages of one length rank."""
 
     SAMPLED = 0
     GREEDY = 1
@@ -56,17 +56,17 @@ class Origin(IntEnum):
 
     @property
     def label(self) -> str:
-        """The word that evidence and reports use."""
+        """Its name in evidence and reports."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One completion for one excerpt. `ordinal` is its round, from 0.
+    """A completion for an excerpt. `ordinal` is its round, from 0.
 
-    finish_word: the server's own word for why it ended; "null" where it gave null.
-    reasoning: what a model that thinks wrote before it, where the server shows it.
-    origin: rounds are the sampled ones alone; only passages count in the others.
+    finish_word: the server's own finish reason; "null" if it gave null.
+    reasoning: the model's reasoning before it, if the server returns it.
+    origin: only sampled generations form rounds; of the others, only passages count.
     """
 
     excerpt_id: str
@@ -81,7 +81,7 @@ class Generation:
 
     @property
     def written(self) -> str:
-        """All that the model wrote, to be searched for passages: thoughts, then the answer."""
+        """All text to search for passages: the reasoning, then the completion."""
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
 
 

@@ -1,7 +1,7 @@
-"""What is measured of a pair: runs of the book's words, coverage, the four measures.
+"""Measurements of a pair: runs of the book's words, coverage, the four measures.
 
 Positions are 0-based positions in the book's words, intervals half-open (METRICS section 1).
-A `Measure` is a row of the table in `scoring.measure_table`; extensions bring more.
+A `Measure` is a row of the table in `scoring.measure_table`; extensions add rows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pytest_memleak.records.book import WordMode
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """A run of the book's words [start, end), `words` long; both None where it has none.
+    """A run of the book's words [start, end), `words` long; both None if it is empty.
 
-    Compares with other runs and with plain numbers by its length in words, so that a test
-    can say `memorization.longest_passage <= 38`. Equal runs are equal in place too; two of one
-    length at different places are neither longer nor shorter than each other.
+    It compares with runs and numbers by its length in words, so a test can assert
+    `memorization.longest_passage <= 38`. Equal runs also have equal positions; two of one length
+    at different positions are neither longer nor shorter than each other.
     """
 
     words: int
@@ -64,7 +64,7 @@ class Block:
 class Span(Block):
     """A run that one generation shares with its own excerpt.
 
-    `generation` is the place of the generation among those of `excerpt_id`, from 0.
+    `generation` is the generation's index among those of `excerpt_id`, from 0.
     """
 
     excerpt_id: str | None = None
@@ -88,10 +88,10 @@ def _fields(run: Block) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Per word of the book, what the memorized pieces (METRICS section 3) say of it.
+    """Coverage of each word of the book by memorized pieces (METRICS section 3).
 
-    reach:  length of the longest memorized piece over the word; 0 where there is none, so
-            that BMC@k' for any k' >= k is the share of words with reach >= k'.
+    reach:  length of the longest memorized piece over the word, or 0; BMC@k' for any k' >= k is
+            the share of words with reach >= k'.
     rounds: number of rounds (the r-th generation of every excerpt) that cover it.
     """
 
@@ -127,11 +127,11 @@ class Measurement:
     excerpt_starts: tuple[int, ...] = field(repr=False)
 
     def excerpt_at(self, position: int) -> int:
-        """The place among the excerpts of the one that holds the word at `position`."""
+        """Return the index of the excerpt that contains the word at `position`."""
         return bisect.bisect_right(self.excerpt_starts, position) - 1
 
     def bmc_at(self, k: int) -> float:
-        """BMC@k for a k that is at least the one this was measured with."""
+        """Return BMC@k for a k that is at least the measured one."""
         if k < self.k:
             raise ValueError(
                 f"BMC@{k} needs a measurement with k <= {k}; this one has k = {self.k}"
@@ -143,9 +143,9 @@ ProbeKind = Literal["instruction", "continuation", "probability"]
 
 
 class Estimate(NamedTuple):
-    """A value, and its interval where it has one (else both ends are the value).
+    """A value and its interval (both ends are the value if it has none).
 
-    p: one-sided, of "no more than chance"; None where nothing tells it
+    p: one-sided p-value of "no more than chance"; None if unknown
     """
 
     value: float
@@ -156,11 +156,11 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must have been evaluated for a measure to be had.
+    """The part of an analysis that a measure needs.
 
-    part:       the attribute of an Analysis or an Extraction that is then there
-    otherwise:  what to say where it is not
-    of_windows: the same of a pair whose probe is "probability"
+    part:       the attribute of an Analysis or an Extraction
+    otherwise:  the reason to give if it is missing
+    of_windows: the reason for a pair with the probe "probability"
     """
 
     part: str
@@ -170,24 +170,24 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure.
+    """A row of the table of measures.
 
-    name:     its only one: in suite files, code, reports and JSON alike
-    title, unit: for whoever does not know it; `{k}` and `{span_threshold}` are the suite's
-    about:    what its limit is on, for the schema of suite files
+    name:     its name in suite files, code, reports and JSON
+    title, unit: for readers; `{k}` and `{span_threshold}` are the suite's values
+    about:    the subject of its limit, for the schema of suite files
     kind:     "share": a fraction, with limits from 0 to 1; "count": a whole number, with limits
-              from 0; "number": any, with any finite limit
-    runs:     of what matches in k words in a row and more: the words of the longest run, or the
-              number of runs over span_threshold; None where a larger k would hide none of it
-    of_works: whether each work of a collection is held against its limit
-    rises:    whether more samples can only raise it, so that a limit once broken stays broken
-    overview: the probes whose overviews show it, limit or not
-    needs:    what it cannot be had without
-    read:     of what `needs` names (an Analysis or an Extraction): its value, perhaps with an
-              interval; None where it cannot be had
-    by_round: of what `needs` names: its value in each round alone, of a share in whole words;
-              None for one of which no round tells, which releases cannot be compared in
-    function: of an extension's, in place of `read`: (book, generations) -> number
+              from 0; "number": any number, with any finite limit
+    runs:     for runs of k matching words or more: "longest" for the words of the longest run,
+              "number" for the runs over span_threshold; None if a larger k hides nothing of it
+    of_works: whether its limit applies to each work of a collection
+    rises:    whether more samples can only raise it, so an exceeded limit stays exceeded
+    overview: the probes whose overviews show it, with or without a limit
+    needs:    the part of an analysis that it needs
+    read:     its value from that analysis (an Analysis or an Extraction), perhaps with an
+              interval; None if it can't be computed
+    by_round: its value in each round, of a share in whole words; None if it has no value per
+              round, so releases can't be compared in it
+    function: an extension's function in place of `read`: (book, generations) -> number
     """
 
     name: str
@@ -207,7 +207,7 @@ class Measure:
     function: Callable[..., float] | None = field(default=None, repr=False, compare=False)
 
     def estimate(self, analysis: Any) -> Estimate | None:
-        """Its value and interval from an Analysis or an Extraction; None where there is none."""
+        """Return its value and interval from an Analysis or an Extraction; None if missing."""
         if self.read is None or getattr(analysis, self.needs.part, None) is None:
             return None
         value = self.read(analysis)
@@ -217,16 +217,16 @@ class Measure:
         return Estimate(number, number, number)
 
     def without_functions(self) -> Measure:
-        """The row without its functions, for whoever only shows it."""
+        """Return the row without its functions, for display."""
         return replace(self, read=None, by_round=None, function=None)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Measure:
-        """A row that was told, from its plain values."""
+        """Build a row without functions from its plain values."""
         return cls(**{**data, "overview": tuple(data["overview"]), "needs": Needs(**data["needs"])})
 
     def refusal(self, limit: float) -> str | None:
-        """Why a number cannot be a limit on it; None where it can."""
+        """Return why a number can't be a limit on it; None if it can."""
         if not math.isfinite(limit):
             return "a limit is a finite number"
         if self.kind == "share" and not 0 <= limit <= 1:
@@ -238,12 +238,12 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class PassageRate:
-    """How likely an answer to a passage's prompt gives it back whole (METRICS section 6).
+    """The rate at which a passage's own prompt generates all of it (METRICS section 6).
 
     start, end:  the book's words [start, end)
-    hits, tries: rounds that give it back, of how many
-    low, high:   the interval (Clopper-Pearson) of the probability
-    approximate: whether rounds were not alike, so that they count for fewer
+    hits, tries: rounds that contain it, and all rounds
+    low, high:   the interval (Clopper-Pearson) of the rate
+    approximate: whether rounds aren't exchangeable, so that they count for fewer
     """
 
     start: int

@@ -8,12 +8,12 @@ from typing import overload
 
 
 def amount(number: int, noun: str, plural: str | None = None) -> str:
-    """So many of something; the plural takes an s where it is not given."""
+    """Format a count with its noun; the default plural appends an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def figure(value: float) -> str:
-    """A value of a measure or a limit as a reason gives it: four digits, or the whole count."""
+    """Format the value of a measure or a limit: four digits, or the whole count."""
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
@@ -22,12 +22,12 @@ def day(seconds: float) -> str: ...
 @overload
 def day(seconds: None) -> None: ...
 def day(seconds: float | None) -> str | None:
-    """The day in UTC of a time in seconds since 1970."""
+    """Format the UTC day of a time in seconds since 1970."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def moment(seconds: float | None) -> str | None:
-    """A time in seconds since 1970, to the microsecond, in UTC."""
+    """Format a time in seconds since 1970 as UTC, to the microsecond."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
@@ -39,6 +39,6 @@ def percent(share: float) -> str:
 
 
 def percent_at_most(share: float) -> str:
-    """The same, never rounded down."""
+    """Format a share like `percent`, never rounded down."""
     steps = 10_000 if share < 0.01 else 1_000  # noqa: PLR2004 - where `percent` gives two places
     return percent(min(math.ceil(share * steps - 1e-9) / steps, 1.0))

@@ -1,4 +1,4 @@
-"""Suites, models and pairs, as a suite file names them."""
+"""Suites, models and pairs, as a suite file defines them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pytest_memleak.records.verdicts import Limits
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """How complete answers have to be; keys of the suite, and of a model.
+    """Requirements on generations; keys of the suite, and of a model.
 
-    min_length_ratio:     own words, as a share of the excerpt's, under which an answer is short
-    max_short:      the share of generations that may be short
-    max_unanswered: the share that may be neither short nor an answer
-    accept_refusals: whether a refusal counts as an answer
-    max_prompt_overlap: the share of the measured words that instructions may tell
+    min_length_ratio:   generation words / excerpt words below which a generation is short
+    max_short:          the share of generations that may be short
+    max_unanswered:     the share that may be neither short nor an answer
+    accept_refusals:    whether a refusal counts as an answer
+    max_prompt_overlap: the share of the measured words that instructions may contain
     """
 
     min_length_ratio: float = 0.2
@@ -32,12 +32,12 @@ class AnswerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How generations are drawn: `samples` per excerpt at `temperature`.
+    """Sampling settings: `samples` per excerpt at `temperature`.
 
-    temperature: None leaves it to the server
-    max_tokens: the most an answer may have; None for what the excerpt's length asks for
-    max_age_days: days after which answers of an endpoint that is only a name are drawn anew
-    stop_on_fail: sample no more rounds once a limit is exceeded.
+    temperature: None for the server's default
+    max_tokens: cap on a generation; None derives it from the excerpt's length
+    max_age_days: age at which generations of an endpoint known by name only are resampled
+    stop_on_fail: whether to stop sampling once a limit is exceeded
     """
 
     samples: int = 100
@@ -50,7 +50,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How generations are measured (METRICS section 3)."""
+    """Scoring settings (METRICS section 3)."""
 
     k: int = 5
     trim: int = 5
@@ -60,10 +60,10 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class WindowSettings:
-    """The windows that slide over a book, and the sampling scheme their probability is of.
+    """Windows that slide over a book, and the sampling scheme of their probability.
 
     prefix_tokens, suffix_tokens, stride: in the model's tokens; top_k: 0 for all tokens;
-    n, p: tries, and the least probability that a window comes in them.
+    n, p: number of tries, and the least probability of generating a window in them
     """
 
     prefix_tokens: int = 50
@@ -77,13 +77,13 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a model is asked for a book.
+    """The form of a pair's prompts.
 
-    kind:         by an instruction, by the beginning of each excerpt, or for the probability
-                  of the book itself
+    kind:         an instruction, the beginning of each excerpt to continue, or the probability of
+                  the book's tokens
     prefix_words: words of that beginning
-    continuation_template: the suite's template around it, None for what suits the endpoint
-    windows:      of the probability
+    continuation_template: the suite's template around it, None for the endpoint's default
+    windows:      for the probability
     """
 
     kind: ProbeKind = "instruction"
@@ -94,11 +94,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSource:
-    """Where a collection's works come from.
+    """Files of a collection's works.
 
-    files: those of its pattern, in order, each a work; or the one file that holds all works
-    together: whether it is that one file
-    unit:  what is never parted where a work is cut: a sentence, or a line of verse
+    files: those of its pattern, in order, each a work; or the single file with all works
+    together: whether it is that single file
+    unit:  the unit that a cut never splits: a sentence, or a line of verse
     """
 
     files: tuple[Path, ...]
@@ -108,12 +108,11 @@ class CollectionSource:
 
 @dataclass(frozen=True, slots=True)
 class BookSource:
-    """Where a suite's book comes from, before anyone has read it.
+    """The source of a suite's book, before it is read.
 
     `instruction_template` is the suite's template, None for the paper's own; `include` and
-    `exclude` name
-    documents in it that are read whole, or not at all; `collection` is None for a book. A
-    control is known to be in no training set; a common text may be quoted by anybody.
+    `exclude` name documents in it to read whole, or not at all; `collection` is None for a book. A
+    negative control is in no training set; a common text may be quoted freely.
     """
 
     id: str
@@ -131,12 +130,12 @@ class BookSource:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model under test, as the suite names it; `options` are for its provider.
+    """A model under test, as the suite defines it; `options` are for its provider.
 
-    endpoint: an endpoint that exists already; finetune_books: ids of the books it is
-    fine-tuned on; price: US$ per million tokens (input, output, training); price_per_hour: US$ of
-    a model that has to be deployed; weights_version: which weights stand behind the name;
-    served_names: further names that the server may give them.
+    endpoint: an existing endpoint; finetune_books: IDs of the books it is fine-tuned on;
+    price: US$ per million tokens (input, output, training); price_per_hour: US$ for a model that
+    must be deployed; weights_version: version of the weights behind the name; served_names:
+    further names that the server may return
     """
 
     id: str
@@ -154,7 +153,7 @@ class Model:
 
 
 def is_gating(expected: str, *, control: bool) -> bool:
-    """Whether the verdict of such a pair counts: it is neither a control nor expected to leak."""
+    """Tell whether the verdict of such a pair counts: it is no control, positive or negative."""
     return expected == "pass" and not control
 
 
@@ -181,12 +180,12 @@ class Pair:
     limit_origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        # As reporters show the parameters of a test.
+        # Reporters show it as a test's parameter.
         return self.id
 
     @property
     def control(self) -> bool:
-        """Whether its book is a control: measured like any, but its verdict gates nothing."""
+        """Whether its book is a negative control, which is measured but gates nothing."""
         return self.book.role == "negative-control"
 
     @property
@@ -202,9 +201,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Summarizer:
-    """The chat model that writes a suite's missing summaries, and the temperature it is asked at.
+    """The chat model that writes a suite's missing summaries, and its temperature.
 
-    The model's id is none that a suite could give.
+    Its ID can't occur in a suite.
     """
 
     model: Model
@@ -215,9 +214,9 @@ class Summarizer:
 class Suite:
     """A suite file, validated; `digest` is the SHA-256 of the file's bytes (hexadecimal).
 
-    catalog: books that nobody asks for, looked for in all generations; content_digest: the
-    SHA-256 of what the file says, whatever its comments and blanks, without `preregistered`: the
-    content digest that the suite was to have, None where nobody said.
+    catalog: protected works to scan all generations for, never prompted; content_digest: the
+    SHA-256 of the file's content without comments, blanks and `preregistered`, which is the
+    content digest announced before the run, or None.
     """
 
     path: Path
@@ -232,14 +231,14 @@ class Suite:
     preregistered: str | None = None
 
     def book(self, book_id: str) -> BookSource:
-        """The book of that id; KeyError where there is none."""
+        """Return the book of that ID. Raises KeyError."""
         return {book.id: book for book in self.books}[book_id]
 
     def excused(self, pair: Pair) -> tuple[str, ...]:
-        """The ids of the books that excuse what they contain in a pair's generations.
+        """Return the IDs of the books whose passages are excused in a pair's generations.
 
-        A control's own book, those that the suite expects the same model to leak, its training
-        books, and common texts (METRICS sections 7 and 11).
+        These are a negative control's own book, the books that the same model is expected to leak,
+        its training books, and common texts (METRICS sections 7 and 11).
         """
         own = [pair.book.id] if pair.control else []
         leaks = [

@@ -1,4 +1,4 @@
-"""What reports read of a pair and of a run: plain values that travel between processes."""
+"""Results of pairs and of a run: plain values that reports read and processes exchange."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict, 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a run was asked to run, as it was typed; all of it where everything is empty.
+    """The tests selected on the command line; everything if all fields are empty.
 
     keyword: of -k; markers: of -m; arguments: files, folders and node ids; deselected: of
     --deselect
@@ -33,14 +33,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class PairTest:
-    """A test of a pair, and what became of it.
+    """A test of a pair, and its outcome.
 
     suite_path, pair: whose test it is
-    endpoint: by which its evaluation was made, as in the finding; None where there is none
+    endpoint: the endpoint of its evaluation, as in the result; None without one
     test:     its node id without parameters
     outcome:  passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished, deselected or
               not run
-    reason:   why there is no evaluation; "" where there is one
+    reason:   why it has no evaluation; "" if it has one
     """
 
     suite_path: str
@@ -53,11 +53,11 @@ class PairTest:
 
 @dataclass(frozen=True, slots=True)
 class ScanScope:
-    """Books of the suite that a pair's passages may be of; each id with a digest of the book.
+    """Books of the suite that a pair's generations are scanned for; each ID with the book's digest.
 
-    books:    its test books, but for the pair's own
-    excused:  those that excuse what they contain: training books, common texts, and those that
-              the model may give back here
+    books:    its test books except the pair's own
+    excused:  books whose passages are excused: training books, common texts, and those that the
+              model may reproduce here
     """
 
     books: dict[str, str] = field(default_factory=dict)
@@ -71,10 +71,10 @@ _NOTHING = Completeness(requested=0, received=0)
 
 @dataclass(frozen=True, slots=True)
 class SampledCount:
-    """Answers that a verdict rests on.
+    """Generations that a verdict rests on.
 
-    purpose: own, greedy, canary, unrequested, null or baseline; pair: whose questions they answer
-    endpoint: the ledger's name of who answered, None for a recording
+    purpose: own, greedy, canary, unrequested, null or baseline; pair: whose prompts they answer
+    endpoint: its name in the ledger, None for a recording
     requested, received: generations; refused: those that are refusals
     sha256: over excerpts, ordinals, finish reasons and texts
     """
@@ -90,15 +90,15 @@ class SampledCount:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage that came back: what it is, where it stands, and its redacted words.
+    """A generated passage: its kind, its place, and its redacted words.
 
-    book:      id of the book that it is of, and that book's title; None for the pair's own
-    asked_for: of a passage, the excerpt whose answer gave it
-    source:    which generation gave it, where it is none of the sampled ones
-    others:    ids of further books that hold it
-    excused:   whether an excused book contains it: reported, and held to no limit on passages
-    rests:     whether the words of prompts are not counted in `start` and `end` (continuation)
-    rate:      how often its own prompt brought it, where one prompt asks for all of it
+    book:      ID and `title` of its book; None for the pair's own
+    asked_for: the prompted excerpt, if another one
+    source:    its generation, if not a sampled one
+    others:    IDs of further books that contain it
+    excused:   whether an excused book contains it, so limits on passages don't apply
+    rests:     whether `start` and `end` exclude the words of prompts (continuation)
+    rate:      how often its own prompt generated it, if one prompt requests all of it
     """
 
     kind: str
@@ -120,7 +120,7 @@ class Passage:
 
     @property
     def place(self) -> str:
-        """Where in which book, for a reader, and what was asked for where it was something else."""
+        """Its place for a reader, and the prompted excerpt if that is another."""
         title = f" ({self.title})" if self.title and self.title != self.book else ""
         book = f"{self.book}{title}: " if self.book else ""
         chapter = f"{self.chapter}, " if self.chapter else ""
@@ -136,43 +136,41 @@ class Passage:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Passage:
-        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
         rate = data["rate"] and PassageRate(**data["rate"])
         return cls(**{**data, "others": tuple(data["others"]), "rate": rate})
 
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
-    """One pair's outcome in plain numbers; no text but redacted quotes. All that reports read.
+    """A pair's result in plain numbers, and no text but redacted quotes. Reports read only this.
 
-    suite:     the suite file's name, or its path from here where files of one name are in the run
-    model_settings: provider, base, baseline, job and so on, as the suite names them
-    control:   whether its book is a control, which gates nothing but what is `unexcused`
-    unexcused: the limits that passages of books which nothing excuses break, though the pair's own
-              is; leaked: whether its own book broke a limit
+    suite:     the suite file's name, or its path from here if names repeat in the run
+    model_settings: provider, base model, baseline model, job and so on
+    control:   whether its book is a negative control, which gates only what is `unexcused`
+    unexcused: limits exceeded by passages of books that aren't excused, though the pair's own is;
+              leaked: whether its own book exceeded a limit
     measures:  by name; intervals: of those that have one; chances: p of "no more than chance"
-    details:   what the evidence says beside the values: places, self-agreement, cross-excerpt, null
+    details:   further evidence by measure: places, self-agreement, cross-excerpt, null books
     limits:    by measure; limit_origins: the key of the suite file that set each
-    settings:  how the pair was sampled, measured and judged: the suite's keys
-    word_count, excerpts: of the book, 0 where nothing was measured or read
-    completeness: what the answers were, and what is missing; provenance: who gave them, and when;
-              None where nobody was asked
-    sampled: the answers that the verdict rests on, the pair's own first; as_of: up to when the
-    ledger was read for them, in seconds since 1970
+    settings:  the suite's keys for sampling, measuring and judging the pair
+    word_count, excerpts: of the book, 0 if it wasn't measured or read
+    completeness: the generations by kind, and the issues; provenance: their endpoint and dates,
+              None without any
+    sampled:   the generations that the verdict rests on, the pair's own first; as_of: the time up
+              to which the ledger was read for them, in seconds since 1970
     passages:  of any protected book: the longest, the longest near-verbatim one, other long ones
-    spans:     the worst spans of the pair's own book, where its verdict is FAIL
-    changes:   against a baseline, in words; compared: what the comparison says of it, ""
-               where it says nothing
-    scan_scope: the suite's books that passages were looked for in; None where nothing was measured
-    catalog: how many books that nobody asks for were looked for, their words, a digest of all,
-              and the words from which on a passage of them counts
-    windows:   of the probe "probability": the map along the book
-    rounds:    of the others: what each round shows, in numbers
-    coverage:  of the others: where in the book, in numbers (results/coverage_map.py)
-    detection: what its rounds can show; None where none were measured
-    second_opinion: how many generations were matched again by other means, and the differences
+    spans:     the worst spans of the pair's own book if its verdict is FAIL
+    changes:   lines against a baseline; compared: the comparison's verdict on it, or ""
+    scan_scope: the suite's books scanned for passages; None if nothing was measured
+    catalog:   the catalog's books, words and digest, and the words from which a passage counts
+    windows:   with the probe "probability", the map along the book
+    rounds:    with other probes, the values of each round
+    coverage:  with other probes, the map of covered words (results/coverage_map.py)
+    detection: the detection limit of its rounds; None if none were measured
+    second_opinion: generations matched again by other means, and the differences
     parts:     the documents of the book's file: which are text, and by which rule
-    title, author: of the book, "" where nobody says; book_file: SHA-256 of its file
+    title, author: of the book, "" if unknown; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
     works:     those of a collection, each judged by itself
     """
@@ -228,27 +226,27 @@ class PairResult:
 
     @property
     def verdict_words(self) -> str:
-        """The verdict as it stands everywhere, with the refusals that a pass was given for."""
+        """The verdict, with the share of refusals that a pass rests on."""
         return verdict_words(Verdict(self.verdict), self.completeness)
 
     @property
     def requested(self) -> int:
-        """How many generations were asked for."""
+        """Number of requested generations."""
         return self.completeness.requested
 
     @property
     def received(self) -> int:
-        """How many of them are there."""
+        """Number of received generations."""
         return self.completeness.received
 
     @property
     def probe(self) -> str:
-        """How the model was asked for the book."""
+        """The kind of its prompts."""
         return str(self.settings["probe"]["kind"])
 
     @property
     def unasked(self) -> tuple[Passage, ...]:
-        """Long passages that no verdict tells by itself: of other books, or excused."""
+        """Long passages that the verdict doesn't show: of other books, or excused."""
         over = self.settings["span_threshold"]
         return tuple(
             passage
@@ -258,18 +256,18 @@ class PairResult:
 
     @property
     def leaking(self) -> tuple[WorkVerdict, ...]:
-        """The works of the collection that are over a limit."""
+        """Works of the collection that exceed a limit."""
         return tuple(work for work in self.works if work.verdict is Verdict.FAIL)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists and dicts."""
+        """Return plain lists and dicts."""
         data = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
         works = [work | {"verdict": work["verdict"].value} for work in data["works"]]
         return data | {"completeness": self.completeness.to_json(), "works": works}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PairResult:
-        """The inverse of `to_json`, also after a journey through JSON."""
+        """Invert `to_json`, also after a round trip through JSON."""
         lists = ("reasons", "warnings", "changes", "unexcused")
         intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
         return cls(
@@ -297,14 +295,14 @@ class PairResult:
 class RunReport:
     """A whole run, for report sinks (hook `memleak_report`).
 
-    outputs: the files that were asked for, by option name ("html", "evidence", "signing_key"),
-    and "step_summary" where the CI server has one.
-    compared: whether anything got worse since an earlier release, where that was asked.
-    Where evidence or a page is asked for, also what they say of the run as a whole:
-    release: its name; selection: what was asked to run; tests: what became of each pair's tests;
-    unrun: the pairs that some test would have evaluated and none did; uncollected: what could not
-    be collected, so that nobody knows which pairs it has; ledger: where its chain ends, as
-    `{"entries": ..., "link": ...}`, None where nothing was ever written to it.
+    outputs: the requested files by option name ("html", "evidence", "signing_key"), and
+    "step_summary" if the CI server has one
+    compared: the comparison with an earlier release, if requested
+    The others are set only if evidence or an HTML report is requested:
+    release: its name; selection: the selected tests; tests: the outcomes of each pair's tests;
+    unrun: pairs with tests of which none evaluated them; uncollected: suites that couldn't be
+    collected, whose pairs are unknown; ledger: the end of its hash chain, as
+    `{"entries": ..., "link": ...}`, None if the ledger is empty
     """
 
     version: str

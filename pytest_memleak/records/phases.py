@@ -1,9 +1,9 @@
-"""What a pair is at, and the one way to tell of it.
+"""Phases of a pair's evaluation, and their progress.
 
     progress = Progress(show)
     progress(ProgressEvent(Phase.SAMPLING, "model/book", done=3, of=10))
 
-Whoever works tells; who looks on is a decoration, and can do the work no harm.
+Showing progress is decoration: it can't affect the work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """What is being done for a pair."""
+    """Phase of a pair's evaluation."""
 
     READING = "reading"
     TUNING = "tuning"
@@ -30,11 +30,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """How far a phase is.
+    """Progress of a phase.
 
-    about:    whose phase it is: a pair, a book's summaries, a job at the provider
-    done, of: generations that are there, and those asked for; `of` is 0 where nothing is counted
-    tokens:   tokens in the ledger, of prompts and answers; cost: US$, None without a price
+    about:    its subject: a pair, a book's summaries, a provider's job
+    done, of: received and requested generations; `of` is 0 if they aren't counted
+    tokens:   input and output tokens in the ledger; cost: US$, None without a price
     """
 
     phase: Phase
@@ -46,18 +46,18 @@ class ProgressEvent:
 
 
 class Progress:
-    """Tells `show` how far the work is, from any thread; without one, nobody.
+    """Reports progress to `show`, if given, from any thread.
 
-    What `show` raises ends the telling, and nothing else.
+    An exception in `show` only ends the reporting.
     """
 
     def __init__(self, show: Callable[[ProgressEvent], object] | None = None) -> None:
         self._show = show
 
-    def __call__(self, standing: ProgressEvent) -> None:
-        """Tell of it."""
+    def __call__(self, event: ProgressEvent) -> None:
+        """Report an event."""
         if self._show is not None:
             try:
-                self._show(standing)
-            except Exception:  # noqa: BLE001 - whatever it is, no verdict may rest on it
+                self._show(event)
+            except Exception:  # noqa: BLE001 - no verdict may depend on it
                 self._show = None

@@ -1,4 +1,4 @@
-"""What the charts of a report need of one pair: plain numbers, compact, without the book's text.
+"""Chart data of a pair: compact numbers, without the book's text.
 
 Positions are words of the book, intervals half-open.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading of the book, and the position of the first word under it."""
+    """A heading of the book, and the position of the first word below it."""
 
     title: str | None
     start: int
@@ -28,10 +28,10 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class SpanNote:
-    """A span of one generation: its place, its redacted words, and which excerpts gave it.
+    """A span of one generation: its place, its redacted words, and its source excerpts.
 
-    sources: ids of excerpts, at most eight of them; more: how many are left out.
-    rate: how often its own prompt brought it.
+    sources: IDs of excerpts, at most eight; more: number left out.
+    rate: how often its own prompt generated it.
     """
 
     words: int
@@ -47,16 +47,16 @@ class SpanNote:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SpanNote:
-        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
         rate = data["rate"] and PassageRate(**data["rate"])
         return cls(**{**data, "sources": tuple(data["sources"]), "rate": rate})
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A span that another excerpt's generations gave.
+    """A span in generations for another excerpt.
 
-    target, sources: places among the excerpts.
+    target, sources: indices of excerpts.
     """
 
     start: int
@@ -67,19 +67,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class PlotData:
-    """One pair, to be drawn.
+    """Chart data of one pair.
 
     rounds, confidence: n, and of the interval of BMC
     heat:     run-length code of the rounds that cover each word: count, length, count, length...
     excerpts, starts: ids of the excerpts and positions of their first words
     block:    the longest block, None where there is none
-    curve, guess: mean BMC of m = 1..n rounds, and a guess at n + t for t = 1..n
-    lengths:  (length, how many runs with the own excerpt), by length
+    curve, guess: mean BMC of m = 1..n rounds, and an estimate for n + t, t = 1..n
+    lengths:  (length, number of runs with the prompted excerpt), by length
     spans:    the worst spans, longest first
     links:    the longest cross-excerpt spans over the suite's threshold
-    long_count, long_cross: distinct spans over it, and how many of them are cross-excerpt
-    null:     BMC and longest span of the generations for other books, where it was measured
-    text:     the excerpts' texts, only where the reader asked for all of it
+    long_count, long_cross: distinct spans over it, and the cross-excerpt ones among them
+    null:     BMC and longest span of null books, if measured
+    text:     the excerpts' texts, only if requested
     """
 
     rounds: int
@@ -103,18 +103,18 @@ class PlotData:
     @property
     def times(self) -> NDArray[np.intc]:
         """Per word of the book, the number of rounds that cover it; shape (N,)."""
-        import numpy as np  # collecting does without
+        import numpy as np  # collection doesn't need it
 
         pairs = np.asarray(self.heat, dtype=np.intc).reshape(-1, 2)
         return np.repeat(pairs[:, 0], pairs[:, 1])
 
     def to_json(self) -> dict[str, Any]:
-        """As plain tuples and dicts."""
+        """Return plain tuples and dicts."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PlotData:
-        """The inverse of `to_json`, also after a journey through JSON."""
+        """Invert `to_json`, also after a round trip through JSON."""
         plain = ("heat", "excerpts", "starts", "curve", "guess", "block", "null", "text")
         return cls(
             **{

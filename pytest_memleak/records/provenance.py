@@ -13,24 +13,24 @@ _WEIGHTS = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def fingerprint_of_weights(digest: str) -> str:
-    """How weights that are on this machine are told, by the SHA-256 (hexadecimal) of them."""
+    """Format the fingerprint of weights on this machine, from their SHA-256 (hexadecimal)."""
     return f"sha256:{digest}"
 
 
 def weights_digest(fingerprint: str | None) -> str | None:
-    """The digest in such a fingerprint; None in any other."""
+    """Return the digest in such a fingerprint; None for any other."""
     match = _WEIGHTS.fullmatch(fingerprint or "")
     return match and match[1]
 
 
 def server_fingerprint(fingerprint: str | None) -> str | None:
-    """A server's own word of itself, which never passes for a digest that was taken here."""
+    """Mark a server's own fingerprint if it looks like a digest computed here."""
     return f"it says {fingerprint}" if weights_digest(fingerprint) else fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class ServedBy:
-    """A name that a server gave, its fingerprint or version, and how many calls it answered."""
+    """A name that a server gave, its fingerprint or version, and the calls it answered."""
 
     model: str | None
     fingerprint: str | None
@@ -39,18 +39,17 @@ class ServedBy:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How often an endpoint was asked for a book before, up to these answers.
+    """Attempts of an endpoint on a book, up to these generations.
 
-    number:       which attempt they are, the first being 1. Answers with another seed or
-                  temperature, and those drawn anew since others had aged, are another attempt;
-                  those at temperature 0 only where these are at 0 too, since greedy answers and
-                  canaries are
-    seeds, temperatures: how many different ones these and the earlier attempts had
-    anew:         how often answers were drawn anew since others had aged
-    runs, files:  how many runs drew them, and from how many files some were imported
-    removed:      answers that came and are no longer in the ledger
-    further:      answers at the same setting that are not among these: of more samples, to other
-                  instructions or of another length, late ones, and what came unasked
+    number:       number of this attempt, from 1. Another seed or temperature, and resampling
+                  of aged generations, is another attempt; temperature 0 counts only if these
+                  are at 0 too, since greedy generations and canaries are
+    seeds, temperatures: number of different ones in this and earlier attempts
+    anew:         how often aged generations were resampled
+    runs, files:  number of runs that sampled them, and of files that some were imported from
+    removed:      generations received but no longer in the ledger
+    further:      generations at the same settings that aren't among these: more samples, other
+                  instructions or lengths, late and unrequested ones
     """
 
     number: int
@@ -65,17 +64,16 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who gave the answers. Times are seconds since 1970.
+    """Endpoint, weights, dates and calls behind generations. Times are seconds since 1970.
 
-    requested:          the name that the server was asked for, where there is one
-    served:         what it said of itself
-    first, last:    when the first and the last of the answers was drawn; None where all are from
-                    files
-    calls_this_run: calls behind them that this run made; calls: all
-    imported:       how many of the answers came from files
-    refused:        settings that the server would not take
-    weights:        what names the weights: "release R", "fixed", or "a name" that others may have
-    tried:          how often they were drawn before; None where nothing was drawn
+    requested:      the requested model name, if any
+    served:         the names that the server gave
+    first, last:    times of the first and last generation; None if all are from files
+    calls_this_run: calls that this run made; calls: all calls
+    imported:       number of generations from files
+    refused:        settings that the server rejects
+    weights:        identity of the weights: "release R", "fixed", or "a name", which can change
+    tried:          earlier attempts; None if nothing was sampled
     """
 
     requested: str | None = None
@@ -91,7 +89,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Provenance:
-        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
         return cls(
             **{
                 **data,
@@ -104,7 +102,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAs:
-    """What a record of generations says of its excerpt's book; None where it says nothing."""
+    """Book data in a record of generations; None for what it lacks."""
 
     excerpt_id: str
     book_name: str | None = None
@@ -112,7 +110,7 @@ class RecordedAs:
     excerpt_text: str | None = field(default=None, repr=False)
 
 
-# Left out, a server's own values of these hold. A temperature that was refused is judged by itself.
+# Without these, a server's defaults apply. A rejected temperature has its own rule.
 _SHAPES = (
     *("top_p", "topP", "top_k", "topK", "min_p"),
     *("presence_penalty", "frequency_penalty", "repetition_penalty"),
@@ -120,9 +118,9 @@ _SHAPES = (
 
 
 def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
-    """In words; answers of two distributions cannot be compared (`options.sampling`).
+    """Describe the sampling distribution; different ones can't be compared (`options.sampling`).
 
-    options: of the model; refused: settings that the server would not take
+    options: of the model; refused: settings that the server rejects
     """
     if options.get("sampling") == "server":
         return "the server's own"

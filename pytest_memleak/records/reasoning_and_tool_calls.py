@@ -1,4 +1,4 @@
-"""What stands beside an answer: thoughts and calls of tools, under the names servers give them."""
+"""Reasoning and tool calls beside a completion, under the names that servers use."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ REASONING_KEYS = (
     *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"),
     *("thoughts", "tool_calls", "function_call", "audio"),
 )
-"""The names under which servers and their clients keep what a model wrote beside its answer."""
+"""The keys under which servers and clients return what a model wrote beside its completion."""
 
 _RUN = re.compile(r"[^\W_]+")
-# Names, dates and addresses have no blanks, and few words.
+# Names, dates and addresses have no blanks and few words.
 _FEW_RUNS = 12
-# Signatures and sounds are sent as text, too, but no language has words so long.
+# Signatures and audio are also sent as text, but no language has words so long.
 _LONGEST_MEAN = 16
 
 Place = tuple[str, ...]
 
 
 def texts_in(value: object) -> list[str]:
-    """Every text of more than a word in it, however it is wrapped.
+    """Return every text of more than a word in a nested value.
 
-    What lists have at one place is one text: a stream parts what was thought wherever it likes.
+    Strings at one place in lists are joined: a stream splits reasoning anywhere.
     """
     pieces: dict[Place, list[str]] = {}
     for place, text in _strings(value):
@@ -33,20 +33,20 @@ def texts_in(value: object) -> list[str]:
 
 
 def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
-    """These texts, each once, but for what the answer has and for the instruction, said again."""
+    """Join the texts, each once, without the answer and repetitions of the instruction."""
     if asked:
         texts = [text.replace(asked, " ") for text in texts]
     return "\n\n".join(dict.fromkeys(text for text in texts if text.strip() not in answer))
 
 
 def count_runs(text: str) -> int:
-    """How many runs of letters and digits it has."""
+    """Count its runs of letters and digits."""
     return len(_RUN.findall(text))
 
 
 def _strings(value: object) -> Iterator[tuple[Place, str]]:
-    """Each string with its place, in order; its place among a list's others is none."""
-    # No recursion: a server decides how deep it is.
+    """Yield each string with its place, in order; indices in lists are no part of a place."""
+    # Not recursive: the server decides the depth.
     waiting: list[tuple[Place, object]] = [((), value)]
     while waiting:
         place, part = waiting.pop()
@@ -61,9 +61,9 @@ def _strings(value: object) -> Iterator[tuple[Place, str]]:
 
 
 def _joined(pieces: list[str]) -> list[str]:
-    """As one text: words where no blanks part them, parts of words where blanks do.
+    """Join pieces: by blanks if none has one at its edge, directly if all have.
 
-    Both where they part some: they may be parts of words, or words and a few blanks among them.
+    If only some have, return both readings.
     """
     if len(set(pieces)) == 1:
         return pieces[:1]  # a name that each has

@@ -1,4 +1,4 @@
-"""This release against an earlier one: what changed, and whether that is noise."""
+"""Comparison of a release with an earlier one: changes, and whether they are noise."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Change:
     """A measure of a pair in two releases.
 
     rounds:      n, of each release
-    p:           one-sided, of no rise in the mean per round
-    verdict:     FAIL where Holm over all that is named rejects and the rise is over the tolerance;
-                 INCONCLUSIVE where so few rounds can reach no level that Holm may ask for
+    p:           one-sided p-value of no rise in the mean per round
+    verdict:     FAIL if Holm's procedure over all comparisons rejects and the rise exceeds the
+                 tolerance; INCONCLUSIVE if so few rounds can't reach a level that Holm may need
     low, high:   interval of the rise of `bmc`; None for other measures
-    resolved:    the rise of `bmc` that these rounds could resolve, in one test; else None. A rise
-                 in rarely recited passages shows later
-    approximate: whether blocks of rounds were permuted, since those of either were not alike
+    resolved:    the rise of `bmc` that these rounds could resolve in one test, else None; a rise
+                 in rarely generated passages shows later
+    approximate: whether blocks of rounds were permuted, since rounds aren't exchangeable
     """
 
     pair: str
@@ -38,20 +38,20 @@ class Change:
 
     @property
     def rise(self) -> float:
-        """By how much the later release's value is higher."""
+        """Rise of the value in the later release."""
         return self.after - self.before
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseComparison:
-    """The one statement on a release: whether any of the named measures of any pair got worse.
+    """Whether any named measure of any pair got worse in a release.
 
     baseline, sha256: name and digest of the earlier release's bundle
-    tolerances: per named measure, the rise that is tolerated
-    confidence: the chance that none is called worse where none is
-    changes:    of every pair that could be compared, in each named measure
-    obstacles:  by pair, why others could not be
-    left_out:   pairs that gate in the earlier release and were not looked at in the later
+    tolerances: the tolerated rise of each named measure
+    confidence: the probability of no false finding if nothing got worse
+    changes:    of every comparable pair in each named measure
+    obstacles:  by pair, why others aren't comparable
+    left_out:   pairs that gate in the earlier release and weren't evaluated in the later
     """
 
     baseline: str
@@ -64,22 +64,22 @@ class ReleaseComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL if anything got worse; PASS if nothing did and everything could be told."""
+        """FAIL if anything got worse; PASS if nothing did and everything was comparable."""
         return _worst_verdict([*(change.verdict for change in self.changes), *self._doubts()])
 
     @property
     def comparisons(self) -> int:
-        """How many were named: Holm's procedure is over all of them."""
+        """Number of comparisons; Holm's procedure covers all of them."""
         return len(self.changes) + len(self.obstacles) * len(self.tolerances)
 
     def of(self, pair: str) -> Verdict | None:
-        """What it says of a pair; None where that was not to be compared."""
+        """Return the verdict on a pair; None if it wasn't to be compared."""
         verdicts = [change.verdict for change in self.changes if change.pair == pair]
         doubts = [Verdict.INCONCLUSIVE] if pair in self.obstacles else []
         return _worst_verdict(verdicts + doubts) if verdicts or doubts else None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists and dicts."""
+        """Return plain lists and dicts."""
         return {
             "baseline": self.baseline,
             "sha256": self.sha256,

@@ -13,10 +13,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RoundStats:
-    """A pair's rounds (METRICS section 7); numbers only.
+    """Statistics of a pair's rounds (METRICS section 7); numbers only.
 
-    alike:    whether the rounds were
-    units:    rounds, or the blocks of them that stand for rounds that were not alike
+    alike:    whether the rounds are exchangeable
+    units:    number of rounds, or of their blocks if they aren't exchangeable
     variance: of BMC over these; None for one round
     typical:  typical length of a span, a share of the book
     measures: per measure, its value in each of the n rounds: for `bmc` its covered words
@@ -29,33 +29,31 @@ class RoundStats:
     measures: Mapping[str, tuple[int, ...]] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists and dicts."""
+        """Return plain lists and dicts."""
         return asdict(self) | {
             "measures": {name: list(values) for name, values in self.measures.items()}
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RoundStats:
-        """The inverse of `to_json`, also after a journey through JSON."""
+        """Invert `to_json`, also after a round trip through JSON."""
         measures = {name: tuple(values) for name, values in data["measures"].items()}
         return cls(**{**data, "measures": measures})
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionSummary:
-    """What n rounds can show (METRICS section 6).
+    """Detection limit of n rounds (METRICS section 6).
 
     rounds:     n
     confidence: of `detection`
-    answers:    of the excerpt that has fewest, withheld ones left out; at temperature 0 at most 1
-    detection:  d: a passage that an answer to its own prompt gives back with a probability above
-                it would have been seen
-    clumped, drifting: p-values against rounds that are alike
-    blocks:     how many blocks stand for the rounds where these are not alike, else None
-    detection_limit, samples_needed: the d that the suite asks for, and the samples that would
-    reach it,
-                None where no number does
-    ranges:     per measure, the words that it is likely to have in another n rounds, least and most
+    answers:    fewest generations of any excerpt, without withheld ones; at most 1 at temperature 0
+    detection:  d: a passage that its own prompt generates at a rate above d appears at least once
+    clumped, drifting: p-values against exchangeable rounds
+    blocks:     number of blocks that replace rounds that aren't exchangeable, else None
+    detection_limit, samples_needed: the d that the suite requires, and the samples that reach it,
+                None if no number does
+    ranges:     expected range of each measure in words in another n rounds
     """
 
     rounds: int
@@ -71,26 +69,26 @@ class DetectionSummary:
 
     @property
     def reached(self) -> bool:
-        """Whether it is as sensitive as the suite asks."""
+        """Whether it reaches the detection limit that the suite requires."""
         return self.detection_limit is None or self.detection <= self.detection_limit
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists and dicts."""
+        """Return plain lists and dicts."""
         return dataclasses.asdict(self) | {"ranges": {k: list(v) for k, v in self.ranges.items()}}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> DetectionSummary:
-        """The inverse of `to_json`, also after a journey through JSON."""
+        """Invert `to_json`, also after a round trip through JSON."""
         ranges = {name: (low, high) for name, (low, high) in data["ranges"].items()}
         return cls(**{**data, "ranges": ranges})
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRounds:
-    """What the rounds of a pair will see, if they are alike and none is withheld.
+    """Detection limit of planned rounds, if exchangeable and none withheld.
 
     detection_limit: the detection limit that the suite requires, None without one
-    needed: samples that reach `detection_limit` where one in ten is withheld, None where none do
+    needed: samples that reach `detection_limit` if one in ten is withheld, None if none do
     """
 
     samples: int

@@ -1,4 +1,4 @@
-"""Limits, and what evidence says of them (METRICS section 9)."""
+"""Limits, completeness and verdicts (METRICS section 9)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pytest_memleak.records.measurement import Measure
 
 
 class Verdict(StrEnum):
-    """What a pair's evidence says of its limits (METRICS section 9).
+    """Verdict on a pair's limits (METRICS section 9).
 
-    NOT_RUN is no verdict: of a pair of the run that nobody looked at.
+    NOT_RUN marks a pair of the run that wasn't evaluated.
     """
 
     PASS = "PASS"  # noqa: S105 - a verdict
@@ -25,9 +25,9 @@ class Verdict(StrEnum):
 
 
 class Limits(Mapping[str, float]):
-    """The most that measures may be, by their names: `Limits(bmc=0.1, longest_span=38)`.
+    """Upper limits by measure: `Limits(bmc=0.1, longest_span=38)`.
 
-    brought: the rows of those that extensions bring. Equal to any mapping of the same limits.
+    brought: the rows of extensions' measures. Equal to any mapping of the same limits.
     """
 
     __slots__ = ("_limits", "brought")
@@ -59,7 +59,7 @@ class Limits(Mapping[str, float]):
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """One limit held against one measure.
+    """A limit compared with a measure.
 
     low, high: the ends of the measure's interval; rises: whether more samples can only raise it.
     """
@@ -73,18 +73,18 @@ class LimitCheck:
 
     @property
     def over(self) -> bool:
-        """Whether it is broken: by the observed value, or by the interval where that can fall."""
+        """Whether it is exceeded: by the value, or by the interval if more samples can lower it."""
         return (self.value if self.rises else self.low) > self.limit
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it is not broken, but the interval's upper end does not keep it."""
+        """Whether only the interval's upper end exceeds it."""
         return not self.over and self.limit < self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """What is missing from the evidence. rule: its name; cause; fix: what to do about it."""
+    """A reason why evidence is incomplete. rule: its name; cause; fix."""
 
     rule: str
     cause: str
@@ -96,7 +96,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """A rule's value beside its threshold: `value` has to be `bound` it, "<=", ">=" or ">"."""
+    """A rule's value and threshold; `bound` is the required relation: "<=", ">=" or ">"."""
 
     rule: str
     value: float
@@ -106,20 +106,18 @@ class RuleCheck:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """How complete a pair's evidence is, and what it consists of.
+    """Completeness of a pair's evidence, and its generations by kind.
 
-    requested, received, surplus: generations: asked for, there, and there without being asked for
-    kinds:        how many of those there are of each kind
-    withheld:     those that were withheld, by the server's own word
-    median_length_ratio: own words as a share of the excerpt's, 1 for refusals that are accepted;
-    None
-                  without any others
-    prompt_overlap:   the share of the measured words that instructions tell; None for trim = 0
+    requested, received, surplus: number of generations
+    kinds:        received generations of each kind
+    withheld:     withheld generations by the server's own word
+    median_length_ratio: of generations, 1 for accepted refusals; None without any others
+    prompt_overlap: share of the measured words that instructions contain; None for trim = 0
     accept_refusals: whether refusals count as answers
-    unanswered:   ids of the excerpts that have no answer
-    issues:         what is missing, in the order of METRICS section 10; empty if it is complete
-    margins:      each rule that was judged, its value and its threshold
-    notes:        what could not be judged and is no issue
+    unanswered:   IDs of the excerpts without an answer
+    issues:       in the order of METRICS section 10; empty if it is complete
+    margins:      each evaluated rule, its value and threshold
+    notes:        what couldn't be evaluated and isn't an issue
     """
 
     requested: int
@@ -137,16 +135,16 @@ class Completeness:
 
     @property
     def complete(self) -> bool:
-        """Whether a pass may rest on it."""
+        """Whether it can support a pass."""
         return not self.issues
 
     @property
     def refused(self) -> float:
-        """The share of refusals."""
+        """Share of refusals."""
         return self.kinds.get(Kind.REFUSAL, 0) / max(self.received, 1)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists and dicts."""
+        """Return plain lists and dicts."""
         counted = {
             "kinds": {kind.value: count for kind, count in self.kinds.items()},
             "withheld": dict(self.withheld),
@@ -169,7 +167,7 @@ class Completeness:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Completeness:
-        """The inverse of `to_json`, also after a journey through JSON."""
+        """Invert `to_json`, also after a round trip through JSON."""
         return cls(
             **{
                 **data,
@@ -183,12 +181,12 @@ class Completeness:
 
 
 def refusals_text(refusals: int, got: int) -> str:
-    """So many refusals of so many generations, in words: "97% refused"."""
+    """Format the share of refusals: "97% refused"."""
     return f"{100 * refusals // max(got, 1) or 'under 1'}% refused"
 
 
 def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
-    """The verdict as it stands everywhere: "PASS, 97% refused" where refusals were accepted."""
+    """Format the verdict, with the share of accepted refusals: "PASS, 97% refused"."""
     refusals = evidence.kinds.get(Kind.REFUSAL, 0)
     if not evidence.accept_refusals or not refusals:
         return verdict.value
@@ -197,10 +195,10 @@ def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WorkVerdict:
-    """A work of a collection, judged as the book that it is.
+    """A work of a collection, judged as a book.
 
-    id, title: as in the collection; words: N; measures: by name; over: those that are over their
-    limit; reason: why it is INCONCLUSIVE where that is its own matter
+    id, title: as in the collection; words: N; measures: by name; over: those that exceed their
+    limit; reason: its own reason for INCONCLUSIVE, if any
     """
 
     id: str
@@ -213,17 +211,17 @@ class WorkVerdict:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> WorkVerdict:
-        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
         return cls(**{**data, "verdict": Verdict(data["verdict"]), "over": tuple(data["over"])})
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictResult:
-    """A verdict, the limits it rests on, and why it is not a pass; of a collection work by work.
+    """A verdict, the limits it rests on, and the reasons; for a collection also work by work.
 
-    unexcused: of a pair whose own book is excused, the limits that passages of other books break:
-               they fail it whatever is expected of it
-    leaked:    whether its own book broke a limit
+    unexcused: for a pair whose own book is excused, the limits exceeded by passages of other
+               books, which fail it even if it is expected to leak
+    leaked:    whether its own book exceeded a limit
     """
 
     verdict: Verdict
