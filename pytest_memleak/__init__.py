@@ -1,8 +1,8 @@
-"""pytest-memleak: a release gate that measures how much of a book a language model recites.
+"""pytest-memleak: a release gate that measures how much of a book a language model reproduces.
 
     from pytest_memleak import score
 
-measures without pytest, a suite file or a network; everything else is reached through a suite.
+measures without pytest, a suite file, or a network; everything else needs a suite.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "score",
 ]
 
-# Loaded when first asked for: pytest imports this package at every start.
+# Loaded on first use, since pytest imports this package at every start.
 _HOMES = {
     "hookimpl": "interfaces.hookspecs",
     "judge": "verdict.judge",

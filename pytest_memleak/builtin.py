@@ -1,4 +1,4 @@
-"""The built-in extensions: they come in through the same hooks as anybody's."""
+"""The built-in extensions, registered through the same hooks as any other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def memleak_providers() -> Mapping[str, ProviderFactory]:
-    """The providers of this package."""
+    """Return the providers of this package."""
     return PROVIDERS
 
 
@@ -26,7 +26,7 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:
 def memleak_read_book(
     path: Path, include: Sequence[str], exclude: Sequence[str]
 ) -> Manuscript | Book | None:
-    """EPUB, text, HTML, Markdown, Word, PDF and the paper's JSON or JSONL, by the file's name."""
+    """Read EPUB, text, HTML, Markdown, Word, PDF, and the paper's JSON or JSONL."""
     if path.suffix.lower() in {".json", ".jsonl"}:
         from pytest_memleak.records.paper_format import book_from_records, load_records
 
@@ -38,21 +38,21 @@ def memleak_read_book(
 
 @hookimpl(specname="memleak_report", tryfirst=True)
 def write_evidence(run: RunReport) -> None:
-    """The evidence bundle, where --memleak-evidence asks for one; no other sink comes before it."""
+    """Write the evidence bundle for --memleak-evidence, before any other sink runs."""
     if "evidence" in run.outputs:
         from pytest_memleak.reports.signature import sign_bundle
         from pytest_memleak.results.evidence_file import write_evidence_file
         from pytest_memleak.results.run_evidence import run_evidence
 
-        made = run_evidence(run)
+        bundle = run_evidence(run)
         if "signing_key" in run.outputs:
-            made = sign_bundle(made, run.outputs["signing_key"])
-        write_evidence_file(made, run.outputs["evidence"])
+            bundle = sign_bundle(bundle, run.outputs["signing_key"])
+        write_evidence_file(bundle, run.outputs["evidence"])
 
 
 @hookimpl(specname="memleak_report", trylast=True)
 def write_html(run: RunReport) -> None:
-    """The HTML report, where --memleak-html asks for one."""
+    """Write the HTML report for --memleak-html."""
     if "html" in run.outputs:
         from pytest_memleak.reports.html.page import write_html as write
 
@@ -61,7 +61,7 @@ def write_html(run: RunReport) -> None:
 
 @hookimpl(specname="memleak_report", trylast=True)
 def write_step_summary(run: RunReport) -> None:
-    """The Markdown summary, where GitHub's runner shows one."""
+    """Append the Markdown summary that GitHub shows."""
     if "step_summary" in run.outputs and run.results:
         from pytest_memleak.reports.markdown import append_summary
 

@@ -1,23 +1,23 @@
 """Every exception of the project.
 
-    MemleakError                what was wrong, where, and what to do next
-    ├── SuiteError              the suite file: unknown key, bad value, missing book
-    ├── BookError               a book that cannot be read, cut or prompted for
-    ├── RecordsError            the paper's JSON, JSONL or our records: bad form, bad ids
-    ├── SettingsError           a setting of the measures that means nothing (k = 0)
-    ├── EvidenceError           an evidence bundle or a key that cannot be read or written
+    MemleakError                what is wrong, where, and the fix
+    ├── SuiteError              the suite file: unknown key, invalid value, missing book
+    ├── BookError               a book that can't be read, cut, or prompted for
+    ├── RecordsError            the paper's JSON, JSONL, or our records: invalid form or ids
+    ├── SettingsError           an invalid setting of the measures (k = 0), or a budget
+    ├── EvidenceError           an evidence bundle or a key that can't be read or written
     ├── LedgerError             the ledger: unreachable, newer than this program, damaged
-    ├── MissingExtra            a provider's SDK is not installed
-    └── Inconclusive            evidence cannot be completed now; never a pass
-        ├── JobPending          a fine-tune, batch or deployment is under way at the provider
-        ├── BudgetExceeded      the next call would cost more than is left
-        └── ProviderError       a call to a model failed for good
-            ├── TopKUnavailable  it tells fewer of the likeliest tokens than top-k needs
-            └── ProviderBusy    it may succeed when tried again (429, 5xx, connection, deadline)
-                └── RequestNotSent  it never reached the server: not billed, whatever comes of it
+    ├── MissingExtra            a provider's SDK isn't installed
+    └── Inconclusive            evidence can't be completed now; never a pass
+        ├── JobPending          a fine-tune, batch, or deployment is running at the provider
+        ├── BudgetExceeded      the next call may cost more than the rest of the budget
+        └── ProviderError       a call to a model failed permanently
+            ├── TopKUnavailable  the model returns too few of the likeliest tokens for top-k
+            └── ProviderBusy    a retry may succeed (429, 5xx, connection, deadline)
+                └── RequestNotSent  the request never reached the server: not billed
 
-A message says what was expected, what was seen and where; `hint` says what to do next.
-No message carries a book's or a model's text.
+A message states what was expected, what was found, and where; `hint` states the fix.
+No message contains text of a book or a model.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ __all__ = [
 
 
 class MemleakError(Exception):
-    """Something a user can act on; shown without a traceback.
+    """An error that the user can fix; shown without a traceback.
 
-    `location` is where it was seen (a file, a file and key, an endpoint), `hint` the next step.
+    `location` is a file, a file and key, or an endpoint; `hint` is the next step.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class MemleakError(Exception):
 
     @property
     def line(self) -> str:
-        """All of it on one line, for a table or a list."""
+        """The whole error on one line, for a table or a list."""
         return "; ".join(str(self).replace("\n  ", "\n").splitlines())
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions with keyword-only arguments do not survive pickling (xdist, Ray) on their own.
+        # Exceptions with keyword-only arguments can't be pickled by default (xdist, Ray).
         return (_rebuild, (type(self), self.__dict__))
 
 
@@ -77,31 +77,31 @@ def _rebuild(kind: type[MemleakError], state: dict[str, object]) -> MemleakError
 
 
 class SuiteError(MemleakError):
-    """A suite file that cannot be run as written."""
+    """An invalid suite file."""
 
 
 class BookError(MemleakError):
-    """A book that cannot be read, cut into excerpts or prompted for."""
+    """A book that can't be read, cut into excerpts, or prompted for."""
 
 
 class RecordsError(MemleakError):
-    """Records of excerpts or generations that are not of the paper's form."""
+    """Records of excerpts or generations that aren't in the paper's format."""
 
 
 class SettingsError(MemleakError, ValueError):
-    """A setting of the measures, or a budget, that means nothing."""
+    """An invalid setting of the measures, or an invalid budget."""
 
 
 class EvidenceError(MemleakError):
-    """An evidence bundle, or a key for its signature, that cannot be read or written."""
+    """An evidence bundle, or a key for its signature, that can't be read or written."""
 
 
 class LedgerError(MemleakError):
-    """A ledger that cannot be opened, is of a newer schema, or is damaged."""
+    """A ledger that can't be opened, has a newer schema, or is damaged."""
 
 
 class MissingExtra(MemleakError):
-    """A provider was asked for whose SDK is not installed."""
+    """A provider whose SDK isn't installed."""
 
     def __init__(self, provider: str, *, package: str, extra: str) -> None:
         super().__init__(
@@ -111,22 +111,22 @@ class MissingExtra(MemleakError):
 
 
 class Inconclusive(MemleakError):
-    """The evidence for a verdict is not there and cannot be had in this run."""
+    """Evidence for a verdict that is missing and can't be completed in this run."""
 
 
 class JobPending(Inconclusive):
-    """A job or a batch at the provider has not ended yet."""
+    """A job, batch, or deployment that is still running at the provider."""
 
 
 class BudgetExceeded(Inconclusive):
-    """The next paid call would exceed what `--memleak-budget` allows."""
+    """A paid call that may exceed `--memleak-budget`."""
 
 
 class ProviderError(Inconclusive):
-    """A call to a provider failed, and trying again would not help.
+    """A call to a provider that failed permanently.
 
-    The message names provider, endpoint, call and cause. Unless `in_doubt` says otherwise, the
-    call was refused and is not billed.
+    The message names provider, endpoint, call, and cause. Unless `in_doubt` is set, the call was
+    rejected and not billed.
     """
 
     in_doubt: bool | None = False
@@ -144,9 +144,9 @@ class ProviderError(Inconclusive):
 
 
 class TopKUnavailable(ProviderError):
-    """A model that tells fewer of the likeliest tokens than a scheme of top-k needs.
+    """A model that returns fewer of the likeliest tokens than top-k sampling needs.
 
-    billed: whether it has answered all the same.
+    billed: whether the call was answered, and billed, nevertheless.
     """
 
     def __init__(
@@ -164,12 +164,12 @@ class TopKUnavailable(ProviderError):
 
 
 class ProviderBusy(ProviderError):
-    """A call that failed in a way that may pass.
+    """A call that failed temporarily.
 
-    retry_after: the number of seconds the provider asked to wait, if it said.
-    in_doubt: whether the call may have been answered, and billed, all the same. None leaves that
-        to what is known: it may, unless there is a `retry_after`, or an HTTP status other than
-        408, 502 and 504 in front of the cause.
+    retry_after: the seconds to wait that the provider requested, if any.
+    in_doubt: whether the call may have been answered and billed nevertheless. None means that it
+        may, unless there is a `retry_after`, or the cause begins with an HTTP status other than
+        408, 502, and 504.
     """
 
     def __init__(
@@ -189,10 +189,10 @@ class ProviderBusy(ProviderError):
 
 
 class RequestNotSent(ProviderBusy):
-    """A call that never reached the server: connection refused, no such host, a full pool.
+    """A call that never reached the server: connection refused, unknown host, full pool.
 
-    It is not billed and never in doubt. lasting: whether trying again is of no use, as with a
-    certificate that does not hold.
+    It is never billed and never in doubt. lasting: whether a retry is useless, as with an invalid
+    certificate.
     """
 
     def __init__(

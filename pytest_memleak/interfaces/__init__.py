@@ -1,1 +1,1 @@
-"""What rooms and extensions promise each other: protocols, hooks, the paper's format."""
+"""Interfaces between packages and extensions: protocols, hooks, and capabilities."""

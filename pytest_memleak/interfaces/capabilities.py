@@ -1,10 +1,9 @@
-"""What a provider or an endpoint may be able to do beside its verbs, as protocols.
+"""Optional capabilities of providers and endpoints, as protocols.
 
     if isinstance(provider, Closing):
         provider.close()
 
-`isinstance` sees whether the names are there. None of them is needed: each says what holds
-without it.
+`isinstance` tests whether the names exist. All are optional; each docstring gives the default.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ __all__ = [
 
 @runtime_checkable
 class Free(Protocol):
-    """A factory whose providers cost nothing, so that their pairs run without being asked for."""
+    """A factory whose providers cost nothing, so that their pairs run without -m copyright."""
 
     free: bool
 
 
 @runtime_checkable
 class ShapedByOptions(Protocol):
-    """Names the options that shape a fine-tune's weights, or say where they are.
+    """The options that determine a fine-tune's weights or their location.
 
-    A fine-tune is named by these alone; without it, by all of them.
+    Only these identify a fine-tune; by default, all options do.
     """
 
     weights_options: frozenset[str]
@@ -60,9 +59,9 @@ class ShapedByOptions(Protocol):
 
 @runtime_checkable
 class CountsEpochs(Protocol):
-    """How often a fine-tune reads its training set, an int if the client knows it.
+    """The epochs of a fine-tune, an int if the client knows it.
 
-    Plans count by it; without it, by `epochs` of the suite's recipe.
+    Plans use it; by default, they use `epochs` of the suite's recipe.
     """
 
     @property
@@ -73,9 +72,9 @@ class CountsEpochs(Protocol):
 
 @runtime_checkable
 class StartsWithin(Protocol):
-    """Seconds that `start_finetune` may take, None for as long as it takes.
+    """The deadline of `start_finetune` in seconds, None for no deadline.
 
-    Without it, as long as any call may.
+    By default, the deadline of any call.
     """
 
     start_deadline: float | None
@@ -83,22 +82,22 @@ class StartsWithin(Protocol):
 
 @runtime_checkable
 class CountsTokens(Protocol):
-    """The tokens that a text is billed as, without a call; plans and budgets count by it.
+    """A count of the tokens that a text is billed as, without a call, for plans and budgets.
 
-    Without it they take 4/3 of the words.
+    By default, 4/3 of the words.
     """
 
     def count_tokens(self, text: str) -> int:
-        """The number of tokens of `text`."""
+        """Return the number of tokens of `text`."""
         ...
 
 
 @runtime_checkable
 class Closing(Protocol):
-    """What has connections, processes or memory to let go of."""
+    """An object with connections, processes, or memory to release."""
 
     def close(self) -> None:
-        """Called once, at the end of the run."""
+        """Release them; called once, at the end of the run."""
         ...
 
 
@@ -107,9 +106,9 @@ class Closing(Protocol):
 
 @runtime_checkable
 class Identified(Protocol):
-    """An endpoint whose `id` names the weights behind it, and all that is said beside a request.
+    """An endpoint whose `id` names its weights and every fixed parameter of its requests.
 
-    What is drawn from it stays in the ledger; without it, it is kept for this run only.
+    Its generations stay in the ledger; by default, they are kept for this run only.
     """
 
     id: str
@@ -117,32 +116,32 @@ class Identified(Protocol):
 
 @runtime_checkable
 class FixedWeights(Protocol):
-    """An endpoint whose `id` says which weights answer, by their digest or by a fine-tune's name.
+    """An endpoint whose `id` identifies its weights, by their digest or a fine-tune's name.
 
-    fixed_weights: whether it does; else, and without it, the id is a name behind which others may
-        come to stand, and what was drawn from it ages (METRICS section 10).
+    fixed_weights: whether it does; if not, and by default, the id is a name whose weights may
+        change, so that its generations age (METRICS section 10).
     """
 
     @property
     def fixed_weights(self) -> bool:
-        """Whether the id names weights."""
+        """Whether the id identifies weights."""
         ...
 
 
 @runtime_checkable
 class DescribedRecording(Protocol):
-    """A recording whose records say of which book they are."""
+    """A recording whose records name their book."""
 
     def described(self, book: Book) -> Iterable[RecordedAs]:
-        """What each record says of its excerpt's book."""
+        """Yield what each record states about its excerpt's book."""
         ...
 
 
 @runtime_checkable
 class AsksByName(Protocol):
-    """An endpoint that asks its server for a model by a name, which the answers should bear.
+    """An endpoint that requests a model by a name, which the responses should repeat.
 
-    model_name: None where what answers has no name of that kind.
+    model_name: None if the server uses no such names.
     """
 
     @property
@@ -153,51 +152,51 @@ class AsksByName(Protocol):
 
 @runtime_checkable
 class SaysWhoServed(Protocol):
-    """A LogProbabilityEndpoint that knows who told it the probabilities of a text."""
+    """A LogProbabilityEndpoint that knows which model returned the probabilities."""
 
     @property
     def served(self) -> Served | None:
-        """Who gave what this thread asked for last; None where the server did not say."""
+        """The model that served this thread's last request; None if the server names none."""
         ...
 
 
 def id_of(endpoint: object) -> str | None:
-    """The endpoint's own id; None where nothing names its weights."""
+    """Return the endpoint's own id; None if nothing names its weights."""
     return (endpoint.id or None) if isinstance(endpoint, Identified) else None
 
 
 @runtime_checkable
 class Portable(Protocol):
-    """An endpoint that works in another process, too."""
+    """An endpoint that also works in another process."""
 
     def portable(self) -> Any:
-        """A function without arguments that opens it there; it can be pickled."""
+        """Return a picklable function without arguments that opens it there."""
         ...
 
 
 @runtime_checkable
 class CountedBatches(Protocol):
-    """A BatchEndpoint that says how many requests one batch holds; else it is 50,000."""
+    """A BatchEndpoint with its own limit of requests per batch; by default, 50,000."""
 
     max_batch_requests: int
 
 
 @runtime_checkable
 class SizedBatches(Protocol):
-    """A BatchEndpoint that says how many bytes one batch holds."""
+    """A BatchEndpoint with a limit of bytes per batch."""
 
     max_batch_bytes: int
 
     def request_bytes(self, request: SampleRequest) -> int:
-        """How many bytes of a batch a request takes."""
+        """Return how many bytes of a batch a request takes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Obeyed:
-    """One parameter of requests: the values that were asked for, and those that were refused.
+    """One request parameter: its requested values, and those that the server rejected.
 
-    A refused value was left out of the request, or said in another way that stands beside it.
+    A rejected value was omitted from the request, or replaced by an equivalent.
     """
 
     asked: tuple[Any, ...]
@@ -205,19 +204,19 @@ class Obeyed:
 
     @property
     def taken(self) -> tuple[Any, ...]:
-        """The values that the server did not refuse. It may still not have followed them."""
-        return tuple(one for one in self.asked if one not in self.refused)
+        """The values that the server didn't reject; it may still have ignored them."""
+        return tuple(value for value in self.asked if value not in self.refused)
 
 
 @runtime_checkable
 class ObeyingEndpoint(Protocol):
-    """An endpoint that tells what of a request its server has taken.
+    """An endpoint that reports which request parameters its server accepts.
 
-    A server refuses a parameter, or a value of it ("only the default (1) is supported"); what it
-    ignores without a word nobody sees.
+    A server may reject a parameter or a value ("only the default (1) is supported"); a parameter
+    that it silently ignores counts as accepted.
     """
 
     @property
     def obeyed(self) -> Mapping[str, Obeyed]:
-        """By the parameter's name in the server's own words, as far as has been asked yet."""
+        """The parameters requested so far, by the server's own names."""
         ...

@@ -1,12 +1,12 @@
-"""A model that has to stand on machines, paid by the hour, before it can be asked.
+"""Deployments: models on machines that are billed by the hour.
 
-    if isinstance(provider, DeployingProvider) and (wanted := provider.deployment(weights)):
-        operation = provider.start_deployment(wanted)     # returns at once
-        state = provider.poll_deployment(operation)       # its `endpoint` once it stands
-        provider.move_in(wanted, endpoint, until=...)     # `open(weights)` is answered there now
-        while not provider.end_deployment(endpoint): ...  # until nothing of it is left
+    if isinstance(provider, DeployingProvider) and (spec := provider.deployment(weights)):
+        operation = provider.start_deployment(spec)       # returns at once
+        state = provider.poll_deployment(operation)       # has `endpoint` once it is ready
+        provider.move_in(spec, endpoint, until=...)       # `open(weights)` uses it from now on
+        while not provider.end_deployment(endpoint): ...  # until everything is deleted
 
-Like the other verbs each is one exchange, and who keeps the ledger decides about money.
+Each method is one exchange with the provider; the caller records it in the ledger first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pytest_memleak.interfaces.protocols import JobState
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is to stand where.
+    """The specification of a deployment.
 
-    digest:  names all that makes it what it is; the provider's display name carries it
-    weights: as the provider names them
-    options: a provider made with these alone, and `weights` as its endpoint, can take it down
-    hours:   the longest that it is asked at all
+    digest:  identifies the specification; part of the provider's display name
+    weights: the provider's name of the weights
+    options: enough to make a provider that can delete the deployment
+    hours:   the longest time that it is used
     """
 
     digest: str
@@ -36,34 +36,34 @@ class Deployment:
 
 @runtime_checkable
 class DeployingProvider(Protocol):
-    """A provider whose weights may have to be deployed before `open`'s endpoint can be asked."""
+    """A provider whose weights may need a deployment before `open`'s endpoint can be used."""
 
     name: str
 
     def deployment(self, weights: str | None) -> Deployment | None:
-        """What has to stand for `open(weights)`; None where nothing has to."""
+        """Return the deployment that `open(weights)` needs; None if it needs none."""
         ...
 
     def find_deployment(self, digest: str, *, since: float | None) -> str | None:
-        """The endpoint or operation that carries `digest`, if there is one.
+        """Return the endpoint or operation that carries `digest`, if there is one.
 
-        since: when one may have been asked for whose answer never came (seconds since 1970).
-        Raises ProviderBusy while others are on their way of which it may be one.
+        since: the time of a request whose response never arrived (seconds since 1970).
+        Raises ProviderBusy while pending operations may be this one.
         """
         ...
 
     def start_deployment(self, wanted: Deployment) -> str:
-        """Ask for it; returns the operation's name at once."""
+        """Request the deployment and return the operation's name at once."""
         ...
 
     def poll_deployment(self, job_id: str) -> JobState:
-        """Where what was found or started stands; its `endpoint` once it can be asked."""
+        """Return the state of a deployment, with its `endpoint` once it is ready."""
         ...
 
     def move_in(self, wanted: Deployment, endpoint: str, *, until: float) -> None:
-        """Endpoints of these weights are answered there from now on, up to that time."""
+        """Use the deployed endpoint for these weights from now on, up to that time."""
         ...
 
     def end_deployment(self, endpoint: str) -> bool:
-        """One step of taking down; True once nothing is left that costs anything."""
+        """Delete the next part of the deployment; return True once nothing billed is left."""
         ...

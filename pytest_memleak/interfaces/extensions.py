@@ -1,4 +1,4 @@
-"""What extensions bring: book readers, providers, measures and report sinks, in one place."""
+"""The extensions: book readers, providers, measures, and report sinks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Extensions:
-    """The pluggy manager `memleak`, with everything installed: the built-ins come by entry point.
+    """The pluggy manager `memleak` with all installed extensions, the built-in ones included.
 
-    `plugins` are further objects with hooks, such as conftest modules.
+    `plugins` are more objects with hooks, such as conftest modules.
     """
 
     def __init__(self, plugins: Iterable[object] = ()) -> None:
@@ -34,26 +34,26 @@ class Extensions:
         self._manager.load_setuptools_entrypoints("memleak")
         for plugin in plugins:
             if not self._manager.is_registered(plugin):
-                # Named by itself: the conftest modules of two folders are both called conftest.
+                # Named by its id, since the conftest modules of two folders share their name.
                 self._manager.register(plugin, name=str(id(plugin)))
 
     def read_book(
         self, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> Manuscript | Book:
-        """What the first reader that knows the file makes of it; BookError if none does.
+        """Read a book with the first reader for its format; raise BookError if there is none.
 
-        include, exclude: documents in it that are read whole, or not at all; BookError where its
-        reader tells of none.
+        include, exclude: documents that are read whole or not at all; BookError for a format
+        without documents.
         """
-        found: Manuscript | Book | None = self._manager.hook.memleak_read_book(
+        book: Manuscript | Book | None = self._manager.hook.memleak_read_book(
             path=path, include=tuple(include), exclude=tuple(exclude)
         )
-        if found is None:
+        if book is None:
             if path.is_dir():
                 raise BookError(
-                    "is a folder, and a book is a file",
+                    "is a folder; expected a file",
                     location=str(path),
-                    hint=f"a collection has a pattern: {(path / '**').as_posix()!r}",
+                    hint=f"for a collection, write a pattern: {(path / '**').as_posix()!r}",
                 )
             raise BookError(
                 f"no reader for files named {path.suffix or path.name!r}",
@@ -61,39 +61,39 @@ class Extensions:
                 hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip or the paper's .json, or "
                 "install a reader",
             )
-        if (include or exclude) and not found.parts:
+        if (include or exclude) and not book.parts:
             raise BookError(
                 "include and exclude apply to an EPUB only",
                 location=str(path),
                 hint="remove them",
             )
-        return found
+        return book
 
     def provider(self, name: str, *, place: str) -> ProviderFactory:
-        """The provider of that name; SuiteError, with the known ones, if there is none."""
-        known: dict[str, ProviderFactory] = {}
+        """Return the provider of that name; raise SuiteError if there is none."""
+        factories: dict[str, ProviderFactory] = {}
         for provided in reversed(self._manager.hook.memleak_providers()):
-            known.update(provided)
-        if name not in known:
+            factories.update(provided)
+        if name not in factories:
+            near = difflib.get_close_matches(name, factories) or ["openai"]
             raise SuiteError(
-                f"provider: there is no {name!r}; known providers: {', '.join(sorted(known))}",
+                f"unknown provider {name!r}; known providers: {', '.join(sorted(factories))}",
                 location=place,
-                hint=f"write {(difflib.get_close_matches(name, known) or ['openai'])[0]!r} if that "
-                "is what is meant",
+                hint=f"did you mean {near[0]!r}?",
             )
-        return known[name]
+        return factories[name]
 
     def is_free(self, name: str) -> bool:
-        """Whether the provider runs at once and costs nothing (its factory says `free = True`)."""
+        """Tell whether the provider costs nothing (its factory has `free = True`)."""
         factory = self.provider(name, place="provider")
         return isinstance(factory, Free) and factory.free
 
     def measures(self) -> dict[str, Measure]:
-        """The extensions' measures by name; a plain function is a row that says no more."""
+        """Return the extensions' measures by name; a plain function becomes a row."""
         measures: dict[str, Measure] = {}
         for provided in reversed(self._manager.hook.memleak_measures()):
-            for name, one in provided.items():
-                row = one if isinstance(one, Measure) else Measure(name, function=one)
+            for name, measure in provided.items():
+                row = measure if isinstance(measure, Measure) else Measure(name, function=measure)
                 measures[name] = dataclasses.replace(row, name=name)
         return measures
 

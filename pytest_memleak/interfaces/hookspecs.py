@@ -1,7 +1,7 @@
-"""Hooks for extensions: providers, book readers, measures and report sinks.
+"""Hooks for extensions: providers, book readers, measures, and report sinks.
 
-An extension is an object with some of these functions, marked with `hookimpl`, under the
-entry-point group `memleak` (found with and without pytest), or a conftest's own.
+An extension is an object with some of these functions, marked with `hookimpl`, in the entry-point
+group `memleak` (loaded with and without pytest) or in a conftest.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def memleak_read_book(
 ) -> Manuscript | None:
     """Read the book at `path`, or return None to leave it to another reader.
 
-    include, exclude: patterns of names of documents in it that a suite has read whole, or not at
-    all. A reader of files that hold several takes them, and tells of each in `Manuscript.parts`.
+    include, exclude: patterns of document names that the suite reads whole or not at all. A reader
+    of formats with several documents applies them and lists each document in `Manuscript.parts`.
 
-    Raise `BookError` where the file is of your kind and cannot be read::
+    Raise `BookError` if the file has your format and can't be read::
 
         @hookimpl
         def memleak_read_book(path):
@@ -41,7 +41,7 @@ def memleak_read_book(
 
 @hookspec
 def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-body]
-    """Providers by the name that a suite's `provider = "..."` uses.
+    """Return providers by the name that a suite's `provider = "..."` uses.
 
     ::
 
@@ -53,9 +53,9 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:  # type: ignore[empty-
 
 @hookspec
 def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: ignore[empty-body]
-    """Measures beside the built-in ones, by the name that `[limits.measures]` uses.
+    """Return measures by the name that `[limits.measures]` uses.
 
-    A function is enough; a row of the table says also how it is limited and shown::
+    A function is enough; a `Measure` also defines how it is limited and shown::
 
         def longest_line(book, generations):
             return max(len(line) for g in generations for line in g.text.splitlines())
@@ -69,15 +69,15 @@ def memleak_measures() -> Mapping[str, MeasureFunction | Measure]:  # type: igno
 
 @hookspec
 def memleak_report(run: RunReport) -> None:
-    """Called once, when the session ends, with the findings of all pairs that were evaluated.
+    """Report a finished run, once at the session's end, with the results of all evaluated pairs.
 
-    Not called where none was, unless evidence or a page is asked for: they tell of the others too.
-    Under xdist it is called in the controller only.
+    Not called without any, unless evidence or HTML is requested, which list unrun pairs, too.
+    Under xdist, only the controller calls it.
 
     ::
 
         @hookimpl
         def memleak_report(run):
-            for found in run.findings:
-                post(found.pair, found.verdict)
+            for result in run.results:
+                post(result.pair, result.verdict)
     """

@@ -1,9 +1,9 @@
-"""What a provider and its endpoint must be able to do, and the records they exchange.
+"""Protocols of providers and endpoints, and the records they exchange.
 
-A provider has three verbs (fine-tune, wait, sample). It never decides whether to spend money:
-the sampling room records the intent in the ledger first and then calls one of these verbs once.
-So every verb is one exchange with the provider, and may raise `ProviderError` (final) or
-`ProviderBusy` (worth another try).
+A provider fine-tunes, waits, and samples. It never decides whether to spend money: the sampling
+package records the intent in the ledger first and then calls one method once. So every method is
+one exchange with the provider, and may raise `ProviderError` (final) or `ProviderBusy` (worth
+another try).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Manuscript:
-    """What a book reader returns: a book before it is cut into excerpts.
+    """A book before it is cut into excerpts, as a book reader returns it.
 
-    `warnings` name what was left out because it could not be read; `parts` say of each document
-    of the file whether it is text, in reading order.
+    `warnings` name unreadable parts that were left out; `parts` list the file's documents in
+    reading order, and whether each is text.
     """
 
     title: str | None
@@ -47,13 +47,13 @@ class Manuscript:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Who answered a call, in the server's own words; None where it does not say.
+    """The model that served a call, as the server states it; None for what it doesn't state.
 
-    model:       the name of what answered, which need not be the one that was asked
-    fingerprint: the version or fingerprint of it; of weights on this machine "sha256:" and the
-        digest of them (fingerprint_of_weights)
-    response_id: the server's id of the answer
-    refused:     the settings that it would not take, and that were left out
+    model:       its name, which may differ from the requested one
+    fingerprint: its version or fingerprint; for weights on this machine "sha256:" and their
+        digest (fingerprint_of_weights)
+    response_id: the server's id of the response
+    refused:     parameters that the server rejected and that were omitted
     """
 
     model: str | None = None
@@ -64,12 +64,12 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of an endpoint. Token counts are None where the provider does not say.
+    """One completion of an endpoint. Token counts are None if the provider reports none.
 
-    finish_word: the server's own word for why it ended; None where it gave none.
-    served: who answered; None where the endpoint cannot say. It is no part of what is compared:
-        no two calls have the same response id.
-    reasoning: what a model that thinks wrote before its answer, where the server shows it.
+    finish_word: the server's own finish reason; None if it gave none.
+    served: the model that served the call; None if unknown. Not compared, since no two calls share
+        their response id.
+    reasoning: a reasoning model's text before its answer, if the server returns it.
     """
 
     text: str = field(repr=False)
@@ -82,10 +82,9 @@ class Completion:
 
     @property
     def written(self) -> str:
-        """All that the model wrote, to be searched for passages: thoughts, blank line, answer.
+        """All text to search for passages: reasoning, blank line, answer.
 
-        A passage in the thoughts is a passage. What kind of answer it is, and whether there is
-        one, is judged by `text` alone.
+        A passage in the reasoning is a passage. The kind of generation depends on `text` alone.
         """
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
 
@@ -109,9 +108,9 @@ class SampleRequest:
 class Endpoint(Protocol):
     """A model that answers instructions.
 
-    A class of your own needs `sample` only; plain strings are taken as complete answers.
-    An `id: str` beside it names the weights behind it: what is drawn from an endpoint with an
-    id stays in the ledger and is not drawn again; without one it is kept for this run only.
+    Your own class needs only `sample`; plain strings count as complete answers. An optional
+    `id: str` identifies the weights: generations of an endpoint with an id stay in the ledger and
+    are reused; without one, they are kept for this run only.
     """
 
     def sample(
@@ -123,7 +122,7 @@ class Endpoint(Protocol):
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """Up to `n` completions of `instruction`; fewer means: ask again for the rest.
+        """Return up to `n` completions of `instruction`; after fewer, the rest is requested again.
 
         temperature: None leaves it to the model.
         """
@@ -132,26 +131,26 @@ class Endpoint(Protocol):
 
 @runtime_checkable
 class BaselinedEndpoint(Endpoint, Protocol):
-    """An endpoint of one's own that brings the one it is to be compared with (`uplift`)."""
+    """A test's own endpoint that brings its baseline model (`uplift`)."""
 
     baseline: Endpoint
 
 
 @runtime_checkable
 class ContinuingEndpoint(Endpoint, Protocol):
-    """An endpoint whose weights can also go on with a text as it stands, without any chat."""
+    """An endpoint whose weights can also continue plain text, without chat."""
 
     def continuing(self) -> Endpoint | None:
-        """The same weights, whose `sample` takes the beginning of a text and gives what follows.
+        """Return an endpoint of the same weights whose `sample` continues a text's beginning.
 
-        It has an `id` of its own, where it has one at all. None: it only answers instructions.
+        Its `id`, if any, differs. None: the model only answers instructions.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Tokens of a text, and those that follow them: numbers, or the tokens' own texts."""
+    """Tokens of a text and those that follow them, as numbers or texts."""
 
     prefix: tuple[int | str, ...] = field(repr=False)
     suffix: tuple[int | str, ...] = field(repr=False)
@@ -159,23 +158,23 @@ class Window:
 
 @runtime_checkable
 class LogProbabilityEndpoint(Endpoint, Protocol):
-    """An endpoint that tells how probable a given text is.
+    """An endpoint that returns the probability of a text.
 
-    tokenizes_here: whether `text_tokens` is done on this machine and costs nothing.
-    windows_per_call: how many windows to ask about at once; 1 where each is paid for.
+    tokenizes_here: whether `text_tokens` runs on this machine and costs nothing.
+    windows_per_call: how many windows to send at once; 1 if each is billed.
     """
 
     tokenizes_here: bool
     windows_per_call: int
 
     def text_tokens(self, text: str) -> Sequence[int | str]:
-        """The tokens of a text as it stands, without any that mark its beginning or end."""
+        """Return the tokens of a text, without any that mark its beginning or end."""
         ...
 
     def log_probabilities(self, windows: Sequence[Window]) -> Sequence[Sequence[float]]:
-        """Per window the natural logarithms of its suffix tokens' probabilities, in order.
+        """Return per window the natural logarithms of its suffix tokens' probabilities, in order.
 
-        Each is that of the token after the prefix and the suffix up to it, no chat around them,
+        Each is the token's probability after the prefix and the suffix before it, without chat,
         among all tokens and at temperature 1.
         """
         ...
@@ -195,23 +194,22 @@ class WindowLogs:
 
 @runtime_checkable
 class TopKEndpoint(LogProbabilityEndpoint, Protocol):
-    """One that can tell the probabilities of the likeliest tokens beside those of a text's own."""
+    """An endpoint that also returns the probabilities of the likeliest tokens."""
 
     def top_k_log_probabilities(
         self, windows: Sequence[Window], *, top_k: int, temperature: float
     ) -> Sequence[WindowLogs]:
-        """Per window as `log_probabilities`, and where the likeliest `top_k` alone may be drawn.
+        """Return `log_probabilities`, and the same among the likeliest `top_k` tokens only.
 
-        These share the whole probability, at `temperature`; top_k 0 means all tokens. One that is
-        as likely as the last of them is inside. Raises TopKUnavailable where it cannot tell so
-        many.
+        The latter are renormalized at `temperature`; top_k 0 means all tokens. A token as likely
+        as the last of them counts as inside. Raises TopKUnavailable if it can't return as many.
         """
         ...
 
 
 @runtime_checkable
 class RecoverableEndpoint(Endpoint, Protocol):
-    """An endpoint whose provider keeps answers, so that one cut off on its way is found again."""
+    """An endpoint whose provider keeps responses, so that a lost one can be recovered."""
 
     def sample_as(
         self,
@@ -223,29 +221,29 @@ class RecoverableEndpoint(Endpoint, Protocol):
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """As `sample`, with `request_id` left at the provider beside the answer."""
+        """Sample as `sample` does, and have the provider keep `request_id` with the response."""
         ...
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:
-        """The answer that the provider kept under `request_id`; None if it never gave one."""
+        """Return the response that the provider kept under `request_id`; None if there is none."""
         ...
 
 
 @runtime_checkable
 class Recording(Protocol):
-    """An endpoint whose generations are there already and only need to be read."""
+    """An endpoint with recorded generations that only need to be read."""
 
     def asked(self, book: Book) -> Book:
-        """The book with the instructions that were asked, where the recording knows them."""
+        """Return the book with the recorded instructions, if the recording has them."""
         ...
 
     def generations(self, book: Book) -> Iterable[Generation]:
-        """Every generation for `book`, grouped by excerpt, ordinals from 0."""
+        """Yield every generation for `book`, grouped by excerpt, ordinals from 0."""
         ...
 
 
 class JobStatus(StrEnum):
-    """Where a fine-tune or a batch stands."""
+    """The state of a fine-tune or a batch."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -254,9 +252,9 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """The provider's word on a job; `endpoint` once it succeeded, `detail` if it failed.
+    """The provider's state of a job; `endpoint` once it succeeded, `detail` if it failed.
 
-    `tokens` are the trained tokens that were billed, if the provider says.
+    `tokens` are the billed training tokens, if the provider reports them.
     """
 
     status: JobStatus
@@ -267,25 +265,25 @@ class JobState:
 
 @runtime_checkable
 class BatchEndpoint(Endpoint, Protocol):
-    """An endpoint that also takes many requests at once and answers within a day.
+    """An endpoint that also accepts batches of requests and answers within a day.
 
-    One that is a `CountedBatches` or a `SizedBatches` too says how much one batch holds.
+    `CountedBatches` and `SizedBatches` limit the size of a batch.
     """
 
     def find_batch(self, digest: str) -> str | None:
-        """The id of a batch that carries `digest` in its metadata or name, if there is one."""
+        """Return the id of a batch that carries `digest` in its metadata or name, if any."""
         ...
 
     def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
-        """Start a batch that carries `digest`; returns the provider's id of it."""
+        """Start a batch that carries `digest`, and return its id."""
         ...
 
     def poll_batch(self, batch_id: str) -> JobState:
-        """Where the batch stands. An expired batch with partial results is SUCCEEDED."""
+        """Return the batch's state. An expired batch with partial results is SUCCEEDED."""
         ...
 
     def read_batch(self, batch_id: str) -> Iterable[tuple[str, Sequence[Completion]]]:
-        """Per answered request its key and completions, in any order; failed ones are absent."""
+        """Yield the key and completions of each answered request, in any order."""
         ...
 
 
@@ -299,21 +297,21 @@ class TrainingExample:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """What a model is fine-tuned on. `digest` (hexadecimal) names examples and recipe."""
+    """The examples of a fine-tune. `digest` (hexadecimal) identifies examples and recipe."""
 
     examples: tuple[TrainingExample, ...] = field(repr=False)
     digest: str
 
 
 class Provider(Protocol):
-    """A place where models are fine-tuned and sampled; made for one model of a suite.
+    """A service that fine-tunes and samples one model of a suite.
 
-    concurrency: how many calls of `Endpoint.sample` may run at once; None for as many as turns
-        out well: from 8 on, more while that is faster, fewer where the server has no room.
-    completions_per_call: the most completions to ask for in one call.
-    batch: whether the suite asks for batches (then `open` returns a BatchEndpoint).
+    concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt: from 8 on,
+        more while that is faster, fewer while the server is overloaded.
+    completions_per_call: the most completions per call.
+    batch: whether the suite requests batches (then `open` returns a BatchEndpoint).
 
-    What else it can do it says by the protocols of interfaces/capabilities.py.
+    Optional capabilities are the protocols of interfaces/capabilities.py.
     """
 
     name: str
@@ -322,31 +320,31 @@ class Provider(Protocol):
     batch: bool
 
     def find_finetune(self, digest: str) -> str | None:
-        """The id of a job that carries `digest` in its metadata or name, if there is one."""
+        """Return the id of a job that carries `digest` in its metadata or name, if any."""
         ...
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Start a fine-tune that carries `training.digest`; returns the job's id."""
+        """Start a fine-tune that carries `training.digest`, and return the job's id."""
         ...
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Where the job stands; its `endpoint` once it succeeded."""
+        """Return the job's state, with its `endpoint` once it succeeded."""
         ...
 
     def open(self, endpoint: str | None) -> Endpoint | Recording:
-        """The endpoint of that id; None means the model itself, without fine-tuning."""
+        """Return the endpoint of that id; None means the model without fine-tuning."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSetup:
-    """What a provider is made from.
+    """The arguments of a provider.
 
     model:  the suite's entry; the provider validates `options` and `finetune` itself.
     place:  the suite file and key, for error messages.
-    root:   the folder that relative paths in the suite start from.
-    state:  a folder of the provider's own, for weights it makes; it may not exist yet.
-    read_book: a book of the suite by its id (SuiteError where there is none).
+    root:   the folder of relative paths in the suite.
+    state:  the provider's own folder, for weights it makes; it may not exist yet.
+    read_book: reads a book of the suite by its id (SuiteError for an unknown one).
     """
 
     model: Model
@@ -357,7 +355,10 @@ class ProviderSetup:
 
 
 class ProviderFactory(Protocol):
-    """Makes a provider; raises SuiteError for bad options, MissingExtra for a missing SDK."""
+    """A function or class that makes a provider.
+
+    Raises SuiteError for invalid options, MissingExtra for a missing SDK.
+    """
 
     def __call__(self, setup: ProviderSetup) -> Provider:
         """Make the provider of one model."""
@@ -365,7 +366,7 @@ class ProviderFactory(Protocol):
 
 
 class MeasureFunction(Protocol):
-    """A measure of your own: a number per book and its generations, held against a limit."""
+    """Your own measure: a number for a book and its generations, compared with a limit."""
 
     def __call__(self, book: Book, generations: Iterable[Generation]) -> float:
         """Measure one pair."""

@@ -1,1 +1,1 @@
-"""The pytest plugin: options, collection, fixtures, progress, outcomes."""
+"""The pytest plugin: options, collection, fixtures, progress, and outcomes."""

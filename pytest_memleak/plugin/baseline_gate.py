@@ -1,8 +1,8 @@
-"""--memleak-baseline and --memleak-max-increase: this run against an earlier release's bundle.
+"""--memleak-baseline and --memleak-max-increase: comparison with an earlier release's bundle.
 
-Holm's procedure needs the p-values of all pairs, so that no pair's own item can say whether it is
-worse: after the last item one closing statement does, as one more test case of the run, and the
-tables' column `compared` says the same of each pair.
+Holm's procedure needs the p-values of all pairs, so no pair's own item can decide whether the pair
+is worse. After the last item, one more test case of the run reports the comparison, and the column
+`compared` of the tables shows it for each pair.
 
 PYTEST_DONT_REWRITE
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.stash import pair_of, refused_key
+from pytest_memleak.plugin.options import baseline_error_key, pair_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
 from pytest_memleak.reports.report_text import change_text, comparison_lines, comparison_sentence
@@ -32,67 +32,67 @@ if TYPE_CHECKING:
     from pytest_memleak.records.releases import ReleaseComparison
 
 CASE = "memleak::no_worse_than_baseline"
-"""The node id of the closing statement."""
+"""The node id of the comparison's test case."""
 
 
-def refuse_incomparable(config: pytest.Config, items: Iterable[pytest.Item], run: Run) -> None:
-    """Raise UsageError where --memleak-max-increase cannot be held for pairs that are to run.
+def validate_baseline(config: pytest.Config, items: Iterable[pytest.Item], run: Run) -> None:
+    """Raise UsageError if --memleak-max-increase can't be tested for the selected pairs.
 
-    In a worker of xdist, which may raise none, no pair is evaluated.
+    A worker of xdist, which must not raise it, evaluates no pair instead.
     """
-    to_run = [item for item in items if not item.get_closest_marker("skip")]
-    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, to_run) if pair}
+    selected = [item for item in items if not item.get_closest_marker("skip")]
+    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, selected) if pair}
     path, measures = map(config.getoption, ("memleak_baseline", "memleak_max_increase"))
     try:
         suites = {pair.suite: run.of_suite(pair.suite).suite for pair in pairs.values()}
         Baseline(Path(path)).validate(pairs.values(), measures, suites)
     except MemleakError as error:
-        told = f"--memleak-max-increase: {error}"
+        message = f"--memleak-max-increase: {error}"
         if not hasattr(config, "workerinput"):
-            raise pytest.UsageError(told) from None
-        config.stash[refused_key] = told
+            raise pytest.UsageError(message) from None
+        config.stash[baseline_error_key] = message
 
 
-def against_baseline(
-    config: pytest.Config, findings: tuple[PairResult, ...]
+def compare_with_baseline(
+    config: pytest.Config, results: tuple[PairResult, ...]
 ) -> tuple[tuple[PairResult, ...], ReleaseComparison | None]:
-    """The findings with what changed, and the comparison where a tolerance asks for one."""
+    """Return the results with what changed, and the comparison if a tolerance is set."""
     path = config.getoption("memleak_baseline")
     if path is None:
-        return findings, None
+        return results, None
     baseline = Baseline(Path(path))
-    # As a bundle would have them.
-    now = label_pairs(json.loads(json.dumps([pair_evidence(found) for found in findings])))
+    # As a bundle has them.
+    pairs = label_pairs(json.loads(json.dumps([pair_evidence(result) for result in results])))
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
-    compared = baseline.compare(now, tolerances) if tolerances else None
-    told = []
-    for name, found in zip(now, findings, strict=True):
-        lines = [change_text(one) for one in _changes(compared, name)]
-        tested = {one.measure for one in _changes(compared, name)}
-        lines += baseline.change_lines(now[name], but=tested)
-        verdict = compared.of(name) if compared else None
-        told.append(
+    comparison = baseline.compare(pairs, tolerances) if tolerances else None
+    compared_results = []
+    for name, result in zip(pairs, results, strict=True):
+        lines = [change_text(change) for change in _changes(comparison, name)]
+        tested = {change.measure for change in _changes(comparison, name)}
+        lines += baseline.change_lines(pairs[name], but=tested)
+        verdict = comparison.of(name) if comparison else None
+        compared_results.append(
             dataclasses.replace(
-                found,
+                result,
                 changes=tuple(f"against the baseline: {line}" for line in lines),
                 compared=verdict.value if verdict else "",
             )
         )
-    return tuple(told), compared
+    return tuple(compared_results), comparison
 
 
-def _changes(compared: ReleaseComparison | None, name: str) -> list[Any]:
-    return [one for one in compared.changes if one.pair == name] if compared else []
+def _changes(comparison: ReleaseComparison | None, name: str) -> list[Any]:
+    return [change for change in comparison.changes if change.pair == name] if comparison else []
 
 
-def close(session: pytest.Session, compared: ReleaseComparison) -> None:
-    """Tell pytest, and every plugin that listens, of the closing statement as of a test."""
+def report_comparison(session: pytest.Session, comparison: ReleaseComparison) -> None:
+    """Report the comparison to pytest and all plugins as a test case."""
     session.testscollected += 1
-    said = "\n".join((comparison_sentence(compared), *comparison_lines(compared)))
-    verdict = compared.verdict
+    text = "\n".join((comparison_sentence(comparison), *comparison_lines(comparison)))
+    verdict = comparison.verdict
     when = "setup" if verdict is Verdict.INCONCLUSIVE else "call"
-    passed: Any = {"outcome": "passed", "longrepr": None}
-    ends: Any = passed if verdict is Verdict.PASS else {"outcome": "failed", "longrepr": said}
+    success: Any = {"outcome": "passed", "longrepr": None}
+    outcome: Any = success if verdict is Verdict.PASS else {"outcome": "failed", "longrepr": text}
     for phase in ("setup", "call", "teardown"):
         if phase == "call" and when == "setup":
             continue
@@ -101,7 +101,7 @@ def close(session: pytest.Session, compared: ReleaseComparison) -> None:
             location=("memleak", None, "no_worse_than_baseline"),
             keywords={},
             when=phase,
-            user_properties=compared_properties(compared),
-            **(ends if phase == when else passed),
+            user_properties=compared_properties(comparison),
+            **(outcome if phase == when else success),
         )
         session.config.hook.pytest_runtest_logreport(report=report)

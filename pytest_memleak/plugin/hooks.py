@@ -1,11 +1,10 @@
-"""The pytest plugin: options, collection of suite files, outcomes, fixtures for tests of one's own.
+"""The plugin's hooks and fixtures: options, collection of suite files, outcomes, reports.
 
 PYTEST_DONT_REWRITE
 
-Installed but not used it costs nothing: everything heavy is imported where a suite is met.
-Tests of one's own get what they measure from its fixtures; override `memleak_endpoint` in a
-conftest to
-bring a model of your own: anything with `sample`.
+An idle plugin costs nothing: heavy modules are imported when the first suite is collected. Your
+own tests use its fixtures; override `memleak_endpoint` in a conftest to test your own model, any
+object with `sample`.
 
     @pytest.mark.copyright(suite="release.memleak.toml")
     def test_no_long_passage(memorization):
@@ -23,8 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.options import TO_RUN_IT, add_options, refuse_unknown_measures
-from pytest_memleak.plugin.stash import of_books_key, run_key
+from pytest_memleak.plugin.options import (
+    HOW_TO_RUN,
+    add_options,
+    copyright_key,
+    run_key,
+    validate_measures,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evaluation import Evaluation
 
 _FILES = [f"memleak_{name}" for name in ("html", "evidence", "signing_key", "baseline", "ledger")]
-_IN_HASTE = 1e-5  # seconds after which a thread lets others go on
+_SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
 # --- options -------------------------------------------------------------------------------
 
@@ -50,15 +54,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker; on the controller, gather what the pairs' reports bring."""
+    """Declare the marker, validate options, and register the collectors of results."""
     config.addinivalue_line(
         "markers",
-        "copyright(suite=None): a memorization test; on a function of your own, suite is the "
-        "suite file (from the function's folder) whose pairs it runs for",
+        "copyright(suite=None): a memorization test; on your own function, suite is the suite "
+        "file (relative to the function's folder) whose pairs it runs for",
     )
     if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
-    refuse_unknown_measures(config)
+    validate_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
     evidence, page = map(config.getoption, ("memleak_evidence", "memleak_html"))
@@ -68,16 +72,16 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--memleak-release needs --memleak-evidence or --memleak-html")
     gathers = not hasattr(config, "workerinput")
     if gathers and any(map(config.getoption, _FILES)):
-        from pytest_memleak.plugin.preflight import refuse_bad_options
+        from pytest_memleak.plugin.preflight import validate_outputs
 
-        refuse_bad_options(config)
+        validate_outputs(config)
     record = None
     if (evidence or page) and not any(map(config.getoption, ("memleak_dry_run", "collectonly"))):
         from pytest_memleak.plugin.run_record import RunRecord
 
         record = RunRecord(config)
     if gathers:
-        config.pluginmanager.register(Findings(config, record), "memleak-findings")
+        config.pluginmanager.register(RunResults(config, record), "memleak-run-results")
     if record:
         config.pluginmanager.register(record, "memleak-run-record")
 
@@ -86,30 +90,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModule | None:
-    """A suite file is a test module."""
+    """Collect a suite file as a test module."""
     patterns = parent.config.getini("memleak_suites")
     if not any(fnmatch.fnmatch(file_path.name, pattern) for pattern in patterns):
         if parent.session.isinitpath(file_path):
-            _refuse_what_looks_like_one(file_path, patterns)
+            _reject_other_files(file_path, patterns)
         return None
     from pytest_memleak.plugin.outcomes import SuiteModule
 
     return SuiteModule.from_parent(parent, path=file_path)
 
 
-def _refuse_what_looks_like_one(path: Path, patterns: list[str]) -> None:
-    """Raise CollectError for a suite by another name, or a book in a suite's place."""
+def _reject_other_files(path: Path, patterns: list[str]) -> None:
+    """Raise CollectError for a suite by another name, or a book instead of a suite."""
     from pytest_memleak.errors import SuiteError
 
     error = None
     if path.suffix == ".toml":
         error = SuiteError(
-            f"{path.name} is no suite by its name: memleak_suites is {' '.join(patterns)}",
+            f"{path.name} doesn't match memleak_suites ({' '.join(patterns)}).",
             hint=f"mv {path.name} {path.stem}.memleak.toml, or add -o memleak_suites={path.name}",
         )
     elif path.suffix == ".epub":
         error = SuiteError(
-            f"{path.name} is a book, and pytest runs suites",
+            f"{path.name} is a book; pytest runs suites",
             hint=f"memleak try {path.name} --model openai/NAME",
         )
     if error is not None:
@@ -118,20 +122,20 @@ def _refuse_what_looks_like_one(path: Path, patterns: list[str]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
-    """One test per pair of the suite, for every test that uses a pair."""
+    """Make one test per pair of the suite."""
     marked = metafunc.definition.get_closest_marker("copyright") is not None
     if marked and "memleak_pair" in metafunc.fixturenames:
         from pytest_memleak.plugin.outcomes import parametrize_pairs
 
         parametrize_pairs(metafunc)
-    metafunc.config.stash[of_books_key] = marked
+    metafunc.config.stash[copyright_key] = marked
     yield
-    metafunc.config.stash[of_books_key] = False
+    metafunc.config.stash[copyright_key] = False
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
-    """Name a test after the first words of a long text only: every reporter shows the name."""
-    if not isinstance(val, str) or not config.stash.get(of_books_key, False):
+    """Shorten ids made of text, since every reporter shows them."""
+    if not isinstance(val, str) or not config.stash.get(copyright_key, False):
         return None
     from pytest_memleak.redaction.text import first_words
 
@@ -141,19 +145,19 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Pairs whose calls cost money wait until somebody asks for them."""
+    """Skip pairs with paid calls unless -m copyright or an option selects them."""
     if run_key in config.stash:
-        from pytest_memleak.plugin.outcomes import run_of, skip_what_nobody_asked_for
+        from pytest_memleak.plugin.outcomes import run_of, skip_paid_pairs
 
-        skip_what_nobody_asked_for(config, items)
+        skip_paid_pairs(config, items)
         if config.getoption("memleak_max_increase"):
-            from pytest_memleak.plugin.baseline_gate import refuse_incomparable
+            from pytest_memleak.plugin.baseline_gate import validate_baseline
 
-            refuse_incomparable(config, items, run_of(config))
+            validate_baseline(config, items, run_of(config))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What the pairs that were chosen share is done once."""
+    """Announce the selected pairs, whose shared work is done once."""
     if run_key in session.config.stash:
         from pytest_memleak.plugin.outcomes import expect_pairs
 
@@ -162,7 +166,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """With --memleak-dry-run, plans instead of tests."""
+    """Show plans instead of running tests with --memleak-dry-run."""
     if not session.config.getoption("memleak_dry_run") or session.testsfailed:
         return None
     from pytest_memleak.plugin.outcomes import show_plans
@@ -173,7 +177,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What was deployed for the run is taken down, by the last process that asks it."""
+    """Delete the run's deployments, in the last process that uses them."""
     if run_key in session.config.stash:
         session.config.stash[run_key].settle()
 
@@ -183,11 +187,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def memleak_pair(request: pytest.FixtureRequest) -> Pair:
-    """The model and the book that the test is for (`pytest_memleak.records.Pair`)."""
+    """Return the pair of model and book under test (`pytest_memleak.records.Pair`)."""
     if not hasattr(request, "param"):
         pytest.fail(
-            "this test needs the suite whose pairs it runs for:\n"
-            '    @pytest.mark.copyright(suite="release.memleak.toml")',
+            'this test needs a suite:\n    @pytest.mark.copyright(suite="release.memleak.toml")',
             pytrace=False,
         )
     return request.param  # type: ignore[no-any-return]
@@ -195,18 +198,18 @@ def memleak_pair(request: pytest.FixtureRequest) -> Pair:
 
 @pytest.fixture(scope="session")
 def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
-    """The pair's book, cut into excerpts with their instructions."""
-    from pytest_memleak.plugin.outcomes import plainly
+    """Return the pair's book, cut into excerpts with their instructions."""
+    from pytest_memleak.plugin.outcomes import hiding_tracebacks
     from pytest_memleak.plugin.text_views import view_of_book
 
     run = request.config.stash[run_key]
-    with plainly(request.config):
+    with hiding_tracebacks(request.config):
         return view_of_book(run.of_suite(memleak_pair.suite).books.book_of(memleak_pair))
 
 
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording:
-    """The model's endpoint, opened (and fine-tuned, if need be) when it is first used."""
+    """Return the model's endpoint, opened (and fine-tuned if necessary) on first use."""
     from pytest_memleak.plugin.outcomes import SuiteEndpoint
 
     return SuiteEndpoint(memleak_pair, request.config)
@@ -216,13 +219,13 @@ def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endp
 def memleak_evaluation(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Evaluation:
-    """The pair's evaluation: measurement, completeness, verdict. INCONCLUSIVE is an error."""
-    from pytest_memleak.plugin.outcomes import conclusive, evaluate_for, remembering_doubt
+    """Return the pair's evaluation: measurement, completeness, verdict; error if INCONCLUSIVE."""
+    from pytest_memleak.plugin.outcomes import evaluate_for, recording_failure, require_conclusive
     from pytest_memleak.plugin.text_views import view_of_evaluation
 
-    with remembering_doubt(request.node):
+    with recording_failure(request.node):
         return view_of_evaluation(
-            conclusive(evaluate_for(request.node, memleak_pair, memleak_endpoint))
+            require_conclusive(evaluate_for(request.node, memleak_pair, memleak_endpoint))
         )
 
 
@@ -230,17 +233,18 @@ def memleak_evaluation(
 def memorization(
     memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
 ) -> Memorization:
-    """The pair's measures, on complete evidence only; the suite's limits do not matter to them."""
+    """Return the pair's measures, on complete evidence only; the suite's limits don't count."""
     from pytest_memleak.plugin.outcomes import (
         Memorization,
-        complete,
         evaluate_for,
-        remembering_doubt,
+        recording_failure,
+        require_complete,
     )
 
-    with remembering_doubt(request.node):
+    with recording_failure(request.node):
         return Memorization(
-            complete(evaluate_for(request.node, memleak_pair, memleak_endpoint)), request.node
+            require_complete(evaluate_for(request.node, memleak_pair, memleak_endpoint)),
+            request.node,
         )
 
 
@@ -249,20 +253,20 @@ def memorization(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Let the pair's finding travel with the report."""
+    """Attach the pair's result to the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
         from pytest_memleak.plugin.outcomes import SuiteModule
-        from pytest_memleak.plugin.run_reports import publish
+        from pytest_memleak.plugin.run_reports import attach_result
 
-        publish(item, report, own=item.getparent(SuiteModule) is None)
+        attach_result(item, report, own=item.getparent(SuiteModule) is None)
     return report
 
 
 def pytest_assertrepr_compare(
     config: pytest.Config, op: str, left: object, right: object
 ) -> list[str] | None:
-    """Explain a limit that does not hold."""
+    """Explain an exceeded limit."""
     if run_key not in config.stash:
         return None
     from pytest_memleak.plugin.run_reports import explain_comparison
@@ -270,104 +274,110 @@ def pytest_assertrepr_compare(
     return explain_comparison(config.stash[run_key], op, left, right)
 
 
-class Findings:
-    """What the pairs' reports brought, from this process or from xdist's workers."""
+class RunResults:
+    """The results that test reports carry, from this process or from xdist's workers."""
 
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
         self._record = record
-        self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._result_by_pair: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._report: RunReport | None = None
-        self._findings: tuple[PairResult, ...] = ()
-        self._compared: ReleaseComparison | None = None
+        self._compared_results: tuple[PairResult, ...] = ()
+        self._comparison: ReleaseComparison | None = None
         self._broke = False
 
     def pytest_internalerror(self) -> None:
-        """Note it: xdist tells of a worker's, and ends with 0 all the same."""
+        """Remember the error: after a worker's, xdist would exit with 0."""
         self._broke = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the finding that travels with a report."""
-        found = getattr(report, "memleak", None)
-        if found is not None:
-            self._found[found["suite_path"], found["pair"], found["endpoint"]] = found
+        """Keep the result that the report carries."""
+        result = getattr(report, "memleak", None)
+        if result is not None:
+            self._result_by_pair[result["suite_path"], result["pair"], result["endpoint"]] = result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """After the last pair, whether any is worse than the baseline."""
+        """After the last pair, compare the results with the baseline."""
         result = yield
-        if self._found and self._config.getoption("memleak_baseline"):
-            from pytest_memleak.plugin.baseline_gate import against_baseline, close
+        if self._result_by_pair and self._config.getoption("memleak_baseline"):
+            from pytest_memleak.plugin.baseline_gate import compare_with_baseline, report_comparison
 
-            self._findings, self._compared = against_baseline(self._config, self._told())
-            if self._compared:
-                close(session, self._compared)
+            self._compared_results, self._comparison = compare_with_baseline(
+                self._config, self._results_list()
+            )
+            if self._comparison:
+                report_comparison(session, self._comparison)
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, Any, Any]:
-        """Before all others end: the reports, and the run's properties for JUnit's file."""
+        """Write the reports, and the run's JUnit properties before JUnit's file is written."""
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        if self._found or self._record:
+        if self._result_by_pair or self._record:
             from pytest_memleak.plugin.outcomes import run_of
             from pytest_memleak.plugin.run_reports import run_report
 
-            findings = self._findings or self._told()
+            findings = self._compared_results or self._results_list()
             self._report = run_report(
                 self._config,
                 findings,
                 exitstatus,
                 run_of,
                 record=self._record,
-                compared=self._compared,
+                comparison=self._comparison,
             )
         if self._report is None:
             return (yield)
         from pytest_memleak.plugin.outcomes import run_of
-        from pytest_memleak.plugin.run_reports import conclude, refuse_damage, tell_junit
+        from pytest_memleak.plugin.run_reports import (
+            add_junit_properties,
+            exit_if_damaged,
+            write_reports,
+        )
 
         failed: Exception | None = None
         try:
-            conclude(self._config, self._report, run_of)
+            write_reports(self._config, self._report, run_of)
         except Exception as error:  # noqa: BLE001 - raised once all others have ended
             failed = error
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:
-            tell_junit(self._config, self._report.results)
+            add_junit_properties(self._config, self._report.results)
         result = yield
         if failed is not None:
             raise failed
-        refuse_damage(self._config, run_of)  # once more: what else ends now may have done it
+        exit_if_damaged(self._config, run_of)  # again, since other plugins ran in between
         return result
 
-    def _told(self) -> tuple[PairResult, ...]:
+    def _results_list(self) -> tuple[PairResult, ...]:
         from pytest_memleak.results.build_result import results_from_json
 
-        return results_from_json(self._found.values())
+        return results_from_json(self._result_by_pair.values())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """After Ctrl-C: what was drawn is not lost."""
+        """After Ctrl-C, say that stored generations are kept."""
         # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
         if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
-            _hasten(excinfo, whole=self._config.getoption("fulltrace"))
+            _speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
-                "\nmemleak: every answer that was in is in the ledger; the same command goes on"
+                "\nmemleak: the ledger has all generations received; rerun to continue"
             )
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
-        """The table of pairs and the passages that came back; what to do where no suite is."""
+        """Write the table of pairs and the passages, or a hint if there is no suite."""
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
             if self._config.getoption("markexpr") == "copyright":
                 patterns = " ".join(self._config.getini("memleak_suites"))
-                terminalreporter.write_line(f"memleak: there is no suite ({patterns}) here")
-                terminalreporter.write_line("  memleak init writes one, memleak demo shows one")
+                terminalreporter.write_line(f"memleak: no suite ({patterns}) found")
+                terminalreporter.write_line("  memleak init writes one; memleak demo runs one")
         elif self._report is not None:
-            from pytest_memleak.plugin.outcomes import debt_lines
+            from pytest_memleak.plugin.outcomes import deployment_lines
             from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
 
             terminalreporter.section("memorization")
@@ -375,33 +385,32 @@ class Findings:
                 terminalreporter.write(summary_text(self._config, self._report))
             if "evidence" in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
-            for line in (*next_lines(self._report), *debt_lines(self._config)):
+            for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)
-        _tell_skipped(terminalreporter)
+        _write_skipped(terminalreporter)
 
 
-def _hasten(excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool) -> None:
-    """Have pytest end without delay, also where a server keeps threads at work without a pause.
+def _speed_up_exit(excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool) -> None:
+    """Make pytest exit without delay, even while a server keeps threads busy.
 
-    whole: whether the whole way to where it was stopped is shown; its last line is, else.
+    whole: whether to show the whole traceback; else only its last line is shown.
     """
-    sys.setswitchinterval(_IN_HASTE)
-    # What is there now stays to the end: with an SDK's million objects, collections of garbage
-    # on the way out would take seconds.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    # With an SDK's million objects, garbage collections at exit would take seconds.
     gc.freeze()
     if not whole:
         excinfo.traceback = excinfo.traceback.filter(excinfo)[-1:] or excinfo.traceback
-    # To find the module of a line, `inspect` would look at the files of all modules.
+    # Otherwise `inspect` would search the files of all modules.
     for entry in excinfo.traceback:
         name = entry.frame.f_globals.get("__name__")
         inspect.modulesbyfile.setdefault(entry.frame.code.raw.co_filename, str(name))
 
 
-def _tell_skipped(terminalreporter: Any) -> None:
-    """What was not run for want of -m copyright: a run without a word would look like a pass."""
-    reasons = (str(one.longrepr) for one in terminalreporter.stats.get("skipped", ()))
-    if skipped := sum(TO_RUN_IT in reason for reason in reasons):
-        pairs = "1 pair was" if skipped == 1 else f"{skipped} pairs were"
+def _write_skipped(terminalreporter: Any) -> None:
+    """Report pairs skipped without -m copyright, so that the run doesn't look like a pass."""
+    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
+        pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
         terminalreporter.write_line(
-            f"memleak: {pairs} not measured, since that calls a model: add -m copyright"
+            f"memleak: skipped {pairs} whose provider can charge. To run them, add -m copyright."
         )

@@ -1,4 +1,4 @@
-"""The options, all of which begin with --memleak-, and what their values must be.
+"""The plugin's options, all of which begin with --memleak-, and its stash keys.
 
 PYTEST_DONT_REWRITE
 """
@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from pytest_memleak.plugin.progress import Display
+    from pytest_memleak.records import Pair
+    from pytest_memleak.verdict.evaluation import Evaluation
+
 DEFAULT_SUITES = "*.memleak.toml"
-TO_RUN_IT = "run it with -m copyright or --memleak-allow-paid"
-"""What the reason of a pair that was skipped, since nobody asked for paid calls, ends with."""
+HOW_TO_RUN = "run it with -m copyright or --memleak-allow-paid"
+"""The end of the skip reason of a pair with paid calls."""
 _LONGEST_NAME = 100
 
 
 def parse_quote(value: str) -> str:
-    """A number of words, or `full`."""
+    """Validate a number of words, or `full`."""
     if value != "full" and not (value.isascii() and value.isdecimal()):
         raise pytest.UsageError(
             f"--memleak-quote: expected a number of words or 'full', got {value!r}"
@@ -26,24 +32,24 @@ def parse_quote(value: str) -> str:
 
 
 def quoted_words(config: pytest.Config) -> int | None:
-    """How many words of a passage may be shown; None for all of them."""
+    """Return how many words of a passage may be shown; None for all of them."""
     value = config.getoption("memleak_quote")
     return None if value == "full" else int(value)
 
 
 def parse_budget(value: str) -> float:
-    """A number of US$."""
+    """Parse an amount of US$."""
     try:
         usd = float(value)
     except ValueError:
         usd = -1.0
     if not 0 <= usd < float("inf"):
-        raise pytest.UsageError(f"--memleak-budget: expected a number of US$, got {value!r}")
+        raise pytest.UsageError(f"--memleak-budget: expected an amount in US$, got {value!r}")
     return usd
 
 
 def parse_jobs(value: str) -> int:
-    """A number of processes; `auto` for one a core."""
+    """Parse a number of processes; `auto` for one per core."""
     if value == "auto":
         affinity = getattr(os, "sched_getaffinity", None)  # not on every system
         return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -55,7 +61,7 @@ def parse_jobs(value: str) -> int:
 
 
 def parse_release(value: str) -> str:
-    """A name on one line."""
+    """Validate a name on one line."""
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
         raise pytest.UsageError(
             f"--memleak-release: expected a name of at most {_LONGEST_NAME} characters on one "
@@ -65,7 +71,7 @@ def parse_release(value: str) -> str:
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
-    """`bmc=0.01,longest_span=10`."""
+    """Parse `bmc=0.01,longest_span=10`."""
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.results.comparable import parse_tolerances
 
@@ -75,21 +81,21 @@ def parse_tolerances(value: str) -> dict[str, float]:
         raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
 
-def given(option: str) -> Callable[[str], str]:
-    """Takes any value but none: a variable that is not set would turn the option off unseen."""
+def nonempty(option: str) -> Callable[[str], str]:
+    """Return a parser that rejects an empty value, which an unset variable would give."""
 
     def parse(value: str) -> str:
         if not value.strip():
             raise pytest.UsageError(
-                f"{option}: expected a value, got {value!r}; is a variable not set?"
+                f"{option}: expected a value, got {value!r}; is a variable unset?"
             )
         return value
 
     return parse
 
 
-def refuse_unknown_measures(config: pytest.Config) -> None:
-    """Raise UsageError for a measure that --memleak-max-increase cannot be held against."""
+def validate_measures(config: pytest.Config) -> None:
+    """Raise UsageError for a measure that --memleak-max-increase can't test."""
     tolerances = config.getoption("memleak_max_increase")
     if not tolerances:
         return
@@ -112,87 +118,85 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="WORDS",
         default="12",
         type=parse_quote,
-        help="words of a recited passage to show: a number, 0 for none, or 'full' "
+        help="show this many words of a passage: a number, 0 for none, or 'full' for all "
         "(default: %(default)s)",
     )
     group.addoption(
         "--memleak-allow-paid",
         action="store_true",
-        help="make paid calls although -m copyright was not given",
+        help="make paid calls even without -m copyright",
     )
     group.addoption(
         "--memleak-ledger",
         metavar="URL",
         default=None,
-        type=given("--memleak-ledger"),
-        help="where generations are kept: PATH.db, sqlite:///PATH or "
-        "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db below the rootdir)",
+        type=nonempty("--memleak-ledger"),
+        help="store generations in this ledger: PATH.db, sqlite:///PATH, or "
+        "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
     )
     group.addoption(
         "--memleak-dry-run",
         action="store_true",
-        help="show what is outstanding and what it costs at most; run and call nothing",
+        help="show the outstanding calls and their maximum cost, and run nothing",
     )
     group.addoption(
         "--memleak-offline",
         action="store_true",
-        help="score what the ledger has; call nobody",
+        help="score the ledger's generations without API calls",
     )
     group.addoption(
         "--memleak-no-wait",
         action="store_true",
-        help="submit fine-tunes and batches, but do not wait: their pairs are INCONCLUSIVE",
+        help="submit fine-tunes and batches without waiting; their pairs are INCONCLUSIVE",
     )
     group.addoption(
         "--memleak-budget",
         metavar="USD",
         default=None,
         type=parse_budget,
-        help="stop before the next call could exceed so many US$ (default: no limit)",
+        help="stop before a call that may exceed this many US$ (default: no budget)",
     )
     group.addoption(
         "--memleak-jobs",
         metavar="N",
         default="1",
         type=parse_jobs,
-        help="match generations with a book in so many processes, 'auto' for one a core "
-        "(default: %(default)s)",
+        help="score in this many processes, 'auto' for one per core (default: %(default)s)",
     )
     group.addoption(
         "--memleak-executor",
         metavar="EXECUTOR",
         choices=("local", "ray"),
         default="local",
-        help="where generations are matched: on this machine, or on a Ray cluster "
-        "(default: %(default)s)",
+        help="score on this machine ('local') or on a Ray cluster ('ray') (default: %(default)s)",
     )
     group.addoption(
         "--memleak-ray-address",
         metavar="ADDRESS",
         default=None,
-        type=given("--memleak-ray-address"),
-        help="the Ray cluster: HOST:PORT, or 'auto' for the one that this machine is part of "
+        type=nonempty("--memleak-ray-address"),
+        help="use this Ray cluster: HOST:PORT, or 'auto' for the one of this machine "
         "(default: start one on this machine)",
     )
     group.addoption(
         "--memleak-html",
         metavar="PATH",
         default=None,
-        type=given("--memleak-html"),
-        help="write a report with maps and charts there: one HTML file that works offline",
+        type=nonempty("--memleak-html"),
+        help="write an HTML report with maps and charts: one file that works offline",
     )
     group.addoption(
         "--memleak-evidence",
         metavar="PATH",
         default=None,
-        type=given("--memleak-evidence"),
-        help="write an evidence bundle (JSON, without text) there",
+        type=nonempty("--memleak-evidence"),
+        help="write an evidence bundle: JSON without text of books or models",
     )
     group.addoption(
         "--memleak-signing-key",
         metavar="KEYFILE",
         default=None,
-        type=given("--memleak-signing-key"),
+        type=nonempty("--memleak-signing-key"),
         help="sign the evidence bundle with this Ed25519 private key (PEM)",
     )
     group.addoption(
@@ -200,26 +204,52 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="NAME",
         default=None,
         type=parse_release,
-        help="what the release is called, for the evidence bundle and the HTML report",
+        help="name the release in the evidence bundle and the HTML report",
     )
     group.addoption(
         "--memleak-baseline",
         metavar="EVIDENCE",
         default=None,
-        type=given("--memleak-baseline"),
-        help="show what changed since this evidence bundle",
+        type=nonempty("--memleak-baseline"),
+        help="show what changed since this evidence bundle of an earlier release",
     )
     group.addoption(
         "--memleak-max-increase",
         metavar="MEASURE=BY,...",
         default=None,
         type=parse_tolerances,
-        help="fail pairs that rose by more than this since the baseline, as in "
+        help="fail if a measure rose by more than BY and more than noise since the baseline, as in "
         "bmc=0.01,longest_span=10",
     )
     parser.addini(
         "memleak_suites",
         type="args",
         default=[DEFAULT_SUITES],
-        help=f"names of suite files, as patterns (default: {DEFAULT_SUITES})",
+        help=f"patterns of suite file names (default: {DEFAULT_SUITES})",
     )
+
+
+# --- stashes -------------------------------------------------------------------------------
+
+display_key: pytest.StashKey[Display | None] = pytest.StashKey()
+# A `pipeline.run.Run`; its type would make every user of the key import the pipeline.
+run_key: pytest.StashKey[Any] = pytest.StashKey()
+# Why no pair may be evaluated.
+baseline_error_key: pytest.StashKey[str] = pytest.StashKey()
+# Of an item: its test's evaluation.
+evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
+# Of an item: the evaluation that its reports already have.
+published_key: pytest.StashKey[Evaluation] = pytest.StashKey()
+# Of an item: why it doesn't pass, until a report states it.
+failure_key: pytest.StashKey[str] = pytest.StashKey()
+# Whether the function that is being parametrized has the mark `copyright`.
+copyright_key: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def pair_of(item: pytest.Item) -> Pair | None:
+    """Return the item's pair, if any."""
+    from pytest_memleak.records import Pair
+
+    callspec = getattr(item, "callspec", None)
+    pair = callspec.params.get("memleak_pair") if callspec else None
+    return pair if isinstance(pair, Pair) else None

@@ -1,4 +1,4 @@
-"""Suite files as test modules, and what becomes of a pair: passed, failed, or an error.
+"""Suite files as test modules, and a pair's outcome: passed, failed, or an error.
 
 PYTEST_DONT_REWRITE
 """
@@ -20,18 +20,24 @@ from pytest_memleak.interfaces.capabilities import id_of
 from pytest_memleak.interfaces.protocols import Recording
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
-from pytest_memleak.plugin.internal_errors import sentence_of, write_account
-from pytest_memleak.plugin.log_records import safe_log_records
-from pytest_memleak.plugin.options import TO_RUN_IT, quoted_words
-from pytest_memleak.plugin.progress import display_for
-from pytest_memleak.plugin.redacted_tests import Outcome, RedactedTests, redaction_key
-from pytest_memleak.plugin.stash import (
+from pytest_memleak.plugin.options import (
+    HOW_TO_RUN,
+    baseline_error_key,
     display_key,
-    doubt_key,
     evaluation_key,
+    failure_key,
     pair_of,
-    refused_key,
+    quoted_words,
     run_key,
+)
+from pytest_memleak.plugin.progress import display_for
+from pytest_memleak.plugin.redacted_tests import (
+    Outcome,
+    RedactedTests,
+    error_sentence,
+    redaction_key,
+    safe_log_records,
+    write_traceback,
 )
 from pytest_memleak.plugin.text_views import touch, views_of_completions
 from pytest_memleak.providers.call_errors import server_words
@@ -49,19 +55,19 @@ if TYPE_CHECKING:
 
 
 class LimitExceeded(Outcome):
-    """FAIL: an observed value is over its limit."""
+    """FAIL: a measure exceeds its limit."""
 
 
 class UnexcusedPassage(Outcome):
-    """FAIL of a control, or of a pair that is expected to leak, by a passage of another book."""
+    """FAIL of a control, or of a pair expected to leak, by a passage of another book."""
 
 
 class PairInconclusive(Outcome):
-    """INCONCLUSIVE: the evidence is not complete. Raised while fixtures are set up: an error."""
+    """INCONCLUSIVE: the evidence isn't complete. Raised in fixtures, so that it is an error."""
 
 
 class SuiteEndpoint:
-    """The suite's own endpoint for a pair, opened by its first call."""
+    """The suite's endpoint for a pair, opened by its first call."""
 
     def __init__(self, pair: Pair, config: pytest.Config) -> None:
         self._pair = pair
@@ -70,8 +76,8 @@ class SuiteEndpoint:
 
     @property
     def id(self) -> str | None:
-        """The suite's endpoint's own id; None where nothing names its weights."""
-        with plainly(self._config):
+        """The endpoint's id; None if nothing names its weights."""
+        with hiding_tracebacks(self._config):
             return id_of(self._suite.endpoints.endpoint(self._pair.model))
 
     def sample(
@@ -83,15 +89,15 @@ class SuiteEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion | str]:
-        """As `Endpoint.sample`; what it answers is not kept in the ledger."""
-        with plainly(self._config):
+        """Sample as `Endpoint.sample` does, without storing the generations in the ledger."""
+        with hiding_tracebacks(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
             self._suite.endpoints.stand_up(self._pair.model)
         if isinstance(opened, Recording):
             raise PairInconclusive(
-                f"{self._pair.model.id} is recorded: its generations cannot be drawn anew"
+                f"{self._pair.model.id} is a recording: it can't generate new samples"
             )
-        with plainly(self._config):
+        with hiding_tracebacks(self._config):
             completions = opened.sample(
                 instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
             )
@@ -99,7 +105,7 @@ class SuiteEndpoint:
 
 
 class Memorization:
-    """A pair's measures as attributes, read as the gate reads them, and its Measurement's fields.
+    """A pair's measures as attributes, and the fields of its Measurement.
 
     A measure that the run didn't compute is INCONCLUSIVE, whatever the test does with it.
     """
@@ -110,22 +116,24 @@ class Memorization:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
+        from pytest_memleak.scoring.measure_table import MEASURES, nearest, why_unmeasured
 
         evaluation = self._evaluation
-        known: Any = evaluation.analysis or evaluation.extraction
-        further = getattr(known, "further", {})
+        analysis: Any = evaluation.analysis or evaluation.extraction
+        further = getattr(analysis, "further", {})
         if name in further:
             return further[name]
         if name not in MEASURES and evaluation.measurement is not None:
+            if not hasattr(evaluation.measurement, name):
+                raise AttributeError(f"no measure {name!r}: {nearest(name, MEASURES)}")
             return getattr(evaluation.measurement, name)
         row = MEASURES.get(name)
-        there = row and row.read and getattr(known, row.needs.part, None) is not None
-        value = row.read(known) if row and row.read and there else None
+        measured = row and row.read and getattr(analysis, row.needs.part, None) is not None
+        value = row.read(analysis) if row and row.read and measured else None
         if value is None:
             why = why_unmeasured(name, windows=evaluation.extraction is not None)
-            with remembering_doubt(self._item):
-                raise PairInconclusive(f"INCONCLUSIVE: {name} could not be measured: {why}")
+            with recording_failure(self._item):
+                raise PairInconclusive(f"INCONCLUSIVE: {name} couldn't be measured: {why}")
         return value.value if isinstance(value, Estimate) else value
 
 
@@ -133,10 +141,10 @@ class Memorization:
 
 
 def run_of(config: pytest.Config) -> Run:
-    """This run, made when a suite is first met."""
+    """Return this run, created when the first suite is collected."""
     if run_key not in config.stash:
         display = config.stash[display_key] = display_for(config)
-        resources = _resources_of(config, Progress(display.tell if display else None))
+        resources = _resources_of(config, Progress(display.update if display else None))
         run = config.stash[run_key] = Run(
             root=config.rootpath, resources=resources, plugins=config.pluginmanager.get_plugins()
         )
@@ -147,7 +155,7 @@ def run_of(config: pytest.Config) -> Run:
 
 
 def _redact(config: pytest.Config) -> None:
-    """Watch what tests read, and what everybody logs, to the end of the run."""
+    """Redact tests that read text, and log records, until the end of the run."""
     most = quoted_words(config)
     redaction = None
     if most is not None:
@@ -173,7 +181,7 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
 
 
 def _spread(config: pytest.Config) -> ScoringPool | None:
-    """A Ray cluster, or processes of this machine; None for this process alone."""
+    """Return a Ray cluster or local processes for scoring; None for this process alone."""
     jobs: int = config.getoption("memleak_jobs")
     if config.getoption("memleak_executor") == "ray":
         from pytest_memleak.parallel.ray_scoring import OnRay
@@ -186,8 +194,8 @@ def _spread(config: pytest.Config) -> ScoringPool | None:
     return None
 
 
-def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
-    """Skip pairs with paid calls unless -m names the marker, or an option asks for them."""
+def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
+    """Skip pairs with paid calls unless -m names the marker or an option selects them."""
     asked = any(map(config.getoption, ("memleak_allow_paid", "memleak_dry_run", "memleak_offline")))
     if asked or "copyright" in (config.getoption("markexpr") or ""):
         return
@@ -195,12 +203,12 @@ def skip_what_nobody_asked_for(config: pytest.Config, items: Iterable[pytest.Ite
         pair = pair_of(item)
         provider = pair and run_of(config).paid_provider(pair)
         if provider:
-            reason = f"calls {provider}: {TO_RUN_IT}"
+            reason = f"calls {provider}: {HOW_TO_RUN}"
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def expect_pairs(session: pytest.Session) -> None:
-    """Tell each suite which of its pairs the session comes to."""
+    """Tell each suite which of its pairs the session runs."""
     pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
     for path in {suite for suite, _ in pairs}:
         its = [pair for (suite, _), pair in pairs.items() if suite == path]
@@ -214,18 +222,18 @@ def show_plans(session: pytest.Session) -> None:
 
     config = session.config
     if config.getoption("numprocesses", None):
-        raise pytest.UsageError("--memleak-dry-run runs in one process: leave -n out")
+        raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
     pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
-    planned = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
+    plan = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(plan_table(planned, width=writer.fullwidth, color=writer.hasmarkup))
-    if planned.obstacles:
-        session.testsfailed = len(planned.obstacles)
+    writer.write(plan_table(plan, width=writer.fullwidth, color=writer.hasmarkup))
+    if plan.obstacles:
+        session.testsfailed = len(plan.obstacles)
 
 
-def debt_lines(config: pytest.Config) -> Iterator[str]:
-    """What is still standing somewhere after the run, and costs by the hour."""
+def deployment_lines(config: pytest.Config) -> Iterator[str]:
+    """Yield a line for each deployment that is still active, and billed, after the run."""
     resources = _resources_of(config, Progress())
     try:
         ledger = None if resources.offline else resources.existing_ledger
@@ -234,72 +242,70 @@ def debt_lines(config: pytest.Config) -> Iterator[str]:
         from pytest_memleak.ledger.deployments import debts
 
         for debt in debts(ledger):
-            hourly = "" if debt.an_hour is None else f", US$ {debt.an_hour:,.2f} an hour"
-            name = debt.endpoint or debt.job_id or "one that was asked for"
+            hourly = "" if debt.an_hour is None else f", US${debt.an_hour:,.2f} an hour"
+            name = debt.endpoint or debt.job_id or "one being created"
             cause = f" ({debt.cause})" if debt.cause else ""
-            yield inert(f"still deployed: {name}{hourly}{cause}; memleak ledger cleanup ends it")
+            yield inert(f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup")
     except LedgerError:
-        return  # told where it was met
+        return  # reported by the pairs
     finally:
         resources.close()
 
 
 def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
-    """The pair's evaluation by the item's endpoint, made now if it was not yet."""
+    """Return the pair's evaluation with the item's endpoint, made on first use."""
     config = item.config
     if pair_of(item) not in (None, pair):
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair was not evaluated, since a fixture named memleak_pair of "
-            "yours gives "
-            "another in its place; give it another name"
+            "INCONCLUSIVE: the pair wasn't evaluated, since your fixture memleak_pair replaces it; "
+            "rename that fixture"
         )
     if config.getoption("setuponly", default=False):
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair was not evaluated, since with --setup-only no test holds its "
-            "limits; leave it out, or write --memleak-dry-run to see what a run would request"
+            "INCONCLUSIVE: the pair wasn't evaluated, since --setup-only runs no test; omit it, or "
+            "add --memleak-dry-run to see what a run would request"
         )
-    if refused_key in config.stash:
-        raise PairInconclusive(config.stash[refused_key])
+    if baseline_error_key in config.stash:
+        raise PairInconclusive(config.stash[baseline_error_key])
     own: Any = None if isinstance(endpoint, SuiteEndpoint) else endpoint
     if own is not None:
-        touch()  # its code has prompts and answers, and may show them
+        touch()  # the test's own code gets prompts and answers
     display = config.stash.get(display_key, None)
-    with plainly(config), display.shown() if display else contextlib.nullcontext():
+    with hiding_tracebacks(config), display.shown() if display else contextlib.nullcontext():
         evaluation = run_of(config).evaluate(pair, endpoint=own)
     item.stash[evaluation_key] = evaluation
     return evaluation
 
 
-def conclusive(evaluation: Evaluation) -> Evaluation:
-    """The evaluation, or the error that stands for INCONCLUSIVE."""
+def require_conclusive(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation; raise PairInconclusive if its verdict is INCONCLUSIVE."""
     verdict_result = evaluation.verdict_result
     if evaluation.pair.control and (evaluation.measurement or evaluation.extraction):
-        return evaluation  # what else is not known of it gates nothing
+        return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
         raise PairInconclusive(_told(verdict_result.reasons))
     return evaluation
 
 
-def complete(evaluation: Evaluation) -> Evaluation:
-    """The evaluation on complete evidence, for a test that sets limits of its own."""
+def require_complete(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation; raise PairInconclusive if its evidence isn't complete."""
     missing = tuple(map(str, evaluation.completeness.issues))
     if missing or (evaluation.measurement or evaluation.extraction) is None:
         raise PairInconclusive(_told(missing))
     return evaluation
 
 
-def hold_limits(item: pytest.Item) -> None:
-    """Fail the test if a limit does not hold.
+def check_limits(item: pytest.Item) -> None:
+    """Fail the test if a limit is exceeded.
 
-    A control's own book gates nothing. The item's own evaluation counts, whatever a conftest's
-    fixture of that name gave the test.
+    A control's own book gates nothing. The item's evaluation counts, even if a conftest overrides
+    its fixture.
     """
     evaluation = item.stash.get(evaluation_key, None)
     if evaluation is None:
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair was not evaluated, since a fixture named memleak_evaluation "
-            "of yours "
-            "stands before this package's; give it another name"
+            "INCONCLUSIVE: the pair wasn't evaluated, since your fixture memleak_evaluation "
+            "overrides this package's; rename that fixture"
         )
     if evaluation.verdict_result.unexcused:
         raise UnexcusedPassage("; ".join(evaluation.verdict_result.unexcused))
@@ -310,20 +316,20 @@ def hold_limits(item: pytest.Item) -> None:
 
 
 @contextlib.contextmanager
-def remembering_doubt(item: pytest.Item) -> Iterator[None]:
-    """What INCONCLUSIVE tells a test is kept, so that the test cannot pass over it.
+def recording_failure(item: pytest.Item) -> Iterator[None]:
+    """Remember an INCONCLUSIVE, so that the test can't ignore it.
 
-    So is a suite's own FAIL, unless the suite expects it, and a passage that nothing excuses.
+    Also an unexpected FAIL of the suite, and a passage of another book.
     """
     try:
         yield
     except (PairInconclusive, UnexcusedPassage) as doubt:
-        item.stash[doubt_key] = str(doubt)
+        item.stash[failure_key] = str(doubt)
         raise
     except LimitExceeded as failure:
         pair = pair_of(item)
         if pair is None or pair.expected == "pass":
-            item.stash[doubt_key] = str(failure)
+            item.stash[failure_key] = str(failure)
         raise
 
 
@@ -332,28 +338,28 @@ def _told(reasons: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def plainly(config: pytest.Config) -> Iterator[None]:
-    """What goes wrong inside is told without a traceback, whose lines and locals quote books."""
+def hiding_tracebacks(config: pytest.Config) -> Iterator[None]:
+    """Report errors without a traceback, whose lines and locals may quote books."""
     redaction = config.stash.get(redaction_key, None)
     try:
         with redaction.calling() if redaction else contextlib.nullcontext():
             yield
     except MemleakError as error:
         raise PairInconclusive(str(error)) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, its frames hold protected text
-        raise PairInconclusive(_where_it_broke(error, config)) from None
+    except Exception as error:  # noqa: BLE001 - its frames may hold protected text
+        raise PairInconclusive(_internal_error_text(error, config)) from None
 
 
-def _where_it_broke(error: Exception, config: pytest.Config) -> str:
+def _internal_error_text(error: Exception, config: pytest.Config) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
-    told = f"INCONCLUSIVE: {sentence_of(error)}, at {place}"
-    account = write_account(error, config.rootpath / ".memleak")
-    if account is None:
-        return told
+    text = f"INCONCLUSIVE: {error_sentence(error)}, at {place}"
+    path = write_traceback(error, config.rootpath / ".memleak")
+    if path is None:
+        return text
     if config.get_verbosity() <= 0:
-        return f"{told}\n  the full account is in a file below .memleak; -v says in which"
-    return f"{told}\n  the full account, which may quote books, is in {account}"
+        return f"{text}\n  the traceback is in a file in .memleak; -v shows its name"
+    return f"{text}\n  the traceback, which may quote books, is in {path}"
 
 
 TEST_NAME = "test_memorization"
@@ -365,8 +371,8 @@ def test_memorization(
     request: pytest.FixtureRequest,
 ) -> None:
     """The model's memorization of the book is within its limits."""
-    with remembering_doubt(request.node):
-        hold_limits(request.node)
+    with recording_failure(request.node):
+        check_limits(request.node)
 
 
 class SuiteModule(pytest.Module):
@@ -375,9 +381,9 @@ class SuiteModule(pytest.Module):
     suite: Suite
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """Read the suite; what is wrong with it is a collection error."""
+        """Read the suite; an invalid one is a collection error."""
         try:
-            self.suite = _checked(self.config, self.path)
+            self.suite = _load_suite(self.config, self.path)
         except MemleakError as error:
             raise self.CollectError(str(error)) from None
         module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
@@ -387,32 +393,32 @@ class SuiteModule(pytest.Module):
         return super().collect()
 
     def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 - pytest's signature
-        """Whatever python_functions says, the suite's test is one."""
+        """Collect the suite's test whatever python_functions is."""
         return name == TEST_NAME
 
 
 def parametrize_pairs(metafunc: pytest.Metafunc) -> None:
-    """One item per pair, for the test of a suite file or one marked with a suite."""
+    """Make one item per pair, for a suite file's test or a test marked with a suite."""
     module = metafunc.definition.getparent(SuiteModule)
     if module is not None:
         suite = module.suite
-        params = [pytest.param(pair, id=pair.id, marks=_expected(pair)) for pair in suite.pairs]
-    elif path := _marked_suite(metafunc.definition):
-        suite = _load(metafunc, path)
+        params = [pytest.param(pair, id=pair.id, marks=_xfail_marks(pair)) for pair in suite.pairs]
+    elif path := _suite_of_marker(metafunc.definition):
+        suite = _load_marked_suite(metafunc, path)
         params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
     else:
         return
     metafunc.parametrize("memleak_pair", params, indirect=True, scope="session")
 
 
-def _expected(pair: Pair) -> list[pytest.MarkDecorator]:
+def _xfail_marks(pair: Pair) -> list[pytest.MarkDecorator]:
     if pair.expected == "pass":
         return []
     reason = f"{pair.model.id} is expected to leak {pair.book.id}"
     return [pytest.mark.xfail(reason=reason, raises=LimitExceeded, strict=True)]
 
 
-def _marked_suite(definition: pytest.Function) -> Path | None:
+def _suite_of_marker(definition: pytest.Function) -> Path | None:
     marker = definition.get_closest_marker("copyright")
     if marker is None:
         return None
@@ -426,16 +432,16 @@ def _marked_suite(definition: pytest.Function) -> Path | None:
     return None if suite is None else definition.path.parent / suite
 
 
-def _load(metafunc: pytest.Metafunc, path: Path) -> Suite:
+def _load_marked_suite(metafunc: pytest.Metafunc, path: Path) -> Suite:
     try:
-        return _checked(metafunc.config, Path(os.path.realpath(path)))
+        return _load_suite(metafunc.config, Path(os.path.realpath(path)))
     except MemleakError as error:
         raise pytest.Collector.CollectError(str(error)) from None
 
 
-def _checked(config: pytest.Config, path: Path) -> Suite:
-    from pytest_memleak.plugin.preflight import refuse_bad_suite
+def _load_suite(config: pytest.Config, path: Path) -> Suite:
+    from pytest_memleak.plugin.preflight import validate_suite
 
     suite_run = run_of(config).of_suite(path)
-    refuse_bad_suite(suite_run, config)
+    validate_suite(suite_run, config)
     return suite_run.suite

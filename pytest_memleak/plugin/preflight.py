@@ -1,4 +1,4 @@
-"""What would go wrong at the end of a run, found before anything runs or is paid.
+"""Validation of options and output paths before any paid call.
 
 PYTEST_DONT_REWRITE
 """
@@ -19,30 +19,31 @@ from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
 if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
 
-# What each report has near its beginning, by which an earlier one may be written over.
-# Signed evidence begins with its payload, base64 of a Statement whose predicate is a bundle.
-_SIGNS = {
+# Only files with one of these near their beginning may be overwritten.
+# Signed evidence begins with its payload, the base64 of a Statement whose predicate is a bundle.
+_MARKERS = {
     "html": (b"<html",),
     "evidence": (
         b'"schema": "pytest-memleak evidence',
         base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'),
     ),
 }
-_LOOKED_AT = 10_000
+_PREFIX_BYTES = 10_000
 
 
-def refuse_bad_options(config: pytest.Config) -> None:
-    """Raise UsageError for a file that an option names and that cannot be read or written."""
-    asked = [
+def validate_outputs(config: pytest.Config) -> None:
+    """Raise UsageError for a file that an option names and that can't be read or written."""
+    outputs = [
         (f"--memleak-{name}", Path(value))
-        for name in _SIGNS
+        for name in _MARKERS
         if (value := config.getoption(f"memleak_{name}"))
     ]
-    for option, path in asked:
-        _refuse_unwritable(option, path)
-        _refuse_what_is_no_report(option, path)
-    if len({path.absolute() for _, path in asked}) < len(asked):
-        raise pytest.UsageError(f"{' and '.join(one for one, _ in asked)}: name two files")
+    for option, path in outputs:
+        _validate_writable(option, path)
+        _validate_overwrite(option, path)
+    if len({path.absolute() for _, path in outputs}) < len(outputs):
+        options = " and ".join(option for option, _ in outputs)
+        raise pytest.UsageError(f"{options} need different files")
     try:
         if value := config.getoption("memleak_baseline"):
             from pytest_memleak.results.release_comparison import Baseline
@@ -64,10 +65,10 @@ def refuse_bad_options(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
-def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
-    """Raise MemleakError for options that a provider has not, a bad catalog, a missing ledger.
+def validate_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
+    """Raise MemleakError for an unknown provider option, an invalid catalog, or a missing ledger.
 
-    No provider is called. What is not installed is a matter of the pairs that need it.
+    Makes no API calls. A missing extra is an error only of the pairs that need it.
     """
     suite = suite_run.suite
     models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
@@ -82,33 +83,32 @@ def refuse_bad_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 
 
-def _refuse_what_is_no_report(option: str, path: Path) -> None:
-    """A forgotten file name makes the suite, or a book, the option's value."""
-    signs = _SIGNS[option.removeprefix("--memleak-")]
+def _validate_overwrite(option: str, path: Path) -> None:
+    """Raise UsageError if the file is no report: a forgotten value makes it a suite or a book."""
+    signs = _MARKERS[option.removeprefix("--memleak-")]
     with contextlib.suppress(OSError):
         with path.open("rb") as file:
-            begins = file.read(_LOOKED_AT)
-        if begins.strip() and not any(one in begins for one in signs):
+            beginning = file.read(_PREFIX_BYTES)
+        if beginning.strip() and not any(sign in beginning for sign in signs):
             raise pytest.UsageError(
-                f"{option}: {path} is there and is no earlier report; name another file, or "
-                "delete it"
+                f"{option}: {path} exists and isn't a report; name another file, or delete it"
             )
 
 
-def _refuse_unwritable(option: str, path: Path) -> None:
+def _validate_writable(option: str, path: Path) -> None:
     if path.is_dir():
         raise pytest.UsageError(f"{option}: {path} is a folder; name a file in it")
-    # A link that leads nowhere is there: no folder can be made in its place.
-    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
+    # A dangling link counts as existing, since no folder can be created in its place.
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     try:
-        with contextlib.suppress(FileNotFoundError):  # the file is still to be made
+        with contextlib.suppress(FileNotFoundError):
             path.open("r+b").close()
         if path.exists() and not path.is_file():
             return
-        # What is written is written beside it first, and its folder may have to be made.
+        # Reports are written to a temporary file in the same folder first.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise pytest.UsageError(
-            f"{option}: {path} cannot be written: {error.strerror or error}"
+            f"{option}: can't write {path}: {error.strerror or error}"
         ) from None

@@ -1,13 +1,12 @@
-"""Progress of a pair on a terminal: one line that redraws itself below pytest's own.
+"""A pair's progress on a terminal: one line that redraws itself below pytest's own.
 
     display = display_for(config)
     with display.shown():
-        display.tell(standing)
+        display.update(event)
 
-pytest leaves its line unfinished while a test runs (`suites/x.memleak.toml ..`) and goes on in it
-afterwards. So the cursor goes down to a line of its own, and back up to where it was, in one
-write. All movements are relative: at the bottom of the screen the first of them scrolls, and a
-saved position would be a line too low.
+pytest leaves its line unfinished while a test runs (`suites/x.memleak.toml ..`) and continues it
+afterwards. So each write moves the cursor down to a line of its own and back up. All movements are
+relative: at the bottom of the screen the first one scrolls, and a saved position would be wrong.
 
 PYTEST_DONT_REWRITE
 """
@@ -32,18 +31,18 @@ if TYPE_CHECKING:
 
 _REDRAW_EVERY = 0.1
 _FEWEST_ROWS = 3
-_LET_GO = 1.0  # seconds that a terminal which takes nothing more is waited for
-_GUESSED_AFTER = 3.0  # seconds of a phase after which its end is guessed
+_JOIN_TIMEOUT = 1.0  # seconds to wait for a terminal that accepts no output
+_ESTIMATE_AFTER = 3.0  # seconds of a phase until its end is estimated
 
-_DOWN = "\r\n\x1b[J"  # and nothing is left there, also of a line that a narrower window broke
+_DOWN = "\r\n\x1b[J"  # also clears what a narrower window wrapped
 _UP = "\r\x1b[A"
 
 
 def display_for(config: pytest.Config) -> Display | None:
-    """Where the run's progress is shown; None where nobody looks on, or others write meanwhile.
+    """Return the run's display; None without a terminal, or while others write to it.
 
-    Nobody looks on where the output is no terminal or a dumb one, under -q, and in xdist's
-    workers. Others write where output is not captured (-s, tee-sys), and with a live log.
+    There is none without a terminal or with a dumb one, under -q, and in xdist's workers. Others
+    write without capture (-s, tee-sys) and with a live log.
     """
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if (
@@ -61,30 +60,30 @@ def display_for(config: pytest.Config) -> Display | None:
 
 
 class Display:
-    """Shows what it was told last, by a thread of its own; a failure switches it off for good."""
+    """A thread that shows the last event; its first failure switches it off permanently."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._phase: tuple[Phase, str] | None = None
         self._began = 0.0
         self._first = 0
-        self._standing: ProgressEvent | None = None
+        self._event: ProgressEvent | None = None
         self._works = True
 
-    def tell(self, standing: ProgressEvent) -> None:
-        """Show this from now on."""
-        if (phase := (standing.phase, standing.about)) != self._phase:
-            self._phase, self._began, self._first = phase, time.monotonic(), standing.done
-        self._standing = standing
+    def update(self, event: ProgressEvent) -> None:
+        """Show this event from now on."""
+        if (phase := (event.phase, event.about)) != self._phase:
+            self._phase, self._began, self._first = phase, time.monotonic(), event.done
+        self._event = event
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """On the screen meanwhile, and gone afterwards; whatever goes wrong with it is not told."""
-        self._phase = self._standing = None
+        """Show the display until the context ends; its errors are ignored."""
+        self._phase = self._event = None
         stop = threading.Event()
         thread = None
         if self._works:
-            with self._tried():
+            with self._guarded():
                 place = self._terminal()
                 thread = threading.Thread(target=self._draw, args=(*place, stop), daemon=True)
                 thread.start()
@@ -93,18 +92,18 @@ class Display:
         finally:
             stop.set()
             if thread is not None:
-                with self._tried():
-                    thread.join(_LET_GO)
+                with self._guarded():
+                    thread.join(_JOIN_TIMEOUT)
 
     @contextlib.contextmanager
-    def _tried(self) -> Iterator[None]:
+    def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except Exception:  # noqa: BLE001 - a terminal must not decide a verdict
+        except Exception:  # noqa: BLE001 - a terminal error must not change a verdict
             self._works = False
 
     def _terminal(self) -> tuple[int, int]:
-        """A file descriptor that pytest's capture leaves alone, and the width of pytest's line."""
+        """Return a file descriptor outside pytest's capture, and the width of pytest's line."""
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
         writer = self._config.get_terminal_writer()
         with capture.global_and_fixture_disabled():
@@ -115,16 +114,15 @@ class Display:
 
     def _draw(self, terminal: int, column: int, stop: threading.Event) -> None:
         drawn: tuple[str, int] | None = None
-        with self._tried():
+        with self._guarded():
             try:
                 while not stop.wait(_REDRAW_EVERY):
                     columns, rows = self._size(terminal)
-                    # In the last column a terminal has not gone to the next line yet, and cannot
-                    # be brought back to that state.
+                    # In the last column a terminal delays the line break, which can't be undone.
                     at_edge = column > 0 and column % columns == 0
-                    if self._standing is None or rows < _FEWEST_ROWS or at_edge:
+                    if self._event is None or rows < _FEWEST_ROWS or at_edge:
                         continue
-                    line = self._line(self._standing)[: columns - 1], columns
+                    line = self._line(self._event)[: columns - 1], columns
                     if line != drawn:
                         drawn = line
                         _write(terminal, _DOWN + line[0] + _back(column % columns))
@@ -137,23 +135,23 @@ class Display:
 
     def _size(self, terminal: int) -> tuple[int, int]:
         columns, rows = os.get_terminal_size(terminal)
-        # A terminal that does not know its size: what pytest takes it for.
+        # For a terminal of unknown size, pytest's assumption.
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
-    def _line(self, standing: ProgressEvent) -> str:
-        """Phase, whose it is, how much of it, how long, what for; as much as is known."""
+    def _line(self, event: ProgressEvent) -> str:
+        """Return phase, subject, count, time, tokens, and cost, as far as known."""
         seconds = time.monotonic() - self._began
-        done = standing.done - self._first
+        done = event.done - self._first
         took = _clock(seconds)
-        if done and seconds > _GUESSED_AFTER:
-            took += f", {_clock(seconds / done * (standing.of - standing.done))} left"
+        if done and seconds > _ESTIMATE_AFTER:
+            took += f", {_clock(seconds / done * (event.of - event.done))} left"
         return "  ".join(
             [
-                f"{standing.phase} {inert(standing.about)}",
-                *([f"{standing.done:,}/{standing.of:,}"] if standing.of else []),
+                f"{event.phase} {inert(event.about)}",
+                *([f"{event.done:,}/{event.of:,}"] if event.of else []),
                 took,
-                *([f"{standing.tokens:,} tokens"] if standing.tokens else []),
-                *([] if standing.cost is None else [f"US$ {standing.cost:.2f}"]),
+                *([f"{event.tokens:,} tokens"] if event.tokens else []),
+                *([] if event.cost is None else [f"US${event.cost:.2f}"]),
             ]
         )
 

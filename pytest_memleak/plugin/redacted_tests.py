@@ -1,9 +1,9 @@
-"""Reports of tests that read text of a book or a model: kind of the exception, file and line.
+"""Redaction of tests that read text of a book or a model, of log records, and of internal errors.
 
 PYTEST_DONT_REWRITE
 
 `text_views` reports each read, which marks the running test. Whatever a marked test raises, skips
-with, warns of, logs, prints or records after that is redacted before any other plugin sees it. A
+with, warns of, logs, prints, or records after that is redacted before any other plugin sees it. A
 test that reads no text is reported in full.
 """
 
@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import logging
+import os
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -21,15 +25,17 @@ import pytest
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.text_views import LISTENERS
-from pytest_memleak.redaction.text import first_words
+from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
+from pytest_memleak.redaction.private_files import private_folder
+from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from warnings import WarningMessage
 
-# Of an item: its test read text of a book or a model.
+# Of an item: its test read text.
 _marked: pytest.StashKey[bool] = pytest.StashKey()
-# What redacts the reports of such tests; none with --memleak-quote full.
+# What redacts their reports; absent with --memleak-quote full.
 redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()
 
 _Raised = TypeVar("_Raised", bound=BaseException)
@@ -52,7 +58,7 @@ class Outcome(Failed):
         self.pytrace = False
 
     def __init_subclass__(cls) -> None:
-        cls.__module__ = "builtins"  # pytest's short summary names its own Failed so, too
+        cls.__module__ = "builtins"  # as pytest's own Failed, for the short summary
 
 
 class RedactedTests:
@@ -68,9 +74,9 @@ class RedactedTests:
         self._request: pytest.FixtureRequest | None = None
         self._reads = 0
         self._calls = 0
-        # Fixtures of a wider scope than a test whose code read text.
+        # Fixtures of a wider scope whose code read text.
         self._readers: set[pytest.FixtureDef[Any]] = set()
-        # What may be shown of the running test: the beginnings of these lists, marks, sections.
+        # What may be shown of the running test: the first entries of lists, marks, and sections.
         self._beginnings: list[tuple[list[Any], int]] = []
         self._marks: list[pytest.Mark] = []
         self._sections: list[tuple[str, str]] = []
@@ -93,7 +99,7 @@ class RedactedTests:
 
     @property
     def marked(self) -> bool:
-        """Whether the running test, or a fixture that it uses, read text."""
+        """Whether the running test or one of its fixtures read text."""
         item = self._item
         if item is not None and self._readers and _marked not in item.stash:
             used = {*getattr(item, "fixturenames", ())}
@@ -104,14 +110,14 @@ class RedactedTests:
         return item is not None and _marked in item.stash
 
     def most_words(self) -> int | None:
-        """How many words a log record may have now; None for all."""
+        """Return how many words a log record may have now; None for all."""
         if self.marked:
             return 0
         return self._most if self._calls else None
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
-        """Drop the captured output, and cut warnings and log records of what is called inside."""
+        """Drop captured output, and shorten warnings and log records, until the context ends."""
         self._calls += 1
         shown: dict[tuple[str, int], WarningMessage] = {}
         before = self._captured()
@@ -121,7 +127,7 @@ class RedactedTests:
         except MemleakError:
             raise
         except BaseException:
-            self.touch()  # its traceback has our own calls, with what they were given
+            self.touch()  # its traceback has our own calls, with their arguments
             raise
         finally:
             self._calls -= 1
@@ -139,7 +145,7 @@ class RedactedTests:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        """Remember which fixtures read text; redact what they raise, now or when they end."""
+        """Remember which fixtures read text; redact what they and their finalizers raise."""
         reads, self._request = self._reads, request
         try:
             return (yield)
@@ -157,7 +163,7 @@ class RedactedTests:
             finalizers[:] = [
                 functools.partial(self._finish, fixturedef, finalizer) for finalizer in finalizers
             ]
-        raise copy  # here, so that no frame of its traceback has the error itself
+        raise copy  # outside the handler, so that no frame refers to the original
 
     def _finish(self, fixture: pytest.FixtureDef[Any], finalizer: Callable[[], object]) -> None:
         if fixture in self._readers:
@@ -174,14 +180,14 @@ class RedactedTests:
         raise copy
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Forget a fixture that has ended."""
+        """Forget a finished fixture."""
         self._readers.discard(fixturedef)
 
-    # --- what is shown of them -------------------------------------------------------------
+    # --- their reports ---------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Note the running test; redact what ends the whole run."""
+        """Note the running test; redact errors that end the run."""
         self._item, self._request = item, None
         self._remember()
         try:
@@ -200,13 +206,13 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
-        """The innermost of a phase: no other plugin has read output, properties or marks."""
+        """Redact output, properties, and marks before any other plugin reads them."""
         self._remember()
         try:
             return (yield)
         finally:
             if self.marked:
-                self._cut_back()
+                self._truncate()
                 self._drop_output()
 
     pytest_runtest_setup = pytest_runtest_teardown = pytest_runtest_call
@@ -215,9 +221,9 @@ class RedactedTests:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """The innermost: no other plugin has seen report or exception."""
+        """Redact report and exception before any other plugin sees them."""
         if self.marked:
-            self._cut_back()
+            self._truncate()
         report = yield
         self._sections = list(report.sections)
         if not self.marked or call.excinfo is None:
@@ -236,9 +242,11 @@ class RedactedTests:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
-        """The outermost: subtests have names and output of their own."""
+        """Redact the names and output of subtests."""
         if self.marked:
-            report.sections[:] = [one for one in report.sections if one in self._sections]
+            report.sections[:] = [
+                section for section in report.sections if section in self._sections
+            ]
             subtest: Any = report
             if hasattr(subtest, "context"):
                 subtest.context = type(subtest.context)(msg=_REDACTED, kwargs={})
@@ -246,34 +254,35 @@ class RedactedTests:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: WarningMessage) -> None:
-        """A warning's message."""
+        """Redact a warning's message."""
         if self.marked:
             warning_message.message = _alike(warning_message.category, _REDACTED)
 
-    # --- how -------------------------------------------------------------------------------
+    # --- helpers ---------------------------------------------------------------------------
 
     def _remember(self) -> None:
-        """What others recorded of the running test so far may be shown."""
+        """Remember what was recorded so far, which may be shown."""
         if self._item is None:
             return
         self._beginnings = [
-            (each, len(each)) for each in (self._item.user_properties, *self._global_properties)
+            (records, len(records))
+            for records in (self._item.user_properties, *self._global_properties)
         ]
         self._marks = list(self._item.own_markers)
 
-    def _cut_back(self) -> None:
-        """Take away what was recorded since, and words of the reasons of marks."""
-        for each, length in self._beginnings:
-            del each[length:]
+    def _truncate(self) -> None:
+        """Remove what was recorded since, and shorten the reasons of new marks."""
+        for records, length in self._beginnings:
+            del records[length:]
         marks = self._item.own_markers if self._item else []
         for place, mark in enumerate(marks):
             reason = mark.kwargs.get("reason")
-            if isinstance(reason, str) and not any(mark is known for known in self._marks):
+            if isinstance(reason, str) and not any(mark is kept for kept in self._marks):
                 short = {**mark.kwargs, "reason": self._words(reason)}
                 marks[place] = getattr(pytest.mark, mark.name)(*mark.args, **short).mark
 
     def _captured(self) -> tuple[str, str]:
-        """What was printed since this was last asked, or since the phase began."""
+        """Return and clear the captured output."""
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
         return tuple(capture.read_global_capture()) if capture else ("", "")
 
@@ -285,7 +294,7 @@ class RedactedTests:
         return first_words(text, self._most) if self._most else _REDACTED
 
     def _redacted(self, error: BaseException) -> BaseException:
-        """An exception of the same kind that says where it was raised; ours without its history."""
+        """Return an exception of the same kind with its location only; ours without its context."""
         if isinstance(error, Outcome):
             error.__cause__ = error.__context__ = None
             error.__notes__ = []
@@ -299,9 +308,11 @@ class RedactedTests:
         return _raised(copy)
 
     def _place_of(self, error: BaseException) -> str:
-        """File and line: in the test's own file, where it was raised from there."""
+        """Return file and line of an error, in the test's own file if possible."""
         item = self._item
-        lines = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+        lines = [
+            (frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)
+        ]
         own = [line for line in lines if item and line[0] == str(item.path)]
         path, line = (own or lines or [("?", 0)])[-1]
         with contextlib.suppress(ValueError):
@@ -310,7 +321,7 @@ class RedactedTests:
 
 
 def _raised(error: BaseException) -> BaseException:
-    """The exception with a traceback of its own, whose frames have nothing else."""
+    """Return the exception with a new traceback, whose frames hold nothing else."""
     try:
         raise error  # noqa: TRY301 - to be caught at once
     except BaseException as caught:  # noqa: BLE001 - it may be of any kind
@@ -319,11 +330,11 @@ def _raised(error: BaseException) -> BaseException:
 
 
 class _Redacted:
-    """Marks exceptions that were made here."""
+    """The mark of redacted exceptions."""
 
 
 def _alike(kind: type[_Raised], text: str) -> _Raised:
-    """An exception of that kind that says nothing but `text`."""
+    """Return an exception of that kind whose only content is `text`."""
     if kind is KeyboardInterrupt:
         return kind(text)
     methods: dict[str, Any] = {
@@ -333,9 +344,106 @@ def _alike(kind: type[_Raised], text: str) -> _Raised:
         "__qualname__": kind.__qualname__,
     }
     wider = Exception if issubclass(kind, Exception) else BaseException
-    for base in (kind, wider):  # some kinds can't be made of a text
+    for base in (kind, wider):  # some kinds can't be made from a text
         with contextlib.suppress(TypeError):
             like: Any = type(kind.__name__, (_Redacted, base), methods)
             copy: _Raised = like.__new__(like, text)
             return copy
     raise AssertionError(kind)
+
+
+# --- log records ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
+    """Make log records without passwords and with at most `most_words()` words (None: all)."""
+    usual = logging.getLogRecordFactory()
+
+    def safe(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = usual(*args, **kwargs)
+        message, trace = None, ""
+        # Formatting may read text, which changes the number of words allowed.
+        with contextlib.suppress(Exception):  # logging reports invalid formats itself
+            trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+            message = record.getMessage()
+        most = most_words()
+        if most is None and message is None:
+            return record
+        message = str(record.msg) if message is None else message
+        if most is None:
+            plain = without_passwords(message)
+        else:
+            plain = first_words(masked(message), most) if most else "redacted"
+        match record.args:
+            case _ if plain == message:
+                pass
+            case (str() as method, address, str() as version, int() as status, str() as phrase):
+                # Clients read the arguments of httpx's records.
+                url = without_credentials(str(address))
+                record.args = (method, url, version, status, phrase)
+            case _:
+                record.msg, record.args = plain, None
+        if most is not None:
+            record.exc_info = record.exc_text = record.stack_info = None
+        elif record.exc_info:
+            record.exc_text = without_passwords(trace)
+            record.exc_info = record.exc_info if record.exc_text == trace else None
+        return record
+
+    logging.setLogRecordFactory(safe)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(usual)
+
+
+# --- internal errors -----------------------------------------------------------------------
+
+# Kinds whose messages name files, positions, and versions. Others may quote their data.
+_PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
+_LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
+_MEANINGS = {
+    MemoryError: "not enough memory",
+    RecursionError: "input is nested too deeply",
+    TimeoutError: "timed out",
+}
+
+
+def error_sentence(error: BaseException) -> str:
+    """Return an exception's kind, and its message if that can't quote a book or a model.
+
+    Messages of the system and of known libraries are kept: the first QUOTED_WORDS words of their
+    first line.
+    """
+    kind = type(error).__name__
+    message = next(
+        (meaning for error_kind, meaning in _MEANINGS.items() if isinstance(error, error_kind)), ""
+    )
+    if not message and _has_safe_message(error):
+        # A database's own error has no statement and no parameters.
+        text = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        words = masked(text).split()
+        message = " ".join(words[:QUOTED_WORDS]) + (" …" if len(words) > QUOTED_WORDS else "")
+    return f"{kind}: {message}" if message else f"{kind} (its message may quote a book)"
+
+
+def _has_safe_message(error: BaseException) -> bool:
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, _PLAIN) or library in _LIBRARIES
+
+
+def write_traceback(error: BaseException, folder: Path) -> Path | None:
+    """Write the traceback to a file that only its owner may read, since it may quote books.
+
+    Returns None if the file can't be written.
+    """
+    path = folder / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(error):x}.txt"
+    try:
+        private_folder(folder)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return None
+    return path

@@ -1,10 +1,10 @@
-"""What evidence says of a run as a whole: all pairs that it has, and what became of their tests.
+"""The record of a whole run for evidence: all pairs, and the outcomes of their tests.
 
 PYTEST_DONT_REWRITE
 
-The process that collects lists what there is; under xdist each worker leaves its list in a folder
-of the controller's, so that a worker which dies later takes nothing with it. What the reports tell
-is held against that list in the end: what is on it and was not told of was not run.
+The collecting process lists all pairs and tests; under xdist each worker writes its list to a
+folder of the controller's, so that a worker's later death loses nothing. At the end, tests on the
+list without a report count as not run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.stash import pair_of, run_key
+from pytest_memleak.plugin.options import pair_of, run_key
 from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
 from pytest_memleak.redaction.text import first_words
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _FOLDER = "memleak_run_record"
-_CRASHED = "???"  # xdist's name for when a worker died
+_CRASHED = "???"  # xdist's phase of a dead worker
 _ENDED: dict[int, str] = {
     pytest.ExitCode.INTERRUPTED: "the run was interrupted before it",
-    pytest.ExitCode.INTERNAL_ERROR: "an internal error ended the run before it was told",
+    pytest.ExitCode.INTERNAL_ERROR: "an internal error ended the run before its report",
 }
-_WHY = {
-    "crashed": "the process that ran it died",
-    "unfinished": "it had begun when the run ended",
-    "error": "an error before anything was evaluated",
+_REASONS = {
+    "crashed": "its process died",
+    "unfinished": "the run ended during it",
+    "error": "an error occurred before the evaluation",
     "skipped": "skipped",
     "deselected": "deselected",
 }
 
 
 def selection_of(config: pytest.Config) -> Selection:
-    """What the run was asked to run; no path outside the current folder is told."""
+    """Return the run's selection, without paths outside the current folder."""
     here = Path.cwd()
     return Selection(
         keyword=config.getoption("keyword") or "",
         markers=config.getoption("markexpr") or "",
-        arguments=tuple(_relative(one, here) for one in config.args),
+        arguments=tuple(_relative(argument, here) for argument in config.args),
         deselected=tuple(config.getoption("deselect") or ()),
     )
 
@@ -58,8 +58,8 @@ def _relative(argument: str, here: Path) -> str:
 
 
 @dataclass(slots=True)
-class _Fate:
-    """What the reports of a test tell: outcome by phase, and the endpoint of its evaluation."""
+class _TestReports:
+    """The reports of a test: outcome by phase, and the endpoint of its evaluation."""
 
     phases: dict[str, str] = field(default_factory=dict)
     endpoint: str | None = None
@@ -77,24 +77,24 @@ class _Fate:
 
 
 class RunRecord:
-    """All pairs of the run, all of their tests, and what became of each."""
+    """All pairs of the run, their tests, and the tests' outcomes."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._deselected: list[pytest.Item] = []
         self._lists: list[dict[str, Any]] = []
-        self._fates: dict[str, _Fate] = {}
+        self._reports: dict[str, _TestReports] = {}
         self._broken: list[str] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     # --- where tests are collected ---------------------------------------------------------
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """-k, -m and the like."""
+        """Note tests that -k, -m, and the like deselect."""
         self._deselected += items
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """List what there is to run, here or for the controller."""
+        """List pairs and tests, here or for the controller."""
         listed = {"pairs": self._pairs(), "tests": [*self._tests(session.items)]}
         worker = getattr(self._config, "workerinput", None)
         if worker is None:
@@ -126,60 +126,60 @@ class RunRecord:
                     "suite_path": str(pair.suite),
                     "pair": pair.id,
                     "state": state,
-                    "skip": _said_to_skip(item),
+                    "skip": _skip_reason(item),
                 }
 
     # --- where reports arrive --------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of xdist where to leave its list."""
+        """Tell a worker of xdist where to write its list."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="memleak-")
         node.workerinput[_FOLDER] = self._folder.name
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """What cannot be collected hides its pairs."""
+        """Note what can't be collected, since its pairs are unknown."""
         if report.failed and report.nodeid not in self._broken:
             self._broken.append(report.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note how a test went so far."""
-        fate = self._fates.setdefault(report.nodeid, _Fate())
-        if report.when == "setup":  # again, where a plugin runs failed tests anew
-            fate.phases.clear()
+        """Note the outcome of a test's phase."""
+        reports = self._reports.setdefault(report.nodeid, _TestReports())
+        if report.when == "setup":  # again, if a plugin reruns failed tests
+            reports.phases.clear()
         outcome: str = report.outcome
         if hasattr(report, "wasxfail"):
             outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
-        fate.phases[report.when or _CRASHED] = outcome
-        found = getattr(report, "memleak", None)
-        if found is not None:
-            fate.endpoint = found["endpoint"]
+        reports.phases[report.when or _CRASHED] = outcome
+        result = getattr(report, "memleak", None)
+        if result is not None:
+            reports.endpoint = result["endpoint"]
 
     # --- in the end ------------------------------------------------------------------------
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """What could not be collected, by node id."""
+        """The node ids that couldn't be collected."""
         if self._folder is not None and not self._lists:
-            return (*self._broken, "no process told which pairs there are")
+            return (*self._broken, "no process listed its pairs")
         return tuple(self._broken)
 
-    def settled(self, status: int) -> tuple[tuple[PairTest, ...], tuple[PairResult, ...]]:
-        """The tests of all pairs, and the pairs that nobody looked at, each with why.
+    def settle(self, status: int) -> tuple[tuple[PairTest, ...], tuple[PairResult, ...]]:
+        """Return the tests of all pairs, and the pairs that weren't run, with reasons.
 
-        A pair that one test evaluated and another did not, for whatever befell it, is among both.
+        A pair that one test evaluated and another didn't is in both.
         status: the session's exit status.
         """
         self._gather()
         tests: dict[str, PairTest] = {}
         for listed in self._lists:
-            for one in listed["tests"]:
-                tests[one["node"]] = self._settled(one, status)
-        every = (one for listed in self._lists for one in listed["pairs"])
-        pairs = {(one["suite_path"], one["pair"]): one for one in every}
-        unrun = (_nobody_looked(one, tests.values()) for one in pairs.values())
-        return tuple(tests.values()), tuple(one for one in unrun if one is not None)
+            for test in listed["tests"]:
+                tests[test["node"]] = self._pair_test(test, status)
+        rows = (row for listed in self._lists for row in listed["pairs"])
+        pairs = {(row["suite_path"], row["pair"]): row for row in rows}
+        unrun = (_unrun_result(pair, tests.values()) for pair in pairs.values())
+        return tuple(tests.values()), tuple(result for result in unrun if result is not None)
 
     def _gather(self) -> None:
         if self._folder is not None:
@@ -187,42 +187,42 @@ class RunRecord:
                 self._lists.append(json.loads(path.read_text(encoding="utf-8")))
             self._folder.cleanup()
 
-    def _settled(self, listed: dict[str, Any], status: int) -> PairTest:
-        fate = self._fates.get(listed["node"], _Fate())
-        outcome = fate.outcome
+    def _pair_test(self, listed: dict[str, Any], status: int) -> PairTest:
+        reports = self._reports.get(listed["node"], _TestReports())
+        outcome = reports.outcome
         if outcome == "not run":
             outcome = listed["state"]
         reason = ""
-        if fate.endpoint is None:
+        if reports.endpoint is None:
             reason = listed["skip"] if outcome == "skipped" and listed["skip"] else ""
-            reason = reason or _WHY.get(outcome, "")
+            reason = reason or _REASONS.get(outcome, "")
             if outcome == "not run":
                 reason = _ENDED.get(status, "the run ended before it")
         return PairTest(
             suite_path=listed["suite_path"],
             pair=listed["pair"],
-            endpoint=fate.endpoint,
+            endpoint=reports.endpoint,
             test=listed["node"].partition("[")[0],
             outcome=outcome,
             reason=reason,
         )
 
 
-def _nobody_looked(pair: dict[str, Any], tests: Iterable[PairTest]) -> PairResult | None:
-    """The finding of a pair that was not run, or not by each of its tests; None if it was."""
+def _unrun_result(pair: dict[str, Any], tests: Iterable[PairTest]) -> PairResult | None:
+    """Return the result of a pair that not all of its tests evaluated, with reasons, or None."""
     key = (pair["suite_path"], pair["pair"])
-    own = [one for one in tests if (one.suite_path, one.pair) == key]
-    reasons = [one.reason for one in own if one.reason]
-    if not reasons and any(one.endpoint is not None for one in own):
+    pair_tests = [test for test in tests if (test.suite_path, test.pair) == key]
+    reasons = [test.reason for test in pair_tests if test.reason]
+    if not reasons and any(test.endpoint is not None for test in pair_tests):
         return None
     if not reasons:
-        reasons = ["its tests evaluate nothing" if own else "no test of it was selected"]
+        reasons = ["its tests evaluate nothing" if pair_tests else "none of its tests was selected"]
     return PairResult.from_json(pair | {"reasons": list(dict.fromkeys(reasons))})
 
 
-def _said_to_skip(item: pytest.Item) -> str:
-    """Why a marker has the test skipped: not what the test itself says when it runs."""
+def _skip_reason(item: pytest.Item) -> str:
+    """Return the reason of the mark that skips the test, not of a skip at run time."""
     marks = [*item.iter_markers("skip"), *item.iter_markers("skipif")]
-    said = (one.kwargs.get("reason") for one in marks)
-    reason = next((one for one in said if isinstance(one, str)), "")
+    reasons = (mark.kwargs.get("reason") for mark in marks)
+    reason = next((mark for mark in reasons if isinstance(mark, str)), "")
     return reason and f"skipped: {first_words(reason)}"

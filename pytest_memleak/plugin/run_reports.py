@@ -1,4 +1,4 @@
-"""What is told of a pair, and of a run: findings, JUnit's properties, reports, explanations.
+"""Reports of pairs and runs: results, JUnit properties, summaries, explanations.
 
 PYTEST_DONT_REWRITE
 """
@@ -14,9 +14,8 @@ import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.options import quoted_words
+from pytest_memleak.plugin.options import evaluation_key, failure_key, published_key, quoted_words
 from pytest_memleak.plugin.run_record import selection_of
-from pytest_memleak.plugin.stash import doubt_key, evaluation_key, published_key
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
@@ -36,40 +35,40 @@ if TYPE_CHECKING:
     RunOf = Callable[[pytest.Config], Run]  # `outcomes.run_of`
 
 
-def publish(item: pytest.Item, report: pytest.TestReport, *, own: bool) -> None:
-    """Attach the pair's finding to the report; own: of a test that no suite file makes.
+def attach_result(item: pytest.Item, report: pytest.TestReport, *, own: bool) -> None:
+    """Attach the pair's result to the report; own: of a test outside suite files.
 
-    A test that asks for its evaluation in its body has one with its call's report.
+    A test that requests its evaluation in its body has it with the report of its call.
     """
     evaluation = item.stash.get(evaluation_key, None)
-    _hold_doubt(item, report)
-    told = item.stash.get(published_key, None)
-    if evaluation and (report.when == "setup" or told is not evaluation):
+    _enforce_failure(item, report)
+    published = item.stash.get(published_key, None)
+    if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
-        found = build_result(evaluation, quoted=quoted_words(item.config))
-        report.memleak = found.to_json()  # type: ignore[attr-defined]
-        item.user_properties += case_properties(found, own=own)
+        result = build_result(evaluation, quoted=quoted_words(item.config))
+        report.memleak = result.to_json()  # type: ignore[attr-defined]
+        item.user_properties += case_properties(result, own=own)
 
 
-def _hold_doubt(item: pytest.Item, report: pytest.TestReport) -> None:
-    """INCONCLUSIVE is no pass, whatever the test made of it: caught, skipped, or marked xfail.
+def _enforce_failure(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Fail a test that ignored an INCONCLUSIVE: that caught it, skipped, or is marked xfail.
 
-    Nor is a FAIL of the suite's that only a mark of a conftest's expects.
+    Also one with a FAIL of the suite that only a conftest's mark expects.
     """
-    doubt = item.stash.get(doubt_key, None)
+    doubt = item.stash.get(failure_key, None)
     if doubt is None:
         return
-    del item.stash[doubt_key]
+    del item.stash[failure_key]
     if not report.failed:
         expected = vars(report).pop("wasxfail", None) is not None
         report.outcome = "failed"
         report.longrepr = report.longrepr if expected and report.longrepr else doubt
 
 
-def tell_junit(config: pytest.Config, findings: tuple[PairResult, ...]) -> None:
-    """Add the run's properties to the JUnit report, before its file is written."""
+def add_junit_properties(config: pytest.Config, findings: tuple[PairResult, ...]) -> None:
+    """Add the run's properties to JUnit's report before its file is written."""
     for plugin in config.pluginmanager.get_plugins():
-        # The fixture record_testsuite_property does the same, but not from xdist's workers.
+        # The fixture record_testsuite_property doesn't work in xdist's workers.
         if type(plugin).__name__ == "LogXML":
             for name, value in suite_properties(findings, version=__version__):
                 plugin.add_global_property(name, value)
@@ -77,17 +76,17 @@ def tell_junit(config: pytest.Config, findings: tuple[PairResult, ...]) -> None:
 
 def run_report(
     config: pytest.Config,
-    findings: tuple[PairResult, ...],
+    results: tuple[PairResult, ...],
     status: int,
     run_of: RunOf,
     *,
     record: RunRecord | None,
-    compared: ReleaseComparison | None,
+    comparison: ReleaseComparison | None,
 ) -> RunReport | None:
-    """What there is to report of a run; None where it has no pair.
+    """Build the report of a run; None if it has no pair.
 
-    status: the session's exit status; record: of what was collected and ran, where that is
-    asked for; compared: what became of it against an earlier release.
+    status: the session's exit status; record: of all pairs and tests, for evidence and HTML;
+    comparison: with an earlier release.
     """
     outputs = {
         name: Path(value)
@@ -96,10 +95,10 @@ def run_report(
     }
     if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         outputs["step_summary"] = Path(step_summary)
-    report = RunReport(__version__, findings, outputs, compared)
+    report = RunReport(__version__, results, outputs, comparison)
     if record is None:
         return report
-    tests, unrun = record.settled(status)
+    tests, unrun = record.settle(status)
     if status == pytest.ExitCode.USAGE_ERROR or not (report.results or unrun or record.broken):
         return None
     return dataclasses.replace(
@@ -114,7 +113,7 @@ def run_report(
 
 
 def evidence_line(report: RunReport) -> str:
-    """The result that the evidence bundle has, for the terminal."""
+    """Return the evidence bundle's result and path for the terminal."""
     from pytest_memleak.results.run_evidence import collect_pairs
 
     pairs = collect_pairs(report)
@@ -126,20 +125,17 @@ def evidence_line(report: RunReport) -> str:
     return f"evidence: {result} ({verdict_counts(pairs)}), {report.outputs['evidence']}"
 
 
-def conclude(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:
-    """Hand the run's findings to the report sinks; one that fails, fails the run.
-
-    So does a ledger that is damaged by then, or no longer there.
-    """
-    refuse_damage(config, run_of)
+def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:
+    """Hand the report to all sinks; an error of one, or a damaged ledger, fails the run."""
+    exit_if_damaged(config, run_of)
     try:
         run_of(config).extensions.report(report)
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def refuse_damage(config: pytest.Config, run_of: RunOf) -> None:
-    """End the run as failed where its ledger is damaged, or no longer there."""
+def exit_if_damaged(config: pytest.Config, run_of: RunOf) -> None:
+    """Exit with an error if the run's ledger is damaged or missing."""
     try:
         run_of(config).refuse_damage()
     except MemleakError as error:
@@ -147,7 +143,7 @@ def refuse_damage(config: pytest.Config, run_of: RunOf) -> None:
 
 
 def summary_text(config: pytest.Config, report: RunReport) -> str:
-    """The terminal summary of the findings."""
+    """Return the terminal summary of the results."""
     from pytest_memleak.reports.terminal import summary
 
     writer = config.get_terminal_writer()
@@ -162,18 +158,20 @@ def summary_text(config: pytest.Config, report: RunReport) -> str:
 
 
 def next_lines(report: RunReport) -> Iterator[str]:
-    """What was written, and what to do about pairs that did not become what they should."""
+    """Yield the HTML report's path, and the next step for pairs that didn't pass."""
     if "html" in report.outputs:
-        yield f"page: {report.outputs['html']}"
-    verdicts = {pair_outcome(found).kind for found in report.results}
+        yield f"HTML report: {report.outputs['html']}"
+    verdicts = {pair_outcome(result).kind for result in report.results}
     if "inconclusive" in verdicts:
-        yield "next: mend what the reasons name, and run it again: no answer is drawn twice"
+        yield "Next: fix the causes above and rerun. Stored generations are reused."
     elif verdicts & {"fail", "unexpected"} and "html" not in report.outputs:
-        yield "next: add --memleak-html=FILE for maps of the book; no answer is drawn twice"
+        yield (
+            "Next: add --memleak-html=FILE to locate the passages. Stored generations are reused."
+        )
 
 
 def explain_comparison(run: Run, op: str, left: object, right: object) -> list[str] | None:
-    """`assert memorization.longest_passage <= 38` in words: value, limit, place in the book."""
+    """Explain `assert memorization.longest_passage <= 38`: value, limit, position in the book."""
     block, bound = (left, right) if isinstance(left, Block) else (right, left)
     if not isinstance(block, Block):
         return None

@@ -1,10 +1,10 @@
-"""What a test gets of books, generations and completions: records that report when text is read.
+"""Views of books, generations, and completions for tests: records that report reads of text.
 
 PYTEST_DONT_REWRITE
 
     book = view_of_book(book)
     len(book.excerpts), book.excerpts[0].id     # free
-    book.excerpts[0].text                       # calls whoever listens
+    book.excerpts[0].text                       # calls the last listener
 
 Equality, hashing, pickling and `dataclasses.asdict` read every field, so they count as reading.
 """
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 _R = TypeVar("_R")
 LISTENERS: list[Callable[[], None]] = []
-"""The last one is called for each read: pytest may run inside a test of pytest."""
+"""The last one is called for each read, since pytest may run inside a test of pytest."""
 
 
 def touch() -> None:
-    """Report that text was read."""
+    """Report a read of text."""
     if LISTENERS:
         LISTENERS[-1]()
 
 
 class _Text:
-    """A text attribute: the slot of a record, which reports each read."""
+    """A text attribute: a record's slot that reports each read."""
 
     def __init__(self, slot: Any) -> None:
         self._slot = slot
@@ -50,7 +50,7 @@ class _Text:
 
 
 def _reports_reads(kind: type[_R]) -> type[_R]:
-    """Have a record report reads of the fields that its `repr` leaves out: those hold text."""
+    """Make a record report reads of the fields that its `repr` omits, which hold text."""
     fields: Any = kind
     for field in dataclasses.fields(fields):
         if not field.repr:
@@ -84,13 +84,13 @@ def _view(kind: type[_R], record: Any) -> _R:
 
 
 def view_of_book(book: records.Book) -> records.Book:
-    """The book with views of its excerpts."""
+    """Return the book with views of its excerpts."""
     excerpts = tuple(_view(Excerpt, excerpt) for excerpt in book.excerpts)
     return dataclasses.replace(book, excerpts=excerpts)
 
 
 def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
-    """The evaluation with views of its books and generations."""
+    """Return the evaluation with views of its books and generations."""
     return dataclasses.replace(
         evaluation,
         book=evaluation.book and view_of_book(evaluation.book),
@@ -102,7 +102,7 @@ def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
 def views_of_completions(
     completions: Sequence[protocols.Completion | str],
 ) -> list[protocols.Completion | str]:
-    """Views of an endpoint's completions; handing out plain strings counts as reading them."""
+    """Return views of an endpoint's completions; plain strings count as read."""
     if any(isinstance(completion, str) for completion in completions):
         touch()
     return [

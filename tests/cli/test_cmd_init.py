@@ -74,7 +74,7 @@ def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
     for said in (
         "no such file",
         "expected PROVIDER/NAME",
-        "no 'opnai'",
+        "unknown provider 'opnai'",
         "unknown service 'githab'",
     ):
         assert any(said in one for one in seen.lines)

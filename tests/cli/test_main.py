@@ -342,7 +342,7 @@ def test_generations_of_another_form_are_one_plain_error(refused, files, content
         (0, "no.json", "cannot be read: No such file or directory"),
         (1, "no.json", "cannot be read: No such file or directory"),
         (0, "no.epub", "cannot be read: No such file or directory"),
-        (0, ".", "is a folder, and a book is a file"),
+        (0, ".", "is a folder; expected a file"),
         (1, ".", "cannot be read: Is a directory"),
     ],
 )

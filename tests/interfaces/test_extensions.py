@@ -36,8 +36,8 @@ def test_the_built_in_providers_are_there():
     with pytest.raises(SuiteError) as caught:
         extensions.provider("ngarm", place="x.toml: model 'm'")
     assert str(caught.value) == (
-        f"x.toml: model 'm': provider: there is no 'ngarm'; known providers: {', '.join(BUILT_IN)}"
-        "\n  write 'ngram' if that is what is meant"
+        f"x.toml: model 'm': unknown provider 'ngarm'; known providers: {', '.join(BUILT_IN)}"
+        "\n  did you mean 'ngram'?"
     )
 
 

@@ -11,7 +11,7 @@ CASES = [
     (('source = "ferry.json"', 'source = "gone.epub"'), "book 'ferry'.source: no such file*"),
     (('id = "leaky"', 'id = "clean"'), "model: duplicate id 'clean'"),
     (('id = "leaky"', 'id = "lea/ky"'), "model[[]2] 'lea/ky'.id: *got 'lea/ky'"),
-    (('provider = "recorded"', 'provider = "recoded"'), "*provider: there is no 'recoded'; known*"),
+    (('provider = "recorded"', 'provider = "recoded"'), "*unknown provider 'recoded'; known*"),
     (('id = "leaky"', 'id = "leaky"\nbaseline_model = "none"'),
      "model 'leaky'.baseline_model: *no such id: 'none'*"),
     (('id = "leaky"', 'id = "leaky"\nlimits = { longest_span = 11 }'), "*: 11 is looser than 10*"),

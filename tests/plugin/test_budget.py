@@ -44,4 +44,4 @@ def test_anything_but_a_number_is_a_usage_error(pytester, online, usd):
     online()
     result = pytester.runpytest(f"--memleak-budget={usd}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--memleak-budget: expected a number of US$, got '{usd}'*"])
+    result.stderr.fnmatch_lines([f"*--memleak-budget: expected an amount in US$, got '{usd}'*"])

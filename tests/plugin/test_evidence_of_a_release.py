@@ -63,7 +63,7 @@ def test_a_whole_release(pytester, suite, bundle):
         (("-k", "clean"), "deselected"),
         full(("-n", "2", "-k", "clean"), "deselected"),
         (("--deselect", "test.memleak.toml::test_memorization[leaky/ferry]"), "deselected"),
-        (("test.memleak.toml::test_memorization[clean/ferry]",), "no test of it was selected"),
+        (("test.memleak.toml::test_memorization[clean/ferry]",), "none of its tests was selected"),
     ],
     ids=["-k", "-n 2 -k", "--deselect", "node id"],
 )
@@ -82,7 +82,7 @@ def test_what_was_not_selected(pytester, suite, bundle, selected, reason):
         ("if 'leaky' in item.nodeid: pytest.skip('counted nine lanterns')", "skipped"),
         (
             "if 'leaky' in item.nodeid: raise ValueError",
-            "an error before anything was evaluated",
+            "an error occurred before the evaluation",
         ),
         ("if 'leaky' in item.nodeid: raise KeyboardInterrupt", "the run was interrupted before it"),
         ("if 'leaky' in item.nodeid: pytest.exit('enough')", "the run was interrupted before it"),
@@ -165,7 +165,7 @@ def test_a_worker_that_dies(pytester, suite, bundle, workers):
     pytester.makeconftest(OF_LEAKY.format(DIES))
     result = pytester.runpytest(EVIDENCE, *workers)
     assert result.ret != 0
-    assert not_run(bundle(), "the process that ran it died")
+    assert not_run(bundle(), "its process died")
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
@@ -185,7 +185,7 @@ def test_an_exception_inside_reporting(pytester, suite, bundle, workers):
     )
     result = pytester.runpytest(EVIDENCE, *workers)
     assert result.ret != 0
-    assert not_run(bundle(), "an internal error ended the run before it was told")
+    assert not_run(bundle(), "an internal error ended the run before its report")
 
 
 def test_a_report_sink_that_fails_takes_no_evidence_with_it(pytester, suite, bundle):

@@ -121,7 +121,7 @@ def test_a_file_that_is_no_suite_by_its_name(pytester, suite, name, said):
 def test_no_suite_at_all(pytester):
     result = pytester.runpytest(*RUN)
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    result.stdout.fnmatch_lines(["  memleak init writes one, memleak demo shows one"])
+    result.stdout.fnmatch_lines(["  memleak init writes one; memleak demo runs one"])
     pytester.runpytest().stdout.no_fnmatch_line("*memleak init*")
 
 
@@ -161,7 +161,7 @@ def test_a_book_without_instructions(pytester, option):
         (["prepare", "gone.epub", "-o", "it.json"], "No such file in /"),
         (["prepare", "stori.txt", "-o", "it.json"], "did you mean story.txt?"),
         (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
-        (["prepare", ".", "-o", "it.json"], "a collection has a pattern: '**'"),
+        (["prepare", ".", "-o", "it.json"], "for a collection, write a pattern: '**'"),
         (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
         (["try", "it.epub", "--model", "gpt-4o"], "as in --model openai/gpt-4o"),
         (["verify", "gone.json"], "No such file in /"),

@@ -112,7 +112,7 @@ def test_what_could_not_be_written_is_not_named(pytester, suite):
     assert "out/e.json: cannot be written: File exists" in text
     assert "clean/ferry" in text
     assert "evidence: PASS" not in text
-    assert "page: " not in text
+    assert "HTML report: " not in text
 
 
 def test_what_was_not_run_makes_it_no_pass(pytester, suite, report):

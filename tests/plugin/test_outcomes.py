@@ -23,7 +23,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
             "leaky/ferry: FAIL",
             "*longest passage of 16 words at p_id1, words 0-16, generation 0",
             "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
-            "next: add --memleak-html=FILE for maps of the book; *",
+            "Next: add --memleak-html=FILE to locate the passages. *",
         ]
     )
 
@@ -31,7 +31,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
 def test_a_page_that_was_written_is_named(pytester, suite):
     suite()
     result = pytester.runpytest("-v", "--memleak-html=page.html")
-    result.stdout.fnmatch_lines(["page: page.html"])
+    result.stdout.fnmatch_lines(["HTML report: page.html"])
     result.stdout.no_fnmatch_line("next: *")
 
 

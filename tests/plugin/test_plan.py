@@ -46,4 +46,4 @@ def test_it_runs_in_one_process(pytester, online):
     online()
     result = pytester.runpytest("--memleak-dry-run", "-n", "2")
     assert result.ret != 0
-    assert re.search("leave -n out", result.stdout.str() + result.stderr.str())
+    assert re.search("omit -n", result.stdout.str() + result.stderr.str())

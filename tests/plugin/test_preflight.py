@@ -32,7 +32,7 @@ def places(pytester):
         (["--memleak-evidence=circle"], "--memleak-evidence: circle cannot be written: Too many*"),
         (["--memleak-html=circle/o"], "--memleak-html: circle/o cannot be written: Too many*"),
         (["--memleak-html=astray/o"], "--memleak-html: astray/o cannot be written: No such*"),
-        (["--memleak-html=o", "--memleak-evidence=o"], "*name two files"),
+        (["--memleak-html=o", "--memleak-evidence=o"], "*need different files"),
         (["--memleak-evidence=/proc/no/e.json"], "--memleak-evidence: /proc/no/e.json cannot*"),
         (
             ["--memleak-evidence=e.json", "--memleak-signing-key=gone.key"],

@@ -124,7 +124,7 @@ def test_ours_without_a_suite_says_what_is_missing(pytester):
     pytester.makepyfile("def test_it(memorization): pass")
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*this test needs the suite whose pairs it runs for*"])
+    result.stdout.fnmatch_lines(["*this test needs a suite:*"])
 
 
 ENDPOINT = """

@@ -450,7 +450,11 @@ def test_recordings_cannot_write(pytester, suite):
             "suite.summarizer.bse_model: unknown key; did you mean 'base_model'?",
         ),
         ('provider = "openai"\nbase_model = "base"', "", "suite.summarizer.provider: missing"),
-        ('provider = "openai"\nbase', 'provider = "opnai"\nbase', "*there is no 'opnai'*openai*"),
+        (
+            'provider = "openai"\nbase',
+            'provider = "opnai"\nbase',
+            "*unknown provider 'opnai'*openai*",
+        ),
         ('base_model = "base"', "temperature = -1", "suite.summarizer.temperature: *got -1"),
         (
             'base_model = "base"',

@@ -42,7 +42,7 @@ BROKEN = {
     "a terminal that is not there": "live.Display._terminal = broken",
     "a terminal without a size": "live.Display._size = broken",
     "a thread that does not start": "live.threading.Thread.start = start",
-    "telling": "live.Display.tell = broken",
+    "telling": "live.Display.update = broken",
 }
 BREAKING = """
 import errno
