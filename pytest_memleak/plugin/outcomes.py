@@ -133,7 +133,7 @@ class Memorization:
         if value is None:
             why = why_unmeasured(name, windows=evaluation.extraction is not None)
             with recording_failure(self._item):
-                raise PairInconclusive(f"INCONCLUSIVE: {name} couldn't be measured: {why}")
+                raise PairInconclusive(f"INCONCLUSIVE: {name} could not be measured: {why}")
         return value.value if isinstance(value, Estimate) else value
 
 

@@ -110,5 +110,5 @@ def _validate_writable(option: str, path: Path) -> None:
             pass
     except OSError as error:
         raise pytest.UsageError(
-            f"{option}: can't write {path}: {error.strerror or error}"
+            f"{option}: {path} cannot be written: {error.strerror or error}"
         ) from None

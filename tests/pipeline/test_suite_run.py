@@ -220,7 +220,7 @@ def test_a_provider_is_made_once_and_told_what_it_needs(world):
 
 def test_an_unknown_provider_is_named_with_the_known_ones(world):
     opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fkae"'})
-    with pytest.raises(SuiteError, match=r"there is no 'fkae'; known providers: fake, ngram"):
+    with pytest.raises(SuiteError, match=r"unknown provider 'fkae'; known providers: fake, ngram"):
         opened.endpoints.provider(opened.suite.models[0])
 
 

@@ -37,7 +37,7 @@ SUITES = {
     "a typing error": (("samples", "sampels"), "write samples instead of sampels"),
     "a path of Windows": (('"ferry.json"', r'"C:\Books\ferry.json"'), "write paths with /: "),
     "a text without quotes": (('"ferry.json"', "ferry.json"), "put texts in quotes, as in"),
-    "a provider misspelt": (('"recorded"', '"recoded"'), "write 'recorded' if that is what"),
+    "a provider misspelt": (('"recorded"', '"recoded"'), "did you mean 'recorded'?"),
     "a key left out": (('provider = "recorded"', ""), "add provider = ..."),
     "a book that is not there": (('source = "f', 'source = "g'), "paths are relative to the suite"),
     "no limits": (("longest_span = 10", ""), "add [limits], such as longest_span = 38"),

@@ -19,7 +19,9 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(pytest
     # A skip without a word, at exit code 0, would look like a pass.
     result = pytester.runpytest("-q")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["memleak: skipped 1 pair whose provider can charge. To run them, add -m copyright."])
+    result.stdout.fnmatch_lines(
+        ["memleak: skipped 1 pair whose provider can charge. To run them, add -m copyright."]
+    )
 
 
 def test_whoever_has_other_skips_is_told_nothing_of_pairs(pytester):

@@ -77,7 +77,7 @@ def test_unused_it_imports_nothing_heavy_and_prints_nothing(pytester):
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
-            "*LOADED*[[]'pytest_memleak', *.fixtures', *.hooks', *.options', *.stash'[]]",
+            "*LOADED*[[]'pytest_memleak', *.plugin', *.hooks', *.options'[]]",
             "HEAVY [[][]]",
         ]
     )
