@@ -401,7 +401,7 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
     assert "Pair Verdict longest_" in pages[overview]
     assert all(one in pages[0] for one in ("✗ FAIL", "Worst passage", "What to do"))
     # A heading stands on the page of what it heads.
-    [limits] = [text for text in pages if "Limits, and who set them" in text]
+    [limits] = [text for text in pages if "Limits and their source" in text]
     assert "Set by bmc" in limits
     for text in pages:
         if "Map of the book" in text:
