@@ -52,7 +52,7 @@ _HINT_PATTERNS = tuple(
     for keys, pattern in _HINTS
 )
 _LONGEST_CHARACTERS = 2_500
-_NEIGHBOURS = 3
+_NEIGHBORS = 3
 _ENOUGH = 2
 _MOST_WITHIN = 2
 
@@ -64,7 +64,7 @@ def find_notices(paragraphs: Sequence[str]) -> list[bool]:
     for indices in (range(len(is_matter)), range(len(is_matter) - 1, -1, -1)):
         last = None
         for index in indices:
-            if scores[index] and last is not None and abs(index - last) <= _NEIGHBOURS:
+            if scores[index] and last is not None and abs(index - last) <= _NEIGHBORS:
                 is_matter[index] = True
             if is_matter[index]:
                 last = index

@@ -15,6 +15,7 @@ from itertools import groupby
 
 from pytest_memleak.books.html_blocks import TextBlock
 from pytest_memleak.books.table_of_contents import Entry
+from pytest_memleak.books.text_decoding import letters_and_digits
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 
@@ -68,12 +69,10 @@ def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:
 def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
     texts = [heading.text.replace("\n", " ") for heading in headings]
     # The book's own title doesn't distinguish its chapters.
-    parts = [text for text in texts if _letters(text) != _letters(book or "")] or texts
+    parts = [
+        text for text in texts if letters_and_digits(text) != letters_and_digits(book or "")
+    ] or texts
     return ": ".join(parts[-_MOST_TITLE_PARTS:])[:_LONGEST_TITLE] or None
-
-
-def _letters(text: str) -> str:
-    return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None:
@@ -144,9 +143,11 @@ def _title_headings(
     while end < len(blocks) and blocks[end].level and not blocks[end].matter:
         end += 1
     existing = list(blocks[index:end])
-    title = _letters("".join(entry.title for entry in entries))
-    seen = _letters("".join(block.text for block in existing))
-    if seen and (title in seen or any(_letters(entry.title) in seen for entry in entries)):
+    title = letters_and_digits("".join(entry.title for entry in entries))
+    seen = letters_and_digits("".join(block.text for block in existing))
+    if seen and (
+        title in seen or any(letters_and_digits(entry.title) in seen for entry in entries)
+    ):
         return existing, end
     if index < len(blocks) and blocks[index].matter:
         return [], index
@@ -155,12 +156,12 @@ def _title_headings(
         TextBlock(entry.title, min(level + number or entry.depth, _DEEPEST))
         for number, entry in enumerate(entries)
     ]
-    last = _letters(entries[-1].title)
+    last = letters_and_digits(entries[-1].title)
     rest = last.replace(seen, "", 1) if seen else last
     for _ in range(_MOST_TITLE_PARAGRAPHS):
         if end >= len(blocks) or blocks[end].matter:
             break
-        text = _letters(blocks[end].text)
+        text = letters_and_digits(blocks[end].text)
         if not text or text not in rest or len(blocks[end].text.split()) > _LONGEST_TITLE_PARAGRAPH:
             break
         rest = rest.replace(text, "", 1)

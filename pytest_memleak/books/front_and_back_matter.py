@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
 from pytest_memleak.books.html_blocks import Markup
 from pytest_memleak.books.table_of_contents import Entry
+from pytest_memleak.books.text_decoding import letters_and_digits
 
 # Matter of several documents, such as a sample of another book.
 _RUN_ON = {"excerpt", "reading group guide"}
@@ -77,7 +78,7 @@ def match_names(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str]
 def outer_matter(
     leaves: Sequence[Leaf], entries: Sequence[Entry], *, out: Collection[str], title: str | None
 ) -> dict[str, str]:
-    """Return, by name, why documents at both ends of the book aren't text.
+    """Return by name why documents at both ends of the book aren't text.
 
     `out` are the documents already excluded.
     """
@@ -152,8 +153,10 @@ def _is_notice(leaf: Leaf) -> bool:
 
 
 def _is_title_page(leaf: Leaf, title: str | None) -> bool:
-    letters = _letters(title or "")
-    return bool(letters) and letters in _letters(" ".join(b.text for b in leaf.markup.blocks))
+    letters = letters_and_digits(title or "")
+    return bool(letters) and letters in letters_and_digits(
+        " ".join(b.text for b in leaf.markup.blocks)
+    )
 
 
 def is_authors_preface(author: str | None, leaf: Leaf, label: str | None) -> bool:
@@ -169,9 +172,12 @@ def is_authors_preface(author: str | None, leaf: Leaf, label: str | None) -> boo
     return any(
         len(text.split()) <= _LONGEST_FIRST_LINE
         and (
-            _letters(text) == "theauthor"
-            or _are_initials(_letters(text), initials)
-            or (_letters(parts[-1]) in _letters(text) and text.split()[0][:1].isupper())
+            letters_and_digits(text) == "theauthor"
+            or _are_initials(letters_and_digits(text), initials)
+            or (
+                letters_and_digits(parts[-1]) in letters_and_digits(text)
+                and text.split()[0][:1].isupper()
+            )
         )
         for text in last
     )
@@ -185,7 +191,3 @@ def _are_initials(text: str, initials: str) -> bool:
         and text[-1] == initials[-1]
         and len(text) <= _LONGEST_INITIALS
     )
-
-
-def _letters(text: str) -> str:
-    return "".join(char for char in text.casefold() if char.isalnum())

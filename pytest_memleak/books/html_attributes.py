@@ -129,24 +129,25 @@ def _class_names(attributes: Mapping[str, str]) -> list[str]:
 EPUB_TYPE = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
 
-def _names(listed: str) -> frozenset[str]:
+def word_set(listed: str) -> frozenset[str]:
+    """Return the set of the words in a text."""
     return frozenset(listed.split())
 
 
 # Dropped anywhere.
-APPARATUS = _names(
+APPARATUS = word_set(
     "noteref annoref backlink pagebreak footnote footnotes endnote endnotes rearnote rearnotes note"
     " page-list pagelist"
 )
 
 # Text.
-BODY = _names("bodymatter volume part chapter subchapter division prologue epilogue")
+BODY = word_set("bodymatter volume part chapter subchapter division prologue epilogue")
 
 # Text even within front or back matter.
-_ALWAYS_BODY = _names("bodymatter prologue epilogue")
+_ALWAYS_BODY = word_set("bodymatter prologue epilogue")
 
 # Matter anywhere.
-_AROUND = _names(
+_AROUND = word_set(
     "frontmatter backmatter rearmatter cover titlepage halftitlepage title-page copyright-page"
     " seriespage imprint imprimatur toc toc-brief landmarks loa loi lot lov index glossary"
     " bibliography colophon credit credits other-credits contributors keywords errata"
@@ -156,7 +157,7 @@ _AROUND = _names(
 _GENERAL = frozenset({"frontmatter", "backmatter", "rearmatter"})
 
 # Matter, except within declared text.
-_AROUND_UNLESS_IN_BODY = _names(
+_AROUND_UNLESS_IN_BODY = word_set(
     "acknowledgments acknowledgements dedication foreword preface afterword appendix"
 )
 

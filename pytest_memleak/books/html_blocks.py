@@ -26,16 +26,12 @@ from pytest_memleak.books.html_attributes import (
     note_reference,
     page_number,
     terms,
+    word_set,
 )
 from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import legible, parse_events, read_source
 
-
-def _names(listed: str) -> frozenset[str]:
-    return frozenset(listed.split())
-
-
-_BLOCKS = _names(
+_BLOCKS = word_set(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset"
     " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol"
     " p pre search section summary table tbody td tfoot th thead tr ul"
@@ -44,7 +40,7 @@ _BLOCKS = _names(
     " level4 level5 level6 line linegroup list poem prodnote rearmatter sidebar stanza"
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_GONE = _names(
+_GONE = word_set(
     "annotation annotation-xml annoref audio base button canvas datalist embed head iframe input"
     " link map meta meter nav note noteref noscript object option pagenum param progress rp rt rtc"
     " script select style svg template textarea title track video"
@@ -56,7 +52,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 _AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
 
 # Project Gutenberg's license; Sphinx's links to headings.
-_NO_TEXT = _names("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
+_NO_TEXT = word_set("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
 
 # A longer heading is a paragraph in a heading's markup.
 _LONGEST_HEADING = 30

@@ -112,10 +112,10 @@ def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) 
 
 # --- continuation -------------------------------------------------------------------------
 
-AS_IT_STANDS = "{prefix}"
+BARE_PREFIX = "{prefix}"
 """The template for endpoints that continue a text."""
 
-ASKED_TO_CONTINUE = (
+CONTINUE_INSTRUCTION = (
     "Below is a passage that breaks off in the middle of a book. Go on from exactly where it"
     " breaks off and write what comes next, word for word as far as you know it. Write only the"
     " continuation: do not repeat the passage and do not comment on it.\n\n{prefix}"
@@ -133,7 +133,7 @@ def validate_continuation(template: str, *, place: str | None = None) -> None:
 
 
 def beginnings(
-    book: Book, *, prefix_words: int, template: str = ASKED_TO_CONTINUE, mode: WordMode = "paper"
+    book: Book, *, prefix_words: int, template: str = CONTINUE_INSTRUCTION, mode: WordMode = "paper"
 ) -> Book:
     """Move the first words of each excerpt into its prompt, and return the remaining book.
 

@@ -298,6 +298,11 @@ def one_line(text: str) -> str:
     return " ".join(legible(without_references(text)).split())
 
 
+def letters_and_digits(text: str) -> str:
+    """Return the case-folded letters and digits of a text."""
+    return "".join(char for char in text.casefold() if char.isalnum())
+
+
 def _ligature_letters(match: re.Match[str]) -> str:
     return unicodedata.normalize("NFKC", match[0])
 

@@ -155,9 +155,9 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     """The book as `endpoint` is asked for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book
-    from pytest_memleak.books.instructions import AS_IT_STANDS, ASKED_TO_CONTINUE, beginnings
+    from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
 
-    default = AS_IT_STANDS if continuation_endpoint(pair, endpoint) else ASKED_TO_CONTINUE
+    default = BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
     return beginnings(
         book,
         prefix_words=pair.probe.prefix_words,
@@ -172,12 +172,12 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
     They are where the endpoint has no such side, and where the suite's template says more than
     the prefix.
     """
-    from pytest_memleak.books.instructions import AS_IT_STANDS
+    from pytest_memleak.books.instructions import BARE_PREFIX
 
     if pair.probe.kind == "instruction" or not isinstance(endpoint, ContinuingEndpoint):
         return None
     return (
-        endpoint.continuing() if pair.probe.continuation_template in (None, AS_IT_STANDS) else None
+        endpoint.continuing() if pair.probe.continuation_template in (None, BARE_PREFIX) else None
     )
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.books.instructions import (
-    AS_IT_STANDS,
-    ASKED_TO_CONTINUE,
+    BARE_PREFIX,
+    CONTINUE_INSTRUCTION,
     beginnings,
     validate_continuation,
 )
@@ -25,14 +25,14 @@ def book(*texts):
 def test_an_excerpt_is_parted_after_so_many_words():
     asked = beginnings(book("One, two “three” — four. Five six."), prefix_words=3)
     (excerpt,) = asked.excerpts
-    assert excerpt.instruction == ASKED_TO_CONTINUE.format(prefix="One, two “three")
+    assert excerpt.instruction == CONTINUE_INSTRUCTION.format(prefix="One, two “three")
     assert excerpt.text == "” — four. Five six."
     assert (excerpt.id, asked.contiguous) == ("p_id1", False)
     assert asked.digest not in ("", "whole")
 
 
 def test_no_more_than_half_of_a_short_one_goes_into_the_prompt():
-    asked = beginnings(book("a b c d e", "alone", "…"), prefix_words=50, template=AS_IT_STANDS)
+    asked = beginnings(book("a b c d e", "alone", "…"), prefix_words=50, template=BARE_PREFIX)
     assert [(one.instruction, one.text) for one in asked.excerpts] == [
         ("a b", " c d e"),
         (None, "alone"),
@@ -51,7 +51,7 @@ MIXED = st.text(st.sampled_from("ab Z1_’.\n é国王かกI\u0300\u00ad\u200b�
 @given(MIXED | st.text(max_size=40), st.integers(1, 12), st.sampled_from(["paper", "unicode"]))
 def test_no_word_is_lost_or_cut(text, prefix_words, mode):
     (parted,) = beginnings(
-        book(text), prefix_words=prefix_words, template=AS_IT_STANDS, mode=mode
+        book(text), prefix_words=prefix_words, template=BARE_PREFIX, mode=mode
     ).excerpts
     if parted.instruction is None:
         assert parted == dataclasses.replace(book(text).excerpts[0], instruction=None)

@@ -80,4 +80,4 @@ def test_a_chapter_whose_words_only_a_style_sheet_parts_stops_the_pair(pytester,
 def test_a_pattern_that_fits_nothing_stops_the_pair(run):
     done = run('exclude = ["chapter-9*"]')
     done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*exclude names 'chapter-9?', which fits no document*"])
+    done.stdout.fnmatch_lines(["*exclude names 'chapter-9?', which matches no document*"])

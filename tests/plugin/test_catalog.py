@@ -260,11 +260,11 @@ def test_a_prepared_book_whose_text_is_gone_leaves_no_pass(pytester, suite, libr
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda data: data[:-20], "no whole catalog file"),
+        (lambda data: data[:-20], "not a complete catalog file"),
         (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
-        (lambda data: re.sub(rb'("numbering": ")..', rb"\1zz", data), "made by another version"),
+        (lambda data: re.sub(rb'("numbering": ")..', rb"\1zz", data), "built by another version"),
         # As it was before the file said how words were numbered.
-        (lambda data: data.replace(b'"numbering"', b'"numberinG"'), "made by another version"),
+        (lambda data: data.replace(b'"numbering"', b'"numberinG"'), "built by another version"),
     ],
 )
 def test_a_damaged_catalog_leaves_no_pass(pytester, suite, library, run, build, damage, said):

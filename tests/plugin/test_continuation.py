@@ -14,7 +14,7 @@ from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
 from vertex_server import VertexServer
 
-from pytest_memleak.books.instructions import ASKED_TO_CONTINUE
+from pytest_memleak.books.instructions import CONTINUE_INSTRUCTION
 from pytest_memleak.cli.main import main
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, detokenise, tokenise
@@ -235,7 +235,7 @@ def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, serve
     result.assert_outcomes(errors=1)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert {row["instruction"] for row in server.books.rows("completion")} == {
-        ASKED_TO_CONTINUE.format(prefix=beginning(text)) for text in texts
+        CONTINUE_INSTRUCTION.format(prefix=beginning(text)) for text in texts
     }
     assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [0.0, 1.0]
     assert {"greedy_bmc", "greedy_longest_span"} <= pair["measures"].keys()
@@ -285,7 +285,7 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
     result.assert_outcomes(failed=1)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert {row["instruction"] for row in books.rows("completion")} == {
-        ASKED_TO_CONTINUE.format(prefix=beginning(text)) for text in texts
+        CONTINUE_INSTRUCTION.format(prefix=beginning(text)) for text in texts
     }
     assert pair["measures"]["greedy_longest_span"]["value"] > 30
 

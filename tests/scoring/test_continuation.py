@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytest_memleak.books.instructions import AS_IT_STANDS, beginnings
+from pytest_memleak.books.instructions import BARE_PREFIX, beginnings
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.measures import measure
@@ -15,7 +15,7 @@ PHRASE = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=1
 def asked(*texts, prefix_words):
     excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
     book = Book("b", "B", "Nobody", excerpts, digest="")
-    return beginnings(book, prefix_words=prefix_words, template=AS_IT_STANDS)
+    return beginnings(book, prefix_words=prefix_words, template=BARE_PREFIX)
 
 
 def drawn(texts):
