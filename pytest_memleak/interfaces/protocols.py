@@ -185,7 +185,7 @@ class WindowLogs:
     """Natural logarithms of the probabilities of a window's suffix tokens, -inf for 0.
 
     plain: among all tokens, at temperature 1
-    top_k: where only the likeliest may be drawn, at some temperature
+    top_k: among the likeliest tokens only, at some temperature
     """
 
     plain: Sequence[float]

@@ -283,7 +283,7 @@ def require_conclusive(evaluation: Evaluation) -> Evaluation:
     if evaluation.pair.control and (evaluation.measurement or evaluation.extraction):
         return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
-        raise PairInconclusive(_told(verdict_result.reasons))
+        raise PairInconclusive(_inconclusive_text(verdict_result.reasons))
     return evaluation
 
 
@@ -291,7 +291,7 @@ def require_complete(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation; raise PairInconclusive if its evidence isn't complete."""
     missing = tuple(map(str, evaluation.completeness.issues))
     if missing or (evaluation.measurement or evaluation.extraction) is None:
-        raise PairInconclusive(_told(missing))
+        raise PairInconclusive(_inconclusive_text(missing))
     return evaluation
 
 
@@ -333,7 +333,7 @@ def recording_failure(item: pytest.Item) -> Iterator[None]:
         raise
 
 
-def _told(reasons: Iterable[str]) -> str:
+def _inconclusive_text(reasons: Iterable[str]) -> str:
     return "INCONCLUSIVE: " + "\n".join(map(inert, reasons))
 
 

@@ -2,10 +2,12 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.plugin.outcomes import Memorization
 
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 RUN = ("-m", "copyright")
@@ -181,3 +183,9 @@ def test_at_the_command_line(capsys, tmp_path, monkeypatch, arguments, said):
     error = capsys.readouterr().err
     assert said in error.splitlines()[-1]
     assert "Traceback" not in error
+
+
+def test_a_measure_misspelt_in_a_test():
+    evaluation = SimpleNamespace(analysis=None, extraction=None, measurement=SimpleNamespace())
+    with pytest.raises(AttributeError, match="did you mean 'longest_passage'"):
+        _ = Memorization(evaluation, None).longest_passages
