@@ -28,7 +28,7 @@ def odd(tmp_path):
     [
         (["power", "circle.memleak.toml"], "cannot be read: Too many levels of symbolic links"),
         (["power", "circle/x.memleak.toml"], "cannot be read: Too many levels of symbolic links"),
-        (["power", "pipe.memleak.toml"], "no plain file"),
+        (["power", "pipe.memleak.toml"], "not a regular file"),
         (["power", "vast.memleak.toml"], "has 1,073,741,824 bytes"),
         (["ledger", "list", "--ledger", "circle.db"], "No ledger exists here"),
         (["ledger", "verify", "--ledger", "circle/x.db"], "No ledger exists here"),
