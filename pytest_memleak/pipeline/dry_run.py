@@ -214,7 +214,7 @@ def suite_power(suite: SuiteRun) -> Power:
             calls=sum(sampling.calls for sampling in drawn),
             generations=sum(sampling.generations for sampling in drawn),
             cost=None if None in costs else sum(cost for cost in costs if cost),
-            said=notes.get(samples, ""),
+            note=notes.get(samples, ""),
         )
         rows.append(row)
     return Power(tuple(rows), confidence, tuple(_of_limits(pairs, suite)), tuple(obstacles))

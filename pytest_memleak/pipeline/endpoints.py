@@ -196,7 +196,7 @@ class Endpoints:
 
     def _tuned(self, model: Model, provider: Provider) -> str:
         from pytest_memleak.ledger.jobs import finetuned_endpoint
-        from pytest_memleak.sampling.finetune import ensure_finetune
+        from pytest_memleak.sampling.remote_jobs import ensure_finetune
 
         training, ledger = self.training_set(model), self.resources.ledger
         if not self.resources.offline:
@@ -238,7 +238,7 @@ class Endpoints:
 def _training_set(
     books: tuple[Book, ...], model: Model, options: Mapping[str, object]
 ) -> TrainingSet:
-    from pytest_memleak.sampling.finetune import training_set
+    from pytest_memleak.sampling.remote_jobs import training_set
 
     return training_set(
         books,

@@ -153,7 +153,7 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
             f"{row.calls:,}",
             f"{row.generations:,}",
             "no price" if row.cost is None else f"{row.cost:,.2f}",
-            Text(inert(row.said), style="dim"),
+            Text(inert(row.note), style="dim"),
         )
     _print_whole(console, table)
     notes = [detection_caption(power.confidence)]

@@ -1,9 +1,9 @@
-"""Batches at the provider: many requests at once, answered within a day, each paid for once.
+"""Batches at a provider: many requests at once, answered within a day, each paid for once.
 
-    batches.settle(asked)           # see those that are open to their end
-    batches.submit(asks, numbers)   # ask for what is missing, in new ones
+    batches.settle(question_ids)    # wait for the open ones
+    batches.submit(asks, numbers)   # request what is missing, in new ones
 
-A request that was not answered is asked again in a next batch.
+A request without an answer is sent again in the next batch.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _MOST_REQUESTS = 50_000  # where the endpoint does not say
 class Batches:
     """The batches of one endpoint.
 
-    limit: the most that the run may spend, in billionths of a US$; None without a budget
-    wait:  whether to wait for batches to end; progress: told while it does
+    limit: the run's budget, in billionths of a US$; None without one
+    wait:  whether to wait for batches to end; progress: notified meanwhile
     """
 
     ledger: Ledger
@@ -61,28 +61,30 @@ class Batches:
     wait: bool
     progress: Progress
 
-    def settle(self, asked: AbstractSet[int]) -> None:
-        """See every batch that asks any of these questions (by their rows) to its end.
+    def settle(self, question_ids: AbstractSet[int]) -> None:
+        """Finish every batch that contains any of these prompts (by row id).
 
-        Raises JobPending where one has not ended and `wait` is false, ProviderError where one
-        failed: its ordinals are free again then.
+        Raises JobPending if one is unfinished and `wait` is false, ProviderError if one failed: its
+        ordinals are free again then.
         """
         for _ in pauses(self.retry):
             self.ledger.expire_leases()
-            known = open_batches(self.ledger, self.endpoint_id, asked, recovery=self.retry.recovery)
-            left = [batch for batch in known if not self._advance(batch)]
+            batches = open_batches(
+                self.ledger, self.endpoint_id, question_ids, recovery=self.retry.recovery
+            )
+            left = [batch for batch in batches if not self._advance(batch)]
             if not left:
                 return
             if not self.wait or any(batch.stuck for batch in left):
                 raise self._pending(left)
             self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "that is being started"))
 
-    def submit(self, wanted: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
-        """Ask for all of it, in as few batches as hold it."""
-        for some in self._chunks(wanted):
+    def submit(self, asks: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
+        """Request all asks, in as few batches as hold them."""
+        for chunk in self._chunks(asks):
             batch = claim_batch(
                 self.ledger,
-                some,
+                chunk,
                 endpoint_id=self.endpoint_id,
                 numbers=numbers,
                 terms=self.terms,
@@ -91,31 +93,31 @@ class Batches:
             if batch is not None:
                 self._started(batch)
 
-    def _chunks(self, wanted: Iterable[Ask]) -> Iterator[list[Ask]]:
+    def _chunks(self, asks: Iterable[Ask]) -> Iterator[list[Ask]]:
         endpoint: object = self.endpoint
         most = _MOST_REQUESTS
         if isinstance(endpoint, CountedBatches):
             most = endpoint.max_batch_requests
         sized = endpoint if isinstance(endpoint, SizedBatches) else None
         chunk: list[Ask] = []
-        size = own = 0
-        for ask in wanted:
+        size = request_size = 0
+        for ask in asks:
             too_large = False
             if sized is not None:
-                own = sized.request_bytes(_measured(ask))
-                too_large = size + own > sized.max_batch_bytes
+                request_size = sized.request_bytes(_measured(ask))
+                too_large = size + request_size > sized.max_batch_bytes
             if chunk and (len(chunk) >= most or too_large):
                 yield chunk
                 chunk, size = [], 0
             chunk.append(ask)
-            size += own
+            size += request_size
         if chunk:
             yield chunk
 
     # --- one batch -------------------------------------------------------------------------
 
     def _advance(self, batch: Job) -> bool:
-        """Take a batch a step on; whether it has ended."""
+        """Advance a batch by one step; return whether it has ended."""
         if batch.ours_to_start:
             batch = self._started(batch)
         if batch.job_id is None:
@@ -132,7 +134,7 @@ class Batches:
                 provider=self.terms.sampler.name,
                 endpoint=self.endpoint_id,
                 call=f"batch {batch_id}",
-                hint="the next run asks again for what it should have answered",
+                hint="Rerun to send its requests again.",
             )
         for attempt in self.retry.attempts():
             with attempt:
@@ -158,10 +160,10 @@ class Batches:
         )
 
     def _read(self, batch: Job, batch_id: str) -> None:
-        """Record what has been answered; what was recorded before is left as it is."""
+        """Record the answers; those recorded before stay unchanged."""
         unanswered = self.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
         by_key = {call.request_id: call for call in unanswered}
-        asked = batch_prompts(self.ledger, batch)
+        prompts = batch_prompts(self.ledger, batch)
         answers: list[Answer] = []
         try:
             for key, completions in self.endpoint.read_batch(batch_id):
@@ -169,31 +171,31 @@ class Batches:
                 if call is None:
                     continue
                 came = self.line.completions(completions, "read_batch")
-                answers.append(Answer(call, came, *self.terms.billed(asked[call.question], came)))
+                answers.append(Answer(call, came, *self.terms.billed(prompts[call.question], came)))
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
         finally:
             self._recorded(answers)
 
     def _recorded(self, answers: Sequence[Answer]) -> list[Answer]:
-        """What is left to be recorded then: nothing."""
+        """Record the answers; return an empty list for the next ones."""
         if answers:
             self.ledger.write(lambda connection: record_each(connection, answers))
         return []
 
     def _pending(self, left: Sequence[Job]) -> JobPending:
-        named = ", ".join(batch.job_id or "one that is being started" for batch in left)
+        named = ", ".join(batch.job_id or "not started yet" for batch in left)
         return JobPending(
-            f"{len(left)} batches have not ended: {named}"
+            f"{len(left)} batches are unfinished: {named}"
             if len(left) > 1
-            else f"the batch has not ended: {named}",
+            else f"The batch is unfinished: {named}",
             location=f"{self.terms.sampler.name} endpoint {self.endpoint_id}",
-            hint="run again later: it goes on from here",
+            hint="Rerun later to continue.",
         )
 
 
 def _measured(ask: Ask) -> SampleRequest:
-    """The request as long as it will be, before its batch has a digest."""
+    """Build the request at its final length, before its batch has a digest."""
     question = ask.question
     return SampleRequest(
         request_key("0" * 64, 0),

@@ -1,11 +1,11 @@
-"""One call from its claim to its answer, through whatever lies between.
+"""One call from its reservation to its answer.
 
     call = desk.claim([ask])
     answer = Drawing(desk, call, stop).run()        # to be recorded at once
 
-A provider that is busy is asked again after a pause. A call that broke off is looked for at the
-provider, if it keeps answers; otherwise it counts as lost and billed, and the same is asked again
-by a new call with a row of its own.
+A busy provider is called again after a pause. If a call breaks off, its answer is recovered from
+the provider where it stores answers; otherwise the call counts as lost and billed, and a new call
+with its own row sends the same request.
 """
 
 from __future__ import annotations
@@ -41,18 +41,17 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.adaptive_concurrency import Pace
 from pytest_memleak.sampling.endpoint_calls import BadAnswer, Line, NoAnswer, in_doubt
-from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
+from pytest_memleak.sampling.retry import LOOK_AGAIN, Pace, Retry
 
 
 class Stopped(Exception):
-    """Another thread has failed, or Ctrl-C was pressed."""
+    """Raised in a thread after another one failed, or after Ctrl-C."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was added: generations, lost calls, tokens, billionths of a US$."""
+    """The totals added so far: generations, lost calls, tokens, billionths of a US$."""
 
     done: int = 0
     lost: int = 0
@@ -62,7 +61,7 @@ class Counts:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, answer: Answer) -> None:
-        """Count an answer that was recorded."""
+        """Count a recorded answer."""
         with self._lock:
             self.done += len(answer.completions)
             self.prompt_tokens += answer.prompt_tokens or 0
@@ -70,23 +69,23 @@ class Counts:
             self.cost += answer.cost or 0
 
     def clear(self) -> None:
-        """Begin again."""
+        """Reset all counts."""
         with self._lock:
             self.done = self.lost = self.prompt_tokens = self.completion_tokens = self.cost = 0
 
     def add_lost(self) -> None:
-        """Count a call that was lost."""
+        """Count a lost call."""
         with self._lock:
             self.lost += 1
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where calls to one endpoint are made from.
+    """Everything that calls to one endpoint share.
 
-    asked: the questions, by their rows in the ledger; numbers: the rows, by the questions' keys
-    limit: the most that the run may spend, in billionths of a US$; None without a budget
-    pace: how many calls are made at once
+    asked: the prompts, by row id; numbers: the row ids, by the prompts' keys
+    limit: the run's budget, in billionths of a US$; None without one
+    pace: the number of concurrent calls
     """
 
     ledger: Ledger
@@ -100,9 +99,9 @@ class Desk:
     counts: Counts = field(default_factory=Counts)
 
     def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
-        """A call for the first of the candidates that nobody draws; None where there is none.
+        """Reserve a call for the first candidate that nobody samples; None if there is none.
 
-        `after`, the answer to the call before, is recorded at the same time.
+        `after`, the answer to the previous call, is recorded at the same time.
         """
         return claim(
             self.ledger,
@@ -119,9 +118,9 @@ class Desk:
         )
 
     def unreached(self) -> float | None:
-        """How many seconds to try a server that this run has never reached; None if it has.
+        """Return how many seconds to try a server this run hasn't reached; None if it has.
 
-        Where others of the run have tried it in vain, no longer.
+        0 if other processes of the run have tried in vain.
         """
         if self.line.reach.reached:
             return None
@@ -132,23 +131,23 @@ class Desk:
 
 
 class Drawing:
-    """A claimed call that is being made; `stop` keeps it from being made once more."""
+    """A reserved call and its retries; `stop` prevents the next one."""
 
     def __init__(self, desk: Desk, call: Call, stop: threading.Event) -> None:
         self._desk = desk
         self._question = desk.asked[call.question]
         self._ordinals = call.ordinals
         self._stop = stop
-        # The call whose row is open, and whether it was turned away or not yet made.
+        # The call whose row is open, and whether it was rejected or not yet made.
         self._call: Call | None = call
         self._waiting = False
         self._unmade = True
         self._turned_away = ""
 
     def run(self) -> Answer | None:
-        """The answer, for the ledger; None where others have taken over what was asked.
+        """Return the answer for the ledger; None if others have taken over its ordinals.
 
-        Raises ProviderError, ProviderBusy (still after all tries), BudgetExceeded, Stopped.
+        Raises ProviderError, ProviderBusy (after all retries), BudgetExceeded, Stopped.
         """
         try:
             attempts = self._desk.retry.attempts(self._stop, unreached=self._desk.unreached)
@@ -190,7 +189,7 @@ class Drawing:
         return answer
 
     def _ready(self) -> Call | None:
-        """The call to make: as it was claimed, taken up again, or a new one for a lost one."""
+        """Return the call to make: reserved, postponed, or a new one in place of a lost one."""
         desk = self._desk
         if self._waiting and self._call is not None:
             resume(desk.ledger, self._call)
@@ -200,25 +199,24 @@ class Drawing:
         return self._call
 
     def _found(self, call: Call, error: ProviderBusy) -> tuple[Completion, ...]:
-        """The answer that the provider kept; raises `error` where there is none."""
+        """Return the answer that the provider stored; raise `error` if there is none."""
         line = self._desk.line
         try:
             kept = recovered(line, call, self._desk.retry)
         except ProviderError:
-            # In doubt still: whoever draws the same next looks again. Not here: it has been
-            # looked for as often as is sensible, and every other call would fare the same.
+            # The next process to sample it looks again; here, every other call would fail, too.
             give_back(self._desk.ledger, call)
             self._call = None
             raise _final(error) from None
         if kept is None:
-            # Where answers are kept and there is none, none was given: unless it is to come.
+            # A provider that stores answers and has none wasn't paid, unless it still works.
             billed = not line.recoverable or isinstance(error, NoAnswer)
             self._give_up(call, error, billed=billed)
             raise error
         return kept
 
     def _keep(self, call: Call, error: BadAnswer) -> None:
-        """What of a bad answer is good is kept: it was paid for."""
+        """Record the valid completions of a bad answer: they were paid for."""
         if not error.kept:
             self._give_up(call, error, billed=in_doubt(error))
             return
@@ -243,7 +241,7 @@ class Drawing:
 
 
 def _final(error: ProviderBusy) -> ProviderError:
-    """The same, not to be tried again."""
+    """Convert the error to one that isn't retried."""
     return ProviderError(
         error.cause,
         provider=error.provider,
@@ -265,12 +263,12 @@ def settle_doubts(
     terms: Terms,
     retry: Retry,
 ) -> None:
-    """Find out what became of the calls that dead processes left open.
+    """Settle the calls that dead processes left open.
 
-    asked: the questions whose calls are looked at, by their row.
+    asked: the prompts whose calls are checked, by row id.
 
-    Raises ProviderBusy or ProviderError where the provider cannot be asked; the calls that are
-    left stay in doubt for whoever comes next.
+    Raises ProviderBusy or ProviderError if the provider can't be called; the remaining calls stay
+    unsettled for the next process.
     """
     ledger.expire_leases()
     left = _take_over(ledger, asked, recoverable=line.recoverable)
@@ -290,10 +288,10 @@ def settle_doubts(
 
 
 def recovered(line: Line, call: Call, retry: Retry) -> tuple[Completion, ...] | None:
-    """The answer that the provider kept; None where it never gave one, as far as one can tell.
+    """Return the answer that the provider stored; None if it has none.
 
-    It may be at work still on a call that was cut off just now, so it is asked again until the
-    call is `retry.recovery` seconds old.
+    The provider may still work on a call that was just interrupted, so it is asked until the call
+    is `retry.recovery` seconds old.
     """
     if not line.recoverable:
         return None
@@ -311,7 +309,7 @@ def recovered(line: Line, call: Call, retry: Retry) -> tuple[Completion, ...] | 
 
 
 def give_back(ledger: Ledger, call: Call) -> None:
-    """Leave a call in doubt for whoever draws the same questions next."""
+    """Release a call with an unknown outcome to the next process that samples its prompt."""
 
     def work(connection: Connection) -> None:
         connection.execute(
@@ -325,7 +323,7 @@ def give_back(ledger: Ledger, call: Call) -> None:
 
 
 def _take_over(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
-    """The open calls that no living lease holds; ours from now on, or lost at once."""
+    """Take over the open calls that no running process holds, or end them as lost."""
     lease = ledger.lease
     living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
     orphaned = sa.and_(

@@ -1,4 +1,4 @@
-"""What a pair or a run will cost, and what it could see, before a call is made.
+"""Cost plans: what a pair or a run costs, and its detection limit, before any call.
 
 terms = Terms(provider, price=(3.75, 15.0))
 plan(ledger, endpoint_id, questionnaire, terms)   -> Plan, without any call
@@ -19,7 +19,7 @@ from pytest_memleak.records.round_stats import PlannedRounds
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is still to be done for a pair.
+    """The outstanding work for a pair.
 
     calls, generations: outstanding; pending: generations that open calls or batches will bring
     prompt_tokens, completion_tokens: estimated, and at most
@@ -37,13 +37,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One thing that a run would do; costs in US$, None without a price.
+    """One step of a run; costs in US$, None without a price.
 
-    what:     the pair, or what of it: its greedy answers, its null, a book's summaries
-    sampling: None where nothing has to be drawn through the ledger (recorded generations)
-    training_tokens: of the fine-tune that is still to be made, 0 if none is
-    hours:    that a model is to be deployed for at most, where that is what it is
-    rounds:   of a pair's own answers: what so many will see
+    what:     the pair, or a part of it: its greedy generations, its null, a book's summaries
+    sampling: None if nothing is sampled through the ledger (recorded generations)
+    training_tokens: of the outstanding fine-tune, 0 without one
+    hours:    the most hours of a deployment
+    rounds:   the detection limit of a pair's own samples
     """
 
     what: str
@@ -56,7 +56,7 @@ class PlannedStep:
 
     @property
     def cost(self) -> float | None:
-        """US$ at most for all of it."""
+        """The most that the step costs, in US$."""
         if self.hours:
             return self.hours_cost
         if self.sampling is None or not (self.sampling.generations or self.training_tokens):
@@ -68,7 +68,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What is planned, each thing once, and what must be mended before it can be."""
+    """The steps of a run, each once, and the problems to fix before it can be planned."""
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[str, ...]
@@ -76,13 +76,12 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class PowerRow:
-    """What the suite does with so many samples of every pair, nothing of them drawn yet.
+    """What the suite would cost and detect with so many samples of every pair, from scratch.
 
-    detection: a passage that comes in more than this share of the answers to its prompt would be
-               seen
-    calls, generations: of all pairs, with their nulls, baselines and greedy answers
-    cost:      US$ at most, fine-tuning included; None where a model has no price
-    said:      whether these are the suite's own samples, or those for its `detect`
+    detection: the detection limit: a passage generated more often per prompt appears
+    calls, generations: of all pairs, with their nulls, baselines, and greedy generations
+    cost:      US$ at most, fine-tuning included; None if a model has no price
+    note:      whether these are the suite's samples, or those for its `detection_limit`
     """
 
     samples: int
@@ -90,14 +89,14 @@ class PowerRow:
     calls: int
     generations: int
     cost: float | None
-    said: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The rows of a suite, what its limits can hold, and what keeps pairs from being planned.
+    """The rows of a suite, which limits can pass, and what prevents pairs from being planned.
 
-    confidence: of detection and intervals
+    confidence: of detection limits and intervals
     """
 
     rows: tuple[PowerRow, ...]
@@ -107,13 +106,13 @@ class Power:
 
 
 def plan(ledger: Ledger, endpoint_id: str | None, questionnaire: PairPrompts, terms: Terms) -> Plan:
-    """The calls that `draw` would make now, without making any.
+    """Plan the calls that `draw` would make now, without making any.
 
-    `endpoint_id` is None where there is no endpoint yet (it has to be fine-tuned first).
+    `endpoint_id` is None before the endpoint exists (before its fine-tune).
     """
     pending = 0
     if endpoint_id is None:
-        free = {one: list(range(questionnaire.samples)) for one in questionnaire.questions}
+        free = {prompt: list(range(questionnaire.samples)) for prompt in questionnaire.questions}
     else:
         ledger.expire_leases()
         lacking = missing(ledger, endpoint_id, questionnaire)
@@ -133,15 +132,15 @@ def plan(ledger: Ledger, endpoint_id: str | None, questionnaire: PairPrompts, te
 
 
 def in_all(plans: Sequence[Plan]) -> Plan:
-    """Several plans of one pair as one."""
-    costs = [one.cost for one in plans if one.cost is not None]
+    """Add up several plans of one pair."""
+    costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
     return Plan(
         pair=plans[0].pair,
-        calls=sum(one.calls for one in plans),
-        generations=sum(one.generations for one in plans),
-        pending=sum(one.pending for one in plans),
-        prompt_tokens=sum(one.prompt_tokens for one in plans),
-        completion_tokens=sum(one.completion_tokens for one in plans),
+        calls=sum(pair_plan.calls for pair_plan in plans),
+        generations=sum(pair_plan.generations for pair_plan in plans),
+        pending=sum(pair_plan.pending for pair_plan in plans),
+        prompt_tokens=sum(pair_plan.prompt_tokens for pair_plan in plans),
+        completion_tokens=sum(pair_plan.completion_tokens for pair_plan in plans),
         cost=sum(costs) if len(costs) == len(plans) else None,
     )
 

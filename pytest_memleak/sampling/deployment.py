@@ -1,12 +1,12 @@
-"""Deployments: put up once for whoever asks, waited for, and taken down by the last one.
+"""Deployments: created once for all processes, waited for, and deleted by the last one.
 
     stands = ensure_deployment(ledger, provider, wanted, price=..., budget=...)
     leave(ledger, provider, stands)         # True once nothing of it is left
-    settle(ledger, provider, debt)          # of a run that was killed
+    settle(ledger, provider, debt)          # of a killed run
 
-A deployment is a job as fine-tunes and batches are: its row stands in the ledger before it is
-asked for, and one whose start was cut off is looked for at the provider before it is started. It
-is also a debt: whatever becomes of the run, its row says what may be standing, until it is gone.
+A deployment is a job, like fine-tunes and batches: its row is in the ledger before the request,
+and if its start was interrupted, the provider is searched for it first. Whatever becomes of the
+run, its row names what may still be active, until it is gone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     Verbs,
     failure,
-    found,
+    find_job,
     looked_at,
     pauses,
     pending,
@@ -51,14 +51,14 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
 
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
-_NEVER = "it was asked for, and never came"
-_ASKED_ANEW = "another run asks for it anew"
-_GOES_ON = "run again later: it goes on from here; memleak ledger cleanup takes it down instead"
+_NEVER = "It was requested, but never became active"
+_ASKED_ANEW = "Rerun to request it again."
+_GOES_ON = "Rerun later to continue, or delete it with memleak ledger cleanup."
 
 
 @dataclass(frozen=True, slots=True)
 class Stands:
-    """What stands: its row, where, and until when it is asked (seconds since 1970)."""
+    """An active deployment: its row, its endpoint, and its end (seconds since 1970)."""
 
     job: Job
     endpoint: str
@@ -76,11 +76,11 @@ def ensure_deployment(
     retry: Retry | None = None,
     progress: Progress | None = None,
 ) -> Stands:
-    """Where the weights stand: found, waited for, or put up.
+    """Return the active deployment of the weights: found, waited for, or created.
 
-    price: US$ an hour; budget: US$ of the run. Raises JobPending where it does not stand yet and
-    `wait` is false, BudgetExceeded, SettingsError for a budget without a price, ProviderError
-    where it failed, ProviderBusy where the provider cannot be reached.
+    price: US$ an hour; budget: US$ of the run. Raises JobPending if it isn't active yet and `wait`
+    is false, BudgetExceeded, SettingsError for a budget without a price, ProviderError if it
+    failed, ProviderBusy if the provider is unreachable.
     """
     retry, tell = _patient(retry), progress or Progress()
     limit = _limit(budget, price, wanted)
@@ -101,9 +101,9 @@ def ensure_deployment(
             stands = Stands(job, job.endpoint, until(ledger, job))
             if time.time() < stands.until:
                 return stands
-            leave(ledger, provider, stands, retry=retry)  # its hours are over: put up anew
+            leave(ledger, provider, stands, retry=retry)  # its hours are over: create it again
         if job.state == JobRow.LEAVING:
-            # Another is taking it down, or was killed at it: then we do. It is put up anew.
+            # Another process deletes it, or died doing so. Then it is created again.
             settle(ledger, provider, _debt_of(ledger, job), retry=retry)
         if job.state == JobRow.FAILED:
             raise failure(verbs, job, kind="deployment", hint=_ASKED_ANEW)
@@ -115,7 +115,7 @@ def ensure_deployment(
 def move_in(
     provider: DeployingProvider, wanted: Deployment, stands: Stands, *, retry: Retry | None = None
 ) -> None:
-    """Let the endpoints of these weights know where they stand. Raises ProviderError."""
+    """Tell the endpoints of these weights where they are deployed. Raises ProviderError."""
 
     def moved(endpoint: str) -> JobState:
         provider.move_in(wanted, endpoint, until=stands.until)
@@ -130,7 +130,7 @@ def move_in(
 def leave(
     ledger: Ledger, provider: DeployingProvider, stands: Stands, *, retry: Retry | None = None
 ) -> bool:
-    """Ask it no more, and take it down where nobody else asks it; whether that is all done."""
+    """Stop using it, and delete it if nobody else uses it; return whether that is all done."""
     if not leave_deployment(ledger, stands.job):
         return True
     return settle(ledger, provider, _debt_of(ledger, stands.job), retry=retry)
@@ -143,10 +143,10 @@ def settle(
     *,
     retry: Retry | None = None,
 ) -> bool:
-    """Take down what stands, or may; whether nothing of it is left.
+    """Delete a deployment that may be active; return whether nothing of it is left.
 
-    It stays a debt where others hold it, while it is being put up, and where the provider cannot
-    be asked.
+    It stays open while others hold it, while it is being created, and while the provider is
+    unreachable.
     """
     if debt is None:
         return True
@@ -160,7 +160,7 @@ def settle(
     try:
         stood = _put_up(verbs, debt, retry)
         if stood is not None and stood.status is JobStatus.RUNNING:
-            release_deployment(ledger, job, state=state, cause="it is still being put up")
+            release_deployment(ledger, job, state=state, cause="it is still being created")
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
@@ -174,7 +174,7 @@ def settle(
     return True
 
 
-# --- putting up ----------------------------------------------------------------------------
+# --- creation ------------------------------------------------------------------------------
 
 
 def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
@@ -182,7 +182,7 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
         return started(ledger, job, verbs, retry)
     except ProviderError as error:
         debt = _debt_of(ledger, job)
-        if debt is not None and debt.state == JobRow.FAILED:  # refused, or never sent
+        if debt is not None and debt.state == JobRow.FAILED:  # rejected, or never sent
             settle_deployment(ledger, job, stood=False, failed=masked(error.cause))
         raise
 
@@ -215,12 +215,12 @@ def _put_up(verbs: Verbs, debt: OpenDeployment, retry: Retry) -> JobState | None
     """What became of it, with whatever endpoint it left; None where it never came."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
-    job_id = debt.job_id or found(verbs, retry, until=debt.began + retry.recovery)
+    job_id = debt.job_id or find_job(verbs, retry, until=debt.began + retry.recovery)
     if job_id is None:
         return None
     state = looked_at(verbs, job_id, retry)
     if state.status is JobStatus.FAILED:
-        return replace(state, endpoint=found(verbs, retry, until=0.0))
+        return replace(state, endpoint=find_job(verbs, retry, until=0.0))
     return state
 
 
@@ -234,7 +234,7 @@ def _take_down(provider: DeployingProvider, verbs: Verbs, endpoint: str, retry: 
     while looked_at(ending, endpoint, retry).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
             raise ProviderError(
-                f"it still stands {retry.total:g} s after it was asked to go",
+                f"It is still active {retry.total:g} s after its deletion was requested",
                 provider=verbs.provider,
                 endpoint=verbs.endpoint,
                 call="end_deployment",
@@ -244,14 +244,16 @@ def _take_down(provider: DeployingProvider, verbs: Verbs, endpoint: str, retry: 
 
 
 def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
-    return next((one for one in debts(ledger) if one.number == job.number), None)
+    return next(
+        (deployment for deployment in debts(ledger) if deployment.number == job.number), None
+    )
 
 
-# --- what verbs and errors say -------------------------------------------------------------
+# --- provider calls and their errors -------------------------------------------------------
 
 
 def _patient(retry: Retry | None) -> Retry:
-    """As long as a deployment may be on its way unseen."""
+    """Return the settings with the time that a new deployment may stay invisible."""
     retry = retry or Retry()
     return replace(retry, recovery=retry.deploying)
 
@@ -259,7 +261,7 @@ def _patient(retry: Retry | None) -> Retry:
 def _verbs(
     provider: DeployingProvider, wanted: Deployment, retry: Retry, *, since: float | None
 ) -> Verbs:
-    asked = [since]  # when one may have been asked for that no answer told of
+    asked = [since]  # when a request without an answer may have been sent
 
     def start() -> str:
         asked[0] = asked[0] or time.time()
@@ -282,8 +284,8 @@ def _limit(budget: float | None, price: float | None, wanted: Deployment) -> int
         return None
     if price is None:
         raise SettingsError(
-            "there is a budget, but no price an hour for what has to be deployed",
+            "A budget needs an hourly price for the deployment",
             location=wanted.weights,
-            hint="add hour = ... (US$) to the price of the [[model]]; 0 for one that costs nothing",
+            hint="Add hour = ... (US$) to the price of the [[model]]; 0 if it is free.",
         )
     return math.floor(budget * 1e9)

@@ -1,22 +1,30 @@
-"""A line to an endpoint: one call at a time, within the deadline, answers as Completions.
+"""Calls to one endpoint, within a deadline, with answers as Completions.
 
     line = Line(endpoint, endpoint_id=..., provider=..., deadline=600)
     line.sample(call, question, late=...)    -> tuple[Completion, ...]
     line.recover(call.request_id)            -> tuple[Completion, ...] | None
+    answers = within(600, lambda: endpoint.sample(...), late=record)
 
-Whatever goes wrong comes out as a ProviderError (final) or a ProviderBusy (may pass), which
-names provider, endpoint and call. `in_doubt` tells whether the failed call may have been billed.
+Every failure is a ProviderError (final) or a ProviderBusy (temporary) that names provider,
+endpoint, and call. `in_doubt` tells whether the failed call may have been billed.
+
+The call runs in another thread. A call that misses its deadline is abandoned in a daemon thread;
+if it returns after all, `late` gets the result.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import queue
 import re
+import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TypeGuard, TypeVar, cast
+from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
@@ -30,19 +38,18 @@ from pytest_memleak.ledger.calls import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.deadline import Overdue, within
 
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 1000
-_MOST_TOKENS = 2**31  # whoever counts more, or below 0, does not know
-_MOST_CHARACTERS = 500  # of what a server says of itself
-# No model writes as much in one answer: what goes on behind is cut off, and told.
+_MOST_TOKENS = 2**31  # a count outside 0 to this is invalid
+_MOST_CHARACTERS = 500  # of a server's own names
+# No model generates more in one answer; the rest is cut off, and reported.
 _LONGEST_ANSWER = 1_000_000
-# Where these are refused, fewer are asked for, or the same is said by another name.
+# If these are rejected, fewer completions are requested, or another name is used.
 _SAID_OTHERWISE = {"api", "candidateCount", "max_completion_tokens", "n"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
-# Answers of a server or gateway that gave up waiting while the work may have been done.
+# With these, the server may still have done the work.
 _UNSURE = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.BAD_GATEWAY,
@@ -68,13 +75,13 @@ class Line:
         self._provider = provider
         self._deadline = deadline
         self.reach = Reach()
-        # Asked once: looking for a protocol's methods takes as long as a row's writing.
+        # Checking a protocol is as slow as writing a row, so it is done once.
         self._keeping = endpoint if isinstance(endpoint, RecoverableEndpoint) else None
         self._obeying = endpoint if isinstance(endpoint, ObeyingEndpoint) else None
 
     @property
     def recoverable(self) -> bool:
-        """Whether the provider keeps answers by request id."""
+        """Whether the provider stores answers by request id."""
         return self._keeping is not None
 
     def sample(
@@ -84,7 +91,7 @@ class Line:
         *,
         late: Callable[[tuple[Completion, ...]], object],
     ) -> tuple[Completion, ...]:
-        """What the endpoint answers; `late` gets an answer that comes after the deadline."""
+        """Return the endpoint's answer; `late` gets one that misses the deadline."""
         sample_it = (
             functools.partial(self._keeping.sample_as, call.request_id)
             if self._keeping is not None
@@ -111,7 +118,7 @@ class Line:
         return self.completions(answers, "sample", temperature=question.temperature)
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
-        """The answer that the provider kept; None where it has none, or keeps none."""
+        """Return the answer that the provider stored; None if there is none."""
         keeping = self._keeping
         if keeping is None:
             return None
@@ -125,7 +132,7 @@ class Line:
         *,
         late: Callable[[T | BaseException], object] | None = None,
     ) -> T:
-        """As `timed`, for this endpoint."""
+        """Run `timed` for this endpoint."""
         return timed(
             call,
             provider=self._provider,
@@ -137,28 +144,30 @@ class Line:
         )
 
     def no_completions(self, times: int) -> ProviderError:
-        """The error for an endpoint that answers with nothing at all."""
-        return self._error(f"no completions came, {times} times in a row", "sample")
+        """Build the error for an endpoint that returns no completions."""
+        return self._error(f"no completions, {times} times in a row", "sample")
 
     def completions(
         self, answers: object, verb: str, *, temperature: float | None = None
     ) -> tuple[Completion, ...]:
-        """The answers of a verb as Completions; blank ones are EMPTY, impossible counts None.
+        """Convert a call's answers to Completions; blank ones are EMPTY, invalid counts None.
 
-        temperature: the one that was asked for, to tell whether it was refused. Raises BadAnswer,
-        with those that are of the expected form, where one is not.
+        temperature: the requested one, to tell whether it was rejected. Raises BadAnswer, with the
+        valid completions, if one is invalid.
         """
         if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
             raise self._error(
                 f"it returned {_kind(answers)}; expected a sequence of completions", verb
             )
-        given = [Completion(one) if isinstance(one, str) else one for one in answers]
+        completions = [
+            Completion(answer) if isinstance(answer, str) else answer for answer in answers
+        ]
         refused = self._refused(temperature)
-        kept = tuple(_bounded(one, refused) for one in given if _well_formed(one))
-        for one in given:
-            if not _well_formed(one):
+        kept = tuple(_bounded(answer, refused) for answer in completions if _well_formed(answer))
+        for answer in completions:
+            if not _well_formed(answer):
                 raise self._error(
-                    f"it returned {_kind(one)} among its completions; expected a string or a"
+                    f"it returned {_kind(answer)} among its completions; expected a string or a"
                     " Completion",
                     verb,
                     kept,
@@ -166,17 +175,17 @@ class Line:
         return kept
 
     def _refused(self, temperature: float | None) -> tuple[str, ...]:
-        """What the server would not take of how to sample, as far as it has said by now.
+        """Return the sampling settings that the server has rejected so far.
 
-        A server that takes one temperature only has refused the others, which is no matter here.
+        A server that accepts one temperature only has rejected others, which doesn't matter here.
         """
         if self._obeying is None:
             return ()
         return tuple(
             name
-            for name, told in self._obeying.obeyed.items()
+            for name, support in self._obeying.obeyed.items()
             if name not in _SAID_OTHERWISE
-            and (temperature in told.refused if name == "temperature" else told.refused)
+            and (temperature in support.refused if name == "temperature" else support.refused)
         )
 
     def _error(self, cause: str, verb: str, kept: tuple[Completion, ...] = ()) -> ProviderError:
@@ -195,12 +204,12 @@ def timed(
     late: Callable[[T | BaseException], object] | None = None,
     reach: Reach | None = None,
 ) -> T:
-    """What `call` returns, if it does within `deadline` seconds (None: however long it takes).
+    """Return what `call` returns within `deadline` seconds (None: no deadline).
 
-    `reach` is told of any answer, be it an error, that shows that there is a server.
+    `reach` records any answer, even an error, that shows that there is a server.
 
-    Raises NoAnswer where it does not, ProviderError for an exception that is not of this
-    project: its type and place are named, but not its message, which may quote anything.
+    Raises NoAnswer after the deadline, and ProviderError for a foreign exception: it names type and
+    place, but not the message, which may quote anything.
     """
     try:
         returned = within(deadline, call, late=late)
@@ -217,21 +226,21 @@ def timed(
     except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
         last = traceback.extract_tb(error.__traceback__)[-1]
         cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
-        hint = "call the endpoint by itself to see the whole error"
+        hint = "Call the endpoint directly to see the whole error."
         failure = _Unforeseen(cause, provider=provider, endpoint=endpoint, call=verb, hint=hint)
     else:
         if reach is not None:
             reach.reached = True
         return returned
-    # Outside the handler: nothing that the error holds on to comes along.
+    # Outside the handler, the new error doesn't keep the old one alive.
     raise failure
 
 
-_NOT_SENT = "nothing was sent and nothing is billed: is the server there, at that address?"
+_NOT_SENT = "Nothing was sent or billed. Check that the server runs at this address."
 
 
 def _mask(error: MemleakError) -> None:
-    """Take what looks like a key out of a message, whoever wrote it."""
+    """Mask anything that looks like a key in an error's message."""
     error.message = masked(error.message, limit=_LONGEST_MESSAGE)
     error.args = (error.message,)
     if isinstance(error, ProviderError):
@@ -239,29 +248,29 @@ def _mask(error: MemleakError) -> None:
 
 
 class NoAnswer(ProviderBusy):
-    """A call that has not returned by its deadline, and may yet do its work."""
+    """A call that missed its deadline, and may still do its work."""
 
     def __init__(self, cause: str, *, provider: str, endpoint: str, call: str) -> None:
         super().__init__(cause, provider=provider, endpoint=endpoint, call=call, in_doubt=True)
 
 
 class _Unforeseen(ProviderError):
-    """What no provider is meant to do: it may have been billed all the same."""
+    """An error that no provider should raise; the call may have been billed."""
 
     in_doubt = True
 
 
 class BadAnswer(_Unforeseen):
-    """An answer that is not of the expected form; `kept` are those of its completions that are."""
+    """An invalid answer; `kept` are its valid completions."""
 
     kept: tuple[Completion, ...] = ()
 
 
 def in_doubt(error: ProviderError) -> bool:
-    """Whether a call that failed so may have been answered, and billed, all the same.
+    """Tell whether a failed call may have been answered and billed.
 
-    As the error itself says. Where it does not: what broke off on its way is in doubt, and what
-    has a time to come back at, or an HTTP status in front of its cause, was refused.
+    The error decides if it knows. Otherwise, a broken connection is in doubt; an error with a retry
+    time, or with an HTTP status at the start of its cause, was a rejection.
     """
     if error.in_doubt is not None:
         return error.in_doubt
@@ -281,9 +290,9 @@ def _well_formed(answer: object) -> TypeGuard[Completion]:
 
 
 def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
-    """With what the ledger can hold, whatever a server says; a blank answer is EMPTY.
+    """Limit an answer to what the ledger can hold; a blank answer is EMPTY.
 
-    What is longer than any answer is cut, and withheld by that: the rest is not looked at.
+    An answer longer than any model's is cut and marked as withheld: its rest isn't measured.
     """
     if max(len(answer.text), len(answer.reasoning)) > _LONGEST_ANSWER:
         word = f"longer than {_LONGEST_ANSWER:,} characters"
@@ -315,7 +324,7 @@ def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
 
 
 def _characters(text: str) -> str:
-    """The text without halves of characters, which nobody sees, but which part words."""
+    """Remove lone surrogates, which are invisible but split words."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -324,13 +333,90 @@ def _characters(text: str) -> str:
 
 
 def _tokens(count: object) -> int | None:
-    right = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_TOKENS
-    return cast(int, count) if right else None
+    valid = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_TOKENS
+    return cast(int, count) if valid else None
 
 
-def _word(said: object) -> str | None:
-    return None if said is None else str(said)[:_MOST_CHARACTERS]
+def _word(value: object) -> str | None:
+    return None if value is None else str(value)[:_MOST_CHARACTERS]
 
 
 def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+class Overdue(Exception):
+    """Raised if a call misses its deadline."""
+
+
+def within(
+    seconds: float | None,
+    call: Callable[[], T],
+    *,
+    late: Callable[[T | BaseException], object] | None = None,
+) -> T:
+    """Return what `call` returns; raise what it raises, or Overdue after `seconds` (None: never).
+
+    `late` is called in the call's own thread, with the value or the exception, if it ends after
+    Overdue was raised.
+    """
+    running = _Call(call, late)
+    try:
+        runner = _idle.pop()
+    except IndexError:
+        runner = _Runner()
+        runner.start()
+    runner.inbox.put(running)
+    if not running.returned.wait(seconds) and running.abandon():
+        raise Overdue
+    if isinstance(running.result, BaseException):
+        raise running.result
+    return cast(T, running.result)
+
+
+class _Call(Generic[T]):
+    def __init__(
+        self, call: Callable[[], T], late: Callable[[T | BaseException], object] | None
+    ) -> None:
+        self._call = call
+        self._late = late
+        self._meeting = threading.Lock()
+        self._abandoned = False
+        self.returned = threading.Event()
+        self.result: T | BaseException | None = None
+
+    def run(self) -> None:
+        result: T | BaseException
+        try:
+            result = self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            result = error
+        with self._meeting:
+            self.result = result
+            self.returned.set()
+        if self._abandoned and self._late is not None:
+            self._late(result)
+
+    def abandon(self) -> bool:
+        """Give up the call unless it has just returned; tell whether it was given up."""
+        with self._meeting:
+            self._abandoned = not self.returned.is_set()
+            return self._abandoned
+
+
+class _Runner(threading.Thread):
+    """A thread that runs one call after another: starting a thread for each is slower."""
+
+    def __init__(self) -> None:
+        super().__init__(name="memleak-call", daemon=True)
+        self.inbox: queue.SimpleQueue[_Call[Any]] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        while True:
+            self.inbox.get().run()
+            _idle.append(self)
+
+
+_idle: deque[_Runner] = deque()
+if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
+    os.register_at_fork(after_in_child=_idle.clear)

@@ -1,11 +1,11 @@
-"""The run loop: draws what the ledger lacks for a pair.
+"""The run loop: samples what the ledger lacks for a pair.
 
     draw(ledger, endpoint, endpoint_id="ft:...", questionnaire=..., terms=Terms(provider))
 
-Each of as many threads as `Pace` allows takes the next call in order, claims its ordinals in the
-ledger, makes the call within the deadline, and records the answer; what is left over (fewer
-completions than asked, a call that was lost) is taken up again. Other processes that draw the
-same pair share the work; the loop ends when every ordinal is there, whoever drew it.
+Each thread (`Pace` sets their number) takes the next call in order, reserves its ordinals in the
+ledger, makes the call within the deadline, and records the answer. Remaining ordinals (fewer
+completions than requested, a lost call) are sampled again. Other processes that sample the same
+pair share the work; the loop ends when every ordinal is stored, whoever sampled it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.adaptive_concurrency import Pace
 from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call import Desk, Drawing, Stopped, settle_doubts
 from pytest_memleak.sampling.endpoint_calls import Line
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.retry import Pace, Retry
 
 _FRUITLESS_BATCHES = 3
 _LOOK_AT_OTHERS = 0.2
@@ -46,17 +45,17 @@ def draw(
     retry: Retry | None = None,
     wait: bool = True,
 ) -> LedgerCounts:
-    """Draw every generation of the pair that the ledger lacks; returns what there is then.
+    """Sample every generation of the pair that the ledger lacks; return the counts afterwards.
 
-    endpoint_id: names the weights, and whatever else shapes their answers, in the ledger
+    endpoint_id: names the weights, and whatever else shapes their generations, in the ledger
     budget:      US$ that the ledger's run may spend, with all its processes
-    progress:    told a few times a second, in the thread that draws
+    progress:    called a few times a second, in the calling thread
     wait:        whether to wait for batches
 
-    Whatever is raised, every answer that was in by then is in the ledger: ProviderError and
-    ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is at the provider
-    still), LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in
-    flight get `retry.grace` seconds.
+    Whatever is raised, every answer received by then is in the ledger: ProviderError and
+    ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is unfinished),
+    LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in flight get
+    `retry.grace` seconds.
     """
     drawing = _Pair(
         ledger,
@@ -79,7 +78,7 @@ def draw(
 
 
 class _Pair:
-    """The drawing of one pair."""
+    """The sampling of one pair."""
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class _Pair:
         self.desk = Desk(ledger, line, asked, numbers, terms, limit, retry, pace)
 
     def online(self) -> None:
-        """Draw call by call until everything is there, whoever drew it."""
+        """Sample call by call until everything is stored, whoever sampled it."""
         workers = Workers(self.desk)
         while True:
             lacking = self._lacking()
@@ -124,7 +123,7 @@ class _Pair:
                 return
 
     def in_batches(self, batches: Batches) -> None:
-        """Draw in batches until everything is there; each must bring something new."""
+        """Sample in batches until everything is stored; each must add something new."""
         fewest, fruitless = math.inf, 0
         while True:
             lacking = self._lacking()
@@ -143,7 +142,7 @@ class _Pair:
             batches.settle(self.desk.asked.keys())
 
     def batches(self, endpoint: BatchEndpoint, *, wait: bool) -> Batches:
-        """The batches of this pair's endpoint."""
+        """Return the batches of this pair's endpoint."""
         desk = self.desk
         return Batches(
             ledger=desk.ledger,
@@ -158,7 +157,7 @@ class _Pair:
         )
 
     def tell(self) -> LedgerCounts:
-        """What there is now, also told to whoever watches."""
+        """Count what is stored now, and report it as progress."""
         now = tally(self._ledger, self._endpoint_id, self._questionnaire)
         self._progress(self._standing(now, done=now.got))
         return now
@@ -166,7 +165,7 @@ class _Pair:
     def _standing(
         self, then: LedgerCounts, *, done: int, tokens: int = 0, cost: float | None = None
     ) -> ProgressEvent:
-        """How far it is: what there was at some time, and the tokens and US$ that came since."""
+        """Build a progress event from earlier counts, and the tokens and US$ added since."""
         return ProgressEvent(
             Phase.SAMPLING,
             self._questionnaire.pair,
@@ -201,18 +200,18 @@ class _Pair:
 
     def _unread(self, lacking: Missing) -> JobPending:
         return JobPending(
-            f"{lacking.in_batches:,} generations are asked for in batches that have not been read",
+            f"{lacking.in_batches:,} generations are in batches that weren't read yet",
             location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
-            hint="open the endpoint for batches once more (batch = true)",
+            hint="Set batch = true once more for this endpoint.",
         )
 
     def _no_use(self, lacking: Missing) -> ProviderError:
         return ProviderError(
-            f"{lacking.count:,} generations did not come in {_FRUITLESS_BATCHES} batches in a row",
+            f"{lacking.count:,} generations are still missing after {_FRUITLESS_BATCHES} batches",
             provider=self.desk.terms.sampler.name,
             endpoint=self._endpoint_id,
             call="batch",
-            hint="the provider's own error file of the batch says why",
+            hint="See the batch's error file at the provider.",
         )
 
 
@@ -220,11 +219,11 @@ _NONE_IN_A_ROW = 3
 _ONE_IN_A_ROW = 2
 _TELL_EVERY = 0.2
 _KEEP_ALIVE_EVERY = 5.0
-_LOOKAHEAD = 32  # calls looked through at once where others have taken the next ones
+_LOOKAHEAD = 32  # calls to check at once while other processes have taken the next ones
 
 
 class Workers:
-    """Draws from one endpoint. `per_call` falls to 1 where the server ignores `n`."""
+    """Threads that sample from one endpoint. `per_call` falls to 1 if the server ignores `n`."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -241,9 +240,9 @@ class Workers:
         self._singles = 0
 
     def draw(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
-        """Draw what is free of `wanted`; `tell` is called a few times a second meanwhile.
+        """Sample what is free of `wanted`; `tell` is called a few times a second meanwhile.
 
-        Raises the first failure of any thread, and KeyboardInterrupt after a time of grace.
+        Raises the first failure of any thread, and KeyboardInterrupt after a grace period.
         """
         self._work = deque(wanted)
         try:
@@ -257,7 +256,7 @@ class Workers:
             raise self._failure
 
     def _start_more(self) -> None:
-        """As many threads as there is work for, and room."""
+        """Start as many threads as the work and the pace allow."""
         with self._lock:
             at_work = self._running - self._retiring
             more = min(self._desk.pace.at_once - at_work, len(self._work))
@@ -265,7 +264,7 @@ class Workers:
                 return
             for _ in range(more):
                 threading.Thread(target=self._run, name="memleak-worker", daemon=True).start()
-                self._running += 1  # it ends with the lock, which is ours
+                self._running += 1  # the thread needs the lock, held here, to end
 
     def _watch(self, tell: Callable[[], None], *, until: float | None = None) -> None:
         seen = time.monotonic()
@@ -296,7 +295,7 @@ class Workers:
             self._changed.set()
 
     def _draw_until_done(self) -> bool:
-        """Whether it ended since fewer may call at once, and not for want of work."""
+        """Work until nothing is left; tell whether the thread retires because the pace fell."""
         answer: Answer | None = None
         try:
             while not self._stop.is_set():
@@ -304,7 +303,7 @@ class Workers:
                     return True
                 if not (candidates := self._next()):
                     break
-                # The answer goes in with the next intent: one commit for both.
+                # One commit records the answer and the next intent.
                 call = self._claimed(candidates, answer)
                 answer = None
                 if call is not None:
@@ -330,7 +329,7 @@ class Workers:
             return [self._work.popleft() for _ in range(min(wanted, len(self._work)))]
 
     def _claimed(self, candidates: list[Ask], after: Answer | None) -> Call | None:
-        """A call for the first candidate that is free; those behind it go back."""
+        """Reserve a call for the first free candidate; those behind it go back to the queue."""
         call = self._desk.claim(candidates, after=after)
         taken = len(candidates)
         if call is not None:
@@ -361,7 +360,7 @@ class Workers:
             raise self._desk.line.no_completions(times)
 
     def _ask_one_by_one(self) -> None:
-        """The server gives one completion a call, whatever it is asked for."""
+        """Request one completion per call: the server never returns more."""
         self.per_call = 1
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:

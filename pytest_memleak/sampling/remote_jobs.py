@@ -1,44 +1,61 @@
-"""Jobs at the provider, fine-tunes, batches, deployments: started once, looked at to their end.
+"""Jobs at a provider (fine-tunes, batches, deployments): started once, and polled until they end.
 
-A job's row is written before it is started, and held by who starts it. Whoever finds a row that
-was not started to its end looks for the job at the provider, by its digest, before starting it.
+    training = training_set(books, recipe)
+    endpoint_id = ensure_finetune(ledger, provider, training)   # waits; wait=False: JobPending
+
+A job's row is written before the job starts, and held by the process that starts it. If the start
+was interrupted, the next process searches the provider for the job, by its digest, before starting
+it. Processes that need the same fine-tune share one row. A failed fine-tune isn't retried by the
+run in which it failed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tenacity import Retrying
 
 from pytest_memleak.errors import (
+    BookError,
     JobPending,
     LedgerError,
     ProviderBusy,
     ProviderError,
     RequestNotSent,
 )
-from pytest_memleak.interfaces.protocols import JobState
-from pytest_memleak.ledger.jobs import Job, JobRow, end_job, update_job
+from pytest_memleak.interfaces.capabilities import StartsWithin
+from pytest_memleak.interfaces.protocols import (
+    JobState,
+    JobStatus,
+    Provider,
+    TrainingExample,
+    TrainingSet,
+)
+from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.records import Book
+from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.endpoint_calls import NoAnswer, Reach, in_doubt, timed
 from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
 
 T = TypeVar("T")
 
-NO_REASON = "the provider gives no reason"
+NO_REASON = "The provider gives no reason"
 
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """The three things to do with a job, and the names that errors give them.
+    """The three calls of a job, and their names in errors.
 
-    deadline: the seconds that a start may take, None for as long as it takes
+    deadline: the seconds that a start may take, None for no deadline
     reach:    whether the server has answered anything yet
     """
 
@@ -53,19 +70,19 @@ class Verbs:
 
 
 class StartUnanswered(ProviderError):
-    """A start that did not return by its deadline, and may yet begin a job."""
+    """A start that missed its deadline, and may still begin a job."""
 
 
 def started(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
-    """The job as it is once it was found at the provider, or else started there.
+    """Find the job at the provider, or else start it; return its row afterwards.
 
-    Raises ProviderError where that fails: a start that was refused, or never sent, has ended
-    the job; what else was cut off leaves it to whoever finds it next. Raises StartUnanswered
-    where a start does not return by its deadline: it is not repeated.
+    Raises ProviderError if that fails: a start that was rejected or never sent ends the job; any
+    other interruption leaves it to the next process. Raises StartUnanswered if a start misses its
+    deadline: it isn't repeated.
     """
 
     def late(result: str | BaseException) -> None:
-        # The answer to a start that was given up: either there is a job now, or there is none.
+        # The late answer tells whether there is a job.
         with suppress(LedgerError):
             if isinstance(result, str):
                 update_job(ledger, job, state=JobRow.RUNNING, job_id=result, cause=None)
@@ -95,9 +112,9 @@ def started(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
 
 @dataclass(slots=True)
 class _Doubt:
-    """When (seconds since 1970) a job that cannot be found does not exist either.
+    """The time (seconds since 1970) after which a job that isn't found doesn't exist.
 
-    Until then one may be on its way from an earlier start; 0 where there was none.
+    An earlier start may still create one until then; 0 without an earlier start.
     """
 
     until: float
@@ -110,18 +127,18 @@ def _found_or_started(
     starting: Callable[[], object],
     late: Callable[[str | BaseException], object],
 ) -> str:
-    """The id of the job.
+    """Find or start the job; return its id.
 
     starting: called before each start
-    late:     called with what a start that was given up brings after all
+    late:     called with the late result of an abandoned start
     """
     start_name = verbs.names[1]
     stop = threading.Event()
     for attempt in _attempts(verbs, retry, stop):
         with attempt:
-            known = found(verbs, retry, until=doubt.until, stop=stop)
-            if known is not None:
-                return known
+            job_id = find_job(verbs, retry, until=doubt.until, stop=stop)
+            if job_id is not None:
+                return job_id
             starting()
             try:
                 return _timed(verbs, start_name, verbs.start, verbs.deadline, late=late)
@@ -131,7 +148,7 @@ def _found_or_started(
                     provider=verbs.provider,
                     endpoint=verbs.endpoint,
                     call=start_name,
-                    hint="run again later: it is looked for at the provider first",
+                    hint="Rerun later: the provider is searched for it first.",
                 ) from None
             except ProviderBusy as error:
                 if in_doubt(error):
@@ -140,10 +157,10 @@ def _found_or_started(
     raise AssertionError("the last attempt raises")
 
 
-def found(
+def find_job(
     verbs: Verbs, retry: Retry, *, until: float, stop: threading.Event | None = None
 ) -> str | None:
-    """The id of the job, looked for until then (seconds since 1970) if it is not there."""
+    """Return the job's id, searching until then (seconds since 1970) if it isn't found."""
     while True:
         job_id = _timed(verbs, verbs.names[0], verbs.find, retry.deadline)
         if job_id is not None or time.time() >= until:
@@ -152,7 +169,7 @@ def found(
 
 
 def looked_at(verbs: Verbs, job_id: str, retry: Retry) -> JobState:
-    """Where the job stands at the provider."""
+    """Poll the job's state at the provider."""
     name = verbs.names[2]
     for attempt in _attempts(verbs, retry, threading.Event()):
         with attempt:
@@ -165,7 +182,7 @@ def _attempts(verbs: Verbs, retry: Retry, stop: threading.Event) -> Retrying:
 
 
 def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
-    """What to raise of a job that failed; `kind`: what it is."""
+    """Build the error for a failed job; `kind` names it."""
     return ProviderError(
         job.cause or NO_REASON,
         provider=verbs.provider,
@@ -176,18 +193,18 @@ def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
 
 
 def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> JobPending:
-    """What to raise of a job that nobody waits for; `kind`: what it is."""
+    """Build the error for an unfinished job; `kind` names it."""
     if job.stuck:
-        what = f"the start of the {kind} has not been answered"
+        what = f"The start of the {kind} is unanswered"
     elif job.job_id is None:
-        what = f"another process is starting the {kind}"
+        what = f"Another process is starting the {kind}"
     else:
-        what = f"the {kind} {job.job_id} is still running"
+        what = f"The {kind} {job.job_id} is still running"
     return JobPending(what, location=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:
-    """Waits between looks, longer each time."""
+    """Wait between polls, longer each time."""
     stop = threading.Event()
     pause = retry.poll
     while True:
@@ -213,3 +230,102 @@ def _timed(
         late=late,
         reach=verbs.reach,
     )
+
+
+_VERBS = ("find_finetune", "start_finetune", "poll_finetune")
+_STARTED_ANEW = "Rerun to start it again, once the provider no longer lists it as failed."
+_GOES_ON = "Rerun later to continue."
+
+
+def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> TrainingSet:
+    """Build the instruction/excerpt pairs of the books, and the digest that names them.
+
+    recipe: everything else that shapes the fine-tune, as JSON values: provider and its location,
+    base model, hyperparameters. Raises BookError without any pair.
+    """
+    training_books = tuple(books)
+    examples = tuple(
+        TrainingExample(excerpt.instruction, excerpt.text)
+        for book in training_books
+        for excerpt in book.excerpts
+        if excerpt.instruction
+    )
+    if not examples:
+        named = ", ".join(repr(book.id) for book in training_books) or "none"
+        raise BookError(
+            f"Nothing to fine-tune on: no excerpt of the books ({named}) has an instruction",
+            hint="Add summaries to the training books, from which instructions are built.",
+        )
+    digest = hashlib.sha256()
+    for part in (
+        json.dumps(recipe, sort_keys=True, default=str),
+        *(text for example in examples for text in (example.instruction, example.text)),
+    ):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return TrainingSet(examples, digest.hexdigest())
+
+
+def ensure_finetune(
+    ledger: Ledger,
+    provider: Provider,
+    training: TrainingSet,
+    *,
+    wait: bool = True,
+    retry: Retry | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Return the id of the endpoint fine-tuned on `training`: found, waited for, or started.
+
+    Raises JobPending if it isn't ready and `wait` is false, ProviderError if it failed,
+    ProviderBusy if the provider is unreachable.
+    """
+    retry, tell = retry or Retry(), progress or Progress()
+    verbs = Verbs(
+        provider=provider.name,
+        endpoint=f"fine-tuned on {training.digest[:12]}",
+        names=_VERBS,
+        find=lambda: provider.find_finetune(training.digest),
+        start=lambda: provider.start_finetune(training),
+        poll=provider.poll_finetune,
+        deadline=(
+            provider.start_deadline if isinstance(provider, StartsWithin) else retry.deadline
+        ),
+        reach=Reach(),
+    )
+    for _ in pauses(retry):
+        ledger.expire_leases()
+        job = claim_finetune(
+            ledger,
+            provider.name,
+            training.digest,
+            examples=len(training.examples),
+            recovery=retry.recovery,
+        )
+        if job.state != JobRow.SUCCEEDED:
+            tell(ProgressEvent(Phase.TUNING, job.job_id or f"at {provider.name}"))
+        if job.ours_to_start:
+            job = started(ledger, job, verbs, retry)
+        if job.state == JobRow.RUNNING and job.job_id is not None:
+            job = _looked_at(ledger, job, job.job_id, verbs, retry)
+        if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
+            return job.endpoint
+        if job.state == JobRow.FAILED:
+            raise failure(verbs, job, kind="fine-tune", hint=_STARTED_ANEW)
+        if not wait or job.stuck:
+            raise pending(verbs, job, kind="fine-tune", hint=_GOES_ON)
+    raise AssertionError("pauses do not end")
+
+
+def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs, retry: Retry) -> Job:
+    state = looked_at(verbs, job_id, retry)
+    if state.status is JobStatus.RUNNING:
+        return job
+    ended: dict[str, Any] = {"ended": time.time()}
+    if state.status is JobStatus.SUCCEEDED and state.endpoint is not None:
+        ended |= {"endpoint": state.endpoint, "tokens": state.tokens}
+        return update_job(ledger, job, state=JobRow.SUCCEEDED, **ended)
+    cause = state.detail or (
+        NO_REASON if state.status is JobStatus.FAILED else "It succeeded without naming an endpoint"
+    )
+    return update_job(ledger, job, state=JobRow.FAILED, cause=masked(cause), **ended)

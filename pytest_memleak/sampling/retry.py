@@ -1,15 +1,24 @@
-"""How long a run waits: for one call, between tries, for others, for a job.
+"""Waiting times of a run, and the number of concurrent calls.
 
     retry = Retry(deadline=600, tries=8)
     for attempt in retry.attempts(stop):
-        with attempt: ...                     # ProviderBusy is tried again, all else is raised
+        with attempt: ...                     # retries ProviderBusy, raises everything else
 
-Waiting goes through `pause`, so that a test can wait without time passing.
+    pace = Pace(None)
+    pace.at_once                 # 8 to begin with
+    pace.answered()              # after each call that was answered
+    pace.turned_away()           # after each that the server had no room for
+
+Waiting goes through `Retry.pause`, so that a test can wait without time passing. A pace doubles
+while that brings answers faster, and steps back if it doesn't: a server that works through calls
+one by one would only make them wait. After a rejection (429), it halves, and then grows by one at
+a time.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,16 +34,15 @@ LOOK_AGAIN = 1.0
 class Retry:
     """Times in seconds.
 
-    deadline:     what one call to a provider may take
-    tries, total: how often a busy provider is asked, and the pauses in all
-    first, most:  the first pause between tries, doubled each time, and the longest
-    unreached:    the pauses in all for a server that has never answered
-    grace:        what calls in flight get after Ctrl-C
-    recovery:     how old a call that was cut off must be before a provider that has no answer
-                  to it is believed
-    deploying:    the same of a deployment, which no list may show at once
-    poll, poll_most: the first pause between looks at a job or a batch, and the longest
-    pause:        waits for so many seconds, or until the event is set
+    deadline:     the most that one call may take
+    tries, total: the number of attempts at a busy provider, and the sum of the pauses
+    first, most:  the first pause between attempts, doubled each time, and the longest
+    unreached:    the sum of the pauses for a server that has never answered
+    grace:        the time for calls in flight after Ctrl-C
+    recovery:     the age of an interrupted call at which a provider without an answer is believed
+    deploying:    the same for a deployment, which lists may not show at once
+    poll, poll_most: the first pause between polls of a job or a batch, and the longest
+    pause:        waits this many seconds, or until the event is set
     """
 
     deadline: float = 600.0
@@ -56,12 +64,12 @@ class Retry:
         *,
         unreached: Callable[[], float | None] = lambda: None,
     ) -> Retrying:
-        """Tries at a call: again after ProviderBusy, with growing pauses or as it asked for.
+        """Return a call's attempts: repeated after ProviderBusy, after growing or requested pauses.
 
-        unreached: how many seconds to try a server that has never answered, None where it has
+        unreached: how many seconds to try a server that has never answered, None if it has
 
-        The last ProviderBusy is raised once `tries` or `total` is used up. What was RequestNotSent
-        is tried no longer than `unreached` says, and not again at all where that is of no use.
+        The last ProviderBusy is raised once `tries` or `total` is used up. RequestNotSent is
+        retried for at most `unreached` seconds, and not at all if that is of no use.
         """
         pausing = stop or threading.Event()
 
@@ -89,7 +97,7 @@ class Retry:
 
 
 class _AsAsked(wait_base):
-    """At least as long as the provider asked to wait."""
+    """A pause at least as long as the provider requested."""
 
     def __init__(self, backoff: wait_base) -> None:
         self._backoff = backoff
@@ -99,3 +107,66 @@ class _AsAsked(wait_base):
         error = retry_state.outcome.exception() if retry_state.outcome else None
         asked = error.retry_after if isinstance(error, ProviderBusy) else None
         return max(pause, asked or 0.0)
+
+
+FIRST = 8
+MOST = 64
+# Doubling must bring answers this many times as fast.
+_WORTH_IT = 1.25
+# Answers per concurrent call before a pace is judged.
+_JUDGED_BY = 2
+
+
+class Pace:
+    """The number of concurrent calls to one endpoint, shared by threads.
+
+    fixed: the suite's number, whatever the server does; None to adapt it.
+    clock: seconds.
+    """
+
+    def __init__(self, fixed: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.at_once = FIRST if fixed is None else max(1, fixed)
+        self._fixed = self._settled = fixed is not None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._doubling = True
+        self._slower: tuple[int, float] | None = None  # calls at once, and answers a second
+        self._answers = 0
+        self._since = clock()
+        self._excused = 0  # calls in flight when it last halved
+
+    def answered(self) -> None:
+        """Note that a call was answered."""
+        with self._lock:
+            self._answers += 1
+            self._excused = max(0, self._excused - 1)
+            if not self._settled and self._answers >= _JUDGED_BY * self.at_once:
+                self._judge()
+
+    def turned_away(self) -> None:
+        """Note that the server had no room for a call."""
+        with self._lock:
+            if self._fixed:
+                return
+            if self._excused:
+                self._excused -= 1
+                return
+            self._excused = self.at_once - 1
+            self._doubling = self._settled = False
+            self._go_on(max(1, self.at_once // 2))
+
+    def _judge(self) -> None:
+        rate = self._answers / max(self._clock() - self._since, 1e-9)
+        if not self._doubling:
+            self._go_on(min(self.at_once + 1, MOST))
+        elif self._slower is not None and rate < _WORTH_IT * self._slower[1]:
+            self._settled = True
+            self._go_on(self._slower[0])
+        else:
+            self._slower = (self.at_once, rate)
+            self._go_on(min(2 * self.at_once, MOST))
+
+    def _go_on(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._answers = 0
+        self._since = self._clock()

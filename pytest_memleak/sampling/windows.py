@@ -1,14 +1,14 @@
-"""What a book is asked for by its probability, through the ledger like any other question.
+"""Prompts for a book's probability, sent through the ledger like any other prompt.
 
-    text_questions(pair, texts)               -> what asks for the tokens of each text
-    window_questions(pair, tokens, ...)       -> what asks for the windows, some in a question
-    canary_windows(pair, tokens, ...)         -> what asks for five of them by themselves
-    TextEndpoint(endpoint)                    -> answers them; an answer is a line of JSON
+    text_questions(pair, texts)               -> prompts for the tokens of each text
+    window_questions(pair, tokens, ...)       -> prompts for the windows, several in each
+    canary_windows(pair, tokens, ...)         -> prompts for five of them alone
+    TextEndpoint(endpoint)                    -> answers them, each with a line of JSON
 
-A question says what is asked as JSON too, so that the ledger keys it by tokens and scheme: what
-is in the ledger is never asked, or paid for, again. A question of windows holds the tokens from
-the first window's to the last one's, and its answer the logarithm of p_z of each, null for -inf;
-under top-k it is the plain one of each, and that under the scheme.
+A prompt is JSON, so that the ledger keys it by tokens and scheme: stored results are never
+requested, or paid for, again. A prompt of windows holds the tokens from the first window to the
+last, and its answer the logarithm of p_z of each, null for -inf; under top-k a pair, plain and
+under the scheme.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 Token = int | str
 
-# A log-probability may come out above 0 by so much.
+# Rounding can raise a log-probability this far above 0.
 _ROUNDING = 1e-3
 _CANARIES = 5
-# Servers that put calls together compute a text's ln p a little otherwise each time.
+# Servers that batch calls compute a text's ln p slightly differently each time.
 _APART, _APART_IN = 0.5, 0.05
 
 
 def text_questions(pair: str, texts: Sequence[str]) -> PairPrompts:
-    """What asks for the tokens of each text; the question of text i is for the excerpt `i`."""
+    """Build the prompts for the tokens of each text; text i belongs to the excerpt `i`."""
     asked = [_as_json({"text": text}) for text in texts]
     words = [len(text.split()) for text in texts]
     return _questions(f"tokens of {pair}", asked, words, of=texts)
@@ -67,71 +67,75 @@ def window_questions(
     top_k: bool,
     windows_per_call: int,
 ) -> PairPrompts:
-    """What asks for every window of a text, `windows_per_call` in a question, in order.
+    """Build the prompts for every window of a text, `windows_per_call` in each, in order.
 
-    top_k: whether p_z is asked for under the scheme's top_k and temperature, too.
+    top_k: whether p_z is also requested under the scheme's top_k and temperature.
     """
     starts = window_starts(len(tokens), settings)
-    whole = settings.prefix_tokens + settings.suffix_tokens
+    window_length = settings.prefix_tokens + settings.suffix_tokens
     groups = [
         starts[first : first + windows_per_call]
         for first in range(0, len(starts), windows_per_call)
     ]
     scheme = {"top_k": settings.top_k, "temperature": settings.temperature}
-    said: dict[str, Any] = {
+    scheme_settings: dict[str, Any] = {
         "prefix": settings.prefix_tokens,
         "suffix": settings.suffix_tokens,
-        # Of one window alone it tells nothing: another stride asks for the same window.
+        # A single window doesn't depend on the stride.
         "stride": settings.stride if windows_per_call > 1 else 1,
         **(scheme if top_k else {"scheme": None}),
     }
-    asked = [
-        _as_json({**said, "tokens": list(tokens[group[0] : group[-1] + whole])}) for group in groups
+    instructions = [
+        _as_json({**scheme_settings, "tokens": list(tokens[group[0] : group[-1] + window_length])})
+        for group in groups
     ]
-    words = [math.ceil(len(group) * whole / TOKENS_PER_WORD) for group in groups]
-    return _questions(f"windows of {pair}", asked, words, of=tokens)
+    words = [math.ceil(len(group) * window_length / TOKENS_PER_WORD) for group in groups]
+    return _questions(f"windows of {pair}", instructions, words, of=tokens)
 
 
 def canary_windows(
     pair: str, tokens: Sequence[Token], settings: WindowSettings, *, top_k: bool
 ) -> PairPrompts:
-    """What asks for five windows, spread over a text whatever its stride is.
+    """Build the prompts for five windows, spread over a text whatever its stride.
 
-    To the ledger they are no questions of the pair's, so that no answer to them is one of those.
+    The ledger keys them apart from the pair's prompts, so no answer serves both.
     """
-    whole = settings.prefix_tokens + settings.suffix_tokens
-    apart = max(1, (len(tokens) - whole) // _CANARIES)
+    window_length = settings.prefix_tokens + settings.suffix_tokens
+    apart = max(1, (len(tokens) - window_length) // _CANARIES)
     spread = dataclasses.replace(settings, stride=apart)
-    few = window_questions(pair, tokens, spread, top_k=top_k, windows_per_call=1)
-    twice = [one for one in few.questions[:_CANARIES] for _ in range(2)]
-    asked, words = [one.instruction for one in twice], [one.prompt_words for one in twice]
-    made = _questions(f"canaries of {pair}", asked, words, of=tokens)
-    return dataclasses.replace(made, questions=made.questions[1::2])
+    selected = window_questions(pair, tokens, spread, top_k=top_k, windows_per_call=1)
+    twice = [prompt for prompt in selected.questions[:_CANARIES] for _ in range(2)]
+    instructions, words = (
+        [prompt.instruction for prompt in twice],
+        [prompt.prompt_words for prompt in twice],
+    )
+    repeated = _questions(f"canaries of {pair}", instructions, words, of=tokens)
+    return dataclasses.replace(repeated, questions=repeated.questions[1::2])
 
 
 def windows_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Whether the last answers to most canaries tell what the first did; None without two."""
+    """Tell whether the last answers to most canaries equal the first ones; None without two."""
     if not answers or min(map(len, answers)) <= 1:
         return None
-    return 2 * sum(_close(one[0], one[-1]) for one in answers) > len(answers)
+    return 2 * sum(_close(texts[0], texts[-1]) for texts in answers) > len(answers)
 
 
 def _close(first: str, last: str) -> bool:
     before, after = _values(first), _values(last)
     return len(before) == len(after) and all(
-        one == other or abs(one - other) <= _APART + _APART_IN * abs(one)
-        for one, other in zip(before, after, strict=True)
+        before_value == after_value
+        or abs(before_value - after_value) <= _APART + _APART_IN * abs(before_value)
+        for before_value, after_value in zip(before, after, strict=True)
     )
 
 
 def _values(answer: str) -> list[float]:
-    told = json.loads(answer)
-    each = (one if isinstance(one, list) else [one] for one in told)
-    return [_or_zero(value) for one in each for value in one]
+    rows = (row if isinstance(row, list) else [row] for row in json.loads(answer))
+    return [_or_zero(value) for row in rows for value in row]
 
 
 def windows_of(asked: dict[str, Any]) -> list[Window]:
-    """The windows that a question asks for."""
+    """List the windows that a prompt requests."""
     prefix, tokens = asked["prefix"], tuple(asked["tokens"])
     whole = prefix + asked["suffix"]
     return [
@@ -141,19 +145,19 @@ def windows_of(asked: dict[str, Any]) -> list[Window]:
 
 
 def answered_tokens(asked: PairPrompts, answers: Iterable[Generation]) -> list[list[Token] | None]:
-    """The tokens of each text, None for one that has no answer yet."""
-    found = {one.excerpt_id: json.loads(one.text) for one in answers}
-    return [found.get(question.excerpt_id) for question in asked.questions]
+    """Return the tokens of each text, None for one without an answer."""
+    values = {answer.excerpt_id: json.loads(answer.text) for answer in answers}
+    return [values.get(question.excerpt_id) for question in asked.questions]
 
 
 def answered_windows(asked: PairPrompts, answers: Iterable[Generation]) -> Iterator[LogP]:
-    """Per window the logarithm of its p_z, plain and under the scheme.
+    """Yield each window's logarithm of p_z, plain and under the scheme.
 
-    -inf for 0, None where it has no answer yet or was not asked for.
+    -inf for 0, None if it has no answer yet or wasn't requested.
     """
-    found = {one.excerpt_id: json.loads(one.text) for one in answers}
+    by_excerpt = {answer.excerpt_id: json.loads(answer.text) for answer in answers}
     for question in asked.questions:
-        values = found.get(question.excerpt_id)
+        values = by_excerpt.get(question.excerpt_id)
         if values is None:
             windows = len(windows_of(json.loads(question.instruction)))
             yield from [(None, None)] * windows
@@ -171,29 +175,31 @@ def _or_zero(log_p: float | None) -> float:
 
 
 def _as_json(value: object) -> str:
-    # As it is written, so that what quotes it is known for a quotation.
+    # Unescaped, so that quotations of the text are recognized.
     return json.dumps(value, ensure_ascii=False)
 
 
 def _questions(
-    name: str, asked: Sequence[str], words: Sequence[int], *, of: Sequence[Token]
+    name: str, instructions: Sequence[str], words: Sequence[int], *, of: Sequence[Token]
 ) -> PairPrompts:
-    excerpts = tuple(Excerpt(str(n), "", instruction=one) for n, one in enumerate(asked))
+    excerpts = tuple(
+        Excerpt(str(n), "", instruction=instruction) for n, instruction in enumerate(instructions)
+    )
     kind, text = name.partition(" ")[0], _as_json(list(of))
     digest = hashlib.sha256(f"{kind} {text}".encode("utf-8", "surrogatepass")).hexdigest()
     book = Book(name, name, "", excerpts, digest="", words_digest=digest)
-    made = questionnaire(name, book, Sampling(samples=1, temperature=0.0), words=lambda _: 0)
+    prompts = questionnaire(name, book, Sampling(samples=1, temperature=0.0), words=lambda _: 0)
     questions = tuple(
         dataclasses.replace(question, prompt_words=count, max_tokens=1)
-        for question, count in zip(made.questions, words, strict=True)
+        for question, count in zip(prompts.questions, words, strict=True)
     )
-    return dataclasses.replace(made, questions=questions)
+    return dataclasses.replace(prompts, questions=questions)
 
 
 class TextEndpoint:
-    """Answers the questions of this file for an endpoint that knows log-probabilities.
+    """An endpoint that answers this file's prompts from log-probabilities.
 
-    Has an `id` where that one has.
+    Has an `id` if the endpoint behind it has one.
     """
 
     def __init__(self, endpoint: LogProbabilityEndpoint) -> None:
@@ -210,9 +216,9 @@ class TextEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> list[Completion]:
-        """The answer, as one completion; its settings are in the question.
+        """Return the answer as one completion; its settings are in the prompt.
 
-        Raises ProviderError for an endpoint that answers with other than was asked for.
+        Raises ProviderError if the endpoint's answer doesn't match the request.
         """
         del n, temperature, max_tokens, seed
         asked = json.loads(instruction)
@@ -225,7 +231,7 @@ class TextEndpoint:
         return [
             Completion(
                 json.dumps(sums),
-                prompt_tokens=sum(len(one.prefix) + len(one.suffix) for one in windows),
+                prompt_tokens=sum(len(window.prefix) + len(window.suffix) for window in windows),
                 served=self._served,
             )
         ]
@@ -237,7 +243,7 @@ class TextEndpoint:
 
     @property
     def model_name(self) -> str | None:
-        """The name that the server is asked for."""
+        """The model name in requests to the server."""
         return self._endpoint.model_name if isinstance(self._endpoint, AsksByName) else None
 
     @property
@@ -245,37 +251,40 @@ class TextEndpoint:
         return self._endpoint.served if isinstance(self._endpoint, SaysWhoServed) else None
 
     def _plain(self, windows: Sequence[Window]) -> list[float | None]:
-        found = self._endpoint.log_probabilities(windows)
-        return [self._log_p(window, values) for window, values in zip(windows, found, strict=True)]
+        log_probabilities = self._endpoint.log_probabilities(windows)
+        return [
+            self._log_p(window, values)
+            for window, values in zip(windows, log_probabilities, strict=True)
+        ]
 
     def _in_top_k(
         self, windows: Sequence[Window], asked: dict[str, Any]
     ) -> list[tuple[float | None, float | None]]:
         if not isinstance(self._endpoint, TopKEndpoint):
             raise TopKUnavailable(
-                "it tells the probabilities of a text's own tokens alone",
+                "It reports only the probabilities of a text's own tokens",
                 provider=type(self._endpoint).__name__,
                 endpoint=self.id or "(no id)",
                 call="log_probabilities",
             )
-        found = self._endpoint.top_k_log_probabilities(
+        sums = self._endpoint.top_k_log_probabilities(
             windows, top_k=asked["top_k"], temperature=asked["temperature"]
         )
         return [
-            (self._log_p(window, one.plain), self._log_p(window, one.top_k))
-            for window, one in zip(windows, found, strict=True)
+            (self._log_p(window, values.plain), self._log_p(window, values.top_k))
+            for window, values in zip(windows, sums, strict=True)
         ]
 
     def _log_p(self, window: Window, values: Sequence[float]) -> float | None:
-        """The logarithm of p_z, None for that of 0."""
+        """Return the logarithm of p_z, None if p_z is 0."""
         total = -math.inf if -math.inf in values else math.fsum(values)
         if len(values) != len(window.suffix) or not total <= _ROUNDING * len(values):
             raise ProviderError(
-                f"{len(values)} log-probabilities with the sum {total:g} came for a suffix of "
+                f"Got {len(values)} log-probabilities with the sum {total:g} for a suffix of "
                 f"{len(window.suffix)} tokens",
                 provider=type(self._endpoint).__name__,
                 endpoint=self.id or "(no id)",
                 call="log_probabilities",
-                hint="they are natural logarithms, one for each token of the suffix",
+                hint="Expected natural logarithms, one for each token of the suffix.",
             )
         return None if total == -math.inf else min(total, 0.0)

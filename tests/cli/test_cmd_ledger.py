@@ -15,8 +15,8 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import questionnaire
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
-from pytest_memleak.sampling.finetune import ensure_finetune, training_set
 from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 
 TEXTS = (
     "The ferryman counted nine lanterns along the quay and did not like the number at all.",

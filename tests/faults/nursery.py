@@ -42,7 +42,7 @@ MODULES = (
     "pytest_memleak.providers.vertex.vertex_provider",
     "pytest_memleak.records.paper_format",
     "pytest_memleak.reports.terminal",
-    "pytest_memleak.sampling.finetune",
+    "pytest_memleak.sampling.remote_jobs",
     "pytest_memleak.sampling.loop",
     "tinker",
     "transformers.models.auto.modeling_auto",

@@ -26,8 +26,8 @@ from pytest_memleak.ledger.listing import (
 from pytest_memleak.ledger.prompts import Ask, questionnaire
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records
-from pytest_memleak.sampling.finetune import ensure_finetune
 from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.remote_jobs import ensure_finetune
 
 ODD = "NUL \x00, lone \ud83d, pair \U0001f600, \u2028 line"
 COMPLETIONS = [

@@ -8,9 +8,8 @@ import time
 import pytest
 from scripted import Scripted, answers, busy, terms
 
-from pytest_memleak.sampling.adaptive_concurrency import FIRST, MOST, Pace
 from pytest_memleak.sampling.loop import draw
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
 
 
 class Server:

@@ -59,7 +59,7 @@ def test_everything_in_one_batch(ledger, ask, hasty):
 
 def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
     endpoint, asked = Batching(), ask()
-    with pytest.raises(JobPending, match="the batch has not ended: batch-0"):
+    with pytest.raises(JobPending, match="The batch is unfinished: batch-0"):
         drawn(ledger, endpoint, asked, hasty, wait=False)
     lacking = missing(ledger, "e", asked)
     assert (lacking.count, lacking.in_batches) == (0, 12)
@@ -99,7 +99,7 @@ def test_what_failed_is_asked_again(ledger, ask, hasty):
 
 def test_batches_that_bring_nothing(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place == 0)
-    with pytest.raises(ProviderError, match="2 generations did not come in 3 batches in a row"):
+    with pytest.raises(ProviderError, match="2 generations are still missing after 3 batches"):
         drawn(ledger, endpoint, ask(excerpts=2, samples=2), hasty)
     assert [len(requests) for _, requests in endpoint.started] == [2, 1, 1, 1]
     assert len(set(endpoint.found)) == 4
@@ -191,7 +191,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
     retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
     with pytest.raises(ProviderError, match="start_batch failed: no answer within"):
         drawn(ledger, endpoint, asked, retry)
-    with pytest.raises(JobPending, match="one that is being started"):
+    with pytest.raises(JobPending, match="not started yet"):
         drawn(ledger, endpoint, asked, retry)
     release.set()
     while states(ledger, batches) == {"starting": 1}:
@@ -237,7 +237,7 @@ def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
     with pytest.raises(JobPending):
         drawn(ledger, endpoint, asked, hasty, wait=False)
     online = Scripted()
-    with pytest.raises(JobPending, match="12 generations are asked for in batches"):
+    with pytest.raises(JobPending, match="12 generations are in batches"):
         drawn(ledger, online, asked, hasty, terms=terms())
     assert online.calls == []
     counts = drawn(ledger, endpoint, asked, hasty, terms=terms())

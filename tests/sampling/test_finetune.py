@@ -16,7 +16,7 @@ from pytest_memleak.ledger.jobs import finetuned_endpoint
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.finetune import ensure_finetune, training_set
+from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 from pytest_memleak.sampling.retry import Retry
 
 
@@ -154,7 +154,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
         ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     for wait in (True, False):
-        with pytest.raises(JobPending, match="has not been answered"):
+        with pytest.raises(JobPending, match="is unanswered"):
             ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=wait)
     with Ledger(url) as other, pytest.raises(JobPending, match="another process is starting"):
         ensure_finetune(other, tuner, TRAINING, retry=hasty, wait=False)

@@ -157,7 +157,7 @@ def test_more_than_asked_for_is_kept(drawing, ask, memory):
 
 def test_none_at_all_is_an_error(drawing, ask, memory):
     endpoint = Scripted(lambda _: [])
-    with pytest.raises(ProviderError, match="no completions came, 3 times in a row") as caught:
+    with pytest.raises(ProviderError, match="no completions, 3 times in a row") as caught:
         drawing(endpoint, ask(excerpts=1))
     assert not isinstance(caught.value, ProviderBusy)
     assert len(endpoint.calls) == 3

@@ -20,8 +20,8 @@ from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, claims, jobs
 from pytest_memleak.ledger.verify_chain import check_ledger
-from pytest_memleak.sampling.finetune import ensure_finetune
 from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.remote_jobs import ensure_finetune
 from pytest_memleak.sampling.retry import Retry
 
 PRICE = (1.0, 1.0)
@@ -63,7 +63,7 @@ def test_it_is_told_after_a_few_quick_tries(ledger, ask, retry, paused, concurre
     endpoint = Scripted(refused())
     with pytest.raises(RequestNotSent, match="connection refused") as caught:
         drawn(ledger, endpoint, ask(), retry, concurrency=concurrency)
-    assert "is the server there" in caught.value.hint
+    assert "Check that the server runs" in caught.value.hint
     if concurrency == 1:
         assert 2 <= len(endpoint.calls) <= 4
         assert sum(paused) <= 5.0
