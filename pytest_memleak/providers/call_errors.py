@@ -148,35 +148,38 @@ class Failing:
             lasting=lasting,
         )
 
-    def refusal(self, said: Refusal, hint: str | None = None) -> ProviderError:
+    def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
         """Refused, or ProviderBusy where the status is one that passes."""
-        cause = self.cause(said)
-        if may_pass(said.status) and not said.final:
-            return self.busy(cause, hint, after=said.retry_after)
+        cause = self.cause(refusal)
+        if may_pass(refusal.status) and not refusal.final:
+            return self.busy(cause, hint, after=refusal.retry_after)
         return Refused(
             cause,
             provider=self.provider,
             endpoint=self.endpoint,
             call=self.call,
             hint=hint,
-            status=said.status,
-            code=said.code,
-            named=said.named,
-            most=said.most,
+            status=refusal.status,
+            code=refusal.code,
+            named=refusal.named,
+            most=refusal.most,
         )
 
-    def cause(self, said: Refusal) -> str:
+    def cause(self, refusal: Refusal) -> str:
         """Status, code and message in one line."""
-        phrase = next((one.phrase for one in HTTPStatus if one == said.status), "unknown status")
-        code = f"({said.code})" if said.code and said.code != str(said.status) else ""
-        told = " ".join(filter(None, (code, said.message and f"- {said.message}")))
-        words = safe_message(told, texts=self.texts)
-        return f"{said.status} {phrase} {words}" if told else f"{said.status} {phrase}"
+        phrase = next(
+            (known_status.phrase for known_status in HTTPStatus if known_status == refusal.status),
+            "unknown status",
+        )
+        code = f"({refusal.code})" if refusal.code and refusal.code != str(refusal.status) else ""
+        text = " ".join(filter(None, (code, refusal.message and f"- {refusal.message}")))
+        words = safe_message(text, texts=self.texts)
+        return f"{refusal.status} {phrase} {words}" if text else f"{refusal.status} {phrase}"
 
     def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderBusy:
         """There was no answer: RequestNotSent where the call never left."""
-        kinds = [type(one).__name__ for one in exception_chain(error)]
-        astray = next((one for one in exception_chain(error) if isinstance(one, Astray)), None)
+        kinds = [type(link).__name__ for link in exception_chain(error)]
+        astray = next((link for link in exception_chain(error) if isinstance(link, Astray)), None)
         if astray is not None:
             return self.astray(astray, server=server)
         if never_sent(error):
@@ -215,7 +218,7 @@ def may_pass(status: int) -> bool:
 
 def never_sent(error: BaseException) -> bool:
     """Whether an exception of any HTTP library says that the request never left."""
-    return any(type(one).__name__ in _NO_CONNECTION for one in exception_chain(error))
+    return any(type(link).__name__ in _NO_CONNECTION for link in exception_chain(error))
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -117,7 +117,7 @@ class _Allowed:
 
 def _library_kind(kind: type[Any]) -> Any:
     """What the HTTP library wants a stream to be, of whichever version it is."""
-    return next(one for one in kind.__mro__ if one.__name__ in _STREAMS)
+    return next(base for base in kind.__mro__ if base.__name__ in _STREAMS)
 
 
 @functools.cache

@@ -64,12 +64,14 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False)
+        problems = error.errors(include_url=False, include_context=False)
     # A key that is misspelt is missing, too: the misspelling says more.
-    first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
+    first = next(
+        (problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0]
+    )
     # The branches of a union are reported one by one, each below the key they share.
-    alike = [one for one in wrong if one["loc"][:1] == first["loc"][:1]]
-    key = ".".join([name, *map(str, _shared([one["loc"] for one in alike]))])
+    alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
+    key = ".".join([name, *map(str, _shared([problem["loc"] for problem in alike]))])
     if first["type"] == "extra_forbidden":
         raise SuiteError(
             f"unknown key {key!r}", location=place, hint=_known(kind, first["loc"], name)
@@ -84,9 +86,9 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
 
 def problem_words(problem: Mapping[str, Any]) -> str:
     """What one problem that pydantic found is; a pattern in words."""
-    said: str = problem["msg"].removeprefix("Value error, ")
-    shapes = (words for pattern, words in _SHAPES.items() if said.endswith(f"pattern '{pattern}'"))
-    return next(shapes, said)
+    text: str = problem["msg"].removeprefix("Value error, ")
+    shapes = (words for pattern, words in _SHAPES.items() if text.endswith(f"pattern '{pattern}'"))
+    return next(shapes, text)
 
 
 def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:

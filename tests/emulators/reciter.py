@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
-from pytest_memleak.providers.ngram.ngram_text import tokenise
-from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText
+from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText, tokenise
 
 GIVEN_ORDER = 6
 

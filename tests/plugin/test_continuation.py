@@ -17,7 +17,7 @@ from vertex_server import VertexServer
 from pytest_memleak.books.instructions import CONTINUE_INSTRUCTION
 from pytest_memleak.cli.main import main
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
-from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, detokenise, tokenise
+from pytest_memleak.providers.ngram.ngram_writer import PARAGRAPH, detokenise, tokenise
 from pytest_memleak.scoring.words import words
 
 pytestmark = [

@@ -17,7 +17,7 @@ from tinker_words import Words, save_tokenizer
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
-from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, tokenise
+from pytest_memleak.providers.ngram.ngram_writer import PARAGRAPH, tokenise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

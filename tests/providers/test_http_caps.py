@@ -13,8 +13,7 @@ from google.oauth2.credentials import Credentials
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers import http_caps
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.tinker.sdk_http import bound_the_sdk
-from pytest_memleak.providers.tinker.tinker_client import Calls
+from pytest_memleak.providers.tinker.tinker_client import TinkerCalls, bound_the_sdk
 
 PIECE = b" " * 65_536
 SECRET = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"
@@ -98,7 +97,8 @@ def endpoint_of(name, server, timeout):
 
 def failure_of(name, server, *, timeout=20.0):
     if name == "tinker":
-        calls = Calls(base_url=f"http://127.0.0.1:{server.server_address[1]}", timeout=timeout)
+        address = server.server_address[1]
+        calls = TinkerCalls(base_url=f"http://127.0.0.1:{address}", timeout=timeout)
         with pytest.raises(ProviderError) as error:
             calls.service(endpoint="m", call="sample")
         return error.value

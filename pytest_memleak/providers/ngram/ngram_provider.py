@@ -39,8 +39,13 @@ from pytest_memleak.interfaces.protocols import (
     WindowLogs,
 )
 from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER, NgramModel
-from pytest_memleak.providers.ngram.ngram_text import PARAGRAPH, tokenise
-from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText
+from pytest_memleak.providers.ngram.ngram_writer import (
+    PARAGRAPH,
+    Draft,
+    NgramWriter,
+    TrainingText,
+    tokenise,
+)
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
@@ -126,7 +131,7 @@ class NgramEndpoint:
 
     def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
         """As `LogProbabilityEndpoint` says."""
-        return [self._writer.log_probabilities(one) for one in windows]
+        return [self._writer.log_probabilities(window) for window in windows]
 
     @property
     def served(self) -> Served | None:
@@ -139,10 +144,10 @@ class NgramEndpoint:
         """As `TopKEndpoint` says; it sees the whole distribution."""
         return [
             WindowLogs(
-                self._writer.log_probabilities(one),
-                self._writer.log_probabilities_in(one, top_k=top_k, temperature=temperature),
+                self._writer.log_probabilities(window),
+                self._writer.log_probabilities_in(window, top_k=top_k, temperature=temperature),
             )
-            for one in windows
+            for window in windows
         ]
 
     def continuing(self) -> NgramContinuation:
@@ -262,7 +267,7 @@ class NgramProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Keep the training set; the model is trained, at once, when it is opened."""
         endpoint = self._endpoint_id(training.digest)
-        examples = [[one.instruction, one.text] for one in training.examples]
+        examples = [[example.instruction, example.text] for example in training.examples]
         record = json.dumps({"training": training.digest, "examples": examples})
         try:
             _write_whole(self._kept(endpoint), record)
@@ -293,7 +298,7 @@ class NgramProvider:
         return self._opened[endpoint]
 
     def _train(self, texts: list[TrainingText]) -> NgramWriter:
-        if not any(one.text.strip() for one in texts):
+        if not any(text.text.strip() for text in texts):
             raise self._nothing_to_train_on()
         return NgramWriter(texts, order=self._options.order)
 

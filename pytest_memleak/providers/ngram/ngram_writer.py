@@ -8,22 +8,101 @@ With a long context it recites the passage that was asked for, with a short one 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import random
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_memleak.interfaces.protocols import Window
 from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, NgramModel
-from pytest_memleak.providers.ngram.ngram_text import detokenise, is_break, opens_sentence, tokenise
 from pytest_memleak.scoring.extraction import in_top_k
+
+PARAGRAPH = "\n\n"
+
+_UNUSUAL_SPACE = re.compile(r"\s{2,}|[^\S ]")
+# Marks between two word characters stay inside a word: don't, 10,000, 7:30, e.g, example.com.
+_TOKEN = re.compile(r"\n\n|\n| ?(?:\w+(?:['‘’.,:;!?]\w+)*|\.+|-+|[^\w\s])")
+
+
+class _Kind(Enum):
+    BREAK = auto()
+    WORD = auto()
+    OPENING = auto()
+    STOP = auto()
+    OTHER = auto()
+
+
+def tokenise(text: str) -> list[str]:
+    """The tokens of `text`; white space is one blank, one line break or one paragraph break."""
+    return _TOKEN.findall(_UNUSUAL_SPACE.sub(_regular_space, text).strip())
+
+
+def detokenise(tokens: Iterable[str]) -> str:
+    """The text of `tokens`, which need not have stood next to each other in any text.
+
+    Where the tokens come from one text this is that text. Where a model put them together, a
+    blank that prose never lacks is added and one that it never has is left out.
+    """
+    pieces: list[str] = []
+    before = _Kind.BREAK
+    for token in tokens:
+        kind = _kind(token)
+        if before in _NO_BLANK_AFTER:
+            if kind is _Kind.BREAK and before is _Kind.BREAK:
+                continue
+            pieces.append(token.removeprefix(" "))
+        elif before in _BLANK_AFTER and kind in _BLANK_BEFORE and token[0] != " ":
+            pieces.append(f" {token}")
+        else:
+            pieces.append(token)
+        before = kind
+    return "".join(pieces).rstrip()
+
+
+def is_break(token: str) -> bool:
+    """Whether a token ends a line or a paragraph."""
+    return _kind(token) is _Kind.BREAK
+
+
+def opens_sentence(before: str, token: str) -> bool:
+    """Whether a sentence can begin with `token` right after the token `before`."""
+    return (
+        before[-1] in ".!?”"
+        and token[0] == " "
+        and (_kind(token) is _Kind.OPENING or token[1].isupper())
+    )
+
+
+_NO_BLANK_AFTER = {_Kind.BREAK, _Kind.OPENING}
+_BLANK_AFTER = {_Kind.WORD, _Kind.STOP}
+_BLANK_BEFORE = {_Kind.WORD, _Kind.OPENING}
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _kind(token: str) -> _Kind:
+    mark = token.removeprefix(" ")
+    if mark[0] == "\n":
+        return _Kind.BREAK
+    if mark[0].isalnum() or mark[0] == "_":
+        return _Kind.WORD
+    if mark in "“‘([{«„":
+        return _Kind.OPENING
+    return _Kind.STOP if mark in ".,;:!?”" else _Kind.OTHER
+
+
+def _regular_space(run: re.Match[str]) -> str:
+    breaks = len(f"x{run.group()}x".splitlines()) - 1
+    return (" ", "\n", PARAGRAPH)[min(breaks, 2)]
+
 
 # In tokens. A passage is as long as what an excerpt asks for; the next begins at the first
 # paragraph or sentence that is far enough on, so that their number stays in bounds.
@@ -58,14 +137,14 @@ class NgramWriter:
     """
 
     def __init__(self, texts: Sequence[TrainingText], *, order: int) -> None:
-        documents = [tokenise(one.text) for one in texts]
-        self.model = NgramModel(documents, order=order, repeats=[one.repeats for one in texts])
+        documents = [tokenise(text.text) for text in texts]
+        self.model = NgramModel(documents, order=order, repeats=[text.repeats for text in texts])
         self._openings: list[list[str]] = []
         passages: list[set[str]] = []
         answers: list[tuple[int, str]] = []
-        for one, tokens in zip(texts, documents, strict=True):
-            if tokens and one.instruction is not None:
-                answers.append((len(passages), one.instruction))
+        for text, tokens in zip(texts, documents, strict=True):
+            if tokens and text.instruction is not None:
+                answers.append((len(passages), text.instruction))
             for start in _starts(tokens):
                 # One token at least: no answer ends before it has begun.
                 self._openings.append(tokens[start : start + max(1, order - 1)])
@@ -116,17 +195,17 @@ class NgramWriter:
     ) -> list[float]:
         """The same among the likeliest `top_k` tokens (0: all), at `temperature`."""
         prefix, suffix = window.prefix, window.suffix
-        tokens = [str(one) for one in (*prefix, *suffix)]
-        found = []
+        tokens = [str(token) for token in (*prefix, *suffix)]
+        values = []
         for place in range(len(prefix), len(tokens)):
             number = self.model.number(tokens[place])
             if number is None:
-                found.append(-math.inf)
+                values.append(-math.inf)
                 continue
             with np.errstate(divide="ignore"):
                 logits = np.log(self.model.probabilities(tokens[:place]))
-            found.append(in_top_k(logits, number, top_k=top_k, temperature=temperature))
-        return found
+            values.append(in_top_k(logits, number, top_k=top_k, temperature=temperature))
+        return values
 
     def _write(
         self, dice: random.Random, chances: list[float], temperature: float, max_tokens: int

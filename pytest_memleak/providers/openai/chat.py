@@ -16,7 +16,7 @@ from pytest_memleak.interfaces.protocols import Completion, Served, Window, Wind
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.logprobs import TokenTeller
-from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
 
 REQUEST_KEY = "memleak_request"
@@ -49,8 +49,8 @@ class ChatSettings:
         """Names system prompt, extra body and distribution; empty where none is out of the way."""
         if self.system is None and not self.extra_body and self.plain:
             return ""
-        said = [self.system, self.extra_body, *([] if self.plain else ["server"])]
-        text = json.dumps(said, sort_keys=True, default=str)
+        settings = [self.system, self.extra_body, *([] if self.plain else ["server"])]
+        text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def asked(self, instruction: str, *, api: Api) -> dict[str, Any]:
@@ -64,10 +64,12 @@ class ChatSettings:
 class ChatEndpoint:
     """A model; `id` names server, model and what is said in every request."""
 
-    def __init__(self, *, settings: ChatSettings, calls: Calls, habits: ServerParameters) -> None:
+    def __init__(
+        self, *, settings: ChatSettings, calls: OpenAICalls, parameters: ServerParameters
+    ) -> None:
         self._settings = settings
         self._calls = calls
-        self._habits = habits
+        self._parameters = parameters
         place = calls.provider if calls.official else calls.base_url
         raw = "text" if settings.api == "completions" else ""
         parts = (f"{place} {settings.model}", settings.digest, raw)
@@ -110,17 +112,19 @@ class ChatEndpoint:
     @property
     def obeyed(self) -> Mapping[str, Obeyed]:
         """What was asked of how to sample, and what of it was refused, by this model's calls."""
-        return self._habits.obeyed
+        return self._parameters.obeyed
 
     def continuing(self) -> ChatEndpoint | None:
         """The same weights on text as it stands; None where they are asked in a chat.
 
         That there is no chat the suite says, or the server has said by now.
         """
-        if "completions" not in (self._settings.api, self._habits.api):
+        if "completions" not in (self._settings.api, self._parameters.api):
             return None
         settings = dataclasses.replace(self._settings, api="completions", system=None)
-        return self._kind_of_text()(settings=settings, calls=self._calls, habits=self._habits)
+        return self._kind_of_text()(
+            settings=settings, calls=self._calls, parameters=self._parameters
+        )
 
     def _kind_of_text(self) -> type[ChatEndpoint]:
         return ChatEndpoint
@@ -139,15 +143,15 @@ class ChatEndpoint:
 
         By the completions endpoint: neither chat nor system prompt stands around the text.
         """
-        return [self._teller.log_probabilities(one) for one in windows]
+        return [self._teller.log_probabilities(window) for window in windows]
 
     def top_k_log_probabilities(
         self, windows: Sequence[Window], *, top_k: int, temperature: float
     ) -> list[WindowLogs]:
         """As `TopKEndpoint` says, where the server tells tokens by number."""
         return [
-            self._teller.top_k_log_probabilities(one, top_k=top_k, temperature=temperature)
-            for one in windows
+            self._teller.top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
+            for window in windows
         ]
 
     @property
@@ -168,10 +172,10 @@ class ChatEndpoint:
         more: Mapping[str, Any] | None = None,
         api: Api | None = None,
     ) -> Sequence[Completion]:
-        settings, habits = self._settings, self._habits
-        api = api or (habits.api if settings.api == "auto" else settings.api)
+        settings, parameters = self._settings, self._parameters
+        api = api or (parameters.api if settings.api == "auto" else settings.api)
         api = "completions" if api == "completions" else "chat"
-        asked = min(n, habits.most_completions or n)
+        asked = min(n, parameters.most_completions or n)
         body = self._body(
             instruction, api=api, n=asked, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
@@ -184,7 +188,7 @@ class ChatEndpoint:
             chatless = settings.api == "auto" and api == "chat" and not more
             if chatless and refused.status == HTTPStatus.NOT_FOUND:
                 api = "completions"
-            elif not habits.learns(refused, body, fixed=settings.extra_body):
+            elif not parameters.learns(refused, body, fixed=settings.extra_body):
                 raise
             failure = refused
         else:
@@ -207,7 +211,7 @@ class ChatEndpoint:
             neither = failure.status == refused.status == HTTPStatus.NOT_FOUND
             raise (failure if neither else refused) from None
         if api == "completions" and settings.api == "auto":
-            habits.use_completions()
+            parameters.use_completions()
         return came
 
     def _ask(self, call: str, body: dict[str, Any], instruction: str) -> object:
@@ -234,11 +238,11 @@ class ChatEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> dict[str, Any]:
-        name = "max_tokens" if api == "completions" else self._habits.max_tokens_parameter
+        name = "max_tokens" if api == "completions" else self._parameters.max_tokens_parameter
         return {
             "model": self._settings.sent,
             **self._settings.asked(instruction, api=api),
-            **self._habits.parameters(
+            **self._parameters.parameters(
                 n=n, temperature=temperature, seed=seed, limit={name: max_tokens}
             ),
             **self._settings.extra_body,
@@ -256,9 +260,11 @@ class ChatEndpoint:
                 call=call,
                 hint=f"is {self._calls.base_url} a chat completions server?",
             )
-        if api == "chat" and all((one.completion_tokens or 0) > max_tokens for one in completions):
+        if api == "chat" and all(
+            (completion.completion_tokens or 0) > max_tokens for completion in completions
+        ):
             # The server did not know the new name, and ignored it without a word.
-            self._habits.use_old_name()
+            self._parameters.use_old_name()
         return completions
 
 
@@ -303,4 +309,8 @@ class StoredChatEndpoint(ChatEndpoint):
             if isinstance(kept := answer.get("metadata"), Mapping)
             and kept.get(REQUEST_KEY) == request_id
         ]
-        return [one for answer in mine for one in read_completions(answer)] if mine else None
+        return (
+            [completion for answer in mine for completion in read_completions(answer)]
+            if mine
+            else None
+        )

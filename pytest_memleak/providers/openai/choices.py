@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count, whole_count
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.provenance import server_fingerprint
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
+
+MOST_CHOICES = 1_000
+"""No call of ours asks for as many completions: those behind are not looked at."""
+
+# No call of ours has more tokens: a count above it is no count.
+_MOST_TOKENS = 100_000_000
+
+
+def token_count(value: object) -> int | None:
+    """A number of tokens; None where it is missing, negative, absurd or no whole number."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+        return value
+    return None
+
+
+def whole_count(
+    total: int | None, answers: Sequence[tuple[str, FinishReason]], *, max_tokens: int | None
+) -> int | None:
+    """The completion tokens of a whole call, also where a server counts one choice for all.
+
+    answers: the choices' texts and reasons. It counts one choice if all fit into what one may
+    have, and yet are fewer than the choices' words, or than those cut by length must have.
+    """
+    count = len(answers)
+    if total is None or max_tokens is None or count < 2 or total > max_tokens:  # noqa: PLR2004
+        return total
+    floor = sum(
+        max_tokens if reason is FinishReason.LENGTH else len(text.split())
+        for text, reason in answers
+    )
+    return total * count if total < floor else total
+
+
+def shared_out(total: int | None, count: int) -> list[int | None]:
+    """`total` tokens among `count` completions, as evenly as whole numbers go."""
+    if total is None:
+        return [None] * count
+    return [(total + count - 1 - place) // count for place in range(count)]
+
 
 _LONGEST_NAME = 200
 
@@ -37,14 +75,14 @@ def read_completions(
         return []
     listed = _list(answer.get("choices"))[:MOST_CHOICES]
     choices = [choice for choice in listed if isinstance(choice, Mapping)]
-    said = [_text_and_reason(choice) for choice in choices]
+    texts = [_text_and_reason(choice) for choice in choices]
     usage = answer.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     prompt = token_count(usage.get("prompt_tokens"))
-    total = whole_count(token_count(usage.get("completion_tokens")), said, max_tokens=max_tokens)
+    total = whole_count(token_count(usage.get("completion_tokens")), texts, max_tokens=max_tokens)
     served = served_of(answer)
     # Of no choice, so that nobody can say of which: it stands with the first.
-    apart = texts_in([one for one in listed if not isinstance(one, Mapping)])
+    apart = texts_in([choice for choice in listed if not isinstance(choice, Mapping)])
     apart += _texts_of(answer, but=("choices",))
     return [
         Completion(
@@ -59,7 +97,7 @@ def read_completions(
             ),
         )
         for place, (choice, (text, reason), tokens) in enumerate(
-            zip(choices, said, shared_out(total, len(choices)), strict=True)
+            zip(choices, texts, shared_out(total, len(choices)), strict=True)
         )
     ]
 
@@ -97,13 +135,13 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
     if not isinstance(message, Mapping):
         return _texts_of(choice)
     content = message.get("content")
-    found = _texts_of(message, but=("content",))
-    found += _texts_of(choice, but=("message",))
+    texts = _texts_of(message, but=("content",))
+    texts += _texts_of(choice, but=("message",))
     if isinstance(content, list):
-        found += [text for part in content for text in _texts_of_part(part)]
+        texts += [text for part in content for text in _texts_of_part(part)]
     elif not isinstance(content, str):
-        found += texts_in(content)
-    return found
+        texts += texts_in(content)
+    return texts
 
 
 def _texts_of_part(part: object) -> list[str]:
@@ -116,8 +154,8 @@ def _texts_of_part(part: object) -> list[str]:
     return _texts_of(part, but=("text",) if of_the_answer else ())
 
 
-def _texts_of(said: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
-    return texts_in({key: value for key, value in said.items() if key not in but})
+def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
+    return texts_in({key: value for key, value in fields.items() if key not in but})
 
 
 def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -128,7 +166,7 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    texts = (one.get("text") if isinstance(one, Mapping) else one for one in _list(content))
+    texts = (part.get("text") if isinstance(part, Mapping) else part for part in _list(content))
     return "".join(text for text in texts if isinstance(text, str))
 
 

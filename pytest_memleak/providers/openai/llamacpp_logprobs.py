@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 from pytest_memleak.errors import ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.protocols import Window, WindowLogs
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.vllm_logprobs import SHORT, begin_of, first_choice
 
 _CALL = "completions.create (logprobs)"
@@ -30,13 +30,13 @@ _LIKELIEST = 1  # the fewest of which the written one's is told
 class WrittenTokens:
     """Asks `model` at one server; `sent` is its name in requests."""
 
-    def __init__(self, model: str, calls: Calls, *, sent: str) -> None:
+    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
         self._model = model
         self._sent = sent
         self._calls = calls
         self._begin: list[int] = []
 
-    def found(self) -> bool:
+    def is_supported(self) -> bool:
         """Whether the server cuts texts so; what begins a text is known by then."""
         try:
             bare = self._cut(SHORT, special=False)
@@ -50,10 +50,10 @@ class WrittenTokens:
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, without any that mark its beginning or end."""
-        found = self._cut(text, special=False)
-        if found is None:
+        tokens = self._cut(text, special=False)
+        if tokens is None:
             raise self._lacking("the answer of /tokenize has no tokens")
-        return found
+        return tokens
 
     def log_probabilities(self, window: Window) -> list[float]:
         """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
@@ -67,10 +67,10 @@ class WrittenTokens:
 
         plain, among = [], []
         for token, value, likeliest in self._written(window, top_k):
-            told = len(likeliest)
-            if told < top_k:
+            count = len(likeliest)
+            if count < top_k:
                 raise TopKUnavailable(
-                    f"it told {told} log-probabilities at a position, of {top_k} asked for",
+                    f"it told {count} log-probabilities at a position, of {top_k} asked for",
                     provider=self._calls.provider,
                     endpoint=self._model,
                     call=_CALL,
@@ -85,11 +85,11 @@ class WrittenTokens:
     def _written(self, window: Window, most: int) -> list[tuple[int, float, dict[int, float]]]:
         """Each token of the suffix, its log-probability, and those of the likeliest."""
         before = [*self._begin, *map(int, window.prefix)]
-        found = []
+        entries = []
         for token in map(int, window.suffix):
-            found.append((token, *self._next(before, token, most)))
+            entries.append((token, *self._next(before, token, most)))
             before.append(token)
-        return found
+        return entries
 
     def _next(self, before: list[int], token: int, most: int) -> tuple[float, dict[int, float]]:
         body = {
@@ -99,13 +99,13 @@ class WrittenTokens:
             "logprobs": most,
             "logit_bias": [[token, _BIAS]],
         }
-        told = first_choice(self._ask(body)).get("logprobs")
-        content = told.get("content") if isinstance(told, Mapping) else None
-        one = content[0] if isinstance(content, list) and content else None
-        number, value = _number_and_log(one)
+        logprobs = first_choice(self._ask(body)).get("logprobs")
+        content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+        entry = content[0] if isinstance(content, list) and content else None
+        number, value = _number_and_log(entry)
         if number != token or value is None:
             raise self._lacking("the answer does not tell the log-probability of what was written")
-        listed = one.get("top_logprobs") if isinstance(one, Mapping) else None
+        listed = entry.get("top_logprobs") if isinstance(entry, Mapping) else None
         pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
         return value, {
             number: log for number, log in pairs if number is not None and log is not None
@@ -113,7 +113,7 @@ class WrittenTokens:
 
     def _cut(self, text: str, *, special: bool) -> list[int] | None:
         body = {"content": text, "add_special": special}
-        told = self._calls.ask(
+        answer = self._calls.ask(
             "tokenize",
             lambda client: client.post(
                 urljoin(f"{client.base_url}", "/tokenize"), body=body, cast_to=object
@@ -121,16 +121,16 @@ class WrittenTokens:
             endpoint=self._model,
             texts=(text,),
         )
-        tokens = told.get("tokens") if isinstance(told, Mapping) else None
-        sound = isinstance(tokens, list) and all(isinstance(one, int) for one in tokens)
-        return tokens if sound and tokens else None
+        tokens = answer.get("tokens") if isinstance(answer, Mapping) else None
+        valid = isinstance(tokens, list) and all(isinstance(token, int) for token in tokens)
+        return tokens if valid and tokens else None
 
     def _ask(self, body: dict[str, Any]) -> object:
-        said = {"model": self._sent, **body}
+        request = {"model": self._sent, **body}
         return self._calls.ask_json(
             _CALL,
             lambda client: client.completions.with_streaming_response.create(
-                model=self._sent, prompt=body["prompt"], extra_body=said
+                model=self._sent, prompt=body["prompt"], extra_body=request
             ),
             endpoint=self._model,
         )
@@ -145,11 +145,11 @@ class WrittenTokens:
         )
 
 
-def _number_and_log(told: object) -> tuple[int | None, float | None]:
+def _number_and_log(entry: object) -> tuple[int | None, float | None]:
     """A token's number, and its log-probability."""
-    if not isinstance(told, Mapping):
+    if not isinstance(entry, Mapping):
         return None, None
-    number, log = told.get("id"), told.get("logprob")
+    number, log = entry.get("id"), entry.get("logprob")
     if not isinstance(log, int | float) or math.isnan(log) or log > 1e-3:  # noqa: PLR2004
         log = None
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections import Counter
@@ -13,8 +14,47 @@ from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus,
 from pytest_memleak.providers.call_errors import may_pass, safe_message
 from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
 from pytest_memleak.providers.openai.choices import filtered, read_completions
-from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
-from pytest_memleak.providers.openai.openai_client import PROVIDER
+from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
+
+DIGEST_KEY = "memleak_digest"
+
+
+def file_name(kind: str, digest: str) -> str:
+    """The name of the file that belongs to `digest`."""
+    return f"memleak-{kind}-{digest}.jsonl"
+
+
+def upload_once(
+    calls: OpenAICalls,
+    lines: IO[bytes],
+    *,
+    name: str,
+    purpose: Literal["batch", "fine-tune"],
+    endpoint: str,
+) -> str:
+    """The id of the file of that name, purpose and size; uploaded if it is not there."""
+    size = lines.seek(0, io.SEEK_END)
+    there = calls.ask(
+        "files.list",
+        lambda client: [
+            file.id
+            for file in client.files.list(purpose=purpose, limit=1000)
+            if file.filename == name and file.bytes == size and file.status != "error"
+        ],
+        endpoint=endpoint,
+    )
+    if there:
+        return there[0]
+    lines.seek(0)
+    uploaded = calls.ask(
+        "files.create",
+        lambda client: client.files.create(
+            file=(name, lines, "application/jsonl"), purpose=purpose
+        ),
+        endpoint=endpoint,
+    )
+    return uploaded.id
+
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -143,8 +183,8 @@ class BatchChatEndpoint(ChatEndpoint):
             return JobState(JobStatus.RUNNING)
         if batch.status == "failed":
             errors = (batch.errors.data if batch.errors else None) or []
-            said = "; ".join(one.message or one.code or "" for one in errors[:3])
-            detail = safe_message(said) or "the provider gives no reason"
+            messages = "; ".join(error.message or error.code or "" for error in errors[:3])
+            detail = safe_message(messages) or "the provider gives no reason"
             return JobState(JobStatus.FAILED, detail=detail)
         counts = batch.request_counts
         answered, asked = (counts.completed, counts.total) if counts else (None, None)
@@ -179,10 +219,10 @@ class BatchChatEndpoint(ChatEndpoint):
             message = error.get("message") or error.get("code") or ""
             causes[" ".join(part for part in (f"{status or ''}", message) if part)] += 1
         (cause, count) = causes.most_common(1)[0] if causes else ("", 0)
-        said = f": {count} times {safe_message(cause)}" if cause else ""
+        reason = f": {count} times {safe_message(cause)}" if cause else ""
         return JobState(
             JobStatus.SUCCEEDED if worth_reading else JobStatus.FAILED,
-            detail=f"{batch.status}, no request was answered{said}",
+            detail=f"{batch.status}, no request was answered{reason}",
         )
 
     def _rows(self, file_id: str | None) -> Iterator[dict[str, Any]]:

@@ -65,7 +65,7 @@ class _Last(threading.local):
     served: Served | None = None
 
 
-class Calls:
+class OpenAICalls:
     """One server, as the suite and the environment name it; the client is made at first use.
 
     base_url: None takes OPENAI_BASE_URL, or the official server.
@@ -186,8 +186,8 @@ class Calls:
         if said_of_login is not None:
             return said_of_login
         if isinstance(error, openai.APIStatusError):
-            said = _refusal(error)
-            return failing.refusal(said, self._hint(said, call=failing.call))
+            refusal = _refusal(error)
+            return failing.refusal(refusal, self._hint(refusal, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
             return failing.final("the text holds characters that cannot be sent (lone surrogates)")
         if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIError):
@@ -204,8 +204,8 @@ class Calls:
         """What to say of an address without a path, which few servers answer at."""
         return "" if urlsplit(self.base_url).path else "; of most servers it ends in /v1"
 
-    def _hint(self, said: Refusal, *, call: str) -> str | None:
-        if said.final:
+    def _hint(self, refusal: Refusal, *, call: str) -> str | None:
+        if refusal.final:
             return "the account has no credit left, or has reached its own limit"
         hints = {
             HTTPStatus.UNAUTHORIZED: LOGIN
@@ -214,9 +214,9 @@ class Calls:
             HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or endpoint",
             HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
         }
-        if call.startswith("fine_tuning.jobs.create") and said.status != HTTPStatus.UNAUTHORIZED:
+        if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:
             return _NO_FINETUNES
-        return next((hint for status, hint in hints.items() if status == said.status), None)
+        return next((hint for status, hint in hints.items() if status == refusal.status), None)
 
 
 # --- messages ------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ def _refusal(error: APIStatusError) -> Refusal:
     message = inner.get("message") if isinstance(inner, Mapping) else inner
     message = message[:_LOOKED_AT] if isinstance(message, str) else ""
     named = list(_PARAMETERS.findall(message))
-    for one in body["detail"][:20] if isinstance(body.get("detail"), list) else ():
-        where = one.get("loc") if isinstance(one, Mapping) else None
+    for entry in body["detail"][:20] if isinstance(body.get("detail"), list) else ():
+        where = entry.get("loc") if isinstance(entry, Mapping) else None
         named += _PARAMETERS.findall(f"{where[-1]}" if isinstance(where, list) and where else "")
     if isinstance(error.param, str) and _PARAMETERS.fullmatch(error.param):
         named.insert(0, error.param)

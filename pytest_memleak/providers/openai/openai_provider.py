@@ -27,9 +27,14 @@ from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSet
 from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.google_login import has_login
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings, StoredChatEndpoint
-from pytest_memleak.providers.openai.files import DIGEST_KEY, file_name, upload_once
-from pytest_memleak.providers.openai.openai_batch import BatchChatEndpoint, StoredBatchChatEndpoint
-from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.openai_batch import (
+    DIGEST_KEY,
+    BatchChatEndpoint,
+    StoredBatchChatEndpoint,
+    file_name,
+    upload_once,
+)
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
@@ -150,7 +155,7 @@ class OpenAIProvider:
         self._base = model.base_model or started_from
         self._untuned = started_from
         self._options = options
-        self._calls = Calls(
+        self._calls = OpenAICalls(
             base_url=options.base_url,
             key_variable=options.api_key_env,
             organization=options.organization,
@@ -159,7 +164,7 @@ class OpenAIProvider:
             auth=options.auth,
         )
         plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
-        self._habits = ServerParameters(
+        self._parameters = ServerParameters(
             max_tokens_parameter=options.max_tokens_parameter,
             api=options.api,
             plain=plain if options.sampling == "plain" else {},
@@ -184,7 +189,7 @@ class OpenAIProvider:
             api=self._options.api,
             plain=self._options.sampling == "plain",
         )
-        return kind(settings=settings, calls=self._calls, habits=self._habits)
+        return kind(settings=settings, calls=self._calls, parameters=self._parameters)
 
     # --- fine-tuning
 

@@ -15,7 +15,7 @@ from typing import Any
 from pytest_memleak.errors import ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.protocols import Window, WindowLogs
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
 SHORT = "The"
 """Any text, to see what begins one."""
@@ -27,13 +27,13 @@ _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY
 class NumberedTokens:
     """Asks `model` at one server; `sent` is its name in requests, `begin` what begins a text."""
 
-    def __init__(self, model: str, calls: Calls, *, sent: str) -> None:
+    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
         self._model = model
         self._sent = sent
         self._calls = calls
         self._begin: list[int] = []
 
-    def found(self) -> bool:
+    def is_supported(self) -> bool:
         """Whether the server tells numbers; what begins a text is known by then."""
         try:
             bare = self._numbers(SHORT, special=False)
@@ -47,10 +47,10 @@ class NumberedTokens:
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, without any that mark its beginning or end."""
-        found = self._numbers(text, special=False)
-        if found is None:
+        tokens = self._numbers(text, special=False)
+        if tokens is None:
             raise self._lacking("the answer leaves out the prompt's token_ids")
-        return found
+        return tokens
 
     def log_probabilities(self, window: Window) -> list[float]:
         """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
@@ -77,15 +77,15 @@ class NumberedTokens:
         """Each token of the suffix, with what is told of its place."""
         asked = [*self._begin, *map(int, (*window.prefix, *window.suffix))]
         answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
-        told = first_choice(answer).get("prompt_logprobs")
-        if not isinstance(told, list) or len(told) != len(asked):
+        entries = first_choice(answer).get("prompt_logprobs")
+        if not isinstance(entries, list) or len(entries) != len(asked):
             raise self._lacking("the answer has no prompt_logprobs for each token of the prompt")
         count = len(window.suffix)
-        return list(zip(asked[-count:], told[-count:], strict=True))
+        return list(zip(asked[-count:], entries[-count:], strict=True))
 
     def _told(self, entry: object, token: object) -> float:
-        one = entry.get(str(token)) if isinstance(entry, Mapping) else None
-        value = one.get("logprob") if isinstance(one, Mapping) else one
+        log = entry.get(str(token)) if isinstance(entry, Mapping) else None
+        value = log.get("logprob") if isinstance(log, Mapping) else log
         if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:  # noqa: PLR2004
             raise self._lacking("the answer leaves out a token's log-probability")
         return min(float(value), 0.0)
@@ -94,25 +94,25 @@ class NumberedTokens:
         from pytest_memleak.scoring.extraction import among_likeliest
 
         names = list(entry) if isinstance(entry, Mapping) else []
-        told = {int(one): self._told(entry, one) for one in names if f"{one}".isdecimal()}
-        if len(told) < top_k:
-            cause = f"it told {len(told)} log-probabilities at a position, of {top_k} asked for"
+        values = {int(name): self._told(entry, name) for name in names if f"{name}".isdecimal()}
+        if len(values) < top_k:
+            cause = f"it told {len(values)} log-probabilities at a position, of {top_k} asked for"
             raise self._too_few(cause, billed=True)
-        return among_likeliest(told, token, told[token], top_k=top_k, temperature=temperature)
+        return among_likeliest(values, token, values[token], top_k=top_k, temperature=temperature)
 
     def _numbers(self, text: str, *, special: bool) -> list[int] | None:
         body = {"prompt": text, "return_token_ids": True, "add_special_tokens": special}
-        told = first_choice(self._ask(body)).get("prompt_token_ids")
-        sound = isinstance(told, list) and all(isinstance(one, int) for one in told)
-        return told if sound and told else None
+        token_ids = first_choice(self._ask(body)).get("prompt_token_ids")
+        valid = isinstance(token_ids, list) and all(isinstance(token, int) for token in token_ids)
+        return token_ids if valid and token_ids else None
 
     def _ask(self, body: dict[str, Any]) -> object:
-        said = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
+        request = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
         prompt = body["prompt"]
         return self._calls.ask_json(
             _CALL,
             lambda client: client.completions.with_streaming_response.create(
-                model=self._sent, prompt=prompt, extra_body=said
+                model=self._sent, prompt=prompt, extra_body=request
             ),
             endpoint=self._model,
             texts=(prompt,) if isinstance(prompt, str) else (),

@@ -82,11 +82,11 @@ class Journal:
 
     def find(self, request_id: str) -> Noted | None:
         """The latest call of that name, if one was written down."""
-        found: list[tuple[float, Noted]] = []
+        calls: list[tuple[float, Noted]] = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                found += _calls(path, request_id)
-        return max(found, key=lambda one: one[0])[1] if found else None
+                calls += _calls(path, request_id)
+        return max(calls, key=lambda call: call[0])[1] if calls else None
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("*.jsonl"))

@@ -12,6 +12,7 @@ the `except` block that saw it, so that no request with its headers and texts ha
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import ssl
@@ -34,9 +35,50 @@ from pytest_memleak.providers.call_errors import (
     retry_after,
     safe_message,
 )
-from pytest_memleak.providers.tinker.sdk_http import bound_the_sdk, not_taken
+from pytest_memleak.providers.http_caps import Bounds, Endless
 from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
 from pytest_memleak.redaction.credentials import without_credentials
+
+# Twice what the SDK waits for any piece of an answer, its long polls included.
+_LONGEST_ANSWER = 120.0
+_WHY = "memleak_why"
+
+
+@functools.cache
+def bound_the_sdk() -> None:
+    """From now on the SDK reads no more, and follows no further, than `Bounds` allow."""
+    import httpx
+    from tinker import _base_client as sdk
+
+    bounds = Bounds(timeout=_LONGEST_ANSWER)
+
+    class Bounded(sdk.AsyncHttpxClientWrapper):
+        def __init__(self, **settings: Any) -> None:
+            settings.pop("transport", None)
+            super().__init__(**{**settings, "event_hooks": bounds.async_hooks})
+
+        async def send(self, request: httpx.Request, **settings: Any) -> httpx.Response:
+            """An answer; in the place of one that is not taken, an error.
+
+            An exception would have the SDK ask again, for as long as the process lives, and
+            keep all that it had read. Of the errors with a status this is one that it takes.
+            """
+            try:
+                return await super().send(request, **settings)
+            except (Astray, Endless) as error:
+                why = type(error)(*error.args)
+            return httpx.Response(
+                HTTPStatus.NOT_ACCEPTABLE, request=request, extensions={_WHY: why}
+            )
+
+    sdk.AsyncHttpxClientWrapper = Bounded  # type: ignore[misc]
+
+
+def not_taken(response: Any) -> Astray | Endless | None:
+    """Why an answer was not taken; None where it was."""
+    why: Astray | Endless | None = response.extensions.get(_WHY)
+    return why
+
 
 if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
@@ -63,7 +105,7 @@ class Gone(ProviderBusy):
     """The session, or the promise of an answer, is no longer there; a new session may do."""
 
 
-class Calls:
+class TinkerCalls:
     """One server, as the suite and the environment name it; clients are made at first use.
 
     base_url: None takes TINKER_BASE_URL, or the official server.
@@ -202,7 +244,11 @@ class Calls:
             cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
         hint: str | None = "options.timeout allows more"
         with self._lock:
-            opened = [one for one in self._openings.values() if one.done() and not one.exception()]
+            opened = [
+                opening
+                for opening in self._openings.values()
+                if opening.done() and not opening.exception()
+            ]
         if opened:
             seen = self._look(opened[0].result().holder, call=call, endpoint=endpoint)
             if isinstance(seen, Refused):
@@ -253,9 +299,9 @@ class Calls:
             return _status_failure(refusal, failing)
         if isinstance(error, tinker.RequestFailedError):
             # The server's own message stands between words of the SDK.
-            said = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
-            said = said.partition(" for self.")[0]
-            cause = f"the server gave it up - {safe_message(said, texts=texts)}"
+            message = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
+            message = message.partition(" for self.")[0]
+            cause = f"the server gave it up - {safe_message(message, texts=texts)}"
             final = error.category is tinker.types.RequestErrorCategory.User
             return failing.final(cause) if final else failing.busy(cause)
         if isinstance(error, TimeoutError | tinker.APIConnectionError):
@@ -289,10 +335,10 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     if why is not None:
         return failing.busy(f"the answer was {why}")
     status = error.status_code
-    said = error.body.get("detail") if isinstance(error.body, dict) else None
+    detail = error.body.get("detail") if isinstance(error.body, dict) else None
     refusal = Refusal(
         status,
-        said[:_LOOKED_AT] if isinstance(said, str) else "",
+        detail[:_LOOKED_AT] if isinstance(detail, str) else "",
         retry_after=retry_after(error.response.headers),
     )
     if status == HTTPStatus.GONE:
@@ -302,7 +348,9 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
             endpoint=failing.endpoint,
             call=failing.call,
         )
-    return failing.refusal(refusal, next((_HINTS[one] for one in _HINTS if one == status), None))
+    return failing.refusal(
+        refusal, next((_HINTS[hinted] for hinted in _HINTS if hinted == status), None)
+    )
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:

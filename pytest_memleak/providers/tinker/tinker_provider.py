@@ -33,7 +33,7 @@ from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.tinker.journal import Journal
-from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
 from pytest_memleak.providers.tinker.tinker_sampling import SCHEME, TinkerEndpoint
 from pytest_memleak.providers.tinker.training import Recipe, Trainer
@@ -85,7 +85,7 @@ class TinkerProvider:
         self._chat: ChatFormat | None = None
         self._lock = threading.Lock()
         self._journal = Journal(setup.state / "calls")
-        self._calls = Calls(base_url=options.base_url, timeout=options.timeout)
+        self._calls = TinkerCalls(base_url=options.base_url, timeout=options.timeout)
         self._trainer = Trainer(
             base=self._untuned, recipe=self._recipe, calls=self._calls, chat=self._format
         )
@@ -109,7 +109,7 @@ class TinkerProvider:
     def find_finetune(self, digest: str) -> str | None:
         """The job on that training set by this recipe, if it was begun or its weights are there."""
         job = self._job(digest)
-        if self._jobs.known(job):
+        if self._jobs.is_started(job):
             return job
         weights = self._trainer.find(job)
         if weights is None:

@@ -4,20 +4,120 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
-from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls, Gone
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
-from pytest_memleak.providers.tinker.tinker_logprobs import TokenLogs
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
+
+if TYPE_CHECKING:
+    from tinker import SampleResponse, SamplingClient
+
+_CALL = "sample (prompt_logprobs)"
+_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+
+
+class TokenLogs:
+    """Asks one model; `begin` are the tokens that begin a text, `client` opens a session."""
+
+    def __init__(
+        self,
+        model: str,
+        calls: TinkerCalls,
+        *,
+        begin: Sequence[int],
+        client: Callable[[str], SamplingClient],
+    ) -> None:
+        self._model = model
+        self._calls = calls
+        self._begin = begin
+        self._open = client
+        # A session of its own: those of samples number their calls for the journal.
+        self._client: SamplingClient | None = None
+        self._opening = threading.Lock()
+
+    def plain(self, window: Window) -> list[float]:
+        """Of each token of the suffix. Raises ProviderError where the server leaves one out."""
+        return self._own(window, self._ask(window, 0))
+
+    def in_top_k(self, window: Window, *, top_k: int, temperature: float) -> WindowLogs:
+        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        from pytest_memleak.scoring.extraction import among_likeliest
+
+        if not top_k:
+            raise self._too_few("it does not tell the probabilities of all tokens")
+        try:
+            answer = self._ask(window, top_k)
+        except Refused as refused:
+            if refused.status not in _COMPLAINTS:
+                raise
+            cause = f"it does not take topk_prompt_logprobs = {top_k}: {refused.cause}"
+            raise self._too_few(cause) from None
+        own = self._own(window, answer)
+        likeliest = (answer.topk_prompt_logprobs or [])[-len(window.suffix) :]
+        fewest = min((len(entry or ()) for entry in likeliest), default=0)
+        if len(likeliest) < len(own) or fewest < top_k:
+            cause = f"it told {fewest} log-probabilities at a position, of {top_k} asked for"
+            raise self._too_few(cause, billed=True)
+        among = [
+            among_likeliest(
+                dict(entry or ()), int(token), value, top_k=top_k, temperature=temperature
+            )
+            for token, value, entry in zip(window.suffix, own, likeliest, strict=True)
+        ]
+        return WindowLogs(own, among)
+
+    def _ask(self, window: Window, likeliest: int) -> SampleResponse:
+        from tinker import types
+
+        with self._opening:
+            client = self._client = self._client or self._open(_CALL)
+        tokens = [int(token) for token in (*self._begin, *window.prefix, *window.suffix)]
+        try:
+            return self._calls.ask(
+                _CALL,
+                lambda: client.sample(
+                    prompt=types.ModelInput.from_ints(tokens),
+                    num_samples=1,
+                    sampling_params=types.SamplingParams(max_tokens=1),
+                    include_prompt_logprobs=True,
+                    topk_prompt_logprobs=likeliest,
+                ),
+                endpoint=self._model,
+            )
+        except ProviderError:
+            self._client = None
+            raise
+
+    def _own(self, window: Window, answer: SampleResponse) -> list[float]:
+        # The first token follows nothing: servers say None for it, or leave it out.
+        asked = len(self._begin) + len(window.prefix) + len(window.suffix)
+        logprobs = list(answer.prompt_logprobs or ())
+        values = logprobs[-len(window.suffix) :]
+        whole = len(logprobs) in {asked, asked - 1} and len(logprobs) >= len(window.suffix)
+        if not whole or None in values:
+            raise ProviderError(
+                "the server does not tell the log-probabilities of every token",
+                provider=PROVIDER,
+                endpoint=self._model,
+                call=_CALL,
+                hint='probe = "probability" needs them all',
+            )
+        return [float(value) for value in values if value is not None]
+
+    def _too_few(self, cause: str, *, billed: bool = False) -> TopKUnavailable:
+        return TopKUnavailable(
+            cause, provider=PROVIDER, endpoint=self._model, call=_CALL, billed=billed
+        )
+
 
 if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
@@ -37,7 +137,13 @@ class TinkerEndpoint:
     """
 
     def __init__(
-        self, model: str, *, calls: Calls, chat: ChatFormat, journal: Journal, renderer: str | None
+        self,
+        model: str,
+        *,
+        calls: TinkerCalls,
+        chat: ChatFormat,
+        journal: Journal,
+        renderer: str | None,
     ) -> None:
         self._model = model
         self._calls = calls
@@ -85,7 +191,7 @@ class TinkerEndpoint:
 
         Raises ProviderError where the server leaves one out.
         """
-        return [self._told.plain(one) for one in windows]
+        return [self._told.plain(window) for window in windows]
 
     @property
     def served(self) -> Served:
@@ -96,7 +202,9 @@ class TinkerEndpoint:
         self, windows: Sequence[Window], *, top_k: int, temperature: float
     ) -> list[WindowLogs]:
         """As `TopKEndpoint` says."""
-        return [self._told.in_top_k(one, top_k=top_k, temperature=temperature) for one in windows]
+        return [
+            self._told.in_top_k(window, top_k=top_k, temperature=temperature) for window in windows
+        ]
 
     def continuing(self) -> TinkerEndpoint | None:
         """The same weights on plain text; None where a renderer makes their prompts."""
@@ -176,8 +284,10 @@ class TinkerEndpoint:
                 "the answer holds no completion", provider=PROVIDER, endpoint=self._model, call=call
             )
         return [
-            self._completion(one.tokens, one.stop_reason, 0 if place else len(draw.prompt))
-            for place, one in enumerate(answer.sequences)
+            self._completion(
+                sequence.tokens, sequence.stop_reason, 0 if place else len(draw.prompt)
+            )
+            for place, sequence in enumerate(answer.sequences)
         ]
 
     def _completion(self, tokens: Sequence[int], stop_reason: str, prompt: int) -> Completion:
@@ -233,11 +343,11 @@ class TinkerEndpoint:
         import tinker
 
         key = self._calls.key(endpoint=self._model, call=call)
-        found = tinker.SamplingClient.from_sampler_handle(noted.handle, api_key=key)
+        original = tinker.SamplingClient.from_sampler_handle(noted.handle, api_key=key)
         client = tinker.SamplingClient(
-            found.holder,
-            sampling_session_id=found._sampling_session_id,  # noqa: SLF001 - it has no other name
-            base_model=found.get_base_model(),
+            original.holder,
+            sampling_session_id=original._sampling_session_id,  # noqa: SLF001 - it has no other name
+            base_model=original.get_base_model(),
             retry_config=_once(),
         )
         # The SDK counts up from here; it has no public way to say which number comes next.

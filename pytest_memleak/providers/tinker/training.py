@@ -23,7 +23,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import TrainingSet
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.option_tables import Table
-from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Calls
+from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson
 from pytest_memleak.providers.tinker.training_jobs import Drive, Weights
 
@@ -69,7 +69,7 @@ class Trainer:
     """Trains `base` by `recipe`. Job names are the names of weights at the provider."""
 
     def __init__(
-        self, *, base: str, recipe: Recipe, calls: Calls, chat: Callable[[], ChatFormat]
+        self, *, base: str, recipe: Recipe, calls: TinkerCalls, chat: Callable[[], ChatFormat]
     ) -> None:
         self._base = base
         self._recipe = recipe
@@ -117,8 +117,8 @@ class Trainer:
                 return Weights(saved.tinker_path, _number(saved, TOKENS_KEY)), state
             head, _, step = name.rpartition("-step-")
             if saved.checkpoint_type == "training" and head == job and step.isdecimal():
-                found = _State(saved.tinker_path, int(step), _number(saved, TOKENS_KEY) or 0)
-                state = max(state, found, key=lambda one: one.step)
+                saved_state = _State(saved.tinker_path, int(step), _number(saved, TOKENS_KEY) or 0)
+                state = max(state, saved_state, key=lambda candidate: candidate.step)
         return None, state
 
     def _checkpoints(self) -> Iterator[Checkpoint]:

@@ -67,14 +67,14 @@ class Jobs:
         self._in_vain: dict[str, int] = {}
         self._guard = threading.Lock()
 
-    def known(self, job: str) -> bool:
+    def is_started(self, job: str) -> bool:
         """Whether the job has been started, or has ended, in this folder."""
         return self._path(job, "training").is_file() or self._path(job, "weights").is_file()
 
     def start(self, job: str, training: TrainingSet) -> None:
         """Keep the training set and begin to train, unless that was done before."""
-        if not self.known(job):
-            pairs = [[one.instruction, one.text] for one in training.examples]
+        if not self.is_started(job):
+            pairs = [[example.instruction, example.text] for example in training.examples]
             _write(self._path(job, "training"), {"digest": training.digest, "examples": pairs})
         self.look(job)
 

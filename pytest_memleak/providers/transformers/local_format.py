@@ -37,8 +37,8 @@ class Wording:
         """Names it; empty where nothing is said."""
         if self.system is None and not self.variables:
             return ""
-        said = json.dumps([self.system, self.variables], sort_keys=True, default=str)
-        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        text = json.dumps([self.system, self.variables], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

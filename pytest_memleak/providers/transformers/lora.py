@@ -20,8 +20,7 @@ from pydantic import Field
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.transformers.local_format import Format, Lesson
-from pytest_memleak.providers.transformers.torch_runtime import PROVIDER
-from pytest_memleak.providers.transformers.weights import Adapter, Loaded, find_adapter
+from pytest_memleak.providers.transformers.weights import PROVIDER, Adapter, Loaded, find_adapter
 from pytest_memleak.redaction.private_files import private_folder
 
 if TYPE_CHECKING:
@@ -68,16 +67,16 @@ def make_once(folder: Path, write: Callable[[Path], object]) -> Adapter:
     """
     private_folder(folder)
     with FileLock(folder / "lock"):
-        made = kept(folder)
-        if made is None:
+        adapter = kept(folder)
+        if adapter is None:
             unfinished = folder / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             write(unfinished)
             unfinished.replace(folder / "adapter")
-            made = kept(folder)
-    if made is None:
+            adapter = kept(folder)
+    if adapter is None:
         raise FileNotFoundError(f"{folder / 'adapter'} was removed while it was being made")
-    return made
+    return adapter
 
 
 # --- training ------------------------------------------------------------------------------
@@ -105,8 +104,8 @@ def train(
     import torch
 
     most = min(recipe.max_tokens, loaded.context or recipe.max_tokens)
-    lessons = [form.lesson(one.instruction, one.text) for one in examples]
-    crowded = sum(len(one.prompt) >= most for one in lessons)
+    lessons = [form.lesson(example.instruction, example.text) for example in examples]
+    crowded = sum(len(lesson.prompt) >= most for lesson in lessons)
     if crowded:
         raise _failed(
             f"{crowded} of {len(lessons)} instructions fill the {most:,} tokens that an example "
@@ -153,7 +152,7 @@ def _learn(
     steps = recipe.epochs * math.ceil(len(lessons) / recipe.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for batch in _batches(lessons, recipe, shuffling):
-        answered = sum(len(one.answer[: most - len(one.prompt)]) for one in batch)
+        answered = sum(len(lesson.answer[: most - len(lesson.prompt)]) for lesson in batch)
         at_once = recipe.micro_batch_size or len(batch)
         total = 0.0
         for start in range(0, len(batch), at_once):
@@ -188,7 +187,7 @@ def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 
-    rows = [(one.prompt, one.answer[: most - len(one.prompt)]) for one in batch]
+    rows = [(lesson.prompt, lesson.answer[: most - len(lesson.prompt)]) for lesson in batch]
     width = max(len(prompt) + len(answer) for prompt, answer in rows)
     tokens = torch.zeros((len(rows), width), dtype=torch.long)
     mask = torch.zeros_like(tokens)

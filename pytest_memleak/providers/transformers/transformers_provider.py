@@ -34,11 +34,13 @@ from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
 from pytest_memleak.providers.transformers.local_format import Format, Wording
 from pytest_memleak.providers.transformers.lora import FinetuneTable, kept, make_once, train
-from pytest_memleak.providers.transformers.torch_runtime import PROVIDER, at_work, failures_as
 from pytest_memleak.providers.transformers.weights import (
+    PROVIDER,
     Adapter,
     Base,
     Wanted,
+    at_work,
+    failures_as,
     find_adapter,
     find_base,
 )
@@ -148,7 +150,7 @@ class TransformersProvider:
         called = f"{PROVIDER}:{self._base.name}"
         wanted = Wanted(self._base, None, self._options.device, self._options.dtype)
 
-        told = [text for one in training.examples for text in (one.instruction, one.text)]
+        texts = [text for pair in training.examples for text in (pair.instruction, pair.text)]
 
         def write(folder: Path) -> None:
             with BENCH.holding(wanted, endpoint=called, keep=False) as loaded:
@@ -164,7 +166,7 @@ class TransformersProvider:
 
         with (
             at_work(threads=self._options.threads),
-            failures_as(called, "start_finetune", texts=told),
+            failures_as(called, "start_finetune", texts=texts),
         ):
             return self._tuned(name, make_once(self._setup.state / name, write))
 
@@ -190,7 +192,7 @@ class TransformersProvider:
 
     def _name(self, training_digest: str) -> str:
         """A name for the adapter: everything that it depends on."""
-        said = [
+        parts = [
             VERSION,
             self._base.name,
             training_digest,
@@ -198,15 +200,18 @@ class TransformersProvider:
             self._options.dtype,
             self._wording.digest,
         ]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _tuned(self, name: str, adapter: Adapter) -> str:
         return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
 
     def _endpoint(self, name: str, adapter: Callable[[], Adapter | None]) -> LocalEndpoint:
-        said = (self._wording.digest, "" if self._options.dtype == "auto" else self._options.dtype)
+        suffixes = (
+            self._wording.digest,
+            "" if self._options.dtype == "auto" else self._options.dtype,
+        )
         return LocalEndpoint(
-            "#".join(part for part in (name, *said) if part),
+            "#".join(part for part in (name, *suffixes) if part),
             wanted=lambda: Wanted(self._base, adapter(), self._options.device, self._options.dtype),
             wording=self._wording,
             threads=self._options.threads,

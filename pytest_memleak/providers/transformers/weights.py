@@ -7,16 +7,79 @@ up. Weights are read from safetensors only, and no code that comes with them is 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.providers.transformers.torch_runtime import PROVIDER, failures_as
+from pytest_memleak.errors import MemleakError, ProviderError, SuiteError
+from pytest_memleak.providers.call_errors import safe_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PROVIDER = "transformers"
+
+_SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)
+
+
+@contextlib.contextmanager
+def at_work(*, threads: int | None) -> Iterator[None]:
+    """No progress bars, log lines or warnings inside; torch on `threads` threads (None: as is).
+
+    What was set before is set again afterwards. Torch keeps the number per thread, so it is
+    said anew in whichever thread a call comes.
+    """
+    import torch
+    from transformers.utils import logging
+
+    log: Any = logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    threads_before = torch.get_num_threads()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+        if threads is not None:
+            torch.set_num_threads(threads_before)
+
+
+@contextlib.contextmanager
+def failures_as(endpoint: str, call: str, *, texts: Sequence[str] = ()) -> Iterator[None]:
+    """Whatever torch, transformers, peft and safetensors raise inside, as ProviderError.
+
+    texts: what was asked or learnt; a message that quotes any of them is withheld.
+    """
+    hint = None
+    try:
+        yield
+    except MemleakError:
+        raise
+    except Exception as error:  # noqa: BLE001 - these libraries raise anything
+        message = str(error)
+        if isinstance(error, MemoryError) or _SHORT_OF_MEMORY.search(message):
+            cause = f"the device has not enough memory ({type(error).__name__})"
+            hint = "set a smaller options.completions_per_call or finetune.micro_batch_size"
+        else:
+            cause = safe_message(message, texts=texts) or type(error).__name__
+    else:
+        return
+    # Outside the handler: nothing that the error holds on to comes along.
+    raise ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -218,14 +281,14 @@ def digest_of_weights(wanted: Wanted) -> str:
     Of one file it is the file's own; of several, first the base's by name, then the adapter's,
     that of the lines which `sha256sum` prints of them.
     """
-    files = [one for one in _files(wanted.base.folder) if one.suffix == ".safetensors"]
+    files = [file for file in _files(wanted.base.folder) if file.suffix == ".safetensors"]
     if wanted.adapter is not None:
         files.append(wanted.adapter.folder / _ADAPTER_FILES[1])
     seen = [(file, file.stat()) for file in files]
-    found = [(_sha256(file, now.st_size, now.st_mtime_ns), file.name) for file, now in seen]
-    if len(found) == 1:
-        return found[0][0]
-    lines = "".join(f"{digest}  {name}\n" for digest, name in found)
+    digests = [(_sha256(file, now.st_size, now.st_mtime_ns), file.name) for file, now in seen]
+    if len(digests) == 1:
+        return digests[0][0]
+    lines = "".join(f"{digest}  {name}\n" for digest, name in digests)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -305,8 +368,10 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     own = model.generation_config.eos_token_id
-    several = own if isinstance(own, list | tuple) else [own]
-    return frozenset(int(one) for one in [*several, tokenizer.eos_token_id] if one is not None)
+    stop_tokens = own if isinstance(own, list | tuple) else [own]
+    return frozenset(
+        int(token) for token in [*stop_tokens, tokenizer.eos_token_id] if token is not None
+    )
 
 
 def _device(asked: str, endpoint: str) -> str:

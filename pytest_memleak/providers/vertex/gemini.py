@@ -13,9 +13,9 @@ from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.capabilities import Obeyed
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.parameter_support import ParameterSupport
-from pytest_memleak.providers.usage import MOST_CHOICES, shared_out, token_count
-from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
+from pytest_memleak.providers.openai.choices import MOST_CHOICES, shared_out, token_count
+from pytest_memleak.providers.openai.server_parameters import ParameterSupport
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
@@ -49,18 +49,18 @@ class GeminiSettings:
     @property
     def digest(self) -> str:
         """Names all but the model; empty where nothing is set."""
-        said: list[object] = [
+        settings: list[object] = [
             self.system,
             self.thinking_budget,
             self.safety_threshold,
             dict(self.generation_config) or None,
         ]
-        if self.plain and not any(one is not None for one in said):
+        if self.plain and not any(value is not None for value in settings):
             return ""
-        said += [] if self.plain else ["server"]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[
-            :12
-        ]
+        settings += [] if self.plain else ["server"]
+        return hashlib.sha256(
+            json.dumps(settings, sort_keys=True, default=str).encode()
+        ).hexdigest()[:12]
 
     def wanted(
         self, *, n: int, temperature: float | None, max_tokens: int, seed: int | None
@@ -76,12 +76,12 @@ class GeminiSettings:
             "topP": 1.0 if self.plain and "topp" not in given else None,
         }
 
-    def request(self, instruction: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    def request(self, instruction: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """A GenerateContentRequest; `said` is what of `wanted` is sent."""
         thinking = self.thinking_budget
         config = {
             **self.generation_config,
-            **said,
+            **parameters,
             **({} if thinking is None else {"thinkingConfig": {"thinkingBudget": thinking}}),
         }
         request: dict[str, Any] = {
@@ -101,7 +101,7 @@ class GeminiSettings:
 class GeminiEndpoint:
     """A Gemini model; `id` names server, model and what is said in every request."""
 
-    def __init__(self, *, settings: GeminiSettings, calls: Calls) -> None:
+    def __init__(self, *, settings: GeminiSettings, calls: VertexCalls) -> None:
         self._settings = settings
         self._calls = calls
         self._most_candidates: int | None = None
@@ -230,21 +230,21 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
     if not isinstance(answer, Mapping):
         return []
     listed = _list(answer.get("candidates"))[:MOST_CHOICES]
-    candidates = [one for one in listed if isinstance(one, Mapping)]
+    candidates = [candidate for candidate in listed if isinstance(candidate, Mapping)]
     candidates.sort(key=_index)
-    said = [_text_and_reason(candidate) for candidate in candidates]
+    texts = [_text_and_reason(candidate) for candidate in candidates]
     usage = answer.get("usageMetadata")
-    if not said and _mapping(answer.get("promptFeedback")).get("blockReason"):
-        said = [("", FinishReason.CONTENT_FILTER)] * asked
-    elif not said and isinstance(usage, Mapping):
-        said = [("", FinishReason.EMPTY)] * asked
+    if not texts and _mapping(answer.get("promptFeedback")).get("blockReason"):
+        texts = [("", FinishReason.CONTENT_FILTER)] * asked
+    elif not texts and isinstance(usage, Mapping):
+        texts = [("", FinishReason.EMPTY)] * asked
     prompt, total = _counts(usage)
-    words = [_name(one.get("finishReason")) for one in candidates]
+    words = [_name(candidate.get("finishReason")) for candidate in candidates]
     blocked = _name(_mapping(answer.get("promptFeedback")).get("blockReason"))
     # Of no candidate, so that nobody can say of which: it stands with the first.
-    apart = texts_in([one for one in listed if not isinstance(one, Mapping)])
+    apart = texts_in([candidate for candidate in listed if not isinstance(candidate, Mapping)])
     apart += texts_in({key: value for key, value in answer.items() if key != "candidates"})
-    beside = [_beside(one) for one in candidates] or [[]] * len(said)
+    beside = [_beside(candidate) for candidate in candidates] or [[]] * len(texts)
     served = Served(
         model=_name(answer.get("modelVersion")), response_id=_name(answer.get("responseId"))
     )
@@ -259,7 +259,7 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
             reasoning=without_answer([*beside[place], *(apart if place == 0 else ())], text),
         )
         for place, ((text, reason), tokens) in enumerate(
-            zip(said, shared_out(total, len(said)), strict=True)
+            zip(texts, shared_out(total, len(texts)), strict=True)
         )
     ]
 

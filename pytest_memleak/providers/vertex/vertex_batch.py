@@ -3,18 +3,127 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderError
+from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import may_pass, safe_message
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
-from pytest_memleak.providers.vertex.storage import Bucket
-from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
+
+_CONTENT_DIGITS = 16
+
+
+class Bucket:
+    """Objects under a `gs://bucket/prefix`; `endpoint` is what error messages name."""
+
+    def __init__(self, uri: str, *, calls: VertexCalls, endpoint: str) -> None:
+        self.uri = f"{uri.rstrip('/')}/memleak"
+        self._calls = calls
+        self._endpoint = endpoint
+
+    def upload_once(self, lines: Iterable[bytes], *, name: str) -> str:
+        """The URI of the object with these lines, written if it is not there yet.
+
+        The object is called `name` and the start of its content's digest. It is written whole
+        or not at all, and never again.
+        """
+        digest = hashlib.sha256()
+        with tempfile.TemporaryFile() as file:
+            for line in lines:
+                digest.update(line)
+                file.write(line)
+            uri = f"{self.uri}/{name}-{digest.hexdigest()[:_CONTENT_DIGITS]}.jsonl"
+            self._calls.ask_storage(
+                "storage.upload",
+                lambda client: self._upload(client, file, uri),
+                endpoint=self._endpoint,
+            )
+        return uri
+
+    def rows(self, directory: str) -> Iterator[dict[str, Any]]:
+        """The JSON objects in every .jsonl file below `directory` (gs://...).
+
+        All are fetched before the first is given. Raises ProviderBusy for a damaged line.
+        """
+        with tempfile.TemporaryFile() as lines:
+            self._calls.ask_storage(
+                "storage.download",
+                lambda client: self._download(client, directory, lines),
+                endpoint=self._endpoint,
+            )
+            lines.seek(0)
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield self._row(line, f"line {number} of the files in {directory}")
+
+    def folders_with(self, directory: str, name: str) -> list[str]:
+        """The folders below `directory` (gs://...) that hold an object called `name`."""
+        bucket, prefix = _split(f"{directory.rstrip('/')}/")
+        folders: list[str] = self._calls.ask_storage(
+            "storage.list",
+            lambda client: sorted(
+                f"gs://{bucket}/{blob.name.rpartition('/')[0]}"
+                for blob in client.list_blobs(
+                    bucket, prefix=prefix, timeout=self._calls.timeout, retry=None
+                )
+                if blob.name.rpartition("/")[2] == name
+            ),
+            endpoint=self._endpoint,
+        )
+        return folders
+
+    def _upload(self, client: Any, file: IO[bytes], uri: str) -> None:
+        from google.api_core.exceptions import PreconditionFailed
+
+        bucket, name = _split(uri)
+        try:
+            client.bucket(bucket).blob(name).upload_from_file(
+                file,
+                rewind=True,
+                size=file.tell(),
+                content_type="application/jsonl",
+                if_generation_match=0,
+                timeout=self._calls.timeout,
+                retry=None,
+            )
+        except PreconditionFailed:
+            return  # it is there
+
+    def _download(self, client: Any, directory: str, lines: IO[bytes]) -> None:
+        bucket, prefix = _split(f"{directory.rstrip('/')}/")
+        timeout = self._calls.timeout
+        blobs = client.list_blobs(bucket, prefix=prefix, timeout=timeout, retry=None)
+        for blob in sorted(blobs, key=lambda listed: str(listed.name)):
+            if blob.name.endswith(".jsonl"):
+                blob.download_to_file(lines, timeout=timeout, retry=None)
+                lines.write(b"\n")
+
+    def _row(self, line: bytes, place: str) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise ProviderBusy(
+                f"{place} is not a JSON object",
+                provider=PROVIDER,
+                endpoint=self._endpoint,
+                call="storage.download",
+            )
+        return row
+
+
+def _split(uri: str) -> tuple[str, str]:
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    return bucket, name
+
 
 if TYPE_CHECKING:
     from google.genai.types import BatchJob
@@ -39,7 +148,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     max_batch_requests = 200_000
     max_batch_bytes = 1_000_000_000
 
-    def __init__(self, *, settings: GeminiSettings, calls: Calls, bucket: str) -> None:
+    def __init__(self, *, settings: GeminiSettings, calls: VertexCalls, bucket: str) -> None:
         super().__init__(settings=settings, calls=calls)
         self._bucket = Bucket(bucket, calls=calls, endpoint=settings.model)
 
@@ -197,10 +306,10 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         if passing and state in _ENDED_WELL:
             return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
         error = job.error.message if job.error else None
-        said = error or (causes.most_common(1)[0][0] if causes else "")
+        message = error or (causes.most_common(1)[0][0] if causes else "")
         detail = f"{ended}, no request was answered"
         return JobState(
-            JobStatus.FAILED, detail=f"{detail}: {safe_message(said)}" if said else detail
+            JobStatus.FAILED, detail=f"{detail}: {safe_message(message)}" if message else detail
         )
 
     def _failed(self, call: str, cause: str, *, hint: str | None = None) -> ProviderError:

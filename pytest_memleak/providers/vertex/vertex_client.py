@@ -50,7 +50,7 @@ _PARAMETERS = {
 _LOOKED_AT = 2000
 
 
-class Calls:
+class VertexCalls:
     """One project and location; clients are made, and credentials looked for, at first use.
 
     project, location: None where neither suite nor environment says; then no call is possible.
@@ -229,11 +229,11 @@ class Calls:
 
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         server = self.base_url or "Google Cloud"
-        said = _refusal(error)
-        if said is not None:
-            many = said.status == HTTPStatus.TOO_MANY_REQUESTS
-            hint = _QUOTA if many else self._hint(said.status, call=failing.call)
-            return failing.refusal(said, hint)
+        refusal = _refusal(error)
+        if refusal is not None:
+            many = refusal.status == HTTPStatus.TOO_MANY_REQUESTS
+            hint = _QUOTA if many else self._hint(refusal.status, call=failing.call)
+            return failing.refusal(refusal, hint)
         said_of_login = login_failure(error, failing)
         if said_of_login is not None:
             return said_of_login

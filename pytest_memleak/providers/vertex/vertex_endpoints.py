@@ -7,16 +7,23 @@ will have: where one of them may be ours, it is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.protocols import JobState, JobStatus
+from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
+from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
+from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, Api, ServerParameters
+from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
 if TYPE_CHECKING:
     from agentplatform import Client as Platform
@@ -41,12 +48,12 @@ class Machines:
     @property
     def config(self) -> dict[str, Any]:
         """The part of a deployment's config that says so."""
-        said = {
+        settings = {
             "machine_type": self.machine_type,
             "accelerator_type": self.accelerator_type,
             "accelerator_count": self.accelerator_count,
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in settings.items() if value is not None}
 
 
 def display_name(digest: str) -> str:
@@ -58,7 +65,7 @@ def display_name(digest: str) -> str:
 class Deployments:
     """Those of one project and location; `machines` is for what is put up."""
 
-    calls: Calls = field(repr=False)
+    calls: VertexCalls = field(repr=False)
     machines: Machines = Machines()
 
     def start(self, wanted: Deployment) -> str:
@@ -86,9 +93,9 @@ class Deployments:
     def find(self, digest: str, *, since: float | None) -> str | None:
         """The endpoint that carries `digest`; see `DeployingProvider.find_deployment`."""
         name = display_name(digest)
-        for one in self._endpoints(f'display_name="{name}"'):
-            if one.display_name == name:
-                return str(one.name)
+        for endpoint in self._endpoints(f'display_name="{name}"'):
+            if endpoint.display_name == name:
+                return str(endpoint.name)
         if since is None:
             return None
         under_way = self._deploying_since(since)
@@ -114,8 +121,8 @@ class Deployments:
         if not operation.done:
             return JobState(JobStatus.RUNNING)
         if operation.error:
-            said = str(dict(operation.error).get("message") or "no reason was given")
-            return JobState(JobStatus.FAILED, detail=f"failed: {safe_message(said)}")
+            message = str(dict(operation.error).get("message") or "no reason was given")
+            return JobState(JobStatus.FAILED, detail=f"failed: {safe_message(message)}")
         endpoint = operation.response.endpoint if operation.response else None
         if not endpoint:
             return JobState(JobStatus.FAILED, detail="it succeeded without naming an endpoint")
@@ -126,19 +133,19 @@ class Deployments:
 
         Raises Refused where there is no such endpoint.
         """
-        found = self._get(endpoint)
-        if self.calls.base_url is not None and found.dedicated_endpoint_enabled:
+        description = self._get(endpoint)
+        if self.calls.base_url is not None and description.dedicated_endpoint_enabled:
             return f"{self.calls.base_url}/v1/{endpoint}/invoke/v1"
-        if found.dedicated_endpoint_dns:
-            return f"https://{found.dedicated_endpoint_dns}/v1/{endpoint}/invoke/v1"
+        if description.dedicated_endpoint_dns:
+            return f"https://{description.dedicated_endpoint_dns}/v1/{endpoint}/invoke/v1"
         return None
 
     def end(self, endpoint: str) -> bool:
         """One step: take the models off the endpoint, then delete it; True once it is gone."""
         try:
             models = list(self._get(endpoint).deployed_models)
-            for one in models:
-                self._undeploy(endpoint, str(one.id))
+            for model in models:
+                self._undeploy(endpoint, str(model.id))
             if not models:
                 self.calls.ask_endpoints(
                     "endpoints.delete",
@@ -191,10 +198,10 @@ class Deployments:
         )
 
     def _endpoint_state(self, endpoint: str) -> JobState:
-        found = self._get(endpoint)
-        if found.deployed_models:
+        description = self._get(endpoint)
+        if description.deployed_models:
             return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
-        if datetime.now(UTC) - found.create_time < _LONGEST:
+        if datetime.now(UTC) - description.create_time < _LONGEST:
             return JobState(JobStatus.RUNNING)
         return JobState(JobStatus.FAILED, detail="the endpoint is there, and no model came on it")
 
@@ -204,11 +211,11 @@ class Deployments:
         listed = self.calls.ask_json("operations.list", url, endpoint=self._place)
         earliest = datetime.fromtimestamp(since, UTC) - _SKEW
         return [
-            str(one.get("name"))
-            for one in listed.get("operations") or ()
-            if not one.get("done")
-            and _DEPLOYS in str((one.get("metadata") or {}).get("@type"))
-            and _begun(one) >= earliest
+            str(operation.get("name"))
+            for operation in listed.get("operations") or ()
+            if not operation.get("done")
+            and _DEPLOYS in str((operation.get("metadata") or {}).get("@type"))
+            and _begun(operation) >= earliest
         ]
 
     def _busy(self, call: str, endpoint: str, cause: str) -> ProviderBusy:
@@ -217,8 +224,157 @@ class Deployments:
 
 def _begun(operation: Mapping[str, Any]) -> datetime:
     """When an operation began; now, where it does not say."""
-    told = (operation["metadata"].get("genericMetadata") or {}).get("createTime")
+    created = (operation["metadata"].get("genericMetadata") or {}).get("createTime")
     try:
-        return datetime.fromisoformat(str(told))
+        return datetime.fromisoformat(str(created))
     except ValueError:
         return datetime.now(UTC)
+
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+_Answer = TypeVar("_Answer")
+
+_NO_ADDRESS = "http://not-deployed.invalid"
+
+
+def server_parameters(*, api: Api, plain: bool) -> ServerParameters:
+    """What is asked of how to sample by a container of Google's (vLLM's, mostly)."""
+    return ServerParameters(
+        max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
+    )
+
+
+class DeployedCalls(OpenAICalls):
+    """Calls to a model that has no address before it is deployed, and only so many hours then.
+
+    place: who stands for the address in names, since each deployment has another.
+    """
+
+    def __init__(self, *, place: str, timeout: float) -> None:
+        super().__init__(
+            base_url=_NO_ADDRESS,
+            key_variable="",
+            organization=None,
+            project=None,
+            timeout=timeout,
+            auth="google",
+            provider=PROVIDER,
+        )
+        self.base_url = place
+        self._until: float | None = None
+
+    def move_to(self, address: str, *, until: float) -> None:
+        """It stands there, up to that time (seconds since 1970)."""
+        with self._lock:
+            if address != self._address:
+                self._address, self._client = address, None
+            self._until = until
+
+    def ask(
+        self,
+        call: str,
+        function: Callable[[OpenAI], _Answer],
+        *,
+        endpoint: str,
+        texts: Sequence[str] = (),
+    ) -> _Answer:
+        """As `OpenAICalls.ask`; RequestNotSent where it does not stand, or its hours are over."""
+        failing = Failing(PROVIDER, endpoint, call)
+        if self._until is None:
+            raise failing.not_sent("the model is not deployed", lasting=True)
+        if time.time() >= self._until:
+            hint = "the next run goes on; options.deployment.hours gives it longer"
+            raise failing.not_sent("the deployment's hours are over", hint, lasting=True)
+        return super().ask(call, function, endpoint=endpoint, texts=texts)
+
+
+class DeployedEndpoint(ChatEndpoint):
+    """A model by its weights, wherever they stand; `id` names the weights and the place."""
+
+    @property
+    def model_name(self) -> None:  # type: ignore[override]
+        """None: it is asked by its address, and the container calls it what it likes."""
+        return
+
+    @property
+    def fixed_weights(self) -> bool:
+        """Whether the name is a folder's, which a tuning job writes once."""
+        return self._settings.model.startswith("gs://")
+
+    def _kind_of_text(self) -> type[ChatEndpoint]:
+        return DeployedEndpoint
+
+
+class FoundEndpoint(GeminiEndpoint):
+    """An endpoint that exists, of either kind: its first call finds out which.
+
+    address: where it is asked in OpenAI's form; None for one that answers as Gemini does.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: GeminiSettings,
+        calls: VertexCalls,
+        address: Callable[[], str | None],
+    ) -> None:
+        super().__init__(settings=settings, calls=calls)
+        self._address = address
+        self._looked = False
+        self._open: DeployedEndpoint | None = None
+        self._looking = threading.Lock()
+
+    @property
+    def obeyed(self) -> Mapping[str, Obeyed]:
+        """What was asked of how to sample, and what of it was refused."""
+        return super().obeyed if self._open is None else self._open.obeyed
+
+    def sample(
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
+    ) -> Sequence[Completion]:
+        """As `GeminiEndpoint.sample`, or `ChatEndpoint.sample`."""
+        with self._looking:
+            if not self._looked:
+                address = self._address_if_told()
+                self._open = None if address is None else self._of_ones_own(address)
+                self._looked = True
+        asked = super().sample if self._open is None else self._open.sample
+        return asked(instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
+
+    def _address_if_told(self) -> str | None:
+        """None, too, where it may be asked and not looked at: its own answer says what is wrong."""
+        try:
+            return self._address()
+        except Refused:
+            return None
+
+    def _of_ones_own(self, address: str) -> DeployedEndpoint:
+        settings = self._settings
+        unheard = {
+            "thinking_budget": settings.thinking_budget,
+            "safety_threshold": settings.safety_threshold,
+            "generation_config": settings.generation_config or None,
+        }
+        given = [f"options.{name}" for name, value in unheard.items() if value is not None]
+        if given:
+            raise Failing(PROVIDER, settings.model, "sample").final(
+                f"the endpoint has a model of one's own, which knows no {' and no '.join(given)}",
+                "take that out of the suite",
+            )
+        calls = DeployedCalls(place=self._calls.base_url or PROVIDER, timeout=self._calls.timeout)
+        calls.move_to(address, until=float("inf"))
+        return DeployedEndpoint(
+            settings=ChatSettings(
+                model=settings.model, system=settings.system, plain=settings.plain, named=False
+            ),
+            calls=calls,
+            parameters=server_parameters(api="auto", plain=settings.plain),
+        )

@@ -182,7 +182,7 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
             hint="take it out, or take options.deployment out where the model is Gemini",
         )
     machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
-    if len({one is None for one in machines}) > 1:
+    if len({setting is None for setting in machines}) > 1:
         raise SuiteError(
             "options.deployment has only some of machine_type, accelerator_type and "
             "accelerator_count",

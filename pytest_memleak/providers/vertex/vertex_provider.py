@@ -46,17 +46,17 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.openai.chat import ChatSettings
 from pytest_memleak.providers.option_tables import read_table
-from pytest_memleak.providers.vertex.deployed import (
+from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
+from pytest_memleak.providers.vertex.vertex_batch import BatchGeminiEndpoint, Bucket
+from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
+from pytest_memleak.providers.vertex.vertex_endpoints import (
     DeployedCalls,
     DeployedEndpoint,
+    Deployments,
     FoundEndpoint,
-    habits_of,
+    Machines,
+    server_parameters,
 )
-from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
-from pytest_memleak.providers.vertex.storage import Bucket
-from pytest_memleak.providers.vertex.vertex_batch import BatchGeminiEndpoint
-from pytest_memleak.providers.vertex.vertex_client import PROVIDER, Calls
-from pytest_memleak.providers.vertex.vertex_endpoints import Deployments, Machines
 from pytest_memleak.providers.vertex.vertex_options import (
     RESOURCE,
     FinetuneTable,
@@ -114,7 +114,7 @@ class VertexProvider:
         self.batch = options.batch
         self.epochs = self._recipe.epochs
         self._options = options
-        self._calls = Calls(
+        self._calls = VertexCalls(
             project=project,
             location=location,
             base_url=options.base_url,
@@ -174,9 +174,9 @@ class VertexProvider:
             "base_url": self._calls.base_url,
         }
         machines = table.model_dump(exclude={"api", "hours"})
-        said = json.dumps([weights, place, machines], sort_keys=True)
+        text = json.dumps([weights, place, machines], sort_keys=True)
         return Deployment(
-            digest=hashlib.sha256(said.encode()).hexdigest(),
+            digest=hashlib.sha256(text.encode()).hexdigest(),
             weights=weights,
             options={
                 **{name: value for name, value in place.items() if value is not None},
@@ -226,7 +226,7 @@ class VertexProvider:
                 named=False,
             ),
             calls=self._home(weights),
-            habits=habits_of(api=table.api, plain=plain),
+            parameters=server_parameters(api=table.api, plain=plain),
         )
 
     # --- fine-tuning
@@ -234,8 +234,8 @@ class VertexProvider:
     def close(self) -> None:
         """Let go of the connections."""
         self._calls.close()
-        for one in self._homes.values():
-            one.close()
+        for home in self._homes.values():
+            home.close()
 
     def find_finetune(self, digest: str) -> str | None:
         """The name of a job that carries `digest` and has not failed; one that succeeded first."""
@@ -287,9 +287,9 @@ class VertexProvider:
         )
         state = _state(job)
         if state in _ENDED_BADLY:
-            said = str(job.error.message or "") if job.error else ""
+            message = str(job.error.message or "") if job.error else ""
             ended = state.removeprefix("JOB_STATE_").lower()
-            detail = f"{ended}: {safe_message(said)}" if said else ended
+            detail = f"{ended}: {safe_message(message)}" if message else ended
             return JobState(JobStatus.FAILED, detail=detail)
         if state != "JOB_STATE_SUCCEEDED":
             return JobState(JobStatus.RUNNING)
@@ -308,7 +308,7 @@ class VertexProvider:
             return None
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         folders = bucket.folders_with(job.output_uri, "config.json")
-        return next((one for one in folders if one.endswith("/final")), None) or next(
+        return next((folder for folder in folders if folder.endswith("/final")), None) or next(
             iter(folders), None
         )
 

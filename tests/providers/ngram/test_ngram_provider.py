@@ -20,7 +20,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.providers.ngram.ngram_provider import NgramProvider
-from pytest_memleak.providers.ngram.ngram_text import tokenise
+from pytest_memleak.providers.ngram.ngram_writer import tokenise
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Model
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring import score

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.providers.ngram.ngram_text import (
+from pytest_memleak.providers.ngram.ngram_writer import (
     PARAGRAPH,
     detokenise,
     is_break,

@@ -5,8 +5,7 @@ from random import Random
 
 import pytest
 
-from pytest_memleak.providers.ngram.ngram_text import tokenise
-from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText
+from pytest_memleak.providers.ngram.ngram_writer import Draft, NgramWriter, TrainingText, tokenise
 
 PASSAGES = 12
 

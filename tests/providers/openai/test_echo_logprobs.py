@@ -6,7 +6,7 @@ import pytest
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Window
-from pytest_memleak.providers.openai.echo_logprobs import EchoCompletions
+from pytest_memleak.providers.openai.logprobs import EchoCompletions
 
 WINDOW = Window(("The", " quay"), (" was", " dark"))
 

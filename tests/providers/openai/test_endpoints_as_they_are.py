@@ -16,7 +16,7 @@ from pytest_memleak.interfaces.capabilities import Obeyed
 from pytest_memleak.interfaces.protocols import ContinuingEndpoint, SampleRequest, Window
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
-from pytest_memleak.providers.openai.openai_client import Calls
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.records import FinishReason
 
 BOOK = " ".join(
@@ -76,7 +76,7 @@ def refusing(names: str) -> Fault:
     ],
 )
 def test_who_samples_plainly_unless_told_otherwise(url, plain):
-    calls = Calls(
+    calls = OpenAICalls(
         base_url=url, key_variable="OPENAI_API_KEY", organization=None, project=None, timeout=5
     )
     assert calls.plain_by_itself is plain
