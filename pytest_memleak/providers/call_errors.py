@@ -184,24 +184,24 @@ class Failing:
             return self.astray(astray, server=server)
         if never_sent(error):
             return self.not_sent(
-                f"no connection came about ({kinds[-1]}), so nothing was asked or billed",
-                f"is {server} up, and reachable from here?",
+                f"Connection failed ({kinds[-1]}). Nothing was sent or billed",
+                f"Check that {server} runs and is reachable.",
                 lasting="SSLCertVerificationError" in kinds,
             )
         if any("Timeout" in kind for kind in kinds):
-            return self.busy(f"no answer within {timeout:g} s", "options.timeout allows more")
+            return self.busy(f"no answer within {timeout:g} s", "Increase options.timeout.")
         return self.busy(
-            f"the connection failed or was cut off ({kinds[min(1, len(kinds) - 1)]})",
-            f"is {server} up, and reachable from here?",
+            f"The connection failed or broke off ({kinds[min(1, len(kinds) - 1)]})",
+            f"Check that {server} runs and is reachable.",
         )
 
     def astray(self, error: Astray, *, server: str) -> ProviderBusy:
         """There was an answer, which leads to another host."""
-        return self.busy(str(error), f"{server} sends requests on: name that server instead")
+        return self.busy(str(error), f"{server} redirects requests. Name that server instead.")
 
     def malformed(self, server: str) -> ProviderBusy:
         """There was an answer, of another form than this client reads."""
-        return self.busy("the answer was not of the expected form", f"it came from {server}")
+        return self.busy("The answer has an unexpected form", f"The answer came from {server}.")
 
 
 class Astray(Exception):
@@ -261,7 +261,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
         for start in range(len(words) - _QUOTED_WORDS + 1)
     }
     if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
-        return "(message withheld: it quotes what was asked)"
+        return "(message withheld: it quotes the prompt)"
     return masked(message) if most is None else first_words(masked(message), most)
 
 

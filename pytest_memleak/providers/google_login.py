@@ -64,9 +64,9 @@ def login_failure(error: Exception, failing: Failing) -> ProviderError | None:
 
     name = type(error).__name__
     if isinstance(error, auth.DefaultCredentialsError):
-        return failing.final("there are no credentials", LOGIN)
+        return failing.final("No credentials", LOGIN)
     if isinstance(error, auth.TransportError):
         # What fetches the credentials, before anything is asked.
-        return failing.not_sent(f"no credentials came ({name})", LOGIN)
+        return failing.not_sent(f"No credentials received ({name})", LOGIN)
     kind = failing.not_sent if error.retryable else failing.final  # type: ignore[attr-defined]
     return kind(f"the credentials are of no use ({name})", LOGIN)

@@ -80,7 +80,7 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     raise SuiteError(
         f"{key}: {expected}; got {_shown(first.get('input'))}",
         location=place,
-        hint=f"correct {key} in the suite file",
+        hint=f"Correct {key} in the suite file.",
     )
 
 
@@ -104,7 +104,7 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
     for key, value in _strings(values, name):
         if _looks_secret(key.rpartition(".")[2], value):
             raise SuiteError(
-                f"{key} looks like a secret (its value is not shown)",
+                f"{key} looks like a secret (value not shown)",
                 location=place,
                 hint="suite files hold no keys: take it out, and set the provider's environment "
                 "variable instead",

@@ -106,9 +106,9 @@ class RecordedEndpoint:
         path = self._file(book)
         if not path.is_file():
             raise SuiteError(
-                f"options.path: there is no file {path}",
+                f"options.path: no such file {path}",
                 location=self._place,
-                hint=f"put the generations for the book {book.id!r} there, or correct the path",
+                hint=f"Put the generations for the book {book.id!r} there, or correct the path.",
             )
         version = _version_of(path)
         if self._read is None or self._read.path != path or self._read.version != version:
@@ -155,5 +155,5 @@ class RecordedProvider:
 
     def _refuse(self, what: str, hint: str) -> NoReturn:
         raise SuiteError(
-            f"recorded generations cannot {what}", location=self._setup.place, hint=hint
+            f"Recorded generations can't {what}", location=self._setup.place, hint=hint
         )

@@ -121,4 +121,4 @@ def test_learned_weights_that_have_gone_are_told_once_they_are_needed(local, run
     shutil.rmtree(local.folder / ".memleak" / "transformers")
     assert DRAWN.search(run(local)[1])  # what was drawn is in the ledger
     local.write_suite(local.folder, samples=3)
-    told(run(local), failed("open", "its LoRA weights are not in"))
+    told(run(local), failed("open", "Its LoRA weights aren't in"))

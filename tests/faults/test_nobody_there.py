@@ -117,7 +117,7 @@ def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, 
     outcome = run(server, "--memleak-budget=50", retry=as_it_is)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     assert "INCONCLUSIVE" in outcome.text
-    assert "nothing was asked or billed" in outcome.text
+    assert "Nothing was sent or billed" in outcome.text
     assert base.split("//")[1].split("/")[0].split(":")[0] in outcome.text
     assert max(waited.values(), default=0) <= MOST_SECONDS
     ledger = contents(outcome.url)

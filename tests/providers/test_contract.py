@@ -101,7 +101,7 @@ def batching(tuning):
         *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
         *((name, {"finetune": {"epochs": 0}}, "finetune.epochs") for name in CHAT),
         *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),
-        *((name, {"base": None}, "neither base nor endpoint") for name in CHAT),
+        *((name, {"base": None}, "Neither base_model nor endpoint") for name in CHAT),
         ("openai", {"max_tokens_parameter": "tokens"}, "options.max_tokens_parameter"),
         ("openai", {"extra_body": {"n": 5, "top_p": 0.9}}, "options.extra_body may not set n"),
         ("openai", {"finetune": {"suffix": "x" * 65}}, "finetune.suffix"),
@@ -122,14 +122,18 @@ def batching(tuning):
         ("vertex", {"deployment": {"hours": 0}}, "options.deployment"),
         ("vertex", {"deployment": {"machine": "g2"}}, "options.deployment"),
         ("vertex", {"deployment": {"machine_type": "g2-standard-12"}}, "only some of machine_type"),
-        ("vertex", {"deployment": {}, "thinking_budget": 9}, "a deployed model knows no such"),
+        ("vertex", {"deployment": {}, "thinking_budget": 9}, "not supported by a deployed model"),
         ("vertex", {"finetune": {"adapter_size": 3}}, "finetune.adapter_size"),
-        ("vertex", {"finetune": {"tuning_mode": "full"}}, "finetune.tuning_mode: only open models"),
+        (
+            "vertex",
+            {"finetune": {"tuning_mode": "full"}},
+            "finetune.tuning_mode: only for open models",
+        ),
         *(
-            ("vertex", {"base": base}, "is no name of a model")
+            ("vertex", {"base": base}, "isn't a model name")
             for base in ("gemini 2.5", "a/../b", "gemini?x=1", "", "https://x/y z")
         ),
-        ("tinker", {"tokenizer": "./nowhere"}, "there is no folder"),
+        ("tinker", {"tokenizer": "./nowhere"}, "no such folder"),
         ("tinker", {"finetune": {"learning_rate": -1}}, "finetune.learning_rate"),
         ("tinker", {"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
         ("tinker", {"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no ba"),
@@ -441,7 +445,7 @@ def test_a_server_that_is_not_there_is_told_at_once(serve, provider_of):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     provider = provider_of(base_url=f"http://{address}", timeout=300.0)
     for verb in (lambda: sample(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
-        with pytest.raises(RequestNotSent, match="nothing was asked or billed") as error:
+        with pytest.raises(RequestNotSent, match="Nothing was sent or billed") as error:
             verb()
         assert error.value.in_doubt is False
         assert address in str(error.value)

@@ -112,8 +112,8 @@ def failure_of(name, server, *, timeout=20.0):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("openai", "not of the expected form"),
-        ("vertex", "not of the expected form"),
+        ("openai", "has an unexpected form"),
+        ("vertex", "has an unexpected form"),
         ("tinker", "the answer was longer than 2000000 bytes"),
     ],
 )
@@ -195,4 +195,4 @@ def test_a_body_that_is_no_error_of_googles_is_not_quoted():
 
 def test_nothing_packed_is_unpacked():
     with hostile(200, {"Content-Encoding": "gzip"}, endless) as server:
-        assert "not of the expected form" in failure_of("openai", server).cause
+        assert "has an unexpected form" in failure_of("openai", server).cause

@@ -156,7 +156,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     for wait in (True, False):
         with pytest.raises(JobPending, match="is unanswered"):
             ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=wait)
-    with Ledger(url) as other, pytest.raises(JobPending, match="another process is starting"):
+    with Ledger(url) as other, pytest.raises(JobPending, match="Another process is starting"):
         ensure_finetune(other, tuner, TRAINING, retry=hasty, wait=False)
     release.set()
     until = threading.Event()

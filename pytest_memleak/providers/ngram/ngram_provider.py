@@ -203,11 +203,11 @@ def _sample(
     temperature = 1.0 if temperature is None else temperature
     if not 0 <= temperature < math.inf or max_tokens < 1:
         raise ProviderError(
-            f"temperature {temperature} with at most {max_tokens} tokens cannot be sampled",
+            f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
             provider=NgramProvider.name,
             endpoint=endpoint,
             call="sample",
-            hint="expected a temperature of 0 or more and at least 1 token",
+            hint="Expected a temperature of 0 or more, and at least 1 token.",
         )
     drafts = write(
         asked,
@@ -254,7 +254,7 @@ class NgramProvider:
             raise SuiteError(
                 f"base_model = {model.base_model!r}: an ngram model has no base model",
                 location=place,
-                hint="leave base out; options.pretraining names the books it is trained on",
+                hint="Remove base_model; options.pretraining names its training books.",
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
             raise self._nothing_to_train_on()
@@ -313,14 +313,14 @@ class NgramProvider:
             raise self._failed("open", endpoint, f"{kept}: {_cause(error)}", _TRAIN_AGAIN) from None
         except (ValueError, TypeError, KeyError):
             raise self._failed(
-                "open", endpoint, f"{kept} is damaged", f"delete it, then {_TRAIN_AGAIN}"
+                "open", endpoint, f"{kept} is damaged", f"Delete it, then {_TRAIN_AGAIN}"
             ) from None
         if self._endpoint_id(training) != endpoint:
             raise self._failed(
                 "open",
                 endpoint,
-                "it was trained with another order, pretraining or number of epochs",
-                "set them back, or take the endpoint out of the suite to train a new one",
+                "It was trained with another order, pretraining, or number of epochs",
+                "Restore them, or remove the endpoint from the suite to train a new one.",
             )
         return texts
 
@@ -340,15 +340,15 @@ class NgramProvider:
         match = _ENDPOINT.fullmatch(endpoint)
         if match is None:
             raise self._failed(
-                "open", endpoint, "not the id of an ngram endpoint", "expected ngram:<64 digits>"
+                "open", endpoint, "Not the id of an ngram endpoint", "Expected ngram:<64 digits>."
             )
         return self._setup.state / f"{match[1]}.json"
 
     def _nothing_to_train_on(self) -> SuiteError:
         return SuiteError(
-            "an ngram model needs something to train on, and there is none",
+            "An ngram model needs training text",
             location=self._setup.place,
-            hint="name books of the suite in options.pretraining or in [model.finetune]",
+            hint="Name books of the suite in options.pretraining or [model.finetune].",
         )
 
     def _failed(
@@ -357,7 +357,7 @@ class NgramProvider:
         return ProviderError(cause, provider=self.name, endpoint=endpoint, call=call, hint=hint)
 
 
-_TRAIN_AGAIN = "train again: name its books in [model.finetune], and no endpoint"
+_TRAIN_AGAIN = "train again: name its books in [model.finetune], without endpoint."
 
 
 def _cause(error: OSError) -> str:

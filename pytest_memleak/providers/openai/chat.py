@@ -254,11 +254,11 @@ class ChatEndpoint:
         completions = read_completions(answer, max_tokens=max_tokens, asked=asked)
         if not completions:
             raise ProviderBusy(
-                "the answer holds no completion",
+                "The answer has no completion",
                 provider=self._calls.provider,
                 endpoint=self._settings.model,
                 call=call,
-                hint=f"is {self._calls.base_url} a chat completions server?",
+                hint=f"Check that {self._calls.base_url} serves chat completions.",
             )
         if api == "chat" and all(
             (completion.completion_tokens or 0) > max_tokens for completion in completions

@@ -52,7 +52,7 @@ class WrittenTokens:
         """The tokens of a text, without any that mark its beginning or end."""
         tokens = self._cut(text, special=False)
         if tokens is None:
-            raise self._lacking("the answer of /tokenize has no tokens")
+            raise self._lacking("The answer of /tokenize has no tokens")
         return tokens
 
     def log_probabilities(self, window: Window) -> list[float]:
@@ -70,7 +70,7 @@ class WrittenTokens:
             count = len(likeliest)
             if count < top_k:
                 raise TopKUnavailable(
-                    f"it told {count} log-probabilities at a position, of {top_k} asked for",
+                    f"Got {count} log-probabilities at a position, requested {top_k}",
                     provider=self._calls.provider,
                     endpoint=self._model,
                     call=_CALL,
@@ -104,7 +104,7 @@ class WrittenTokens:
         entry = content[0] if isinstance(content, list) and content else None
         number, value = _number_and_log(entry)
         if number != token or value is None:
-            raise self._lacking("the answer does not tell the log-probability of what was written")
+            raise self._lacking("The answer lacks the generated token's log-probability")
         listed = entry.get("top_logprobs") if isinstance(entry, Mapping) else None
         pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
         return value, {
@@ -141,7 +141,7 @@ class WrittenTokens:
             provider=self._calls.provider,
             endpoint=self._model,
             call=_CALL,
-            hint='probe = "probability" needs a server that tells log-probabilities',
+            hint='probe = "probability" needs a server that returns log-probabilities',
         )
 
 

@@ -53,7 +53,7 @@ class EchoCompletions:
             # A part of a character may come as a token without text, before the character.
             if end > len(prefix) or (not token and end == len(prefix)):
                 if value is None:
-                    raise self._lacking("the answer leaves out a token's log-probability")
+                    raise self._lacking("The answer lacks a token's log-probability")
                 values.append(value)
         # One that is cut otherwise has another number of tokens; their product is what counts.
         missing = len(window.suffix) - len(values)
@@ -187,9 +187,9 @@ class TokenTeller:
         """Those, and the same among the likeliest; see `TopKEndpoint`."""
         form = self._form_of(window)
         if isinstance(form, EchoCompletions):
-            raise self._too_few("what it echoes has the tokens' own log-probabilities alone")
+            raise self._too_few("The echo has only the tokens' own log-probabilities")
         if not top_k:
-            raise self._too_few("it does not tell the probabilities of all tokens")
+            raise self._too_few("The server doesn't return the probabilities of all tokens")
         return form.top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
 
     def _form_of(self, window: Window) -> NumberedTokens | WrittenTokens | EchoCompletions:

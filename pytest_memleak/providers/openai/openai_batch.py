@@ -235,7 +235,7 @@ class BatchChatEndpoint(ChatEndpoint):
                 row = _object(line)
                 if row is None and line.strip():
                     raise ProviderBusy(
-                        f"line {number} of file {file_id} is not a JSON object",
+                        f"line {number} of file {file_id} isn't a JSON object",
                         provider=PROVIDER,
                         endpoint=self._settings.model,
                         call="files.content",

@@ -189,10 +189,10 @@ class OpenAICalls:
             refusal = _refusal(error)
             return failing.refusal(refusal, self._hint(refusal, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
-            return failing.final("the text holds characters that cannot be sent (lone surrogates)")
+            return failing.final("The text has characters that can't be sent (lone surrogates)")
         if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIError):
             return failing.final(
-                "there is no API key", f"set the environment variable {self._key_variable}"
+                "No API key", f"Set the environment variable {self._key_variable}."
             )
         form = (ValueError, RecursionError, openai.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
@@ -206,12 +206,12 @@ class OpenAICalls:
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
-            return "the account has no credit left, or has reached its own limit"
+            return "The account has no credit left, or has reached its own limit."
         hints = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
-            else f"check the key in the environment variable {self._key_variable}",
-            HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or endpoint",
+            else f"Check the key in the environment variable {self._key_variable}.",
+            HTTPStatus.FORBIDDEN: "The key's account or project may not use this model or endpoint.",
             HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:

@@ -128,20 +128,20 @@ class OpenAIProvider:
             raise SuiteError(
                 f"options.extra_body may not set {', '.join(overridden)}",
                 location=setup.place,
-                hint="these come from the suite's own keys",
+                hint="Set them with the suite's own keys.",
             )
         if options.store and options.api == "completions":
             raise SuiteError(
-                'options.store needs a chat, and options.api is "completions"',
+                'options.store needs a chat, but options.api is "completions"',
                 location=setup.place,
-                hint="take one of them out: no server keeps completions of plain text",
+                hint="Remove one of them: no server stores completions of plain text.",
             )
         started_from = model.endpoint or model.base_model
         if started_from is None:
             raise SuiteError(
-                "there is neither base nor endpoint",
+                "Neither base_model nor endpoint is set",
                 location=setup.place,
-                hint='name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = '
+                hint='Name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = '
                 '"ft:..."',
             )
         if importlib.util.find_spec("openai") is None:
@@ -242,7 +242,7 @@ class OpenAIProvider:
                 JobStatus.SUCCEEDED, endpoint=job.fine_tuned_model, tokens=job.trained_tokens
             )
         if job.status == "succeeded":
-            return JobState(JobStatus.FAILED, detail="it succeeded without naming a model")
+            return JobState(JobStatus.FAILED, detail="It succeeded without naming a model")
         if job.status in _ENDED_BADLY:
             error = job.error
             parts = (job.status, error.code, error.message) if error else (job.status,)

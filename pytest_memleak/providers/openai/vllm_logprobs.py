@@ -49,7 +49,7 @@ class NumberedTokens:
         """The tokens of a text, without any that mark its beginning or end."""
         tokens = self._numbers(text, special=False)
         if tokens is None:
-            raise self._lacking("the answer leaves out the prompt's token_ids")
+            raise self._lacking("The answer lacks the prompt's token_ids")
         return tokens
 
     def log_probabilities(self, window: Window) -> list[float]:
@@ -65,7 +65,7 @@ class NumberedTokens:
         except Refused as refused:
             if refused.status not in _COMPLAINTS:
                 raise
-            cause = f"it does not take prompt_logprobs = {top_k}: {refused.cause}"
+            cause = f"The server rejects prompt_logprobs = {top_k}: {refused.cause}"
             raise self._too_few(cause) from None
         plain, among = [], []
         for token, entry in entries:
@@ -79,7 +79,7 @@ class NumberedTokens:
         answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
         entries = first_choice(answer).get("prompt_logprobs")
         if not isinstance(entries, list) or len(entries) != len(asked):
-            raise self._lacking("the answer has no prompt_logprobs for each token of the prompt")
+            raise self._lacking("The answer lacks prompt_logprobs for some tokens of the prompt")
         count = len(window.suffix)
         return list(zip(asked[-count:], entries[-count:], strict=True))
 
@@ -87,7 +87,7 @@ class NumberedTokens:
         log = entry.get(str(token)) if isinstance(entry, Mapping) else None
         value = log.get("logprob") if isinstance(log, Mapping) else log
         if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:  # noqa: PLR2004
-            raise self._lacking("the answer leaves out a token's log-probability")
+            raise self._lacking("The answer lacks a token's log-probability")
         return min(float(value), 0.0)
 
     def _in_top_k(self, entry: object, token: int, *, top_k: int, temperature: float) -> float:
@@ -96,7 +96,7 @@ class NumberedTokens:
         names = list(entry) if isinstance(entry, Mapping) else []
         values = {int(name): self._told(entry, name) for name in names if f"{name}".isdecimal()}
         if len(values) < top_k:
-            cause = f"it told {len(values)} log-probabilities at a position, of {top_k} asked for"
+            cause = f"Got {len(values)} log-probabilities at a position, requested {top_k}"
             raise self._too_few(cause, billed=True)
         return among_likeliest(values, token, values[token], top_k=top_k, temperature=temperature)
 

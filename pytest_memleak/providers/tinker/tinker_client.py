@@ -126,7 +126,7 @@ class TinkerCalls:
         if key:
             return key
         raise ProviderError(
-            "there is no API key",
+            "No API key",
             provider=PROVIDER,
             endpoint=endpoint,
             call=call,
@@ -226,8 +226,8 @@ class TinkerCalls:
         else:
             return
         raise Failing(PROVIDER, endpoint, call).not_sent(
-            f"there is no connection to {host}:{port} ({seen}), so nothing was asked or billed",
-            "is the server up, and reachable from here?",
+            f"Connection to {host}:{port} failed ({seen}). Nothing was sent or billed",
+            "Check that the server runs and is reachable.",
             lasting=distrusted,
         )
 
@@ -242,7 +242,7 @@ class TinkerCalls:
             cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
         if refusal:
             cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
-        hint: str | None = "options.timeout allows more"
+        hint: str | None = "Increase options.timeout."
         with self._lock:
             opened = [
                 opening
@@ -308,21 +308,21 @@ class TinkerCalls:
             # Never RequestNotSent: the SDK has tried before, and an earlier try may have arrived.
             seen = type(error.__cause__ or error).__name__
             return failing.busy(
-                f"the connection failed or was cut off ({seen})",
-                "is the server up, and reachable from here?",
+                f"The connection failed or broke off ({seen})",
+                "Check that the server runs and is reachable.",
             )
         if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
             return _malformed(error, failing)
         if isinstance(error, tinker.TinkerError):
             return failing.final(safe_message(str(error), texts=texts))
-        return failing.final(f"the SDK raised {type(error).__name__}")
+        return failing.final(f"The SDK raised {type(error).__name__}")
 
 
 def _malformed(error: Exception, failing: Failing) -> ProviderError:
     if _AS_JSON not in str(error):
-        return failing.busy("the answer was not of the expected form")
+        return failing.busy("The answer has an unexpected form")
     return failing.final(
-        "the server answers in JSON, which this SDK reads no more",
+        "The server answers in JSON, which this SDK no longer reads",
         f"tinker {version('tinker')} wants protobuf: use a newer release of the server;"
         " SkyRL 0.3.0 is too old",
     )
@@ -333,7 +333,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     if isinstance(why, Astray):
         return failing.astray(why, server=error.request.url.host)
     if why is not None:
-        return failing.busy(f"the answer was {why}")
+        return failing.busy(f"The answer was {why}")
     status = error.status_code
     detail = error.body.get("detail") if isinstance(error.body, dict) else None
     refusal = Refusal(

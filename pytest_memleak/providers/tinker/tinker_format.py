@@ -175,11 +175,11 @@ def load_format(
     else:
         return _format(loaded, str(tokenizer), renderer=renderer, base=base, place=place)
     raise ProviderError(
-        f"the tokenizer {str(tokenizer)!r} cannot be loaded ({seen})",
+        f"Can't load the tokenizer {str(tokenizer)!r} ({seen})",
         provider=PROVIDER,
         endpoint=endpoint,
         call="AutoTokenizer.from_pretrained",
-        hint="options.tokenizer takes a name on the model hub, or a local folder (works offline)",
+        hint="Set options.tokenizer to a name on the model hub, or to a local folder (works offline).",
     )
 
 
@@ -189,7 +189,7 @@ def _format(
     if renderer is None:
         if tokenizer.eos_token_id is None:
             raise SuiteError(
-                f"the tokenizer {name!r} has no end-of-text token, so no answer could end",
+                f"the tokenizer {name!r} has no end-of-text token, so no generation could end",
                 location=place,
                 hint="options.renderer names a chat format of tinker-cookbook with an end of its"
                 " own",
@@ -205,5 +205,5 @@ def _format(
     raise SuiteError(
         f"options.renderer: {renderer!r} cannot be made for the tokenizer {name!r} ({seen})",
         location=place,
-        hint="it takes a name that tinker_cookbook.renderers.get_renderer knows",
+        hint="Use a name that tinker_cookbook.renderers.get_renderer accepts.",
     )

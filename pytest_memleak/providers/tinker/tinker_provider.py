@@ -139,7 +139,7 @@ class TinkerProvider:
                 provider=self.name,
                 endpoint=self._untuned,
                 call="poll_finetune",
-                hint="another machine may be training it: run the suite there",
+                hint="Another machine may be training it: run the suite there.",
             )
         self._jobs.end(job_id, weights)
         return self.poll_finetune(job_id)
@@ -168,7 +168,7 @@ def _check_model(setup: ProviderSetup) -> None:
     model = setup.model
     problem = None
     if model.base_model is None and model.endpoint is None:
-        problem = "there is neither base nor endpoint"
+        problem = "Neither base_model nor endpoint is set"
     elif model.base_model is None and model.finetune_books:
         problem = "there is no base to fine-tune"
     elif model.endpoint is not None and not model.endpoint.startswith(SCHEME):
@@ -177,7 +177,7 @@ def _check_model(setup: ProviderSetup) -> None:
         raise SuiteError(
             problem,
             location=setup.place,
-            hint='name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
+            hint='Name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
             "sampling, as"
             ' in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
@@ -197,17 +197,17 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     name = options.tokenizer or setup.model.base_model
     if name is None:
         raise SuiteError(
-            "which tokenizer the weights belong to is not said",
+            "The weights' tokenizer isn't set",
             location=setup.place,
-            hint="set base, or options.tokenizer (a name on the model hub, or a local folder)",
+            hint="Set base_model, or options.tokenizer (a name on the model hub, or a local folder).",
         )
     folder = setup.root / Path(name).expanduser()
     if folder.is_dir():
         return folder
     if name.startswith((".", "/", "~")):
         raise SuiteError(
-            f"options.tokenizer: there is no folder {folder}",
+            f"options.tokenizer: no such folder {folder}",
             location=setup.place,
-            hint="it takes a name on the model hub, or a local folder",
+            hint="Use a name on the model hub, or a local folder.",
         )
     return name

@@ -53,19 +53,19 @@ class TokenLogs:
         from pytest_memleak.scoring.extraction import among_likeliest
 
         if not top_k:
-            raise self._too_few("it does not tell the probabilities of all tokens")
+            raise self._too_few("The server doesn't return the probabilities of all tokens")
         try:
             answer = self._ask(window, top_k)
         except Refused as refused:
             if refused.status not in _COMPLAINTS:
                 raise
-            cause = f"it does not take topk_prompt_logprobs = {top_k}: {refused.cause}"
+            cause = f"The server rejects topk_prompt_logprobs = {top_k}: {refused.cause}"
             raise self._too_few(cause) from None
         own = self._own(window, answer)
         likeliest = (answer.topk_prompt_logprobs or [])[-len(window.suffix) :]
         fewest = min((len(entry or ()) for entry in likeliest), default=0)
         if len(likeliest) < len(own) or fewest < top_k:
-            cause = f"it told {fewest} log-probabilities at a position, of {top_k} asked for"
+            cause = f"Got {fewest} log-probabilities at a position, requested {top_k}"
             raise self._too_few(cause, billed=True)
         among = [
             among_likeliest(
@@ -105,7 +105,7 @@ class TokenLogs:
         whole = len(logprobs) in {asked, asked - 1} and len(logprobs) >= len(window.suffix)
         if not whole or None in values:
             raise ProviderError(
-                "the server does not tell the log-probabilities of every token",
+                "The server doesn't return every token's log-probability",
                 provider=PROVIDER,
                 endpoint=self._model,
                 call=_CALL,
@@ -281,7 +281,7 @@ class TinkerEndpoint:
                 self._underway.pop(request_id, None)
         if not answer.sequences:
             raise ProviderBusy(
-                "the answer holds no completion", provider=PROVIDER, endpoint=self._model, call=call
+                "The answer has no completion", provider=PROVIDER, endpoint=self._model, call=call
             )
         return [
             self._completion(
@@ -308,11 +308,11 @@ class TinkerEndpoint:
         """The sampler; whoever comes first opens it, and the others wait as long as it may."""
         if not self._opening.acquire(timeout=self._calls.timeout):
             raise ProviderBusy(
-                f"no sampler within {self._calls.timeout:g} s: another call is opening it",
+                f"No sampler within {self._calls.timeout:g} s: another call is opening it",
                 provider=PROVIDER,
                 endpoint=self._model,
                 call=call,
-                hint="options.timeout allows more",
+                hint="Increase options.timeout.",
             )
         try:
             sampler = self._sampler or self._open(call)

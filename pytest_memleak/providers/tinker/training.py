@@ -165,11 +165,11 @@ class Trainer:
             lesson = Lesson(whole.tokens[:most], whole.weights[:most])
             if not any(lesson.weights):
                 raise ProviderError(
-                    f"the instruction of training example {number} fills all {most} tokens",
+                    f"The instruction of training example {number} fills all {most} tokens",
                     provider=PROVIDER,
                     endpoint=self._base,
                     call="forward_backward",
-                    hint="finetune.max_tokens allows more",
+                    hint="Increase finetune.max_tokens.",
                 )
             lessons.append(lesson)
         return lessons

@@ -109,11 +109,11 @@ class Jobs:
             return error
         self._in_vain.pop(job)
         return ProviderError(
-            f"{error.cause} ({tries} times, without getting further)",
+            f"{error.cause} ({tries} times, without progress)",
             provider=error.provider,
             endpoint=error.endpoint,
             call=error.call,
-            hint=error.hint or "what is saved is kept: run again when the provider is well",
+            hint=error.hint or "Checkpoints are kept: rerun when the provider works again.",
         )
 
     def _take_up(self, job: str) -> JobState | None:

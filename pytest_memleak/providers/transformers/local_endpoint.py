@@ -134,8 +134,8 @@ class LocalEndpoint:
         temperature = 1.0 if temperature is None else temperature
         if temperature < 0 or max_tokens < 1:
             raise self._failed(
-                f"temperature {temperature} with at most {max_tokens} tokens cannot be sampled",
-                hint="expected a temperature of 0 or more and at least 1 token",
+                f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
+                hint="Expected a temperature of 0 or more, and at least 1 token.",
             )
         first = secrets.randbits(31) if seed is None else seed
         with (
@@ -255,8 +255,8 @@ class LocalEndpoint:
             )
         if draws is not None and draws.undefined():
             raise self._failed(
-                "the model's probabilities are not numbers",
-                hint='float16 may overflow: set options.dtype = "float32" or "bfloat16"',
+                "The model's probabilities aren't numbers",
+                hint='float16 may overflow. Set options.dtype = "float32" or "bfloat16"',
             )
         return [_until(loaded.stop, row[len(prompt) :].tolist()) for row in written]
 
@@ -268,7 +268,7 @@ class LocalEndpoint:
             raise self._failed(
                 f"the instruction has {len(prompt):,} tokens; the model's context has "
                 f"{loaded.context:,}",
-                hint="a shorter summary, or a model with a longer context",
+                hint="Use a shorter summary, or a model with a longer context.",
             )
         return room
 

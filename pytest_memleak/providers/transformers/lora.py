@@ -111,7 +111,7 @@ def train(
             f"{crowded} of {len(lessons)} instructions fill the {most:,} tokens that an example "
             "may have",
             endpoint,
-            hint="set a larger finetune.max_tokens, as far as the model's context goes",
+            hint="Increase finetune.max_tokens, up to the model's context.",
         )
     device = torch.device(loaded.model.device)
     shuffling = torch.Generator().manual_seed(recipe.seed)
@@ -161,9 +161,9 @@ def _learn(
             total += loss.item()
         if not math.isfinite(total):
             raise _failed(
-                "the loss is not a number any more",
+                "The loss is no longer a number",
                 endpoint,
-                hint='set a smaller finetune.learning_rate, or options.dtype = "float32"',
+                hint='Decrease finetune.learning_rate, or set options.dtype = "float32"',
             )
         torch.nn.utils.clip_grad_norm_(trained, _MOST_NORM)
         optimizer.step()

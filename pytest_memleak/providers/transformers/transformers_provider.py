@@ -90,7 +90,7 @@ class TransformersProvider:
         self._recipe = read_table(FinetuneTable, model.finetune, place=place, name="finetune")
         if not model.base_model:
             raise SuiteError(
-                "there is no base",
+                "No base_model is set",
                 location=place,
                 hint='name its weights, as in base_model = "weights/base" or base_model = '
                 '"owner/name"; '
@@ -142,9 +142,9 @@ class TransformersProvider:
         """
         if not any(example.text.strip() for example in training.examples):
             raise SuiteError(
-                "the books to fine-tune on have no text",
+                "The books to fine-tune on have no text",
                 location=self._setup.place,
-                hint="name other books in [model.finetune]",
+                hint="Name other books in [model.finetune].",
             )
         name = self._name(training.digest)
         called = f"{PROVIDER}:{self._base.name}"
@@ -176,7 +176,7 @@ class TransformersProvider:
         folder = self._setup.state / (tuned["name"] if tuned else "")
         adapter = kept(folder) if tuned else None
         if tuned is None or adapter is None or adapter.name != tuned["adapter"]:
-            return JobState(JobStatus.FAILED, detail=f"its LoRA weights are not in {folder}")
+            return JobState(JobStatus.FAILED, detail=f"Its LoRA weights aren't in {folder}")
         return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
 
     # --- names and weights
@@ -223,18 +223,18 @@ class TransformersProvider:
         if tuned["base"] != self._base.name:
             raise self._failed(
                 endpoint,
-                "it was tuned from other base weights than those that are there now",
-                hint=f"put the weights back that {self._called!r} had, or begin a new ledger",
+                "It was tuned from other base weights than the current ones",
+                hint=f"Restore the weights of {self._called!r}, or start a new ledger.",
             )
         folder = self._setup.state / tuned["name"]
         adapter = kept(folder)
         if adapter is None or adapter.name != tuned["adapter"]:
             raise self._failed(
                 endpoint,
-                f"its LoRA weights are not in {folder}"
+                f"Its LoRA weights aren't in {folder}"
                 if adapter is None
                 else f"the LoRA weights in {folder} are others than it had",
-                hint="put them back, or begin a new ledger: then they are made anew",
+                hint="Restore them, or start a new ledger to train them again.",
             )
         return adapter
 
@@ -244,7 +244,7 @@ class TransformersProvider:
         if adapter is None:
             raise self._failed(
                 endpoint,
-                f"there are no LoRA weights in {folder}",
+                f"No LoRA weights in {folder}",
                 hint="endpoint is a folder with adapter_config.json and adapter_model.safetensors",
             )
         return adapter

@@ -314,7 +314,7 @@ def load_tokenizer(base: Base, *, endpoint: str) -> Any:
         )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         # Of files that hold none, transformers makes an empty one and says nothing.
-        raise _failed("the tokenizer knows no word", endpoint)
+        raise _failed("The tokenizer has no vocabulary", endpoint)
     return tokenizer
 
 
@@ -342,12 +342,14 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
         )
         if report["missing_keys"]:
             raise _failed(
-                f"{len(report['missing_keys'])} of the model's tensors are not in its files",
+                f"{len(report['missing_keys'])} of the model's tensors aren't in its files",
                 endpoint,
             )
         stop = _stop_tokens(model, tokenizer)
         if not stop:
-            raise _failed("the tokenizer has no end-of-text token: no answer could end", endpoint)
+            raise _failed(
+                "The tokenizer has no end-of-text token, so no generation could end", endpoint
+            )
         # Only temperature may shape what is drawn, whatever the weights ship beside them.
         model.generation_config = plain()
         if wanted.adapter is not None:
@@ -362,7 +364,7 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
     adapted = PeftModel.from_pretrained(model, str(folder))
     expected = get_peft_model_state_dict(adapted).keys()
     if expected != load_peft_weights(str(folder), device="cpu").keys():
-        raise _failed(f"the LoRA weights in {folder} are of another kind of model", endpoint)
+        raise _failed(f"the LoRA weights in {folder} belong to another kind of model", endpoint)
     return adapted
 
 

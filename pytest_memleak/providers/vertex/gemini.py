@@ -152,7 +152,7 @@ class GeminiEndpoint:
             if completions:
                 return completions
             raise ProviderBusy(
-                "the answer holds no candidate",
+                "The answer has no candidate",
                 provider=PROVIDER,
                 endpoint=self._settings.model,
                 call=call,

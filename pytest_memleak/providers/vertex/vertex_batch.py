@@ -112,7 +112,7 @@ class Bucket:
             row = None
         if not isinstance(row, dict):
             raise ProviderBusy(
-                f"{place} is not a JSON object",
+                f"{place} isn't a JSON object",
                 provider=PROVIDER,
                 endpoint=self._endpoint,
                 call="storage.download",
@@ -187,7 +187,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             endpoint=self._settings.model,
         )
         if not job.name:
-            raise self._failed("batches.create", "the answer does not name the batch")
+            raise self._failed("batches.create", "The answer doesn't name the batch")
         return job.name
 
     def poll_batch(self, batch_id: str) -> JobState:
@@ -214,8 +214,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             if key is None:
                 raise self._failed(
                     "batches.get",
-                    "an answer in the batch does not repeat the labels of its request",
-                    hint="no answer can be told from another: take options.batch out",
+                    "An answer in the batch doesn't repeat its request's labels",
+                    hint="Answers can't be matched to requests. Remove options.batch.",
                 )
             if key not in seen:
                 seen.add(key)
@@ -258,9 +258,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         if not models:
             raise self._failed(
                 "tunings.list",
-                "no tuning job in this project and location made this endpoint",
-                hint="Vertex AI takes batches for tuned and for published models only: take "
-                "options.batch out",
+                "No tuning job in this project and location created this endpoint",
+                hint="Vertex AI runs batches only for tuned and published models. Remove "
+                "options.batch.",
             )
         return models[0]
 

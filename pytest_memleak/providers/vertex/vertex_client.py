@@ -158,8 +158,8 @@ class VertexCalls:
         for name, value in (("project", self.project), ("location", self.location)):
             if not value:
                 raise Failing(PROVIDER, endpoint, call).final(
-                    f"there is no {name}",
-                    f"set options.{name}, or the environment variable GOOGLE_CLOUD_{name.upper()}",
+                    f"No {name} is set",
+                    f"Set options.{name}, or the environment variable GOOGLE_CLOUD_{name.upper()}",
                 )
 
     def _vertex(self) -> Client:
@@ -267,7 +267,7 @@ class VertexCalls:
 
 
 _VERTEX = ("Vertex AI User", "aiplatform")
-_QUOTA = "it may be the project's quota for this model: a smaller options.concurrency asks for less"
+_QUOTA = "This may be the project's quota for the model. Decrease options.concurrency."
 
 
 # --- what an exception says ----------------------------------------------------------------

@@ -87,7 +87,7 @@ class Deployments:
         operation = self.calls.ask_platform(call, deploy, endpoint=wanted.weights)
         name = str(operation.name or "")
         if not name:
-            raise self._busy(call, wanted.weights, "the answer does not name the operation")
+            raise self._busy(call, wanted.weights, "The answer doesn't name the operation")
         return name
 
     def find(self, digest: str, *, since: float | None) -> str | None:
@@ -103,7 +103,7 @@ class Deployments:
             raise self._busy(
                 "operations.list",
                 self._place,
-                f"a deployment is under way there that may be this one ({under_way[0]})",
+                f"A deployment in progress may be this one ({under_way[0]})",
             )
         return None
 
@@ -125,7 +125,7 @@ class Deployments:
             return JobState(JobStatus.FAILED, detail=f"failed: {safe_message(message)}")
         endpoint = operation.response.endpoint if operation.response else None
         if not endpoint:
-            return JobState(JobStatus.FAILED, detail="it succeeded without naming an endpoint")
+            return JobState(JobStatus.FAILED, detail="It succeeded without naming an endpoint")
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
     def address(self, endpoint: str) -> str | None:
@@ -203,7 +203,9 @@ class Deployments:
             return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
         if datetime.now(UTC) - description.create_time < _LONGEST:
             return JobState(JobStatus.RUNNING)
-        return JobState(JobStatus.FAILED, detail="the endpoint is there, and no model came on it")
+        return JobState(
+            JobStatus.FAILED, detail="The endpoint exists, but no model was deployed to it"
+        )
 
     def _deploying_since(self, since: float) -> list[str]:
         """The names of deployments that are under way, begun then or later."""
@@ -283,10 +285,10 @@ class DeployedCalls(OpenAICalls):
         """As `OpenAICalls.ask`; RequestNotSent where it does not stand, or its hours are over."""
         failing = Failing(PROVIDER, endpoint, call)
         if self._until is None:
-            raise failing.not_sent("the model is not deployed", lasting=True)
+            raise failing.not_sent("The model isn't deployed", lasting=True)
         if time.time() >= self._until:
             hint = "the next run goes on; options.deployment.hours gives it longer"
-            raise failing.not_sent("the deployment's hours are over", hint, lasting=True)
+            raise failing.not_sent("The deployment's hours are over", hint, lasting=True)
         return super().ask(call, function, endpoint=endpoint, texts=texts)
 
 
@@ -366,8 +368,8 @@ class FoundEndpoint(GeminiEndpoint):
         given = [f"options.{name}" for name, value in unheard.items() if value is not None]
         if given:
             raise Failing(PROVIDER, settings.model, "sample").final(
-                f"the endpoint has a model of one's own, which knows no {' and no '.join(given)}",
-                "take that out of the suite",
+                f"The endpoint serves a custom model, which doesn't support {' and no '.join(given)}",
+                "Remove it from the suite.",
             )
         calls = DeployedCalls(place=self._calls.base_url or PROVIDER, timeout=self._calls.timeout)
         calls.move_to(address, until=float("inf"))

@@ -101,15 +101,15 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     untuned = endpoint or base
     if untuned is None:
         raise SuiteError(
-            "there is neither base nor endpoint",
+            "Neither base_model nor endpoint is set",
             location=setup.place,
-            hint='name the model, as in base_model = "gemini-2.5-flash" or '
+            hint='Name the model, as in base_model = "gemini-2.5-flash" or '
             'endpoint = "projects/.../locations/.../endpoints/..."',
         )
     for key, value in (("base", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
             raise SuiteError(
-                f"{key} = {value!r} is no name of a model",
+                f"{key} = {value!r} isn't a model name",
                 location=setup.place,
                 hint='expected "gemini-...", "publishers/.../models/..." or '
                 '"projects/.../locations/.../endpoints/..."',
@@ -125,7 +125,7 @@ def whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | 
         raise SuiteError(
             f"options.location is {options.location!r}, but the endpoint is in {location!r}",
             location=setup.place,
-            hint="take options.location out, or name an endpoint that is there",
+            hint="Remove options.location, or name an endpoint there.",
         )
     return (
         options.project or project or os.environ.get("GOOGLE_CLOUD_PROJECT"),
@@ -143,7 +143,7 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
         raise SuiteError(
             f"options.generation_config may not set {', '.join(overridden)}",
             location=setup.place,
-            hint="these come from the suite's own keys",
+            hint="Set them with the suite's own keys.",
         )
 
 
@@ -158,16 +158,16 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         ]
         if only:
             raise SuiteError(
-                f"{' and '.join(only)}: only open models have that",
+                f"{' and '.join(only)}: only for open models",
                 location=setup.place,
-                hint="say what the model is to stand on: [model.options.deployment]",
+                hint="Name its machine in [model.options.deployment].",
             )
         if (setup.model.endpoint or "").startswith("gs://"):
             raise SuiteError(
-                f"endpoint = {setup.model.endpoint!r} is a folder of weights, which have to be "
+                f"endpoint = {setup.model.endpoint!r} is a folder of weights, which must be "
                 "deployed",
                 location=setup.place,
-                hint="say what they are to stand on: [model.options.deployment]",
+                hint="Name their machine in [model.options.deployment].",
             )
         return
     only = [
@@ -177,9 +177,9 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
     ]
     if only:
         raise SuiteError(
-            f"{' and '.join(only)}: a deployed model knows no such thing",
+            f"{' and '.join(only)}: not supported by a deployed model",
             location=setup.place,
-            hint="take it out, or take options.deployment out where the model is Gemini",
+            hint="Remove it, or remove options.deployment if the model is Gemini.",
         )
     machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
     if len({setting is None for setting in machines}) > 1:
@@ -187,14 +187,14 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
             "options.deployment has only some of machine_type, accelerator_type and "
             "accelerator_count",
             location=setup.place,
-            hint="give all three, or none for Google's choice",
+            hint="Set all three, or none for Google's choice.",
         )
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
     if named:
         raise SuiteError(
-            f"endpoint = {setup.model.endpoint!r} is deployed already",
+            f"endpoint = {setup.model.endpoint!r} is already deployed",
             location=setup.place,
-            hint="take options.deployment out",
+            hint="Remove options.deployment.",
         )
 
 

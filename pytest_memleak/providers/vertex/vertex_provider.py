@@ -78,8 +78,8 @@ _PACKAGES = {
     "google.cloud.storage": "google-cloud-storage",
 }
 _TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
-_NO_ENDPOINT = "it succeeded without naming an endpoint"
-_NO_WEIGHTS = "it succeeded without leaving weights (a config.json) below its output_uri"
+_NO_ENDPOINT = "It succeeded without naming an endpoint"
+_NO_WEIGHTS = "It succeeded without leaving weights (a config.json) below its output_uri"
 _ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
 _ADAPTERS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN", 32: "THIRTY_TWO"}
 
@@ -101,7 +101,7 @@ class VertexProvider:
             raise SuiteError(
                 "options.bucket is missing",
                 location=setup.place,
-                hint="fine-tuning and batches go through Cloud Storage: name a bucket of the "
+                hint="Fine-tuning and batches use Cloud Storage. Name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
         deployment = options.deployment
@@ -202,7 +202,7 @@ class VertexProvider:
         """The endpoints of these weights are asked there."""
         address = self._deployments.address(endpoint)
         if address is None:
-            raise self._failed("endpoints.get", "the endpoint has no address of its own")
+            raise self._failed("endpoints.get", "The endpoint has no address")
         self._home(wanted.weights).move_to(address, until=until)
 
     def end_deployment(self, endpoint: str) -> bool:
@@ -257,7 +257,7 @@ class VertexProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples, unless that was done before, and start a job on them."""
         if self._options.bucket is None:
-            raise self._failed("storage.upload", "options.bucket does not say where to put it")
+            raise self._failed("storage.upload", "options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         uri = bucket.upload_once(
             _training_lines(training.examples),
@@ -277,7 +277,7 @@ class VertexProvider:
 
         name = self._calls.ask("tunings.tune", tune, endpoint=self._base)
         if not name:
-            raise self._failed("tunings.tune", "the answer does not name the job")
+            raise self._failed("tunings.tune", "The answer doesn't name the job")
         return name
 
     def poll_finetune(self, job_id: str) -> JobState:

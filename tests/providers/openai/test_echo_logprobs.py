@@ -82,5 +82,5 @@ def test_what_does_not_echo_is_an_error(answer):
 
 def test_a_suffix_that_is_not_known_is_an_error():
     echo = echoing(("The", None), (" quay", -1.0), (" was", None), (" dark", -4.0))
-    with pytest.raises(ProviderError, match="leaves out a token"):
+    with pytest.raises(ProviderError, match="lacks a token"):
         echo.log_probabilities(WINDOW)

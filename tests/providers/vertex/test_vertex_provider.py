@@ -57,7 +57,7 @@ def test_a_folder_of_weights_has_to_be_deployed_and_an_endpoint_not():
     with pytest.raises(SuiteError, match="have to be deployed"):
         provider_of(endpoint="gs://bucket/weights")
     assert provider_of(endpoint="gs://bucket/weights", deployment={}).deployment(None)
-    with pytest.raises(SuiteError, match="is deployed already"):
+    with pytest.raises(SuiteError, match="is already deployed"):
         provider_of(endpoint=ATTACHED, deployment={})
 
 
@@ -243,7 +243,7 @@ def test_a_job_in_a_state_that_the_sdk_warns_of(serve, bucket):
     job = provider.start_finetune(training())
     server._tunings[job.rpartition("/")[2]].object["state"] = "JOB_STATE_NEW"
     # Warnings are errors here, as they may be in anybody's tests.
-    with pytest.raises(ProviderBusy, match="not of the expected form"):
+    with pytest.raises(ProviderBusy, match="has an unexpected form"):
         provider.poll_finetune(job)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -579,7 +579,7 @@ def test_an_answer_without_its_label_is_not_guessed_at(serve, bucket, storage):
         return [json.dumps(row).encode() for row in rows]
 
     _rewritten(storage, server, batch, strip)
-    with pytest.raises(ProviderError, match="does not repeat the labels"):
+    with pytest.raises(ProviderError, match="doesn't repeat its request's labels"):
         list(endpoint.read_batch(batch))
 
 
