@@ -211,7 +211,7 @@ class OpenAICalls:
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"Check the key in the environment variable {self._key_variable}.",
-            HTTPStatus.FORBIDDEN: "The key's account or project may not use this model or endpoint.",
+            HTTPStatus.FORBIDDEN: "The key's account or project lacks access to this model.",
             HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:

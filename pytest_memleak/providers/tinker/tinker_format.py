@@ -179,7 +179,7 @@ def load_format(
         provider=PROVIDER,
         endpoint=endpoint,
         call="AutoTokenizer.from_pretrained",
-        hint="Set options.tokenizer to a name on the model hub, or to a local folder (works offline).",
+        hint="Set options.tokenizer to a name on the model hub or a local folder.",
     )
 
 

@@ -199,7 +199,7 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
         raise SuiteError(
             "The weights' tokenizer isn't set",
             location=setup.place,
-            hint="Set base_model, or options.tokenizer (a name on the model hub, or a local folder).",
+            hint="Set base_model, or options.tokenizer (a name on the hub, or a local folder).",
         )
     folder = setup.root / Path(name).expanduser()
     if folder.is_dir():

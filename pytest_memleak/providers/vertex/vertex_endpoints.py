@@ -368,7 +368,7 @@ class FoundEndpoint(GeminiEndpoint):
         given = [f"options.{name}" for name, value in unheard.items() if value is not None]
         if given:
             raise Failing(PROVIDER, settings.model, "sample").final(
-                f"The endpoint serves a custom model, which doesn't support {' and no '.join(given)}",
+                f"This endpoint's own model doesn't support {' and '.join(given)}",
                 "Remove it from the suite.",
             )
         calls = DeployedCalls(place=self._calls.base_url or PROVIDER, timeout=self._calls.timeout)
