@@ -114,7 +114,7 @@ def failure_of(name, server, *, timeout=20.0):
     [
         ("openai", "has an unexpected form"),
         ("vertex", "has an unexpected form"),
-        ("tinker", "the answer was longer than 2000000 bytes"),
+        ("tinker", "The answer was longer than 2000000 bytes"),
     ],
 )
 def test_an_answer_that_never_ends_is_read_up_to_a_bound(name, said):

@@ -210,7 +210,7 @@ def test_what_cannot_be_sampled_is_an_error(
     make_provider: MakeProvider, wrong: dict[str, float]
 ) -> None:
     endpoint = make_provider({"pretraining": ["river"]}).open(None)
-    with pytest.raises(ProviderError, match="expected a temperature of 0 or more"):
+    with pytest.raises(ProviderError, match="Expected a temperature of 0 or more"):
         answer(endpoint, "Tell me.", **wrong)
 
 
@@ -270,7 +270,7 @@ def test_an_endpoint_that_was_never_trained_is_not_opened(make_provider: MakePro
 def test_the_id_of_another_provider_is_not_opened(
     make_provider: MakeProvider, endpoint: str
 ) -> None:
-    with pytest.raises(ProviderError, match="expected ngram:"):
+    with pytest.raises(ProviderError, match="Expected ngram:"):
         make_provider({"pretraining": ["river"]}).open(endpoint)
 
 
@@ -352,14 +352,14 @@ def test_without_pretraining_there_is_no_model_before_fine_tuning(
     make_provider: MakeProvider,
 ) -> None:
     provider = make_provider(finetune_books=("river",))
-    with pytest.raises(SuiteError, match="needs something to train on"):
+    with pytest.raises(SuiteError, match="needs training text"):
         provider.open(None)
 
 
 def test_training_texts_without_a_word_are_an_error(make_provider: MakeProvider) -> None:
     provider = make_provider(finetune_books=("river",))
     job = provider.start_finetune(TrainingSet((TrainingExample("Write.", " \n"),), "f00d"))
-    with pytest.raises(SuiteError, match="needs something to train on"):
+    with pytest.raises(SuiteError, match="needs training text"):
         provider.open(job)
 
 

@@ -235,7 +235,7 @@ def test_weights_are_found_from_another_machine(serve, provider_of, books, tmp_p
 
 
 def test_a_job_nobody_knows_is_an_error_not_a_failure(serve, provider_of):
-    with pytest.raises(ProviderError, match="another machine may be training it"):
+    with pytest.raises(ProviderError, match="Another machine may be training it"):
         provider_of(serve()).poll_finetune("memleak-" + "0" * 64)
 
 

@@ -54,7 +54,7 @@ def drawn(endpoint, count: int = 4, n: int = 2, *, digest: str = DIGEST):
 
 
 def test_a_folder_of_weights_has_to_be_deployed_and_an_endpoint_not():
-    with pytest.raises(SuiteError, match="have to be deployed"):
+    with pytest.raises(SuiteError, match="must be deployed"):
         provider_of(endpoint="gs://bucket/weights")
     assert provider_of(endpoint="gs://bucket/weights", deployment={}).deployment(None)
     with pytest.raises(SuiteError, match="is already deployed"):
@@ -72,7 +72,7 @@ def test_an_endpoint_elsewhere_than_the_options_say():
 @pytest.mark.parametrize("name", ["project", "location"])
 def test_without_a_place_option_and_variable_are_named(monkeypatch, name):
     monkeypatch.delenv(f"GOOGLE_CLOUD_{name.upper()}")
-    with pytest.raises(ProviderError, match=f"there is no {name}") as error:
+    with pytest.raises(ProviderError, match=f"No {name} is set") as error:
         sample(provider_of().open(None))
     assert f"options.{name}" in error.value.hint
     assert f"GOOGLE_CLOUD_{name.upper()}" in error.value.hint
@@ -186,7 +186,7 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
     assert [one.finish_word for one in sample(provider_of(server, endpoint=name).open(None))]
     body = last_body(server, "chat")
     assert (body["model"], body["top_k"]) == ("", -1)
-    with pytest.raises(ProviderError, match=r"knows no options\.thinking_budget"):
+    with pytest.raises(ProviderError, match=r"doesn't support options\.thinking_budget"):
         sample(provider_of(server, endpoint=name, thinking_budget=9).open(None))
     url = f"{server.url}/v1/{name}/invoke/v1"
     assert len(sample(make_provider("openai", base_url=url, auth="google").open(None))) == 3
@@ -202,7 +202,7 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     server = serve(open_models=["meta/small@small-1b"])
     provider = provider_of(server, base="meta/small@small-1b", deployment={})
     endpoint = provider.open(None)
-    with pytest.raises(RequestNotSent, match="not deployed"):
+    with pytest.raises(RequestNotSent, match="isn't deployed"):
         sample(endpoint)
     wanted, name = provider.deployment(None), deployed(provider)
     provider.move_in(wanted, name, until=time.time() + 60)
@@ -545,7 +545,7 @@ def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, b
 
 def test_a_batch_of_an_endpoint_that_was_not_tuned(serve, bucket):
     provider = provider_of(serve(), base=None, endpoint=ATTACHED, bucket=bucket, batch=True)
-    with pytest.raises(ProviderError, match="no tuning job") as error:
+    with pytest.raises(ProviderError, match="No tuning job") as error:
         drawn(provider.open(None))
     assert "options.batch" in error.value.hint
 
