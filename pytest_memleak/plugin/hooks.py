@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.interfaces.protocols import Endpoint, Recording
-    from pytest_memleak.plugin.outcomes import Memorization, SuiteModule
+    from pytest_memleak.plugin.outcomes import Memorization
     from pytest_memleak.plugin.run_record import RunRecord
-    from pytest_memleak.records import Book, Pair
+    from pytest_memleak.plugin.suite_items import SuiteModule
+    from pytest_memleak.records import Book, Pair, Suite
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -96,9 +97,29 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
         if parent.session.isinitpath(file_path):
             _reject_other_files(file_path, patterns)
         return None
-    from pytest_memleak.plugin.outcomes import SuiteModule
+    from pytest_memleak.plugin.suite_items import SuiteModule
 
-    return SuiteModule.from_parent(parent, path=file_path)
+    module = SuiteModule.from_parent(parent, path=file_path)
+    module.load, module.test = _load_suite, test_memorization
+    return module
+
+
+def _load_suite(config: pytest.Config, path: Path) -> Suite:
+    from pytest_memleak.plugin.outcomes import load_suite
+
+    return load_suite(config, path)
+
+
+@pytest.mark.copyright
+def test_memorization(
+    memleak_evaluation: Evaluation,  # noqa: ARG001 - requested to be made
+    request: pytest.FixtureRequest,
+) -> None:
+    """The model's memorization of the book is within its limits."""
+    from pytest_memleak.plugin.outcomes import check_limits, recording_failure
+
+    with recording_failure(request.node):
+        check_limits(request.node)
 
 
 def _reject_other_files(path: Path, patterns: list[str]) -> None:
@@ -125,9 +146,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     """Make one test per pair of the suite."""
     marked = metafunc.definition.get_closest_marker("copyright") is not None
     if marked and "memleak_pair" in metafunc.fixturenames:
-        from pytest_memleak.plugin.outcomes import parametrize_pairs
+        from pytest_memleak.plugin.suite_items import parametrize_pairs
 
-        parametrize_pairs(metafunc)
+        parametrize_pairs(metafunc, _load_suite)
     metafunc.config.stash[copyright_key] = marked
     yield
     metafunc.config.stash[copyright_key] = False
@@ -256,8 +277,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Attach the pair's result to the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
-        from pytest_memleak.plugin.outcomes import SuiteModule
         from pytest_memleak.plugin.run_reports import attach_result
+        from pytest_memleak.plugin.suite_items import SuiteModule
 
         attach_result(item, report, own=item.getparent(SuiteModule) is None)
     return report

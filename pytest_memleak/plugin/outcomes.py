@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import traceback
-import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +30,13 @@ from pytest_memleak.plugin.options import (
 )
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.redacted_tests import (
-    Outcome,
     RedactedTests,
     error_sentence,
     redaction_key,
     safe_log_records,
     write_traceback,
 )
+from pytest_memleak.plugin.suite_items import LimitExceeded, PairInconclusive, UnexcusedPassage
 from pytest_memleak.plugin.text_views import touch, views_of_completions
 from pytest_memleak.providers.call_errors import server_words
 from pytest_memleak.records import Estimate, Verdict
@@ -52,18 +50,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import ScoringPool
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
-
-
-class LimitExceeded(Outcome):
-    """FAIL: a measure exceeds its limit."""
-
-
-class UnexcusedPassage(Outcome):
-    """FAIL of a control, or of a pair expected to leak, by a passage of another book."""
-
-
-class PairInconclusive(Outcome):
-    """INCONCLUSIVE: the evidence isn't complete. Raised in fixtures, so that it is an error."""
 
 
 class SuiteEndpoint:
@@ -362,84 +348,8 @@ def _internal_error_text(error: Exception, config: pytest.Config) -> str:
     return f"{text}\n  the traceback, which may quote books, is in {path}"
 
 
-TEST_NAME = "test_memorization"
-
-
-@pytest.mark.copyright
-def test_memorization(
-    memleak_evaluation: Evaluation,  # noqa: ARG001 - requested to be made
-    request: pytest.FixtureRequest,
-) -> None:
-    """The model's memorization of the book is within its limits."""
-    with recording_failure(request.node):
-        check_limits(request.node)
-
-
-class SuiteModule(pytest.Module):
-    """A suite file, collected as a module that holds `test_memorization`."""
-
-    suite: Suite
-
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """Read the suite; an invalid one is a collection error."""
-        try:
-            self.suite = _load_suite(self.config, self.path)
-        except MemleakError as error:
-            raise self.CollectError(str(error)) from None
-        module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
-        module.__file__ = str(self.path)
-        module.test_memorization = test_memorization  # type: ignore[attr-defined]
-        self.obj = module
-        return super().collect()
-
-    def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 - pytest's signature
-        """Collect the suite's test whatever python_functions is."""
-        return name == TEST_NAME
-
-
-def parametrize_pairs(metafunc: pytest.Metafunc) -> None:
-    """Make one item per pair, for a suite file's test or a test marked with a suite."""
-    module = metafunc.definition.getparent(SuiteModule)
-    if module is not None:
-        suite = module.suite
-        params = [pytest.param(pair, id=pair.id, marks=_xfail_marks(pair)) for pair in suite.pairs]
-    elif path := _suite_of_marker(metafunc.definition):
-        suite = _load_marked_suite(metafunc, path)
-        params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
-    else:
-        return
-    metafunc.parametrize("memleak_pair", params, indirect=True, scope="session")
-
-
-def _xfail_marks(pair: Pair) -> list[pytest.MarkDecorator]:
-    if pair.expected == "pass":
-        return []
-    reason = f"{pair.model.id} is expected to leak {pair.book.id}"
-    return [pytest.mark.xfail(reason=reason, raises=LimitExceeded, strict=True)]
-
-
-def _suite_of_marker(definition: pytest.Function) -> Path | None:
-    marker = definition.get_closest_marker("copyright")
-    if marker is None:
-        return None
-    if marker.args or set(marker.kwargs) - {"suite"}:
-        raise pytest.Collector.CollectError(
-            f"{definition.name}: @pytest.mark.copyright takes suite=..., got "
-            f"{(*marker.args, *marker.kwargs)}\n"
-            '  write @pytest.mark.copyright(suite="release.memleak.toml")'
-        )
-    suite = marker.kwargs.get("suite")
-    return None if suite is None else definition.path.parent / suite
-
-
-def _load_marked_suite(metafunc: pytest.Metafunc, path: Path) -> Suite:
-    try:
-        return _load_suite(metafunc.config, Path(os.path.realpath(path)))
-    except MemleakError as error:
-        raise pytest.Collector.CollectError(str(error)) from None
-
-
-def _load_suite(config: pytest.Config, path: Path) -> Suite:
+def load_suite(config: pytest.Config, path: Path) -> Suite:
+    """Read a suite and validate what can be checked before a call; raises MemleakError."""
     from pytest_memleak.plugin.preflight import validate_suite
 
     suite_run = run_of(config).of_suite(path)

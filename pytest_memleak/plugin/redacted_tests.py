@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.plugin.suite_items import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
 from pytest_memleak.redaction.private_files import private_folder
@@ -41,24 +42,6 @@ redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()
 _Raised = TypeVar("_Raised", bound=BaseException)
 _REDACTED = "redacted"
 _HINT = "redacted, since this test read protected text; --memleak-quote full shows the rest"
-
-
-if TYPE_CHECKING:
-    Failed = Exception
-else:
-    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
-    Failed = pytest.fail.Exception
-
-
-class Outcome(Failed):
-    """A verdict of this package, shown by its message alone."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.pytrace = False
-
-    def __init_subclass__(cls) -> None:
-        cls.__module__ = "builtins"  # as pytest's own Failed, for the short summary
 
 
 class RedactedTests:

@@ -1,0 +1,127 @@
+"""Suite files as test modules, one item per pair, and how an item may end.
+
+Light, since pytest imports it for any folder with a suite.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import os
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_memleak.errors import MemleakError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_memleak.records import Pair, Suite
+
+TEST_NAME = "test_memorization"
+
+
+if TYPE_CHECKING:
+    Failed = Exception
+else:
+    # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
+    Failed = pytest.fail.Exception
+
+
+class Outcome(Failed):
+    """A verdict of this package, shown by its message alone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.pytrace = False
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = "builtins"  # as pytest's own Failed, for the short summary
+
+
+class LimitExceeded(Outcome):
+    """FAIL: a measure exceeds its limit."""
+
+
+class UnexcusedPassage(Outcome):
+    """FAIL of a control, or of a pair expected to leak, by a passage of another book."""
+
+
+class PairInconclusive(Outcome):
+    """INCONCLUSIVE: the evidence isn't complete. Raised in fixtures, so that it is an error."""
+
+
+class SuiteModule(pytest.Module):
+    """A suite file, collected as a module that holds `test_memorization`.
+
+    load: reads and validates a suite file; test: the test that the module holds.
+    """
+
+    suite: Suite
+    load: Callable[[pytest.Config, Path], Suite]
+    test: Callable[..., None]
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Read the suite; an invalid one is a collection error."""
+        try:
+            self.suite = self.load(self.config, self.path)
+        except MemleakError as error:
+            raise self.CollectError(str(error)) from None
+        module = types.ModuleType(self.path.name.partition(".")[0], str(self.path))
+        module.__file__ = str(self.path)
+        module.test_memorization = self.test  # type: ignore[attr-defined]
+        self.obj = module
+        return super().collect()
+
+    def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 - pytest's signature
+        """Collect the suite's test whatever python_functions is."""
+        return name == TEST_NAME
+
+
+def parametrize_pairs(
+    metafunc: pytest.Metafunc, load: Callable[[pytest.Config, Path], Suite]
+) -> None:
+    """Make one item per pair, for a suite file's test or a test marked with a suite."""
+    module = metafunc.definition.getparent(SuiteModule)
+    if module is not None:
+        suite = module.suite
+        params = [pytest.param(pair, id=pair.id, marks=_xfail_marks(pair)) for pair in suite.pairs]
+    elif path := _suite_of_marker(metafunc.definition):
+        suite = _load_marked_suite(metafunc, path, load)
+        params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
+    else:
+        return
+    metafunc.parametrize("memleak_pair", params, indirect=True, scope="session")
+
+
+def _xfail_marks(pair: Pair) -> list[pytest.MarkDecorator]:
+    if pair.expected == "pass":
+        return []
+    reason = f"{pair.model.id} is expected to leak {pair.book.id}"
+    return [pytest.mark.xfail(reason=reason, raises=LimitExceeded, strict=True)]
+
+
+def _suite_of_marker(definition: pytest.Function) -> Path | None:
+    marker = definition.get_closest_marker("copyright")
+    if marker is None:
+        return None
+    if marker.args or set(marker.kwargs) - {"suite"}:
+        raise pytest.Collector.CollectError(
+            f"{definition.name}: @pytest.mark.copyright takes suite=..., got "
+            f"{(*marker.args, *marker.kwargs)}\n"
+            '  write @pytest.mark.copyright(suite="release.memleak.toml")'
+        )
+    suite = marker.kwargs.get("suite")
+    return None if suite is None else definition.path.parent / suite
+
+
+def _load_marked_suite(
+    metafunc: pytest.Metafunc, path: Path, load: Callable[[pytest.Config, Path], Suite]
+) -> Suite:
+    try:
+        return load(metafunc.config, Path(os.path.realpath(path)))
+    except MemleakError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
