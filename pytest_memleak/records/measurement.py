@@ -164,7 +164,7 @@ class Needs:
     """
 
     part: str
-    otherwise: str = "it was not asked for"
+    otherwise: str = "it wasn't requested"
     of_windows: str = 'the probe "probability" has no generations'
 
 

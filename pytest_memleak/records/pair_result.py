@@ -124,15 +124,15 @@ class Passage:
         title = f" ({self.title})" if self.title and self.title != self.book else ""
         book = f"{self.book}{title}: " if self.book else ""
         chapter = f"{self.chapter}, " if self.chapter else ""
-        asked = f", asked for {self.asked_for}" if self.asked_for else ""
-        asked = f", in {self.source}" if self.source else asked
+        prompted = f", prompted for {self.asked_for}" if self.asked_for else ""
+        prompted = f", in {self.source}" if self.source else prompted
         others = f", also in {', '.join(self.others)}" if self.others else ""
         limits = "longest_passage, nv_longest_passage, and passages_over"
         excused = f", excused from {limits}" if self.excused else ""
         words = f"words {self.start:,}-{self.end:,}" + (
             ", prompts not counted" if self.rests else ""
         )
-        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{asked}"
+        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{prompted}"
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Passage:

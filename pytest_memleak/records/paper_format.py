@@ -31,9 +31,9 @@ MAX_JSON_BYTES = 1 << 30
 _CHUNK = 1 << 20
 _LONGEST_ID = 200
 _LONGEST_REASON = 40
-# What is said of a generation in our own exports, beside servers' words.
+# Our own exports use these beside servers' words.
 _OWN_WORDS = {reason.value: reason for reason in FinishReason}
-# What else may stand with a generation; a longer text under another name may be the model's.
+# Known keys; a longer text under any other key may be the model's.
 _KNOWN = frozenset(
     {
         *("generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS),
@@ -51,7 +51,7 @@ _INTEGER = re.compile(r"\d+")
 def book_from_records(
     records: object, *, book_id: str | None = None, place: str = "book records"
 ) -> Book:
-    """The book in the paper's records, its excerpts in the order of their ids.
+    """Build the book from the paper's records, its excerpts in the order of their IDs.
 
     Raises RecordsError, naming `place` and the record, for anything not of that form.
     """
@@ -94,7 +94,7 @@ def book_from_records(
 def generations_from_records(
     records: object, *, place: str = "generation records"
 ) -> list[Generation]:
-    """Every generation in the paper's records, in the order of the excerpts' ids.
+    """Build every generation from the paper's records, in the order of the excerpts' IDs.
 
     A record has either `generations` (a list) or one `generated_text` of its own, as lines
     of JSONL do; several such lines of one excerpt are its rounds, in the order they stand.
@@ -116,9 +116,9 @@ def generations_from_records(
             )
         if not single:
             whole.add(excerpt_id)
-        drawn = generations.setdefault(excerpt_id, [])
+        rounds = generations.setdefault(excerpt_id, [])
         for answer in [row] if single else _answers(row, where):
-            drawn.append(_generation(answer, excerpt_id, len(drawn), where))
+            rounds.append(_generation(answer, excerpt_id, len(rounds), where))
     return [
         generation
         for excerpt_id in sorted(generations, key=_order)
@@ -127,7 +127,7 @@ def generations_from_records(
 
 
 def described_records(records: object) -> Iterator[RecordedAs]:
-    """What generation records say of their book, where they say anything."""
+    """Yield what generation records say about their book, if anything."""
     for row in records if isinstance(records, Sequence) else ():
         description = {
             key: value
@@ -139,7 +139,7 @@ def described_records(records: object) -> Iterator[RecordedAs]:
 
 
 def with_recorded_instructions(book: Book, records: object) -> Book:
-    """The book with the instructions that the generation records say were asked, if they do."""
+    """Return the book with the instructions in the generation records, if they have any."""
     asked = {
         str(row["excerpt_id"]): row["instruction"]
         for row in (records if isinstance(records, Sequence) else ())
@@ -161,7 +161,7 @@ def with_recorded_instructions(book: Book, records: object) -> Book:
 
 
 def load_records(path: Path) -> list[object]:
-    """The list in a `.json` file, or the lines of a `.jsonl` file, read one at a time.
+    """Load the list in a `.json` file, or the lines of a `.jsonl` file.
 
     Raises RecordsError for a file that is missing, empty, over 1 GiB (a line of it, for
     `.jsonl`), not UTF-8 (`.json` may be UTF-16 or UTF-32), not JSON, or not a list.
@@ -170,7 +170,7 @@ def load_records(path: Path) -> list[object]:
 
 
 def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[object]:
-    """The same, one by one; of a `.json` file or of a line no more than `most_bytes` are read."""
+    """Yield the records of `load_records`; a `.json` file or a line has at most `most_bytes`."""
     most_bytes = MAX_JSON_BYTES if most_bytes is None else most_bytes
     try:
         if path.suffix.lower() == ".jsonl":
@@ -191,7 +191,7 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
 def _whole(path: Path, most_bytes: int) -> bytearray:
     data = bytearray()
     with path.open("rb") as file:
-        # Pipes and devices have no size to look at first.
+        # Pipes and devices have no size to check first.
         while chunk := file.read(_CHUNK):
             data += chunk
             if len(data) > most_bytes:
@@ -292,7 +292,7 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
 
 def _order(excerpt_id: str) -> int:
     match = _INTEGER.search(excerpt_id)
-    # Every id was checked on the way in.
+    # Every ID was validated on reading.
     return int(match.group()) if match else 0
 
 
@@ -330,7 +330,7 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
 
 
 def _validate_nothing_unread(answer: Mapping[str, Any], text: str, where: str) -> None:
-    """Nobody knows whether the model wrote what stands under a name of somebody's own."""
+    """Raise RecordsError for long texts under unknown keys, which the model may have written."""
     for key in answer.keys() - _KNOWN:
         unread = (passage for passage in texts_in(answer[key]) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)
@@ -345,7 +345,7 @@ def _validate_nothing_unread(answer: Mapping[str, Any], text: str, where: str) -
 
 
 def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | None]:
-    """Why it ended, and the word for it: only a word that is known to end a whole answer does."""
+    """Return the finish reason and the server's word; only known words mean a complete answer."""
     if "finish_reason" not in answer:
         return FinishReason.UNTOLD, None
     value = answer["finish_reason"]
@@ -376,7 +376,7 @@ def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
 
 
 def _kind(value: object) -> str:
-    """What a value is, in JSON's terms, without quoting it."""
+    """Name a value's JSON type, without quoting it."""
     names = {
         type(None): "null",
         bool: "a boolean",
@@ -397,17 +397,17 @@ _HINT = "score generations against the book they were prompted with"
 def validate_excerpt_ids(
     generations: Iterable[Generation], book: Book, *, place: str, hint: str = _HINT
 ) -> None:
-    """Raise RecordsError for generations of excerpts that the book does not have."""
+    """Raise RecordsError for generations of excerpts that the book doesn't have."""
     ids = {excerpt.id for excerpt in book.excerpts}
-    strangers = sorted({generation.excerpt_id for generation in generations} - ids)
-    if strangers:
-        raise missing_excerpt_error(*strangers, book_id=book.id, place=place, hint=hint)
+    unknown = sorted({generation.excerpt_id for generation in generations} - ids)
+    if unknown:
+        raise missing_excerpt_error(*unknown, book_id=book.id, place=place, hint=hint)
 
 
 def missing_excerpt_error(
     first: str, *more: str, book_id: str, place: str | None = None, hint: str = _HINT
 ) -> RecordsError:
-    """The error that says so, for who meets one generation at a time."""
+    """Build the error for a generation of an unknown excerpt."""
     others = f" (and {len(more)} more)" if more else ""
     return RecordsError(
         f"the book {book_id!r} has no excerpt {first!r}{others}", location=place, hint=hint

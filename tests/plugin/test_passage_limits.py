@@ -165,7 +165,7 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pyte
     assert by_round[0] == length > 38 > by_round[1]
     result.stdout.fnmatch_lines(
         [
-            f"  longest passage of {length} words at *, asked for p_id1, generation 0",
+            f"  longest passage of {length} words at *, prompted for p_id1, generation 0",
             f"  longest_passage {length} exceeds the limit 38",
         ]
     )
@@ -210,7 +210,7 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
     assert found["passages_over"]["books"] == {"vault": 1}
     result.stdout.fnmatch_lines(
         [
-            "  longest passage of * words at vault (The Seed Vault): *, asked for p_id1, *",
+            "  longest passage of * words at vault (The Seed Vault): *, prompted for p_id1, *",
             "  1 passage over 20 words comes from vault, which wasn't prompted",
         ]
     )
@@ -261,7 +261,7 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, pytest
     result.stdout.fnmatch_lines(
         [
             "candidate/lamp: FAIL",
-            f"  *passage of {length} words at vault (The Seed Vault): *, asked for p_id1, *",
+            f"  *passage of {length} words at vault (The Seed Vault): *, prompted for p_id1, *",
             f"  longest_passage {length} exceeds the limit 38 by vault, which nothing excuses, *",
         ]
     )

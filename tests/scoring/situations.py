@@ -106,7 +106,7 @@ ONE_OVER = (
 )
 NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs controls, *"
 NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
-NO_NV = "nv_recall has a limit, but could not be measured: it was not asked for"
+NO_NV = "nv_recall has a limit, but could not be measured: it wasn't requested"
 NV_OVER = "nv_recall 0.2345 exceeds the limit 0.1234"
 GOT_HALF = "50 of 100 requested generations received"
 
