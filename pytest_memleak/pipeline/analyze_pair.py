@@ -37,10 +37,10 @@ def analyze_pair(
     *,
     texts: Iterable[Generation] | None = None,
 ) -> Analysis | None:
-    """What the model gives back of the book, and of every protected one; None without samples.
+    """Measure what the model reproduces of every protected book; None without samples.
 
-    held: the books of the catalog that they have to be held against; texts: all that was
-    written, where it is counted as it is read.
+    catalog: the matching books of the catalog; texts: the generations, where they are counted as
+    they are read.
     """
     catalog_books = (catalog.books, catalog.least) if catalog else ((), 0)
     book = parts[0].book
@@ -62,9 +62,9 @@ def analyze_pair(
 
 
 def stop_rule(pair: Pair, protected: ProtectedBooks, resources: Resources) -> Stop | None:
-    """With `stop_on_fail = true`: whether a limit is broken that more samples cannot mend.
+    """Return the rule for `stop_on_fail = true`: a limit is exceeded that more samples can't fix.
 
-    Where the pair's own book is excused, only what other books are recited ends the drawing.
+    Where the pair's own book is excused, only passages of other books stop the sampling.
     """
     if not pair.sampling.stop_on_fail:
         return None
@@ -79,13 +79,13 @@ def stop_rule(pair: Pair, protected: ProtectedBooks, resources: Resources) -> St
 
 
 def is_over(analysis: Analysis | None, pair: Pair) -> bool:
-    """Whether something observed is over the pair's limit."""
+    """Tell whether an observed value exceeds a limit of the pair."""
     values = judged_measures(analysis) if analysis else {}
     return any(check.over for check in check_limits(values, pair.limits))
 
 
 class SecondOpinion:
-    """Matches a sample again, and the generations that hold the longest span, passage, and block.
+    """Exact matching of a sample, and of the generations with the longest span, passage, and block.
 
     counts: of generations and differences, for evidence; None until there is an analysis
     """
@@ -93,7 +93,7 @@ class SecondOpinion:
     def __init__(
         self, parts: PairSamples, protected: ProtectedBooks, catalog: CatalogMatches
     ) -> None:
-        """held: the catalog's books that the generations are matched with."""
+        """Take the parts to sample from; catalog: the books that their generations match."""
         self.counts: dict[str, int] | None = None
         self._own, *self._beside = parts
         self._protected, self._catalog = protected, catalog

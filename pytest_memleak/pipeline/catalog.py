@@ -41,22 +41,22 @@ _One = TypeVar("_One")
 
 _QUOTATION = 12
 
-# A table takes some eight times these bytes.
+# A table takes about eight times as many bytes.
 _CHARACTERS = 60_000_000
 
-# Of the books that are read where they are looked for, one shard after the other.
+# Of loose files, which are read where they are scanned, shard by shard.
 _SHARD_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogMatches:
-    """What a pair's answers are to be held against beside the suite's own books.
+    """The books of the catalog that a pair's generations match, beside the suite's own books.
 
-    books:  of the catalog, by the names that reports give them
-    least:  the words from which on a passage of them counts
-    issues:   what of the catalog was not looked for, where a limit rests on it
-    unread: the books that could not be looked for, and why
-    told:   how many books and words there are, and a digest of all
+    books: by the names that reports use
+    least: the words from which a passage of them counts
+    issues: what wasn't scanned, where a limit depends on it
+    unread: the books that weren't scanned, with reasons
+    summary: numbers of books and words, and a digest of all
     """
 
     books: tuple[Book, ...] = ()
@@ -67,9 +67,9 @@ class CatalogMatches:
 
 
 def min_passage_words(suite: Suite) -> int:
-    """The words from which on passages of a catalog count, so that no limit depends on shorter.
+    """Return the words from which a catalog's passages count: no limit depends on shorter ones.
 
-    Runs of twelve words and more that two works share are quotations (METRICS section 11).
+    Runs of 12 words and more that two works share are quotations (METRICS section 11).
     """
     scoring = suite.pairs[0].scoring
     limits = [
@@ -80,7 +80,7 @@ def min_passage_words(suite: Suite) -> int:
 
 
 def validate_catalog(suite: Suite) -> None:
-    """Raise BookError for a catalog file that is damaged, SuiteError for one of other words."""
+    """Raise BookError for a damaged catalog file, SuiteError for one of another word mode."""
     for path in suite.catalog:
         if is_catalog_file(path):
             _refuse_other_words(CatalogFile(path), suite)
@@ -110,9 +110,9 @@ class Catalog:
         self._done: set[str] = set()
 
     def matches(self, parts: Sequence[Samples]) -> CatalogMatches:
-        """The books of the catalog that these texts, and perhaps others', share long runs with.
+        """Return the books that share long runs with these generations, or with other pairs'.
 
-        What fails is told; where a limit rests on it the pair's evidence is not complete.
+        A failure becomes an issue where a limit depends on the catalog.
         """
         if not self._suite.catalog:
             return CatalogMatches()
@@ -146,7 +146,7 @@ class Catalog:
             self._done |= {pair_parts[0].required.pair.id for pair_parts in together}
 
     def _read(self, names: set[str]) -> None:
-        """Read the text of the books that survived; they stand in the catalog's order."""
+        """Read the matching books; they stand in the catalog's order."""
         new = sorted(names - self._surviving.keys())
         own = self._own_digests if new else ()
         for name in new:
@@ -156,7 +156,7 @@ class Catalog:
 
     @functools.cached_property
     def _own_digests(self) -> frozenset[str]:
-        """Of the suite's books, which are looked for already."""
+        """Digests of the suite's books, which are scanned already."""
         scoring = self._suite.pairs[0].scoring
         book_keys_of_suite = (
             book_keys(book, k=scoring.k, mode=scoring.word_mode) for book in self._own_books()
@@ -170,7 +170,7 @@ class Catalog:
                 "an answer shares a long run with it, and its file is gone or another than the "
                 "catalog was prepared from",
                 location=name,
-                hint="put it back, or build it again: memleak catalog build DIR -o FILE",
+                hint="restore it, or rebuild: memleak catalog build DIR -o FILE",
             )
         return dataclasses.replace(self._reader.read(path), id=name)
 
@@ -178,7 +178,7 @@ class Catalog:
 
     @functools.cached_property
     def _sources(self) -> dict[str, tuple[Path, str | None]]:
-        """By name each book's file, and its SHA-256 where it was prepared."""
+        """Each book's file by the book's name, and its SHA-256 where it was prepared."""
         sources: dict[str, tuple[Path, str | None]] = {}
         root = self._suite.path.parent
         for path in self._suite.catalog:
@@ -210,24 +210,24 @@ class Catalog:
         return tuple(f"{name}: {why}" for name, why in sorted(self._unread.items()))
 
     def _issues(self, limits: Limits) -> tuple[Issue, ...]:
-        """A book that could not be looked for is one that the answers may recite."""
+        """Return an issue for the books that weren't scanned, where a limit depends on them."""
         if not self._unread or not asks_for(limits, "passages"):
             return ()
         name, why = min(self._unread.items())
         others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
-        cause = f"{name}{others} of the catalog was not looked for: {why}"
-        return (Issue("catalog", cause, "mend it, or take it out of the catalog"),)
+        cause = f"{name}{others} of the catalog wasn't scanned: {why}"
+        return (Issue("catalog", cause, "repair it, or remove it from the catalog"),)
 
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
         cause = f"the catalog: {error.line}"
         if not asks_for(limits, "passages"):
             return CatalogMatches(unread=(cause, *self._told_unread()))
-        issue = Issue("catalog", f"not looked for: {cause}")
+        issue = Issue("catalog", f"not scanned: {cause}")
         return CatalogMatches(issues=(issue,), unread=self._told_unread())
 
 
 def catalog_shards(suite: Suite, reader: CatalogReader, *, most: int) -> Iterator[Shard]:
-    """The suite's catalog in shards of so many bytes that are to be read, or a book each."""
+    """Yield the suite's catalog in shards of so many bytes to read, or of one book."""
     root = suite.path.parent
     loose: list[tuple[str, Path]] = []
     for path in suite.catalog:
@@ -247,10 +247,9 @@ def _refuse_other_words(file: CatalogFile, suite: Suite) -> None:
     if file.mode != mode:
         raise SuiteError(
             f"the catalog {file.path.name} was made for word_mode = {file.mode!r}, and the suite "
-            f"measures words = {mode!r}",
+            f"has word_mode = {mode!r}",
             location=str(suite.path),
-            hint=f"build it again: memleak catalog build DIR -o {file.path.name} --word-mode "
-            f"{mode}",
+            hint=f"rebuild it: memleak catalog build DIR -o {file.path.name} --word-mode {mode}",
         )
 
 
@@ -272,7 +271,7 @@ def _texts(parts: Sequence[Samples]) -> Iterator[str]:
 
 
 def _some_at_a_time(texts: Iterator[str]) -> Iterator[Iterator[str]]:
-    """The texts, as many together as one table may hold."""
+    """Group the texts by what one table can hold."""
     for first in texts:
         yield _until_full(first, texts)
 
@@ -288,7 +287,7 @@ def _until_full(first: str, texts: Iterator[str]) -> Iterator[str]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # gone since it was found: its reader says so
+    except OSError:  # gone meanwhile: its reader raises
         return 0
 
 
@@ -301,7 +300,7 @@ def _sha256(path: Path) -> str | None:
 
 
 def catalog_name(path: Path, root: Path) -> str:
-    """What a book of a catalog is called: its file's path from the suite's folder.
+    """Return the name of a catalog's book: its file's path from the suite's folder.
 
     It has a slash, which no id in a suite file has.
     """
@@ -310,18 +309,18 @@ def catalog_name(path: Path, root: Path) -> str:
 
 
 class CatalogReader:
-    """Reads books without instructions; elsewhere with the readers that are installed there."""
+    """Reads books without instructions, in other processes with the readers installed there."""
 
     def __init__(self, scoring: Scoring, extensions: Extensions | None = None) -> None:
         self.scoring = scoring
         self._extensions = extensions or Extensions()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A plugin of this process need not be there where the reader goes."""
+        """Leave out the extensions: the other process may lack their plugins."""
         return CatalogReader, (self.scoring,)
 
     def read(self, path: Path) -> Book:
-        """The book, cut; BookError or RecordsError where it cannot be read."""
+        """Read and cut the book. Raises BookError or RecordsError."""
         from pytest_memleak.books.build_book import make_book
 
         read = self._extensions.read_book(path)
@@ -330,19 +329,19 @@ class CatalogReader:
         return read
 
     def keys(self, path: Path) -> BookKeys:
-        """Its keys; BookError also where it cannot be measured."""
+        """Return the book's keys. Raises BookError, also for a book that can't be measured."""
         return book_keys(self.read(path), k=self.scoring.k, mode=self.scoring.word_mode)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogBooks:
-    """Some files, by the names that they have in a run: a shard of a library."""
+    """Files by the names that a run gives them: a shard of a library."""
 
     files: tuple[tuple[str, Path], ...]
     reader: CatalogReader
 
     def books(self) -> Iterator[tuple[str, BookKeys | MemleakError]]:
-        """Each book's keys, or why there are none."""
+        """Yield each book's keys, or the error."""
         for name, path in self.files:
             try:
                 keys = self.reader.keys(path)

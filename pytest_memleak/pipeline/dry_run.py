@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, BookSource, Pair
     from pytest_memleak.sampling.cost_plan import Plan
 _USUAL = (10, 30, 66, 100, 299)
-# What so many null books see of an excess, as a multiple of chance (METRICS section 7).
+# The excess that so many null books detect, as a multiple of chance (METRICS section 7).
 _SEEN = (
     (10, "about twice"),
     (4, "two to three times"),
@@ -46,10 +46,9 @@ _SEEN = (
 def plan_run(
     pairs: Iterable[Pair], suite_of: Callable[[Pair], SuiteRun], *, samples: int | None = None
 ) -> RunPlan:
-    """The plan of a run of these pairs. What several of them need is counted once.
+    """Plan a run of these pairs; what several of them need is counted once.
 
-    samples: in place of those that the suite asks for. A summary that is not written yet is taken
-    as long as it may become.
+    samples: replaces the suite's. A summary that isn't written yet counts as long as it may become.
     """
     chosen = tuple(pairs)
     return _Planner({(pair.suite, pair.id) for pair in chosen}, samples).plan(chosen, suite_of)
@@ -82,7 +81,7 @@ class _Planner:
         return replace(required, pair=replace(required.pair, sampling=sampling))
 
     def _of_another_pair(self, pair: Pair) -> bool:
-        """Whether the answers are planned with the pair whose own they are."""
+        """Tell whether the samples are planned with the pair whose own they are."""
         return (pair.suite, pair.id) in self._chosen
 
     def _steps(
@@ -115,7 +114,7 @@ class _Planner:
             yield from self._deployment(required.pair, suite)
 
     def _deployment(self, pair: Pair, suite: SuiteRun) -> Iterator[PlannedStep]:
-        """What the model is to stand on while it is asked, where it does not stand yet."""
+        """Yield the deployment that the model needs, unless it is active."""
         model = pair.model
         deployment = suite.endpoints.deployment_of(model, foreseen=True)
         if deployment is None or not self._first(pair.suite, "deployment", model.id):
@@ -131,7 +130,7 @@ class _Planner:
             )
 
     def _books_of(self, pair: Pair, suite: SuiteRun) -> list[BookSource]:
-        """The books whose summaries the draws need."""
+        """Return the books whose summaries the samples need."""
         trained = [suite.suite.book(book_id) for book_id in pair.model.finetune_books]
         return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
 
@@ -178,9 +177,9 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
 
 
 def _refuse_instructions(required: RequiredSamples, book: Book, suite: SuiteRun) -> None:
-    """Raise BookError where the book's instructions could not earn a pass."""
+    """Raise BookError where the book's instructions can't earn a pass."""
     bad = instruction_issues(book, generation_request(required))
-    # Nobody knows yet what summaries will say that are still to be written.
+    # Summaries that are still to be written can't be judged yet.
     if bad and suite.books.outstanding_summaries(required.pair.book) is None:
         raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
 
@@ -192,14 +191,14 @@ def _book_of(pair: Pair, suite: SuiteRun) -> Book:
 
 
 def suite_power(suite: SuiteRun) -> Power:
-    """What the suite could see, for usual numbers of samples and for its own.
+    """Return what the suite can detect, for usual numbers of samples and for its own.
 
-    Its resources should be offline, with a ledger that holds nothing. Of pairs whose probe is
-    "probability" nothing is sampled, and they are left out.
+    Its resources should be offline, with an empty ledger. Pairs whose probe is "probability" are
+    left out, since they sample nothing.
     """
     pairs = tuple(pair for pair in suite.suite.pairs if pair.probe.kind != "probability")
     if not pairs:
-        return Power((), 0.0, ("nothing is sampled: all its pairs ask for probabilities",), ())
+        return Power((), 0.0, ('nothing is sampled: all pairs use the probe "probability"',), ())
     notes, confidence = _told(pairs), planned_rounds(pairs[0]).confidence
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
@@ -221,7 +220,7 @@ def suite_power(suite: SuiteRun) -> Power:
 
 
 def _told(pairs: Iterable[Pair]) -> dict[int, str]:
-    """The numbers of samples that the suite itself speaks of, and how."""
+    """Return the numbers of samples that the suite itself names, and why."""
     notes: dict[int, list[str]] = {}
     for pair in pairs:
         planned = planned_rounds(pair)
@@ -234,7 +233,7 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
 
 
 def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    """What limits of pairs that gate can hold, whatever is drawn."""
+    """Yield which limits of gating pairs can pass, whatever is sampled."""
     gating = [pair for pair in pairs if pair.gates]
     yield from _of_bmc(gating, suite)
     yield from _of_excess([pair for pair in gating if "bmc_excess" in pair.limits], suite)
@@ -247,7 +246,7 @@ def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             try:
                 words = measurable_words(suite.books.cut(pair.book), pair.scoring)
             except MemleakError:
-                continue  # an obstacle of the plan
+                continue  # the plan reports it
             least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
             least_by_limit[pair.limits["bmc"], pair.book.id] = least
     for limit in dict.fromkeys(limit for limit, _ in least_by_limit):

@@ -35,10 +35,10 @@ _TOKENS_PER_WORD = 4 / 3
 
 
 class Endpoints:
-    """The providers and endpoints of one suite, opened when first asked for.
+    """The providers and endpoints of one suite, each opened when first used.
 
-    `books` are what they are asked for and tuned on, `resources` what they may use of the run.
-    `state` is the folder that providers may keep weights in.
+    books: what they are prompted for and fine-tuned on; resources: what they may use of the run;
+    state: the folder where providers may keep weights
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Endpoints:
         self._opened: dict[str, Endpoint | Recording] = {}
 
     def close(self) -> None:
-        """Take down what was put up, and let go of the providers' connections."""
+        """Remove deployments and close the providers' connections."""
         self.deployments.leave()
         for provider in self._providers.values():
             if isinstance(provider, Closing):
                 provider.close()
 
     def provider(self, model: Model) -> Provider:
-        """The model's provider; SuiteError for an unknown one or bad options."""
+        """Return the model's provider. Raises SuiteError for an unknown one or bad options."""
         if model.id not in self._providers:
             place = self.place(model)
             factory = self._extensions.provider(model.provider, place=place)
@@ -76,7 +76,7 @@ class Endpoints:
                 place=place,
                 root=self._suite.path.parent,
                 state=self._state / model.provider,
-                # A summarizer reads books as they are, before they have summaries.
+                # A summarizer reads books before they have summaries.
                 read_book=self._book_by_id(
                     place, self.books.cut if self._is_summarizer(model) else self.books.book
                 ),
@@ -85,9 +85,9 @@ class Endpoints:
         return self._providers[model.id]
 
     def endpoint(self, model: Model) -> Endpoint | Recording:
-        """The model's endpoint; fine-tuned first, if the suite asks for it and nobody has yet.
+        """Return the model's endpoint, fine-tuned first where the suite requests it.
 
-        Raises Inconclusive where it cannot be had now, SuiteError for what must be mended.
+        Raises Inconclusive where it isn't available now, SuiteError for a mistake in the suite.
         """
         if model.id not in self._opened:
             provider = self.provider(model)
@@ -96,18 +96,15 @@ class Endpoints:
         return self._opened[model.id]
 
     def stand_up(self, model: Model) -> None:
-        """See to it that the model can be asked now, where it has to be deployed for that.
-
-        Raises Inconclusive where it cannot be had now.
-        """
+        """Deploy the model, where calling it needs that. Raises Inconclusive."""
         provider, deployment = self.provider(model), self.deployment_of(model)
         if deployment is not None and isinstance(provider, DeployingProvider):
             self.deployments.stand_up(provider, deployment, price=model.price_per_hour)
 
     def deployment_of(self, model: Model, *, foreseen: bool = False) -> Deployment | None:
-        """What has to stand before the model can be asked; None where nothing has to.
+        """Return the deployment that calling the model needs; None if it needs none.
 
-        None, too, where it is still to be tuned, unless that is to be `foreseen`.
+        Also None where the model is still to be fine-tuned, unless that is `foreseen`.
         """
         provider = self.provider(model)
         if not isinstance(provider, DeployingProvider):
@@ -123,7 +120,7 @@ class Endpoints:
         return provider.deployment(weights)
 
     def ready(self, model: Model) -> Endpoint | Recording | None:
-        """The model's endpoint without any call; None where it is still to be fine-tuned."""
+        """Return the model's endpoint without any call; None where it is still to be fine-tuned."""
         if not model.finetune_books:
             return self.endpoint(model)
         provider, ledger = self.provider(model), self.resources.ledger
@@ -135,10 +132,10 @@ class Endpoints:
         return provider.open(name) if name else None
 
     def training_set(self, model: Model, *, foreseen: bool = False) -> TrainingSet:
-        """What the model is fine-tuned on, named by everything that makes it what it is.
+        """Return what the model is fine-tuned on, named by everything that determines its weights.
 
-        Of the options that is what the provider says (`weights_options`), else all of them. One
-        that the ledger knows by all of them, as it was named once, keeps that name.
+        Of the options those are the provider's `weights_options`, or else all. A training set that
+        the ledger knows by all options keeps that name.
         """
         from pytest_memleak.ledger.jobs import begun
 
@@ -158,7 +155,7 @@ class Endpoints:
         return _training_set(books, model, shaped)
 
     def job_of(self, model: Model) -> str | None:
-        """The id of the fine-tune behind the model, as the ledger has it."""
+        """Return the id of the fine-tune behind the model, from the ledger."""
         if not model.finetune_books:
             return None
         from pytest_memleak.ledger.listing import list_jobs
@@ -168,12 +165,11 @@ class Endpoints:
         return next(jobs, None)
 
     def training_tokens(self, model: Model) -> int:
-        """About how many tokens a fine-tune of the model reads in all its epochs.
+        """Estimate how many tokens a fine-tune of the model reads in all its epochs.
 
-        How many epochs there are, its provider says (`epochs`), or else the suite; one, where
-        that is left to the provider's server. Tokens are the provider's count
-        (`count_tokens`), if it can count, or 4/3 of the words. A summary that is not written
-        yet is taken as long as it may become.
+        The provider (`epochs`) or else the suite sets the number of epochs, by default 1. The
+        provider counts tokens (`count_tokens`), or they are 4/3 of the words. A summary that isn't
+        written yet counts as long as it may become.
         """
         provider = self.provider(model)
         provider_epochs = provider.epochs if isinstance(provider, CountsEpochs) else None
@@ -190,7 +186,7 @@ class Endpoints:
         return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
     def place(self, model: Model) -> str:
-        """Where the suite speaks of the model."""
+        """Return where the suite defines the model."""
         named = model.id if self._is_summarizer(model) else f"model {model.id!r}"
         return f"{self._suite.path}: {named}"
 
@@ -252,7 +248,7 @@ def _training_set(
 
 
 class Deployments:
-    """Those that a run asks, each put up before its first call and left at the run's end."""
+    """The deployments of a run, each created before its first call and removed at the end."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
@@ -263,7 +259,7 @@ class Deployments:
     def stand_up(
         self, provider: DeployingProvider, deployment: Deployment, *, price: float | None
     ) -> None:
-        """See to it that it stands, and that its endpoints know where. Raises Inconclusive."""
+        """Create the deployment and tell its endpoints where it is. Raises Inconclusive."""
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
         key, resources = (deployment.digest, id(provider)), self._resources
@@ -288,7 +284,7 @@ class Deployments:
         self._moved.add(key)
 
     def leave(self) -> None:
-        """Take down what nobody else asks; what cannot be now stays a debt in the ledger."""
+        """Remove deployments that no other run uses; the ledger keeps those it can't remove."""
         while self._standing:
             from pytest_memleak.sampling.deployment import leave
 
@@ -297,7 +293,7 @@ class Deployments:
 
     @property
     def held(self) -> set[str]:
-        """The digests of those that are asked, or waited for."""
+        """The digests of deployments in use, or awaited."""
         return {*(digest for digest, _ in self._standing), *self._awaited}
 
 
@@ -309,9 +305,9 @@ def take_down(
     state: Path,
     retry: Retry | None,
 ) -> bool:
-    """Take down what the debt names; whether nothing of it is left.
+    """Remove what an open deployment left; return whether nothing of it remains.
 
-    Raises MemleakError where its provider cannot even be made.
+    Raises MemleakError where its provider can't be created.
     """
     from pytest_memleak.sampling.deployment import settle
 
@@ -319,7 +315,7 @@ def take_down(
 
 
 def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> DeployingProvider:
-    """The provider as the ledger's row makes it, without the suite that it was put up for."""
+    """Create the provider from the ledger's row, without the suite that it was deployed for."""
     place = f"the ledger's deployment {debt.number}"
     model = Model(
         id=f"deployment {debt.number}",
@@ -329,7 +325,7 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
     )
 
     def no_book(_: str) -> object:
-        raise MemleakError("it is made to be taken down, and reads no book", location=place)
+        raise MemleakError("a deployment to be removed reads no book", location=place)
 
     provider = extensions.provider(debt.provider, place=place)(
         ProviderSetup(
@@ -341,5 +337,5 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
         )
     )
     if not isinstance(provider, DeployingProvider):
-        raise MemleakError(f"the provider {debt.provider!r} takes nothing down", location=place)
+        raise MemleakError(f"the provider {debt.provider!r} removes no deployments", location=place)
     return provider

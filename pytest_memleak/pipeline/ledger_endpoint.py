@@ -1,6 +1,6 @@
-"""An endpoint through the ledger: its answers are kept there, and none is asked for again.
+"""An endpoint through the ledger, which stores every generation and requests none twice.
 
-And who answered, and whether it was the model that was asked (METRICS section 10).
+Also its provenance: which model served, and whether it is the requested one (METRICS 10).
 
 source = through_ledger(pair, suite_run.endpoints, endpoint, own=False)
 source.draw(questionnaire)
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Generation, Issue, Pair
     from pytest_memleak.sampling.cost_plan import Plan
 
-    # The questions of so many rounds of canaries, and whether their answers show the same weights.
+    # Prompts of so many rounds of canaries; whether their answers show the same weights.
     Canaries = Callable[[int], PairPrompts]
     Alike = Callable[[Collection[Sequence[str]]], bool | None]
 
@@ -48,7 +48,7 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceCheck:
-    """Who answered; what is missing from that, and what was noticed."""
+    """Who generated the samples, with issues and notes."""
 
     provenance: Provenance = field(default_factory=Provenance)
     issues: tuple[Issue, ...] = ()
@@ -57,10 +57,10 @@ class ProvenanceCheck:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEndpoint:
-    """Draws from one endpoint, and reads what was drawn.
+    """Samples one endpoint, and reads what the ledger holds of it.
 
     endpoint: what is called, perhaps `opened` in other processes; endpoint_id: the ledger's name;
-    kept: whether the ledger outlives the run; stand_up: sees to it that there is one to call
+    kept: whether the ledger outlives the run; stand_up: deploys the endpoint
     """
 
     endpoint: Endpoint
@@ -73,7 +73,7 @@ class LedgerEndpoint:
     stand_up: Callable[[], object] | None = None
 
     def draw(self, asked: PairPrompts) -> None:
-        """Draw what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
+        """Sample what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
         from pytest_memleak.sampling.loop import draw as draw_missing
 
         if self.resources.offline:
@@ -93,22 +93,22 @@ class LedgerEndpoint:
         )
 
     def drawn(self, asked: PairPrompts) -> Iterable[Generation]:
-        """Every generation that is there, of the rounds that are asked for."""
+        """Return the generations of the requested rounds."""
         from pytest_memleak.ledger.ledger_queries import generations
 
         return generations(self.ledger, self.endpoint_id, asked)
 
     def all_there(self, asked: PairPrompts, until: float) -> Iterator[Generation]:
-        """The same, and then what the server sent by then over what it was asked for."""
+        """Yield the same, then what the server sent by then beyond the request."""
         from pytest_memleak.ledger.ledger_queries import unrequested
 
         yield from self.drawn(asked)
         yield from unrequested(self.ledger, self.endpoint_id, asked, until=until)
 
     def current_series(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
-        """Itself, or the series after it where its answers have aged and only a name holds them.
+        """Return this endpoint, or its next series where samples of a mere name are too old.
 
-        may_draw: whether a series may be begun; else one is taken only where it has answers.
+        may_draw: whether to begin a series; else only one with samples counts
         """
         from pytest_memleak.ledger.sampling_history import next_series, provenance
 
@@ -123,7 +123,7 @@ class LedgerEndpoint:
         return self
 
     def canaries(self, pair: Pair, canaries: Canaries, asked: PairPrompts) -> PairPrompts | None:
-        """The canaries to request: of any endpoint at first, of a name before each reuse, too."""
+        """Return the canaries to request: first for any endpoint, for a name before each reuse."""
         from pytest_memleak.ledger.sampling_history import provenance
 
         history = provenance(self.ledger, self.endpoint_id, asked)
@@ -134,17 +134,17 @@ class LedgerEndpoint:
         return canaries(rounds + 1)
 
     def same_weights(self, canaries: Canaries, alike: Alike) -> bool | None:
-        """Whether the last round of canaries answers as the first; None without two rounds."""
+        """Tell whether the last round of canaries answers as the first; None without two rounds."""
         asked = self._asked_by_now(canaries, self._canary_rounds(canaries))
         return alike([generations[:asked] for generations in self._answers(canaries)])
 
     def _canary_rounds(self, canaries: Canaries) -> int:
-        """How often they were asked and all answered."""
+        """Count the rounds in which all canaries answered."""
         rounds = self._answers(canaries)
         return min(map(len, rounds)) if rounds else 0
 
     def _asked_by_now(self, canaries: Canaries, rounds: int) -> int:
-        """How many of the rounds had been asked at the time that is looked at."""
+        """Count the rounds that had been requested at the time of the evaluation."""
         from pytest_memleak.ledger.sampling_history import provenance
 
         while rounds:
@@ -155,7 +155,7 @@ class LedgerEndpoint:
         return rounds
 
     def _answers(self, canaries: Canaries) -> Sequence[Sequence[str]]:
-        """Per canary its answers, in the order of the rounds."""
+        """Return each canary's answers, in the order of the rounds."""
         asked = canaries(1 << 30)
         texts: dict[str, list[str]] = {prompt.excerpt_id: [] for prompt in asked.questions}
         for generation in self.drawn(asked):
@@ -163,21 +163,21 @@ class LedgerEndpoint:
         return list(texts.values())
 
     def has_answers(self, asked: PairPrompts) -> bool:
-        """Whether any were drawn by now."""
+        """Tell whether any sample exists by now."""
         from pytest_memleak.ledger.sampling_history import provenance
 
         first = provenance(self.ledger, self.endpoint_id, asked).first
         return first is not None and first <= self.resources.now
 
     def left(self, asked: PairPrompts) -> Plan:
-        """What is still to be drawn."""
+        """Plan what is still to be sampled."""
         from pytest_memleak.sampling.cost_plan import plan
 
         return plan(self.ledger, self.endpoint_id, asked, self.terms)
 
 
 def weights_label(pair: Pair, endpoint: Endpoint) -> str:
-    """What names the weights behind an endpoint; "" where it is only a name."""
+    """Return what identifies the weights behind an endpoint; "" where it is only a name."""
     if pair.model.weights_version:
         return f"release {pair.model.weights_version}"
     if pair.model.finetune_books:
@@ -189,9 +189,9 @@ def weights_label(pair: Pair, endpoint: Endpoint) -> str:
 def through_ledger(
     pair: Pair, endpoints: Endpoints, endpoint: Endpoint, *, own: bool
 ) -> LedgerEndpoint:
-    """An endpoint; `own` where no provider of the suite made it.
+    """Return the endpoint with its ledger; `own` where no provider of the suite made it.
 
-    One without an id is kept for this run only.
+    An endpoint without an id is kept for this run only.
     """
     resources = endpoints.resources
     kept_as = ledger_name(pair, endpoint)
@@ -215,7 +215,7 @@ def through_ledger(
 
 
 def ledger_name(pair: Pair, endpoint: object) -> str | None:
-    """What the ledger calls the endpoint; None where nothing names it from run to run."""
+    """Return the ledger's name for the endpoint; None where nothing identifies it across runs."""
     from pytest_memleak.ledger.sampling_history import with_weights_version
 
     named = id_of(endpoint)
@@ -223,7 +223,7 @@ def ledger_name(pair: Pair, endpoint: object) -> str | None:
 
 
 def call_terms(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
-    """How the pair's endpoint is called, and for what price."""
+    """Return how the pair's endpoint is called, and at what price."""
     from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
 
     sampler = OwnEndpoint() if own else endpoints.provider(pair.model)
@@ -238,9 +238,9 @@ def check_provenance(
     *,
     same: Callable[[], bool | None],
 ) -> ProvenanceCheck:
-    """Who gave the answers that the ledger has to a questionnaire.
+    """Check who generated the samples that the ledger holds for some prompts.
 
-    same: whether the canaries answer as they did, where that is to be known.
+    same: whether the canaries still answer as before, where that matters
     """
     from pytest_memleak.ledger.sampling_history import provenance, tried
 
@@ -267,12 +267,12 @@ def check_provenance(
         issues += served_model_issues(name, by_name, serves=pair.model.served_names)
     issues += age_issues(_weights(pair, source, history, resources, same=same))
     if history.imported:
-        notes += (f"{history.imported:,} answers were imported from files",)
+        notes += (f"{history.imported:,} generations were imported from files",)
     return ProvenanceCheck(record, issues, notes)
 
 
 def served_record(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
-    """Who served, by names that together have no more words than a report may quote."""
+    """Return who served, by names that together stay within the words that a report may quote."""
     model = model and short_name(model)
     left = max(0, QUOTED_WORDS - count_words(model or ""))
     return ServedBy(model, fingerprint and short_name(fingerprint, left), calls)

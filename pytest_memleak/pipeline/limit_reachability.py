@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
 
 
-# Where a run of words lies that a measure tells the length of, or counts.
+# Where a run of words lies whose length a measure reports, or which it counts.
 _IN_AN_EXCERPT = {"longest_span", "greedy_longest_span", "spans_over"}
 _IN_THE_BOOK = {"longest_block"}
 _IN_ANY_BOOK = {"longest_passage", "passages_over", "nv_longest_passage"}
-_IN_ANY_CASE = 100  # words of a limit, or of a passage that is counted, and the number of these
-# Of detection where the suite judges by observed values (`confidence = 0`).
+_IN_ANY_CASE = 100  # words of a limit, or of counted passages, and their number
+# For detection where the suite judges by observed values (`confidence = 0`).
 _CONFIDENCE = 0.95
 
 
 def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: ProtectedBooks) -> None:
-    """Raise SuiteError where nothing in the books is long enough to be over any of a pair's limits.
+    """Raise SuiteError where no text in the books is long enough to exceed any limit of the pair.
 
-    A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`) or each
-    book that is looked for, and so may span_threshold.
+    A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`), or each
+    scanned book, and so may span_threshold.
     """
     limits = sorted(pair.limits.items(), key=lambda entry: entry[0] in _IN_ANY_BOOK)
     in_any = None if suite.catalog else protected
     if any(_is_within_reach(name, limit, pair, book, in_any) for name, limit in limits):
         return
-    measurable_words(book, pair.scoring)  # what is wrong with the book itself comes first
+    measurable_words(book, pair.scoring)  # raises for the book's own faults first
     limits_text = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
     longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
@@ -60,7 +60,7 @@ def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: Protec
 def _is_within_reach(
     name: str, limit: float, pair: Pair, book: Book, in_any: ProtectedBooks | None
 ) -> bool:
-    """Whether a book's text is long enough to be over a limit."""
+    """Tell whether some text is long enough to exceed a limit."""
     row = table_with(pair.limits.brought)[name]
     if row.kind == "share":
         return limit < 1
@@ -92,7 +92,7 @@ def _is_longer_than(limit: float, stretches: Iterable[Iterable[int]]) -> bool:
 
 
 def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: int) -> bool:
-    """Whether the stretches have room for more runs of `each` words."""
+    """Tell whether the stretches have room for more runs of `each` words."""
     before = 0
     for parts in stretches:
         length = 0
@@ -105,13 +105,13 @@ def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: 
 
 
 def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
-    """Those whose passages are looked for, the pair's own first."""
+    """Yield the books that are scanned for passages, the pair's own first."""
     yield book
     yield from (other for other in protected.test_books() if other.id != book.id)
 
 
 def _lengths(name: str, book: Book, pair: Pair) -> Iterator[int]:
-    """The words of each excerpt, as the measure counts them."""
+    """Yield the words of each excerpt, as the measure counts them."""
     if name.startswith("nv_"):
         return (len(folded_words(excerpt.text)) for excerpt in book.excerpts)
     return (_words_of(excerpt.text, pair) for excerpt in book.excerpts)
@@ -122,7 +122,7 @@ def _words_of(text: str, pair: Pair) -> int:
 
 
 def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
-    """What the pair's samples will see, or so many of them."""
+    """Return what the pair's samples, or so many of them, can detect."""
     samples, confidence = samples or pair.sampling.samples, pair.confidence or _CONFIDENCE
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
@@ -134,9 +134,9 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
 
 
 def detection_summary(analysis: Analysis, pair: Pair, *, answers: int) -> DetectionSummary:
-    """What the rounds of the analysis can show.
+    """Return what the rounds of the analysis can detect.
 
-    answers: of the excerpt that has fewest, those that were withheld left out.
+    answers: of the excerpt with the fewest, without withheld ones
     """
     answers = min(answers, 1) if _are_copies(pair) else answers
     error = analysis.error.with_answers(answers)
@@ -163,12 +163,12 @@ def detection_summary(analysis: Analysis, pair: Pair, *, answers: int) -> Detect
 
 
 def _are_copies(pair: Pair) -> bool:
-    """Whether all rounds are the greedy one: however many there are, they count as one."""
+    """Tell whether all rounds are greedy: copies count as one."""
     return pair.sampling.temperature == 0
 
 
 def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
-    """Why no pass may rest on these rounds, where they are fewer than `detect` asks for."""
+    """Yield an issue where the rounds can't reach the suite's `detection_limit`."""
     if summary is None or summary.detection_limit is None or summary.reached:
         return
     samples = amount(summary.rounds, "sample")

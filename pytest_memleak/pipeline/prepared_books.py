@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 # Two books by one author may share a motto; a book and another edition of it share pages.
 _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
-# A common text is a passage that anybody may quote, not the book that is tested.
+# A common text is a passage that anyone may quote, not the tested book.
 _COMMON_SHARE = 0.5
 
 
 class SummarySource(Protocol):
-    """Who writes the summaries that books lack (`pipeline.summary_writer`)."""
+    """The writer of summaries that books lack (`pipeline.summary_writer`)."""
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
-        """The summary of each excerpt, by its id."""
+        """Return each excerpt's summary by its id."""
 
     def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
-        """The calls that `write` would make."""
+        """Plan the calls that `write` would make."""
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
-        """The same before it is written: as long as it may become."""
+        """Return summaries that are written, or as long as they may become."""
 
 
 class PreparedBooks:
-    """The books of one suite, each read when it is first asked for.
+    """The books of one suite, each read when first used.
 
-    writer: gives who writes the summaries that books lack; called where one lacks some
+    writer: returns the source of summaries; called where a book lacks some
     """
 
     def __init__(
@@ -65,31 +65,31 @@ class PreparedBooks:
         self._whole: dict[str, Book] = {}
 
     def book(self, source: BookSource) -> Book:
-        """The book, cut and with its instructions; the summarizer writes the summaries it lacks.
+        """Return the book with its instructions; the summarizer writes summaries that it lacks.
 
-        Raises BookError or RecordsError for a book that cannot be used, Inconclusive for one
-        that its user has yet to bring or whose summaries cannot be had now.
+        Raises BookError or RecordsError for an unusable book, Inconclusive for one that is yet to
+        be provided or whose summaries aren't available now.
         """
         if source.id not in self._whole:
             book, lacking = self.cut(source), self._lacking_summaries(source)
             if lacking:
-                # What is wrong with author, title or template is said before anything is paid.
+                # Raises for a bad author, title, or template before any paid call.
                 self._with_summaries(source, dict.fromkeys((excerpt.id for excerpt in lacking), ""))
                 book = self._with_summaries(source, self._writer().write(source.id, lacking))
             self._whole[source.id] = book
         return self._whole[source.id]
 
     def book_of(self, pair: Pair) -> Book:
-        """The pair's book as its probe needs it: only instructions need summaries.
+        """Return the pair's book as its probe needs it: only instructions need summaries.
 
         Raises as `book` does.
         """
         return self.book(pair.book) if pair.probe.kind == "instruction" else self.cut(pair.book)
 
     def foreseen(self, source: BookSource) -> Book:
-        """The book for a plan: a summary that is not written yet is as long as it may become.
+        """Return the book for a plan: a summary that isn't written yet is as long as it may become.
 
-        No call is made. Raises as `book` does, but for summaries.
+        Makes no call. Raises as `book` does, but for summaries.
         """
         lacking = self._lacking_summaries(source)
         if not lacking:
@@ -97,17 +97,17 @@ class PreparedBooks:
         return self._with_summaries(source, self._writer().foreseen(lacking))
 
     def outstanding_summaries(self, source: BookSource) -> Plan | None:
-        """What the summaries that the book lacks would take; None where it lacks none."""
+        """Plan the summaries that the book lacks; None where it lacks none."""
         lacking = self._lacking_summaries(source)
         return self._writer().outstanding(source.id, lacking) if lacking else None
 
     def training_books(self, model: Model, *, foreseen: bool = False) -> tuple[Book, ...]:
-        """The books that the model is fine-tuned on; `foreseen` as a plan takes them."""
+        """Return the books that the model is fine-tuned on; `foreseen` as for a plan."""
         read = self.foreseen if foreseen else self.book
         return tuple(read(self._suite.book(book_id)) for book_id in model.finetune_books)
 
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
-        """Raise BookError if a training book of the pair's model holds text of the test book.
+        """Raise BookError if a training book of the pair's model contains text of the test book.
 
         Or if the common texts together contain half of it.
         """
@@ -130,11 +130,11 @@ class PreparedBooks:
                 f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} or "
                 "more, and excuse them",
                 location=f"{self._suite.path}: book {book.id!r}",
-                hint="name in [[common]] only the passages that anybody may quote",
+                hint="list in [[common]] only passages that anyone may quote",
             )
 
     def cut(self, source: BookSource) -> Book:
-        """The book with the instructions that it brings itself."""
+        """Return the book with its own instructions."""
         if source.id not in self._cut:
             self._refuse_missing(source)
             book = self._read(source)
@@ -142,7 +142,7 @@ class PreparedBooks:
         return self._cut[source.id]
 
     def file_digest(self, source: BookSource) -> str | None:
-        """The SHA-256 of the book's file (hexadecimal); None where there is no file to read."""
+        """Return the SHA-256 of the book's file (hexadecimal); None without a file."""
         if source.id not in self._files:
             self._files[source.id] = _sha256(source.source)
         return self._files[source.id]
@@ -156,9 +156,9 @@ class PreparedBooks:
                 continue
             if path is not None and not path.exists():
                 raise Inconclusive(
-                    f"there is no {path}",
+                    f"no such file: {path}",
                     location=f"book {source.id!r}",
-                    hint=f"put the file there; {self._suite.name} leaves it to you to bring it",
+                    hint=f"put the file there; {self._suite.name} expects you to provide it",
                 )
 
     def _read(self, source: BookSource) -> Book:
@@ -202,7 +202,7 @@ class PreparedBooks:
         )
 
     def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:
-        """The excerpts whose summaries are the summarizer's to write."""
+        """Return the excerpts whose summaries the summarizer has to write."""
         from pytest_memleak.books.instructions import check_template
 
         book = self.cut(source)
@@ -257,9 +257,9 @@ def _sha256(path: Path) -> str | None:
 
 
 def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]:
-    """The share of the words that stand in the other one too, in long runs.
+    """Return the share of words that stand in the other book too, in long runs.
 
-    Of a collection it is that of the work that has most, and its title stands before it.
+    For a collection it is the highest of its works, with that work's title.
     """
     shared, index = _shared(book, [other], scoring)
     if not book.works:
@@ -275,7 +275,7 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
 
 
 def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Index]:
-    """Which of the book's words stand in the others too, in long runs; and the book's index."""
+    """Return which of the book's words the others share, in long runs; and the book's index."""
     from pytest_memleak.scoring.index import Index, find_matches
 
     index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)

@@ -1,4 +1,4 @@
-"""The probe "probability": windows slid over a pair's book, asked for through the ledger."""
+"""The probe "probability": windows slid over a pair's book, requested through the ledger."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _PARAGRAPH = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class WindowExtraction:
-    """What is known of a pair's windows; `extraction` is None without any.
+    """The measured windows of a pair; `extraction` is None without any.
 
-    provenance_check: who generated them; sampled: their counts, for evidence
+    provenance_check: who computed them; sampled: their counts, for evidence
     """
 
     extraction: Extraction | None
@@ -55,7 +55,7 @@ class WindowExtraction:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of an Evaluation that come of it."""
+        """The fields of an Evaluation that these windows set."""
         return {
             "endpoint": self.endpoint_id,
             "extraction": self.extraction,
@@ -71,9 +71,9 @@ def extract_pair(
     *,
     endpoint: Endpoint | Recording | None = None,
 ) -> WindowExtraction:
-    """The pair's windows, after asking for those that the ledger lacks.
+    """Measure the pair's windows; request those that the ledger lacks.
 
-    `endpoint` takes the place of the suite's. Whatever is missing is told as a issue.
+    `endpoint` replaces the suite's own. Whatever is missing becomes an issue.
     """
     try:
         opened = endpoints.endpoint(pair.model) if endpoint is None else endpoint
@@ -90,7 +90,7 @@ def extract_pair(
     issues = _drawn(source, texts)
     tokens = _tokens(source, texts)
     if tokens is None:
-        issues = issues or ("the tokens of the book are not all in the ledger",)
+        issues = issues or ("some tokens of the book aren't in the ledger",)
         return WindowExtraction(None, _completeness((), issues), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
     asked = _Windows(pair, whole, opened, source)
@@ -113,9 +113,9 @@ def extract_pair(
 
 
 def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint | None) -> Plan:
-    """What asking for the windows would still take; estimated where their tokens are unknown.
+    """Plan what the windows still take; estimated where their tokens are unknown.
 
-    `opened` is None where there is no endpoint yet. Raises Inconclusive for one that tells no
+    `opened` is None where there is no endpoint yet. Raises Inconclusive for an endpoint without
     log-probabilities.
     """
     from pytest_memleak.sampling.cost_plan import in_all, plan
@@ -138,7 +138,7 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
 
 
 class _Windows:
-    """A book's windows: asked for under the scheme, and plain where that is more than is told.
+    """A book's windows, requested under the scheme, or plain where more of those are available.
 
     A scheme of all tokens at temperature 1 is the plain product.
     """
@@ -161,12 +161,12 @@ class _Windows:
         self._limited = "extractable" in pair.limits
 
     def draw(self) -> tuple[str, ...]:
-        """Draw what the ledger lacks, canaries too, and say what came between."""
+        """Sample what the ledger lacks, canaries too, and return what prevented it."""
         scheme = self._wanted()
         if scheme is None:
             return self._drawn(self._plain)
         try:
-            # One by itself shows whether the others can be had.
+            # One call shows whether the others are available.
             self._source.draw(dataclasses.replace(scheme, questions=scheme.questions[:1]))
         except TopKUnavailable:
             return self._drawn(self._plain)
@@ -179,13 +179,13 @@ class _Windows:
         return (_drawn(self._source, canaries) if canaries else ()) or _drawn(self._source, asked)
 
     def _lacking_canaries(self, asked: PairPrompts) -> PairPrompts | None:
-        """Those to request: windows hold no written text, so canaries tell of a name alone."""
+        """Return the canaries to request: for a mere name, since windows have no generated text."""
         if not self._source.kept or weights_label(self._pair, self._source.opened):
             return None
         return self._source.canaries(self._pair, self._canaries(asked), asked)
 
     def _canaries(self, asked: PairPrompts) -> Canaries:
-        """What asks for the canaries of such windows, so many rounds of them."""
+        """Return the function that makes so many rounds of canaries for such windows."""
         from pytest_memleak.sampling.windows import canary_windows
 
         few = canary_windows(
@@ -194,7 +194,7 @@ class _Windows:
         return lambda rounds: dataclasses.replace(few, samples=rounds)
 
     def left(self) -> Plan:
-        """What is still to be drawn, at most."""
+        """Plan what is still to be requested, at most."""
         from pytest_memleak.sampling.cost_plan import in_all
 
         asked = self._wanted() or self._plain
@@ -202,7 +202,7 @@ class _Windows:
         return in_all([self._source.left(prompts) for prompts in every if prompts is not None])
 
     def who_answered(self, resources: Resources) -> ProvenanceCheck:
-        """Who told the windows that `answered` gives."""
+        """Check who computed the windows that `answered` returns."""
         from pytest_memleak.sampling.windows import windows_alike
 
         asked = self._chosen
@@ -210,7 +210,7 @@ class _Windows:
         return check_provenance(self._source, asked, self._pair, resources, same=same)
 
     def counted(self) -> SampledCount:
-        """What evidence says of the answers that these windows are of."""
+        """Return what evidence says of these windows."""
         asked, digest, got = self._chosen, hashlib.sha256(), 0
         for got, answer in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
             for part in (answer.excerpt_id, answer.text):
@@ -228,16 +228,16 @@ class _Windows:
 
     @functools.cached_property
     def _chosen(self) -> PairPrompts:
-        """The questions whose answers are taken: without the scheme where more are known so."""
+        """The prompts whose answers count: without the scheme where more of those are known."""
         if self._both_alike or self._scheme is None:
             return self._plain
         both, plain = self._of(self._scheme), self._of(self._plain)
         return self._scheme if _known(both) >= _known(plain) else self._plain
 
     def answered(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...] | None]:
-        """Per window the logarithm of p_z, plain and under the scheme; None where it is not known.
+        """Return each window's logarithm of p_z, plain and under the scheme; None where unknown.
 
-        The second is None where the ledger knows more windows without it.
+        The second is None where the ledger knows more windows without the scheme.
         """
         prompts = self._chosen
         both = self._of(prompts)
@@ -249,7 +249,7 @@ class _Windows:
         ) if prompts is self._scheme else None
 
     def _wanted(self) -> PairPrompts | None:
-        """What is asked under the scheme; nothing where all is known that a limit needs."""
+        """Return the prompts under the scheme; None where all that a limit needs is known."""
         if self._scheme is None or self._limited or self._source.left(self._plain).generations:
             return self._scheme
         return None if self._source.left(self._scheme).generations else self._scheme
@@ -265,7 +265,7 @@ def _known(windows: Sequence[LogP]) -> int:
 
 
 def _guessed(texts: PairPrompts) -> list[int]:
-    """As many tokens as the texts are likely to have, each another one."""
+    """Return as many distinct tokens as the texts are likely to have."""
     from pytest_memleak.ledger.prompts import TOKENS_PER_WORD
 
     words = sum(question.prompt_words for question in texts.questions)
@@ -300,7 +300,7 @@ def _window_questions(
 
 
 def _drawn(source: LedgerEndpoint, asked: PairPrompts) -> tuple[str, ...]:
-    """Draw, and say what came between."""
+    """Sample what the ledger lacks, and return what prevented it."""
     try:
         source.draw(asked)
     except Inconclusive as missing:
@@ -309,7 +309,7 @@ def _drawn(source: LedgerEndpoint, asked: PairPrompts) -> tuple[str, ...]:
 
 
 def _tokens(source: LedgerEndpoint, texts: PairPrompts) -> list[list[int | str]] | None:
-    """The tokens of each text; None unless all are there."""
+    """Return the tokens of each text; None unless all are there."""
     from pytest_memleak.sampling.windows import answered_tokens
 
     tokens = answered_tokens(texts, source.drawn(texts))
@@ -320,7 +320,7 @@ def _tokens(source: LedgerEndpoint, texts: PairPrompts) -> list[list[int | str]]
 def _chapters(
     book: Book, tokens: Sequence[Sequence[int | str]]
 ) -> Iterator[tuple[str | None, int]]:
-    """Each heading, and the token that it begins with."""
+    """Yield each heading and the token that it begins with."""
     start, before = 0, object()
     for excerpt, its_tokens in zip(book.excerpts, tokens, strict=True):
         if excerpt.chapter != before:
@@ -336,7 +336,7 @@ def _completeness(
 ) -> Completeness:
     unknown = sum(value is None for value in log_p)
     if unknown and not issues:
-        issues = (f"{unknown:,} of {len(log_p):,} windows are not in the ledger",)
+        issues = (f"{unknown:,} of {len(log_p):,} windows aren't in the ledger",)
     return Completeness(
         requested=len(log_p),
         received=len(log_p) - unknown,
@@ -350,8 +350,8 @@ def _completeness(
 
 def _tells_nothing(pair: Pair) -> str:
     return (
-        f"the provider {pair.model.provider!r} of {pair.model.id} tells no log-probabilities of a "
-        'given text, which probe = "probability" needs'
+        f"the provider {pair.model.provider!r} of {pair.model.id} returns no log-probabilities of "
+        'a given text; probe = "probability" needs them'
     )
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class ProtectedBooks:
-    """The suite's books, indexed when they are first looked for.
+    """The suite's books, indexed when first used.
 
-    unread: those that cannot be read or measured, by id, and why
+    unread: those that can't be read or measured, by id, with reasons
     """
 
     def __init__(self, suite: Suite, books: PreparedBooks) -> None:
@@ -37,11 +37,11 @@ class ProtectedBooks:
     def for_pair(
         self, pair: Pair, measured: Book, beyond: Sequence[Book] = (), *, least: int = 0
     ) -> Protected:
-        """What the pair's generations are held against: its book first, then the suite's others.
+        """Return what the pair's generations are compared with: its book, then the suite's others.
 
-        measured: the pair's book as it is measured; where that is only parts of it, passages are
-        looked for in the whole. beyond: those of the catalog, last, from `least` words on.
-        Raises BookError for one that cannot be measured.
+        measured: the pair's book as it is measured; where that is only parts of it, the whole is
+        scanned for passages. beyond: books of the catalog, last, from `least` words on. Raises
+        BookError for a book that can't be measured.
         """
         index = self._index_of(pair, measured, beyond)
         role = {book.id: book.role for book in self._suite.books}
@@ -62,7 +62,7 @@ class ProtectedBooks:
         )
 
     def scan_scope(self, pair: Pair) -> ScanScope:
-        """The books that the pair's passages may be of beside its own, and those that excuse."""
+        """Return the books that passages may come from beside its own, and those that excuse."""
         digests = {name: book.digest for name, book in self._all_readable().items()}
         tests = {book.id for book in self._suite.books if book.role == "test"} - {pair.book.id}
         excused = self._suite.excused(pair)
@@ -74,7 +74,7 @@ class ProtectedBooks:
     def holding(
         self, analysis: Analysis | None, measured: Book, beyond: Iterable[Book] = ()
     ) -> dict[str, Book]:
-        """The books that hold its passages, by the names that the index gives them."""
+        """Return the books that hold its passages, by the names that the index gives them."""
         if analysis is None or analysis.passages is None:
             return {}
         passages = analysis.passages
@@ -92,9 +92,9 @@ class ProtectedBooks:
         return books | {measured.id: measured}
 
     def _index_of(self, pair: Pair, measured: Book, beyond: Sequence[Book]) -> SharedIndex:
-        """The suite's own index where it holds the very text that is measured.
+        """Return the suite's own index where it holds the very text that is measured.
 
-        One that holds more books of the catalog takes the place of one that holds fewer.
+        An index of more of the catalog's books replaces one of fewer.
         """
         readable = self._all_readable()
         own = readable.get(measured.id)
@@ -106,31 +106,31 @@ class ProtectedBooks:
             books, key = [measured, *whole, *others], (pair.scoring, measured.id, measured.digest)
         index = self._index.get(key)
         if index is None or any(book.id not in index.numbers for book in beyond):
-            self._index.pop(key, None)  # both at once would take much memory
+            self._index.pop(key, None)  # two indexes would take too much memory
             books += beyond
             self._index[key] = SharedIndex(books, k=pair.scoring.k, mode=pair.scoring.word_mode)
         return self._index[key]
 
     def test_books(self) -> Iterable[Book]:
-        """The suite's test books that are there and can be measured, each whole.
+        """Return the suite's readable test books, each whole.
 
-        No training book or control is among them, which answers may give back.
+        Training books and controls aren't among them: generations may reproduce those.
         """
         test = {book.id for book in self._suite.books if book.role == "test"}
         return [book for name, book in self._all_readable().items() if name in test]
 
     def issues(self, pair: Pair) -> Iterator[Issue]:
-        """Test books that cannot be read, though nobody has to bring them, and a limit rests on."""
+        """Yield an issue for each unreadable test book that a limit depends on."""
         if not asks_for(pair.limits, "passages"):
             return
         self._all_readable()
         for source in self._suite.books:
             if source.role == "test" and source.id in self.unread and not source.bring_your_own:
                 reason = self.unread[source.id]
-                yield Issue("protected books", f"{source.id} was not looked for: {reason}")
+                yield Issue("protected books", f"{source.id} wasn't scanned: {reason}")
 
     def _all_readable(self) -> dict[str, Book]:
-        """The suite's books that are there and can be measured; why not, of the others."""
+        """Return the suite's readable, measurable books; note why the others aren't."""
         if self._readable is None:
             scoring = self._suite.pairs[0].scoring
             self._readable = {}

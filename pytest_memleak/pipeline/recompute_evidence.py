@@ -1,4 +1,4 @@
-"""What an evidence bundle says, computed once more: from the suite, its books and the ledger."""
+"""An evidence bundle recomputed from the suite, its books, and the ledger."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 
 @dataclass(slots=True)
 class Recomputation:
-    """What came of it, in sentences.
+    """The result, in sentences.
 
-    wrong: where the bundle differs; checked: what holds; unchecked: what cannot be told
-    complete: whether every pair that was run could be computed again
+    wrong: where the bundle differs; checked: what holds; unchecked: what can't be verified
+    complete: whether every pair of the bundle could be recomputed
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -60,14 +60,14 @@ def recompute(
     folders: Sequence[Path],
     models_named: bool = False,
 ) -> Recomputation:
-    """Compute all of a bundle again, as of when it was made.
+    """Recompute all of a bundle, as of when it was made.
 
-    of_suite, evaluated: of the run that computes it (`pipeline.run.Run`)
-    suites:  files that stand for those of their names, wherever the bundle says they are
+    of_suite, evaluated: of the run that recomputes it (`pipeline.run.Run`)
+    suites: files that replace those of their names in the bundle
     folders: where files may be opened; a suite of `suites` may be anywhere
-    models_named: whether somebody has said by name of which models it has to be
+    models_named: whether the caller named the models
 
-    Raises MemleakError for what cannot be read, or may not be.
+    Raises MemleakError for what can't be read, or may not be.
     """
     again = _Again(
         bundle, of_suite, evaluated, resources, suites, folders, models_named=models_named
@@ -81,12 +81,12 @@ def recompute(
 
 
 def end_of(second: str) -> float:
-    """The end of the second in which a bundle was made, in seconds since 1970."""
+    """Return the end of the second in which a bundle was made, in seconds since 1970."""
     return datetime.datetime.fromisoformat(second).timestamp() + 1
 
 
 class _Absent:
-    """An endpoint of a test's own, which only the ledger still knows."""
+    """A test's own endpoint, of which only the ledger is left."""
 
     def __init__(self, name: str) -> None:
         self.id = name
@@ -136,7 +136,7 @@ class _Again:
             f"{suite} could not be collected" for suite in bundle["uncollected"]
         ]
         self.result.unchecked += [
-            f"{summary['suite']}: it gates nothing: all its pairs are controls or expected to leak"
+            f"{summary['suite']}: it gates nothing: every pair is a control"
             for summary in controls
             if not summary["gates"]
         ]
@@ -146,25 +146,27 @@ class _Again:
         bundle, here = self._bundle, versions()["pytest-memleak"]
         if bundle["program"].get("pytest-memleak") != here:
             self.result.unchecked.append(
-                f"its limitations are those of another version than this ({here})"
+                f"its limitations are those of another version ({here} is installed)"
             )
         elif bundle["limitations"] != limitations():
-            self.result.wrong.append("limitations: they are not those that this version tells")
+            self.result.wrong.append("limitations: they aren't those of this version")
 
     def has_its_ledger(self) -> bool:
-        """Whether the ledger is as it was written: from another nothing can be computed."""
+        """Tell whether the ledger is as it was written; from another, nothing can be recomputed."""
         from pytest_memleak.ledger.verify_chain import check_ledger
 
         if self._bundle["ledger"] is None:
             if any(map(_is_of_a_ledger, self._bundle["pairs"])):
-                self.result.wrong.append("ledger: the bundle has answers of one, and not its end")
+                self.result.wrong.append(
+                    "ledger: the bundle has generations of a ledger, but not its end"
+                )
             return True
         head = Head(**self._bundle["ledger"])
         chain = check_ledger(self._resources.ledger, bundle_head=head)
         self._last_entry = chain.at
         if chain.wrong:
             self.result.wrong += [f"ledger: {fault}" for fault in chain.wrong]
-            self.result.unchecked.append("no pair was computed again, from such a ledger")
+            self.result.unchecked.append("no pair was recomputed from such a ledger")
             return False
         self.result.checked.append(
             f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
@@ -181,12 +183,12 @@ class _Again:
         name, endpoint = entry["pair"], entry["model"]["endpoint"]
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
-            self.result.unchecked.append(f"{name}: answers of {endpoint} are in no ledger")
+            self.result.unchecked.append(f"{name}: generations of {endpoint} are in no ledger")
             return
         self.result.wrong += [f"{name}: {line}" for line in self._of_pair(entry, pair, suite)]
 
     def look_for_pairs(self) -> None:
-        """A bundle is of whole suites, and has each pair once by each endpoint."""
+        """Check that the bundle covers whole suites, and has each pair once per endpoint."""
         pairs = self._bundle["pairs"]
         present = {(self._path_of(entry), entry["pair"]) for entry in pairs}
         counts = Counter(
@@ -200,19 +202,19 @@ class _Again:
         ]
         for path, suite in self._suites.items():
             self.result.wrong += [
-                f"{pair.id}: the suite {suite.name} has this pair, and the bundle has not"
+                f"{pair.id}: the suite {suite.name} has this pair, but the bundle doesn't"
                 for pair in suite.pairs
                 if (path, pair.id) not in present
             ]
         self.result.wrong += [
-            f"the bundle has no pair of the suite {path}, which was given for it"
+            f"the bundle has no pair of the given suite {path}"
             for path in self._given
             if path.resolve() not in self._suites
         ]
         if not self.result.wrong:
             self.result.checked.append(
-                f"{self._computed:,} of {len(self._bundle['pairs']):,} pairs computed again from "
-                "suite, books and ledger"
+                f"{self._computed:,} of {len(self._bundle['pairs']):,} pairs recomputed from "
+                "suite, books, and ledger"
             )
 
     def _path_of(self, entry: Mapping[str, Any]) -> Path:
@@ -224,9 +226,9 @@ class _Again:
         path = validate_path(Path(suite["path"]), self._folders)
         if not path.exists():
             raise EvidenceError(
-                f"the suite {suite['name']!r} that it names is not there",
+                f"the suite {suite['name']!r} that it names is missing",
                 location=str(path),
-                hint=f"run this in the folder of the run, or say where it is: "
+                hint=f"run this in the folder of the run, or give its path: "
                 f"--suite {suite['name']}",
             )
         return path
@@ -257,20 +259,20 @@ class _Again:
                 evaluation.provenance,
             )
             if provenance and provenance.last is not None and provenance.last > self._resources.now:
-                yield f"its answers were drawn after {self._bundle['created']}"
+                yield f"its generations were sampled after {self._bundle['created']}"
             yield from self._by_the_end(evaluation, absent)
             _take_calls_of_that_run(recomputed_entry["provenance"], entry.get("provenance"))
             self._computed += 1
-        # Nothing that is kept tells these, so they are taken as they are said.
+        # Nothing stored determines these, so the bundle's values stand.
         recomputed_entry["suite"]["path"] = entry["suite"]["path"]
         recomputed_entry["stopped_early"] = entry["stopped_early"]
         recomputed_entry["tests"] = entry["tests"]
         yield from differences(entry, json.loads(json.dumps(recomputed_entry)))
 
     def _by_the_end(self, evaluation: Evaluation, absent: _Absent | None) -> Iterator[str]:
-        """What the pair becomes by calls that ended after its evaluation, before the bundle's end.
+        """Yield how calls between the evaluation and the bundle's end change the pair's verdict.
 
-        Nothing else binds the moment that a bundle names for a pair to the bundle's own.
+        Nothing else ties a pair's moment to the bundle's.
         """
         from pytest_memleak.ledger.sampling_history import called_between
         from pytest_memleak.pipeline.evaluate_pair import evaluate
@@ -285,8 +287,8 @@ class _Again:
             again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
-                    f"as_of: it is {again.verdict} by the calls that the ledger has of "
-                    "it between then and the end of the bundle's run"
+                    f"as_of: it is {again.verdict} by the calls in the ledger between then and the "
+                    "end of the bundle's run"
                 )
 
     def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
@@ -295,23 +297,25 @@ class _Again:
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
-            note = f"{pair.id}: answered by {endpoint}, a test's own endpoint and not the suite's"
+            note = f"{pair.id}: answered by {endpoint}, a test's own endpoint, not the suite's"
             if not self._models_named:
                 self.result.complete = False
-                note += "; name it by --model, if that is the model which is meant"
+                note += "; name it with --model, if it is the model under test"
             self.result.unchecked.append(note)
         provenance = evaluation.provenance
         imported = provenance.imported if provenance else 0
         if imported or (provenance and not provenance.calls):
-            count = f"{imported:,} of its answers are" if imported else "its answers are all"
+            count = (
+                f"{imported:,} of its generations are" if imported else "all its generations are"
+            )
             self.result.unchecked.append(
-                f"{pair.id}: {count} from files: nothing says who gave them"
+                f"{pair.id}: {count} from files, which don't show their model"
             )
         return evaluation, absent
 
 
 def _is_of_a_ledger(entry: Mapping[str, Any]) -> bool:
-    """Whether a pair has answers that a ledger has to know."""
+    """Tell whether a pair has generations that a ledger must hold."""
     if _NOT_KEPT.fullmatch(entry["model"]["endpoint"] or ""):
         return False
     provenance = entry["provenance"] or {}
@@ -319,7 +323,7 @@ def _is_of_a_ledger(entry: Mapping[str, Any]) -> bool:
 
 
 def _take_calls_of_that_run(provenance: dict[str, Any] | None, bundle_provenance: object) -> None:
-    """How many calls the bundle's run made, which nothing tells but that there were no more."""
+    """Take the number of calls of the bundle's run, which only their total can check."""
     if provenance and isinstance(bundle_provenance, dict):
         calls = bundle_provenance.get("calls_this_run")
         if type(calls) is int and 0 <= calls <= provenance["calls"]:
@@ -327,18 +331,18 @@ def _take_calls_of_that_run(provenance: dict[str, Any] | None, bundle_provenance
 
 
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:
-    """The path, with its links followed; EvidenceError for one outside of all folders, or no file.
+    """Follow the path's links. Raises EvidenceError outside all folders, or if it is no file.
 
-    A path to nothing is let through: whoever opens it says so.
+    A missing path passes: opening it fails.
     """
     # Not `resolve`, which raises RuntimeError for a circle of links before Python 3.13.
     real = Path(os.path.realpath(path))
     if not any(real.is_relative_to(os.path.realpath(folder)) for folder in folders):
         allowed = ", ".join(str(folder) for folder in folders)
         raise EvidenceError(
-            f"outside of the folders that may be read ({allowed})",
+            f"outside the folders that may be read ({allowed})",
             location=str(path),
-            hint="allow its folder, if you trust it: --folder DIR",
+            hint="if you trust its folder, allow it: --folder DIR",
         )
     if real.exists() and not real.is_file() and not real.is_dir():
         raise EvidenceError("neither a file nor a folder", location=str(path))
@@ -346,7 +350,7 @@ def validate_path(path: Path, folders: Sequence[Path]) -> Path:
 
 
 def validate_suite_paths(suite: Suite, folders: Sequence[Path]) -> None:
-    """Raise EvidenceError where anything that a suite names is there, and may not be opened."""
+    """Raise EvidenceError where a suite names an existing path that may not be opened."""
     for path in _paths(suite):
         validate_path(path, folders)
 

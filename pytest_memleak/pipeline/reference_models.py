@@ -1,6 +1,6 @@
-"""A pair compared with chance and with its model's baseline (METRICS section 7), and further.
+"""A pair compared with chance and with its baseline model (METRICS section 7).
 
-Only answers of one distribution are compared, and greedy ones have to be the likeliest.
+Only samples of one distribution are compared; greedy ones must be the likeliest.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _with_null(
 def _with_uplift(
     analysis: Analysis, baseline: CountedGenerations, own: CountedGenerations, endpoints: Endpoints
 ) -> Analysis:
-    """The analysis with its uplift, where the baseline was drawn as often, and from the same."""
+    """Add the uplift, where the baseline has as many rounds, of the same distribution."""
     pair = own.required.pair
     theirs = analyze(
         baseline.book, baseline.generations(), pair.scoring, count=endpoints.resources.count
@@ -137,7 +137,7 @@ def _with_measures_of_extensions(analysis: Analysis, own: CountedGenerations) ->
 
 
 def _missing(drawn: Iterable[CountedGenerations], own: CountedGenerations) -> Iterator[Issue]:
-    """What the pair cannot do without of these answers."""
+    """Yield the issues of references that the pair's limits need."""
     for counted in drawn:
         purpose = counted.required.purpose
         if purpose is Purpose.NULL:
@@ -153,17 +153,17 @@ def _drawn_otherwise(baseline: CountedGenerations, own: CountedGenerations) -> I
     theirs, ours = sampling_distribution(baseline.sampled), sampling_distribution(own.sampled)
     if theirs != ours:
         difference = (
-            f"it was drawn from another distribution: {theirs}; the model itself from {ours}"
+            f"it was sampled from another distribution: {theirs}; the model itself from {ours}"
         )
         yield Issue(
             "distribution",
             baseline.required.describe(difference),
-            "set options.sampling alike for both, and ask both of one kind of server",
+            "set the same options.sampling for both, on the same kind of server",
         )
 
 
 def _not_the_likeliest(drawn: CountedGenerations) -> Iterator[Issue]:
-    """Why limits on the likeliest answers cannot rest on these; for any other it is no matter.
+    """Yield why limits on greedy generations can't rest on these.
 
     At temperature 0 many models repeat themselves, or a server samples all the same.
     """
@@ -188,7 +188,7 @@ def _asked_and_answered(
 
 
 def sampling_distribution(answers: SampledGenerations) -> str:
-    """The distribution that the answers are of, in words."""
+    """Return the distribution of the samples, in words."""
     refused: tuple[str, ...] = ()
     if answers.source is not None and answers.asked is not None:
         from pytest_memleak.ledger.sampling_history import provenance
@@ -199,7 +199,7 @@ def sampling_distribution(answers: SampledGenerations) -> str:
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
-    """Whether answers that were asked for at temperature 0, twice each, are the likeliest ones."""
+    """Check whether generations at temperature 0, two per excerpt, are the likeliest ones."""
     by_excerpt: dict[str, list[str]] = {}
     for generation in answers.generations():
         by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
@@ -215,7 +215,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
 
 
 def _without_greedy(answers: SampledGenerations) -> str:
-    """The lines of the suite file to change; canaries, greedy too, could not agree either."""
+    """Return the lines of the suite file to change; greedy canaries couldn't agree either."""
     pair, source = answers.required.pair, answers.source
     greedy = [name for name in pair.limits if name.startswith("greedy_")]
     preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]

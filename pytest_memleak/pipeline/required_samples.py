@@ -37,7 +37,7 @@ _WORDS_ALIKE = 12
 
 
 class Purpose(StrEnum):
-    """What answers are drawn for."""
+    """The purpose of samples."""
 
     OWN = "own"
     GREEDY = "greedy"
@@ -57,11 +57,11 @@ _ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class RequiredSamples:
-    """Answers that are wanted.
+    """Samples that a verdict requires.
 
-    pair:     model, book, settings and probe of what is asked: the pair itself, or another one
-    endpoint: takes the place of the suite's own, where a test brought one
-    missing:  why they cannot be drawn, where that is known before anything is opened
+    pair: model, book, settings, and probe: the pair itself, or another one
+    endpoint: replaces the suite's own, where a test brought one
+    missing: why they can't be sampled, where that is known in advance
     """
 
     purpose: Purpose
@@ -70,7 +70,7 @@ class RequiredSamples:
     missing: str | None = None
 
     def describe(self, issue: str) -> str:
-        """A issue in these answers, with what they are for."""
+        """Return the issue with the purpose of these samples."""
         if self.purpose is Purpose.NULL:
             return f"null from {self.pair.book.id!r}: {issue}"
         if self.purpose is Purpose.BASELINE:
@@ -79,20 +79,20 @@ class RequiredSamples:
 
 
 class Samples(Protocol):
-    """What there is of required samples (`pipeline.sampled_generations`)."""
+    """The samples for a requirement (`pipeline.sampled_generations`)."""
 
     @property
     def required(self) -> RequiredSamples:
-        """What they were wanted for."""
+        """The requirement that they meet."""
 
     def generations(self) -> Iterator[Generation]:
-        """Those that were asked for."""
+        """Return the requested ones."""
 
 
 def required_samples(
     pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None = None
 ) -> tuple[RequiredSamples, ...]:
-    """What the pair needs, in the order in which it is drawn: the pair's own are the first."""
+    """Return what the pair requires, in the order of sampling: the pair's own come first."""
     return tuple(_wanted(pair, suite, endpoint))
 
 
@@ -111,13 +111,13 @@ def _wanted(
 
 
 def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
-    """The pairs whose answers are the measure of chance: of controls where the suite has any."""
+    """Return the pairs that give the chance level: controls, where the suite has any."""
     others = [other for other in suite.pairs if _is_null_of(other, pair)]
     return [other for other in others if other.control] or others
 
 
 def _is_null_of(other: Pair, pair: Pair) -> bool:
-    """Whether the same model is asked for another book in the same way (METRICS section 7)."""
+    """Tell whether the same model is prompted for another book alike (METRICS section 7)."""
     asked_alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
     return asked_alike and other.book.id != pair.book.id
 
@@ -131,16 +131,13 @@ def _of_baseline(
         return RequiredSamples(Purpose.BASELINE, theirs)
     if isinstance(endpoint, BaselinedEndpoint):
         return RequiredSamples(Purpose.BASELINE, theirs, endpoint.baseline)
-    # The suite's own baseline is of another model than an endpoint of one's own.
-    missing = (
-        "the endpoint of your own has no attribute `baseline`, the endpoint it is to be "
-        "compared with"
-    )
+    # The suite's baseline belongs to another model than a test's own endpoint.
+    missing = "your own endpoint has no attribute `baseline`, the endpoint to compare it with"
     return RequiredSamples(Purpose.BASELINE, theirs, endpoint, missing)
 
 
 def all_generations(parts: Iterable[Samples]) -> Iterator[Generation]:
-    """Every generation with its origin, and with all that the model wrote for it."""
+    """Yield every generation with its origin, and with all that the model wrote for it."""
     for part in parts:
         origin = _ORIGINS[part.required.purpose]
         for number, generation in enumerate(part.generations()):
@@ -152,7 +149,7 @@ def all_generations(parts: Iterable[Samples]) -> Iterator[Generation]:
 
 
 def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
-    """The book as `endpoint` is asked for it and as it is measured."""
+    """Return the book as `endpoint` is prompted for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book
     from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
@@ -167,10 +164,10 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
 
 
 def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | None:
-    """What goes on with the pair's prompts as they stand; None where they are instructions.
+    """Return what continues the pair's prompts as they are; None where these are instructions.
 
-    They are where the endpoint has no such side, and where the suite's template says more than
-    the prefix.
+    They are where the endpoint can't continue a text, and where the suite's template adds to the
+    prefix.
     """
     from pytest_memleak.books.instructions import BARE_PREFIX
 
@@ -182,12 +179,12 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
 
 
 def greedy_sampling(sampling: Sampling) -> Sampling:
-    """The settings of the likeliest answer: at temperature 0, twice, since not all servers obey."""
+    """Return settings for the likeliest generation: temperature 0, twice, since servers vary."""
     return dataclasses.replace(sampling, samples=2, temperature=0.0)
 
 
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
-    """What the pair asks of its endpoint; `book` as it is asked for."""
+    """Return the pair's prompts; `book` as it is prompted for."""
     from pytest_memleak.ledger.prompts import questionnaire
 
     return questionnaire(
@@ -196,14 +193,14 @@ def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
 
 
 def canary_book(book: Book) -> Book:
-    """Five excerpts, spread over the book."""
+    """Return five excerpts, spread over the book."""
     asked = [excerpt for excerpt in book.excerpts if excerpt.instruction]
     step = max(1, len(asked) // _CANARIES)
     return dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
 
 
 def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
-    """What is asked: the instructions of the canary book's excerpts."""
+    """Return the instructions of the canary book's excerpts as prompts."""
     sampling = dataclasses.replace(
         pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS
     )
@@ -211,7 +208,7 @@ def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
 
 
 def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Whether the last answers to most questions begin as the first; None without two of each."""
+    """Tell whether most prompts' last answers begin as the first; None without two of each."""
     if not answers or min(map(len, answers)) <= 1:
         return None
     alike = sum(_beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)

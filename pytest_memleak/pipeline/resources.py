@@ -1,4 +1,4 @@
-"""What a run may use to draw generations: its ledgers, time and money."""
+"""What a run may use to sample: ledgers, time, and money."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 
 class ScoringPool(Protocol):
-    """Who matches generations with a book in this process's place (`parallel`)."""
+    """The workers that match generations with a book (`parallel`)."""
 
     @property
     def tally_generations(self) -> Count:
-        """Matches and counts."""
+        """Match and count."""
 
     def close(self) -> None:
-        """Let go of processes."""
+        """Stop the processes."""
 
 
 class Resources:
-    """How far a run may go.
+    """The limits and means of a run.
 
-    ledger_url: where generations are kept, opened when the first is drawn
-    wait:       whether to wait for fine-tunes and batches
-    offline:    whether to use what the ledger has and call nobody
-    budget:     US$ that the run may spend, None for no limit
-    spread:     gives who matches generations with a book in this process's place, if anybody
-    run:        a name that all processes of the run share, and with it the budget
-    progress:   who is told how far it is
-    as_of:      when the run was, in seconds since 1970, where an earlier one is looked at again
-    retry:      how long calls, jobs and others are waited for; None for what is usual
+    ledger_url: where generations are stored, opened with the first sample
+    wait: whether to wait for fine-tunes and batches
+    offline: whether to use only what the ledger has
+    budget: US$ that the run may spend, None for no limit
+    spread: returns the workers that match generations with a book, if any
+    run: a name that all processes of the run share, and with it the budget
+    progress: receives how far the run is
+    as_of: when the run was, in seconds since 1970, where an earlier one is recomputed
+    retry: how long to wait for calls and jobs; None for the default
     """
 
     retry: Retry | None = None
@@ -78,16 +78,16 @@ class Resources:
 
     @property
     def now(self) -> float:
-        """The time that answers are as old as, in seconds since 1970."""
+        """The time of the evaluation, in seconds since 1970."""
         return time.time() if self.as_of is None else self.as_of
 
     def aged(self, first: float, max_age_days: float) -> bool:
-        """Whether answers drawn then are older than so many days."""
+        """Tell whether samples are older than so many days."""
         return self.now - first > max_age_days * 86_400
 
     @property
     def count(self) -> Count:
-        """Who matches generations with a book and counts: this process, others, or a cluster."""
+        """The function that matches and counts: in this process, others, or a cluster."""
         if self._spread is not None:
             return self._spread.tally_generations
         from pytest_memleak.scoring.generation_tally import tally_generations
@@ -96,7 +96,7 @@ class Resources:
 
     @property
     def scan(self) -> Scan:
-        """Who looks for the books of a catalog: this process, or a cluster, shards at a time."""
+        """The function that scans a catalog: in this process or on a cluster, shard by shard."""
         on_cluster: Scan | None = getattr(self._spread, "scan_shards", None)
         if on_cluster is not None:
             return on_cluster
@@ -105,10 +105,7 @@ class Resources:
         return scan_shards
 
     def actors_of(self, endpoint: Endpoint) -> Actors | None:
-        """The endpoint in actors of a cluster; None without one, or where it cannot be there.
-
-        It can where it has `portable()`, which makes it in another process.
-        """
+        """Return the endpoint in actors of a cluster; None without one, or without `portable()`."""
         on_cluster = getattr(self._spread, "actors", None)
         if on_cluster is None or not isinstance(endpoint, Portable):
             return None
@@ -121,12 +118,12 @@ class Resources:
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger; LedgerError where it cannot be opened."""
+        """The run's ledger. Raises LedgerError where it can't be opened."""
         return self._opened(self._url)
 
     @property
     def existing_ledger(self) -> Ledger | None:
-        """The run's ledger, where there is one already; LedgerError where it is none any more."""
+        """The run's ledger, if it exists. Raises LedgerError where it is no longer one."""
         path = self._file
         missing = path is None if self._url.startswith("sqlite") else False
         if self._url not in self._open and (missing or (path and not path.exists())):
@@ -135,7 +132,7 @@ class Resources:
 
     @property
     def _file(self) -> Path | None:
-        """The file that the run's ledger is kept in; None where it is in none."""
+        """The file of the run's ledger; None for a database."""
         if is_path(self._url):
             return real_path(self._url)
         from pytest_memleak.ledger.engines import file_of, parse_url
@@ -143,9 +140,9 @@ class Resources:
         return file_of(parse_url(self._url))
 
     def end_of_chain(self) -> Head | None:
-        """Where the ledger's chain ends now; None where there is none that can be read.
+        """Return the end of the ledger's hash chain; None without a readable ledger.
 
-        What is wrong with it `refuse_damage` says.
+        `refuse_damage` reports what is wrong with it.
         """
         try:
             if self._url not in self._open and self._file and not self._file.exists():
@@ -162,11 +159,11 @@ class Resources:
 
     @property
     def unkept(self) -> Ledger:
-        """A ledger in memory, for endpoints that nothing identifies from run to run."""
+        """A ledger in memory, for endpoints that nothing identifies across runs."""
         return self._opened("sqlite://")
 
     def name_of_unkept(self, endpoint: object) -> str:
-        """A name, for this run, of an endpoint that nothing identifies; never given to another."""
+        """Return a name, for this run, of an endpoint without an id; never given to another."""
         if not any(endpoint is other for other in self._unidentified):
             self._unidentified.append(endpoint)
         number = next(
@@ -175,7 +172,7 @@ class Resources:
         return f"endpoint {number} (not kept)"
 
     def refuse_damage(self) -> None:
-        """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
+        """Raise LedgerError where the run's ledger is damaged or was replaced."""
         if self._url in self._open:
             self._open[self._url].validate_file()
         elif self._file and self._file.exists():  # processes of the run may have written to it
@@ -185,7 +182,7 @@ class Resources:
                 ledger.validate_file()
 
     def close(self) -> None:
-        """Let go of the ledgers, and of processes that count."""
+        """Close the ledgers and stop worker processes."""
         spread = self.__dict__.pop("_spread", None)
         if spread is not None:
             spread.close()

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """What the pairs of a run share.
+    """The suites and evaluations of a run.
 
-    `root` is the folder for what is kept between runs (`.memleak` below it); `plugins` are
-    objects that may hold hooks.
+    root: the folder for what is kept between runs (`.memleak` below it); plugins: objects that may
+    have hooks
     """
 
     def __init__(self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()) -> None:
@@ -36,26 +36,26 @@ class Run:
         self._looked_for_debts = False
         self.extensions = Extensions(plugins)
         self._suites: dict[Path, SuiteRun] = {}
-        # With their endpoints: an id is another object's once its own is gone.
+        # Keep the endpoints: Python reuses the id of a deleted object.
         self._evaluations: dict[tuple[Path, str, object], tuple[object, Evaluation]] = {}
 
     def close(self) -> None:
-        """Take down what was put up, and let go of connections and ledgers."""
+        """Remove deployments; close connections and ledgers."""
         for suite in self._suites.values():
             suite.close()
         self._resources.close()
 
     def settle(self) -> None:
-        """Take down what this run has put up and, where it evaluated anything, what others left."""
+        """Remove this run's deployments and, if it evaluated anything, those that others left."""
         for suite in self._suites.values():
             suite.endpoints.deployments.leave()
         if self._looked_for_debts:
             self._pay_debts(kept=set())
 
     def _pay_debts(self, kept: set[str]) -> None:
-        """Take down what nobody asks, but for those digests, and those that are waited for.
+        """Remove unused deployments, except those kept or awaited.
 
-        What cannot be taken down now stays in the ledger.
+        The ledger keeps those that can't be removed now.
         """
         try:
             ledger = None if self._resources.offline else self._resources.existing_ledger
@@ -65,7 +65,7 @@ class Run:
 
             standing = debts(ledger)
         except LedgerError:
-            return  # the run tells it, and a ledger that cannot be read tells no debts
+            return  # the run reports it; an unreadable ledger lists no deployments
         for suite in self._suites.values():
             kept |= suite.endpoints.deployments.held
         for debt in standing:
@@ -80,7 +80,7 @@ class Run:
                     )
 
     def _look_for_debts(self) -> None:
-        """Once, before anything is asked: take down what a killed run left and none needs now."""
+        """Remove, once and before any call, the deployments that a killed run left."""
         if not self._looked_for_debts:
             self._looked_for_debts = True
             needed = set()
@@ -92,25 +92,25 @@ class Run:
             self._pay_debts(needed)
 
     def refuse_damage(self) -> None:
-        """Raise LedgerError where the run's ledger is damaged, or no longer what it was."""
+        """Raise LedgerError where the run's ledger is damaged or was replaced."""
         self._resources.refuse_damage()
 
     @property
     def suites(self) -> list[Suite]:
-        """Those that were met so far."""
+        """The suites loaded so far."""
         return [suite_run.suite for suite_run in self._suites.values()]
 
     def end_of_chain(self) -> dict[str, Any] | None:
-        """Where the ledger's chain ends now, as evidence has it; None where there is no ledger."""
+        """Return the end of the ledger's hash chain, for evidence; None without a ledger."""
         end = self._resources.end_of_chain()
         return None if end is None else dataclasses.asdict(end)
 
     def suite(self, path: Path) -> Suite:
-        """The suite in a file; SuiteError where it cannot be run as written."""
+        """Load the suite in a file. Raises SuiteError where it can't run as written."""
         return self.of_suite(path).suite
 
     def of_suite(self, path: Path) -> SuiteRun:
-        """Where the suite's books and endpoints are opened."""
+        """Return the suite's run, which opens its books and endpoints."""
         if path not in self._suites:
             suite = load_suite(path, self.extensions.measures())
             for model in suite.models:
@@ -124,7 +124,7 @@ class Run:
         return self._suites[path]
 
     def paid_provider(self, pair: Pair) -> str | None:
-        """A provider whose paid calls evaluating the pair may need; None where all are free."""
+        """Return a provider whose paid calls the pair may need; None where all are free."""
         suite = self.suite(pair.suite)
         models = [
             model
@@ -150,7 +150,7 @@ class Run:
         return self._evaluations[key][1]
 
     def evaluated_with(self, run: Block) -> Evaluation | None:
-        """The evaluation that holds this very block, span or passage."""
+        """Return the evaluation that holds this very block, span, or passage."""
         for _, evaluation in self._evaluations.values():
             measured = evaluation.measurement
             passages = evaluation.analysis.passages if evaluation.analysis else None
@@ -166,5 +166,5 @@ class Run:
 
 
 def _named(endpoint: Endpoint | Recording | None) -> object:
-    """What an evaluation is kept by: the endpoint's own id, or else the very object."""
+    """Return the key of an evaluation: the endpoint's own id, or the very object."""
     return None if endpoint is None else id_of(endpoint) or id(endpoint)

@@ -1,4 +1,4 @@
-"""Draws opened: the book as it is asked for, the endpoint, and its answers through the ledger.
+"""Samples for a requirement: the prompted book, the endpoint, and its stored generations.
 
 answers = draw(draws, suite_run.endpoints)
 answers.generations()          -> those of the rounds that were asked for, fresh each time
@@ -67,13 +67,12 @@ _FIRST_STAGE = 5
 
 @dataclass(frozen=True, slots=True)
 class SampledGenerations:
-    """What there is of some draws.
+    """The samples for a requirement.
 
-    book: as it was asked for and is measured; all_there: every generation there is, those that
-    nobody ever asked for too, fresh with every call; issues: why some are missing, with what they
-    were wanted for; spared: what an early stop left undrawn; source, asked: through which they
-    were drawn, or else the recording that they were read from; until: up to when the ledger was
-    read, in seconds since 1970
+    book: as it was prompted for and is measured; all_there: every generation, unrequested ones too,
+    fresh with each call; issues: why some are missing, with their purpose; spared: what an early
+    stop didn't sample; source, asked: endpoint and prompts, or else the recording that was read;
+    until: the time up to which the ledger was read, in seconds since 1970
     """
 
     required: RequiredSamples
@@ -88,7 +87,7 @@ class SampledGenerations:
     until: float | None = None
 
     def generations(self) -> Iterator[Generation]:
-        """Those of the rounds that were asked for, with all that was written for each."""
+        """Return the requested generations, with all that was written for each."""
         asked = generation_request(self.required)
         requested = (
             generation for generation in self.all_there() if asked.counts(generation.ordinal)
@@ -110,7 +109,7 @@ class SampledGenerations:
 
 
 class CountedGenerations:
-    """Answers that are counted as they are read: how many, of what kind, and their digest."""
+    """Generations that are counted as they are read: number, kinds, and digest."""
 
     def __init__(self, answers: SampledGenerations) -> None:
         self.sampled = answers
@@ -122,18 +121,18 @@ class CountedGenerations:
 
     @property
     def required(self) -> RequiredSamples:
-        """What the answers were wanted for."""
+        """The requirement that they meet."""
         return self.sampled.required
 
     @property
     def book(self) -> Book:
-        """As it was asked for and is measured."""
+        """The book as it was prompted for and is measured."""
         return self.sampled.book
 
     def generations(self) -> Iterator[Generation]:
-        """Those that were asked for, with all that was written for each; all that is there counts.
+        """Yield the requested generations with all that was written; count the others, too.
 
-        To be read once, since the digest is of all that went by.
+        Read it once: the digest covers everything read.
         """
         for generation in self._census.watch(self.sampled.all_there()):
             if self._asked.counts(generation.ordinal):
@@ -154,7 +153,7 @@ class CountedGenerations:
     def completeness(
         self, *, over_limit: bool = False, issues: Iterable[Issue] = (), notes: Iterable[str] = ()
     ) -> Completeness:
-        """What was read, judged (METRICS section 10); issues, notes: what else is known."""
+        """Judge what was read (METRICS section 10); issues, notes: what else is known."""
         sampling_issues = (Issue("drawn", issue) for issue in self.sampled.issues)
         return completeness(
             self._census.counted(),
@@ -166,7 +165,7 @@ class CountedGenerations:
 
     @property
     def fewest(self) -> int:
-        """How many generations the excerpt has that has fewest, withheld ones left out."""
+        """The number of generations of the excerpt with the fewest, without withheld ones."""
         counted = self._census.counted()
         kept = counted.kinds != KINDS.index(Kind.WITHHELD)
         each = np.bincount(counted.readings.excerpt[kept], minlength=len(counted.excerpts))
@@ -188,7 +187,7 @@ class CountedGenerations:
 
 
 def generation_request(required: RequiredSamples) -> GenerationRequest:
-    """How the draws ask, as their completeness is judged: a baseline may refuse."""
+    """Return how these samples are requested, for judging completeness: a baseline may refuse."""
     pair = required.pair
     limits = pair.answers
     if required.purpose is Purpose.BASELINE:
@@ -207,11 +206,11 @@ def generation_request(required: RequiredSamples) -> GenerationRequest:
 def draw(
     required: RequiredSamples, endpoints: Endpoints, *, enough: Enough | None = None
 ) -> SampledGenerations:
-    """Everything there is of the draws, after drawing what was missing.
+    """Sample what the ledger lacks; return everything there is.
 
-    What could not be drawn is told as a issue; nothing is paid for instructions that could not earn
-    a pass. With `enough`, rounds are drawn in stages, whole across the excerpts, until it is
-    content. Raises MemleakError for a book that cannot be used.
+    Failures become issues; instructions that can't earn a pass cost nothing. With `enough`,
+    sampling proceeds in stages of whole rounds until it returns True. Raises MemleakError for an
+    unusable book.
     """
     pair = required.pair
     book = endpoints.books.book_of(pair)
@@ -224,7 +223,7 @@ def draw(
         if pair.probe.kind == "instruction"
         else ()
     )
-    # A pair's own completeness names them itself.
+    # A pair's own completeness lists them.
     issues = (
         ()
         if required.purpose is Purpose.OWN
@@ -249,7 +248,7 @@ def _recorded(required: RequiredSamples, book: Book, recording: Recording) -> Sa
     pair = required.pair
     if pair.probe.kind != "instruction":
         issue = (
-            f"{pair.model.id} is recorded: it cannot be asked by the probe {pair.probe.kind!r}; "
+            f"{pair.model.id} is recorded: it can't be prompted by the probe {pair.probe.kind!r}; "
             'set probe = "instruction" for it'
         )
         return SampledGenerations(required, book, tuple, issues=(required.describe(issue),))
@@ -310,7 +309,7 @@ def _through_ledger(
 
 
 def _stages(samples: int, *, in_stages: object) -> list[int]:
-    """Numbers of rounds to draw up to, one after the other; the last is `samples`."""
+    """Return the numbers of rounds at which to stop in turn; the last is `samples`."""
     if not in_stages:
         return [samples]
     stages = [_FIRST_STAGE]
@@ -320,10 +319,10 @@ def _stages(samples: int, *, in_stages: object) -> list[int]:
 
 
 def _spared(left: Plan, samples: int, asked: int) -> str:
-    cost = "" if left.cost is None else f", at most US$ {left.cost:,.2f},"
+    cost = "" if left.cost is None else f", at most US${left.cost:,.2f},"
     return (
-        f"stopped after {samples} of {asked} rounds, since a limit is broken: "
-        f"{left.calls:,} calls for {left.generations:,} generations{cost} were spared"
+        f"stopped after {samples} of {asked} rounds, since a limit is exceeded: "
+        f"{left.calls:,} calls for {left.generations:,} generations{cost} were saved"
     )
 
 
@@ -334,10 +333,10 @@ def sample_all(
     stop: Stop | None = None,
     until: float | None = None,
 ) -> tuple[SampledGenerations, ...]:
-    """The pair's sampled generations first, then all others that its model wrote.
+    """Return the pair's samples first, then everything else that its model wrote.
 
-    stop: whether what there is after some rounds is enough; until: a later moment than the
-    run's, up to which canaries and unrequested generations count.
+    stop: whether the samples after some rounds are enough; until: a time after the run's, up to
+    which canaries and unrequested generations count
     """
     own, *others = required
     greedy = [draw(sample, endpoints) for sample in others if sample.purpose is Purpose.GREEDY]
@@ -352,7 +351,7 @@ def sample_all(
 def _from_ledger_or_record(
     own: SampledGenerations, greedy: Sequence[SampledGenerations], until: float | None
 ) -> Iterator[SampledGenerations]:
-    """The canaries and the unrequested generations, where there are any."""
+    """Yield the canaries and the unrequested generations, if any."""
     until = until or own.until
     if canaries := _canaries(own, until):
         rounds = canaries[-1].ordinal + 1
@@ -364,7 +363,7 @@ def _from_ledger_or_record(
 
 
 def _canaries(own: SampledGenerations, until: float | None) -> list[Generation]:
-    """All that the ledger has, round by round."""
+    """Return all canaries of the ledger, round by round."""
     if own.source is None or until is None:
         return []
     from pytest_memleak.ledger.ledger_queries import surplus
@@ -375,7 +374,7 @@ def _canaries(own: SampledGenerations, until: float | None) -> list[Generation]:
 
 
 def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> Iterator[Generation]:
-    """What is there beside the requested rounds: late, of more samples, or sent unasked."""
+    """Yield generations beside the requested rounds: late, of more samples, or unrequested."""
     numbers: Counter[str] = Counter()
     for part in parts:
         for generation in _beside(part, until):
@@ -410,7 +409,7 @@ def _part(
 
 
 def identify(answers: SampledGenerations, resources: Resources) -> ProvenanceCheck:
-    """Who gave the answers; of recordings, whether their records are of this book."""
+    """Check who generated the samples; for recordings, whether their records are of this book."""
     source, pair = answers.source, answers.required.pair
     if source is None or answers.asked is None:
         return _of_records(answers)

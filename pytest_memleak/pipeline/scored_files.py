@@ -1,6 +1,6 @@
 """Files of generations measured against their books, as the gate measures a pair's.
 
-No model is asked and nothing is judged: `memleak score` and the data of a paper end here.
+Calls no model and judges nothing: for `memleak score` and the data of a paper.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoredFile:
-    """What one file of generations gives back of its book.
+    """The measurement of one file of generations.
 
-    source, drawn: the two files; analysis: None where there are no generations in it
+    source, drawn: the two files; analysis: None for a file without generations
     """
 
     source: Path
@@ -44,19 +44,19 @@ class ScoredFile:
 def score_files(
     files: Sequence[tuple[Path, Path]], scoring: Scoring, *, near: bool = False
 ) -> Iterator[ScoredFile]:
-    """Measure each file of generations against its book; passages of all these books are found.
+    """Measure each file of generations against its book; passages of all these books count.
 
-    files: book and generations, one each. A book is of any kind that is read here or by an
-    installed reader, cut as a suite cuts it, or excerpts in the paper's format; generations are in
-    the paper's format. near: look for near-verbatim recall, too, which takes far longer.
+    files: book and generations, in pairs. A book has any readable format, cut as a suite cuts it,
+    or is excerpts in the paper's format; generations are in the paper's format. near: also measure
+    near-verbatim recall, which takes far longer.
 
-    Raises BookError, RecordsError or SettingsError for what cannot be read or measured.
+    Raises BookError, RecordsError, or SettingsError for what can't be read or measured.
     """
     extensions = Extensions()
     books = {source: _read(source, extensions, scoring) for source, _ in files}
     drawn = [_drawn(path, books[source]) for source, path in files]
 
-    from pytest_memleak.scoring.analysis import analyze  # with numpy: bad files are told without
+    from pytest_memleak.scoring.analysis import analyze  # with numpy: bad files raise without it
     from pytest_memleak.scoring.generation_tally import validate_scoring
     from pytest_memleak.scoring.measures import measure
     from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -73,7 +73,7 @@ def score_files(
 
 
 def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:
-    """The book, by its path: names of files may be the same in two folders."""
+    """Read the book by its path: files in two folders may share a name."""
     from pytest_memleak.books.build_book import make_book
 
     read = extensions.read_book(path)
@@ -83,7 +83,7 @@ def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:
 
 
 def _drawn(path: Path, book: Book) -> tuple[Book, list[Generation]]:
-    """The book with the instructions that were asked, and what was answered."""
+    """Return the book with the records' instructions, and the generations."""
     records = load_records(path)
     if not records:
         raise RecordsError("there are no records", location=str(path))

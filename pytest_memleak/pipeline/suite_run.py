@@ -1,4 +1,4 @@
-"""One suite of a run: its books, its endpoints, and what of the run they may use."""
+"""One suite of a run: its books, its endpoints, and the resources they share."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class SuiteRun:
-    """What the pairs of one suite share in a run, each thing opened when it is first asked for.
+    """What the pairs of one suite share in a run, each part opened when first used.
 
-    `state` is the folder that providers may keep weights in.
+    state: the folder where providers may keep weights
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class SuiteRun:
         self.extensions = extensions
         self.resources = resources
         self._expected: tuple[Pair, ...] = ()
-        # A summarizer's endpoint writes what books lack, and other endpoints are tuned on books.
+        # A summarizer's endpoint writes summaries; other endpoints are fine-tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.endpoints = Endpoints(suite, extensions, self.books, resources, state=state)
 
@@ -46,27 +46,27 @@ class SuiteRun:
         expected, digest = self.suite.preregistered, self.suite.content_digest
         if expected not in (None, digest):
             raise SuiteError(
-                f"not the suite that was preregistered: that one's SHA-256 is {expected}, "
+                f"not the preregistered suite: that one's SHA-256 is {expected}, "
                 f"this one's is {digest}",
                 location=self.suite.name,
-                hint="take back what was changed since; or write "
-                f'preregistered = "{digest}", and announce it, before anything is drawn',
+                hint="undo the changes since; or set "
+                f'preregistered = "{digest}", and announce it, before sampling',
             )
 
     def close(self) -> None:
-        """Let go of the providers' connections, where they have any."""
+        """Close the providers' connections."""
         self.endpoints.close()
 
     @functools.cached_property
     def protected(self) -> ProtectedBooks:
-        """The suite's books that no generation may recite."""
+        """The suite's protected books, indexed."""
         from pytest_memleak.pipeline.protected_index import ProtectedBooks  # with numpy
 
         return ProtectedBooks(self.suite, self.books)
 
     @functools.cached_property
     def catalog(self) -> Catalog:
-        """The books that nobody asks for."""
+        """The suite's catalog."""
         from pytest_memleak.pipeline.catalog import (
             Catalog,  # with numpy
             CatalogReader,
@@ -81,13 +81,14 @@ class SuiteRun:
         )
 
     def expect(self, pairs: Iterable[Pair]) -> None:
-        """Note which pairs the run comes to, so that what they share is done once."""
+        """Note which pairs the run evaluates, so that shared work is done once."""
         self._expected = tuple(pairs)
 
     def _at_hand(self, parts: PairSamples) -> Iterator[PairSamples]:
-        """What was written for the other pairs of the run and is there without any call.
+        """Yield the stored samples of the run's other pairs, without any call.
 
-        Until now, whenever the run was: books that only later texts share words with do no harm.
+        They count up to now, whenever the run was: books that match only later generations do no
+        harm.
         """
         from pytest_memleak.pipeline.required_samples import required_samples
         from pytest_memleak.pipeline.sampled_generations import sample_all
@@ -99,7 +100,7 @@ class SuiteRun:
             alike = recorded and pair.model.provider == own.model.provider
             asked = pair.probe.kind != "probability" and pair.id != own.id
             if asked and (offline or alike):
-                with contextlib.suppress(MemleakError):  # it says so where its turn comes
+                with contextlib.suppress(MemleakError):  # raises again in its turn
                     yield sample_all(
                         required_samples(pair, self.suite), self.endpoints, until=time.time()
                     )

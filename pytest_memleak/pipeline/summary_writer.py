@@ -4,8 +4,8 @@
     writer.write("held-out", excerpts)        -> the summaries, by excerpt id
     writer.outstanding("held-out", excerpts)  -> what that would take, without a call
 
-They are drawn through the ledger as generations are, and kept there by the text they summarize:
-none is paid for twice, whatever becomes of the suite.
+They go through the ledger as generations do, stored by the text they summarize: none is paid for
+twice, however the suite changes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Generation, Summarizer, WordMode
     from pytest_memleak.sampling.cost_plan import Plan
 
-# A summary is named by this text as well: after a change, all of them are written anew.
+# Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
     "Summarize the passage below in about {words} words of plain prose. Name the characters who"
     " act or speak, keep the grammatical person in which the passage is told, and give the events"
@@ -54,9 +54,9 @@ _NAMED = 20  # excerpts that an error names
 
 
 class SummaryWriter:
-    """The suite's summarizer at work; mode: how words are counted.
+    """The suite's summarizer; mode: how words are counted.
 
-    Raises SuiteError where the summarizer's provider cannot write anything.
+    Raises SuiteError where the summarizer's provider can't write anything.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SummaryWriter:
         endpoint = endpoints.endpoint(model)
         if isinstance(endpoint, Recording):
             raise SuiteError(
-                f"the provider {model.provider!r} reads what is there: it cannot write summaries",
+                f"the provider {model.provider!r} reads recordings: it can't write summaries",
                 location=endpoints.place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
@@ -87,9 +87,9 @@ class SummaryWriter:
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """The summary of each excerpt, by its id; those that the ledger lacks are drawn first.
+        """Return each excerpt's summary by its id; those that the ledger lacks are sampled first.
 
-        Raises Inconclusive where some cannot be had now (offline, over budget, a provider that
+        Raises Inconclusive where some aren't available now (offline, over budget, a provider that
         fails) or aren't summaries, SettingsError for a budget without a price.
         """
         kept = self._kept(excerpts)
@@ -100,7 +100,7 @@ class SummaryWriter:
                 break
             if not self._resources.offline:
                 self._draw(book_id, self._questions(book_id, left, times))
-            # All that is there, since few that are left don't show that they are canned.
+            # Judge all of them: a few alone don't show that they are canned.
             faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
@@ -108,7 +108,7 @@ class SummaryWriter:
         return {excerpt.id: kept[excerpt.text] for excerpt in excerpts}
 
     def outstanding(self, book_id: str, excerpts: Sequence[Excerpt]) -> Plan | None:
-        """The calls that `write` would make; None where there is nothing left to ask for."""
+        """Plan the calls that `write` would make; None where there are none."""
         kept = self._kept(excerpts)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         asked = self._questions(book_id, left, 1)
@@ -116,7 +116,7 @@ class SummaryWriter:
         return planned if planned.generations or planned.pending else None
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """Per excerpt id the summary that is there, or as many words as it may have at most."""
+        """Return each excerpt's stored summary by its id, or as many words as it may have."""
         kept = self._kept(excerpts)
         return {
             excerpt.id: kept.get(excerpt.text) or self._longest(excerpt.text)
@@ -128,20 +128,20 @@ class SummaryWriter:
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """The summaries that are there, by the text they summarize."""
+        """Return the stored summaries, by the text they summarize."""
         return stored_summaries(self._ledger, self._name, [excerpt.text for excerpt in excerpts])
 
     def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
-        """What is asked: each text once, its summary no longer than the text itself."""
+        """Return the prompts: each text once, its summary no longer than the text itself."""
         by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
         asked = tuple(
             Excerpt(excerpt.id, excerpt.text, instruction=self._prompt(excerpt.text))
             for excerpt in reversed(by_text.values())
         )
-        # A book's name that no suite can give: generations of the book itself stand apart.
+        # No suite can use this name, so the book's own generations stand apart.
         name = f"summaries of {book_id}"
         book = Book(id=name, title=name, author="", excerpts=asked, digest="")
-        # The suite's seed is for its generations: with another one the summaries stay.
+        # Summaries don't depend on the suite's seed.
         sampling = Sampling(samples=times, temperature=self._temperature)
         return questionnaire(name, book, sampling, words=self._count)
 
@@ -155,7 +155,7 @@ class SummaryWriter:
         budget = self._resources.budget
         if budget is not None and self._terms.price is None:
             raise SettingsError(
-                "there is a budget, but no price for the summarizer",
+                "a budget needs a price for the summarizer",
                 location=asked.pair,
                 hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
                 " [suite.summarizer]; 0 for one that costs nothing",
@@ -175,7 +175,7 @@ class SummaryWriter:
             )
         except Inconclusive as missing:
             raise Inconclusive(
-                f"its summaries are not all written: {missing.line}", location=f"book {book_id!r}"
+                f"some summaries are missing: {missing.line}", location=f"book {book_id!r}"
             ) from None
 
     def _keep(
@@ -223,15 +223,15 @@ class SummaryWriter:
         ]
         if not refused or self._resources.offline:
             return Inconclusive(
-                f"{len(left):,} of {all_:,} summaries of its excerpts are not written yet",
+                f"{len(left):,} of {all_:,} summaries of its excerpts aren't written yet",
                 location=f"book {book_id!r}",
-                hint="a run that is not offline asks [suite.summarizer] for them",
+                hint="run online: [suite.summarizer] writes them",
             )
         more = len(refused) - _NAMED
         return Inconclusive(
-            f"[suite.summarizer] gave no summary of {len(refused):,} of {all_:,} excerpts, asked "
-            f"{_TRIES} times: {', '.join(refused[:_NAMED])}"
+            f"[suite.summarizer] gave no summary of {len(refused):,} of {all_:,} excerpts in "
+            f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
             + (f" and {more:,} more" if more > 0 else ""),
             location=f"book {book_id!r}",
-            hint="name another model there, or give the book a file of summaries",
+            hint="set another model there, or give the book a file of summaries",
         )

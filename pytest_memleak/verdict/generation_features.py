@@ -1,8 +1,7 @@
-"""What is kept of each generation: numbers and hashes, no text.
+"""The features kept of each generation: numbers and hashes, no text.
 
 Generations are read some hundreds at a time, since numpy is slow on one. What a reading says
-depends on the book and the generation alone; what depends on the others is told at the end, in
-`kinds`.
+depends on the book and the generation alone; `generation_kinds` adds what depends on the others.
 """
 
 from __future__ import annotations
@@ -205,18 +204,18 @@ class FeatureReader:
             return none
         stretches = -(-counts // _STRETCH)
         of = np.arange(len(counts)).repeat(stretches)
-        # The last one ends where the answer ends, so that no end of it goes unread.
+        # The last stretch ends with the generation, so that its end counts.
         within = _STRETCH * spread(np.zeros(len(counts), dtype=np.intp), stretches)
         begin = starts[of] + np.minimum(within, np.maximum(counts - _STRETCH, 0)[of])
         size = np.minimum(counts[of], _STRETCH)
         common, forward, backward = sums
         share = self._prose.common
-        # Under 0.2 of the book's share, and under 0.4, in whole numbers.
+        # Shares under 0.2 of the book's and under 0.4, in whole numbers.
         few_common = 5 * common(begin, size) * share.denominator < share.numerator * size
         disordered = _disordered(forward(begin, size - 1), backward(begin, size - 1))
         lone = 2 * _Sums(keyed_texts.characters() == 1)(begin, size) > size
         none[of[few_common | disordered | lone]] = True
-        # A stretch seldom has pairs enough where book and answer are of different times.
+        # Stretches have too few pairs where book and generation are of different times.
         pairs = np.maximum(counts - 1, 0)
         return none | _disordered(forward(starts, pairs), backward(starts, pairs))
 

@@ -109,7 +109,7 @@ def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
         (numbers, np.concatenate([runs[begin[number] : ends[number]] for number in numbers]))
         for numbers in by_excerpt.values()
     ]
-    # Few runs share a slot with runs of so many excerpts: seldom are they half of an answer.
+    # Few runs share a slot with runs of so many excerpts; they are seldom half of a generation.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
     for _, part in parts:
         its_slots = slots(part, _SLOT_BITS)

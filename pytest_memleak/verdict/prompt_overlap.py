@@ -152,7 +152,9 @@ def _share(book: Book, asked: GenerationRequest) -> Fraction:
     overlapping = 0
     for plain, folded in zip(as_measured, as_folded, strict=True):
         count = _told(*plain, length)
-        if not np.array_equal(folded[1], plain[1]):  # near-verbatim passages are trimmed by these
+        if not np.array_equal(
+            folded[1], plain[1]
+        ):  # near-verbatim passages are trimmed by folded words
             count = min(max(count, _told(*folded, length)), len(plain[0]))
         overlapping += count
     return Fraction(overlapping, max(int(excerpt_words.lengths().sum()), 1))

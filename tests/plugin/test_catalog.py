@@ -180,7 +180,7 @@ def test_no_pass_rests_on_a_catalog_that_could_be_read_in_part(suite, library, r
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
     if limited:
-        told = "*foreign.txt (and 1 other) of the catalog was not looked for: *; mend it, or *"
+        told = "*foreign.txt (and 1 other) of the catalog wasn't scanned: *; repair it, or *"
         result.stdout.fnmatch_lines([told])
 
 
@@ -197,7 +197,7 @@ def test_a_prepared_catalog_that_is_damaged_beside_a_whole_one_leaves_no_pass(
     )
     result, _ = run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*other.keys of the catalog was not looked for: *"])
+    result.stdout.fnmatch_lines(["*other.keys of the catalog wasn't scanned: *"])
 
 
 @pytest.mark.parametrize("limited", [False, True])
@@ -206,7 +206,7 @@ def test_no_pass_rests_on_a_catalog_of_which_nothing_can_be_read(suite, library,
     library(winds="too short")
     result, _ = run()
     result.assert_outcomes(**{"errors" if limited else "passed": 1})
-    result.stdout.fnmatch_lines(["*not looked for: the catalog: none of its books can be read*"])
+    result.stdout.fnmatch_lines(["*not scanned: the catalog: none of its books can be read*"])
     result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/winds.txt: *2 words*"])
 
 
@@ -220,7 +220,7 @@ def test_no_pass_rests_on_a_test_book_that_cannot_be_read(pytester, suite, run, 
     suite((MODEL, other + MODEL), LIMITED)
     result, _ = run(chosen="clean and ferry")
     result.assert_outcomes(**{"passed" if missing else "errors": 1})
-    result.stdout.fnmatch_lines(["*winds was not looked for: *" if not missing else "*winds: *"])
+    result.stdout.fnmatch_lines(["*winds wasn't scanned: *" if not missing else "*winds: *"])
 
 
 @pytest.mark.parametrize("limited", [False, True])
@@ -236,7 +236,7 @@ def test_no_pass_rests_on_a_catalog_that_was_not_looked_for(
     result, _ = run()
     if limited:
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(["*not looked for: the catalog: the cluster is gone*"])
+        result.stdout.fnmatch_lines(["*not scanned: the catalog: the cluster is gone*"])
     else:
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(["  warning: not looked for: the catalog: the cluster is gone"])
@@ -359,7 +359,7 @@ def recited(request, suite, library, run, build):
 def test_a_passage_of_the_catalog_is_computed_again(recited, verify):
     code, told = verify("--allow-failures")
     assert code == 0, told
-    assert "2 of 2 pairs computed again from suite, books and ledger" in told
+    assert "2 of 2 pairs recomputed from suite, books, and ledger" in told
     assert verify()[0] == 1
 
 

@@ -206,7 +206,7 @@ def test_what_is_recorded_cannot_be_asked(pytester, write):
     result, pair = evidence(pytester)
     result.assert_outcomes(errors=1)
     assert pair["reasons"][0].startswith(
-        "model is recorded: it cannot be asked by the probe 'continuation'"
+        "model is recorded: it can't be prompted by the probe 'continuation'"
     )
 
 

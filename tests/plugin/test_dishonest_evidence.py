@@ -84,7 +84,7 @@ def test_another_suite_than_the_one_that_was_given(pytester, passed, verify):  #
     strict.write_text(Path("test.memleak.toml").read_text().replace("= 30", "= 10"))
     code, told = verify("--suite", "strict.memleak.toml")
     assert code == 1
-    assert "the bundle has no pair of the suite strict.memleak.toml" in told
+    assert "the bundle has no pair of the given suite strict.memleak.toml" in told
     assert verify("--suite", "test.memleak.toml")[0] == 0
 
 
@@ -99,7 +99,7 @@ def test_an_answerer_that_is_none_of_the_suite_s(pytester, suite, verify):  # no
     code, told = verify()
     assert code == 1
     assert "VERIFICATION INCOMPLETE" in told
-    assert "a test's own endpoint and not the suite's; name it by --model" in told
+    assert "a test's own endpoint, not the suite's; name it with --model" in told
     assert verify("--model", "parrot-1")[0] == 0
     assert verify("--model", "leaky")[0] == 1
 
@@ -121,7 +121,7 @@ def test_the_ledger_of_windows_is_not_left_out(pytester, stories, verify):  # no
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     code, told = verify()
     assert code == 1
-    assert "ledger: the bundle has answers of one, and not its end" in told
+    assert "ledger: the bundle has generations of a ledger, but not its end" in told
 
 
 def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa: F811
@@ -139,6 +139,6 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
     pytester.runpytest("-m", "copyright", EVIDENCE, "--memleak-offline")
     (pair,) = made_in()["pairs"]
     assert pair["provenance"]["imported"]
-    assert "of its answers are from files" in verify("--allow-failures")[1]
+    assert "of its generations are from files" in verify("--allow-failures")[1]
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     assert "ledger: the bundle has answers of one" in verify("--allow-failures")[1]

@@ -81,8 +81,8 @@ def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, s
     result.assert_outcomes(errors=1, deselected=1)
     result.stdout.fnmatch_lines(
         [
-            "*baseline 'before': it was drawn from another distribution: the server's own; the "
-            "model itself from the model's own; set options.sampling alike*"
+            "*baseline 'before': it was sampled from another distribution: the server's own; the "
+            "model itself from the model's own; set the same options.sampling*"
         ]
     )
     *_, pair = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]

@@ -215,7 +215,7 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, onl
     result = pytester.runpytest("-m", "copyright")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*stopped after * of 40 rounds, *calls for * generations, at most US$ *were spared"]
+        ["*stopped after * of 40 rounds, *calls for * generations, at most US$*were saved"]
     )
     asked = [row["instruction"] for row in server.books.rows("completion")]
     (rounds,) = {asked.count(one) for one in asked}

@@ -60,7 +60,7 @@ def test_an_honest_bundle_holds(evidence, capsys):
     assert verify() == 0
     told = capsys.readouterr().out
     assert told.startswith("evidence.json: FAIL (1 FAIL)\n")
-    assert "1 of 1 pairs computed again from suite, books and ledger" in told
+    assert "1 of 1 pairs recomputed from suite, books, and ledger" in told
     assert main(["verify", "evidence.json"]) == 1
 
 

@@ -192,7 +192,7 @@ def test_a_missing_window_is_inconclusive(pytester, write):
     result.assert_outcomes(errors=1)
     assert pair["verdict"] == "INCONCLUSIVE"
     (said, *_) = pair["reasons"]
-    assert said.endswith("windows are not in the ledger")
+    assert said.endswith("windows aren't in the ledger")
     assert None in pair["windows"]["ln_p_z"]
 
 
@@ -445,7 +445,7 @@ def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, serv
 def computed_again(capsys):
     capsys.readouterr()
     main(["verify", "evidence.json"])
-    assert "1 of 1 pairs computed again" in capsys.readouterr().out
+    assert "1 of 1 pairs recomputed" in capsys.readouterr().out
 
 
 def given(stories):

@@ -195,7 +195,7 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
     server.plan.add(Fault(kind, "chat"))
     result = pytester.runpytest("-m", "copyright")
     result.assert_outcomes(errors=1)
-    said = "INCONCLUSIVE: book 'held-out': *no summary of 4 of 4 excerpts, asked 3 times: "
+    said = "INCONCLUSIVE: book 'held-out': *no summary of 4 of 4 excerpts in 3 tries: "
     names = ", ".join(f"p_id{number} ({reason})" for number in range(1, 5))
     result.stdout.fnmatch_lines([f"{said}{names}*"])
     assert len(server.books.rows("completion")) == 12
@@ -253,7 +253,7 @@ def test_a_server_that_refuses_is_named(pytester, bare):
     result = pytester.runpytest("-m", "copyright")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*INCONCLUSIVE: *'held-out': its summaries are not all written: openai endpoint*none*404*"]
+        ["*INCONCLUSIVE: *'held-out': some summaries are missing: openai endpoint*none*404*"]
     )
 
 
@@ -329,7 +329,7 @@ def test_offline_nobody_is_asked(pytester, bare, server):
     bare(ENDPOINT, LAX)
     result = pytester.runpytest("--memleak-offline")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*4 of 4 summaries of its excerpts are not written yet*"])
+    result.stdout.fnmatch_lines(["*4 of 4 summaries of its excerpts aren't written yet*"])
     assert server.plan.counts() == {}
 
 
@@ -379,7 +379,7 @@ def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(pytester, bare, se
     bare(ENDPOINT, LAX)
     result = pytester.runpytest("-m", "copyright", "--memleak-budget=0.012")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *its summaries are not all written: *US$*"])
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *some summaries are missing: *US$*"])
     rows = server.books.rows("completion")
     assert 0 < len(rows) < 4
     paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows)
@@ -392,7 +392,7 @@ def test_a_budget_needs_a_price(pytester, bare, server):
     bare(ENDPOINT, LAX, ("price = { input = 2.0, output = 8.0 }\n", ""))
     result = pytester.runpytest("-m", "copyright", "--memleak-budget=1")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*there is a budget, but no price for the summarizer*"])
+    result.stdout.fnmatch_lines(["*a budget needs a price for the summarizer*"])
     assert server.plan.counts() == {}
 
 

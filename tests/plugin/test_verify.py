@@ -53,10 +53,10 @@ def test_a_pass_that_holds(passed, verify):
     assert told[0] == "evidence.json: PASS (2 PASS), release 2.1"
     assert told[1:3] == [
         "verified:",
-        "  2 of 2 pairs computed again from suite, books and ledger",
+        "  2 of 2 pairs recomputed from suite, books, and ledger",
     ]
     assert told[3:5] == ["not verified:", "  Not signed: the author is unverified"]
-    assert "  clean/ferry: its answers are all from files: nothing says who gave them" in told
+    assert "  clean/ferry: all its generations are from files, which don't show their model" in told
 
 
 def test_a_fail_that_holds_is_still_a_fail(pytester, suite, verify):
@@ -75,7 +75,7 @@ def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
     monkeypatch.chdir(elsewhere)
     assert main(["verify", str(passed)]) == 2
     told = capsys.readouterr().err
-    assert "the suite 'test.memleak.toml' that it names is not there" in told
+    assert "the suite 'test.memleak.toml' that it names is missing" in told
     assert "say where it is: --suite test.memleak.toml" in told
     # Its books are opened where --folder allows it, and nowhere else.
     suite = ["--suite", "../test.memleak.toml", "--folder", ".."]
@@ -237,7 +237,7 @@ def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, v
     resealed(passed, lead_away)
     code, told = verify()
     assert code == 2
-    assert "outside of the folders that may be read" in told
+    assert "outside the folders that may be read" in told
     assert "secret" not in told
 
 
@@ -247,7 +247,7 @@ def test_a_book_outside_of_the_folder_is_not_opened(pytester, passed, verify, tm
     (pytester.path / "ferry.json").symlink_to(elsewhere / "ferry.json")
     code, told = verify()
     assert code == 2
-    assert "ferry.json: outside of the folders that may be read" in told
+    assert "ferry.json: outside the folders that may be read" in told
     assert verify("--folder", ".", "--folder", str(elsewhere))[0] == 0
 
 

@@ -131,7 +131,7 @@ def test_a_bundle_cannot_be_older_than_its_answers(pytester, online, run, capsys
     made["created"] = created.isoformat(timespec="seconds")
     seal(path, made)
     assert verify() == 1
-    assert f"its answers were drawn after {made['created']}" in capsys.readouterr().out
+    assert f"its generations were sampled after {made['created']}" in capsys.readouterr().out
 
 
 def test_a_bundle_that_names_no_time_is_none(pytester, online, run, capsys):
@@ -350,4 +350,4 @@ def test_a_plan_says_that_it_is_another_suite(pytester, online):
     online(*BY_NAME, preregistered("0" * 64))
     result = pytester.runpytest("--memleak-dry-run")
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["Can't estimate: *not the suite that was preregistered*"])
+    result.stdout.fnmatch_lines(["Can't estimate: *not the preregistered suite*"])

@@ -104,7 +104,7 @@ ONE_OVER = (
     "longest_span 39 exceeds the limit 38",
     "spans_over 1 exceeds the limit 0",
 )
-NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs controls, *"
+NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs a negative control*"
 NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
 NO_NV = "nv_recall has a limit, but could not be measured: it wasn't requested"
 NV_OVER = "nv_recall 0.2345 exceeds the limit 0.1234"
