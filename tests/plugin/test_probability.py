@@ -224,7 +224,7 @@ def test_what_is_recorded_tells_nothing(pytester, write):
     write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
     result, pair = evidence(pytester)
     result.assert_outcomes(errors=1)
-    assert "'recorded' of model tells no log-probabilities" in pair["reasons"][0]
+    assert "'recorded' of model returns no log-probabilities" in pair["reasons"][0]
 
 
 def test_memorization_needs_another_probe(pytester, write):
@@ -350,7 +350,7 @@ def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, se
     result.assert_outcomes(errors=1)
     assert pair["reasons"] == [
         "extractable has a limit, but could not be measured: the model returns fewer than"
-        " probability.top_k of the likeliest tokens, so top-k cannot be applied: set a limit on"
+        " probability.top_k of the likeliest tokens, so top-k can't be applied: set a limit on"
         " extractable_plain, or a smaller top_k"
     ]
 
@@ -508,7 +508,7 @@ def test_vertex_tells_nothing(pytester, write, monkeypatch):
     write('provider = "vertex"\nbase_model = "base"\n')
     result, pair = evidence(pytester, run="runpytest_subprocess")
     result.assert_outcomes(errors=1)
-    assert "'vertex' of model tells no log-probabilities" in pair["reasons"][0]
+    assert "'vertex' of model returns no log-probabilities" in pair["reasons"][0]
 
 
 @pytest.mark.parametrize("top_k", [0, 40, 500])

@@ -438,7 +438,7 @@ def test_recordings_cannot_write(pytester, suite):
     bare_ferry(pytester)
     result = pytester.runpytest()
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*suite.summarizer*'recorded'*cannot write summaries*"])
+    result.stdout.fnmatch_lines(["*suite.summarizer*'recorded'*can't write summaries*"])
 
 
 @pytest.mark.parametrize(

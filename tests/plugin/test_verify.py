@@ -76,7 +76,7 @@ def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
     assert main(["verify", str(passed)]) == 2
     told = capsys.readouterr().err
     assert "the suite 'test.memleak.toml' that it names is missing" in told
-    assert "say where it is: --suite test.memleak.toml" in told
+    assert "give its path: --suite test.memleak.toml" in told
     # Its books are opened where --folder allows it, and nowhere else.
     suite = ["--suite", "../test.memleak.toml", "--folder", ".."]
     assert main(["verify", str(passed), *suite]) == 0
