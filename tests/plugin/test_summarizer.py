@@ -234,7 +234,7 @@ def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, sto
     calls.clear()
     result = pytester.runpytest("-m", "copyright")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"INCONCLUSIVE: *3 times: p_id3 ({reason}), p_id4 ({reason}); *"])
+    result.stdout.fnmatch_lines([f"INCONCLUSIVE: *3 tries: p_id3 ({reason}), p_id4 ({reason}); *"])
     assert asked_for_excerpts(server) == []
     (pytester.path / ".memleak").rename(pytester.path / "two refused")
     never = []
