@@ -142,7 +142,7 @@ class Resources:
     def end_of_chain(self) -> Head | None:
         """Return the end of the ledger's hash chain; None without a readable ledger.
 
-        `refuse_damage` reports what is wrong with it.
+        `validate_ledger` reports what is wrong with it.
         """
         try:
             if self._url not in self._open and self._file and not self._file.exists():
@@ -171,7 +171,7 @@ class Resources:
         )
         return f"endpoint {number} (not kept)"
 
-    def refuse_damage(self) -> None:
+    def validate_ledger(self) -> None:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
         if self._url in self._open:
             self._open[self._url].validate_file()

@@ -91,9 +91,9 @@ class Run:
                         needed |= {deployment.digest} if deployment else set()
             self._pay_debts(needed)
 
-    def refuse_damage(self) -> None:
+    def validate_ledger(self) -> None:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
-        self._resources.refuse_damage()
+        self._resources.validate_ledger()
 
     @property
     def suites(self) -> list[Suite]:

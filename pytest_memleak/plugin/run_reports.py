@@ -137,7 +137,7 @@ def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> No
 def exit_if_damaged(config: pytest.Config, run_of: RunOf) -> None:
     """Exit with an error if the run's ledger is damaged or missing."""
     try:
-        run_of(config).refuse_damage()
+        run_of(config).validate_ledger()
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 

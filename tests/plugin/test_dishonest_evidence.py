@@ -41,7 +41,7 @@ CHANGES = (
     (lambda made: made.update(created="2999-01-01T00:00:00+00:00"), 1, "is in the future"),
     (lambda made: made["ledger"].update(entries=0), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(entries=-1), 2, "ledger.entries: Input should be greater"),
-    (lambda made: made["ledger"].update(link=""), 1, "the ledger's chain is another"),
+    (lambda made: made["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
 )
 
 
