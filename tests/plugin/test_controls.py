@@ -175,7 +175,7 @@ def test_a_control_that_nobody_looked_at_is_no_pass(pytester, suite, capsys):
         (
             "[[model]]",
             '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]',
-            "has the role 'negative-control', so it cannot leak",
+            "has the role 'negative-control', so it can't leak",
         ),
     ],
 )
