@@ -111,7 +111,7 @@ def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
     assert step.count("- leaks&#58; Speech") == 2
     page = (pytester.path / "r.html").read_text(encoding="utf-8")
     assert "2 of 12 works leak." in page
-    works = page[page.index("Works, those that leak first") :]
+    works = page[page.index("Works, leaking ones first") :]
     assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
     [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
     over = [one for one in pair["works"] if one["verdict"] == "FAIL"]
