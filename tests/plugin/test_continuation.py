@@ -119,8 +119,8 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write
     where += ", prompts not counted"
     assert re.search(rf"likeliest answer.{{1,6}}s span: .*{re.escape(where)}", page)
     assert f"{pair['book']['words']:,} words, prompts not counted; pair" in page
-    assert "<dt>asked</dt>" in page
-    assert f"but for the words of the prompts: {pair['book']['words']:,} words." in page
+    assert "<dt>requested</dt>" in page
+    assert f"without the prompts' words: {pair['book']['words']:,} words." in page
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
     parts, answers = [], {}

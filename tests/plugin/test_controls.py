@@ -108,7 +108,9 @@ def test_the_null_is_of_controls_and_p_stands_beside_the_excess(pytester, suite)
     assert excess["low"] > 0.1
     assert excess["p"] < 0.01
     assert any("bmc_excess" in reason for reason in found["reasons"])
-    result.stdout.fnmatch_lines(["  Chance level: *% (3 null books); this book *%, p = *. 3 null books can detect *"])
+    result.stdout.fnmatch_lines(
+        ["  Chance level: *% (3 null books); this book *%, p = *. 3 null books can detect *"]
+    )
     assert pairs["model/new"]["measures"]["bmc_excess"]["p"] > 0.01
 
 

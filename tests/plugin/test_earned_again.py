@@ -226,4 +226,4 @@ def test_of_fewer_samples(name, of_fewer):
     excerpts = len(book_of_servers().excerpts)
     assert told["provenance"]["tried"]["further"] == 2 * excerpts
     for report in ("terminal", "html", "markdown"):
-        assert f"{2 * excerpts} further answers stored" in html.unescape(of_fewer[1][report])
+        assert f"{2 * excerpts} further generations stored" in html.unescape(of_fewer[1][report])

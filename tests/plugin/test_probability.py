@@ -139,8 +139,8 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     assert pair["windows"]["p_z"] == "top-k 40, temperature 1"
     assert pair["windows"]["tokens"] == len(tokens)
     page = (pytester.path / "report.html").read_text(encoding="utf-8")
-    result.stdout.re_match_lines([r"pair +extractable +extractable_plain +drawn +verdict"])
-    assert "How probable the words of each book are" in page
+    result.stdout.re_match_lines([r"pair +extractable +extractable_plain +received +verdict"])
+    assert "How probable each book&#39;s words are" in page
     assert "not measured" not in page
     assert "Windows along the book" in page
     assert "top-k 40, temperature 1" in page

@@ -54,5 +54,5 @@ def test_a_file_that_cannot_be_written_fails_the_run_plainly(pytester, suite, mo
     result = pytester.runpytest("-k", "clean")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stdout.str() + result.stderr.str()
-    assert "the step summary could not be written" in text
+    assert "Can't write the job summary" in text
     assert "INTERNALERROR" not in text
