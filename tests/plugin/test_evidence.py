@@ -124,7 +124,7 @@ def test_a_changed_generation_is_found(evidence, capsys):
             ((b"!" if isinstance(text, bytes) else "!") + text,),
         )
     assert verify() == 1
-    assert ": answer 0: text is" in capsys.readouterr().out
+    assert ": generation 0: text is" in capsys.readouterr().out
 
 
 @pytest.fixture
