@@ -135,7 +135,7 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
             ("story.json", "--model", "openai/x", "--base-url", "localhost:8000"),
             "--base-url: expected a URL with http:// or https://, as in http://localhost:8000",
         ),
-        (("story.json", "--model", "openai/x"), "set the environment variable OPENAI_API_KEY"),
+        (("story.json", "--model", "openai/x"), "Set the environment variable OPENAI_API_KEY"),
         (
             ("story.json", "--model", "openai/x", "--base-url", "http://127.0.0.1:9/v1"),
             "is http://127.0.0.1:9/v1 up",

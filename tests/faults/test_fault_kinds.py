@@ -61,9 +61,9 @@ def test_what_strikes_tinker_where_it_costs_money_is_overcome(scenario, run, pyt
 CAUSES = {
     "429": "429 Too Many Requests",
     "500": "500 Internal Server Error",
-    "dropped": "the connection failed or was cut off",
-    "lost": "the connection failed or was cut off",
-    "truncated": "the connection failed or was cut off",
+    "dropped": "The connection failed or broke off",
+    "lost": "The connection failed or broke off",
+    "truncated": "The connection failed or broke off",
     "slow": "no answer within 0.5 s",
     "trickling": "no answer within 0.5 s",
 }
