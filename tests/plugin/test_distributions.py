@@ -40,13 +40,13 @@ def test_a_bundle_of_another_distribution_is_not_compared(pytester, online, befo
         ]
     )
     told = plain((pytester.path / "report.html").read_text("utf-8"))
-    assert "Distribution the model's own" in told
+    assert "Distribution: the model's own" in told
 
 
 def test_a_bundle_of_the_same_is(pytester, online, before):
     online(OTHERS_OWN)
     result = pytester.runpytest("-m", "copyright", "--memleak-baseline=before.json", "-v")
-    result.stdout.fnmatch_lines(["*distribution: the server's own"])
+    result.stdout.fnmatch_lines(["*Distribution: the server's own"])
     result.stdout.no_fnmatch_line("*another distribution*")
 
 
@@ -57,14 +57,14 @@ def test_what_a_server_refuses_is_another_distribution(pytester, online, server)
     online(("samples = 6", "samples = 6\nseed = 7"))
     result = pytester.runpytest("-m", "copyright", "-v")
     result.stdout.fnmatch_lines(
-        ["*distribution: the model's own, but for top_k, min_p, which the server refuses"]
+        ["*Distribution: the model's own, but for top_k, min_p, which the server refuses"]
     )
 
 
 def test_what_a_suite_sets_beside_it_is_another_distribution(pytester, online):
     online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"))
     result = pytester.runpytest("-m", "copyright", "-v")
-    result.stdout.fnmatch_lines(["*distribution: the model's own, but for top_p = 0.5"])
+    result.stdout.fnmatch_lines(["*Distribution: the model's own, but for top_p = 0.5"])
 
 
 def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, server):
