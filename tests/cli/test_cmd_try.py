@@ -138,7 +138,7 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
         (("story.json", "--model", "openai/x"), "Set the environment variable OPENAI_API_KEY"),
         (
             ("story.json", "--model", "openai/x", "--base-url", "http://127.0.0.1:9/v1"),
-            "is http://127.0.0.1:9/v1 up",
+            "Check that http://127.0.0.1:9/v1 runs",
         ),
         (
             ("story.json", "--model", "openai/x", "-o", "story.toml"),
