@@ -195,8 +195,8 @@ def test_the_map_is_of_the_books_words_and_its_curve_ends_in_bmc(gate):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"times": "0x5"}, "not of the words of its excerpts"),
-        ({"times": "9x16"}, "not of the words of its excerpts"),
+        ({"times": "0x5"}, "doesn't match the words of its excerpts"),
+        ({"times": "9x16"}, "doesn't match the words of its excerpts"),
     ],
 )
 def test_a_map_that_is_none_is_refused(change, said):

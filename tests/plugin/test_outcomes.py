@@ -115,7 +115,7 @@ def test_a_missing_book_of_ones_own_is_inconclusive_and_names_the_file(pytester,
     suite(('source = "ferry.json"', 'source = "mine.epub"\nbring_your_own = true'))
     result = pytester.runpytest()
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["INCONCLUSIVE: book 'ferry': there is no *mine.epub*"])
+    result.stdout.fnmatch_lines(["INCONCLUSIVE: book 'ferry': no such file: *mine.epub*"])
 
 
 @pytest.mark.parametrize(
