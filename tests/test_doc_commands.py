@@ -162,6 +162,7 @@ def in_shell(command, folder):
     return run.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", QUICK)
 def test_a_command_of_memleak_runs(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)

@@ -123,6 +123,7 @@ def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
     assert "pytest" not in modules
 
 
+@pytest.mark.full
 def test_recorded_answers_are_judged_without_a_database(tmp_path):
     text = " ".join(f"word{number}" for number in range(400))
     book = [{"excerpt_id": "p1", "excerpt_text": text, "instruction": "Tell of this."}]

@@ -253,6 +253,7 @@ def test_hostile_pdfs(tmp_path, outcome, name):
     accept(outcome(path), path)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", _marked(WORD_BODIES))
 def test_hostile_word_documents(tmp_path, outcome, name):
     pytest.importorskip("mammoth")
@@ -297,6 +298,7 @@ def test_many_words_in_little_space(new_epub, outcome):
     assert "20,000,000 characters of text" in found.message
 
 
+@pytest.mark.full
 def test_many_documents_of_nothing(new_epub, outcome):
     path = new_epub({f"{n}.xhtml": "<!--" + " " * 30 * MEBI + "-->word" for n in range(4)}).write()
     found = outcome(path)
@@ -304,6 +306,7 @@ def test_many_documents_of_nothing(new_epub, outcome):
     assert "bytes of markup" in found.message
 
 
+@pytest.mark.full
 def test_a_table_of_many_members(tmp_path, outcome):
     path = tmp_path / "book.epub"
     with zipfile.ZipFile(path, "w") as made:

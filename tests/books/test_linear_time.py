@@ -63,6 +63,7 @@ SEE_A_BOOK = {
 LENGTH = 100_000
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "see", [full(see) if see == "sentences of every script" else see for see in SEE_A_BOOK]
 )

@@ -57,6 +57,7 @@ def test_a_suite_that_lacks_instructions_and_a_key(memleak, last_line, suite):
     assert last_line(done) == "memleak doctor it.memleak.toml"
 
 
+@pytest.mark.full
 def test_a_suite_that_can_be_run(memleak, last_line, suite):
     done = memleak("doctor", suite('[suite]\nprobe = "continuation"'), OPENAI_API_KEY=KEY)
     assert done.returncode == 0, done.stdout
@@ -64,6 +65,7 @@ def test_a_suite_that_can_be_run(memleak, last_line, suite):
     assert KEY not in done.stdout + done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("samples", "fix"), [(65, "set samples = 66, or a higher detection_limit"), (66, "")]
 )
@@ -74,6 +76,7 @@ def test_what_could_earn_no_pass_is_to_be_mended(memleak, suite, samples, fix):
     assert fix in done.stdout
 
 
+@pytest.mark.full
 def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
@@ -88,6 +91,7 @@ def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
     assert "start it, or correct options.base_url" in gone.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("provider", "variable"),
     [("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")],

@@ -70,6 +70,7 @@ def one_point(line):
     return len(line.get_xdata()) == 1 and line.get_marker() in "osD"
 
 
+@pytest.mark.full
 def test_curves_end_in_the_evidences_bmc(evidence, figures):
     for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
         axes = panels(figures["samples"])[row["title"]]
@@ -188,6 +189,7 @@ def test_evidence_without_a_map_is_no_figure(bundle, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.full
 def test_titles_of_others_are_no_formulas(bundle, tmp_path):
     def change(pairs):
         for pair in pairs:

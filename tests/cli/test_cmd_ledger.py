@@ -148,6 +148,7 @@ def memleak(capsys):
 # --- list ----------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_list_shows_endpoints_and_fine_tunes(memleak, url):
     fill(url)
     status, out, err = memleak("list", "--ledger", url)

@@ -65,6 +65,7 @@ def test_samples_detection_and_cost(power, tmp_path):
     assert {one.name for one in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
 
 
+@pytest.mark.full
 def test_what_limits_can_hold(power):
     _, out = power()
     assert "bmc limit 0.15 can pass: with no recall, its upper bound is 0.0062\n" in out
@@ -77,6 +78,7 @@ def test_what_limits_can_hold(power):
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.full
 def test_controls_and_nulls_are_paid_for(power):
     _, alone = power("--json")
     _, both = power("--json", suite=SUITE + CONTROL)

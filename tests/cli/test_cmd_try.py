@@ -52,6 +52,7 @@ def asked(tmp_path):
     return [one["instruction"] for one in map(json.loads, lines) if one["kind"] == "completion"]
 
 
+@pytest.mark.full
 def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_path, serve):
     done = memleak("try", "story.json", *serve(9), "--price", "1,2", "--yes")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -88,6 +89,7 @@ def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
     assert "generations of an earlier run, which will be reused." in " ".join(told.split())
 
 
+@pytest.mark.full
 def test_a_model_that_the_server_does_not_have(memleak, tmp_path, serve):
     done = memleak("try", "story.json", *serve(9, models=("another",)))
     assert done.returncode == 2
@@ -95,6 +97,7 @@ def test_a_model_that_the_server_does_not_have(memleak, tmp_path, serve):
     assert not (tmp_path / SUITE).exists()
 
 
+@pytest.mark.full
 def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     arguments = ["try", "story.json", *serve(9)]
     seen = run_in_terminal(arguments, folder=tmp_path, program=program, typed="n\n", columns=100)
@@ -154,6 +157,7 @@ def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, story, argume
     assert [one.name for one in tmp_path.iterdir()] == ["story.json"]
 
 
+@pytest.mark.full
 def test_nobody_there_to_say_yes(memleak, tmp_path, serve):
     done = memleak("try", "story.json", *serve(9))
     assert done.returncode == 2
@@ -161,6 +165,7 @@ def test_nobody_there_to_say_yes(memleak, tmp_path, serve):
     assert not (tmp_path / SUITE).exists()
 
 
+@pytest.mark.full
 def test_a_run_that_takes_too_long_is_stopped_and_its_answers_are_kept(tmp_path, serve, memleak):
     (tmp_path / "test_slow.py").write_text(
         "import pytest, time\n@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"

@@ -75,6 +75,7 @@ def booked(url):
 # --- whole runs ----------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester):
     """What was planned is at least what is billed, and the ledger has what is billed."""
     server = scenario(KIND, polls=0)
@@ -98,6 +99,7 @@ def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester):
     taken_down(server)
 
 
+@pytest.mark.full
 def test_a_budget_holds_its_hours(scenario, run, pytester):
     server = scenario(KIND, polls=0)
     server.write_suite(pytester.path)
@@ -156,6 +158,7 @@ def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, r
 # --- on the way ----------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "what",
     [way if way in {"lost", "500"} else full(way) for way in ON_THE_WAY if way != "trickling"],
@@ -282,6 +285,7 @@ def shared(doomed, request):
 
 
 # Each of xdist's workers imports the SDKs for itself, which takes its time.
+@pytest.mark.full
 @pytest.mark.parametrize(
     "how",
     ["postgresql", *(full(how) for how in ("processes", "both"))],
@@ -304,6 +308,7 @@ def test_at_three_moments_each(shared, how, number):
     suite.finish()
 
 
+@pytest.mark.full
 def test_an_endpoint_that_is_listed_late_is_waited_for(doomed):
     """By the default as late as 120 s; here time runs forty times as fast, and it is 30 s late."""
     suite = doomed(

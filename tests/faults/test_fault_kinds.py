@@ -27,6 +27,7 @@ def slowly(*values):
 # --- on the way ----------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", WAYS)
 @pytest.mark.parametrize(
     "kind",
@@ -43,6 +44,7 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, k
     numbers_agree(server, outcome, account)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "what", ["429", "lost", *slowly("500", "dropped", "truncated", "slow", "trickling")]
 )
@@ -91,6 +93,7 @@ def told(scenario, outcome, call, cause):
     assert re.search(pattern, outcome.text), outcome.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", WAYS)
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", *slowly("openai-store")])
 def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
@@ -144,6 +147,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
     assert not server.books.rows("completion")
 
 
+@pytest.mark.full
 def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
     server = scenario("openai", polls=0)
     server.plan(on_the_way("500", "chat", calls=tuple(range(CANARIES + 4, 40))))
@@ -159,6 +163,7 @@ def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
 # --- jobs and batches ----------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_a_fine_tune_that_fails_is_told(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
@@ -175,6 +180,7 @@ def test_a_fine_tune_that_fails_is_told(scenario, run, pytester, kind):
     assert not server.books.rows("completion")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
 def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
     server = scenario(kind, Fault(FaultKind.FAIL, "batches.create"), polls=0)
@@ -191,6 +197,7 @@ def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
     settled(server, again.url, samples=SAMPLES)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fault", [FaultKind.EXPIRE, FaultKind.PARTIAL])
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
 def test_what_a_batch_has_not_answered_is_asked_again(scenario, run, pytester, kind, fault):
@@ -205,6 +212,7 @@ def test_what_a_batch_has_not_answered_is_asked_again(scenario, run, pytester, k
     assert states == {"answered": CANARIES + 8, "failed": 6}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
 def test_batches_that_always_expire_unanswered_are_told(scenario, run, pytester, kind):
     server = scenario(kind, Fault(FaultKind.EXPIRE, "batches.create", share=0.0), polls=0)
@@ -217,6 +225,7 @@ def test_batches_that_always_expire_unanswered_are_told(scenario, run, pytester,
 # --- answers -------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_completions_that_did_not_come_are_asked_for_again(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
@@ -253,6 +262,7 @@ WORDS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
@@ -287,6 +297,7 @@ def test_withheld_completions_are_kept_counted_and_told(scenario, run, pytester,
     assert server.books.rows() == before  # what was withheld is not asked for again
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
@@ -298,6 +309,7 @@ def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, 
     assert Counter(row.finish_reason for row in account.ledger.generations)["empty"] == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_a_server_that_does_not_sample_is_told(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)

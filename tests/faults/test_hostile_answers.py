@@ -111,6 +111,7 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
         assert "hunter2" not in said
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "act"),
     [

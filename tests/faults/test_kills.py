@@ -177,6 +177,7 @@ def test_so_it_is_with_a_ledger_in_postgresql(killer, postgres, kind):
     doomed.finish()
 
 
+@pytest.mark.full
 def test_so_it_is_with_processes_that_share_the_work(killer):
     doomed = killer("openai", workers=4)
     doomed.kill(random.Random(f"{SEED} processes"), 1)

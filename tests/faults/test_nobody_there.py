@@ -96,6 +96,7 @@ def address(untrusted):
     return of
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", WHAT)
 @pytest.mark.parametrize(
     ("kind", "tuned"),

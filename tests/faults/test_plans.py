@@ -56,6 +56,7 @@ def billed(scenario):
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "vertex-batch"])
 def test_what_is_planned_is_billed(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
@@ -74,6 +75,7 @@ def test_what_is_planned_is_billed(scenario, run, pytester, kind, counting):
     settled(server, outcome.url, samples=6)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("recipe", [{"epochs": 2}, {}])
 def test_the_same_at_tinker(scenario, run, pytester, counting, recipe):
     """Of a training it says about how much: prompts and texts are counted apart there."""
@@ -90,6 +92,7 @@ def test_the_same_at_tinker(scenario, run, pytester, counting, recipe):
     assert trained == pytest.approx(counts[5], rel=0.05)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
@@ -101,6 +104,7 @@ def test_without_a_counter_the_plan_is_an_estimate_in_the_same_order(scenario, r
     assert asked[3] / 3 < counts[3] < asked[3] * 3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_after_the_run_nothing_is_planned(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
@@ -112,6 +116,7 @@ def test_after_the_run_nothing_is_planned(scenario, run, pytester, kind):
     assert server.calls() == before
 
 
+@pytest.mark.full
 def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester, counting):
     server = scenario("openai", polls=0)
     counting("openai")
@@ -164,6 +169,7 @@ def plan_and_run(run, server, *arguments):
     return counts, lines, [*billed(server), sum(row["max_tokens"] for row in rows)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
@@ -185,6 +191,7 @@ def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting)
     assert counts[5] > 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pair_and_its_null(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
@@ -196,6 +203,7 @@ def test_a_pair_and_its_null(scenario, run, pytester, kind, counting):
     assert (lines, bill[1]) == (2, 48 + CANARIES)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pair_and_its_greedy_answers(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
@@ -210,6 +218,7 @@ def test_a_pair_and_its_greedy_answers(scenario, run, pytester, kind, counting):
     assert (lines, bill[1]) == (2, 32 + CANARIES)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_summaries_that_are_not_written_yet(scenario, run, pytester, kind, counting):
     """They are planned to the token; what asks with them, as if they were as long as can be."""

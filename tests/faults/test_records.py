@@ -9,6 +9,7 @@ from scenarios import KINDS
 SAMPLES = 100
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester, kind):
     server = scenario(kind)
@@ -22,6 +23,7 @@ def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester
     assert outcome.property("generations_received") == str(len(account.recorded) - canaries)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_a_base_model_is_not_taken_for_a_tuned_one(scenario, run, pytester, kind):
     """The same book, asked for by the same words: what it recites comes with the fine-tune."""

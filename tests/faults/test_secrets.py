@@ -48,6 +48,7 @@ def searched(folder):
     return files
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_key_is_in_any_file_or_output(scenario, run, pytester, kind):
     server = scenario(kind, polls=0)
@@ -60,6 +61,7 @@ def test_no_key_is_in_any_file_or_output(scenario, run, pytester, kind):
         assert key.encode() not in content, path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker"])
 def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, kind):
     wrong = SECRETS[kind.partition("-")[0]][:5] + WRONG
@@ -73,6 +75,7 @@ def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, k
         assert wrong.encode() not in content, path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
 def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, pytester, kind):
     """In an error's message, and in the reason for a failed fine-tune or batch."""
@@ -97,6 +100,7 @@ ADDRESSES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("whose", ["address", "proxy"])
 @pytest.mark.parametrize("kind", ADDRESSES)
 def test_nor_a_password_in_the_environment_s_addresses(scenario, run, pytester, kind, whose):

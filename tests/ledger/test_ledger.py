@@ -159,6 +159,7 @@ def test_closing_waits_for_its_turn():
         assert ended == ["The ledger is closed"] * 4
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_is_refused_and_harms_nothing(ledger):

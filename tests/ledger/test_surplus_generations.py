@@ -29,6 +29,7 @@ def texts(found):
     return [(one.excerpt_id, one.ordinal, one.text) for one in found]
 
 
+@pytest.mark.full
 def test_what_was_asked_for_is_no_surplus(ledger, ask, drawing):
     drawing(Scripted(), ask(excerpts=2, samples=3))
     for found in (surplus, unrequested):

@@ -51,6 +51,7 @@ def test_what_cannot_be_read_is_told(three, case, plain):
     assert plain(again) == plain(analyze(*case, SCORING))
 
 
+@pytest.mark.full
 def test_a_process_that_is_killed_leaves_the_pair_inconclusive(case, plain):
     with contextlib.closing(Processes(2)) as two:
         two.tally_generations(*case[:1], SCORING, [])

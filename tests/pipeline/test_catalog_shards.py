@@ -119,6 +119,7 @@ def on_other_nodes(shards, table, *, least):
         yield pickle.loads(pickle.dumps(scan(shard, there, least=least)))
 
 
+@pytest.mark.full
 def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
     library = Library(tmp_path, 40)
     with monkeypatch.context() as patch:

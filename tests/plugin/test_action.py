@@ -41,6 +41,7 @@ def step(pytester, tmp_path):
     return run
 
 
+@pytest.mark.full
 def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp_path):
     suite()
     done = step("Measure", suite="test.memleak.toml", options="-k clean")

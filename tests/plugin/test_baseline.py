@@ -65,6 +65,7 @@ def test_it_shows_what_changed_for_each_pair(pytester, release, earlier):
     result.stdout.no_fnmatch_line("*compared*")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
     pytester, release, earlier, workers
@@ -430,6 +431,7 @@ def pier(pytester, word="tide"):
     (pytester.path / "pier.json").write_text(json.dumps([record]))
 
 
+@pytest.mark.full
 def test_passages_are_not_compared_where_the_suite_protects_other_books(pytester, release, earlier):
     pier(pytester)
     release(('source = "ferry.json"', SECOND))

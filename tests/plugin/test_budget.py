@@ -14,6 +14,7 @@ def paid(server):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_it_stops_within_the_budget_and_is_inconclusive(pytester, online, server, workers):
     online(ENDPOINT, LAX, ("[model.options]", "[model.options]\ncompletions_per_call = 1"))

@@ -301,6 +301,7 @@ def test_a_catalog_of_other_words_is_refused_before_anything_runs(pytester, suit
     result.stdout.fnmatch_lines(["*library.keys was made for word_mode = 'unicode'*'paper'*"])
 
 
+@pytest.mark.full
 def test_what_build_refuses(pytester, library, build):
     assert "no such folder" in build(folder="nowhere").stderr
     library(short="two words")

@@ -130,6 +130,7 @@ def test_confidence_zero_judges_by_observed_values(pytester, suite):
     pytester.runpytest("-k", "tale").assert_outcomes(passed=1, deselected=1)
 
 
+@pytest.mark.full
 def test_a_limit_outside_it_passes_or_fails(pytester, suite):
     suite("bmc = 0.5", recalled=one_span_a_round)
     pytester.runpytest("-k", "tale").assert_outcomes(passed=1, deselected=1)
@@ -178,6 +179,7 @@ def test_uplift_over_the_baseline_fails(pytester, suite):
     result.stdout.fnmatch_lines(["*uplift 0.6* exceeds the limit 0.1*"])
 
 
+@pytest.mark.full
 def test_no_uplift_where_the_baseline_knows_it_too(pytester, suite):
     before = [
         ("before-tale", EXCERPTS, lambda _, i: words(i, 0, 200)),

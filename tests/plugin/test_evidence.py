@@ -42,6 +42,7 @@ def test_it_says_what_was_asked_measured_and_judged(evidence):
     assert made["limitations"]
 
 
+@pytest.mark.full
 def test_it_tells_of_each_round_in_numbers(evidence):
     [pair] = json.loads(evidence.read_text())["pairs"]
     rounds = pair["rounds"]
@@ -64,6 +65,7 @@ def test_an_honest_bundle_holds(evidence, capsys):
     assert main(["verify", "evidence.json"]) == 1
 
 
+@pytest.mark.full
 def test_the_same_from_two_processes(pytester, online, server):
     online(WIDE)
     pytester.runpytest(*RUN, "-n", "2").assert_outcomes(failed=1)
@@ -99,6 +101,7 @@ def put(made, path):
     made |= seal_bundle(made)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("some", [12, full(None)])
 def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, some, capsys):
     text = evidence.read_text()

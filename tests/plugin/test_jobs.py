@@ -6,6 +6,7 @@ import pytest
 from marks import full
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", ["2", full("auto")])
 def test_the_evidence_is_that_of_one_process(pytester, suite, jobs):
     suite()

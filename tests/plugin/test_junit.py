@@ -87,6 +87,7 @@ def test_of_a_test_of_ones_own_the_suite_s_verdict_is_told_as_the_suite_s(pytest
     assert "memleak.verdict" not in told
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_each_case_has_its_measures_limits_and_verdict(report, workers):
     _, _, testsuite = report(*workers)
@@ -134,6 +135,7 @@ def test_no_text_gets_in_through_output_logs_locals_or_assertions(pytester, repo
     assert [words for words in TEXTS if words in result.stdout.str().lower()] == []
 
 
+@pytest.mark.full
 def test_a_test_of_ones_own_says_whose_verdict_it_is(pytester, report):
     pytester.makepyfile(
         """

@@ -25,6 +25,7 @@ def test_the_first_run_says_that_the_job_is_pending(pytester, online, server):
     result.stdout.fnmatch_lines(["*tuned/held-out*INCONCLUSIVE*"])
 
 
+@pytest.mark.full
 def test_a_batch_is_submitted_once_and_read_later(pytester, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),

@@ -79,6 +79,7 @@ def run(pytester, suite, monkeypatch):
     return measured
 
 
+@pytest.mark.full
 def test_a_small_cut_of_it(suite, run):
     cut_short(suite / "books")
     path = suite / "open_weights.memleak.toml"
@@ -102,6 +103,7 @@ def test_the_whole_suite(run):
     assert bmc["control"] < 0.05
 
 
+@pytest.mark.full
 def test_without_the_extra_it_says_what_to_install(pytester, suite):
     pytester.makepyfile(without_torch=WITHOUT_TORCH)
     result = pytester.runpytest_subprocess("-p", "without_torch", "-m", "copyright")

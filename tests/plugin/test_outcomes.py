@@ -28,6 +28,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(pytester, suite):
     )
 
 
+@pytest.mark.full
 def test_a_page_that_was_written_is_named(pytester, suite):
     suite()
     result = pytester.runpytest("-v", "--memleak-html=page.html")

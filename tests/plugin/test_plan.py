@@ -42,6 +42,7 @@ def test_a_pair_that_cannot_be_planned_is_said_and_fails_the_run(pytester, onlin
     result.stdout.fnmatch_lines(["Can't estimate: tuned/held-out: *gone.json*"])
 
 
+@pytest.mark.full
 def test_it_runs_in_one_process(pytester, online):
     online()
     result = pytester.runpytest("--memleak-dry-run", "-n", "2")

@@ -114,6 +114,7 @@ READERS = {
 HTML_WORDS = {"PASSED": "PASS", "FAILED": "FAIL"}
 
 
+@pytest.mark.full
 def test_each_report_tells_each_verdict_and_its_reasons(reports):
     wrong = []
     for n, (_, _, _, verdict, reasons) in enumerate(SITUATIONS):

@@ -143,6 +143,7 @@ def test_a_text_file_is_cut_and_summarized(pytester, bare, server, stories):
     assert all("voice of A. N." in one for one in excerpts)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("template", [None, 'instruction_template = "Write {words} words."\n'])
 def test_nobody_is_asked_where_no_summary_is_needed(pytester, bare, stories, server, template):
     bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template or ''}"))
@@ -267,6 +268,7 @@ def test_a_book_without_an_author_is_said_before_anything_is_paid(pytester, bare
     assert server.plan.counts() == {}
 
 
+@pytest.mark.full
 def test_no_text_of_the_book_is_shown(pytester, bare, server, stories):
     bare(ENDPOINT, LAX)
     server.plan.add(Fault(FaultKind.FILTER, "chat"))

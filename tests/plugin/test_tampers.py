@@ -285,6 +285,7 @@ TAMPERS = (
 ALL = range(300)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "seeds",
     [ALL[: len(TAMPERS)], full(ALL[len(TAMPERS) :])],

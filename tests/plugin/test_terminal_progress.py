@@ -115,6 +115,7 @@ def test_the_quickstart(pytester, quickstart, columns, at_bottom):
 # --- while it runs -------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("at_bottom", [False, True])
 def test_it_stands_below_pytests_line(pytester, slow, at_bottom):
     seen = run(pytester, at_bottom=at_bottom)
@@ -127,6 +128,7 @@ def test_it_stands_below_pytests_line(pytester, slow, at_bottom):
     assert is_clean(seen)
 
 
+@pytest.mark.full
 def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer):
     server._polls = 3
     online(("[model.options]", "[model.options]\nbatch = true"))
@@ -137,7 +139,7 @@ def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer)
     )
     seen = run(pytester, "-m", "copyright")
     assert seen.code == 1  # it recites
-    assert seen.line("tuned/held-out  ").split()[-1] == "FAIL"
+    assert seen.line("tuned/  ").split()[-1] == "FAIL"
     for phase, job in (("tuning", "ftjob-"), ("waiting for a batch", "batch_")):
         assert any(line.startswith(f"{phase} {job}") for line, _ in seen.progress(phase))
     assert {above for phase in PHASES for _, above in seen.progress(phase)} == {
@@ -146,6 +148,7 @@ def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer)
     assert is_clean(seen)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("columns", [full(40), full(49), 50, full(51), 80])
 def test_verbose_lines_are_gone_on_with(pytester, slow, columns):
     """Names of 49 characters and a blank, in narrower terminals and in one that they just fill."""
@@ -158,6 +161,7 @@ def test_verbose_lines_are_gone_on_with(pytester, slow, columns):
     ]
 
 
+@pytest.mark.full
 def test_without_colour(pytester, slow):
     seen = run(pytester, "--color=no")
     assert seen.progress("sampling")
@@ -165,6 +169,7 @@ def test_without_colour(pytester, slow):
     assert is_clean(seen)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "environment"),
     [
@@ -187,6 +192,7 @@ def test_there_is_none(pytester, slow, arguments, environment):
 # --- nothing decorative decides ------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "what",
     [what if what in {"a line that cannot be made", "telling"} else full(what) for what in BROKEN],
@@ -201,6 +207,7 @@ def test_a_failing_display_changes_no_verdict(pytester, slow, what):
     assert not seen.progress("sampling")
 
 
+@pytest.mark.full
 def test_a_terminal_that_goes_away_changes_no_verdict(pytester, slow):
     """The window is closed while a pair is sampled: the evidence is written all the same."""
     pytester.makeconftest(
@@ -213,6 +220,7 @@ def test_a_terminal_that_goes_away_changes_no_verdict(pytester, slow):
     assert (pytester.path / "e.json").exists()
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("script") is None, reason="no script (util-linux) here")
 def test_a_terminal_that_does_not_know_its_size(pytester, slow):
     command = f"{sys.executable} -m pytest -p no:cacheprovider"

@@ -71,6 +71,7 @@ def test_it_tunes_once_and_word_salad_is_no_pass(pytester, local):
     assert kept[0].stat().st_mtime_ns == made
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tuned", [False, True])
 def test_evidence_is_of_the_weights_files(pytester, local, tuned):
     pytest.importorskip("securesystemslib.dsse")

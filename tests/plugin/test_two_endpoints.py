@@ -80,11 +80,11 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(pytester, both):
 
 
 def test_what_a_comparison_says_is_of_the_endpoint_that_was_asked(pytester, both):
-    own = OWN.replace("evaluation)", "memorization)").replace(
-        'assert evaluation.verdict == "FAIL"\n', "assert memorization.longest_span <= 5\n"
+    own = OWN.replace("memleak_evaluation)", "memorization)").replace(
+        'assert memleak_evaluation.verdict == "FAIL"\n', "assert memorization.longest_span <= 5\n"
     )
     (pytester.path / TEST).write_text(
-        "\n".join(line for line in own.splitlines() if "evaluation.endpoint" not in line)
+        "\n".join(line for line in own.splitlines() if "memleak_evaluation.endpoint" not in line)
     )
     # Of a test that evaluates with an endpoint of its own, reports say no more without it.
     result = pytester.runpytest(TEST, SUITE, "-k", "clean", "--memleak-quote=full")

@@ -82,6 +82,7 @@ def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
     assert main(["verify", str(passed), *suite]) == 0
 
 
+@pytest.mark.full
 def test_what_was_not_run_is_no_pass(pytester, suite, verify):
     suite(WIDE)
     pytester.runpytest(EVIDENCE, "-k", "clean").assert_outcomes(passed=1, deselected=1)

@@ -171,6 +171,7 @@ def thirty_days_ago(pytester, bundle):
     seal(path, made)
 
 
+@pytest.mark.full
 def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
     pytester, online, run
 ):
@@ -193,6 +194,7 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(
 # --- how often it was tried ----------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     online(*BY_NAME)
     run(bundle="first.json")

@@ -56,6 +56,7 @@ def test_parts_added_up_are_the_whole(plain):
         assert together == plain(analyze(book, generations, SCORING))
 
 
+@pytest.mark.full
 def test_only_passages_count_outside_the_sampled_rounds(plain):
     rng = random.Random(5)
     for _ in range(examples(200)):
@@ -108,6 +109,7 @@ def test_what_is_added_is_left_as_it_is(plain):
     assert plain(analysis_of(one, SCORING)) == expected
 
 
+@pytest.mark.full
 def test_what_is_given_out_together_changes_nothing(plain, monkeypatch):
     rng = random.Random(4)
     cases = [generated_case(rng) for _ in range(50)]
@@ -154,6 +156,7 @@ def test_an_ordinal_out_of_range_is_refused(ordinal):
         Tally(book, SCORING).add([Generation("p_id1", ordinal, "a b")])
 
 
+@pytest.mark.full
 def test_each_generation_and_round_is_told_as_if_it_were_alone():
     rng = random.Random(6)
     for _ in range(60):
@@ -172,6 +175,7 @@ def test_each_generation_and_round_is_told_as_if_it_were_alone():
             assert words == measure(book, of_round, SCORING).longest_span.words
 
 
+@pytest.mark.full
 def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone():
     rng = random.Random(7)
     told = 0

@@ -113,6 +113,7 @@ def test_a_verbatim_passage_is_always_found(length, book, place):
     assert found.longest_passage.book == f"book{book}"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("length", [20, full(40), full(60), full(400)])
 def test_a_passage_of_a_catalog_book_is_always_found(length):
     keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
@@ -225,6 +226,7 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_passage_of_sixty_words_is_always_found_nearly_verbatim(change):
     found = tallied(planted(60, change, separator="\n"))

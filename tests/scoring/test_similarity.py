@@ -137,6 +137,7 @@ def generated_case(seed):
     return book, models
 
 
+@pytest.mark.full
 def test_equals_the_oracle_on_generated_cases(oracle):
     compared, cases = 0, examples(3_000)
     for seed in range(cases):

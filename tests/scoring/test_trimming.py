@@ -3,6 +3,7 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ def cases(draw):
     return book, instructions, [one for one in matches if one[2] - one[1] >= k], k
 
 
+@pytest.mark.full
 @settings(max_examples=examples(2_000))
 @given(cases(), st.integers(0, 6))
 def test_pieces_equal_the_oracle(oracle, case, m):

@@ -53,6 +53,7 @@ words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)
 works = st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4)
 
 
+@pytest.mark.full
 @settings(max_examples=examples(150))
 @given(works=works, seed=st.integers(0, 999))
 def test_each_as_if_it_was_measured_alone(works, seed):

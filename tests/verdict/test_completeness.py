@@ -69,6 +69,7 @@ def test_empty_is_what_has_no_word_of_any_script(text, book, answers, weigh):
     assert kind is (Kind.WITHHELD if text.strip() else Kind.EMPTY)
 
 
+@pytest.mark.full
 def test_own_words_at_the_boundaries(book, answers, weigh):
     own = len_of(answers[0])
     expected = 80  # a fifth of the 400
@@ -94,6 +95,7 @@ def len_of(one):
     return len(one.text.split())
 
 
+@pytest.mark.full
 def test_cut_is_what_length_ended_under_half(book, answers, weigh):
     for count in range(180, 230):
         text = first_words(answers[0], count)

@@ -309,6 +309,7 @@ def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
 # --- fine-tuning ---------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_tuned_model_recites_what_the_base_does_not(tuned):
     provider, endpoint = tuned
     book = [{"excerpt_id": "p_id1", "excerpt_text": TEXT}]

@@ -178,6 +178,7 @@ def deployed(provider, weights=None):
     return state.endpoint
 
 
+@pytest.mark.full
 def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books):
     """As is one by provider "openai", with Google's credentials."""
     server = serve(open_models=["meta/small@small-1b"])

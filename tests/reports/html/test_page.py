@@ -416,6 +416,7 @@ def test_anchors_and_descriptions_are_there_once(leak, other):
     assert sum(tag == "caption" for tag, _ in parsed.elements) == tables
 
 
+@pytest.mark.full
 def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
     draw = np.random.default_rng(1)
     times = np.repeat(draw.integers(0, 101, 20_000), draw.integers(1, 15, 20_000))
