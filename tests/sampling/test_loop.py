@@ -346,9 +346,9 @@ def test_a_provider_that_always_hangs(memory, ask):
             terms=terms(),
             retry=retry,
         )
-    release.set()
-    assert caught.value.location == "scripted endpoint e"
     assert states(memory) == {"lost": 2}
+    release.set()  # what comes now is late
+    assert caught.value.location == "scripted endpoint e"
 
 
 # --- people --------------------------------------------------------------------------------
