@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from http_server import HttpServer
 
 from pytest_memleak.interfaces.protocols import (
-    Completion,
-    Endpoint,
-    JobState,
     JobStatus,
     ProviderSetup,
     SampleRequest,
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records import Model
 
 DIGEST = "5e" * 32
 PLACE = "suite.memleak.toml, model tuned"
-CLASSES = {"openai": "OpenAIProvider", "vertex": "VertexProvider", "tinker": "TinkerProvider"}
 SECRETS = {
     "openai": "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W",
     "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
@@ -46,14 +41,13 @@ def prose(seed: int, words: int = 500) -> str:
     return " ".join(sentences)
 
 
-BOOK = prose(1)
-OTHER = prose(2)
+BOOK, OTHER = prose(1), prose(2)
 INSTRUCTION = "Write the passage: " + " ".join(BOOK.split()[100:160:3])
 
 
 def make_provider(
     name: str,
-    server: HttpServer | None = None,
+    server: Any = None,
     *,
     base: str | None = "base",
     endpoint: str | None = None,
@@ -61,36 +55,21 @@ def make_provider(
     finetune: Mapping[str, Any] | None = None,
     root: Path = Path(),
     state: Path = Path("state"),
+    read_book: Any = lambda book: pytest.fail(f"asked for {book}"),
     **options: Any,
 ) -> Any:
     """Return the provider of that name, for a model with these options."""
     if server is not None:
         options.setdefault("base_url", getattr(server, "base_url", server.url))
-    model = Model(
-        id="tuned",
-        provider=name,
-        base_model=base,
-        endpoint=endpoint,
-        finetune_books=tuple(books),
-        finetune=dict(finetune or {}),
-        options=options,
-    )
-    module = importlib.import_module(f"pytest_memleak.providers.{name}.{name}_provider")
-    return getattr(module, CLASSES[name])(
-        ProviderSetup(
-            model=model,
-            place=PLACE,
-            root=root,
-            state=state,
-            read_book=lambda book: pytest.fail(f"asked for {book}"),
-        )
-    )
+    recipe = {"finetune_books": tuple(books), "finetune": dict(finetune or {})}
+    model = Model("tuned", name, base, endpoint=endpoint, options=options, **recipe)
+    return PROVIDERS[name](ProviderSetup(model, PLACE, root, state, read_book))
 
 
-def sample(endpoint: Endpoint, n: int = 3, **changes: Any) -> Sequence[Completion]:
+def sample(endpoint: Any, n: int = 3, instruction: str = INSTRUCTION, **changes: Any) -> Any:
     """Ask for `n` completions."""
     settings = {"temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
-    return endpoint.sample(INSTRUCTION, n=n, **settings)  # type: ignore[return-value]
+    return endpoint.sample(instruction, n=n, **settings)
 
 
 def training(digest: str = DIGEST) -> TrainingSet:
@@ -101,26 +80,24 @@ def training(digest: str = DIGEST) -> TrainingSet:
 def requests_of(count: int = 4, n: int = 2) -> list[SampleRequest]:
     """Return the requests of a batch."""
     return [
-        SampleRequest(
-            key=f"Pair/Excerpt é {number}",
-            instruction=f"{INSTRUCTION} {number}",
-            n=n,
-            temperature=1.0,
-            max_tokens=20,
-            seed=number,
-        )
-        for number in range(count)
+        SampleRequest(f"Pair/Excerpt é {seed}", f"{INSTRUCTION} {seed}", n, 1.0, 20, seed)
+        for seed in range(count)
     ]
 
 
-def last_body(server: HttpServer, endpoint: str) -> Any:
+def bodies(server: Any, endpoint: str) -> list[Any]:
+    """Return what the last requests of an endpoint said."""
+    return [request.json() for name, request in server.recent if name == endpoint]
+
+
+def last_body(server: Any, endpoint: str) -> Any:
     """Return what the last request of an endpoint said."""
-    return [request.json() for name, request in server.recent if name == endpoint][-1]
+    return bodies(server, endpoint)[-1]
 
 
-def finish(poll: Callable[[str], JobState], job: str) -> list[JobState]:
+def finish(poll: Any, job: str) -> list[Any]:
     """Poll until a job has ended; all its states."""
-    states: list[JobState] = []
+    states: list[Any] = []
     while not states or states[-1].status is JobStatus.RUNNING:
         states.append(poll(job))
         assert len(states) < 20

@@ -58,6 +58,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions as read_chat
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.providers.vertex.gemini import read_completions as read_gemini
 from pytest_memleak.records import FinishReason
 
@@ -66,12 +67,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 EVERY = pytest.mark.parametrize("name", ["openai", "vertex", "tinker"])
 HOSTED = pytest.mark.parametrize("name", ["openai", "vertex"])  # fine-tune and batch are jobs there
+NGRAM = {"base": None, "pretraining": ["river"]}
 CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample"}
 TUNE = {"openai": "jobs.create", "vertex": "tunings.create"}
 SAMPLED = {
     "openai": "chat.completions.create (n = 3)",
     "vertex": "models.generate_content (candidateCount = 3)",
 }
+THOUGHTFUL = {"generation_config": {"thinkingConfig": {}}}
 SECRET_URL = "https://user:hunter2hunter2@example.org/v1"
 SECRET_HEADER = {"headers": [{"Authorization": "Bearer hunter2hunter2"}]}
 
@@ -114,21 +117,13 @@ def batching(tuning):
         ("vertex", {"safety_threshold": "NONE"}, "options.safety_threshold"),
         ("vertex", {"thinking_budget": -1}, "options.thinking_budget"),
         ("vertex", {"generation_config": {"candidate_count": 2}}, "may not set candidate_count"),
-        (
-            "vertex",
-            {"thinking_budget": 0, "generation_config": {"thinkingConfig": {}}},
-            "may not set thinkingConfig",
-        ),
+        ("vertex", {"thinking_budget": 0, **THOUGHTFUL}, "may not set thinkingConfig"),
         ("vertex", {"deployment": {"hours": 0}}, "options.deployment"),
         ("vertex", {"deployment": {"machine": "g2"}}, "options.deployment"),
         ("vertex", {"deployment": {"machine_type": "g2-standard-12"}}, "only some of machine_type"),
         ("vertex", {"deployment": {}, "thinking_budget": 9}, "not supported by a deployed model"),
         ("vertex", {"finetune": {"adapter_size": 3}}, "finetune.adapter_size"),
-        (
-            "vertex",
-            {"finetune": {"tuning_mode": "full"}},
-            "finetune.tuning_mode: only for open models",
-        ),
+        ("vertex", {"finetune": {"tuning_mode": "full"}}, "tuning_mode: only for open models"),
         *(
             ("vertex", {"base": base}, "isn't a model name")
             for base in ("gemini 2.5", "a/../b", "gemini?x=1", "", "https://x/y z")
@@ -138,12 +133,35 @@ def batching(tuning):
         ("tinker", {"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
         ("tinker", {"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no ba"),
         ("tinker", {"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
+        *(
+            ("ngram", {**NGRAM, key: value}, said)
+            for key, value, said in (
+                *(("order", order, f"order: .*got {order!r}") for order in (0, 13, "3", True, 2.5)),
+                ("pretraining", "river", "pretraining.*'river'"),
+                *(("pretraining", [each], f"pretraining.*{each!r}") for each in ("", 7)),
+                ("smoothing", "none", "smoothing(.|\n)*order, pretraining"),
+                *(("finetune", {"epochs": epochs}, r"finetune\.epochs") for epochs in (0, 1.5)),
+                ("finetune", {"rank": 32}, r"finetune\.rank"),
+                ("base", "gpt-4o", "'gpt-4o': an ngram model has no base model"),
+            )
+        ),
+        ("ngram", {"base": None}, "options.pretraining"),
+        *(
+            ("recorded", {"base": None, **options}, said)
+            for options, said in (
+                ({}, "options.path"),
+                ({"path": 5}, "got 5"),
+                ({"path": "answers.csv"}, r".json or .jsonl file; got 'answers.csv'"),
+                ({"path": "answers"}, ".json or .jsonl"),
+                *(({"path": path}, "only placeholder") for path in ("{model}.json", "{book.json")),
+                ({"path": "a.json", "speed": 1}, "unknown key 'options.speed'"),
+            )
+        ),
     ],
 )
 def test_what_is_wrong_in_the_suite_is_named_with_its_place(provider_of, tables, said):
-    with pytest.raises(SuiteError) as error:
+    with pytest.raises(SuiteError, match=said) as error:
         provider_of(**tables)
-    assert said in str(error.value)
     assert error.value.location == PLACE
     assert error.value.hint
 
@@ -173,28 +191,28 @@ def test_a_key_in_the_suite_is_refused_and_not_shown(name, provider_of, options)
 @pytest.mark.parametrize(
     ("name", "module", "options", "said"),
     [
-        ("openai", "openai", {}, r"pytest-memleak\[openai\]"),
-        ("vertex", "google.genai", {}, r"(?s)google-genai.*pytest-memleak\[vertex\]"),
-        ("vertex", "google.cloud.storage", {}, r"(?s)google-cloud-storage.*leak\[vertex\]"),
-        ("tinker", "tinker", {}, r"pytest-memleak\[tinker\]"),
+        ("openai", "openai", {}, r"leak\[openai\]"),
+        ("vertex", "google.genai", {}, r"google-genai.*leak\[vertex\]"),
+        ("vertex", "google.cloud.storage", {}, r"google-cloud-storage.*leak\[vertex\]"),
+        ("tinker", "tinker", {}, r"leak\[tinker\]"),
         ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, r"leak\[renderers\]"),
+        *(("transformers", each, {}, rf"{each}.*leak\[local\]") for each in ("torch", "peft")),
+        ("transformers", "transformers", {}, r"transformers.*leak\[local\]"),
     ],
 )
 def test_a_missing_sdk_names_the_extra(provider_of, monkeypatch, module, options, said):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda each: None if each == module else find(each)
-    )
-    with pytest.raises(MissingExtra, match=said):
+    # All others are there, whether or not they are installed.
+    monkeypatch.setattr(importlib.util, "find_spec", lambda each: each != module or None)
+    with pytest.raises(MissingExtra, match=f"(?s){said}"):
         provider_of(**options)
 
 
-@EVERY
+@pytest.mark.parametrize("name", PROVIDERS)
 def test_no_sdk_is_imported_before_it_is_used(name):
-    code = f"import sys, pytest_memleak.providers.{name}.{name}_provider; print(*sys.modules)"
+    code = f"import sys, {PROVIDERS[name].module}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    sdks = {"google.genai", "google.auth", "google.cloud.storage", "httpx", "requests"}
-    assert not (sdks | {"openai", "tinker"}) & set(run.stdout.split())
+    sdks = {"google.genai", "google.auth", "google.cloud.storage", "httpx", "requests", "openai"}
+    assert not {*sdks, "tinker", "torch", "transformers", "peft"} & set(run.stdout.split())
 
 
 @EVERY

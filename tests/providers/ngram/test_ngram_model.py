@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
 from random import Random
 
 import numpy as np
@@ -12,19 +9,15 @@ from hypothesis import strategies as st
 
 from pytest_memleak.providers.ngram.ngram_model import BOUNDARY, MAX_ORDER, NgramModel
 
-Documents = list[list[str]]
-
 token_lists = st.lists(st.sampled_from("abc"), max_size=12)
 corpora = st.lists(token_lists, min_size=1, max_size=4).filter(any)
 contexts = st.lists(st.sampled_from(["a", "b", "c", "unread", BOUNDARY]), max_size=6)
 orders = st.integers(1, 6)
 
 
-def witten_bell(
-    documents: Documents, repeats: Sequence[int], order: int
-) -> Callable[[Sequence[str], str], float]:
+def witten_bell(documents, repeats, order):
     """P(token | context) by the formula, from counts made with loops."""
-    followers: dict[tuple[str, ...], Counter[str]] = {}
+    followers = {}
     for document, times in zip(documents, repeats, strict=True):
         text = [BOUNDARY, *document, BOUNDARY]
         for place in range(1, len(text)):
@@ -32,7 +25,7 @@ def witten_bell(
                 context = tuple(text[place - length : place])
                 followers.setdefault(context, Counter())[text[place]] += times
 
-    def probability(context: Sequence[str], token: str) -> float:
+    def probability(context, token):
         h = tuple(context[max(0, len(context) - order + 1) :])
         if h not in followers:
             return probability(h[1:], token)
@@ -47,12 +40,9 @@ def witten_bell(
 
 
 @given(corpora, orders, contexts, st.data())
-def test_probabilities_are_the_formula_s(
-    documents: Documents, order: int, context: list[str], data: st.DataObject
-) -> None:
-    repeats = data.draw(
-        st.lists(st.integers(1, 3), min_size=len(documents), max_size=len(documents))
-    )
+def test_probabilities_are_the_formula_s(documents, order, context, data):
+    size = len(documents)
+    repeats = data.draw(st.lists(st.integers(1, 3), min_size=size, max_size=size))
     model = NgramModel(documents, order=order, repeats=repeats)
     oracle = witten_bell(documents, repeats, order)
     expected = [oracle(context, token) for token in model.vocabulary]
@@ -62,32 +52,26 @@ def test_probabilities_are_the_formula_s(
 
 @given(corpora, orders, contexts, contexts)
 def test_log_probabilities_are_those_of_each_token_after_all_before_it(
-    documents: Documents, order: int, context: list[str], tokens: list[str]
-) -> None:
-    model = NgramModel(documents, order=order)
+    documents, order, context, tokens
+):
     oracle = witten_bell(documents, [1] * len(documents), order)
     expected = []
     for place, token in enumerate(tokens):
         p = oracle([*context, *tokens[:place]], token)
         expected.append(math.log(p) if p else -math.inf)
-    assert model.log_probabilities(context, tokens) == pytest.approx(expected, abs=1e-9)
+    logs = NgramModel(documents, order=order).log_probabilities(context, tokens)
+    assert logs == pytest.approx(expected, abs=1e-9)
 
 
-@given(
-    corpora,
-    orders,
-    contexts,
-    st.sampled_from([0.05, 0.3, 0.7, 1.0, 1.5, 20.0]),
-)
+@given(corpora, orders, contexts, st.sampled_from([0.05, 0.3, 0.7, 1.0, 1.5, 20.0]))
 def test_tokens_are_drawn_in_proportion_to_the_power_of_their_probability(
-    documents: Documents, order: int, context: list[str], temperature: float
-) -> None:
+    documents, order, context, temperature
+):
     model = NgramModel(documents, order=order)
     points = 500
+    settings = {"max_tokens": 1, "temperature": temperature}
     drawn = Counter(
-        model.sample(
-            context, max_tokens=1, temperature=temperature, uniform=lambda u=(i + 0.5) / points: u
-        )[0]
+        model.sample(context, uniform=lambda u=(i + 0.5) / points: u, **settings)[0]
         for i in range(points)
     )
     p = model.probabilities(context)
@@ -98,9 +82,7 @@ def test_tokens_are_drawn_in_proportion_to_the_power_of_their_probability(
 
 
 @given(corpora, orders, contexts)
-def test_temperature_0_takes_the_likeliest(
-    documents: Documents, order: int, context: list[str]
-) -> None:
+def test_temperature_0_takes_the_likeliest(documents, order, context):
     model = NgramModel(documents, order=order)
     tokens = model.sample(context, max_tokens=20, temperature=0.0, uniform=Random(1).random)
     for place, token in enumerate(tokens):
@@ -108,43 +90,38 @@ def test_temperature_0_takes_the_likeliest(
         assert p[model.vocabulary.index(token)] == pytest.approx(p.max(), rel=1e-12)
 
 
-def some_text(length: int, *, kinds: int, seed: int) -> list[str]:
+def some_text(length, *, kinds, seed):
     """Tokens with the skewed frequencies of a language."""
+    weights = [1 / (number + 1) for number in range(kinds)]
     return Random(seed).choices(
-        [f"w{number}" for number in range(kinds)],
-        weights=[1 / (number + 1) for number in range(kinds)],
-        k=length,
+        [f"w{number}" for number in range(kinds)], weights=weights, k=length
     )
 
 
-def test_near_temperature_0_no_token_is_far_from_the_likeliest() -> None:
+def test_near_temperature_0_no_token_is_far_from_the_likeliest():
     model = NgramModel([some_text(3_000, kinds=300, seed=1)], order=4)
     tokens = model.sample([], max_tokens=300, temperature=0.001, uniform=Random(2).random)
-    logs = model.log_probabilities([], tokens)
-    for place, log in enumerate(logs):
+    for place, log in enumerate(model.log_probabilities([], tokens)):
         best = np.log(model.probabilities(tokens[:place]).max())
         assert log == pytest.approx(best, abs=0.03)
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
-def test_what_is_sampled_has_the_entropy_that_the_model_says(order: int) -> None:
+def test_what_is_sampled_has_the_entropy_that_the_model_says(order):
     model = NgramModel([some_text(2_000, kinds=100, seed=3)], order=order)
     dice = Random(4)
-    surprise, entropy = [], []
     tokens = model.sample([BOUNDARY], max_tokens=3_000, temperature=1.0, uniform=dice.random)
-    for log, place in zip(
-        model.log_probabilities([BOUNDARY], tokens), range(len(tokens)), strict=True
-    ):
+    entropy = []
+    for place in range(len(tokens)):
         p = model.probabilities([BOUNDARY, *tokens[max(0, place - order) : place]])
-        surprise.append(-log)
         entropy.append(-(p[p > 0] * np.log(p[p > 0])).sum())
     # Surprise minus entropy has mean 0 at each step, so its sum is a martingale.
-    gaps = np.array(surprise) - np.array(entropy)
+    gaps = -np.array(model.log_probabilities([BOUNDARY], tokens)) - np.array(entropy)
     assert abs(gaps.mean()) < 4 * gaps.std() / math.sqrt(len(gaps))
 
 
-def longest_passage(tokens: Sequence[str], text: Sequence[str]) -> int:
-    places: dict[str, list[int]] = {}
+def longest_passage(tokens, text):
+    places = {}
     for place, token in enumerate(text):
         places.setdefault(token, []).append(place)
     longest, runs = 0, {}
@@ -154,7 +131,7 @@ def longest_passage(tokens: Sequence[str], text: Sequence[str]) -> int:
     return longest
 
 
-def test_long_contexts_recite_and_short_ones_do_not() -> None:
+def test_long_contexts_recite_and_short_ones_do_not():
     text = some_text(5_000, kinds=1_000, seed=5)
     longest = {}
     for order in (1, 2, 5, 9, 12):
@@ -170,29 +147,26 @@ def test_long_contexts_recite_and_short_ones_do_not() -> None:
     assert longest[9] > 150
 
 
-def test_reading_a_text_again_makes_its_passage_likelier() -> None:
+def test_reading_a_text_again_makes_its_passage_likelier():
     mine, other = some_text(500, kinds=80, seed=6), some_text(500, kinds=80, seed=7)
-    logs = [
+    once, twice, often = (
         NgramModel([mine, other], order=3, repeats=[times, 1]).log_probabilities([], mine).sum()
         for times in (1, 2, 10)
-    ]
-    assert logs[0] < logs[1] < logs[2]
+    )
+    assert once < twice < often
 
 
-def test_a_text_ends_where_the_training_text_ended() -> None:
+def test_a_text_ends_where_the_training_text_ended_and_none_reaches_into_the_next():
     model = NgramModel([["a", "b", "c"]], order=4)
     tokens = model.sample([BOUNDARY], max_tokens=50, temperature=0.0, uniform=Random(1).random)
     assert tokens == ["a", "b", "c", BOUNDARY]
     assert model.log_probabilities(["a", "b", "c"], [BOUNDARY])[0] > math.log(0.9)
-
-
-def test_no_context_reaches_from_one_text_into_the_next() -> None:
     model = NgramModel([["x", "x", "a"], ["b", "c"]], order=3)
     across = model.probabilities(["a", BOUNDARY])
     assert across == pytest.approx(model.probabilities([BOUNDARY]), abs=1e-15)
 
 
-def test_a_longer_sample_begins_with_the_shorter_one() -> None:
+def test_a_longer_sample_begins_with_the_shorter_one():
     model = NgramModel([some_text(2_000, kinds=100, seed=8)], order=3)
     long, short = (
         model.sample([], max_tokens=length, temperature=0.8, uniform=Random(9).random)
@@ -201,20 +175,13 @@ def test_a_longer_sample_begins_with_the_shorter_one() -> None:
     assert long[:50] == short
 
 
-def test_an_unknown_token_is_impossible_and_forgotten() -> None:
-    model = NgramModel([["a", "b", "a", "b"]], order=3)
-    logs = model.log_probabilities([], ["unread", "a"])
-    assert logs[0] == -math.inf
-    assert logs[1] == pytest.approx(math.log(model.probabilities([])[model.vocabulary.index("a")]))
-
-
-@pytest.mark.parametrize("order", [0, -1, MAX_ORDER + 1])
-def test_an_order_out_of_range_is_refused(order: int) -> None:
-    with pytest.raises(ValueError, match="expected 1 to 12"):
-        NgramModel([["a"]], order=order)
-
-
-@pytest.mark.parametrize("documents", [[], [[]], [[], []]])
-def test_a_model_of_nothing_is_refused(documents: Documents) -> None:
-    with pytest.raises(ValueError, match="no tokens"):
-        NgramModel(documents, order=3)
+@pytest.mark.parametrize(
+    ("documents", "order", "said"),
+    [
+        *(([["a"]], order, "expected 1 to 12") for order in (0, -1, MAX_ORDER + 1)),
+        *((documents, 3, "no tokens") for documents in ([], [[]], [[], []])),
+    ],
+)
+def test_an_order_out_of_range_and_a_model_of_nothing_are_refused(documents, order, said):
+    with pytest.raises(ValueError, match=said):
+        NgramModel(documents, order=order)

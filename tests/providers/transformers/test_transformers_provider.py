@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 
 from pytest_memleak import score
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.protocols import (
     Endpoint,
     JobStatus,
@@ -727,15 +727,3 @@ def test_a_device_that_is_not_here_is_an_error(make):
         pytest.skip("there is a CUDA device here")
     with pytest.raises(ProviderError, match="no device 'cuda:1'"):
         draw(make(options={"device": "cuda:1"}).open(None))
-
-
-@pytest.mark.parametrize("package", ["torch", "transformers", "peft"])
-def test_a_missing_package_names_the_extra(make, monkeypatch, package):
-    import importlib.util
-
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == package else find(name)
-    )
-    with pytest.raises(MissingExtra, match=rf"(?s){package}.*pytest-memleak\[local\]"):
-        make()
