@@ -2,9 +2,10 @@
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scored_books import book_of, drawn
 
 from pytest_memleak.books.instructions import BARE_PREFIX, beginnings
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.null_books import excess_over_null
@@ -13,17 +14,7 @@ PHRASE = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=1
 
 
 def asked(*texts, prefix_words):
-    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-    book = Book("b", "B", "Nobody", excerpts, digest="")
-    return beginnings(book, prefix_words=prefix_words, template=BARE_PREFIX)
-
-
-def drawn(texts):
-    return [
-        Generation(excerpt_id, number, text)
-        for excerpt_id, answers in texts.items()
-        for number, text in enumerate(answers)
-    ]
+    return beginnings(book_of(*texts), prefix_words=prefix_words, template=BARE_PREFIX)
 
 
 # --- the law's words -----------------------------------------------------------------------
@@ -33,31 +24,30 @@ LINE = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
 
 def test_the_prompts_words_are_in_no_number():
     book = asked(LINE, prefix_words=6)
-    found = measure(book, drawn({"p_id1": [LINE]}), Scoring())
+    found = measure(book, drawn([LINE]), Scoring())
     assert (found.words, found.bmc) == (20, 1.0)
     assert (found.longest_span.words, found.longest_span.start, found.longest_span.end) == (
         20, 0, 20,
     )  # fmt: skip
-    echo = measure(book, drawn({"p_id1": ["a b c d e f and no more"]}), Scoring(k=2, trim=2))
+    echo = measure(book, drawn(["a b c d e f and no more"]), Scoring(k=2, trim=2))
     assert (echo.bmc, echo.longest_block.words, echo.longest_span.words) == (0, 0, 0)
     # A run that begins in the prompt has its words after the prompt alone.
-    across = measure(book, drawn({"p_id1": ["d e f g h i j"]}), Scoring(k=4, trim=0))
+    across = measure(book, drawn(["d e f g h i j"]), Scoring(k=4, trim=0))
     assert (across.bmc, across.longest_span.words) == (4 / 20, 4)
-    assert measure(book, drawn({"p_id1": ["d e f g h i j"]}), Scoring()).longest_span.words == 0
+    assert measure(book, drawn(["d e f g h i j"]), Scoring()).longest_span.words == 0
 
 
 def test_what_the_book_repeats_of_the_prompt_is_given_away():
     book = asked("a b c d e f x a b c d e y z v w", prefix_words=6)
-    found = measure(book, drawn({"p_id1": ["x a b c d e y z"]}), Scoring(k=3, trim=5))
+    found = measure(book, drawn(["x a b c d e y z"]), Scoring(k=3, trim=5))
     assert (found.words, found.bmc) == (10, 0)
 
 
 def test_nothing_lies_across_the_gap_between_two_excerpts():
-    """The last words of one and the first measured words of the next are no neighbours."""
     book = asked("a b c d e f", "g h i j k l", prefix_words=2)
-    found = measure(book, drawn({"p_id1": ["d e f i j k"]}), Scoring(k=4))
+    found = measure(book, drawn(["d e f i j k"]), Scoring(k=4))
     assert (found.words, found.bmc) == (8, 0)
-    both = measure(book, drawn({"p_id1": ["c d e f"], "p_id2": ["i j k l"]}), Scoring(k=4))
+    both = measure(book, drawn(["c d e f"], ["i j k l"]), Scoring(k=4))
     assert (both.bmc, both.longest_block.words, both.longest_block.start) == (1.0, 4, 0)
 
 
@@ -68,7 +58,7 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     nulls = {"other": [(None, one) for one in across]}
     null = excess_over_null(book, [(None, "n o p q")], nulls, scoring)
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
-    found = analyze(book, drawn({"p_id1": across}), scoring)
+    found = analyze(book, drawn(across), scoring)
     assert found.cross.count == 0
 
 
@@ -97,7 +87,7 @@ def test_agrees_with_the_oracle(oracle, texts, reciting, prefix_words, k, trim, 
     expected = oracle.measure_continuations(parts, answers, **settings)
     assume(expected["words"] >= k)
 
-    found = measure(book, drawn(answers), Scoring(**settings))
+    found = measure(book, drawn(*answers.values()), Scoring(**settings))
     assert found.words == expected["words"]
     assert found.bmc == expected["bmc"]
     block, span = found.longest_block, found.longest_span

@@ -13,9 +13,7 @@ from pytest_memleak.scoring.detection_limit import (
 from pytest_memleak.scoring.rounds import blocks_of
 
 
-@pytest.mark.parametrize(
-    ("answers", "expected"), [(1, 0.95), (10, 0.26), (59, 0.05), (100, 0.030), (299, 0.010)]
-)
+@pytest.mark.parametrize(("answers", "expected"), [(1, 0.95), (59, 0.05), (299, 0.010)])
 def test_a_passage_above_it_would_have_been_seen(answers, expected):
     d = detection_limit(answers, confidence=0.95)
     assert d == pytest.approx(expected, rel=0.02)
@@ -39,23 +37,18 @@ def test_the_answers_it_takes(probability, answers):
 
 def test_as_many_answers_as_a_probability_came_from_detect_it():
     for answers in range(1, 400):
-        assert (
-            answers_to_detect(detection_limit(answers, confidence=0.9), confidence=0.9) == answers
-        )
+        limit = detection_limit(answers, confidence=0.9)
+        assert answers_to_detect(limit, confidence=0.9) == answers
 
 
-@pytest.mark.parametrize("probability", [0, 5e-324, -0.1, 1.1, 5, math.nan, math.inf])
-def test_a_probability_out_of_range_is_refused(probability):
-    with pytest.raises(SettingsError, match="detection_limit"):
-        answers_to_detect(probability, confidence=0.95)
-
-
-@pytest.mark.parametrize("confidence", [-0.1, 1, math.nan])
-def test_a_confidence_out_of_range_is_refused(confidence):
-    with pytest.raises(SettingsError, match="confidence"):
-        detection_limit(10, confidence=confidence)
-    with pytest.raises(SettingsError, match="confidence"):
-        answers_to_detect(0.1, confidence=confidence)
+def test_what_is_out_of_range_is_refused():
+    for probability in (0, 5e-324, -0.1, 1.1, math.nan, math.inf):
+        with pytest.raises(SettingsError, match="detection_limit"):
+            answers_to_detect(probability, confidence=0.95)
+    for confidence in (-0.1, 1, math.nan):
+        for limit in (detection_limit, answers_to_detect):
+            with pytest.raises(SettingsError, match="confidence"):
+                limit(1, confidence=confidence)
 
 
 def test_where_rounds_are_not_alike_blocks_have_to_be_as_many():

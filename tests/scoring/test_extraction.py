@@ -1,7 +1,6 @@
 """p_z and what it makes of a window, against a direct reading in fractions and loops."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ SMALL = WindowSettings(prefix_tokens=3, suffix_tokens=2, stride=2, n=10, p=0.5)
 
 
 def extraction(*log_p, settings=SMALL, plain=None):
-    """Windows under the scheme; those of the plain product alike where they are not given."""
     return Extraction(settings, tokens=100, plain=log_p if plain is None else plain, scheme=log_p)
 
 
@@ -32,12 +30,6 @@ def extraction(*log_p, settings=SMALL, plain=None):
 )
 def test_only_whole_windows_count(tokens, starts):
     assert list(window_starts(tokens, SMALL)) == starts
-
-
-@pytest.mark.parametrize("name", ["prefix_tokens", "suffix_tokens", "stride"])
-def test_windows_without_a_length_are_refused(name):
-    with pytest.raises(SettingsError, match=f"{name} must be at least 1, not 0"):
-        window_starts(100, WindowSettings(**{name: 0}))
 
 
 @given(
@@ -74,19 +66,20 @@ def test_the_likeliest_and_the_tokens_own_are_enough(counts, token, top_k, tempe
     assert found == pytest.approx(in_top_k(logits, token, **settings))
 
 
-@pytest.mark.parametrize("temperature", [0, -1, math.nan])
-def test_a_temperature_that_means_nothing_is_refused(temperature):
-    with pytest.raises(SettingsError, match="temperature must be above 0"):
-        in_top_k(np.zeros(3), 0, top_k=2, temperature=temperature)
+def test_settings_that_mean_nothing_are_refused():
+    for name in ("prefix_tokens", "suffix_tokens", "stride"):
+        with pytest.raises(SettingsError, match=f"{name} must be at least 1, not 0"):
+            window_starts(100, WindowSettings(**{name: 0}))
+    for temperature in (0, -1, math.nan):
+        with pytest.raises(SettingsError, match="temperature must be above 0"):
+            in_top_k(np.zeros(3), 0, top_k=2, temperature=temperature)
 
 
 @given(st.fractions(0, 1, max_denominator=1000), st.integers(1, 50))
 def test_in_n_tries(p, n):
     log_p = math.log(p) if p else -math.inf
     assert seen_in_tries(log_p, n) == pytest.approx(float(1 - (1 - p) ** n), abs=1e-12)
-
-
-def test_small_probabilities_do_not_vanish():
+    # Small ones don't vanish.
     assert seen_in_tries(math.log(1e-30), 1000) == pytest.approx(1e-27, rel=1e-9)
 
 
@@ -97,21 +90,15 @@ def test_shares_are_of_all_windows():
     # In 10 tries a window of 0.001 comes with a probability of 1 %.
     assert found.discoverable == (True, False, False, False, False)
     assert found.discoverable_share == 1 / 5
-
-
-def test_the_border_of_n_and_p_counts():
-    half = Fraction(1, 2)
-    settings = WindowSettings(n=1, p=float(half))
-    found = extraction(math.log(half), math.log(0.499), settings=settings)
+    # The border of n and p counts.
+    found = extraction(math.log(0.5), math.log(0.499), settings=WindowSettings(n=1, p=0.5))
     assert found.discoverable == (True, False)
 
 
 def test_each_measure_is_of_its_own_p_z():
     both = extraction(0.0, -math.inf, plain=(math.log(0.1), math.log(0.01)))
-    assert {name: one.value for name, one in estimates(both).items()} == {
-        "extractable": 0.5,
-        "extractable_plain": 1.0,
-    }
+    values = {name: estimate.value for name, estimate in estimates(both).items()}
+    assert values == {"extractable": 0.5, "extractable_plain": 1.0}
     assert both.log_p == (0.0, -math.inf)
     plain = Extraction(SMALL, tokens=100, plain=(0.0,), scheme=None)
     assert [*estimates(plain)] == ["extractable_plain"]

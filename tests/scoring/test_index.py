@@ -6,16 +6,18 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_books import book_of
 
 from pytest_memleak.errors import BookError, SettingsError
-from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.scoring import index as module
 from pytest_memleak.scoring.index import CODE_LENGTH, UNKNOWN, Index, find_matches, match_texts
 
 
-def book_of(*texts):
-    excerpts = (Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-    return Book("b", "B", "A", tuple(excerpts), digest="")
+def index_of(words, *, k, few=module._FEW_PLACES):
+    """The index; phrases at more than `few` places are stock phrases."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEW_PLACES", few)
+        return Index(book_of(" ".join(words)), k=k)
 
 
 def anchor_intervals(index):
@@ -68,17 +70,14 @@ def test_every_word_has_a_code_of_its_own(size):
     st.sampled_from([0, 1, 2, module._FEW_PLACES]),
 )
 def test_each_k_words_of_the_book_hold_an_anchor(words, k, few):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_FEW_PLACES", few)
-        index = Index(book_of(" ".join(words)), k=k)
-    anchors = anchor_intervals(index)
+    anchors = anchor_intervals(index_of(words, k=k, few=few))
     for start in range(len(words) - k + 1):
         assert any(start <= first and last <= start + k for first, last in anchors)
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=4, max_size=40), st.integers(1, 4), st.data())
 def test_anchors_are_found_wherever_their_words_stand(words, k, data):
-    index = Index(book_of(" ".join(words)), k=k)
+    index = index_of(words, k=k)
     text = data.draw(st.lists(st.sampled_from("abcx"), max_size=30))
     found = index.anchors(index.code(text)).tolist()
     assert found == sorted(found)
@@ -94,29 +93,29 @@ def test_anchors_are_found_wherever_their_words_stand(words, k, data):
             assert same == ((first, last - first, at) in seen)
 
 
-def test_a_vocabulary_whose_codes_leave_latin_1():
-    words = [f"w{n}" for n in range(13_000)]
-    index = Index(book_of(" ".join(words)), k=5)
+def test_a_vocabulary_of_a_hundred_thousand_words_whose_codes_leave_latin_1():
+    words = [f"w{n}" for n in range(100_000)]
+    index = index_of(words, k=5)
     assert max(map(max, index._codes.values())) > "\xff"
     assert index_words(index) == words
+    assert find_matches(index, index.code(words[-10:-4])) == {(99_990, 99_996)}
 
 
-def test_a_k_below_one_is_refused():
-    with pytest.raises(SettingsError, match="at least 1, not 0"):
-        Index(book_of("a b c"), k=0)
+FUSED = [f"word{number}" for number in range(300)]
+FUSED = " ".join((*FUSED, "".join(FUSED)))
+KANA = "木 々 ひ ら が な one two three"
 
 
-def test_a_book_of_fewer_than_k_words_is_refused():
-    with pytest.raises(BookError, match="2 words, fewer than k = 3"):
-        Index(book_of("a b"), k=3)
-
-
-@pytest.mark.parametrize("mode", ["paper", "unicode"])
-def test_a_book_whose_words_run_together_is_refused(mode):
-    page = [f"word{number}" for number in range(300)]
-    fused = " ".join((*page, "".join(page)))
-    with pytest.raises(BookError, match="50% of its letters are in words of over 40"):
-        Index(book_of(fused), k=5, mode=mode)
+@pytest.mark.parametrize(("text", "settings", "error", "message"), [
+    ("a b c", {"k": 0}, SettingsError, "at least 1, not 0"),
+    ("a b", {"k": 3}, BookError, "2 words, fewer than k = 3"),
+    (FUSED, {"k": 5}, BookError, "50% of its letters are in words of over 40"),
+    (FUSED, {"k": 5, "mode": "unicode"}, BookError, "50% of its letters are in words of over 40"),
+    (KANA, {"k": 3}, BookError, r"keeps 3 of its 9 words \(33%\).*\n.*unicode"),
+])  # fmt: skip
+def test_what_cannot_be_measured_is_refused(text, settings, error, message):
+    with pytest.raises(error, match=message):
+        Index(book_of(text), **settings)
 
 
 def test_a_long_word_is_no_fault_of_a_book():
@@ -127,12 +126,7 @@ def test_a_long_word_is_no_fault_of_a_book():
     assert Index(book_of(thai), k=5, mode="unicode").total > 300
     web = "https://example.com/" + "/".join(f"page-{number}" for number in range(90))
     assert Index(book_of(web), k=5).total > 90
-
-
-def test_a_book_that_the_mode_cannot_see_is_refused():
-    with pytest.raises(BookError, match=r"keeps 3 of its 9 words \(33%\)"):
-        Index(book_of("木 々 ひ ら が な one two three"), k=3)
-    assert Index(book_of("木 々 ひ ら が な one two three"), k=3, mode="unicode").total == 9
+    assert Index(book_of(KANA), k=3, mode="unicode").total == 9
 
 
 @st.composite
@@ -154,14 +148,6 @@ def cases(draw):
     )
     texts = draw(st.lists(text, min_size=1, max_size=4))
     return book, texts, k, draw(st.sampled_from([0, 1, 2, module._FEW_PLACES]))
-
-
-def index_of(words, *, k, few=module._FEW_PLACES):
-    """The index; phrases at more than `few` places are stock phrases."""
-    book = Book("b", "B", "A", (Excerpt("p_id1", " ".join(words)),), digest="")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_FEW_PLACES", few)
-        return Index(book, k=k)
 
 
 def agree_with_oracle(oracle, case):
@@ -189,21 +175,19 @@ def test_matches_equal_the_oracle_on_many_more(oracle, case):
     agree_with_oracle(oracle, case)
 
 
-@pytest.mark.parametrize(
-    ("book", "text", "k", "expected"),
-    [
-        ("abcdefgh", "abcdefgh", 5, {(0, 8)}),
-        ("abcdefgh", "xabcdex", 5, {(0, 5)}),
-        ("abcdefgh", "abcd", 5, set()),
-        ("abcdefgh", "", 5, set()),
-        ("abcdefgh", "abcdexfgh", 3, {(0, 5), (5, 8)}),
-        ("abcabc", "abc", 3, {(0, 3), (3, 6)}),
-        ("aaaa", "aa", 2, {(0, 2), (1, 3), (2, 4)}),
-        ("aaaa", "aaaaaa", 2, {(0, 2), (0, 3), (0, 4), (1, 4), (2, 4)}),
-        ("abcab", "ab", 1, {(0, 2), (3, 5)}),
-        ("abcdefgh", "efghabcd", 4, {(4, 8), (0, 4)}),
-    ],
-)
+@pytest.mark.parametrize(("book", "text", "k", "expected"), [
+    ("abcdefgh", "abcdefgh", 5, {(0, 8)}),
+    ("abcdefgh", "xabcdex", 5, {(0, 5)}),
+    ("abcdefgh", "abcd", 5, set()),
+    ("abcdefgh", "", 5, set()),
+    ("abcdefgh", "abcxabcxabc", 3, {(0, 3)}),
+    ("abcdefgh", "abcdexfgh", 3, {(0, 5), (5, 8)}),
+    ("abcabc", "abc", 3, {(0, 3), (3, 6)}),
+    ("aaaa", "aa", 2, {(0, 2), (1, 3), (2, 4)}),
+    ("aaaa", "aaaaaa", 2, {(0, 2), (0, 3), (0, 4), (1, 4), (2, 4)}),
+    ("abcab", "ab", 1, {(0, 2), (3, 5)}),
+    ("abcdefgh", "efghabcd", 4, {(4, 8), (0, 4)}),
+])  # fmt: skip
 def test_matches(book, text, k, expected):
     index = index_of(book, k=k)
     assert find_matches(index, index.code(text)) == expected
@@ -213,11 +197,6 @@ def test_no_match_reaches_from_one_text_into_the_next():
     index = index_of("abcdefgh", k=3)
     found = match_texts(index, [index.code("abcd"), index.code(""), index.code("efgh")])
     assert sorted(found.rows()) == [(0, 0, 4), (2, 4, 8)]
-
-
-def test_a_match_at_two_places_of_a_text_is_one():
-    index = index_of("abcdefgh", k=3)
-    assert find_matches(index, index.code("abcxabcxabc")) == {(0, 3)}
 
 
 def test_a_book_recited_whole_is_one_match():

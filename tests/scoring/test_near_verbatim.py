@@ -7,9 +7,10 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_books import book_of
 
 from pytest_memleak.errors import BookError, RecordsError
-from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.records import Generation
 from pytest_memleak.scoring.near_verbatim import (
     NearSpan,
     NearVerbatimTally,
@@ -50,14 +51,8 @@ def flat(block):
     return block.book_start, block.text_start, block.book_end, block.text_end, block.words
 
 
-EDITS = st.lists(
-    st.tuples(
-        st.integers(0, 40),  # words copied before it
-        st.integers(0, 12),  # words left out
-        st.integers(0, 12),  # words put in
-    ),
-    max_size=30,
-)
+# Words copied before each edit, left out, put in.
+EDITS = st.lists(st.tuples(*map(st.integers, (0, 0, 0), (40, 12, 12))), max_size=30)
 
 
 @settings(max_examples=examples(600))
@@ -97,48 +92,33 @@ PARAGRAPH = " ".join(f"{SENTENCE} number{n}" for n in range(20))
 LOOK_ALIKE = str.maketrans("aeocpxySHKT", "аеосрхуЅНΚТ")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: text.replace(",", ""),
-        lambda text: text.replace("“", '"').replace("”", '"').replace("’", "'"),
-        lambda text: text.upper(),
-        "\u200b".join,
-        lambda text: text.translate(LOOK_ALIKE),
-        lambda text: text.replace("fi", "ﬁ").replace("ff", "ﬀ"),
-        lambda text: text.replace(";", " —"),
-        lambda text: text.replace("a", "a\u0301"),
-    ],
-    ids=[
-        "commas", "quotes", "case", "zero_width", "look_alikes", "ligatures", "dashes", "accents",
-    ],
-)  # fmt: skip
-def test_sees_through_appearance(change):
-    changed = change(PARAGRAPH)
+APPEARANCES = {
+    "commas": lambda text: text.replace(",", ""),
+    "quotes": lambda text: text.replace("“", '"').replace("”", '"').replace("’", "'"),
+    "case": str.upper,
+    "zero width": "\u200b".join,
+    "look-alikes": lambda text: text.translate(LOOK_ALIKE),
+    "ligatures": lambda text: text.replace("fi", "ﬁ").replace("ff", "ﬀ"),
+    "dashes": lambda text: text.replace(";", " —"),
+    "accents": lambda text: text.replace("a", "a\u0301"),
+}
+
+
+@pytest.mark.parametrize("appearance", APPEARANCES)
+def test_sees_through_appearance(appearance):
+    changed = APPEARANCES[appearance](PARAGRAPH)
     assert changed != PARAGRAPH
     found = near_verbatim(PARAGRAPH, changed)
     assert (found.nv_recall, found.missing, found.additional) == (1.0, 0, 0)
     assert near_verbatim(PARAGRAPH, changed, fold=False).nv_recall < 1
 
 
-def test_sees_through_one_changed_word_in_twenty():
-    book = text_of(1_000, vocabulary=2_000)
-    text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(book)]
-    found = near_verbatim(" ".join(book), " ".join(text))
-    assert (found.nv_recall, found.missing, found.additional) == (0.95, 50, 50)
-    assert [flat(block) for block in found.blocks] == [(0, 0, 1_000, 1_000, 950)]
-
-
-@pytest.mark.parametrize("name", ["Lucy", "the Admiral"])
-def test_sees_through_changed_names(name):
-    found = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
-    assert [(b.book_start, b.words) for b in found.blocks] == [(0, 300)]
-    assert found.missing == 20
-
-
-def test_all_of_it_at_once():
-    book = PARAGRAPH.split()
-    text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(book)]
+def test_sees_through_changed_names_and_all_of_it_at_once():
+    for name in ("Lucy", "the Admiral"):
+        found = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
+        assert [(b.book_start, b.words) for b in found.blocks] == [(0, 300)]
+        assert found.missing == 20
+    text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(PARAGRAPH.split())]
     text = "\u200b".join(" ".join(text).replace(",", "").replace("fi", "ﬁ")).translate(LOOK_ALIKE)
     assert near_verbatim(PARAGRAPH, text).nv_recall == 1 - 16 / 320
     assert near_verbatim(PARAGRAPH, text, fold=False).nv_recall == 0
@@ -165,11 +145,8 @@ def test_unrelated_text_has_none():
     assert found.raw
 
 
-def test_an_empty_text_recalls_nothing():
+def test_an_empty_text_recalls_nothing_and_a_book_without_words_is_refused():
     assert near_verbatim("a book", " ").nv_recall == 0
-
-
-def test_a_book_without_words_is_refused():
     with pytest.raises(BookError, match="no words"):
         near_verbatim(" — ", "text")
 
@@ -177,16 +154,11 @@ def test_a_book_without_words_is_refused():
 # --- samples -------------------------------------------------------------------------------
 
 
-def recall_of(book, generations):
+def recall_of(book, *generations):
     tally = NearVerbatimTally(book)
     for generation in generations:
-        tally.add(generation)
+        tally.add(Generation(*generation))
     return tally.recall()
-
-
-def book_of(*texts):
-    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-    return Book("b", "B", "A", excerpts, digest="")
 
 
 def test_spans_of_samples_against_their_own_excerpts():
@@ -195,34 +167,27 @@ def test_spans_of_samples_against_their_own_excerpts():
     near = [*first[10:25], "changed", *first[26:41]]
     recall = recall_of(
         book,
-        [
-            Generation("p_id2", 1, " ".join(second[20:50])),
-            Generation("p_id1", 3, " ".join(near)),
-            Generation("p_id2", 0, " ".join(second[:19])),  # one word short
-            Generation("p_id1", 0, " ".join(second)),  # another excerpt's
-            Generation("p_id3", 0, ""),
-            Generation("p_id2", 2, " ".join(second[30:55])),
-        ],
+        ("p_id2", 1, " ".join(second[20:50])),
+        ("p_id1", 3, " ".join(near)),
+        ("p_id2", 0, " ".join(second[:19])),  # one word short
+        ("p_id1", 0, " ".join(second)),  # another excerpt's
+        ("p_id3", 0, ""),
+        ("p_id2", 2, " ".join(second[30:55])),
     )
     assert recall.words == 161
     assert recall.nv_recall == (30 + 35) / 161
     assert recall.longest_span == NearSpan(30, 10, 41, "p_id1", 3)
 
 
-def test_samples_without_a_span():
-    tally = NearVerbatimTally(book_of("some words", ""))
-    tally.add(Generation("p_id2", 0, "some words"))
-    assert tally.recall().longest_span == NearSpan(0)
-    assert tally.recall().nv_recall == 0
-
-
-def test_a_generation_of_another_book_is_refused():
+def test_samples_without_a_span_and_of_another_book():
+    recall = recall_of(book_of("some words", ""), ("p_id2", 0, "some words"))
+    assert (recall.longest_span, recall.nv_recall) == (NearSpan(0), 0)
     with pytest.raises(RecordsError, match="p_id9"):
-        recall_of(book_of("some words"), [Generation("p_id9", 0, "x")])
+        recall_of(book_of("some words"), ("p_id9", 0, "x"))
 
 
 def test_no_text_in_any_representation():
     book = " ".join(f"zebra{n}" for n in range(200))
-    assert "zebra" not in repr(near_verbatim(book, book))
-    recall = recall_of(book_of(book), [Generation("p_id1", 0, book)])
-    assert "zebra" not in repr(recall)
+    assert "zebra" not in repr(
+        (near_verbatim(book, book), recall_of(book_of(book), ("p_id1", 0, book)))
+    )

@@ -3,43 +3,24 @@
 import dataclasses
 import math
 import random
-from itertools import accumulate
 
 import numpy as np
 import pytest
+from scored_books import book_of, prose, rounds_of
 
 from pytest_memleak.errors import BookError, SettingsError
-from pytest_memleak.records import Book, Excerpt, Scoring
+from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
 from pytest_memleak.scoring.quantiles import student_quantile, student_tail
-from pytest_memleak.scoring.rounds import Rounds, block_variance
+from pytest_memleak.scoring.rounds import block_variance
 from pytest_memleak.scoring.sampling_error import sampling_error
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)
 
 
-def book_of(*texts):
-    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-    return Book("b", "B", "A", excerpts, digest="")
-
-
 ALPHABET = list("abcdefghijklmnopqrst")
 BOOK = book_of(" ".join(ALPHABET[:8]), " ".join(ALPHABET[8:]))
-
-
-def prose(rng, words):
-    """Words as frequent as in prose (Zipf's law), some of them in set phrases."""
-    text = []
-    while len(text) < words:
-        text += rng.choice(PHRASES) if rng.random() < 0.1 else []
-        text += rng.choices(VOCABULARY, cum_weights=WEIGHTS, k=3)
-    return text[:words]
-
-
-VOCABULARY = [f"w{n}" for n in range(4_000)]
-WEIGHTS = list(accumulate(1 / (n + 2.7) for n in range(4_000)))
-PHRASES = [random.Random(n).choices(VOCABULARY, k=4 + n % 5) for n in range(300)]
 
 
 # --- the numbers ---------------------------------------------------------------------------
@@ -122,28 +103,17 @@ def test_the_size_of_the_sides_makes_no_excess():
     assert found.p > 0.05
 
 
-def test_nothing_to_compare_with():
-    own = [(None, "a b c d e")]
-    assert excess_over_null(BOOK, own, {}, SCORING) is None
-    assert excess_over_null(BOOK, own, {"a": []}, SCORING) is None
-    assert excess_over_null(BOOK, own, {"a": [(None, " — ")]}, SCORING) is None
+def test_what_there_is_to_compare_with():
+    own, blank = [(None, "a b c d e")], [(None, "")]
+    for nulls in ({}, {"a": []}, {"a": [(None, " — ")]}):
+        assert excess_over_null(BOOK, own, nulls, SCORING) is None
     assert excess_over_null(BOOK, [], {"a": own}, SCORING) is None
-
-
-def test_a_book_without_words_is_no_null():
-    found = excess_over_null(
-        BOOK, [(None, "a b c d e")], {"a": [(None, "")], "b": [(None, "x x")]}, SCORING
-    )
-    assert [one.book_id for one in found.books] == ["b"]
+    found = excess_over_null(BOOK, own, {"a": blank, "b": [(None, "x x")]}, SCORING)
+    assert [null.book_id for null in found.books] == ["b"]  # a book without words is no null
     assert (found.words, found.bmc) == (2, 0)
-
-
-def test_an_index_that_is_there_is_used():
-    index = Index(BOOK, k=5)
     sides = [(None, "a b c d e f")] * 2, {"other": [(None, "x x x x x x")] * 2}
-    assert excess_over_null(BOOK, *sides, SCORING, index=index) == excess_over_null(
-        BOOK, *sides, SCORING
-    )
+    known = excess_over_null(BOOK, *sides, SCORING, index=Index(BOOK, k=5))
+    assert known == excess_over_null(BOOK, *sides, SCORING)
 
 
 def test_bad_input():
@@ -211,26 +181,30 @@ def test_null_books_that_agree_to_the_word():
     assert (found.p, found.visible) == (0, 1)
     same = excess_over_null(BOOK, nulls_with(6)["0"], nulls_with(6, 6), SCORING)
     assert same.p == 0.5
+    # A single generation tells nothing of its variance.
+    found = excess_over_null(BOOK, [(None, LETTERS)], nulls_with(6, 6), SCORING)
+    assert (found.low, found.high) == (-1, 1)
+
+
+CLEAN = [(None, "x " * 20)] * 2
 
 
 def test_one_null_book_gives_no_interval_and_the_pairs_own_upper_end():
     found = excess_over_null(BOOK, OWN, nulls_with(6), SCORING)
     assert (found.low, found.high, found.p, found.visible) == (None,) * 4
     assert found.own_high == 1
-    clean = [(None, "x " * 20)] * 2
-    found = excess_over_null(BOOK, clean, nulls_with(6), SCORING)
+    found = excess_over_null(BOOK, CLEAN, nulls_with(6), SCORING)
     assert found.own_high == pytest.approx(min(1, 1.959963984540054**2))  # of 20 words in 20
 
 
 def test_the_error_of_all_rounds_bounds_the_excess_and_widens_it():
-    known = sampling_error(Rounds.of({}).counts(words=20, n=9))
+    known = sampling_error(rounds_of([]).counts(words=20, n=9))
     known = dataclasses.replace(known, high=0.6, variance=0.0)
     nulls = nulls_with(6, 8, 7, 6, 8)
-    clean = [(None, "x " * 20)] * 2
-    found = excess_over_null(BOOK, clean, nulls, SCORING, error=known)
+    found = excess_over_null(BOOK, CLEAN, nulls, SCORING, error=known)
     assert found.high <= found.own_high == 0.6
     unknown = dataclasses.replace(known, variance=0.04)
-    assert excess_over_null(BOOK, clean, nulls, SCORING, error=unknown).low < found.low - 0.3
+    assert excess_over_null(BOOK, CLEAN, nulls, SCORING, error=unknown).low < found.low - 0.3
     over = excess_over_null(BOOK, OWN, nulls, SCORING, error=dataclasses.replace(known, high=0.1))
     assert over.high == over.excess
 
@@ -239,11 +213,6 @@ def test_no_confidence_is_the_value_itself():
     for nulls in (nulls_with(6), nulls_with(6, 13)):
         found = excess_over_null(BOOK, OWN, nulls, SCORING, confidence=0)
         assert found.low == found.high == found.excess
-
-
-def test_a_single_generation_tells_nothing_of_its_variance():
-    found = excess_over_null(BOOK, [(None, LETTERS)], nulls_with(6, 6), SCORING)
-    assert (found.low, found.high) == (-1, 1)
 
 
 @pytest.mark.full
@@ -293,9 +262,13 @@ def test_recall_is_an_excess():
 # --- uplift --------------------------------------------------------------------------------
 
 
+def rounds_of_100(*intervals):
+    return rounds_of(intervals).counts(words=100, n=len(intervals))
+
+
 def test_uplift_is_the_difference_and_its_paired_jackknife():
-    tuned = Rounds.of({0: [(0, 20)], 1: [(0, 10), (50, 70)], 2: []}).counts(words=100, n=3)
-    before = Rounds.of({0: [(0, 5)], 1: [], 2: [(90, 95)]}).counts(words=100, n=3)
+    tuned = rounds_of_100([(0, 20)], [(0, 10), (50, 70)], [])
+    before = rounds_of_100([(0, 5)], [], [(90, 95)])
     found = uplift(tuned, before, scoring=SCORING)
     assert (found.bmc, found.baseline_bmc, found.uplift) == (0.40, 0.10, 0.40 - 0.10)
     without = [(0.30 - 0.05), (0.20 - 0.10), (0.40 - 0.05)]
@@ -304,28 +277,23 @@ def test_uplift_is_the_difference_and_its_paired_jackknife():
     width = (t * t * variance + z**4 / 4 * (0.20**2 + 0.05**2)) ** 0.5
     assert found.low == pytest.approx(0.30 - width - z * z / 2 * 0.05)
     assert found.high == pytest.approx(min(1, 0.30 + width + z * z / 2 * 0.20))
-
-
-def test_uplift_over_itself_is_none():
-    counts = Rounds.of({0: [(0, 20)], 1: [(0, 10)]}).counts(words=100, n=2)
-    found = uplift(counts, counts, scoring=SCORING)
+    # Over itself there is none.
+    found = uplift(tuned, tuned, scoring=SCORING)
     assert found.uplift == 0
     assert found.low < 0 < found.high
 
 
 @pytest.mark.parametrize(("words", "n"), [(101, 2), (100, 3)])
 def test_uplift_of_different_books_or_rounds_is_refused(words, n):
-    counts = Rounds.of({0: [(0, 20)]}).counts(words=100, n=2)
     with pytest.raises(SettingsError, match="100 words and 2 rounds"):
-        uplift(counts, Rounds.of({}).counts(words=words, n=n), scoring=SCORING)
+        uplift(
+            rounds_of_100([(0, 20)], []), rounds_of([]).counts(words=words, n=n), scoring=SCORING
+        )
 
 
 def test_uplift_of_rounds_that_are_not_alike_takes_blocks_of_both():
-    rounds = {r: [(0, 20)] for r in range(10, 20)}
-    tuned, before = (
-        Rounds.of(rounds).counts(words=100, n=100),
-        Rounds.of({}).counts(words=100, n=100),
-    )
+    tuned = rounds_of_100(*[[]] * 10, *[[(0, 20)]] * 10, *[[]] * 80)
+    before = rounds_of_100(*[[]] * 100)
     as_if_alike = uplift(tuned, before, scoring=SCORING)
     found = uplift(tuned, before, scoring=SCORING, alike=False)
     assert found.uplift == as_if_alike.uplift == 0.20

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.scoring.rounds import (
@@ -16,23 +17,6 @@ from pytest_memleak.scoring.rounds import (
     passage_rates,
     words_by_text,
 )
-
-WORDS = 40
-INTERVALS = st.sets(
-    st.tuples(st.integers(0, WORDS - 1), st.integers(1, 12)).map(
-        lambda at: (at[0], min(WORDS, at[0] + at[1]))
-    ),
-    max_size=3,
-)
-ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
-
-
-def counts_of(rounds):
-    return Rounds.of(dict(enumerate(rounds))).counts(words=WORDS, n=len(rounds))
-
-
-def covered(intervals):
-    return {place for start, end in intervals for place in range(start, end)}
 
 
 @given(ROUNDS)
@@ -47,15 +31,10 @@ def test_counts_are_those_of_sets(rounds):
         assert lost == len(everything) - len(set().union(*others))
 
 
-def test_rounds_that_cover_nothing_count():
-    counts = Rounds.of({3: [(0, 2)]}).counts(words=4, n=10)
-    assert (counts.rounds, counts.bmc) == (10, 0.5)
-
-
 @given(ROUNDS)
 def test_halves_are_those_of_sets(rounds):
     n = len(rounds)
-    first, second = Rounds.of(dict(enumerate(rounds))).halves(words=WORDS, n=n)
+    first, second = rounds_of(rounds).halves(words=WORDS, n=n)
     for half, ordinals in ((first, range(n // 2)), (second, range(n // 2, n))):
         expected = {place for ordinal in ordinals for place in covered(rounds[ordinal])}
         assert set(half.nonzero()[0].tolist()) == expected
@@ -67,7 +46,7 @@ def test_patterns_are_the_sets_of_rounds_that_cover_a_word(rounds):
     sets = [covered(intervals) for intervals in rounds]
     expected = Counter(tuple(at in one for one in sets) for at in range(WORDS))
     del expected[(False,) * n]
-    found = Rounds.of(dict(enumerate(rounds))).patterns(n=n)
+    found = rounds_of(rounds).patterns(n=n)
     words = dict(zip(map(tuple, found.rounds.tolist()), found.words.tolist(), strict=True))
     words.pop((False,) * n, None)
     assert words == expected
@@ -76,7 +55,7 @@ def test_patterns_are_the_sets_of_rounds_that_cover_a_word(rounds):
 @given(ROUNDS)
 def test_grouped_rounds_cover_what_theirs_did(rounds):
     group = np.arange(len(rounds)) // 2
-    grouped = Rounds.of(dict(enumerate(rounds))).grouped(group)
+    grouped = rounds_of(rounds).grouped(group)
     for number in range(group[-1] + 1):
         mine = grouped.round == number
         runs = zip(grouped.start[mine].tolist(), grouped.end[mine].tolist(), strict=True)
@@ -88,6 +67,9 @@ def test_words_by_excerpt_are_those_of_the_rounds_unless_they_are_told():
     assert rounds.counts(words=20, n=3).by_excerpt.tolist() == [[7, 0, 1]]
     told = np.array([[5, 0, 0], [2, 0, 1]])
     assert rounds.counts(words=20, n=3, by_excerpt=told).by_excerpt.tolist() == told.tolist()
+    # Rounds that cover nothing count.
+    counts = Rounds.of({3: [(0, 2)]}).counts(words=4, n=10)
+    assert (counts.rounds, counts.bmc) == (10, 0.5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), INTERVALS.map(sorted)), max_size=8))
@@ -98,20 +80,10 @@ def test_the_words_that_each_text_covers_are_those_of_sets(found):
     assert words_by_text(*columns, texts=5).tolist() == expected
 
 
-BLOCK_WORDS = 60
-BLOCK_INTERVALS = st.sets(
-    st.tuples(st.integers(0, BLOCK_WORDS - 1), st.integers(1, 12)).map(
-        lambda at: (at[0], min(BLOCK_WORDS, at[0] + at[1]))
-    ),
-    max_size=4,
-)
-BLOCK_ROUNDS = st.lists(BLOCK_INTERVALS, min_size=2, max_size=20)
+SIZES = {1: [1], 2: [1, 1], 3: [2, 1], 5: [3, 2], 10: [4, 3, 3], 100: [10] * 10}
 
 
-@pytest.mark.parametrize(
-    ("n", "sizes"),
-    [(1, [1]), (2, [1, 1]), (3, [2, 1]), (5, [3, 2]), (10, [4, 3, 3]), (100, [10] * 10)],
-)
+@pytest.mark.parametrize(("n", "sizes"), SIZES.items())
 def test_blocks_are_of_the_square_root_of_the_rounds_in_order(n, sizes):
     blocks = blocks_of(n)
     assert np.bincount(blocks).tolist() == sizes
@@ -121,7 +93,7 @@ def test_blocks_are_of_the_square_root_of_the_rounds_in_order(n, sizes):
 def covered_by_blocks(rounds):
     sets = [set() for _ in range(max(blocks_of(len(rounds))) + 1)]
     for number, intervals in zip(blocks_of(len(rounds)), rounds, strict=True):
-        sets[number] |= {place for start, end in intervals for place in range(start, end)}
+        sets[number] |= covered(intervals)
     return sets
 
 
@@ -132,7 +104,7 @@ def variances_of_sets(of_model, of_baseline=None):
     def bmc(chosen):
         mine = set().union(*(of_model[one] for one in chosen))
         theirs = set().union(*((of_baseline or empty)[one] for one in chosen))
-        return (len(mine) - len(theirs)) / BLOCK_WORDS
+        return (len(mine) - len(theirs)) / WORDS
 
     blocks = range(len(of_model))
     without = [bmc([one for one in blocks if one != left_out]) for left_out in blocks]
@@ -141,27 +113,22 @@ def variances_of_sets(of_model, of_baseline=None):
     return jackknife, 2 * np.var([bmc(chosen) for chosen in drawn.tolist()], ddof=1)
 
 
-def block_counts_of(rounds):
-    return Rounds.of(dict(enumerate(rounds))).counts(words=BLOCK_WORDS, n=len(rounds))
-
-
-@given(BLOCK_ROUNDS)
+@given(st.lists(INTERVALS, min_size=2, max_size=20))
 def test_the_variance_is_the_larger_of_jackknife_and_twice_the_bootstrap(rounds):
     expected = max(variances_of_sets(covered_by_blocks(rounds)))
-    assert block_variance(block_counts_of(rounds)) == pytest.approx(expected, abs=1e-12)
+    assert block_variance(counts_of(rounds)) == pytest.approx(expected, abs=1e-12)
 
 
-@given(st.lists(st.tuples(BLOCK_INTERVALS, BLOCK_INTERVALS), min_size=2, max_size=20))
+@given(st.lists(st.tuples(INTERVALS, INTERVALS), min_size=2, max_size=20))
 def test_that_of_a_difference_takes_blocks_in_pairs(both):
     model, baseline = zip(*both, strict=True)
     expected = max(variances_of_sets(covered_by_blocks(model), covered_by_blocks(baseline)))
-    found = block_variance(block_counts_of(model), baseline=block_counts_of(baseline))
+    found = block_variance(counts_of(model), baseline=counts_of(baseline))
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_model_that_recites_now_and_then_is_known_less_than_rounds_alone_would_say():
-    spoken = {r: [(0, 40)] for r in range(10, 20)}  # one block of ten
-    counts = Rounds.of(spoken).counts(words=BLOCK_WORDS, n=100)
+    counts = counts_of([[]] * 10 + [[(0, 30)]] * 10 + [[]] * 80)  # one block of ten
     assert counts.alone.sum() == 0  # so that the jackknife over rounds would be 0
     assert math.sqrt(block_variance(counts)) > 0.2
 

@@ -9,6 +9,7 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_books import ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
@@ -30,24 +31,6 @@ from pytest_memleak.scoring.sampling_error import (
     spread,
     typical_span,
 )
-
-WORDS = 40
-INTERVALS = st.sets(
-    st.tuples(st.integers(0, WORDS - 1), st.integers(1, 12)).map(
-        lambda at: (at[0], min(WORDS, at[0] + at[1]))
-    ),
-    max_size=3,
-)
-ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
-
-
-def counts_of(rounds, words=WORDS):
-    return Rounds.of(dict(enumerate(rounds))).counts(words=words, n=len(rounds))
-
-
-def covered(intervals):
-    return {place for start, end in intervals for place in range(start, end)}
-
 
 # --- rarefaction ---------------------------------------------------------------------------
 
@@ -87,9 +70,7 @@ def test_extrapolation_is_chao2():
     rate = 40 / (10 * unseen + 40)
     expected = [(160 + unseen * (1 - (1 - rate) ** t)) / 1_000 for t in range(1, 11)]
     assert curve.tolist() == pytest.approx(expected, abs=1e-12)
-
-
-def test_extrapolation_without_words_covered_twice():
+    # Without words covered twice:
     curve = extrapolation(counts_with(once=10, twice=0))
     unseen = 9 / 10 * 10 * 9 / 2
     expected = (10 + unseen * (1 - (1 - 10 / (10 * unseen + 10)) ** 10)) / 1_000
@@ -147,16 +128,12 @@ def test_the_interval_holds_the_value(rounds, confidence, alike):
     assert 0 <= low <= counts.bmc <= high <= 1
 
 
-def test_no_confidence_is_the_value_itself():
+def test_no_confidence_is_the_value_itself_and_one_round_says_nothing_of_its_error():
     assert bounds_of(counts_of([{(0, 10)}, {(0, 10)}]), confidence=0) == (0.25, 0.25)
-    unknown = Spread(None, 1, 0.1)
-    assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=0) == (0.1, 0.1)
-
-
-def test_one_round_says_nothing_of_its_error():
     assert bounds_of(counts_of([{(0, 10)}])) == (0, 1)
-    unknown = Spread(None, 1, 0.1)
-    assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=0.95) == (-1, 1)
+    for confidence, bounds in ((0, (0.1, 0.1)), (0.95, (-1, 1))):
+        unknown = Spread(None, 1, 0.1)
+        assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=confidence) == bounds
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1, 95, math.nan])
@@ -222,9 +199,7 @@ def test_detection_is_that_of_the_excerpt_with_fewest_answers():
     assert error.with_answers(0).detection == 1
     few = sampling_error(in_moods()).with_answers(4)
     assert few.detection == pytest.approx(1 - 0.05 ** (1 / 4))
-
-
-def test_point_values_are_as_sensitive_as_any():
+    # Point values are as sensitive as any.
     counts = Rounds.of({}).counts(words=1_000, n=59)
     assert sampling_error(counts, confidence=0).detection == pytest.approx(0.0495, abs=5e-5)
 
@@ -253,64 +228,41 @@ def error_with(**changes):
     return SamplingError(**(steady | changes))
 
 
-def test_what_is_settled_needs_no_samples():
+def test_what_it_takes_to_settle_a_limit():
     assert samples_to_settle(error_with(), 0.09) == Settling(0, over=True)
     assert samples_to_settle(error_with(), 0.12) == Settling(0, over=False)
-
-
-def test_a_growing_curve_settles_that_it_is_over():
-    settling = samples_to_settle(error_with(), 0.11)
-    assert settling.over
-    assert 25 < settling.samples < 40  # the curve is there after 25
-
-
-def test_a_flat_curve_settles_that_it_is_within():
-    flat = {"guess": (0.10,) * 100, "discovery": tuple(0.95**t for t in range(1, 101))}
-    settling = samples_to_settle(error_with(**flat), 0.11)
-    assert not settling.over
-    assert 0 < settling.samples < 60
-
-
-def test_a_curve_that_ends_before_the_limit_says_nothing():
-    assert samples_to_settle(error_with(guess=(0.10,) * 100), 0.11) is None
-    assert samples_to_settle(error_with(guess=(0.10,) * 100, variance=None), 0.11) is None
+    growing = samples_to_settle(error_with(), 0.11)
+    assert growing.over
+    assert 25 < growing.samples < 40  # the curve is there after 25
+    level = {"guess": (0.10,) * 100}
+    flat = samples_to_settle(
+        error_with(**level, discovery=tuple(0.95**t for t in range(1, 101))), 0.11
+    )
+    assert not flat.over
+    assert 0 < flat.samples < 60
+    # A curve that ends before the limit says nothing.
+    assert samples_to_settle(error_with(**level), 0.11) is None
+    assert samples_to_settle(error_with(**level, variance=None), 0.11) is None
 
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
-RANGE_WORDS = 40
-RANGE_INTERVALS = st.sets(
-    st.tuples(st.integers(0, RANGE_WORDS - 1), st.integers(1, 12)).map(
-        lambda at: (at[0], min(RANGE_WORDS, at[0] + at[1]))
-    ),
-    max_size=3,
-)
 
 
-def test_the_low_end_is_what_nearly_every_half_has():
+def test_the_low_end_is_what_nearly_every_half_has_and_the_high_two_typical_spans_away():
     # Of 8 rounds 5 have 30 words or more, so that every half has.
     assert maximum_range([30, 30, 40, 40, 90, 0, 0, 0], typical=5, most=500) == Range(30, 150)
     # The one lucky round is in half of the halves, the next in three of four.
     low = maximum_range([90, 60, *[8] * 98], typical=5, most=500).low
     assert low == 8
-
-
-def test_the_high_end_is_two_typical_spans_away_at_least():
     assert maximum_range([50] * 10, typical=12.3, most=500) == Range(50, 75)
     assert maximum_range([50] * 10, typical=12.3, most=60) == Range(50, 60)
-
-
-def test_nothing_seen_and_a_single_round():
+    # Nothing seen, and a single round.
     assert maximum_range([0] * 100, typical=20, most=500) == Range(0, 40)
     assert maximum_range([33], typical=33, most=500) == Range(0, 99)
-    nothing = Rounds.of({})
-    expected = Range(0, 40)
-    assert block_range(nothing, n=10, borders=NO_BORDERS, typical=20, words=500) == expected
-
-
-def test_it_is_seeded():
+    nothing = block_range(Rounds.of({}), n=10, borders=NO_BORDERS, typical=20, words=500)
+    assert nothing == Range(0, 40)
     values = np.random.default_rng(0).integers(0, 99, 20)
-    ranges = {maximum_range(values, typical=1, most=500, seed=seed) for seed in (5, 5)}
-    assert len(ranges) == 1
+    assert len({maximum_range(values, typical=1, most=500, seed=seed) for seed in (5, 5)}) == 1
 
 
 def longest_run(places, borders):
@@ -323,24 +275,16 @@ def longest_run(places, borders):
     return longest
 
 
-@given(
-    st.lists(RANGE_INTERVALS, min_size=1, max_size=6),
-    st.sets(st.integers(1, RANGE_WORDS - 1), max_size=3),
-)
+@given(ROUNDS, st.sets(st.integers(1, WORDS - 1), max_size=3))
 def test_blocks_of_halves_are_those_of_sets(rounds, borders):
     n = len(rounds)
-    sets = [{at for start, end in one for at in range(start, end)} for one in rounds]
+    sets = list(map(covered, rounds))
     halves = random_orders(np.random.default_rng(0), rows=200, n=n) < n // 2
     of_halves = [
         longest_run(set().union(*itertools.compress(sets, half)), borders) for half in halves
     ]
     observed = longest_run(set().union(*sets), borders)
     low = math.floor(np.quantile(of_halves, 0.025))
-    found = block_range(
-        Rounds.of(dict(enumerate(rounds))),
-        n=n,
-        borders=np.array(sorted(borders), dtype=np.intp),
-        typical=1.2,
-        words=RANGE_WORDS,
-    )
-    assert found == Range(low, min(RANGE_WORDS, observed + max(observed - low, 3)))
+    places = np.array(sorted(borders), dtype=np.intp)
+    found = block_range(rounds_of(rounds), n=n, borders=places, typical=1.2, words=WORDS)
+    assert found == Range(low, min(WORDS, observed + max(observed - low, 3)))

@@ -1,0 +1,66 @@
+"""Books, generations, prose and covered words as tests of scoring make them."""
+
+import random
+from itertools import accumulate
+
+from hypothesis import strategies as st
+
+from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.scoring.rounds import Rounds
+
+
+def book_of(*texts, book_id="b", asked=(), contiguous=True):
+    """A book of these excerpts; `asked`: instructions of the first of them."""
+    asked = [*asked, *[None] * (len(texts) - len(asked))]
+    excerpts = tuple(
+        Excerpt(f"p_id{n}", *its) for n, its in enumerate(zip(texts, asked, strict=True), start=1)
+    )
+    return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
+
+
+def drawn(*per_excerpt):
+    """Generations of each excerpt of such a book, in rounds."""
+    return [
+        Generation(f"p_id{n}", ordinal, text)
+        for n, texts in enumerate(per_excerpt, start=1)
+        for ordinal, text in enumerate(texts)
+    ]
+
+
+VOCABULARY = [f"w{n}" for n in range(4_000)]
+WEIGHTS = list(accumulate(1 / (n + 2.7) for n in range(4_000)))
+PHRASES = [random.Random(n).choices(VOCABULARY, k=4 + n % 5) for n in range(300)]
+
+
+def prose(rng, words):
+    """Words as frequent as in prose (Zipf's law), some of them in set phrases."""
+    text = []
+    while len(text) < words:
+        text += rng.choice(PHRASES) if rng.random() < 0.1 else []
+        text += rng.choices(VOCABULARY, cum_weights=WEIGHTS, k=3)
+    return text[:words]
+
+
+WORDS = 40
+INTERVALS = st.sets(
+    st.tuples(st.integers(0, WORDS - 1), st.integers(1, 12)).map(
+        lambda at: (at[0], min(WORDS, at[0] + at[1]))
+    ),
+    max_size=3,
+)
+ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
+
+
+def rounds_of(intervals):
+    """Rounds that cover these intervals, from round 0."""
+    return Rounds.of(dict(enumerate(intervals)))
+
+
+def counts_of(intervals):
+    """The counts of such rounds, of a book of 40 words."""
+    return rounds_of(intervals).counts(words=WORDS, n=len(intervals))
+
+
+def covered(intervals):
+    """The places within some interval."""
+    return {place for start, end in intervals for place in range(start, end)}
