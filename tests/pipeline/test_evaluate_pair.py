@@ -117,14 +117,10 @@ def test_a_leak_fails(judge_it):
     assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
 
 
-@pytest.mark.parametrize(
-    ("samples", "expected", "drawn", "spared"),
-    [
-        (12, "pass", 5, "stopped after 5 of 12 rounds, "),
-        (4, "pass", 4, "None"),
-        (12, "leak", 12, "None"),
-    ],
-)
+@pytest.mark.parametrize(("samples", "expected", "drawn", "spared"), [
+    (12, "pass", 5, "stopped after 5 of 12 rounds, "),
+    (4, "pass", 4, "None"), (12, "leak", 12, "None"),
+])  # fmt: skip
 def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expected, drawn, spared):
     """Stages are whole rounds, the first of them five; after the last there is nothing to spare.
 
@@ -191,15 +187,12 @@ def test_offline_what_was_never_drawn_is_missing(judge_it):
     assert found.verdict_result.reasons[0].startswith("0 of 4 requested generations received")
 
 
-@pytest.mark.parametrize(
-    ("book", "said"),
-    [
-        ("[", "not JSON"),
-        ("", "the file is empty"),
-        ('[{"excerpt_id": "p1", "excerpt_text": "one two"}]', "fewer than k = 5"),
-        ('[{"excerpt_id": "p1", "excerpt_text": "Кот и мышь жили в доме"}]', "unicode"),
-    ],
-)
+@pytest.mark.parametrize(("book", "said"), [
+    ("[", "not JSON"),
+    ("", "the file is empty"),
+    ('[{"excerpt_id": "p1", "excerpt_text": "one two"}]', "fewer than k = 5"),
+    ('[{"excerpt_id": "p1", "excerpt_text": "Кот и мышь жили в доме"}]', "unicode"),
+])  # fmt: skip
 def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, said):
     found = judge_it(*CLEAN, book=book)
     assert found.verdict is Verdict.INCONCLUSIVE

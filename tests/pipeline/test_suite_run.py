@@ -155,9 +155,6 @@ def draw(opened, **own):
     return drawn, list(drawn.generations())
 
 
-# --- books ---------------------------------------------------------------------------------
-
-
 def test_a_book_is_read_once(world):
     opened = world.suite_run()
     source = opened.suite.books[0]
@@ -200,9 +197,6 @@ def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
     assert opened.books.book(opened.suite.books[0]).id == "mine"
 
 
-# --- providers and endpoints ---------------------------------------------------------------
-
-
 def test_a_provider_is_made_once_and_told_what_it_needs(world):
     opened = world.suite_run()
     (model,) = opened.suite.models
@@ -239,8 +233,6 @@ def test_connections_are_let_go_of(world):
     assert [provider.closed for provider in world.made] == [True]
 
 
-# --- fine-tunes ----------------------------------------------------------------------------
-
 TUNED = {
     "model": 'id = "m"\nprovider = "fake"\n[model.finetune]\nbooks = ["sea"]\nepochs = 2',
     "more": '[[book]]\nid = "sea"\nsource = "sea.json"\nrole = "train"',
@@ -265,14 +257,11 @@ def test_a_model_is_fine_tuned_once_on_its_books(tuned):
     assert tuned.opened == ["ft:1", "ft:1"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": TUNED["model"].replace("epochs = 2", "epochs = 3")},
-        {"model": TUNED["model"].replace('"fake"', '"fake"\nbase_model = "other"')},
-        {"model": TUNED["model"].replace('"fake"', '"fake"\noptions = { url = "http://x" }')},
-    ],
-)
+@pytest.mark.parametrize("change", [
+    {"model": TUNED["model"].replace("epochs = 2", "epochs = 3")},
+    {"model": TUNED["model"].replace('"fake"', '"fake"\nbase_model = "other"')},
+    {"model": TUNED["model"].replace('"fake"', '"fake"\noptions = { url = "http://x" }')},
+])  # fmt: skip
 def test_another_recipe_is_another_fine_tune(tuned, change):
     digests = set()
     for suite in (TUNED, TUNED | change):
@@ -338,9 +327,6 @@ def test_the_tokens_of_a_fine_tune_are_estimated(tuned, epochs, times):
     assert opened.endpoints.training_tokens(opened.suite.models[0]) == int(words * 4 / 3 * times)
 
 
-# --- test books among training books -------------------------------------------------------
-
-
 def shares_text(world, test, training):
     (world.folder / "sea.json").write_text(json.dumps(records(training)))
     suite = TUNED | {"book": 'id = "lake"\nsource = "lake.json"'}
@@ -350,17 +336,13 @@ def shares_text(world, test, training):
     opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
-@pytest.mark.parametrize(
-    ("run", "length", "refused"),
-    [
-        (2000, 2000, True),
-        (20, 2000, True),  # 1 %
-        (20, 2001, False),  # less
-        (19, 100, False),  # a motto
-        (19, 19, False),
-        (0, 2000, False),
-    ],
-)
+@pytest.mark.parametrize(("run", "length", "refused"), [
+    (2000, 2000, True),
+    (20, 2000, True),  # 1 %
+    (20, 2001, False),  # less
+    (19, 100, False),  # a motto
+    (19, 19, False), (0, 2000, False),
+])  # fmt: skip
 def test_a_test_book_that_shares_text_with_a_training_book_is_refused(world, run, length, refused):
     text = prose(1, length)
     training = f"{prose(2, 500)} {' '.join(text.split()[:run])} {prose(3, 500)}"
@@ -403,9 +385,6 @@ def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
     opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
-# --- drawing -------------------------------------------------------------------------------
-
-
 def test_an_endpoint_that_cannot_be_opened_now_is_a_issue(world):
     world.refuses = JobPending("it is being deployed", location="fake")
     drawn, got = draw(world.suite_run())
@@ -416,9 +395,6 @@ def test_one_that_the_suite_names_wrongly_is_an_error(world):
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
-
-
-# --- recorded generations ------------------------------------------------------------------
 
 
 def recorded(world, rows):
@@ -437,9 +413,6 @@ def test_recorded_generations_come_with_what_was_asked(world):
     assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", asked_for(2)]
     assert (drawn.endpoint_id, drawn.issues) == (None, ())
     assert not (world.folder / "ledger.db").exists()
-
-
-# --- an endpoint of one's own --------------------------------------------------------------
 
 
 def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):

@@ -34,9 +34,6 @@ def line(excerpt_id, text, **more):
     return {"excerpt_id": excerpt_id, "generated_text": text} | more
 
 
-# --- books ---------------------------------------------------------------------------------
-
-
 def test_a_book_takes_everything_the_records_say():
     book = book_from_records(
         [
@@ -61,18 +58,15 @@ def test_what_the_records_do_not_say_is_unknown():
     assert book_from_records([excerpt("p_id1", book_name="T")], book_id="mine").id == "mine"
 
 
-@pytest.mark.parametrize(
-    ("ids", "ordered"),
-    [
-        (["p_id10", "p_id9", "p_id1"], ["p_id1", "p_id9", "p_id10"]),
-        ([10, "p_id9", 1], ["1", "p_id9", "10"]),
-        (["b2_a9", "b10_a1", "b1_a3"], ["b1_a3", "b2_a9", "b10_a1"]),
-        (["x1b", "x1a", "x0"], ["x0", "x1b", "x1a"]),  # equals stay as they stood
-        (["p007", "p_0008", "6"], ["6", "p007", "p_0008"]),
-        (["p٣", "p2"], ["p2", "p٣"]),  # int() reads every script's digits
-        (["p" + "9" * 199, "p1"], ["p1", "p" + "9" * 199]),
-    ],
-)
+@pytest.mark.parametrize(("ids", "ordered"), [
+    (["p_id10", "p_id9", "p_id1"], ["p_id1", "p_id9", "p_id10"]),
+    ([10, "p_id9", 1], ["1", "p_id9", "10"]),
+    (["b2_a9", "b10_a1", "b1_a3"], ["b1_a3", "b2_a9", "b10_a1"]),
+    (["x1b", "x1a", "x0"], ["x0", "x1b", "x1a"]),  # equals stay as they stood
+    (["p007", "p_0008", "6"], ["6", "p007", "p_0008"]),
+    (["p٣", "p2"], ["p2", "p٣"]),  # int() reads every script's digits
+    (["p" + "9" * 199, "p1"], ["p1", "p" + "9" * 199]),
+])  # fmt: skip
 def test_the_order_is_that_of_the_first_integer(ids, ordered):
     book = book_from_records([excerpt(one) for one in ids])
     assert [one.id for one in book.excerpts] == ordered
@@ -110,41 +104,35 @@ def test_the_digest_tells_books_apart(rows):
     assert one != book_digest([moved, *excerpts[1:]])
 
 
-@pytest.mark.parametrize(
-    ("records", "said"),
-    [
-        (None, "book: expected a list of records, found null"),
-        ("text", "book: expected a list of records, found a string"),
-        ({"a": 1}, "book: expected a list of records, found an object"),
-        (7, "book: expected a list of records, found a number"),
-        ([], "book: there are no excerpts\n  a book needs at least one"),
-        ([[]], "book, record 0: expected an object, found a list"),
-        ([excerpt("p1"), None], "book, record 1: expected an object, found null"),
-        ([{"excerpt_text": "a"}], "book, record 0: there is no excerpt_id"),
-        ([excerpt(None)], "book, record 0: excerpt_id is null; expected a string such as 'p_id1'"),
-        ([excerpt(True)], "book, record 0: excerpt_id is a boolean; expected a string such*"),
-        ([excerpt(1.5)], "book, record 0: excerpt_id is a number; expected a string such*"),
-        ([excerpt("")], "book, record 0: excerpt_id is a string; expected a string such*"),
-        ([excerpt("one")], "book, record 0: excerpt_id 'one' has no number to order it by\n*"),
-        ([excerpt("p²")], "book, record 0: excerpt_id 'p²' has no number to order it by\n*"),
-        ([excerpt("p" + "9" * 5000)], "book, record 0: excerpt_id has 5,001 characters; *"),
-        ([excerpt("p1"), excerpt("p1")], "book, record 1: the excerpt_id 'p1' occurs twice\n*"),
-        ([excerpt("1"), excerpt(1)], "book, record 1: the excerpt_id '1' occurs twice\n*"),
-        ([{"excerpt_id": "p1"}], "book, record 0: there is no excerpt_text"),
-        ([excerpt("p1", None)], "book, record 0: excerpt_text is null; expected a string"),
-        ([excerpt("p1", ["a"])], "book, record 0: excerpt_text is a list; expected a string"),
-        ([excerpt("p1", instruction=5)], "book, record 0: instruction is a number; expected*"),
-        ([excerpt("p1", book_name=["T"])], "book: book_name is a list; expected a string"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("records", "said"), [
+    (None, "book: expected a list of records, found null"),
+    ("text", "book: expected a list of records, found a string"),
+    ({"a": 1}, "book: expected a list of records, found an object"),
+    (7, "book: expected a list of records, found a number"),
+    ([], "book: there are no excerpts\n  a book needs at least one"),
+    ([[]], "book, record 0: expected an object, found a list"),
+    ([excerpt("p1"), None], "book, record 1: expected an object, found null"),
+    ([{"excerpt_text": "a"}], "book, record 0: there is no excerpt_id"),
+    ([excerpt(None)], "book, record 0: excerpt_id is null; expected a string such as 'p_id1'"),
+    ([excerpt(True)], "book, record 0: excerpt_id is a boolean; expected a string such*"),
+    ([excerpt(1.5)], "book, record 0: excerpt_id is a number; expected a string such*"),
+    ([excerpt("")], "book, record 0: excerpt_id is a string; expected a string such*"),
+    ([excerpt("one")], "book, record 0: excerpt_id 'one' has no number to order it by\n*"),
+    ([excerpt("p²")], "book, record 0: excerpt_id 'p²' has no number to order it by\n*"),
+    ([excerpt("p" + "9" * 5000)], "book, record 0: excerpt_id has 5,001 characters; *"),
+    ([excerpt("p1"), excerpt("p1")], "book, record 1: the excerpt_id 'p1' occurs twice\n*"),
+    ([excerpt("1"), excerpt(1)], "book, record 1: the excerpt_id '1' occurs twice\n*"),
+    ([{"excerpt_id": "p1"}], "book, record 0: there is no excerpt_text"),
+    ([excerpt("p1", None)], "book, record 0: excerpt_text is null; expected a string"),
+    ([excerpt("p1", ["a"])], "book, record 0: excerpt_text is a list; expected a string"),
+    ([excerpt("p1", instruction=5)], "book, record 0: instruction is a number; expected*"),
+    ([excerpt("p1", book_name=["T"])], "book: book_name is a list; expected a string"),
+])  # fmt: skip
 def test_what_is_no_book_is_an_error_that_says_where(records, said):
     with pytest.raises(RecordsError) as caught:
         book_from_records(records, place="book")
     assert str(caught.value).startswith(said.removesuffix("*"))
     assert said.endswith("*") or str(caught.value) == said
-
-
-# --- generations ---------------------------------------------------------------------------
 
 
 def test_generations_are_rounds_of_their_excerpt():
@@ -184,54 +172,42 @@ def test_a_finish_reason_that_nobody_knows_is_kept_as_it_was_said():
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t"])
-@pytest.mark.parametrize(
-    ("said", "kept"),
-    [
-        (None, FinishReason.UNKNOWN),
-        ("stop", FinishReason.EMPTY),
-        ("length", FinishReason.EMPTY),
-        ("empty", FinishReason.EMPTY),
-        ("refusal", FinishReason.REFUSAL),
-        ("content_filter", FinishReason.CONTENT_FILTER),
-    ],
-)
+@pytest.mark.parametrize(("said", "kept"), [
+    (None, FinishReason.UNKNOWN), ("stop", FinishReason.EMPTY), ("length", FinishReason.EMPTY),
+    ("empty", FinishReason.EMPTY), ("refusal", FinishReason.REFUSAL),
+    ("content_filter", FinishReason.CONTENT_FILTER),
+])  # fmt: skip
 def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
     (one,) = generations_from_records([line("p1", blank, finish_reason=said)])
     assert one.finish_reason is kept
     assert one.finish_reason.withheld
 
 
-@pytest.mark.parametrize(
-    ("records", "said"),
-    [
-        ({"p1": []}, "drawn: expected a list of records, found an object"),
-        ([{"excerpt_id": "p1"}], "drawn, record 0: there are no generations\n*"),
-        ([{"excerpt_id": "p1", "generations": None}],
-         "drawn, record 0: generations is null; expected a list\n*"),
-        ([{"excerpt_id": "p1", "generations": "text"}],
-         "drawn, record 0: generations is a string; expected a list\n*"),
-        ([{"excerpt_id": "p1", "generations": [7]}],
-         "drawn, record 0, generation 0: expected an object, found a number"),
-        ([{"excerpt_id": "p1", "generations": [{"generated_text": "a"}, {}]}],
-         "drawn, record 0, generation 1: there is no generated_text"),
-        ([line("p1", None)], "drawn, record 0, generation 0: generated_text is null; *"),
-        ([line("p1", "a"), line("p1", 5)], "drawn, record 1, generation 1: generated_text is*"),
-        ([answered("p1"), answered("p1")], "drawn, record 1: the excerpt_id 'p1' occurs twice\n*"),
-        ([answered("p1"), line("p1", "a")], "drawn, record 1: the excerpt_id 'p1' occurs twice*"),
-        ([line("p1", "a"), answered("p1")], "drawn, record 1: the excerpt_id 'p1' occurs twice*"),
-        ([line("p1", "a", instruction=["x"])], "drawn, record 0: instruction is a list; *"),
-        ([line("p1", "a", finish_reason=["stop"])],
-         "drawn, record 0, generation 0: finish_reason is a list; expected a string*"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("records", "said"), [
+    ({"p1": []}, "drawn: expected a list of records, found an object"),
+    ([{"excerpt_id": "p1"}], "drawn, record 0: there are no generations\n*"),
+    ([{"excerpt_id": "p1", "generations": None}],
+     "drawn, record 0: generations is null; expected a list\n*"),
+    ([{"excerpt_id": "p1", "generations": "text"}],
+     "drawn, record 0: generations is a string; expected a list\n*"),
+    ([{"excerpt_id": "p1", "generations": [7]}],
+     "drawn, record 0, generation 0: expected an object, found a number"),
+    ([{"excerpt_id": "p1", "generations": [{"generated_text": "a"}, {}]}],
+     "drawn, record 0, generation 1: there is no generated_text"),
+    ([line("p1", None)], "drawn, record 0, generation 0: generated_text is null; *"),
+    ([line("p1", "a"), line("p1", 5)], "drawn, record 1, generation 1: generated_text is*"),
+    ([answered("p1"), answered("p1")], "drawn, record 1: the excerpt_id 'p1' occurs twice\n*"),
+    ([answered("p1"), line("p1", "a")], "drawn, record 1: the excerpt_id 'p1' occurs twice*"),
+    ([line("p1", "a"), answered("p1")], "drawn, record 1: the excerpt_id 'p1' occurs twice*"),
+    ([line("p1", "a", instruction=["x"])], "drawn, record 0: instruction is a list; *"),
+    ([line("p1", "a", finish_reason=["stop"])],
+     "drawn, record 0, generation 0: finish_reason is a list; expected a string*"),
+])  # fmt: skip
 def test_what_are_no_generations_is_an_error_that_says_where(records, said):
     with pytest.raises(RecordsError) as caught:
         generations_from_records(records, place="drawn")
     assert str(caught.value).startswith(said.removesuffix("*"))
     assert said.endswith("*") or str(caught.value) == said
-
-
-# --- instructions that were asked ----------------------------------------------------------
 
 
 def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
@@ -249,8 +225,6 @@ def test_where_the_records_do_not_say_the_book_stays_as_it_is(records):
     book = book_from_records([excerpt("1", instruction="a")])
     assert with_recorded_instructions(book, records) is book
 
-
-# --- files ---------------------------------------------------------------------------------
 
 RECORDS = [answered("p_id1", "café “quoted” 漢字"), answered("p_id2", "")]
 
@@ -273,25 +247,22 @@ def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
     assert load_records(tmp_path / name) == RECORDS
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "the file is empty\n  expected a JSON list of records"),
-        (b" \r\n ", "the file is empty\n  expected a JSON list of records"),
-        (b"{}", "expected a list of records, found an object"),
-        (b"null", "expected a list of records, found null"),
-        (b'"text"', "expected a list of records, found a string"),
-        (b"[1", "not JSON: Expecting ',' delimiter at line 1, column 3"),
-        (b'[{"a": "secret', "not JSON: Unterminated string starting at line 1, column 8"),
-        (b'["caf\xe9 au lait"]', "not UTF-8 text: byte 0xe9 at 5\n  save the file as UTF-8"),
-        (b"\x89PNG\r\n\x1a\n\xff\xff", "not UTF-8 text: byte 0x89 at 0\n  save the file as UTF-8"),
-        (json.dumps(RECORDS).encode("utf-16")[:-1], "not UTF-16-LE text: byte 0x5d at *"),
-        (b"[" * 200_000, "not usable JSON: it is nested too deeply"),
-        (b"[" * 200_000 + b"]" * 200_000, "not usable JSON: it is nested too deeply"),
-        (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
-        (b"[] []", "not JSON: Extra data at line 1, column 4"),
-    ],
-)
+@pytest.mark.parametrize(("content", "said"), [
+    (b"", "the file is empty\n  expected a JSON list of records"),
+    (b" \r\n ", "the file is empty\n  expected a JSON list of records"),
+    (b"{}", "expected a list of records, found an object"),
+    (b"null", "expected a list of records, found null"),
+    (b'"text"', "expected a list of records, found a string"),
+    (b"[1", "not JSON: Expecting ',' delimiter at line 1, column 3"),
+    (b'[{"a": "secret', "not JSON: Unterminated string starting at line 1, column 8"),
+    (b'["caf\xe9 au lait"]', "not UTF-8 text: byte 0xe9 at 5\n  save the file as UTF-8"),
+    (b"\x89PNG\r\n\x1a\n\xff\xff", "not UTF-8 text: byte 0x89 at 0\n  save the file as UTF-8"),
+    (json.dumps(RECORDS).encode("utf-16")[:-1], "not UTF-16-LE text: byte 0x5d at *"),
+    (b"[" * 200_000, "not usable JSON: it is nested too deeply"),
+    (b"[" * 200_000 + b"]" * 200_000, "not usable JSON: it is nested too deeply"),
+    (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
+    (b"[] []", "not JSON: Extra data at line 1, column 4"),
+])  # fmt: skip
 def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content, said):
     path = tmp_path / "x.json"
     path.write_bytes(content)

@@ -28,8 +28,6 @@ from pytest_memleak.records import (
     Suite,
 )
 
-# --- runs ----------------------------------------------------------------------------------
-
 LENGTHS = st.integers(0, 5)
 PLACES = st.integers(0, 3)
 BLOCKS = st.builds(lambda words, start: Block(words, start, start + words), LENGTHS, PLACES)
@@ -102,9 +100,6 @@ def test_a_run_cannot_be_changed():
         Block(5, 0, 5).words = 4
 
 
-# --- measurements --------------------------------------------------------------------------
-
-
 def measurement(*, reach=(), starts=(0,), k=2, **fields):
     made = {
         "words": len(reach),
@@ -140,26 +135,15 @@ def test_excerpt_at_is_the_one_that_holds_the_word():
     assert [measured.excerpt_at(word) for word in range(7)] == [0, 0, 0, 2, 2, 3, 3]
 
 
-# --- small ones ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("reason", FinishReason)
 def test_all_but_a_natural_end_and_the_length_are_withheld(reason):
     assert reason.withheld is (reason not in {"stop", "length"})
 
 
-@pytest.mark.parametrize(
-    ("value", "high", "over", "in_doubt"),
-    [
-        (9, 9, False, False),
-        (9, 10, False, False),
-        (9, 11, False, True),
-        (10, 10, False, False),
-        (10, 11, False, True),
-        (11, 11, True, False),
-        (11, 12, True, False),
-    ],
-)
+@pytest.mark.parametrize(("value", "high", "over", "in_doubt"), [
+    (9, 9, False, False), (9, 10, False, False), (9, 11, False, True), (10, 10, False, False),
+    (10, 11, False, True), (11, 11, True, False), (11, 12, True, False),
+])  # fmt: skip
 def test_a_limit_is_the_most_that_a_measure_may_be(value, high, over, in_doubt):
     check = LimitCheck("longest_span", value, 10, value, high)
     assert (check.over, check.in_doubt) == (over, in_doubt)
@@ -179,8 +163,6 @@ def test_a_suites_book_is_found_by_its_id():
 def test_models_do_not_share_their_options():
     assert Model("a", "ngram").options is not Model("b", "ngram").options
 
-
-# --- no text in any representation ---------------------------------------------------------
 
 SECRET = "the ferryman counted nine lanterns"
 

@@ -83,9 +83,6 @@ def evaluated(tmp_path):
     return run
 
 
-# --- what it tells -------------------------------------------------------------------------
-
-
 def test_a_leak(evaluated):
     evaluation = evaluated(FIRST, *CLEAN[:2])
     found = build_result(evaluation)
@@ -191,9 +188,6 @@ def test_no_text_is_in_it_but_the_quotes(evaluated):
     for said in ("lanterns", "grandmother", CLEAN[0]):
         assert said not in told
     assert "lanterns" not in repr(build_result(evaluated(FIRST, *CLEAN[:2])))
-
-
-# --- its way to another process ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])

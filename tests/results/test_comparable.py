@@ -31,18 +31,11 @@ def changed(*path, to):
     return now
 
 
-@pytest.mark.parametrize(
-    ("name", "easier", "stricter"),
-    [
-        ("confidence", 0.99, 0.9),
-        ("confidence", 0.99, 0),
-        ("max_short", 0.3, 0.1),
-        ("max_unanswered", 1.0, 0.0),
-        ("max_prompt_overlap", 0.2, 0.05),
-        ("accept_refusals", True, False),
-        ("min_length_ratio", 0.1, 0.3),
-    ],
-)
+@pytest.mark.parametrize(("name", "easier", "stricter"), [
+    ("confidence", 0.99, 0.9), ("confidence", 0.99, 0), ("max_short", 0.3, 0.1),
+    ("max_unanswered", 1.0, 0.0), ("max_prompt_overlap", 0.2, 0.05),
+    ("accept_refusals", True, False), ("min_length_ratio", 0.1, 0.3),
+])  # fmt: skip
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     said, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
     assert said == f"the baseline has {name} {SETTINGS[name]!r}, this release {easier!r}"
@@ -50,14 +43,10 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
 
-@pytest.mark.parametrize(
-    ("path", "to"),
-    [
-        (("settings", "seed"), 3),
-        (("settings", "detection_limit"), None),
-        (("model", "options", "base_url"), "http://b.test"),
-    ],
-)
+@pytest.mark.parametrize(("path", "to"), [
+    (("settings", "seed"), 3), (("settings", "detection_limit"), None),
+    (("model", "options", "base_url"), "http://b.test"),
+])  # fmt: skip
 def test_what_changes_no_answer_is_free(path, to):
     assert find_mismatch(BEFORE, changed(*path, to=to)) is None
 
@@ -92,19 +81,16 @@ def test_what_gates_goes_on_gating():
     assert find_mismatch(control, BEFORE) is None
 
 
-@pytest.mark.parametrize(
-    ("path", "to", "said"),
-    [
-        (("scan_scope", "books"), {}, "the books scanned for passages differ: removed pier"),
-        (
-            ("scan_scope", "books"),
-            {"mole": "cc", "pier": "dd"},
-            "the books scanned for passages differ: added mole; changed pier",
-        ),
-        (("scan_scope", "excused"), {}, "the excused books differ: removed quay"),
-        (("catalog",), {"books": 3}, "the catalog differs"),
-    ],
-)
+@pytest.mark.parametrize(("path", "to", "said"), [
+    (("scan_scope", "books"), {}, "the books scanned for passages differ: removed pier"),
+    (
+        ("scan_scope", "books"),
+        {"mole": "cc", "pier": "dd"},
+        "the books scanned for passages differ: added mole; changed pier",
+    ),
+    (("scan_scope", "excused"), {}, "the excused books differ: removed quay"),
+    (("catalog",), {"books": 3}, "the catalog differs"),
+])  # fmt: skip
 def test_passages_of_other_books_are_not_comparable(path, to, said):
     now = changed(*path, to=to)
     assert find_scan_mismatch(BEFORE, now, ["bmc", "longest_span"]) is None

@@ -76,9 +76,6 @@ def test_what_the_suite_says_holds_whatever_the_server_does():
     assert pace.at_once == 3
 
 
-# --- in a run ------------------------------------------------------------------------------
-
-
 class Crowd:
     """Counts the calls that run at once; `room` for so many, the others are turned away."""
 

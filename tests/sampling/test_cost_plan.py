@@ -112,9 +112,6 @@ def test_what_is_not_said_is_billed_as_estimated(ask):
     assert terms().billed(question, said) == (7, None, None)
 
 
-# --- budgets -------------------------------------------------------------------------------
-
-
 def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     """Calls cost 20 millionths of a US$ and may cost (4 + 55) millionths."""
     asked = ask(excerpts=1, samples=50)

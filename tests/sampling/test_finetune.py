@@ -222,9 +222,6 @@ def test_threads_of_a_process_start_one(ledger):
     assert tuner.started == ["job-0"]
 
 
-# --- training sets -------------------------------------------------------------------------
-
-
 def test_a_training_set_is_the_books_pairs():
     book = a_book(2)
     unasked = dataclasses.replace(book.excerpts[0], instruction=None)

@@ -50,9 +50,6 @@ def texts(ledger, asked) -> list[str]:
     return [one.text for one in generations(ledger, "e", asked)]
 
 
-# --- what is asked -------------------------------------------------------------------------
-
-
 def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
     endpoint, asked = Scripted(), ask(excerpts=5, samples=7)
     for _ in range(2):
@@ -132,9 +129,6 @@ def test_nothing_to_ask(drawing, ask):
     assert drawing(Scripted(broken()), ask(samples=0)).asked == 0
 
 
-# --- what comes back -----------------------------------------------------------------------
-
-
 def test_the_rest_is_asked_for(drawing, ask):
     endpoint = Scripted(lambda asked: answers(asked)[: max(1, asked.n - 2)])
     assert drawing(endpoint, ask(excerpts=1, samples=8), terms(per_call=8)).got == 8
@@ -189,22 +183,16 @@ def test_withheld_completions_are_kept_and_not_drawn_again(drawing, ask, memory)
     assert (found[2].text, found[2].prompt_tokens, found[2].completion_tokens) == (" \n", 3, 4)
 
 
-@pytest.mark.parametrize(
-    ("reply", "message"),
-    [
-        ("a string", "returned a str; expected a sequence of completions"),
-        (None, "returned nothing; expected a sequence"),
-        ([b"bytes"], "returned a bytes among its completions"),
-        ([{"text": "x"}], "returned a dict among its completions"),
-    ],
-)
+@pytest.mark.parametrize(("reply", "message"), [
+    ("a string", "returned a str; expected a sequence of completions"),
+    (None, "returned nothing; expected a sequence"),
+    ([b"bytes"], "returned a bytes among its completions"),
+    ([{"text": "x"}], "returned a dict among its completions"),
+])  # fmt: skip
 def test_an_answer_of_another_form(drawing, ask, memory, reply, message):
     with pytest.raises(ProviderError, match=message):
         drawing(Scripted(lambda _: reply), ask(excerpts=1))
     assert states(memory) == {"lost": 1}
-
-
-# --- what goes wrong -----------------------------------------------------------------------
 
 
 def test_a_busy_provider_is_asked_again_in_the_same_call(drawing, ask, memory):
@@ -301,9 +289,6 @@ def test_the_next_run_goes_on(drawing, ask, memory):
     assert len(endpoint.calls) == 4
 
 
-# --- deadlines -----------------------------------------------------------------------------
-
-
 def test_a_call_that_hangs_is_given_up_and_made_anew(memory, ask):
     release, came = threading.Event(), threading.Event()
 
@@ -349,9 +334,6 @@ def test_a_provider_that_always_hangs(memory, ask):
     assert states(memory) == {"lost": 2}
     release.set()  # what comes now is late
     assert caught.value.location == "scripted endpoint e"
-
-
-# --- people --------------------------------------------------------------------------------
 
 
 def test_progress(drawing, ask):

@@ -136,9 +136,6 @@ def test_it_is_not_looked_for_where_answers_are_kept(ledger, ask, retry):
     nothing_is_booked(ledger)
 
 
-# --- jobs ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("verb", ["find", "start"])
 def test_a_batch_that_was_never_sent(ledger, ask, retry, paused, verb):
     endpoint = Batching()

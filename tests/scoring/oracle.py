@@ -1,9 +1,7 @@
 """A slow, literal reading of METRICS.md sections 1 to 3 and 11, against which the core is held.
 
 Nothing here is shared with the core but its table of look-alike letters and what further readings
-a text has: words by one regular
-expression, matches by comparing every position of the book with every position of the text,
-masks as lists of booleans.
+a text has.
 """
 
 import functools
@@ -75,37 +73,26 @@ def completes_am(piece, c):
 
 def matches(book, text, k):
     """Every maximal run (start, end) of equal words on one diagonal, of at least k words."""
-    found = set()
-    for s in range(len(book)):
-        for j in range(len(text)):
-            if s and j and book[s - 1] == text[j - 1]:
-                continue
-            n = 0
-            while s + n < len(book) and j + n < len(text) and book[s + n] == text[j + n]:
-                n += 1
-            if n >= k:
-                found.add((s, s + n))
-    return found
+    return {(start, start + n) for start, _, n in matches_at([(book, 0)], text, k)}
 
 
 def trimmed(book, match, instruction, k, m):
     start, end = match
-    if end - start < m or m == 0:
-        return [match]
-    grams = {tuple(instruction[i : i + m]) for i in range(len(instruction) - m + 1)}
-    gone = set()
-    for i in range(start, end - m + 1):
-        if tuple(book[i : i + m]) in grams:
-            gone.update(range(i, i + m))
-    pieces, run = [], []
-    for i in range(start, end + 1):
-        if i < end and i not in gone:
-            run.append(i)
+    pieces = pieces_within(book[start:end], instruction, k, m)
+    return [(start + first, start + last) for first, last in pieces]
+
+
+def pieces_within(match, instruction, k, m):
+    """What is left of a match's words, (first, last + 1), from k words on."""
+    gone = prompt_overlap(match, instruction, m)
+    run = 0
+    for i in range(len(match) + 1):
+        if i < len(match) and i not in gone:
+            run += 1
         else:
-            if len(run) >= k:
-                pieces.append((run[0], run[-1] + 1))
-            run = []
-    return pieces
+            if run >= k:
+                yield i - run, i
+            run = 0
 
 
 def spans_over(candidates, threshold):
@@ -206,8 +193,6 @@ def measure_continuations(excerpts, generations, **settings):
         "reach": kept(found["reach"]),
     }
 
-
-# --- any passage of any protected book (METRICS section 11) --------------------------------
 
 UNSEEN_TAGS = (
     "b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
@@ -320,18 +305,11 @@ def prompt_overlap(words, instruction, m):
 
 def pieces_at(parts, text, instruction, k, m):
     """What is left of the matches: (start in the book, start in the text, words)."""
-    found = []
-    for s, j, n in matches_at(parts, text, k):
-        gone = prompt_overlap(text[j : j + n], instruction, m)
-        run = 0
-        for i in range(n + 1):
-            if i < n and i not in gone:
-                run += 1
-            else:
-                if run >= k:
-                    found.append((s + i - run, j + i - run, run))
-                run = 0
-    return found
+    return [
+        (s + first, j + first, last - first)
+        for s, j, n in matches_at(parts, text, k)
+        for first, last in pieces_within(text[j : j + n], instruction, k, m)
+    ]
 
 
 def continues(in_book, in_text):
@@ -343,33 +321,39 @@ def continues(in_book, in_text):
 
 
 def chains(parts, text, instruction, m):
-    """Of every chain of matches: its last, words, start in the text, in the book, ends in both.
-
-    Each match follows the one before it, and lies in the same part of the book.
-    """
+    """The chains of a text's matches with a book, none of which leaves a part of it."""
     found = set()
     for part in parts:
         runs = matches_at([part], text, NEAR_MATCH)
         gone = {run: prompt_overlap(text[run[1] : sum(run[1:])], instruction, m) for run in runs}
+        found |= chains_of(runs, gone)
+    return found
 
-        def extend(last, words, first, text_end, book_end, *, runs=runs, gone=gone):
-            chain = (last, words, first[1], first[0], text_end, book_end)
-            if chain in found:
-                return
-            found.add(chain)
-            for run in runs:
-                s, j, n = run
-                in_book = max(0, s - last[0] - last[2])
-                in_text = max(0, j - last[1] - last[2])
-                if s > last[0] and j > last[1] and continues(in_book, in_text):
-                    seen = max(0, text_end - j, book_end - s)
-                    new = sum(i not in gone[run] for i in range(seen, n))
-                    ends = max(text_end, j + n), max(book_end, s + n)
-                    extend(run, words + new, first, *ends)
 
+def chains_of(runs, gone):
+    """Of every chain of matches: its last, words, start in the text, in the book, ends in both.
+
+    gone: per match, the places in it that don't count
+    """
+    found = set()
+
+    def extend(last, words, first, text_end, book_end):
+        chain = (last, words, first[1], first[0], text_end, book_end)
+        if chain in found:
+            return
+        found.add(chain)
         for run in runs:
             s, j, n = run
-            extend(run, n - len(gone[run]), run, j + n, s + n)
+            in_book = max(0, s - last[0] - last[2])
+            in_text = max(0, j - last[1] - last[2])
+            if s > last[0] and j > last[1] and continues(in_book, in_text):
+                seen = max(0, text_end - j, book_end - s)
+                new = sum(i not in gone[run] for i in range(seen, n))
+                extend(run, words + new, first, max(text_end, j + n), max(book_end, s + n))
+
+    for run in runs:
+        s, j, n = run
+        extend(run, n - len(gone[run]), run, j + n, s + n)
     return found
 
 
@@ -445,19 +429,14 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                 )
             ]  # fmt: skip
             over.append((place, start, end, first[1], first[2], j, holding))
-    return {
-        "longest": longest_of(exact, "other", "own"),
-        "own": longest_of(exact, "own"),
-        "other": longest_of(exact, "other"),
-        "excused": longest_of(exact, "excused"),
-        "nv_longest": longest_of(near, "other", "own"),
-        "nv_own": longest_of(near, "own"),
-        "nv_other": longest_of(near, "other"),
-        "nv_excused": longest_of(near, "excused"),
-        "over": over,
-        "by_round": by_round(exact),
-        "nv_by_round": by_round(near),
-    }
+    result = {"over": over}
+    for pieces, prefix in ((exact, ""), (near, "nv_")):
+        result[f"{prefix}longest"] = longest_of(pieces, "other", "own")
+        result |= {
+            f"{prefix}{kind}": longest_of(pieces, kind) for kind in ("own", "other", "excused")
+        }
+        result[f"{prefix}by_round"] = by_round(pieces)
+    return result
 
 
 def near_passages(parts, readings, instruction, m, learnt):
@@ -476,33 +455,17 @@ def near_passages(parts, readings, instruction, m, learnt):
 
 def longest_within(parts, text, start, end):
     """Words of the longest chain of a book's matches, cut to the text's words [start, end)."""
-    cut = []
-    for part in parts:
-        runs = []
-        for s, j, n in matches_at([part], text, NEAR_MATCH):
-            first, last = max(j, start), min(j + n, end)
-            if first < last:
-                runs.append((s + first - j, first, last - first))
-        cut.append(runs)
     most = 0
-    for runs in cut:
-        seen = set()
-
-        def extend(last, words, text_end, book_end, *, runs=runs, seen=seen):
-            nonlocal most
-            most = max(most, words)
-            if (last, words, text_end, book_end) in seen:
-                return
-            seen.add((last, words, text_end, book_end))
-            for s, j, n in runs:
-                in_book = max(0, s - last[0] - last[2])
-                in_text = max(0, j - last[1] - last[2])
-                if s > last[0] and j > last[1] and continues(in_book, in_text):
-                    new = max(0, n - max(0, text_end - j, book_end - s))
-                    extend((s, j, n), words + new, max(text_end, j + n), max(book_end, s + n))
-
-        for run in runs:
-            extend(run, run[2], run[1] + run[2], run[0] + run[2])
+    for part in parts:
+        places = [
+            (s, j, max(j, start), min(j + n, end))
+            for s, j, n in matches_at([part], text, NEAR_MATCH)
+        ]
+        runs = [
+            (s + first - j, first, last - first) for s, j, first, last in places if first < last
+        ]
+        found = chains_of(runs, dict.fromkeys(runs, ()))
+        most = max([most, *(words for _, words, *_ in found)])
     return most
 
 

@@ -22,9 +22,6 @@ def generator(*names):
     return np.random.default_rng([zlib.crc32(str(name).encode()) for name in names])
 
 
-# --- intervals and detection ---------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Cell:
     """What some runs of one kind of model showed; each an array over the runs.
@@ -64,9 +61,6 @@ def _seen(rng, temper, factors, probability):
     return bool((rng.random(len(factors)) < likely).any())
 
 
-# --- ranges of maxima ----------------------------------------------------------------------
-
-
 def ranges(*, models, seeds, rounds):
     """For block and longest span: how many of the seeds' values each seed's range holds.
 
@@ -100,8 +94,6 @@ def _maxima(rng, model, rounds):
     of_spans = maximum_range(longest, typical=typical, most=model.words)
     return {"longest_block": (block, of_blocks), "longest_span": (int(longest.max()), of_spans)}
 
-
-# --- release against release ---------------------------------------------------------------
 
 MEASURES = ("bmc", "longest_span", "spans_over")
 

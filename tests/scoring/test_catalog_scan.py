@@ -72,16 +72,11 @@ def test_keys_tell_nothing_of_the_text_but_short_words():
     assert made.exact.dtype == np.uint64
 
 
-@pytest.mark.parametrize(
-    ("module", "name", "other"),
-    [
-        (folding, "_READ_AS", {}),
-        (folding, "_NUMBERS", re.compile("(?!)")),
-        (word_hashes, "_PARTED", re.compile(b"(?!)")),
-        (word_hashes, "_MIX", np.uint64(7)),
-        (catalog_scan, "_SCRAMBLE", np.uint64(7)),
-    ],
-)
+@pytest.mark.parametrize(("module", "name", "other"), [
+    (folding, "_READ_AS", {}), (folding, "_NUMBERS", re.compile("(?!)")),
+    (word_hashes, "_PARTED", re.compile(b"(?!)")), (word_hashes, "_MIX", np.uint64(7)),
+    (catalog_scan, "_SCRAMBLE", np.uint64(7)),
+])  # fmt: skip
 def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
     monkeypatch, module, name, other
 ):

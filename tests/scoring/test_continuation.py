@@ -17,8 +17,6 @@ def asked(*texts, prefix_words):
     return beginnings(book_of(*texts), prefix_words=prefix_words, template=BARE_PREFIX)
 
 
-# --- the law's words -----------------------------------------------------------------------
-
 LINE = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
 
 
@@ -60,9 +58,6 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
     found = analyze(book, drawn(across), scoring)
     assert found.cross.count == 0
-
-
-# --- against the oracle --------------------------------------------------------------------
 
 
 @given(

@@ -176,17 +176,12 @@ def test_matches_equal_the_oracle_on_many_more(oracle, case):
 
 
 @pytest.mark.parametrize(("book", "text", "k", "expected"), [
-    ("abcdefgh", "abcdefgh", 5, {(0, 8)}),
-    ("abcdefgh", "xabcdex", 5, {(0, 5)}),
-    ("abcdefgh", "abcd", 5, set()),
-    ("abcdefgh", "", 5, set()),
-    ("abcdefgh", "abcxabcxabc", 3, {(0, 3)}),
-    ("abcdefgh", "abcdexfgh", 3, {(0, 5), (5, 8)}),
-    ("abcabc", "abc", 3, {(0, 3), (3, 6)}),
-    ("aaaa", "aa", 2, {(0, 2), (1, 3), (2, 4)}),
+    ("abcdefgh", "abcdefgh", 5, {(0, 8)}), ("abcdefgh", "xabcdex", 5, {(0, 5)}),
+    ("abcdefgh", "abcd", 5, set()), ("abcdefgh", "", 5, set()),
+    ("abcdefgh", "abcxabcxabc", 3, {(0, 3)}), ("abcdefgh", "abcdexfgh", 3, {(0, 5), (5, 8)}),
+    ("abcabc", "abc", 3, {(0, 3), (3, 6)}), ("aaaa", "aa", 2, {(0, 2), (1, 3), (2, 4)}),
     ("aaaa", "aaaaaa", 2, {(0, 2), (0, 3), (0, 4), (1, 4), (2, 4)}),
-    ("abcab", "ab", 1, {(0, 2), (3, 5)}),
-    ("abcdefgh", "efghabcd", 4, {(4, 8), (0, 4)}),
+    ("abcab", "ab", 1, {(0, 2), (3, 5)}), ("abcdefgh", "efghabcd", 4, {(4, 8), (0, 4)}),
 ])  # fmt: skip
 def test_matches(book, text, k, expected):
     index = index_of(book, k=k)

@@ -26,9 +26,6 @@ def records(*excerpts):
     return book, drawn
 
 
-# --- the law's own examples ----------------------------------------------------------------
-
-
 def test_worked_example():
     book, drawn = records(
         ("a b c d e f g h", "", ["x f g h i j k y"]), ("i j k l m n o p", "", ["L, m; n O p"])
@@ -59,8 +56,6 @@ def test_spans_over_counts_suffixes(spans, count):
     book, drawn = records((" ".join(text), "", [" ".join(text[start:end]) for start, end in spans]))
     assert score(book, drawn, span_threshold=8).spans_over == count
 
-
-# --- against the oracle --------------------------------------------------------------------
 
 WORDS = st.sampled_from([*"abcde", "A", "b.", "c’", "é", "K", "x\u00ady", "İ", "2²", "木", "_"])
 PHRASE = st.lists(WORDS, max_size=12)
@@ -154,9 +149,6 @@ def test_bmc_at_a_longer_k_equals_measuring_with_it(text, data):
     trim = data.draw(st.integers(0, 5))
     at_k = score(book, drawn, k=k, trim=trim)
     assert at_k.bmc_at(longer) == score(book, drawn, k=longer, trim=trim).bmc
-
-
-# --- forms of input ------------------------------------------------------------------------
 
 
 def test_own_records_and_the_papers_measure_alike():

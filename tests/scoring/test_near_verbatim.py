@@ -24,9 +24,6 @@ def text_of(words, seed=0, vocabulary=400):
     return [f"word{rng.randrange(vocabulary)}" for _ in range(words)]
 
 
-# --- the law, read literally ---------------------------------------------------------------
-
-
 def literal_blocks(book, text):
     """Section 8's blocks after pass 1 and after pass 2, as (i, j, i_end, j_end, matched)."""
     matcher = difflib.SequenceMatcher(None, book, text, autojunk=False)
@@ -84,8 +81,6 @@ def test_without_folding_words_are_what_white_space_separates():
     assert near_verbatim(book, book.lower(), fold=False).nv_recall == 0
     assert near_verbatim(book, book.lower()).raw == ((0, 0, 120),)
 
-
-# --- what it must see through --------------------------------------------------------------
 
 SENTENCE = "“Well, my dear,” said the officer of Harriet’s, finally; first a coat, then an ice."
 PARAGRAPH = " ".join(f"{SENTENCE} number{n}" for n in range(20))
@@ -149,9 +144,6 @@ def test_an_empty_text_recalls_nothing_and_a_book_without_words_is_refused():
     assert near_verbatim("a book", " ").nv_recall == 0
     with pytest.raises(BookError, match="no words"):
         near_verbatim(" — ", "text")
-
-
-# --- samples -------------------------------------------------------------------------------
 
 
 def recall_of(book, *generations):

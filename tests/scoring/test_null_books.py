@@ -23,9 +23,6 @@ ALPHABET = list("abcdefghijklmnopqrst")
 BOOK = book_of(" ".join(ALPHABET[:8]), " ".join(ALPHABET[8:]))
 
 
-# --- the numbers ---------------------------------------------------------------------------
-
-
 def test_the_null_is_what_each_other_books_generations_share():
     found = excess_over_null(
         BOOK,
@@ -122,8 +119,6 @@ def test_bad_input():
     with pytest.raises(SettingsError, match="confidence"):
         excess_over_null(BOOK, [(None, "a")], {"b": [(None, "a")]}, SCORING, confidence=1.5)
 
-
-# --- the interval and p --------------------------------------------------------------------
 
 LETTERS = " ".join(ALPHABET)
 
@@ -257,9 +252,6 @@ def test_recall_is_an_excess():
     assert found.low > 0.05
     assert found.p < 0.01
     assert found.null_longest_span < 15
-
-
-# --- uplift --------------------------------------------------------------------------------
 
 
 def rounds_of_100(*intervals):

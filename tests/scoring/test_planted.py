@@ -123,9 +123,6 @@ def test_a_passage_of_a_catalog_book_is_always_found(length):
         assert (survivor.name, survivor.longest >= length) == ("book2", True)
 
 
-# --- near-verbatim -------------------------------------------------------------------------
-
-
 def every(step, other):
     """A change of every so-many-th word."""
 

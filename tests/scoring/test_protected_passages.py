@@ -45,9 +45,6 @@ def passages_of(books, generations, **settings):
     return tally_of(books, generations, **settings).passages()
 
 
-# --- the law's own examples ----------------------------------------------------------------
-
-
 def test_a_passage_across_a_border():
     book = book_of("b", "a b c d e f g h", "i j k l m n o p")
     tally = tally_of([book], [Generation("p_id1", 0, "x f g h i j k y")])
@@ -180,8 +177,6 @@ def test_an_index_of_other_settings_or_books_is_refused():
     with pytest.raises(SettingsError, match="appears twice"):
         SharedIndex([book, book], k=5)
 
-
-# --- against the oracle --------------------------------------------------------------------
 
 ODD = (
     "é",

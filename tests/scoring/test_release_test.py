@@ -41,9 +41,6 @@ def poisson(mean, n=100, seed=0, **settings):
     return rounds_of(np.random.default_rng(seed).poisson(mean, n).tolist(), **settings)
 
 
-# --- p -------------------------------------------------------------------------------------
-
-
 def test_p_is_the_share_of_all_divisions_of_rounds():
     old, new = [3, 1, 4, 1, 5], [9, 2, 6, 5, 3]
     sums = [sum(chosen) for chosen in itertools.combinations(old + new, 5)]
@@ -71,9 +68,6 @@ def test_it_is_seeded_and_names_come_back_in_their_order():
     assert first == compare(poisson(5), poisson(6, seed=1), *named, seed=3)
     assert [change.measure for change in first] == ["longest_span", "bmc"]
     assert compare_releases({}, {}, ()) == ()
-
-
-# --- the verdict ---------------------------------------------------------------------------
 
 
 def test_a_rise_fails_only_over_its_tolerance():
@@ -137,9 +131,6 @@ def test_the_smallest_p_is_a_tenth_of_the_smallest_level():
     assert {change.verdict for change in changes} == {FAIL}
 
 
-# --- rounds that are not alike -------------------------------------------------------------
-
-
 def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
     moody = [20 if 40 <= r < 60 else 0 for r in range(100)]
     never = [0] * 100
@@ -151,9 +142,6 @@ def test_blocks_are_permuted_where_the_rounds_of_either_are_not_alike():
         expected = math.comb(18, 8) / math.comb(20, 10)
         assert change.p == pytest.approx(expected, abs=0.02)
         assert (change.verdict, change.approximate) == (PASS, True)
-
-
-# --- what is said beside it ----------------------------------------------------------------
 
 
 def test_the_rise_that_could_be_resolved_and_the_interval():
@@ -174,19 +162,13 @@ def test_one_round_resolves_nothing():
     assert change.verdict is INCONCLUSIVE
 
 
-# --- what may not be compared --------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("named", "said"),
-    [
-        (Comparison("b", "bmc"), "the earlier release has no pair 'b'"),
-        (Comparison("a", "bcm"), "the earlier release has no measure 'bcm'"),
-        (Comparison("a", "bmc", -0.1), "tolerance of bmc"),
-        (Comparison("a", "bmc", math.nan), "tolerance of bmc"),
-        (Comparison("a", "bmc", math.inf), "tolerance of bmc"),
-    ],
-)
+@pytest.mark.parametrize(("named", "said"), [
+    (Comparison("b", "bmc"), "the earlier release has no pair 'b'"),
+    (Comparison("a", "bcm"), "the earlier release has no measure 'bcm'"),
+    (Comparison("a", "bmc", -0.1), "tolerance of bmc"),
+    (Comparison("a", "bmc", math.nan), "tolerance of bmc"),
+    (Comparison("a", "bmc", math.inf), "tolerance of bmc"),
+])  # fmt: skip
 def test_names_and_tolerances_that_are_not_there(named, said):
     with pytest.raises(SettingsError, match=said):
         compare(poisson(5), poisson(5), named)
@@ -212,9 +194,6 @@ def test_a_comparison_that_is_named_twice_is_refused():
 def test_a_confidence_out_of_range_is_refused():
     with pytest.raises(SettingsError, match="confidence"):
         compare(poisson(5), poisson(5), confidence=1)
-
-
-# --- against a slow reading ----------------------------------------------------------------
 
 
 def exact_p(old, new):

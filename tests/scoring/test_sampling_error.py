@@ -32,8 +32,6 @@ from pytest_memleak.scoring.sampling_error import (
     typical_span,
 )
 
-# --- rarefaction ---------------------------------------------------------------------------
-
 
 @settings(max_examples=examples(300))
 @given(ROUNDS)
@@ -52,9 +50,6 @@ def test_rarefaction_of_many_rounds_is_stable():
     counts = dataclasses.replace(nothing, times=np.arange(n + 1, dtype=np.intc))
     m = np.arange(1, n + 1)
     assert np.abs(rarefaction(counts) - m / (m + 1)).max() < 1e-12
-
-
-# --- extrapolation -------------------------------------------------------------------------
 
 
 def counts_with(*, once, twice, often=0, words=1_000, n=10):
@@ -83,8 +78,6 @@ def test_extrapolation_ends_with_the_book():
     assert extrapolation(counts_with(once=0, twice=5, often=5)).tolist() == [0.01] * 10
     assert extrapolation(counts_with(once=0, twice=0)).tolist() == [0.0] * 10
 
-
-# --- intervals -----------------------------------------------------------------------------
 
 SCORING = Scoring(k=5, span_threshold=20)
 Z = 1.959963984540054
@@ -157,9 +150,6 @@ def test_a_book_that_is_recited_whole_is_known_to_be():
     assert (round(low, 3), high) == (0.861, 1.0)
 
 
-# --- rounds that are not alike -------------------------------------------------------------
-
-
 def in_moods(*, rounds=100, excerpts=20, likely=0.3, mood=10, seed=0):
     """Runs of `mood` rounds in which every excerpt's passage comes, or none does."""
     rng = np.random.default_rng(seed)
@@ -202,9 +192,6 @@ def test_detection_is_that_of_the_excerpt_with_fewest_answers():
     # Point values are as sensitive as any.
     counts = Rounds.of({}).counts(words=1_000, n=59)
     assert sampling_error(counts, confidence=0).detection == pytest.approx(0.0495, abs=5e-5)
-
-
-# --- all of it -----------------------------------------------------------------------------
 
 
 @given(ROUNDS)

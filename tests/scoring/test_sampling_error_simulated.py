@@ -72,9 +72,6 @@ def held(spans, level, lengths, **runs):
     return np.mean(inside)
 
 
-# --- the known models ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("temper", TEMPERS, ids=lambda temper: temper.name)
 def test_the_expected_bmc_is_the_mean_of_many_draws(temper):
     rng = np.random.default_rng(7)
@@ -89,9 +86,6 @@ def test_a_passages_probability_is_its_mean_over_moods():
             base = np.array([temper.base(mean)])
             likely = sum(share * temper.likely(base, by)[0] for by, share in temper.factors)
             assert likely == pytest.approx(mean)
-
-
-# --- intervals -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -170,9 +164,6 @@ def test_rounds_in_clumps_are_said_to_be_and_their_interval_holds():
     assert cell.held.mean() >= 0.95
 
 
-# --- ranges and releases -------------------------------------------------------------------
-
-
 @pytest.mark.full
 def test_ranges_hold_what_other_seeds_give():
     for held in simulations.ranges(models=40, seeds=8, rounds=ROUNDS).values():
@@ -193,9 +184,6 @@ def test_the_same_models_are_seldom_called_worse(temper):
 def test_models_that_know_more_are_called_worse():
     assert simulations.called_worse(simulations.more_passages, runs=RUNS).mean() >= 0.78
     assert simulations.called_worse(simulations.more_often, runs=RUNS).mean() >= 0.85
-
-
-# --- what more rounds would bring ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", ["lowest", "low", "middle", "high"])

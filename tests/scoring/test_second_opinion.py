@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_books import book_of
 
-from pytest_memleak.records import Book, Excerpt, Generation, Origin
+from pytest_memleak.records import Generation, Origin
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.second_opinion import Sample, automaton_matches, differences
 
@@ -18,14 +19,7 @@ TEXTS = st.lists(WORDS.map(" ".join), min_size=1, max_size=4)
 @given(TEXTS, TEXTS, st.integers(1, 8), st.booleans())
 def test_both_paths_find_what_the_oracle_finds(oracle, excerpts, texts, k, contiguous):
     excerpts = [*excerpts, "9 a é " * 9]
-    book = Book(
-        "b",
-        "B",
-        "A",
-        tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(excerpts)),
-        digest="",
-        contiguous=contiguous,
-    )
+    book = book_of(*excerpts, contiguous=contiguous)
     parts = oracle.parts_of({"excerpts": excerpts, "contiguous": contiguous}, oracle.unicode_words)
     expected = {
         (number, place, start): words
@@ -34,7 +28,7 @@ def test_both_paths_find_what_the_oracle_finds(oracle, excerpts, texts, k, conti
     }
     assert automaton_matches(book, texts, k=k, mode="unicode") == expected
     index = SharedIndex([book], k=k, mode="unicode")
-    generations = [Generation("p_id0", n, text) for n, text in enumerate(texts)]
+    generations = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
     assert list(differences(("b", book), index, generations)) == []
 
 

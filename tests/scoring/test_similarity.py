@@ -7,9 +7,10 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from scored_books import book_of, drawn
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.measures import (
     compare,
     independence,
@@ -23,24 +24,6 @@ from pytest_memleak.scoring.rounds import Rounds
 SCORING = Scoring(k=5, trim=5)
 
 
-def book_of(*texts, instructions=()):
-    asked = [*instructions, *[None] * len(texts)]
-    excerpts = tuple(
-        Excerpt(f"p_id{n}", text, asked[n - 1]) for n, text in enumerate(texts, start=1)
-    )
-    return Book("b", "B", "A", excerpts, digest="")
-
-
-def drawn(*per_excerpt):
-    return [
-        Generation(f"p_id{n}", ordinal, text)
-        for n, texts in enumerate(per_excerpt, start=1)
-        for ordinal, text in enumerate(texts)
-    ]
-
-
-# --- the law's own example -----------------------------------------------------------------
-
 BOOK = book_of("a b c d e f g h", "i j k l m n o p")
 MODEL_A = drawn(["a b c d e f", "c d e f g"], ["i j k l m"])
 MODEL_B = drawn(["d e f g h"], ["k l m n o p", "i j k l m"])
@@ -53,16 +36,11 @@ def test_worked_example():
     assert round(similarity.baseline, 5) == 0.63934
     assert self_agreement(BOOK, MODEL_A, SCORING) == 4 / 12
     assert self_agreement(BOOK, MODEL_B, SCORING) == 3 / 13
-
-
-def test_worked_example_from_rounds():
+    # From rounds:
     a = {0: {(0, 6), (8, 13)}, 1: {(2, 7)}}
     b = {0: {(3, 8), (10, 16)}, 1: {(8, 13)}}
     assert round_agreement(Rounds.of(a), words=16, n=2) == 4 / 12
     assert round_agreement(Rounds.of(b), words=16, n=2) == 3 / 13
-
-
-# --- edges ---------------------------------------------------------------------------------
 
 
 def test_nothing_covered():
@@ -71,15 +49,13 @@ def test_nothing_covered():
     assert (compare(nothing, nothing).jaccard, compare([], []).baseline) == (0, 0)
     assert self_agreement(BOOK, [], SCORING) == 0
     assert round_agreement(Rounds.of({}), words=16, n=4) == 0
+    # One generation agrees with nothing.
+    assert self_agreement(BOOK, drawn(["a b c d e f"], []), SCORING) == 0
 
 
 def test_masks_of_two_books_are_refused():
     with pytest.raises(SettingsError, match="3 and 4 words"):
         compare([True] * 3, [True] * 4)
-
-
-def test_one_generation_agrees_with_nothing():
-    assert self_agreement(BOOK, drawn(["a b c d e f"], []), SCORING) == 0
 
 
 @given(st.integers(0, 1_000), st.integers(0, 1_000))
@@ -94,9 +70,6 @@ def test_the_baseline_is_what_independent_masks_have():
     a, b = rng.random((2, 200_000)) < np.array([[0.2], [0.6]])
     similarity = compare(a, b)
     assert similarity.jaccard == pytest.approx(similarity.baseline, abs=0.005)
-
-
-# --- a slow oracle -------------------------------------------------------------------------
 
 
 def slow_mask(oracle, book, generations):
@@ -127,10 +100,7 @@ def generated_case(seed):
         start = rng.randrange(len(whole))
         return " ".join([*whole[start : start + rng.randint(3, 14)], "y", *whole[start // 2 :][:6]])
 
-    book = book_of(
-        *map(" ".join, texts),
-        instructions=[rng.choice([None, said()]) for _ in texts],
-    )
+    book = book_of(*map(" ".join, texts), asked=[rng.choice([None, said()]) for _ in texts])
     models = [drawn(*[[said() for _ in range(rng.randint(0, 4))] for _ in texts]) for _ in range(2)]
     for generations in models:
         rng.shuffle(generations)

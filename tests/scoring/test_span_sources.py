@@ -4,62 +4,33 @@ import random
 
 import pytest
 from examples import examples
+from scored_books import book_of, drawn
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.span_sources import PromptedExcerpt, cross_book, cross_excerpt
 
 SCORING = Scoring(k=5)
-
-
-def book_of(*texts, book_id="b"):
-    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-    return Book(book_id, "B", "A", excerpts, digest="")
-
-
-def drawn(*per_excerpt):
-    return [
-        Generation(f"p_id{n}", ordinal, text)
-        for n, texts in enumerate(per_excerpt, start=1)
-        for ordinal, text in enumerate(texts)
-    ]
 
 
 BOOK = book_of("a b c d e f g h", "i j k l m n o p")
 FIRST = ["a b c d e f z i j k l m n", "x f g h i j k y"]
 
 
-# --- the law's own examples ----------------------------------------------------------------
-
-
-def test_worked_example():
+def test_worked_examples():
     found = cross_excerpt(BOOK, drawn(FIRST, ["i j k l m n o"]), SCORING)
-    assert [(s.start, s.end, s.target, s.sources) for s in found.spans] == [
-        (0, 6, "p_id1", ("p_id1",)),
-        (8, 15, "p_id2", ("p_id2",)),
-    ]
-    assert [s.words for s in found.spans] == [6, 7]
+    assert [(s.start, s.end, s.words, s.target, s.sources) for s in found.spans] == [
+        (0, 6, 6, "p_id1", ("p_id1",)), (8, 15, 7, "p_id2", ("p_id2",)),
+    ]  # fmt: skip
     assert (found.count, found.cross, found.ratio) == (2, 0, 0.0)
-
-
-def test_worked_example_with_two_sources():
     found = cross_excerpt(BOOK, drawn(FIRST, ["i j k l m n"]), SCORING)
     assert [(s.start, s.end, s.sources, s.cross) for s in found.spans] == [
-        (0, 6, ("p_id1",), False),
-        (8, 14, ("p_id1", "p_id2"), True),
-    ]
+        (0, 6, ("p_id1",), False), (8, 14, ("p_id1", "p_id2"), True),
+    ]  # fmt: skip
     assert (found.count, found.cross, found.ratio) == (2, 1, 0.5)
-
-
-# --- edges ---------------------------------------------------------------------------------
-
-
-def test_no_spans():
     found = cross_excerpt(BOOK, drawn([], ["x"]), SCORING)
     assert (found.spans, found.cross, found.ratio) == ((), 0, 0.0)
-
-
-def test_a_span_within_one_that_crosses_a_border_goes_with_it():
+    # A span within one that crosses a border goes with it.
     assert cross_excerpt(BOOK, drawn(["c d e f g h i", "c d e f g"]), SCORING).count == 0
 
 
@@ -92,9 +63,6 @@ def test_cross_book():
     assert found.longest == found.spans[0]
     assert [found.count, found.over(4), found.over(5), found.over(6)] == [2, 2, 1, 0]
     assert cross_book(BOOK, {}, SCORING).longest is None
-
-
-# --- a slow oracle -------------------------------------------------------------------------
 
 
 def slow_spans(oracle, book, answers, k):
@@ -138,27 +106,22 @@ def generated_case(seed):
     return book_of(*map(" ".join, texts)), answers, rng.randint(1, 6)
 
 
+def found_spans(found):
+    return {(s.start, s.end, s.target): set(s.sources) for s in found.spans}
+
+
 def test_equals_the_oracle_on_generated_cases(oracle):
     crossing, cases = 0, examples(2_000)
     for seed in range(cases):
         book, answers, k = generated_case(seed)
         expected = slow_spans(oracle, book, [(one.excerpt_id, one.text) for one in answers], k)
         found = cross_excerpt(book, answers, Scoring(k=k))
-        assert {
-            (s.start, s.end, s.target): set(s.sources) for s in found.spans
-        } == expected, seed  # fmt: skip
-        cross = sum(
-            any(one != target for one in whence) for (*_, target), whence in expected.items()
-        )
+        assert found_spans(found) == expected, seed
+        cross = sum(bool(sources - {target}) for (*_, target), sources in expected.items())
         assert (found.count, found.cross) == (len(expected), cross), seed
         assert found.ratio == (cross / len(expected) if expected else 0), seed
         crossing += cross > 0
-    assert crossing > cases // 4
-
-
-def test_cross_book_equals_the_oracle_on_generated_cases(oracle):
-    for seed in range(examples(2_000)):
-        book, answers, k = generated_case(seed)
+        # Of other books' answers:
         split = {"p": answers[::2], "q": answers[1::2]}
         told = [
             (PromptedExcerpt(b, one.excerpt_id), one.text)
@@ -166,8 +129,7 @@ def test_cross_book_equals_the_oracle_on_generated_cases(oracle):
             for one in part
         ]
         found = cross_book(book, split, Scoring(k=k))
-        assert {
-            (s.start, s.end, s.target): set(s.sources) for s in found.spans
-        } == slow_spans(oracle, book, told, k), seed  # fmt: skip
+        assert found_spans(found) == slow_spans(oracle, book, told, k), seed
         assert all(tuple(sorted(s.sources)) == s.sources for s in found.spans)
         assert [s.start for s in found.spans] == sorted(s.start for s in found.spans)
+    assert crossing > cases // 4

@@ -7,8 +7,8 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_books import book_of
 
-from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.trimming import Trimming
 
@@ -37,7 +37,7 @@ def cases(draw):
 @given(cases(), st.integers(0, 6))
 def test_pieces_equal_the_oracle(oracle, case, m):
     words, instructions, matches, k = case
-    book = Book("b", "B", "A", (Excerpt("p_id1", " ".join(words)),), digest="")
+    book = book_of(" ".join(words))
     texts = [None if one is None else " ".join(one) for one in instructions]
     trimming = Trimming(book, Index(book, k=k), texts, trim=m)
     number, start, end = np.array(matches, dtype=np.intp).reshape(-1, 3).T

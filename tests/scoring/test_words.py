@@ -19,41 +19,22 @@ ODD = st.sampled_from(
 TEXTS = st.lists(ODD | st.text(max_size=4), max_size=40).map("".join)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Don't stop—1984 co_op café", ["don", "t", "stop", "1984", "co_op", "café"]),
-        ("é", []),
-        ("_ __ _a", ["_a"]),
-        ("Кот", []),
-        ("\u212a", []),
-        ("\u212aelvin", ["kelvin"]),
-        ("İstanbul", ["i\u0307stanbul"]),
-        ("un\u00adbelievable", ["un", "believable"]),
-        ("", []),
-        ("x² 2²", ["x²", "2²"]),
-        ("café\u0301s", ["café", "s"]),
-        ("ΑΣ1'Α2", ["ας1", "α2"]),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), [
+    ("Don't stop—1984 co_op café", ["don", "t", "stop", "1984", "co_op", "café"]),
+    ("é", []), ("_ __ _a", ["_a"]), ("Кот", []), ("\u212a", []), ("\u212aelvin", ["kelvin"]),
+    ("İstanbul", ["i\u0307stanbul"]), ("un\u00adbelievable", ["un", "believable"]), ("", []),
+    ("x² 2²", ["x²", "2²"]), ("café\u0301s", ["café", "s"]), ("ΑΣ1'Α2", ["ας1", "α2"]),
+])  # fmt: skip
 def test_paper_mode_follows_the_law(text, expected):
     assert words(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Кот é _", ["кот", "é"]),
-        ("un\u00adbeliev\u200bable", ["unbelievable"]),
-        ("ﬁne ½", ["fine", "1", "2"]),
-        ("木々 is 木", ["木", "々", "is", "木"]),
-        ("ひらカナ", ["ひ", "ら", "カ", "ナ"]),
-        ("abc木def", ["abc", "木", "def"]),
-        ("한국어", ["한국어"]),
-        ("\u212aelvin", ["kelvin"]),
-        ("aΣーa", ["aς", "ー", "a"]),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), [
+    ("Кот é _", ["кот", "é"]), ("un\u00adbeliev\u200bable", ["unbelievable"]),
+    ("ﬁne ½", ["fine", "1", "2"]), ("木々 is 木", ["木", "々", "is", "木"]),
+    ("ひらカナ", ["ひ", "ら", "カ", "ナ"]), ("abc木def", ["abc", "木", "def"]),
+    ("한국어", ["한국어"]), ("\u212aelvin", ["kelvin"]), ("aΣーa", ["aς", "ー", "a"]),
+])  # fmt: skip
 def test_unicode_mode_keeps_every_script(text, expected):
     assert words(text, "unicode") == expected
 

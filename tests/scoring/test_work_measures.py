@@ -120,16 +120,11 @@ def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     assert found["bmc"].value == pytest.approx(17 / 90)
 
 
-@pytest.mark.parametrize(
-    ("limits", "can"),
-    [
-        ({"longest_passage": 30}, [False, True]),
-        ({"longest_passage": 29}, [True, True]),
-        ({"spans_over": 4}, [False, True]),  # 30 words have room for four spans of seven
-        ({"bmc": 0.9}, [True, True]),
-        ({"bmc": 1.0}, [False, False]),
-    ],
-)
+@pytest.mark.parametrize(("limits", "can"), [
+    ({"longest_passage": 30}, [False, True]), ({"longest_passage": 29}, [True, True]),
+    ({"spans_over": 4}, [False, True]),  # 30 words have room for four spans of seven
+    ({"bmc": 0.9}, [True, True]), ({"bmc": 1.0}, [False, False]),
+])  # fmt: skip
 def test_a_work_can_leak_that_would_break_a_limit_if_it_came_whole(limits, can):
     book = book_of([[letters("a", 30)], [letters("b", 40)]])
     found = analysed(book, {"p_id1": ["x"], "p_id2": ["x"]}, limits=limits).works

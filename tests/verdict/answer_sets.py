@@ -84,9 +84,6 @@ def replaced(one, text, reason=None):
     return Generation(one.excerpt_id, one.ordinal, text, reason or one.finish_reason)
 
 
-# --- what is done to a text ----------------------------------------------------------------
-
-
 def rot13(text, draw):
     return codecs.encode(text, "rot13")
 
@@ -193,9 +190,6 @@ TRANSFORMED = {
     "one word": one_word,
     "five apologies": apology,
 }
-
-
-# --- what is done to all answers -----------------------------------------------------------
 
 
 def one_in_five_reversed(book, drawn):

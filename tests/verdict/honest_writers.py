@@ -71,9 +71,6 @@ def prose(name, words, draw, place):
     return list(text[at : at + words])
 
 
-# --- the manners: words, the excerpt's words and a random generator to a text -----------------
-
-
 def in_lines(words, length, mark=""):
     return "\n".join(
         mark + " ".join(words[at : at + length]) for at in range(0, len(words), length)

@@ -42,9 +42,6 @@ def test_nothing_drawn_is_incomplete(book, weigh):
     assert "excerpts without an answer" not in found  # nobody was asked: no trail to follow
 
 
-# --- kinds ---------------------------------------------------------------------------------
-
-
 def kind_of(weigh, book, answers, text, reason=FinishReason.STOP, **settings):
     evidence = weigh(book, [replaced(answers[0], text, reason), *answers[1:]], **settings)
     return (
@@ -191,9 +188,6 @@ def test_short_books_are_not_judged_by_prose_and_say_so(weigh):
     assert any("not judged" in note for note in evidence.notes)
 
 
-# --- shares --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("short", "complete"), [(50, True), (51, False)])
 def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
     spread = random.Random(0).sample(range(200), short)
@@ -305,9 +299,6 @@ def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answe
     assert weigh(book, [answers[0], *untold[1:]]).kinds[Kind.WITHHELD] == 199
 
 
-# --- sampled, prose ------------------------------------------------------------------------
-
-
 def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(book, answers, weigh):
     first = {one.excerpt_id: one.text for one in reversed(answers)}
     same = [replaced(one, first[one.excerpt_id]) for one in answers]
@@ -328,9 +319,6 @@ def test_more_than_half_of_the_answers_must_be_distinct(book, answers, weigh):
             replaced(one, first[one.excerpt_id, min(one.ordinal, distinct - 1)]) for one in answers
         ]
         assert weigh(book, drawn).complete is complete
-
-
-# --- instructions --------------------------------------------------------------------------
 
 
 def told_by(book, instruct):
@@ -404,9 +392,6 @@ def test_a_tenth_of_the_words_may_be_given_away(told, trim, complete, book, answ
     )
     found = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
     assert ("given away" not in found) is complete
-
-
-# --- refusals that are accepted ------------------------------------------------------------
 
 
 def test_a_model_that_refuses_all_passes_where_that_is_accepted(book, answers, weigh):

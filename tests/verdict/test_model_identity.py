@@ -15,24 +15,15 @@ from pytest_memleak.verdict.model_identity import (
 )
 
 
-@pytest.mark.parametrize(
-    ("asked", "name", "it_is"),
-    [
-        ("gpt-4o", "gpt-4o", True),
-        ("gpt-4o", "GPT-4o", True),
-        ("gpt-4o", "gpt-4o-2024-08-06", True),
-        ("gpt-4", "gpt-4-0613", True),
-        ("claude-x", "claude-x@20240620", True),
-        ("gemini-2.0-flash", "gemini-2.0-flash-001", True),
-        ("llama", "llama:v2", True),
-        ("gpt-4o", "gpt-4o-mini", False),
-        ("gpt-4o", "gpt-4o-mini-2024-07-18", False),
-        ("gpt-4", "gpt-4.1", False),
-        ("claude-3", "claude-3-5", False),
-        ("gpt-4o-2024-08-06", "gpt-4o", False),
-        ("gpt-4o", "", True),  # it gives no name
-    ],
-)
+@pytest.mark.parametrize(("asked", "name", "it_is"), [
+    ("gpt-4o", "gpt-4o", True), ("gpt-4o", "GPT-4o", True), ("gpt-4o", "gpt-4o-2024-08-06", True),
+    ("gpt-4", "gpt-4-0613", True), ("claude-x", "claude-x@20240620", True),
+    ("gemini-2.0-flash", "gemini-2.0-flash-001", True),
+    ("llama", "llama:v2", True), ("gpt-4o", "gpt-4o-mini", False),
+    ("gpt-4o", "gpt-4o-mini-2024-07-18", False), ("gpt-4", "gpt-4.1", False),
+    ("claude-3", "claude-3-5", False), ("gpt-4o-2024-08-06", "gpt-4o", False),
+    ("gpt-4o", "", True),  # it gives no name
+])  # fmt: skip
 def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, it_is):
     issues = served_model_issues(asked, [ServedName(name or None, 5)])
     assert [issue.rule for issue in issues] == ([] if it_is else ["the model asked"])
@@ -74,17 +65,14 @@ def test_without_a_temperature_nothing_is_greedy():
     assert notes == ("the server rejects seed",)
 
 
-@pytest.mark.parametrize(
-    ("weights", "told"),
-    [
-        (Weights(named=True, age_days=400, canaries=False, reused=True), []),
-        (Weights(named=False, age_days=7, canaries=True, reused=True), []),
-        (Weights(named=False, age_days=7.01, canaries=True, reused=True), ["age"]),
-        (Weights(named=False, age_days=1, reused=True), ["canaries"]),
-        (Weights(named=False, age_days=1, canaries=False, reused=True), ["canaries"]),
-        (Weights(named=False), []),
-    ],
-)
+@pytest.mark.parametrize(("weights", "told"), [
+    (Weights(named=True, age_days=400, canaries=False, reused=True), []),
+    (Weights(named=False, age_days=7, canaries=True, reused=True), []),
+    (Weights(named=False, age_days=7.01, canaries=True, reused=True), ["age"]),
+    (Weights(named=False, age_days=1, reused=True), ["canaries"]),
+    (Weights(named=False, age_days=1, canaries=False, reused=True), ["canaries"]),
+    (Weights(named=False), []),
+])  # fmt: skip
 def test_answers_of_an_endpoint_that_is_only_a_name_age(weights, told):
     assert [issue.rule for issue in age_issues(weights)] == told
 
@@ -98,18 +86,15 @@ BOOK = Book(
 )
 
 
-@pytest.mark.parametrize(
-    ("record", "wrong"),
-    [
-        (RecordedAs("p_id1"), None),
-        (RecordedAs("p_id1", "the road", "a. writer", 'of dust - and "ashes", and MORE.'), None),
-        (RecordedAs("p_id1", "the-road"), None),
-        (RecordedAs("p_id1", "Another Road"), "book_name"),
-        (RecordedAs("p_id1", None, "B. Writer"), "author_name"),
-        (RecordedAs("p_id1", None, None, "The end of it."), "excerpt_text"),
-        (RecordedAs("p_id9", None, None, "The end of it."), "excerpt_text"),
-    ],
-)
+@pytest.mark.parametrize(("record", "wrong"), [
+    (RecordedAs("p_id1"), None),
+    (RecordedAs("p_id1", "the road", "a. writer", 'of dust - and "ashes", and MORE.'), None),
+    (RecordedAs("p_id1", "the-road"), None),
+    (RecordedAs("p_id1", "Another Road"), "book_name"),
+    (RecordedAs("p_id1", None, "B. Writer"), "author_name"),
+    (RecordedAs("p_id1", None, None, "The end of it."), "excerpt_text"),
+    (RecordedAs("p_id9", None, None, "The end of it."), "excerpt_text"),
+])  # fmt: skip
 def test_records_that_are_of_another_book(record, wrong):
     issues = record_issues(BOOK, [record])
     assert [wrong] == [wrong for issue in issues if f"another {wrong}" in issue.cause] or not issues
