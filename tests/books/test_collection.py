@@ -67,10 +67,7 @@ def test_a_file_alone_without_headings_is_no_collection(collect):
 
 
 def test_rows_of_json_are_works_with_their_own_title_and_author(collect):
-    rows = [
-        {"title": "Kite", "author": "Ann", "text": poem("kite")},
-        {"text": poem("kettle")},
-    ]
+    rows = [{"title": "Kite", "author": "Ann", "text": poem("kite")}, {"text": poem("kettle")}]
     text = "\n".join(map(json.dumps, rows))
     book = collect({"songs.jsonl": text}, author="Bob", template=ASKED)
     assert [(one.title, one.author) for one in book.works] == [

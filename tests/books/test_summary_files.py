@@ -48,10 +48,7 @@ def without(entry, key):
     [
         ({"p_id1": GOOD["p_id1"]}, "excerpt 'p_id2' has no summary"),
         ({**GOOD, "p_id3": GOOD["p_id1"]}, "'p_id3', which isn't an excerpt of the book"),
-        (
-            {**GOOD, "p_id1": {**GOOD["p_id1"], "excerpt_sha256": "0" * 64}},
-            "'p_id1' differs from",
-        ),
+        ({**GOOD, "p_id1": {**GOOD["p_id1"], "excerpt_sha256": "0" * 64}}, "'p_id1' differs from"),
         ({**GOOD, "p_id1": {**GOOD["p_id1"], "summary": " "}}, "'p_id1' has no summary"),
         (without("p_id2", "summary"), "'p_id2' has no summary"),
         (without("p_id2", "excerpt_sha256"), "'p_id2' has no excerpt_sha256"),

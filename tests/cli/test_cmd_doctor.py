@@ -93,8 +93,7 @@ def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("provider", "variable"),
-    [("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")],
+    ("provider", "variable"), [("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")]
 )
 def test_a_server_that_the_environment_names(memleak, suite, tmp_path, provider, variable):
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -17,12 +17,7 @@ from pytest_memleak.ledger.calls import Answer, give_up, record
 from pytest_memleak.ledger.generation_files import Imported, export_generations, import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, tally
-from pytest_memleak.ledger.listing import (
-    EndpointRow,
-    list_batches,
-    list_endpoints,
-    list_jobs,
-)
+from pytest_memleak.ledger.listing import EndpointRow, list_batches, list_endpoints, list_jobs
 from pytest_memleak.ledger.prompts import Ask, questionnaire
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records

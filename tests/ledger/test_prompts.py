@@ -81,8 +81,7 @@ def test_surrogates_are_not_their_pair():
 
 
 @given(
-    st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=5),
-    st.integers(1, 5),
+    st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=5), st.integers(1, 5)
 )
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
     questions = questionnaire("m/b", a_book(len(missing)), Sampling(), words=count_words).questions
