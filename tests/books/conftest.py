@@ -1,10 +1,8 @@
 """EPUBs made to order, good ones and bad ones."""
 
-from __future__ import annotations
-
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
 
+XHTML = "application/xhtml+xml"
 CONTAINER = (
     '<?xml version="1.0"?><container version="1.0"'
     ' xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
@@ -36,38 +35,47 @@ class EpubMaker:
 
     folder: Path
     documents: dict[str, str | bytes] = field(default_factory=dict)
-    spine: list[str] | None = None
+    spine: list[str] | None = None  # ids, or elements
     manifest: str = ""
     metadata: str = "<dc:title>A Book</dc:title><dc:creator>An Author</dc:creator>"
     after_spine: str = ""
     files: dict[str, str | bytes] = field(default_factory=dict)
     leave_out: set[str] = field(default_factory=set)
     compression: int = zipfile.ZIP_DEFLATED
+    package: str | None = None
+    nav: str | None = None  # the body of a navigation document
+    ncx: str | None = None
 
-    def package(self) -> str:
-        items = "".join(
-            f'<item id="{name}" href="{name}" media-type="application/xhtml+xml"/>'
-            for name in self.documents
+    def __post_init__(self):
+        items = [(name, name, XHTML, "") for name in self.documents]
+        if self.nav is not None:
+            items.append(("nav", "nav.xhtml", XHTML, ' properties="nav"'))
+            self.files.setdefault("OEBPS/nav.xhtml", page(self.nav))
+        if self.ncx is not None:
+            items.append(("ncx", "toc.ncx", "application/x-dtbncx+xml", ""))
+            self.files["OEBPS/toc.ncx"] = self.ncx
+        spine = self.documents if self.spine is None else self.spine
+        references = [one if "<" in one else f'<itemref idref="{one}"/>' for one in spine]
+        manifest = "".join(
+            f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
+            for name, href, kind, more in items
         )
-        references = self.spine
-        if references is None:
-            references = [f'<itemref idref="{name}"/>' for name in self.documents]
-        return (
+        self.package = self.package or (
             '<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" version="3.0">'
             f'<metadata xmlns:dc="http://purl.org/dc/elements/1.1/">{self.metadata}</metadata>'
-            f"<manifest>{items}{self.manifest}</manifest>"
+            f"<manifest>{manifest}{self.manifest}</manifest>"
             f"<spine>{''.join(references)}</spine>{self.after_spine}</package>"
         )
 
-    def write(self, name: str = "book.epub") -> Path:
-        members: dict[str, str | bytes] = {
+    def write(self) -> Path:
+        members = {
             "mimetype": "application/epub+zip",
             "META-INF/container.xml": CONTAINER,
-            "OEBPS/content.opf": self.package(),
+            "OEBPS/content.opf": self.package,
         }
         members |= {f"OEBPS/{key}": value for key, value in self.documents.items()}
         members |= self.files
-        path = self.folder / name
+        path = self.folder / "book.epub"
         with zipfile.ZipFile(path, "w", self.compression) as epub:
             for member, data in members.items():
                 if member not in self.leave_out:
@@ -79,12 +87,13 @@ class EpubMaker:
 def new_epub(tmp_path: Path) -> Callable[..., EpubMaker]:
     """Make an EpubMaker from documents by name: text of a body, or bytes as they are."""
 
-    def make(documents: Mapping[str, str | bytes] | None = None, **settings: object) -> EpubMaker:
+    def make(documents=None, **settings) -> EpubMaker:
         given = {"one.xhtml": "<p>Some words.</p>"} if documents is None else documents
         pages = {
-            name: page(body) if isinstance(body, str) else body for name, body in given.items()
+            name: body if isinstance(body, bytes) or body.startswith("<?xml") else page(body)
+            for name, body in given.items()
         }
-        return EpubMaker(tmp_path, documents=pages, **settings)  # type: ignore[arg-type]
+        return EpubMaker(tmp_path, documents=pages, **settings)
 
     return make
 
@@ -114,8 +123,11 @@ def patch_member() -> Callable[..., None]:
 
 
 @pytest.fixture
-def text_of():
-    def read(path):
+def text_of(new_epub):
+    """The paragraphs of an EPUB at a path, or of one made of these documents and settings."""
+
+    def read(made=None, **settings):
+        path = made if isinstance(made, Path) else new_epub(made, **settings).write()
         chapters = read_epub(path).chapters
         return [paragraph for chapter in chapters for paragraph in chapter.paragraphs]
 
@@ -123,8 +135,9 @@ def text_of():
 
 
 @pytest.fixture
-def refused():
-    def check(path, match, hint=""):
+def refused(new_epub):
+    def check(match, made=None, hint="", **settings):
+        path = made if isinstance(made, Path) else new_epub(made, **settings).write()
         with pytest.raises(BookError, match=match) as caught:
             read_epub(path)
         assert caught.value.location == str(path)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -36,38 +34,28 @@ def test_a_book(summaries):
 
 
 def test_the_suites_title_author_and_template_come_first(summaries):
-    book = make_book(
-        "x",
-        MANUSCRIPT,
-        title="Other",
-        author="Else",
-        summaries=summaries,
-        template="{title} by {author}: {summary}",
-    )
+    settings = {"title": "Other", "author": "Else", "summaries": summaries}
+    book = make_book("x", MANUSCRIPT, template="{title} by {author}: {summary}", **settings)
     assert (book.title, book.author) == ("Other", "Else")
     assert book.excerpts[0].instruction == "Other by Else: What p_id1 says."
 
 
-def test_without_summaries_there_are_no_instructions():
+def test_without_summaries_there_are_no_instructions_unless_the_template_needs_none():
     book = make_book("x", MANUSCRIPT)
     assert {one.instruction for one in book.excerpts} == {None}
-
-
-def test_a_template_without_summaries_needs_none():
+    record = paper_records(book)[0]
+    assert (record["instruction"], record["detail"]) == ("", "")
     book = make_book("x", MANUSCRIPT, template="Go on with {title}.")
     assert book.excerpts[0].instruction == "Go on with A Book."
 
 
-def test_a_book_that_says_nothing_of_itself():
-    book = make_book("x", Manuscript(None, None, MANUSCRIPT.chapters))
+def test_a_book_that_says_nothing_of_itself(summaries):
+    nameless = Manuscript(None, None, MANUSCRIPT.chapters)
+    book = make_book("x", nameless)
     assert (book.title, book.author) == ("untitled", "unknown")
-
-
-def test_an_author_that_nobody_knows_cannot_be_emulated(summaries):
-    with pytest.raises(
-        BookError, match="book 'x': the instruction template needs the book's author"
-    ):
-        make_book("x", Manuscript(None, None, MANUSCRIPT.chapters), summaries=summaries)
+    needs = "book 'x': the instruction template needs the book's author"
+    with pytest.raises(BookError, match=needs):
+        make_book("x", nameless, summaries=summaries)
 
 
 def test_summaries_of_another_text_are_refused(summaries):
@@ -89,17 +77,8 @@ def test_the_papers_records(summaries, tmp_path):
     book = make_book("A Book", MANUSCRIPT, summaries=summaries)
     details = load_summaries(summaries, book.excerpts)
     records = paper_records(book, summaries=details)
-    assert [list(record) for record in records] == [
-        [
-            "excerpt_id",
-            "excerpt_text",
-            "instruction",
-            "author_name",
-            "book_name",
-            "word_count",
-            "detail",
-        ]
-    ] * 2
+    keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
+    assert [list(record) for record in records] == [keys.split()] * 2
     assert records[0]["detail"] == "What p_id1 says."
     assert sum(record["word_count"] for record in records) == 13 * 60
     again = book_from_records(records, book_id="A Book")
@@ -107,11 +86,6 @@ def test_the_papers_records(summaries, tmp_path):
     path = tmp_path / "book.json"
     path.write_text(json.dumps(records))
     assert read_json(path).digest == book.digest
-
-
-def test_records_without_summaries():
-    record = paper_records(make_book("x", MANUSCRIPT))[0]
-    assert (record["instruction"], record["detail"]) == ("", "")
 
 
 def test_read_json(tmp_path):
@@ -128,15 +102,12 @@ def test_read_json(tmp_path):
         read_json(path)
 
 
-def test_everything_public_is_there():
+def test_everything_public_is_there_and_its_import_is_light():
     for name in books.__all__:
         assert getattr(books, name) is not None
         assert name in dir(books)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = books.nothing
-
-
-def test_importing_the_room_imports_nothing_heavy():
     heavy = {"lxml", "ebooklib", "pysbd", "numpy"}
     code = (
         "import sys, pytest_memleak.books, pytest_memleak.books.build_book;"

@@ -19,13 +19,13 @@ SUITE = Path(__file__).parents[2] / "suites" / "collection"
 def collect(tmp_path):
     """The collection in files that are written first; one file is named, several are a pattern."""
 
-    def make(files, *, unit="sentence", together=None, **more):
+    def make(files, *, unit="sentence", **more):
         for name, text in files.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        alone = len(files) == 1 if together is None else together
-        source = CollectionSource(tuple(tmp_path / one for one in files), alone, unit)
+            lines = [text] if isinstance(text, str) else map(json.dumps, text)
+            path.write_text("\n".join(lines), encoding="utf-8")
+        source = CollectionSource(tuple(tmp_path / one for one in files), len(files) == 1, unit)
         made = read_works(source, read_manuscript)
         return make_collection("songs", made, in_lines=unit == "line", **({"k": 5} | more))
 
@@ -40,16 +40,22 @@ def told(book):
     return [(one.id, one.title, one.first, one.end) for one in book.works]
 
 
+@pytest.fixture
+def refuse(collect):
+    def check(files, match, hint="", **more):
+        with pytest.raises((BookError, RecordsError), match=match) as caught:
+            collect(files, **more)
+        assert hint in str(caught.value)
+
+    return check
+
+
 # --- which works there are -----------------------------------------------------------------
 
 
 def test_of_files_each_is_a_work_whatever_stands_in_it(collect):
-    book = collect(
-        {
-            "b/two.txt": poem("two"),
-            "a/one.md": f"# First\n\n{poem('one')}\n\n# Second\n\n{poem('more')}",
-        }
-    )
+    two = f"# First\n\n{poem('one')}\n\n# Second\n\n{poem('more')}"
+    book = collect({"b/two.txt": poem("two"), "a/one.md": two})
     assert told(book) == [("b/two.txt", "two", 0, 1), ("a/one.md", "one", 1, 2)]
     assert "more3x5" in book.excerpts[1].text
 
@@ -61,51 +67,40 @@ def test_a_file_alone_holds_a_work_under_each_heading(collect):
     assert [one.chapter for one in book.excerpts] == ["The Kite", "The Kettle"]
 
 
-def test_a_file_alone_without_headings_is_no_collection(collect):
-    with pytest.raises(BookError, match="no headings that separate its works"):
-        collect({"songs.txt": poem("kite")})
-
-
 def test_rows_of_json_are_works_with_their_own_title_and_author(collect):
     rows = [{"title": "Kite", "author": "Ann", "text": poem("kite")}, {"text": poem("kettle")}]
-    text = "\n".join(map(json.dumps, rows))
-    book = collect({"songs.jsonl": text}, author="Bob", template=ASKED)
-    assert [(one.title, one.author) for one in book.works] == [
-        ("Kite", "Ann"),
-        ("songs.jsonl:2", "Bob"),
-    ]
+    book = collect({"songs.jsonl": rows}, author="Bob", template=ASKED)
+    works = [(one.title, one.author) for one in book.works]
+    assert works == [("Kite", "Ann"), ("songs.jsonl:2", "Bob")]
     assert book.excerpts[0].instruction == "Write 24 words, the poem Kite by Ann."
     assert book.excerpts[1].instruction == "Write 24 words, the poem songs.jsonl:2 by Bob."
 
 
-def test_a_row_with_tags_is_refused(collect):
-    lines = poem("kite").replace("\n", "<br/>\n")
-    rows = [{"text": poem("other") + " a < b, b > c"}, {"text": lines}]
-    with pytest.raises(BookError, match=r"is HTML, not plain text") as refused:
-        collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
-    assert "record 2" in str(refused.value)
-
-
-def test_one_work_whose_words_run_together_is_named(collect):
-    rows = [{"text": poem(f"work{number}", lines=20)} for number in range(90)]
-    rows[70]["text"] = rows[70]["text"].replace(" ", "").replace("\n", "")
-    with pytest.raises(BookError, match=r"work 'songs\.jsonl:71'.*in words of over 40"):
-        collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
+TAGS = [{"text": poem("other") + " a < b, b > c"}, {"text": poem("a").replace("\n", "<br/>\n")}]
+UNNAMED = [{"excerpt_id": f"p_id{n}", "excerpt_text": poem(f"w{n}")} for n in range(9)]
+TOGETHER = [{"text": poem(f"work{number}", lines=20)} for number in range(90)]
+TOGETHER[70] = {"text": "".join(TOGETHER[70]["text"].split())}
+HINDI = "नदी के किनारे एक नाव बँधी थी और रात थी " * 3
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("files", "said", "hint"),
     [
-        ({"title": "Kite"}, "record 1: text is missing"),
-        ({"text": 5}, "record 1: text isn't a string"),
-        ({"text": "all the words of it", "title": ["Kite"]}, "record 1: title isn't a string"),
-        ("Kite", "record 1: isn't an object"),
+        ({"a.txt": poem("kite")}, "no headings that separate its works", ""),
+        ({"a.jsonl": TAGS}, "is HTML, not plain text", "record 2"),
+        ({"a.jsonl": TOGETHER}, r"work 'a\.jsonl:71'.*in words of over 40", ""),
+        ({"a.jsonl": UNNAMED}, "rows without book_name", "work 1"),
+        ({"a.jsonl": [{"title": "Kite"}]}, "record 1: text is missing", "a row is {"),
+        ({"a.jsonl": [{"text": 5}]}, "record 1: text isn't a string", "a row is {"),
+        ({"a.jsonl": [{"text": "a b", "title": ["Kite"]}]}, "1: title isn't a str", "a row is {"),
+        ({"a.jsonl": ["Kite"]}, "record 1: isn't an object", "a row is {"),
+        ({"a.txt": "Four words it has", "b.txt": "* * *\n\nand two"}, "has no work of k = 5", ""),
+        ({"a.txt": poem("a"), "b.txt": HINDI}, r"work 'b\.txt'", ""),
     ],
+    ids=range(10),
 )
-def test_a_row_of_another_form_is_named(collect, row, said):
-    with pytest.raises(BookError, match=said) as refused:
-        collect({"songs.jsonl": json.dumps(row)})
-    assert "a row is {" in str(refused.value)
+def test_what_is_no_collection_is_refused_by_the_works_name(refuse, files, said, hint):
+    refuse(files, said, hint)
 
 
 def test_what_prepare_writes_is_the_same_collection_again(collect):
@@ -113,30 +108,16 @@ def test_what_prepare_writes_is_the_same_collection_again(collect):
     first = collect({"a.txt": long, "b.txt": poem("kite")}, author="Ann")
     assert [one.end - one.first for one in first.works] == [2, 1]
     again = collect({"songs.json": json.dumps(paper_records(first))})
-    assert [(one.title, one.author, one.first, one.end) for one in again.works] == [
-        ("a", "Ann", 0, 2),
-        ("b", "Ann", 2, 3),
-    ]
+    works = [(one.title, one.author, one.first, one.end) for one in again.works]
+    assert works == [("a", "Ann", 0, 2), ("b", "Ann", 2, 3)]
     assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
-
-
-def test_works_of_one_name_stay_two_when_they_are_read_again(collect):
+    # Works of one name stay two.
     rows = [{"title": "Song", "author": "Ann", "text": poem(one)} for one in ("a", "b", "c")]
-    first = collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
+    first = collect({"songs.jsonl": rows})
     again = collect({"again.json": json.dumps(paper_records(first))})
-    assert [one.title for one in again.works] == [
-        "Song",
-        "Song (songs.jsonl:2)",
-        "Song (songs.jsonl:3)",
-    ]
+    names = ["Song", "Song (songs.jsonl:2)", "Song (songs.jsonl:3)"]
+    assert [one.title for one in again.works] == names
     assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
-
-
-def test_rows_of_the_papers_that_name_no_work_are_not_taken_for_one(collect):
-    rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": poem(f"w{n}")} for n in range(9)]
-    with pytest.raises(BookError, match="rows without book_name") as refused:
-        collect({"songs.jsonl": "\n".join(map(json.dumps, rows))})
-    assert "work 1" in refused.value.location
 
 
 # --- how they are cut ----------------------------------------------------------------------
@@ -151,12 +132,8 @@ def test_no_excerpt_is_of_two_works_however_short_they_are(collect):
 
 def test_lines_are_kept_and_never_parted_where_they_are_the_unit(collect):
     stanzas = [poem(f"s{n}", lines=5, each=7) for n in range(40)]
-    [*texts] = (
-        one.text
-        for one in collect(
-            {"a.txt": "\n\n".join(stanzas), "b.txt": poem("b")}, unit="line"
-        ).excerpts
-    )
+    book = collect({"a.txt": "\n\n".join(stanzas), "b.txt": poem("b")}, unit="line")
+    texts = [one.text for one in book.excerpts]
     lines = [line for text in texts[:-1] for line in text.split("\n") if line]
     assert lines == "\n".join(stanzas).split("\n")
     sizes = [len(text.split()) for text in texts[:-1]]
@@ -166,14 +143,12 @@ def test_lines_are_kept_and_never_parted_where_they_are_the_unit(collect):
     assert texts[-1] == poem("b")
 
 
-def test_markdown_keeps_the_lines_of_verse_too(collect):
+def test_markdown_and_rows_keep_the_lines_of_verse_too(collect):
     text = f"# Kite\n\n{poem('kite')}\n\n# Kettle\n\n{poem('kettle')}\n"
     assert collect({"songs.md": text}, unit="line").excerpts[0].text == poem("kite")
     assert collect({"songs.md": text}).excerpts[0].text == poem("kite").replace("\n", " ")
 
-
-def test_rows_keep_theirs(collect):
-    rows = json.dumps({"text": "one two three\r\nfour five six\r\n\r\nseven eight"})
+    rows = [{"text": "one two three\r\nfour five six\r\n\r\nseven eight"}]
     text = collect({"songs.jsonl": rows}, unit="line").excerpts[0].text
     assert text == "one two three\nfour five six\n\nseven eight"
 
@@ -190,15 +165,13 @@ def test_notices_are_left_out_of_works_and_told(collect, name, unit, between):
     text = json.dumps({"text": text}) if name.endswith("jsonl") else text
     book = collect({name: text, "b.txt": poem("b")}, unit=unit)
     assert book.excerpts[0].text.split() == poem("kite").split()
-    assert [(one.kept, one.words, one.matter) for one in book.parts] == [
-        (True, 24, 8),
-        (True, 24, 0),
-    ]
+    parts = [(one.kept, one.words, one.matter) for one in book.parts]
+    assert parts == [(True, 24, 8), (True, 24, 0)]
 
 
 def test_of_a_row_of_one_paragraph_the_notice_goes_alone(collect):
     text = f"The kite rose over the town. {NOTICE} It fell before the night was over."
-    [first, *_] = collect({"a.jsonl": json.dumps({"text": text}), "b.txt": poem("b")}).excerpts
+    [first, *_] = collect({"a.jsonl": [{"text": text}], "b.txt": poem("b")}).excerpts
     assert first.text == "The kite rose over the town.\n\nIt fell before the night was over."
 
 
@@ -209,40 +182,25 @@ def test_works_of_under_k_words_are_named_and_left_out(collect):
     book = collect({"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")})
     assert [one.title for one in book.works] == ["a", "c"]
     assert book.warnings == ("left out works too short for a match of k = 5 words: tiny",)
-    assert [(one.label, one.kept, one.words, one.matter) for one in book.parts] == [
-        ("a", True, 24, 0),
-        ("tiny", False, 0, 4),
-        ("c", True, 24, 0),
-    ]
+    parts = [(one.label, one.kept, one.words, one.matter) for one in book.parts]
+    assert parts == [("a", True, 24, 0), ("tiny", False, 0, 4), ("c", True, 24, 0)]
     assert [one.id for one in book.excerpts] == ["p_id1", "p_id2"]
 
 
-def test_a_collection_of_nothing_else_is_refused(collect):
-    with pytest.raises(BookError, match="has no work of k = 5 words or more"):
-        collect({"a.txt": "Four words it has", "b.txt": "* * *\n\nand two"})
-
-
-def test_a_work_that_the_mode_paper_cannot_see_is_refused_by_name(collect):
-    hindi = "नदी के किनारे एक नाव बँधी थी और रात थी " * 3
-    with pytest.raises(BookError, match=r"work 'b\.txt'"):
-        collect({"a.txt": poem("a"), "b.txt": hindi})
-    assert len(collect({"a.txt": poem("a"), "b.txt": hindi}, mode="unicode").works) == 2
-
-
-def test_a_word_that_the_mode_paper_does_not_see_is_no_matter(collect):
+def test_words_that_the_mode_paper_does_not_see(collect):
+    assert len(collect({"a.txt": poem("a"), "b.txt": HINDI}, mode="unicode").works) == 2
     assert len(collect({"a.txt": "à six o'clock à la gare", "b.txt": poem("b")}).works) == 2
 
 
-def test_what_a_work_lacks_for_its_instruction_is_told_with_the_work(collect):
-    with pytest.raises(BookError, match=r"work 'b\.txt': .* needs the book's author"):
-        collect({"b.txt": poem("b"), "a.txt": poem("a")}, template=ASKED)
+def test_what_a_work_lacks_for_its_instruction_is_told_with_the_work(refuse):
+    files = {"b.txt": poem("b"), "a.txt": poem("a")}
+    refuse(files, r"work 'b\.txt': .* needs the book's author", template=ASKED)
 
 
 def test_summaries_are_written_into_the_instruction_of_their_work(collect):
     book = collect({"a.txt": poem("a"), "b.txt": poem("b")}, author="Ann")
-    asked = with_summaries(
-        book, {"p_id1": "rain", "p_id2": "wind"}, template="{title} by {author}: {summary}"
-    )
+    summaries = {"p_id1": "rain", "p_id2": "wind"}
+    asked = with_summaries(book, summaries, template="{title} by {author}: {summary}")
     assert [one.instruction for one in asked.excerpts] == ["a by Ann: rain", "b by Ann: wind"]
 
 
@@ -270,7 +228,6 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_no_collection_is_comes_to_an_end(collect, name):
+def test_what_no_collection_is_comes_to_an_end(refuse, name):
     file, text, said = HOSTILE[name]
-    with pytest.raises((BookError, RecordsError), match=said):
-        collect({file: text}, unit="line")
+    refuse({file: text}, said, unit="line")

@@ -1,26 +1,33 @@
-from __future__ import annotations
-
 import pytest
 
 from pytest_memleak.books.epub import read_epub
+
+XHTML = "application/xhtml+xml"
+
+
+def item(name, href, kind=XHTML, fallback=None):
+    more = f' fallback="{fallback}"' if fallback else ""
+    return f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
+
 
 # --- what real packages do -----------------------------------------------------------------
 
 
 def test_missing_remote_and_fragment_items_are_tolerated_with_warnings(new_epub):
-    made = new_epub({"one.xhtml": "<p>one</p>", "two.xhtml": "<p>two</p>"})
-    made.manifest = (
-        '<item id="gone" href="gone.xhtml" media-type="application/xhtml+xml"/>'
-        '<item id="image" href="gone.png" media-type="image/png"/>'
-        '<item id="remote" href="https://example.org/a.mp3" media-type="audio/mpeg"/>'
-        '<item id="part" href="three.xhtml#part" media-type="application/xhtml+xml"/>'
-        '<item id="noid-href" media-type="text/css"/><item href="x.css" media-type="text/css"/>'
-    )
-    made.files["OEBPS/three.xhtml"] = b"<p>three</p>"
-    made.spine = [
-        f'<itemref idref="{one}"/>'
-        for one in ("one.xhtml", "gone", "two.xhtml", "part", "remote", "unknown")
+    manifest = [
+        item("gone", "gone.xhtml"),
+        item("image", "gone.png", "image/png"),
+        item("remote", "https://example.org/a.mp3", "audio/mpeg"),
+        item("part", "three.xhtml#part"),
+        '<item id="noid-href" media-type="text/css"/><item href="x.css" media-type="text/css"/>',
+        item("cover", "../../cover.jpg", "image/jpeg"),
     ]
+    made = new_epub(
+        {"one.xhtml": "<p>one</p>", "two.xhtml": "<p>two</p>"},
+        manifest="".join(manifest),
+        files={"OEBPS/three.xhtml": b"<p>three</p>"},
+        spine=["one.xhtml", "gone", "two.xhtml", "part", "remote", "unknown"],
+    )
     manuscript = read_epub(made.write())
     assert manuscript.chapters[0].paragraphs == ("one", "two", "three")
     warnings = "\n".join(manuscript.warnings)
@@ -31,36 +38,39 @@ def test_missing_remote_and_fragment_items_are_tolerated_with_warnings(new_epub)
         "left out manifest items without an id (1): 'x.css'",
         "left out spine items that aren't XHTML (1): 'remote'",
         "left out spine items that aren't in the manifest (1): 'unknown'",
+        "left out manifest items outside the zip (1): '../../cover.jpg'",
     ):
         assert said in warnings
 
 
-def test_a_fallback_stands_in_for_what_is_no_document(new_epub, text_of):
-    made = new_epub()
-    made.manifest = (
-        '<item id="pdf" href="x.pdf" media-type="application/pdf" fallback="svg"/>'
-        '<item id="svg" href="x.svg" media-type="image/svg+xml" fallback="one.xhtml"/>'
-        '<item id="loop" href="l.pdf" media-type="application/pdf" fallback="loop"/>'
-    )
-    made.files |= {"OEBPS/x.pdf": b"%PDF", "OEBPS/x.svg": b"<svg/>", "OEBPS/l.pdf": b"%PDF"}
-    made.spine = ['<itemref idref="pdf"/>', '<itemref idref="loop"/>']
-    assert text_of(made.write()) == ["Some words."]
+def test_a_fallback_stands_in_for_what_is_no_document(text_of):
+    manifest = [
+        item("pdf", "x.pdf", "application/pdf", "svg"),
+        item("svg", "x.svg", "image/svg+xml", "one.xhtml"),
+        item("loop", "l.pdf", "application/pdf", "loop"),
+    ]
+    files = {"OEBPS/x.pdf": b"%PDF", "OEBPS/x.svg": b"<svg/>", "OEBPS/l.pdf": b"%PDF"}
+    found = text_of(manifest="".join(manifest), files=files, spine=["pdf", "loop"])
+    assert found == ["Some words."]
 
 
-def test_of_several_rootfiles_the_first_is_read(new_epub, new_page, text_of):
-    made = new_epub()
-    other = made.package().replace("one.xhtml", "other.xhtml")
-    kind = "application/oebps-package+xml"
-    made.files |= {
-        "OEBPS/other.opf": other,
-        "OEBPS/other.xhtml": new_page("<p>Other.</p>"),
-        "META-INF/container.xml": (
-            '<container><rootfiles><rootfile full-path="x.pdf" media-type="application/pdf"/>'
-            f'<rootfile full-path="OEBPS/content.opf" media-type="{kind}"/>'
-            f'<rootfile full-path="OEBPS/other.opf" media-type="{kind}"/></rootfiles></container>'
-        ),
+def rootfiles(*paths, kind="application/oebps-package+xml"):
+    files = "".join(f'<rootfile full-path="{one}" media-type="{kind}"/>' for one in paths)
+    return {"META-INF/container.xml": f"<container><rootfiles>{files}</rootfiles></container>"}
+
+
+def test_of_several_rootfiles_the_first_is_read(new_epub, text_of):
+    pdf = '<rootfile full-path="x.pdf" media-type="application/pdf"/>'
+    (container,) = rootfiles("OEBPS/content.opf", "OEBPS/other.opf").items()
+    files = {
+        "OEBPS/other.opf": new_epub().package.replace("one.xhtml", "other.xhtml"),
+        "OEBPS/other.xhtml": "<p>Other.</p>",
+        container[0]: container[1].replace("<rootfiles>", f"<rootfiles>{pdf}"),
     }
-    assert text_of(made.write()) == ["Some words."]
+    assert text_of(files=files) == ["Some words."]
+    moved = new_epub().package.replace('href="', 'href="../OEBPS/')
+    files = rootfiles("my%20book/a.opf") | {"my book/a.opf": moved}
+    assert text_of(files=files) == ["Some words."]
 
 
 def test_a_missing_container_is_replaced_by_the_package_there_is(new_epub):
@@ -82,12 +92,9 @@ def test_a_missing_container_is_replaced_by_the_package_there_is(new_epub):
         ("a%231.xhtml", "OEBPS/a#1.xhtml"),
     ],
 )
-def test_addresses(new_epub, new_page, text_of, href, member):
-    made = new_epub({})
-    made.manifest = f'<item id="a" href="{href}" media-type="application/xhtml+xml"/>'
-    made.files[member] = new_page("<p>found</p>")
-    made.spine = ['<itemref idref="a"/>']
-    assert text_of(made.write()) == ["found"]
+def test_addresses(new_page, text_of, href, member):
+    files = {member: new_page("<p>found</p>")}
+    assert text_of({}, manifest=item("a", href), files=files, spine=["a"]) == ["found"]
 
 
 @pytest.mark.parametrize(
@@ -102,138 +109,128 @@ def test_addresses(new_epub, new_page, text_of, href, member):
     ],
 )  # fmt: skip
 def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
-    made = new_epub()
-    made.files["OEBPS/content.opf"] = made.package().replace(old, new)
-    assert text_of(made.write()) == ["Some words."]
+    assert text_of(package=new_epub().package.replace(old, new)) == ["Some words."]
 
 
-def test_a_malformed_navigation_document_does_no_harm(new_epub, text_of):
-    made = new_epub()
-    made.files["OEBPS/nav.xhtml"] = b"<nav><ol>" * 5_000
-    made.manifest = (
-        '<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>'
-    )
-    assert text_of(made.write()) == ["Some words."]
+def test_a_malformed_navigation_document_does_no_harm(text_of):
+    assert text_of(nav="", files={"OEBPS/nav.xhtml": b"<nav><ol>" * 5_000}) == ["Some words."]
 
 
-def test_twenty_thousand_manifest_items(new_epub, text_of):
-    made = new_epub()
-    made.manifest = "".join(
-        f'<item id="i{number}" href="{number}.png" media-type="image/png"/>'
-        for number in range(20_000)
-    )
-    made.files |= {f"OEBPS/{number}.png": b"" for number in range(0, 20_000, 2)}
-    assert text_of(made.write()) == ["Some words."]
-
-
-def test_two_thousand_documents(new_epub, text_of):
+def test_many_items_and_documents(text_of):
+    manifest = "".join(item(f"i{n}", f"{n}.png", "image/png") for n in range(20_000))
+    files = {f"OEBPS/{number}.png": b"" for number in range(0, 20_000, 2)}
     names = [f"{number}.xhtml" for number in range(2_000)]
-    assert text_of(new_epub({name: f"<p>{name}</p>" for name in names}).write()) == names
+    documents = {name: f"<p>{name}</p>" for name in names}
+    assert text_of(documents, manifest=manifest, files=files) == names
 
 
-def test_encodings_and_entities_through_the_whole_reader(new_epub, text_of):
-    utf_16 = '<?xml version="1.0" encoding="UTF-16"?><html><body><p>wide é</p></body></html>'
-    cp1252 = '<?xml version="1.0" encoding="windows-1252"?><html><body><p>“é”</p></body></html>'
-    path = new_epub(
-        {
-            "a.xhtml": utf_16.encode("utf-16"),
-            "b.xhtml": cp1252.encode("cp1252"),
-            "c.xhtml": "<p>&eacute;&nbsp;&mdash;</p>",
-        }
-    ).write()
-    assert text_of(path) == ["wide é", "“é”", "é —"]
-
-
-def test_notes_on_documents_name_them(new_epub):
-    document = "<html><body><p>“é”</p></body></html>".encode("cp1252")
-    manuscript = read_epub(new_epub({"a.xhtml": document}).write())
-    assert manuscript.warnings == ("'OEBPS/a.xhtml': not UTF-8; read as windows-1252",)
-
-
-def test_source_indentation_never_splits_words(new_epub, text_of):
-    body = "<p>\n  <i>un</i><b>believ</b><span>\n</span>able\n</p>"
-    assert text_of(new_epub({"a.xhtml": body}).write()) == ["unbeliev able"]
-
-
-# --- what is refused -----------------------------------------------------------------------
-
-
-def test_no_package(new_epub, refused):
-    left_out = {"META-INF/container.xml", "OEBPS/content.opf"}
-    refused(new_epub(leave_out=left_out).write(), r"the zip contains no package file \(OPF\)")
-
-
-def test_a_package_that_is_not_there(new_epub, refused):
-    refused(
-        new_epub(leave_out={"OEBPS/content.opf"}).write(),
-        r"package file \(OPF\) 'OEBPS/content.opf' that META-INF/container.xml names is not in",
-    )
-
-
-def test_a_container_without_rootfiles(new_epub, refused):
-    made = new_epub(files={"META-INF/container.xml": "<container/>"})
-    refused(made.write(), "names no package file")
-
-
-@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n", b"plain text"])
-def test_a_package_that_is_no_xml(new_epub, refused, data):
-    refused(new_epub(files={"OEBPS/content.opf": data}).write(), "'OEBPS/content.opf' is not XML")
+def test_encodings_and_entities_through_the_whole_reader(new_epub):
+    documents = {
+        f"{encoding}.xhtml": (
+            f'<?xml version="1.0" encoding="{encoding}"?><html><body><p>“é”</p></body></html>'
+        ).encode(encoding)
+        for encoding in ("UTF-16", "windows-1252")
+    }
+    documents["c.xhtml"] = "<p>&eacute;&nbsp;&mdash;</p>"
+    documents["d.xhtml"] = "<html><body><p>“é”</p></body></html>".encode("cp1252")
+    manuscript = read_epub(new_epub(documents).write())
+    assert manuscript.chapters[0].paragraphs == ("“é”", "“é”", "é —", "“é”")
+    assert manuscript.warnings == ("'OEBPS/d.xhtml': not UTF-8; read as windows-1252",)
 
 
 @pytest.mark.parametrize(
     "half", ["&#xD800;", "&#x00dfff;", "&#55296;", "&#56320;", "&#57000;", "&#57343;", "&#055300;"]
 )
 def test_half_a_character_in_a_package_is_read_as_none(new_epub, half):
-    made = new_epub(metadata=f"<dc:title>A{half}Book&#55295;&#57344;</dc:title>")
-    made.manifest = f'<item id="{half}a" href="{half}.png" media-type="image/png"/>'
-    assert read_epub(made.write()).title == "A\ufffdBook\ud7ff\ue000"
+    metadata = f"<dc:title>A{half}Book&#55295;&#57344;</dc:title>"
+    manifest = item(f"{half}a", f"{half}.png", "image/png")
+    path = new_epub(metadata=metadata, manifest=manifest).write()
+    assert read_epub(path).title == "A\ufffdBook\ud7ff\ue000"
 
 
-def test_no_spine(new_epub, refused):
-    refused(new_epub(spine=[]).write(), "the package has no spine", hint="repair")
-    made = new_epub()
-    made.files["OEBPS/content.opf"] = made.package().replace("spine", "spin")
-    refused(made.write(), "the package has no spine")
+# --- what is refused -----------------------------------------------------------------------
+
+OPF, META = "OEBPS/content.opf", "META-INF/container.xml"
+SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></package>"
 
 
-def test_a_spine_of_missing_documents_only(new_epub, refused):
-    made = new_epub(leave_out={"OEBPS/one.xhtml"})
-    refused(made.write(), "no document of the spine can be read", hint="one.xhtml")
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"leave_out": {META, OPF}}, r"the zip contains no package file \(OPF\)"),
+        ({"leave_out": {OPF}}, rf"package file \(OPF\) '{OPF}' that {META} names is not in"),
+        ({"files": {META: "<container/>"}}, "names no package file"),
+        ({"files": rootfiles("../content.opf")}, "leads out of the zip"),
+        *(({"files": {OPF: data}}, f"'{OPF}' is not XML") for data in (b"", b"\x89PNG\r\n", b"a")),
+        ({"spine": [], "hint": "repair"}, "the package has no spine"),
+        ({"package": SPINLESS}, "the package has no spine"),
+        (
+            {"leave_out": {"OEBPS/one.xhtml"}, "hint": "one.xhtml"},
+            "no document of the spine can",
+        ),
+        ({"manifest": item("a", "../../evil.xhtml")}, "leads out of the zip"),
+        ({"manifest": item("a", "..%2F..%2Fevil.xhtml")}, "leads out of the zip"),
+        ({"manifest": item("a", "..\\..\\evil.xhtml")}, "leads out of the zip"),
+        ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' is not XML"),
+    ],
+)
+def test_packages_that_cannot_be_read(refused, settings, match):
+    refused(match, **settings)
 
 
-@pytest.mark.parametrize("href", ["../../evil.xhtml", "..%2F..%2Fevil.xhtml", "..\\..\\evil.xhtml"])
-def test_an_address_that_leads_out(new_epub, refused, href):
-    made = new_epub()
-    made.manifest = f'<item id="a" href="{href}" media-type="application/xhtml+xml"/>'
-    refused(made.write(), "leads out of the zip")
+# --- digital rights management -------------------------------------------------------------
+
+AES = "http://www.w3.org/2001/04/xmlenc#aes128-cbc"
+IDPF = "http://www.idpf.org/2008/embedding"
+ADOBE = "http://ns.adobe.com/pdf/enc#RC"
 
 
-def test_a_rootfile_that_leads_out(new_epub, refused):
-    made = new_epub()
-    made.files["META-INF/container.xml"] = '<c><rootfile full-path="../content.opf"/></c>'
-    refused(made.write(), "leads out of the zip")
-
-
-def test_a_rootfile_whose_path_is_percent_encoded(new_epub, text_of):
-    made = new_epub()
-    made.files["META-INF/container.xml"] = '<c><rootfile full-path="my%20book/a.opf"/></c>'
-    made.files["my book/a.opf"] = made.package().replace('href="', 'href="../OEBPS/')
-    assert text_of(made.write()) == ["Some words."]
-
-
-def test_an_image_that_leads_out_is_left_out(new_epub, text_of):
-    made = new_epub()
-    made.manifest = '<item id="a" href="../../cover.jpg" media-type="image/jpeg"/>'
-    path = made.write()
-    assert text_of(path) == ["Some words."]
-    assert read_epub(path).warnings == (
-        "left out manifest items outside the zip (1): '../../cover.jpg'",
+def encrypted(*entries, key=""):
+    data = "".join(
+        f'<enc:EncryptedData><enc:EncryptionMethod Algorithm="{algorithm}"/>{key}'
+        f'<enc:CipherData><enc:CipherReference URI="{target}"/></enc:CipherData>'
+        "</enc:EncryptedData>"
+        for algorithm, target in entries
     )
-
-
-def test_style_sheets_say_which_lines_stand_apart(new_epub, text_of):
-    made = new_epub(
-        {"a.xhtml": "<p><span class='line'>one</span><span class='line'>two</span></p>"}
+    opening = (
+        '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"'
+        ' xmlns:enc="http://www.w3.org/2001/04/xmlenc#">'
     )
-    made.files["OEBPS/s.css"] = "/* . { */ .line, i.x { display: block }"
-    assert text_of(made.write()) == ["one", "two"]
+    return {"META-INF/encryption.xml": f"{opening}{data}</encryption>"}
+
+
+KEY = f'<KeyInfo><EncryptedKey><EncryptionMethod Algorithm="{AES}"/></EncryptedKey></KeyInfo>'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        encrypted((IDPF, "OEBPS/fonts/a.otf"), (ADOBE, "OEBPS/fonts/b.TTF")),
+        encrypted((IDPF, "OEBPS/fonts/00001")),
+        encrypted((IDPF, "fonts/1"), key=KEY),  # of two methods, that of the data counts
+        encrypted((AES, "OEBPS/fonts/a.woff2")),
+        encrypted((AES, "OEBPS/film.mp4"), (AES, "OEBPS/song.MP3")),
+        encrypted(),
+    ],
+)
+def test_fonts_may_be_encrypted(text_of, files):
+    assert text_of(files=files) == ["Some words."]
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        *(
+            (encrypted((IDPF, "a.otf"), entry), "is protected by DRM")
+            for entry in (
+                *((AES, f"OEBPS/{name}") for name in ("one.xhtml", "cover.jpg", "00001")),
+                *((IDPF, "OEBPS/one.xhtml"), (AES, ""), ("", "OEBPS/one.xhtml")),
+            )
+        ),
+        ({"META-INF/encryption.xml": "<e><EncryptedData/></e>"}, "is protected by DRM"),
+        ({"META-INF/rights.xml": "<rights/>"}, "DRM: it contains META-INF/rights.xml"),
+        ({"META-INF/sinf.xml": "<rights/>"}, "DRM: it contains META-INF/sinf.xml"),
+    ],
+)
+def test_anything_else_is_drm(refused, files, match):
+    refused(match, files=files, hint="use a copy without DRM")

@@ -1,13 +1,13 @@
-from __future__ import annotations
-
 import random
+from itertools import combinations, pairwise
 
 import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.books.excerpts import cut
+from pytest_memleak.books.excerpts import Row, cheapest_cuts, cut
+from pytest_memleak.books.sentences import SentenceJudge, cut_paragraph
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.scoring.words import words
@@ -15,11 +15,8 @@ from pytest_memleak.scoring.words import words
 
 def manuscript(*chapters):
     """A manuscript of chapters, each a list of paragraphs; titles are their numbers."""
-    return Manuscript(
-        "A Book",
-        "An Author",
-        tuple(Chapter(str(number), tuple(one)) for number, one in enumerate(chapters)),
-    )
+    titled = tuple(Chapter(str(number), tuple(one)) for number, one in enumerate(chapters))
+    return Manuscript("A Book", "An Author", titled)
 
 
 def paragraph(count, *, sentence=10):
@@ -33,26 +30,24 @@ def sizes(excerpts, mode="paper"):
     return [len(words(excerpt.text, mode)) for excerpt in excerpts]
 
 
+def fit(excerpts, mode="paper"):
+    return all(300 <= size <= 500 for size in sizes(excerpts, mode))
+
+
 def test_ids_order_chapters_and_blank_lines():
     first, second = cut(manuscript([paragraph(200), paragraph(150)], [paragraph(400)]))
     assert (first.id, second.id) == ("p_id1", "p_id2")
     assert (first.chapter, second.chapter) == ("0", "1")
     assert first.text == f"{paragraph(200)}\n\n{paragraph(150)}"
     assert first.instruction is None
-
-
-def test_line_breaks_within_a_paragraph_stay():
+    # Line breaks within a paragraph stay.
     verse = "\n".join(paragraph(10) for _ in range(40))
     assert cut(manuscript([verse]))[0].text == verse
 
 
-def test_paragraph_ends_are_preferred_to_nearer_sizes():
-    assert sizes(cut(manuscript([paragraph(310), paragraph(490)]))) == [310, 490]
-
-
 def test_a_long_paragraph_is_cut_at_sentence_ends():
     excerpts = cut(manuscript([paragraph(1_200, sentence=35)]))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert fit(excerpts)
     assert all(excerpt.text.endswith(".") for excerpt in excerpts)
     assert " ".join(excerpt.text for excerpt in excerpts) == paragraph(1_200, sentence=35)
 
@@ -65,42 +60,33 @@ def test_titles_and_initials_end_no_sentence():
 
 def test_a_long_speech_is_cut_within_its_quotation_marks():
     excerpts = cut(manuscript(["“" + paragraph(1_200) + "”"]))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert fit(excerpts)
     assert all(excerpt.text.endswith((".", "”")) for excerpt in excerpts)
 
 
 def test_a_sentence_of_over_500_words_is_cut_between_words():
     sentence = paragraph(1_700, sentence=1_700)
     excerpts = cut(manuscript([sentence]))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert fit(excerpts)
     assert " ".join(excerpt.text for excerpt in excerpts) == sentence
 
 
-def test_paragraphs_that_fit_nowhere_are_cut_at_sentence_ends_too():
-    assert min(sizes(cut(manuscript([paragraph(250), paragraph(400), paragraph(250)])))) >= 300
-
-
-def test_short_chapters_join_a_neighbour_and_long_ones_never_each_other():
-    excerpts = cut(manuscript([paragraph(700)], [paragraph(50)], [paragraph(700)]))
-    assert sum(sizes(excerpts)) == 1_450
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
-
-
-def test_a_chapter_of_300_words_keeps_to_itself():
-    assert sizes(cut(manuscript([paragraph(300)], [paragraph(300)], [paragraph(500)]))) == [
-        300,
-        300,
-        500,
-    ]
-
-
-def test_many_short_chapters_are_merged():
-    excerpts = cut(manuscript(*[[paragraph(90)] for _ in range(50)]))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
-
-
-def test_a_book_under_300_words_is_one_excerpt():
-    assert sizes(cut(manuscript([paragraph(10), paragraph(20)], [paragraph(30)]))) == [60]
+@pytest.mark.parametrize(
+    ("chapters", "expected"),
+    [
+        ([[310, 490]], [310, 490]),  # ends of paragraphs come before nearer sizes
+        ([[250, 400, 250]], None),  # paragraphs that fit nowhere are cut at sentence ends, too
+        ([[700], [50], [700]], None),  # a short chapter joins a neighbor, a long one none
+        ([[300], [300], [500]], [300, 300, 500]),  # a chapter of 300 words keeps to itself
+        ([[90]] * 50, None),
+        ([[7]] * 300, None),
+        ([[10, 20], [30]], [60]),  # a book of under 300 words is one excerpt
+    ],
+)
+def test_chapters_and_paragraphs_of_so_many_words(chapters, expected):
+    counts = sizes(cut(manuscript(*([paragraph(n) for n in chapter] for chapter in chapters))))
+    assert sum(counts) == sum(map(sum, chapters))
+    assert counts == expected or (expected is None and 300 <= min(counts) <= max(counts) <= 500)
 
 
 @pytest.mark.parametrize("count", [501, 550, 599])
@@ -120,7 +106,7 @@ def test_paragraphs_without_words_stay_in_the_text():
 def test_words_are_counted_in_the_mode():
     text = "雨が降った。" * 200
     book = manuscript([text])
-    assert all(300 <= size <= 500 for size in sizes(cut(book, mode="unicode"), "unicode"))
+    assert fit(cut(book, mode="unicode"), "unicode")
     with pytest.raises(BookError, match="contains no words in word mode 'paper'") as caught:
         cut(book, place="book 'x'")
     assert caught.value.location == "book 'x'"
@@ -134,13 +120,8 @@ def test_a_book_of_no_words_is_refused(chapters, mode):
         cut(manuscript(*chapters), mode=mode)
 
 
-CHAPTERS = st.lists(
-    st.lists(
-        st.one_of(st.integers(0, 120), st.integers(0, 900), st.just(250)), min_size=0, max_size=8
-    ),
-    min_size=1,
-    max_size=5,
-)
+COUNTS = st.one_of(st.integers(0, 120), st.integers(0, 900), st.just(250))
+CHAPTERS = st.lists(st.lists(COUNTS, max_size=8), min_size=1, max_size=5)
 
 
 @settings(max_examples=examples(60))
@@ -187,14 +168,14 @@ def test_the_rules_hold_whatever_the_book(lengths, sentence, rng: random.Random)
 )
 def test_a_chapter_of_many_sentences_has_no_short_excerpt(counts, sentence):
     excerpts = cut(manuscript([paragraph(count, sentence=sentence) for count in counts]))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert fit(excerpts)
 
 
 @pytest.mark.parametrize("lead", ["HAMLET.", "The Second Part", "He said:", "1"])
 def test_no_excerpt_ends_on_a_bare_speaker_or_a_heading(lead):
     speeches = [one for _ in range(40) for one in (lead, paragraph(95))]
     excerpts = cut(manuscript(speeches))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert fit(excerpts)
     assert not any(excerpt.text.endswith(lead) for excerpt in excerpts)
 
 
@@ -204,9 +185,175 @@ def test_a_long_chapter_without_punctuation_has_no_scrap():
     bare.insert(8, " ".join(f"v{number}" for number in range(84)))
     bare.insert(4, " ".join(f"u{number}" for number in range(480)))
     excerpts = cut(manuscript(bare))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+    assert fit(excerpts)
 
 
-def test_chapters_of_a_few_words_share_excerpts():
-    excerpts = cut(manuscript(*([paragraph(7)] for _ in range(300))))
-    assert all(300 <= size <= 500 for size in sizes(excerpts))
+# --- sentences -----------------------------------------------------------------------------
+
+
+def parts(text, **settings):
+    pieces = cut_paragraph(text, **{"mode": "paper", "longest": 500, **settings})
+    return [text[piece.start : piece.end].strip() for piece in pieces]
+
+
+def test_sentences():
+    sentences = [
+        "It rained.",
+        "“Did it?” said she…",
+        "He said (quietly): “Yes!”",
+        "Then it stopped.",
+    ]
+    assert parts(" ".join(sentences)) == sentences
+    sentences = ["雨が降った。", "「本当？」", "と言った。"]
+    assert parts("".join(sentences), mode="unicode") == sentences
+    text = "x" * 100_000  # without any border
+    assert parts(text, longest=0) == [text]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ends"),
+    [
+        ("He came to the house of Mr.", " Holmwood that night.", False),
+        ("It was written by J.", " Seward himself in the end.", False),
+        ("The price was 5.", " Nobody paid it at all.", True),
+        ("He went home.", " Then he slept.", True),
+        ("They met Dr.", " Van Helsing at the gate.", False),
+        ("Was it so?", " She never said.", True),
+        ("雨が降った。", "彼は言った。", True),
+    ],
+)
+def test_judge(before, after, ends):
+    around = "There was nothing more to be said about it. "
+    text = around * 20 + before + after + " " + around * 20
+    assert SentenceJudge().ends_at(text, len(around * 20 + before)) is ends
+
+
+def test_a_sentence_that_is_too_long_is_cut_between_words():
+    pieces = cut_paragraph("word, " * 1_200 + "end.", mode="paper", longest=500)
+    assert all(piece.words <= 50 for piece in pieces)
+    assert all(not piece.ends_sentence for piece in pieces[:-1])
+    assert sum(piece.words for piece in pieces) == 1_201
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("word—", "paper"), ("word.", "paper"), ("漢", "unicode"), ("ก", "unicode")],
+)
+def test_runs_without_white_space_are_cut_between_words(text, mode):
+    text *= 1_500
+    pieces = cut_paragraph(text, mode=mode, longest=500)
+    assert max(piece.words for piece in pieces) <= 50
+    joined = [word for one in pieces for word in words(text[one.start : one.end], mode)]
+    assert joined == words(text, mode)
+
+
+TOKENS = ["word", "Mr.", "U.S.", "end.", "“So?”", "漢字。", "a—b", "Ünï", "5.5", "...", "o'er", "İ"]
+PROSE = st.lists(st.sampled_from([*TOKENS, "\n"]), max_size=60)
+
+
+@given(PROSE, st.sampled_from([" ", "", "\n"]), st.sampled_from(["paper", "unicode"]))
+def test_no_character_and_no_word_is_lost(tokens, separator, mode):
+    text = separator.join(tokens)
+    pieces = cut_paragraph(text, mode=mode, longest=5)
+    assert "".join(text[piece.start : piece.end] for piece in pieces) == text
+    assert all(one.end == other.start for one, other in pairwise(pieces))
+    joined = [word for one in pieces for word in words(text[one.start : one.end], mode)]
+    assert joined == words(text, mode)
+    counts = [len(words(text[piece.start : piece.end], mode)) for piece in pieces]
+    assert [piece.words for piece in pieces] == counts
+
+
+# --- where excerpts are cut ----------------------------------------------------------------
+
+
+def row(words, prices=None, chapters=None, long_chapters=()):
+    return Row(
+        words=words,
+        prices=prices or [0.0] * len(words),
+        chapters=chapters or [0] * len(words),
+        long_chapters=frozenset(long_chapters),
+    )
+
+
+def cuts(given_row, *, allow_short=False):
+    return cheapest_cuts(given_row, shortest=300, longest=500, allow_short=allow_short)
+
+
+@pytest.mark.parametrize(
+    ("given_row", "expected"),
+    [
+        (row([100] * 8), [[(0, 4), (4, 8)]]),  # sizes as near to the middle as can be
+        (row([100] * 8, [0, 0, 0, 40, 0, 0, 0, 0]), [[(0, 3), (3, 8)], [(0, 5), (5, 8)]]),
+        (row([250, 400, 250]), [None]),
+        # Two long chapters never share a part.
+        (row([250, 100, 250], chapters=[0, 1, 2], long_chapters={0, 2}), [None]),
+        (row([150, 100, 150], chapters=[0, 1, 2], long_chapters={0}), [[(0, 3)]]),
+        # A unit that is too long is a part of its own.
+        (row([400, 700, 400]), [[(0, 1), (1, 2), (2, 3)]]),
+        *((row([400] * n), [[(at, at + 1) for at in range(n)]]) for n in (1, 2)),
+        *((row([size]), [[(0, 1)]]) for size in (300, 500)),
+    ],
+)
+def test_the_cheapest_cuts(given_row, expected):
+    assert cuts(given_row) in expected
+
+
+def test_a_short_part_is_the_last_resort_and_as_long_as_can_be():
+    assert cuts(row([250, 400, 250]), allow_short=True) == [(0, 1), (1, 2), (2, 3)]
+    parts = cuts(row([50] * 11), allow_short=True)
+    assert sorted(end - first for first, end in parts) == [5, 6]
+
+
+PRICES = st.sampled_from([0.0, 40.0, 120.0])
+UNIT = st.tuples(st.integers(1, 9), PRICES, st.integers(0, 1), st.booleans())
+UNITS = st.lists(UNIT, min_size=1, max_size=8)
+
+
+def price_of(found, units, long_chapters, *, shortest, longest, allow_short):
+    """The price of a way to cut, said again from the module's own description; None: no way."""
+    total = 0.0
+    for first, end in found:
+        size = sum(words for words, _, _ in units[first:end])
+        chapters = [chapter for _, _, chapter in units[first:end]]
+        if (size > longest and end - first > 1) or (size < shortest and not allow_short):
+            return None
+        if len(set(chapters)) > 1 and len(long_chapters & set(chapters)) > 1:
+            return None
+        middle, reach = (shortest + longest) / 2, (longest - shortest) / 2
+        if size < shortest:
+            total += 1000 + 10 * (shortest - size)
+        else:
+            total += 10 * ((min(size, longest) - middle) / reach) ** 2
+        total += 60 * (chapters[-1] - chapters[0])
+        total += units[end - 1][1] if end < len(units) else 0.0
+    return total
+
+
+@given(UNITS, st.booleans())
+def test_no_other_way_is_cheaper(drawn, allow_short):
+    chapter, units = 0, []
+    for size, price, step, _ in drawn:
+        chapter += step
+        units.append((size, price, chapter))
+    long_chapters = frozenset(
+        number for number, (*_, is_long) in zip(range(chapter + 1), drawn, strict=False) if is_long
+    )
+    sizes = {"shortest": 4, "longest": 8, "allow_short": allow_short}
+    given_row = Row(
+        words=[one for one, _, _ in units],
+        prices=[one for _, one, _ in units],
+        chapters=[one for _, _, one in units],
+        long_chapters=long_chapters,
+    )
+    found = cheapest_cuts(given_row, **sizes)
+    every = (
+        list(pairwise([0, *inner, len(units)]))
+        for count in range(len(units))
+        for inner in combinations(range(1, len(units)), count)
+    )
+    prices = [price_of(way, units, long_chapters, **sizes) for way in every]
+    cheapest = min((one for one in prices if one is not None), default=None)
+    if cheapest is None:
+        assert found is None
+    else:
+        assert price_of(found, units, long_chapters, **sizes) == pytest.approx(cheapest)

@@ -1,7 +1,5 @@
 """Every format through the front door: HTML, Markdown, zips, JSONL, Word, PDF, and the refused."""
 
-from __future__ import annotations
-
 import json
 import sys
 import zipfile
@@ -19,8 +17,33 @@ def told(manuscript):
     return [(one.title, one.paragraphs) for one in manuscript.chapters]
 
 
-def memleak_read_book(path):
-    return builtin.memleak_read_book(path, (), ())
+@pytest.fixture
+def read(tmp_path):
+    """Reads a book of this name: text, bytes, rows, or members of a zip."""
+
+    def read_book(name, content):
+        path = tmp_path / name
+        if isinstance(content, dict):
+            with zipfile.ZipFile(path, "w") as made:
+                for member, data in content.items():
+                    made.writestr(member, data)
+        else:
+            if isinstance(content, list):
+                content = "\n".join(map(json.dumps, content))
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return builtin.memleak_read_book(path, (), ())
+
+    return read_book
+
+
+@pytest.fixture
+def refuse(read):
+    def check(name, content, match, hint=""):
+        with pytest.raises((BookError, RecordsError), match=match) as caught:
+            read(name, content)
+        assert hint in (caught.value.hint or "")
+
+    return check
 
 
 PAGE = (
@@ -31,34 +54,24 @@ CHAPTERS = [("One", ("The first text.", "More.")), ("Two", ("The end.",))]
 
 
 @pytest.mark.parametrize("suffix", ["html", "htm", "xhtml", "HTML"])
-def test_html(tmp_path, suffix):
-    path = tmp_path / f"book.{suffix}"
-    path.write_text(PAGE, encoding="utf-8")
-    manuscript = memleak_read_book(path)
+def test_html(read, suffix):
+    manuscript = read(f"book.{suffix}", PAGE)
     assert (manuscript.title, manuscript.author) == ("A Book & More", "Ann Author")
     assert told(manuscript) == CHAPTERS
     (part,) = manuscript.parts
-    assert (part.name, part.words, part.headings) == (path.name, 6, 2)
+    assert (part.name, part.words, part.headings) == (f"book.{suffix}", 6, 2)
 
 
-def test_markdown(tmp_path):
-    path = tmp_path / "book.md"
-    path.write_text(
+def test_markdown(read, refuse):
+    text = (
         "---\ntitle: A Book\nauthor: 'Ann Author'\n---\n# One\n\nThe *first*\ntext.\n\nMore.\n\n"
-        "Two\n===\n\nThe [end](http://x.org).\n",
-        encoding="utf-8",
+        "Two\n===\n\nThe [end](http://x.org).\n"
     )
-    manuscript = memleak_read_book(path)
+    manuscript = read("book.md", text)
     assert (manuscript.title, manuscript.author) == ("A Book", "Ann Author")
     assert told(manuscript) == CHAPTERS
-
-
-def test_markdown_of_more_than_eight_million_characters(tmp_path):
-    path = tmp_path / "book.md"
-    path.write_text("word " * 1_600_001, encoding="utf-8")
-    with pytest.raises(BookError, match="has 8,000,005 characters") as caught:
-        memleak_read_book(path)
-    assert "pandoc" in caught.value.hint
+    assert len(cut(read("book.md", "# One\n\n" + "All the words of it. " * 100))) == 1
+    refuse("book.md", "word " * 1_600_001, "has 8,000,005 characters", "pandoc")
 
 
 @pytest.mark.parametrize(
@@ -68,41 +81,22 @@ def test_markdown_of_more_than_eight_million_characters(tmp_path):
         ({"1-h/1-h.htm": PAGE, "1-h/images/a.png": "x", "1.txt": "other"}, CHAPTERS),
     ],
 )
-def test_a_zip_of_project_gutenbergs(tmp_path, members, expected):
-    path = tmp_path / "book.zip"
-    with zipfile.ZipFile(path, "w") as made:
-        for name, data in members.items():
-            made.writestr(name, data)
-    assert told(memleak_read_book(path)) == expected
+def test_a_zip_of_project_gutenbergs(read, members, expected):
+    assert told(read("book.zip", members)) == expected
 
 
-@pytest.mark.parametrize(
-    ("names", "match", "hint"),
-    [
-        (["a.txt", "b.txt"], "contains 2 texts; expected one", "'a.txt', 'b.txt'"),
-        (["a.png"], "contains neither .txt nor .html", "unpack it"),
-    ],
-)
-def test_a_zip_that_is_not_one_book(tmp_path, names, match, hint):
-    path = tmp_path / "book.zip"
-    with zipfile.ZipFile(path, "w") as made:
-        for name in names:
-            made.writestr(name, "words")
-    with pytest.raises(BookError, match=match) as caught:
-        memleak_read_book(path)
-    assert hint in caught.value.hint
+def test_a_zip_that_is_not_one_book(refuse):
+    two = {"a.txt": "words", "b.txt": "words"}
+    refuse("book.zip", two, "contains 2 texts; expected one", "'a.txt', 'b.txt'")
+    refuse("book.zip", {"a.png": "x"}, "contains neither .txt nor .html", "unpack it")
 
 
-def test_jsonl(tmp_path):
-    path = tmp_path / "book.jsonl"
+def test_jsonl(read, refuse):
     rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": f"text {n}"} for n in (2, 1)]
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    book = memleak_read_book(path)
+    book = read("book.jsonl", rows)
     assert isinstance(book, Book)
     assert [one.text for one in book.excerpts] == ["text 1", "text 2"]
-    path.write_text("{", encoding="utf-8")
-    with pytest.raises(RecordsError, match="line 1: not JSON"):
-        memleak_read_book(path)
+    refuse("book.jsonl", "{", "line 1: not JSON")
 
 
 # --- Word ----------------------------------------------------------------------------------
@@ -123,10 +117,11 @@ def run(text):
 
 
 @pytest.fixture
-def word(tmp_path):
-    def make(body, **more):
-        path = tmp_path / "book.docx"
-        members = {
+def word():
+    pytest.importorskip("mammoth")
+
+    def make(body="", **more):
+        return {
             "[Content_Types].xml": f'<Types xmlns="{TYPES}"><Default Extension="xml"'
             ' ContentType="application/xml"/></Types>',
             "_rels/.rels": f'<Relationships xmlns="{RELATIONS}"><Relationship Id="a"'
@@ -140,41 +135,33 @@ def word(tmp_path):
             "word/document.xml": f"<w:document {W}><w:body>{body}</w:body></w:document>",
             **more,
         }
-        with zipfile.ZipFile(path, "w") as made:
-            for name, data in members.items():
-                made.writestr(name, data)
-        return path
 
     return make
 
 
-def test_word(word):
-    pytest.importorskip("mammoth")
+def test_word(read, word):
     note = '<w:r><w:footnoteReference w:id="1"/></w:r>'
-    path = word(
+    body = (
         paragraph(run("One"), style="Heading1")
         + paragraph(run("The fir"), run("st"), note, run(" text."))
         + paragraph(run("More."))
         + paragraph(run("Two"), style="Heading1")
         + paragraph(run("The end."))
     )
-    manuscript = memleak_read_book(path)
+    manuscript = read("book.docx", word(body))
     assert told(manuscript) == CHAPTERS
     assert manuscript.parts[0].notes > 0
 
 
 @pytest.mark.parametrize(
-    ("members", "match"),
+    ("document", "match", "hint"),
     [
-        ({"word/document.xml": "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>"}, "has a document type"),
-        ({"word/document.xml": "<w:document"}, "mammoth can't read this Word document"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "has a document type", "the file is hostile"),
+        ("<w:document", "mammoth can't read this Word document", "save it again"),
     ],
 )
-def test_word_documents_that_are_none(word, members, match):
-    pytest.importorskip("mammoth")
-    with pytest.raises(BookError, match=match) as caught:
-        memleak_read_book(word("", **members))
-    assert caught.value.hint
+def test_word_documents_that_are_none(refuse, word, document, match, hint):
+    refuse("book.docx", word(**{"word/document.xml": document}), match, hint)
 
 
 # --- PDF -----------------------------------------------------------------------------------
@@ -207,19 +194,8 @@ def pdf(pages):
     return data.encode("ascii")
 
 
-@pytest.fixture
-def read_pdf(tmp_path):
+def test_pdf(read):
     pytest.importorskip("pypdfium2")
-
-    def read(data):
-        path = tmp_path / "book.pdf"
-        path.write_bytes(data)
-        return memleak_read_book(path)
-
-    return read
-
-
-def test_pdf(read_pdf):
     pages = [
         [
             f"A BOOK {number}",
@@ -232,7 +208,7 @@ def test_pdf(read_pdf):
         ]
         for number, name in enumerate(("sailor", "captain", "cook", "mate", "boy"), start=1)
     ]
-    manuscript = read_pdf(pdf(pages))
+    manuscript = read("book.pdf", pdf(pages))
     found = [text for one in manuscript.chapters for text in one.paragraphs]
     whole = " ".join(found)
     assert "A BOOK" not in whole
@@ -254,23 +230,12 @@ def test_pdf(read_pdf):
     # pytest puts a test's name into the environment, and whole files do not fit there.
     ids=["no words", "no PDF", "too long"],
 )
-def test_pdfs_that_are_refused(read_pdf, data, match, hint):
-    with pytest.raises(BookError, match=match) as caught:
-        read_pdf(data)
-    assert hint in caught.value.hint
+def test_pdfs_that_are_refused(refuse, data, match, hint):
+    pytest.importorskip("pypdfium2")
+    refuse("book.pdf", data, match, hint)
 
 
-@pytest.mark.parametrize(("suffix", "package"), [("pdf", "pypdfium2"), ("docx", "mammoth")])
-def test_without_the_extra(tmp_path, monkeypatch, suffix, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    path = tmp_path / f"book.{suffix}"
-    path.write_bytes(b"%PDF")
-    with pytest.raises(BookError, match=f"needs the package '{package}'") as caught:
-        memleak_read_book(path)
-    assert "pytest-memleak[formats]" in caught.value.hint
-
-
-# --- what other tools convert --------------------------------------------------------------
+# --- what is refused -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -282,14 +247,12 @@ def test_without_the_extra(tmp_path, monkeypatch, suffix, package):
         ("b.tex", "LaTeX", "pandoc b.tex -o b.epub"),
         ("b.rtf", "RTF", "soffice"),
         ("b.doc", "an old Word document", "soffice --convert-to docx b.doc"),
+        *((f"b.{end}", "is empty", "") for end in ("epub", "txt", "md", "html", "zip", "docx")),
+        *((f"b.{end}", "is empty", "") for end in ("pdf", "json", "jsonl")),
     ],
 )
-def test_formats_that_are_refused_name_the_tool(tmp_path, name, kind, tool):
-    path = tmp_path / name
-    path.write_bytes(b"words")
-    with pytest.raises(BookError, match=kind) as caught:
-        memleak_read_book(path)
-    assert tool in caught.value.hint
+def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
+    refuse(name, b"words" if tool else b"", kind, tool)
 
 
 @pytest.mark.parametrize("suffix", ["txt", "md", "html"])
@@ -304,39 +267,25 @@ def test_formats_that_are_refused_name_the_tool(tmp_path, name, kind, tool):
         (b"A Title".ljust(60, b"\0") + b"BOOKMOBI", "is a Kindle book", "ebook-convert"),
     ],
 )
-def test_no_file_under_a_texts_name_is_measured_as_one(tmp_path, suffix, data, match, hint):
-    path = tmp_path / f"book.{suffix}"
-    path.write_bytes(data)
-    with pytest.raises(BookError, match=match) as caught:
-        memleak_read_book(path)
-    assert hint in caught.value.hint
+def test_no_file_under_a_texts_name_is_measured_as_one(refuse, suffix, data, match, hint):
+    refuse(f"book.{suffix}", data, match, hint)
 
 
-@pytest.mark.parametrize(
-    "suffix", ["epub", "txt", "md", "html", "zip", "docx", "pdf", "json", "jsonl"]
-)
-def test_a_file_of_no_bytes_is_empty(tmp_path, suffix):
-    path = tmp_path / f"book.{suffix}"
-    path.touch()
-    with pytest.raises((BookError, RecordsError), match="is empty"):
-        memleak_read_book(path)
+@pytest.mark.parametrize(("suffix", "package"), [("pdf", "pypdfium2"), ("docx", "mammoth")])
+def test_without_the_extra(refuse, monkeypatch, suffix, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    needs = f"needs the package '{package}'"
+    refuse(f"book.{suffix}", b"%PDF", needs, "pytest-memleak[formats]")
 
 
-def test_what_nobody_knows_is_left_to_other_readers(tmp_path):
-    assert memleak_read_book(tmp_path / "book.xyz") is None
-
-
-def test_they_are_cut_as_any_book(tmp_path):
-    path = tmp_path / "book.md"
-    path.write_text("# One\n\n" + "All the words of it. " * 100, encoding="utf-8")
-    assert len(cut(memleak_read_book(path))) == 1
+def test_what_nobody_knows_is_left_to_other_readers(read):
+    assert read("book.xyz", "words") is None
 
 
 @pytest.mark.parametrize("name", ["book.txt", "book.json"])
 def test_only_a_book_of_several_documents_has_some_to_include(tmp_path, name):
-    path = tmp_path / name
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
-    path.write_text("some words" if name == "book.txt" else json.dumps(rows), encoding="utf-8")
+    (tmp_path / name).write_text("some words" if name == "book.txt" else json.dumps(rows))
     with pytest.raises(BookError, match="include and exclude apply to an EPUB only") as caught:
-        Extensions().read_book(path, exclude=["chapter-1*"])
+        Extensions().read_book(tmp_path / name, exclude=["chapter-1*"])
     assert caught.value.hint == "remove them"

@@ -1,7 +1,8 @@
-from __future__ import annotations
+from itertools import product
 
 import pytest
 
+from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.plain_text import read_text
 from pytest_memleak.errors import BookError
 
@@ -24,20 +25,14 @@ def paragraphs(read):
     return of
 
 
-# --- encodings -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
-def test_unicode(read, encoding):
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252"]
+)
+def test_unicode_and_anything_else_as_windows_1252_with_a_warning(read, encoding):
     manuscript = read("“Été”, she said to him.", encoding)
     assert manuscript.chapters[0].paragraphs == ("“Été”, she said to him.",)
-    assert manuscript.warnings == ()
-
-
-def test_anything_else_is_read_as_windows_1252_with_a_warning(read):
-    manuscript = read("“Été”", "cp1252")
-    assert manuscript.chapters[0].paragraphs == ("“Été”",)
-    assert manuscript.warnings == ("not UTF-8; read as windows-1252",)
+    warnings = ("not UTF-8; read as windows-1252",) if encoding == "cp1252" else ()
+    assert manuscript.warnings == warnings
 
 
 # --- paragraphs ----------------------------------------------------------------------------
@@ -54,15 +49,13 @@ def test_anything_else_is_read_as_windows_1252_with_a_warning(read):
         ("a verse\n  of two\n  lines\n\ntwo", ["a verse\nof two\nlines", "two"]),
         ("hy\u00adphen\n\nno\u200bspace", ["hyphen", "nospace"]),
         ("one\fpage two\n\nthree", ["one", "page two", "three"]),
+        # Lines that are paragraphs, though blank lines group them.
+        ("Title\n\n" + ("word " * 60 + "\n") * 20, ["Title", *[("word " * 60).strip()] * 20]),
     ],
+    ids=range(9),
 )
 def test_paragraphs(paragraphs, text, expected):
     assert paragraphs(text) == expected
-
-
-def test_lines_that_are_paragraphs_though_blank_lines_group_them(paragraphs):
-    lines = ("word " * 60 + "\n") * 20
-    assert len(paragraphs(f"A Title\n\n{lines}")) == 21
 
 
 # --- chapters ------------------------------------------------------------------------------
@@ -71,18 +64,9 @@ def test_lines_that_are_paragraphs_though_blank_lines_group_them(paragraphs):
 @pytest.mark.parametrize(
     "heading",
     [
-        "CHAPTER IV",
-        "CHAPTER IV.",
-        "Chapter 1: The Storm",
-        "Chapter Twenty-One",
-        "CHAPTER I. JONATHAN HARKER'S JOURNAL",
-        "CHAPTER I THE STORM",
-        "Part the First",
-        "BOOK TWO",
-        "LETTER 4",
-        "Chapter I\nThe Beginning",
-        "PROLOGUE",
-        "Epilogue",
+        *("CHAPTER IV", "CHAPTER IV.", "Chapter 1: The Storm", "Chapter Twenty-One"),
+        *("CHAPTER I. JONATHAN HARKER'S JOURNAL", "CHAPTER I THE STORM", "Part the First"),
+        *("BOOK TWO", "LETTER 4", "Chapter I\nThe Beginning", "PROLOGUE", "Epilogue"),
     ],
 )
 def test_headings(read, heading):
@@ -94,14 +78,9 @@ def test_headings(read, heading):
 @pytest.mark.parametrize(
     "text",
     [
-        "Part one of the plan was simple.",
-        "Letter I wrote to her was lost",
-        "Section 8 housing is a programme",
-        "Chapter and verse",
-        "Book him!",
-        "Prologue to the thing",
-        "I",
-        "Chapter 1: " + "a line that goes on and on " * 5,
+        *("Part one of the plan was simple.", "Letter I wrote to her was lost", "I"),
+        *("Section 8 housing is a programme", "Chapter and verse", "Book him!"),
+        *("Prologue to the thing", "Chapter 1: " + "a line that goes on and on " * 5),
         "Chapter 1\nis\na\nparagraph",
     ],
 )
@@ -117,13 +96,10 @@ def test_roman_numerals_alone_are_headings_when_they_count(read):
     ]
 
 
-def test_a_table_of_contents_opens_no_chapters(read):
+def test_a_table_of_contents_opens_no_chapters_and_parts_name_theirs(read):
     contents = "\n\n".join(f"CHAPTER {number}" for number in ("I", "II", "III"))
     chapters = read(f"{contents}\n\nCHAPTER I\n\none\n\nCHAPTER II\n\ntwo").chapters
     assert [one.title for one in chapters] == ["CHAPTER I", "CHAPTER II"]
-
-
-def test_chapters_are_named_after_their_part(read):
     chapters = read("BOOK ONE\n\nCHAPTER I\n\none\n\nCHAPTER II\n\ntwo").chapters
     assert [one.title for one in chapters] == ["BOOK ONE: CHAPTER I", "BOOK ONE: CHAPTER II"]
 
@@ -139,54 +115,87 @@ def test_project_gutenberg(read):
     assert [one.paragraphs for one in manuscript.chapters] == [("The text.",)]
 
 
-# --- what is refused -----------------------------------------------------------------------
+# --- Project Gutenberg's licence -----------------------------------------------------------
+
+START = "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
+END = "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
+STARTS = (
+    START,
+    "*** START OF THIS PROJECT GUTENBERG EBOOK A BOOK ***",
+    "***START OF THE PROJECT GUTENBERG EBOOK A BOOK***",
+    "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK WITH\nA LONG TITLE ***",
+    "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
+)
+ENDS = (
+    END,
+    "*** END OF THIS PROJECT GUTENBERG EBOOK A BOOK ***",
+    "End of the Project Gutenberg EBook of A Book, by An Author",
+    "End of Project Gutenberg's A Book, by An Author",
+    "START: FULL LICENSE",
+)
+CREDITS = ["Produced by Some Body", "E-text prepared by Her"]
+OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"]
 
 
 @pytest.mark.parametrize(
-    ("data", "match"),
+    ("paragraphs", "kept"),
     [
-        (b"", "is empty"),
-        (b"\n\n * * * \n", "contains no words"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "is not text"),
-        (bytes(range(1, 9)) * 100, "is not text"),
+        *(
+            (["licence", start, "one", "two", end, "licence"], ["", "", "one", "two", "", ""])
+            for start, end in product(STARTS, ENDS)
+        ),
+        # Text beside the markers stays; the transcriber's credits go.
+        ([f"licence\n{START}\none", f"two\n{END}\nlicence"], ["one", "two"]),
+        ([START, *CREDITS, "one"], ["", "", "", "one"]),
+        ([START, "one", "Produced by fire"], ["", "one", "Produced by fire"]),
+        # Without a start, only a late end counts.
+        (["one", "two", "three", END], ["one", "two", "three", ""]),
+        ([END, "one", "two", "three"], [END, "one", "two", "three"]),
+        (OTHERS, OTHERS),
     ],
 )
-def test_what_is_no_text_is_refused(read, tmp_path, data, match):
-    with pytest.raises(BookError, match=match) as caught:
-        read(data)
-    assert caught.value.location == str(tmp_path / "book.txt")
+def test_what_stands_around_the_text_goes(paragraphs, kept):
+    assert without_license(paragraphs) == kept
 
 
-def test_a_directory_is_refused(tmp_path):
-    with pytest.raises(BookError, match="is a directory"):
-        read_text(tmp_path)
+def test_header_fields():
+    paragraphs = ["Title: A Book\n       of Two Lines\n\nAuthor: An Author", START, "Title: no"]
+    assert header_field(paragraphs, "Title") == "A Book of Two Lines"
+    assert header_field(paragraphs, "Author") == "An Author"
+    assert header_field(["Title: no header"], "Title") is None
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(BookError, match="cannot be read: No such file"):
-        read_text(tmp_path / "nowhere.txt")
-
-
-def test_a_file_over_64_mib_is_refused_unread(tmp_path):
-    path = tmp_path / "book.txt"
-    with path.open("wb") as stream:
-        stream.truncate((64 << 20) + 1)
-    with pytest.raises(BookError, match="has 67,108,865 bytes"):
-        read_text(path)
+# --- what is refused -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("data", "match", "hint"),
     [
+        (b"", "is empty", ""),
+        (b"\n\n * * * \n", "contains no words", ""),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "is not text", ""),
+        (bytes(range(1, 9)) * 100, "is not text", ""),
         (b"{\\rtf1\\ansi words}", "is RTF, not text", "convert"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
         (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
         (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
     ],
 )
-def test_what_is_another_format_says_so(read, tmp_path, data, match, hint):
-    path = tmp_path / "book.txt"
-    path.write_bytes(data)
+def test_what_is_no_text_is_refused(read, tmp_path, data, match, hint):
     with pytest.raises(BookError, match=match) as caught:
-        read_text(path)
-    assert hint in caught.value.hint
+        read(data)
+    assert caught.value.location == str(tmp_path / "book.txt")
+    assert hint in (caught.value.hint or "")
+
+
+def test_what_is_no_file_is_refused_and_one_over_64_mib_unread(tmp_path):
+    path = tmp_path / "book.txt"
+    with path.open("wb") as stream:
+        stream.truncate((64 << 20) + 1)
+    for place, match in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "nowhere.txt", "cannot be read: No such file"),
+        (path, "has 67,108,865 bytes"),
+    ):
+        with pytest.raises(BookError, match=match):
+            read_text(place)

@@ -1,7 +1,5 @@
 """EPUBs in the forms in which publishers make them: chapters, titles and matter as readers see."""
 
-from __future__ import annotations
-
 import html
 import random
 from collections import Counter
@@ -19,9 +17,6 @@ from pytest_memleak.books.boilerplate import (
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.words import words
-
-NCX_ITEM = '<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
-NAV_ITEM = '<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>'
 
 
 def prose(name, count=320):
@@ -49,13 +44,13 @@ def ncx(*points):
     )
 
 
-def nav(new_page, *points):
+def nav(*points):
     def write(point):
         title, address, *beneath = point
         inner = f"<ol>{''.join(map(write, beneath))}</ol>" if beneath else ""
         return f'<li><a href="{address}">{title}</a>{inner}</li>'
 
-    return new_page(f'<nav epub:type="toc"><ol>{"".join(map(write, points))}</ol></nav>')
+    return f'<nav epub:type="toc"><ol>{"".join(map(write, points))}</ol></nav>'
 
 
 def titles(manuscript):
@@ -79,11 +74,25 @@ NOTICE = (
 )
 
 
+CONTENTS = [
+    ("Cover", "cover.xhtml"),
+    ("Title Page", "title.xhtml"),
+    ("Copyright", "copy.xhtml"),
+    ("1. The Storm", "c1.xhtml"),
+    ("2. The Calm", "c2.xhtml"),
+    ("Chapter 3", "c3.xhtml"),
+    ("Acknowledgments", "ack.xhtml"),
+    ("About the Author", "about.xhtml"),
+    ("Reading Group Guide", "guide.xhtml"),
+    ("An Excerpt from The Other Shore", "next.xhtml"),
+]
+
+
 @pytest.fixture
 def trade(new_epub):
     """An EPUB 2 whose headings are paragraphs with classes."""
 
-    def make(**more):
+    def make(contents=CONTENTS, **more):
         documents = {
             "cover.xhtml": "<div><img src='c.jpg' alt='Cover'/></div>",
             "also.xhtml": "<p class='h'>ALSO BY JANE DOE</p><p>The First Book</p><p>The Next</p>",
@@ -100,48 +109,49 @@ def trade(new_epub):
             "next1.xhtml": f"<p>1</p>{prose('other', 400)}",
             **more,
         }
-        made = new_epub(documents)
-        made.manifest = NCX_ITEM
-        made.files["OEBPS/toc.ncx"] = ncx(
-            ("Cover", "cover.xhtml"),
-            ("Title Page", "title.xhtml"),
-            ("Copyright", "copy.xhtml"),
-            ("1. The Storm", "c1.xhtml"),
-            ("2. The Calm", "c2.xhtml"),
-            ("Chapter 3", "c3.xhtml"),
-            ("Acknowledgments", "ack.xhtml"),
-            ("About the Author", "about.xhtml"),
-            ("Reading Group Guide", "guide.xhtml"),
-            ("An Excerpt from The Other Shore", "next.xhtml"),
-        )
-        made.after_spine = '<guide><reference type="text" href="c1.xhtml"/></guide>'
-        return made
+        named = {name: body for name, body in documents.items() if body}
+        guide = '<guide><reference type="text" href="c1.xhtml"/></guide>'
+        return new_epub(named, ncx=ncx(*contents), after_spine=guide).write()
 
     return make
 
 
-def test_a_trade_epub_2(trade):
-    manuscript = read_epub(trade().write())
+def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
+    manuscript = read_epub(trade())
     assert titles(manuscript) == ["1. The Storm", "2. The Calm", "Chapter 3"]
     assert all(text.startswith("The ") and "sea road" in text for text in texts(manuscript))
-    assert set(rules(manuscript)) == {
-        "cover.xhtml", "also.xhtml", "title.xhtml", "copy.xhtml", "ded.xhtml", "ack.xhtml",
-        "about.xhtml", "guide.xhtml", "next.xhtml", "next1.xhtml",
-    }  # fmt: skip
-    assert rules(manuscript)["also.xhtml"] == "it begins as 'also by'"
-    assert rules(manuscript)["guide.xhtml"] == "the contents call it 'reading group guide'"
-    assert "before the first chapter" in rules(manuscript)["ded.xhtml"]
+    left_out = rules(manuscript)
+    matter = "cover also title copy ded ack about guide next next1"
+    assert set(left_out) == {f"{name}.xhtml" for name in matter.split()}
+    assert left_out["also.xhtml"] == "it begins as 'also by'"
+    assert left_out["guide.xhtml"] == "the contents call it 'reading group guide'"
+    assert "before the first chapter" in left_out["ded.xhtml"]
+    # The account holds every document and every word, and no text.
+    assert [one.name for one in manuscript.parts][:2] == ["OEBPS/cover.xhtml", "OEBPS/also.xhtml"]
+    kept = [one for one in manuscript.parts if one.kept and one.words]
+    assert [one.label for one in kept] == titles(manuscript)
+    counts = [len(words(text, "unicode")) for text in texts(manuscript)]
+    assert sum(one.words for one in kept) == sum(counts)
+    assert all(one.words == 0 and one.rule for one in manuscript.parts if not one.kept)
+    copyright_page = manuscript.parts[3]
+    assert copyright_page.matter == len(words(html.unescape(NOTICE.replace("p>", "")), "unicode"))
+    assert "sea road" not in repr(manuscript)
+    # Excerpts stay within chapters.
+    excerpts = cut(manuscript)
+    assert [one.chapter for one in excerpts] == titles(manuscript)
+    for name, one in zip(("first", "second", "third"), excerpts, strict=True):
+        assert one.text.count(f"The {name} ") * 13 == len(words(one.text))
 
 
 def test_a_sample_that_the_contents_do_not_list_behind_the_last_chapter(trade):
-    made = trade()
-    del made.documents["guide.xhtml"]
-    listed = made.files["OEBPS/toc.ncx"].replace('src="guide.xhtml"', 'src="about.xhtml"')
-    made.files["OEBPS/toc.ncx"] = listed.replace('src="next.xhtml"', 'src="about.xhtml"')
-    found = rules(read_epub(made.write()))
-    assert found["next.xhtml"] == "it begins as 'excerpt'"
-    assert found["next1.xhtml"] == "it follows, unlisted, 'excerpt'"
-    assert "ack.xhtml" in found
+    listed = [
+        (title, "about.xhtml" if path in {"guide.xhtml", "next.xhtml"} else path)
+        for title, path in CONTENTS
+    ]
+    left_out = rules(read_epub(trade(listed, **{"guide.xhtml": None})))
+    assert left_out["next.xhtml"] == "it begins as 'excerpt'"
+    assert left_out["next1.xhtml"] == "it follows, unlisted, 'excerpt'"
+    assert "ack.xhtml" in left_out
 
 
 def test_a_chapter_that_begins_as_a_sample_is_one(new_epub):
@@ -149,33 +159,20 @@ def test_a_chapter_that_begins_as_a_sample_is_one(new_epub):
     for n in range(1, 5):
         documents |= {f"c{n}.xhtml": prose(f"a{n}"), f"c{n}b.xhtml": prose(f"b{n}")}
     documents["c4b.xhtml"] = f"<p>Extract from the log</p>{documents['c4b.xhtml']}"
-    made = new_epub(documents | {"c4c.xhtml": prose("c4")})
-    made.manifest = NCX_ITEM
-    made.files["OEBPS/toc.ncx"] = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
+    contents = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
+    made = new_epub(documents | {"c4c.xhtml": prose("c4")}, ncx=contents)
     assert rules(read_epub(made.write())) == {}
 
 
-def test_its_excerpts_stay_within_chapters(trade):
-    manuscript = read_epub(trade().write())
-    found = cut(manuscript)
-    assert [one.chapter for one in found] == titles(manuscript)
-    for name, one in zip(("first", "second", "third"), found, strict=True):
-        assert one.text.count(f"The {name} ") * 13 == len(words(one.text))
-
-
-def test_ulysses_files_without_headings_that_the_contents_name(new_epub, new_page):
+def test_ulysses_files_without_headings_that_the_contents_name(new_epub):
     documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
     names = ("Telemachus", "Nestor", "Proteus")
     for name in names:
         documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name)}</section>"
-    made = new_epub(documents)
-    made.manifest = NAV_ITEM
-    made.files["OEBPS/nav.xhtml"] = nav(
-        new_page, ("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names))
-    )
-    manuscript = read_epub(made.write())
+    contents = nav(("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names)))
+    manuscript = read_epub(new_epub(documents, nav=contents).write())
     assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
-    assert sum("sea road" in text for text in texts(manuscript)) == len(texts(manuscript))
+    assert all("sea road" in text for text in texts(manuscript))
 
 
 def test_alice_with_wrong_headings(new_epub):
@@ -184,18 +181,14 @@ def test_alice_with_wrong_headings(new_epub):
         f"<h3>DRINK ME</h3>{prose(f'cat{n}', 120)}"
         for n, wrong in enumerate(("ALICE", "CHAPTER I.", "CHAPTER I.", "x"), start=1)
     }
-    made = new_epub(documents)
-    made.manifest = NCX_ITEM
     right = ["I. Down the Rabbit-Hole", "II. The Pool of Tears", "III. A Race", "IV. The Rabbit"]
-    made.files["OEBPS/toc.ncx"] = ncx(
-        *((title, f"{n}.xhtml") for n, title in enumerate(right, start=1))
-    )
-    manuscript = read_epub(made.write())
+    contents = ncx(*((title, f"{n}.xhtml") for n, title in enumerate(right, start=1)))
+    manuscript = read_epub(new_epub(documents, ncx=contents).write())
     assert titles(manuscript) == right
     assert not any("DRINK" in text for text in texts(manuscript))
 
 
-def test_a_book_by_sphinx(new_epub, new_page):
+def test_a_book_by_sphinx(new_epub):
     link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
     documents = {
         "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 240)}"
@@ -206,30 +199,25 @@ def test_a_book_by_sphinx(new_epub, new_page):
         "api.xhtml": f"<section id='api'><h1>API{link}</h1>{prose('caller')}</section>",
         "genindex.xhtml": "<h1 id='index'>Index</h1><p>a</p><p>b</p>",
     }
-    made = new_epub(documents)
-    made.manifest = NAV_ITEM
-    made.files["OEBPS/nav.xhtml"] = nav(
-        new_page,
+    contents = nav(
         ("Welcome", "index.xhtml"),
         ("Usage", "usage.xhtml", ("Install", "usage.xhtml#install")),
         ("API", "api.xhtml"),
         ("Index", "genindex.xhtml"),
     )
-    made.after_spine = '<guide><reference type="toc" href="index.xhtml"/></guide>'
-    manuscript = read_epub(made.write())
+    guide = '<guide><reference type="toc" href="index.xhtml"/></guide>'
+    manuscript = read_epub(new_epub(documents, nav=contents, after_spine=guide).write())
     assert titles(manuscript) == ["Welcome", "Usage", "Usage: Install", "API"]
     assert rules(manuscript) == {"genindex.xhtml": "the contents call it 'notes'"}
 
 
 def test_copyright_pages_at_the_back(new_epub):
-    made = new_epub(
-        {
-            "1.xhtml": f"<h2>One</h2>{prose('first')}",
-            "2.xhtml": f"<h2>Two</h2>{prose('second')}{NOTICE}",
-            "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
-        }
-    )
-    manuscript = read_epub(made.write())
+    documents = {
+        "1.xhtml": f"<h2>One</h2>{prose('first')}",
+        "2.xhtml": f"<h2>Two</h2>{prose('second')}{NOTICE}",
+        "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
+    }
+    manuscript = read_epub(new_epub(documents).write())
     assert titles(manuscript) == ["One", "Two"]
     assert all("sea road" in text for text in texts(manuscript))
     second = manuscript.parts[1]
@@ -298,13 +286,9 @@ def test_titles_of_matter(title, kind):
 
 
 def test_in_the_midst_of_a_book_such_titles_are_chapters(new_epub):
-    made = new_epub(
-        {
-            f"{n}.xhtml": f"<h2>{title}</h2>{prose(str(n))}"
-            for n, title in enumerate(("One", "Acknowledgements", "Contents", "Four"))
-        }
-    )
-    assert titles(read_epub(made.write())) == ["One", "Acknowledgements", "Contents", "Four"]
+    chapters = ["One", "Acknowledgements", "Contents", "Four"]
+    documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n))}" for n, t in enumerate(chapters)}
+    assert titles(read_epub(new_epub(documents).write())) == chapters
 
 
 @pytest.mark.parametrize(
@@ -317,11 +301,11 @@ def test_in_the_midst_of_a_book_such_titles_are_chapters(new_epub):
         ("Preface", "", False),
     ],
 )
-def test_prefaces_by_the_author_stay(new_epub, title, end, stays):
+def test_prefaces_by_the_author_stay(text_of, title, end, stays):
     preface = f"<section epub:type='preface'><h2>{title}</h2><p>I wrote this.</p>{end}</section>"
-    made = new_epub({"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first')}"})
-    made.metadata = "<dc:title>A Book</dc:title><dc:creator>Ann Author</dc:creator>"
-    assert ("I wrote this." in texts(read_epub(made.write()))) == stays
+    documents = {"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first')}"}
+    metadata = "<dc:title>A Book</dc:title><dc:creator>Ann Author</dc:creator>"
+    assert ("I wrote this." in text_of(documents, metadata=metadata)) == stays
 
 
 def test_contents_that_name_most_of_a_book_matter_are_not_believed(new_epub):
@@ -331,45 +315,28 @@ def test_contents_that_name_most_of_a_book_matter_are_not_believed(new_epub):
     assert "ignored the" in manuscript.warnings[0]
 
 
-# --- the account ---------------------------------------------------------------------------
-
-
-def test_the_account_holds_every_document_and_every_word(trade):
-    manuscript = read_epub(trade().write())
-    assert [one.name for one in manuscript.parts][:2] == ["OEBPS/cover.xhtml", "OEBPS/also.xhtml"]
-    kept = [one for one in manuscript.parts if one.kept and one.words]
-    assert [one.label for one in kept] == ["1. The Storm", "2. The Calm", "Chapter 3"]
-    assert sum(one.words for one in kept) == sum(
-        len(words(text, "unicode")) for text in texts(manuscript)
-    )
-    assert all(one.words == 0 and one.rule for one in manuscript.parts if not one.kept)
-    copyright_page = manuscript.parts[3]
-    assert copyright_page.matter == len(words(html.unescape(NOTICE.replace("p>", "")), "unicode"))
-
-
 def test_notes_are_counted(new_epub):
     made = new_epub({"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"})
     (part,) = read_epub(made.write()).parts
     assert (part.words, part.notes, part.matter) == (1, 3, 0)
 
 
-def test_include_and_exclude(trade):
-    path = trade().write()
-    manuscript = read_epub(path, include=["ded.xhtml", "OEBPS/cop*"], exclude=["c3.xhtml"])
-    found = texts(manuscript)
-    assert found[0].startswith("Copyright ©")
-    assert "For my mother" in found
+# --- documents that are named --------------------------------------------------------------
+
+
+def test_include_and_exclude(trade, new_epub):
+    manuscript = read_epub(trade(), include=["ded.xhtml", "OEBPS/cop*"], exclude=["c3.xhtml"])
+    paragraphs = texts(manuscript)
+    assert paragraphs[0].startswith("Copyright ©")
+    assert "For my mother" in paragraphs
     assert titles(manuscript)[-2:] == ["1. The Storm", "2. The Calm"]
     said = {one.name: (one.kept, one.rule) for one in manuscript.parts}
     assert said["OEBPS/ded.xhtml"] == (True, "include names it")
     assert said["OEBPS/c3.xhtml"] == (False, "exclude names it")
-
-
-def test_what_is_declared_matter_can_be_included(new_epub):
-    made = new_epub(
-        {"a.xhtml": "<section epub:type='foreword'><p>before</p></section>", "b.xhtml": "<p>x</p>"}
-    )
-    assert texts(read_epub(made.write(), include=["a.xhtml"])) == ["before", "x"]
+    # What is declared matter can be included, too.
+    foreword = "<section epub:type='foreword'><p>before</p></section>"
+    path = new_epub({"a.xhtml": foreword, "b.xhtml": "<p>x</p>"}).write()
+    assert texts(read_epub(path, include=["a.xhtml"])) == ["before", "x"]
 
 
 @pytest.mark.parametrize("key", ["include", "exclude"])
@@ -380,7 +347,3 @@ def test_a_name_that_fits_no_document_is_an_error(new_epub, key):
     assert "'OEBPS/one.xhtml'" in caught.value.hint
     with pytest.raises(BookError, match="both name"):
         read_epub(path, include=["*"], exclude=["one.xhtml"])
-
-
-def test_the_account_tells_no_text(trade):
-    assert "sea road" not in repr(read_epub(trade().write()))

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
+from pytest_memleak.cli.main import main
 
 PROGRAM = ("-c", "import sys; from pytest_memleak.cli.main import main; sys.exit(main())")
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
@@ -52,6 +53,39 @@ def memleak(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs what ends with exit code 2, in this process; returns the one error on stderr."""
+
+    def run(*arguments, out=""):
+        assert main([str(one) for one in arguments]) == 2
+        said = capsys.readouterr()
+        assert out in said.out
+        assert out or not said.out
+        first, *hints = said.err.splitlines()
+        assert first.startswith(f"memleak {arguments[0]}: ")
+        assert all(line.startswith("  ") for line in hints)
+        assert "Traceback" not in said.err
+        return said.err
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a file: bytes or text as they are, anything else as JSON; returns its path."""
+
+    def write(name, content):
+        path = tmp_path / name
+        if not isinstance(content, bytes):
+            text = content if isinstance(content, str) else json.dumps(content)
+            content = text.encode("utf-8")
+        path.write_bytes(content)
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -63,11 +63,12 @@ def panels(figure):
 
 def points(axes):
     """The markers of error bars: place and value."""
-    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if one_point(line)]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    return [(at.get_xdata()[0], at.get_ydata()[0]) for at in lines if at.get_marker() in "osD"]
 
 
-def one_point(line):
-    return len(line.get_xdata()) == 1 and line.get_marker() in "osD"
+def plotted(evidence):
+    return [pair for pairs in plotted_pairs(evidence).values() for pair in pairs]
 
 
 @pytest.mark.full
@@ -91,34 +92,27 @@ def test_bmc_of_each_pair_has_its_interval_and_limit(evidence, figures):
     assert ends == {tuple(np.round((r["bmc_low"], r["bmc_high"]), 12)) for r in evidence.rows}
 
 
-def test_strips_hold_every_covered_word(evidence):
-    for pairs in plotted_pairs(evidence).values():
-        for one in pairs:
-            for columns in (7, 400, 10**6):
-                strip = book_columns(one.times, 3, columns=columns)
-                assert strip.width.sum() == one.row["words"]
-                covered = (strip.covered * strip.width).sum()
-                assert covered == pytest.approx(one.row["bmc"] * one.row["words"])
-                often = (strip.covered * strip.width * strip.frequency).sum() * 3
-                assert often == pytest.approx(one.times.sum())
-
-
-def test_the_strips_are_drawn_over_the_whole_book(evidence, figures):
+def test_strips_hold_every_covered_word_and_are_drawn_over_the_whole_book(evidence, figures):
+    for pair in plotted(evidence):
+        for columns in (7, 400, 10**6):
+            strip = book_columns(pair.times, 3, columns=columns)
+            assert strip.width.sum() == pair.row["words"]
+            covered = strip.covered * strip.width
+            assert covered.sum() == pytest.approx(pair.row["bmc"] * pair.row["words"])
+            assert (covered * strip.frequency).sum() * 3 == pytest.approx(pair.times.sum())
     for title, axes in panels(figures["coverage"]).items():
         own = [row for row in evidence.rows if row["title"] == title]
         assert axes.get_xlim() == (0, own[0]["words"])
-        assert [text.get_text() for text in axes.get_yticklabels()] == [
-            row["model"] for row in reversed(own)
-        ]
+        labels = [text.get_text() for text in axes.get_yticklabels()]
+        assert labels == [row["model"] for row in reversed(own)]
 
 
 def test_spans_are_counted_by_length(evidence):
-    for pairs in plotted_pairs(evidence).values():
-        for one in pairs:
-            lengths, counts = span_counts(one)
-            spans = [span["end"] - span["start"] for span in one.coverage["spans"]]
-            assert counts == [sum(size >= least for size in spans) for least in lengths]
-            assert len(spans) == one.row["spans_over"] or one.label == "other"
+    for pair in plotted(evidence):
+        lengths, counts = span_counts(pair)
+        spans = [span["end"] - span["start"] for span in pair.coverage["spans"]]
+        assert counts == [sum(size >= least for size in spans) for least in lengths]
+        assert len(spans) == pair.row["spans_over"] or pair.label == "other"
 
 
 def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
@@ -128,19 +122,16 @@ def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
     assert found.jaccard[0, 1] == found.jaccard[1, 0] == (a & b).sum() / (a | b).sum()
     p, q = a.mean(), b.mean()
     assert found.independent[1, 0] == pytest.approx(p * q / (p + q - p * q))
-    axes = panels(figures["overlap"])[title]
-    assert f"{found.jaccard[0, 1]:.2f}\n({found.independent[0, 1]:.2f})" in {
-        text.get_text() for text in axes.texts
-    }
+    written = {text.get_text() for text in panels(figures["overlap"])[title].texts}
+    assert f"{found.jaccard[0, 1]:.2f}\n({found.independent[0, 1]:.2f})" in written
 
 
 @pytest.mark.full
 def test_svg_and_pdf_of_each(bundle, tmp_path, capsys):
     folder = tmp_path / "new" / "folder"
     assert main(["figures", str(bundle("evidence.json")), "-o", str(folder)]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        str(folder / f"{name}.{form}") for name in NAMES for form in ("svg", "pdf")
-    ]
+    paths = [str(folder / f"{name}.{form}") for name in NAMES for form in ("svg", "pdf")]
+    assert capsys.readouterr().out.splitlines() == paths
     for name in NAMES:
         svg = ElementTree.fromstring((folder / f"{name}.svg").read_bytes())
         assert svg.tag.endswith("svg")
@@ -176,14 +167,9 @@ def test_what_is_not_drawn_is_said(bundle, tmp_path, capsys):
     assert {path.stem for path in tmp_path.iterdir()} == {"coverage", "samples", "bmc"}
 
 
-def test_evidence_without_a_map_is_no_figure(bundle, tmp_path, capsys):
-    def change(pairs):
-        for pair in pairs:
-            del pair["coverage"]
-
-    file = bundle("old.json", change)
-    assert main(["figures", str(file), "-o", str(tmp_path / "new")]) == 2
-    error = capsys.readouterr().err
+def test_evidence_without_a_map_is_no_figure(bundle, tmp_path, refused):
+    file = bundle("old.json", lambda pairs: [pair.pop("coverage") for pair in pairs])
+    error = refused("figures", file, "-o", tmp_path / "new")
     assert "the evidence contains nothing to draw" in error
     assert "an earlier version wrote the bundle" in error
     assert not (tmp_path / "new").exists()
@@ -191,11 +177,8 @@ def test_evidence_without_a_map_is_no_figure(bundle, tmp_path, capsys):
 
 @pytest.mark.full
 def test_titles_of_others_are_no_formulas(bundle, tmp_path):
-    def change(pairs):
-        for pair in pairs:
-            pair["book"]["title"] = "$\\frac{1}$ 第 <b>\x1b[31m"
-
-    file = bundle("odd.json", change)
+    odd = {"title": "$\\frac{1}$ 第 <b>\x1b[31m"}
+    file = bundle("odd.json", lambda pairs: [pair["book"].update(odd) for pair in pairs])
     assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
     assert b"$" in (tmp_path / "coverage.svg").read_bytes()
 

@@ -47,39 +47,33 @@ def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
     assert job["artifacts"]["reports"] == {"junit": "memleak.xml"}
 
 
-def test_what_no_option_says_is_asked(program, tmp_path, lamplighter):
-    answers = f"{lamplighter}\nopenai/gpt-4o\n\n\n"
-    seen = run_in_terminal(["init"], folder=tmp_path, program=program, typed=answers)
+@pytest.mark.parametrize(
+    ("answers", "told", "options"),
+    [
+        (["BOOK", "openai/gpt-4o", "", "", ""], (), {}),
+        (
+            ["BOOK", "openai/gpt-4o", "localhost:8000", "http://localhost:8000/v1", "none"],
+            ("expected a URL with http://",),
+            {"base_url": "http://localhost:8000/v1"},
+        ),
+        (
+            ["gone.epub", "BOOK", "gpt-4o", "opnai/gpt-4o", "openai/gpt-4o", "", "githab", "none"],
+            ("no such file", "expected PROVIDER/NAME", "unknown provider 'opnai'", "'githab'"),
+            {},
+        ),
+    ],
+)
+def test_what_no_option_says_is_asked_until_it_is_right(
+    program, tmp_path, lamplighter, answers, told, options
+):
+    typed = "".join(f"{answer}\n" for answer in answers).replace("BOOK", str(lamplighter))
+    settings = {"folder": tmp_path, "program": program, "typed": typed, "columns": 200}
+    seen = run_in_terminal(["init"], **settings)
     assert seen.code == 0, seen.lines
+    assert all(any(part in line for line in seen.lines) for part in told)
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
-    assert "base_url" not in model.options
+    assert (model.base_model, model.options) == ("gpt-4o", options)
     assert not (tmp_path / ".github").exists()
-
-
-def test_a_server_of_ones_own_is_asked_for_until_it_is_one(program, tmp_path, lamplighter):
-    answers = f"{lamplighter}\nopenai/base\nlocalhost:8000\nhttp://localhost:8000/v1\nnone\n"
-    asked = {"folder": tmp_path, "program": program, "typed": answers, "columns": 200}
-    seen = run_in_terminal(["init"], **asked)
-    assert seen.code == 0, seen.lines
-    assert any("expected a URL with http://" in one for one in seen.lines)
-    (model,) = load_suite(tmp_path / "release.memleak.toml").models
-    assert model.options["base_url"] == "http://localhost:8000/v1"
-
-
-def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
-    answers = f"gone.epub\n{lamplighter}\ngpt-4o\nopnai/gpt-4o\nopenai/gpt-4o\n\ngithab\nnone\n"
-    asked = {"folder": tmp_path, "program": program, "typed": answers, "columns": 200}
-    seen = run_in_terminal(["init"], **asked)
-    assert seen.code == 0, seen.lines
-    for said in (
-        "no such file",
-        "expected PROVIDER/NAME",
-        "unknown provider 'opnai'",
-        "unknown service 'githab'",
-    ):
-        assert any(said in one for one in seen.lines)
-    (model,) = load_suite(tmp_path / "release.memleak.toml").models
-    assert model.base_model == "gpt-4o"
 
 
 @pytest.mark.parametrize(
@@ -93,18 +87,17 @@ def test_a_mistake_is_asked_for_again(program, tmp_path, lamplighter):
         (("--book", "it.txt", "--model", "openai/x", "--price", "3"), "IN,OUT, as in 3.75,15"),
     ],
 )
-def test_what_cannot_be_written_says_what_to_type(memleak, tmp_path, arguments, said):
-    (tmp_path / "it.txt").write_text("Every word of it was true.")
+def test_what_cannot_be_written_says_what_to_type(memleak, tmp_path, file, arguments, said):
+    file("it.txt", "Every word of it was true.")
     done = memleak("init", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["it.txt"]
 
 
-def test_what_is_there_stays_as_it_is(memleak, tmp_path):
-    (tmp_path / "it.txt").write_text("Every word of it was true.")
-    suite = tmp_path / "mine.memleak.toml"
-    suite.write_text("mine")
+def test_what_is_there_stays_as_it_is(memleak, file):
+    file("it.txt", "Every word of it was true.")
+    suite = file("mine.memleak.toml", "mine")
     done = memleak("init", "--book", "it.txt", "--model", "openai/x", "-o", suite.name)
     assert done.returncode == 2
     assert "overwrites nothing" in done.stderr

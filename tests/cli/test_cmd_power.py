@@ -8,6 +8,14 @@ import pytest
 from pytest_memleak.cli.main import main
 
 STORIES = Path(__file__).parents[2] / "fixtures" / "books"
+BOOK = f"""
+[[book]]
+id = "ID"
+source = "{STORIES}/ID.epub"
+summaries = "{STORIES}/ID.summaries.json"
+"""
+LAMPLIGHTER = BOOK.replace("ID", "the-lamplighter")
+CONTROL = BOOK.replace("ID", "the-seed-vault") + 'role = "negative-control"\n'
 SUITE = f"""
 [suite]
 samples = 20
@@ -16,12 +24,7 @@ detection_limit = 0.1
 [limits]
 bmc = 0.15
 bmc_excess = 0.05
-
-[[book]]
-id = "the-lamplighter"
-source = "{STORIES}/the-lamplighter.epub"
-summaries = "{STORIES}/the-lamplighter.summaries.json"
-
+{LAMPLIGHTER}
 [[model]]
 id = "babbler"
 provider = "ngram"
@@ -30,13 +33,6 @@ price = {{ input = 2.0, output = 8.0 }}
 order = 2
 pretraining = ["the-lamplighter"]
 """
-CONTROL = """
-[[book]]
-id = "the-seed-vault"
-source = "STORIES/the-seed-vault.epub"
-summaries = "STORIES/the-seed-vault.summaries.json"
-role = "negative-control"
-""".replace("STORIES", str(STORIES))
 
 
 @pytest.fixture
@@ -76,33 +72,24 @@ def test_what_limits_can_hold(power):
     assert out.count("can't pass") == 1  # not of a control, which gates nothing
     assert "with 1 null book there is no" in out
     assert max(map(len, out.splitlines())) <= 80
-
-
-@pytest.mark.full
-def test_controls_and_nulls_are_paid_for(power):
+    # Controls and null books are paid for.
     _, alone = power("--json")
     _, both = power("--json", suite=SUITE + CONTROL)
     draws = [json.loads(one)["rows"][0]["generations"] for one in (alone, both)]
     assert draws == [310 + 5, 2 * (310 + 5)]
 
 
-def test_what_cannot_be_planned_is_told(power):
+def test_what_cannot_be_planned_is_told_and_probabilities_have_no_samples(power):
     gone = SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
         'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
     )
     status, out = power(suite=gone)
     assert status == 1
     assert "Can't estimate: babbler/the-lamplighter: " in out
-
-
-def test_probabilities_have_no_samples(power):
     suite = SUITE.replace("detection_limit = 0.1", 'probe = "probability"').replace(
         "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
     )
     status, out = power(suite=suite)
     assert status == 0
     assert "nothing is sampled" in out
-
-
-def test_a_bad_suite_is_one_plain_error(power):
     assert power(suite="[suite]\nsampels = 3\n")[0] == 2

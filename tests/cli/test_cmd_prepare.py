@@ -1,36 +1,45 @@
-"""`memleak prepare --explain`, and books that it refuses since no gate could measure them."""
+"""`memleak prepare`: a book becomes the paper's records, and which books and files are refused."""
+
+import json
+import os
 
 import pytest
 
+from pytest_memleak.books import archive
+from pytest_memleak.books.build_book import make_book, read_json
+from pytest_memleak.books.plain_text import read_text
+from pytest_memleak.books.summary_files import write_summaries
 from pytest_memleak.cli.main import main
 
 LAMPLIGHTER = "fixtures/books/the-lamplighter.epub"
+STORY = "Every word of it was true, and they all knew it well enough by then. " * 120
+WORDS = 15 * 120
 KUSAMAKURA = "山路を登りながら、こう考えた。智に働けば角が立つ。情に棹させば流される。" * 40
+SHORT = {"excerpt_id": "p_id1", "excerpt_text": "a b c d e f g h"}
 
 
 @pytest.fixture
-def refused(capsys):
-    def check(*arguments):
-        assert main(["prepare", *map(str, arguments)]) == 2
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return out, err
+def prepare(tmp_path, capsys):
+    """Prepares a book; returns the records, and what was printed."""
 
-    return check
+    def run(*arguments):
+        output = tmp_path / "out.json"
+        assert main(["prepare", "-o", str(output), *map(str, arguments)]) == 0
+        return json.loads(output.read_text(encoding="utf-8")), capsys.readouterr()
+
+    return run
 
 
 def test_explain_lists_every_document_of_the_spine(capsys):
     assert main(["prepare", LAMPLIGHTER, "--explain"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == [
-        *("document", "label", "read", "words", "matter", "notes", "headings", "rule")
-    ]
+    heads = ["document", "label", "read", "words", "matter", "notes", "headings", "rule"]
+    assert lines[0].split() == heads
     by_name = {line.split()[0]: line for line in lines[1:12]}
     assert "Colophon" in by_name["EPUB/text/colophon.xhtml"]
     assert "left out" in by_name["EPUB/text/colophon.xhtml"]
-    assert by_name["EPUB/text/chapter-3.xhtml"].split()[-8:] == [
-        *("text", "1,659", "0", "49", "5", "it", "is", "text")
-    ]
+    chapter = by_name["EPUB/text/chapter-3.xhtml"].split()[-8:]
+    assert chapter == ["text", "1,659", "0", "49", "5", "it", "is", "text"]
     assert by_name["EPUB/nav.xhtml"].endswith('the spine calls it linear="no"')
     assert lines[12].startswith("12,345 words of text in 7 of 11 documents")
     assert lines[13:] == [
@@ -39,47 +48,142 @@ def test_explain_lists_every_document_of_the_spine(capsys):
     ]
 
 
-def test_include_and_exclude_come_before_every_rule(tmp_path, capsys):
-    output = tmp_path / "book.json"
+def test_include_and_exclude_come_before_every_rule(prepare):
     said = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
-    assert main(["prepare", LAMPLIGHTER, "-o", str(output), "--explain", *said]) == 0
-    out = capsys.readouterr().out
-    assert f"{12_345 - 1_943 + 81:,} words -> {output}" in out
+    _, (out, _) = prepare(LAMPLIGHTER, "--explain", *said)
+    assert f"{12_345 - 1_943 + 81:,} words -> " in out
     assert "include names it" in out
     assert "left out because exclude names it: 1 document" in out
 
 
-def test_a_text_is_one_document(tmp_path, capsys):
-    book = tmp_path / "story.txt"
-    book.write_text("All the words of a story that is short. " * 10, encoding="utf-8")
-    assert main(["prepare", str(book), "--explain"]) == 0
-    assert "90 words of text in 1 of 1 document;" in capsys.readouterr().out
+def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, capsys):
+    book = file("story.txt", STORY)
+    records, (out, err) = prepare(book, "--title", "T", "--author", "A", "--explain")
+    keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
+    assert {tuple(one) for one in records} == {tuple(keys.split())}
+    assert [one["excerpt_id"] for one in records] == [f"p_id{n + 1}" for n in range(len(records))]
+    assert {(one["book_name"], one["author_name"]) for one in records} == {("T", "A")}
+    assert sum(one["word_count"] for one in records) == WORDS
+    assert all(300 <= one["word_count"] <= 500 for one in records)
+    output = book.with_name("out.json")
+    assert out.endswith(f"{len(records)} excerpts, {WORDS:,} words -> {output}\n")
+    assert f"{WORDS:,} words of text in 1 of 1 document;" in out
+    assert "without summaries, the excerpts have no instructions" in err
+    text = {"generated_text": records[0]["excerpt_text"]}
+    drawn = file("drawn.json", [{"excerpt_id": "p_id1", "generations": [text]}])
+    assert main(["score", str(output), str(drawn), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["words"] == WORDS
 
 
-def test_a_name_that_fits_nothing_is_refused(refused):
-    _, err = refused(LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
-    assert "exclude names 'chapter-9*', which matches no document of the book" in err
+def test_summaries_become_instructions(file, tmp_path, prepare):
+    path, summaries = file("s.txt", STORY), tmp_path / "sum.json"
+    cut = make_book("s", read_text(path)).excerpts
+    write_summaries(summaries, cut, {one.id: f"What {one.id} tells." for one in cut})
+    (first, *_), _ = prepare(path, "--summaries", summaries, "--author", "A")
+    assert first["detail"] == "What p_id1 tells."
+    assert first["instruction"] == (
+        f"Write a {first['word_count']} word excerpt about the content below emulating the style"
+        " and voice of A\n\nContent: What p_id1 tells."
+    )
 
 
-def test_without_an_output_there_is_nothing_to_do(refused):
-    _, err = refused(LAMPLIGHTER)
-    assert "-o BOOK.json" in err
+def test_letters_stay_letters_and_lone_surrogates_stay_json(file, tmp_path, prepare):
+    prepare(file("s.txt", STORY.replace("Every", "Évery")), "--author", "x\udcff")
+    assert "Évery".encode() in (tmp_path / "out.json").read_bytes()
+    assert read_json(tmp_path / "out.json").author == "x\udcff"
 
 
-def test_a_book_that_the_mode_paper_cannot_see_is_refused_with_the_remedy(tmp_path, refused):
-    book, output = tmp_path / "kusamakura.txt", tmp_path / "out.json"
-    book.write_text(KUSAMAKURA + " Kusamakura by Soseki, all of it.", encoding="utf-8")
-    _, err = refused(book, "-o", output)
-    assert "word mode 'paper' keeps 6 of its" in err
-    assert 'set word_mode = "unicode"' in err
-    assert not output.exists()
-    assert main(["prepare", str(book), "-o", str(output), "--word-mode", "unicode"]) == 0
+def test_what_a_reader_leaves_out_is_a_warning(file, prepare):
+    _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
+    assert len(err.splitlines()) > 1
+    assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
 
 
-def test_a_book_of_a_few_words_is_refused(tmp_path, refused):
-    book, output = tmp_path / "note.txt", tmp_path / "out.json"
-    book.write_text("Just four words here.", encoding="utf-8")
-    out, err = refused(book, "-o", output, "--explain")
-    assert "it has 4 words, fewer than k = 5" in err
-    assert "4 words of text in 1 of 1 document" in out
-    assert not output.exists()
+# --- what is refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        *((f"gone.{end}", None, "cannot be read: No such file") for end in ("epub", "txt", "json")),
+        ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt, "),
+        ("b", b"text", "no reader for files named 'b'"),
+        ("b.epub", b"", "b.epub"),
+        ("b.epub", b"no zip at all", "b.epub"),
+        ("b.json", [SHORT], "this file holds excerpts already"),
+        ("b.json", b"[", "not JSON"),
+        ("b.txt", b"", "b.txt"),
+        ("b.txt", "Кот и мышь жили в доме. " * 200, "unicode"),
+        ("b.txt", b"... --- !!!", "b.txt"),
+        ("b.txt", b"Just four words here.", "it has 4 words, fewer than k = 5"),
+        ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", 'set word_mode = "unicode"'),
+    ],
+)
+def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, said):
+    book = tmp_path / name if content is None else file(name, content)
+    error = refused("prepare", book, "-o", tmp_path / "out.json")
+    assert said in error
+    assert str(book) in error
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_words_of_every_script_are_counted_and_few_are_explained(file, prepare, refused):
+    book = file("kusamakura.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.")
+    assert "word mode 'paper' keeps 6 of its" in refused("prepare", book, "-o", "out.json")
+    prepare(book, "--word-mode", "unicode")
+    note = file("note.txt", "Just four words here.")
+    told = "4 words of text in 1 of 1 document"
+    refused("prepare", note, "-o", "out.json", "--explain", out=told)
+
+
+def test_arguments_that_lead_to_nothing(refused):
+    error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
+    assert "exclude names 'chapter-9*', which matches no document of the book" in error
+    assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
+
+
+def test_a_huge_text_is_not_read(refused, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_DOCUMENT_BYTES", 1000)
+    book = file("s.txt", STORY)
+    error = refused("prepare", book, "-o", tmp_path / "out.json")
+    assert str(book) in error
+    assert "1,000" in error
+
+
+@pytest.mark.parametrize(
+    ("output", "why", "hint"),
+    [
+        ("no/such/folder.json", "No such file or directory", "No such folder: "),
+        (".", "Is a directory", "run memleak prepare --help for usage"),
+    ],
+)
+def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why, hint):
+    output = tmp_path / output
+    hint += str(output.parent) if "folder" in hint else ""
+    expected = f"memleak prepare: {output}: cannot be written: {why}\n  {hint}\n"
+    assert refused("prepare", file("s.txt", STORY), "-o", output) == expected
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_an_output_that_may_not_be_written(refused, file):
+    output = file("out.json", "")
+    output.chmod(0o400)
+    assert "Permission denied" in refused("prepare", file("s.txt", STORY), "-o", output)
+
+
+def test_no_input_is_ever_overwritten(refused, file, tmp_path):
+    book, summaries, link = file("s.txt", STORY), file("sum.json", "{}"), tmp_path / "link.json"
+    link.symlink_to(book)
+    for path, *more in ((book,), (link,), (summaries, "--summaries", summaries)):
+        error = refused("prepare", book, "-o", path, *more)
+        assert f"{path.resolve()}: the output would overwrite this input" in error
+    assert (book.read_text(encoding="utf-8"), summaries.read_text()) == (STORY, "{}")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"p_id9": {}}'])
+def test_summaries_that_do_not_fit_are_named(refused, file, tmp_path, content):
+    summaries = file("sum.json", content)
+    arguments = ("-o", tmp_path / "out.json", "--summaries", summaries)
+    assert str(summaries) in refused("prepare", file("s.txt", STORY), *arguments)

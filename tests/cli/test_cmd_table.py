@@ -18,10 +18,10 @@ BMC = {("gpt", "road"): 0.123456789, ("gpt", "sea"): 0.5, ("gemini", "road"): 0.
 TITLE = "=The | Road & 50 %"
 
 
-def pair(model, book, bmc):
+def pair(model, book, bmc, suite="s.memleak.toml"):
     return {
         "pair": f"{model}/{book}",
-        "suite": {"name": "s.memleak.toml", "path": "s.memleak.toml", "sha256": "0" * 64},
+        "suite": {"name": suite, "path": suite, "sha256": "0" * 64},
         "book": {"id": book, "title": TITLE, "words": 12_345, "excerpts": 31},
         "model": {"id": model, "provider": "openai", "base": "b", "endpoint": None, "options": {}},
         "settings": {"samples": 10, "temperature": 1.0},
@@ -43,8 +43,9 @@ def bundle(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pytest_memleak.results.evidence_file.schema_error", lambda made: None)
 
-    def write(name="evidence.json", numbers=BMC, **more):
+    def write(name="evidence.json", numbers=BMC, further=(), **more):
         pairs = [pair(*one, bmc) for one, bmc in numbers.items()]
+        pairs += further
         made = {"schema": SCHEMA, "created": "2026-11-26T00:00:00+00:00", "pairs": pairs}
         write_evidence_file(seal_bundle(made) | more, tmp_path / name)
         return name
@@ -82,6 +83,7 @@ def test_books_and_models_by_one_measure(bundle, table):
     latex = table("evidence.json", "--measure", "longest_span", "--format", "latex")
     assert latex.splitlines()[0] == r"\begin{tabular}{lrr}"
     assert r" (road) & 1,234 (1,000--2,000) & 1,234 (1,000--2,000) \\" in latex
+    assert r"The | Road \& 50 \% (sea)" in latex  # text of others is no markup
     text = table("evidence.json", "--measure", "bmc").splitlines()
     assert text[0].split() == ["book", "gpt", "gemini"]
     assert text[1].endswith("0.123 (0.123–0.373)  0.000 (0.000–0.250)")
@@ -90,27 +92,13 @@ def test_books_and_models_by_one_measure(bundle, table):
 def test_a_model_of_two_releases_has_a_column_of_each(bundle, table):
     files = bundle("old.json"), bundle("new.json", {("gpt", "road"): 0.4})
     rows = json.loads(table(*files, "--measure", "bmc", "--format", "json"))
-    assert rows[0] == {
-        "book": "road", "gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4,
-    }  # fmt: skip
-
-
-def test_a_model_of_two_suites_has_a_column_of_each(bundle, table):
-    bundle("one.json")
-    made = json.loads(Path("one.json").read_text())
-    del made["sha256"]
-    further = pair("gpt", "road", 0.25)
-    further["suite"] = further["suite"] | {"name": "other.memleak.toml"}
-    made["pairs"].append(further)
-    write_evidence_file(seal_bundle(made), Path("two.json"))
-    rows = json.loads(table("two.json", "--measure", "bmc", "--format", "json"))
+    numbers = {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}
+    assert rows[0] == {"book": "road"} | numbers
+    # And one of two suites, too.
+    files = bundle("two.json", further=[pair("gpt", "road", 0.25, "other.memleak.toml")])
+    rows = json.loads(table(files, "--measure", "bmc", "--format", "json"))
     assert rows[0]["gpt (s.memleak.toml)"] == 0.123456789
     assert rows[0]["gpt (other.memleak.toml)"] == 0.25
-
-
-def test_text_of_others_is_no_markup(bundle, table):
-    assert r"The | Road \& 50 \% (sea)" in table(bundle(), "--format", "latex")
-    assert "=The / Road & 50 %" in table("evidence.json", "--format", "md")
 
 
 def test_the_ending_of_the_file_says_how_it_is_written(bundle, table):
@@ -146,9 +134,8 @@ def test_what_cannot_be_had(bundle, capsys, arguments, said):
     assert said in capsys.readouterr().err
 
 
-def test_a_bundle_that_was_changed_is_refused(bundle, capsys):
-    assert main(["table", bundle(sha256="0" * 64)]) == 2
-    assert "memleak verify evidence.json" in capsys.readouterr().err
+def test_a_bundle_that_was_changed_is_refused(bundle, refused):
+    assert "memleak verify evidence.json" in refused("table", bundle(sha256="0" * 64))
 
 
 # --- a run's own bundle --------------------------------------------------------------------
@@ -172,15 +159,9 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
         assert len(its) == measures["spans_over"]["value"] > 0
         assert all(one["words"] == one["end"] - one["start"] > 20 for one in its)
         (row,) = [one for one in rows if one["book"] == name]
-        low, high = told["detection"]["ranges"]["longest_span"]
-        assert (row["longest_span_range_low"], row["longest_span_range_high"]) == (
-            f"{low}",
-            f"{high}",
-        )
-
-
-def test_the_map_is_of_the_books_words_and_its_curve_ends_in_bmc(gate):
-    for told in gate[1].values():
+        ends = row["longest_span_range_low"], row["longest_span_range_high"]
+        assert ends == tuple(map(str, told["detection"]["ranges"]["longest_span"]))
+        # The map is of the book's words, and its curve ends in bmc.
         held = told["coverage"]
         times = decode_times(held)
         assert len(times) == told["book"]["words"]
@@ -192,21 +173,15 @@ def test_the_map_is_of_the_books_words_and_its_curve_ends_in_bmc(gate):
             assert np.count_nonzero(part) == one["covered"]
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"times": "0x5"}, "doesn't match the words of its excerpts"),
-        ({"times": "9x16"}, "doesn't match the words of its excerpts"),
-    ],
-)
-def test_a_map_that_is_none_is_refused(change, said):
+def test_a_map_that_is_none_is_refused():
     held = {"rounds": 3, "times": "0x16", "excerpts": [{"words": 16}]}
     assert len(decode_times(held)) == 16
-    with pytest.raises(EvidenceError, match=said):
-        decode_times(held | change)
+    for times in ("0x5", "9x16"):
+        with pytest.raises(EvidenceError, match="doesn't match the words of its excerpts"):
+            decode_times(held | {"times": times})
 
 
-def test_what_was_not_measured_is_said(gate, capsys, tmp_path):
+def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, tmp_path):
     made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
     del made["sha256"]
     made["pairs"][0] |= {"coverage": None, "verdict": "NOT RUN"}
@@ -215,9 +190,6 @@ def test_what_was_not_measured_is_said(gate, capsys, tmp_path):
     said = capsys.readouterr()
     assert said.err == f"memleak table: part: {made['pairs'][0]['pair']}: it wasn't run\n"
     assert made["pairs"][1]["book"]["title"] in said.out
-
-
-def test_no_text_appears(gate, table):
     file = str(gate[0] / "evidence.json")
     shown = "".join(table(file, "--rows", kind, "--format", "csv") for kind in ROWS)
     for name in gate[1]:

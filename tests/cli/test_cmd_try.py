@@ -4,6 +4,7 @@ import json
 import sys
 import time
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,45 +25,34 @@ SUITE = "base-story.memleak.toml"
 
 
 @pytest.fixture
-def story(tmp_path, lamplighter):
+def story(file, lamplighter):
     """Six excerpts of a story."""
     records = paper_records(make_book("it", read_epub(lamplighter)))[:6]
-    (tmp_path / "story.json").write_text(json.dumps(records), encoding="utf-8")
+    file("story.json", records)
     return [one["excerpt_text"] for one in records]
 
 
 @pytest.fixture
 def serve(tmp_path, story):
-    """A server whose model looks back so many words."""
-    running = []
+    """Starts a server whose model looks back nine words; returns the command to try it."""
+    with ExitStack() as running:
 
-    def start(order, **more):
-        books = Books(tmp_path / "books.jsonl")
-        server = OpenAIServer(reciter=Reciter(story, base_order=order), books=books, **more)
-        running.append(server.__enter__())
-        return "--model", "openai/base", "--base-url", server.base_url
+        def start(**more):
+            books = Books(tmp_path / "books.jsonl")
+            server = OpenAIServer(reciter=Reciter(story, base_order=9), books=books, **more)
+            url = running.enter_context(server).base_url
+            return "try", "story.json", "--model", "openai/base", "--base-url", url
 
-    yield start
-    for server in running:
-        server.__exit__(None, None, None)
-
-
-def asked(tmp_path):
-    lines = (tmp_path / "books.jsonl").read_text().splitlines()
-    return [one["instruction"] for one in map(json.loads, lines) if one["kind"] == "completion"]
+        yield start
 
 
 @pytest.mark.full
 def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_path, serve):
-    done = memleak("try", "story.json", *serve(9), "--price", "1,2", "--yes")
+    done = memleak(*serve(), "--price", "1,2", "--yes")
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout
-    assert "6 excerpts" in told
-    assert "served by    base (fp_emulated)" in told
-    assert "accepts      n, temperature" in told
-    assert "Cost: at most US$0." in told
-    assert "base/story" in told
-    assert "FAIL" in told
+    shown = ("6 excerpts", "served by    base (fp_emulated)", "accepts      n, temperature")
+    assert all(part in told for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
     assert kept["limits"] == {"preset": "strict"}
@@ -82,7 +72,7 @@ def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
 
 @pytest.mark.full
 def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
-    arguments = ("try", "story.json", *serve(9), "--yes")
+    arguments = (*serve(), "--yes")
     assert "of an earlier run" not in memleak(*arguments).stdout
     (tmp_path / SUITE).unlink()
     told = memleak(*arguments).stdout
@@ -90,23 +80,29 @@ def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
 
 
 @pytest.mark.full
-def test_a_model_that_the_server_does_not_have(memleak, tmp_path, serve):
-    done = memleak("try", "story.json", *serve(9, models=("another",)))
+@pytest.mark.parametrize(
+    ("server", "said"), [({"models": ("another",)}, "have this model?"), ({}, "add --yes")]
+)
+def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
+    memleak, tmp_path, serve, server, said
+):
+    done = memleak(*serve(**server))
     assert done.returncode == 2
-    assert "have this model?" in done.stderr
+    assert said in done.stderr
     assert not (tmp_path / SUITE).exists()
 
 
 @pytest.mark.full
 def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
-    arguments = ["try", "story.json", *serve(9)]
-    seen = run_in_terminal(arguments, folder=tmp_path, program=program, typed="n\n", columns=100)
+    screen = {"folder": tmp_path, "program": program, "typed": "n\n", "columns": 100}
+    seen = run_in_terminal([*serve()], **screen)
     assert seen.code == 0, seen.lines
     assert seen.line("Cost: at most").endswith("add --price IN,OUT to see it in US$.")
     assert seen.line("next: ").startswith(f"next: pytest -m copyright {SUITE}")
-    assert {one.partition(",")[0] for one in asked(tmp_path)} == {
-        "Describe a day in late autumn in a small town"
-    }
+    lines = map(json.loads, (tmp_path / "books.jsonl").read_text().splitlines())
+    asked = [one["instruction"] for one in lines if one["kind"] == "completion"]
+    begin = "Describe a day in late autumn in a small town"
+    assert {one.partition(",")[0] for one in asked} == {begin}
     assert (tmp_path / SUITE).exists()
 
 
@@ -119,8 +115,7 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
         return write(self, *arguments, **more)
 
     monkeypatch.setattr(Reciter, "answer", slowly)
-    arguments = ["try", "story.json", *serve(9), "--yes"]
-    seen = run_in_terminal(arguments, folder=tmp_path, program=program, columns=60)
+    seen = run_in_terminal([*serve(), "--yes"], folder=tmp_path, program=program, columns=60)
     assert seen.code == 1, seen.lines
     assert seen.progress("sampling")
     taken = seen.lines.index(seen.line("  accepts      n, temperature, "))
@@ -131,26 +126,17 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("gone.epub", "--model", "openai/x"), "gone.epub: cannot be read"),
-        (("story.json", "--model", "gpt"), "as in --model openai/gpt-4o"),
-        (("story.json", "--model", "opnai/x"), "known providers: ngram, openai"),
-        (
-            ("story.json", "--model", "openai/x", "--base-url", "localhost:8000"),
-            "--base-url: expected a URL with http:// or https://, as in http://localhost:8000",
-        ),
-        (("story.json", "--model", "openai/x"), "Set the environment variable OPENAI_API_KEY"),
-        (
-            ("story.json", "--model", "openai/x", "--base-url", "http://127.0.0.1:9/v1"),
-            "Check that http://127.0.0.1:9/v1 runs",
-        ),
-        (
-            ("story.json", "--model", "openai/x", "-o", "story.toml"),
-            "expected a name that ends in .memleak.toml",
-        ),
+        ("gone.epub --model openai/x", "gone.epub: cannot be read"),
+        ("story.json --model gpt", "as in --model openai/gpt-4o"),
+        ("story.json --model opnai/x", "known providers: ngram, openai"),
+        ("TRY --base-url localhost:8000", "expected a URL with http:// or https://, as in http://"),
+        ("TRY", "Set the environment variable OPENAI_API_KEY"),
+        ("TRY --base-url http://127.0.0.1:9/v1", "Check that http://127.0.0.1:9/v1 runs"),
+        ("TRY -o story.toml", "expected a name that ends in .memleak.toml"),
     ],
 )
 def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, story, arguments, said):
-    done = memleak("try", *arguments)
+    done = memleak("try", *arguments.replace("TRY", "story.json --model openai/x").split())
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert said in done.stderr
@@ -158,24 +144,14 @@ def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, story, argume
 
 
 @pytest.mark.full
-def test_nobody_there_to_say_yes(memleak, tmp_path, serve):
-    done = memleak("try", "story.json", *serve(9))
-    assert done.returncode == 2
-    assert "add --yes" in done.stderr
-    assert not (tmp_path / SUITE).exists()
-
-
-@pytest.mark.full
-def test_a_run_that_takes_too_long_is_stopped_and_its_answers_are_kept(tmp_path, serve, memleak):
-    (tmp_path / "test_slow.py").write_text(
-        "import pytest, time\n@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
-    )
+def test_a_run_that_takes_too_long_is_stopped(tmp_path, file):
+    test = "@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
+    file("test_slow.py", f"import pytest, time\n{test}")
     assert run_gate("test_slow.py", folder=tmp_path, seconds=2) is None
 
 
-def test_a_suite_that_is_there_is_to_be_run(memleak, tmp_path, story):
-    suite = tmp_path / "mine.memleak.toml"
-    suite.write_text("mine")
+def test_a_suite_that_is_there_is_to_be_run(memleak, file, story):
+    suite = file("mine.memleak.toml", "mine")
     done = memleak("try", "story.json", "--model", "openai/x", "-o", suite.name)
     assert done.returncode == 2
     assert f"pytest -m copyright {suite.name}; or name another file with -o" in done.stderr

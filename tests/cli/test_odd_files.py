@@ -26,23 +26,19 @@ def odd(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["power", "circle.memleak.toml"], "cannot be read: Too many levels of symbolic links"),
-        (["power", "circle/x.memleak.toml"], "cannot be read: Too many levels of symbolic links"),
-        (["power", "pipe.memleak.toml"], "not a regular file"),
-        (["power", "vast.memleak.toml"], "has 1,073,741,824 bytes"),
-        (["ledger", "list", "--ledger", "circle.db"], "No ledger exists here"),
-        (["ledger", "verify", "--ledger", "circle/x.db"], "No ledger exists here"),
-        (
-            ["prepare", "story.txt", "-o", "o.json", "--summaries", "pipe.json"],
-            "is a directory or a device",
-        ),
-        (["prepare", "story.txt", "-o", "circle"], "cannot be written: Too many levels"),
-        (["demo", "taken"], "taken: File exists"),
+        ("power circle.memleak.toml", "cannot be read: Too many levels of symbolic links"),
+        ("power circle/x.memleak.toml", "cannot be read: Too many levels of symbolic links"),
+        ("power pipe.memleak.toml", "not a regular file"),
+        ("power vast.memleak.toml", "has 1,073,741,824 bytes"),
+        ("ledger list --ledger circle.db", "No ledger exists here"),
+        ("ledger verify --ledger circle/x.db", "No ledger exists here"),
+        ("prepare story.txt -o o.json --summaries pipe.json", "is a directory or a device"),
+        ("prepare story.txt -o circle", "cannot be written: Too many levels"),
+        ("demo taken", "taken: File exists"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_one_plain_error_and_what_to_type(memleak, odd, arguments, said):
-    done = memleak(*arguments)
+    done = memleak(*arguments.split())
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -50,11 +46,10 @@ def test_one_plain_error_and_what_to_type(memleak, odd, arguments, said):
 
 
 @pytest.mark.parametrize("suite", ["circle.memleak.toml", "pipe.memleak.toml"])
-def test_the_doctor_goes_on_behind_it(memleak, odd, suite):
+def test_the_doctor_goes_on_behind_it(memleak, last_line, odd, suite):
     done = memleak("doctor", suite)
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[-1].startswith("next: ")
+    assert last_line(done)
 
 
 def test_a_name_that_is_no_text(memleak, tmp_path, odd):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,23 +12,51 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls, claims
+from pytest_memleak.ledger.tables import generations as table
 
 
-def row_of(ledger: Ledger, call) -> sa.Row:
+@pytest.fixture
+def asked(ask):
+    return ask(excerpts=1)
+
+
+@pytest.fixture
+def reserve(ledger, asked):
+    """Claims these ordinals of the only prompt."""
+
+    def run(*ordinals, after=None, **money):
+        wanted = intent(ledger, asked, Ask(asked.questions[0], ordinals), **money)
+        return claim(ledger, wanted, after=after)
+
+    return run
+
+
+def row_of(ledger, call):
     return ledger.read(lambda c: c.execute(sa.select(calls).where(calls.c.id == call.id)).one())
 
 
-def spent(ledger: Ledger) -> int:
+def count(ledger, rows):
+    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(rows)))
+
+
+def spent(ledger):
     return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
+
+
+def texts(ledger, asked):
+    """The generations that a run sees, by ordinal, and those that have no place, below 0."""
+    below = sa.select(table.c.ordinal, table.c.text).where(table.c.ordinal < 0)
+    rows = ledger.read(lambda c: c.execute(below).all())
+    seen = {one.ordinal: one.text for one in generations(ledger, "e", asked)}
+    return seen | {row.ordinal: row.text for row in rows}
 
 
 def test_questions_keep_their_numbers(ledger, ask):
     asked = ask(excerpts=3)
     numbers = prompt_ids(ledger, "e", asked.questions)
     assert prompt_ids(ledger, "e", asked.questions) == numbers
-    assert len(set(numbers.values())) == 3
     others = prompt_ids(ledger, "other", asked.questions)
-    assert not set(numbers.values()) & set(others.values())
+    assert len({*numbers.values(), *others.values()}) == 6
     assert prompt_ids(ledger, "e", ()) == {}
 
 
@@ -54,7 +80,7 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
     with Ledger(url) as one, Ledger(url) as other:
         begin = threading.Barrier(8)
 
-        def claim_all(number: int) -> list[tuple[int, int]]:
+        def claim_all(number):
             ledger = (one, other)[number % 2]
             begin.wait()
             found = []
@@ -70,123 +96,78 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
     assert len(found) == len(set(found)) == 120
 
 
-def test_an_answer_frees_and_fills(ledger, ask):
-    asked = ask(excerpts=1, samples=3)
-    (question,) = asked.questions
-    call = claim(ledger, intent(ledger, asked, Ask(question, (0, 1, 2)), price=100))
+def test_an_answer_frees_and_fills(ledger, ask, asked, reserve):
+    call = reserve(0, 1, 2, price=100)
     assert spent(ledger) == 300
     assert missing(ledger, "e", asked).elsewhere == 3
-    assert record(ledger, answer(call, "a", "b", cost=120))
-    assert spent(ledger) == 120
-    assert [one.text for one in generations(ledger, "e", asked)] == ["a", "b"]
-    assert missing(ledger, "e", asked).free == {question: [2]}
-    assert not record(ledger, answer(call, "a", "b", cost=120))
-    assert spent(ledger) == 120
+    for new in (True, False):
+        assert record(ledger, answer(call, "a", "b", cost=120)) == new
+        assert spent(ledger) == 120
+    assert texts(ledger, asked) == {0: "a", 1: "b"}
+    assert missing(ledger, "e", asked).free == {asked.questions[0]: [2, 3]}
     row = row_of(ledger, call)
     assert (row.state, row.came, row.cost) == ("answered", 2, 120)
-    assert claim(ledger, intent(ledger, asked, Ask(question, (0, 1)))) is None
+    assert reserve(0, 1) is None
 
 
-def test_an_answer_comes_along_with_the_next_claim(ledger, ask):
-    asked = ask(excerpts=1, samples=3)
-    (question,) = asked.questions
-    call = claim(ledger, intent(ledger, asked, Ask(question, (0,)), price=100))
+def test_an_answer_comes_along_with_the_next_claim(ledger, asked, reserve):
+    call = reserve(0, price=100)
     with pytest.raises(BudgetExceeded):
-        claim(
-            ledger,
-            intent(ledger, asked, Ask(question, (1,)), price=100, limit=150),
-            after=answer(call, "a", cost=60),
-        )
-    assert [one.text for one in generations(ledger, "e", asked)] == ["a"]
-    second = claim(ledger, intent(ledger, asked, Ask(question, (1,)), price=90, limit=150))
+        reserve(1, price=100, limit=150, after=answer(call, "a", cost=60))
+    assert texts(ledger, asked) == {0: "a"}
+    assert reserve(1, price=90, limit=150).ordinals == (1,)
     assert spent(ledger) == 150
-    assert second.ordinals == (1,)
 
 
 @pytest.mark.parametrize(("billed", "state", "kept"), [(True, "lost", 200), (False, "failed", 0)])
-def test_a_call_that_is_given_up(ledger, ask, billed, state, kept):
-    asked = ask(excerpts=1)
-    (question,) = asked.questions
-    call = claim(ledger, intent(ledger, asked, Ask(question, (0, 1)), price=100))
-    for _ in range(2):
-        give_up(ledger, call, billed=billed, cause="gone")
-        row = row_of(ledger, call)
-        assert (row.state, row.cause, row.cost) == (state, "gone", kept)
-        assert spent(ledger) == kept
-    assert missing(ledger, "e", asked).free == {question: [0, 1, 2, 3]}
-
-
-@pytest.mark.parametrize("billed", [True, False])
-def test_an_answer_after_all(ledger, ask, billed):
+def test_an_answer_after_all(ledger, asked, reserve, billed, state, kept):
     """Its ordinals may be drawn by others by then; what has no place is kept below 0."""
-    asked = ask(excerpts=1)
-    (question,) = asked.questions
-    late = claim(ledger, intent(ledger, asked, Ask(question, (0, 1, 2)), price=100))
+    late = reserve(0, 1, 2, price=100)
+    given_up = reserve(3, price=200)
+    for _ in range(2):
+        give_up(ledger, given_up, billed=billed, cause="gone")
+        row = row_of(ledger, given_up)
+        assert (row.state, row.cause, row.cost) == (state, "gone", kept)
+        assert spent(ledger) == 300 + kept
     give_up(ledger, late, billed=billed, cause="slow")
-    prompt = claim(ledger, intent(ledger, asked, Ask(question, (0, 1)), price=100))
-    record(ledger, answer(prompt, "x", "y", cost=50))
+    assert missing(ledger, "e", asked).free == {asked.questions[0]: [0, 1, 2, 3]}
+    record(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
     assert record(ledger, answer(late, "a", "b", "c", cost=70))
-    assert spent(ledger) == 120
-    assert [(one.ordinal, one.text) for one in generations(ledger, "e", asked)] == [
-        (0, "x"),
-        (1, "y"),
-        (2, "a"),
-    ]
-    assert below_zero(ledger) == {(-1, "b"), (-2, "c")}
+    assert spent(ledger) == 120 + kept
+    assert texts(ledger, asked) == {0: "x", 1: "y", 2: "a", -1: "b", -2: "c"}
     assert row_of(ledger, late).state == "answered"
 
 
-def below_zero(ledger: Ledger) -> set[tuple[int, str]]:
-    from pytest_memleak.ledger.tables import generations as table
-
-    rows = ledger.read(
-        lambda c: c.execute(
-            sa.select(table.c.ordinal, table.c.text).where(table.c.ordinal < 0)
-        ).all()
-    )
-    return {(row.ordinal, row.text) for row in rows}
-
-
-def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(ledger, ask):
-    asked = ask(excerpts=1)
-    (question,) = asked.questions
-    late = claim(ledger, intent(ledger, asked, Ask(question, (0,))))
+def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(ledger, asked, reserve):
+    late = reserve(0)
     give_up(ledger, late, billed=True, cause="slow")
-    second = claim(ledger, intent(ledger, asked, Ask(question, (0,))))
+    second = reserve(0)
     record(ledger, answer(late, "a"))
     record(ledger, answer(second, "b"))
-    assert [one.text for one in generations(ledger, "e", asked)] == ["a"]
-    assert below_zero(ledger) == {(-1, "b")}
-    assert missing(ledger, "e", asked).free == {question: [1, 2, 3]}
+    assert texts(ledger, asked) == {0: "a", -1: "b"}
+    assert missing(ledger, "e", asked).free == {asked.questions[0]: [1, 2, 3]}
 
 
-def test_more_completions_than_asked_for(ledger, ask):
-    asked = ask(excerpts=1)
-    call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0, 1))))
-    record(ledger, answer(call, *"abcd"))
-    assert [one.text for one in generations(ledger, "e", asked)] == ["a", "b"]
-    assert below_zero(ledger) == {(-1, "c"), (-2, "d")}
+def test_more_completions_than_asked_for(ledger, asked, reserve):
+    record(ledger, answer(reserve(0, 1), *"abcd"))
+    assert texts(ledger, asked) == {0: "a", 1: "b", -1: "c", -2: "d"}
 
 
-def test_a_postponed_call_keeps_its_ordinals(ledger, ask):
-    asked = ask(excerpts=1)
-    call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0,))))
+def test_a_postponed_call_keeps_its_ordinals(ledger, reserve):
+    call = reserve(0)
     postpone(ledger, call)
     assert row_of(ledger, call).state == "waiting"
-    assert claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0,)))) is None
+    assert reserve(0) is None
     resume(ledger, call)
     assert row_of(ledger, call).state == "asked"
 
 
-def test_a_claim_that_was_written_before_the_connection_broke(ledger, ask):
+def test_a_claim_that_was_written_before_the_connection_broke(ledger, asked):
     """On a server, the same intent again gives the same call."""
-    asked = ask(excerpts=1)
     wanted = intent(ledger, asked, Ask(asked.questions[0], (0, 1)))
-    call = claim(ledger, wanted)
-    again = claim(ledger, wanted)
+    call, again = claim(ledger, wanted), claim(ledger, wanted)
     assert again == (None if ledger.place.endswith("ledger.db") else call)
-    assert ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(calls))) == 1
-    assert ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims))) == 2
+    assert (count(ledger, calls), count(ledger, claims)) == (1, 2)
 
 
 def test_processes_share_a_budget(url, ask):
@@ -194,7 +175,7 @@ def test_processes_share_a_budget(url, ask):
     (question,) = asked.questions
     with Ledger(url, run="r") as one, Ledger(url, run="r") as other, Ledger(url, run="s") as third:
 
-        def spend(ledger: Ledger, first: int) -> int:
+        def spend(ledger, first):
             for ordinal in range(first, first + 20):
                 wanted = intent(ledger, asked, Ask(question, (ordinal,)), price=10, limit=100)
                 try:
@@ -204,8 +185,7 @@ def test_processes_share_a_budget(url, ask):
             raise AssertionError
 
         with ThreadPoolExecutor(2) as pool:
-            calls_made = pool.map(spend, (one, other), (0, 25))
-        assert sum(calls_made) == 10
+            assert sum(pool.map(spend, (one, other), (0, 25))) == 10
         assert spent(one) == 100
         wanted = intent(third, asked, Ask(question, (49,)), price=10, limit=100)
         assert claim(third, wanted) is not None

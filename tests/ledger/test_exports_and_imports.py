@@ -1,7 +1,6 @@
 """Generations to files and back, and the listing of what a ledger holds."""
 
-from __future__ import annotations
-
+import dataclasses
 import json
 
 import pytest
@@ -17,7 +16,7 @@ from pytest_memleak.ledger.calls import Answer, give_up, record
 from pytest_memleak.ledger.generation_files import Imported, export_generations, import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, tally
-from pytest_memleak.ledger.listing import EndpointRow, list_batches, list_endpoints, list_jobs
+from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 from pytest_memleak.ledger.prompts import Ask, questionnaire
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records
@@ -49,38 +48,31 @@ def filled(ledger, asked):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_out_and_in_again(filled, asked, tmp_path, suffix):
+def test_out_and_in_again_in_the_papers_form(filled, asked, tmp_path, suffix):
     path = tmp_path / "files" / f"generations{suffix}"
     drawn = list(generations(filled, "e", asked))
     assert export_generations(filled, path, endpoint_id="e") == len(drawn) == 36
     assert [one.name for one in path.parent.iterdir()] == [path.name]
-    back = import_generations(filled, path, endpoint_id="e", questionnaire=asked)
-    assert back == Imported(added=0, present=36)
-    for known in (0, 36):
-        told = import_generations(filled, path, endpoint_id="copy", questionnaire=asked)
-        assert told == Imported(added=36 - known, present=known)
-        assert list(generations(filled, "copy", asked)) == drawn
+    assert all(byte < 128 for byte in path.read_bytes())
+    found = generations_from_records(load_records(path))
+    ids = [f"p_id{number}" for number in range(1, 13) for _ in range(3)]
+    assert [one.excerpt_id for one in found] == ids
+    assert [one.text for one in found[:3]] == [ODD, "cut", ""]
+    assert found[2].finish_reason is FinishReason.RECITATION
+    for endpoint_id, present in (("e", 36), ("copy", 0), ("copy", 36)):
+        told = import_generations(filled, path, endpoint_id=endpoint_id, questionnaire=asked)
+        assert told == Imported(added=36 - present, present=present)
+    assert list(generations(filled, "copy", asked)) == drawn
     assert missing(filled, "copy", asked).count == 12
     assert tally(filled, "copy", asked).calls == 0
 
 
-@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_it_is_of_the_papers_form(filled, asked, tmp_path, suffix):
-    path = tmp_path / f"generations{suffix}"
-    export_generations(filled, path, endpoint_id="e")
-    found = generations_from_records(load_records(path))
-    assert [one.excerpt_id for one in found] == [
-        f"p_id{number}" for number in range(1, 13) for _ in range(3)
-    ]
-    assert [one.text for one in found[:3]] == [ODD, "cut", ""]
-    assert found[2].finish_reason is FinishReason.RECITATION
-    assert all(byte < 128 for byte in path.read_bytes())
-
-
-def test_two_instructions_of_an_excerpt(ledger, ask, tmp_path):
+def test_what_cannot_be_exported(ledger, ask, tmp_path):
     first = ask(excerpts=1, samples=1)
     draw(ledger, Scripted(), endpoint_id="e", questionnaire=first, terms=terms())
-
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="Can't write the file"):
+        export_generations(ledger, tmp_path / "file" / "out.json", endpoint_id="e")
     longer = Excerpt("p_id1", "words " * 50, "Write number 1.")
     book = Book("book", "A Book", "An Author", (longer,), "0" * 64)
     second = questionnaire("m/b", book, Sampling(samples=1), words=count_words)
@@ -89,94 +81,69 @@ def test_two_instructions_of_an_excerpt(ledger, ask, tmp_path):
         export_generations(ledger, tmp_path / "out.json", endpoint_id="e")
 
 
-def test_a_file_that_cannot_be_written(filled, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(LedgerError, match="Can't write the file"):
-        export_generations(filled, tmp_path / "file" / "out.json", endpoint_id="e")
+@pytest.fixture
+def imported(ledger, asked, tmp_path):
+    """Imports the generations of each excerpt, by its number."""
+
+    def run(texts, endpoint_id="e", **more):
+        records = [
+            {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": one} for one in drawn]}
+            for n, drawn in texts.items()
+        ]
+        path = tmp_path / "in.json"
+        path.write_text(json.dumps([record | more for record in records]))
+        return import_generations(ledger, path, endpoint_id=endpoint_id, questionnaire=asked)
+
+    return run
 
 
-# --- imports -------------------------------------------------------------------------------
-
-
-def imported(ledger, asked, tmp_path, records, *, endpoint_id="e") -> Imported:
-    path = tmp_path / "in.json"
-    path.write_text(json.dumps(records))
-    return import_generations(ledger, path, endpoint_id=endpoint_id, questionnaire=asked)
-
-
-def entry(number: int, *texts: str, **more) -> dict:
-    answers = [{"generated_text": text} for text in texts]
-    return {"excerpt_id": f"p_id{number}", "generations": answers} | more
-
-
-def test_the_papers_own_records(ledger, asked, tmp_path):
-    records = [entry(2, "a", "b"), entry(1, "c", instruction="Write number 1.")]
-    assert imported(ledger, asked, tmp_path, records).added == 3
-    assert [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)] == [
-        ("p_id1", 0, "c"),
-        ("p_id2", 0, "a"),
-        ("p_id2", 1, "b"),
-    ]
-    counts = draw(
-        ledger, endpoint := Scripted(), endpoint_id="e", questionnaire=asked, terms=terms()
-    )
-    assert counts.got == 48
+def test_the_papers_own_records(ledger, asked, imported):
+    assert imported({2: "ab"}).added == 2
+    assert imported({1: "c"}, instruction="Write number 1.").added == 1
+    drawn = [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)]
+    assert drawn == [("p_id1", 0, "c"), ("p_id2", 0, "a"), ("p_id2", 1, "b")]
+    endpoint = Scripted()
+    assert draw(ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=terms()).got == 48
     assert len(endpoint.calls) == 45
 
 
-def test_what_is_there_stays(ledger, asked, tmp_path):
-    assert imported(ledger, asked, tmp_path, [entry(1, "a", "b")]) == Imported(2, 0)
-    assert imported(ledger, asked, tmp_path, [entry(1, "a", "b", "c")]) == Imported(1, 2)
+def test_what_is_there_stays(ledger, asked, imported):
+    assert imported({1: "ab"}) == Imported(2, 0)
+    assert imported({1: "abc"}) == Imported(1, 2)
     with pytest.raises(LedgerError, match="holds another generation 1 of excerpt 'p_id1'"):
-        imported(ledger, asked, tmp_path, [entry(2, "x"), entry(1, "a", "other")])
+        imported({2: "x", 1: ["a", "other"]})
     assert tally(ledger, "e", asked).got == 3
-    other = imported(ledger, asked, tmp_path, [entry(1, "a", "other")], endpoint_id="e2")
-    assert other.added == 2
-
-
-# --- listing -------------------------------------------------------------------------------
+    assert imported({1: ["a", "other"]}, endpoint_id="e2").added == 2
 
 
 def drawn_in_batches(ledger, endpoint, asked, retry):
-    return draw(
-        ledger,
-        endpoint,
-        endpoint_id="e",
-        questionnaire=asked,
-        terms=terms(per_call=2, batch=True),
-        retry=retry,
-    )
+    settings = {"questionnaire": asked, "terms": terms(per_call=2, batch=True), "retry": retry}
+    return draw(ledger, endpoint, endpoint_id="e", **settings)
 
 
-def test_endpoints(filled, asked, ask):
+def test_endpoints(filled, ask):
     priced = ask(excerpts=2, samples=1, temperature=0.5)
-    reply = [Completion("x", prompt_tokens=10, completion_tokens=5)]
-    draw(
-        filled,
-        Scripted(lambda _: reply),
-        endpoint_id="e",
-        questionnaire=priced,
-        terms=terms(price=(1, 2)),
-    )
+    endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=10, completion_tokens=5)])
+    draw(filled, endpoint, endpoint_id="e", questionnaire=priced, terms=terms(price=(1, 2)))
     lost = claim(filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000))
     give_up(filled, lost, billed=True, cause="x")
     first, second = list_endpoints(filled)
-    assert first == EndpointRow(
-        endpoint="e",
-        book="book",
-        temperature=0.5,
-        seed=0,
-        excerpts=2,
-        generations=2,
-        withheld=0,
-        surplus=0,
-        calls=3,
-        lost=1,
-        open=0,
-        prompt_tokens=20,
-        completion_tokens=10,
-        cost=pytest.approx(41e-6),
-    )
+    assert dataclasses.asdict(first) == {
+        "endpoint": "e",
+        "book": "book",
+        "temperature": 0.5,
+        "seed": 0,
+        "excerpts": 2,
+        "generations": 2,
+        "withheld": 0,
+        "surplus": 0,
+        "calls": 3,
+        "lost": 1,
+        "open": 0,
+        "prompt_tokens": 20,
+        "completion_tokens": 10,
+        "cost": pytest.approx(41e-6),
+    }
     assert (second.excerpts, second.generations, second.withheld) == (12, 36, 12)
     assert (second.calls, second.surplus, second.open, second.cost) == (12, 1, 1, None)
 
@@ -188,27 +155,14 @@ def test_jobs_and_batches(ledger, ask, hasty):
     batching = Batching(fails=lambda batch, place: batch == place == 0)
     drawn_in_batches(ledger, batching, ask(), hasty)
     (job,) = list_jobs(ledger)
-    assert (job.provider, job.job_id, job.state, job.endpoint) == (
-        "tuner",
-        "job-0",
-        "succeeded",
-        "e",
-    )
+    names = (job.provider, job.job_id, job.state, job.endpoint)
+    assert names == ("tuner", "job-0", "succeeded", "e")
     assert (job.examples, job.tokens, job.digest) == (1, 5, TRAINING.digest)
     first, second = list_batches(ledger)
-    assert (first.batch_id, first.state, first.requests, first.answered) == (
-        "batch-0",
-        "succeeded",
-        6,
-        5,
-    )
+    assert (first.batch_id, first.state) == ("batch-0", "succeeded")
+    assert (first.requests, first.answered) == (6, 5)
     assert (second.batch_id, second.requests, second.answered) == ("batch-1", 1, 1)
     assert first.began <= first.ended <= second.ended
-
-
-def told_without_keys(error: ProviderError) -> bool:
-    told = f"{error} {error!r} {error.__dict__}"
-    return "[masked]" in told and "tops3cret" not in told and "sk-abc" not in told
 
 
 def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
@@ -216,29 +170,32 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
     secret = "tops3cret-value"
     monkeypatch.setenv("OTHER_API_KEY", secret)
     cause = f"no: {secret} and sk-abcdef0123456789"
-    tuner = Tuner()
+    refused = JobState(JobStatus.FAILED, detail=cause)
+    tuner, failing, batching = Tuner(), Tuner(), Batching()
     tuner.failures["start"] = [broken(cause)]
-    failing = Tuner()
-    failing.name = "failing"
-    failing.outcome = JobState(JobStatus.FAILED, detail=cause)
-    batching = Batching()
-    batching.states["batch-0"] = JobState(JobStatus.FAILED, detail=cause)
+    failing.name, failing.outcome = "failing", refused
+    batching.states["batch-0"] = refused
+
+    def sampled(ledger, endpoint):
+        settings = {"questionnaire": ask(), "terms": terms(), "retry": hasty}
+        draw(ledger, endpoint, endpoint_id="e", **settings)
+
+    def tuned(ledger, tuner):
+        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
+
     with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
-        for endpoint in (Scripted(broken(cause)), Scripted(busy(f"cut off {cause}"))):
+        for run, provider in (
+            (sampled, Scripted(broken(cause))),
+            (sampled, Scripted(busy(f"cut off {cause}"))),
+            (tuned, tuner),
+            (tuned, failing),
+        ):
             with pytest.raises(ProviderError) as caught:
-                draw(
-                    ledger,
-                    endpoint,
-                    endpoint_id="e",
-                    questionnaire=ask(),
-                    terms=terms(),
-                    retry=hasty,
-                )
-            assert told_without_keys(caught.value)
-        for one in (tuner, failing):
-            with pytest.raises(ProviderError) as caught:
-                ensure_finetune(ledger, one, TRAINING, retry=hasty)
-            assert told_without_keys(caught.value)
+                run(ledger, provider)
+            told = f"{caught.value} {caught.value!r} {caught.value.__dict__}"
+            assert "[masked]" in told
+            assert "tops3cret" not in told
+            assert "sk-abc" not in told
         with pytest.raises(ProviderError):
             drawn_in_batches(ledger, batching, ask(), hasty)
     for path in tmp_path.rglob("*"):

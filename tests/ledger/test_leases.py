@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -23,20 +21,31 @@ time.sleep(60)
 """
 
 
-def holder(url: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url, *arguments], stdout=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def holder(url):
+    """Starts a process that holds a lease; stops it at the end."""
+    started = []
+
+    def start(*arguments):
+        command = [sys.executable, "-c", HOLDER, url, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
-def ended(ledger: Ledger, lease: int) -> bool:
+def ended(ledger, lease):
     ledger.expire_leases()
-    return ledger.read(
-        lambda c: c.scalar(sa.select(leases.c.ended.is_not(None)).where(leases.c.id == lease))
-    )
+    over = sa.select(leases.c.ended.is_not(None)).where(leases.c.id == lease)
+    return ledger.read(lambda c: c.scalar(over))
 
 
-def wait_until_ended(ledger: Ledger, lease: int) -> bool:
+def wait_until_ended(ledger, lease):
     """A server notices a closed connection soon, not at once."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
@@ -56,38 +65,25 @@ def test_the_living_hold_what_they_hold(ledger, url):
     assert ended(ledger, lease)
 
 
-def test_a_killed_process_is_dead_at_once(ledger, url):
-    process = holder(url)
-    lease = int(process.stdout.readline())
+def test_a_stopped_process_is_alive_and_a_killed_one_is_dead_at_once(ledger, holder):
+    process, lease = holder()
+    process.send_signal(signal.SIGSTOP)
     assert not ended(ledger, lease)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait(10)
     assert wait_until_ended(ledger, lease)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_does_not_keep_it_alive(ledger, url):
-    process = holder(url, "fork")
-    lease = int(process.stdout.readline())
+def test_a_forked_child_does_not_keep_it_alive(ledger, holder):
+    process, lease = holder("fork")
     child = int(process.stdout.readline())
     try:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait(10)
         assert wait_until_ended(ledger, lease)
     finally:
         os.kill(child, signal.SIGKILL)
-        process.stdout.close()
-
-
-def test_a_stopped_process_is_alive(ledger, url):
-    process = holder(url)
-    lease = int(process.stdout.readline())
-    process.send_signal(signal.SIGSTOP)
-    try:
-        assert not ended(ledger, lease)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
 
 
 def test_a_lost_connection_is_noticed(postgres):

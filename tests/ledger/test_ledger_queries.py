@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 
@@ -34,7 +32,7 @@ def drawn(ledger, asked, question, ordinals, completions, **outcome):
     record(ledger, Answer(call, completions, **values))
 
 
-def test_an_empty_ledger(ledger, ask):
+def test_an_empty_ledger_and_a_call_without_a_price(ledger, ask):
     asked = ask(excerpts=2, samples=3)
     assert list(generations(ledger, "e", asked)) == []
     lacking = missing(ledger, "e", asked)
@@ -42,10 +40,6 @@ def test_an_empty_ledger(ledger, ask):
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
     counts = tally(ledger, "e", asked)
     assert (counts.asked, counts.got, counts.withheld, counts.cost) == (6, 0, {}, None)
-
-
-def test_a_call_without_a_price_costs_nothing_that_is_known(ledger, ask):
-    asked = ask(excerpts=1, samples=1)
     failed = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0,)), price=None))
     give_up(ledger, failed, billed=False, cause="x")
     assert tally(ledger, "e", asked).cost is None
@@ -57,12 +51,10 @@ def test_by_excerpt_and_by_ordinal(ledger, ask):
         for ordinals in ((2, 3), (0, 1)):
             texts = [f"{question.excerpt_id} {ordinal}" for ordinal in ordinals]
             drawn(ledger, asked, question, ordinals, [Completion(text) for text in texts])
-    found = list(generations(ledger, "e", asked))
-    assert [one.text for one in found] == [
-        f"p_id{number} {ordinal}" for number in (1, 2, 3) for ordinal in range(4)
-    ]
-    assert [(one.excerpt_id, one.ordinal) for one in found] == [
-        (f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(4)
+    assert [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)] == [
+        (f"p_id{number}", ordinal, f"p_id{number} {ordinal}")
+        for number in (1, 2, 3)
+        for ordinal in range(4)
     ]
     assert missing(ledger, "e", asked).free == {}
 
@@ -85,28 +77,22 @@ def test_counts(ledger, ask):
         Completion("b", FinishReason.LENGTH),
         Completion("", FinishReason.RECITATION),
     ]
-    drawn(
-        ledger, asked, first, (0, 1, 2), withheld, prompt_tokens=5, completion_tokens=60, cost=700
-    )
+    tokens = {"prompt_tokens": 5, "completion_tokens": 60}
+    drawn(ledger, asked, first, (0, 1, 2), withheld, cost=700, **tokens)
     empty = [Completion("", FinishReason.EMPTY), Completion("no", FinishReason.REFUSAL)]
-    drawn(ledger, asked, second, (0, 1), empty, prompt_tokens=5, completion_tokens=1, cost=300)
-    lost = claim(ledger, intent(ledger, asked, Ask(second, (2,)), price=1_000))
-    give_up(ledger, lost, billed=True, cause="x")
-    failed = claim(ledger, intent(ledger, asked, Ask(second, (2,)), price=1_000))
-    give_up(ledger, failed, billed=False, cause="x")
+    drawn(ledger, asked, second, (0, 1), empty, cost=300, **tokens)
+    for billed in (True, False):
+        failed = claim(ledger, intent(ledger, asked, Ask(second, (2,)), price=1_000))
+        give_up(ledger, failed, billed=billed, cause="x")
     counts = tally(ledger, "e", asked)
     assert counts.got == 5
-    assert counts.withheld == {
-        FinishReason.RECITATION: 1,
-        FinishReason.EMPTY: 1,
-        FinishReason.REFUSAL: 1,
-    }
+    reasons = (FinishReason.RECITATION, FinishReason.EMPTY, FinishReason.REFUSAL)
+    assert counts.withheld == dict.fromkeys(reasons, 1)
     assert (counts.calls, counts.lost, counts.recovered) == (3, 1, 0)
-    assert (counts.prompt_tokens, counts.completion_tokens) == (10, 61)
+    assert (counts.prompt_tokens, counts.completion_tokens) == (10, 120)
     assert counts.cost == pytest.approx(2_000 / 1e9)
-    assert next(iter(generations(ledger, "e", asked))) == Generation(
-        "p_id1", 0, "a", FinishReason.STOP, 5, 6
-    )
+    expected = Generation("p_id1", 0, "a", FinishReason.STOP, 5, 6)
+    assert next(iter(generations(ledger, "e", asked))) == expected
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
@@ -120,9 +106,8 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     record(ledger, answer(call, *texts))
     assert [one.text for one in generations(ledger, endpoint_id, asked)] == texts
     keep_summary(ledger, endpoint_id, texts[0], texts[-1])
-    assert stored_summaries(ledger, endpoint_id, [texts[0], "?" + texts[0]]) == {
-        texts[0]: texts[-1]
-    }
+    stored = stored_summaries(ledger, endpoint_id, [texts[0], "?" + texts[0]])
+    assert stored == {texts[0]: texts[-1]}
 
 
 def test_a_thousand_questions(memory, ask):

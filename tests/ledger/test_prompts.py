@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import dataclasses
 
 import pytest
@@ -7,54 +5,47 @@ from by_hand import a_book, count_words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.ledger.prompts import PromptSpec, asks, questionnaire
+from pytest_memleak.ledger.prompts import asks, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
 
 
-def one_question(**changes: object) -> PromptSpec:
-    book = a_book(1)
-    excerpt = dataclasses.replace(
-        book.excerpts[0], **{k: v for k, v in changes.items() if k in {"text", "instruction"}}
-    )
-    sampling = Sampling(
-        **{k: v for k, v in changes.items() if k in {"temperature", "seed", "samples"}}
-    )
-    book = dataclasses.replace(book, excerpts=(excerpt,))
-    return questionnaire("m/b", book, sampling, words=count_words).questions[0]
+def asked_of(*excerpts, **sampling):
+    book = Book("b", "B", "A", excerpts, "0" * 64)
+    return questionnaire("m/b", book, Sampling(**sampling), words=count_words)
+
+
+def one_question(text=None, instruction=None, **sampling):
+    (excerpt,) = a_book(1).excerpts
+    changes = {"text": text or excerpt.text, "instruction": instruction or excerpt.instruction}
+    return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
 
 
 @pytest.mark.parametrize(("words", "tokens"), [(0, 50), (1, 51), (2, 52), (3, 54), (400, 583)])
 def test_most_tokens_of_an_answer(words, tokens):
-    assert one_question(text="word " * words).max_tokens == tokens
+    assert one_question(text="word " * words or " ").max_tokens == tokens
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"temperature": 0.5}, {"seed": 1}, {"instruction": "Other."}, {"text": "word " * 50}],
-)
-def test_what_is_asked_shapes_the_key(changes):
-    assert one_question(**changes).key != one_question().key
-
-
-def test_samples_and_equal_numbers_do_not():
-    assert one_question(samples=7, temperature=1).key == one_question().key
+def test_what_is_asked_shapes_the_key():
+    key = one_question().key
+    other = ({"temperature": 0.5}, {"seed": 1}, {"instruction": "Other."}, {"text": "word " * 50})
+    assert key not in {one_question(**changes).key for changes in other}
+    assert one_question(samples=7, temperature=1).key == key
+    # A lone surrogate isn't its pair.
+    pair, letter = (one_question(instruction=text).key for text in ("\ud83d\ude00", "\U0001f600"))
+    assert pair != letter
 
 
 def test_a_repeated_instruction_is_a_question_of_its_own():
-    excerpts = tuple(Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3))
-    book = Book("b", "B", "A", excerpts, "0" * 64)
-    asked = questionnaire("m/b", book, Sampling(), words=count_words)
+    excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
+    asked = asked_of(*excerpts)
     assert len({question.key for question in asked.questions}) == 3
-    again = questionnaire("m/b", book, Sampling(), words=count_words)
-    assert again == asked
+    assert asked_of(*excerpts) == asked
 
 
 @pytest.mark.parametrize("instruction", [None, ""])
 def test_excerpts_without_instruction_are_left_out(instruction):
-    excerpts = (Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write."))
-    asked = questionnaire(
-        "m/b", Book("b", "B", "A", excerpts, "0" * 64), Sampling(samples=5), words=count_words
-    )
+    excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
+    asked = asked_of(*excerpts, samples=5)
     assert [question.excerpt_id for question in asked.questions] == ["p_id2"]
     assert asked.asked == 5
 
@@ -67,17 +58,10 @@ def test_seeds_differ_and_are_31_bits():
     assert one_question(seed=1).seed_from(0) != question.seed_from(0)
 
 
-@given(st.text(), st.text())
+@given(st.text(min_size=1), st.text(min_size=1))
 def test_different_texts_have_different_keys(one, other):
-    if one and other and one != other:
-        first = one_question(instruction=one).instruction_digest
-        assert first != one_question(instruction=other).instruction_digest
-
-
-def test_surrogates_are_not_their_pair():
-    assert (
-        one_question(instruction="\ud83d\ude00").key != one_question(instruction="\U0001f600").key
-    )
+    digests = {one_question(instruction=text).instruction_digest for text in (one, other)}
+    assert len(digests) == len({one, other})
 
 
 @given(
@@ -85,20 +69,15 @@ def test_surrogates_are_not_their_pair():
 )
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
     questions = questionnaire("m/b", a_book(len(missing)), Sampling(), words=count_words).questions
-    wanted = {
-        question: sorted(ordinals)
-        for question, ordinals in zip(questions, missing, strict=True)
-        if ordinals
-    }
-    calls = list(asks(wanted, per_call))
-    drawn: dict[PromptSpec, list[int]] = {}
-    for call in calls:
+    pairs = zip(questions, missing, strict=True)
+    wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
+    drawn, rounds = {}, []
+    for call in asks(wanted, per_call):
         assert 1 <= len(call.ordinals) <= per_call
-        drawn.setdefault(call.question, []).extend(call.ordinals)
-    assert drawn == wanted
-    rounds = [(len(drawn_before(calls, at)), call) for at, call in enumerate(calls)]
-    assert [number for number, _ in rounds] == sorted(number for number, _ in rounds)
-
-
-def drawn_before(calls: list, at: int) -> list:
-    return [call for call in calls[:at] if call.question == calls[at].question]
+        earlier = drawn.setdefault(call.question, [])
+        rounds.append(len(earlier))
+        earlier.append(call.ordinals)
+    assert {question: [n for part in parts for n in part] for question, parts in drawn.items()} == (
+        wanted
+    )
+    assert rounds == sorted(rounds)

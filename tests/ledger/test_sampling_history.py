@@ -1,4 +1,4 @@
-from __future__ import annotations
+"""What a ledger tells of how its generations came: provenance, attempts, and those beside them."""
 
 import json
 import threading
@@ -10,25 +10,19 @@ from scripted import Scripted, answers, broken, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
+from pytest_memleak.ledger import sampling_history as history
 from pytest_memleak.ledger.generation_files import import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
-from pytest_memleak.ledger.sampling_history import (
-    SamplingHistory,
-    attempts,
-    next_series,
-    provenance,
-    tried,
-    with_weights_version,
-)
+from pytest_memleak.ledger.sampling_history import attempts, next_series, with_weights_version
 from pytest_memleak.ledger.tables import generations as table
 from pytest_memleak.records.provenance import Tried
 from pytest_memleak.sampling.loop import draw
 
-NOBODY = Served(None, None)
+EVER = 1e12
 
 
-def by(model: str, response_id: str = "r", **more):
+def by(model, response_id="r", **more):
     """Answers as a server that says who it is."""
 
     def reply(asked):
@@ -38,99 +32,117 @@ def by(model: str, response_id: str = "r", **more):
     return reply
 
 
-def drawn(url, asked, *replies, run="first", endpoint_id="e", per_call=1):
-    with Ledger(url, run=run) as ledger:
-        return draw(
-            ledger,
-            Scripted(*replies),
-            endpoint_id=endpoint_id,
-            questionnaire=asked,
-            terms=terms(per_call=per_call),
-        )
+def one_more(asked):
+    return [*answers(asked), Completion(f"{asked.number} unrequested")]
 
 
-def a_file(tmp_path, *texts):
-    path = tmp_path / "in.json"
-    path.write_text(
-        json.dumps(
-            [
-                {
-                    "excerpt_id": "p_id1",
-                    "generations": [
-                        {"generated_text": text, "finish_reason": "stop"} for text in texts
-                    ],
-                }
-            ]
-        )
-    )
-    return path
+@pytest.fixture
+def drawn(url):
+    """Draws in a run of its own; returns the endpoint."""
+
+    def run(asked, *replies, run="first", endpoint_id="e", per_call=1):
+        endpoint = Scripted(*replies)
+        with Ledger(url, run=run) as ledger:
+            settings = {"questionnaire": asked, "terms": terms(per_call=per_call)}
+            draw(ledger, endpoint, endpoint_id=endpoint_id, **settings)
+        return endpoint
+
+    return run
+
+
+@pytest.fixture
+def provenance(url):
+    def read(asked, run="reader"):
+        with Ledger(url, run=run) as ledger:
+            return history.provenance(ledger, "e", asked)
+
+    return read
+
+
+@pytest.fixture
+def tried(url):
+    def read(asked, endpoint_id="e", until=EVER):
+        with Ledger(url) as ledger:
+            return history.tried(ledger, endpoint_id, asked, until=until)
+
+    return read
+
+
+@pytest.fixture
+def bring(url, tmp_path):
+    def run(asked, *texts):
+        answers = [{"generated_text": text, "finish_reason": "stop"} for text in texts]
+        path = tmp_path / "in.json"
+        path.write_text(json.dumps([{"excerpt_id": "p_id1", "generations": answers}]))
+        with Ledger(url) as ledger:
+            import_generations(ledger, path, endpoint_id="e", questionnaire=asked)
+
+    return run
+
+
+@pytest.fixture
+def remove_second(url):
+    def run():
+        with Ledger(url) as ledger:
+            ledger.write(lambda c: c.execute(sa.delete(table).where(table.c.ordinal == 1)).rowcount)
+
+    return run
 
 
 # --- provenance ----------------------------------------------------------------------------
 
 
-def test_nothing_drawn_has_no_provenance(ledger, ask):
-    assert provenance(ledger, "e", ask()) == SamplingHistory(None, None, 0, 0, 0, (), ())
-
-
-def test_who_answered_and_when(url, ask):
+def test_who_answered_and_when(url, ask, drawn, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
-    drawn(url, few, by("gpt-a", refused=("temperature",)), run="first")
-    drawn(url, more, by("gpt-b", refused=("seed", "temperature")), run="second")
-    with Ledger(url, run="second") as ledger:
-        found = provenance(ledger, "e", more)
-        assert (found.calls, found.calls_this_run, found.imported) == (6, 4, 0)
-        assert found.served == ((Served("gpt-b", "fp-1"), 4), (Served("gpt-a", "fp-1"), 2))
-        assert found.refused == ("seed", "temperature")
-        assert found.first < found.last
-        # What the suite does not ask for does not count.
-        first = provenance(ledger, "e", few)
-        assert (first.calls, first.calls_this_run) == (2, 0)
-        assert first.served == ((Served("gpt-a", "fp-1"), 2),)
-        assert first.last < found.last
+    assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, (), ())
+    drawn(few, by("gpt-a", refused=("temperature",)), run="first")
+    drawn(more, by("gpt-b", refused=("seed", "temperature")), run="second")
+    found = provenance(more, run="second")
+    assert (found.calls, found.calls_this_run, found.imported) == (6, 4, 0)
+    assert found.served == ((Served("gpt-b", "fp-1"), 4), (Served("gpt-a", "fp-1"), 2))
+    assert found.refused == ("seed", "temperature")
+    assert found.first < found.last
+    # What the suite does not ask for does not count.
+    first = provenance(few, run="second")
+    assert (first.calls, first.calls_this_run) == (2, 0)
+    assert first.served == ((Served("gpt-a", "fp-1"), 2),)
+    assert first.last < found.last
+    with Ledger(url) as ledger:
         assert {one.finish_word for one in generations(ledger, "e", more)} == {"eos"}
 
 
-def test_a_server_that_says_nothing(url, ask):
-    drawn(url, ask(excerpts=1, samples=2))
-    with Ledger(url) as ledger:
-        found = provenance(ledger, "e", ask(excerpts=1, samples=2))
-        assert (found.served, found.refused) == (((NOBODY, 2),), ())
+def rerouted(asked):
+    return [Completion(name, served=Served(name)) for name in ("a", "b")]
 
 
-def test_completions_of_one_call_by_two_models_are_told(url, ask):
-    def rerouted(asked):
-        return [Completion(name, served=Served(name)) for name in ("a", "b")]
+@pytest.mark.parametrize(
+    ("reply", "per_call", "served"),
+    [(answers, 1, ((Served(None, None), 2),)), (rerouted, 2, ((Served("a, b"), 1),))],
+)
+def test_servers_that_say_nothing_or_two_names(ask, drawn, provenance, reply, per_call, served):
+    asked = ask(excerpts=1, samples=2)
+    drawn(asked, reply, per_call=per_call)
+    assert (provenance(asked).served, provenance(asked).refused) == (served, ())
 
-    drawn(url, ask(excerpts=1, samples=2), rerouted, per_call=2)
-    with Ledger(url) as ledger:
-        found = provenance(ledger, "e", ask(excerpts=1, samples=2))
-        assert found.served == ((Served("a, b"), 1),)
 
-
-def test_imports_are_told_and_have_no_date(url, ask, tmp_path):
+def test_imports_are_told_and_have_no_date(ask, drawn, provenance, bring):
     asked = ask(excerpts=1, samples=3)
-    with Ledger(url) as ledger:
-        import_generations(ledger, a_file(tmp_path, "x", "y"), endpoint_id="e", questionnaire=asked)
-        found = provenance(ledger, "e", asked)
-        assert (found.imported, found.calls, found.first, found.served) == (2, 0, None, ())
-    drawn(url, asked, by("gpt-a"))
-    with Ledger(url) as ledger:
-        found = provenance(ledger, "e", asked)
-        assert (found.imported, found.calls) == (2, 1)
-        assert found.first == found.last
+    bring(asked, "x", "y")
+    found = provenance(asked)
+    assert (found.imported, found.calls, found.first, found.served) == (2, 0, None, ())
+    drawn(asked, by("gpt-a"))
+    found = provenance(asked)
+    assert (found.imported, found.calls) == (2, 1)
+    assert found.first == found.last
 
 
-def test_another_release_is_another_endpoint(url, ask):
+def test_another_release_is_another_endpoint(ask, drawn):
     asked = ask(excerpts=1, samples=2)
     assert with_weights_version("gpt", "") == "gpt"
     old, new = with_weights_version("gpt", "2026-10"), with_weights_version("gpt", "2026-11")
     assert old == "gpt; release 2026-10"
-    drawn(url, asked, endpoint_id=old)
-    endpoint = Scripted()
-    with Ledger(url) as ledger:
-        draw(ledger, endpoint, endpoint_id=new, questionnaire=asked, terms=terms())
-    assert len(endpoint.calls) == 2
+    for endpoint_id in (old, new):
+        assert len(drawn(asked, endpoint_id=endpoint_id).calls) == 2
     with pytest.raises(SettingsError, match="contains"):
         with_weights_version(old, "2026-11")
 
@@ -138,49 +150,42 @@ def test_another_release_is_another_endpoint(url, ask):
 # --- attempts ------------------------------------------------------------------------------
 
 
-def test_every_draw_is_an_attempt(url, ask, tmp_path):
+def test_every_draw_is_an_attempt(url, ask, drawn, bring):
     asked, other = ask(excerpts=2, samples=2), ask(excerpts=2, samples=1, seed=7)
     with pytest.raises(ProviderError):
-        drawn(url, asked, answers, broken())
-    drawn(url, asked, run="second")
-    drawn(url, other, run="second")
-    drawn(url, asked, run="second", endpoint_id="another")
+        drawn(asked, answers, broken())
+    drawn(asked, run="second")
+    drawn(other, run="second")
+    drawn(asked, run="second", endpoint_id="another")
     longer = ask(excerpts=1, samples=3)
     with Ledger(url) as ledger:
-        path = a_file(tmp_path, *(one.text for one in generations(ledger, "e", longer)), "new")
-        import_generations(ledger, path, endpoint_id="e", questionnaire=longer)
+        texts = [one.text for one in generations(ledger, "e", longer)]
+    bring(longer, *texts, "new")
+    with Ledger(url) as ledger:
         found = attempts(ledger, "e")
         assert attempts(ledger, "e", "book") == found
         with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
             attempts(ledger, "e", "none")
-    assert [(one.source, one.kind, one.seed) for one in found[:3]] == [
-        ("first", "sample", 0),
-        ("second", "sample", 0),
-        ("second", "sample", 7),
-    ]
-    assert [(one.calls, one.answered, one.failed, one.generations) for one in found] == [
-        (2, 1, 1, 1),
-        (3, 3, 0, 3),
-        (2, 2, 0, 2),
-        (1, 1, 0, 1),
-    ]
+    told = [(one.source, one.kind, one.seed) for one in found[:3]]
+    assert told == [("first", "sample", 0), ("second", "sample", 0), ("second", "sample", 7)]
+    counts = [(one.calls, one.answered, one.failed, one.generations) for one in found]
+    assert counts == [(2, 1, 1, 1), (3, 3, 0, 3), (2, 2, 0, 2), (1, 1, 0, 1)]
     assert (found[3].kind, len(found[3].source)) == ("import", 64)
     assert all(one.first <= one.last for one in found)
 
 
-def test_what_was_removed_and_drawn_again_shows(url, ask):
+def test_what_was_removed_and_drawn_again_shows(url, ask, drawn, tried, remove_second):
     asked = ask(excerpts=1, samples=3)
-    drawn(url, asked)
+    drawn(asked)
+    remove_second()
+    assert tried(asked) == Tried(1, removed=1)
+    drawn(asked, run="again")
     with Ledger(url) as ledger:
-        ledger.write(lambda c: c.execute(sa.delete(table).where(table.c.ordinal == 1)).rowcount)
-    drawn(url, asked, run="again")
-    with Ledger(url) as ledger:
-        first, again = attempts(ledger, "e")
-    assert (first.answered, first.generations, first.removed) == (3, 2, 1)
-    assert (again.answered, again.generations, again.removed) == (1, 1, 0)
+        found = [(one.answered, one.generations, one.removed) for one in attempts(ledger, "e")]
+    assert found == [(3, 2, 1), (1, 1, 0)]
 
 
-def test_a_late_answer_is_surplus(ledger, ask, hasty):
+def test_a_late_answer_is_surplus(ledger, ask, hasty, tried):
     """Given up as lost, drawn again, and then the answer came after all."""
     release, late = threading.Event(), threading.Event()
 
@@ -189,14 +194,10 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty):
         late.set()
         return answers(asked)
 
-    draw(
-        ledger,
-        Scripted(hang, answers),
-        endpoint_id="e",
-        questionnaire=ask(excerpts=1, samples=1),
-        terms=terms(),
-        retry=type(hasty)(deadline=0.05, first=0.0, recovery=0.0, pause=hasty.pause),
-    )
+    asked = ask(excerpts=1, samples=1)
+    retry = type(hasty)(deadline=0.05, first=0.0, recovery=0.0, pause=hasty.pause)
+    settings = {"endpoint_id": "e", "questionnaire": asked, "terms": terms(), "retry": retry}
+    draw(ledger, Scripted(hang, answers), **settings)
     release.set()
     late.wait(20)
     for _ in range(500):
@@ -205,96 +206,123 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty):
             break
         threading.Event().wait(0.01)
     assert (found.calls, found.answered, found.generations, found.surplus) == (2, 2, 1, 1)
-    asked = ask(excerpts=1, samples=1)
     assert len(list(surplus(ledger, "e", asked, until=EVER))) == 1
     assert list(unrequested(ledger, "e", asked, until=EVER)) == []
-    assert tried(ledger, "e", asked, until=EVER) == Tried(1, further=1)
+    assert tried(asked) == Tried(1, further=1)
 
 
 # --- which of them -------------------------------------------------------------------------
 
-EVER = 1e12
+
+def test_going_on_with_the_same_is_the_same_attempt(ask, drawn, tried):
+    assert tried(ask()) is None
+    drawn(ask(excerpts=1, samples=1))
+    drawn(ask(excerpts=1, samples=3), run="second")
+    assert tried(ask(excerpts=1, samples=3)) == Tried(1, runs=2)
 
 
-def test_what_was_never_drawn_is_no_attempt(ledger, ask):
-    assert tried(ledger, "e", ask(), until=EVER) is None
-
-
-def test_going_on_with_the_same_is_the_same_attempt(url, ask):
-    drawn(url, ask(excerpts=1, samples=1))
-    drawn(url, ask(excerpts=1, samples=3), run="second")
-    with Ledger(url) as ledger:
-        found = tried(ledger, "e", ask(excerpts=1, samples=3), until=EVER)
-    assert found == Tried(1, runs=2)
-
-
-def test_other_seeds_temperatures_and_series_are_other_attempts(url, ask):
+def test_other_seeds_temperatures_and_series_are_other_attempts(ask, drawn, tried):
     first, seven = ask(excerpts=1, samples=1), ask(excerpts=1, samples=1, seed=7)
     hot = ask(excerpts=1, samples=1, temperature=1.5)
-    drawn(url, first)
-    drawn(url, seven, run="second")
-    drawn(url, hot, run="second")
-    drawn(url, hot, run="elsewhere", endpoint_id="another")
+    drawn(first)
+    drawn(seven, run="second")
+    drawn(hot, run="second")
+    drawn(hot, run="elsewhere", endpoint_id="another")
     then = time.time()
     anew = next_series("e")
-    drawn(url, first, run="third", endpoint_id=anew)
-    with Ledger(url) as ledger:
-        assert tried(ledger, "e", first, until=EVER) == Tried(1)
-        assert tried(ledger, "e", seven, until=EVER) == Tried(2, seeds=2, runs=2)
-        three = Tried(3, seeds=2, temperatures=2, runs=2)
-        assert tried(ledger, "e", hot, until=EVER) == three
-        four = Tried(4, seeds=2, temperatures=2, anew=1, runs=3)
-        assert tried(ledger, anew, first, until=EVER) == four
-        assert tried(ledger, anew, first, until=then) is None
+    drawn(first, run="third", endpoint_id=anew)
+    assert tried(first) == Tried(1)
+    assert tried(seven) == Tried(2, seeds=2, runs=2)
+    assert tried(hot) == Tried(3, seeds=2, temperatures=2, runs=2)
+    assert tried(first, anew) == Tried(4, seeds=2, temperatures=2, anew=1, runs=3)
+    assert tried(first, anew, until=then) is None
 
 
-def test_greedy_answers_count_only_against_greedy_ones(url, ask):
+def test_greedy_answers_count_only_against_greedy_ones(ask, drawn, tried):
     greedy, other = ask(excerpts=1, samples=1, temperature=0.0), ask(excerpts=1, samples=1)
     again = ask(excerpts=1, samples=1, temperature=0.0, seed=1)
     for asked in (greedy, other, again):
-        drawn(url, asked)
-    with Ledger(url) as ledger:
-        assert tried(ledger, "e", other, until=EVER).number == 1
-        assert tried(ledger, "e", again, until=EVER).number == 3
+        drawn(asked)
+    assert (tried(other).number, tried(again).number) == (1, 3)
 
 
-def test_files_are_counted_apart_from_runs(url, ask, tmp_path):
+def test_files_are_counted_apart_from_runs(ask, drawn, bring, tried):
     asked = ask(excerpts=1, samples=3)
-    drawn(url, ask(excerpts=1, samples=1, seed=1))
-    with Ledger(url) as ledger:
-        import_generations(ledger, a_file(tmp_path, "x", "y"), endpoint_id="e", questionnaire=asked)
-    drawn(url, asked)
-    with Ledger(url) as ledger:
-        assert tried(ledger, "e", asked, until=EVER) == Tried(2, seeds=2, runs=1, files=1)
+    drawn(ask(excerpts=1, samples=1, seed=1))
+    bring(asked, "x", "y")
+    drawn(asked)
+    assert tried(asked) == Tried(2, seeds=2, runs=1, files=1)
 
 
-def test_answers_at_the_same_setting_beside_those_asked_for_are_told(url, ask):
+def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, drawn, tried):
     more, few = ask(excerpts=2, samples=5), ask(excerpts=2, samples=3)
     longer = ask(excerpts=2, samples=3, max_tokens=99)
-    drawn(url, more)
+    drawn(more)
     then = time.time()
-    drawn(url, longer, run="second")
-    drawn(url, ask(excerpts=2, samples=3, seed=7), run="second")
-    with Ledger(url) as ledger:
-        assert tried(ledger, "e", more, until=then) == Tried(1)
-        assert tried(ledger, "e", few, until=then) == Tried(1, further=4)
-        assert tried(ledger, "e", more, until=EVER).further == 6
-        assert tried(ledger, "e", longer, until=EVER).further == 10
+    drawn(longer, run="second")
+    drawn(ask(excerpts=2, samples=3, seed=7), run="second")
+    assert tried(more, until=then) == Tried(1)
+    assert tried(few, until=then) == Tried(1, further=4)
+    assert (tried(more).further, tried(longer).further) == (6, 10)
 
 
-def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(url, ask):
+def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, drawn, tried):
     greedy = ask(excerpts=2, samples=2, temperature=0.0)
-    drawn(url, greedy)
-    drawn(url, ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
-    with Ledger(url) as ledger:
-        assert tried(ledger, "e", greedy, until=EVER) == Tried(1)
-        fewer = ask(excerpts=2, samples=1, temperature=0.0)
-        assert tried(ledger, "e", fewer, until=EVER) == Tried(1, further=2)
+    drawn(greedy)
+    drawn(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
+    assert tried(greedy) == Tried(1)
+    assert tried(ask(excerpts=2, samples=1, temperature=0.0)) == Tried(1, further=2)
 
 
-def test_what_was_removed_is_told(url, ask):
-    asked = ask(excerpts=1, samples=3)
-    drawn(url, asked)
-    with Ledger(url) as ledger:
-        ledger.write(lambda c: c.execute(sa.delete(table).where(table.c.ordinal == 1)).rowcount)
-        assert tried(ledger, "e", asked, until=EVER) == Tried(1, removed=1)
+# --- those beside what is asked for --------------------------------------------------------
+
+
+@pytest.fixture
+def beside(url):
+    """Returns what is surplus and what was never requested: excerpt, ordinal, text."""
+
+    def read(asked, endpoint_id="e", until=EVER):
+        with Ledger(url) as ledger:
+            return [
+                [(one.excerpt_id, one.ordinal, one.text) for one in found]
+                for found in (
+                    surplus(ledger, endpoint_id, asked, until=until),
+                    unrequested(ledger, endpoint_id, asked, until=until),
+                )
+            ]
+
+    return read
+
+
+def test_what_was_asked_for_at_any_time_was_requested(ask, drawn, beside):
+    drawn(ask(excerpts=2, samples=5), per_call=2)
+    for samples in (5, 6):
+        assert beside(ask(excerpts=2, samples=samples)) == [[], []]
+    kept, unrequested = beside(ask(excerpts=2, samples=3))
+    assert [(excerpt, ordinal) for excerpt, ordinal, _ in kept] == [
+        (f"p_id{excerpt}", ordinal) for excerpt in (1, 2) for ordinal in (0, 1)
+    ]
+    assert unrequested == []
+
+
+def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ask, drawn, beside):
+    drawn(ask(excerpts=2, samples=4), one_more, per_call=2)
+    kept, sent = beside(ask(excerpts=2, samples=4))
+    assert [one[:2] for one in kept] == [("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)]
+    assert all(text.endswith("unrequested") for *_, text in kept)
+    assert [one[1:] for one in sent] == [
+        (at, text) for at, (*_, text) in zip((4, 5, 4, 5), kept, strict=True)
+    ]
+    # Of other questions there is none.
+    for other in (ask(excerpts=2, samples=1, seed=7), ask(excerpts=2, samples=1, temperature=0.5)):
+        assert beside(other)[0] == []
+    assert beside(ask(excerpts=2, samples=1), "another")[0] == []
+
+
+def test_what_came_later_is_not_seen(ask, drawn, beside):
+    asked = ask(excerpts=1, samples=2)
+    drawn(asked, one_more, per_call=2)
+    then = time.time()
+    drawn(ask(excerpts=1, samples=4), one_more, per_call=2)
+    assert len(beside(asked, until=then)[0]) == 1
+    assert [len(one) for one in beside(asked)] == [4, 2]
