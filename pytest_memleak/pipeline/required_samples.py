@@ -1,7 +1,7 @@
 """All samples that a pair's verdict requires, as one list, and the prompts that request them.
 
-    draws_of(pair, suite) -> the pair's own, greedy ones, those of the null and of the baseline
-    all_texts(written)    -> every generation with its origin, to be searched for passages
+    required_samples(pair, suite) -> the pair's own, greedy ones, those of nulls and the baseline
+    all_generations(samples)      -> every generation with its origin, to be searched for passages
 
 Planning, pricing, sampling, counting, hashing, and scoring walk this list. Windows of a text
 (`pipeline.probability`) take the place of the pair's own samples. Passages count in the pair's own,

@@ -4,7 +4,7 @@
 
 The evidence's map has numbers and excerpt IDs, no text. `times` gives for the book's words, from
 the first, how many rounds cover each: no round covers the first 120, three rounds cover the next 4.
-`plot_data` adds what the charts need; it travels from xdist's workers to the process that writes
+`build_plot_data` adds what the charts need; it travels from xdist's workers to the process that writes
 the report. Positions are words of the book, intervals half-open.
 """
 

@@ -381,7 +381,7 @@ def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(pytester, bare, se
     bare(ENDPOINT, LAX)
     result = pytester.runpytest("-m", "copyright", "--memleak-budget=0.012")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *some summaries are missing: *US$*"])
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *some summaries are missing: Budget: US$*"])
     rows = server.books.rows("completion")
     assert 0 < len(rows) < 4
     paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows)
