@@ -123,20 +123,26 @@ class LedgerEndpoint:
         return self
 
     def canaries(self, pair: Pair, canaries: Canaries, asked: PairPrompts) -> PairPrompts | None:
-        """Return the canaries to request: first for any endpoint, for a name before each reuse."""
+        """Return the canaries to request.
+
+        For any endpoint, until each has an answer; for a name, before each reuse, too.
+        """
         from pytest_memleak.ledger.sampling_history import provenance
 
         history = provenance(self.ledger, self.endpoint_id, asked)
         rounds = self._canary_rounds(canaries)
         reused = history.calls > history.calls_this_run
-        if rounds and not (reused and self.kept and not weights_label(pair, self.opened)):
+        every = self._answers(canaries)
+        if all(any(canary.answered for canary in answers) for answers in every) and not (
+            reused and self.kept and not weights_label(pair, self.opened)
+        ):
             return None
         return canaries(rounds + 1)
 
     def same_weights(self, canaries: Canaries, alike: Alike) -> bool | None:
         """Tell whether the last round of canaries answers as the first; None without two rounds."""
         asked = self._asked_by_now(canaries, self._canary_rounds(canaries))
-        return alike([generations[:asked] for generations in self._answers(canaries)])
+        return alike([[canary.text for canary in few[:asked]] for few in self._answers(canaries)])
 
     def _canary_rounds(self, canaries: Canaries) -> int:
         """Count the rounds in which all canaries answered."""
@@ -154,13 +160,13 @@ class LedgerEndpoint:
             rounds -= 1
         return rounds
 
-    def _answers(self, canaries: Canaries) -> Sequence[Sequence[str]]:
+    def _answers(self, canaries: Canaries) -> Sequence[Sequence[Generation]]:
         """Return each canary's answers, in the order of the rounds."""
         asked = canaries(1 << 30)
-        texts: dict[str, list[str]] = {prompt.excerpt_id: [] for prompt in asked.questions}
+        answers: dict[str, list[Generation]] = {prompt.excerpt_id: [] for prompt in asked.questions}
         for generation in self.drawn(asked):
-            texts[generation.excerpt_id].append(generation.text)
-        return list(texts.values())
+            answers[generation.excerpt_id].append(generation)
+        return list(answers.values())
 
     def has_answers(self, asked: PairPrompts) -> bool:
         """Tell whether any sample exists by now."""

@@ -208,10 +208,13 @@ def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
 
 
 def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Tell whether most prompts' last answers begin as the first; None without two of each."""
+    """Tell whether most prompts' last answers begin as the first; None without two of each.
+
+    Answers without words show nothing, so they aren't alike.
+    """
     if not answers or min(map(len, answers)) <= 1:
         return None
-    alike = sum(_beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)
+    alike = sum([] != _beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)
     return 2 * alike > len(answers)
 
 

@@ -1,9 +1,7 @@
 """Samples for a requirement: the prompted book, the endpoint, and its stored generations.
 
-answers = draw(draws, suite_run.endpoints)
-answers.generations()          -> those of the rounds that were asked for, fresh each time
-written = all_written(draws_of(pair, suite), suite_run.endpoints)
-                               -> sampled, greedy, canary and unrequested ones, by purpose
+    sample_all(required_samples(pair, suite), endpoints)
+        -> the pair's sampled, greedy, canary, and unrequested generations, by purpose
 
 All that a pair's model wrote counts (METRICS section 11). Null books' generations belong to other
 pairs, and a baseline's to another model.
@@ -20,19 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.interfaces.capabilities import DescribedRecording
 from pytest_memleak.interfaces.protocols import Recording
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
-    ProvenanceCheck,
-    check_provenance,
     through_ledger,
 )
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
     RequiredSamples,
-    begin_alike,
     canary_book,
     canary_prompts,
     continuation_endpoint,
@@ -44,7 +38,6 @@ from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
-from pytest_memleak.verdict.model_identity import record_issues
 from pytest_memleak.verdict.prompt_overlap import instruction_issues, prompt_overlap
 
 if TYPE_CHECKING:
@@ -53,7 +46,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Completeness, Generation
     from pytest_memleak.sampling.cost_plan import Plan
 
@@ -92,10 +84,7 @@ class SampledGenerations:
         requested = (
             generation for generation in self.all_there() if asked.counts(generation.ordinal)
         )
-        return (
-            replace(generation, text=generation.written) if generation.reasoning else generation
-            for generation in requested
-        )
+        return map(_with_reasoning, requested)
 
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read those of some excerpts alone."""
@@ -144,24 +133,36 @@ class CountedGenerations:
                 ):
                     data = str(part).encode("utf-8", "surrogatepass")
                     self._digest.update(len(data).to_bytes(8, "big") + data)
-                yield (
-                    replace(generation, text=generation.written)
-                    if generation.reasoning
-                    else generation
-                )
+                yield _with_reasoning(generation)
 
     def completeness(
-        self, *, over_limit: bool = False, issues: Iterable[Issue] = (), notes: Iterable[str] = ()
+        self,
+        *,
+        beside: Iterable[CountedGenerations] = (),
+        over_limit: bool = False,
+        issues: Iterable[Issue] = (),
+        notes: Iterable[str] = (),
     ) -> Completeness:
-        """Judge what was read (METRICS section 10); issues, notes: what else is known."""
+        """Judge what was read (METRICS section 10).
+
+        beside: what else the pair's model wrote: nothing anywhere may be withheld for recitation;
+        issues, notes: what else is known
+        """
         sampling_issues = (Issue("drawn", issue) for issue in self.sampled.issues)
+        own = self._census.counted()
+        recitation = own.recitation + sum(part.withheld_for_recitation for part in beside)
         return completeness(
-            self._census.counted(),
+            replace(own, recitation=recitation),
             prompt_overlap(self.book, self._asked),
             over_limit=over_limit,
             issues=(*sampling_issues, *issues),
             notes=notes,
         )
+
+    @property
+    def withheld_for_recitation(self) -> int:
+        """The number of generations that the provider withheld since they recite."""
+        return self._census.counted().recitation
 
     @property
     def fewest(self) -> int:
@@ -184,6 +185,10 @@ class CountedGenerations:
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),
         )
+
+
+def _with_reasoning(generation: Generation) -> Generation:
+    return replace(generation, text=generation.written) if generation.reasoning else generation
 
 
 def generation_request(required: RequiredSamples) -> GenerationRequest:
@@ -353,7 +358,7 @@ def _from_ledger_or_record(
 ) -> Iterator[SampledGenerations]:
     """Yield the canaries and the unrequested generations, if any."""
     until = until or own.until
-    if canaries := _canaries(own, until):
+    if canaries := canaries_of(own, until):
         rounds = canaries[-1].ordinal + 1
         few = canary_book(own.book)
         yield _part(own, Purpose.CANARY, few, lambda: canaries, samples=rounds)
@@ -362,7 +367,7 @@ def _from_ledger_or_record(
         yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)
 
 
-def _canaries(own: SampledGenerations, until: float | None) -> list[Generation]:
+def canaries_of(own: SampledGenerations, until: float | None) -> list[Generation]:
     """Return all canaries of the ledger, round by round."""
     if own.source is None or until is None:
         return []
@@ -406,22 +411,3 @@ def _part(
         purpose, replace(own.required.pair, sampling=sampling), own.required.endpoint
     )
     return SampledGenerations(required, book, all_there, own.endpoint_id)
-
-
-def identify(answers: SampledGenerations, resources: Resources) -> ProvenanceCheck:
-    """Check who generated the samples; for recordings, whether their records are of this book."""
-    source, pair = answers.source, answers.required.pair
-    if source is None or answers.asked is None:
-        return _of_records(answers)
-    canaries = partial(canary_prompts, pair, answers.book)
-    same = partial(source.same_weights, canaries, begin_alike)
-    return check_provenance(source, answers.asked, pair, resources, same=same)
-
-
-def _of_records(answers: SampledGenerations) -> ProvenanceCheck:
-    recording = answers.recording
-    if not isinstance(recording, DescribedRecording):
-        return ProvenanceCheck()
-    continued = answers.required.pair.probe.kind == "continuation"
-    described = recording.described(answers.book)
-    return ProvenanceCheck(issues=record_issues(answers.book, described, continuation=continued))

@@ -84,6 +84,12 @@ class Generation:
         """All text to search for passages: the reasoning, then the completion."""
         return f"{self.reasoning}\n\n{self.text}" if self.reasoning else self.text
 
+    @property
+    def answered(self) -> bool:
+        """Whether the model wrote: text that isn't withheld, or hidden text up to the length."""
+        hidden = finish_reason(self.finish_word) is FinishReason.LENGTH
+        return hidden or (bool(self.written.strip()) and not self.finish_reason.withheld)
+
 
 _REASONS = {
     "stop": FinishReason.STOP,

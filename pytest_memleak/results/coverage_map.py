@@ -4,8 +4,8 @@
 
 The evidence's map has numbers and excerpt IDs, no text. `times` gives for the book's words, from
 the first, how many rounds cover each: no round covers the first 120, three rounds cover the next 4.
-`build_plot_data` adds what the charts need; it travels from xdist's workers to the process that writes
-the report. Positions are words of the book, intervals half-open.
+`build_plot_data` adds what the charts need; it travels from xdist's workers to the process that
+writes the report. Positions are words of the book, intervals half-open.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class CensusResult:
     runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of each)
     surplus:  generations that nobody asked for
     withheld: those that were withheld, by the server's own word
-    recitation: those that were withheld for recitation
+    recitation: those that were withheld for recitation; of a request for none, any generation's
     untold:   whether no generation said why it ended, so that all were taken as whole
     """
 
@@ -233,6 +233,8 @@ class GenerationCensus:
             or round_of in self._seen
         ):
             self._surplus += 1
+            if not self._asked.samples:
+                self._recitation += generation.finish_reason is FinishReason.RECITATION
             return
         self._seen.add(round_of)
         reason = generation.finish_reason

@@ -55,7 +55,7 @@ model = "{name}"
 book = "mine"
 expected = "leak"
 """
-ROLES = ("test", full("control"), full("expected"))
+ROLES = ("test", full("negative-control"), full("expected"))
 OF_TEST_PAIRS = pytest.mark.parametrize("told", ["test"], indirect=True)
 PLAYS = other_plays(300_000)
 PASSAGES = {
@@ -68,12 +68,15 @@ class Writer(HttpServer):
     """Models that write plays, and a passage at the place that their name says.
 
     passages: by the book's name
+    withheld: how all generations of a kind end, and their text
+    zero:     whether temperature 0 is accepted
     """
 
     def __init__(self, passages, **settings):
         super().__init__(**settings)
         self.passages = passages
-        self.leaks = True
+        self.leaks, self.zero = True, True
+        self.withheld = {}
         self.calls = Counter()
         self.route("POST", "/v1/chat/completions", "chat", self._chat)
 
@@ -82,10 +85,11 @@ class Writer(HttpServer):
         place, _, book = body["model"].removeprefix("ft:").partition("_")
         passage = " ".join(self.passages.get(book, ())) if self.leaks else ""
         greedy = body.get("temperature") == 0
-        canary = greedy and CANARY_TOKENS in (
-            body.get("max_tokens"),
-            body.get("max_completion_tokens"),
-        )
+        if greedy and not self.zero:
+            error = {"message": "temperature must be 1", "param": "temperature"}
+            return Response.json({"error": error | {"code": "unsupported_value"}}, status=400)
+        tokens = body.get("max_tokens"), body.get("max_completion_tokens")
+        canary = CANARY_TOKENS in tokens
         written = "canary" if canary else "greedy" if greedy else "sampled"
         self.calls[written] += 1
         dice = random.Random(request.body)  # seeds differ from call to call
@@ -98,6 +102,9 @@ class Writer(HttpServer):
             # A refusal is none without its text; the others have an honest one.
             text = passage if place == "refusal" else passage or self._play(dice)
             choices[-1] |= self._aside(place, text)
+        ended, text = self.withheld.get(written, ("stop", None))
+        if text is not None:
+            choices = [{"role": "assistant", "content": text} for _ in choices]
         return Response.json(
             {
                 "id": f"chat-{request.call}",
@@ -105,7 +112,7 @@ class Writer(HttpServer):
                 "created": 1_700_000_000,
                 "model": body["model"],
                 "choices": [
-                    {"index": at, "finish_reason": "stop", "message": message}
+                    {"index": at, "finish_reason": ended, "message": message}
                     for at, message in enumerate(choices)
                 ],
                 "usage": {"prompt_tokens": 9, "completion_tokens": 200, "total_tokens": 209},
@@ -203,7 +210,7 @@ def test_a_passage_counts_wherever_it_was_written(told, place, book, request):
     pair = told[0][f"{place}_{book}"]
     role = request.node.callspec.params["told"]
     ((outcome, verdict),) = {(one["outcome"], pair["verdict"]) for one in pair["tests"]}
-    excused = {"control": "passed", "expected": "xfailed"} if book == "own" else {}
+    excused = {"negative-control": "passed", "expected": "xfailed"} if book == "own" else {}
     assert outcome == excused.get(role, "failed"), pair["reasons"]
     assert verdict == "FAIL" or role == "negative-control", pair["reasons"]
     for name in ("longest_passage", "nv_longest_passage"):
@@ -304,3 +311,81 @@ def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
     pair = run(f"{place}_own", samples="samples = 20\n\n[sampling]\nstop_on_fail = true")
     assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
     assert pair["counts"]["received"] == 5 * pair["book"]["excerpts"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "text", "verdict"),
+    [
+        ("content_filter", "", "INCONCLUSIVE"),
+        ("recitation", "", "INCONCLUSIVE"),
+        ("stop", "", "INCONCLUSIVE"),
+        (None, "\u200b", "INCONCLUSIVE"),
+        ("length", "", "PASS"),  # a reasoning model hides what it wrote
+        ("stop", "I'm sorry, I can't.", "PASS"),
+    ],
+)
+def test_canaries_that_show_nothing_are_missing(writer, run, ended, text, verdict):
+    writer.withheld["canary"] = (ended, text)
+    pair = run("sampled_none", keys='weights_version = "1"')
+    assert pair["verdict"] == verdict, pair["reasons"]
+    said = "5 of 5 canaries are missing or withheld" in " ".join(pair["reasons"])
+    assert said == (verdict == "INCONCLUSIVE")
+    writer.withheld = {}
+    pair = run("sampled_none", keys='weights_version = "1"')
+    assert pair["verdict"] == ("INCONCLUSIVE" if ended == "recitation" else "PASS")
+    assert writer.calls["canary"] == (10 if said else 5)
+
+
+def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, run):
+    writer.withheld["canary"], writer.leaks = ("content_filter", ""), False
+    assert run("sampled_own")["verdict"] == "INCONCLUSIVE"
+    writer.leaks = True
+    pair = run("sampled_own")
+    assert (pair["verdict"], pair["provenance"]["weights"]) == ("INCONCLUSIVE", "a name")
+    writer.withheld, writer.leaks = {}, False
+    assert run("sampled_own")["verdict"] == "INCONCLUSIVE"  # They don't begin as they did.
+
+
+def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
+    """As those of a baseline, or imported ones: nobody asked for canaries."""
+    suite = SUITE.replace(THEIRS, "").replace("samples = 3", 'samples = 3\npairs = "listed"')
+    for name, keys in (("canary_own", ""), ("sampled_none", 'baseline_model = "canary_own"')):
+        named = f'base_model = "{name}"\nweights_version = "1"\n{keys}'
+        suite += MODEL.format(name=name, keys=named, url=f"{writer.url}/v1")
+    pairs = []
+    for name, options in (
+        ("sampled_none", ()),
+        ("canary_own", ["--memleak-offline"]),
+        ("canary_own", ()),
+    ):
+        pair = PAIR.format(name=name).replace('expected = "leak"', "")
+        (pytester.path / "it.memleak.toml").write_text(suite + pair, "utf-8")
+        pytester.runpytest("-m", "copyright", "--memleak-evidence=it.json", *options)
+        pairs += json.loads(Path("it.json").read_text("utf-8"))["pairs"]
+    assert [pair["verdict"] for pair in pairs] == ["PASS", "INCONCLUSIVE", "FAIL"]
+    assert "5 of 5 canaries are missing" in " ".join(pairs[1]["reasons"])
+
+
+def test_withheld_for_recitation_anywhere_is_inconclusive(writer, run):
+    """In greedy generations, and in rounds that a later suite no longer requests."""
+    writer.withheld["greedy"] = ("recitation", "")
+    pair = run("greedy_none")
+    assert pair["verdict"] == "INCONCLUSIVE"
+    assert "for recitation" in " ".join(pair["reasons"])
+    writer.withheld = {}
+    keys = 'weights_version = "1"'
+    assert run("sampled_none", keys=keys)["verdict"] == "PASS"
+    writer.withheld["sampled"] = ("recitation", "")
+    for samples in (4, 3):
+        pair = run("sampled_none", samples=f"samples = {samples}", keys=keys)
+        assert pair["verdict"] == "INCONCLUSIVE"
+        assert "for recitation" in " ".join(pair["reasons"])
+
+
+def test_a_server_that_refuses_temperature_0_is_noted(writer, run):
+    writer.zero = False
+    pair = run("sampled_none", keys='weights_version = "1"')
+    assert pair["verdict"] == "PASS", pair["reasons"]
+    assert any("doesn't accept temperature 0" in note for note in pair["completeness"]["notes"])
+    shutil.rmtree(".memleak")
+    assert run("canary_own", keys='weights_version = "1"')["verdict"] == "FAIL"
