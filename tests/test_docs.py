@@ -5,6 +5,7 @@ Python compiles, and what is shown as output is what comes out.
 """
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -28,6 +29,7 @@ from pydantic import BaseModel, TypeAdapter
 from pytest_memleak import builtin, errors
 from pytest_memleak.cli import main as cli
 from pytest_memleak.interfaces import capabilities, hookspecs
+from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.plugin import hooks as plugin
@@ -179,9 +181,10 @@ def test_hooks():
 
 
 def test_what_a_provider_may_also_have():
+    able = {"id", *(field.name for field in dataclasses.fields(Abilities))}
     kinds = [getattr(capabilities, name) for name in capabilities.__all__]
     kinds = [kind for kind in kinds if getattr(kind, "_is_protocol", False)]
-    able = {
+    able |= {
         name
         for kind in kinds
         for name in {**inspect.get_annotations(kind), **vars(kind)}

@@ -283,7 +283,7 @@ def _sample_neutral(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completi
 def _identity_lines(
     endpoint: Endpoint, answers: Sequence[Completion | str]
 ) -> list[tuple[str, str]]:
-    from pytest_memleak.interfaces.capabilities import id_of
+    from pytest_memleak.interfaces.abilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.pipeline.ledger_endpoint import served_record
     from pytest_memleak.redaction.text import short_name
@@ -302,11 +302,11 @@ def _identity_lines(
 
 
 def _parameter_lines(endpoint: Endpoint) -> list[tuple[str, str]]:
-    from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
+    from pytest_memleak.interfaces.abilities import abilities_of
 
-    if not isinstance(endpoint, ObeyingEndpoint):
+    parameters = abilities_of(endpoint).obeyed()
+    if not parameters:
         return []
-    parameters = endpoint.obeyed
     accepted = [name for name, support in parameters.items() if support.taken]
     rejected = [name for name, support in parameters.items() if not support.taken]
     lines = [("accepts", ", ".join(accepted))]
@@ -314,9 +314,9 @@ def _parameter_lines(endpoint: Endpoint) -> list[tuple[str, str]]:
 
 
 def _rejected_values(endpoint: Endpoint, name: str) -> tuple[object, ...]:
-    from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
+    from pytest_memleak.interfaces.abilities import abilities_of
 
-    parameters = endpoint.obeyed if isinstance(endpoint, ObeyingEndpoint) else {}
+    parameters = abilities_of(endpoint).obeyed()
     return parameters[name].refused if name in parameters else ()
 
 

@@ -8,32 +8,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 from pytest_memleak.interfaces.protocols import SampleRequest, Served
 from pytest_memleak.records import Book
 from pytest_memleak.records.provenance import RecordedAs
 
 __all__ = [
-    "AsksByName",
     "Closing",
     "CountedBatches",
     "CountsEpochs",
     "CountsTokens",
     "DescribedRecording",
-    "FixedWeights",
     "Free",
-    "Identified",
-    "Obeyed",
-    "ObeyingEndpoint",
-    "Portable",
     "SaysWhoServed",
     "ShapedByOptions",
     "SizedBatches",
     "StartsWithin",
-    "id_of",
 ]
 
 
@@ -105,48 +97,11 @@ class Closing(Protocol):
 
 
 @runtime_checkable
-class Identified(Protocol):
-    """An endpoint whose `id` names its weights and every fixed parameter of its requests.
-
-    Its generations stay in the ledger; by default, they are kept for this run only.
-    """
-
-    id: str
-
-
-@runtime_checkable
-class FixedWeights(Protocol):
-    """An endpoint whose `id` identifies its weights, by their digest or a fine-tune's name.
-
-    fixed_weights: whether it does; if not, and by default, the id is a name whose weights may
-        change, so that its generations age (METRICS section 10).
-    """
-
-    @property
-    def fixed_weights(self) -> bool:
-        """Whether the id identifies weights."""
-        ...
-
-
-@runtime_checkable
 class DescribedRecording(Protocol):
     """A recording whose records name their book."""
 
     def described(self, book: Book) -> Iterable[RecordedAs]:
         """Yield what each record states about its excerpt's book."""
-        ...
-
-
-@runtime_checkable
-class AsksByName(Protocol):
-    """An endpoint that requests a model by a name, which the responses should repeat.
-
-    model_name: None if the server uses no such names.
-    """
-
-    @property
-    def model_name(self) -> str | None:
-        """The name."""
         ...
 
 
@@ -157,20 +112,6 @@ class SaysWhoServed(Protocol):
     @property
     def served(self) -> Served | None:
         """The model that served this thread's last request; None if the server names none."""
-        ...
-
-
-def id_of(endpoint: object) -> str | None:
-    """Return the endpoint's own id; None if nothing names its weights."""
-    return (endpoint.id or None) if isinstance(endpoint, Identified) else None
-
-
-@runtime_checkable
-class Portable(Protocol):
-    """An endpoint that also works in another process."""
-
-    def portable(self) -> Any:
-        """Return a picklable function without arguments that opens it there."""
         ...
 
 
@@ -189,34 +130,4 @@ class SizedBatches(Protocol):
 
     def request_bytes(self, request: SampleRequest) -> int:
         """Return how many bytes of a batch a request takes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Obeyed:
-    """One request parameter: its requested values, and those that the server rejected.
-
-    A rejected value was omitted from the request, or replaced by an equivalent.
-    """
-
-    asked: tuple[Any, ...]
-    refused: tuple[Any, ...] = ()
-
-    @property
-    def taken(self) -> tuple[Any, ...]:
-        """The values that the server didn't reject; it may still have ignored them."""
-        return tuple(value for value in self.asked if value not in self.refused)
-
-
-@runtime_checkable
-class ObeyingEndpoint(Protocol):
-    """An endpoint that reports which request parameters its server accepts.
-
-    A server may reject a parameter or a value ("only the default (1) is supported"); a parameter
-    that it silently ignores counts as accepted.
-    """
-
-    @property
-    def obeyed(self) -> Mapping[str, Obeyed]:
-        """The parameters requested so far, by the server's own names."""
         ...

@@ -129,25 +129,6 @@ class Endpoint(Protocol):
         ...
 
 
-@runtime_checkable
-class BaselinedEndpoint(Endpoint, Protocol):
-    """A test's own endpoint that brings its baseline model (`uplift`)."""
-
-    baseline: Endpoint
-
-
-@runtime_checkable
-class ContinuingEndpoint(Endpoint, Protocol):
-    """An endpoint whose weights can also continue plain text, without chat."""
-
-    def continuing(self) -> Endpoint | None:
-        """Return an endpoint of the same weights whose `sample` continues a text's beginning.
-
-        Its `id`, if any, differs. None: the model only answers instructions.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Window:
     """Tokens of a text and those that follow them, as numbers or texts."""

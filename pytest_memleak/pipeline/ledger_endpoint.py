@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_memleak.interfaces.capabilities import AsksByName, FixedWeights, id_of
+from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, short_name
 from pytest_memleak.verdict.model_identity import (
@@ -188,8 +188,7 @@ def weights_label(pair: Pair, endpoint: Endpoint) -> str:
         return f"release {pair.model.weights_version}"
     if pair.model.finetune_books:
         return "fine-tune"
-    fixed = isinstance(endpoint, FixedWeights) and endpoint.fixed_weights
-    return "fixed" if fixed else ""
+    return "fixed" if abilities_of(endpoint).fixed_weights else ""
 
 
 def through_ledger(
@@ -251,7 +250,7 @@ def check_provenance(
     from pytest_memleak.ledger.sampling_history import provenance, tried
 
     history = provenance(source.ledger, source.endpoint_id, asked)
-    name = source.opened.model_name if isinstance(source.opened, AsksByName) else None
+    name = abilities_of(source.opened).model_name
     served = tuple(
         served_record(server.model, server.fingerprint, calls) for server, calls in history.served
     )

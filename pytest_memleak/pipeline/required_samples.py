@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_memleak.interfaces.protocols import BaselinedEndpoint, ContinuingEndpoint
+from pytest_memleak.interfaces.abilities import abilities_of, baseline_of
 from pytest_memleak.records import Origin
 from pytest_memleak.scoring.words import words
 
@@ -129,8 +129,8 @@ def _of_baseline(
     theirs = dataclasses.replace(pair, model=model)
     if endpoint is None:
         return RequiredSamples(Purpose.BASELINE, theirs)
-    if isinstance(endpoint, BaselinedEndpoint):
-        return RequiredSamples(Purpose.BASELINE, theirs, endpoint.baseline)
+    if (baseline := baseline_of(endpoint)) is not None:
+        return RequiredSamples(Purpose.BASELINE, theirs, baseline)
     # The suite's baseline belongs to another model than a test's own endpoint.
     missing = "your own endpoint has no attribute `baseline`, the endpoint to compare it with"
     return RequiredSamples(Purpose.BASELINE, theirs, endpoint, missing)
@@ -171,11 +171,12 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
     """
     from pytest_memleak.books.instructions import BARE_PREFIX
 
-    if pair.probe.kind == "instruction" or not isinstance(endpoint, ContinuingEndpoint):
+    if pair.probe.kind == "instruction" or (
+        pair.probe.continuation_template not in (None, BARE_PREFIX)
+    ):
         return None
-    return (
-        endpoint.continuing() if pair.probe.continuation_template in (None, BARE_PREFIX) else None
-    )
+    continuing = abilities_of(endpoint).continuing
+    return continuing() if continuing is not None else None
 
 
 def greedy_sampling(sampling: Sampling) -> Sampling:

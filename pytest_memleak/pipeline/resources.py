@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.interfaces.capabilities import Portable, id_of
+from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.records.phases import Progress
 
@@ -107,9 +107,9 @@ class Resources:
     def actors_of(self, endpoint: Endpoint) -> Actors | None:
         """Return the endpoint in actors of a cluster; None without one, or without `portable()`."""
         on_cluster = getattr(self._spread, "actors", None)
-        if on_cluster is None or not isinstance(endpoint, Portable):
+        if on_cluster is None or (portable := abilities_of(endpoint).portable) is None:
             return None
-        actors: Actors = on_cluster(endpoint.portable(), endpoint_id=id_of(endpoint) or "")
+        actors: Actors = on_cluster(portable(), endpoint_id=id_of(endpoint) or "")
         return actors
 
     @functools.cached_property

@@ -7,7 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import LedgerError, MemleakError
-from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.interfaces.abilities import id_of
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.pipeline.endpoints import take_down
 from pytest_memleak.pipeline.suite_run import SuiteRun

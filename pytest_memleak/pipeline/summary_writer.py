@@ -16,7 +16,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
-from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.interfaces.abilities import id_of
 from pytest_memleak.interfaces.protocols import Recording
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger_queries import generations, keep_summary, stored_summaries

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import LedgerError, MemleakError
-from pytest_memleak.interfaces.capabilities import id_of
+from pytest_memleak.interfaces.abilities import id_of
 from pytest_memleak.interfaces.protocols import Recording
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run

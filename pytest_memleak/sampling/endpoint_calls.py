@@ -27,7 +27,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, RequestNotSent
-from pytest_memleak.interfaces.capabilities import ObeyingEndpoint
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import (
     Completion,
     Endpoint,
@@ -77,7 +77,7 @@ class Line:
         self.reach = Reach()
         # Checking a protocol is as slow as writing a row, so it is done once.
         self._keeping = endpoint if isinstance(endpoint, RecoverableEndpoint) else None
-        self._obeying = endpoint if isinstance(endpoint, ObeyingEndpoint) else None
+        self._obeyed = abilities_of(endpoint).obeyed
 
     @property
     def recoverable(self) -> bool:
@@ -179,11 +179,9 @@ class Line:
 
         A server that accepts one temperature only has rejected others, which doesn't matter here.
         """
-        if self._obeying is None:
-            return ()
         return tuple(
             name
-            for name, support in self._obeying.obeyed.items()
+            for name, support in self._obeyed().items()
             if name not in _SAID_OTHERWISE
             and (temperature in support.refused if name == "temperature" else support.refused)
         )

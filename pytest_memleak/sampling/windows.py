@@ -21,12 +21,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError, TopKUnavailable
-from pytest_memleak.interfaces.capabilities import (
-    AsksByName,
-    FixedWeights,
-    Identified,
-    SaysWhoServed,
-)
+from pytest_memleak.interfaces.abilities import Abilities, abilities_of, id_of
+from pytest_memleak.interfaces.capabilities import SaysWhoServed
 from pytest_memleak.interfaces.protocols import (
     Completion,
     LogProbabilityEndpoint,
@@ -204,8 +200,11 @@ class TextEndpoint:
 
     def __init__(self, endpoint: LogProbabilityEndpoint) -> None:
         self._endpoint = endpoint
-        named = isinstance(endpoint, Identified) and endpoint.id
-        self.id = f"{named}#probability" if named else None
+        endpoint_id, abilities = id_of(endpoint), abilities_of(endpoint)
+        self.id = f"{endpoint_id}#probability" if endpoint_id else None
+        self.abilities = Abilities(
+            fixed_weights=abilities.fixed_weights, model_name=abilities.model_name
+        )
 
     def sample(
         self,
@@ -235,16 +234,6 @@ class TextEndpoint:
                 served=self._served,
             )
         ]
-
-    @property
-    def fixed_weights(self) -> bool:
-        """Whether the endpoint's id names weights."""
-        return isinstance(self._endpoint, FixedWeights) and self._endpoint.fixed_weights
-
-    @property
-    def model_name(self) -> str | None:
-        """The model name in requests to the server."""
-        return self._endpoint.model_name if isinstance(self._endpoint, AsksByName) else None
 
     @property
     def _served(self) -> Served | None:

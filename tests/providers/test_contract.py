@@ -49,7 +49,7 @@ from pytest_memleak.errors import (
     RequestNotSent,
     SuiteError,
 )
-from pytest_memleak.interfaces.capabilities import Obeyed, ObeyingEndpoint
+from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import (
     BatchEndpoint,
     Endpoint,
@@ -360,11 +360,10 @@ def test_what_a_server_refuses_is_left_out_and_told(
         assert server.plan.calls(CHAT[name]) == calls + number
     body = last_body(server, CHAT[name])
     assert not left_out & body.get("generationConfig", body).keys()
-    assert isinstance(endpoint, ObeyingEndpoint)
-    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    assert endpoint.obeyed()["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
     if name == "openai":
-        assert endpoint.obeyed["seed"] == Obeyed(asked=("given",), refused=("given",))
-    assert endpoint.obeyed[{"openai": "n", "vertex": "candidateCount"}[name]].taken == (3,)
+        assert endpoint.obeyed()["seed"] == Obeyed(asked=("given",), refused=("given",))
+    assert endpoint.obeyed()[{"openai": "n", "vertex": "candidateCount"}[name]].taken == (3,)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
@@ -91,8 +92,12 @@ class NgramEndpoint:
 
     def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
         self.id = endpoint_id
-        self.fixed_weights = True
         self._writer = writer
+
+    @property
+    def abilities(self) -> Abilities:
+        """Its id names what it was trained on."""
+        return Abilities(fixed_weights=True, continuing=self.continuing)
 
     @property
     def model(self) -> NgramModel:
@@ -158,9 +163,10 @@ class NgramEndpoint:
 class NgramContinuation:
     """A trained model that goes on with a text; seeds as for `NgramEndpoint`."""
 
+    abilities = Abilities(fixed_weights=True)
+
     def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
         self.id = f"{endpoint_id}#text"
-        self.fixed_weights = True
         self._writer = writer
 
     def sample(

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
@@ -80,14 +80,14 @@ class ChatEndpoint:
         return f"<{type(self).__name__} {self.id}>"
 
     @property
-    def model_name(self) -> str:
-        """The name that the server is asked for."""
-        return self._settings.model
-
-    @property
-    def fixed_weights(self) -> bool:
-        """Whether the name is a fine-tune's: OpenAI never puts other weights behind one."""
-        return self._settings.model.startswith("ft:")
+    def abilities(self) -> Abilities:
+        """OpenAI never puts other weights behind a fine-tune's name."""
+        return Abilities(
+            fixed_weights=self._settings.model.startswith("ft:"),
+            model_name=self._settings.model,
+            obeyed=self.obeyed,
+            continuing=self.continuing,
+        )
 
     def sample(
         self,
@@ -109,7 +109,6 @@ class ChatEndpoint:
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
         )
 
-    @property
     def obeyed(self) -> Mapping[str, Obeyed]:
         """What was asked of how to sample, and what of it was refused, by this model's calls."""
         return self._parameters.obeyed

@@ -173,8 +173,7 @@ class OpenAIProvider:
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """The endpoint of that model name; None means the suite's `endpoint`, or `base`.
 
-        A BatchEndpoint where the options say `batch`, a RecoverableEndpoint where `store`; always
-        an ObeyingEndpoint.
+        It answers batches where the options say `batch`, and recovers answers where `store`.
         """
         kind = {
             (False, False): ChatEndpoint,

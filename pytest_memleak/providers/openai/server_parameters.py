@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
-from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.providers.call_errors import Refused
 
 _ANY = "given"

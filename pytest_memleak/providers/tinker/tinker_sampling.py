@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
+from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
@@ -155,10 +156,14 @@ class TinkerEndpoint:
         self._underway: dict[str, tuple[Future[SampleResponse], Draw]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
-        self.fixed_weights = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
+
+    @property
+    def abilities(self) -> Abilities:
+        """Saved weights never change."""
+        return Abilities(fixed_weights=True, continuing=self.continuing)
 
     def sample(
         self,

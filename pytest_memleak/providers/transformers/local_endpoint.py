@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
+from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import Completion, Served, WindowLogs
 from pytest_memleak.providers.transformers.local_format import (
     Format,
@@ -103,7 +104,6 @@ class LocalEndpoint:
         as_text: bool = False,
     ) -> None:
         self.id = endpoint_id
-        self.fixed_weights = True
         self._wanted = wanted
         self._wording = wording
         self._threads = threads
@@ -112,6 +112,11 @@ class LocalEndpoint:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
+
+    @property
+    def abilities(self) -> Abilities:
+        """The digest of its weights is in its id."""
+        return Abilities(fixed_weights=True, continuing=self.continuing, portable=self.portable)
 
     def sample(
         self,

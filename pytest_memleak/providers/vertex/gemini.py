@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import MOST_CHOICES, shared_out, token_count
@@ -113,11 +113,11 @@ class GeminiEndpoint:
         return f"<{type(self).__name__} {self.id}>"
 
     @property
-    def model_name(self) -> str | None:
-        """The published model that is asked for; None for a tuned one's endpoint."""
-        return None if "/" in self._settings.model else self._settings.model
+    def abilities(self) -> Abilities:
+        """A tuned model's endpoint is no name that answers bear."""
+        model = self._settings.model
+        return Abilities(model_name=None if "/" in model else model, obeyed=self.obeyed)
 
-    @property
     def obeyed(self) -> Mapping[str, Obeyed]:
         """What was asked of how to sample, and what of it was refused."""
         return self._obedience.obeyed

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
@@ -296,14 +296,10 @@ class DeployedEndpoint(ChatEndpoint):
     """A model by its weights, wherever they stand; `id` names the weights and the place."""
 
     @property
-    def model_name(self) -> None:  # type: ignore[override]
-        """None: it is asked by its address, and the container calls it what it likes."""
-        return
-
-    @property
-    def fixed_weights(self) -> bool:
-        """Whether the name is a folder's, which a tuning job writes once."""
-        return self._settings.model.startswith("gs://")
+    def abilities(self) -> Abilities:
+        """The container calls the model what it likes; a tuning job writes a folder once."""
+        fixed = self._settings.model.startswith("gs://")
+        return replace(super().abilities, fixed_weights=fixed, model_name=None)
 
     def _kind_of_text(self) -> type[ChatEndpoint]:
         return DeployedEndpoint
@@ -328,10 +324,9 @@ class FoundEndpoint(GeminiEndpoint):
         self._open: DeployedEndpoint | None = None
         self._looking = threading.Lock()
 
-    @property
     def obeyed(self) -> Mapping[str, Obeyed]:
         """What was asked of how to sample, and what of it was refused."""
-        return super().obeyed if self._open is None else self._open.obeyed
+        return super().obeyed() if self._open is None else self._open.obeyed()
 
     def sample(
         self,

@@ -12,8 +12,8 @@ from faults import Fault, FaultKind
 from reciter import Reciter
 
 from pytest_memleak.errors import ProviderError, RequestNotSent
-from pytest_memleak.interfaces.capabilities import Obeyed
-from pytest_memleak.interfaces.protocols import ContinuingEndpoint, SampleRequest, Window
+from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.protocols import SampleRequest, Window
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -103,14 +103,14 @@ def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
     sample(endpoint)
     sample(endpoint, temperature=0.0)
     assert "temperature" not in bodies(server)[-1]
-    assert endpoint.obeyed["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
+    assert endpoint.obeyed()["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
 
 
 def test_the_name_of_the_token_limit_is_told_too(serve):
     endpoint = endpoint_of(serve(Fault(FaultKind.OLD_MAX_TOKENS)))
     sample(endpoint)
-    assert endpoint.obeyed["max_completion_tokens"] == Obeyed(asked=(30,), refused=(30,))
-    assert endpoint.obeyed["max_tokens"].taken == (30,)
+    assert endpoint.obeyed()["max_completion_tokens"] == Obeyed(asked=(30,), refused=(30,))
+    assert endpoint.obeyed()["max_tokens"].taken == (30,)
 
 
 def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
@@ -189,7 +189,7 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temp
     sample(endpoint)
     assert server.plan.calls("chat") == 1
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
-    assert endpoint.obeyed["api"].refused == ("chat",)
+    assert endpoint.obeyed()["api"].refused == ("chat",)
 
 
 def test_a_model_that_is_nowhere_is_said_by_the_chat(serve):
@@ -202,8 +202,7 @@ def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     server = serve(Fault(FaultKind.NO_CHAT))
     asked = endpoint_of(server, system="Be brief.", api=api)
     sample(asked)
-    assert isinstance(asked, ContinuingEndpoint)
-    text = asked.continuing()
+    text = asked.abilities.continuing()
     assert text.id != asked.id
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
