@@ -50,10 +50,16 @@ class MemleakError(Exception):
     def __init__(
         self, message: str, *, location: str | None = None, hint: str | None = None
     ) -> None:
-        super().__init__(message)
         self.message = message
         self.location = location
         self.hint = hint
+        super().__init__(self.message)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Escape control characters of whatever is shown: keys, paths, and names can have them."""
+        if isinstance(value, str):
+            value = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in value)
+        super().__setattr__(name, value)
 
     def __str__(self) -> str:
         text = f"{self.location}: {self.message}" if self.location else self.message

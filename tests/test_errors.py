@@ -88,8 +88,15 @@ def test_place_and_hint_stand_around_the_message(place, hint, shown):
 
 def test_a_line_is_a_line_whatever_the_message_holds():
     error = BookError("one\n  two\nthree\u2028four", hint="five\r\nsix")
-    assert error.line == "one; two; three; four; five; six"
+    assert error.line == "one; two; three\\u2028four; five\\r; six"
     assert len(error.line.splitlines()) == 1
+
+
+def test_control_characters_are_escaped_wherever_they_stand():
+    error = BookError("a \x1b[2J", location="b\x07.json", hint="c \u202e")
+    error.hint = f"{error.hint} \x9b"
+    assert str(error) == "b\\x07.json: a \\x1b[2J\n  c \\u202e \\x9b"
+    assert error.args == ("a \\x1b[2J",)
 
 
 @pytest.mark.parametrize("error", ALL, ids=by_kind)

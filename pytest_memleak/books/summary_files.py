@@ -17,6 +17,7 @@ from typing import Any
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Excerpt
 from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.text import short_name
 
 _MAX_BYTES = 64 << 20
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
@@ -105,14 +106,14 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} occurs twice")
+        raise ValueError(f"the key {short_name(twice)!r} occurs twice")
     return members
 
 
 def _summary(entry: object, excerpt_id: str, by_id: Mapping[str, Excerpt], place: str) -> str:
     if excerpt_id not in by_id:
         raise BookError(
-            f"has a summary for {excerpt_id!r}, which isn't an excerpt of the book",
+            f"has a summary for {short_name(excerpt_id)!r}, which isn't an excerpt of the book",
             location=place,
             hint="check that the file belongs to this book and its cutting",
         )

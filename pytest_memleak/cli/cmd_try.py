@@ -292,7 +292,9 @@ def _identity_lines(
     lines = [("endpoint", id_of(endpoint) or "unnamed")]
     first = next((answer for answer in answers if isinstance(answer, Completion)), None)
     if first is not None and first.served is not None:
-        served = served_record(first.served.model, first.served.fingerprint, calls=1)
+        served = served_record(
+            first.served.model, first.served.fingerprint, calls=1, requested=False
+        )
         lines.append(("served by", server_name(served)))
     if first is not None:
         ended = short_name(first.finish_word or "") or first.finish_reason.value

@@ -14,13 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
-from pytest_memleak.records.provenance import Provenance, ServedBy
-from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, short_name
+from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
+from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, server_word, short_name
 from pytest_memleak.verdict.model_identity import (
     AppliedSampling,
     ServedName,
     Weights,
     age_issues,
+    is_requested,
     sampling_issues,
     served_model_issues,
 )
@@ -251,8 +252,15 @@ def check_provenance(
 
     history = provenance(source.ledger, source.endpoint_id, asked)
     name = abilities_of(source.opened).model_name
+    accepted = (*pair.model.served_names, *filter(None, [pair.model.base_model]))
     served = tuple(
-        served_record(server.model, server.fingerprint, calls) for server, calls in history.served
+        served_record(
+            server.model,
+            server.fingerprint,
+            calls,
+            requested=is_requested(server.model or "", name, accepted),
+        )
+        for server, calls in history.served
     )
     record = Provenance(
         requested=name,
@@ -276,11 +284,18 @@ def check_provenance(
     return ProvenanceCheck(record, issues, notes)
 
 
-def served_record(model: str | None, fingerprint: str | None, calls: int) -> ServedBy:
-    """Return who served, by names that together stay within the words that a report may quote."""
-    model = model and short_name(model)
+def served_record(
+    model: str | None, fingerprint: str | None, calls: int, *, requested: bool
+) -> ServedBy:
+    """Return who served, by names that together stay within the words that a report may quote.
+
+    requested: whether the suite knows the model's name
+    """
+    model = model and (short_name(model) if requested else server_word(model))
     left = max(0, QUOTED_WORDS - count_words(model or ""))
-    return ServedBy(model, fingerprint and short_name(fingerprint, left), calls)
+    if fingerprint and not weights_digest(fingerprint):
+        fingerprint = server_word(fingerprint, left)
+    return ServedBy(model, fingerprint, calls)
 
 
 def _weights(

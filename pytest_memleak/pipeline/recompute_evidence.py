@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pytest_memleak.errors import EvidenceError, Inconclusive
 from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
+from pytest_memleak.redaction.text import is_hidden, server_words
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences
 from pytest_memleak.results.run_evidence import (
@@ -74,10 +76,28 @@ def recompute(
     )
     again.look_at_result()
     if again.has_its_ledger():
-        for entry in bundle["pairs"]:
-            again.look_at_pair(entry)
+        with server_words(0) if _has_hidden_names(bundle) else contextlib.nullcontext():
+            for entry in bundle["pairs"]:
+                again.look_at_pair(entry)
         again.look_for_pairs()
     return again.result
+
+
+def _has_hidden_names(bundle: Mapping[str, Any]) -> bool:
+    """Tell whether the bundle's run hid the words of servers (--memleak-quote 0)."""
+    names = [
+        name
+        for pair in bundle["pairs"]
+        for name in (
+            *(pair["completeness"].get("withheld") or ()),
+            *(
+                name
+                for server in (pair["provenance"] or {}).get("served", ())
+                for name in (server.get("model"), server.get("fingerprint"))
+            ),
+        )
+    ]
+    return any(isinstance(name, str) and is_hidden(name) for name in names)
 
 
 def end_of(second: str) -> float:

@@ -99,7 +99,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteModul
         return None
     from pytest_memleak.plugin.suite_items import SuiteModule
 
-    module = SuiteModule.from_parent(parent, path=file_path)
+    # pytest prints node ids as they are, so control characters of a file's name would act.
+    nodeid = None if file_path.name.isprintable() else ascii(str(file_path))[1:-1]
+    module = SuiteModule.from_parent(parent, path=file_path, nodeid=nodeid)
     module.load, module.test = _load_suite, test_memorization
     return module
 

@@ -33,15 +33,15 @@ from pytest_memleak.plugin.redacted_tests import (
     RedactedTests,
     error_sentence,
     redaction_key,
-    safe_log_records,
     write_traceback,
 )
 from pytest_memleak.plugin.suite_items import LimitExceeded, PairInconclusive, UnexcusedPassage
 from pytest_memleak.plugin.text_views import touch, views_of_completions
-from pytest_memleak.providers.call_errors import server_words
+from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
-from pytest_memleak.redaction.text import inert
+from pytest_memleak.redaction.log_records import safe_log_records
+from pytest_memleak.redaction.text import inert, server_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -230,7 +230,7 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
         for debt in debts(ledger):
             hourly = "" if debt.an_hour is None else f", US${debt.an_hour:,.2f} an hour"
             name = debt.endpoint or debt.job_id or "one being created"
-            cause = f" ({debt.cause})" if debt.cause else ""
+            cause = f" ({safe_message(debt.cause)})" if debt.cause else ""
             yield inert(f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup")
     except LedgerError:
         return  # reported by the pairs

@@ -1,4 +1,4 @@
-"""Redaction of tests that read text of a book or a model, of log records, and of internal errors.
+"""Redaction of tests that read text of a book or a model, and of internal errors.
 
 PYTEST_DONT_REWRITE
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import logging
 import os
 import sys
 import time
@@ -26,7 +25,7 @@ import pytest
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.suite_items import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
-from pytest_memleak.redaction.credentials import masked, without_credentials, without_passwords
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.private_files import private_folder
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
 
@@ -333,52 +332,6 @@ def _alike(kind: type[_Raised], text: str) -> _Raised:
             copy: _Raised = like.__new__(like, text)
             return copy
     raise AssertionError(kind)
-
-
-# --- log records ---------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
-    """Make log records without passwords and with at most `most_words()` words (None: all)."""
-    usual = logging.getLogRecordFactory()
-
-    def safe(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = usual(*args, **kwargs)
-        message, trace = None, ""
-        # Formatting may read text, which changes the number of words allowed.
-        with contextlib.suppress(Exception):  # logging reports invalid formats itself
-            trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
-            message = record.getMessage()
-        most = most_words()
-        if most is None and message is None:
-            return record
-        message = str(record.msg) if message is None else message
-        if most is None:
-            plain = without_passwords(message)
-        else:
-            plain = first_words(masked(message), most) if most else "redacted"
-        match record.args:
-            case _ if plain == message:
-                pass
-            case (str() as method, address, str() as version, int() as status, str() as phrase):
-                # Clients read the arguments of httpx's records.
-                url = without_credentials(str(address))
-                record.args = (method, url, version, status, phrase)
-            case _:
-                record.msg, record.args = plain, None
-        if most is not None:
-            record.exc_info = record.exc_text = record.stack_info = None
-        elif record.exc_info:
-            record.exc_text = without_passwords(trace)
-            record.exc_info = record.exc_info if record.exc_text == trace else None
-        return record
-
-    logging.setLogRecordFactory(safe)
-    try:
-        yield
-    finally:
-        logging.setLogRecordFactory(usual)
 
 
 # --- internal errors -----------------------------------------------------------------------

@@ -12,7 +12,6 @@ safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key pr
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
 import math
 import re
@@ -24,12 +23,10 @@ from typing import Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
+from pytest_memleak.redaction.text import first_words, most_server_words
 
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
-# How many words of a server's message are shown; None for all. One for each run.
-_most: list[int | None] = [QUOTED_WORDS]
 # No message is looked at beyond this: one line of 120 kB is a server's, not a reader's.
 _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
@@ -251,7 +248,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     It quotes a text that has five words in a row of it. Looked at are its first 2,000
     characters.
     """
-    most = _most[-1]
+    most = most_server_words()
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
@@ -263,13 +260,3 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
         return "(message withheld: it quotes the prompt)"
     return masked(message) if most is None else first_words(masked(message), most)
-
-
-@contextlib.contextmanager
-def server_words(most: int | None) -> Iterator[None]:
-    """Show so many words of a server's message until this ends, in this process; None: all."""
-    _most.append(most)
-    try:
-        yield
-    finally:
-        _most.pop()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_memleak.providers.call_errors import Astray
+from pytest_memleak.redaction.text import server_word
 
 _MEGABYTE = 1_000_000
 _LONGEST_ERROR = 64_000
@@ -73,7 +74,7 @@ class Bounds:
                 request.url.host,
                 request.url.port,
             ):
-                place = there.host[:100] or f"{there.scheme[:20]}:"
+                place = server_word(there.host or f"{there.scheme}:")
                 raise Astray(f"the server redirects to another one ({place})")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Endless("packed, though nobody asked for it")

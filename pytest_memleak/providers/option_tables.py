@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.redaction.credentials import masked
 
 _SHOWN = 80
 _SHAPES = {
@@ -71,7 +72,8 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     )
     # The branches of a union are reported one by one, each below the key they share.
     alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
-    key = ".".join([name, *map(str, _shared([problem["loc"] for problem in alike]))])
+    steps = (masked(str(step)) for step in _shared([problem["loc"] for problem in alike]))
+    key = ".".join([name, *steps])
     if first["type"] == "extra_forbidden":
         raise SuiteError(
             f"unknown key {key!r}", location=place, hint=_known(kind, first["loc"], name)
@@ -95,7 +97,7 @@ def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     """What to write in place of an unknown key."""
     near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1)
     if near and len(place) == 1:
-        return f"write {near[0]} in place of {place[-1]}"
+        return f"write {near[0]} in place of {masked(str(place[-1]))}"
     return f"{name} may have: {', '.join(kind.model_fields)}"
 
 
@@ -104,7 +106,7 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
     for key, value in _strings(values, name):
         if _looks_secret(key.rpartition(".")[2], value):
             raise SuiteError(
-                f"{key} looks like a secret (value not shown)",
+                f"{masked(key)} looks like a secret (value not shown)",
                 location=place,
                 hint="suite files hold no keys: take it out, and set the provider's environment "
                 "variable instead",

@@ -29,7 +29,9 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
 
 MAX_JSON_BYTES = 1 << 30
 _CHUNK = 1 << 20
-_LONGEST_ID = 200
+# Reports show ids, so none may be a passage.
+_LONGEST_ID = 64  # bytes
+_WORDS_OF_ID = 12
 _LONGEST_REASON = 40
 # Our own exports use these beside servers' words.
 _OWN_WORDS = {reason.value: reason for reason in FinishReason}
@@ -43,6 +45,7 @@ _KNOWN = frozenset(
 )
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
+_ID_WORD = re.compile(r"[^\W_]+")
 
 
 # --- books ---------------------------------------------------------------------------------
@@ -275,9 +278,11 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
             else "there is no excerpt_id",
             location=where,
         )
-    if len(value) > _LONGEST_ID:
+    size, count = len(value.encode("utf-8", "surrogatepass")), len(_ID_WORD.findall(value))
+    if size > _LONGEST_ID or count > _WORDS_OF_ID:
         raise RecordsError(
-            f"excerpt_id has {len(value):,} characters; expected at most {_LONGEST_ID}",
+            f"excerpt_id has {len(value):,} characters; expected at most {_WORDS_OF_ID} words in "
+            f"{_LONGEST_ID} bytes of UTF-8",
             location=where,
             hint="ids look like 'p_id1'",
         )

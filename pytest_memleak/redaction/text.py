@@ -5,10 +5,15 @@ It can't move a cursor, color a terminal, reverse a line or close an HTML elemen
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import unicodedata
 from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 QUOTED_WORDS = 12
 _LONGEST_WORD = 8  # maximum average word length in a text that is cut
@@ -16,6 +21,9 @@ _LONGEST_WORD = 8  # maximum average word length in a text that is cut
 # In scripts without spaces a character counts as a word: Thai, kana, Han.
 _UNSPACED = "\u0e01-\u0e5b\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
+_HIDDEN = re.compile(r"\(\d+ words?\) #[0-9a-f]{8}")
+# How many words of a server's message are shown; None for all. One for each run.
+_most: list[int | None] = [QUOTED_WORDS]
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -48,7 +56,47 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
     short = first_words(name, most)
     if short == name:
         return name
-    return f"{short} #{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"{short} {_digest_mark(name)}"
+
+
+# --- words of servers ----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def server_words(most: int | None) -> Iterator[None]:
+    """Show so many words of a server's message until this ends, in this process; None: all."""
+    _most.append(most)
+    try:
+        yield
+    finally:
+        _most.pop()
+
+
+def most_server_words() -> int | None:
+    """Return how many words of a server's message may be shown now; None for all."""
+    return _most[-1]
+
+
+def server_word(name: str, most: int = QUOTED_WORDS) -> str:
+    """Shorten a server's name or word that isn't in our own tables.
+
+    Only its length and digest are shown where fewer than QUOTED_WORDS words may be shown.
+    """
+    allowed = most_server_words()
+    if allowed is not None and allowed < QUOTED_WORDS:
+        count = count_words(name)
+        return f"({count} word{'' if count == 1 else 's'}) {_digest_mark(name)}"
+    # A name of that form must not look like a hidden one.
+    return f"{name} {_digest_mark(name)}" if is_hidden(name) else short_name(name, most)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether `server_word` hid this name."""
+    return _HIDDEN.fullmatch(name) is not None
+
+
+def _digest_mark(name: str) -> str:
+    return f"#{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def count_words(text: str) -> int:

@@ -40,6 +40,7 @@ from pytest_memleak.suite.book_sources import (
 )
 from pytest_memleak.suite.limit_validation import PRESETS, validate_limits
 from pytest_memleak.suite.schema import AnswerKeys
+from pytest_memleak.suite.suite_error_hints import plain
 from pytest_memleak.suite.suite_file import read_suite_file
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _validate_measures(
     for name, limit in table.measures.items():
         if name not in extension_measures:
             raise SuiteError(
-                f"{key}.measures.{name}: no installed extension has this measure; "
+                f"{key}.measures.{plain(name)}: no installed extension has this measure; "
                 f"{nearest(name, sorted(extension_measures))}",
                 location=str(path),
                 hint=f"write a built-in measure without measures: {key}.{name}"

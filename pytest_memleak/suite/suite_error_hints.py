@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.suite.schema import LimitsTable, SuiteFile
 
@@ -49,9 +50,8 @@ def syntax_hint(message: str) -> str:
 def problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
     """Return the hint for a problem that pydantic reports at `location`."""
     text = _problem_hint(problem, location)
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )[:_LONGEST]
+    shown_text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return masked(shown_text, limit=_LONGEST)
 
 
 def is_option(location: Sequence[int | str]) -> bool:
@@ -159,8 +159,8 @@ _SHOWN = 80
 
 
 def plain(name: str) -> str:
-    """Return a key with its control characters escaped."""
-    return clipped(name if name.isprintable() else repr(name))
+    """Return a key with its control characters escaped and credentials masked."""
+    return masked(clipped(name if name.isprintable() else repr(name)))
 
 
 def shown(value: object) -> str:

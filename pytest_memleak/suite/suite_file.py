@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pytest_memleak.books.instructions import validate_continuation
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
+from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.limit_validation import validate_preset
 from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
@@ -117,7 +118,7 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(
-            f"not TOML: {error}", location=str(path), hint=syntax_hint(str(error))
+            f"not TOML: {masked(str(error))}", location=str(path), hint=syntax_hint(str(error))
         ) from None
     except RecursionError:
         raise SuiteError("invalid TOML: nested too deeply", location=str(path)) from None

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import FinishReason, Kind
-from pytest_memleak.redaction.text import short_name
+from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.redaction.text import count_words, server_word
 from pytest_memleak.verdict.evidence_requirements import exact
 from pytest_memleak.verdict.generation_features import (
     ENDED,
@@ -52,6 +53,7 @@ _READ_TOGETHER = 250
 _MOST_RUNS = 1 << 25
 _MOST_WORDS_TOLD = 20
 _WORDS_TOLD = 6  # of such a word
+_WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
 
 
 def kinds_of(
@@ -249,7 +251,10 @@ class GenerationCensus:
         """The server's own word, where it is told; of a server with no end of words, some."""
         reason = generation.finish_reason
         none = "null" if reason is FinishReason.UNKNOWN else reason.value
-        word = short_name(generation.finish_word or none, _WORDS_TOLD)
+        word = generation.finish_word or none
+        mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
+        if not mapped or count_words(word) > _WORDS_OF_TABLE:
+            word = server_word(word, _WORDS_TOLD)
         many = word not in self._withheld and len(self._withheld) >= _MOST_WORDS_TOLD
         return "others" if many else word
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Issue
-from pytest_memleak.redaction.text import short_name
+from pytest_memleak.redaction.text import is_hidden, server_word, short_name
 from pytest_memleak.scoring.folding import folded_words
 
 if TYPE_CHECKING:
@@ -72,22 +72,23 @@ def served_model_issues(
 ) -> tuple[Issue, ...]:
     """Whether one model answered, and the one that was asked, or one that the suite says serves."""
     names = {answer.name: answer.generations for answer in answered if answer.name}
-    accepted = {name.casefold() for name in serves}
+    accepted = tuple(serves)
     issues = []
-    strangers = sorted(
-        name for name in names if not _is_it(name, asked) and name.casefold() not in accepted
-    )
+    strangers = sorted(name for name in names if not is_requested(name, asked, accepted))
+    shown = {
+        name: _in_quotes(server_word(name)) if name in strangers else _quoted(name)
+        for name in names
+    }
     if strangers:
+        served = shown[strangers[0]]
+        fix = f"set served_names = [{served}] for this model if that is what it serves"
+        if is_hidden(server_word(strangers[0])):
+            fix = "rerun with --memleak-quote 12; set served_names to its name if that is right"
         issues.append(
-            Issue(
-                "the model asked",
-                f"{_quoted(asked)} was requested, but {_quoted(strangers[0])} answered",
-                f"set served_names = [{_quoted(strangers[0])}] for this model if that is what it "
-                "serves",
-            )
+            Issue("the model asked", f"{_quoted(asked)} was requested, but {served} answered", fix)
         )
     if len(names) > 1:
-        counts = ", ".join(f"{_quoted(name)} {n:,}" for name, n in sorted(names.items()))
+        counts = ", ".join(f"{shown[name]} {n:,}" for name, n in sorted(names.items()))
         issues.append(
             Issue(
                 "one model",
@@ -96,6 +97,13 @@ def served_model_issues(
             )
         )
     return tuple(issues)
+
+
+def is_requested(name: str, asked: str | None, accepted: Iterable[str]) -> bool:
+    """Whether a server's name is the requested one, perhaps with a version, or an accepted one."""
+    if asked is not None and _is_it(name, asked):
+        return True
+    return name.casefold() in {other.casefold() for other in accepted}
 
 
 def _is_it(name: str, asked: str) -> bool:
@@ -220,4 +228,8 @@ def _same(name: str, *names: str) -> bool:
 
 
 def _quoted(name: str) -> str:
-    return ascii(short_name(name)).replace("'", '"')
+    return _in_quotes(short_name(name))
+
+
+def _in_quotes(name: str) -> str:
+    return ascii(name).replace("'", '"')

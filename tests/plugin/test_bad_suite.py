@@ -34,6 +34,15 @@ def test_it_is_a_collection_error_with_file_key_and_value(pytester, suite, chang
     result.stdout.fnmatch_lines([f"*{said}"])
 
 
+def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(pytester, suite):
+    suite(("[suite]", '[suite]\n"\\u001b[31m" = 1'))
+    (pytester.path / "test.memleak.toml").rename(pytester.path / "a\x1b[31m.memleak.toml")
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    assert "\\x1b" in result.stdout.str()
+    assert "\x1b" not in result.stdout.str() + result.stderr.str()
+
+
 def test_a_secret_among_the_providers_options_is_refused(pytester, suite):
     suite(('path = "leaky.json"', 'path = "leaky.json"\napi_key = "hunter2hunter2"'))
     result = pytester.runpytest()

@@ -5,6 +5,7 @@ Twelve words of a passage are shown by default; everything that holds more is a 
 
 import html
 import json
+import logging
 import re
 
 import pytest
@@ -12,8 +13,10 @@ import sqlalchemy as sa
 from faults import Fault, FaultKind, FaultPlan, server_error
 from marks import full
 
+from pytest_memleak.cli.main import main
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.redaction.log_records import safe_log_records
 
 MOST = 12
 
@@ -136,3 +139,40 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
     assert kept & grams(outputs["report.html"])
     assert json.loads(outputs["evidence.json"])["pairs"]
     assert not kept & grams(outputs["evidence.json"])
+
+
+@pytest.mark.parametrize("most", [0, 12])
+def test_nor_by_its_reason_phrase_or_path_in_a_log_record(caplog, most):
+    told = "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
+    arguments = ("POST", f"http://host:9/api/v1/{told}", "HTTP/1.1", 404, told)
+    caplog.set_level("INFO")
+    with safe_log_records(lambda: most):
+        logging.getLogger("client").info('HTTP Request: %s %s "%s %d %s"', *arguments)
+        logging.getLogger("own").info(f"{told} %s %s %s %d %s", told, told, told, 799, told)  # noqa: G004
+    assert [record.getMessage() for record in caplog.records] == [
+        'HTTP Request: POST http://host:9/api/v1/ "HTTP 404 Not Found"',
+        'HTTP Request: ? ? "HTTP 799 unknown status"',
+    ]
+
+
+@pytest.mark.parametrize("quote", ["12", "0"])
+def test_a_servers_names_are_hidden_where_no_words_are_quoted(
+    pytester, online, server, capsys, quote
+):
+    told = "nine lanterns along the quay"
+    names = Fault(FaultKind.BESIDE, "chat", code="model system_fingerprint", message=told)
+    ends = Fault(FaultKind.ENDED, "chat", code=told)
+    server.plan = FaultPlan((names, ends))
+    online(("longest_span = 30", "longest_span = 440"))
+    result = pytester.runpytest(
+        *("-m", "copyright", f"--memleak-quote={quote}", "-vv", "--junitxml=junit.xml"),
+        *("--memleak-html=report.html", "--memleak-evidence=evidence.json"),
+    )
+    result.assert_outcomes(errors=1)
+    written = [(pytester.path / name).read_text() for name in ("junit.xml", "evidence.json")]
+    for text in (result.stdout.str(), *written, (pytester.path / "report.html").read_text()):
+        assert ("lanterns" in text) is (quote == "12")
+        assert ("(5 words) #" in text) is (quote == "0")
+    capsys.readouterr()
+    main(["verify", "evidence.json"])
+    assert "1 of 1 pairs recomputed" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from openai_server import OpenAIServer
 from reciter import Reciter
 from vertex_server import VertexServer
 
-from pytest_memleak.providers.call_errors import server_words
+from pytest_memleak.redaction.text import server_words
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pytest_memleak.providers.call_errors import safe_message, server_words
+from pytest_memleak.providers.call_errors import safe_message
+from pytest_memleak.redaction.text import server_words
 
 ASKED = "Write about the night on which the lamp went out for good."
 

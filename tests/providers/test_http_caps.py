@@ -14,6 +14,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers import http_caps
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker.tinker_client import TinkerCalls, bound_the_sdk
+from pytest_memleak.redaction.text import server_words
 
 PIECE = b" " * 65_536
 SECRET = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"
@@ -161,6 +162,10 @@ def test_a_redirect_to_another_host_is_not_followed(name):
         ("http://[::1", "redirects to what is no address"),
         ("file:///etc/passwd", "redirects to another one (file:)"),
         ("http://me:hunter2hunter2@127.0.0.1:9/", "redirects to another one (127.0.0.1)"),
+        (
+            f"http://{'.'.join('abcdefghijklm')}/",
+            "another one (a.b.c.d.e.f.g.h.i.j.k.l … #",
+        ),
     ],
 )
 def test_where_a_redirect_leads_is_told(name, where, said):
@@ -169,6 +174,10 @@ def test_where_a_redirect_leads_is_told(name, where, said):
         assert said in error.cause
         assert "hunter2" not in str(error)
         assert server.asked == 1
+        with server_words(0):
+            error = failure_of(name, server)
+        assert "127" not in error.cause
+        assert "a.b" not in error.cause
 
 
 @pytest.mark.parametrize("name", ["openai", "vertex"])

@@ -45,6 +45,14 @@ def test_what_is_wrong_is_named(values, message):
     assert error.value.location == PLACE
 
 
+def test_a_key_that_is_a_secret_is_masked():
+    for values in ({"sk-proj-Vq3x9LmT0a": 1}, {"more": {"sk-proj-Vq3x9LmT0a": "Bearer 12345678"}}):
+        with pytest.raises(SuiteError) as error:
+            read(values)
+        assert "Vq3x9" not in str(error.value)
+        assert "[masked]" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("key", "hint"),
     [("siez", "write size in place of siez"), ("zoom", "options may have: size, name, more")],

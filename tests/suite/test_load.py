@@ -430,6 +430,27 @@ def test_a_file_that_is_no_suite(refused, content, said):
     assert all(c.isprintable() or c == "\n" for c in message)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "KEY = 1",
+        "[KEY]",
+        "[suite]\nKEY = 1",
+        "[[model]]\nid = 'm'\nKEY = 1",
+        "[suite]\nsamples = 'x'\n[KEY]\nKEY = 'x'",
+        "KEY = 1\nKEY = 2",
+        "[a]\nKEY = {}\n[a.KEY]\n[a.KEY]",
+        f"KEY = {9**99}",
+        'book = [{id = "road", source = "road.txt"}]\nmodel = [{id = "m", provider = "openai"}]\n'
+        "[limits.measures]\nKEY = 1",
+    ],
+)
+def test_no_key_of_a_table_shows_a_secret_or_acts_on_the_terminal(refused, content):
+    message = refused(content.replace("KEY", '"sk-proj-Vq3x9LmT0aZr7Bn2 \\u001b[2J\\n"'))
+    assert "Vq3x9" not in message
+    assert all(c.isprintable() or c == "\n" for c in message)
+
+
 def test_a_file_that_cannot_be_read(folder):
     for name, why in (("no.memleak.toml", "No such file"), ("", "Is a directory")):
         with pytest.raises(SuiteError, match=f"cannot be read: {why}"):
