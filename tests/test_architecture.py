@@ -8,6 +8,7 @@ import graphlib
 from pathlib import Path
 
 import pytest_memleak
+from pytest_memleak.scoring.measure_table import MEASURES
 
 PACKAGE = Path(pytest_memleak.__file__).parent
 # Lower them when you can; never raise them.
@@ -65,6 +66,17 @@ def test_no_file_is_long():
         path.name: path.read_text(encoding="utf-8").count("\n") for path in PACKAGE.rglob("*.py")
     }
     assert max(lines.values()) <= MOST_LINES, max(lines, key=lines.get)
+
+
+def test_measures_are_named_in_their_table_alone():
+    table = PACKAGE / "scoring/measure_table.py"
+    named = [
+        f"{path.name}:{node.lineno} {node.value!r}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in MEASURES and path != table
+    ]
+    assert not named
 
 
 def test_names_say_what_they_hold():

@@ -24,7 +24,7 @@ sys.path.insert(0, str(FOREIGN))
 
 from environments import environment, running  # noqa: E402
 
-from pytest_memleak.suite.limit_validation import PRESETS  # noqa: E402
+from pytest_memleak.scoring.measure_table import PRESETS  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "limits.md"
 FIRST, LAST = "<!-- Made by figures/small_models.py; not to be edited. -->", "<!-- So far. -->"

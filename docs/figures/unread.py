@@ -14,7 +14,7 @@ from pathlib import Path
 from pytest_memleak.books import cut, read_epub
 from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze, estimates
-from pytest_memleak.suite.limit_validation import PRESETS
+from pytest_memleak.scoring.measure_table import PRESETS
 
 PAGE = Path(__file__).parents[1] / "limits.md"
 FIRST, LAST = "<!-- Made by figures/unread.py; not to be edited. -->", "<!-- So far. -->"

@@ -77,6 +77,7 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 
 def _compare_models(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.scoring.measure_table import BMC
     from pytest_memleak.scoring.measures import compare, measure, self_agreement
 
     scoring = _scoring(parsed)
@@ -93,7 +94,7 @@ def _compare_models(parsed: argparse.Namespace) -> int:
         )
     ]
     models = [
-        {"model": name, "bmc": measurement.bmc, "self_agreement": agreement}
+        {"model": name, BMC.name: measurement.bmc, "self_agreement": agreement}
         for name, measurement, agreement in zip(names, measurements, agreements, strict=True)
     ]
     if parsed.json:

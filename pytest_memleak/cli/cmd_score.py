@@ -125,7 +125,9 @@ def _warn(text: str) -> None:
 
 def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
     """Return a book's measures as plain values, lengths with their positions."""
+    from pytest_memleak.records import Block
     from pytest_memleak.scoring.analysis import estimates
+    from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, with_needs
 
     measurement, analysis = scored_file.measurement, scored_file.analysis
     row: Row = {
@@ -138,21 +140,13 @@ def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scor
         "span_threshold": scoring.span_threshold,
     }
     if analysis is None:
-        return row | {
-            "bmc": measurement.bmc,
-            "longest_block": {"words": 0, "start": None, "end": None},
-            "longest_span": _place(measurement.longest_span),
-            "spans_over": 0,
-        }
-    places = {
-        "longest_block": _place(measurement.longest_block),
-        "longest_span": _place(measurement.longest_span),
-    }
-    if analysis.passages:
-        longest = analysis.passages.longest
-        places |= {name: _place(passage, names) for name, passage in longest.items()}
+        for name in with_needs(MEASURES, GENERATIONS):
+            value = getattr(measurement, name)
+            row[name] = _place(value, names) if isinstance(value, Block) else value
+        return row
     for name, estimate in estimates(analysis).items():
-        row[name] = places.get(name, estimate.value)
+        run = MEASURES[name].value(analysis)
+        row[name] = _place(run, names) if isinstance(run, Block) else estimate.value
         if estimate.low < estimate.high:
             row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         if name in analysis.ranges:
@@ -160,12 +154,11 @@ def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scor
     return row
 
 
-def _place(run: Block, names: dict[Path, str] | None = None) -> Row:
-    """Return a run's length and position, with its book if `names` are given."""
+def _place(run: Block, names: dict[Path, str]) -> Row:
+    """Return a run's length and position, and a passage's book."""
     row: Row = {"words": run.words}
-    if names is not None:
-        book = getattr(run, "book", None)
-        row["book"] = names[Path(book)] if book else None
+    if hasattr(run, "book"):
+        row["book"] = names[Path(run.book)] if run.book else None
     for key in ("excerpt_id", "generation"):
         if hasattr(run, key):
             row[key] = getattr(run, key)
@@ -178,7 +171,7 @@ _SPAN = ("book", "generations", "words", "start", "end", "excerpt_id", "generati
 def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
     for span in scored_file.measurement.spans:
         row = {"book": names[scored_file.source], "generations": str(scored_file.drawn)}
-        row |= _place(span)
+        row |= _place(span, names)
         yield {key: row[key] for key in _SPAN}
 
 

@@ -10,7 +10,7 @@ from pytest_memleak.pipeline.required_samples import Purpose, all_generations
 from pytest_memleak.records import Issue, Origin
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.analysis import analyze, judged_measures, split_judged_measures
-from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.scoring.measure_table import NEAR, with_needs
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.second_opinion import Sample, differences, holders
 from pytest_memleak.verdict.judge import check_limits
@@ -49,7 +49,7 @@ def analyze_pair(
         all_generations(parts) if texts is None else texts,
         pair.scoring,
         confidence=pair.confidence,
-        near=asks_for(pair.limits, "near"),
+        near=bool(with_needs(pair.limits, NEAR)),
         protected=protected.for_pair(pair, book, catalog_books[0], least=catalog_books[1]),
         limits=pair.limits,
         count=resources.count,

@@ -26,7 +26,7 @@ from pytest_memleak.pipeline.required_samples import all_generations
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
-from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -73,7 +73,10 @@ def min_passage_words(suite: Suite) -> int:
     """
     scoring = suite.pairs[0].scoring
     limits = [
-        pair.limits["longest_passage"] for pair in suite.pairs if "longest_passage" in pair.limits
+        pair.limits[name]
+        for pair in suite.pairs
+        for name in with_needs(pair.limits, PASSAGES)
+        if MEASURES[name].runs == "longest"
     ]
     words = [_QUOTATION, scoring.span_threshold + 1, *(int(limit) + 1 for limit in limits)]
     return max(scoring.k, min(words))
@@ -211,7 +214,7 @@ class Catalog:
 
     def _issues(self, limits: Limits) -> tuple[Issue, ...]:
         """Return an issue for the books that weren't scanned, where a limit depends on them."""
-        if not self._unread or not asks_for(limits, "passages"):
+        if not self._unread or not with_needs(limits, PASSAGES):
             return ()
         name, why = min(self._unread.items())
         others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
@@ -220,7 +223,7 @@ class Catalog:
 
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
         cause = f"the catalog: {error.line}"
-        if not asks_for(limits, "passages"):
+        if not with_needs(limits, PASSAGES):
             return CatalogMatches(unread=(cause, *self._told_unread()))
         issue = Issue("catalog", f"not scanned: {cause}")
         return CatalogMatches(issues=(issue,), unread=self._told_unread())

@@ -22,6 +22,7 @@ from pytest_memleak.pipeline.sampled_generations import generation_request
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import PlannedStep, Power, PowerRow, RunPlan
 from pytest_memleak.scoring.index import measurable_words
+from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
 from pytest_memleak.scoring.sampling_error import least_upper_end
 from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
@@ -236,19 +237,19 @@ def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield which limits of gating pairs can pass, whatever is sampled."""
     gating = [pair for pair in pairs if pair.gates]
     yield from _of_bmc(gating, suite)
-    yield from _of_excess([pair for pair in gating if "bmc_excess" in pair.limits], suite)
+    yield from _of_excess([pair for pair in gating if with_needs(pair.limits, CHANCE)], suite)
 
 
 def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     least_by_limit: dict[tuple[float, str], float] = {}
     for pair in pairs:
-        if "bmc" in pair.limits and pair.confidence:
+        if BMC.name in pair.limits and pair.confidence:
             try:
                 words = measurable_words(suite.books.cut(pair.book), pair.scoring)
             except MemleakError:
                 continue  # the plan reports it
             least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
-            least_by_limit[pair.limits["bmc"], pair.book.id] = least
+            least_by_limit[pair.limits[BMC.name], pair.book.id] = least
     for limit in dict.fromkeys(limit for limit, _ in least_by_limit):
         least_ends = [
             least
@@ -276,12 +277,12 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
         )
         by_nulls.setdefault(nulls, []).append(pair.id)
     for nulls, names in by_nulls.items():
-        of = f" of {', '.join(names)}" if len(by_nulls) > 1 else ""
+        limit = BMC_EXCESS.name + (f" of {', '.join(names)}" if len(by_nulls) > 1 else "")
         books = amount(nulls, "null book")
         if seen := next((many for least, many in _SEEN if nulls >= least), None):
-            yield f"bmc_excess{of}: with {books} an excess of {seen} chance shows"
+            yield f"{limit}: with {books} an excess of {seen} chance shows"
         else:
             yield (
-                f"bmc_excess{of}: with {books} there is no interval and no p; give the suite two "
+                f"{limit}: with {books} there is no interval and no p; give the suite two "
                 "controls or more"
             )

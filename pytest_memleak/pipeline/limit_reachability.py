@@ -22,14 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
-    from pytest_memleak.records import Book, Pair, Suite
+    from pytest_memleak.records import Book, Measure, Pair, Suite
     from pytest_memleak.scoring.analysis import Analysis
 
 
-# Where a run of words lies whose length a measure reports, or which it counts.
-_IN_AN_EXCERPT = {"longest_span", "greedy_longest_span", "spans_over"}
-_IN_THE_BOOK = {"longest_block"}
-_IN_ANY_BOOK = {"longest_passage", "passages_over", "nv_longest_passage"}
 _IN_ANY_CASE = 100  # words of a limit, or of counted passages, and their number
 # For detection where the suite judges by observed values (`confidence = 0`).
 _CONFIDENCE = 0.95
@@ -41,9 +37,11 @@ def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: Protec
     A limit may lie beyond the longest excerpt (`longest_span`), the book (`longest_block`), or each
     scanned book, and so may span_threshold.
     """
-    limits = sorted(pair.limits.items(), key=lambda entry: entry[0] in _IN_ANY_BOOK)
+    rows = table_with(pair.limits.brought)
+    limits = [(rows[name], limit) for name, limit in pair.limits.items()]
+    limits.sort(key=lambda entry: entry[0].lies_in == "any book")  # the slowest last
     in_any = None if suite.catalog else protected
-    if any(_is_within_reach(name, limit, pair, book, in_any) for name, limit in limits):
+    if any(_is_within_reach(row, limit, pair, book, in_any) for row, limit in limits):
         return
     measurable_words(book, pair.scoring)  # raises for the book's own faults first
     limits_text = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
@@ -58,22 +56,21 @@ def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: Protec
 
 
 def _is_within_reach(
-    name: str, limit: float, pair: Pair, book: Book, in_any: ProtectedBooks | None
+    row: Measure, limit: float, pair: Pair, book: Book, in_any: ProtectedBooks | None
 ) -> bool:
     """Tell whether some text is long enough to exceed a limit."""
-    row = table_with(pair.limits.brought)[name]
     if row.kind == "share":
         return limit < 1
     counted = row.runs == "number"
     if max(limit, pair.scoring.span_threshold if counted else 0) <= _IN_ANY_CASE:
         return True
     stretches: Iterable[Iterable[int]]
-    if name in _IN_AN_EXCERPT:
-        stretches = ([length] for length in _lengths(name, book, pair))
-    elif name in _IN_THE_BOOK:
-        stretches = [_lengths(name, book, pair)]
-    elif name in _IN_ANY_BOOK and in_any is not None:
-        stretches = (_lengths(name, other, pair) for other in _books(book, in_any))
+    if row.lies_in == "excerpt":
+        stretches = ([length] for length in _lengths(row, book, pair))
+    elif row.lies_in == "book":
+        stretches = [_lengths(row, book, pair)]
+    elif row.lies_in == "any book" and in_any is not None:
+        stretches = (_lengths(row, other, pair) for other in _books(book, in_any))
     else:
         return True
     if counted:
@@ -110,9 +107,9 @@ def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
     yield from (other for other in protected.test_books() if other.id != book.id)
 
 
-def _lengths(name: str, book: Book, pair: Pair) -> Iterator[int]:
+def _lengths(row: Measure, book: Book, pair: Pair) -> Iterator[int]:
     """Yield the words of each excerpt, as the measure counts them."""
-    if name.startswith("nv_"):
+    if row.folded:
         return (len(folded_words(excerpt.text)) for excerpt in book.excerpts)
     return (_words_of(excerpt.text, pair) for excerpt in book.excerpts)
 

@@ -24,6 +24,7 @@ from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.extraction import Extraction
+from pytest_memleak.scoring.measure_table import TOP_K, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,7 +159,7 @@ class _Windows:
         self._plain = _window_questions(pair, tokens, opened, top_k=False)
         truncated = isinstance(opened, TopKEndpoint) and not self._both_alike
         self._scheme = _window_questions(pair, tokens, opened, top_k=True) if truncated else None
-        self._limited = "extractable" in pair.limits
+        self._limited = bool(with_needs(pair.limits, TOP_K))
 
     def draw(self) -> tuple[str, ...]:
         """Sample what the ledger lacks, canaries too, and return what prevented it."""

@@ -9,7 +9,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Issue
 from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.scoring.index import measurable_words
-from pytest_memleak.scoring.measure_table import asks_for
+from pytest_memleak.scoring.measure_table import PASSAGES, with_needs
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
@@ -121,7 +121,7 @@ class ProtectedBooks:
 
     def issues(self, pair: Pair) -> Iterator[Issue]:
         """Yield an issue for each unreadable test book that a limit depends on."""
-        if not asks_for(pair.limits, "passages"):
+        if not with_needs(pair.limits, PASSAGES):
             return
         self._all_readable()
         for source in self._suite.books:

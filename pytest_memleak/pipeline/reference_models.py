@@ -17,6 +17,7 @@ from pytest_memleak.records import Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.analysis import analyze
+from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
 from pytest_memleak.verdict.model_identity import AppliedSampling, sampling_issues
 
@@ -80,7 +81,7 @@ def compare_references(
         analysis = _with_measures_of_extensions(analysis, own)
     issues += _missing((*beside, *sampled), own)
     greedy = tuple(issue for part in beside for issue in _not_the_likeliest(part))
-    if any(name.startswith("greedy_") for name in pair.limits):
+    if with_needs(pair.limits, GREEDY):
         return ReferenceComparison(analysis, tuple(sampled), (*issues, *greedy))
     notes = tuple(issue.cause for issue in greedy)
     return ReferenceComparison(analysis, tuple(sampled), tuple(issues), notes)
@@ -144,7 +145,7 @@ def _missing(drawn: Iterable[CountedGenerations], own: CountedGenerations) -> It
             yield from (Issue(purpose, issue) for issue in counted.sampled.issues)
         elif purpose is Purpose.GREEDY:
             yield from (issue for issue in _issues_of(counted) if issue.rule in _DRAWN)
-        elif purpose is Purpose.BASELINE and "uplift" in own.required.pair.limits:
+        elif purpose is Purpose.BASELINE and with_needs(own.required.pair.limits, BASELINE):
             yield from _issues_of(counted)
             yield from _drawn_otherwise(counted, own)
 
@@ -217,7 +218,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
 def _without_greedy(answers: SampledGenerations) -> str:
     """Return the lines of the suite file to change; greedy canaries couldn't agree either."""
     pair, source = answers.required.pair, answers.source
-    greedy = [name for name in pair.limits if name.startswith("greedy_")]
+    greedy = with_needs(pair.limits, GREEDY)
     preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
     if set(greedy) & set(preset):
         lines = (f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.interfaces.abilities import abilities_of, baseline_of
 from pytest_memleak.records import Origin
+from pytest_memleak.scoring.measure_table import CHANCE, with_needs
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _wanted(
     if pair.probe.kind == "continuation":
         likeliest = dataclasses.replace(pair, sampling=greedy_sampling(pair.sampling))
         yield RequiredSamples(Purpose.GREEDY, likeliest, endpoint)
-    if "bmc_excess" in pair.limits:
+    if with_needs(pair.limits, CHANCE):
         for other in _nulls_of(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
     if pair.model.baseline_model is not None:

@@ -114,8 +114,7 @@ class Memorization:
                 raise AttributeError(f"no measure {name!r}: {nearest(name, MEASURES)}")
             return getattr(evaluation.measurement, name)
         row = MEASURES.get(name)
-        measured = row and row.read and getattr(analysis, row.needs.part, None) is not None
-        value = row.read(analysis) if row and row.read and measured else None
+        value = row.value(analysis) if row else None
         if value is None:
             why = why_unmeasured(name, windows=evaluation.extraction is not None)
             with recording_failure(self._item):

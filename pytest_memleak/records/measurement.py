@@ -179,9 +179,13 @@ class Measure:
               from 0; "number": any number, with any finite limit
     runs:     for runs of k matching words or more: "longest" for the words of the longest run,
               "number" for the runs over span_threshold; None if a larger k hides nothing of it
+    lies_in:  where the words of such a run, or of a passage, lie; None if any limit can be exceeded
+    folded:   whether it counts folded words
     of_works: whether its limit applies to each work of a collection
     rises:    whether more samples can only raise it, so an exceeded limit stays exceeded
+    strict, paper: its limit in these presets, if any
     overview: the probes whose overviews show it, with or without a limit
+    charted:  whether reports draw its value, interval, and limit
     needs:    the part of an analysis that it needs
     read:     its value from that analysis (an Analysis or an Extraction), perhaps with an
               interval; None if it can't be computed
@@ -196,9 +200,14 @@ class Measure:
     about: str = ""
     kind: Literal["share", "count", "number"] = "number"
     runs: Literal["longest", "number"] | None = None
+    lies_in: Literal["excerpt", "book", "any book"] | None = None
+    folded: bool = False
     of_works: bool = False
     rises: bool = False
+    strict: float | None = None
+    paper: float | None = None
     overview: tuple[ProbeKind, ...] = ()
+    charted: bool = False
     needs: Needs = field(default=Needs("further"), repr=False)
     read: Callable[[Any], Estimate | Block | float | None] | None = field(
         default=None, repr=False, compare=False
@@ -206,11 +215,15 @@ class Measure:
     by_round: Callable[[Any], Iterable[int]] | None = field(default=None, repr=False, compare=False)
     function: Callable[..., float] | None = field(default=None, repr=False, compare=False)
 
-    def estimate(self, analysis: Any) -> Estimate | None:
-        """Return its value and interval from an Analysis or an Extraction; None if missing."""
+    def value(self, analysis: Any) -> Estimate | Block | float | None:
+        """Return what it reads from an Analysis or an Extraction; None if missing."""
         if self.read is None or getattr(analysis, self.needs.part, None) is None:
             return None
-        value = self.read(analysis)
+        return self.read(analysis)
+
+    def estimate(self, analysis: Any) -> Estimate | None:
+        """Return its value and interval from an Analysis or an Extraction; None if missing."""
+        value = self.value(analysis)
         if value is None or isinstance(value, Estimate):
             return value
         number = value.words if isinstance(value, Block) else value

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.results.evidence_file import digest_errors, read_evidence
-from pytest_memleak.scoring.measure_table import MEASURES, nearest
+from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -201,8 +201,8 @@ def _excerpts(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
             "words": excerpt["words"],
             "rounds": coverage["rounds"],
             "covered": excerpt["covered"],
-            "bmc": excerpt["covered"] / excerpt["words"] if excerpt["words"] else 0.0,
-            "longest_span": excerpt["longest_span"],
+            BMC.name: excerpt["covered"] / excerpt["words"] if excerpt["words"] else 0.0,
+            LONGEST_SPAN.name: excerpt[LONGEST_SPAN.name],
         }
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pytest_memleak.records import Estimate
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
 from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.reports.evidence_table import Evidence, Row
+    from pytest_memleak.reports.evidence_table import Evidence
 
     Books = Mapping[str, Sequence["PlottedPair"]]
 
@@ -27,14 +29,15 @@ class PlottedPair:
     """A pair with a coverage map.
 
     label:    its model, distinct among the pairs of the book
-    row:      as in `Evidence.rows`
     coverage: as in the bundle; times: for each word of the book, the rounds that cover it; (N,)
+    bmc, limit: BMC with its interval, and its limit, if any
     block:    first word and end of the longest block, None without one
     agreement: the model's self-agreement
     """
 
     label: str
-    row: Row
+    bmc: Estimate
+    limit: float | None
     threshold: int
     coverage: Mapping[str, Any] = field(repr=False)
     times: NDArray[np.intc] = field(repr=False)
@@ -53,11 +56,12 @@ def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
         if not (coverage := pair.get("coverage")):
             continue
         measures = pair["measures"]
-        block = measures.get("longest_block", {})
+        block = measures.get(LONGEST_BLOCK.name, {})
         start, end = block.get("start"), block.get("end")
         drawn = PlottedPair(
             label=inert(label),
-            row=row,
+            bmc=Estimate(*(row[f"{BMC.name}{end}"] for end in ("", "_low", "_high"))),
+            limit=row.get(f"{BMC.name}_limit"),
             threshold=pair["settings"]["span_threshold"],
             coverage=coverage,
             times=decode_times(coverage),

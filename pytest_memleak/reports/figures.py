@@ -14,6 +14,7 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns
+from pytest_memleak.scoring.measure_table import BMC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from pytest_memleak.records import Estimate
     from pytest_memleak.reports.evidence_table import Evidence
     from pytest_memleak.reports.figure_data import Books, Overlap, PlottedPair
 
@@ -92,7 +94,7 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
         )
     left_out = []
     with mpl.rc_context(_STYLE):
-        drawn = {"coverage": _coverage(books), "samples": _samples(books), "bmc": _bmc(books)}
+        drawn = {"coverage": _coverage(books), "samples": _samples(books), BMC.name: _bmc(books)}
         if any(pair.coverage["spans"] for pairs in books.values() for pair in pairs):
             drawn["spans"] = _spans(books)
         else:
@@ -176,14 +178,14 @@ def _samples(books: Books) -> Figure:
             axes.plot(range(1, len(curve) + 1), curve, color=color)
             # Shifted, since intervals of several models would overlap.
             at = len(curve) + most * 0.02 * place
-            axes.errorbar([at], [pair.row["bmc"]], _ends(pair), fmt=mark, color=color, **_BAR)
-        for limit in {pair.row["bmc_limit"] for pair in pairs if "bmc_limit" in pair.row}:
+            axes.errorbar([at], [pair.bmc.value], _ends(pair.bmc), fmt=mark, color=color, **_BAR)
+        for limit in {pair.limit for pair in pairs if pair.limit is not None}:
             axes.axhline(limit, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, loc="left")
-    _name_axes(panels, "samples per excerpt", "bmc")
+    _name_axes(panels, "samples per excerpt", BMC.name)
     _add_legend(figure, looks, "dashed: the limit")
     return figure
 
@@ -232,9 +234,11 @@ def _bmc(books: Books) -> Figure:
             at -= 1
             ticks.append((at, pair.label))
             color, mark = looks[pair.label]
-            axes.errorbar([pair.row["bmc"]], [at], xerr=_ends(pair), fmt=mark, color=color, **_BAR)
-            if "bmc_limit" in pair.row:
-                axes.vlines(pair.row["bmc_limit"], at - 0.4, at + 0.4, color=_GREY, linewidth=1)
+            axes.errorbar(
+                [pair.bmc.value], [at], xerr=_ends(pair.bmc), fmt=mark, color=color, **_BAR
+            )
+            if pair.limit is not None:
+                axes.vlines(pair.limit, at - 0.4, at + 0.4, color=_GREY, linewidth=1)
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     for label in axes.get_yticklabels():
         if label.get_text() in books:
@@ -277,10 +281,9 @@ def _overlap(books: Mapping[str, Overlap]) -> Figure:
 _BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 
 
-def _ends(pair: PlottedPair) -> list[list[float]]:
-    """Return how far the interval of BMC reaches below and above it."""
-    value = pair.row["bmc"]
-    return [[max(value - pair.row["bmc_low"], 0)], [max(pair.row["bmc_high"] - value, 0)]]
+def _ends(bmc: Estimate) -> list[list[float]]:
+    """Return how far the interval reaches below and above the value."""
+    return [[max(bmc.value - bmc.low, 0)], [max(bmc.high - bmc.value, 0)]]
 
 
 def _panels(

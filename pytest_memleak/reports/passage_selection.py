@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import LIKELIEST_SPAN
+from pytest_memleak.scoring.measure_table import PASSAGES_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ def other_book_lines(
 
     titles: of books by their ids, where the report has titles
     """
-    over = result.details.get("passages_over", {}).get("books", {})
+    over = result.details.get(PASSAGES_OVER.name, {}).get("books", {})
     for book, count in over.items():
         if book != result.book:
             passages = amount(count, "passage")

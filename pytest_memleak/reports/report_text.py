@@ -14,7 +14,7 @@ from pytest_memleak.records.number_format import amount, day, figure, percent, p
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.results.run_evidence import suite_controls
-from pytest_memleak.scoring.measure_table import MEASURES
+from pytest_memleak.scoring.measure_table import BMC, MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -243,7 +243,9 @@ def _chance_lines(result: PairResult) -> Iterator[str]:
     if null is None:
         return
     books = amount(len(null["books"]), "null book")
-    text = f"Chance level: {percent(null['null_bmc'])} ({books}); this book {percent(null['bmc'])}"
+    text = (
+        f"Chance level: {percent(null['null_bmc'])} ({books}); this book {percent(null[BMC.name])}"
+    )
     if null["p"] is None:
         yield f"{text}. An interval and a p-value need two null books."
     else:

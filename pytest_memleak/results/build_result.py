@@ -7,24 +7,30 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records import Completeness, Measure, Verdict, VerdictResult
+from pytest_memleak.records import Block, Completeness, Measure, Verdict, VerdictResult
 from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passage
 from pytest_memleak.records.round_stats import RoundStats
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import passage_rate, quote
-from pytest_memleak.scoring.measure_table import GREEDY, MEASURES, table_with
+from pytest_memleak.scoring.measure_table import (
+    GREEDY,
+    MEASURES,
+    PASSAGES,
+    SPANS_OVER,
+    table_with,
+    with_needs,
+)
 from pytest_memleak.verdict.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Block, Book, Estimate, Pair, Span, Suite
+    from pytest_memleak.records import Book, Estimate, Pair, Span, Suite
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
 _PASSAGES = 5
-_LIKELIEST = frozenset(name for name, row in MEASURES.items() if row.needs is GREEDY)
 
 
 def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
@@ -184,31 +190,20 @@ def pair_settings(pair: Pair) -> dict[str, Any]:
 
 
 def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
-    block, span = analysis.measurement.longest_block, analysis.measurement.longest_span
     details: dict[str, Any] = {
-        "longest_block": {"start": block.start, "end": block.end},
-        "longest_span": {
-            "start": span.start,
-            "end": span.end,
-            "excerpt_id": span.excerpt_id,
-            "generation": span.generation,
-        },
+        name: {key: part for key, part in dataclasses.asdict(run).items() if key != "words"}
+        for name, row in MEASURES.items()
+        if row.needs is not PASSAGES and isinstance(run := row.value(analysis), Block)
+    }
+    details |= {
         "self_agreement": {"value": analysis.agreement},
         "cross_excerpt": {
             "spans": analysis.cross.count,
             "cross": analysis.cross.cross,
             "ratio": analysis.cross.ratio,
         },
+        SPANS_OVER.name: {"longest": _rates(analysis)},
     }
-    details["spans_over"] = {"longest": _rates(analysis)}
-    if analysis.greedy is not None:
-        likeliest = analysis.greedy.longest_span
-        details["greedy_longest_span"] = {
-            "start": likeliest.start,
-            "end": likeliest.end,
-            "excerpt_id": likeliest.excerpt_id,
-            "generation": likeliest.generation,
-        }
     details |= passage_details(evaluation)
     return details | ({"null": dataclasses.asdict(analysis.null)} if analysis.null else {})
 
@@ -283,10 +278,8 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     spans: tuple[Span, ...] = measured.spans[:_PASSAGES] or (measured.longest_span,)
     runs: list[tuple[str, Block]] = [("longest block", measured.longest_block)]
     runs += [("span", span) for span in spans]
-    failing = any(
-        check.over for check in evaluation.verdict_result.checks if check.measure in _LIKELIEST
-    )
-    if analysis.greedy is not None and failing:
+    failed = [check.measure for check in evaluation.verdict_result.checks if check.over]
+    if analysis.greedy is not None and with_needs(failed, GREEDY):
         runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
     rests = evaluation.pair.probe.kind == "continuation"
     passages = (

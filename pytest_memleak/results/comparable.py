@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.provenance import distribution
 from pytest_memleak.results.run_verdict import is_gating_pair
-from pytest_memleak.scoring.measure_table import MEASURES, asks_for, nearest
+from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -88,7 +88,7 @@ def find_scan_mismatch(
 
     Before the run, only the IDs of the books of `now` may be known.
     """
-    if not asks_for(measures, "passages"):
+    if not with_needs(measures, PASSAGES):
         return None
     if before.get("scan_scope") is None:
         return "the bundle doesn't say which books were scanned for passages", REBUILD

@@ -19,6 +19,7 @@ import numpy as np
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records.plot_records import Heading, Link, PlotData, SpanNote
 from pytest_memleak.results.quotes import passage_rate, quote
+from pytest_memleak.scoring.measure_table import LONGEST_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> dict[str, Any]:
                 "start": start,
                 "words": end - start,
                 "covered": seen[end] - seen[start],
-                "longest_span": longest,
+                LONGEST_SPAN.name: longest,
             }
             for name, (start, end), longest in zip(
                 excerpts, pairwise(borders), analysis.own_spans.by_excerpt, strict=True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.records import Origin
 from pytest_memleak.records.pair_result import Passage
 from pytest_memleak.results.quotes import passage_rate, quote_anywhere
-from pytest_memleak.scoring.measure_table import MEASURES
+from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     passages = evaluation.analysis.passages
     over = Counter(_book_id(passage.book, evaluation) for passage in passages.passages)
     details = {name: _place(passage, evaluation) for name, passage in passages.longest.items()}
-    details["passages_over"] = {"books": dict(sorted(over.items()))}
+    details[PASSAGES_OVER.name] = {"books": dict(sorted(over.items()))}
     own, others = passages.apart()
     for name, value in own.items():
         details[name] |= {"of_own": value, "of_others": others[name]}
@@ -69,7 +69,7 @@ def _passages_to_list(passages: ProtectedPassages) -> Iterator[tuple[str, Protec
     first = [passage for passage in longest_first if of_each_book[passage.book] is passage]
     further = [passage for passage in longest_first if of_each_book[passage.book] is not passage]
     listed = [passages.longest_passage]
-    if (near := passages.of_others.get("nv_longest_passage")) not in (
+    if (near := passages.of_others.get(NV_LONGEST_PASSAGE.name)) not in (
         None,
         passages.nv_longest_passage,
     ):

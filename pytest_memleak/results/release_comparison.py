@@ -27,7 +27,7 @@ from pytest_memleak.results.comparable import (
 from pytest_memleak.results.evidence_file import differences, digest_errors, read_evidence
 from pytest_memleak.results.run_evidence import suite_evidence
 from pytest_memleak.results.run_verdict import is_gating_pair, pair_verdict
-from pytest_memleak.scoring.measure_table import OF_PASSAGES, why_unmeasured
+from pytest_memleak.scoring.measure_table import BMC, GENERATIONS, OF_PASSAGES, why_unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -112,7 +112,7 @@ class Baseline:
         if not before.get("rounds"):
             windows = before["windows"] is not None
             if windows or before["completeness"]["issues"]:
-                why = why_unmeasured("bmc", windows=windows) if windows else INCOMPLETE
+                why = GENERATIONS.of_windows if windows else INCOMPLETE
                 return f"the baseline has no rounds of it: {why}", "exclude the pair with -k"
             return "the bundle has no values per round, because an older version wrote it", REBUILD
         measured = before["rounds"]["measures"]
@@ -220,7 +220,7 @@ class Baseline:
             if name not in now["rounds"]["measures"]:
                 return f"{name} wasn't measured: {why_unmeasured(name, windows=False)}"
         sizes = [
-            (pair["book"]["words"], len(pair["rounds"]["measures"]["bmc"]))
+            (pair["book"]["words"], len(pair["rounds"]["measures"][BMC.name]))
             for pair in (was, now)
             if pair is not None
         ]

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.generation_tally import tally_generations
-from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
+from pytest_memleak.scoring.measure_table import (
+    LONGEST_BLOCK,
+    LONGEST_PASSAGE,
+    LONGEST_SPAN,
+    MEASURES,
+    NV_LONGEST_PASSAGE,
+    OF_PASSAGES,
+)
 from pytest_memleak.scoring.measures import (
     WorkMeasures,
     measure_works,
@@ -156,14 +163,14 @@ def _ranges(
     """Yield the ranges of the maxima over the sampled rounds; typical: words of a typical span."""
     if passages:
         for name, by_round, most in (
-            ("longest_passage", passages.by_round, tally.most_passage_words(near=False)),
-            ("nv_longest_passage", passages.nv_by_round, tally.most_passage_words(near=True)),
+            (LONGEST_PASSAGE.name, passages.by_round, tally.most_passage_words(near=False)),
+            (NV_LONGEST_PASSAGE.name, passages.nv_by_round, tally.most_passage_words(near=True)),
         ):
             if passages.longest[name].origin is Origin.SAMPLED:
                 yield name, maximum_range(by_round, typical=typical, most=most)
     layout = tally.layout
     yield (
-        "longest_block",
+        LONGEST_BLOCK.name,
         block_range(
             rounds,
             n=tally.counted.rounds,
@@ -174,7 +181,7 @@ def _ranges(
     )
     longest_excerpt = max(end - start for start, end in layout.bounds.values())
     yield (
-        "longest_span",
+        LONGEST_SPAN.name,
         maximum_range(tally.longest_by_round(), typical=typical, most=longest_excerpt),
     )
 

@@ -8,6 +8,7 @@ import: other processes read the rows without the scoring code.
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
@@ -41,190 +42,233 @@ def _excess(null: Any) -> Estimate:
     return Estimate(null.excess, low, high, null.p)
 
 
+def _of_greedy(row: Measure, title: str, about: str) -> Measure:
+    """Return a row of the same measure, of the greedy continuations alone."""
+    return replace(
+        row,
+        name=f"greedy_{row.name}",
+        title=title,
+        about=about,
+        of_works=False,
+        paper=None,
+        overview=(),
+        charted=False,
+        needs=GREEDY,
+        read=lambda result: getattr(result.greedy, row.name),
+        by_round=None,
+    )
+
+
+LONGEST_PASSAGE = Measure(
+    "longest_passage",
+    title="longest passage",
+    unit="words",
+    about="longest passage of any protected book, prompted or not, in words",
+    kind="count",
+    runs="longest",
+    lies_in="any book",
+    of_works=True,
+    rises=True,
+    strict=38,
+    overview=_OF_TEXT,
+    needs=PASSAGES,
+    read=lambda result: result.passages.longest_passage,
+    by_round=lambda result: result.passages.by_round,
+)
+PASSAGES_OVER = Measure(
+    "passages_over",
+    title="long passages",
+    unit="over {span_threshold} words",
+    about="number of distinct passages of protected books over span_threshold words",
+    kind="count",
+    runs="number",
+    lies_in="any book",
+    of_works=True,
+    rises=True,
+    strict=5,
+    needs=PASSAGES,
+    read=lambda result: result.passages.passages_over,
+)
+NV_LONGEST_PASSAGE = Measure(
+    "nv_longest_passage",
+    title="longest near-verbatim passage",
+    unit="matching words",
+    about="longest near-verbatim passage of any protected book, in matching words",
+    kind="count",
+    lies_in="any book",
+    folded=True,
+    of_works=True,
+    rises=True,
+    strict=38,
+    needs=PASSAGES,
+    read=lambda result: result.passages.nv_longest_passage,
+    by_round=lambda result: result.passages.nv_by_round,
+)
+BMC = Measure(
+    "bmc",
+    title="coverage",
+    unit="share of words, k = {k}",
+    about="BMC@k, a share from 0 to 1",
+    kind="share",
+    of_works=True,
+    rises=True,
+    strict=0.15,
+    paper=0.15,
+    overview=_OF_TEXT,
+    charted=True,
+    needs=GENERATIONS,
+    read=lambda result: Estimate(result.measurement.bmc, result.error.low, result.error.high),
+    by_round=lambda result: result.counts.covered.tolist(),
+)
+LONGEST_BLOCK = Measure(
+    "longest_block",
+    title="longest block",
+    unit="words",
+    about="longest memorized block, in words",
+    kind="count",
+    runs="longest",
+    lies_in="book",
+    of_works=True,
+    rises=True,
+    strict=50,
+    paper=100,
+    overview=_OF_TEXT,
+    needs=GENERATIONS,
+    read=lambda result: result.measurement.longest_block,
+)
+LONGEST_SPAN = Measure(
+    "longest_span",
+    title="longest span",
+    unit="words",
+    about="longest regurgitated span, in words",
+    kind="count",
+    runs="longest",
+    lies_in="excerpt",
+    of_works=True,
+    rises=True,
+    strict=38,
+    paper=38,
+    overview=_OF_TEXT,
+    needs=GENERATIONS,
+    read=lambda result: result.measurement.longest_span,
+    by_round=lambda result: result.own_spans.longest,
+)
+SPANS_OVER = Measure(
+    "spans_over",
+    title="long spans",
+    unit="over {span_threshold} words",
+    about="number of spans over span_threshold words",
+    kind="count",
+    runs="number",
+    lies_in="excerpt",
+    of_works=True,
+    rises=True,
+    strict=0,
+    paper=0,
+    overview=_OF_TEXT,
+    needs=GENERATIONS,
+    read=lambda result: result.measurement.spans_over,
+    by_round=lambda result: result.own_spans.over,
+)
+LEAKING_WORKS = Measure(
+    "leaking_works",
+    title="leaking works",
+    unit="share of works",
+    about="share of a collection's works that exceed a limit (0)",
+    kind="share",
+    rises=True,
+    needs=WORKS,
+    read=lambda result: result.works.leaking_share,
+)
+BMC_EXCESS = Measure(
+    "bmc_excess",
+    title="coverage above chance",
+    unit="bmc minus null",
+    about="BMC minus that of generations for negative controls or other test books",
+    kind="share",
+    needs=CHANCE,
+    read=lambda result: _excess(result.null),
+)
+UPLIFT = Measure(
+    "uplift",
+    title="coverage above the baseline",
+    unit="bmc minus the baseline's",
+    about="BMC minus the baseline model's",
+    kind="share",
+    needs=BASELINE,
+    read=lambda result: Estimate(result.uplift.uplift, result.uplift.low, result.uplift.high),
+)
+NV_RECALL = Measure(
+    "nv_recall",
+    title="near-verbatim recall",
+    unit="share of words",
+    about="share of the book's words in near-verbatim spans",
+    kind="share",
+    rises=True,
+    needs=NEAR,
+    read=lambda result: result.near.nv_recall,
+)
+NV_LONGEST_SPAN = Measure(
+    "nv_longest_span",
+    title="longest near-verbatim span",
+    unit="matching words",
+    about="longest near-verbatim span, in matching words",
+    kind="count",
+    folded=True,
+    rises=True,
+    needs=NEAR,
+    read=lambda result: result.near.longest_span.words,
+)
+GREEDY_BMC = _of_greedy(
+    BMC,
+    "greedy coverage",
+    'BMC@k of the greedy continuations alone (probe = "continuation")',
+)
+GREEDY_LONGEST_SPAN = _of_greedy(
+    LONGEST_SPAN,
+    "longest greedy span",
+    "longest regurgitated span of the greedy continuations, in words",
+)
+EXTRACTABLE = Measure(
+    "extractable",
+    title="extractable windows",
+    unit="share of windows",
+    about='share of the windows with p_z >= 0.001 (probe = "probability"), under top-k',
+    kind="share",
+    rises=True,
+    overview=("probability",),
+    needs=TOP_K,
+    read=lambda result: result.extractable,
+)
+EXTRACTABLE_PLAIN = Measure(
+    "extractable_plain",
+    title="extractable windows, plain product",
+    unit="share of windows",
+    about="the same share for the plain product, which every such model returns",
+    kind="share",
+    rises=True,
+    overview=("probability",),
+    needs=PLAIN,
+    read=lambda result: result.extractable_plain,
+)
+
 _ROWS = (
-    Measure(
-        "longest_passage",
-        title="longest passage",
-        unit="words",
-        about="longest passage of any protected book, prompted or not, in words",
-        kind="count",
-        runs="longest",
-        of_works=True,
-        rises=True,
-        overview=_OF_TEXT,
-        needs=PASSAGES,
-        read=lambda result: result.passages.longest_passage,
-        by_round=lambda result: result.passages.by_round,
-    ),
-    Measure(
-        "passages_over",
-        title="long passages",
-        unit="over {span_threshold} words",
-        about="number of distinct passages of protected books over span_threshold words",
-        kind="count",
-        runs="number",
-        of_works=True,
-        rises=True,
-        needs=PASSAGES,
-        read=lambda result: result.passages.passages_over,
-    ),
-    Measure(
-        "nv_longest_passage",
-        title="longest near-verbatim passage",
-        unit="matching words",
-        about="longest near-verbatim passage of any protected book, in matching words",
-        kind="count",
-        of_works=True,
-        rises=True,
-        needs=PASSAGES,
-        read=lambda result: result.passages.nv_longest_passage,
-        by_round=lambda result: result.passages.nv_by_round,
-    ),
-    Measure(
-        "bmc",
-        title="coverage",
-        unit="share of words, k = {k}",
-        about="BMC@k, a share from 0 to 1",
-        kind="share",
-        of_works=True,
-        rises=True,
-        overview=_OF_TEXT,
-        needs=GENERATIONS,
-        read=lambda result: Estimate(result.measurement.bmc, result.error.low, result.error.high),
-        by_round=lambda result: result.counts.covered.tolist(),
-    ),
-    Measure(
-        "longest_block",
-        title="longest block",
-        unit="words",
-        about="longest memorized block, in words",
-        kind="count",
-        runs="longest",
-        of_works=True,
-        rises=True,
-        overview=_OF_TEXT,
-        needs=GENERATIONS,
-        read=lambda result: result.measurement.longest_block,
-    ),
-    Measure(
-        "longest_span",
-        title="longest span",
-        unit="words",
-        about="longest regurgitated span, in words",
-        kind="count",
-        runs="longest",
-        of_works=True,
-        rises=True,
-        overview=_OF_TEXT,
-        needs=GENERATIONS,
-        read=lambda result: result.measurement.longest_span,
-        by_round=lambda result: result.own_spans.longest,
-    ),
-    Measure(
-        "spans_over",
-        title="long spans",
-        unit="over {span_threshold} words",
-        about="number of spans over span_threshold words",
-        kind="count",
-        runs="number",
-        of_works=True,
-        rises=True,
-        overview=_OF_TEXT,
-        needs=GENERATIONS,
-        read=lambda result: result.measurement.spans_over,
-        by_round=lambda result: result.own_spans.over,
-    ),
-    Measure(
-        "leaking_works",
-        title="leaking works",
-        unit="share of works",
-        about="share of a collection's works that exceed a limit (0)",
-        kind="share",
-        rises=True,
-        needs=WORKS,
-        read=lambda result: result.works.leaking_share,
-    ),
-    Measure(
-        "bmc_excess",
-        title="coverage above chance",
-        unit="bmc minus null",
-        about="BMC minus that of generations for negative controls or other test books",
-        kind="share",
-        needs=CHANCE,
-        read=lambda result: _excess(result.null),
-    ),
-    Measure(
-        "uplift",
-        title="coverage above the baseline",
-        unit="bmc minus the baseline's",
-        about="BMC minus the baseline model's",
-        kind="share",
-        needs=BASELINE,
-        read=lambda result: Estimate(result.uplift.uplift, result.uplift.low, result.uplift.high),
-    ),
-    Measure(
-        "nv_recall",
-        title="near-verbatim recall",
-        unit="share of words",
-        about="share of the book's words in near-verbatim spans",
-        kind="share",
-        rises=True,
-        needs=NEAR,
-        read=lambda result: result.near.nv_recall,
-    ),
-    Measure(
-        "nv_longest_span",
-        title="longest near-verbatim span",
-        unit="matching words",
-        about="longest near-verbatim span, in matching words",
-        kind="count",
-        rises=True,
-        needs=NEAR,
-        read=lambda result: result.near.longest_span.words,
-    ),
-    Measure(
-        "greedy_bmc",
-        title="greedy coverage",
-        unit="share of words, k = {k}",
-        about='BMC@k of the greedy continuations alone (probe = "continuation")',
-        kind="share",
-        rises=True,
-        needs=GREEDY,
-        read=lambda result: result.greedy.bmc,
-    ),
-    Measure(
-        "greedy_longest_span",
-        title="longest greedy span",
-        unit="words",
-        about="longest regurgitated span of the greedy continuations, in words",
-        kind="count",
-        runs="longest",
-        rises=True,
-        needs=GREEDY,
-        read=lambda result: result.greedy.longest_span,
-    ),
-    Measure(
-        "extractable",
-        title="extractable windows",
-        unit="share of windows",
-        about='share of the windows with p_z >= 0.001 (probe = "probability"), under top-k',
-        kind="share",
-        rises=True,
-        overview=("probability",),
-        needs=TOP_K,
-        read=lambda result: result.extractable,
-    ),
-    Measure(
-        "extractable_plain",
-        title="extractable windows, plain product",
-        unit="share of windows",
-        about="the same share for the plain product, which every such model returns",
-        kind="share",
-        rises=True,
-        overview=("probability",),
-        needs=PLAIN,
-        read=lambda result: result.extractable_plain,
-    ),
+    LONGEST_PASSAGE,
+    PASSAGES_OVER,
+    NV_LONGEST_PASSAGE,
+    BMC,
+    LONGEST_BLOCK,
+    LONGEST_SPAN,
+    SPANS_OVER,
+    LEAKING_WORKS,
+    BMC_EXCESS,
+    UPLIFT,
+    NV_RECALL,
+    NV_LONGEST_SPAN,
+    GREEDY_BMC,
+    GREEDY_LONGEST_SPAN,
+    EXTRACTABLE,
+    EXTRACTABLE_PLAIN,
 )
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
@@ -232,6 +276,12 @@ MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
 
 OF_PASSAGES = tuple(row.name for row in _ROWS if row.needs is PASSAGES)
 """The measures that cover every protected book."""
+
+PRESETS = {
+    preset: {row.name: limit for row in _ROWS if (limit := getattr(row, preset)) is not None}
+    for preset in ("strict", "paper")
+}
+"""The limits of each preset."""
 
 
 def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
@@ -247,9 +297,9 @@ def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
     return {**MEASURES, **rows}
 
 
-def asks_for(names: Iterable[str], needs: str) -> bool:
-    """Return whether one of the measures needs this part of an Analysis ("near", "null", ...)."""
-    return any(name in MEASURES and MEASURES[name].needs.part == needs for name in names)
+def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
+    """Return which of the measures need this part of an Analysis."""
+    return [name for name in names if name in MEASURES and MEASURES[name].needs is needs]
 
 
 def why_unmeasured(name: str, *, windows: bool) -> str:

@@ -14,7 +14,16 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Coverage, Estimate, Measurement, Span
 from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
 from pytest_memleak.scoring.intervals import cut, distinct_passages, outermost
-from pytest_memleak.scoring.measure_table import MEASURES, OF_PASSAGES
+from pytest_memleak.scoring.measure_table import (
+    BMC,
+    LONGEST_BLOCK,
+    LONGEST_SPAN,
+    MEASURES,
+    OF_PASSAGES,
+    PASSAGES_OVER,
+    SPANS_OVER,
+)
+from pytest_memleak.scoring.protected_passages import LONGEST_MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -254,7 +263,7 @@ class WorkMeasures:
         of_pair = {
             name: estimate
             for name, estimate in estimates.items()
-            if name == "bmc" or name not in _OF_EACH
+            if name not in _OF_EACH or _OF_EACH[name].kind == "share"
         }
         beyond = {name: Estimate(value, value, value) for name, value in self.beyond.items()}
         return of_pair | beyond
@@ -280,10 +289,10 @@ def measure_works(
     start, end = runs_of(covered, tally.layout.borders)
     over = np.array([span.start for span in measurement.spans], dtype=np.intp)
     columns = {
-        "bmc": np.diff(covered.cumsum()[last - 1], prepend=0) / words,
-        "longest_block": _longest(start, end - start, last),
-        "longest_span": _longest(*_own_runs(tally), last),
-        "spans_over": np.bincount(last.searchsorted(over, side="right"), minlength=len(last)),
+        BMC.name: np.diff(covered.cumsum()[last - 1], prepend=0) / words,
+        LONGEST_BLOCK.name: _longest(start, end - start, last),
+        LONGEST_SPAN.name: _longest(*_own_runs(tally), last),
+        SPANS_OVER.name: np.bincount(last.searchsorted(over, side="right"), minlength=len(last)),
     }
     of_passages, beyond = _of_passages(book, passages)
     of_each = tuple(
@@ -332,15 +341,13 @@ def _of_passages(
     }
     of_each: list[dict[str, float]] = [dict.fromkeys(OF_PASSAGES, 0) for _ in book.works]
     beyond: dict[str, float] = dict.fromkeys(OF_PASSAGES, 0)
-    for name, longest in (
-        ("longest_passage", passages.of_excerpts),
-        ("nv_longest_passage", passages.nv_of_excerpts),
-    ):
+    by_excerpt = passages.of_excerpts, passages.nv_of_excerpts
+    for name, longest in zip(LONGEST_MEASURES, by_excerpt, strict=True):
         for (book_id, excerpt), words in longest.items():
             measures = of_each[work_of[excerpt]] if book_id == passages.own else beyond
             measures[name] = max(measures[name], words)
     for passage in passages.passages:
         own = passage.book == passages.own
         measures = of_each[work_of[passage.excerpt_at or ""]] if own else beyond
-        measures["passages_over"] += 1
+        measures[PASSAGES_OVER.name] += 1
     return of_each, beyond

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Origin
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE, PASSAGES_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import SharedIndex
 
-LONGEST_MEASURES = ("longest_passage", "nv_longest_passage")
+LONGEST_MEASURES = (LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,8 @@ class ProtectedPassages:
             {name: float(passage.words) for name, passage in longest.items()}
             for longest in (self.of_own, self.of_others)
         )
-        return own | {"passages_over": over}, others | {"passages_over": len(self.passages) - over}
+        name = PASSAGES_OVER.name
+        return own | {name: over}, others | {name: len(self.passages) - over}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

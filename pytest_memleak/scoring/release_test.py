@@ -17,6 +17,7 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.releases import Change
 from pytest_memleak.scoring.exchangeability import random_orders
+from pytest_memleak.scoring.measure_table import BMC
 from pytest_memleak.scoring.quantiles import normal_quantile
 from pytest_memleak.scoring.rounds import blocks_of
 from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
@@ -244,7 +245,7 @@ def _change(
     if rejected and after - before > comparison.tolerance:
         verdict = Verdict.FAIL
     low, high, resolved = None, None, None
-    if comparison.measure == "bmc":
+    if comparison.measure == BMC.name:
         spread = _spread_of_rise(old, new)
         low, high = difference_bounds(
             after - before, spread, typical_less=old.spread.typical, confidence=confidence

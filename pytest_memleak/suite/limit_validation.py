@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.scoring.measure_table import LEAKING_WORKS
 from pytest_memleak.suite.schema import SuiteTable
 
 if TYPE_CHECKING:
@@ -15,30 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import SuiteFile
-
-PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {
-        "strict": MappingProxyType(
-            {
-                "longest_passage": 38,
-                "nv_longest_passage": 38,
-                "passages_over": 5,
-                "bmc": 0.15,
-                "longest_block": 50,
-                "longest_span": 38,
-                "spans_over": 0,
-                "greedy_bmc": 0.15,
-                "greedy_longest_span": 38,
-            }
-        ),
-        "paper": MappingProxyType(
-            {"bmc": 0.15, "longest_block": 100, "longest_span": 38, "spans_over": 0}
-        ),
-    }
-)
-
-
-# --- limits that hold what they say -------------------------------------------------------
 
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
 _LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a limit per measure"
@@ -92,7 +67,7 @@ def validate_limits(
 
     origins: the suite key of each limit.
     """
-    if not limits.keys() - {"leaking_works"}:
+    if not limits.keys() - {LEAKING_WORKS.name}:
         raise SuiteError(
             f"pair {pair} has no limits, so it can't fail",
             location=str(path),

@@ -26,11 +26,14 @@ from pytest_memleak.records import (
     WindowSettings,
 )
 from pytest_memleak.scoring.measure_table import (
+    GREEDY,
+    LEAKING_WORKS,
     MEASURES,
     OF_PASSAGES,
-    asks_for,
+    PRESETS,
     nearest,
     table_with,
+    with_needs,
 )
 from pytest_memleak.suite.book_sources import (
     book_source,
@@ -38,7 +41,7 @@ from pytest_memleak.suite.book_sources import (
     collection_source,
     common_sources,
 )
-from pytest_memleak.suite.limit_validation import PRESETS, validate_limits
+from pytest_memleak.suite.limit_validation import validate_limits
 from pytest_memleak.suite.schema import AnswerKeys
 from pytest_memleak.suite.suite_error_hints import plain
 from pytest_memleak.suite.suite_file import read_suite_file
@@ -202,7 +205,7 @@ def _pair(
     limits = _preset(suite_file.limits.preset, probe)
     origins = dict.fromkeys(limits, "limits.preset")
     if limits and book.collection is not None:
-        limits["leaking_works"] = 0.0  # A preset keeps this default from being loosened.
+        limits[LEAKING_WORKS.name] = 0.0  # A preset keeps this default from being loosened.
     for key, tighter in tables:
         _validate_measures(tighter, key, extension_measures, path)
         if key.startswith("collection ") and not suite_file.limits.preset:
@@ -260,12 +263,9 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
     """Return the preset's limits on measures whose generations the probe requests."""
     if name is None or probe == "probability":
         return {}
-    greedy = probe == "continuation"
-    return {
-        measure: limit
-        for measure, limit in PRESETS[name].items()
-        if greedy or not asks_for([measure], "greedy")
-    }
+    limits = PRESETS[name]
+    unsampled = [] if probe == "continuation" else with_needs(limits, GREEDY)
+    return {measure: limit for measure, limit in limits.items() if measure not in unsampled}
 
 
 def _limit_works(
@@ -279,8 +279,8 @@ def _limit_works(
 ) -> None:
     """Limit a collection's leaking works to none by default; a book has no works."""
     if book.collection is None:
-        limits.pop("leaking_works", None)
-        key = origins.pop("leaking_works", None)
+        limits.pop(LEAKING_WORKS.name, None)
+        key = origins.pop(LEAKING_WORKS.name, None)
         if key and (key.startswith("pair ") or not any_works):
             raise SuiteError(
                 f"{key}: the book {book.id!r} has no works",
@@ -295,7 +295,7 @@ def _limit_works(
             location=place,
             hint='set probe = "instruction" or "continuation" for a collection',
         )
-    limits.setdefault("leaking_works", 0.0)
+    limits.setdefault(LEAKING_WORKS.name, 0.0)
 
 
 def _limits(table: LimitsTable) -> dict[str, float]:

@@ -11,7 +11,14 @@ from pytest_memleak.records import LimitCheck, Verdict, VerdictResult, WorkVerdi
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.scoring.analysis import Analysis, judged_measures, split_judged_measures
 from pytest_memleak.scoring.extraction import Extraction
-from pytest_memleak.scoring.measure_table import MEASURES, why_unmeasured
+from pytest_memleak.scoring.measure_table import (
+    BMC,
+    CHANCE,
+    LEAKING_WORKS,
+    MEASURES,
+    why_unmeasured,
+    with_needs,
+)
 from pytest_memleak.scoring.sampling_error import samples_to_settle
 
 if TYPE_CHECKING:
@@ -63,7 +70,7 @@ def judge(
         of_works = works_measured.limits_of_works if works_measured else frozenset()
         named = [name for name in limits if name not in of_works]
         missing += _unmeasured(analysis, measured_values, named)
-    missing += undecided_reasons(works, limits.get("leaking_works", 0.0))
+    missing += undecided_reasons(works, limits.get(LEAKING_WORKS.name, 0.0))
     if analysis and not isinstance(analysis, Extraction):
         missing += tuple(_in_doubt(check, analysis) for check in checks if check.in_doubt)
     if not checks and not missing:
@@ -111,7 +118,7 @@ def _unmeasured(
 def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
     """Return why a limit is in doubt, and how many more samples would settle it."""
     error = analysis.error
-    null = analysis.null if check.measure == "bmc_excess" else None
+    null = analysis.null if with_needs([check.measure], CHANCE) else None
     by = amount(len(null.books), "null book") if null else amount(error.rounds, "sample")
     exceeds = check.value > check.limit
     relation = "exceeds" if exceeds else "is within"
@@ -120,7 +127,7 @@ def _in_doubt(check: LimitCheck, analysis: Analysis) -> str:
         f"{check.measure} {figure(check.value)} {relation} its limit {figure(check.limit)}, but "
         f"its {100 * error.confidence:g}% {side} bound is {figure(end)} ({by})"
     )
-    settling = samples_to_settle(error, check.limit) if check.measure == "bmc" else None
+    settling = samples_to_settle(error, check.limit) if check.measure == BMC.name else None
     if settling is None:
         return text
     direction = "over" if settling.over else "within"
@@ -139,7 +146,7 @@ def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str
 
 
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:
-    if check.measure == "leaking_works":
+    if check.measure == LEAKING_WORKS.name:
         return leaks_text(works, check.limit)
     return f"{check.measure} {figure(check.value)} exceeds the limit {figure(check.limit)}"
 

@@ -94,11 +94,12 @@ def test_bmc_of_each_pair_has_its_interval_and_limit(evidence, figures):
 
 def test_strips_hold_every_covered_word_and_are_drawn_over_the_whole_book(evidence, figures):
     for pair in plotted(evidence):
+        words = sum(excerpt["words"] for excerpt in pair.coverage["excerpts"])
         for columns in (7, 400, 10**6):
             strip = book_columns(pair.times, 3, columns=columns)
-            assert strip.width.sum() == pair.row["words"]
+            assert strip.width.sum() == words
             covered = strip.covered * strip.width
-            assert covered.sum() == pytest.approx(pair.row["bmc"] * pair.row["words"])
+            assert covered.sum() == pytest.approx(pair.bmc.value * words)
             assert (covered * strip.frequency).sum() * 3 == pytest.approx(pair.times.sum())
     for title, axes in panels(figures["coverage"]).items():
         own = [row for row in evidence.rows if row["title"] == title]
@@ -108,11 +109,13 @@ def test_strips_hold_every_covered_word_and_are_drawn_over_the_whole_book(eviden
 
 
 def test_spans_are_counted_by_length(evidence):
-    for pair in plotted(evidence):
-        lengths, counts = span_counts(pair)
-        spans = [span["end"] - span["start"] for span in pair.coverage["spans"]]
-        assert counts == [sum(size >= least for size in spans) for least in lengths]
-        assert len(spans) == pair.row["spans_over"] or pair.label == "other"
+    for title, pairs in plotted_pairs(evidence).items():
+        over = {row["model"]: row["spans_over"] for row in evidence.rows if row["title"] == title}
+        for pair in pairs:
+            lengths, counts = span_counts(pair)
+            spans = [span["end"] - span["start"] for span in pair.coverage["spans"]]
+            assert counts == [sum(size >= least for size in spans) for least in lengths]
+            assert len(spans) == over[pair.label] or pair.label == "other"
 
 
 def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):

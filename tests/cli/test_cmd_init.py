@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pytest_memleak.pipeline.limit_reachability import planned_rounds
-from pytest_memleak.suite.limit_validation import PRESETS
+from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
 sys.path.append(str(Path(__file__).parents[1] / "plugin"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_earned import run_here
 
-from pytest_memleak.suite.limit_validation import PRESETS
+from pytest_memleak.scoring.measure_table import PRESETS
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "suites" / "quickstart" / "quickstart.memleak.toml"

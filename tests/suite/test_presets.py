@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.suite.limit_validation import PRESETS
+from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
 SUITE = """

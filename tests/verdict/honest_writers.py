@@ -12,7 +12,7 @@ from corpus import king_james, shakespeare
 from pytest_memleak.records import FinishReason, Generation, Scoring
 from pytest_memleak.records.verdicts import Limits
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.suite.limit_validation import PRESETS
+from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import GenerationCensus

@@ -35,6 +35,7 @@ from pytest_memleak.reports.report_text import (
     document_lines,
     rate_text,
 )
+from pytest_memleak.scoring.measure_table import BMC
 from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _environment() -> Environment:
     environment.globals["comparison_sentence"] = comparison_sentence
     environment.globals["rate_text"] = rate_text
     environment.globals["detection_text"] = detection_text
+    environment.globals["BMC"] = BMC
     environment.filters["percent"] = percent
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["safe_text"] = safe_text

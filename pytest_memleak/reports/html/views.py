@@ -33,6 +33,7 @@ from pytest_memleak.reports.report_text import (
     work_name,
 )
 from pytest_memleak.results.build_result import collect_measures, overview_measures
+from pytest_memleak.scoring.measure_table import BMC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -253,7 +254,7 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
         limit="" if limit is None else format_percent(row, limit),
         state=state,
         scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
-        if row.name == "bmc"
+        if row.charted
         else None,
     )
 
@@ -318,13 +319,13 @@ def _excerpts(plot: PlotData, first: int, step: int) -> str:
 
 
 def _coverage(result: PairResult, plot: PlotData, anchor: str) -> Markup:
-    low, high = result.intervals.get("bmc", (result.measures["bmc"],) * 2)
+    low, high = result.intervals.get(BMC.name, (result.measures[BMC.name],) * 2)
     n = plot.rounds
     return coverage_chart(
         plot.curve,
         plot.guess,
         (low, high),
-        result.limits.get("bmc"),
+        result.limits.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=f"BMC is {percent(plot.curve[-1])} with {n} samples per excerpt, "
