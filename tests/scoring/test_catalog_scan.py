@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 from examples import examples
-from test_protected_passages import book_of, case_of
+from scored_books import book_of
+from test_protected_passages import case_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Scoring
@@ -35,22 +36,22 @@ def test_survivors_are_what_the_exact_index_finds():
         scoring = Scoring(k=settings["k"], trim=0, word_mode="unicode")
         texts = [text for its in generations.values() for text in its]
         shelf = [
-            book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"]) for one in books
+            book_of(*one["excerpts"], book_id=one["id"], contiguous=one["contiguous"])
+            for one in books
         ]
         try:
             its_keys = [(one.id, book_keys(one, k=scoring.k, mode="unicode")) for one in shelf]
         except BookError:
             continue
         least = rng.choice([scoring.k, 12, 20])
-        found = GenerationPrefilter(texts, k=scoring.k, mode="unicode").matching_books(
-            its_keys, least=least
-        )
+        prefilter = GenerationPrefilter(texts, k=scoring.k, mode="unicode")
+        found = list(prefilter.matching_books(its_keys, least=least))
         expected = []
         for book in shelf:
             exact, near = untrimmed(book, texts, scoring)
             if exact >= least or near >= 20:
                 expected.append((book.id, exact, near))
-        assert list(found) == expected
+        assert found == expected
         survived += len(expected)
     assert survived > cases // 6
 
@@ -65,11 +66,13 @@ def test_a_hash_that_hits_by_chance_behind_the_last_text_is_no_run():
 
 
 def test_keys_tell_nothing_of_the_text_but_short_words():
-    made = book_keys(book_of("b", "short unforgettable words of five"), k=5)
+    made = book_keys(book_of("short unforgettable words of five"), k=5)
     assert made.words == 5
     assert made.folded is made.exact
     assert "short" not in repr(made)
     assert made.exact.dtype == np.uint64
+    with pytest.raises(BookError, match="2 words"):
+        book_keys(book_of("two words"), k=5)
 
 
 @pytest.mark.parametrize(("module", "name", "other"), [
@@ -84,8 +87,3 @@ def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
     assert len(today) == 2
     monkeypatch.setattr(module, name, other)
     assert catalog_scan.numbering.__wrapped__("paper") not in today
-
-
-def test_a_book_that_cannot_be_measured_is_refused():
-    with pytest.raises(BookError, match="2 words"):
-        book_keys(book_of("b", "two words"), k=5)

@@ -4,12 +4,14 @@ import pickle
 import random
 from dataclasses import replace
 from itertools import chain
+from operator import itemgetter
 
 import pytest
 from examples import examples
+from scored_books import book_of
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records import Book, Excerpt, Generation, Origin, Scoring
+from pytest_memleak.records import Generation, Origin, Scoring
 from pytest_memleak.scoring import generation_tally as module
 from pytest_memleak.scoring.analysis import analysis_of, analyze, by_round, estimates
 from pytest_memleak.scoring.generation_tally import Tally
@@ -28,28 +30,34 @@ def generated_case(rng):
         start = rng.randrange(len(whole))
         return [*whole[start : start + rng.randint(1, 25)], "y", *rng.choices(letters, k=5)]
 
-    excerpts = tuple(
-        Excerpt(f"p_id{n}", " ".join(text), " ".join(rng.choices(letters, k=6)))
-        for n, text in enumerate(texts, start=1)
-    )
+    asked = [" ".join(rng.choices(letters, k=6)) for _ in texts]
+    book = book_of(*map(" ".join, texts), asked=asked)
     generations = [
         Generation(excerpt.id, ordinal, " ".join(said()))
-        for excerpt in excerpts
+        for excerpt in book.excerpts
         for ordinal in range(rng.randint(0, 6))
     ]
     rng.shuffle(generations)
-    return Book("b", "B", "A", excerpts, digest=""), generations
+    return book, generations
+
+
+def some_cases(seed, count):
+    """Such cases, those without generations left out."""
+    rng = random.Random(seed)
+    return filter(itemgetter(1), (generated_case(rng) for _ in range(count)))
+
+
+def in_parts(book, generations, parts=3):
+    """Tallies of every third generation each."""
+    tallies = [Tally(book, SCORING) for _ in range(parts)]
+    for number, tally in enumerate(tallies):
+        tally.add(generations[number::parts])
+    return tallies
 
 
 def test_parts_added_up_are_the_whole(plain):
-    rng = random.Random(3)
-    for _ in range(examples(300)):
-        book, generations = generated_case(rng)
-        if not generations:
-            continue
-        parts = [Tally(book, SCORING) for _ in range(3)]
-        for number, tally in enumerate(parts):
-            tally.add(generations[number::3])
+    for book, generations in some_cases(3, examples(300)):
+        parts = in_parts(book, generations)
         parts[0].add_counted(parts[1].counted)
         parts[2].add_counted(pickle.loads(pickle.dumps(parts[0].counted)))
         together = plain(analysis_of(parts[2], SCORING))
@@ -59,19 +67,14 @@ def test_parts_added_up_are_the_whole(plain):
 @pytest.mark.full
 def test_only_passages_count_outside_the_sampled_rounds(plain):
     rng = random.Random(5)
-    for _ in range(examples(200)):
-        book, generations = generated_case(rng)
-        if not generations:
-            continue
+    for book, generations in some_cases(5, examples(200)):
         origins = [Origin.SAMPLED, *rng.choices(list(Origin), k=len(generations) - 1)]
         mixed = [
             replace(one, origin=origin) for one, origin in zip(generations, origins, strict=True)
         ]
-        parts = [Tally(book, SCORING) for _ in range(3)]
-        for number, tally in enumerate(parts):
-            tally.add(mixed[number::3])
-            if number:
-                parts[0].add_counted(tally.counted)
+        parts = in_parts(book, mixed)
+        for part in parts[1:]:
+            parts[0].add_counted(part.counted)
         result = analysis_of(parts[0], SCORING)
         assert plain(result) == plain(analyze(book, mixed, SCORING))
         by_origin = {
@@ -98,9 +101,7 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
 
 def test_what_is_added_is_left_as_it_is(plain):
     book, generations = generated_case(random.Random(9))
-    one, other = Tally(book, SCORING), Tally(book, SCORING)
-    one.add(generations[::2])
-    other.add(generations[1::2])
+    one, other = in_parts(book, generations, parts=2)
     for numbers in (other.counted.pieces, other.counted.matches, other.counted.own):
         numbers.ascending().flags.writeable = False
     one.add_counted(other.counted)
@@ -111,9 +112,7 @@ def test_what_is_added_is_left_as_it_is(plain):
 
 @pytest.mark.full
 def test_what_is_given_out_together_changes_nothing(plain, monkeypatch):
-    rng = random.Random(4)
-    cases = [generated_case(rng) for _ in range(50)]
-    cases = [case for case in cases if case[1]]
+    cases = list(some_cases(4, 50))
     expected = [plain(analyze(*case, SCORING)) for case in cases]
     monkeypatch.setattr(module, "_CHARACTERS_TOGETHER", 90)
     monkeypatch.setattr(module, "_TEXTS_TOGETHER", 3)
@@ -140,20 +139,16 @@ def test_lengths_of_runs_with_the_own_excerpt(oracle):
         assert tally.counted.own_lengths == expected
 
 
-def test_a_generation_in_two_parts_is_refused():
-    book = Book("b", "B", "A", (Excerpt("p_id1", "a b c d"),), digest="")
+def test_generations_that_are_refused():
+    book = book_of("a b c d")
     one, other = Tally(book, SCORING), Tally(book, SCORING)
-    one.add([Generation("p_id1", 1, "a b")])
-    other.add([Generation("p_id1", 1, "a b")])
+    for tally in (one, other):
+        tally.add([Generation("p_id1", 1, "a b")])
     with pytest.raises(RecordsError, match="generation 1 of excerpt 'p_id1' appears twice"):
         one.add_counted(other.counted)
-
-
-@pytest.mark.parametrize("ordinal", [-1, 1 << 60])
-def test_an_ordinal_out_of_range_is_refused(ordinal):
-    book = Book("b", "B", "A", (Excerpt("p_id1", "a b c d"),), digest="")
-    with pytest.raises(RecordsError, match=rf"the ordinal {ordinal}; expected 0 to 1"):
-        Tally(book, SCORING).add([Generation("p_id1", ordinal, "a b")])
+    for ordinal in (-1, 1 << 60):
+        with pytest.raises(RecordsError, match=rf"the ordinal {ordinal}; expected 0 to 1"):
+            one.add([Generation("p_id1", ordinal, "a b")])
 
 
 @pytest.mark.full
@@ -177,12 +172,8 @@ def test_each_generation_and_round_is_told_as_if_it_were_alone():
 
 @pytest.mark.full
 def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone():
-    rng = random.Random(7)
     told = 0
-    for _ in range(30):
-        book, generations = generated_case(rng)
-        if not generations:
-            continue
+    for book, generations in some_cases(7, 30):
         found = by_round(analyze(book, generations, SCORING))
         rounds = 1 + max(one.ordinal for one in generations)
         assert {len(one) for one in found.values()} == {rounds}
@@ -197,23 +188,21 @@ def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone
                 expected["bmc"] *= alone.measurement.words
             assert {name: one[ordinal] for name, one in found.items()} == pytest.approx(expected)
             told += expected["spans_over"] > 1
-    assert set(found) == {
-        "bmc",
-        "longest_span",
-        "spans_over",
-        "longest_passage",
-        "nv_longest_passage",
-    }
+    passages = {"longest_passage", "nv_longest_passage"}
+    assert set(found) == {"bmc", "longest_span", "spans_over"} | passages
     assert told > 3
 
 
+def numbered_words(*, excerpts, words):
+    texts = (range(n, n + words) for n in range(0, excerpts * words, words))
+    return book_of(*(" ".join(f"w{n}" for n in text) for text in texts))
+
+
 def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
-    words = [f"w{n}" for n in range(1000)]
-    excerpts = tuple(Excerpt(f"p{n}", " ".join(words[50 * n : 50 * n + 50])) for n in range(20))
-    book = Book("b", "B", "A", excerpts, digest="")
+    book = numbered_words(excerpts=20, words=50)
     generations = [
         Generation(one.id, ordinal, one.text if ordinal % 20 == 7 else "nothing of it at all")
-        for one in excerpts
+        for one in book.excerpts
         for ordinal in range(40)
     ]
     analysis = analyze(book, generations, Scoring())
@@ -223,20 +212,16 @@ def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
 
 
 def test_ranges_of_maxima_rest_on_each_rounds_longest():
-    words = [f"w{n}" for n in range(1000)]
-    excerpts = tuple(Excerpt(f"p{n}", " ".join(words[100 * n : 100 * n + 100])) for n in range(10))
-    book = Book("b", "B", "A", excerpts, digest="")
+    book = numbered_words(excerpts=10, words=100)
     lucky = {3: 90, 8: 40}  # one round gives 90 words of an excerpt back, one 40, all others 10
+    its_words = book.excerpts[0].text.split()
     generations = [
-        Generation(one.id, ordinal, " ".join(one.text.split()[: lucky.get(ordinal, 10)]))
-        for one in excerpts[:1]
+        Generation("p_id1", ordinal, " ".join(its_words[: lucky.get(ordinal, 10)]))
         for ordinal in range(10)
     ]
     ranges = analyze(book, generations, Scoring()).ranges
     assert set(ranges) == {"longest_span", "longest_block", "longest_passage", "nv_longest_passage"}
     for name in ("longest_span", "longest_block", "longest_passage"):
         assert ranges[name].low == 10  # half of the halves have neither lucky round
-        assert ranges[name].high == (
-            100 if name == "longest_span" else 270
-        )  # two typical spans of 90
+        assert ranges[name].high == (100 if name == "longest_span" else 270)  # two spans of 90
     assert ranges["nv_longest_passage"].low == 0  # ten words make no near-verbatim passage

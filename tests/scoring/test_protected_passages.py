@@ -5,9 +5,10 @@ import random
 
 import pytest
 from examples import examples
+from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import generation_tally as tally_module
 from pytest_memleak.scoring import near_verbatim_chains as chains_module
 from pytest_memleak.scoring import protected_passages as module
@@ -15,15 +16,6 @@ from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
-
-
-def book_of(book_id, *texts, asked=(), contiguous=True):
-    asked = [*asked, *[None] * (len(texts) - len(asked))]
-    excerpts = tuple(
-        Excerpt(f"p_id{n}", text, its)
-        for n, (text, its) in enumerate(zip(texts, asked, strict=True), start=1)
-    )
-    return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
 
 
 def tally_of(
@@ -46,20 +38,18 @@ def passages_of(books, generations, **settings):
 
 
 def test_a_passage_across_a_border():
-    book = book_of("b", "a b c d e f g h", "i j k l m n o p")
+    book = book_of("a b c d e f g h", "i j k l m n o p")
     tally = tally_of([book], [Generation("p_id1", 0, "x f g h i j k y")])
     longest = tally.passages().longest_passage
-    assert (longest.words, longest.start, longest.end) == (6, 5, 11)
-    assert (longest.book, longest.excerpt_at, longest.excerpt_id, longest.generation) == (
-        "b", "p_id1", "p_id1", 0,
-    )  # fmt: skip
-    assert (longest.place, longest.books) == (1, ("b",))
+    assert (longest.words, longest.start, longest.end, longest.place) == (6, 5, 11, 1)
+    assert (longest.book, longest.books, longest.generation) == ("b", ("b",), 0)
+    assert (longest.excerpt_at, longest.excerpt_id) == ("p_id1", "p_id1")
     assert longest <= 6
     assert tally.counted.longest is None
 
 
 def test_a_near_verbatim_passage():
-    book = book_of("b", "a b c d e f g h i j k l m n o p q r s t u v w x y z")
+    book = book_of("a b c d e f g h i j k l m n o p q r s t u v w x y z")
     said = "a b c d e f ZZ h i j k l m ZZ o p q r s t ZZ v w x y z"
     found = passages_of([book], [Generation("p_id1", 3, said)])
     assert (found.longest_passage, found.nv_longest_passage) == (6, 23)
@@ -73,7 +63,7 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     monkeypatch.setattr(chains_module, "_TOGETHER", together)
     refrain = "row row row your boat gently down the stream "
     verses = [" ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)]
-    book = book_of("b", " ".join(refrain + verse for verse in verses))
+    book = book_of(" ".join(refrain + verse for verse in verses))
     passage = f"{refrain} {verses[7][:-4]} x {refrain} y {verses[8][3:]}"
     said = [Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))]
     found = passages_of([book], [*said, Generation("p_id1", 2, refrain * times + passage)])
@@ -82,7 +72,7 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
 
 def test_no_passage_spans_two_generations_or_two_books():
     words = [f"w{n}" for n in range(60)]
-    book = book_of("b", " ".join(words))
+    book = book_of(" ".join(words))
     halves = [
         Generation("p_id1", 0, " ".join(["x", *words[:30]])),
         Generation("p_id1", 1, " ".join([*words[30:], "x"])),
@@ -90,7 +80,7 @@ def test_no_passage_spans_two_generations_or_two_books():
     found = passages_of([book], halves)
     assert (found.longest_passage, found.nv_longest_passage) == (30, 30)
     assert [(one.start, one.end) for one in found.passages] == [(0, 30), (30, 60)]
-    parts = [book_of("a", " ".join(words[:30])), book_of("b", " ".join(words[30:]))]
+    parts = [book_of(" ".join(words[:30]), book_id="a"), book_of(" ".join(words[30:]))]
     found = passages_of(parts, [Generation("p_id1", 0, " ".join(words))])
     assert (found.longest_passage, found.nv_longest_passage) == (30, 30)
     assert [one.book for one in found.passages] == ["a", "b"]
@@ -98,8 +88,8 @@ def test_no_passage_spans_two_generations_or_two_books():
 
 def test_a_piece_that_two_books_hold_counts_once_and_names_both():
     words = [f"w{n}" for n in range(40)]
-    own = book_of("own", "nothing of it at all here", " ".join(words[:30]))
-    other = book_of("other", " ".join(words))
+    own = book_of("nothing of it at all here", " ".join(words[:30]), book_id="own")
+    other = book_of(" ".join(words), book_id="other")
     said = [Generation("p_id1", 0, " ".join(words[2:30]))]
     found = passages_of([other, own], said, measured="own")
     assert [(one.book, one.books) for one in found.passages] == [("other", ("other", "own"))]
@@ -114,7 +104,10 @@ def test_a_piece_that_two_books_hold_counts_once_and_names_both():
 
 def test_what_a_training_book_holds_is_reported_and_not_held_to_the_limit():
     words = [f"w{n}" for n in range(60)]
-    own, tuned = book_of("own", " ".join(words)), book_of("tuned", " ".join(words[10:45]))
+    own, tuned = (
+        book_of(" ".join(words), book_id="own"),
+        book_of(" ".join(words[10:45]), book_id="tuned"),
+    )
     said = [Generation("p_id1", 0, " ".join(words[12:40]))]
     tuned_on = {"excused": ["tuned"], "unprotected": ["tuned"]}
     found = passages_of([own, tuned], said, **tuned_on)
@@ -127,7 +120,10 @@ def test_what_a_training_book_holds_is_reported_and_not_held_to_the_limit():
 
 def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     words = [f"w{n}" for n in range(150)]
-    own, other = book_of("own", " ".join(words[:100])), book_of("other", " ".join(words[60:]))
+    own, other = (
+        book_of(" ".join(words[:100]), book_id="own"),
+        book_of(" ".join(words[60:]), book_id="other"),
+    )
     spans = ((0, 50), (62, 92), (95, 135))  # its own; what both hold; more of the other than of it
     said = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
     found = passages_of([own, other], said, excused=["own"])
@@ -138,7 +134,7 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     )
     assert (found.of_others["longest_passage"].book, found.excused) == ("other", 30)
     assert passages_of([own, other], said).apart() == ({}, {})
-    common = book_of("common", " ".join(words[:45]))
+    common = book_of(" ".join(words[:45]), book_id="common")
     known = {"excused": ["own", "common"], "unprotected": ["common"]}
     found = passages_of([own, other, common], said, **known)
     assert found.apart()[0]["longest_passage"] == 50  # more than the common text has
@@ -150,7 +146,7 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
 
 def test_words_given_away_are_not_counted_and_break_no_chain():
     words = [f"w{n}" for n in range(40)]
-    book = book_of("b", " ".join(words), asked=[f"tell of {' '.join(words[10:16])} now"])
+    book = book_of(" ".join(words), asked=[f"tell of {' '.join(words[10:16])} now"])
     found = passages_of([book], [Generation("p_id1", 0, " ".join(words))])
     assert (found.longest_passage, found.longest_passage.start) == (24, 16)
     assert (found.nv_longest_passage, found.nv_longest_passage.start) == (34, 0)
@@ -158,7 +154,7 @@ def test_words_given_away_are_not_counted_and_break_no_chain():
 
 def test_books_that_are_not_of_the_pair_are_left_alone():
     words = " ".join(f"w{n}" for n in range(40))
-    books = [book_of("a", "one two three four five six"), book_of("b", words)]
+    books = [book_of("one two three four five six", book_id="a"), book_of(words)]
     index = SharedIndex(books, k=5)
     tally = Tally(books[0], Scoring(), protected=Protected(index, "a", ("a",)))
     tally.add([Generation("p_id1", 0, words)])
@@ -166,43 +162,27 @@ def test_books_that_are_not_of_the_pair_are_left_alone():
 
 
 def test_an_index_of_other_settings_or_books_is_refused():
-    book = book_of("a", "one two three four five six")
+    book = book_of("one two three four five six", book_id="a")
     index = SharedIndex([book], k=5)
     with pytest.raises(SettingsError, match=r"k = 5 .* k = 4"):
         Tally(book, Scoring(k=4), protected=Protected(index, "a", ("a",)))
     with pytest.raises(SettingsError, match="other excerpts"):
-        Tally(book_of("a", "one", "two"), Scoring(), protected=Protected(index, "a", ("a",)))
+        Tally(
+            book_of("one", "two", book_id="a"), Scoring(), protected=Protected(index, "a", ("a",))
+        )
     with pytest.raises(SettingsError, match="'c' is not in the index"):
         Protected(index, "a", ("a", "c"))
     with pytest.raises(SettingsError, match="appears twice"):
         SharedIndex([book, book], k=5)
 
 
-ODD = (
-    "é",
-    "cafe\u0301",
-    "ÿyyyyyyÿ",
-    "averylongwordindeed",
-    "averylongwordindeeD",
-    "İx",
-    "МaрУ",
+ODD = [
+    "é", "cafe\u0301", "ÿyyyyyyÿ", "averylongwordindeed", "averylongwordindeeD", "İx", "МaрУ",
     "straße",
-)
-MARKUP = (
-    "*",
-    "**",
-    "_",
-    "<b>",
-    "</i>",
-    "<br>",
-    "&nbsp;",
-    "\u200b",
-    "-\n",
-    "\n3. ",
-    "\r\n",
-    "1",
-    "“",
-)
+]  # fmt: skip
+MARKUP = [
+    "*", "**", "_", "<b>", "</i>", "<br>", "&nbsp;", "\u200b", "-\n", "\n3. ", "\r\n", "1", "“",
+]  # fmt: skip
 
 
 def edited(rng, words):
@@ -271,6 +251,14 @@ def case_of(rng):
     return books, asked, generations, settings
 
 
+def generations_of(texts_by_excerpt):
+    return [
+        Generation(excerpt_id, ordinal, text)
+        for excerpt_id, texts in texts_by_excerpt.items()
+        for ordinal, text in enumerate(texts)
+    ]
+
+
 def as_catalog(books, settings, rng):
     """Make some of the last books those of a catalog; the words from which on they count."""
     k, over = settings["k"], settings["span_threshold"] + 1
@@ -294,16 +282,12 @@ def agree_with_oracle(oracle, seed):
     least = as_catalog(books, settings, random.Random(seed + 0.5))
     expected = oracle.passages(books, asked, generations, **settings)
     ours = [
-        book_of(one["id"], *one["excerpts"], contiguous=one["contiguous"],
+        book_of(*one["excerpts"], book_id=one["id"], contiguous=one["contiguous"],
                 asked=[text for _, text in asked] if one is books[0] else ())
         for one in books
     ]  # fmt: skip
     scoring = Scoring(settings["k"], settings["trim"], settings["span_threshold"], settings["mode"])
-    drawn = [
-        Generation(excerpt_id, ordinal, text)
-        for excerpt_id, texts in generations.items()
-        for ordinal, text in enumerate(texts)
-    ]
+    drawn = generations_of(generations)
     rng.shuffle(drawn)
     excused = [one["id"] for one in books if one["excused"]]
     unprotected = [one["id"] for one in books if not one["protected"]]
@@ -348,17 +332,13 @@ def test_parts_added_up_are_the_whole(monkeypatch):
         books, asked, generations, settings = case_of(random.Random(seed))
         ours = [
             book_of(
-                one["id"],
                 *one["excerpts"],
+                book_id=one["id"],
                 asked=[text for _, text in asked][: len(one["excerpts"])],
             )
             for one in books
         ]
-        drawn = [
-            Generation(excerpt_id, ordinal, text)
-            for excerpt_id, texts in generations.items()
-            for ordinal, text in enumerate(texts)
-        ]
+        drawn = generations_of(generations)
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
         whole = tally_of(ours, drawn, scoring=scoring).passages()
         monkeypatch.setattr(module, "_WAITING", 2)

@@ -104,11 +104,8 @@ LIMITS = {"longest_passage": 8, "leaking_works": 0.5}
 
 def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     book = book_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
-    answers = {
-        "p_id1": [" ".join(letters("a", 9))],
-        "p_id2": [" ".join(letters("b", 8))],
-        "p_id3": ["x"],
-    }
+    said = letters("a", 9), letters("b", 8), ["x"]
+    answers = {f"p_id{n}": [" ".join(words)] for n, words in enumerate(said, start=1)}
     both = analysed(book, answers, limits=LIMITS)
     assert both.works.leaking == (0,)
     assert [both.works.over(n) for n in range(3)] == [("longest_passage",), (), ()]
@@ -138,7 +135,5 @@ def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
     found = analysed(book, answers, limits={"bmc": 0.5, "longest_passage": 0}).works
     assert [found.can_leak(n) for n in range(2)] == [False, True]
     assert found.leaking == ()
-
-
-def test_a_book_has_no_works():
+    # A book has none.
     assert analysed(alone(book_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None
