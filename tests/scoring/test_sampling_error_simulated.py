@@ -29,6 +29,7 @@ from pytest_memleak.scoring.sampling_error import (
 
 ROUNDS = 100
 RUNS = 1_000
+SPANS = (5, 20, 100, 400)
 SCORING = Scoring()
 LENGTHS = {
     "constant": lambda rng, spans: np.full(spans, 30),
@@ -88,20 +89,14 @@ def test_a_passages_probability_is_its_mean_over_moods():
             assert likely == pytest.approx(mean)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "each"), [("geometric", 10), *(full(lengths, 50) for lengths in LENGTHS)]
+)
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("spans", [5, 20, 100, 400])
-def test_the_interval_holds_the_expected_bmc(spans, level):
+@pytest.mark.parametrize("spans", SPANS)
+def test_the_interval_holds_the_expected_bmc(spans, level, lengths, each):
     promised = 0.93 if spans * LEVELS[level] >= 10 else 0.88
-    assert held(spans, level, "geometric", each=10) >= promised
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("spans", [5, 20, 100, 400])
-def test_the_interval_holds_it_for_other_lengths(spans, level, lengths):
-    promised = 0.93 if spans * LEVELS[level] >= 10 else 0.88
-    assert held(spans, level, lengths) >= promised
+    assert held(spans, level, lengths, each=each) >= promised
 
 
 def test_the_interval_is_no_wider_than_it_must_be():
@@ -119,7 +114,7 @@ def test_few_rounds_hold_it_too(rounds, promised, spans):
 
 @pytest.mark.full
 @pytest.mark.parametrize(("rounds", "promised"), [(100, 0.95), (10, 0.95), (5, 0.95), (3, 0.94)])
-@pytest.mark.parametrize("spans", [5, 20, 100, 400])
+@pytest.mark.parametrize("spans", SPANS)
 def test_rounds_that_are_alike(rounds, promised, spans):
     cell = simulations.intervals(ALIKE, spans=spans, rounds=rounds, runs=RUNS)
     assert cell.held.mean() >= promised
@@ -129,19 +124,14 @@ def test_rounds_that_are_alike(rounds, promised, spans):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spans", [5, 20, 100, 400])
-def test_rounds_in_clumps(spans):
+@pytest.mark.parametrize("spans", SPANS)
+def test_rounds_in_clumps_and_in_moods(spans):
     cell = simulations.intervals(CLUMPED, spans=spans, rounds=ROUNDS, runs=RUNS)
     assert cell.held.mean() >= 0.95
     assert cell.held[cell.said > 0].mean() >= 0.90
     assert cell.over_d.mean() >= 0.95
     if spans >= 20:
         assert cell.said.mean() >= 0.98
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("spans", [5, 20, 100, 400])
-def test_rounds_in_moods(spans):
     cell = simulations.intervals(MOODS, spans=spans, rounds=ROUNDS, runs=RUNS)
     assert ((cell.held + cell.said) > 0).mean() >= 0.88
     assert cell.held[cell.said > 0].mean() >= 0.90
@@ -149,13 +139,11 @@ def test_rounds_in_moods(spans):
 
 @pytest.mark.full
 @pytest.mark.parametrize("spans", [20, 100])
-@pytest.mark.parametrize(
-    "temper", [ALL_OR_NOTHING_2, ALL_OR_NOTHING_10], ids=lambda temper: temper.name
-)
-def test_rounds_that_recite_all_or_nothing(temper, spans):
-    cell = simulations.intervals(temper, spans=spans, rounds=ROUNDS, runs=RUNS)
-    assert cell.said[cell.passages > 1].mean() >= 0.99
-    assert cell.held[cell.said > 0].mean() >= 0.90
+def test_rounds_that_recite_all_or_nothing(spans):
+    for temper in (ALL_OR_NOTHING_2, ALL_OR_NOTHING_10):
+        cell = simulations.intervals(temper, spans=spans, rounds=ROUNDS, runs=RUNS)
+        assert cell.said[cell.passages > 1].mean() >= 0.99
+        assert cell.held[cell.said > 0].mean() >= 0.90
 
 
 def test_rounds_in_clumps_are_said_to_be_and_their_interval_holds():
@@ -186,7 +174,7 @@ def test_models_that_know_more_are_called_worse():
     assert simulations.called_worse(simulations.more_often, runs=RUNS).mean() >= 0.85
 
 
-@pytest.mark.parametrize("level", ["lowest", "low", "middle", "high"])
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("spans", [100, 400])
 def test_extrapolation_to_twice_the_rounds(spans, level):
     errors = []

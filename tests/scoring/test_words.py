@@ -1,7 +1,8 @@
 """Words in both modes, METRICS section 1."""
 
 import pytest
-from hypothesis import given
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marks import full
 
@@ -39,26 +40,18 @@ def test_unicode_mode_keeps_every_script(text, expected):
     assert words(text, "unicode") == expected
 
 
-@given(TEXTS)
-def test_paper_mode_equals_the_oracle(oracle, text):
-    assert words(text) == oracle.words(text)
-
-
-@given(TEXTS)
-def test_unicode_mode_equals_the_oracle(oracle, text):
-    assert words(text, "unicode") == oracle.words(text, "unicode")
+@given(TEXTS, st.sampled_from(["paper", "unicode"]))
+@settings(max_examples=examples(200))
+def test_each_mode_equals_the_oracle(oracle, text, mode):
+    assert words(text, mode) == oracle.words(text, mode)
 
 
 @pytest.mark.parametrize("step", [31, full(1)])
 def test_every_single_character_in_both_modes(oracle, step):
-    odd = [
-        (mode, hex(code))
-        for mode in ("paper", "unicode")
-        for code in range(0, 0x30000, step)
-        if words(f"a{chr(code)}b {chr(code)}", mode)
-        != oracle.words(f"a{chr(code)}b {chr(code)}", mode)
-    ]
-    assert odd == []
+    for code in range(0, 0x30000, step):
+        text = f"a{chr(code)}b {chr(code)}"
+        for mode in ("paper", "unicode"):
+            assert words(text, mode) == oracle.words(text, mode), (mode, hex(code))
 
 
 def test_a_megabyte_without_a_space_is_one_word():
