@@ -31,13 +31,11 @@ class Temper:
     always: bool = False
 
     def likely(self, probabilities, factor):
-        """The spans' probabilities in a round with that factor."""
         if self.always:
             return np.full(len(probabilities), float(factor > 0))
         return np.minimum(1, probabilities * factor)
 
     def draw(self, rng, rounds):
-        """A factor for each round."""
         factors, likely = zip(*self.factors, strict=True)
         runs = rng.choice(factors, size=rounds // self.run + 2, p=likely)
         begin = rng.integers(self.run)
@@ -79,12 +77,10 @@ TEMPERS = (ALIKE, CLUMPED, MOODS, ALL_OR_NOTHING_2, ALL_OR_NOTHING_10)
 
 
 def lengths_of(rng, spans):
-    """Lengths of so many spans, in words."""
     return np.clip(np.rint(12 * rng.lognormal(0, 0.8, spans)), 5, 200).astype(np.intp)
 
 
 def probabilities_of(rng, spans, *, rarest=RAREST, commonest=0.0):
-    """Probabilities of so many spans."""
     return 10 ** rng.uniform(rarest, commonest, spans)
 
 
@@ -107,7 +103,6 @@ class KnownModel:
 
     @classmethod
     def drawn(cls, rng, spans, **settings):
-        """A model with so many spans."""
         return cls(rng, lengths_of(rng, spans), probabilities_of(rng, spans), **settings)
 
     def expected_bmc(self, rounds):
@@ -123,7 +118,6 @@ class KnownModel:
         return rng.random(likely.shape, dtype=np.float32) < likely, factors
 
     def counts(self, drawn):
-        """The RoundCounts of such rounds."""
         n = len(drawn)
         number, span = np.nonzero(drawn)
         runs = Rounds.joined(number, self.start[span], self.end[span])
@@ -137,5 +131,4 @@ class KnownModel:
         )
 
     def longest(self, drawn):
-        """The longest span of each round."""
         return np.where(drawn, self.lengths, 0).max(axis=1)

@@ -39,7 +39,6 @@ class Cell:
 
 
 def intervals(temper, *, spans, rounds, runs):
-    """A Cell of `runs` models of that temper."""
     rng = generator("intervals", temper.name, spans, rounds)
     return Cell(*np.array([_interval(rng, temper, spans, rounds) for _ in range(runs)]).T)
 
@@ -54,7 +53,6 @@ def _interval(rng, temper, spans, rounds):
 
 
 def _seen(rng, temper, factors, probability):
-    """Whether these rounds show a passage that comes with a probability."""
     if temper.always:
         return bool(factors.any())
     likely = temper.likely(np.array([temper.base(min(probability, 1))]), factors)
@@ -82,7 +80,6 @@ def ranges(*, models, seeds, rounds):
 
 
 def _maxima(rng, model, rounds):
-    """Value and range, by measure, of a draw."""
     drawn, _ = model.draw(rng, rounds)
     counts, longest = model.counts(drawn), model.longest(drawn)
     typical = sampling_error(counts).typical * model.words
@@ -152,7 +149,6 @@ def _alike(by_excerpt, seed):
 
 
 def more_passages(rng, lengths, probabilities):
-    """A tenth more passages of the same kind."""
     more = len(lengths) // 10
     return (
         np.concatenate((lengths, lengths_of(rng, more))),

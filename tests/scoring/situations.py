@@ -5,7 +5,7 @@
 A reason is as it begins, and after an asterisk as it ends.
 """
 
-import dataclasses
+from dataclasses import replace
 
 from pytest_memleak.records import (
     Block,
@@ -26,13 +26,8 @@ from pytest_memleak.scoring.protected_passages import ProtectedPassage
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
-BOOK = Book(
-    "b",
-    "B",
-    "A",
-    (Excerpt("p1", "a b c d e f g h", "write"), Excerpt("p2", "i j k l m n o p", "write")),
-    digest="",
-)
+TEXTS = {"p1": "a b c d e f g h", "p2": "i j k l m n o p"}
+BOOK = Book("b", "B", "A", tuple(Excerpt(*its, "write") for its in TEXTS.items()), digest="")
 DRAWN = [Generation(one, n, f"nothing {n}") for one in ("p1", "p2") for n in range(10)]
 CLEAN = analyze(BOOK, DRAWN, Scoring())
 
@@ -42,28 +37,17 @@ def analysis(
     passage=0, nv_passage=0,
 ):  # fmt: skip
     """An analysis with these measures, whose intervals end at `high` or at `(value, high)`."""
-    measurement = dataclasses.replace(
-        CLEAN.measurement,
-        bmc=bmc,
-        longest_block=Block(block),
-        longest_span=Span(span),
-        spans_over=over,
-    )
-    error = dataclasses.replace(
-        CLEAN.error,
-        bmc=bmc,
-        high=bmc if high is None else high,
-        guess=(bmc,) * len(CLEAN.error.guess),
-    )
-    recited = dataclasses.replace(
-        CLEAN.passages,
-        longest_passage=ProtectedPassage(passage),
-        nv_longest_passage=ProtectedPassage(nv_passage),
-    )
-    changed = dataclasses.replace(CLEAN, measurement=measurement, error=error, passages=recited)
+    runs = {"longest_block": Block(block), "longest_span": Span(span), "spans_over": over}
+    measurement = replace(CLEAN.measurement, bmc=bmc, **runs)
+    guess = (bmc,) * len(CLEAN.error.guess)
+    error = replace(CLEAN.error, bmc=bmc, high=bmc if high is None else high, guess=guess)
+    passages = {"longest_passage": passage, "nv_longest_passage": nv_passage}
+    passages = {name: ProtectedPassage(words) for name, words in passages.items()}
+    recited = replace(CLEAN.passages, **passages)
+    changed = replace(CLEAN, measurement=measurement, error=error, passages=recited)
     if nv is not None:
-        near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=_near_span(span))
-        changed = dataclasses.replace(changed, near=near)
+        near = NearVerbatimRecall(words=16, nv_recall=nv, longest_span=NearSpan(span))
+        changed = replace(changed, near=near)
     if excess is not None:
         value, end, low = (*excess, 0.0)[:3]
         null = Null(
@@ -71,19 +55,14 @@ def analysis(
             null_longest_span=0, excess=value, low=low, high=end,
             own_high=1.0, p=0.5, visible=2.0, confidence=0.95,
         )  # fmt: skip
-        changed = dataclasses.replace(changed, null=null)
+        changed = replace(changed, null=null)
     if gain is not None:
         value, end, low = (*gain, 0.0)[:3]
         up = Uplift(bmc=value, baseline_bmc=0.0, uplift=value, low=low, high=end, confidence=0.95)
-        changed = dataclasses.replace(changed, uplift=up)
+        changed = replace(changed, uplift=up)
     if further is not None:
-        changed = dataclasses.replace(changed, further={"rhymes": further})
+        changed = replace(changed, further={"rhymes": further})
     return changed
-
-
-def _near_span(words):
-    names = {one.name for one in dataclasses.fields(NearSpan)}
-    return NearSpan(**{name: words if name == "words" else None for name in names})
 
 
 def completeness(*, requested=100, received=100, issues=()):
@@ -104,6 +83,9 @@ ONE_OVER = (
     "longest_span 39 exceeds the limit 38",
     "spans_over 1 exceeds the limit 0",
 )
+BMC = Limits(bmc=0.1567)
+DOUBT = analysis(bmc=0.1234, high=0.2345)
+OPEN = INCONCLUSIVE
 NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs a negative control*"
 NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
 NO_NV = "nv_recall has a limit, but could not be measured: it wasn't requested"
@@ -113,11 +95,10 @@ GOT_HALF = "50 of 100 requested generations received"
 SITUATIONS = [
     # complete evidence
     (analysis(), WHOLE, Limits(bmc=0.0), PASS, ()),
-    (analysis(bmc=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
-    (analysis(bmc=0.1234, high=0.1567), WHOLE, Limits(bmc=0.1567), PASS, ()),
-    (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
-    (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567), INCONCLUSIVE,
-     ("bmc 0.1234 is within its limit 0.1567, but *",)),
+    (analysis(bmc=0.1567), WHOLE, BMC, PASS, ()),
+    (analysis(bmc=0.1234, high=0.1567), WHOLE, BMC, PASS, ()),
+    (analysis(bmc=0.2345), WHOLE, BMC, FAIL, ONE_OVER[:1]),
+    (DOUBT, WHOLE, BMC, OPEN, ("bmc 0.1234 is within its limit 0.1567, but *",)),
     (analysis(block=100, span=38), WHOLE, Limits(longest_block=100, longest_span=38), PASS, ()),
     (analysis(block=101), WHOLE, Limits(longest_block=100), FAIL, ONE_OVER[1:2]),
     (analysis(span=39), WHOLE, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
@@ -125,49 +106,46 @@ SITUATIONS = [
     (analysis(bmc=0.2345, block=101, span=39, over=1), WHOLE,
      Limits(bmc=0.1567, longest_block=100, longest_span=38, spans_over=0), FAIL, ONE_OVER),
     # any passage of any protected book
-    (analysis(passage=38, nv_passage=38), WHOLE,
-     Limits(longest_passage=38, nv_longest_passage=38), PASS, ()),
+    (analysis(passage=38, nv_passage=38), WHOLE, Limits(longest_passage=38, nv_longest_passage=38),
+     PASS, ()),
     (analysis(passage=39), WHOLE, Limits(longest_passage=38), FAIL,
      ("longest_passage 39 exceeds the limit 38",)),
     (analysis(nv_passage=60), WHOLE, Limits(longest_passage=38, nv_longest_passage=38), FAIL,
      ("nv_longest_passage 60 exceeds the limit 38",)),
     (analysis(passage=39), GAP, Limits(longest_passage=38), FAIL,
      ("longest_passage 39 exceeds the limit 38",)),
-    (analysis(passage=38), HALF, Limits(longest_passage=38), INCONCLUSIVE, (GOT_HALF,)),
+    (analysis(passage=38), HALF, Limits(longest_passage=38), OPEN, (GOT_HALF,)),
     # one limit broken outweighs another in doubt
     (analysis(bmc=0.1234, high=0.2345, span=39), WHOLE, Limits(bmc=0.1567, longest_span=38), FAIL,
      ONE_OVER[2:3]),
     # something missing: never a pass, and still a failure where a limit is broken
-    (analysis(), HALF, Limits(bmc=0.1567), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(), GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (analysis(), completeness(received=50, issues=("gone",)), Limits(bmc=0.1567), INCONCLUSIVE,
-     (GOT_HALF, "gone")),
-    (analysis(bmc=0.1234, high=0.2345), HALF, Limits(bmc=0.1567), INCONCLUSIVE,
-     (GOT_HALF, "bmc 0.1234 is within*")),
-    (analysis(bmc=0.2345), HALF, Limits(bmc=0.1567), FAIL, ONE_OVER[:1]),
+    (analysis(), HALF, BMC, OPEN, (GOT_HALF,)),
+    (analysis(), GAP, BMC, OPEN, ("the server went away",)),
+    (analysis(), completeness(received=50, issues=("gone",)), BMC, OPEN, (GOT_HALF, "gone")),
+    (DOUBT, HALF, BMC, OPEN, (GOT_HALF, "bmc 0.1234 is within*")),
+    (analysis(bmc=0.2345), HALF, BMC, FAIL, ONE_OVER[:1]),
     (analysis(span=39), HALF, Limits(longest_span=38), FAIL, ONE_OVER[2:3]),
     (analysis(over=1), GAP, Limits(spans_over=0), FAIL, ONE_OVER[3:]),
     # no measurement, no limit
-    (None, WHOLE, Limits(bmc=0.1567), INCONCLUSIVE, ("no limit was evaluated",)),
-    (None, GAP, Limits(bmc=0.1567), INCONCLUSIVE, ("the server went away",)),
-    (None, completeness(requested=0, received=0, issues=("no book",)), Limits(bmc=0.1567),
-     INCONCLUSIVE, ("no book",)),
-    (analysis(), WHOLE, Limits(), INCONCLUSIVE, ("no limit was evaluated",)),
+    (None, WHOLE, BMC, OPEN, ("no limit was evaluated",)),
+    (None, GAP, BMC, OPEN, ("the server went away",)),
+    (None, completeness(requested=0, received=0, issues=("no book",)), BMC, OPEN, ("no book",)),
+    (analysis(), WHOLE, Limits(), OPEN, ("no limit was evaluated",)),
     # measures that cannot always be had
-    (analysis(), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE, (NO_CHANCE,)),
-    (analysis(), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE, (NO_BASELINE,)),
-    (analysis(), WHOLE, Limits(nv_recall=0.0512), INCONCLUSIVE, (NO_NV,)),
-    (analysis(), WHOLE, Limits(bmc=0.1567, uplift=0.0512), INCONCLUSIVE, (NO_BASELINE,)),
+    (analysis(), WHOLE, Limits(bmc_excess=0.0512), OPEN, (NO_CHANCE,)),
+    (analysis(), WHOLE, Limits(uplift=0.0512), OPEN, (NO_BASELINE,)),
+    (analysis(), WHOLE, Limits(nv_recall=0.0512), OPEN, (NO_NV,)),
+    (analysis(), WHOLE, Limits(bmc=0.1567, uplift=0.0512), OPEN, (NO_BASELINE,)),
     (analysis(bmc=0.2345), WHOLE, Limits(bmc=0.1567, uplift=0.0512), FAIL, ONE_OVER[:1]),
     (analysis(excess=(0.0123, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), PASS, ()),
-    (analysis(excess=(0.0123, 0.0612)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
+    (analysis(excess=(0.0123, 0.0612)), WHOLE, Limits(bmc_excess=0.0512), OPEN,
      ("bmc_excess 0.0123 is within its limit 0.0512, but *",)),
     (analysis(excess=(0.1234, 0.2345, 0.06)), WHOLE, Limits(bmc_excess=0.0512), FAIL,
      ("bmc_excess 0.1234 exceeds the limit 0.0512",)),
     # nor do they fail while their interval reaches down to the limit
-    (analysis(excess=(0.1234, 0.2345, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), INCONCLUSIVE,
+    (analysis(excess=(0.1234, 0.2345, 0.0434)), WHOLE, Limits(bmc_excess=0.0512), OPEN,
      ("bmc_excess 0.1234 exceeds its limit 0.0512, but *",)),
-    (analysis(gain=(0.1234, 0.2345, 0.0512)), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE,
+    (analysis(gain=(0.1234, 0.2345, 0.0512)), WHOLE, Limits(uplift=0.0512), OPEN,
      ("uplift 0.1234 exceeds its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.06)), WHOLE, Limits(uplift=0.0512), FAIL,
      ("uplift 0.1234 exceeds the limit 0.0512",)),
@@ -176,20 +154,16 @@ SITUATIONS = [
      ("nv_longest_span 30 exceeds the limit 29",)),
     (analysis(nv=0.1234, span=30), WHOLE, Limits(nv_recall=0.1234, nv_longest_span=30), PASS, ()),
     # those that more samples may lower do not fail on half the evidence
-    (analysis(excess=(0.1234, 0.2345, 0.06)), HALF, Limits(bmc_excess=0.0512), INCONCLUSIVE,
-     (GOT_HALF,)),
-    (analysis(gain=(0.1234, 0.2345, 0.06)), GAP, Limits(uplift=0.0512), INCONCLUSIVE,
-     ("the server*",)),
+    (analysis(excess=(0.1234, 0.2345, 0.06)), HALF, Limits(bmc_excess=0.0512), OPEN, (GOT_HALF,)),
+    (analysis(gain=(0.1234, 0.2345, 0.06)), GAP, Limits(uplift=0.0512), OPEN, ("the server*",)),
     (analysis(nv=0.2345), HALF, Limits(nv_recall=0.1234), FAIL, (NV_OVER,)),
     # one that is not there, and none that is
-    (analysis(), completeness(received=99), Limits(bmc=0.1567), INCONCLUSIVE,
+    (analysis(), completeness(received=99), BMC, OPEN,
      ("99 of 100 requested generations received",)),
-    (analysis(), completeness(received=0), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("0 of 100 requested generations received",)),
-    (analysis(), completeness(issues=("one", "two")), Limits(bmc=0.1567), INCONCLUSIVE,
-     ("one", "two")),
+    (analysis(), completeness(received=0), BMC, OPEN, ("0 of 100 requested generations received",)),
+    (analysis(), completeness(issues=("one", "two")), BMC, OPEN, ("one", "two")),
     # a limit of nothing and of everything
-    (analysis(bmc=0.0, high=0.001), WHOLE, Limits(bmc=0.0), INCONCLUSIVE,
+    (analysis(bmc=0.0, high=0.001), WHOLE, Limits(bmc=0.0), OPEN,
      ("bmc 0 is within its limit 0, but *",)),
     (analysis(bmc=1.0, block=16, span=8, over=1), WHOLE, Limits(bmc=1.0), PASS, ()),
     (analysis(span=5), WHOLE, Limits(longest_span=0), FAIL,
@@ -199,25 +173,24 @@ SITUATIONS = [
     (analysis(bmc=0.2345, span=39), WHOLE, Limits(longest_span=38, bmc=0.1567), FAIL,
      (ONE_OVER[0], ONE_OVER[2])),
     (analysis(bmc=0.1234, high=0.2345, excess=(0.0123, 0.0612)), WHOLE,
-     Limits(bmc=0.1567, bmc_excess=0.0512), INCONCLUSIVE,
+     Limits(bmc=0.1567, bmc_excess=0.0512), OPEN,
      ("bmc 0.1234 is within its limit 0.1567, but *",
       "bmc_excess 0.0123 is within its limit 0.0512, but *")),
-    (analysis(bmc=0.1234, high=0.2345), WHOLE, Limits(bmc=0.1567, nv_recall=0.0512), INCONCLUSIVE,
+    (DOUBT, WHOLE, Limits(bmc=0.1567, nv_recall=0.0512), OPEN,
      (NO_NV, "bmc 0.1234 is within its limit 0.1567, but *")),
     (analysis(gain=(0.0123, 0.0434), excess=(0.0123, 0.0434)), WHOLE,
      Limits(uplift=0.0512, bmc_excess=0.0512), PASS, ()),
-    (analysis(gain=(0.0123, 0.0612)), WHOLE, Limits(uplift=0.0512), INCONCLUSIVE,
+    (analysis(gain=(0.0123, 0.0612)), WHOLE, Limits(uplift=0.0512), OPEN,
      ("uplift 0.0123 is within its limit 0.0512, but *",)),
     (analysis(gain=(0.1234, 0.2345, 0.06), span=39), GAP, Limits(uplift=0.0512, longest_span=38),
      FAIL, ONE_OVER[2:3]),
     (analysis(excess=(0.1234, 0.2345, 0.06), gain=(0.1234, 0.2345, 0.06)), HALF,
-     Limits(bmc_excess=0.0512, uplift=0.0512), INCONCLUSIVE, (GOT_HALF,)),
+     Limits(bmc_excess=0.0512, uplift=0.0512), OPEN, (GOT_HALF,)),
     # measures that extensions bring are exact, and judged on complete evidence
     (analysis(further=3.0), WHOLE, Limits(rhymes=3.0), PASS, ()),
-    (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL,
-     ("rhymes 4 exceeds the limit 3",)),
-    (analysis(further=4.0), HALF, Limits(rhymes=3.0), INCONCLUSIVE, (GOT_HALF,)),
-    (analysis(), WHOLE, Limits(rhymes=3.0), INCONCLUSIVE,
+    (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL, ("rhymes 4 exceeds the limit 3",)),
+    (analysis(further=4.0), HALF, Limits(rhymes=3.0), OPEN, (GOT_HALF,)),
+    (analysis(), WHOLE, Limits(rhymes=3.0), OPEN,
      ("rhymes has a limit, but could not be measured: *",)),
 ]  # fmt: skip
 

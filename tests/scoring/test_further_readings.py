@@ -49,8 +49,7 @@ def bpe(words):
     return "".join(letters[byte] for byte in " ".join(words).encode())
 
 
-def leet(words):
-    return " ".join(words).lower().translate(str.maketrans("eaiost", "3@1057"))
+LEET = str.maketrans("eaiost", "3@1057")
 
 
 def in_lines(turn, length=9):
@@ -63,10 +62,6 @@ def pieces(words, mark):
     """Words in pieces of three letters, of which all but the first have a mark."""
     cut_up = ([word[at : at + 3] for at in range(0, len(word), 3)] for word in words)
     return " ".join(mark.join(parts) for parts in cut_up)
-
-
-def objects(words, **others):
-    return json.dumps([{**others, "token": word} for word in words])
 
 
 TAGS = ("DT", "NN", "IN", "VBD", "PRP$", "TO", "JJ", "NNP")
@@ -87,7 +82,7 @@ DISGUISES = {
     "word/TAG": lambda words: tagged(words, "/"),
     "word_TAG": lambda words: tagged(words, "_"),
     "a string a word": json.dumps,
-    "an object a word": objects,
+    "an object a word": lambda words: json.dumps([{"token": word} for word in words]),
     "numbered objects": lambda words: json.dumps(
         [{"id": n, "token": word, "pos": TAGS[n % 8]} for n, word in enumerate(words)]
     ),
@@ -102,7 +97,7 @@ DISGUISES = {
     "HTML letters twice": lambda words: "".join(f"&amp;#{ord(c)};" for c in " ".join(words)),
     "doubled words": lambda words: " ".join(f"{word} {word}" for word in words),
     "trebled words": lambda words: " ".join(f"{word} {word} {word}" for word in words),
-    "leet": leet,
+    "leet": lambda words: " ".join(words).lower().translate(LEET),
     "lines backwards": in_lines(lambda words: " ".join(words)[::-1]),
     "all backwards": lambda words: " ".join(words)[::-1],
     "letters of each word backwards": lambda words: " ".join(word[::-1] for word in words),
@@ -143,17 +138,13 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
     ("source", "least", "most"), [("the-lamplighter", 60, 70), ("the-seed-vault", 0, 12)]
 )
 def test_so_says_the_command(tmp_path, capsys, source, least, most):
-    texts = [
-        *planted(DISGUISES["word/TAG"], source),
-        *planted(DISGUISES["escaped letters"], source),
-    ]
+    disguises = DISGUISES["word/TAG"], DISGUISES["escaped letters"]
+    texts = [text for disguise in disguises for text in planted(disguise, source)]
     first = book("the-lamplighter").excerpts[0].id
     record = {"excerpt_id": first, "generations": [{"generated_text": text} for text in texts]}
     (tmp_path / "g.json").write_text(json.dumps([record]), encoding="utf-8")
-    assert (
-        main(["score", str(BOOKS / "the-lamplighter.epub"), str(tmp_path / "g.json"), "--json"])
-        == 0
-    )
+    files = str(BOOKS / "the-lamplighter.epub"), str(tmp_path / "g.json")
+    assert main(["score", *files, "--json"]) == 0
     (measures,) = json.loads(capsys.readouterr().out)
     assert least <= measures["nv_longest_passage"]["words"] <= most
     assert measures["longest_passage"]["words"] <= 12

@@ -6,8 +6,9 @@ from itertools import islice
 
 import pytest
 from marks import full
+from scored_books import book_of
 
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -35,26 +36,19 @@ def prose(seed, count):
     while len(words) < count:
         word = vocabulary()[int(len(vocabulary()) ** rng.random()) - 1]
         words += rng.choice(NAMES).split() if rng.random() < 0.04 else [word]
-    for at in range(0, count, 11):
-        words[at] = words[at].capitalize()
-    for at in range(6, count, 11):
-        words[at] += ","
-    for at in range(10, count, 11):
-        words[at] += "."
+    words[::11] = map(str.capitalize, words[::11])
+    words[6::11] = [f"{word}," for word in words[6::11]]
+    words[10::11] = [f"{word}." for word in words[10::11]]
     return words[:count]
 
 
 @cache
 def books():
-    made = []
-    for number in range(3):
-        words = prose(number, BOOK_WORDS)
-        texts = (
-            " ".join(words[at : at + EXCERPT_WORDS]) for at in range(0, BOOK_WORDS, EXCERPT_WORDS)
-        )
-        excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-        made.append(Book(f"book{number}", "B", "A", excerpts, digest=""))
-    return tuple(made)
+    pages = range(0, BOOK_WORDS, EXCERPT_WORDS)
+    texts = (
+        [" ".join(prose(n, BOOK_WORDS)[at:][:EXCERPT_WORDS]) for at in pages] for n in range(3)
+    )
+    return tuple(book_of(*its, book_id=f"book{n}") for n, its in enumerate(texts))
 
 
 @cache
@@ -160,9 +154,7 @@ def insertions(begin, end="\n", length=12):
 
 INSERTIONS = {
     "speakers": insertions("{1} (aside, to nobody in the room): "),
-    "stage directions": insertions(
-        "({1} walks up and down before the window, and will not look.) "
-    ),
+    "stage directions": insertions("({1} walks before the window, up and down, and won't look.) "),
     "notes": insertions(
         "Note {0}. The second edition reads otherwise here, as {1} was the first to remark in the "
         "margin of her copy.\n"
@@ -224,17 +216,10 @@ CHANGES = {
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(("book", "length"), [(0, 60), (1, 100), (1, 400)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_passage_of_sixty_words_is_always_found_nearly_verbatim(change):
-    found = tallied(planted(60, change, separator="\n"))
-    assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("length", [100, 400])
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_so_is_a_longer_one_of_another_book(change, length):
-    found = tallied(planted(length, change, book=1, separator="\n"))
+def test_a_passage_is_always_found_nearly_verbatim(change, book, length):
+    found = tallied(planted(length, change, book=book, separator="\n"))
     assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
 
 
@@ -245,11 +230,6 @@ OTHER_NAMES = {
 
 def renamed(words, _):
     return " ".join(OTHER_NAMES.get(word.rstrip(".,"), word) for word in words)
-
-
-def test_a_passage_with_its_names_changed_is_nearly_always_found():
-    found = tallied(planted(60, renamed))
-    assert sum(words >= 20 for words in found.nv_by_round) >= 990
 
 
 def survived(change, trials):
@@ -263,9 +243,10 @@ def survived(change, trials):
     return count
 
 
+@pytest.mark.parametrize("trials", [25, full(TRIALS)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_so_is_that_of_a_catalog_book(change):
-    assert survived(change, 25) == 25
+def test_so_is_that_of_a_catalog_book(change, trials):
+    assert survived(change, trials) == trials
 
 
 @pytest.mark.parametrize("change", INSERTIONS.values(), ids=INSERTIONS)
@@ -275,15 +256,12 @@ def test_so_is_either_with_words_inserted(change):
     assert survived(change, 5) == 5
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_so_are_a_thousand_of_a_catalog_book(change):
-    assert survived(change, TRIALS) == TRIALS
-
-
-@pytest.mark.full
-def test_so_is_nearly_always_one_of_a_catalog_book_with_its_names_changed():
-    assert survived(renamed, TRIALS) >= 990
+@pytest.mark.parametrize("in_catalog", [False, full(True)])
+def test_a_passage_with_its_names_changed_is_nearly_always_found(in_catalog):
+    if in_catalog:
+        assert survived(renamed, TRIALS) >= 990
+    else:
+        assert sum(words >= 20 for words in tallied(planted(60, renamed)).nv_by_round) >= 990
 
 
 def test_other_prose_alone_gives_none():
