@@ -2,19 +2,15 @@
 
 import json
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
-from ferry import CLEAN
+from ferry import BOOK, CLEAN
 from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 
-BOOK = (
-    "The ferryman counted nine lanterns along the quay and did not like the number at all.",
-    "His grandmother had warned him that an odd light brings an odd passenger before dawn.",
-)
 SUMMARY = "An old superstition unsettles a boatman one night, and he waits for somebody in vain."
-SECRET = "counted nine lanterns along the quay and did not like the number at all"
 
 SUITE = """
 [suite]
@@ -90,6 +86,31 @@ def suite(pytester):
         path = pytester.path / name
         path.write_text(text, encoding="utf-8")
         return path
+
+    return write
+
+
+@pytest.fixture
+def gate(pytester):
+    """Runs pytest with options: how many tests ended how, and lines that the terminal shows."""
+
+    def run(*options, lines=(), **outcomes):
+        result = pytester.runpytest(*options)
+        if outcomes:
+            result.assert_outcomes(**outcomes)
+        result.stdout.fnmatch_lines(lines)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def own_tests(pytester):
+    """Writes test_own.py: tests for each pair of a suite."""
+
+    def write(text, suite="test.memleak.toml"):
+        head = f'import pytest\npytestmark = pytest.mark.copyright(suite="{suite}")\n'
+        (pytester.path / "test_own.py").write_text(head + dedent(text), encoding="utf-8")
 
     return write
 

@@ -1,4 +1,4 @@
-"""--memleak-executor: where generations are matched."""
+"""--memleak-executor and --memleak-jobs: where generations are matched."""
 
 import json
 import shutil
@@ -34,25 +34,32 @@ def test_without_ray_every_pair_says_what_to_install(pytester, suite, monkeypatc
     result.stdout.fnmatch_lines(["*needs the package 'ray'*pip install 'pytest-memleak?ray?'*"])
 
 
-def test_another_executor_is_refused(pytester, suite):
-    suite()
-    result = pytester.runpytest("--memleak-executor", "slurm")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--memleak-executor*'slurm'*"])
-
-
 @pytest.mark.full
-def test_the_evidence_from_ray_is_that_of_one_process(pytester, suite):
-    pytest.importorskip("ray", reason="the extra ray is not installed")
+@pytest.mark.parametrize(
+    "options", ["--memleak-executor=ray", "--memleak-jobs=2", "--memleak-jobs=auto"]
+)
+def test_the_evidence_is_that_of_one_process(pytester, suite, options):
+    if "ray" in options:
+        pytest.importorskip("ray", reason="the extra ray is not installed")
     suite()
     measured = []
-    for arguments in ([], ["--memleak-executor", "ray"]):
+    for arguments in ([], [options]):
         result = pytester.runpytest_subprocess(
             "--memleak-evidence", "e.json", "-W", "ignore", *arguments
         )
         result.assert_outcomes(passed=1, failed=1)
         measured.append(json.loads((pytester.path / "e.json").read_text())["pairs"])
     assert measured[0] == measured[1]
+
+
+@pytest.mark.full
+def test_no_cluster_there_leaves_pairs_inconclusive(pytester, suite):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    suite()
+    cluster = ("--memleak-executor=ray", "--memleak-ray-address=127.0.0.1:1")
+    result = pytester.runpytest_subprocess("-W", "ignore", *cluster)
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*127.0.0.1:1: the Ray cluster is unreachable*"])
 
 
 @pytest.mark.full

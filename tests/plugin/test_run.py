@@ -1,68 +1,156 @@
-"""-m copyright and --memleak-allow-paid: only they make paid calls."""
+"""Paid calls: who asks for them, what they cost at most, and what the ledger has already."""
+
+import json
+import re
+from pathlib import Path
 
 import pytest
 
+from pytest_memleak.scoring.words import words
+
 ASKED = ("-m", "copyright")
 CANARIES = 4
+BASE = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
+LAX = ("longest_span = 30", "spans_over = 40")
+SINGLY = ("[model.options]", "[model.options]\ncompletions_per_call = 1")
+UNPRICED = ("price = { input = 2.0, output = 8.0, training = 10.0 }\n", "")
 
 
 def rows(server, kind="completion"):
     return server.books.rows(kind)
 
 
-def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(pytester, online, server):
+def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(online, server, gate):
     online()
-    result = pytester.runpytest("-rs")
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*calls openai: run it with -m copyright or --memleak-allow-paid"])
+    shown = "calls openai: run it with -m copyright or --memleak-allow-paid"
+    gate("-rs", "--memleak-evidence=e.json", lines=[f"*{shown}"], skipped=1)
     assert server.books.rows() == []
+    (pair,) = json.loads(Path("e.json").read_text())["pairs"]
+    assert pair["reasons"] == [f"skipped: {shown}"]
     # A skip without a word, at exit code 0, would look like a pass.
-    result = pytester.runpytest("-q")
-    assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(
-        ["memleak: skipped 1 pair whose provider can charge. To run them, add -m copyright."]
-    )
+    shown = "memleak: skipped 1 pair whose provider can charge. To run them, add -m copyright."
+    assert gate("-q", lines=[shown]).ret == pytest.ExitCode.OK
 
 
-def test_whoever_has_other_skips_is_told_nothing_of_pairs(pytester):
-    pytester.makepyfile("import pytest\n\n\n@pytest.mark.skip\ndef test_it(): ...")
-    result = pytester.runpytest()
-    result.assert_outcomes(skipped=1)
-    result.stdout.no_fnmatch_line("*memleak: *")
-
-
-@pytest.mark.parametrize("asked", [ASKED, ("--memleak-allow-paid",)])
-def test_asked_for_it_fine_tunes_samples_and_judges(pytester, online, server, asked):
+def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
     online()
-    result = pytester.runpytest(*asked)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*tuned/held-out*24/24*FAIL*"])
+    shown = "*tuned/held-out*24/24*FAIL*"
+    gate("--memleak-allow-paid", lines=[shown], failed=1)
     assert len(rows(server, "finetune")) == 1
+    assert len(rows(server)) == 24 + CANARIES
+    assert Path(".memleak/ledger.db").is_file()
+    before = server.books.rows()
+    gate(*ASKED, failed=1)
+    assert server.books.rows() == before
+    online(("samples = 6", "samples = 8"))
+    gate(*ASKED, failed=1)
+    assert len(rows(server)) == 4 * 8 + CANARIES
+    assert len(rows(server, "finetune")) == 1
+    server.stop()
+    gate("--memleak-offline", lines=["*tuned/held-out*32/32*FAIL*"], failed=1)
+
+
+def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
+    online(LAX)
+    url = "--memleak-ledger=sqlite:///team/ledger.db"
+    gate(*ASKED, url, passed=1)
+    assert not Path(".memleak/ledger.db").exists()
+    online(LAX, ("samples = 6", "samples = 9"))
+    shown = "INCONCLUSIVE: 24 of 36 requested generations received; rerun*"
+    gate("--memleak-offline", url, lines=[shown], errors=1)
     assert len(rows(server)) == 24 + CANARIES
 
 
-def test_a_second_run_pays_for_nothing(pytester, online, server):
+def test_offline_without_a_fine_tune_it_is_inconclusive_and_calls_nobody(online, server, gate):
     online()
-    pytester.runpytest(*ASKED).assert_outcomes(failed=1)
-    before = server.books.rows()
-    pytester.runpytest(*ASKED).assert_outcomes(failed=1)
-    assert server.books.rows() == before
-
-
-def test_more_samples_pay_for_the_rest_only(pytester, online, server):
-    online()
-    pytester.runpytest(*ASKED)
-    online(("samples = 6", "samples = 8"))
-    pytester.runpytest(*ASKED).assert_outcomes(failed=1)
-    assert len(rows(server)) == 4 * 8 + CANARIES
-    assert len(rows(server, "finetune")) == 1
+    shown = "*INCONCLUSIVE: *the ledger has no finished fine-tune of 'tuned'*"
+    gate("--memleak-offline", lines=[shown], errors=1)
+    assert server.plan.counts() == {}
 
 
 def test_a_server_that_refuses_the_key_is_inconclusive_and_names_the_variable(
-    pytester, online, server, monkeypatch
+    online, gate, monkeypatch
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-9876543210abcdefghij")
     online()
-    result = pytester.runpytest(*ASKED, "-l")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*openai*OPENAI_API_KEY*"])
+    gate(*ASKED, "-l", lines=["*openai*OPENAI_API_KEY*"], errors=1)
+
+
+# --- --memleak-no-wait ---------------------------------------------------------------------
+
+
+def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
+    server._polls = 2
+    online()
+    for _ in range(2):
+        lines = ["INCONCLUSIVE: *openai*", "*tuned/held-out*INCONCLUSIVE*"]
+        result = gate(*ASKED, "--memleak-no-wait", lines=lines, errors=1)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+    gate(*ASKED, failed=1)
+    assert len(rows(server, "finetune")) == 1
+
+
+@pytest.mark.full
+def test_a_batch_is_submitted_once_and_read_later(online, server, gate):
+    online(BASE, LAX, ("[model.options]", "[model.options]\nbatch = true"))
+    server._polls = 2
+    gate(*ASKED, "--memleak-no-wait", errors=1)
+    for _ in range(8):
+        result = gate(*ASKED, "--memleak-no-wait")
+    result.assert_outcomes(passed=1)
+    assert len(rows(server, "batch")) == 2  # One of the canaries.
+    assert len(rows(server)) == 24 + CANARIES
+
+
+# --- --memleak-budget ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)])
+def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gate, workers):
+    online(BASE, LAX, SINGLY)
+    lines = ["INCONCLUSIVE: *budget*"]
+    gate(*ASKED, "--memleak-budget=0.03", *workers, lines=lines, errors=1)
+    tokens = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows(server)]
+    assert 0 < sum(asked * 2e-6 + answered * 8e-6 for asked, answered in tokens) <= 0.03
+    assert 0 < len(tokens) < 24 + CANARIES
+    gate(*ASKED, "--memleak-budget=10", *workers, passed=1)
+    assert len(rows(server)) == 24 + CANARIES
+
+
+def test_a_model_without_a_price_cannot_have_a_budget(online, server, gate):
+    online(BASE, UNPRICED)
+    shown = "*A budget needs a price for the model*"
+    gate(*ASKED, "--memleak-budget=1", lines=[shown], errors=1)
+    assert rows(server) == []
+
+
+# --- --memleak-dry-run ---------------------------------------------------------------------
+
+
+def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, server, stories, gate):
+    online(("[model.options]", "[model.options]\ncompletions_per_call = 4"))
+    result = gate("--memleak-dry-run")
+    result.assert_outcomes()
+    assert (server.books.rows(), server.plan.counts()) == ([], {})
+    line = next(line for line in result.stdout.lines if line.startswith("tuned"))
+    _, calls, generations, pending, tokens_in, tokens_out, _, cost = line.split()
+    most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories["held-out"])
+    assert (calls, generations, pending) == (f"{8 + CANARIES}", f"{24 + CANARIES}", "0")
+    most = 6 * most + 64 * CANARIES
+    assert tokens_out == f"{most:,}"
+    usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
+    assert float(cost) == pytest.approx(usd, abs=0.2)
+
+
+def test_a_pair_that_cannot_be_planned_is_said_and_fails_the_run(online, gate):
+    online(('source = "held-out.json"', 'source = "gone.json"\nbring_your_own = true'))
+    result = gate("--memleak-dry-run", lines=["Can't estimate: tuned/held-out: *gone.json*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.full
+def test_a_plan_runs_in_one_process(online, gate):
+    online()
+    result = gate("--memleak-dry-run", "-n", "2")
+    assert result.ret != 0
+    assert re.search("omit -n", result.stdout.str() + result.stderr.str())

@@ -1,206 +1,177 @@
-"""The plugin among pytest's own options and other plugins."""
+"""The plugin among pytest's own options, other plugins and tests of one's own."""
 
+import json
 import sys
-import textwrap
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+CLEAN_ONE = "test.memleak.toml::test_memorization[clean/ferry]"
 
-def test_collect_only_shows_every_pair(pytester, suite):
+
+def test_collect_only_shows_every_pair(suite, gate):
     suite()
-    result = pytester.runpytest("--collect-only", "-q")
-    result.stdout.fnmatch_lines(
-        [
-            "test.memleak.toml::test_memorization[[]clean/ferry[]]",
-            "test.memleak.toml::test_memorization[[]leaky/ferry[]]",
-        ]
-    )
+    shown = "test.memleak.toml::test_memorization[[]{}/ferry[]]"
+    result = gate("--collect-only", "-q", lines=[shown.format("clean"), shown.format("leaky")])
     assert "memorization =" not in result.stdout.str()
 
 
 @pytest.mark.full
-def test_pairs_run_in_xdists_workers_and_the_controller_reports(pytester, suite):
+def test_pairs_run_in_xdists_workers_and_the_controller_reports(suite, gate):
     suite()
-    result = pytester.runpytest("-n", "2")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*clean/ferry*PASS*", "*leaky/ferry*FAIL*", "*“the ferryman*”"])
+    lines = ["*clean/ferry*PASS*", "*leaky/ferry*FAIL*", "*“the ferryman*”"]
+    gate("-n", "2", lines=lines, passed=1, failed=1)
 
 
-def test_last_failed(pytester, suite):
-    suite()
-    pytester.runpytest().assert_outcomes(passed=1, failed=1)
-    pytester.runpytest("--lf").assert_outcomes(failed=1)
-
-
-def test_a_node_id_selects_a_pair(pytester, suite):
-    suite()
-    node = "test.memleak.toml::test_memorization[clean/ferry]"
-    pytester.runpytest(node).assert_outcomes(passed=1)
-
-
-def test_the_marker_selects_the_pairs(pytester, suite):
+def test_pairs_are_selected_as_tests_are(pytester, suite, gate):
     suite()
     pytester.makepyfile("def test_other(): pass")
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1, failed=1, deselected=1)
-    pytester.runpytest("-m", "not copyright").assert_outcomes(passed=1, deselected=2)
+    gate("-m", "copyright", passed=1, failed=1, deselected=1)
+    gate("--lf", failed=1)
+    gate("-m", "not copyright", passed=1, deselected=2)
+    gate(CLEAN_ONE, passed=1)
+    gate("-p", "no:memleak", passed=1)
 
 
-def test_without_the_plugin_suites_are_not_seen(pytester, suite):
-    suite()
-    pytester.makepyfile("def test_other(): pass")
-    pytester.runpytest("-p", "no:memleak").assert_outcomes(passed=1)
+OTHERS = "import pytest\ndef test_other(): pass\n@pytest.mark.skip\ndef test_skipped(): ..."
 
 
-def test_quiet_and_no_summary_without_pairs(pytester):
-    pytester.makepyfile("def test_other(): pass")
-    result = pytester.runpytest("-v")
-    result.assert_outcomes(passed=1)
+def test_whoever_has_other_tests_is_told_nothing_of_pairs(pytester, gate, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
+    pytester.makepyfile(OTHERS)
+    result = gate("-v", "--memleak-html=report.html", passed=1, skipped=1)
     assert "memleak" not in result.stdout.str().replace("memleak-0", "")
+    assert not Path("report.html").exists()
+    assert not Path("step.md").exists()
 
 
-def test_unused_it_imports_nothing_heavy_and_prints_nothing(pytester):
-    pytester.makepyfile("def test_other(): pass")
-    pytester.makeconftest(
-        textwrap.dedent(
-            """
-            import sys
+TELL = """
+import json, sys
+from pathlib import Path
 
-            def pytest_sessionfinish():
-                ours = [name for name in sys.modules if name.startswith("pytest_memleak")]
-                print("LOADED", sorted(ours))
-                heavy = {"numpy", "pydantic", "sqlalchemy", "rich", "lxml", "openai", "torch"}
-                print("HEAVY", sorted(heavy & set(sys.modules)))
-            """
-        )
-    )
-    result = pytester.runpytest_subprocess("-p", "no:xdist", "-s")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*LOADED*[[]'pytest_memleak', *.plugin', *.hooks', *.options'[]]",
-            "HEAVY [[][]]",
-        ]
-    )
+def pytest_sessionfinish():
+    Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
+"""
+PLUGIN = ("plugin", "plugin.hooks", "plugin.options", "plugin.suite_items", "errors")
+HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 
 
-def test_a_test_of_ones_own_runs_for_every_pair(pytester, suite):
+@pytest.mark.parametrize("options", [("--collect-only",), ("-p", "no:xdist", "test_other.py")])
+def test_what_it_imports_before_it_measures(pytester, suite, options):
     suite()
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.copyright(suite="test.memleak.toml")
-        def test_spans(memorization, memleak_pair, memleak_book):
-            assert memleak_book.id == memleak_pair.book.id
-            assert memorization.longest_span <= 12
-        """
-    )
-    result = pytester.runpytest("-k", "spans")
-    result.assert_outcomes(passed=1, failed=1, deselected=2)
-    result.stdout.fnmatch_lines(
-        ["*longest span of 16 words <= 12", "*leaky/ferry: p_id1, words 0-16*"]
-    )
+    pytester.makepyfile(test_other="def test_it(): pass")
+    pytester.makeconftest(TELL)
+    assert pytester.runpytest_subprocess(*options).ret == 0
+    modules = set(json.loads(Path("modules.json").read_text()))
+    assert not modules & {*HEAVY, "pytest_memleak.pipeline.evaluate_pair"}
+    # A suite beside other tests is not read with them.
+    ours = {name for name in modules if name.partition(".")[0] == "pytest_memleak"}
+    plugin = {"pytest_memleak", *(f"pytest_memleak.{name}" for name in PLUGIN)}
+    if "test_other.py" in options:
+        assert ours == plugin
+        assert "pydantic" not in modules
+    else:
+        assert ours > {*plugin, "pytest_memleak.suite.schema"}
 
 
-def test_a_pair_is_evaluated_once_for_all_its_tests(pytester, suite):
-    suite()
-    pytester.makepyfile(
-        test_a="""
-        import pytest
-        pytestmark = pytest.mark.copyright(suite="test.memleak.toml")
-        seen = {}
+OWN = """
+seen = {}
 
-        def test_one(memorization, memleak_pair):
-            seen[memleak_pair.id] = memorization
+def test_spans(memorization, memleak_pair, memleak_book):
+    assert memleak_book.id == memleak_pair.book.id
+    assert memorization.words == 31
+    assert memorization.longest_span <= 12
 
-        def test_two(memorization, memleak_pair):
-            assert memorization.coverage is seen[memleak_pair.id].coverage
-        """
-    )
-    pytester.runpytest("-k", "one or two").assert_outcomes(passed=4, deselected=2)
+def test_before(memorization, memleak_pair):
+    seen[memleak_pair.id] = memorization
 
-
-def test_ours_without_a_suite_says_what_is_missing(pytester):
-    pytester.makepyfile("def test_it(memorization): pass")
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*this test needs a suite:*"])
-
-
-ENDPOINT = """
-    import pytest
-
-    class Parrot:
-        def __init__(self):
-            self.asked = []
-
-        def sample(self, instruction, *, n, temperature, max_tokens, seed):
-            self.asked.append((instruction, n, temperature, max_tokens))
-            return [f"WORDS {len(self.asked)}"] * n
-
-    @pytest.fixture(scope="session")
-    def memleak_endpoint():
-        return Parrot()
+def test_after(memorization, memleak_pair):
+    assert memorization.coverage is seen[memleak_pair.id].coverage
 """
 
 
-def test_an_endpoint_of_ones_own_takes_the_suites_place(pytester, suite):
+def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(suite, gate, own_tests):
+    suite()
+    own_tests(OWN)
+    lines = ["*longest span of 16 words <= 12", "*leaky/ferry: p_id1, words 0-16*"]
+    gate("--junitxml=j.xml", lines=lines, passed=6, failed=2)
+    cases = {
+        case.get("name"): {one.get("name"): one.get("value") for one in case.iter("property")}
+        for case in ElementTree.parse("j.xml").iter("testcase")
+    }
+    suites, own = cases["test_memorization[leaky/ferry]"], cases["test_before[leaky/ferry]"]
+    # By its limits the suite judges; the test passes by its own assertions.
+    assert suites["memleak.verdict"] == own["memleak.suite_verdict"] == "FAIL"
+    assert own["memleak.suite_verdict.meaning"] == (
+        "by its limits, test.memleak.toml judges leaky/ferry FAIL; "
+        "this test passes or fails by its own assertions"
+    )
+    assert "memleak.verdict" not in own
+    assert "memleak.suite_verdict" not in suites
+
+
+def test_ours_without_a_suite_says_what_is_missing(pytester, gate):
+    pytester.makepyfile("def test_it(memorization): pass")
+    gate(lines=["*this test needs a suite:*"], errors=1)
+
+
+ENDPOINT = """
+import pytest
+
+class Endpoint:
+    asked = 0
+
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        self.asked += 1
+        return [ANSWER] * n
+
+@pytest.fixture(scope="session")
+def memleak_endpoint():
+    return Endpoint()
+"""
+
+
+def test_an_endpoint_of_ones_own_takes_the_suites_place(pytester, suite, gate):
     suite()
     passage = "counted nine lanterns along the quay and did not like the number"
-    pytester.makeconftest(textwrap.dedent(ENDPOINT).replace("WORDS", passage))
-    result = pytester.runpytest()
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*clean/ferry*6/6*FAIL*"])
+    pytester.makeconftest(ENDPOINT.replace("ANSWER", f'f"{passage} {{self.asked}}"'))
+    gate(lines=["*clean/ferry*6/6*FAIL*"], failed=2)
 
 
-def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, suite):
+def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, suite, gate):
     suite()
-    pytester.makeconftest(
-        """
-        import pytest
-
-        class Broken:
-            def sample(self, instruction, *, n, temperature, max_tokens, seed):
-                raise ZeroDivisionError(instruction)
-
-        @pytest.fixture(scope="session")
-        def memleak_endpoint():
-            return Broken()
-        """
-    )
-    result = pytester.runpytest("-l", "--full-trace")
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *ZeroDivisionError*"])
+    pytester.makeconftest(ENDPOINT.replace("ANSWER", "1 / (instruction == 0)"))
+    lines = ["*INCONCLUSIVE: *ZeroDivisionError*"]
+    result = gate("-l", "--full-trace", lines=lines, errors=2)
     result.stdout.no_fnmatch_line("*superstition*")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals differ")
-def test_nothing_a_model_or_a_book_says_reaches_the_terminal_raw(pytester, suite):
+def test_nothing_a_model_or_a_book_says_reaches_the_terminal_raw(suite, gate):
     evil = "\x1b[31mred\x07 \u202e desrever \x00 <script>alert(1)</script>"
-    suite(
-        ('id = "ferry"\nsource', 'id = "ferry"\ntitle = "\\u202eyrref"\nsource'),
-        leaky=(
-            evil,
-            "The ferryman counted nine lanterns along the quay and did not \x1b[2J like",
-            "B",
-        ),
-    )
-    result = pytester.runpytest("--junitxml=out.xml")
-    result.assert_outcomes(passed=1, failed=1)
-    said = result.stdout.str() + (pytester.path / "out.xml").read_text(encoding="utf-8")
-    assert not set(said) & {"\x1b", "\x07", "\x00", "\u202e"}
+    passage = "The ferryman counted nine lanterns along the quay and did not \x1b[2J like"
+    titled = ('id = "ferry"\nsource', 'id = "ferry"\ntitle = "\\u202eyrref"\nsource')
+    suite(titled, leaky=(evil, passage, "B"))
+    result = gate("--junitxml=out.xml", passed=1, failed=1)
+    text = result.stdout.str() + Path("out.xml").read_text(encoding="utf-8")
+    assert not set(text) & {"\x1b", "\x07", "\x00", "\u202e"}
 
 
-def test_suites_of_one_name_in_two_folders_are_told_apart(pytester, suite):
-    pytester.mkdir("a")
-    pytester.mkdir("b")
-    for folder in "ab":
+def test_suites_and_books_of_one_name_in_two_folders_are_told_apart(pytester, suite, gate):
+    for folder in map(pytester.mkdir, "ab"):
         suite()
+        book = json.loads(Path("ferry.json").read_text())
+        book[0]["excerpt_text"] += f" And so he went home to {folder.name}."
+        Path("ferry.json").write_text(json.dumps(book))
         for name in ("test.memleak.toml", "ferry.json", "clean.json", "leaky.json"):
-            (pytester.path / name).rename(pytester.path / folder / name)
-    result = pytester.runpytest("--junitxml=junit.xml")
-    result.assert_outcomes(passed=2, failed=2)
-    for folder in "ab":
-        result.stdout.fnmatch_lines([f"{folder}/test.memleak.toml *leaky/ferry*FAIL*"])
-        junit = (pytester.path / "junit.xml").read_text()
-        assert f"memleak.suite.{folder}/test.memleak.toml.sha256" in junit
+            Path(name).rename(folder / name)
+    lines = [f"{folder}/test.memleak.toml *leaky/ferry*FAIL*" for folder in "ab"]
+    gate("--junitxml=junit.xml", lines=lines, passed=2, failed=2)
+    junit = {
+        (one.get("name"), one.get("value"))
+        for one in ElementTree.parse("junit.xml").iter("property")
+    }
+    names = {name for name, _ in junit}
+    assert {f"memleak.suite.{folder}/test.memleak.toml.sha256" for folder in "ab"} < names
+    assert len({value for name, value in junit if name == "memleak.book_sha256"}) == 2

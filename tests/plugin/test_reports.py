@@ -1,0 +1,133 @@
+"""The HTML report, the summary of a job on GitHub, and how many words of a passage they show."""
+
+from pathlib import Path
+
+import pytest
+from ferry import BOOK
+
+from pytest_memleak.scoring.words import words
+
+HTML = "--memleak-html=out/report.html"
+PASSAGE = words(BOOK[0])
+GONE = '[[model]]\nid = "gone"\nprovider = "recorded"\noptions = { path = "gone.json" }\n\n'
+
+
+def page():
+    return Path("out/report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def step(pytester, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
+    return pytester.path / "step.md"
+
+
+def test_every_pair_is_in_them(suite, gate, step):
+    suite(('[[model]]\nid = "leaky"', f'{GONE}[[model]]\nid = "leaky"'))
+    gate(HTML, "--memleak-release", "novelist 7", passed=1, failed=1, errors=1)
+    html = page()
+    assert html.startswith("<!doctype html>")
+    for text in (
+        '<p class="release">Release novelist 7</p>',
+        'clean<span class="on"> on </span>The Ferry',
+        "FAIL</p><p>1 pair exceeds a limit.",
+        "longest_span 16 exceeds the limit 10",
+        "INCONCLUSIVE",
+        "Nothing was measured",
+    ):
+        assert text in html
+    lines = step.read_text(encoding="utf-8").splitlines()
+    verdicts = [line.split(" | ")[1] for line in lines if line.startswith(("| clean", "| leaky"))]
+    assert verdicts == ["✅ PASS", "❌ FAIL"]
+    assert "- longest&#95;span 16 exceeds the limit 10" in lines
+
+
+@pytest.mark.full
+def test_the_controller_writes_what_the_workers_found(pytester, suite, gate, step):
+    def without_time(html):
+        dated = ("<time", "<dt>Report created")
+        return [line for line in html.splitlines() if not any(one in line for one in dated)]
+
+    suite()
+    pytester.runpytest_subprocess("-n2", HTML).assert_outcomes(passed=1, failed=1)
+    assert step.read_text(encoding="utf-8").count("## Memorization") == 1
+    spread = page()
+    gate(HTML)
+    # Workers finish in any order; the lines are the same.
+    assert len(without_time(spread)) == len(without_time(page()))
+    for name in ("clean", "leaky"):
+        assert f'{name}<span class="on"> on </span>The Ferry' in spread
+
+
+def longest_quote(text):
+    text = " ".join(words(text))
+    return max((n for n in range(2, 17) if " ".join(PASSAGE[:n]) in text), default=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ((), 12),
+        (("--memleak-quote=3",), 3),
+        (("--memleak-quote=0",), 0),
+        (("--memleak-quote=full",), 16),
+        (("--memleak-quote=99",), 16),
+    ],
+)
+def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, count):
+    suite()
+    text = gate(HTML, "-k", "leaky", *options).stdout.str()
+    assert longest_quote(text) == longest_quote(page()) == count
+    shown = [line.strip() for line in text.splitlines() if "“" in line]
+    left = f" … (+{16 - count} words)" * (count < 16)
+    assert shown == [f"“{' '.join(PASSAGE[:count])}{left}”"] * len(shown)
+    assert bool(shown) == bool(count)
+    assert ("Show the text, colored by rounds" in page()) is ("--memleak-quote=full" in options)
+    assert "lanterns" not in step.read_text(encoding="utf-8")
+
+
+def test_without_option_and_variable_nothing_is_written(suite, gate, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+    suite()
+    gate(passed=1, failed=1)
+    assert not [*Path().glob("**/*.html"), *Path().glob("*.md")]
+
+
+def test_what_could_not_be_written_is_not_named(pytester, suite, gate):
+    suite()
+    Path("out").mkdir()
+    pytester.makeconftest(
+        """
+        from pathlib import Path
+
+        def pytest_runtest_logfinish():  # what could be written when it began
+            Path("out").rmdir()
+            Path("out").touch()
+        """
+    )
+    result = gate("-k", "clean", HTML, "--memleak-evidence=out/e.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert "out/e.json: cannot be written: File exists" in text
+    assert "clean/ferry" in text
+    assert "evidence: PASS" not in text
+    assert "HTML report: " not in text
+
+
+def test_a_summary_that_cannot_be_written_fails_the_run_plainly(suite, gate, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "none/step.md")
+    suite()
+    result = gate("-k", "clean")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert "Can't write the job summary" in text
+    assert "INTERNALERROR" not in text
+
+
+def test_what_was_not_run_makes_it_no_pass_and_leaves_no_earlier_page(suite, gate):
+    suite()
+    gate(HTML, "-k", "clean", passed=1, deselected=1)
+    assert "INCONCLUSIVE</p><p>1 pair wasn&#39;t run, so this result isn&#39;t a pass." in page()
+    assert "leaky/ferry: deselected" in page()
+    gate(HTML, "-k", "nothing")
+    assert "2 pairs weren&#39;t run, so this result isn&#39;t a pass." in page()
