@@ -6,9 +6,7 @@ from pathlib import Path
 from ferry import CLEAN
 from one_model import write_suite
 from test_probability import NGRAM, SUITE
-from test_verify import EVIDENCE, passed, resealed, verify  # noqa: F401 - fixtures
-
-from pytest_memleak.results.evidence_file import seal_bundle
+from test_verify import EVIDENCE, resealed, verify  # noqa: F401 - a fixture
 
 
 def made_in(path="evidence.json"):
@@ -16,8 +14,6 @@ def made_in(path="evidence.json"):
 
 
 OWN = f"""
-import pytest
-
 class Parrot:
     id = "parrot-1"
 
@@ -28,10 +24,20 @@ class Parrot:
 def memleak_endpoint():
     return Parrot()
 
-@pytest.mark.copyright(suite="test.memleak.toml")
 def test_own(memleak_evaluation):
     pass
 """
+
+
+def as_python_takes_them_for_equal(made):
+    made["pairs"][0]["sampled"][0]["refused"] = False
+
+
+def older(made):
+    made["program"]["pytest-memleak"] = "0.0.1"
+    made["limitations"] = []
+
+
 # What is changed in a bundle that holds, which is sealed again; the exit code, and what is said.
 CHANGES = (
     (lambda made: made.update(note="audited"), 2, "note: Extra inputs are not permitted"),
@@ -42,57 +48,34 @@ CHANGES = (
     (lambda made: made["ledger"].update(entries=0), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(entries=-1), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
+    (as_python_takes_them_for_equal, 1, "sampled[0].refused: the bundle says false, recomputed 0"),
+    (older, 0, "its limitations are those of another version"),
 )
 
 
-def test_changes_around_the_pairs(pytester, online, server, verify):  # noqa: F811
-    online(("longest_span = 30", "spans_over = 40"))
-    pytester.runpytest("-m", "copyright", EVIDENCE)
-    before = Path("evidence.json").read_text(encoding="utf-8")
-    assert verify()[0] == 0
+def test_changes_around_the_pairs(gate, online, verify):  # noqa: F811
+    suite = online(("longest_span = 30", "spans_over = 40"))
+    gate("-m", "copyright", EVIDENCE)
+    path = Path("evidence.json")
+    before = path.read_bytes()
+    assert verify("--suite", suite.name)[0] == 0
     for change, code, said in CHANGES:
-        made = json.loads(before)
-        change(made)
-        Path("evidence.json").write_text(
-            json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8"
-        )
+        resealed(path, change)
         ended, told = verify()
         assert (ended, said in told) == (code, True), told
-
-
-def test_a_number_of_another_kind_is_another_number(passed, verify):  # noqa: F811
-    def as_python_takes_them_for_equal(made):
-        made["pairs"][0]["sampled"][0]["refused"] = False
-
-    resealed(passed, as_python_takes_them_for_equal)
-    code, told = verify()
-    assert code == 1
-    assert "sampled[0].refused: the bundle says false, recomputed 0" in told
-
-
-def test_what_another_version_does_not_rule_out_is_told(passed, verify):  # noqa: F811
-    def older(made):
-        made["program"]["pytest-memleak"] = "0.0.1"
-        made["limitations"] = []
-
-    resealed(passed, older)
-    assert "its limitations are those of another version" in verify()[1]
-
-
-def test_another_suite_than_the_one_that_was_given(pytester, passed, verify):  # noqa: F811
-    strict = Path("strict.memleak.toml")
-    strict.write_text(Path("test.memleak.toml").read_text().replace("= 30", "= 10"))
+        path.write_bytes(before)
+    # Another suite than the one that was given.
+    Path("strict.memleak.toml").write_text(suite.read_text().replace("= 40", "= 10"))
     code, told = verify("--suite", "strict.memleak.toml")
     assert code == 1
     assert "the bundle has no pair of the given suite strict.memleak.toml" in told
-    assert verify("--suite", "test.memleak.toml")[0] == 0
 
 
-def test_an_answerer_that_is_none_of_the_suite_s(pytester, suite, verify):  # noqa: F811
+def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, verify):  # noqa: F811
     """The model that leaks is left out; its pairs stand there by what a test has brought."""
     suite()
-    Path("test_own.py").write_text(OWN, encoding="utf-8")
-    pytester.runpytest(EVIDENCE, "test_own.py").assert_outcomes(passed=2)
+    own_tests(OWN)
+    gate(EVIDENCE, "test_own.py", passed=2)
     made = made_in()
     assert made["result"] == "PASS"
     assert {pair["model"]["endpoint"] for pair in made["pairs"]} == {"parrot-1"}

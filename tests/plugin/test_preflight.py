@@ -111,10 +111,3 @@ def test_options_of_a_model_that_is_not_even_asked(pytester, online, server, wor
     result.stdout.fnmatch_lines(["*model 'other': *unknown key*n*"])
     assert "passed" not in result.parseoutcomes()
     assert server.plan.counts() == {}
-
-
-def test_what_can_be_written_is_not_written_before_the_end(pytester, suite):
-    suite()
-    result = pytester.runpytest("--memleak-html=new/deep/report.html", "--collect-only")
-    assert result.ret == pytest.ExitCode.OK
-    assert not (pytester.path / "new").exists()

@@ -59,22 +59,64 @@ def statement_in(path):
 
 def put(path, envelope, statement):
     payload = base64.b64encode(canonical_json(statement)).decode()
-    path.write_text(json.dumps(envelope | {"payload": payload}, indent=1) + "\n", encoding="utf-8")
+    dump(path, envelope | {"payload": payload})
 
 
-def test_a_signature_holds_by_its_key_alone(signed, verify):  # noqa: F811
-    code, told = verify("--public-key", "ours.pub", "--require-signature")
-    assert code == 0
-    assert "  signed by the key in ours.pub" in told
-    code, told = verify("--public-key", "theirs.pub")
-    assert code == 1
-    assert "signature: it is not by the key in theirs.pub" in told
-    code, told = verify()
-    assert code == 0
-    assert "Signature not verified: add --public-key" in told
-    code, told = verify("--require-signature")
-    assert code == 1
-    assert "signature: not verified; add --public-key" in told
+def dump(path, made):
+    path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def check(verify):  # noqa: F811
+    """Checks options of `memleak verify`: its exit code, and what it says."""
+
+    def all_of(*rows):
+        for options, code, said in rows:
+            ended, text = verify(*options)
+            assert (ended, said in text) == (code, True), (options, text)
+
+    return all_of
+
+
+KEY, THEIRS = ("--public-key", "ours.pub"), ("--public-key", "theirs.pub")
+REQUIRED = "--require-signature"
+CHANGES = (
+    (lambda e, s: s["predicate"].update(release="other"), 1),
+    (lambda e, s: s["subject"].clear(), 1),
+    (lambda e, s: s.update(predicateType="urn:other"), 2),
+    (lambda e, s: e.update(payloadType="text/plain"), 2),
+    (lambda e, s: e.update(more=1), 2),
+    (lambda e, s: e["signatures"].clear(), 1),
+    (lambda e, s: e["signatures"].append({}), 1),
+    (lambda e, s: e["signatures"][0].update(note="x"), 1),
+    (lambda e, s: e["signatures"][0].update(sig="AAAA"), 1),
+    (lambda e, s: e["signatures"][0].update(sig=1), 1),
+    (lambda e, s: e.update(signatures=None), 1),
+)
+
+
+def test_a_signature_holds_by_its_key_alone(signed, check, verify):  # noqa: F811
+    check(
+        ((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"),
+        (THEIRS, 1, "signature: it is not by the key in theirs.pub"),
+        ((), 0, "Signature not verified: add --public-key"),
+        ((REQUIRED,), 1, "signature: not verified; add --public-key"),
+    )
+    before = signed.read_bytes()
+    for number, (change, code) in enumerate(CHANGES):
+        envelope, statement = statement_in(signed)
+        change(envelope, statement)
+        put(signed, envelope, statement)
+        assert verify(*KEY)[0] == code, number
+        signed.write_bytes(before)
+    # Subjects are checked without a key, too.
+    envelope, statement = statement_in(signed)
+    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+    put(signed, envelope, statement)
+    check(((), 1, "subject: doesn't match the bundle's pairs"))
+    # A key may not be given for what is unsigned.
+    dump(signed, statement["predicate"])
+    check((KEY, 1, "signature: there is none"), ((), 0, "Not signed: the author is unverified"))
 
 
 def test_other_tools_check_it_too(signed, pytester):
@@ -84,73 +126,24 @@ def test_other_tools_check_it_too(signed, pytester):
     encoded = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
     (pytester.path / "encoded").write_bytes(encoded)
     (pytester.path / "sig").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
-    openssl("pkeyutl", "-verify", "-pubin", "-inkey", "ours.pub", "-rawin", "-in", "encoded",
-            "-sigfile", "sig")  # fmt: skip
+    our_key = ("-pubin", "-inkey", "ours.pub", "-rawin")
+    openssl("pkeyutl", "-verify", *our_key, "-in", "encoded", "-sigfile", "sig")
     assert kind == "application/vnd.in-toto+json"
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "urn:pytest-memleak:evidence:3"
     said = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
-    assert statement["subject"][0] == {
-        "name": "clean",
-        "digest": {"sha256": hashlib.sha256(canonical_json(said)).hexdigest()},
-    }
+    digest = {"sha256": hashlib.sha256(canonical_json(said)).hexdigest()}
+    assert statement["subject"][0] == {"name": "clean", "digest": digest}
 
 
-def test_a_key_may_not_be_given_for_what_is_unsigned(pytester, signed, verify):  # noqa: F811
-    _, statement = statement_in(signed)
-    signed.write_text(json.dumps(statement["predicate"], indent=1) + "\n", encoding="utf-8")
-    code, told = verify("--public-key", "ours.pub")
-    assert code == 1
-    assert "signature: there is none" in told
-    code, told = verify()
-    assert code == 0
-    assert "Not signed: the author is unverified" in told
-
-
-def test_signed_evidence_is_a_baseline(pytester, signed):
-    result = pytester.runpytest("--memleak-baseline=evidence.json")
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*against the baseline: bmc *(+0)"])
-
-
-def test_signed_evidence_is_written_over_and_other_envelopes_are_not(pytester, signed):
-    pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(passed=2)
+def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate):
+    lines = ["*against the baseline: bmc *(+0)"]
+    gate("--memleak-baseline=evidence.json", lines=lines, passed=2)
+    gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)
     envelope, statement = statement_in(signed)
     put(signed, envelope, statement | {"predicate": {"buildType": "another"}})
-    result = pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key")
+    result = gate(EVIDENCE, "--memleak-signing-key=ours.key")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (lambda e, s: s["predicate"].update(release="other"), 1),
-        (lambda e, s: s["subject"].clear(), 1),
-        (lambda e, s: s.update(predicateType="urn:other"), 2),
-        (lambda e, s: e.update(payloadType="text/plain"), 2),
-        (lambda e, s: e.update(more=1), 2),
-        (lambda e, s: e["signatures"].clear(), 1),
-        (lambda e, s: e["signatures"].append({}), 1),
-        (lambda e, s: e["signatures"][0].update(note="x"), 1),
-        (lambda e, s: e["signatures"][0].update(sig="AAAA"), 1),
-        (lambda e, s: e["signatures"][0].update(sig=1), 1),
-        (lambda e, s: e.update(signatures=None), 1),
-    ],
-)
-def test_whatever_is_changed_is_told(signed, verify, change, code):  # noqa: F811
-    envelope, statement = statement_in(signed)
-    change(envelope, statement)
-    put(signed, envelope, statement)
-    assert verify("--public-key", "ours.pub")[0] == code
-
-
-def test_subjects_are_checked_without_a_key_too(signed, verify):  # noqa: F811
-    envelope, statement = statement_in(signed)
-    statement["subject"][0]["digest"]["sha256"] = "0" * 64
-    put(signed, envelope, statement)
-    code, told = verify()
-    assert code == 1
-    assert "subject: doesn't match the bundle's pairs" in told
 
 
 @pytest.fixture
@@ -159,62 +152,42 @@ def clock(pytester, signed):
     (pytester.path / "ts.cnf").write_text(AUTHORITY, encoding="utf-8")
     (pytester.path / "serial").write_text("01\n", encoding="utf-8")
     new = ("-config", "ts.cnf", "-newkey", "rsa:2048", "-nodes")
-    openssl("req", "-x509", *new, "-extensions", "root", "-keyout", "ca.key", "-out", "ca.pem",
-            "-subj", "/CN=root")  # fmt: skip
+    for key, name in (("ca", "root"), ("x", "other")):
+        files = ("-keyout", f"{key}.key", "-out", f"{key}.pem")
+        openssl("req", "-x509", *new, "-extensions", "root", *files, "-subj", f"/CN={name}")
     openssl("req", "-new", *new, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=clock")
-    openssl("x509", "-req", "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-out", "tsa.pem", "-extfile", "ts.cnf",
-            "-extensions", "stamp")  # fmt: skip
-    openssl("req", "-x509", *new, "-extensions", "root", "-keyout", "x.key", "-out", "x.pem",
-            "-subj", "/CN=other")  # fmt: skip
+    by_root = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
+    extension = ("-extfile", "ts.cnf", "-extensions", "stamp")
+    openssl("x509", "-req", "-in", "tsa.csr", *by_root, "-out", "tsa.pem", *extension)
 
     def stamp(file):
         openssl("ts", "-query", "-data", file, "-sha256", "-cert", "-out", "it.tsq")
-        openssl("ts", "-reply", "-config", "ts.cnf", "-section", "clock", "-queryfile", "it.tsq",
-                "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "it.tsr")  # fmt: skip
+        by_tsa = ("-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "it.tsr")
+        reply = ("-config", "ts.cnf", "-section", "clock", "-queryfile", "it.tsq")
+        openssl("ts", "-reply", *reply, *by_tsa)
 
     return stamp
 
 
-def test_a_time_stamp(pytester, clock, signed, verify):  # noqa: F811
+def test_a_time_stamp(clock, signed, check):
+    timed = ("--timestamp", "it.tsr", "--timestamp-roots", "ca.pem")
+    none = ("--timestamp", "evidence.json")
     clock("evidence.json")
-    anchor = ("--timestamp", "it.tsr", "--timestamp-roots")
-    code, told = verify(*anchor, "ca.pem")
-    assert code == 0
-    assert "  existed by 20" in told
-    code, told = verify(*anchor, "x.pem")
-    assert code == 1
-    assert "time stamp: the trusted certificates don't confirm it" in told
-    clock("ts.cnf")
-    code, told = verify(*anchor, "ca.pem")
-    assert code == 1
-    assert "time stamp: it belongs to another file" in told
-
-
-def test_made_after_it_was_stamped(pytester, clock, signed, verify):  # noqa: F811
-    _, statement = statement_in(signed)
-    made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
-    signed.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
-    clock("evidence.json")
-    code, told = verify("--timestamp", "it.tsr", "--timestamp-roots", "ca.pem")
-    assert code == 1
-    assert "created: the bundle says 2999-01-01T00:00:00+00:00, after it was stamped" in told
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
+    check(
+        (timed, 0, "  existed by 20"),
+        ((*timed[:3], "x.pem"), 1, "time stamp: the trusted certificates don't confirm it"),
+        (none, 2, "--timestamp and --timestamp-roots need each other"),
         (
-            ("--timestamp", "evidence.json"),
-            "--timestamp and --timestamp-roots need each other",
-        ),
-        (
-            ("--timestamp", "evidence.json", "--timestamp-roots", "ours.pub"),
+            (*none, "--timestamp-roots", "ours.pub"),
+            2,
             "not a response of a time stamp authority (RFC 3161)",
         ),
-    ],
-)
-def test_what_is_no_time_stamp(signed, verify, options, said):  # noqa: F811
-    code, told = verify(*options)
-    assert code == 2
-    assert said in told
+    )
+    clock("ts.cnf")
+    check((timed, 1, "time stamp: it belongs to another file"))
+    # Made after it was stamped.
+    _, statement = statement_in(signed)
+    made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
+    dump(signed, made | seal_bundle(made))
+    clock("evidence.json")
+    check((timed, 1, "created: the bundle says 2999-01-01T00:00:00+00:00, after it was stamped"))
