@@ -13,9 +13,11 @@ def write_suite(pytester, stories, text, *replacements):
     (pytester.path / "it.memleak.toml").write_text(text, encoding="utf-8")
 
 
-def evidence(pytester, *options, run="runpytest"):
-    """Run the suite; the result, and the one pair of its evidence."""
+def evidence(pytester, *options, run="runpytest", **outcomes):
+    """Run the suite, whose test ends so; the result, and the one pair of its evidence."""
     path = pytester.path / "evidence.json"
     result = getattr(pytester, run)("-m", "copyright", f"--memleak-evidence={path}", *options)
+    if outcomes:
+        result.assert_outcomes(**outcomes)
     (pair,) = json.loads(path.read_text())["pairs"]
     return result, pair

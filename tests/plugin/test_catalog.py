@@ -2,27 +2,30 @@
 
 import json
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 from ferry import CLEAN
+from test_verify import resealed, verify  # noqa: F401 - a fixture
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.results.evidence_file import seal_bundle
+from pytest_memleak.scoring import catalog_scan
 
 OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
     "since the windows of the registry had been painted shut the year that it was founded."
 )
 QUIET = "Nothing of this book is ever said by anyone, in any words at all."
-MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
 PASSAGE = " ".join(OTHER.split()[3:28])
+RECITES = {"clean": (f"It is said that {PASSAGE} and so on.", *CLEAN[:2])}
+BRIEFLY = {"clean": (f"It is said that {' '.join(OTHER.split()[3:14])} and so on.", *CLEAN[:2])}
 MODEL = '[[model]]\nid = "clean"'
 CATALOG = (MODEL, '[[catalog]]\nsource = "library/**/*.txt"\n\n' + MODEL)
 PREPARED = (MODEL, '[[catalog]]\nsource = "library.keys"\n\n' + MODEL)
 LIMITED = ("longest_span = 10", "longest_span = 10\nlongest_passage = 20\nnv_longest_passage = 20")
+SHELF, KEYS, EVIDENCE = Path("library/shelf"), Path("library.keys"), Path("evidence.json")
+WINDS = "library/shelf/winds.txt"
 
 
 @pytest.fixture
@@ -30,372 +33,287 @@ def library(pytester):
     """Writes the books of the catalog."""
 
     def write(**books):
-        folder = pytester.path / "library" / "shelf"
-        folder.mkdir(parents=True, exist_ok=True)
+        SHELF.mkdir(parents=True, exist_ok=True)
         for name, text in books.items():
-            (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+            (SHELF / f"{name}.txt").write_text(text, encoding="utf-8")
 
     return write
 
 
 @pytest.fixture
-def build(pytester):
-    """Runs `memleak catalog build`."""
+def build(pytester, capsys):
+    """Runs `memleak catalog build`: its exit code, and what it says."""
 
-    def go(*arguments, folder="library", output="library.keys"):
-        command = [sys.executable, "-c", MEMLEAK, "catalog", "build", folder, "-o", output]
-        return subprocess.run(
-            [*command, *arguments], cwd=pytester.path, capture_output=True, text=True, check=False
-        )
+    def go(*options, folder="library", output=KEYS):
+        capsys.readouterr()
+        code = main(["catalog", "build", folder, "-o", str(output), *options])
+        return code, *capsys.readouterr()
 
     return go
 
 
 @pytest.fixture
-def run(pytester):
-    def go(*arguments, chosen="clean"):
-        result = pytester.runpytest(
-            *("--junitxml=junit.xml", "--memleak-evidence=evidence.json"),
-            *("--memleak-html=report.html", "-k", chosen, *arguments),
-        )
-        pairs = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
-        return result, {one["pair"].partition("/")[0]: one for one in pairs}
+def run(gate):
+    def go(chosen="clean", lines=(), **outcomes):
+        reports = ("--junitxml=junit.xml", "--memleak-html=report.html")
+        gate(f"--memleak-evidence={EVIDENCE}", *reports, "-k", chosen, lines=lines, **outcomes)
+        pairs = json.loads(EVIDENCE.read_text("utf-8"))["pairs"]
+        return {pair["pair"].partition("/")[0]: pair for pair in pairs}
 
     return go
 
 
-def answers(text):
-    return (text, *CLEAN[:2])
-
-
 def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
-    pytester, suite, library, run
+    suite, library, run, monkeypatch
 ):
-    suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
-    library(winds=OTHER, quiet=QUIET)
-    result, found = run()
-    result.assert_outcomes(failed=1)
-    measures = found["clean"]["measures"]
-    passage = measures["longest_passage"]
-    assert (passage["value"], passage["book"]) == (25, "library/shelf/winds.txt")
-    assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
-    assert measures["nv_longest_passage"]["book"] == "library/shelf/winds.txt"
-    assert measures["passages_over"]["books"] == {"library/shelf/winds.txt": 1}
-    catalog = found["clean"]["catalog"]
-    assert (catalog["books"], catalog["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
-    assert catalog["from_words"] == 12
-    said = "1 passage over 20 words comes from library/shelf/winds.txt, which wasn't prompted"
-    result.stdout.fnmatch_lines([f"  {said}*"])
-    junit = (pytester.path / "junit.xml").read_text("utf-8")
-    assert 'name="memleak.passages_over.library/shelf/winds.txt" value="1"' in junit
-    page = (pytester.path / "report.html").read_text("utf-8")
-    assert "library/shelf/winds.txt" in page
-    assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
-
-
-def test_what_is_shorter_than_a_quotation_counts_for_no_book_of_the_catalog(suite, library, run):
-    suite(CATALOG, clean=answers(f"It is said that {' '.join(OTHER.split()[3:14])} and so on."))
-    library(winds=OTHER)
-    _, found = run()
-    assert found["clean"]["measures"]["longest_passage"]["value"] == 0
-
-
-def test_a_lower_limit_counts_shorter_passages(suite, library, run):
-    shorter = f"It is said that {' '.join(OTHER.split()[3:14])} and so on."
-    limited = (LIMITED[0], f"{LIMITED[0]}\nlongest_passage = 8")
-    suite(CATALOG, limited, clean=answers(shorter))
-    library(winds=OTHER)
-    result, found = run()
-    result.assert_outcomes(failed=1)
-    assert found["clean"]["measures"]["longest_passage"]["value"] == 11
-
-
-def test_the_suites_own_books_are_looked_for_once(pytester, suite, library, run):
-    suite(CATALOG)
-    records = json.loads((pytester.path / "ferry.json").read_text("utf-8"))
-    library(again="\n\n".join(one["excerpt_text"] for one in records), winds=OTHER)
-    result, found = run(chosen="leaky")
-    result.assert_outcomes(failed=1)
-    passage = found["leaky"]["measures"]["longest_passage"]
-    assert (passage["book"], passage["held_by"]) == ("ferry", ["ferry"])
-
-
-@pytest.mark.parametrize("role", ["train", "negative-control"])
-def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(suite, library, run, role):
-    named = f'[[book]]\nid = "winds"\nsource = "library/shelf/winds.txt"\nrole = "{role}"\n\n'
-    library(winds=OTHER)
-    suite((MODEL, named + CATALOG[1]), LIMITED, clean=answers(f"It is said that {PASSAGE}, so on."))
-    result, _ = run(chosen="clean and ferry")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  longest passage of 25 words at library/shelf/winds.txt*"])
-
-
-def test_a_prepared_catalog_gives_the_same_and_holds_no_text(pytester, suite, library, run, build):
-    library(winds=OTHER, quiet=QUIET)
-    suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
-    _, parsed = run()
-    built = build()
-    assert (built.returncode, built.stderr) == (0, "")
-    words = len(f"{OTHER} {QUIET}".split())
-    assert built.stdout == f"2 books, {words} words -> library.keys\n"
-    path = pytester.path / "library.keys"
-    assert path.stat().st_mode & 0o077 == 0
-    data = path.read_bytes().lower()
-    assert not any(word.lower().encode() in data for word in OTHER.split() if len(word) > 3)
-    suite(PREPARED, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
-    result, prepared = run()
-    result.assert_outcomes(failed=1)
-    for name in ("measures", "catalog", "reasons"):
-        assert prepared["clean"][name] == parsed["clean"][name]
-
-
-def test_pairs_whose_answers_are_there_share_one_pass(suite, library, run, monkeypatch):
-    from pytest_memleak.scoring import catalog_scan as scoring_library
-
-    passes = []
-    scanned = scoring_library.scan_shards
+    passes, scanned = [], catalog_scan.scan_shards
 
     def counted(*arguments, **settings):
         passes.append(1)
         return scanned(*arguments, **settings)
 
-    monkeypatch.setattr(scoring_library, "scan_shards", counted)
-    suite(CATALOG, clean=answers(f"It is said that {PASSAGE} and so on."))
-    library(winds=OTHER)
-    result, found = run(chosen="clean or leaky")
-    result.assert_outcomes(passed=1, failed=1)
-    assert len(passes) == 1
-    # What one pair recites is no matter of the other's.
-    assert found["clean"]["measures"]["passages_over"]["books"] == {"library/shelf/winds.txt": 1}
+    monkeypatch.setattr(catalog_scan, "scan_shards", counted)
+    suite(CATALOG, LIMITED, **RECITES)
+    library(winds=OTHER, quiet=QUIET)
+    said = f"1 passage over 20 words comes from {WINDS}, which wasn't prompted"
+    found = run("clean or leaky", lines=[f"  {said}*"], failed=2)
+    measures = found["clean"]["measures"]
+    passage = measures["longest_passage"]
+    assert (passage["value"], passage["book"]) == (25, WINDS)
+    assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
+    assert measures["nv_longest_passage"]["book"] == WINDS
+    assert measures["passages_over"]["books"] == {WINDS: 1}
+    catalog = found["clean"]["catalog"]
+    assert (catalog["books"], catalog["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
+    assert catalog["from_words"] == 12
+    junit, page = (Path(name).read_text("utf-8") for name in ("junit.xml", "report.html"))
+    assert f'name="memleak.passages_over.{WINDS}" value="1"' in junit
+    assert WINDS in page
+    assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
+    # Pairs whose answers are there share one pass; what one recites is no matter of the other's.
     assert found["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
+    assert len(passes) == 1
 
 
-@pytest.mark.parametrize("limited", [False, True])
-def test_no_pass_rests_on_a_catalog_that_could_be_read_in_part(suite, library, run, limited):
-    suite(CATALOG, *([LIMITED] if limited else []))
-    library(winds=OTHER, short="too short", foreign="Ветер не знает дороги домой. " * 20)
-    result, found = run()
-    result.assert_outcomes(**{"errors" if limited else "passed": 1})
-    assert found["clean"]["catalog"]["books"] == 1
-    result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/foreign.txt: *'paper'*"])
-    result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/short.txt: *2 words*"])
-    if limited:
-        told = "*foreign.txt (and 1 other) of the catalog wasn't scanned: *; repair it, or *"
-        result.stdout.fnmatch_lines([told])
-
-
-def test_a_prepared_catalog_that_is_damaged_beside_a_whole_one_leaves_no_pass(
-    pytester, suite, library, run, build
+@pytest.mark.parametrize(("limit", "value"), [("", 0), ("\nlongest_passage = 8", 11)])
+def test_what_is_shorter_than_a_quotation_counts_where_a_limit_is_lower(
+    suite, library, run, limit, value
 ):
+    suite(CATALOG, (LIMITED[0], f"{LIMITED[0]}{limit}"), **BRIEFLY)
     library(winds=OTHER)
-    assert build().returncode == 0
-    keys = (pytester.path / "library.keys").read_bytes()
-    (pytester.path / "other.keys").write_bytes(b"\0" * 24 + keys[24:])
-    suite(
-        (MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL),
-        LIMITED,
-    )
-    result, _ = run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*other.keys of the catalog wasn't scanned: *"])
+    found = run(**{"failed" if limit else "passed": 1}, deselected=1)
+    assert found["clean"]["measures"]["longest_passage"]["value"] == value
+
+
+def test_the_suites_own_books_are_looked_for_once(suite, library, run):
+    suite(CATALOG)
+    records = json.loads(Path("ferry.json").read_text("utf-8"))
+    library(again="\n\n".join(one["excerpt_text"] for one in records), winds=OTHER)
+    passage = run("leaky", failed=1, deselected=1)["leaky"]["measures"]["longest_passage"]
+    assert (passage["book"], passage["held_by"]) == ("ferry", ["ferry"])
+
+
+@pytest.mark.parametrize("role", ["train", "negative-control"])
+def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(suite, library, run, role):
+    named = f'[[book]]\nid = "winds"\nsource = "{WINDS}"\nrole = "{role}"\n\n'
+    library(winds=OTHER)
+    suite((MODEL, named + CATALOG[1]), LIMITED, **RECITES)
+    run("clean and ferry", lines=[f"  longest passage of 25 words at {WINDS}*"])
+    assert json.loads(EVIDENCE.read_text())["result"] == "FAIL"
+
+
+def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run, build):
+    library(winds=OTHER, quiet=QUIET)
+    suite(CATALOG, LIMITED, **RECITES)
+    parsed = run()
+    count = len(f"{OTHER} {QUIET}".split())
+    assert build() == (0, f"2 books, {count} words -> library.keys\n", "")
+    assert KEYS.stat().st_mode & 0o077 == 0
+    data = KEYS.read_bytes().lower()
+    assert not any(word.lower().encode() in data for word in OTHER.split() if len(word) > 3)
+    suite(PREPARED, LIMITED, **RECITES)
+    prepared = run(failed=1, deselected=1)
+    for name in ("measures", "catalog", "reasons"):
+        assert prepared["clean"][name] == parsed["clean"][name]
+    # A text that is gone leaves no pass, unless nobody needs it.
+    library(winds="Another text, of other words than it was once prepared from, and as long.")
+    shown = f"*{WINDS}: an answer shares a long run with it, and its file is gone*"
+    run(lines=[shown], errors=1, deselected=1)
+    (SHELF / "quiet.txt").unlink()
+    suite(PREPARED, LIMITED)
+    run(passed=1, deselected=1)
+
+
+# --- no pass rests on what was not scanned -------------------------------------------------
+
+UNREAD = {
+    "in part": (
+        {"winds": OTHER, "short": "too short", "foreign": "Ветер не знает дороги домой. " * 20},
+        ["library/shelf/foreign.txt: *'paper'*", "library/shelf/short.txt: *2 words*"],
+        "*foreign.txt (and 1 other) of the catalog wasn't scanned: *; repair it, or *",
+    ),
+    "not at all": (
+        {"winds": "too short"},
+        ["the catalog: none of its books can be read*", f"{WINDS}: *2 words*"],
+        "*not scanned: the catalog: none of its books can be read*",
+    ),
+    "not scanned": (
+        {"winds": OTHER},
+        ["the catalog: the cluster is gone"],
+        "*not scanned: the catalog: the cluster is gone*",
+    ),
+}
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_no_pass_rests_on_a_catalog_of_which_nothing_can_be_read(suite, library, run, limited):
-    suite(CATALOG, *([LIMITED] if limited else []))
-    library(winds="too short")
-    result, _ = run()
-    result.assert_outcomes(**{"errors" if limited else "passed": 1})
-    which = "scanned" if limited else "looked for"
-    result.stdout.fnmatch_lines([f"*not {which}: the catalog: none of its books can be read*"])
-    result.stdout.fnmatch_lines(["  warning: not looked for: library/shelf/winds.txt: *2 words*"])
-
-
-@pytest.mark.parametrize("missing", [False, True])
-def test_no_pass_rests_on_a_test_book_that_cannot_be_read(pytester, suite, run, missing):
-    other = '[[book]]\nid = "winds"\nsource = "winds.txt"\n'
-    if missing:
-        other += "bring_your_own = true\n"
-    else:
-        (pytester.path / "winds.txt").write_text("too short", encoding="utf-8")
-    suite((MODEL, other + MODEL), LIMITED)
-    result, _ = run(chosen="clean and ferry")
-    result.assert_outcomes(**{"passed" if missing else "errors": 1})
-    result.stdout.fnmatch_lines(["*winds wasn't scanned: *" if not missing else "*winds: *"])
-
-
-@pytest.mark.parametrize("limited", [False, True])
-def test_no_pass_rests_on_a_catalog_that_was_not_looked_for(
-    suite, library, run, monkeypatch, limited
+@pytest.mark.parametrize("case", UNREAD)
+def test_no_pass_rests_on_a_catalog_that_was_not_read(
+    suite, library, gate, monkeypatch, case, limited
 ):
     def lost(shards, table, *, least):
         raise Inconclusive("the cluster is gone")
 
-    monkeypatch.setattr("pytest_memleak.scoring.catalog_scan.scan_shards", lost)
+    books, warnings, shown = UNREAD[case]
+    if case == "not scanned":
+        monkeypatch.setattr(catalog_scan, "scan_shards", lost)
     suite(CATALOG, *([LIMITED] if limited else []))
-    library(winds=OTHER)
-    result, _ = run()
-    if limited:
-        result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(["*not scanned: the catalog: the cluster is gone*"])
-    else:
-        result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(["  warning: not looked for: the catalog: the cluster is gone"])
+    library(**books)
+    outcome = {"errors" if limited else "passed": 1}
+    result = gate("-k", "clean", lines=[shown] * limited, deselected=1, **outcome)
+    # Of the whole catalog it says so in one of the two ways.
+    for warning in warnings[limited and case != "in part" :]:
+        result.stdout.fnmatch_lines([f"  warning: not looked for: {warning}"])
 
 
-def test_a_prepared_book_whose_text_is_gone_leaves_no_pass(pytester, suite, library, run, build):
-    library(winds=OTHER, quiet=QUIET)
-    assert build().returncode == 0
-    suite(PREPARED, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
-    library(winds="Another text, of other words than it was once prepared from, and as long.")
-    result, _ = run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*library/shelf/winds.txt: an answer shares a long run with it, and its file is gone*"]
-    )
-    (pytester.path / "library" / "shelf" / "quiet.txt").unlink()  # nobody needs it
-    suite(PREPARED, LIMITED)
-    run()[0].assert_outcomes(passed=1)
+@pytest.mark.parametrize("missing", [False, True])
+def test_no_pass_rests_on_a_test_book_that_cannot_be_read(suite, run, missing):
+    other = '[[book]]\nid = "winds"\nsource = "winds.txt"\n' + "bring_your_own = true\n" * missing
+    if not missing:
+        Path("winds.txt").write_text("too short", encoding="utf-8")
+    suite((MODEL, other + MODEL), LIMITED)
+    shown = "*winds: *" if missing else "*winds wasn't scanned: *"
+    run("clean and ferry", lines=[shown], **{"passed" if missing else "errors": 1}, deselected=3)
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (lambda data: data[:-20], "not a complete catalog file"),
-        (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
-        (lambda data: re.sub(rb'("numbering": ")..', rb"\1zz", data), "built by another version"),
-        # As it was before the file said how words were numbered.
-        (lambda data: data.replace(b'"numbering"', b'"numberinG"'), "built by another version"),
-    ],
-)
-def test_a_damaged_catalog_leaves_no_pass(pytester, suite, library, run, build, damage, said):
-    library(winds=OTHER)
-    assert build().returncode == 0
-    path = pytester.path / "library.keys"
-    path.write_bytes(damage(path.read_bytes()))
-    suite(PREPARED, LIMITED)
-    result = pytester.runpytest("-k", "clean")
-    assert result.ret != 0
-    result.stdout.fnmatch_lines([f"*{said}*", "*memleak catalog build*"])
-
-
-def test_an_emptied_catalog_leaves_no_pass_beside_another_that_is_whole(
-    pytester, suite, library, run
+def test_a_prepared_catalog_that_is_damaged_beside_a_whole_one_leaves_no_pass(
+    suite, library, run, build
 ):
     library(winds=OTHER)
-    (pytester.path / "library.keys").touch()
+    build()
+    Path("other.keys").write_bytes(b"\0" * 24 + KEYS.read_bytes()[24:])
+    suite((MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED)
+    run(lines=["*other.keys of the catalog wasn't scanned: *"], errors=1, deselected=1)
+
+
+DAMAGES = (
+    (lambda data: data[:-20], "not a complete catalog file"),
+    (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
+    (lambda data: re.sub(rb'("numbering": ")..', rb"\1zz", data), "built by another version"),
+    # As it was before the file said how words were numbered.
+    (lambda data: data.replace(b'"numbering"', b'"numberinG"'), "built by another version"),
+)
+
+
+def test_a_damaged_catalog_leaves_no_pass(suite, library, gate, build):
+    library(winds=OTHER)
+    build()
+    whole = KEYS.read_bytes()
+    suite(PREPARED, LIMITED)
+    for damage, said in DAMAGES:
+        KEYS.write_bytes(damage(whole))
+        assert gate("-k", "clean", lines=[f"*{said}*", "*memleak catalog build*"]).ret != 0
+
+
+def test_an_emptied_catalog_leaves_no_pass_beside_another_that_is_whole(suite, library, gate):
+    library(winds=OTHER)
+    KEYS.touch()
     suite(CATALOG, ("[[catalog]]", '[[catalog]]\nsource = "library.keys"\n[[catalog]]'))
-    result = pytester.runpytest("-k", "clean")
-    assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines(
-        ["*catalog[[]1].source: 'library.keys' is empty", "*memleak catalog build*"]
-    )
+    lines = ["*catalog[[]1].source: 'library.keys' is empty", "*memleak catalog build*"]
+    assert gate("-k", "clean", lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_a_catalog_of_other_words_is_refused_before_anything_runs(pytester, suite, library, build):
+def test_a_catalog_of_other_words_is_refused_before_anything_runs(suite, library, gate, build):
     library(winds=OTHER)
-    assert build("--word-mode", "unicode").returncode == 0
+    build("--word-mode", "unicode")
     suite(PREPARED)
-    result = pytester.runpytest()
-    assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines(["*library.keys was made for word_mode = 'unicode'*'paper'*"])
+    lines = ["*library.keys was made for word_mode = 'unicode'*'paper'*"]
+    assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
-@pytest.mark.full
 def test_what_build_refuses(pytester, library, build):
-    assert "no such folder" in build(folder="nowhere").stderr
+    assert "no such folder" in build(folder="nowhere")[2]
     library(short="two words")
-    refused = build()
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "skipped: " in refused.stderr
-    assert "this folder contains no measurable book" in refused.stderr
-    assert not (pytester.path / "library.keys").exists()
+    code, out, error = build()
+    assert (code, out) == (2, "")
+    assert "skipped: " in error
+    assert "this folder contains no measurable book" in error
+    assert not KEYS.exists()
     library(winds=OTHER)
-    own = build(output="library/shelf/winds.txt")
-    assert "isn't a catalog" in own.stderr
-    assert (pytester.path / "library" / "shelf" / "winds.txt").read_text("utf-8") == OTHER
-    assert build().returncode == 0
-    assert build().returncode == 0  # anew
+    assert "isn't a catalog" in build(output=WINDS)[2]
+    assert Path(WINDS).read_text("utf-8") == OTHER
+    assert build()[0] == 0
+    assert build()[0] == 0  # anew
 
 
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [("nowhere/*.epub", "no file matches"), ("/etc/*.txt", "isn't a valid file pattern")],
 )
-def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(pytester, suite, pattern, said):
+def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(suite, gate, pattern, said):
     suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", pattern)))
-    result = pytester.runpytest()
-    assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines([f"*catalog[[]1].source: *{said}*"])
+    lines = [f"*catalog[[]1].source: *{said}*"]
+    assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
 # --- verified anew -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def verify(capsys):
-    """Exit code, and what `memleak verify` says, of evidence with a passage of the catalog."""
-
-    def run(*options):
-        capsys.readouterr()
-        code = main(["verify", "evidence.json", *options])
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return run
-
-
-@pytest.fixture(params=["files", "a prepared catalog"])
-def recited(request, suite, library, run, build):
-    """Evidence that holds a passage of a book of the catalog, and fails for it."""
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_passage_of_the_catalog_is_computed_again(
+    suite,
+    library,
+    run,
+    build,
+    verify,  # noqa: F811
+    prepared,
+):
     library(winds=OTHER, quiet=QUIET)
-    if request.param == "files":
-        suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
-    else:
-        assert build().returncode == 0
-        suite(PREPARED, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
-    result, _ = run(chosen="clean or leaky")
-    result.assert_outcomes(failed=2)
-
-
-def test_a_passage_of_the_catalog_is_computed_again(recited, verify):
+    if prepared:
+        build()
+    suite(PREPARED if prepared else CATALOG, LIMITED, **RECITES)
+    run("clean or leaky", failed=2)
     code, told = verify("--allow-failures")
     assert code == 0, told
     assert "2 of 2 pairs recomputed from suite, books, and ledger" in told
     assert verify()[0] == 1
+    # Evidence that says nothing of it is found.
+    honest = EVIDENCE.read_bytes()
 
+    def hide(made):
+        clean = next(pair for pair in made["pairs"] if pair["pair"].startswith("clean"))
+        clean["measures"]["longest_passage"]["value"] = 0
+        clean["measures"]["passages_over"]["books"] = {}
 
-def test_evidence_that_says_nothing_of_it_is_found(pytester, recited, verify):
-    path = pytester.path / "evidence.json"
-    made = json.loads(path.read_text("utf-8"))
-    clean = next(one for one in made["pairs"] if one["pair"].startswith("clean"))
-    clean["measures"]["longest_passage"]["value"] = 0
-    clean["measures"]["passages_over"]["books"] = {}
-    path.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
+    resealed(EVIDENCE, hide)
     code, told = verify("--allow-failures")
     assert code == 1, told
     assert "clean/ferry: measures" in told
+    EVIDENCE.write_bytes(honest)
+    # Without the book that was recited it does not hold.
+    library(winds="A story of another book, in words of its own, and no less long than it was.")
+    for gone in (False, True):
+        if gone:
+            Path(WINDS).unlink()
+        code, told = verify("--allow-failures")
+        assert code == 1
+        assert "clean/ferry" in told
+        assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("gone", [True, False])
-def test_without_the_book_that_was_recited_it_does_not_hold(pytester, recited, verify, gone):
-    book = pytester.path / "library" / "shelf" / "winds.txt"
-    if gone:
-        book.unlink()
-    else:
-        book.write_text(
-            "A story of another book, in words of its own, and no less long than it was."
-        )
-    code, told = verify("--allow-failures")
-    assert code == 1
-    assert "clean/ferry" in told
-    assert "Traceback" not in told
-
-
-def test_a_catalog_that_has_grown_is_told(suite, library, run, verify):
-    suite(CATALOG, LIMITED, clean=answers(f"It is said that {PASSAGE} and so on."))
+def test_a_catalog_that_has_grown_is_told(suite, library, run, verify):  # noqa: F811
+    suite(CATALOG, LIMITED, **RECITES)
     library(quiet=QUIET)
-    run(chosen="clean or leaky")
+    run("clean or leaky")
     assert verify("--allow-failures")[0] == 0
     library(winds=OTHER)
     code, told = verify("--allow-failures")

@@ -2,6 +2,7 @@
 
 import html
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -53,17 +54,17 @@ def honest():
 
 
 @pytest.fixture
-def run(pytester, monkeypatch):
+def run(gate, monkeypatch, pytester):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
 
-    def with_answers(answers, *replacements, rows=None, arguments=()):
+    def with_answers(answers, *replacements, rows=None, options=(), lines=(), **outcomes):
         text = SUITE
         for old, new in replacements:
             assert old in text
             text = text.replace(old, new)
-        (pytester.path / "c.memleak.toml").write_text(text, encoding="utf-8")
-        lines = map(json.dumps, rows or map(row, range(WORKS)))
-        (pytester.path / "speeches.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        Path("c.memleak.toml").write_text(text, encoding="utf-8")
+        records = map(json.dumps, rows or map(row, range(WORKS)))
+        Path("speeches.jsonl").write_text("\n".join(records), encoding="utf-8")
         records = [
             {
                 "excerpt_id": f"p_id{n}",
@@ -71,12 +72,16 @@ def run(pytester, monkeypatch):
             }
             for n, its in enumerate(answers, start=1)
         ]
-        (pytester.path / "answers.json").write_text(json.dumps(records), encoding="utf-8")
-        return pytester.runpytest(
-            *("--memleak-evidence=e.json", "--memleak-html=r.html", "--junitxml=j.xml"), *arguments
-        )
+        Path("answers.json").write_text(json.dumps(records), encoding="utf-8")
+        reports = ("--memleak-evidence=e.json", "--memleak-html=r.html", "--junitxml=j.xml")
+        return gate(*reports, *options, lines=lines, **outcomes)
 
     return with_answers
+
+
+def the_pair():
+    (pair,) = json.loads(Path("e.json").read_text(encoding="utf-8"))["pairs"]
+    return pair
 
 
 def leaking(*numbers):
@@ -86,134 +91,114 @@ def leaking(*numbers):
     return answers
 
 
+AUTHOR, MODEL = 'author = "Will"', "[[model]]"
+SHARE = ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.2")
+
+
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_each_leaked_work_is_named_in_every_report(pytester, run, workers):
-    done = run(leaking(2, 7), arguments=workers)
-    done.assert_outcomes(failed=1)
+def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
     named = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
-    done.stdout.fnmatch_lines(
-        [
-            "m/speeches: FAIL",
-            "  2 of 12 works leak: leaking_works 0.1667 exceeds the limit 0",
-            "  2 of 12 works leak: 10 PASS, 2 FAIL",
-            *(
-                f"  leaks: {one}, * words: longest_passage * > 20, bmc 1.000 > 0.500"
-                for one in named
-            ),
-        ]
-    )
-    case = ElementTree.parse(pytester.path / "j.xml").find(".//testcase")
-    told = {one.get("name"): one.get("value") for one in case.iterfind("properties/property")}
+    lines = [
+        "m/speeches: FAIL",
+        "  2 of 12 works leak: leaking_works 0.1667 exceeds the limit 0",
+        "  2 of 12 works leak: 10 PASS, 2 FAIL",
+        *(f"  leaks: {one}, * words: longest_passage * > 20, bmc 1.000 > 0.500" for one in named),
+    ]
+    done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
+    written = [Path(name).read_text("utf-8") for name in ("j.xml", "step.md", "e.json", "r.html")]
+    junit, step, _, page = written
+    told = {
+        one.get("name"): one.get("value")
+        for one in ElementTree.fromstring(junit).iterfind(".//testcase/properties/property")
+    }
     assert (told["memleak.works"], told["memleak.works.FAIL"]) == ("12", "2")
     assert [told[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
     assert told["memleak.leaking_work.2.bmc"] == "1.0"
-    step = (pytester.path / "step.md").read_text(encoding="utf-8").replace("&#40;", "(")
-    assert step.count("- leaks&#58; Speech") == 2
-    page = (pytester.path / "r.html").read_text(encoding="utf-8")
+    assert step.replace("&#40;", "(").count("- leaks&#58; Speech") == 2
     assert "2 of 12 works leak." in page
     works = page[page.index("Works, leaking ones first") :]
     assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
-    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
+    pair = the_pair()
     over = [one for one in pair["works"] if one["verdict"] == "FAIL"]
     assert [one["id"] for one in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
     assert over[0]["over"] == {"longest_passage": 20, "bmc": 0.5}
     assert len(pair["works"]) == WORKS
     assert pair["measures"]["leaking_works"]["value"] == pytest.approx(2 / 12)
+    # No word of a work is told but its title.
+    for text in (done.stdout.str(), *written[:3]):
+        assert speech(2)[:40].lower() not in text.lower()
+    # Its evidence is computed again.
+    verify = ["verify", "e.json", "--ledger", "sqlite://", "--allow-failures"]
+    capsys.readouterr()
+    assert main(verify) == 0, capsys.readouterr()
+    changed = Path("speeches.jsonl").read_text().replace("Speech 3", "Speech 4")
+    Path("speeches.jsonl").write_text(changed)
+    assert main(verify) == 1
+    assert "m/speeches: works" in capsys.readouterr().out
 
 
-def test_no_word_of_a_work_is_told_but_its_title(pytester, run):
-    done = run(leaking(3))
-    text = speech(3)[:40].lower()
-    for told in (
-        done.stdout.str(),
-        *(pytester.path / one for one in ("j.xml", "step.md", "e.json")),
-    ):
-        assert text not in (told if isinstance(told, str) else told.read_text()).lower()
-
-
-def test_a_share_of_the_works_may_leak(pytester, run):
-    done = run(leaking(2, 7), ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.2"), POINTS)
-    done.assert_outcomes(passed=1)
+def test_a_share_of_the_works_may_leak(run):
     # Of a pass, too, it is told which.
-    done.stdout.fnmatch_lines(
-        ["m/speeches: PASS", "  2 of 12 works leak: *", "  leaks: Speech 2 *"]
-    )
-    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
-    assert pair["limits"]["leaking_works"] == {"limit": 0.2, "set_by": "limits.leaking_works"}
+    lines = ["m/speeches: PASS", "  2 of 12 works leak: *", "  leaks: Speech 2 *"]
+    run(leaking(2, 7), SHARE, POINTS, lines=lines, passed=1)
+    told = {"limit": 0.2, "set_by": "limits.leaking_works"}
+    assert the_pair()["limits"]["leaking_works"] == told
 
 
-def test_honest_answers_pass_work_by_work(pytester, run):
-    run(honest()).assert_outcomes(passed=1)
+def test_honest_answers_pass_work_by_work(run):
+    run(honest(), passed=1)
     for report in ("r.html", "e.json"):
-        told = (pytester.path / report).read_text(encoding="utf-8")
+        told = Path(report).read_text(encoding="utf-8")
         assert "works are requested by title and author alone" in told
-    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
-    assert {one["verdict"] for one in pair["works"]} == {"PASS"}
-    assert pair["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
+    assert {one["verdict"] for one in the_pair()["works"]} == {"PASS"}
+    assert the_pair()["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
 
 
 def test_a_title_without_its_author_asks_for_no_work(run):
-    done = run(honest(), ("the one by {author}", "the one of the seaside"))
-    done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*12 of 12 instructions have under 10 words of their own*"])
+    line = "*12 of 12 instructions have under 10 words of their own*"
+    run(honest(), ("the one by {author}", "the one of the seaside"), lines=[line], errors=1)
 
 
 def test_what_another_work_was_asked_for_counts_for_the_work_that_came(run):
     answers = honest()
     answers[0][0] = speech(5)
-    done = run(answers)
-    done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["  leaks: Speech 5 (speeches.jsonl:6), *"])
+    run(answers, lines=["  leaks: Speech 5 (speeches.jsonl:6), *"], failed=1)
 
 
 def test_limits_of_works_stand_with_the_collection(run):
     passages = ("longest_passage = 20", "longest_passage = 70")
-    tight = ('author = "Will"', 'author = "Will"\nlimits = { bmc = 0.999 }')
-    run(leaking(3), passages, tight).assert_outcomes(failed=1)
-    loose = ('author = "Will"', 'author = "Will"\nlimits = { bmc = 1.0 }')
-    done = run(honest(), passages, loose)
+    run(leaking(3), passages, (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}"), failed=1)
     # Nothing that a model could do would fail them.
-    done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(
-        ["*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): no limit*"]
-    )
+    line = "*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): no limit*"
+    loose = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 1.0 }}")
+    run(honest(), passages, loose, lines=[line], errors=1)
 
 
 def test_a_work_that_was_not_answered_keeps_the_pair_open(run):
     answers = honest()
     answers[4] = ["I'm sorry, but I can't help with that."] * SAMPLES
     keys = ("samples = 4", "samples = 4\nmax_unanswered = 0.1")
-    done = run(answers, keys)
-    done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*1 work of 12 can't be judged (Speech 4): it has no answer; *"])
+    line = "*1 work of 12 can't be judged (Speech 4): it has no answer; *"
+    run(answers, keys, lines=[line], errors=1)
     # A share that may leak covers it.
-    run(answers, keys, ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1")).assert_outcomes(passed=1)
+    run(answers, keys, ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1"), passed=1)
 
 
-def test_works_too_short_are_named_and_left_out(pytester, run):
+def test_works_too_short_are_named_and_left_out(run):
     rows = [*map(row, range(WORKS)), {"title": "A Sigh", "text": "O, o, alas!"}]
-    done = run(honest(), rows=rows)
-    done.assert_outcomes(passed=1)
-    done.stdout.fnmatch_lines(
-        ["  warning: left out works too short for a match of k = 5 words: A Sigh"]
-    )
-    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
-    assert [one["label"] for one in pair["book"]["parts"] if not one["kept"]] == ["A Sigh"]
+    line = "  warning: left out works too short for a match of k = 5 words: A Sigh"
+    run(honest(), rows=rows, lines=[line], passed=1)
+    assert [one["label"] for one in the_pair()["book"]["parts"] if not one["kept"]] == ["A Sigh"]
 
 
-def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(pytester, run):
-    other = " ".join(shakespeare()[300_000:300_600])
-    (pytester.path / "other.txt").write_text(other, encoding="utf-8")
+def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(run):
+    Path("other.txt").write_text(" ".join(shakespeare()[300_000:300_600]), encoding="utf-8")
     answers = honest()
     answers[0][0] = " ".join(shakespeare()[300_100:300_160])
-    book = '[[book]]\nid = "other"\nsource = "other.txt"\nauthor = "Will"\ntitle = "Other"\n'
-    done = run(
-        answers, ("[[model]]", f'{book}role = "test"\n\n[[model]]'), arguments=("-k", "speeches")
-    )
-    done.assert_outcomes(failed=1, deselected=1)
-    done.stdout.fnmatch_lines(
-        ["  longest_passage 60 exceeds the limit 20", "  0 of 12 works leak: 12 PASS"]
-    )
+    book = f'[[book]]\nid = "other"\nsource = "other.txt"\n{AUTHOR}\ntitle = "Other"\n\n'
+    lines = ["  longest_passage 60 exceeds the limit 20", "  0 of 12 works leak: 12 PASS"]
+    chosen = {"options": ("-k", "speeches"), "lines": lines, "failed": 1, "deselected": 1}
+    done = run(answers, (MODEL, f"{book}{MODEL}"), **chosen)
     assert "leaking_works 0" not in done.stdout.str()
 
 
@@ -222,65 +207,45 @@ def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(py
     [
         (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file matches 'songs/**'"),
         (('source = "speeches.jsonl"', 'source = "."'), "'.' is a folder"),
-        (
-            ('author = "Will"', 'unit = "word"'),
-            "collection[[]1[]] 'speeches'.unit: Input should be",
-        ),
+        ((AUTHOR, 'unit = "word"'), "collection[[]1[]] 'speeches'.unit: Input should be"),
         (("[suite]", '[suite]\nprobe = "probability"'), "would span works"),
         (("longest_passage = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
         (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
         (  # a passage may be of another book
-            ('author = "Will"', 'author = "Will"\nlimits = { longest_passage = 21 }'),
+            (AUTHOR, f"{AUTHOR}\nlimits = {{ longest_passage = 21 }}"),
             "collection 'speeches'.limits.longest_passage: 21 is looser than 20",
         ),
     ],
 )
 def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, replaced, said):
-    done = run(honest(), replaced)
-    done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines([f"*{said}*"])
+    run(honest(), replaced, lines=[f"*{said}*"], errors=1)
 
 
-def test_a_limit_on_works_needs_a_collection(pytester, run):
-    (pytester.path / "b.txt").write_text(speech(1) * 9, encoding="utf-8")
-    collection = SUITE[SUITE.index("[[collection]]") : SUITE.index("[[model]]")]
-    book = '[[book]]\nid = "b"\nsource = "b.txt"\n\n'
-    done = run(honest(), (collection, book), ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1"))
-    done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*limits.leaking_works: the book 'b' has no works*"])
+def test_a_limit_on_works_needs_a_collection(run):
+    Path("b.txt").write_text(speech(1) * 9, encoding="utf-8")
+    collection = SUITE[SUITE.index("[[collection]]") : SUITE.index(MODEL)]
+    book = (collection, '[[book]]\nid = "b"\nsource = "b.txt"\n\n')
+    line = "*limits.leaking_works: the book 'b' has no works*"
+    run(honest(), book, SHARE, lines=[line], errors=1)
 
 
-def test_a_pattern_takes_all_files_below(pytester, run):
+def test_a_pattern_takes_all_files_below(run):
     for n in range(WORKS):
-        path = pytester.path / "songs" / ("a" if n % 2 else "b") / f"{n:02}.txt"
+        path = Path("songs", "a" if n % 2 else "b", f"{n:02}.txt")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(speech(n), encoding="utf-8")
-    (pytester.path / "songs" / ".notes").write_text("no work", encoding="utf-8")
-    done = run(honest(), ('source = "speeches.jsonl"', 'source = "songs/**"'))
-    done.assert_outcomes(passed=1)
-    [pair] = json.loads((pytester.path / "e.json").read_text(encoding="utf-8"))["pairs"]
-    assert [one["id"] for one in pair["works"]][:2] == ["a/01.txt", "a/03.txt"]
+    Path("songs", ".notes").write_text("no work", encoding="utf-8")
+    run(honest(), ('source = "speeches.jsonl"', 'source = "songs/**"'), passed=1)
+    assert [one["id"] for one in the_pair()["works"]][:2] == ["a/01.txt", "a/03.txt"]
 
 
-def test_its_evidence_is_computed_again(pytester, run, capsys):
-    run(leaking(3)).assert_outcomes(failed=1)
-    verify = ["verify", "e.json", "--ledger", "sqlite://", "--allow-failures"]
-    capsys.readouterr()
-    assert main(verify) == 0, capsys.readouterr()
-    changed = (pytester.path / "speeches.jsonl").read_text().replace("Speech 3", "Speech 4")
-    (pytester.path / "speeches.jsonl").write_text(changed)
-    assert main(verify) == 1
-    assert "m/speeches: works" in capsys.readouterr().out
-
-
-def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(pytester, run):
-    (pytester.path / "learnt.txt").write_text(f"{speech(400)} {speech(3)}", encoding="utf-8")
-    learnt = '[[book]]\nid = "learnt"\nsource = "learnt.txt"\ntitle = "L"\nauthor = "Will"\n'
+def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run):
+    Path("learnt.txt").write_text(f"{speech(400)} {speech(3)}", encoding="utf-8")
+    learnt = f'[[book]]\nid = "learnt"\nsource = "learnt.txt"\ntitle = "L"\n{AUTHOR}\n'
     recorded = 'provider = "recorded"\n[model.options]\npath = "answers.json"'
-    trained = 'provider = "ngram"\nfinetune = { books = ["learnt"] }'
-    done = run(honest(), ("[[model]]", f'{learnt}role = "train"\n\n[[model]]'), (recorded, trained))
-    done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*its work 'Speech 3' shares * of its words*'learnt'*"])
+    trained = (recorded, 'provider = "ngram"\nfinetune = { books = ["learnt"] }')
+    line = "*its work 'Speech 3' shares * of its words*'learnt'*"
+    run(honest(), (MODEL, f'{learnt}role = "train"\n\n{MODEL}'), trained, lines=[line], errors=1)
 
 
 @pytest.mark.full

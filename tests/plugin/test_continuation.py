@@ -75,9 +75,8 @@ def beginning(text, count=40):
 
 
 def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, write, stories):
-    write(NGRAM, ("ORDER", "9"))
-    result, pair = evidence(pytester)
-    result.assert_outcomes(failed=1)
+    write(NGRAM, ("ORDER", "12"))
+    result, pair = evidence(pytester, failed=1)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
     assert pair["settings"]["probe"]["kind"] == "continuation"
@@ -86,24 +85,16 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0))
     assert drawn == len(texts) * (SAMPLES + 3)
     assert pair["counts"]["received"] == len(texts) * SAMPLES
-
-
-def test_an_answer_that_runs_on_is_told_once_and_counts_once(pytester, write, stories):
-    """Its words stand in the rests and in the whole book; it is one passage of the latter."""
-    write(NGRAM, ("ORDER", "12"))
-    result, pair = evidence(pytester, "-m", "copyright")
-    told = re.findall(
-        r"(?:passage|span) of .* at (p_id\d+),.*, (generation \d+)\n", str(result.stdout)
-    )
+    # What runs on stands in the rests and in the whole book; it is one passage of the latter.
+    shown = str(result.stdout)
+    told = re.findall(r"(?:passage|span) of .* at (p_id\d+),.*, (generation \d+)\n", shown)
     assert len(told) > 2
     assert len(set(told)) == len(told)
-    whole = sum(len(words(record["excerpt_text"])) for record in stories["held-out"])
     over = pair["measures"]["passages_over"]
     assert over["books"] == {"held-out": over["value"]}
-    assert over["value"] == len(
-        re.findall(r"^ +(?:longest )?passage of ", str(result.stdout), re.MULTILINE)
-    )
-    assert pair["measures"]["longest_passage"]["end"] <= whole
+    passages = re.findall(r"^ +(?:longest )?passage of ", shown, re.MULTILINE)
+    assert over["value"] == len(passages)
+    assert pair["measures"]["longest_passage"]["end"] <= sum(len(words(text)) for text in texts)
 
 
 def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
@@ -143,68 +134,42 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write
 
 def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
     write(NGRAM, ("ORDER", "2"))
-    result, first = evidence(pytester)
-    result.assert_outcomes(passed=1)
-    result, again = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(passed=1)
+    plan = [f"model/held-out  *8 *{4 * (SAMPLES + 1)} *", "model/held-out (greedy) *4 *8 *"]
+    pytester.runpytest("--memleak-dry-run").stdout.fnmatch_lines(plan)
+    _, first = evidence(pytester, passed=1)
+    _, again = evidence(pytester, "--memleak-offline", passed=1)
     assert again["measures"] == first["measures"]
     assert again["counts"] == first["counts"]
     assert main(["verify", "evidence.json"]) == 0
-
-
-def test_another_prefix_is_asked_anew(pytester, write):
-    write(NGRAM, ("ORDER", "2"))
-    evidence(pytester)
+    # Another prefix is asked anew.
     write(NGRAM, ("ORDER", "2"), ("prefix_words = 40", "prefix_words = 41"))
-    result, pair = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, "--memleak-offline", errors=1)
     assert (pair["verdict"], pair["counts"]["received"]) == ("INCONCLUSIVE", 0)
-
-
-def test_without_the_likeliest_ones_it_is_inconclusive(pytester, write):
+    # Without the likeliest ones it is inconclusive.
     write(NGRAM, ("ORDER", "2"))
-    evidence(pytester)
     with ledger_file(pytester.path) as ledger:
         ledger.execute(
             "delete from generations where question ="
             " (select min(id) from questions where temperature = 0)"
         )
-    result, pair = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, "--memleak-offline", errors=1)
     assert pair["reasons"][0].startswith("greedy: 6 of 8 requested generations received")
 
 
-def test_a_plan_counts_both(pytester, write):
-    write(NGRAM, ("ORDER", "2"))
-    result = pytester.runpytest("--memleak-dry-run")
-    result.stdout.fnmatch_lines(
-        [f"model/held-out  *8 *{4 * (SAMPLES + 1)} *", "model/held-out (greedy) *4 *8 *"]
-    )
-
-
-def test_a_template_makes_it_an_instruction(pytester, write, stories):
-    write(
-        NGRAM,
-        ("ORDER", "2"),
-        ("prefix_words", 'continuation_template = "Go on: {prefix}"\nprefix_words'),
-    )
-    evidence(pytester)
+def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(pytester, write, stories):
+    template = 'continuation_template = "Go on: {prefix}"\nprefix_words'
+    write(NGRAM, ("ORDER", "2"), ("prefix_words", template))
+    bare = [{**one, "instruction": "", "detail": ""} for one in stories["held-out"]]
+    (pytester.path / "held-out.json").write_text(json.dumps(bare), encoding="utf-8")
+    evidence(pytester, passed=1)
     asked, _ = asked_in_ledger(pytester)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert {one for one, _ in asked} == {f"Go on: {beginning(text)}" for text in texts}
 
 
-def test_books_need_no_summaries(pytester, write, stories):
-    write(NGRAM, ("ORDER", "2"))
-    bare = [{**one, "instruction": "", "detail": ""} for one in stories["held-out"]]
-    (pytester.path / "held-out.json").write_text(json.dumps(bare), encoding="utf-8")
-    evidence(pytester)[0].assert_outcomes(passed=1)
-
-
 def test_what_is_recorded_cannot_be_asked(pytester, write):
     write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, errors=1)
     assert pair["reasons"][0].startswith(
         "model is recorded: it can't be prompted by the probe 'continuation'"
     )
@@ -215,8 +180,7 @@ def test_one_pair_may_be_asked_in_another_way(pytester, write, stories):
         NGRAM + '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n',
         ("ORDER", "2"),
     )
-    result, pair = evidence(pytester)
-    result.assert_outcomes(passed=1)
+    _, pair = evidence(pytester, passed=1)
     assert "greedy_bmc" not in pair["measures"]
     assert pair["book"]["words"] == sum(
         len(words(record["excerpt_text"])) for record in stories["held-out"]
@@ -258,8 +222,7 @@ def test_tinker(pytester, write, stories, reciting, monkeypatch):
             'provider = "tinker"\nbase_model = "base"\n[model.options]\n'
             f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n'
         )
-        result, pair = evidence(pytester, run="runpytest_subprocess")
-    result.assert_outcomes(failed=1)
+        _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
     assert {row["prompt"] for row in books.rows("completion")} == set(map(beginning, texts))
     assert pair["measures"]["greedy_longest_span"]["value"] > 30
 
@@ -281,8 +244,7 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
             'provider = "vertex"\nbase_model = "base"\nweights_version = "1"\n'
             f'[model.options]\nbase_url = "{server.url}"\n'
         )
-        result, pair = evidence(pytester, run="runpytest_subprocess")
-    result.assert_outcomes(failed=1)
+        _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
     texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert {row["instruction"] for row in books.rows("completion")} == {
         CONTINUE_INSTRUCTION.format(prefix=beginning(text)) for text in texts

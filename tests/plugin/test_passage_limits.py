@@ -53,11 +53,7 @@ TUNED = (
     'provider = "recorded"\n[model.options]\npath = "answers.json"',
     'provider = "ngram"\n[model.options]\norder = 12\n[model.finetune]\nbooks = ["lessons"]',
 )
-EVERYTHING = (
-    "--junitxml=junit.xml",
-    "--memleak-evidence=evidence.json",
-    "--memleak-html=page.html",
-)
+REPORTS = ("--junitxml=junit.xml", "--memleak-evidence=evidence.json", "--memleak-html=page.html")
 
 
 @pytest.fixture(scope="module")
@@ -101,33 +97,27 @@ def babble(text):
 def run(pytester, stories, babble, monkeypatch):
     """Runs the gate on answers of which the first to an excerpt says the passage, too."""
 
-    def go(
-        passage,
-        *arguments,
-        asked="p_id1",
-        replaced=(),
-        lesson=None,
-        ends=("Xyzzy", "xyzzy"),
-        only=None,
-    ):
+    def go(passage, *options, asked="p_id1", replaced=(), lesson="", only=None, **outcomes):
         suite = SUITE
         for old, new in replaced:
             assert old in suite
             suite = suite.replace(old, new)
         (pytester.path / "release.memleak.toml").write_text(suite, encoding="utf-8")
-        lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson or ''}"}]
+        lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson}"}]
         answers = []
         for number, one in enumerate(stories["lamp"]):
             said = [babble(2 * number), babble(2 * number + 1)]
             if one["excerpt_id"] == asked:
-                said[0] += f" {ends[0]} {passage} {ends[1]}"
+                said[0] += f" Xyzzy {passage} xyzzy"
             generations = [{"generated_text": each} for each in said]
             answers.append({"excerpt_id": one["excerpt_id"], "generations": generations})
         files = {**stories, "lessons": lessons, "answers": answers}
         for name, records in files.items():
             (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
-        result = pytester.runpytest(*EVERYTHING, *arguments)
+        result = pytester.runpytest(*REPORTS, *options)
+        if outcomes:
+            result.assert_outcomes(**outcomes)
         made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
         (pair,) = (one for one in made["pairs"] if only in (None, one["book"]["id"]))
         return result, pair
@@ -135,11 +125,13 @@ def run(pytester, stories, babble, monkeypatch):
     return go
 
 
-def written(pytester, result):
-    """Everything that the run put out, as words in a row."""
+def quotes(result, passage, count):
+    """Whether anything that the run put out holds so many words of the passage in a row."""
     files = ("junit.xml", "evidence.json", "page.html", "steps.md")
-    said = [result.stdout.str(), *((pytester.path / one).read_text("utf-8") for one in files)]
-    return [" ".join(words(one)) for one in said]
+    shown = [result.stdout.str(), *(Path(name).read_text("utf-8") for name in files)]
+    texts, said = [" ".join(words(text)) for text in shown], words(passage)
+    runs = [" ".join(said[place : place + count]) for place in range(len(said) - count + 1)]
+    return any(run in text for run in runs for text in texts)
 
 
 def page_of(text, book, start, length):
@@ -152,7 +144,7 @@ def changed(passage, every):
     return " ".join(said)
 
 
-def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pytester):
+def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     passage = page_of(text, "lamp", 5_000, 388)
     result, pair = run(passage)
     found, length = pair["measures"]["longest_passage"], len(words(passage))
@@ -163,36 +155,31 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text, pyte
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
-    result.stdout.fnmatch_lines(
-        [
-            f"  longest passage of {length} words at *, prompted for p_id1, generation 0",
-            f"  longest_passage {length} exceeds the limit 38",
-        ]
-    )
+    named = f"  longest passage of {length} words at *, prompted for p_id1, generation 0"
+    result.stdout.fnmatch_lines([named, f"  longest_passage {length} exceeds the limit 38"])
     first = " ".join(words(passage)[:12])
     result.stdout.fnmatch_lines([f"*“{first} … (+{length - 12} words)”"])
-    steps, page = ((pytester.path / one).read_text("utf-8") for one in ("steps.md", "page.html"))
-    assert f"longest passage of {length} words at" in steps
+    assert f"longest passage of {length} words at" in Path("steps.md").read_text("utf-8")
+    page, junit = (Path(name).read_text("utf-8") for name in ("page.html", "junit.xml"))
     assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
-    assert f'"memleak.longest_passage.start" value="{before}"' in (
-        pytester.path / "junit.xml"
-    ).read_text("utf-8")
+    assert f'"memleak.longest_passage.start" value="{before}"' in junit
+    assert not quotes(result, passage, 13)
 
 
-@pytest.mark.parametrize(
-    "disguised",
-    [
-        pytest.param(lambda said: changed(said, 7), id="every 7th word changed"),
-        pytest.param(lambda said: re.sub(r"\B", "\u200b", said), id="zero-width characters"),
-        pytest.param(lambda said: said.replace("o", "\u043e"), id="look-alike letters"),
-        pytest.param(lambda said: said.replace("o", "\ua4f3"), id="Lisu letters"),
-        pytest.param(lambda said: re.sub(r"\B", "\u3164", said), id="Hangul fillers"),
-        pytest.param(lambda said: re.sub(r"\B", "\x01", said), id="control characters"),
-        pytest.param(lambda said: re.sub(r"\B", "\u2065", said), id="unassigned characters"),
-    ],
-)
-def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, disguised):
-    result, pair = run(disguised(page_of(text, "lamp", 5_000, 300)))
+DISGUISES = {
+    "every 7th word changed": lambda said: changed(said, 7),
+    "zero-width characters": lambda said: re.sub(r"\B", "\u200b", said),
+    "look-alike letters": lambda said: said.replace("o", "\u043e"),
+    "Lisu letters": lambda said: said.replace("o", "\ua4f3"),
+    "Hangul fillers": lambda said: re.sub(r"\B", "\u3164", said),
+    "control characters": lambda said: re.sub(r"\B", "\x01", said),
+    "unassigned characters": lambda said: re.sub(r"\B", "\u2065", said),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, disguise):
+    result, pair = run(DISGUISES[disguise](page_of(text, "lamp", 5_000, 300)))
     found = pair["measures"]
     assert pair["verdict"] == "FAIL"
     assert found["longest_passage"]["value"] <= 38 < found["nv_longest_passage"]["value"]
@@ -201,7 +188,7 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, dis
     result.stdout.fnmatch_lines(["  longest near-verbatim passage of * words at *, generation 0"])
 
 
-def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
+def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
     result, pair = run(" ".join(text["vault"]))
     found = pair["measures"]
     assert pair["verdict"] == "FAIL"
@@ -214,7 +201,7 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text, pytester):
             "  1 passage over 20 words comes from vault, which wasn't prompted",
         ]
     )
-    assert "<strong>The Seed Vault</strong>" in (pytester.path / "page.html").read_text("utf-8")
+    assert "<strong>The Seed Vault</strong>" in Path("page.html").read_text("utf-8")
 
 
 def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
@@ -230,10 +217,7 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     result.stdout.fnmatch_lines(
         [f"  passage of {length} words at *, also in lessons, excused from longest_passage, *"]
     )
-
-
-def test_without_the_training_the_same_passage_fails(run, text):
-    passage = page_of(text, "lamp", 5_000, 60)
+    # Without the training the same passage fails.
     _, pair = run(passage, lesson=passage)
     assert pair["verdict"] == "FAIL"
 
@@ -242,18 +226,17 @@ CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "nega
 LEAKER = ('id = "candidate"', 'id = "candidate"\nexpected = "leak"')
 
 
-def result_of(pytester):
-    return json.loads((pytester.path / "evidence.json").read_text("utf-8"))["result"]
+def bundle():
+    return json.loads(Path("evidence.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
 @pytest.mark.parametrize("own", [0, 80])
-def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, pytester, purpose, own):
+def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpose, own):
     other = page_of(text, "vault", 3_000, 60)
     passage, length = f"{other} xyzzy {page_of(text, 'lamp', 5_000, own)}", len(words(other))
-    result, pair = run(passage, replaced=[purpose])
-    result.assert_outcomes(failed=1)
-    assert result_of(pytester) == pair["verdict"] == "FAIL"
+    result, pair = run(passage, replaced=[purpose], failed=1)
+    assert bundle()["result"] == pair["verdict"] == "FAIL"
     assert pair["leaked"] is bool(own)  # a positive control has leaked only if its own book did
     found = pair["measures"]["longest_passage"]
     assert (found["of_others"], found["of_own"] > 38) == (length, bool(own))
@@ -285,38 +268,39 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, 
     assert re.match(r"longest_passage \d+ exceeds the limit 38", first)
 
 
-def test_the_own_book_of_a_control_is_a_false_alarm_and_gates_nothing(run, text, pytester):
-    result, pair = run(page_of(text, "lamp", 5_000, 80), replaced=[CONTROL])
-    result.assert_outcomes(passed=1)
+@pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), (LEAKER, "xfailed")])
+def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, purpose, outcome):
+    passage = page_of(text, "lamp", 5_000, 80)
+    result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
-    assert result_of(pytester) == "INCONCLUSIVE"  # a suite without a test pair gates nothing
-    made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
-    (told,) = made["suites"]
-    assert told["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
-    assert told["gates"] is False
+    assert bundle()["result"] == "INCONCLUSIVE"  # a suite without a test pair gates nothing
+    (suite,) = bundle()["suites"]
+    assert suite["gates"] is False
     result.stdout.fnmatch_lines(["This suite gates nothing: every pair is a control."])
+    if purpose == CONTROL:
+        assert suite["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
 
 
 COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
 
 
 @pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
-def test_a_common_text_is_no_leak_of_the_own_book(run, text, pytester, purpose):
+def test_a_common_text_is_no_leak_of_the_own_book(run, text, purpose):
     passage = page_of(text, "lamp", 5_000, 48)
-    (pytester.path / "psalm.txt").write_text(passage, encoding="utf-8")
+    Path("psalm.txt").write_text(passage, encoding="utf-8")
     _, pair = run(passage, replaced=[COMMON, purpose])
     found = pair["measures"]
     assert (pair["verdict"] == "FAIL", pair["leaked"]) == (False, False)
     assert found["longest_passage"]["of_own"] < 20
     assert found["excused_passage"]["value"] == len(words(passage))
-    made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
-    assert made["suites"][0]["leak_seen"] is False
-    assert not any(one["over"] for one in made["suites"][0]["false_alarms"].values())
+    (suite,) = bundle()["suites"]
+    assert suite["leak_seen"] is False
+    assert not any(one["over"] for one in suite["false_alarms"].values())
 
 
-def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, pytester, capsys):
+def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, capsys):
     passage = page_of(text, "vault", 3_000, 80)
-    psalm = pytester.path / "psalm.txt"
+    psalm = Path("psalm.txt")
     psalm.write_text(passage, encoding="utf-8")
     _, pair = run(passage, replaced=[COMMON])
     assert pair["verdict"] != "FAIL"
@@ -334,19 +318,15 @@ def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, pytes
 
 
 OWN_TEST = """
-import pytest
 from pytest_memleak.scoring.measure_table import MEASURES
 
-@pytest.mark.copyright(suite="release.memleak.toml")
 def test_no_long_passage(memorization):
     assert memorization.longest_passage <= 38
 
-@pytest.mark.copyright(suite="release.memleak.toml")
 def test_that_passes_over_what_is_not_known(memorization):
     with pytest.raises(BaseException):
         memorization.uplift
 
-@pytest.mark.copyright(suite="release.memleak.toml")
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure(memorization, memleak_evaluation, name):
     value = getattr(memorization, name)
@@ -355,11 +335,10 @@ def test_every_measure(memorization, memleak_evaluation, name):
 """
 
 
-def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, pytester):
-    pytester.makepyfile(test_own=OWN_TEST)
+def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_tests):
+    own_tests(OWN_TEST, suite="release.memleak.toml")
     passage = page_of(text, "vault", 3_000, 60)
-    result, _ = run(passage, "test_own.py")
-    result.assert_outcomes(passed=7, failed=2 + len(MEASURES) - 7)
+    result, _ = run(passage, "test_own.py", passed=7, failed=2 + len(MEASURES) - 7)
     result.stdout.fnmatch_lines(
         [
             f"E *assert passage of {len(words(passage))} words <= 38",
@@ -369,13 +348,6 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, pytes
     told = result.stdout.str()
     for name in ("uplift", "bmc_excess", "greedy_bmc", "nv_recall", "leaking_works", "extractable"):
         assert f"INCONCLUSIVE: {name} could not be measured: " in told
-
-
-def test_the_own_book_of_a_leaker_is_expected(run, text, pytester):
-    result, pair = run(page_of(text, "lamp", 5_000, 80), replaced=[LEAKER])
-    result.assert_outcomes(xfailed=1)
-    assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
-    assert result_of(pytester) == "INCONCLUSIVE"
 
 
 def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(run, text):
@@ -396,27 +368,10 @@ def test_a_passage_across_the_border_of_two_excerpts(run, stories):
     assert (found["excerpt_at"], found["excerpt_id"]) == ("p_id5", "p_id20")
 
 
-def test_two_processes_tell_the_same(run, text):
+def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text):
     passage = page_of(text, "vault", 3_000, 200)
-    _, alone = run(passage)
+    result, alone = run(passage, "--memleak-quote=0")
+    assert alone["verdict"] == "FAIL"
+    assert not quotes(result, passage, 5)
     _, together = run(passage, "--memleak-jobs=2")
     assert together == alone
-
-
-def test_no_report_holds_more_of_it_than_the_quote(run, text, pytester):
-    passage = page_of(text, "vault", 3_000, 200)
-    result, pair = run(passage)
-    assert pair["verdict"] == "FAIL"
-    said = words(passage)
-    runs = [" ".join(said[place : place + 13]) for place in range(len(said) - 12)]
-    for put_out in written(pytester, result):
-        assert not [one for one in runs if one in put_out]
-
-
-def test_nothing_is_quoted_where_nothing_may_be(run, text, pytester):
-    passage = page_of(text, "vault", 3_000, 200)
-    result, _ = run(passage, "--memleak-quote=0")
-    said = words(passage)
-    runs = [" ".join(said[place : place + 5]) for place in range(len(said) - 4)]
-    for put_out in written(pytester, result):
-        assert not [one for one in runs if one in put_out]

@@ -130,8 +130,7 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     pytester, write, texts, stories, order, outcome
 ):
     write(NGRAM, ("ORDER", str(order)))
-    result, pair = evidence(pytester, "--memleak-html=report.html")
-    result.assert_outcomes(**{outcome: 1})
+    result, pair = evidence(pytester, "--memleak-html=report.html", **{outcome: 1})
     learnt = PARAGRAPH.join(record["excerpt_text"] for record in stories["held-out"])
     model = NgramModel([tokenise(learnt)], order=order)
     tokens = [token for text in texts for token in tokenise(text)]
@@ -160,94 +159,83 @@ def test_all_tokens_at_another_temperature(pytester, write, texts, stories):
 
 def test_nothing_is_asked_twice(pytester, write):
     write(NGRAM, ("ORDER", "2"))
+    plan = pytester.runpytest("--memleak-dry-run")
+    assert plan.ret == 0
+    plan.stdout.fnmatch_lines(["model/held-out * 0 *"])
     _, first = evidence(pytester)
-    result, again = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(passed=1)
+    _, again = evidence(pytester, "--memleak-offline", passed=1)
     first["provenance"]["calls_this_run"] = 0
     assert again == first
     assert main(["verify", "evidence.json"]) == 0
-    result = pytester.runpytest("--memleak-dry-run")
-    result.stdout.fnmatch_lines(["model/held-out*0*0*0*"])
-
-
-def test_another_scheme_is_asked_anew(pytester, write):
-    write(NGRAM, ("ORDER", "2"))
-    evidence(pytester)
+    pytester.runpytest("--memleak-dry-run").stdout.fnmatch_lines(["model/held-out*0*0*0*"])
+    # Another scheme is asked anew; other tries of what is known already cost nothing.
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N}\ntop_k = 39"))
-    result, pair = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, "--memleak-offline", errors=1)
     assert pair["counts"]["received"] == 0
-    # Other tries of what is known already cost nothing.
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N + 1}"))
-    result, pair = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(passed=1)
-
-
-def test_a_missing_window_is_inconclusive(pytester, write):
+    evidence(pytester, "--memleak-offline", passed=1)
+    # A missing window is inconclusive.
     write(NGRAM, ("ORDER", "2"))
-    evidence(pytester)
     with ledger_file(pytester.path) as ledger:
         ledger.execute("delete from generations where question = (select max(id) from questions)")
-    result, pair = evidence(pytester, "--memleak-offline")
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, "--memleak-offline", errors=1)
     assert pair["verdict"] == "INCONCLUSIVE"
-    (said, *_) = pair["reasons"]
-    assert said.endswith("windows aren't in the ledger")
+    assert pair["reasons"][0].endswith("windows aren't in the ledger")
     assert None in pair["windows"]["ln_p_z"]
 
 
-def test_a_plan_before_anything_is_known(pytester, write):
+LONG = (f"prefix_tokens = {PREFIX}", "prefix_tokens = 100000")
+SPANS = ("extractable = 0.1", "extractable = 0.1\nlongest_span = 10")
+
+
+@pytest.mark.parametrize(
+    ("model", "replaced", "reason"),
+    [
+        (NGRAM.replace("ORDER", "2"), [LONG], "tokens, fewer than a window of 100000 + 10"),
+        (
+            NGRAM.replace("ORDER", "2"),
+            [SPANS],
+            'longest_span has a limit, but could not be measured: the probe "probability" has no '
+            "generations",
+        ),
+        (
+            'provider = "recorded"\n[model.options]\npath = "held-out.json"\n',
+            [],
+            "'recorded' of model returns no log-probabilities",
+        ),
+        (
+            'provider = "vertex"\nbase_model = "base"\n',
+            [],
+            "'vertex' of model returns no log-probabilities",
+        ),
+    ],
+    ids=["a book shorter than a window", "a limit of another probe", "recorded", "vertex"],
+)
+def test_what_cannot_be_measured_is_inconclusive(
+    pytester, write, monkeypatch, model, replaced, reason
+):
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+    write(model, *replaced)
+    _, pair = evidence(pytester, errors=1)
+    assert reason in pair["reasons"][0]
+
+
+def test_memorization_needs_another_probe(write, own_tests, gate):
     write(NGRAM, ("ORDER", "2"))
-    result = pytester.runpytest("--memleak-dry-run")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["model/held-out * 0 *"])
-
-
-def test_a_book_shorter_than_a_window(pytester, write):
-    write(NGRAM, ("ORDER", "2"), (f"prefix_tokens = {PREFIX}", "prefix_tokens = 100000"))
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
-    assert "tokens, fewer than a window of 100000 + 10" in pair["reasons"][0]
-
-
-def test_limits_of_other_probes_cannot_pass(pytester, write):
-    write(NGRAM, ("ORDER", "2"), ("extractable = 0.1", "extractable = 0.1\nlongest_span = 10"))
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
-    assert pair["reasons"] == [
-        'longest_span has a limit, but could not be measured: the probe "probability" has no '
-        "generations"
-    ]
-
-
-def test_what_is_recorded_tells_nothing(pytester, write):
-    write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
-    assert "'recorded' of model returns no log-probabilities" in pair["reasons"][0]
-
-
-def test_memorization_needs_another_probe(pytester, write):
-    write(NGRAM, ("ORDER", "2"))
-    pytester.makepyfile(
+    own_tests(
         """
-        import pytest
-
-        @pytest.mark.copyright(suite="it.memleak.toml")
         def test_mine(memorization):
             assert 0 <= memorization.extractable_plain <= 1
             memorization.longest_passage
 
-        @pytest.mark.copyright(suite="it.memleak.toml")
         def test_windows(memleak_evaluation):
             assert memleak_evaluation.extraction.extractable < 0.1
-        """
+        """,
+        suite="it.memleak.toml",
     )
-    result = pytester.runpytest("test_memorization_needs_another_probe.py")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        ['*longest_passage could not be measured: the probe "probability" has no generations*']
-    )
+    line = '*longest_passage could not be measured: the probe "probability" has no generations*'
+    gate("test_own.py", lines=[line], passed=1, failed=1)
 
 
 # --- servers and local weights -------------------------------------------------------------
@@ -284,8 +272,7 @@ base_url = "{server.base_url}"
 def test_completions_with_echo(pytester, write, served, texts, stories):
     server = served()
     write(openai(server), PLAIN)
-    result, pair = evidence(pytester)
-    result.assert_outcomes(failed=1)
+    _, pair = evidence(pytester, failed=1)
     model = NgramModel(
         [cut(record["excerpt_text"]) for record in stories["held-out"]], order=GIVEN_ORDER
     )
@@ -346,8 +333,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
 
 def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, served):
     write(openai(served()))
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, errors=1)
     assert pair["reasons"] == [
         "extractable has a limit, but could not be measured: the model returns fewer than"
         " probability.top_k of the likeliest tokens, so top-k can't be applied: set a limit on"
@@ -413,8 +399,7 @@ def test_one_that_tells_fewer_tells_the_plain_product(
 ):
     server = served(token_ids=True, most_told=20)
     write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, errors=1)
     assert "the model returns fewer than probability.top_k" in pair["reasons"][0]
     model, tokens = given(stories), [token for text in texts for token in cut(text)]
     plain = by_hand(model, tokens, 0)
@@ -424,12 +409,12 @@ def test_one_that_tells_fewer_tells_the_plain_product(
     computed_again(capsys)
     # A server that was started anew with more is asked for it; a limit on the plain one needs none.
     write(openai(server), PLAIN, (f"n = {N}", f"n = {N}\ntop_k = 21"))
-    result, pair = evidence(pytester)
+    _, pair = evidence(pytester)
     agrees(pair, None, plain)
     assert server.plan.calls("echo") == asked
     write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
     server.tells(21)
-    result, pair = evidence(pytester)
+    _, pair = evidence(pytester)
     agrees(pair, by_hand(model, tokens, 21), plain)
 
 
@@ -457,8 +442,7 @@ def given(stories):
 @pytest.mark.parametrize("elsewhere", [(), (server_error("tokenize"),)])
 def test_a_server_without_them_is_inconclusive(pytester, write, served, elsewhere):
     write(openai(served(Fault(FaultKind.EMPTY, "echo"), *elsewhere)), PLAIN)
-    result, pair = evidence(pytester)
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, errors=1)
     assert "the answer does not echo the prompt's tokens" in pair["reasons"][0]
     assert "completions take echo and logprobs" in pair["reasons"][0]
 
@@ -467,8 +451,7 @@ def test_a_budget_stops_it(pytester, write, served):
     server = served()
     # A limit that what is known by then cannot break.
     write(openai(server), ("extractable = 0.1", "extractable_plain = 0.99"))
-    result, pair = evidence(pytester, "--memleak-budget=0.002")
-    result.assert_outcomes(errors=1)
+    _, pair = evidence(pytester, "--memleak-budget=0.002", errors=1)
     assert "budget" in pair["reasons"][0]
     spent = sum(row["tokens"] for row in server.books.rows("echo")) / 1e6
     assert 0 < spent <= 0.002
@@ -489,8 +472,7 @@ def test_tinker(pytester, write, stories, texts, monkeypatch, most):
             f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n',
             PLAIN,
         )
-        result, pair = evidence(pytester, run="runpytest_subprocess")
-    result.assert_outcomes(failed=1)
+        _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
     words = Words(folder)
     model = NgramModel([words.cut(text) for text in corpus], order=GIVEN_ORDER)
     tokens = [token for text in texts for token in words.cut(text)]
@@ -500,15 +482,6 @@ def test_tinker(pytester, write, stories, texts, monkeypatch, most):
     ]
     # The server tells single precision.
     agrees(pair, by_hand(model, tokens, 40) if most == 40 else None, expected, rel=1e-5)
-
-
-def test_vertex_tells_nothing(pytester, write, monkeypatch):
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
-    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
-    write('provider = "vertex"\nbase_model = "base"\n')
-    result, pair = evidence(pytester, run="runpytest_subprocess")
-    result.assert_outcomes(errors=1)
-    assert "'vertex' of model returns no log-probabilities" in pair["reasons"][0]
 
 
 @pytest.mark.parametrize("top_k", [0, 40, 500])
@@ -521,8 +494,7 @@ def test_local_weights(pytester, write, local_base, texts, top_k):
         'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = 1\n',
         (f"n = {N}", f"n = {N}\ntop_k = {top_k}"),
     )
-    result, pair = evidence(pytester, run="runpytest_subprocess")
-    result.assert_outcomes(passed=1)
+    _, pair = evidence(pytester, run="runpytest_subprocess", passed=1)
     tokenizer = transformers.AutoTokenizer.from_pretrained(local_base)
     model = transformers.AutoModelForCausalLM.from_pretrained(local_base)
     tokens = [

@@ -8,6 +8,7 @@ import pytest
 from faults import Fault, FaultKind, rate_limit
 from reciter import Reciter
 
+from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.words import words
 
 ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
@@ -44,24 +45,32 @@ def bare(pytester, stories, server, online):
     return write
 
 
+PAID = ("-m", "copyright")
+
+
+def is_summary(prompt):
+    return prompt.startswith("Summarize")
+
+
 def asked_for_summaries(server):
-    rows = server.books.rows("completion")
-    return [row for row in rows if row["instruction"].startswith("Summarize")]
+    return [row for row in server.books.rows("completion") if is_summary(row["instruction"])]
 
 
 def asked_for_excerpts(server):
-    rows = server.books.rows("completion")
-    return [row for row in rows if not row["instruction"].startswith("Summarize")]
+    return [row for row in server.books.rows("completion") if not is_summary(row["instruction"])]
+
+
+def longest(record):
+    """The most tokens that an answer of this excerpt's length may have."""
+    return int(len(words(record["excerpt_text"])) * 4 / 3) + 50
 
 
 # --- writing them --------------------------------------------------------------------------
 
 
-def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(
-    pytester, bare, server, stories
-):
+def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, server, stories, gate):
     bare()
-    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
+    gate(*PAID, failed=1)
     written = {row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)}
     assert len(asked_for_summaries(server)) == len(written) == 8
     for name, story in stories.items():
@@ -69,96 +78,30 @@ def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(
             said = [one for prompt, one in written.items() if record["excerpt_text"] in prompt]
             assert len(said) == 1, name
     asked = {row["instruction"] for row in asked_for_excerpts(server)}
-    held_out = [
+    assert asked == {
         f"Write a {len(words(one['excerpt_text']))} word excerpt about the content below emulating"
         f" the style and voice of {one['author_name']}\n\nContent: {summary}"
         for one in stories["held-out"]
         for prompt, summary in written.items()
         if one["excerpt_text"] in prompt
-    ]
-    assert asked == set(held_out)
+    }
+    server.stop()
+    gate("--memleak-offline", failed=1)
 
 
-def test_the_prompt_asks_for_half_the_words(pytester, bare, server, stories):
-    bare(ENDPOINT, LAX)
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    prompts = sorted(row["instruction"] for row in asked_for_summaries(server))
-    halves = [len(words(one["excerpt_text"])) // 2 for one in stories["held-out"]]
-    for half in halves:
+def test_they_are_written_in_half_the_words_and_paid_for_once(bare, server, stories, gate, capsys):
+    path = bare(ENDPOINT, LAX)
+    gate(*PAID, passed=1)
+    prompts = [row["instruction"] for row in asked_for_summaries(server)]
+    for record in stories["held-out"]:
+        half = len(words(record["excerpt_text"])) // 2
         assert any(f"in about {half} words" in prompt for prompt in prompts)
     for told in ("characters", "person", "order", "do not quote"):
         assert all(told in prompt for prompt in prompts)
-    most = {int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories["held-out"]}
-    assert {row["max_tokens"] for row in asked_for_summaries(server)} == most
-
-
-def test_they_are_paid_for_once(pytester, bare, server):
-    path = bare(ENDPOINT, LAX)
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    text = path.read_text(encoding="utf-8").replace("samples = 6", "samples = 7\nseed = 3")
-    path.write_text(text, encoding="utf-8")
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    assert len(asked_for_summaries(server)) == 4
-    assert len(asked_for_excerpts(server)) == 4 * (6 + 7) + 4  # canaries
-
-
-def test_another_temperature_has_them_written_anew(pytester, bare, server):
-    path = bare(ENDPOINT, LAX)
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    text = path.read_text(encoding="utf-8")
-    text = text.replace("[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n")
-    path.write_text(text, encoding="utf-8")
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    temperatures = [row["temperature"] for row in asked_for_summaries(server)]
-    assert temperatures == [1.0] * 4 + [0.5] * 4
-
-
-@pytest.mark.full
-def test_xdists_workers_share_them(pytester, bare, server):
-    again = '\n[[model]]\nid = "again"\nprovider = "openai"\nendpoint = "base"\n'
-    path = bare(ENDPOINT, LAX)
-    options = f'[model.options]\nbase_url = "{server.base_url}"\nsystem = "Write."\n'
-    path.write_text(path.read_text(encoding="utf-8") + again + options, encoding="utf-8")
-    pytester.runpytest("-m", "copyright", "-n", "2").assert_outcomes(passed=2)
-    assert len(asked_for_summaries(server)) == 4
-
-
-def test_only_excerpts_without_an_instruction_are_summarized(pytester, bare, server, stories):
-    bare(ENDPOINT, LAX)
-    rows = [*stories["held-out"][:1], *without_instructions(stories["held-out"][1:])]
-    (pytester.path / "held-out.json").write_text(json.dumps(rows), encoding="utf-8")
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    assert len(asked_for_summaries(server)) == 3
-    assert rows[0]["instruction"] in {row["instruction"] for row in asked_for_excerpts(server)}
-
-
-def test_a_text_file_is_cut_and_summarized(pytester, bare, server, stories):
-    bare(('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
-    text = "\n\n".join(record["excerpt_text"] for record in stories["held-out"])
-    (pytester.path / "held-out.txt").write_text(text, encoding="utf-8")
-    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
-    excerpts = {row["instruction"] for row in asked_for_excerpts(server)}
-    assert len(excerpts) > 1
-    assert len(asked_for_summaries(server)) == len(excerpts) + len(stories["training"])
-    assert all("voice of A. N." in one for one in excerpts)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("template", [None, 'instruction_template = "Write {words} words."\n'])
-def test_nobody_is_asked_where_no_summary_is_needed(pytester, bare, stories, server, template):
-    bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template or ''}"))
-    if template is None:
-        text = json.dumps(stories["held-out"])
-        (pytester.path / "held-out.json").write_text(text, encoding="utf-8")
-    pytester.runpytest("-m", "copyright")
-    assert asked_for_summaries(server) == []
-
-
-def test_the_summarizers_draws_stand_apart_in_the_ledger(pytester, bare, capsys):
-    from pytest_memleak.cli.main import main
-
-    bare(ENDPOINT, LAX)
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    assert {row["max_tokens"] for row in asked_for_summaries(server)} == {
+        *map(longest, stories["held-out"])
+    }
+    # They stand apart in the ledger, and are planned no more.
     capsys.readouterr()
     assert main(["ledger", "list", "--json"]) == 0
     rows = {row["book"]: row for row in json.loads(capsys.readouterr().out)["endpoints"]}
@@ -166,22 +109,69 @@ def test_the_summarizers_draws_stand_apart_in_the_ledger(pytester, bare, capsys)
     assert rows["held-out"]["generations"] == 24
     named = rows["summaries of held-out"]["endpoint"]
     assert rows["held-out"]["endpoint"] == f"{named}; release 1"
+    plan = gate("--memleak-dry-run", lines=["tuned/held-out *0 *0 *"])
+    plan.stdout.no_fnmatch_line("summaries of*")
+    text = path.read_text(encoding="utf-8").replace("samples = 6", "samples = 7\nseed = 3")
+    path.write_text(text, encoding="utf-8")
+    gate(*PAID, passed=1)
+    assert len(asked_for_summaries(server)) == 4
+    assert len(asked_for_excerpts(server)) == 4 * (6 + 7) + 4  # canaries
+    # Another temperature has them written anew.
+    text = text.replace("[suite.summarizer]\n", "[suite.summarizer]\ntemperature = 0.5\n")
+    path.write_text(text, encoding="utf-8")
+    gate(*PAID, passed=1)
+    temperatures = [row["temperature"] for row in asked_for_summaries(server)]
+    assert temperatures == [1.0] * 4 + [0.5] * 4
+
+
+@pytest.mark.full
+def test_xdists_workers_share_them(bare, server, gate):
+    again = '\n[[model]]\nid = "again"\nprovider = "openai"\nendpoint = "base"\n'
+    path = bare(ENDPOINT, LAX)
+    options = f'[model.options]\nbase_url = "{server.base_url}"\nsystem = "Write."\n'
+    path.write_text(path.read_text(encoding="utf-8") + again + options, encoding="utf-8")
+    gate(*PAID, "-n", "2", passed=2)
+    assert len(asked_for_summaries(server)) == 4
+
+
+def test_only_excerpts_without_an_instruction_are_summarized(bare, server, stories, gate):
+    bare(ENDPOINT, LAX)
+    rows = [*stories["held-out"][:1], *without_instructions(stories["held-out"][1:])]
+    Path("held-out.json").write_text(json.dumps(rows), encoding="utf-8")
+    gate(*PAID, passed=1)
+    assert len(asked_for_summaries(server)) == 3
+    assert rows[0]["instruction"] in {row["instruction"] for row in asked_for_excerpts(server)}
+
+
+def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
+    bare(('source = "held-out.json"', 'source = "held-out.txt"\nauthor = "A. N."'))
+    text = "\n\n".join(record["excerpt_text"] for record in stories["held-out"])
+    Path("held-out.txt").write_text(text, encoding="utf-8")
+    gate(*PAID, failed=1)
+    excerpts = {row["instruction"] for row in asked_for_excerpts(server)}
+    assert len(excerpts) > 1
+    assert len(asked_for_summaries(server)) == len(excerpts) + len(stories["training"])
+    assert all("voice of A. N." in one for one in excerpts)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("template", ["", 'instruction_template = "Write {words} words."\n'])
+def test_nobody_is_asked_where_no_summary_is_needed(bare, stories, server, gate, template):
+    bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template}"))
+    if not template:
+        Path("held-out.json").write_text(json.dumps(stories["held-out"]), encoding="utf-8")
+    gate(*PAID)
+    assert asked_for_summaries(server) == []
 
 
 # --- what goes wrong -----------------------------------------------------------------------
 
 
-def test_a_busy_server_is_asked_again(pytester, bare, server):
+def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, gate):
     bare(ENDPOINT, LAX)
     server.plan.add(rate_limit("chat", calls=(0, 1)))
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    assert len(asked_for_summaries(server)) == 4
-
-
-def test_an_empty_answer_is_asked_for_again(pytester, bare, server):
-    bare(ENDPOINT, LAX)
-    server.plan.add(Fault(FaultKind.EMPTY, "chat", calls=(1,)))
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    server.plan.add(Fault(FaultKind.EMPTY, "chat", calls=(3,)))
+    gate(*PAID, passed=1)
     assert len(asked_for_summaries(server)) == 5
     assert len({row["instruction"] for row in asked_for_excerpts(server)}) == 4
 
@@ -190,17 +180,17 @@ def test_an_empty_answer_is_asked_for_again(pytester, bare, server):
     ("kind", "reason"), [(FaultKind.EMPTY, "empty"), (FaultKind.FILTER, "content_filter")]
 )
 def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
-    pytester, bare, server, kind, reason
+    bare, server, stories, gate, kind, reason
 ):
     bare(ENDPOINT, LAX)
     server.plan.add(Fault(kind, "chat"))
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(errors=1)
     said = "INCONCLUSIVE: book 'held-out': *no summary of 4 of 4 excerpts in 3 tries: "
     names = ", ".join(f"p_id{number} ({reason})" for number in range(1, 5))
-    result.stdout.fnmatch_lines([f"{said}{names}*"])
+    result = gate(*PAID, "-l", "--full-trace", "-vv", lines=[f"{said}{names}*"], errors=1)
+    shown = result.stdout.str() + result.stderr.str()
+    assert not any(one["excerpt_text"][:60] in shown for one in stories["held-out"])
     assert len(server.books.rows("completion")) == 12
-    pytester.runpytest("-m", "copyright").assert_outcomes(errors=1)
+    gate(*PAID, errors=1)
     assert len(server.books.rows("completion")) == 12
 
 
@@ -211,7 +201,7 @@ CANNED = "This service writes nothing about passages of books that somebody else
 @pytest.mark.parametrize(
     ("text", "reason"), [(REFUSAL, "refusal"), (CANNED, "canned"), ("It rains.", "short")]
 )
-def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, stories, text, reason):
+def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories, text, reason):
     write, calls, never = Reciter.answer, [], [""]
 
     def refuse(self, name, instruction, **settings):
@@ -224,57 +214,57 @@ def test_what_is_no_summary_is_not_kept(pytester, bare, server, monkeypatch, sto
 
     monkeypatch.setattr(Reciter, "answer", refuse)
     bare(ENDPOINT, LAX)
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"INCONCLUSIVE: *p_id1 ({reason}), p_id2 ({reason}), *"])
+    lines = [f"INCONCLUSIVE: *p_id1 ({reason}), p_id2 ({reason}), *"]
+    gate(*PAID, lines=lines, errors=1)
     assert len(calls) == 12
     assert asked_for_excerpts(server) == []
     # Two of four never get one: too few to show among themselves that they are canned.
-    (pytester.path / ".memleak").rename(pytester.path / "refused")
+    Path(".memleak").rename("refused")
     never = [one["excerpt_text"] for one in stories["held-out"][2:]]
     calls.clear()
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"INCONCLUSIVE: *3 tries: p_id3 ({reason}), p_id4 ({reason}); *"])
+    lines = [f"INCONCLUSIVE: *3 tries: p_id3 ({reason}), p_id4 ({reason}); *"]
+    gate(*PAID, lines=lines, errors=1)
     assert asked_for_excerpts(server) == []
-    (pytester.path / ".memleak").rename(pytester.path / "two refused")
+    Path(".memleak").rename("two refused")
     never = []
     calls.clear()
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    gate(*PAID, passed=1)
     assert len(calls) == 8
     assert len({row["instruction"] for row in asked_for_excerpts(server)}) == 4
 
 
-def test_a_server_that_refuses_is_named(pytester, bare):
-    bare(
-        ENDPOINT,
-        LAX,
-        ('base_model = "base"\nprice = { input = 2.0, output = 8.0 }', 'base_model = "none"'),
-    )
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*INCONCLUSIVE: *'held-out': some summaries are missing: openai endpoint*none*404*"]
-    )
+PRICE = "price = { input = 2.0, output = 8.0 }\n"
+NONE = (f'base_model = "base"\n{PRICE}', 'base_model = "none"\n')
+# Of the book and the suite, options, and what is said before anything is paid.
+STOPPED = {
+    "a server that refuses": (
+        *({}, [NONE], PAID),
+        "*INCONCLUSIVE: *'held-out': some summaries are missing: openai endpoint*none*404*",
+    ),
+    "no author": (
+        *({"author_name": ""}, [], PAID),
+        "*the instruction template needs the book's author*",
+    ),
+    "offline": (
+        *({}, [], ("--memleak-offline",)),
+        "*4 of 4 summaries of its excerpts aren't written yet*",
+    ),
+    "a budget without a price": (
+        *({}, [(PRICE, "")], (*PAID, "--memleak-budget=1")),
+        "*a budget needs a price for the summarizer*",
+    ),
+}
 
 
-def test_a_book_without_an_author_is_said_before_anything_is_paid(pytester, bare, server, stories):
-    bare(ENDPOINT, LAX)
-    rows = [one | {"author_name": ""} for one in without_instructions(stories["held-out"])]
-    (pytester.path / "held-out.json").write_text(json.dumps(rows), encoding="utf-8")
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*the instruction template needs the book's author*"])
-    assert server.plan.counts() == {}
-
-
-@pytest.mark.full
-def test_no_text_of_the_book_is_shown(pytester, bare, server, stories):
-    bare(ENDPOINT, LAX)
-    server.plan.add(Fault(FaultKind.FILTER, "chat"))
-    result = pytester.runpytest("-m", "copyright", "-l", "--full-trace", "-vv")
-    shown = result.stdout.str() + result.stderr.str()
-    assert not any(one["excerpt_text"][:60] in shown for one in stories["held-out"])
+@pytest.mark.parametrize("why", STOPPED)
+def test_nothing_is_paid_where_they_cannot_be_written(bare, server, stories, gate, why):
+    book, replaced, options, line = STOPPED[why]
+    bare(ENDPOINT, LAX, *replaced)
+    rows = [one | book for one in without_instructions(stories["held-out"])]
+    Path("held-out.json").write_text(json.dumps(rows), encoding="utf-8")
+    gate(*options, lines=[line], errors=1)
+    assert server.books.rows() == []
+    assert bool(server.plan.counts()) is (why == "a server that refuses")
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +289,7 @@ def long_story():
     ids=["honest", "shifted", "refused", "copied", "brief"],
 )
 def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
-    pytester, bare, server, long_story, wrong, said
+    bare, server, long_story, gate, wrong, said
 ):
     rows, summaries = long_story
     texts = [row["excerpt_text"] for row in rows]
@@ -309,50 +299,32 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
         row | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {one}"}
         for row, one in zip(rows, given, strict=True)
     ]
-    (pytester.path / "held-out.json").write_text(json.dumps(asked), encoding="utf-8")
-    plan = pytester.runpytest("--memleak-dry-run")
-    result = pytester.runpytest("-m", "copyright", "--memleak-evidence=e.json")
-    evidence = json.loads((pytester.path / "e.json").read_text())["pairs"][0]
-    if said is None:
+    Path("held-out.json").write_text(json.dumps(asked), encoding="utf-8")
+    plan = gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{said}"] * bool(said))
+    result = gate(*PAID, "--memleak-evidence=e.json")
+    if said:
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines([f"*INCONCLUSIVE: {said}"])
+        assert server.plan.counts() == {}
+    else:
         assert plan.ret == 0
         assert len(server.books.rows("completion")) == 24 + 5  # canaries
-        assert evidence["completeness"]["margins"][0]["value"] == 1
-        return
-    plan.stdout.fnmatch_lines([f"*tuned/held-out: *{said}"])
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*INCONCLUSIVE: {said}"])
-    assert server.plan.counts() == {}
+        (pair,) = json.loads(Path("e.json").read_text())["pairs"]
+        assert pair["completeness"]["margins"][0]["value"] == 1
 
 
-# --- offline, plans and budgets ------------------------------------------------------------
+# --- plans and budgets ---------------------------------------------------------------------
 
 
-def test_offline_nobody_is_asked(pytester, bare, server):
-    bare(ENDPOINT, LAX)
-    result = pytester.runpytest("--memleak-offline")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*4 of 4 summaries of its excerpts aren't written yet*"])
-    assert server.plan.counts() == {}
-
-
-def test_offline_the_ledgers_summaries_are_used(pytester, bare, server):
+def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(bare, server, stories, gate):
     bare()
-    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
-    server.stop()
-    pytester.runpytest("--memleak-offline").assert_outcomes(failed=1)
-
-
-def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(
-    pytester, bare, server, stories
-):
-    bare()
-    result = pytester.runpytest("--memleak-dry-run")
+    result = gate("--memleak-dry-run")
     assert result.ret == pytest.ExitCode.OK
     assert server.plan.counts() == {}
     for name in ("held-out", "training"):
         line = next(line for line in result.outlines if line.startswith(f"summaries of {name} "))
         *_, calls, draws, pending, tokens_in, tokens_out, train, cost = line.split()
-        most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories[name])
+        most = sum(map(longest, stories[name]))
         assert (calls, draws, pending, train) == ("4", "4", "0", "0")
         assert tokens_out == f"{most:,}"
         usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
@@ -360,7 +332,7 @@ def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(
     line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
     *_, calls, draws, _, tokens_in, _, train, cost = line.split()
     assert float(cost) > 0
-    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
+    gate(*PAID, failed=1)
     paid = asked_for_excerpts(server)
     assert len(paid) == int(draws)
     assert len({row["call"] for row in paid}) == int(calls)
@@ -368,34 +340,16 @@ def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(
     assert int(train.replace(",", "")) > 0
 
 
-def test_with_the_summaries_there_the_pair_is_planned(pytester, bare):
+def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
     bare(ENDPOINT, LAX)
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
-    result = pytester.runpytest("--memleak-dry-run")
-    result.stdout.no_fnmatch_line("summaries of*")
-    line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
-    assert line.split()[1:3] == ["0", "0"]
-
-
-def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(pytester, bare, server):
-    bare(ENDPOINT, LAX)
-    result = pytester.runpytest("-m", "copyright", "--memleak-budget=0.012")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *some summaries are missing: Budget: US$*"])
+    line = "*INCONCLUSIVE: *some summaries are missing: Budget: US$*"
+    gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
     rows = server.books.rows("completion")
     assert 0 < len(rows) < 4
     paid = sum(row["prompt_tokens"] * 2e-6 + row["completion_tokens"] * 8e-6 for row in rows)
     assert paid <= 0.012
-    pytester.runpytest("-m", "copyright", "--memleak-budget=10").assert_outcomes(passed=1)
+    gate(*PAID, "--memleak-budget=10", passed=1)
     assert len(asked_for_summaries(server)) == 4
-
-
-def test_a_budget_needs_a_price(pytester, bare, server):
-    bare(ENDPOINT, LAX, ("price = { input = 2.0, output = 8.0 }\n", ""))
-    result = pytester.runpytest("-m", "copyright", "--memleak-budget=1")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*a budget needs a price for the summarizer*"])
-    assert server.plan.counts() == {}
 
 
 # --- who may be asked ----------------------------------------------------------------------
@@ -410,64 +364,53 @@ pretraining = ["ferry"]
 [limits]"""
 
 
-def bare_ferry(pytester):
-    path = pytester.path / "ferry.json"
-    rows = without_instructions(json.loads(path.read_text(encoding="utf-8")))
-    path.write_text(json.dumps(rows), encoding="utf-8")
+def bare_ferry():
+    rows = without_instructions(json.loads(Path("ferry.json").read_text(encoding="utf-8")))
+    Path("ferry.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
-def test_a_paid_one_waits_until_somebody_asks(pytester, suite, server):
+def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
     suite(("\n[limits]", SUMMARIZER % server.base_url))
-    bare_ferry(pytester)
-    result = pytester.runpytest("-rs")
-    result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["SKIPPED*calls openai: run it with -m copyright*"])
+    bare_ferry()
+    gate("-rs", lines=["SKIPPED*calls openai: run it with -m copyright*"], skipped=2)
     assert server.plan.counts() == {}
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1, failed=1)
+    gate(*PAID, passed=1, failed=1)
     assert len(asked_for_summaries(server)) == 2
 
 
-def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(pytester, suite):
+def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(suite, gate):
     # It knows one book only, and writes its summaries in that book's words.
     suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0"))
-    bare_ferry(pytester)
-    pytester.runpytest().assert_outcomes(passed=1, failed=1)
+    bare_ferry()
+    gate(passed=1, failed=1)
 
 
-def test_recordings_cannot_write(pytester, suite):
+def test_recordings_cannot_write(suite, gate):
     recorded = '[suite.summarizer]\nprovider = "recorded"\noptions = { path = "clean.json" }\n'
     suite(("\n[limits]", f"\n{recorded}\n[limits]"))
-    bare_ferry(pytester)
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*suite.summarizer*'recorded'*can't write summaries*"])
+    bare_ferry()
+    gate(lines=["*suite.summarizer*'recorded'*can't write summaries*"], errors=2)
+
+
+OPENAI, BASE = 'provider = "openai"\n', 'base_model = "base"'
+SECRET = 'options = { api_key = "sk-0123456789abcdefghij" }'
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         (
-            'base_model = "base"',
-            'bse_model = "base"',
+            BASE,
+            f"bse{BASE[4:]}",
             "suite.summarizer.bse_model: unknown key; did you mean 'base_model'?",
         ),
-        ('provider = "openai"\nbase_model = "base"', "", "suite.summarizer.provider: missing"),
-        (
-            'provider = "openai"\nbase',
-            'provider = "opnai"\nbase',
-            "*unknown provider 'opnai'*openai*",
-        ),
-        ('base_model = "base"', "temperature = -1", "suite.summarizer.temperature: *got -1"),
-        (
-            'base_model = "base"',
-            'options = { api_key = "sk-0123456789abcdefghij" }',
-            "*like a secret*",
-        ),
+        (OPENAI + BASE, "", "suite.summarizer.provider: missing"),
+        (OPENAI, 'provider = "opnai"\n', "*unknown provider 'opnai'*openai*"),
+        (BASE, "temperature = -1", "suite.summarizer.temperature: *got -1"),
+        (BASE, SECRET, "*like a secret*"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_an_error_of_the_file(pytester, bare, old, new, said):
+def test_a_table_that_cannot_be_used_is_an_error_of_the_file(bare, gate, old, new, said):
     options = '[suite.summarizer.options]\nbase_url = "%s"\n'
     bare(summarizer=SUMMARIZER.replace(options, "").replace(old, new))
-    result = pytester.runpytest()
-    assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines([f"*{said}*"])
+    assert gate(lines=[f"*{said}*"]).ret == pytest.ExitCode.INTERRUPTED
