@@ -145,23 +145,12 @@ class Recorder:
         self.markers.append(re.match(r"\w+", line)[0])
 
 
-@pytest.fixture
-def declared():
-    recorder = Recorder()
-    plugin.pytest_addoption(recorder)
-    plugin.pytest_configure(recorder)
-    return recorder
-
-
-def test_options(declared):
+def test_options_ini_keys_and_marks():
+    declared = Recorder()
+    plugin.pytest_addoption(declared)
+    plugin.pytest_configure(declared)
     assert named("options.md", "Command line") == set(declared.options)
-
-
-def test_ini_keys(declared):
     assert named("options.md", "Ini keys") == set(declared.inis)
-
-
-def test_marker(declared):
     assert named("fixtures.md", "Marker") == set(declared.markers)
 
 
@@ -175,33 +164,26 @@ def test_fixtures():
     assert named("fixtures.md", "Fixtures") == made
 
 
-def test_hooks():
-    hooks = {name for name in vars(hookspecs) if name.startswith("memleak_")}
-    assert named("extending.md", "Hooks") == hooks
-
-
 def test_what_a_provider_may_also_have():
     able = {"id", *(field.name for field in dataclasses.fields(Abilities))}
     kinds = [getattr(capabilities, name) for name in capabilities.__all__]
-    kinds = [kind for kind in kinds if getattr(kind, "_is_protocol", False)]
     able |= {
         name
         for kind in kinds
+        if getattr(kind, "_is_protocol", False)
         for name in {**inspect.get_annotations(kind), **vars(kind)}
         if not name.startswith("_")
     }
     assert named("extending.md", "A provider", "What it may also have") == able
     of_one = r"self\.sampler|self\.endpoint|provider|self\.provider\(.*?\)"
     asked = re.compile(rf'getattr\((?:{of_one}), "(\w+)"')
-    read = {
-        name
-        for path in PACKAGE.rglob("*.py")
-        for name in asked.findall(path.read_text(encoding="utf-8"))
-    }
-    assert read <= able
+    sources = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert {name for source in sources for name in asked.findall(source)} <= able
 
 
-def test_exceptions():
+def test_hooks_and_exceptions():
+    hooks = {name for name in vars(hookspecs) if name.startswith("memleak_")}
+    assert named("extending.md", "Hooks") == hooks
     assert named("errors.md", "Exceptions") == set(errors.__all__)
 
 
@@ -227,14 +209,11 @@ def argument(action):
 COMMANDS = dict(commands(cli._parser()))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_what_a_command_takes(command):
-    assert named("cli.md", f"`{command}`") == COMMANDS[command]
-
-
-def test_commands():
+def test_commands_and_what_they_take():
     documented = {code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")}
     assert documented == set(COMMANDS)
+    for command, taken in COMMANDS.items():
+        assert named("cli.md", f"`{command}`") == taken, command
 
 
 # --- suite files ---------------------------------------------------------------------------
@@ -263,25 +242,17 @@ SUITE_TABLES = list(suite_tables())
 def section_of(kind):
     """The headings of the one section of suite.md that is about this table."""
     names = {f"`{name}`" for name, table in SUITE_TABLES if table is kind}
-    sections = {
-        above[1:] for above, _ in prose(DOCS / "suite.md") if above and above[-1] in names
-    } - {()}
+    headings = {above for above, _ in prose(DOCS / "suite.md") if above and above[-1] in names}
+    sections = {above[1:] for above in headings} - {()}
     assert len(sections) == 1, f"{kind.__name__} needs one section of {' or '.join(names)}"
     return sections.pop()
 
 
-def test_top_level_tables():
+def test_suite_tables_and_keys():
     names = {name for name, _ in SUITE_TABLES if "." not in name}
     assert named("suite.md", "The tables") == names
-
-
-# In the order of the schema: the processes of xdist must collect the same.
-KINDS = list(dict.fromkeys(kind for _, kind in SUITE_TABLES))
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_suite_keys(kind):
-    check_keys(rows("suite.md", *section_of(kind)), kind)
+    for kind in dict.fromkeys(kind for _, kind in SUITE_TABLES):
+        check_keys(rows("suite.md", *section_of(kind)), kind)
 
 
 def check_keys(table, kind):
@@ -368,25 +339,19 @@ def test_providers():
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_options_that_shape_weights_are_options(provider):
+def test_provider_keys(provider):
     factory = getattr(importlib.import_module(PROVIDERS[provider].module), PROVIDERS[provider].name)
     tables = provider_tables(provider)
+    options = tables["options"].model_fields
     assert ("finetune" in tables) == hasattr(factory, "weights_options")
-    known = tables["options"].model_fields.keys()
-    assert getattr(factory, "weights_options", set()) <= known
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_provider_keys(provider):
+    assert getattr(factory, "weights_options", set()) <= options.keys()
     headings = {above[1:] for above, _ in prose(DOCS / "providers.md")}
-    tables = provider_tables(provider)
-    assert "options" in tables
     for name in ("options", "finetune"):
         section = (f"`{provider}`", f"`[model.{name}]`")
         assert (section in headings) == (name in tables)
         if name in tables:
             check_keys(rows("providers.md", *section), tables[name])
-    for key, field in tables["options"].model_fields.items():
+    for key, field in options.items():
         for inner in get_args(field.annotation):
             if isinstance(inner, type) and issubclass(inner, OptionsTable):
                 section = (f"`{provider}`", f"`[model.options.{key}]`")
@@ -453,27 +418,22 @@ def test_every_page_is_in_the_navigation():
     assert sorted(navigation) == [page.name for page in PAGES]
 
 
-@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
-def test_python_compiles(snippet):
-    compile(snippet.text, str(snippet), "exec")
-
-
-@pytest.mark.parametrize("snippet", snippets("json"), ids=str)
-def test_json(snippet):
-    json.loads(snippet.text)
-
-
-@pytest.mark.parametrize("snippet", [one for one in snippets("toml") if "/" in one.title], ids=str)
-def test_a_file_of_this_repository_is_shown_as_it_is(snippet):
-    assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8")
+def test_snippets_are_what_they_say():
+    for snippet in snippets("python"):
+        compile(snippet.text, str(snippet), "exec")
+    for snippet in snippets("json"):
+        json.loads(snippet.text)
+    of_this_repository = [one for one in snippets("toml") if "/" in one.title]
+    assert of_this_repository
+    for snippet in of_this_repository:
+        assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8"), snippet
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("mkdocs"), reason="needs the extra docs")
 def test_the_site_is_built_strictly(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
-    run = subprocess.run(
-        command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False
-    )
+    quietly = {"capture_output": True, "encoding": "utf-8", "timeout": 300}
+    run = subprocess.run(command, cwd=ROOT, check=False, **quietly)
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "index.html").is_file()
 
@@ -481,9 +441,9 @@ def test_the_site_is_built_strictly(tmp_path):
 # --- what is shown runs --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("snippet", snippets("python", pages=[DOCS / "method.md"]), ids=str)
-def test_measures(snippet):
-    exec(compile(snippet.text, str(snippet), "exec"), {})
+def test_measures():
+    for snippet in snippets("python", pages=[DOCS / "method.md"]):
+        exec(compile(snippet.text, str(snippet), "exec"), {})
 
 
 @pytest.fixture(scope="module")
@@ -550,26 +510,20 @@ def test_what_stands_in_evidence(quickstart):
     assert named("evidence.md", "What stands in it") == keys - {"pairs"}
 
 
-@pytest.fixture
-def files_of_the_command_line(tmp_path, monkeypatch):
+def test_the_command_line_says_what_is_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("book.json", "generations.json"):
         Path(name).write_text(titled("cli.md", name), encoding="utf-8")
     score = "score book.json generations.json --span-threshold 4"
-    return score.split()
-
-
-def test_the_command_line_says_what_is_shown(files_of_the_command_line, capsys):
-    assert cli.main(files_of_the_command_line) == 0
+    assert cli.main(score.split()) == 0
     (shown,) = snippets("console", pages=[DOCS / "cli.md"])[:1]
     assert capsys.readouterr().out == shown.text.partition("\n")[2]
-    assert cli.main([*files_of_the_command_line, "--json"]) == 0
-    title = f"memleak {' '.join(files_of_the_command_line)} --json"
-    assert json.loads(capsys.readouterr().out) == json.loads(titled("cli.md", title))
+    assert cli.main([*score.split(), "--json"]) == 0
+    told = json.loads(titled("cli.md", f"memleak {score} --json"))
+    assert json.loads(capsys.readouterr().out) == told
 
 
-@pytest.fixture
-def tests_of_ones_own(pytester, monkeypatch):
+def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
     text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
@@ -580,56 +534,41 @@ def tests_of_ones_own(pytester, monkeypatch):
         "It rained for a while, and then an old man rowed home to his supper.",
     )
     answers = [{"excerpt_id": "p_id1", "generated_text": one} for one in (text, *others)]
-    Path("ferry.json").write_text(json.dumps([book]), encoding="utf-8")
-    lines = "".join(f"{json.dumps(one)}\n" for one in answers)
-    Path("generations.jsonl").write_text(lines, encoding="utf-8")
-    for name in ("test_protected_passages.py", "stories.memleak.toml"):
-        Path(name).write_text(titled("fixtures.md", name), encoding="utf-8")
-    return pytester
-
-
-def test_tests_of_ones_own_run(tests_of_ones_own):
-    Path("test_limit.py").write_text(
-        titled("fixtures.md", "test_protected_passages.py").replace("<= 38", "<= 12"),
-        encoding="utf-8",
-    )
-    result = tests_of_ones_own.runpytest_subprocess(timeout=300)
+    own = titled("fixtures.md", "test_protected_passages.py")
+    for name, content in {
+        "ferry.json": json.dumps([book]),
+        "generations.jsonl": "".join(f"{json.dumps(one)}\n" for one in answers),
+        "stories.memleak.toml": titled("fixtures.md", "stories.memleak.toml"),
+        "test_protected_passages.py": own,
+        "test_limit.py": own.replace("<= 38", "<= 12"),
+    }.items():
+        Path(name).write_text(content, encoding="utf-8")
+    result = pytester.runpytest_subprocess(timeout=300)
     result.assert_outcomes(passed=4, failed=1)
-    said = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
+    shown = snippets("text", pages=[DOCS / "fixtures.md"])[0].text
     printed = [" ".join(line.split()) for line in result.outlines]
-    assert all(" ".join(line.split()) in printed for line in said.splitlines())
-
-
-def test_an_endpoint_of_ones_own_runs(tests_of_ones_own):
-    own = titled("fixtures.md", "conftest.py")
-    Path("conftest.py").write_text(own, encoding="utf-8")
-    result = tests_of_ones_own.runpytest_subprocess(timeout=300)
+    assert all(" ".join(line.split()) in printed for line in shown.splitlines())
+    Path("test_limit.py").unlink()
+    Path("conftest.py").write_text(titled("fixtures.md", "conftest.py"), encoding="utf-8")
+    result = pytester.runpytest_subprocess(timeout=300)
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["recorded/ferry * 0.000 * 3/3 * PASS*"])
 
 
-@pytest.fixture
-def extension():
-    module = types.ModuleType("acme_memleak")
-    source = titled("extending.md", "acme_memleak.py")
-    exec(compile(source, "acme_memleak.py", "exec"), vars(module))
-    return module
-
-
-def test_an_extension_runs(extension, tmp_path, monkeypatch):
+def test_an_extension_runs_and_covers_every_hook(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    extension = types.ModuleType("acme_memleak")
+    source = titled("extending.md", "acme_memleak.py")
+    exec(compile(source, "acme_memleak.py", "exec"), vars(extension))
     extensions = Extensions([extension])
     Path("tale.md").write_text("# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n")
-    manuscript = extensions.read_book(Path("tale.md"))
-    assert [(one.title, one.paragraphs) for one in manuscript.chapters] == [
-        ("One", ("It rained.", "It stopped.")),
-        ("Two", ("It snowed.",)),
-    ]
+    chapters = extensions.read_book(Path("tale.md")).chapters
+    told = [("One", ("It rained.", "It stopped.")), ("Two", ("It snowed.",))]
+    assert [(one.title, one.paragraphs) for one in chapters] == told
 
     assert extensions.is_free("parrot")
-    setup = ProviderSetup(
-        Model("p", "parrot", options={"shout": True}), "docs", tmp_path, tmp_path, str
-    )
+    model = Model("p", "parrot", options={"shout": True})
+    setup = ProviderSetup(model, "docs", tmp_path, tmp_path, str)
     endpoint = extensions.provider("parrot", place="docs")(setup).open(None)
     said = endpoint.sample("hi", n=2, temperature=1.0, max_tokens=9, seed=0)
     assert said == ["HI 0", "HI 1"]
@@ -638,8 +577,6 @@ def test_an_extension_runs(extension, tmp_path, monkeypatch):
     extensions.report(RunReport("1.0", ()))
     assert json.loads(Path("memleak-verdicts.json").read_text(encoding="utf-8")) == {}
 
-
-def test_the_examples_of_the_extension_cover_every_hook(extension):
     manager = pluggy.PluginManager("memleak")
     manager.add_hookspecs(hookspecs)
     manager.register(extension)

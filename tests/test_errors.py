@@ -18,6 +18,7 @@ from pytest_memleak.errors import (
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
+NAMED = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
 PLACE, HINT = "books/x.epub, chapter 2", "put it back"
 BRANCH = re.compile(r"^(?P<indent>[ │]*)(?:[├└]── )?(?P<name>\w+)  +\S")
 
@@ -28,16 +29,11 @@ def make(kind):
         return kind("openai", package="openai", extra="openai")
     if issubclass(kind, ProviderError):
         extra = {"retry_after": 2.5, "in_doubt": True} if kind is ProviderBusy else {}
-        named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
-        return kind("503 overloaded", **named, hint=HINT, **extra)
+        return kind("503 overloaded", **NAMED, hint=HINT, **extra)
     return kind("the file is empty", location=PLACE, hint=HINT)
 
 
 ALL = [make(kind) for kind in CLASSES]
-
-
-def by_kind(error):
-    return type(error).__name__
 
 
 def drawn():
@@ -60,11 +56,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     }
     assert drawn() == classes
     assert sorted(classes) == sorted(errors.__all__)
-
-
-@pytest.mark.parametrize("kind", CLASSES)
-def test_every_error_says_what_it_is_for(kind):
-    assert kind.__doc__.strip().endswith(".")
+    assert all(kind.__doc__.strip().endswith(".") for kind in CLASSES)
 
 
 # --- as it is shown ------------------------------------------------------------------------
@@ -86,10 +78,13 @@ def test_place_and_hint_stand_around_the_message(place, hint, shown):
     assert error.args == ("it is empty",)
 
 
-def test_a_line_is_a_line_whatever_the_message_holds():
+def test_a_line_is_a_line_and_holds_everything():
     error = BookError("one\n  two\nthree\u2028four", hint="five\r\nsix")
     assert error.line == "one; two; three\\u2028four; five\\r; six"
-    assert len(error.line.splitlines()) == 1
+    for error in ALL:
+        assert error.message in error.line
+        assert error.hint in error.line
+        assert len(error.line.splitlines()) == 1
 
 
 def test_control_characters_are_escaped_wherever_they_stand():
@@ -97,13 +92,6 @@ def test_control_characters_are_escaped_wherever_they_stand():
     error.hint = f"{error.hint} \x9b"
     assert str(error) == "b\\x07.json: a \\x1b[2J\n  c \\u202e \\x9b"
     assert error.args == ("a \\x1b[2J",)
-
-
-@pytest.mark.parametrize("error", ALL, ids=by_kind)
-def test_the_line_holds_everything(error):
-    assert error.message in error.line
-    assert error.hint in error.line
-    assert "\n" not in error.line
 
 
 def test_a_missing_extra_says_what_to_install():
@@ -117,20 +105,13 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
     assert str(error) == f"openai endpoint ft:x: sample failed: 503 overloaded\n  {HINT}"
     assert (error.provider, error.endpoint, error.call) == ("openai", "ft:x", "sample")
     assert error.cause == "503 overloaded"
-
-
-def test_a_busy_provider_may_say_when_to_come_back():
+    # When to come back, and whether the call may have been billed.
     assert make(ProviderBusy).retry_after == 2.5
-    named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
-    assert ProviderBusy("503", **named).retry_after is None
-
-
-def test_an_error_may_say_whether_the_call_may_have_been_billed():
-    named = {"provider": "openai", "endpoint": "ft:x", "call": "sample"}
-    assert ProviderError("400", **named).in_doubt is False
-    assert ProviderBusy("503", **named).in_doubt is None
+    assert ProviderBusy("503", **NAMED).retry_after is None
+    assert ProviderError("400", **NAMED).in_doubt is False
+    assert ProviderBusy("503", **NAMED).in_doubt is None
     for told in (True, False):
-        error = ProviderBusy("503", **named, in_doubt=told)
+        error = ProviderBusy("503", **NAMED, in_doubt=told)
         assert pickle.loads(pickle.dumps(error)).in_doubt is told
 
 
@@ -141,19 +122,14 @@ def test_a_settings_error_is_a_value_error_to_callers_of_score():
 # --- as it travels -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("error", ALL, ids=by_kind)
-def test_it_survives_pickling(error, protocol):
-    again = pickle.loads(pickle.dumps(error, protocol))
-    assert type(again) is type(error)
-    assert vars(again) == vars(error)
-    assert (str(again), again.line, again.args) == (str(error), error.line, error.args)
-
-
-@pytest.mark.parametrize("error", ALL, ids=by_kind)
-def test_it_survives_copying(error):
-    for again in (copy.copy(error), copy.deepcopy(error)):
-        assert (type(again), vars(again), again.args) == (type(error), vars(error), error.args)
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_it_survives_pickling_and_copying(error):
+    protocols = range(pickle.HIGHEST_PROTOCOL + 1)
+    pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols]
+    for again in (*pickled, copy.copy(error), copy.deepcopy(error)):
+        assert type(again) is type(error)
+        assert vars(again) == vars(error)
+        assert (str(again), again.line, again.args) == (str(error), error.line, error.args)
 
 
 def test_notes_and_what_was_added_on_the_way_come_along():

@@ -25,12 +25,8 @@ def loaded_by(code):
 
 
 def _there_after(code):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code + TELL],
-        capture_output=True,
-        check=True,
-        encoding="utf-8",
-    )
+    command = [sys.executable, "-W", "error", "-c", code + TELL]
+    done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
@@ -68,21 +64,11 @@ def test_the_package_brings_nothing():
     assert not heavy(modules)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "records",
-        "errors",
-        "interfaces.protocols",
-        "interfaces.hookspecs",
-        "interfaces.extensions",
-        "records.paper_format",
-        "cli.main",
-        "builtin",
-    ],
-)
-def test_the_ground_is_light(name):
-    assert not heavy(loaded_by(f"import pytest_memleak.{name}"))
+def test_the_ground_is_light():
+    names = ("records", "errors", "records.paper_format", "cli.main", "builtin")
+    interfaces = ("interfaces.protocols", "interfaces.hookspecs", "interfaces.extensions")
+    modules = ", ".join(f"{OURS}.{name}" for name in (*names, *interfaces))
+    assert not heavy(loaded_by(f"import {modules}"))
 
 
 def command(*arguments):
@@ -93,21 +79,10 @@ def command(*arguments):
     )
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--help",),
-        ("--version",),
-        ("score", "--help"),
-        ("prepare", "--help"),
-        ("ledger", "--help"),
-        ("ledger", "list", "--help"),
-        ("score", "no.json", "no.json"),
-    ],
-    ids=" ".join,
-)
-def test_the_command_tells_of_itself_without_anything_heavy(arguments):
-    modules = loaded_by(command(*arguments))
+def test_the_command_tells_of_itself_without_anything_heavy():
+    tellers = ("--help", "--version", "score --help", "prepare --help", "ledger --help")
+    arguments = (*tellers, "ledger list --help", "score no.json no.json")
+    modules = loaded_by("\n".join(command(*line.split()) for line in arguments))
     assert not heavy(modules)
     assert "pytest" not in modules
 
@@ -137,9 +112,9 @@ def test_recorded_answers_are_judged_without_a_database(tmp_path):
         'options = { path = "a.json" }\n'
     )
     folder = ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-m", "copyright"]
-    arguments = [*folder, "-p", "pytest_memleak.plugin.hooks", str(suite)]
+    options = [*folder, "-p", "pytest_memleak.plugin.hooks", str(suite)]
     alone = "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'"
-    modules = loaded_by(f"{alone}; import pytest; pytest.main({arguments})")
+    modules = loaded_by(f"{alone}; import pytest; pytest.main({options})")
     assert f"{OURS}.pipeline.evaluate_pair" in modules
     assert heavy(modules) & {"numpy", "sqlalchemy"} == {"numpy"}
 

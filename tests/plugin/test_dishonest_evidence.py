@@ -97,9 +97,9 @@ def test_a_suite_that_gates_nothing_says_so(pytester, suite, verify):  # noqa: F
     assert "test.memleak.toml: it gates nothing" in verify("--allow-failures")[1]
 
 
-def test_the_ledger_of_windows_is_not_left_out(pytester, stories, verify):  # noqa: F811
+def test_the_ledger_of_windows_is_not_left_out(pytester, gate, stories, verify):  # noqa: F811
     write_suite(pytester, stories, SUITE + NGRAM, ("ORDER", "2"))
-    pytester.runpytest("-m", "copyright", EVIDENCE).assert_outcomes(passed=1)
+    gate("-m", "copyright", EVIDENCE, passed=1)
     assert verify()[0] == 0
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     code, told = verify()

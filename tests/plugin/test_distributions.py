@@ -24,7 +24,7 @@ def before(pytester, online):
     pytester.runpytest("-m", "copyright", "--memleak-evidence=before.json")
 
 
-def test_a_bundle_of_another_distribution_is_not_compared(pytester, online, before):
+def test_a_bundle_of_another_distribution_is_not_compared(pytester, gate, online, before):
     online()
     baseline = ("-m", "copyright", "--memleak-baseline=before.json")
     result = pytester.runpytest(*baseline, "--memleak-max-increase=bmc=0.9")
@@ -32,42 +32,37 @@ def test_a_bundle_of_another_distribution_is_not_compared(pytester, online, befo
     result.stderr.fnmatch_lines(
         ["*sampled from a different distribution: the server's own; now the *"]
     )
-    result = pytester.runpytest(*baseline, "--memleak-html=report.html")
-    result.stdout.fnmatch_lines(
-        [
-            "*the baseline was sampled from a different distribution: the server's own; now the "
-            "model's own*"
-        ]
-    )
+    lines = [
+        "*the baseline was sampled from a different distribution: the server's own; now the "
+        "model's own*"
+    ]
+    gate(*baseline, "--memleak-html=report.html", lines=lines)
     told = plain((pytester.path / "report.html").read_text("utf-8"))
     assert "Distribution: the model's own" in told
 
 
-def test_a_bundle_of_the_same_is(pytester, online, before):
+def test_a_bundle_of_the_same_is(gate, online, before):
     online(OTHERS_OWN)
-    result = pytester.runpytest("-m", "copyright", "--memleak-baseline=before.json", "-v")
-    result.stdout.fnmatch_lines(["*Distribution: the server's own"])
+    lines = ["*Distribution: the server's own"]
+    result = gate("-m", "copyright", "--memleak-baseline=before.json", "-v", lines=lines)
     result.stdout.no_fnmatch_line("*another distribution*")
 
 
-def test_what_a_server_refuses_is_another_distribution(pytester, online, server):
+def test_what_a_server_refuses_is_another_distribution(pytester, gate, online, server):
     online()
     pytester.runpytest("-m", "copyright", "--memleak-evidence=before.json")
     server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
     online(("samples = 6", "samples = 6\nseed = 7"))
-    result = pytester.runpytest("-m", "copyright", "-v")
-    result.stdout.fnmatch_lines(
-        ["*Distribution: the model's own, but for top_k, min_p, which the server refuses"]
-    )
+    lines = ["*Distribution: the model's own, but for top_k, min_p, which the server refuses"]
+    gate("-m", "copyright", "-v", lines=lines)
 
 
-def test_what_a_suite_sets_beside_it_is_another_distribution(pytester, online):
+def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
     online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"))
-    result = pytester.runpytest("-m", "copyright", "-v")
-    result.stdout.fnmatch_lines(["*Distribution: the model's own, but for top_p = 0.5"])
+    gate("-m", "copyright", "-v", lines=["*Distribution: the model's own, but for top_p = 0.5"])
 
 
-def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, server):
+def test_an_uplift_over_another_distribution_is_inconclusive(pytester, gate, online, server):
     online(
         ('base_model = "base"\nprice', 'base_model = "base"\nbaseline_model = "before"\nprice'),
         ("longest_span = 30", "spans_over = 40\nuplift = 1.0"),
@@ -77,13 +72,19 @@ def test_an_uplift_over_another_distribution_is_inconclusive(pytester, online, s
         path.read_text("utf-8")
         + OTHER.replace("URL", server.base_url).replace("[model.options]", OTHERS_OWN[1])
     )
-    result = pytester.runpytest("-m", "copyright", "-k", "tuned", "--memleak-evidence=e.json")
-    result.assert_outcomes(errors=1, deselected=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*baseline 'before': it was sampled from another distribution: the server's own; the "
-            "model itself from the model's own; set the same options.sampling*"
-        ]
+    lines = [
+        "*baseline 'before': it was sampled from another distribution: the server's own; the "
+        "model itself from the model's own; set the same options.sampling*"
+    ]
+    gate(
+        "-m",
+        "copyright",
+        "-k",
+        "tuned",
+        "--memleak-evidence=e.json",
+        lines=lines,
+        errors=1,
+        deselected=1,
     )
     *_, pair = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
     assert "uplift" not in pair["measures"]

@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from marks import full
 
 WORDS = [
     f"{a}{b}{c}"
@@ -91,69 +92,52 @@ def words(excerpt_id, start, end):
     return " ".join(EXCERPTS[excerpt_id].split()[start:end])
 
 
+WHOLLY = {"recalled": lambda _, i: words(i, 0, 200)}
+
+
 def one_span_a_round(number, excerpt_id):
     """Each round recalls one span of 30 words, in the excerpt whose turn it is."""
     turn = f"p_id{number % 10 + 1}"
     return words(excerpt_id, number, number + 30) if excerpt_id == turn else ""
 
 
-def test_a_limit_inside_the_interval_is_inconclusive(pytester, suite):
-    suite("bmc = 0.15", recalled=one_span_a_round)
-    result = pytester.runpytest("-k", "tale")
-    result.assert_outcomes(errors=1, deselected=1)
-    result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: bmc 0.1* is within its limit 0.15, but its 95% upper bound*(20 samples)*"]
-    )
-
-
-def test_a_test_of_ones_own_gets_the_measurement_all_the_same(pytester, suite):
-    suite("bmc = 0.15", recalled=one_span_a_round)
-    pytester.makepyfile(
+def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
+    path = suite("bmc = 0.15", recalled=one_span_a_round)
+    own_tests(
         """
-        import pytest
-
-        @pytest.mark.copyright(suite="doubt.memleak.toml")
         def test_mine(memorization):
             assert memorization.longest_span <= 40
-        """
+        """,
+        suite="doubt.memleak.toml",
     )
-    result = pytester.runpytest("-k", "mine and tale")
-    result.assert_outcomes(passed=1, deselected=3)
-
-
-def test_confidence_zero_judges_by_observed_values(pytester, suite):
-    suite(
-        "bmc = 0.15",
-        recalled=one_span_a_round,
-        suite=SUITE.replace("samples = 20", "samples = 20\nconfidence = 0.0"),
-    )
-    pytester.runpytest("-k", "tale").assert_outcomes(passed=1, deselected=1)
+    # A test of one's own gets the measurement all the same.
+    shown = "bmc 0.1* is within its limit 0.15, but its 95% upper bound*(20 samples)*"
+    gate("-k", "tale", lines=[f"INCONCLUSIVE: {shown}"], errors=1, passed=1, deselected=2)
+    # Confidence 0 judges by observed values.
+    text = path.read_text().replace("samples = 20", "samples = 20\nconfidence = 0.0")
+    path.write_text(text)
+    gate("-k", "tale", passed=2, deselected=2)
 
 
 @pytest.mark.full
-def test_a_limit_outside_it_passes_or_fails(pytester, suite):
+def test_a_limit_outside_it_passes_or_fails(gate, suite):
     suite("bmc = 0.5", recalled=one_span_a_round)
-    pytester.runpytest("-k", "tale").assert_outcomes(passed=1, deselected=1)
+    gate("-k", "tale", passed=1, deselected=1)
     suite("bmc = 0.05", recalled=one_span_a_round)
-    pytester.runpytest("-k", "tale").assert_outcomes(failed=1, deselected=1)
+    gate("-k", "tale", failed=1, deselected=1)
 
 
-def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(pytester, suite):
-    suite("bmc_excess = 0.05", recalled=lambda _, i: words(i, 0, 200))
-    result = pytester.runpytest("-k", "tale", "--junitxml=out.xml")
-    result.assert_outcomes(errors=1, deselected=1)
-    result.stdout.fnmatch_lines(
-        ["INCONCLUSIVE: bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
-    )
+def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(pytester, gate, suite):
+    suite("bmc_excess = 0.05", **WHOLLY)
+    lines = ["INCONCLUSIVE: bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
+    gate("-k", "tale", "--junitxml=out.xml", lines=lines, errors=1, deselected=1)
     assert 'name="memleak.bmc_excess.high"' in (pytester.path / "out.xml").read_text()
 
 
-def test_a_suite_with_one_book_says_how_to_get_a_null(pytester, suite):
+def test_a_suite_with_one_book_says_how_to_get_a_null(gate, suite):
     text = SUITE.replace('[[book]]\nid = "other"\nsource = "other.json"\n', "")
-    suite("bmc_excess = 0.05", recalled=lambda _, i: words(i, 0, 200), suite=text)
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["INCONCLUSIVE: bmc_excess *second test book in the suite*"])
+    suite("bmc_excess = 0.05", **WHOLLY, suite=text)
+    gate(lines=["INCONCLUSIVE: bmc_excess *second test book in the suite*"], errors=1)
 
 
 BASELINE = (
@@ -168,67 +152,54 @@ path = "before-{book}.json"
 )
 
 
-def test_uplift_over_the_baseline_fails(pytester, suite):
-    before = [
-        ("before-tale", EXCERPTS, lambda *_: ""),
-        ("before-other", OTHER, lambda *_: ""),
-    ]
-    suite("uplift = 0.10", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
-    result = pytester.runpytest("-k", "model and tale")
-    result.assert_outcomes(failed=1, deselected=3)
-    result.stdout.fnmatch_lines(["*uplift 0.6* exceeds the limit 0.1*"])
+@pytest.mark.parametrize(
+    ("known", "limit", "outcome", "shown"),
+    [
+        (lambda *_: "", "0.10", "failed", "*uplift 0.6* exceeds the limit 0.1*"),
+        full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
+    ],
+    ids=["fails", "the baseline knows it too"],
+)
+def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
+    before = [("before-tale", EXCERPTS, known), ("before-other", OTHER, lambda *_: "")]
+    suite(f"uplift = {limit}", **WHOLLY, suite=BASELINE, other=before)
+    gate("-k", "model and tale", lines=[shown], deselected=3, **{outcome: 1})
 
 
-@pytest.mark.full
-def test_no_uplift_where_the_baseline_knows_it_too(pytester, suite):
-    before = [
-        ("before-tale", EXCERPTS, lambda _, i: words(i, 0, 200)),
-        ("before-other", OTHER, lambda *_: ""),
-    ]
-    suite("uplift = 0.40", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE, other=before)
-    pytester.runpytest("-k", "model and tale").assert_outcomes(passed=1, deselected=3)
+def test_a_missing_baseline_is_inconclusive(gate, suite):
+    suite("uplift = 0.20", **WHOLLY, suite=BASELINE)
+    lines = ["INCONCLUSIVE: baseline 'before': *before-tale.json*"]
+    gate("-k", "model and tale", lines=lines, errors=1, deselected=3)
 
 
-def test_a_missing_baseline_is_inconclusive(pytester, suite):
-    suite("uplift = 0.20", recalled=lambda _, i: words(i, 0, 200), suite=BASELINE)
-    result = pytester.runpytest("-k", "model and tale")
-    result.assert_outcomes(errors=1, deselected=3)
-    result.stdout.fnmatch_lines(["INCONCLUSIVE: baseline 'before': *before-tale.json*"])
-
-
-def test_near_verbatim_sees_through_every_twentieth_word_changed(pytester, suite):
+def test_near_verbatim_sees_through_every_twentieth_word_changed(gate, suite):
     def changed(_, excerpt_id):
         said = words(excerpt_id, 0, 60).split()
         return " ".join("zzz" if n % 20 == 10 else word for n, word in enumerate(said))
 
     suite("nv_longest_span = 40", recalled=changed)
-    result = pytester.runpytest("-k", "tale")
-    result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["*nv_longest_span 57 exceeds the limit 40*"])
+    gate("-k", "tale", lines=["*nv_longest_span 57 exceeds the limit 40*"], failed=1, deselected=1)
 
 
-def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(pytester, online, server):
+def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(gate, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
         ("longest_span = 30", "longest_span = 1\n\n[sampling]\nstop_on_fail = true"),
         ("samples = 6", "samples = 40"),
         ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
     )
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*stopped after * of 40 rounds, *calls for * generations, at most US$*were saved"]
-    )
+    lines = ["*stopped after * of 40 rounds, *calls for * generations, at most US$*were saved"]
+    gate("-m", "copyright", lines=lines, failed=1)
     asked = [row["instruction"] for row in server.books.rows("completion")]
     (rounds,) = {asked.count(one) for one in asked}
     assert rounds - CANARY in (5, 10, 20)
 
 
-def test_a_limit_that_holds_never_stops_early(pytester, online, server):
+def test_a_limit_that_holds_never_stops_early(gate, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),
         ("longest_span = 30", "spans_over = 40\n\n[sampling]\nstop_on_fail = true"),
         ("samples = 6", "samples = 12"),
     )
-    pytester.runpytest("-m", "copyright").assert_outcomes(passed=1)
+    gate("-m", "copyright", passed=1)
     assert len(server.books.rows("completion")) == 4 * (12 + CANARY)

@@ -5,14 +5,13 @@ import os
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import unearned
 import unearned_servers
 from own_plugin import OWN_PLUGIN
-from test_situations import HTML_WORDS, READERS, in_evidence, plain
+from test_situations import HTML_WORDS, READERS, in_evidence, plain, read_reports
 
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
@@ -49,43 +48,25 @@ def documented(how):
 
 def run_here(folder, *options):
     """Run the suite in a folder; what each report says."""
-    command = [sys.executable, "-m", "pytest", "-m", "copyright", *REPORTS, *options]
-    command += ["-p", "no:cacheprovider"]
-    step = folder / "step.md"
-    step.unlink(missing_ok=True)
+    (folder / "step.md").unlink(missing_ok=True)
+    environment = {"OPENAI_API_KEY": KEY, "GITHUB_STEP_SUMMARY": "step.md", "COLUMNS": "120"}
+    options = ("-m", "copyright", *REPORTS, *options, "-p", "no:cacheprovider")
     result = subprocess.run(
-        command,
+        [sys.executable, "-m", "pytest", *options],
         cwd=folder,
-        env={
-            **os.environ,
-            **OWN_PLUGIN,
-            "OPENAI_API_KEY": KEY,
-            "GITHUB_STEP_SUMMARY": str(step),
-            "COLUMNS": "120",
-        },
+        env={**os.environ, **OWN_PLUGIN, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode in (0, 1), result.stdout[-3000:]
-    return {
-        "terminal": result.stdout.partition(" memorization ")[2],
-        "junit": ET.parse(folder / "junit.xml").getroot(),
-        "html": (folder / "report.html").read_text("utf-8"),
-        "markdown": step.read_text("utf-8"),
-        "evidence": json.loads((folder / "evidence.json").read_text("utf-8")),
-    }
+    return read_reports(folder, result.stdout)
 
 
 def write_book(folder, book):
+    named = {"author_name": book.author, "book_name": book.title}
     texts = [
-        {
-            "excerpt_id": one.id,
-            "excerpt_text": one.text,
-            "instruction": one.instruction,
-            "author_name": book.author,
-            "book_name": book.title,
-        }
+        {"excerpt_id": one.id, "excerpt_text": one.text, "instruction": one.instruction, **named}
         for one in book.excerpts
     ]
     (folder / "b.json").write_text(json.dumps(texts), "utf-8")

@@ -160,13 +160,18 @@ def at_servers(tmp_path_factory):
     return first, offline, second
 
 
-@pytest.fixture(scope="session")
-def of_ones_own(tmp_path_factory):
-    """The first run, and one after the weights changed."""
-    folder = tmp_path_factory.mktemp("own")
+def own_folder(folder):
+    """A folder with the book, and endpoints of one's own."""
     write_book(folder, book_of_servers())
     (folder / "plays.json").write_text(json.dumps(other_plays(300_000)), "utf-8")
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def of_ones_own(tmp_path_factory):
+    """The first run, and one after the weights changed."""
+    folder = own_folder(tmp_path_factory.mktemp("own"))
     (folder / "o.memleak.toml").write_text(suite_of_ones_own(), "utf-8")
     first = run_here(folder)
     (folder / "new").touch()
@@ -176,10 +181,7 @@ def of_ones_own(tmp_path_factory):
 @pytest.fixture(scope="session")
 def of_fewer(tmp_path_factory):
     """The first run, and one that asks for fewer samples."""
-    folder = tmp_path_factory.mktemp("fewer")
-    write_book(folder, book_of_servers())
-    (folder / "plays.json").write_text(json.dumps(other_plays(300_000)), "utf-8")
-    (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+    folder = own_folder(tmp_path_factory.mktemp("fewer"))
     models = "".join(
         f'[[model]]\nid = "{name}"\nprovider = "recorded"\noptions = {{ path = "none.json" }}\n'
         "limits = { longest_passage = 38 }\n"

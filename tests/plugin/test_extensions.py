@@ -20,70 +20,71 @@ ROW = MEASURE.replace("import hookimpl", "import Measure, hookimpl").replace(
 LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 90")
 
 
-def test_a_measure_of_ones_own_is_held_against_its_limit(pytester, suite):
-    pytester.makeconftest(MEASURE)
-    suite(LIMIT)
-    result = pytester.runpytest("-k", "clean")
-    result.assert_outcomes(passed=1, deselected=1)
-    suite(("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 20"))
-    result = pytester.runpytest("-k", "clean")
-    result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["longest_line 76 exceeds the limit 20*"])
+def limit(value):
+    return (LIMIT[0], LIMIT[1].replace("90", value))
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "outcome", "shown"),
+    [
+        (MEASURE, "90", "passed", "*PASS*"),
+        (MEASURE, "20", "failed", "longest_line 76 exceeds the limit 20*"),
+        (
+            *(MEASURE.replace("return max(", "return float('nan') or max("), "90", "errors"),
+            "*longest_line has a limit, but could not be measured: it gave nan",
+        ),
+    ],
+    ids=["pass", "fail", "no number"],
+)
+def test_a_measure_of_ones_own_is_held_against_its_limit(
+    pytester, gate, suite, measure, value, outcome, shown
+):
+    pytester.makeconftest(measure)
+    suite(limit(value))
+    gate("-k", "clean", lines=[shown], deselected=1, **{outcome: 1})
+
+
+@pytest.mark.parametrize(
+    ("conftest", "value", "said"),
+    [
+        (
+            MEASURE.replace('"longest_line"', '"bmc"'),
+            "90",
+            "a measure 'bmc', which is a built-in name",
+        ),
+        *(
+            (MEASURE, value, "limits.measures.longest_line: *finite")
+            for value in ("nan", "inf", "-inf")
+        ),
+        (
+            "",
+            "90",
+            "limits.measures.longest_line: no installed extension has this measure*known: none",
+        ),
+        (ROW, "29.5", "limits.measures.longest_line: a limit on a count is*; got 29.5"),
+    ],
+)
+def test_a_limit_that_no_measure_can_have_is_a_collection_error(
+    pytester, gate, suite, conftest, value, said
+):
+    pytester.makeconftest(conftest)
+    suite(limit(value))
+    gate(lines=[f"*{said}*"], errors=1)
 
 
 WORKERS = pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 
 
 @WORKERS
-def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, suite, workers):
+def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, gate, suite, workers):
     pytester.makeconftest(ROW)
     suite(LIMIT)
-    pytester.runpytest("--memleak-html=out.html", *workers).assert_outcomes(passed=1, failed=1)
+    gate("--memleak-html=out.html", *workers, passed=1, failed=1)
     page = (pytester.path / "out.html").read_text(encoding="utf-8")
     assert '>76</span> <span class="unit">letters</span>' in page
-    suite((LIMIT[0], LIMIT[1].replace("= 90", "= 29.5")))
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*limits.measures.longest_line: a limit on a count is*; got 29.5"])
 
 
-def test_a_measure_that_gives_no_number_never_passes(pytester, suite):
-    pytester.makeconftest(MEASURE.replace("return max(", "return float('nan') or max("))
-    suite(LIMIT)
-    result = pytester.runpytest("-k", "clean")
-    result.assert_outcomes(errors=1, deselected=1)
-    result.stdout.fnmatch_lines(
-        ["*longest_line has a limit, but could not be measured: it gave nan"]
-    )
-
-
-def test_a_measure_with_the_name_of_a_built_in_one_is_refused(pytester, suite):
-    pytester.makeconftest(MEASURE.replace('"longest_line"', '"bmc"'))
-    suite()
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*a measure 'bmc', which is a built-in name*"])
-
-
-@pytest.mark.parametrize("limit", ["nan", "inf", "-inf"])
-def test_a_limit_on_it_is_a_finite_number(pytester, suite, limit):
-    pytester.makeconftest(MEASURE)
-    suite((LIMIT[0], LIMIT[1].replace("= 90", f"= {limit}")))
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*limits.measures.longest_line: *finite*"])
-
-
-def test_a_limit_on_a_measure_that_nobody_brings_is_a_collection_error(pytester, suite):
-    suite(LIMIT)
-    result = pytester.runpytest()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*limits.measures.longest_line: no installed extension has this measure*known: none"]
-    )
-
-
-def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, suite):
+def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, gate, suite):
     pytester.makeconftest(
         """
         from pytest_memleak import hookimpl
@@ -97,10 +98,10 @@ def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, suite):
     )
     path = suite(('source = "ferry.json"', 'source = "ferry.tale"'))
     (path.parent / "ferry.json").rename(path.parent / "ferry.tale")
-    pytester.runpytest().assert_outcomes(passed=1, failed=1)
+    gate(passed=1, failed=1)
 
 
-def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
+def test_a_provider_of_ones_own_is_found_by_name(pytester, gate, suite):
     pytester.makeconftest(
         """
         import random
@@ -126,12 +127,8 @@ def test_a_provider_of_ones_own_is_found_by_name(pytester, suite):
             return {"parrot": Parrot}
         """
     )
-    suite(
-        ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "parrot"'),
-    )
-    pytester.runpytest("-k", "clean", "--memleak-allow-paid").assert_outcomes(
-        passed=1, deselected=1
-    )
+    suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "parrot"'))
+    gate("-k", "clean", "--memleak-allow-paid", passed=1, deselected=1)
 
 
 @WORKERS

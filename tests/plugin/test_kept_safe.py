@@ -25,10 +25,10 @@ def _as_most_people_have_it():
     os.umask(before)
 
 
-def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, online, server):
+def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, gate, online, server):
     online()
     subprocess.run(["git", "init", "-q"], check=True)
-    pytester.runpytest("-m", "copyright", "--memleak-jobs=1").assert_outcomes(failed=1)
+    gate("-m", "copyright", "--memleak-jobs=1", failed=1)
     kept = pytester.path / ".memleak"
     made = [kept, *kept.rglob("*")]
     assert kept / "ledger.db" in made

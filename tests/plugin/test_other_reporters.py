@@ -225,9 +225,9 @@ def words_of(text):
     return set(re.findall(r"[a-z]+", text.lower()))
 
 
-def test_of_parameters_allure_tells_the_ids(pytester, suite):
+def test_of_parameters_allure_tells_the_ids(pytester, gate, suite):
     suite()
-    pytester.runpytest("--alluredir=allure", "-k", "clean").assert_outcomes(passed=1, deselected=1)
+    gate("--alluredir=allure", "-k", "clean", passed=1, deselected=1)
     (result,) = (pytester.path / "allure").glob("*-result.json")
     told = json.loads(result.read_text("utf-8"))["parameters"]
     assert [(one["name"], one["value"]) for one in told] == [("memleak_pair", "clean/ferry")]

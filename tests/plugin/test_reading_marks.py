@@ -263,7 +263,7 @@ def memleak_providers():
 SENT = "sent Write about: An old superstition unsettles a boatman one night, and …"
 
 
-def test_while_a_provider_is_called_libraries_say_little(pytester, suite):
+def test_while_a_provider_is_called_libraries_say_little(pytester, gate, suite):
     suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "chatty"'))
     pytester.makeconftest(PROVIDER)
     pytester.makepyfile(
@@ -274,16 +274,14 @@ def test_it(memleak_evaluation):
     assert 0
 """
     )
-    result = pytester.runpytest("test_own.py", "-k", "clean", "--memleak-allow-paid", "-Wdefault")
-    result.stdout.fnmatch_lines(
-        [
-            "[[]captured output redacted[]]",
-            f"WARNING *{SENT}",
-            "a line of its own",
-            f"*UserWarning: {SENT}",
-            "*UserWarning: Write",
-        ]
-    )
+    lines = [
+        "[[]captured output redacted[]]",
+        f"WARNING *{SENT}",
+        "a line of its own",
+        f"*UserWarning: {SENT}",
+        "*UserWarning: Write",
+    ]
+    result = gate("test_own.py", "-k", "clean", "--memleak-allow-paid", "-Wdefault", lines=lines)
     text = result.stdout.str()
     assert text.count("UserWarning: ") == 2
     assert "UserWarning: superstition" not in text
@@ -291,11 +289,10 @@ def test_it(memleak_evaluation):
 
 
 @pytest.mark.parametrize("words", ["12", "0"])
-def test_a_servers_message_is_shown_unless_no_word_may_be(pytester, online, monkeypatch, words):
+def test_a_servers_message_is_shown_unless_no_word_may_be(gate, online, monkeypatch, words):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else-0123456789")
     online()
-    result = pytester.runpytest("-m", "copyright", f"--memleak-quote={words}")
-    result.assert_outcomes(errors=1)
+    result = gate("-m", "copyright", f"--memleak-quote={words}", errors=1)
     text = result.stdout.str()
     assert ("Incorrect API key" in text) is (words == "12")
     assert ("(message redacted: --memleak-quote 0)" in text) is (words == "0")

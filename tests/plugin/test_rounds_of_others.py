@@ -3,26 +3,24 @@
 import json
 
 
-def test_a_baseline_of_other_rounds_takes_nothing_from_the_pair(pytester, suite):
+def test_a_baseline_of_other_rounds_takes_nothing_from_the_pair(pytester, gate, suite):
     suite(
         ('id = "leaky"', 'id = "leaky"\nbaseline_model = "clean"'),
         clean=("A boat crossed at night.", "Nothing was seen."),
     )
-    result = pytester.runpytest("-k", "leaky", "--memleak-evidence=evidence.json")
-    result.assert_outcomes(failed=1, deselected=1)
+    gate("-k", "leaky", "--memleak-evidence=evidence.json", failed=1, deselected=1)
     _, pair = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
     assert pair["verdict"] == "FAIL"
     assert "uplift" not in pair["measures"]
 
 
-def test_offline_all_that_is_there_is_scored(pytester, online):
+def test_offline_all_that_is_there_is_scored(pytester, gate, online):
     online()
-    pytester.runpytest("-m", "copyright").assert_outcomes(failed=1)
+    gate("-m", "copyright", failed=1)
     path = pytester.path / "online.memleak.toml"
     path.write_text(
         path.read_text("utf-8").replace("[limits]", "[sampling]\nstop_on_fail = true\n[limits]")
     )
-    result = pytester.runpytest("--memleak-offline", "--memleak-evidence=evidence.json")
-    result.assert_outcomes(failed=1)
+    gate("--memleak-offline", "--memleak-evidence=evidence.json", failed=1)
     (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
     assert (pair["counts"]["received"], pair["stopped_early"]) == (24, False)

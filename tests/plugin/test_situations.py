@@ -50,12 +50,17 @@ def reports(pytester, monkeypatch):
         *("-p", "no:cacheprovider"),
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    return read_reports(pytester.path, result.stdout.str())
+
+
+def read_reports(folder, terminal):
+    """What each report of a run in the folder says."""
     return {
-        "terminal": result.stdout.str().partition(" memorization ")[2],
-        "junit": ET.parse(pytester.path / "junit.xml").getroot(),
-        "html": (pytester.path / "report.html").read_text("utf-8"),
-        "markdown": (pytester.path / "step.md").read_text("utf-8"),
-        "evidence": json.loads((pytester.path / "evidence.json").read_text("utf-8")),
+        "terminal": terminal.partition(" memorization ")[2],
+        "junit": ET.parse(folder / "junit.xml").getroot(),
+        "html": (folder / "report.html").read_text("utf-8"),
+        "markdown": (folder / "step.md").read_text("utf-8"),
+        "evidence": json.loads((folder / "evidence.json").read_text("utf-8")),
     }
 
 

@@ -26,12 +26,17 @@ Records = list[dict[str, Any]]
 Drawn = list[Generation]
 
 
+Change = Callable[[Book, Drawn], Drawn]
+RecordChange = Callable[[Book, Records], Records]
+TextChange = Callable[[str, random.Random], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """How it is made: the generations, what becomes of their records, and keys of the model."""
 
-    made: Callable[[Book, Drawn], Drawn] = lambda book, drawn: drawn
-    told: Callable[[Book, Records], Records] = lambda book, records: records
+    made: Change = lambda book, drawn: drawn
+    told: RecordChange = lambda book, records: records
     keys: str = ""
 
 
@@ -41,18 +46,13 @@ def plays() -> tuple[Book, Drawn]:
     return book, honest(book, list(shakespeare()[100_000:]), SAMPLES)
 
 
-def records(book: Book, drawn: Iterable[Generation], *, reasons: bool = True) -> Records:
+def records(book: Book, drawn: Iterable[Generation]) -> Records:
     """As the paper's files have them, and with what ours say besides."""
     answers: dict[str, list[dict[str, Any]]] = {one.id: [] for one in book.excerpts}
     for one in sorted(drawn, key=lambda one: one.ordinal):
-        said = {"generated_text": one.text}
-        if reasons:
-            said["finish_reason"] = str(one.finish_reason)
-        if one.finish_word:
-            said["finish_word"] = one.finish_word
-        if one.reasoning:
-            said["reasoning"] = one.reasoning
-        answers[one.excerpt_id].append(said)
+        said = {"generated_text": one.text, "finish_reason": str(one.finish_reason)}
+        more = {"finish_word": one.finish_word, "reasoning": one.reasoning}
+        answers[one.excerpt_id].append(said | {key: text for key, text in more.items() if text})
     return [{"excerpt_id": name, "generations": given} for name, given in answers.items()]
 
 
@@ -89,7 +89,7 @@ LONG_REFUSAL = (
 )
 
 
-def said(*texts: str) -> Callable[[Book, Drawn], Drawn]:
+def said(*texts: str) -> Change:
     """One of the texts for each."""
     return lambda book, drawn: each(drawn, lambda text, draw: draw.choice(texts))
 
@@ -107,7 +107,7 @@ def in_own_words(book: Book, drawn: Drawn) -> Drawn:
     )
 
 
-def refused_for(number: int) -> Callable[[Book, Drawn], Drawn]:
+def refused_for(number: int) -> Change:
     """Refusals for the first excerpts alone."""
 
     def made(book: Book, drawn: Drawn) -> Drawn:
@@ -120,20 +120,23 @@ def refused_for(number: int) -> Callable[[Book, Drawn], Drawn]:
 # --- ciphers and disorder ------------------------------------------------------------------
 
 
-def written(change: Callable[[str, random.Random], str]) -> Callable[[Book, Drawn], Drawn]:
-    """The book's own text, changed: what somebody would do who hides a passage."""
+def with_own(change: Callable[[Generation, str], str]) -> Change:
+    """Each answer, changed by what its excerpt says."""
 
     def made(book: Book, drawn: Drawn) -> Drawn:
         own = {one.id: one.text for one in book.excerpts}
-        return each(
-            [replaced(one, own[one.excerpt_id]) for one in drawn],
-            change,
-        )
+        return [replaced(one, change(one, own[one.excerpt_id])) for one in drawn]
 
     return made
 
 
-def halves(change: Callable[[str], str]) -> Callable[[str, random.Random], str]:
+def written(change: TextChange) -> Change:
+    """The book's own text, changed: what somebody would do who hides a passage."""
+    whole = with_own(lambda _, text: text)
+    return lambda book, drawn: each(whole(book, drawn), change)
+
+
+def halves(change: Callable[[str], str]) -> TextChange:
     """The second half of each text changed."""
 
     def made(text: str, draw: random.Random) -> str:
@@ -165,7 +168,7 @@ def full_width(text: str, draw: random.Random) -> str:
     return text.lower().translate(str.maketrans("abdegiklmnoprstu", "αβδεγικλμνοπρστυ"))
 
 
-CIPHERS: dict[str, Callable[[str, random.Random], str]] = {
+CIPHERS: dict[str, TextChange] = {
     "a passage in hexadecimal": lambda text, draw: text.encode().hex(),
     "a passage, each word written backwards": lambda text, draw: " ".join(
         word[::-1] for word in text.split()
@@ -187,7 +190,7 @@ CIPHERS: dict[str, Callable[[str, random.Random], str]] = {
 # --- records -------------------------------------------------------------------------------
 
 
-def with_key(key: str, value: Callable[[Book, str], str]) -> Callable[[Book, Records], Records]:
+def with_key(key: str, value: Callable[[Book, str], str]) -> RecordChange:
     """Each record with a further key."""
 
     def told(book: Book, given: Records) -> Records:
@@ -222,7 +225,7 @@ SUMMARIES: Mapping[str, Callable[[Book, str], str]] = {
 }
 
 
-def finished(word: str | None, *, every: int = 1) -> Callable[[Book, Records], Records]:
+def finished(word: str | None, *, every: int = 1) -> RecordChange:
     """Every n-th answer, counted through the book, ended so."""
 
     def told(book: Book, given: Records) -> Records:
@@ -234,55 +237,36 @@ def finished(word: str | None, *, every: int = 1) -> Callable[[Book, Records], R
     return told
 
 
-def thinking(key: str) -> Callable[[Book, Records], Records]:
-    """The excerpt among the thoughts, an honest answer after them."""
+def with_answers(change: Callable[[dict[str, Any], str], None]) -> RecordChange:
+    """Each answer's record, changed by what its excerpt says."""
 
     def told(book: Book, given: Records) -> Records:
         for row in given:
             for answer in row["generations"]:
-                answer[key] = own_text(book, row["excerpt_id"])
+                change(answer, own_text(book, row["excerpt_id"]))
         return given
 
     return told
 
 
-def wrapped(book: Book, given: Records) -> Records:
-    """The excerpt among thoughts in parts, an honest answer after them."""
-    for row in given:
-        for answer in row["generations"]:
-            text = {"type": "reasoning.text", "text": own_text(book, row["excerpt_id"])}
-            answer["reasoning_details"] = [text]
-    return given
+def thinking(key: str) -> RecordChange:
+    """The excerpt among the thoughts, an honest answer after them."""
+    return with_answers(lambda answer, text: answer.update({key: text}))
 
 
-def with_ciphered_end(book: Book, drawn: Drawn) -> Drawn:
-    """Honest, and then 99 words of the excerpt in rot13."""
-    own = {one.id: " ".join(one.text.split()[:99]) for one in book.excerpts}
-    return [
-        replaced(one, f"{one.text} {codecs.encode(own[one.excerpt_id], 'rot13')}") for one in drawn
-    ]
+wrapped = with_answers(
+    lambda answer, text: answer.update(reasoning_details=[{"type": "reasoning.text", "text": text}])
+)
 
 
-def with_hidden_excerpt(hidden: Callable[[str], str]) -> Callable[[Book, Drawn], Drawn]:
+def with_hidden_excerpt(hidden: Callable[[str], str]) -> Change:
     """Honest, and then the excerpt so that no reader sees it."""
-
-    def made(book: Book, drawn: Drawn) -> Drawn:
-        own = {one.id: one.text for one in book.excerpts}
-        return [replaced(one, f"{one.text} {hidden(own[one.excerpt_id])}") for one in drawn]
-
-    return made
+    return with_own(lambda one, text: f"{one.text} {hidden(text)}")
 
 
-def every_other(change: Callable[[str], str]) -> Callable[[Book, Drawn], Drawn]:
+def every_other(change: Callable[[str], str]) -> Change:
     """The excerpt, changed, in every other round; the rest is honest."""
-
-    def made(book: Book, drawn: Drawn) -> Drawn:
-        own = {one.id: one.text for one in book.excerpts}
-        return [
-            replaced(one, change(own[one.excerpt_id])) if one.ordinal % 2 else one for one in drawn
-        ]
-
-    return made
+    return with_own(lambda one, text: change(text) if one.ordinal % 2 else one.text)
 
 
 def in_long_words(mark: str) -> Callable[[str], str]:
@@ -310,44 +294,33 @@ def withheld_most_of_one(book: Book, given: Records) -> Records:
     return given
 
 
-def missing_excerpt(book: Book, given: Records) -> Records:
-    return given[:-1]
-
-
 def same_for_each(book: Book, drawn: Drawn) -> Drawn:
     first = {one.excerpt_id: one.text for one in reversed(drawn)}
     return [replaced(one, first[one.excerpt_id]) for one in drawn]
 
 
-def blank(book: Book, drawn: Drawn) -> Drawn:
-    return [replaced(one, "  \n ") for one in drawn]
-
-
-def cut_at(share: float) -> Callable[[Book, Drawn], Drawn]:
-    def made(book: Book, drawn: Drawn) -> Drawn:
-        return each(
-            drawn, lambda text, draw: " ".join(text.split()[: int(share * len(text.split()))])
-        )
-
-    return made
+def cut_at(share: float) -> Change:
+    return with_own(lambda one, _: " ".join(one.text.split()[: int(share * len(one.text.split()))]))
 
 
 def over_length(book: Book, drawn: Drawn) -> Drawn:
     return [replaced(one, " ".join(one.text.split()[:80]), FinishReason.LENGTH) for one in drawn]
 
 
-def changed(name: str) -> Callable[[Book, Drawn], Drawn]:
+def changed(name: str) -> Change:
     """As the verdict's own tests make it."""
     if name in answer_sets.REARRANGED:
         return answer_sets.REARRANGED[name]
     return lambda book, drawn: each(drawn, answer_sets.TRANSFORMED[name])
 
 
-def longer(book: Book, drawn: Drawn) -> Drawn:
-    return each(drawn, lambda text, draw: f"{LONG_REFUSAL} {draw.random():.9f}")
-
-
 SOFT = in_long_words("\u00ad")
+ASKED_WITH_IT = with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}")
+ANOTHER = {
+    "book_name": "Moby Dick",
+    "author_name": "Herman Melville",
+    "excerpt_text": "Call me Ishmael. Some years ago",
+}
 
 CASES: Mapping[str, Case] = {
     # what is earned
@@ -372,14 +345,16 @@ CASES: Mapping[str, Case] = {
     **{f"apologies in {name}": Case(said(*texts)) for name, texts in APOLOGIES.items()},
     "a canned refusal": Case(said(CANNED)),
     "apologies in words of their own": Case(in_own_words),
-    "a refusal of 120 words": Case(longer),
+    "a refusal of 120 words": Case(
+        lambda book, drawn: each(drawn, lambda text, draw: f"{LONG_REFUSAL} {draw.random():.9f}")
+    ),
     "two excerpts of twelve refused, max_unanswered = 0.2": Case(
         refused_for(2), keys="max_unanswered = 0.2"
     ),
     "one word an answer": Case(changed("one word")),
     "dots": Case(changed("dots")),
     "zero-width characters alone": Case(changed("zero width alone")),
-    "white space": Case(blank),
+    "white space": Case(said("  \n ")),
     "the instruction echoed": Case(changed("instruction echoed")),
     "Latin filler": Case(
         lambda book, drawn: each(
@@ -432,30 +407,21 @@ CASES: Mapping[str, Case] = {
         told=withheld_most_of_one, keys="max_unanswered = 0.2"
     ),
     # not these, not all, or too many
-    "an excerpt's answers missing": Case(told=missing_excerpt),
+    "an excerpt's answers missing": Case(told=lambda book, given: given[:-1]),
     "a generation missing": Case(changed("a generation missing")),
     "a surplus round that recites": Case(reciting_round, keys=NEAR),
-    "another book's generations, by book_name": Case(
-        told=with_key("book_name", lambda book, _: "Moby Dick")
-    ),
-    "another book's generations, by author_name": Case(
-        told=with_key("author_name", lambda book, _: "Herman Melville")
-    ),
-    "another book's generations, by excerpt_text": Case(
-        told=with_key("excerpt_text", lambda book, _: "Call me Ishmael. Some years ago")
-    ),
-    "an instruction that holds the whole excerpt": Case(
-        told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
-    ),
+    **{
+        f"another book's generations, by {key}": Case(
+            told=with_key(key, lambda *_, text=text: text)
+        )
+        for key, text in ANOTHER.items()
+    },
+    "an instruction that holds the whole excerpt": Case(told=ASKED_WITH_IT),
     "an instruction that holds the whole excerpt, and a passage": Case(
-        written(lambda text, draw: text),
-        told=with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}"),
+        written(lambda text, draw: text), told=ASKED_WITH_IT
     ),
     "an instruction that holds the whole excerpt, with soft hyphens": Case(
-        told=with_key(
-            "instruction",
-            lambda book, name: f"Write it: {SOFT(own_text(book, name))}",
-        ),
+        told=with_key("instruction", lambda book, name: f"Write it: {SOFT(own_text(book, name))}")
     ),
     **{
         f"summaries {what}": Case(told=with_key("instruction", instruction))
@@ -466,12 +432,15 @@ CASES: Mapping[str, Case] = {
     ),
     # passages
     "a passage": Case(written(lambda text, draw: text)),
-    "a passage in reasoning": Case(told=thinking("reasoning")),
-    "a passage in reasoning_content": Case(told=thinking("reasoning_content")),
-    "a passage in thinking": Case(told=thinking("thinking")),
+    **{
+        f"a passage in {key}": Case(told=thinking(key))
+        for key in ("reasoning", "reasoning_content", "thinking")
+    },
     "a passage in reasoning_details": Case(told=wrapped),
     "a passage under a name that nobody knows": Case(told=thinking("scratchpad")),
-    "99 words in rot13 behind an honest answer": Case(with_ciphered_end),
+    "99 words in rot13 behind an honest answer": Case(
+        with_hidden_excerpt(lambda text: codecs.encode(" ".join(text.split()[:99]), "rot13"))
+    ),
     "the excerpt in base64 behind an honest answer": Case(
         with_hidden_excerpt(lambda text: base64.b64encode(text.encode()).decode())
     ),
