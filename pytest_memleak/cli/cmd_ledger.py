@@ -63,16 +63,16 @@ def _list(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 
     with existing_ledger(parsed) as ledger:
-        place = ledger.place
         endpoints, jobs, batches = list_endpoints(ledger), list_jobs(ledger), list_batches(ledger)
+        json_text = _as_json(ledger.place, endpoints=endpoints, finetunes=jobs, batches=batches)
+        sections = (
+            ("Endpoints", _ENDPOINT_COLUMNS, list(map(_endpoint_cells, endpoints))),
+            ("Fine-tunes", _JOB_COLUMNS, list(map(_job_cells, jobs))),
+            ("Batches", _BATCH_COLUMNS, list(map(_batch_cells, batches))),
+        )
     if parsed.json:
-        print(_as_json(place, endpoints=endpoints, finetunes=jobs, batches=batches))
+        print(json_text)
         return 0
-    sections = (
-        ("Endpoints", _ENDPOINT_COLUMNS, list(map(_endpoint_cells, endpoints))),
-        ("Fine-tunes", _JOB_COLUMNS, list(map(_job_cells, jobs))),
-        ("Batches", _BATCH_COLUMNS, list(map(_batch_cells, batches))),
-    )
     filled = [section for section in sections if section[2]]
     for number, (title, columns, rows) in enumerate(filled):
         print(end="\n" if number else "")
@@ -185,12 +185,12 @@ def _history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.sampling_history import attempts
 
     with existing_ledger(parsed) as ledger:
-        place = ledger.place
         history = attempts(ledger, resolve_endpoint(ledger, parsed.endpoint), parsed.book)
+        json_text, rows = _as_json(ledger.place, attempts=history), [*map(_history_cells, history)]
     if parsed.json:
-        print(_as_json(place, attempts=history))
+        print(json_text)
     else:
-        _print("Attempts", _HISTORY_COLUMNS, map(_history_cells, history))
+        _print("Attempts", _HISTORY_COLUMNS, rows)
     return 0
 
 

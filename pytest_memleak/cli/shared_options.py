@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_memleak.ledger.ledger import Ledger
 
 FOLDER = ".memleak"
@@ -84,13 +87,16 @@ def ledger_url(parsed: argparse.Namespace) -> str:
     return parsed.ledger or f"sqlite:///{Path.cwd() / FOLDER / 'ledger.db'}"
 
 
-def existing_ledger(parsed: argparse.Namespace) -> Ledger:
-    """Open the ledger; raise LedgerError if it does not exist."""
+@contextlib.contextmanager
+def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
+    """Open the ledger; raise LedgerError if it doesn't exist, or if what is read is damaged."""
     from pytest_memleak.errors import LedgerError
     from pytest_memleak.ledger.ledger import Ledger
 
     try:
-        return Ledger(ledger_url(parsed), create=False)
+        opened = Ledger(ledger_url(parsed), create=False)
     except LedgerError as error:
         error.hint = error.hint or "name the ledger with --ledger"
         raise
+    with opened as ledger, ledger.explaining_damage():
+        yield ledger

@@ -16,6 +16,7 @@ done. Every failure is a LedgerError.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from pytest_memleak.errors import LedgerError
+from pytest_memleak.errors import LedgerError, MemleakError
+from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
     engine_for,
@@ -39,7 +41,7 @@ from pytest_memleak.ledger.engines import (
     shown,
 )
 from pytest_memleak.ledger.hash_chain import append, changed, forget
-from pytest_memleak.ledger.tables import Text, ledger_version, metadata
+from pytest_memleak.ledger.tables import ledger_version, metadata
 from pytest_memleak.redaction.private_files import private_file, private_folder
 
 T = TypeVar("T")
@@ -244,6 +246,20 @@ class Database:
         with self._explaining():
             return self._retry_while_away(attempt)
 
+    @contextmanager
+    def explaining_damage(self) -> Iterator[None]:
+        """Raise LedgerError for whatever code raises that only reads rows of the ledger."""
+        try:
+            yield
+        except (MemleakError, UnicodeEncodeError):  # the latter is a file name's
+            raise
+        except (*OF_VALUES, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            explanation = self._explanation(error)
+            if explanation is error:
+                kind = type(error).__name__
+                explanation = self._damage_error(f"a value can't be read ({kind})")
+            raise explanation from None
+
     # --- opening ---------------------------------------------------------------------------
 
     def _open(self, *, create: bool) -> None:
@@ -296,15 +312,20 @@ class Database:
             raise explanation from None
 
     def _explanation(self, error: Exception) -> Exception:
-        if isinstance(error, UnicodeDecodeError | TypeError):  # a damaged text was read
-            damaged = self._read(unreadable_row)
-            if damaged is not None:
-                return LedgerError(
-                    f"The ledger is damaged: {damaged} isn't UTF-8",
-                    location=self.place,
-                    hint="Restore a copy, or start a new ledger.",
-                )
-        return explain_error(error, self._url)
+        if isinstance(error, MemleakError) or not isinstance(error, OF_VALUES):
+            return explain_error(error, self._url)
+        try:
+            damage = self._read(damaged_cell)
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as worse:
+            return explain_error(worse, self._url)
+        return self._damage_error(damage) if damage else error
+
+    def _damage_error(self, damage: str) -> LedgerError:
+        return LedgerError(
+            f"The ledger is damaged: {damage}",
+            location=self.place,
+            hint="Restore a copy, or start a new ledger.",
+        )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -395,32 +416,3 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             hint="Start a new ledger, or use the pytest-memleak that wrote this one.",
         )
     return version
-
-
-def unreadable_row(connection: Connection) -> str | None:
-    """Name the first row whose text isn't valid; None if all are."""
-    for table in metadata.sorted_tables:
-        keys = list(table.primary_key.columns)
-        for column in table.columns:
-            if not isinstance(column.type, Text):
-                continue
-            raw = sa.type_coerce(column, sa.types.NullType())
-            for *numbers, value in connection.execute(sa.select(*keys, raw)):
-                if not _is_text(value):
-                    named = ", ".join(
-                        f"{key.name} {number}" for key, number in zip(keys, numbers, strict=True)
-                    )
-                    return f"{column.name} of {table.name} ({named})"
-    return None
-
-
-def _is_text(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, bytes | memoryview):
-        return False
-    try:
-        bytes(value).decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return False
-    return True

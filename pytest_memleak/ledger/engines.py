@@ -7,6 +7,7 @@ PostgreSQL by `postgresql+psycopg://USER@HOST/DATABASE`. No message shows a URL'
 from __future__ import annotations
 
 import os
+import sqlite3
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -149,6 +150,7 @@ _NO_HOST = ("Unknown host", "Check the URL.")
 _EXPLANATIONS = {
     "file is not a database": ("The file isn't an SQLite database", _DAMAGED),
     "malformed": ("The file is damaged", _DAMAGED),
+    "could not decode": ("The file is damaged: a text isn't UTF-8", _DAMAGED),
     "no such table": ("The file was emptied during the run", _DAMAGED),
     "unable to open database file": (
         "The file can't be opened",
@@ -233,7 +235,7 @@ def explain_error(error: Exception, url: URL) -> Exception:
             location=shown(url),
             hint="Fix the path, or choose another one for the ledger.",
         )
-    if not isinstance(error, SQLAlchemyError):
+    if not isinstance(error, SQLAlchemyError | sqlite3.Error):
         return error
     cause = str(getattr(error, "orig", None) or type(error).__name__)
     if url.password:
@@ -241,4 +243,8 @@ def explain_error(error: Exception, url: URL) -> Exception:
     for sign, (message, hint) in _EXPLANATIONS.items():
         if sign in cause.lower():
             return LedgerError(message, location=shown(url), hint=hint)
-    return LedgerError(f"The database failed: {masked(cause)}", location=shown(url))
+    return LedgerError(
+        f"The database failed: {masked(cause)}",
+        location=shown(url),
+        hint="Rerun. If it fails again, restore a copy of the ledger, or start a new one.",
+    )

@@ -114,7 +114,7 @@ def head(connection: Connection) -> Head | None:
 
 def chain_link(before: str, entry: str) -> str:
     """Return the link (SHA-256, hexadecimal) of an entry after the link `before` ("" at first)."""
-    return hashlib.sha256(f"{before}{entry}".encode()).hexdigest()
+    return hashlib.sha256(f"{before}{entry}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- rows as entries have them -------------------------------------------------------------

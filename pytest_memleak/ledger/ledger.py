@@ -23,7 +23,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -108,6 +108,10 @@ class Ledger:
             return self._lease
 
     # --- reading and writing ---------------------------------------------------------------
+
+    def explaining_damage(self) -> AbstractContextManager[None]:
+        """Delegate to `Database.explaining_damage`."""
+        return self._database.explaining_damage()
 
     def read(self, work: Work[T]) -> T:
         """Delegate to `Database.read`."""

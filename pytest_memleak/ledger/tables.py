@@ -41,7 +41,11 @@ class Text(sa.types.TypeDecorator[str]):
 
     def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
         """Return the stored string."""
-        return None if value is None else bytes(value).decode("utf-8", "surrogatepass")
+        if value is None:
+            return None
+        if not isinstance(value, bytes | memoryview):
+            raise TypeError("not a text")
+        return bytes(value).decode("utf-8", "surrogatepass")
 
 
 # SQLite assigns row ids only in a column of exactly this type.

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.calls import OPEN, CallState
+from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.hash_chain import (
     CHAINED,
     Head,
@@ -76,7 +77,16 @@ class Checked:
 
 def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None) -> Checked:
     """Compare every row with the chain, and the chain with the head in a bundle."""
-    return ledger.snapshot(lambda connection: _Check(connection).done(bundle_head))
+
+    def work(connection: Connection) -> Checked:
+        check = _Check(connection)
+        try:
+            return check.done(bundle_head)
+        except OF_VALUES as error:
+            damage = damaged_cell(connection) or f"a value can't be read ({type(error).__name__})"
+            return check.broken_off(damage)
+
+    return ledger.snapshot(work)
 
 
 class _Check:
@@ -101,6 +111,11 @@ class _Check:
             self._check_calls([row["question"] for row in rows])
         wrong += [f"{_named(table, key)} is gone" for table, key in self._last]
         wrong += run_faults(self._connection)
+        return self._checked
+
+    def broken_off(self, damage: str) -> Checked:
+        """Return the faults so far, and what ended the check."""
+        self._checked.wrong.append(f"The ledger is damaged: {damage}; the rest wasn't verified")
         return self._checked
 
     def _read_chain(self, bundle_head: Head | None) -> None:
@@ -204,7 +219,7 @@ def _entry(text: str) -> Any:
     """Parse an entry; None if it is invalid."""
     try:
         entry = json.loads(text)
-        row_key(_TABLES[entry["table"]], entry["row"])
+        hash(row_key(_TABLES[entry["table"]], entry["row"]))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return entry
@@ -244,7 +259,7 @@ def _shown(value: Any) -> str:
 def _named(table: str, key: Any) -> str:
     if table not in _ONE_OF:
         return "the ledger's version"
-    return f"{_ONE_OF[table]} {key[0][:12] if isinstance(key, tuple) else key}"
+    return f"{_ONE_OF[table]} {str(key[0] if isinstance(key, tuple) else key)[:12]}"
 
 
 def prompt_fault(row: Any) -> str | None:

@@ -226,7 +226,9 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
             return
         from pytest_memleak.ledger.deployments import debts
 
-        for debt in debts(ledger):
+        with ledger.explaining_damage():
+            open_deployments = debts(ledger)
+        for debt in open_deployments:
             hourly = "" if debt.an_hour is None else f", US${debt.an_hour:,.2f} an hour"
             name = debt.endpoint or debt.job_id or "one being created"
             cause = f" ({safe_message(debt.cause)})" if debt.cause else ""

@@ -1,10 +1,15 @@
 """The command `memleak ledger`: list, export and import, in both kinds of database."""
 
+import contextlib
 import json
+import random
+import shutil
+import sqlite3
 
 import pytest
 import sqlalchemy as sa
 from ledgers import postgres  # noqa: F401 - fixtures
+from marks import full
 from scripted import terms
 
 from pytest_memleak.cli.main import main
@@ -12,6 +17,7 @@ from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import questionnaire
+from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.pipeline.required_samples import pair_prompts
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.sampling.loop import draw
@@ -384,3 +390,117 @@ def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
     assert "matches 2 endpoints: local:abcd" in refuses("history", sqlite, "--endpoint", "abcd")
     for begin in ("ngram:", "abe", "ngram:abe", ""):
         assert "No samples from endpoint" in refuses("history", sqlite, "--endpoint", begin)
+
+
+# --- damaged ledgers -----------------------------------------------------------------------
+
+VALUES = (
+    *("abc", "", -1, 5, 10**12, 2**63 - 1, 1.5, -1e300, 1e300, float("inf")),
+    *(
+        b"\xff\xfe",
+        b"",
+        b"[1, {",
+        b"\xed\xa0\x80",
+        b'{"at": 1, "table": "calls", "row": {"id": []}}',
+    ),
+    None,
+)
+WORST = [
+    ("chain", "entry", -1),
+    ("chain", "entry", b'{"at": 1, "table": "calls", "row": {"id": 1, "generations": 5}}'),
+    ("chain", "entry", b"\xed\xa0\x80"),
+    ("chain", "number", 7000),
+    ("questions", "temperature", "abc"),
+    ("questions", "temperature", float("inf")),
+    ("questions", "book", 10**12),
+    ("jobs", "began", 1e300),
+    ("jobs", "began", "abc"),
+    ("ledger_version", "since", b"\xff"),
+    ("ledger_version", "version", "abc"),
+    ("calls", "state", b"\xff"),
+    ("generations", "ordinal", "abc"),
+    ("generations", "finish_reason", "abc"),
+]
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory):
+    """A small ledger with a fine-tune, its prompts, calls, and generations."""
+    path = tmp_path_factory.mktemp("intact") / "ledger.db"
+    fill(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def check(intact, tmp_path, capsys):
+    """Damage a copy, run every command on it, and check what each one says."""
+    path = tmp_path / "ledger.db"
+
+    def run(damage):
+        shutil.copy(intact, path)
+        damage(path)
+        for command in (
+            *(["list"], ["list", "--json"], ["verify"], ["cleanup"]),
+            ["history", "--endpoint", ENDPOINT],
+            ["export", "--endpoint", ENDPOINT, "-o", str(tmp_path / "x.json")],
+        ):
+            status = main(["ledger", command[0], "--ledger", str(path), *command[1:]])
+            written = capsys.readouterr()
+            assert status in (0, 1, 2), command
+            if status == 2:
+                first, hint = written.err.splitlines()[:2]
+                assert first.startswith(f"memleak ledger: {path}: ") or "No generations" in first
+                assert hint.startswith("  "), first
+            yield command, status, written.out + written.err
+
+    return run
+
+
+def edit(table, column, value, row=1):
+    def damage(path):
+        connection = sqlite3.connect(path)
+        where = f"rowid = (SELECT rowid FROM {table} LIMIT 1 OFFSET {row - 1})"
+        with contextlib.suppress(sqlite3.IntegrityError):  # of a value that no one can write
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
+        connection.commit()
+        connection.close()
+
+    return damage
+
+
+@pytest.mark.parametrize(("table", "column", "value"), WORST)
+def test_a_value_that_no_program_of_ours_wrote_is_named(check, table, column, value):
+    verified = [
+        (status, out)
+        for command, status, out in check(edit(table, column, value))
+        if command == ["verify"]
+    ]
+    assert verified[0][0] in (1, 2)
+    assert (
+        "damaged" in verified[0][1]
+        or "chain" in verified[0][1]
+        or "was written as" in verified[0][1]
+    )
+
+
+def cells(seed):
+    chance = random.Random(seed)
+    table = chance.choice(metadata.sorted_tables)
+    column = chance.choice(list(table.columns))
+    return edit(table.name, column.name, chance.choice(VALUES), chance.randint(1, 3))
+
+
+def bits(seed):
+    def damage(path):
+        chance, data = random.Random(seed), bytearray(path.read_bytes())
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data[: len(data) if seed % 4 else chance.randrange(len(data))])
+
+    return damage
+
+
+@pytest.mark.parametrize("damage", [cells, bits])
+@pytest.mark.parametrize("seed", [*range(6), *(full(n) for n in range(6, 150))])
+def test_whatever_is_damaged_there_is_no_traceback(check, damage, seed):
+    assert len([*check(damage(seed))]) == 6
