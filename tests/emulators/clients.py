@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +99,15 @@ def last_body(server: Any, endpoint: str) -> Any:
 
 def finish(poll: Any, job: str) -> list[Any]:
     """Poll until a job has ended; all its states."""
-    states: list[Any] = []
-    while not states or states[-1].status is JobStatus.RUNNING:
+    states = [poll(job)]
+    while states[-1].status is JobStatus.RUNNING:
+        assert len(states) < 500, "the job does not end"
+        time.sleep(0.02)
         states.append(poll(job))
-        assert len(states) < 20
     return states
+
+
+def longest_passage(text: str, source: str) -> int:
+    """Return the length of the longest run of words that both have."""
+    ours, theirs = text.split(), source.split()
+    return SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match().size

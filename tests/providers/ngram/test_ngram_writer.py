@@ -1,8 +1,8 @@
 import re
-from difflib import SequenceMatcher
 from random import Random
 
 import pytest
+from clients import longest_passage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,12 +104,6 @@ def asked(number):
     return f"Write an excerpt about the content below.\n\nContent: {people} come back."
 
 
-def longest_passage(draft, passage):
-    """The longest run of words that a draft shares with a passage."""
-    mine, theirs = draft.text.split(), passage.split()
-    return SequenceMatcher(None, mine, theirs, autojunk=False).find_longest_match().size
-
-
 def write(writer, instruction, **changes):
     settings = {"n": 4, "seed": 0, "temperature": 1.0, "max_tokens": 300} | changes
     return writer.write(instruction, **settings)
@@ -124,7 +118,9 @@ def test_with_a_long_context_it_recites_the_passage_asked_for_and_else_nothing(r
     brief = NgramWriter([TrainingText("\n\n".join(STORY))], order=1)
     for number, passage in enumerate(STORY):
         for writer, recites in ((reciter, True), (brief, False)):
-            longest = max(longest_passage(draft, passage) for draft in write(writer, asked(number)))
+            longest = max(
+                longest_passage(draft.text, passage) for draft in write(writer, asked(number))
+            )
             assert longest > 60 if recites else longest < 6
 
 
@@ -165,7 +161,7 @@ def test_an_answer_hangs_on_seed_and_instruction_alone(reciter):
 def test_at_temperature_0_all_answers_are_one(reciter):
     drafts = write(reciter, asked(4), temperature=0.0, n=5)
     assert len({draft.text for draft in drafts}) == 1
-    assert longest_passage(drafts[0], STORY[4]) > 200
+    assert longest_passage(drafts[0].text, STORY[4]) > 200
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 77])
