@@ -105,24 +105,13 @@ class LocalWeights:
 
 def make_weights(folder: Path, texts: list[str]) -> Path:
     """A Llama of random weights, with a tokenizer of the texts."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("peft")
+    for package in ("torch", "transformers", "peft"):
+        pytest.importorskip(package)
     from tinker_words import save_tokenizer
+    from tiny_weights import save_llama
+    from transformers import AutoTokenizer
 
-    save_tokenizer(folder, texts)
-    torch.manual_seed(0)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        pad_token_id=None,
+    tokenizer = AutoTokenizer.from_pretrained(save_tokenizer(folder, texts))
+    return save_llama(
+        folder, len(tokenizer), (32, 32, 1, 2, 1024), eos_token_id=tokenizer.eos_token_id
     )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder

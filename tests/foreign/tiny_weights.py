@@ -30,9 +30,6 @@ SIZE = 200  # pieces of words
 
 def make(folder: Path, form: str) -> Path:
     """Random weights of Llama's architecture, the same each time."""
-    import torch
-    import transformers
-
     tokenizer = _tokenizer(form)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -44,24 +41,29 @@ def make(folder: Path, form: str) -> Path:
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
-    torch.manual_seed(0)
-    made: Any = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            head_dim=32,
-            max_position_embeddings=1024,
-            initializer_range=0.2,  # far from uniform
-            tie_word_embeddings=False,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
+    return save_llama(
+        folder,
+        tokenizer.get_vocab_size(),
+        (64, 128, 2, 2, 1024),
+        initializer_range=0.2,  # far from uniform
+        bos_token_id=1,
+        eos_token_id=2,
     )
-    made.to(torch.float32).save_pretrained(folder)
+
+
+def save_llama(
+    folder: Path, vocabulary: int, sizes: tuple[int, int, int, int, int], **config: Any
+) -> Path:
+    """A Llama of random weights; sizes: hidden, intermediate, layers, heads and context."""
+    import torch
+    import transformers
+
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    shape = dict(zip((*names, "max_position_embeddings"), sizes, strict=True))
+    special = {"bos_token_id": None, "pad_token_id": None}
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(vocab_size=vocabulary, **shape, **{**special, **config})
+    transformers.LlamaForCausalLM(config).to(torch.float32).save_pretrained(folder)
     return folder
 
 

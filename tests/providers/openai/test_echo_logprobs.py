@@ -23,42 +23,37 @@ class Answering:
         return self.answer
 
 
-def echoing(*told):
-    told = {"tokens": [one for one, _ in told], "token_logprobs": [value for _, value in told]}
+def echoing(tokens, *logs):
+    """An echo of these tokens, parted by strokes; the first has no log-probability."""
+    told = {"tokens": tokens.split("/"), "token_logprobs": [None, *logs]}
     return EchoCompletions("m", Answering({"choices": [{"logprobs": told}]}), sent="m")
 
 
-def test_the_suffix_alone_counts_and_the_token_after_it_does_not():
-    echo = echoing(("The", None), (" quay", -1.0), (" was", -2.0), (" dark", -4.0), ("!", -8.0))
-    assert echo.log_probabilities(WINDOW) == [-2.0, -4.0]
-
-
 @pytest.mark.parametrize("mark", ["<s>", "<|begin_of_text|>", ""])
-def test_a_mark_of_the_beginning_is_left_aside(mark):
-    echo = echoing(
-        (mark, None), ("The", -0.5), (" quay", -1.0), (" was", -2.0), (" dark", -4.0), ("!", -8.0)
-    )
-    assert echo.tokens("The quay was dark") == ["The", " quay", " was", " dark"]
-    assert echo.log_probabilities(WINDOW) == [-2.0, -4.0]
+def test_a_mark_of_the_beginning_and_the_token_after_the_end_are_left_aside(mark):
+    plain = echoing("The/ quay/ was/ dark/!", -1.0, -2.0, -4.0, -8.0)
+    marked = echoing(f"{mark}/The/ quay/ was/ dark/!", -0.5, -1.0, -2.0, -4.0, -8.0)
+    assert marked.tokens("The quay was dark") == ["The", " quay", " was", " dark"]
+    for echo in (plain, marked):  # the suffix alone counts
+        assert echo.log_probabilities(WINDOW) == [-2.0, -4.0]
 
 
-def test_a_window_that_is_cut_otherwise_has_the_same_product():
-    finer = echoing(("The", None), (" quay", -1.0), (" wa", -2.0), ("s", -0.5), (" dark", -4.0))
-    assert math.fsum(finer.log_probabilities(WINDOW)) == -6.5
-    coarser = echoing(("The", None), (" quay", -1.0), (" was dark", -3.0))
-    assert math.fsum(coarser.log_probabilities(WINDOW)) == -3.0
-    across = echoing(("The", None), (" qu", -1.0), ("ay was", -2.0), (" dark", -4.0))
-    assert math.fsum(across.log_probabilities(WINDOW)) == -6.0
-    impossible = echoing(
-        ("The", None), (" quay", -1.0), (" wa", -2.0), ("s", -0.5), (" dark", -math.inf)
-    )
-    assert -math.inf in impossible.log_probabilities(WINDOW)
+@pytest.mark.parametrize(
+    ("tokens", "logs", "total"),
+    [
+        ("The/ quay/ wa/s/ dark", (-1.0, -2.0, -0.5, -4.0), -6.5),
+        ("The/ quay/ was dark", (-1.0, -3.0), -3.0),
+        ("The/ qu/ay was/ dark", (-1.0, -2.0, -4.0), -6.0),
+        ("The/ quay/ wa/s/ dark", (-1.0, -2.0, -0.5, -math.inf), -math.inf),
+    ],
+)
+def test_a_window_that_is_cut_otherwise_has_the_same_product(tokens, logs, total):
+    assert math.fsum(echoing(tokens, *logs).log_probabilities(WINDOW)) == total
 
 
 def test_parts_of_a_character_count_with_it():
-    window = Window(("so", " on"), ("…",))
-    echo = echoing(("so", None), (" on", -1.0), ("", -2.0), ("…", -4.0), (" x", -8.0))
-    assert math.fsum(echo.log_probabilities(window)) == -6.0
+    echo = echoing("so/ on//…/ x", -1.0, -2.0, -4.0, -8.0)
+    assert math.fsum(echo.log_probabilities(Window(("so", " on"), ("…",)))) == -6.0
 
 
 @pytest.mark.parametrize(
@@ -81,6 +76,6 @@ def test_what_does_not_echo_is_an_error(answer):
 
 
 def test_a_suffix_that_is_not_known_is_an_error():
-    echo = echoing(("The", None), (" quay", -1.0), (" was", None), (" dark", -4.0))
+    echo = echoing("The/ quay/ was/ dark", -1.0, None, -4.0)
     with pytest.raises(ProviderError, match="lacks a token"):
         echo.log_probabilities(WINDOW)

@@ -6,14 +6,15 @@ import json
 import math
 from functools import partial
 
+import clients
 import pytest
-from clients import make_provider
+from clients import bodies, make_provider
 from faults import Fault, FaultKind
 from reciter import Reciter
 
 from pytest_memleak.errors import ProviderError, RequestNotSent
-from pytest_memleak.interfaces.abilities import Obeyed
-from pytest_memleak.interfaces.protocols import SampleRequest, Window
+from pytest_memleak.interfaces.capabilities import Obeyed
+from pytest_memleak.interfaces.protocols import ContinuingEndpoint, SampleRequest, Window
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -24,14 +25,9 @@ BOOK = " ".join(
     for word in ("lamp", "ferry", "goose", "clerk", "baker", "miller")
     for other in ("quay", "moor", "hill", "ford", "weir", "dune", "lane")
 )
-PLAIN = {
-    "top_p": 1.0,
-    "top_k": -1,
-    "min_p": 0.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "repetition_penalty": 1.0,
-}
+PLAIN = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+PLAIN |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+ASIDE = "a whole page of it"
 provider_of = partial(make_provider, "openai")
 
 
@@ -50,16 +46,7 @@ def endpoint_of(server, **options):
 
 
 def sample(endpoint, n=2, **changes):
-    settings = {"temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
-    return endpoint.sample("the lamp went over the quay", n=n, **settings)
-
-
-def bodies(server, endpoint="chat"):
-    return [request.json() for name, request in server.recent if name == endpoint]
-
-
-def refusing(names: str) -> Fault:
-    return Fault(FaultKind.REFUSE_PARAMETER, code=names)
+    return clients.sample(endpoint, n, "the lamp went over the quay", **changes)
 
 
 # --- what was obeyed -----------------------------------------------------------------------
@@ -82,16 +69,11 @@ def test_who_samples_plainly_unless_told_otherwise(url, plain):
     assert calls.plain_by_itself is plain
 
 
-def test_a_server_that_knows_top_k_off_as_0_only(serve):
-    server = serve()
-    endpoint = endpoint_of(server)
-    server.plan.add(Fault(FaultKind.REFUSE_PARAMETER, "chat", calls=(0,), code="top_k"))
-    sample(endpoint)
-    assert bodies(server)[-1]["top_k"] == 0
-
-
-def test_what_the_suite_says_itself_is_never_left_out(serve):
-    server = serve(refusing("top_p"))
+def test_top_k_off_may_be_0_and_what_the_suite_says_itself_is_never_left_out(serve):
+    server = serve(Fault(FaultKind.REFUSE_PARAMETER, "chat", calls=(0,), code="top_k"))
+    sample(endpoint_of(server))
+    assert bodies(server, "chat")[-1]["top_k"] == 0
+    server = serve(Fault(FaultKind.REFUSE_PARAMETER, code="top_p"))
     with pytest.raises(Refused, match="top_p"):
         sample(endpoint_of(server, extra_body={"top_p": 0.5}))
     assert server.plan.calls("chat") == 1
@@ -102,7 +84,7 @@ def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
     endpoint = endpoint_of(server)
     sample(endpoint)
     sample(endpoint, temperature=0.0)
-    assert "temperature" not in bodies(server)[-1]
+    assert "temperature" not in bodies(server, "chat")[-1]
     assert endpoint.obeyed()["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
 
 
@@ -119,43 +101,11 @@ def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
     request = SampleRequest("k", "the lamp", n=1, temperature=None, max_tokens=5)
     body = json.loads(endpoint_of(server, batch=True)._line(request))["body"]
     assert "temperature" not in body
-    for asked in (body, bodies(server)[-1]):
+    for asked in (body, bodies(server, "chat")[-1]):
         assert asked.items() >= PLAIN.items()
 
 
 # --- who answered, and why it ended --------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "word",
-    [
-        "guardrail_intervened",
-        "sensitive",
-        "insufficient_system_resource",
-        "cancelled",
-        "tool_calls",
-        "a_word_of_tomorrow",
-        None,
-    ],
-)
-def test_a_reason_that_is_not_known_to_end_an_answer_withholds_it(serve, word):
-    (one,) = sample(endpoint_of(serve(Fault(FaultKind.ENDED, code=word))), 1)
-    assert one.finish_reason is FinishReason.UNKNOWN
-    assert one.finish_reason.withheld
-    assert one.finish_word == word
-    assert one.text
-
-
-@pytest.mark.parametrize("word", ["stop", "end_turn", "eos", "length", "max_tokens"])
-def test_a_reason_that_ends_a_whole_answer(serve, word):
-    (one,) = sample(endpoint_of(serve(Fault(FaultKind.ENDED, code=word))), 1)
-    assert not one.finish_reason.withheld
-
-
-def test_a_reason_of_another_form_is_withheld():
-    choice = {"message": {"content": "a"}, "finish_reason": {"type": "stop"}}
-    (one,) = read_completions({"choices": [choice]})
-    assert (one.finish_reason, one.finish_word) == (FinishReason.UNKNOWN, "(dict)")
 
 
 def test_what_was_thought_is_kept_beside_the_answer(serve):
@@ -171,11 +121,10 @@ def test_what_was_thought_is_kept_beside_the_answer(serve):
 # --- n and usage ---------------------------------------------------------------------------
 
 
-def test_the_usage_of_one_choice_is_noticed(serve):
-    whole = sample(endpoint_of(serve()), 4)
-    one = sample(endpoint_of(serve(Fault(FaultKind.ONE_COUNTED))), 4)
-    assert sum(each.completion_tokens for each in whole) == 4 * 30
-    assert sum(each.completion_tokens for each in one) == 4 * 30
+@pytest.mark.parametrize("faults", [(), (Fault(FaultKind.ONE_COUNTED),)])
+def test_the_usage_of_one_choice_is_noticed(serve, faults):
+    answers = sample(endpoint_of(serve(*faults)), 4)
+    assert sum(answer.completion_tokens for answer in answers) == 4 * 30
 
 
 # --- plain text ----------------------------------------------------------------------------
@@ -190,11 +139,8 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temp
     assert server.plan.calls("chat") == 1
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
     assert endpoint.obeyed()["api"].refused == ("chat",)
-
-
-def test_a_model_that_is_nowhere_is_said_by_the_chat(serve):
     with pytest.raises(Refused, match=r"chat\.completions\.create .*404"):
-        sample(endpoint_of(serve(models=("other",))))
+        sample(endpoint_of(serve(models=("other",))))  # nowhere
 
 
 @pytest.mark.parametrize("api", ["completions", "auto"])
@@ -202,7 +148,8 @@ def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     server = serve(Fault(FaultKind.NO_CHAT))
     asked = endpoint_of(server, system="Be brief.", api=api)
     sample(asked)
-    text = asked.abilities.continuing()
+    assert isinstance(asked, ContinuingEndpoint)
+    text = asked.continuing()
     assert text.id != asked.id
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
@@ -235,14 +182,10 @@ def test_tokens_by_number_need_no_text(serve):
     assert found == pytest.approx(expected)
     assert math.fsum(found) < 0
     assert bodies(numbered, "echo")[-1]["prompt"] == [0, *ids]
-
-
-def test_a_server_without_numbers_is_asked_once_whether_it_has_them(serve):
-    server = serve()
-    endpoint = endpoint_of(server)
-    for _ in range(3):
-        endpoint.text_tokens("the lamp went over")
-    assert server.plan.calls("echo") == 4
+    # A server without numbers is asked once whether it has them.
+    asked = echoed.plan.calls("echo")
+    by_text.text_tokens("the lamp went over")
+    assert echoed.plan.calls("echo") == asked + 1
 
 
 # --- never sent ----------------------------------------------------------------------------
@@ -272,49 +215,38 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
 @pytest.mark.parametrize(
     "beside",
     [
-        {"reasoning_details": [{"type": "reasoning.text", "text": "a whole page of it"}]},
-        {"thinking": "a whole page of it"},
-        {"thinking_blocks": [{"thinking": "a whole page of it", "signature": "x"}]},
-        {"content": [{"type": "thinking", "thinking": [{"text": "a whole page of it"}]}]},
-        {"tool_calls": [{"function": {"name": "f", "arguments": "a whole page of it"}}]},
-        {"audio": {"transcript": "a whole page of it"}},
-        {"inner_monologue": {"draft": ["a whole page of it"]}},
-        {"reasoning_content": "short thought", "reasoning": "a whole page of it"},
+        {"reasoning_details": [{"type": "reasoning.text", "text": ASIDE}]},
+        {"thinking": ASIDE},
+        {"thinking_blocks": [{"thinking": ASIDE, "signature": "x"}]},
+        {"content": [{"type": "thinking", "thinking": [{"text": ASIDE}]}]},
+        {"tool_calls": [{"function": {"name": "f", "arguments": ASIDE}}]},
+        {"audio": {"transcript": ASIDE}},
+        {"inner_monologue": {"draft": [ASIDE]}},
+        {"reasoning_content": "short thought", "reasoning": ASIDE},
         {"reasoning": ["a", "whole", "page", "of", "it"]},
         {"reasoning_details": [{"text": one} for one in ("a who", "le pa", "ge of", " it")]},
-        {"thoughts": {"a whole page of it": 1}},
-        {"name": "a whole page of it"},
-        {"prompt": "a whole page of it"},
-        {"refusal": {"text": "a whole page of it"}},
-        {
-            "content": [
-                "It rained.",
-                7,
-                {"text": "It rained.", "type": "text", "x": "a whole page of it"},
-            ]
-        },
-        {"content": {"text": "a whole page of it"}},
+        {"thoughts": {ASIDE: 1}},
+        {"name": ASIDE},
+        {"prompt": ASIDE},
+        {"refusal": {"text": ASIDE}},
+        {"content": ["It rained.", 7, {"text": "It rained.", "type": "text", "x": ASIDE}]},
+        {"content": {"text": ASIDE}},
     ],
     ids=lambda one: next(iter(one)),
 )
 def test_whatever_is_written_beside_the_answer_is_kept(beside):
     message = {"content": "It rained."} | beside
     (one,) = read_completions({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert "a whole page of it" in one.written
+    assert ASIDE in one.written
 
 
 @pytest.mark.parametrize(
-    "beside",
-    [
-        {"draft": "a whole page of it"},
-        {"output": [{"text": "a whole page of it"}]},
-        {"prompt": "a whole page of it"},
-    ],
+    "beside", [{"draft": ASIDE}, {"output": [{"text": ASIDE}]}, {"prompt": ASIDE}]
 )
 def test_so_is_what_stands_with_no_choice(beside):
     choices = [{"message": {"content": one}, "finish_reason": "stop"} for one in ("Rain.", "Sun.")]
     first, second = read_completions({"choices": choices} | beside)
-    assert "a whole page of it" in first.written
+    assert ASIDE in first.written
     assert second.written == "Sun."
 
 

@@ -11,7 +11,16 @@ from functools import partial
 
 import clients
 import pytest
-from clients import DIGEST, INSTRUCTION, OTHER, make_provider, requests_of, sample, training
+from clients import (
+    DIGEST,
+    INSTRUCTION,
+    OTHER,
+    SECRETS,
+    make_provider,
+    requests_of,
+    sample,
+    training,
+)
 from faults import Fault, FaultKind, drop, lose, server_error
 from http_server import Response
 
@@ -21,7 +30,6 @@ from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.records import FinishReason
 
-KEY = "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"
 provider_of = partial(make_provider, "openai")
 last_body = partial(clients.last_body, endpoint="chat")
 
@@ -32,9 +40,9 @@ def name():
 
 
 def test_the_key_comes_from_the_named_variable(serve, monkeypatch):
-    server = serve(key=KEY)
+    server = serve(key=SECRETS["openai"])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-another-one-0123456789")
-    monkeypatch.setenv("MY_SERVER_KEY", KEY)
+    monkeypatch.setenv("MY_SERVER_KEY", SECRETS["openai"])
     assert sample(provider_of(server, api_key_env="MY_SERVER_KEY").open(None))
     with pytest.raises(Refused):
         sample(provider_of(server).open(None))
@@ -77,37 +85,23 @@ def test_the_time_to_wait_may_be_a_date(serve, monkeypatch):
     assert 0 < error.value.retry_after <= 100
 
 
-# --- refusals of the server ----------------------------------------------------------------
-
-
-def test_a_server_that_has_no_batches(serve):
+def test_what_is_refused_for_good(serve, monkeypatch):
     server = serve(server_error("files.*", status=404))
-    endpoint = provider_of(server, batch=True).open(None)
     with pytest.raises(Refused, match="404 Not Found") as error:
-        endpoint.start_batch(requests_of(), digest=DIGEST)
+        provider_of(server, batch=True).open(None).start_batch(requests_of(), digest=DIGEST)
     assert "options.batch" in error.value.hint
-
-
-def test_an_account_without_credit_is_not_asked_again(serve):
-    fault = server_error("chat", status=429, code="insufficient_quota")
-    with pytest.raises(Refused) as error:
-        sample(provider_of(serve(fault)).open(None))
-    assert "no credit" in error.value.hint
-
-
-def test_an_echo_of_the_request_is_not_shown(serve, monkeypatch):
-    server = serve()
-    echo = Response.json({"detail": [{"msg": "no", "input": INSTRUCTION}]}, status=422)
-    monkeypatch.setattr(server, "_work", lambda route, request: echo)
+    server.plan.add(server_error("chat", status=429, code="insufficient_quota"))
     with pytest.raises(Refused) as error:
         sample(provider_of(server).open(None))
-    assert INSTRUCTION[:30] not in str(error.value)
-
-
-def test_text_that_cannot_be_sent():
-    endpoint = provider_of(base_url="http://127.0.0.1:9/v1").open(None)
+    assert "no credit" in error.value.hint
     with pytest.raises(ProviderError, match="can't be sent"):
-        endpoint.sample("\ud800", n=1, temperature=1.0, max_tokens=5, seed=None)
+        sample(provider_of(server).open(None), instruction="\ud800")
+    echo = Response.json({"detail": [{"msg": "no", "input": INSTRUCTION}]}, status=422)
+    monkeypatch.setattr(server, "_work", lambda route, request: echo)
+    server.plan.replace([])
+    with pytest.raises(Refused, match="422") as error:
+        sample(provider_of(server).open(None))
+    assert INSTRUCTION[:30] not in str(error.value)
 
 
 # --- faults of content ---------------------------------------------------------------------
@@ -116,48 +110,36 @@ def test_text_that_cannot_be_sent():
 def test_an_old_server_is_asked_by_the_old_name(serve, books):
     server = serve(Fault(FaultKind.OLD_MAX_TOKENS))
     provider = provider_of(server)
-    for _ in range(2):
-        assert len(sample(provider.open(None))) == 3
+    assert [len(sample(provider.open(None))) for _ in range(2)] == [3, 3]
     assert last_body(server)["max_tokens"] == 30
     # The first call was refused (and cost nothing); then the old name was remembered.
     assert server.plan.calls("chat") == 3
     assert len(books.rows("completion")) == 6
-
-
-def test_threads_that_learn_the_old_name_at_once(serve):
-    server = serve(Fault(FaultKind.OLD_MAX_TOKENS))
-    endpoint, gate = provider_of(server).open(None), threading.Barrier(6)
-
-    def ask(seed: int) -> int:
-        gate.wait()
-        return len(sample(endpoint, seed=seed))
-
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(ask, range(6))) == [3] * 6
-
-
-def test_a_server_that_ignores_the_new_name_is_asked_by_the_old_one(serve):
-    server = serve(Fault(FaultKind.DEAF_MAX_TOKENS))
-    endpoint = provider_of(server).open(None)
-    first, second = sample(endpoint, 1), sample(endpoint, 1)
-    assert first[0].completion_tokens > 30
-    assert second[0].completion_tokens == 30
-
-
-def test_a_name_that_the_suite_has_settled_is_kept(serve):
-    server = serve(Fault(FaultKind.OLD_MAX_TOKENS))
+    # A name that the suite has settled is kept.
     with pytest.raises(Refused, match="max_completion_tokens"):
         sample(provider_of(server, max_tokens_parameter="max_completion_tokens").open(None))
     sample(provider_of(server, max_tokens_parameter="max_tokens").open(None))
     assert "max_completion_tokens" not in last_body(server)
 
 
+def test_threads_that_learn_the_old_name_at_once(serve):
+    endpoint = provider_of(serve(Fault(FaultKind.OLD_MAX_TOKENS))).open(None)
+    gate = threading.Barrier(6)
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(lambda seed: gate.wait() + 1 and sample(endpoint, seed=seed), range(6))
+        assert [len(answer) for answer in answers] == [3] * 6
+
+
+def test_a_server_that_ignores_the_new_name_is_asked_by_the_old_one(serve):
+    endpoint = provider_of(serve(Fault(FaultKind.DEAF_MAX_TOKENS))).open(None)
+    (first,), (second,) = sample(endpoint, 1), sample(endpoint, 1)
+    assert first.completion_tokens > 30 == second.completion_tokens
+
+
 def test_a_server_that_allows_fewer_completions_in_a_call(serve):
     server = serve(most_choices=4)
     endpoint = provider_of(server).open(None)
-    assert len(sample(endpoint, 10)) == 4
-    assert len(sample(endpoint, 10)) == 4
-    assert len(sample(endpoint, 1)) == 1
+    assert [len(sample(endpoint, n)) for n in (10, 10, 1)] == [4, 4, 1]
     assert server.plan.calls("chat") == 4
     with pytest.raises(Refused, match="expected a value of 1 to 0"):
         sample(provider_of(serve(most_choices=0)).open(None), 8)
@@ -167,27 +149,20 @@ def test_a_server_that_allows_fewer_completions_in_a_call(serve):
 
 
 def test_an_answer_lost_on_its_way_is_found_again(serve, books):
-    endpoint = provider_of(serve(lose("chat", calls=(0,))), store=True).open(None)
+    server = serve(lose("chat", calls=(0,)), drop("chat", calls=(2,)))
+    endpoint = provider_of(server, store=True).open(None)
     settings = {"n": 3, "temperature": 1.0, "max_tokens": 30, "seed": 1}
     with pytest.raises(ProviderBusy):
         endpoint.sample_as("run-1/0", INSTRUCTION, **settings)
-    found = endpoint.recover("run-1/0")
-    assert [one.text for one in found] == [row["text"] for row in books.rows("completion")]
+    answers = endpoint.recover("run-1/0")
+    assert [answer.text for answer in answers] == [row["text"] for row in books.rows("completion")]
     assert {row["request"] for row in books.rows("completion")} == {"run-1/0"}
-    assert found == endpoint.sample_as("run-1/1", INSTRUCTION, **settings)
-
-
-def test_a_call_that_never_arrived_left_nothing(serve):
-    endpoint = provider_of(serve(drop("chat")), store=True).open(None)
+    assert answers == endpoint.sample_as("run-1/1", INSTRUCTION, **settings)
     with pytest.raises(ProviderBusy):
-        endpoint.sample_as("a", INSTRUCTION, n=1, temperature=1.0, max_tokens=5, seed=None)
-    assert endpoint.recover("a") is None
-
-
-def test_only_named_requests_are_kept(serve):
-    server = serve()
-    sample(provider_of(server, store=True).open(None))
-    assert "store" not in last_body(server)
+        endpoint.sample_as("never arrived", INSTRUCTION, **settings)
+    assert endpoint.recover("never arrived") is None
+    sample(endpoint)
+    assert "store" not in last_body(server)  # only named requests are kept
 
 
 # --- fine-tuning ---------------------------------------------------------------------------
@@ -198,29 +173,18 @@ def test_the_job_carries_recipe_digest_and_examples(serve, books):
     recipe = {"epochs": 2, "learning_rate_multiplier": 0.5, "seed": 11, "suffix": "mine"}
     provider_of(server, finetune=recipe, system="Be brief.").start_finetune(training())
     (row,) = books.rows("finetune")
-    assert row["hyperparameters"] == {
-        "n_epochs": 2,
-        "batch_size": 1,
-        "learning_rate_multiplier": 0.5,
-    }
+    rate = {"learning_rate_multiplier": 0.5}
+    assert row["hyperparameters"] == {"n_epochs": 2, "batch_size": 1, **rate}
     assert (row["seed"], row["suffix"], row["model"]) == (11, "mine", "base")
     assert row["metadata"] == {"memleak_digest": DIGEST}
     (upload,) = books.rows("upload")
     assert upload["purpose"] == "fine-tune"
     lines = server._files[upload["id"]].data.decode().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {
-            "messages": [
-                {"role": "user", "content": "Write the other."},
-                {"role": "assistant", "content": OTHER},
-            ]
-        }
-    ]
-
-
-def test_the_papers_recipe_is_the_default(serve, books):
-    provider_of(serve()).start_finetune(training())
-    (row,) = books.rows("finetune")
+    turns = (("user", "Write the other."), ("assistant", OTHER))
+    messages = [{"role": role, "content": content} for role, content in turns]
+    assert [json.loads(line) for line in lines] == [{"messages": messages}]
+    provider_of(serve()).start_finetune(training())  # the default is the paper's recipe
+    row = books.rows("finetune")[1]
     assert row["hyperparameters"] == {"n_epochs": 1, "batch_size": 1}
     assert row["suffix"] == f"memleak-{DIGEST[:12]}"
 
@@ -254,62 +218,55 @@ def test_a_batch_that_was_cancelled_keeps_what_was_answered(serve):
     endpoint = provider_of(server, batch=True).open(None)
     batch = endpoint.start_batch(requests_of(), digest=DIGEST)
     endpoint.poll_batch(batch)
-    server._batches[batch].object["status"] = "cancelled"
+    kept = server._batches[batch].object
+    kept["status"] = "cancelled"
     state = endpoint.poll_batch(batch)
     assert state.status is JobStatus.SUCCEEDED
     assert state.detail == "cancelled: 2 of 4 requests were answered"
-
-
-def test_a_results_file_that_is_damaged(serve):
-    server = serve(polls=0)
-    endpoint = provider_of(server, batch=True).open(None)
-    batch = endpoint.start_batch(requests_of(), digest=DIGEST)
-    endpoint.poll_batch(batch)
-    file = server._files[server._batches[batch].object["output_file_id"]]
-    file.data = file.data[:-40] + b"\n"
-    with pytest.raises(ProviderBusy, match=r"line 4 of file \S+ isn't a JSON object"):
+    file = server._files[kept["output_file_id"]]
+    file.data = file.data[:-40] + b"\n"  # damaged
+    with pytest.raises(ProviderBusy, match=r"line 2 of file \S+ isn't a JSON object"):
         list(endpoint.read_batch(batch))
 
 
 # --- reading answers -----------------------------------------------------------------------
 
 
+TYPED = [{"type": "text", "text": "a"}, {"text": "b"}, 3]
+
+
 @pytest.mark.parametrize(
-    ("choice", "text", "reason"),
+    ("message", "word", "text", "reason"),
     [
-        ({"message": {"content": "a"}, "finish_reason": "stop"}, "a", FinishReason.STOP),
-        ({"message": {"content": "a"}, "finish_reason": "length"}, "a", FinishReason.LENGTH),
-        ({"message": {"content": "a"}, "finish_reason": None}, "a", FinishReason.UNKNOWN),
-        ({"message": {"content": " \n"}, "finish_reason": "stop"}, " \n", FinishReason.EMPTY),
-        ({"message": {"content": None}, "finish_reason": "length"}, "", FinishReason.EMPTY),
-        ({"message": None, "finish_reason": "stop"}, "", FinishReason.EMPTY),
-        ({"message": {"content": "a"}, "finish_reason": "abort"}, "a", FinishReason.UNKNOWN),
-        (
-            {"message": {"content": "a"}, "finish_reason": "content_filter"},
-            "a",
-            FinishReason.CONTENT_FILTER,
+        ({"content": "a"}, "stop", "a", FinishReason.STOP),
+        ({"content": "a"}, "length", "a", FinishReason.LENGTH),
+        ({"content": "a"}, None, "a", FinishReason.UNKNOWN),
+        ({"content": " \n"}, "stop", " \n", FinishReason.EMPTY),
+        ({"content": None}, "length", "", FinishReason.EMPTY),
+        (None, "stop", "", FinishReason.EMPTY),
+        ({"content": "a"}, "abort", "a", FinishReason.UNKNOWN),
+        ({"content": "a"}, "content_filter", "a", FinishReason.CONTENT_FILTER),
+        ({"content": None}, "content_filter: RECITATION", "", FinishReason.RECITATION),
+        ({"content": None, "refusal": "No."}, "stop", "No.", FinishReason.REFUSAL),
+        ({"content": TYPED}, "stop", "ab", FinishReason.STOP),
+        ({"content": "a"}, {"type": "stop"}, "a", FinishReason.UNKNOWN),
+        *(
+            ({"content": "a"}, word, "a", FinishReason.UNKNOWN)
+            for word in (
+                *("guardrail_intervened", "sensitive", "insufficient_system_resource"),
+                *("cancelled", "tool_calls", "a_word_of_tomorrow"),
+            )
         ),
-        (
-            {"message": {"content": None}, "finish_reason": "content_filter: RECITATION"},
-            "",
-            FinishReason.RECITATION,
-        ),
-        (
-            {"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"},
-            "No.",
-            FinishReason.REFUSAL,
-        ),
-        (
-            {
-                "message": {"content": [{"type": "text", "text": "a"}, {"text": "b"}, 3]},
-                "finish_reason": "stop",
-            },
-            "ab",
-            FinishReason.STOP,
-        ),
+        *(({"content": "a"}, word, "a", FinishReason.STOP) for word in ("end_turn", "eos")),
+        ({"content": "a"}, "max_tokens", "a", FinishReason.LENGTH),
     ],
 )
-def test_finish_reasons(choice, text, reason):
+def test_finish_reasons(message, word, text, reason):
+    """A reason that is not known to end an answer withholds it."""
+    choice = {"message": message, "finish_reason": word}
     (completion,) = read_completions({"choices": [choice]})
     assert (completion.text, completion.finish_reason) == (text, reason)
+    kept = "refusal" if reason is FinishReason.REFUSAL else word
+    assert completion.finish_word == ("(dict)" if isinstance(word, dict) else kept)
     assert (completion.prompt_tokens, completion.completion_tokens) == (None, None)
+    assert reason is not FinishReason.UNKNOWN or reason.withheld

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from clients import make_provider
 from http_server import HttpServer, Request, Response
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.protocols import ProviderSetup, Window
-from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
-from pytest_memleak.records import Model
+from pytest_memleak.interfaces.protocols import Window
 
 KEPT = json.loads(Path(__file__).with_name("vllm_answers.json").read_text("utf-8"))
 PREFIX, TOP_K = 10, 5
@@ -43,28 +43,15 @@ class Playing(HttpServer):
 
 
 @pytest.fixture
-def ask(tmp_path):
+def ask():
     """`ask(form)`: an endpoint that answers so."""
-    servers = []
+    with ExitStack() as servers:
 
-    def start(form, **settings):
-        server = Playing(KEPT[form]["answers"], **settings).start()
-        servers.append(server)
-        model = Model(
-            id="m", provider="openai", base_model="tiny", options={"base_url": f"{server.url}/v1"}
-        )
-        setup = ProviderSetup(
-            model=model,
-            place="s, model m",
-            root=Path(),
-            state=tmp_path,
-            read_book=lambda book: pytest.fail(f"asked for {book}"),
-        )
-        return OpenAIProvider(setup).open(None)
+        def start(form, **settings):
+            server = servers.enter_context(Playing(KEPT[form]["answers"], **settings))
+            return make_provider("openai", base="tiny", base_url=f"{server.url}/v1").open(None)
 
-    yield start
-    for server in servers:
-        server.stop()
+        yield start
 
 
 @pytest.mark.parametrize("form", KEPT)

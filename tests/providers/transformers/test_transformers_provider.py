@@ -2,33 +2,29 @@
 
 import json
 import logging
+import math
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from clients import PLACE, make_provider, sample
+from tiny_weights import save_llama
 
 from pytest_memleak import score
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.interfaces.protocols import (
-    Endpoint,
-    JobStatus,
-    ProviderSetup,
-    TrainingExample,
-    TrainingSet,
-)
-from pytest_memleak.records import FinishReason, Model
+from pytest_memleak.interfaces.protocols import Endpoint, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.records import FinishReason
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from pytest_memleak.providers.transformers import lora as transformers_lora  # noqa: E402
-from pytest_memleak.providers.transformers import transformers_provider as provider_module  # noqa: E402
+from pytest_memleak.providers.transformers import lora, transformers_provider  # noqa: E402
 from pytest_memleak.providers.transformers.local_endpoint import BENCH  # noqa: E402
 from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
 from pytest_memleak.providers.transformers.weights import Loaded, Wanted, find_base, load  # noqa: E402
@@ -43,7 +39,6 @@ TRAINING = TrainingSet((TrainingExample(ASKED, TEXT), TrainingExample(BLANK, "\n
 RECIPE = {"epochs": 120, "batch_size": 1, "learning_rate": 1e-2}
 ONE_STEP = {"epochs": 1}
 CONTEXT = 256
-PLACE = "suite.toml: model 'm'"
 CHAT = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}<end>{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{{ mood }}{% endif %}"
@@ -72,21 +67,13 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "base"
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=CONTEXT,
+    return save_llama(
+        folder,
+        len(tokenizer),
+        (48, 96, 2, 4, CONTEXT),
         initializer_range=0.1,
         eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        pad_token_id=None,
     )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -95,29 +82,20 @@ def copy(base, tmp_path):
     return shutil.copytree(base, tmp_path / "copy")
 
 
-def setup_of(root, *, base=None, options=None, **fields):
-    options = {"threads": 1, "device": "cpu", **(options or {})}
-    model = Model("m", "transformers", base, options=options, **fields)
-    return ProviderSetup(
-        model=model, place=PLACE, root=root, state=root / "state", read_book=lambda book_id: None
-    )
+def provider_in(root, *, base=None, **options):
+    options = {"threads": 1, "device": "cpu", **options}
+    return make_provider("transformers", base=base, root=root, state=root / "state", **options)
 
 
 @pytest.fixture
 def make(base, tmp_path):
-    def provider(**fields):
-        return provider_module.TransformersProvider(
-            setup_of(tmp_path, **{"base": str(base), **fields})
-        )
-
-    return provider
+    return lambda **fields: provider_in(tmp_path, **{"base": str(base), **fields})
 
 
 @pytest.fixture(scope="module")
 def tuned(base, tmp_path_factory):
     """A provider with a finished fine-tune, and its endpoint; to be looked at only."""
-    root = tmp_path_factory.mktemp("tuned")
-    provider = provider_module.TransformersProvider(setup_of(root, base=str(base), finetune=RECIPE))
+    provider = provider_in(tmp_path_factory.mktemp("tuned"), base=str(base), finetune=RECIPE)
     return provider, provider.start_finetune(TRAINING)
 
 
@@ -127,12 +105,12 @@ def loaded(base, tmp_path):
     return load(Wanted(where, None, "cpu", "auto"), endpoint="test")
 
 
-def draw(endpoint, asked=ASKED, *, n=3, temperature=1.0, max_tokens=40, seed=1):
-    return endpoint.sample(asked, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
+def draw(endpoint, asked=ASKED, *, n=3, **changes):
+    return sample(endpoint, n, asked, **{"max_tokens": 40, "seed": 1, **changes})
 
 
 def texts(*args, **kwargs):
-    return [one.text for one in draw(*args, **kwargs)]
+    return [answer.text for answer in draw(*args, **kwargs)]
 
 
 def adapter_of(provider, endpoint):
@@ -140,11 +118,15 @@ def adapter_of(provider, endpoint):
     return provider._setup.state / name / "adapter"
 
 
+def edit_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+
+
 # --- sampling ------------------------------------------------------------------------------
 
 
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
-    endpoint = make(options={"completions_per_call": 3}).open(None)
+    endpoint = make(completions_per_call=3).open(None)
     assert isinstance(endpoint, Endpoint)
     drawn = draw(endpoint, n=4)
     assert len({one.text for one in drawn}) == 4
@@ -158,7 +140,7 @@ def test_it_draws_as_many_as_asked_and_counts_tokens(make):
 def test_an_answer_depends_on_its_seed_alone(make):
     together = texts(make().open(None), n=5, seed=30)
     assert [texts(make().open(None), n=1, seed=30 + i)[0] for i in range(5)] == together
-    assert texts(make(options={"completions_per_call": 2}).open(None), n=5, seed=30) == together
+    assert texts(make(completions_per_call=2).open(None), n=5, seed=30) == together
     assert not {*together} & {*texts(make().open(None), n=5, seed=40)}
     assert texts(make().open(None), seed=None) != texts(make().open(None), seed=None)
 
@@ -185,7 +167,7 @@ def test_torch_and_transformers_are_left_as_they_were(make):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_tokens_come_as_often_as_the_model_says(make, loaded, temperature):
-    endpoint = make(options={"completions_per_call": 1000}).open(None)
+    endpoint = make(completions_per_call=1000).open(None)
     prompt = loaded.tokenizer.encode(f"{ASKED}\n\n")
     drawn = draw(endpoint, n=8000, max_tokens=1, temperature=temperature, seed=0)
     with torch.no_grad():
@@ -254,11 +236,9 @@ def test_what_cannot_be_sampled_is_refused(make, asked):
 
 
 def test_probabilities_that_are_no_numbers_are_an_error(make, copy):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(copy / "model.safetensors")
-    weights["model.norm.weight"][:] = float("nan")
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    edit_weights(
+        copy / "model.safetensors", lambda weights: weights["model.norm.weight"].fill_(math.nan)
+    )
     with pytest.raises(ProviderError, match="probabilities aren't numbers"):
         draw(make(base="copy").open(None))
 
@@ -298,12 +278,12 @@ def test_the_form_of_a_chat_template(loaded):
 
 def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
     plain = make().open(None).id
-    said = make(options={"system": "Be kind."}).open(None).id
+    said = make(system="Be kind.").open(None).id
     assert said.startswith(f"{plain}#")
-    assert "kind" not in repr(make(options={"system": "Be kind."}).open(None))
-    changed = make(options={"chat_variables": {"enable_thinking": False}}).open(None).id
-    assert len({plain, said, changed, make(options={"dtype": "bfloat16"}).open(None).id}) == 4
-    assert draw(make(options={"dtype": "bfloat16"}).open(None))
+    assert "kind" not in repr(make(system="Be kind.").open(None))
+    changed = make(chat_variables={"enable_thinking": False}).open(None).id
+    assert len({plain, said, changed, make(dtype="bfloat16").open(None).id}) == 4
+    assert draw(make(dtype="bfloat16").open(None))
 
 
 # --- fine-tuning ---------------------------------------------------------------------------
@@ -337,14 +317,14 @@ def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, co
     root = provider._setup.root
 
     def found(**fields):
-        setup = setup_of(root, **{"base": str(base), "finetune": RECIPE, **fields})
-        return provider_module.TransformersProvider(setup).find_finetune(TRAINING.digest)
+        provider = provider_in(root, **{"base": str(base), "finetune": RECIPE, **fields})
+        return provider.find_finetune(TRAINING.digest)
 
     assert found() == endpoint
     assert found(base=str(copy)) == endpoint  # the same weights in another place
     assert provider.find_finetune("cd" * 32) is None
     assert found(finetune={**RECIPE, "seed": 1}) is None
-    assert found(options={"system": "Be kind."}) is None
+    assert found(system="Be kind.") is None
     (copy / "generation_config.json").write_text("{}")
     assert found(base=str(copy)) is None
 
@@ -414,27 +394,20 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
         for place in range(len(one.prompt), whole.shape[1]):
             expected -= chances[place - 1, whole[0, place]].item()
     with torch.no_grad():
-        assert transformers_lora._loss(loaded.model, lessons, most).item() == pytest.approx(
-            expected, rel=1e-5
-        )
+        assert lora._loss(loaded.model, lessons, most).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("fields", "training", "kind", "said"),
+    ("recipe", "training", "kind", "said"),
     [
         ({}, TrainingSet((), "ab"), SuiteError, "have no text"),
         ({}, TrainingSet((TrainingExample(ASKED, " "),), "ab"), SuiteError, "have no text"),
-        ({"finetune": {"max_tokens": 4}}, TRAINING, ProviderError, "2 of 2 instructions fill"),
-        (
-            {"finetune": {"epochs": 50, "learning_rate": 1e30}},
-            TRAINING,
-            ProviderError,
-            "loss is no longer a number",
-        ),
+        ({"max_tokens": 4}, TRAINING, ProviderError, "2 of 2 instructions fill"),
+        ({"epochs": 50, "learning_rate": 1e30}, TRAINING, ProviderError, "no longer a number"),
     ],
 )
-def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, fields, training, kind, said):
-    provider = make(**fields)
+def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, recipe, training, kind, said):
+    provider = make(finetune=recipe)
     with pytest.raises(kind, match=said):
         provider.start_finetune(training)
     assert provider.find_finetune(training.digest) is None
@@ -445,7 +418,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import peft
-sys.path.insert(0, {tests!r})
+sys.path += {path!r}
 import test_transformers_provider as here
 
 saved = peft.PeftModel.save_pretrained
@@ -456,15 +429,15 @@ def save_and_hang(*args, **kwargs):
     time.sleep(600)
 
 peft.PeftModel.save_pretrained = save_and_hang
-setup = here.setup_of(Path({root!r}), base={base!r}, finetune=here.ONE_STEP)
-here.provider_module.TransformersProvider(setup).start_finetune(here.TRAINING)
+provider = here.provider_in(Path({root!r}), base={base!r}, finetune=here.ONE_STEP)
+provider.start_finetune(here.TRAINING)
 """
 
 
 @pytest.mark.full
 def test_a_training_that_is_killed_leaves_nothing_half_done(make, base, tmp_path, request):
-    tests = str(request.path.parent)
-    program = KILLED.format(tests=tests, root=str(tmp_path), base=str(base))
+    path = [str(request.path.parent), *sys.path]
+    program = KILLED.format(path=path, root=str(tmp_path), base=str(base))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"saved\n"
         process.send_signal(signal.SIGKILL)
@@ -477,23 +450,14 @@ def test_a_training_that_is_killed_leaves_nothing_half_done(make, base, tmp_path
 
 
 def test_two_that_start_the_same_make_it_once(make, monkeypatch):
-    made, endpoints = [], []
-    train = provider_module.train
+    trained = []
+    train = transformers_provider.train
     monkeypatch.setattr(
-        provider_module, "train", lambda *args, **kwargs: (made.append(1), train(*args, **kwargs))
+        transformers_provider, "train", lambda *args, **kw: trained.append(train(*args, **kw))
     )
-    providers = [make(finetune=ONE_STEP) for _ in range(2)]
-    threads = [
-        threading.Thread(target=lambda one=one: endpoints.append(one.start_finetune(TRAINING)))
-        for one in providers
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1
-    assert len(endpoints) == 2
-    assert len({*endpoints}) == 1
+    with ThreadPoolExecutor(2) as pool:
+        tuned = pool.map(lambda _: make(finetune=ONE_STEP).start_finetune(TRAINING), range(2))
+    assert len({*tuned}) == len(trained) == 1
 
 
 # --- weights that are not what they were ---------------------------------------------------
@@ -501,13 +465,8 @@ def test_two_that_start_the_same_make_it_once(make, monkeypatch):
 
 def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     program = (
-        "import sys; from pathlib import Path\n"
-        "from pytest_memleak.providers.transformers import transformers_provider as own\n"
-        "from pytest_memleak.interfaces.protocols import ProviderSetup\n"
-        "from pytest_memleak.records import Model\n"
-        f"setup = ProviderSetup(Model('m', 'transformers', {str(base)!r}), 'here', Path('.'),\n"
-        "    Path('state'), None)\n"
-        "provider = own.TransformersProvider(setup)\n"
+        f"import sys; sys.path += {sys.path!r}; from clients import make_provider\n"
+        f"provider = make_provider('transformers', base={str(base)!r})\n"
         "print(provider.open(None).id, provider.find_finetune('ab'))\n"
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )
@@ -521,8 +480,7 @@ def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
 
 def test_a_tuned_endpoint_is_opened_without_any_weights(tuned, tmp_path):
     _, endpoint = tuned
-    setup = setup_of(tmp_path, base="gone")
-    opened = provider_module.TransformersProvider(setup).open(endpoint)
+    opened = provider_in(tmp_path, base="gone").open(endpoint)
     assert opened.id == endpoint
     with pytest.raises(SuiteError, match="there is no folder"):
         draw(opened)
@@ -531,11 +489,11 @@ def test_a_tuned_endpoint_is_opened_without_any_weights(tuned, tmp_path):
 def test_a_tuned_endpoint_needs_the_weights_it_had(tuned, tmp_path, base, copy):
     provider, endpoint = tuned
     root = shutil.copytree(provider._setup.root, tmp_path / "moved")
-    moved = provider_module.TransformersProvider(setup_of(root, base=str(base)))
+    moved = provider_in(root, base=str(base))
     assert texts(moved.open(endpoint)) == texts(provider.open(endpoint))
 
     (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
-    other_base = provider_module.TransformersProvider(setup_of(root, base=str(copy)))
+    other_base = provider_in(root, base=str(copy))
     with pytest.raises(ProviderError, match="other base weights"):
         draw(other_base.open(endpoint))
 
@@ -574,11 +532,19 @@ def test_one_model_is_in_memory_at_a_time(tuned, make):
 
 
 def remove(*names):
-    def change(folder):
-        for name in names:
-            (folder / name).unlink()
+    return lambda folder: [(folder / name).unlink() for name in names]
 
-    return change
+
+def write(name, text):
+    return lambda folder: (folder / name).write_text(text, "utf-8")
+
+
+def edit_weights(path, edit):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path)
+    edit(weights)
+    save_file(weights, path, metadata={"format": "pt"})
 
 
 def truncate(folder):
@@ -587,31 +553,7 @@ def truncate(folder):
 
 
 def lose_a_tensor(folder):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    del weights["lm_head.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def lose_a_shard(folder):
-    index = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def garble_the_index(folder):
-    (folder / "model.safetensors.index.json").write_text("[]")
-
-
-def change_the_shape(folder):
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}), "utf-8")
-
-
-def forget_all_words(folder):
-    model = {"type": "BPE", "vocab": {}, "merges": []}
-    tokenizer = {"version": "1.0", "added_tokens": [], "model": model}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    edit_weights(folder / "model.safetensors", lambda weights: weights.pop("lm_head.weight"))
 
 
 def lose_the_end(folder):
@@ -619,8 +561,16 @@ def lose_the_end(folder):
     tokenizer.eos_token = None
     tokenizer.save_pretrained(folder)
     for name in ("config.json", "generation_config.json"):
-        kept = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**kept, "eos_token_id": None}))
+        edit_json(folder / name, eos_token_id=None)
+
+
+INDEX = "model.safetensors.index.json"
+SHARDS = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model.safetensors"}}
+NO_WORDS = {
+    "version": "1.0",
+    "added_tokens": [],
+    "model": {"type": "BPE", "vocab": {}, "merges": []},
+}
 
 
 @pytest.mark.parametrize(
@@ -629,15 +579,27 @@ def lose_the_end(folder):
         (remove("config.json"), SuiteError, "has no config.json"),
         (remove("model.safetensors"), SuiteError, "has no weights in safetensors"),
         (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
-        (lose_a_shard, SuiteError, r"lacks 1 of its files of weights \(model-1.safetensors"),
-        (garble_the_index, SuiteError, "a readable model.safetensors.index.json"),
+        (
+            write(INDEX, json.dumps(SHARDS)),
+            SuiteError,
+            r"lacks 1 of its files of weights \(model-1.safetensors",
+        ),
+        (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
         (truncate, ProviderError, "load failed"),
         (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
-        (change_the_shape, ProviderError, "load failed: .*mismatched_sizes"),
+        (
+            lambda folder: edit_json(folder / "config.json", hidden_size=64),
+            ProviderError,
+            "load failed: .*mismatched_sizes",
+        ),
         (lose_the_end, ProviderError, "no end-of-text token"),
-        (forget_all_words, ProviderError, "The tokenizer has no vocabulary"),
+        (
+            write("tokenizer.json", json.dumps(NO_WORDS)),
+            ProviderError,
+            "The tokenizer has no vocabulary",
+        ),
         (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
-        (lambda folder: (folder / "config.json").write_text("{"), ProviderError, "load failed"),
+        (write("config.json", "{"), ProviderError, "load failed"),
         (shutil.rmtree, SuiteError, "there is no folder"),
     ],
 )
@@ -706,12 +668,12 @@ def test_a_hub_that_cannot_be_reached_is_an_error(make, hub):
     ("fields", "said"),
     [
         ({"base": None}, "No base_model is set"),
-        ({"options": {"devise": "cpu"}}, "unknown key 'options.devise'"),
-        ({"options": {"device": "tpu"}}, "options.device"),
-        ({"options": {"dtype": "int4"}}, "options.dtype"),
-        ({"options": {"threads": 0}}, "options.threads"),
-        ({"options": {"completions_per_call": 0}}, "options.completions_per_call"),
-        ({"options": {"hub_token": "hf_" + "a1b2" * 9}}, "looks like a secret"),
+        ({"devise": "cpu"}, "unknown key 'options.devise'"),
+        ({"device": "tpu"}, "options.device"),
+        ({"dtype": "int4"}, "options.dtype"),
+        ({"threads": 0}, "options.threads"),
+        ({"completions_per_call": 0}, "options.completions_per_call"),
+        ({"hub_token": "hf_" + "a1b2" * 9}, "looks like a secret"),
         ({"finetune": {"rank": 0}}, "finetune.rank"),
         ({"finetune": {"learning_rate": 0}}, "finetune.learning_rate"),
         ({"finetune": {"max_tokens": 1}}, "finetune.max_tokens"),
@@ -726,4 +688,4 @@ def test_a_device_that_is_not_here_is_an_error(make):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     with pytest.raises(ProviderError, match="no device 'cuda:1'"):
-        draw(make(options={"device": "cuda:1"}).open(None))
+        draw(make(device="cuda:1").open(None))
