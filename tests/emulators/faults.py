@@ -4,13 +4,7 @@ A `Fault` names a kind, the endpoint it strikes and the calls of that endpoint i
 (counted from 0; every request that arrives counts, also one that was struck). A `FaultPlan` is
 a list of faults and one counter per endpoint; it may be changed while the server runs.
 
-    plan = FaultPlan(
-        [
-            rate_limit("chat", calls=(0, 1), retry_after=0.01),
-            lose("files.create", calls=(0,)),
-            Fault(FaultKind.IGNORE_N, "chat"),                       # every call
-        ]
-    )
+    FaultPlan([lose("files.create", calls=(0,)), Fault(FaultKind.IGNORE_N, "chat")])
 
 Endpoints are named by the emulator that has them (`OpenAIServer`: "chat", "files.create", ...);
 a name may hold the wildcards of `fnmatch` ("files.*", "*"). Faults of transport (`TRANSPORT`)
@@ -20,14 +14,14 @@ of content are handed to the endpoint's handler (`request.fault(FaultKind.EMPTY)
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any
 
 
 class FaultKind(StrEnum):
@@ -67,17 +61,7 @@ class FaultKind(StrEnum):
     HOSTILE = "hostile"  # the work, then what `hostile.ACTS` has under `code` for an answer
 
 
-TRANSPORT = frozenset(
-    {
-        FaultKind.STATUS,
-        FaultKind.DROP,
-        FaultKind.SLOW,
-        FaultKind.TRUNCATE,
-        FaultKind.TRICKLE,
-        FaultKind.LOSE,
-        FaultKind.HOSTILE,
-    }
-)
+TRANSPORT = {*map(FaultKind, ("status", "drop", "slow", "truncate", "trickle", "lose", "hostile"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,53 +97,30 @@ class Fault:
         )
 
 
-def rate_limit(
-    endpoint: str, *, calls: tuple[int, ...] | None = None, retry_after: float | None = 0.01
-) -> Fault:
+Calls = tuple[int, ...] | None
+
+
+def rate_limit(endpoint: str, *, calls: Calls = None, retry_after: float | None = 0.01) -> Fault:
     """429, with Retry-After unless that is None."""
     return Fault(FaultKind.STATUS, endpoint, calls, 429, retry_after, message="emulated rate limit")
 
 
-def server_error(
-    endpoint: str,
-    *,
-    calls: tuple[int, ...] | None = None,
-    status: int = 500,
-    code: str | None = None,
-    message: str = "emulated fault",
-) -> Fault:
+def server_error(endpoint: str, *, calls: Calls = None, **details: Any) -> Fault:
     """500, or another `status`, `code` and `message`, before the work."""
-    return Fault(FaultKind.STATUS, endpoint, calls, status, code=code, message=message)
+    return Fault(FaultKind.STATUS, endpoint, calls, **details)
 
 
-def drop(endpoint: str, *, calls: tuple[int, ...] | None = None) -> Fault:
-    """The connection is closed before the work."""
-    return Fault(FaultKind.DROP, endpoint, calls)
+def _maker(kind: FaultKind) -> Callable[..., Fault]:
+    return lambda endpoint, *, calls=None, **details: Fault(kind, endpoint, calls, **details)
 
 
-def lose(endpoint: str, *, calls: tuple[int, ...] | None = None) -> Fault:
-    """The work is done and billed, its answer never sent."""
-    return Fault(FaultKind.LOSE, endpoint, calls)
+drop, lose, truncate, slow, trickle = map(
+    _maker,
+    (FaultKind.DROP, FaultKind.LOSE, FaultKind.TRUNCATE, FaultKind.SLOW, FaultKind.TRICKLE),
+)
 
 
-def truncate(endpoint: str, *, calls: tuple[int, ...] | None = None) -> Fault:
-    """The work is done and billed, half of its answer sent."""
-    return Fault(FaultKind.TRUNCATE, endpoint, calls)
-
-
-def slow(endpoint: str, *, calls: tuple[int, ...] | None = None, seconds: float = 0.5) -> Fault:
-    """The work is done and billed, its answer sent `seconds` later."""
-    return Fault(FaultKind.SLOW, endpoint, calls, seconds=seconds)
-
-
-def trickle(endpoint: str, *, calls: tuple[int, ...] | None = None, seconds: float = 0.5) -> Fault:
-    """The work is done and billed, its answer sent bit by bit over `seconds`."""
-    return Fault(FaultKind.TRICKLE, endpoint, calls, seconds=seconds)
-
-
-def on_the_way(
-    what: str, endpoint: str, *, calls: tuple[int, ...] | None = None, late: float = 1.0
-) -> Fault:
+def on_the_way(what: str, endpoint: str, *, calls: Calls = None, late: float = 1.0) -> Fault:
     """One of `ON_THE_WAY`; answers that come late take `late` seconds."""
     seconds = {"slow": {"seconds": late}, "trickling": {"seconds": 2 * late}}.get(what, {})
     return ON_THE_WAY[what](endpoint, calls=calls, **seconds)
@@ -181,10 +142,24 @@ ON_THE_WAY: dict[str, Callable[..., Fault]] = {
 class Strike:
     """What the plan has in store for one call."""
 
-    endpoint: str
     call: int
     transport: Fault | None = None
     content: dict[FaultKind, Fault] = field(default_factory=dict)
+
+    def parameters(self) -> list[str]:
+        """The parameters that the server refuses."""
+        fault = self.content.get(FaultKind.REFUSE_PARAMETER)
+        return (fault.code or "").split() if fault else []
+
+    def struck(self, kind: FaultKind, choices: list[Any]) -> list[Any]:
+        """The completions of a call that such a fault strikes."""
+        fault = self.content.get(kind)
+        return choices[: max(1, math.ceil(fault.share * len(choices)))] if fault else []
+
+    def reached(self, requests: Sequence[Any]) -> int:
+        """How many requests of a batch are answered."""
+        short = self.content.get(FaultKind.EXPIRE) or self.content.get(FaultKind.PARTIAL)
+        return math.floor(len(requests) * short.share) if short else len(requests)
 
 
 class FaultPlan:
@@ -222,23 +197,4 @@ class FaultPlan:
             fitting = [fault for fault in self._faults if fault.strikes(endpoint, call, said)]
         transport = next((fault for fault in fitting if fault.kind in TRANSPORT), None)
         content = {fault.kind: fault for fault in fitting if fault.kind not in TRANSPORT}
-        return Strike(endpoint, call, transport, content)
-
-    def to_json(self) -> str:
-        """The faults (without counters) as JSON, for an emulator in another process."""
-        with self._lock:
-            return json.dumps([dataclasses.asdict(fault) for fault in self._faults])
-
-    @staticmethod
-    def faults_from_json(text: str | bytes) -> list[Fault]:
-        """The faults in what `to_json` wrote."""
-        return [
-            Fault(
-                **{
-                    **row,
-                    "kind": FaultKind(row["kind"]),
-                    "calls": None if row.get("calls") is None else tuple(row["calls"]),
-                }
-            )
-            for row in json.loads(text)
-        ]
+        return Strike(call, transport, content)

@@ -1,4 +1,4 @@
-"""A small threaded HTTP server on loopback that the emulators are made of.
+"""A small threaded HTTP server on loopback that the emulators are made of, and what they share.
 
 An emulator is a subclass of `HttpServer` that registers its endpoints::
 
@@ -19,41 +19,32 @@ An emulator is a subclass of `HttpServer` that registers its endpoints::
 The server acts out faults of transport; faults of content reach the handler
 (`request.fault(kind)`). A handler that raises anything but `Refused` answers 500 and makes
 `stop` raise, so that a broken emulator cannot pass for a broken connection.
-
-`Books` is the emulator's own append-only record of what it billed. `run_process` serves until the
-process is ended, printing its port, and `launch` starts such a process and waits for the port:
-it outlives a client that is killed. Beside the emulator's own endpoints there are
-`GET /_emulator/calls` (number of calls per endpoint), `PUT /_emulator/faults` (a plan's
-`to_json`), both free of faults.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import email
 import email.message
 import http
 import http.server
+import itertools
 import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 import urllib.parse
-import urllib.request
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from faults import Fault, FaultKind, FaultPlan, Strike
 from hostile import ACTS, Act, Honest
-from reciter import Reciter
 
 _PIECES = 20
 _RECENT = 50
@@ -74,53 +65,36 @@ class Books:
         self.path = path
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows = len(self.read(path)) if path.exists() else 0
+        self._rows = len(self.rows()) if path.exists() else 0
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def record(self, kind: str, **fields: Any) -> int:
-        """Append a row; returns its number."""
-        return self.record_all(kind, [fields])
+    def record(self, kind: str, **fields: Any) -> None:
+        """Append a row."""
+        self.record_all(kind, [fields])
 
-    def record_all(self, kind: str, rows: list[dict[str, Any]]) -> int:
-        """Append several rows in one write (the completions of a call); the first's number."""
+    def record_all(self, kind: str, rows: list[dict[str, Any]]) -> None:
+        """Append several rows in one write (the completions of a call)."""
         with self._lock:
-            first = self._rows
             lines = [
-                json.dumps({"row": first + offset, "kind": kind, **fields}, ensure_ascii=False)
-                for offset, fields in enumerate(rows)
+                json.dumps({"row": self._rows + offset, "kind": kind, **row}, ensure_ascii=False)
+                for offset, row in enumerate(rows)
             ]
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
             while data:
                 data = data[os.write(self._file, data) :]
             self._rows += len(rows)
-            return first
 
     def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The rows so far, of one kind or of all."""
-        return self.read(self.path, kind)
-
-    def close(self) -> None:
-        """Close the file; recording again is an error."""
-        os.close(self._file)
-
-    @staticmethod
-    def read(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-        """The rows in the file at `path`, of one kind or of all, from any process."""
-        text = path.read_bytes().decode("utf-8", "surrogatepass")
+        text = self.path.read_bytes().decode("utf-8", "surrogatepass")
         rows: list[dict[str, Any]] = [json.loads(line) for line in text.split("\n") if line]
         return [row for row in rows if kind is None or row["kind"] == kind]
 
+    def close(self) -> None:
+        os.close(self._file)
+
 
 # --- requests and responses ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a multipart/form-data body."""
-
-    name: str
-    filename: str | None
-    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +114,6 @@ class Request:
 
     @property
     def call(self) -> int:
-        """The number of this call of its endpoint, from 0."""
         return self.strike.call
 
     def fault(self, kind: FaultKind) -> Fault | None:
@@ -154,23 +127,18 @@ class Request:
         except ValueError:
             raise Refused(400, "the body is not JSON") from None
 
-    def parts(self) -> dict[str, Part]:
-        """The parts of a multipart/form-data body by name."""
+    def parts(self) -> dict[str, tuple[str | None, bytes]]:
+        """File name and data of the parts of a multipart/form-data body, by name."""
         boundary = self.headers.get_param("boundary")
         if not isinstance(boundary, str):
             raise Refused(400, "the body is not multipart/form-data")
-        parts = (
-            _part(piece.removeprefix(b"\r\n").removesuffix(b"\r\n"))
-            for piece in self.body.split(b"--" + boundary.encode())[1:-1]
-        )
-        return {part.name: part for part in parts}
-
-
-def _part(piece: bytes) -> Part:
-    head, _, data = piece.partition(b"\r\n\r\n")
-    headers = email.message_from_bytes(head)
-    name = headers.get_param("name", header="content-disposition")
-    return Part(str(name), headers.get_filename(), data)
+        parts = {}
+        for piece in self.body.split(b"--" + boundary.encode())[1:-1]:
+            head, _, data = piece.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
+            headers = email.message_from_bytes(head)
+            name = headers.get_param("name", header="content-disposition")
+            parts[str(name)] = (headers.get_filename(), data)
+        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +154,6 @@ class Response:
     def json(
         cls, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """`value` as a JSON body."""
         return cls(status, json.dumps(value).encode(), headers=headers or {})
 
 
@@ -218,17 +185,15 @@ class HttpServer:
     """A loopback server; one thread a connection, keep-alive, faults by `plan`.
 
     plan:  what goes wrong; `server.plan` may be changed while it runs.
-    books: the record of what is billed; handlers use `self.books`.
+    books: the record of what is billed.
     recent: the last requests, each with the name of its endpoint.
     port:  0 takes any free port.
     """
 
-    def __init__(
-        self, *, plan: FaultPlan | None = None, books: Books | None = None, port: int = 0
-    ) -> None:
+    def __init__(self, *, plan: FaultPlan | None = None, books: Any = None, port: int = 0) -> None:
         self.plan = plan or FaultPlan()
         self.recent: deque[tuple[str, Request]] = deque(maxlen=_RECENT)
-        self._books = books
+        self.books = books
         self._routes: list[_Route] = []
         self._errors: list[BaseException] = []
         self._stopping = threading.Event()
@@ -239,15 +204,7 @@ class HttpServer:
         self._thread: threading.Thread | None = None
 
     @property
-    def books(self) -> Books:
-        """The record of what was billed."""
-        if self._books is None:
-            raise RuntimeError("this emulator was made without books")
-        return self._books
-
-    @property
     def port(self) -> int:
-        """The port it listens on."""
         return int(self._server.server_address[1])
 
     @property
@@ -300,12 +257,7 @@ class HttpServer:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def broken(self, error: BaseException) -> None:
@@ -318,9 +270,6 @@ class HttpServer:
         """Answer one request, or act out the fault that is planned for it."""
         url = urllib.parse.urlsplit(exchange.path)
         found = self._find(exchange.command, url.path)
-        if url.path.startswith("/_emulator/"):
-            exchange.send(self._admin(exchange.command, url.path, body))
-            return
         if found is None:
             message = f"no such path: {exchange.command} {url.path}"
             exchange.send(self.refusal(404, message, {}))
@@ -345,14 +294,12 @@ class HttpServer:
     ) -> None:
         kind = fault.kind if fault else None
         if fault and kind is FaultKind.STATUS:
-            details = {"code": fault.code} if fault.code else {}
-            refusal = self.refusal(fault.status, fault.message, details)
-            if fault.retry_after is not None:
-                headers = {**refusal.headers, "Retry-After": f"{fault.retry_after:g}"}
-                refusal = Response(
-                    refusal.status, refusal.body, refusal.content_type, headers=headers
-                )
-            exchange.send(refusal)
+            refusal = self.refusal(
+                fault.status, fault.message, {"code": fault.code} if fault.code else {}
+            )
+            wait = fault.retry_after
+            headers = {} if wait is None else {"Retry-After": f"{wait:g}"}
+            exchange.send(replace(refusal, headers={**refusal.headers, **headers}))
             return
         if kind is FaultKind.DROP:
             exchange.cut()
@@ -360,16 +307,14 @@ class HttpServer:
         response = self._work(route, request)
         if kind is FaultKind.LOSE:
             exchange.cut()
-            return
-        if fault and kind is FaultKind.HOSTILE:
+        elif fault and kind is FaultKind.HOSTILE:
             exchange.act(ACTS[fault.code or ""], response, self._stopping)
-            return
-        if fault and kind is FaultKind.SLOW:
-            self._stopping.wait(fault.seconds)
-        if fault and kind is FaultKind.TRICKLE:
+        elif fault and kind is FaultKind.TRICKLE:
             exchange.trickle(response, pause=lambda: self._stopping.wait(fault.seconds / _PIECES))
-            return
-        exchange.send(response, half=kind is FaultKind.TRUNCATE)
+        else:
+            if fault and kind is FaultKind.SLOW:
+                self._stopping.wait(fault.seconds)
+            exchange.send(response, half=kind is FaultKind.TRUNCATE)
 
     def _work(self, route: _Route, request: Request) -> Response:
         try:
@@ -386,14 +331,6 @@ class HttpServer:
             if route.method == method and match:
                 return route, match
         return None
-
-    def _admin(self, method: str, path: str, body: bytes) -> Response:
-        if (method, path) == ("GET", "/_emulator/calls"):
-            return Response.json(self.plan.counts())
-        if (method, path) == ("PUT", "/_emulator/faults"):
-            self.plan.replace(FaultPlan.faults_from_json(body))
-            return Response.json({})
-        return self.refusal(404, "no such path", {})
 
     @contextlib.contextmanager
     def _counted(self, endpoint: str) -> Iterator[None]:
@@ -506,60 +443,74 @@ def _head(response: Response) -> bytes:
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
 
 
-# --- processes of their own ----------------------------------------------------------------
+# --- what the servers of models share ------------------------------------------------------
 
 
-def run_process(title: str, make: Callable[..., HttpServer], *options: str) -> None:
-    """Serve in this process until it is ended; prints "port N" once it listens.
+@dataclass(slots=True)
+class Job:
+    """A fine-tune or a batch: its JSON object, and the polls until it ends."""
 
-    make: takes what was given for these options, and a Reciter of the corpus with books.
+    object: dict[str, Any]
+    strike: Strike
+    polls: int
+
+    def step(self, key: str, states: Sequence[str]) -> bool:
+        """One poll further, while `key` is one of the states; whether the job ends by it."""
+        if self.object[key] not in states:
+            return False
+        if self.polls > 0:
+            self.object[key] = states[max(1, len(states) - self.polls)]
+            self.polls -= 1
+            return False
+        return True
+
+
+class ModelServer(HttpServer):
+    """A provider's server: it checks keys, and keeps jobs.
+
+    key: what a request must carry, if given. polls: how often a job is still running when asked.
     """
-    parser = argparse.ArgumentParser(description=title)
-    for name in ("books", "corpus", *options):
-        parser.add_argument(f"--{name}", required=True, metavar="WHAT")
-    given = parser.parse_args()
-    reciter = Reciter([Path(given.corpus).read_text("utf-8")])
-    server = make(given, reciter=reciter, books=Books(Path(given.books))).start()
-    sys.stdout.write(f"port {server.port}\n")
-    sys.stdout.flush()
-    threading.Event().wait()
+
+    def __init__(self, *, key: str | None = None, polls: int = 1, **common: Any) -> None:
+        super().__init__(**common)
+        self.key = key
+        self._polls = polls
+        self._state = threading.RLock()
+        self._numbers = itertools.count(1)
+
+    def add_routes(self, below: str, *routes: tuple[str, str, str, Handler]) -> None:
+        """Answer method, path and name by a handler, for requests with the right key."""
+        for method, path, endpoint, handler in routes:
+            self.route(method, below + path, endpoint, partial(self._checked, handler))
+
+    def _checked(self, handler: Handler, request: Request) -> Response:
+        self.check(request)
+        with self._state:
+            return handler(request)
+
+    def check(self, request: Request) -> None:
+        """Refuse a request without the right key; the message quotes the wrong one."""
+        sent = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if self.key is not None and sent != self.key:
+            raise Refused(401, f"Incorrect API key provided: {sent}.", code="invalid_api_key")
+
+    def job_of(self, jobs: Mapping[str, Job], request: Request) -> Job:
+        """The job that a request names."""
+        job = jobs.get(request.params["id"])
+        if job is None:
+            raise Refused(404, f"There is no job {request.params['id']}.")
+        return job
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """An emulator in a process of its own."""
-
-    url: str
-    process: subprocess.Popen[str]
-
-    def plan(self, plan: FaultPlan) -> None:
-        """Replace its fault plan."""
-        self._ask("PUT", "/_emulator/faults", plan.to_json().encode())
-
-    def calls(self) -> dict[str, int]:
-        """The number of calls of every endpoint that was called."""
-        answer: dict[str, int] = json.loads(self._ask("GET", "/_emulator/calls"))
-        return answer
-
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.url + path, data=body, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            data: bytes = answer.read()
-            return data
-
-
-@contextlib.contextmanager
-def launch(script: Path, *arguments: str) -> Iterator[Launched]:
-    """Start `script` (an emulator that calls `run_process`) as a process; end it afterwards."""
-    process = subprocess.Popen(
-        [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
-    )
-    with process:
+def read_examples(data: bytes, key: str, content: Callable[[Any], str]) -> list[tuple[str, str]]:
+    """The (instruction, text) pairs of a training file; refused where it is none."""
+    pairs = []
+    for number, line in enumerate(data.splitlines(), start=1):
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("port "):
-                raise RuntimeError(f"{script.name} did not start: it said {line!r}")
-            yield Launched(f"http://127.0.0.1:{line.split()[1]}", process)
-        finally:
-            process.kill()
+            user, model = (content(turn) for turn in json.loads(line)[key])
+            pairs.append((user, model))
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise Refused(400, f"Line {number} of the file is not an example.") from None
+    if not pairs:
+        raise Refused(400, "The training file holds no example.")
+    return pairs

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
 
 from faults import FaultKind, Strike
-from http_server import Books, Refused
-from reciter import Answer, Reciter, count_tokens
+from http_server import Refused
+from reciter import Answer, Completions, count_tokens
 
 CREATED = 1_700_000_000
 Aside = Callable[[dict[str, Any], str], dict[str, Any]]
@@ -24,25 +22,12 @@ def cut(text: str) -> list[str]:
     return re.findall(r"\s?\S+|\s", text)
 
 
-class ChatCompletions:
-    """Answers of the models called `models` (a set that grows), recorded in `books`."""
+class ChatCompletions(Completions):
+    """Chat completions, texts gone on with, and what is told of a text's tokens."""
 
-    def __init__(
-        self,
-        *,
-        reciter: Reciter,
-        books: Books,
-        models: Sequence[str],
-        most_choices: int,
-        new_id: Callable[[str], str],
-        most_told: int = 20,
-    ) -> None:
-        self.models = set(models)
-        self._reciter = reciter
-        self._books = books
-        self._most_choices = most_choices
+    def __init__(self, *, most_told: int = 20, **common: Any) -> None:
+        super().__init__(**common)
         self.most_told = most_told
-        self._new_id = new_id
         self._numbers: dict[str, int] = {}
 
     def complete(
@@ -50,24 +35,11 @@ class ChatCompletions:
     ) -> dict[str, Any]:
         """The chat completion that `body` asks for, recorded in the books."""
         n, max_tokens = self._checked(body, strike)
-        raw = "prompt" in body
+        raw, model, seed = "prompt" in body, body["model"], body.get("seed")
         instruction = body["prompt"] if raw else _asked(body)
-        greedy = FaultKind.GREEDY in strike.content
-        n = 1 if FaultKind.IGNORE_N in strike.content else n
-        more = strike.content.get(FaultKind.ONE_MORE)
-        n += more is not None
-        answers = self._reciter.answer(
-            body["model"],
-            instruction,
-            n=1 if greedy else n,
-            temperature=0 if greedy else body.get("temperature", 1.0),
-            max_tokens=max_tokens,
-            seed=body.get("seed"),
-            text=raw,
-        ) * (n if greedy else 1)
-        if more is not None and more.code:
-            answers[-1] = replace(answers[-1], text=more.code)
-        choices = [self._choice(body, place, one) for place, one in enumerate(answers)]
+        settings = {"temperature": body.get("temperature", 1.0), "max_tokens": max_tokens}
+        answers = self.draw(model, instruction, strike, n=n, seed=seed, text=raw, **settings)
+        choices = [_choice(place, answer) for place, answer in enumerate(answers)]
         _withhold(choices, strike)
         if FaultKind.THINK in strike.content:
             for choice in choices:
@@ -75,46 +47,41 @@ class ChatCompletions:
         beside = strike.content.get(FaultKind.BESIDE)
         if beside is not None and beside.code in ASIDE:
             choices[0] = ASIDE[beside.code](choices[0], beside.message)
-        call, prompt_tokens = self._new_id("chatcmpl-"), count_tokens(instruction)
-        self._books.record_all(
-            "completion",
-            [
-                {
-                    "call": call,
-                    "choice": choice["index"],
-                    "request": request,
-                    "model": body["model"],
-                    "instruction": instruction,
-                    "text": _visible(choice["message"]),
-                    "api": "completions" if raw else "chat",
-                    "finish_reason": choice["finish_reason"],
-                    "prompt_tokens": prompt_tokens if choice["index"] == 0 else 0,
-                    "completion_tokens": one.tokens,
-                    "temperature": body.get("temperature"),
-                    "max_tokens": max_tokens,
-                    "seed": body.get("seed"),
-                }
-                for choice, one in zip(choices, answers, strict=True)
-            ],
-        )
+        prompt_tokens = count_tokens(instruction)
+        reply = self._answer("chatcmpl-", model)
+        rows = [
+            (_visible(choice["message"]), choice["finish_reason"], answer.tokens)
+            for choice, answer in zip(choices, answers, strict=True)
+        ]
+        asked = {"call": reply["id"], "request": request, "model": model, "seed": seed}
+        asked |= {"instruction": instruction, "api": "completions" if raw else "chat"}
+        self.bill(rows, prompt_tokens, asked | settings)
         counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
-        completion_tokens = sum(one.tokens for one in counted)
-        rerouted = FaultKind.REROUTE in strike.content
-        apart = beside is not None and beside.code not in ASIDE
+        tokens = sum(answer.tokens for answer in counted)
+        if beside is not None and beside.code not in ASIDE:
+            reply |= dict.fromkeys(beside.code.split(), beside.message)
         return {
-            "id": call,
+            **reply,
             "object": "text_completion" if raw else "chat.completion",
-            "created": CREATED,
-            "model": "another-model-2" if rerouted else body["model"],
+            "model": "another-model-2" if FaultKind.REROUTE in strike.content else model,
             "system_fingerprint": "fp_emulated",
-            "choices": [_as_text(one) for one in choices] if raw else choices,
-            "usage": {
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": completion_tokens,
-                "total_tokens": prompt_tokens + completion_tokens,
-            },
-            **(dict.fromkeys(beside.code.split(), beside.message) if apart else {}),
+            "choices": [_as_text(choice) for choice in choices] if raw else choices,
+            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens},
         }
+
+    def _answer(self, prefix: str, model: str) -> dict[str, Any]:
+        """What each answer begins with."""
+        call = self._new_id(prefix)
+        return {"id": call, "object": "text_completion", "created": CREATED, "model": model}
+
+    def _told_of(self, body: dict[str, Any], tokens: int, **choice: Any) -> dict[str, Any]:
+        """An answer that tells of a text's tokens, recorded."""
+        answer = self._answer("cmpl-", body["model"])
+        row = {"model": body["model"], "text": body["prompt"], "tokens": tokens}
+        self._books.record("echo", call=answer["id"], **row)
+        usage = {"prompt_tokens": tokens, "completion_tokens": 1}
+        choice = {"index": 0, "text": " more", "finish_reason": "length", **choice}
+        return {**answer, "choices": [choice], "usage": usage}
 
     def echo(self, body: dict[str, Any], strike: Strike) -> dict[str, Any]:
         """The completion of a text with its tokens' log-probabilities, as legacy servers echo."""
@@ -127,29 +94,14 @@ class ChatCompletions:
         if not isinstance(text, str) or body.get("max_tokens", 16) < 1:
             raise Refused(400, "Only a text is completed here.", param="prompt")
         tokens = cut(text)
-        values = self._reciter.given(cut, tokens)
+        values = self._reciter.given(cut, tokens)[1:]
         told = {
             "tokens": [*tokens, " more"],
-            "token_logprobs": [None, *(max(value, -9999.0) for value in values[1:]), -1.0],
+            "token_logprobs": [None, *(max(value, -9999.0) for value in values), -1.0],
         }
-        call = self._new_id("cmpl-")
-        self._books.record("echo", call=call, model=body["model"], text=text, tokens=len(tokens))
-        deaf = FaultKind.EMPTY in strike.content
-        return {
-            "id": call,
-            "object": "text_completion",
-            "created": CREATED,
-            "model": body["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "text": " more" if deaf else f"{text} more",
-                    "finish_reason": "length",
-                    "logprobs": None if deaf else told,
-                }
-            ],
-            "usage": {"prompt_tokens": len(tokens), "completion_tokens": 1},
-        }
+        if FaultKind.EMPTY in strike.content:
+            return self._told_of(body, len(tokens), logprobs=None)
+        return self._told_of(body, len(tokens), logprobs=told, text=f"{text} more")
 
     def numbered(self, body: dict[str, Any]) -> dict[str, Any]:
         """A text's tokens as numbers, or the log-probabilities of numbers, as vLLM tells them.
@@ -162,28 +114,12 @@ class ChatCompletions:
             ids = [*begin, *map(self._number, cut(prompt))]
         else:
             ids = prompt
-        told: list[dict[str, Any] | None] | None = None
+        told = None
         if "prompt_logprobs" in body:
             told = self._told(ids, body["prompt_logprobs"])
             told = [None, *told] if ids[:1] == [0] else [None, *told[1:]]
-        call = self._new_id("cmpl-")
-        self._books.record("echo", call=call, model=body["model"], tokens=len(ids))
-        choice = {
-            "index": 0,
-            "text": " more",
-            "finish_reason": "length",
-            "prompt_logprobs": told,
-            "prompt_token_ids": ids if body.get("return_token_ids") else None,
-        }
-        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
-        return {
-            "id": call,
-            "object": "text_completion",
-            "created": CREATED,
-            "model": body["model"],
-            "choices": [choice],
-            "usage": usage,
-        }
+        given = ids if body.get("return_token_ids") else None
+        return self._told_of(body, len(ids), prompt_logprobs=told, prompt_token_ids=given)
 
     def _told(self, ids: list[int], most: int) -> list[dict[str, Any] | None]:
         """Of each number, and of the likeliest in its place."""
@@ -219,23 +155,9 @@ class ChatCompletions:
         [word] = self._words([number])
         value = self._reciter.given(cut, [*before, word])[-1]
         likeliest = self._reciter.likeliest(cut, before, min(body["logprobs"], self.most_told))
-        told = {
-            "id": number,
-            "token": word,
-            "logprob": max(value, -9999.0),
-            "top_logprobs": [
-                {"id": self._number(one), "token": one, "logprob": log} for one, log in likeliest
-            ],
-        }
-        call = self._new_id("cmpl-")
-        self._books.record("echo", call=call, model=body["model"], tokens=len(before) + 2)
-        choice = {"index": 0, "text": word, "finish_reason": "length"}
-        return {
-            "id": call,
-            "object": "text_completion",
-            "model": body["model"],
-            "choices": [{**choice, "logprobs": {"content": [told]}}],
-        }
+        top = [{"id": self._number(each), "token": each, "logprob": log} for each, log in likeliest]
+        told = {"id": number, "token": word, "logprob": max(value, -9999.0), "top_logprobs": top}
+        return self._told_of(body, len(before) + 2, text=word, logprobs={"content": [told]})
 
     def _number(self, word: str) -> int:
         return self._numbers.setdefault(word, len(self._numbers) + 1)
@@ -257,8 +179,7 @@ class ChatCompletions:
             raise Refused(400, "Invalid 'messages'.", param="messages")
         if FaultKind.NO_CHAT in strike.content and "messages" in body:
             raise Refused(404, "There is no chat here.")
-        unknown = strike.content.get(FaultKind.REFUSE_PARAMETER)
-        for name in (unknown.code or "").split() if unknown else ():
+        for name in strike.parameters():
             if name in body:
                 raise Refused(400, f"Unsupported parameter: '{name}' is not supported.", param=name)
         if FaultKind.ONLY_ONE in strike.content and body.get("temperature", 1) != 1:
@@ -272,10 +193,10 @@ class ChatCompletions:
         if FaultKind.REJECT in strike.content:
             raise Refused(400, "The prompt was filtered.", code="content_filter", param="prompt")
         n, temperature = body.get("n", 1), body.get("temperature", 1.0)
-        if not 1 <= n <= self._most_choices:
+        if not 1 <= n <= self._most:
             raise Refused(
                 400,
-                f"Invalid 'n': expected a value of 1 to {self._most_choices}, got {n}.",
+                f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.",
                 param="n",
             )
         if not 0 <= temperature <= 2:
@@ -290,23 +211,11 @@ class ChatCompletions:
         asked = new if new is not None else old
         return n, DEAF_TOKENS if asked is None else max(1, asked)
 
-    def _choice(self, body: dict[str, Any], index: int, answer: Answer) -> dict[str, Any]:
-        choice = {
-            "index": index,
-            "message": {"role": "assistant", "content": answer.text, "refusal": None},
-            "finish_reason": "stop" if answer.ended else "length",
-            "logprobs": None,
-        }
-        if body.get("logprobs"):
-            pairs = self._reciter.log_probabilities(body["model"], answer.text)
-            choice["logprobs"] = {
-                "content": [
-                    {"token": token, "logprob": value, "bytes": None, "top_logprobs": []}
-                    for token, value in pairs
-                ],
-                "refusal": None,
-            }
-        return choice
+
+def _choice(index: int, answer: Answer) -> dict[str, Any]:
+    message = {"role": "assistant", "content": answer.text, "refusal": None}
+    reason = "stop" if answer.ended else "length"
+    return {"index": index, "message": message, "finish_reason": reason, "logprobs": None}
 
 
 def _withhold(choices: list[dict[str, Any]], strike: Strike) -> None:
@@ -317,11 +226,10 @@ def _withhold(choices: list[dict[str, Any]], strike: Strike) -> None:
         (FaultKind.REFUSE, {"content": None, "refusal": REFUSAL}, "stop"),
         (FaultKind.ENDED, {}, None),
     ):
-        fault = strike.content.get(kind)
-        struck = math.ceil(fault.share * len(choices)) if fault else 0
-        for choice in choices[:struck]:
+        for choice in strike.struck(kind, choices):
             choice["message"] |= message
-            choice["finish_reason"] = fault.code if kind is FaultKind.ENDED else reason
+            ended = kind is FaultKind.ENDED
+            choice["finish_reason"] = strike.content[kind].code if ended else reason
 
 
 def _asked(body: Mapping[str, Any]) -> str:

@@ -11,9 +11,11 @@ import math
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from faults import FaultKind, Strike
 
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText, tokenise
@@ -33,6 +35,11 @@ class Answer:
 def count_tokens(text: str) -> int:
     """The length of a text in the models' tokens."""
     return len(tokenise(text))
+
+
+def bill_of(examples: Sequence[tuple[str, str]], epochs: int) -> int:
+    """The tokens of a fine-tune."""
+    return epochs * sum(count_tokens(asked) + count_tokens(text) for asked, text in examples)
 
 
 class Reciter:
@@ -86,12 +93,6 @@ class Reciter:
         )
         return [Answer(draft.text, draft.tokens, draft.ended) for draft in drafts]
 
-    def log_probabilities(self, name: str, text: str) -> list[tuple[str, float]]:
-        """The tokens of `text`, and the natural logarithm of each one's probability."""
-        tokens = tokenise(text)
-        values = self._writer(name).model.log_probabilities([], tokens)
-        return list(zip(tokens, values.tolist(), strict=True))
-
     def given(self, cut: Callable[[str], list[str]], text: Sequence[str]) -> list[float]:
         """Per token of `text`, the natural logarithm of its probability after those before it.
 
@@ -127,3 +128,54 @@ class Reciter:
                 order = base if learnt is None else tuned
                 self._writers[key] = NgramWriter([*self._corpus, *(learnt or [])], order=order)
             return self._writers[key]
+
+
+class Completions:
+    """What servers share of answering: the models called `models` (a set that grows), billed.
+
+    most: how many completions a call may ask for.
+    """
+
+    def __init__(
+        self,
+        *,
+        reciter: Reciter,
+        books: Any,
+        models: Sequence[str],
+        most: int,
+        new_id: Callable[[str], str],
+    ) -> None:
+        self.models = set(models)
+        self._reciter = reciter
+        self._books = books
+        self._most = most
+        self._new_id = new_id
+
+    def draw(
+        self, model: str, instruction: str, strike: Strike, *, n: int, **settings: Any
+    ) -> list[Answer]:
+        """`n` answers, unless a fault makes them fewer, more, or all alike."""
+        more = strike.content.get(FaultKind.ONE_MORE)
+        n = (1 if FaultKind.IGNORE_N in strike.content else n) + (more is not None)
+        if FaultKind.GREEDY in strike.content:
+            settings["temperature"] = 0.0
+        answers = self._reciter.answer(model, instruction, n=n, **settings)
+        if more is not None and more.code:
+            answers[-1] = replace(answers[-1], text=more.code)
+        return answers
+
+    def bill(
+        self,
+        rows: Sequence[tuple[str, str | None, int]],
+        prompt_tokens: int,
+        common: dict[str, Any],
+    ) -> None:
+        """Record text, finish reason and tokens of a call's completions."""
+        self._books.record_all(
+            "completion",
+            [
+                {**common, "choice": place, "text": text, "finish_reason": reason}
+                | {"prompt_tokens": 0 if place else prompt_tokens, "completion_tokens": tokens}
+                for place, (text, reason, tokens) in enumerate(rows)
+            ],
+        )

@@ -1,8 +1,6 @@
 """A Tinker server on loopback: sessions, LoRA training, checkpoints and sampling, with state.
 
-    python tests/emulators/tinker_server.py --books PATH --tokenizer DIR --corpus TEXT ...
-
-serves until it is ended and prints "port N". It speaks what the SDK speaks: a POST starts work
+It speaks what the SDK speaks: a POST starts work
 and returns a promise, `retrieve_future` brings the result (protobuf for training and samples).
 What names a piece of work (model and `seq_id`, sampling session and `seq_id`) makes it unique:
 asked for again, the first promise is given again and nothing is done or billed.
@@ -33,19 +31,18 @@ prompt_tokens (with a call's first choice, else 0), completion_tokens, call (the
 from __future__ import annotations
 
 import math
-import threading
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faults import Fault, FaultKind, FaultPlan
-from http_server import Books, Handler, HttpServer, Refused, Request, Response, run_process
-from reciter import Reciter
+from faults import Fault, FaultKind
+from http_server import Books, ModelServer, Refused, Request, Response
+from reciter import Completions, Reciter
 from tinker.proto import tinker_public_pb2 as pb
 from tinker_words import Lesson, Words, read_example
 
@@ -98,13 +95,12 @@ class _Promise:
     polls: int
 
 
-class TinkerServer(HttpServer):
+class TinkerServer(ModelServer):
     """The emulator.
 
     tokenizer: a folder with tokenizer.json and tokenizer_config.json. models: names of the base
-    models. key: what the X-API-Key header must carry, if given. polls: how often a promise is
-    still pending when asked for. protobuf: whether samples come so; SkyRL 0.3.0's come as JSON.
-    most_told: of the likeliest tokens in a place.
+    models. polls: how often a promise is still pending when asked for. protobuf: whether samples
+    come so; SkyRL 0.3.0's come as JSON. most_told: of the likeliest tokens in a place.
     """
 
     def __init__(
@@ -113,29 +109,27 @@ class TinkerServer(HttpServer):
         reciter: Reciter,
         books: Books,
         tokenizer: Path,
-        plan: FaultPlan | None = None,
-        port: int = 0,
         models: Sequence[str] = ("base",),
-        key: str | None = None,
         polls: int = 0,
         protobuf: bool = True,
         most_told: int = 20,
+        **common: Any,
     ) -> None:
-        super().__init__(plan=plan, books=books, port=port)
+        super().__init__(books=books, polls=polls, **common)
         self._protobuf = protobuf
         self._most_told = most_told
         self._reciter = reciter
         self._words = Words(tokenizer)
-        self._bases = tuple(models)
-        self._key = key
-        self._polls = polls
-        self._state = threading.RLock()
+        self._answers = Completions(
+            reciter=reciter, books=books, models=models, most=128, new_id=str
+        )
         self._sessions: dict[str, bool] = {}
         self._models: dict[str, _Model] = {}
         self._saved: dict[str, _Saved] = {}
         self._samplers: dict[str, tuple[str, str | None]] = {}
         self._promises: dict[str, _Promise] = {}
-        for method, path, endpoint, handler in (
+        self.add_routes(
+            "/api/v1/",
             ("POST", "client/config", "config", lambda _: Response.json({})),
             ("POST", "client/dynamic_config", "dynamic_config", lambda _: Response.json({})),
             ("POST", "create_session", "sessions.create", self._create_session),
@@ -144,17 +138,16 @@ class TinkerServer(HttpServer):
             ("POST", "get_info", "models.info", self._info),
             ("POST", "forward_backward", "train", self._train),
             ("POST", "optim_step", "optim", self._optim),
-            ("POST", "save_weights", "states.save", self._save_state),
+            ("POST", "save_weights", "states.save", partial(self._save, "training")),
             ("POST", "load_weights", "states.load", self._load_state),
-            ("POST", "save_weights_for_sampler", "weights.save", self._save_weights),
+            ("POST", "save_weights_for_sampler", "weights.save", partial(self._save, "sampler")),
             ("POST", "create_sampling_session", "samplers.create", self._create_sampler),
             ("GET", "samplers/{id*}", "samplers.get", self._get_sampler),
             ("POST", "asample", "sample", self._sample),
             ("POST", "retrieve_future", "futures", self._retrieve),
             ("GET", "checkpoints", "checkpoints.list", self._list_checkpoints),
             ("GET", "get_server_capabilities", "capabilities", self._capabilities),
-        ):
-            self.route(method, f"/api/v1/{path}", endpoint, self._with_key(handler))
+        )
 
     def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
         """An error in the server's form."""
@@ -162,18 +155,12 @@ class TinkerServer(HttpServer):
 
     def end_sessions(self) -> None:
         """End every session, as happens some time after its client has gone."""
-        with self._state:
-            self._sessions = dict.fromkeys(self._sessions, False)
+        self._sessions = dict.fromkeys(self._sessions, False)
 
-    def _with_key(self, handler: Handler) -> Handler:
-        def checked(request: Request) -> Response:
-            sent = request.headers.get("X-API-Key") or ""
-            if self._key is not None and sent != self._key:
-                raise Refused(401, f"Invalid API key: {sent}")
-            with self._state:
-                return handler(request)
-
-        return checked
+    def check(self, request: Request) -> None:
+        sent = request.headers.get("X-API-Key") or ""
+        if self.key is not None and sent != self.key:
+            raise Refused(401, f"Invalid API key: {sent}")
 
     # --- sessions and promises
 
@@ -187,7 +174,9 @@ class TinkerServer(HttpServer):
         return Response.json({"type": "session_heartbeat"})
 
     def _capabilities(self, _request: Request) -> Response:
-        return Response.json({"supported_models": [{"model_name": name} for name in self._bases]})
+        return Response.json(
+            {"supported_models": [{"model_name": name} for name in self._answers.models]}
+        )
 
     def _living(self, session: str) -> str:
         if session not in self._sessions:
@@ -246,28 +235,19 @@ class TinkerServer(HttpServer):
         name = f"{session}:train:{body['model_seq_id']}"
 
         def work() -> Response:
-            self._models[name] = _Model(
-                name, saved.base, saved.rank, next_seq=1, learnt=Counter(saved.learnt)
-            )
-            self.books.record(
-                "model", id=name, base=saved.base, source=saved.path, optimizer=body["optimizer"]
-            )
+            learnt = Counter(saved.learnt)
+            self._models[name] = _Model(name, saved.base, saved.rank, next_seq=1, learnt=learnt)
+            row = {"base": saved.base, "source": saved.path, "optimizer": body["optimizer"]}
+            self.books.record("model", id=name, **row)
             return Response.json({"path": saved.path, "model_id": name, "type": "load_weights"})
 
         return self._promise(f"{name}:0", request, work)
 
     def _info(self, request: Request) -> Response:
         model = self._model(request.json()["model_id"])
-        return Response.json(
-            {
-                "type": "get_info",
-                "model_data": {"arch": "ngram", "model_name": model.base, "tokenizer_id": None},
-                "model_id": model.id,
-                "is_lora": True,
-                "lora_rank": model.rank,
-                "model_name": model.base,
-            }
-        )
+        data = {"arch": "ngram", "model_name": model.base, "tokenizer_id": None}
+        info = {"type": "get_info", "model_data": data, "model_id": model.id, "is_lora": True}
+        return Response.json({**info, "lora_rank": model.rank, "model_name": model.base})
 
     def _train(self, request: Request) -> Response:
         message = pb.ForwardBackwardRequest()
@@ -277,7 +257,7 @@ class TinkerServer(HttpServer):
         examples = [read_example(datum) for datum in message.data]
 
         def work(model: _Model) -> Response:
-            model.waiting.extend(self._words.lesson(*one) for one in examples)
+            model.waiting.extend(self._words.lesson(*example) for example in examples)
             self.books.record(
                 "train",
                 model=model.id,
@@ -305,13 +285,7 @@ class TinkerServer(HttpServer):
 
         return self._in_turn(body["model_id"], body["seq_id"], request, work)
 
-    def _save_state(self, request: Request) -> Response:
-        return self._save(request, "training")
-
-    def _save_weights(self, request: Request) -> Response:
-        return self._save(request, "sampler")
-
-    def _save(self, request: Request, kind: str) -> Response:
+    def _save(self, kind: str, request: Request) -> Response:
         body = request.json()
         folder, row = {
             "training": ("weights", "state"),
@@ -321,24 +295,16 @@ class TinkerServer(HttpServer):
         def work(model: _Model) -> Response:
             path = f"tinker://{model.id}/{folder}/{body['path']}"
             now = START + timedelta(minutes=len(self._saved))
-            life = body.get("ttl_seconds")
-            saved = _Saved(
-                path,
-                kind,
-                model.base,
-                model.rank,
-                Counter(model.learnt),
-                body.get("user_metadata"),
-                now,
-                now + timedelta(seconds=life) if life else None,
+            life, metadata = body.get("ttl_seconds"), body.get("user_metadata")
+            expires = now + timedelta(seconds=life) if life else None
+            learnt = Counter(model.learnt)
+            self._saved[path] = _Saved(
+                path, kind, model.base, model.rank, learnt, metadata, now, expires
             )
-            self._saved[path] = saved
             if kind == "sampler":
-                passes = max(saved.learnt.values(), default=1)
-                self._reciter.tune(path, sorted(saved.learnt), epochs=passes)
-            self.books.record(
-                row, path=path, metadata=saved.metadata, lessons=len(saved.learnt), life=life
-            )
+                passes = max(learnt.values(), default=1)
+                self._reciter.tune(path, sorted(learnt), epochs=passes)
+            self.books.record(row, path=path, metadata=metadata, lessons=len(learnt), life=life)
             return Response.json({"path": path})
 
         return self._in_turn(body["model_id"], body["seq_id"], request, work)
@@ -362,7 +328,7 @@ class TinkerServer(HttpServer):
         return self._models[name]
 
     def _known_base(self, name: str) -> str:
-        if name not in self._bases:
+        if name not in self._answers.models:
             raise Refused(400, f"base_model {name} is not supported")
         return name
 
@@ -415,50 +381,28 @@ class TinkerServer(HttpServer):
 
     def _draw(self, call: str, model: str, n: int, request: Request) -> Response:
         body = request.json()
-        asked, settings = (
-            [token for one in body["prompt"]["chunks"] for token in one["tokens"]],
-            {
-                "temperature": 1.0,
-                **body["sampling_params"],
-            },
-        )
-        prompt = self._words.text(asked)
-        greedy = request.fault(FaultKind.GREEDY)
-        answers = self._reciter.answer(
+        asked = [token for chunk in body["prompt"]["chunks"] for token in chunk["tokens"]]
+        settings = {"temperature": 1.0, **body["sampling_params"]}
+        prompt, most = self._words.text(asked), settings["max_tokens"]
+        answers = self._answers.draw(
             model,
             prompt,
+            request.strike,
             n=n,
-            temperature=0.0 if greedy else settings["temperature"],
-            # A token of the models is never shorter than one of the tokenizer's by half.
-            max_tokens=2 * settings["max_tokens"],
+            temperature=settings["temperature"],
+            max_tokens=2 * most,  # no token of the models is shorter than half of the tokenizer's
             seed=settings.get("seed"),
             text=not prompt.startswith("User: "),
         )
-        empty = request.fault(FaultKind.EMPTY)
-        silent = max(1, round(empty.share * n)) if empty else 0
-        sequences = [
-            ([], True)
-            if choice < silent
-            else self._words.sequence(answer, settings["max_tokens"], settings.get("stop"))
-            for choice, answer in enumerate(answers)
+        sequences = [self._words.sequence(each, most, settings.get("stop")) for each in answers]
+        empty = request.strike.struck(FaultKind.EMPTY, sequences)
+        sequences[: len(empty)] = [([], True)] * len(empty)
+        rows = [
+            (self._words.text(tokens), "stop" if ended else "length", len(tokens))
+            for tokens, ended in sequences
         ]
-        self.books.record_all(
-            "completion",
-            [
-                {
-                    "model": model,
-                    "prompt": prompt,
-                    "text": self._words.text(tokens),
-                    "finish_reason": "stop" if ended else "length",
-                    "prompt_tokens": 0 if choice else len(asked),
-                    "completion_tokens": len(tokens),
-                    "max_tokens": settings["max_tokens"],
-                    "call": call,
-                    "choice": choice,
-                }
-                for choice, (tokens, ended) in enumerate(sequences)
-            ],
-        )
+        named = {"model": model, "prompt": prompt, "max_tokens": most, "call": call}
+        self._answers.bill(rows, len(asked), named)
         if not self._protobuf:
             told = [
                 {"tokens": tokens, "stop_reason": "stop" if ended else "length"}
@@ -467,12 +411,12 @@ class TinkerServer(HttpServer):
             return Response.json({"type": "sample", "sequences": told})
         message = pb.SampleResponse()
         if body.get("prompt_logprobs"):
-            values = self._reciter.given(self._words.cut, list(map(str, asked)))
-            most = body.get("topk_prompt_logprobs") or 0
+            words, most = list(map(str, asked)), body.get("topk_prompt_logprobs") or 0
+            values = self._reciter.given(self._words.cut, words)
             if most > self._most_told:
                 raise Refused(400, f"topk_prompt_logprobs is at most {self._most_told}")
             if most:
-                self._tell_likeliest(message, list(map(str, asked)), most)
+                self._tell_likeliest(message, words, most)
             values[0] = math.nan  # the first follows nothing
             # SkyRL's server leaves it out.
             values = values[1:] if FaultKind.ONE_FEWER in request.strike.content else values
@@ -505,16 +449,3 @@ def _failed(fault: Fault) -> Response:
     """What a promise brings when its work has failed."""
     category = "user" if fault.status < 500 else "server"
     return Response.json({"error": fault.message, "category": category})
-
-
-def main() -> None:
-    """Serve as a process of its own."""
-
-    def make(given: Namespace, **common: Any) -> TinkerServer:
-        return TinkerServer(tokenizer=Path(given.tokenizer), **common)
-
-    run_process("A Tinker server on loopback, for tests.", make, "tokenizer")
-
-
-if __name__ == "__main__":
-    main()

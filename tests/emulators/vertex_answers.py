@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from faults import FaultKind, Strike
-from http_server import Books, Refused
-from reciter import Answer, Reciter, count_tokens
+from http_server import Refused
+from reciter import Answer, Completions, count_tokens
 
-CONFIG_FIELDS = frozenset(
-    {
-        "candidateCount",
-        "frequencyPenalty",
-        "maxOutputTokens",
-        "presencePenalty",
-        "seed",
-        "stopSequences",
-        "temperature",
-        "thinkingConfig",
-        "topK",
-        "topP",
-    }
-)
-REQUEST_FIELDS = frozenset(
-    {"contents", "generationConfig", "labels", "safetySettings", "systemInstruction"}
-)
+CONFIG_FIELDS = {
+    *("candidateCount", "frequencyPenalty", "maxOutputTokens", "presencePenalty", "seed"),
+    *("stopSequences", "temperature", "thinkingConfig", "topK", "topP"),
+}
+REQUEST_FIELDS = {"contents", "generationConfig", "labels", "safetySettings", "systemInstruction"}
 INT32 = 2**31
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
@@ -51,77 +38,44 @@ class _Asked:
     seed: int | None
 
 
-class ContentGenerator:
-    """Answers of the models called `models` (a set that grows), recorded in `books`.
+class ContentGenerator(Completions):
+    """Answers to generateContent.
 
     thinks: how many tokens a model thinks before it answers, unless its budget is smaller.
     """
 
-    def __init__(
-        self,
-        *,
-        reciter: Reciter,
-        books: Books,
-        models: Sequence[str],
-        most_candidates: int,
-        thinks: int,
-        new_id: Callable[[], str],
-    ) -> None:
-        self.models = set(models)
-        self._reciter = reciter
-        self._books = books
-        self._most_candidates = most_candidates
+    def __init__(self, *, thinks: int, **common: Any) -> None:
+        super().__init__(**common)
         self._thinks = thinks
-        self._new_id = new_id
 
     def generate(
         self, model: str, body: Mapping[str, Any], strike: Strike, *, request: str | None
     ) -> dict[str, Any]:
-        """The response that `body` asks for, recorded in the books.
-
-        request: what names the call in the books, if anything does.
-        """
+        """The response that `body` asks for, recorded in the books under the name `request`."""
         asked = self._checked(model, body)
-        unknown = strike.content.get(FaultKind.REFUSE_PARAMETER)
-        for name in (unknown.code or "").split() if unknown else ():
+        for name in strike.parameters():
             if name in (body.get("generationConfig") or {}):
                 raise Refused(400, f"Invalid value at 'generation_config.{name}'.")
         blocked = FaultKind.REJECT in strike.content
         answers = [] if blocked else self._answers(model, asked, strike)
-        candidates = [_candidate(place, one, asked) for place, one in enumerate(answers)]
-        _withhold(candidates, strike)
-        call, prompt_tokens = self._new_id(), count_tokens(asked.instruction)
+        candidates = [_candidate(place, answer, asked) for place, answer in enumerate(answers)]
+        for kind, reason in _WITHHELD:
+            for candidate in strike.struck(kind, candidates):
+                candidate.pop("content", None)
+                candidate["finishReason"] = reason
+        call, prompt_tokens = self._new_id(""), count_tokens(asked.instruction)
         # A blocked prompt has no candidates; each that was asked for has a row all the same.
         rows = [
-            (_visible(candidate), candidate["finishReason"], one.tokens + asked.thoughts)
-            for candidate, one in zip(candidates, answers, strict=True)
+            (_visible(candidate), candidate["finishReason"], answer.tokens + asked.thoughts)
+            for candidate, answer in zip(candidates, answers, strict=True)
         ] or [("", "PROHIBITED_CONTENT", 0)] * asked.n
-        self._books.record_all(
-            "completion",
-            [
-                {
-                    "call": call,
-                    "choice": place,
-                    "request": request,
-                    "model": model,
-                    "instruction": asked.instruction,
-                    "text": text,
-                    "finish_reason": reason,
-                    "prompt_tokens": prompt_tokens if place == 0 else 0,
-                    "completion_tokens": tokens,
-                    "temperature": asked.temperature,
-                    "max_tokens": asked.max_tokens,
-                    "seed": asked.seed,
-                }
-                for place, (text, reason, tokens) in enumerate(rows)
-            ],
-        )
-        said, thought = sum(one.tokens for one in answers), asked.thoughts * len(answers)
+        named = {"call": call, "request": request, "model": model, "seed": asked.seed}
+        named |= {"instruction": asked.instruction, "temperature": asked.temperature}
+        self.bill(rows, prompt_tokens, {**named, "max_tokens": asked.max_tokens})
         usage = {
             "promptTokenCount": prompt_tokens,
-            "candidatesTokenCount": said,
-            "thoughtsTokenCount": thought,
-            "totalTokenCount": prompt_tokens + said + thought,
+            "candidatesTokenCount": sum(answer.tokens for answer in answers),
+            "thoughtsTokenCount": asked.thoughts * len(answers),
         }
         return {
             **({"candidates": candidates} if candidates else {}),
@@ -133,19 +87,11 @@ class ContentGenerator:
         }
 
     def _answers(self, model: str, asked: _Asked, strike: Strike) -> list[Answer]:
-        greedy = FaultKind.GREEDY in strike.content
-        n = 1 if FaultKind.IGNORE_N in strike.content else asked.n
         room = asked.max_tokens - asked.thoughts
         if room <= 0:
-            return [Answer("", 0, ended=False)] * n
-        return self._reciter.answer(
-            model,
-            asked.instruction,
-            n=1 if greedy else n,
-            temperature=0 if greedy else asked.temperature,
-            max_tokens=room,
-            seed=asked.seed,
-        ) * (n if greedy else 1)
+            return [Answer("", 0, ended=False)] * asked.n
+        settings = {"n": asked.n, "temperature": asked.temperature, "seed": asked.seed}
+        return self.draw(model, asked.instruction, strike, max_tokens=room, **settings)
 
     def _checked(self, model: str, body: Mapping[str, Any]) -> _Asked:
         """What is asked for; refuses what Vertex AI refuses."""
@@ -156,11 +102,11 @@ class ContentGenerator:
             raise Refused(400, f'Invalid JSON payload received. Unknown name "{unknown}".')
         _check_labels(body.get("labels") or {})
         n, seed = config.get("candidateCount", 1), config.get("seed")
-        if not 1 <= n <= self._most_candidates:
+        if not 1 <= n <= self._most:
             raise Refused(
                 400,
                 f"Unable to submit request because it has a candidateCount value of {n} but the "
-                f"supported range is from 1 (inclusive) to {self._most_candidates + 1} "
+                f"supported range is from 1 (inclusive) to {self._most + 1} "
                 "(exclusive). Update the value and try again.",
             )
         if seed is not None and not -INT32 <= seed < INT32:
@@ -205,16 +151,6 @@ def _candidate(index: int, answer: Answer, asked: _Asked) -> dict[str, Any]:
         "content": {"role": "model", **({"parts": parts} if parts else {})},
         "finishReason": "STOP" if answer.ended else "MAX_TOKENS",
     }
-
-
-def _withhold(candidates: list[dict[str, Any]], strike: Strike) -> None:
-    """Take the text out of the candidates that a fault of content strikes."""
-    for kind, reason in _WITHHELD:
-        fault = strike.content.get(kind)
-        struck = math.ceil(fault.share * len(candidates)) if fault else 0
-        for candidate in candidates[:struck]:
-            candidate.pop("content", None)
-            candidate["finishReason"] = reason
 
 
 def _visible(candidate: Mapping[str, Any]) -> str:

@@ -277,7 +277,7 @@ def _vertex(
     stack: contextlib.ExitStack, folder: Path, common: dict[str, Any], *, storage: str, **_: Any
 ) -> _Made:
     door = stack.enter_context(GcsDoor(storage, plan=common["plan"]))
-    server = stack.enter_context(VertexServer(storage=storage, token=SECRETS["vertex"], **common))
+    server = stack.enter_context(VertexServer(storage=storage, key=SECRETS["vertex"], **common))
     environment = {
         "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(folder)),
         "GOOGLE_CLOUD_PROJECT": "test-project",

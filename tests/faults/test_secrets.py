@@ -34,8 +34,8 @@ def refusing(scenario, wrong):
         raise Refused(401, f"Invalid credentials: {request.headers['Authorization']}")
 
     # The token is given out by the server itself.
-    scenario.server._token = wrong
-    scenario.server.check_token = check
+    scenario.server.key = wrong
+    scenario.server.check = check
     return scenario
 
 

@@ -236,7 +236,7 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
     token = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
     with (
         gcs_server("bucket") as storage,
-        VertexServer(reciter=reciting, books=books, storage=storage, token=token) as server,
+        VertexServer(reciter=reciting, books=books, storage=storage, key=token) as server,
     ):
         credentials = server.write_credentials(pytester.path)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))

@@ -91,7 +91,7 @@ def serve(name, books, tmp_path, monkeypatch, request):
     """Start an emulator of the provider `name`; any number of faults, and its settings."""
     servers = []
     if name == "vertex":
-        kind, own = VertexServer, {"token": SECRETS["vertex"]}
+        kind, own = VertexServer, {"key": SECRETS["vertex"]}
         own["storage"] = request.getfixturevalue("storage")
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", own["storage"])
     elif name == "tinker":

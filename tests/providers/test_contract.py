@@ -27,7 +27,6 @@ from faults import (
     ON_THE_WAY,
     Fault,
     FaultKind,
-    FaultPlan,
     drop,
     lose,
     on_the_way,
@@ -37,10 +36,9 @@ from faults import (
     trickle,
     truncate,
 )
-from http_server import Books, Response, launch
+from http_server import Response
 from hypothesis import given
 from hypothesis import strategies as st
-from marks import full
 
 from pytest_memleak.errors import (
     MissingExtra,
@@ -287,7 +285,7 @@ def test_a_wrong_key_is_never_quoted(name, serve, provider_of, monkeypatch, capl
     endpoint = provider_of(server).open(None)
     if name == "vertex":
         sample(endpoint)
-        server._token = "another"
+        server.key = "another"
     with pytest.raises(Refused, match="401 Unauthorized") as error:
         sample(endpoint)
     failure = error.value
@@ -841,34 +839,3 @@ def test_every_verb_of_batches_may_be_tried_again(name, serve, batching, books, 
 
     assert len(struck(name, server, call, way, answers)) == 4
     assert len(books.rows("batch")) == 1
-
-
-# --- the emulators as processes of their own -----------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["openai", full("vertex"), full("tinker")])
-def test_an_emulator_in_a_process_of_its_own_outlives_its_clients(
-    name, tmp_path, monkeypatch, request, provider_of
-):
-    corpus, log = tmp_path / "book.txt", tmp_path / "books.jsonl"
-    corpus.write_text(BOOK, "utf-8")
-    own = {
-        "openai": list,
-        "vertex": lambda: [
-            *("--storage", request.getfixturevalue("storage"), "--token", SECRETS["vertex"]),
-            *("--credentials", tmp_path),
-        ],
-        "tinker": lambda: ["--tokenizer", request.getfixturevalue("tokenizer")],
-    }[name]()
-    script = request.config.rootpath / "tests" / "emulators" / f"{name}_server.py"
-    with launch(script, *map(str, ["--books", log, "--corpus", corpus, *own])) as emulator:
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "credentials.json"))
-        url = f"{emulator.url}/v1" if name == "openai" else emulator.url
-        endpoint = provider_of(base_url=url).open(None)
-        completions = sample(endpoint)
-        emulator.plan(FaultPlan([server_error(CHAT[name], status=400)]))
-        with pytest.raises(Refused):
-            sample(endpoint)
-        assert emulator.calls()[CHAT[name]] == 2
-    rows = Books.read(log, "completion")
-    assert [each.text for each in completions] == [row["text"].strip(" ") for row in rows]

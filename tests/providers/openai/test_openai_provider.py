@@ -78,7 +78,6 @@ def test_the_time_to_wait_may_be_a_date(serve, monkeypatch):
     server = serve()
     late = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     busy = Response.json({"error": {}}, status=503, headers={"Retry-After": late})
-    monkeypatch.setattr(server, "check_key", lambda request: None)
     monkeypatch.setattr(server, "_work", lambda route, request: busy)
     with pytest.raises(ProviderBusy) as error:
         sample(provider_of(server).open(None))
