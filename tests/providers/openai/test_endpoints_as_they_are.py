@@ -13,8 +13,8 @@ from faults import Fault, FaultKind
 from reciter import Reciter
 
 from pytest_memleak.errors import ProviderError, RequestNotSent
-from pytest_memleak.interfaces.capabilities import Obeyed
-from pytest_memleak.interfaces.protocols import ContinuingEndpoint, SampleRequest, Window
+from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.protocols import SampleRequest, Window
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -148,8 +148,7 @@ def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     server = serve(Fault(FaultKind.NO_CHAT))
     asked = endpoint_of(server, system="Be brief.", api=api)
     sample(asked)
-    assert isinstance(asked, ContinuingEndpoint)
-    text = asked.continuing()
+    text = asked.abilities.continuing()
     assert text.id != asked.id
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
