@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.reports.output_table import EVIDENCE, REPORTS, STEP_SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,31 +39,13 @@ def memleak_read_book(
 
 @hookimpl(specname="memleak_report", tryfirst=True)
 def write_evidence(run: RunReport) -> None:
-    """Write the evidence bundle for --memleak-evidence, before any other sink runs."""
-    if "evidence" in run.outputs:
-        from pytest_memleak.reports.signature import sign_bundle
-        from pytest_memleak.results.evidence_file import write_evidence_file
-        from pytest_memleak.results.run_evidence import run_evidence
-
-        bundle = run_evidence(run)
-        if "signing_key" in run.outputs:
-            bundle = sign_bundle(bundle, run.outputs["signing_key"])
-        write_evidence_file(bundle, run.outputs["evidence"])
+    """Write the evidence bundle before any other sink runs."""
+    EVIDENCE.write_if_requested(run)
 
 
 @hookimpl(specname="memleak_report", trylast=True)
-def write_html(run: RunReport) -> None:
-    """Write the HTML report for --memleak-html."""
-    if "html" in run.outputs:
-        from pytest_memleak.reports.html.page import write_html as write
-
-        write(run, run.outputs["html"])
-
-
-@hookimpl(specname="memleak_report", trylast=True)
-def write_step_summary(run: RunReport) -> None:
-    """Append the Markdown summary that GitHub shows."""
-    if "step_summary" in run.outputs and run.results:
-        from pytest_memleak.reports.markdown import append_summary
-
-        append_summary(run, run.outputs["step_summary"])
+def write_reports(run: RunReport) -> None:
+    """Write all other reports."""
+    for output in (*REPORTS, STEP_SUMMARY):
+        if output is not EVIDENCE:
+            output.write_if_requested(run)

@@ -8,6 +8,7 @@ import graphlib
 from pathlib import Path
 
 import pytest_memleak
+from pytest_memleak.reports.output_table import BADGE, JUNIT, REPORTS, STEP_SUMMARY
 from pytest_memleak.scoring.measure_table import MEASURES
 
 PACKAGE = Path(pytest_memleak.__file__).parent
@@ -68,15 +69,23 @@ def test_no_file_is_long():
     assert max(lines.values()) <= MOST_LINES, max(lines, key=lines.get)
 
 
+def literals():
+    """Each text in the package, with its file."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value, path.name
+
+
 def test_measures_are_named_in_their_table_alone():
-    table = PACKAGE / "scoring/measure_table.py"
-    named = [
-        f"{path.name}:{node.lineno} {node.value!r}"
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and node.value in MEASURES and path != table
-    ]
-    assert not named
+    assert {file for text, file in literals() if text in MEASURES} == {"measure_table.py"}
+
+
+def test_options_of_outputs_stand_in_their_table_alone():
+    options = [output.option for output in (*REPORTS, STEP_SUMMARY, JUNIT, BADGE)]
+    named = [(text, file) for text, file in literals() if text.partition("=")[0] in options]
+    assert sorted(named) == sorted((option, "output_table.py") for option in options)
+    assert not {output.dest for output in REPORTS} & {text for text, _ in literals()}
 
 
 def test_names_say_what_they_hold():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
+from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,7 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _demo(parsed: argparse.Namespace) -> int:
     folder: Path = parsed.folder
     suite = _copy_quickstart(folder)
-    status = run_gate(suite.name, "--rootdir=.", "--memleak-html=report.html", folder=folder)
+    status = run_gate(suite.name, "--rootdir=.", f"{HTML.option}=report.html", folder=folder)
     if status:
         print(f"\nUnexpected exit code {status}. Was {suite} changed?")
         print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_memleak.cli.run_pytest import command_line, next_step
 from pytest_memleak.cli.suite_template import Draft, model_named, price_of, suite_path, url_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,9 +248,9 @@ def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
     command = command_line(
         *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0"),
         *(
-            "--junitxml=memleak.xml",
-            "--memleak-html=memleak.html",
-            "--memleak-evidence=memleak.json",
+            f"{JUNIT.option}=memleak.xml",
+            f"{HTML.option}=memleak.html",
+            f"{EVIDENCE.option}=memleak.json",
         ),
     )
     variables = [

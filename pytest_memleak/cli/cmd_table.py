@@ -6,15 +6,17 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from pytest_memleak.reports.output_table import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.reports.evidence_table import Evidence, Row
+    from pytest_memleak.reports.table_forms import Table
 
-_FORMATS = ("text", "md", "latex", "csv", "json", "parquet")
-_ENDINGS = {".tex": "latex"} | {f".{form}": form for form in ("md", "csv", "json", "parquet")}
+_FORMS = {form.name: form for form in TABLES}
+_ENDINGS = {form.ending: form.name for form in TABLES}
 
 
 def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +37,7 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     table.add_argument(
         "--format",
-        choices=_FORMATS,
+        choices=("text", *_FORMS),
         help="the format (default: by the extension of -o, else text)",
     )
     table.add_argument(
@@ -50,9 +52,10 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _table(parsed: argparse.Namespace) -> int:
     from pytest_memleak.errors import SettingsError
-    from pytest_memleak.redaction.atomic_write import write_whole
+    from pytest_memleak.redaction.atomic_write import whole_file
     from pytest_memleak.redaction.text import inert
-    from pytest_memleak.reports.evidence_table import Evidence, write_parquet
+    from pytest_memleak.reports.evidence_table import Evidence
+    from pytest_memleak.reports.table_forms import Table
 
     output = parsed.output
     form = parsed.format or (_ENDINGS.get(output.suffix.lower(), "text") if output else "text")
@@ -68,15 +71,13 @@ def _table(parsed: argparse.Namespace) -> int:
     if parsed.rows != "pairs":
         for line in evidence.missing:
             print(f"memleak table: {inert(line)}", file=sys.stderr)
-    if form == "parquet":
-        write_parquet(_rows(evidence, parsed), output)
-        return 0
-    text = _text(evidence, parsed, form)
+    table = Table(evidence, parsed.rows, parsed.measure)
     if output is None:
-        sys.stdout.write(text)
+        _write(table, form, sys.stdout)
         return 0
     try:
-        write_whole(output, text)
+        with whole_file(output) as file:
+            _write(table, form, file)
     except OSError as error:
         raise SettingsError(
             f"cannot be written: {error.strerror or error}",
@@ -86,25 +87,15 @@ def _table(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(evidence: Evidence, parsed: argparse.Namespace) -> list[Row]:
-    return evidence.grid(parsed.measure) if parsed.measure else evidence.of(parsed.rows)
-
-
-def _text(evidence: Evidence, parsed: argparse.Namespace, form: str) -> str:
+def _write(table: Table, form: str, file: TextIO) -> None:
+    if form != "text":
+        _FORMS[form].write(table, file)
+        return
     from pytest_memleak.cli.columns import WHOLE, output_width, table_text
-    from pytest_memleak.reports import table_forms as forms
 
-    if form in {"csv", "json"}:
-        rows = _rows(evidence, parsed)
-        return forms.as_csv(rows) if form == "csv" else forms.as_json(rows)
-    if parsed.measure:
-        table = forms.printed_grid(evidence, parsed.measure)
-    else:
-        table = forms.printed_rows(evidence, parsed.rows)
-    if form == "text":
-        width = WHOLE if parsed.output else output_width()
-        return table_text(table.heads, table.rows, right=table.numbers, width=width)
-    return forms.as_markdown(table) if form == "md" else forms.as_latex(table)
+    width = output_width() if file is sys.stdout else WHOLE
+    heads, rows, numbers = table.printed
+    file.write(table_text(heads, rows, right=numbers, width=width))
 
 
 def _validate_output(output: Path, evidence: Iterable[Path]) -> None:

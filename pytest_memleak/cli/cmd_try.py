@@ -26,6 +26,7 @@ from pytest_memleak.cli.suite_template import (
     suite_path,
     url_of,
 )
+from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +150,7 @@ def _run(path: Path, cost: float | None) -> int:
         "replace a release test: memleak init writes a suite for one."
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
-    print(next_step(_gate(path, f"--memleak-html={page}"), more))
+    print(next_step(_gate(path, f"{HTML.option}={page}"), more))
     return int(status or 0)
 
 

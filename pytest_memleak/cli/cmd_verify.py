@@ -6,7 +6,9 @@ import argparse
 import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_memleak.reports.output_table import BADGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,12 +112,7 @@ def _add_expectations(verify: argparse.ArgumentParser) -> None:
         type=_time,
         help="require that the bundle and its generations are no older than this",
     )
-    verify.add_argument(
-        "--badge",
-        metavar="FILE.svg",
-        type=Path,
-        help="write a badge of the result if everything was recomputed and matches",
-    )
+    verify.add_argument(BADGE.option, metavar=f"FILE{BADGE.ending}", type=Path, help=BADGE.help)
 
 
 def _sha256(value: str) -> str:
@@ -152,8 +149,9 @@ def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.results.evidence_file import digest_errors, read_evidence
     from pytest_memleak.results.run_evidence import Expected, unmet_expectations
 
-    if parsed.badge and parsed.badge.suffix.lower() != ".svg":
-        raise SettingsError("a badge is an SVG file", hint="write --badge NAME.svg")
+    if parsed.badge and parsed.badge.suffix.lower() != BADGE.ending:
+        hint = f"write {BADGE.option} NAME{BADGE.ending}"
+        raise SettingsError("a badge is an SVG file", hint=hint)
     evidence = read_evidence(parsed.evidence)
     findings = _Findings(wrong=digest_errors(evidence.bundle))
     _check_signature(evidence, parsed, findings)
@@ -293,21 +291,13 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
     _print_lines("verified", findings.checked)
     _print_lines("not verified", [*findings.unchecked, *_UNVERIFIABLE])
     verified = findings.complete and not findings.wrong
-    if parsed.badge:
-        _write_badge(parsed.badge, bundle, verified=verified)
+    if parsed.badge and verified:
+        BADGE.write(bundle, parsed.badge)
+        print(f"badge: {parsed.badge}")
+    elif parsed.badge:
+        print(f"no badge: the bundle isn't fully verified; {parsed.badge} is unchanged")
     passed = bundle["result"] == Verdict.PASS or parsed.allow_failures
     return _VERIFIED if passed and verified else _FAILED
-
-
-def _write_badge(path: Path, bundle: dict[str, Any], *, verified: bool) -> None:
-    from pytest_memleak.redaction.atomic_write import write_whole
-    from pytest_memleak.reports.badge import badge
-
-    if not verified:
-        print(f"no badge: the bundle isn't fully verified; {path} is unchanged")
-        return
-    write_whole(path, badge(bundle))
-    print(f"badge: {path}")
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:

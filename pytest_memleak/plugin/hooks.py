@@ -26,9 +26,11 @@ from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
     add_options,
     copyright_key,
+    report_paths,
     run_key,
     validate_measures,
 )
+from pytest_memleak.reports.output_table import EVIDENCE, HTML
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.releases import ReleaseComparison
     from pytest_memleak.verdict.evaluation import Evaluation
 
-_FILES = [f"memleak_{name}" for name in ("html", "evidence", "signing_key", "baseline", "ledger")]
+_FILES = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
 # --- options -------------------------------------------------------------------------------
@@ -66,18 +68,18 @@ def pytest_configure(config: pytest.Config) -> None:
     validate_measures(config)
     if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
         raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
-    evidence, page = map(config.getoption, ("memleak_evidence", "memleak_html"))
-    if config.getoption("memleak_signing_key") and not evidence:
-        raise pytest.UsageError("--memleak-signing-key needs --memleak-evidence")
-    if config.getoption("memleak_release") and not (evidence or page):
-        raise pytest.UsageError("--memleak-release needs --memleak-evidence or --memleak-html")
+    reports = report_paths(config)
+    if config.getoption("memleak_signing_key") and EVIDENCE.name not in reports:
+        raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")
+    if config.getoption("memleak_release") and not reports:
+        raise pytest.UsageError(f"--memleak-release needs {EVIDENCE.option} or {HTML.option}")
     gathers = not hasattr(config, "workerinput")
-    if gathers and any(map(config.getoption, _FILES)):
+    if gathers and (reports or any(map(config.getoption, _FILES))):
         from pytest_memleak.plugin.preflight import validate_outputs
 
         validate_outputs(config)
     record = None
-    if (evidence or page) and not any(map(config.getoption, ("memleak_dry_run", "collectonly"))):
+    if reports and not any(map(config.getoption, ("memleak_dry_run", "collectonly"))):
         from pytest_memleak.plugin.run_record import RunRecord
 
         record = RunRecord(config)
@@ -369,7 +371,7 @@ class RunResults:
             failed = error
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:
-            add_junit_properties(self._config, self._report.results)
+            add_junit_properties(self._config, self._report)
         result = yield
         if failed is not None:
             raise failed
@@ -406,7 +408,7 @@ class RunResults:
             terminalreporter.section("memorization")
             if self._report.results:
                 terminalreporter.write(summary_text(self._config, self._report))
-            if "evidence" in self._report.outputs:
+            if EVIDENCE.name in self._report.outputs:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_memleak.reports.output_table import REPORTS
 
 if TYPE_CHECKING:
     from pytest_memleak.plugin.progress import Display
@@ -35,6 +38,12 @@ def quoted_words(config: pytest.Config) -> int | None:
     """Return how many words of a passage may be shown; None for all of them."""
     value = config.getoption("memleak_quote")
     return None if value == "full" else int(value)
+
+
+def report_paths(config: pytest.Config) -> dict[str, Path]:
+    """Return the files that options name, by the names of the outputs."""
+    values = {output.name: config.getoption(output.dest, None) for output in REPORTS}
+    return {name: Path(value) for name, value in values.items() if value}
 
 
 def parse_budget(value: str) -> float:
@@ -178,20 +187,14 @@ def add_options(parser: pytest.Parser) -> None:
         help="use this Ray cluster: HOST:PORT, or 'auto' for the one of this machine "
         "(default: start one on this machine)",
     )
-    group.addoption(
-        "--memleak-html",
-        metavar="PATH",
-        default=None,
-        type=nonempty("--memleak-html"),
-        help="write an HTML report with maps and charts: one file that works offline",
-    )
-    group.addoption(
-        "--memleak-evidence",
-        metavar="PATH",
-        default=None,
-        type=nonempty("--memleak-evidence"),
-        help="write an evidence bundle: JSON without text of books or models",
-    )
+    for output in REPORTS:
+        group.addoption(
+            output.option,
+            metavar="PATH",
+            default=None,
+            type=nonempty(output.option),
+            help=output.help,
+        )
     group.addoption(
         "--memleak-signing-key",
         metavar="KEYFILE",

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import tempfile
@@ -15,34 +14,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
+from pytest_memleak.plugin.options import report_paths
+from pytest_memleak.reports.output_table import REPORTS
 
 if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.reports.output_table import Output
 
-# Only files with one of these near their beginning may be overwritten.
-# Signed evidence begins with its payload, the base64 of a Statement whose predicate is a bundle.
-_MARKERS = {
-    "html": (b"<html",),
-    "evidence": (
-        b'"schema": "pytest-memleak evidence',
-        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'),
-    ),
-}
 _PREFIX_BYTES = 10_000
 
 
 def validate_outputs(config: pytest.Config) -> None:
     """Raise UsageError for a file that an option names and that can't be read or written."""
-    outputs = [
-        (f"--memleak-{name}", Path(value))
-        for name in _MARKERS
-        if (value := config.getoption(f"memleak_{name}"))
-    ]
-    for option, path in outputs:
-        _validate_writable(option, path)
-        _validate_overwrite(option, path)
-    if len({path.absolute() for _, path in outputs}) < len(outputs):
-        options = " and ".join(option for option, _ in outputs)
+    paths = report_paths(config)
+    outputs = [output for output in REPORTS if output.name in paths]
+    for output in outputs:
+        _validate_writable(output.option, paths[output.name])
+        _validate_overwrite(output, paths[output.name])
+    if len({path.absolute() for path in paths.values()}) < len(paths):
+        options = " and ".join(output.option for output in outputs)
         raise pytest.UsageError(f"{options} need different files")
     try:
         if value := config.getoption("memleak_baseline"):
@@ -83,15 +73,15 @@ def validate_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 
 
-def _validate_overwrite(option: str, path: Path) -> None:
+def _validate_overwrite(output: Output, path: Path) -> None:
     """Raise UsageError if the file is no report: a forgotten value makes it a suite or a book."""
-    signs = _MARKERS[option.removeprefix("--memleak-")]
     with contextlib.suppress(OSError):
         with path.open("rb") as file:
             beginning = file.read(_PREFIX_BYTES)
-        if beginning.strip() and not any(sign in beginning for sign in signs):
+        if beginning.strip() and not any(sign in beginning for sign in output.signs):
             raise pytest.UsageError(
-                f"{option}: {path} exists and isn't a report; name another file, or delete it"
+                f"{output.option}: {path} exists and isn't a report; "
+                "name another file, or delete it"
             )
 
 

@@ -14,12 +14,19 @@ import pytest
 
 from pytest_memleak import __version__
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.options import evaluation_key, failure_key, published_key, quoted_words
+from pytest_memleak.plugin.options import (
+    evaluation_key,
+    failure_key,
+    published_key,
+    quoted_words,
+    report_paths,
+)
 from pytest_memleak.plugin.run_record import selection_of
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.junit import case_properties, suite_properties
+from pytest_memleak.reports.junit import case_properties
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
 from pytest_memleak.reports.report_text import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.run_verdict import run_result, verdict_counts
@@ -65,13 +72,12 @@ def _enforce_failure(item: pytest.Item, report: pytest.TestReport) -> None:
         report.longrepr = report.longrepr if expected and report.longrepr else doubt
 
 
-def add_junit_properties(config: pytest.Config, findings: tuple[PairResult, ...]) -> None:
+def add_junit_properties(config: pytest.Config, report: RunReport) -> None:
     """Add the run's properties to JUnit's report before its file is written."""
     for plugin in config.pluginmanager.get_plugins():
         # The fixture record_testsuite_property doesn't work in xdist's workers.
         if type(plugin).__name__ == "LogXML":
-            for name, value in suite_properties(findings, version=__version__):
-                plugin.add_global_property(name, value)
+            JUNIT.write(report, plugin)
 
 
 def run_report(
@@ -88,13 +94,11 @@ def run_report(
     status: the session's exit status; record: of all pairs and tests, for evidence and HTML;
     comparison: with an earlier release.
     """
-    outputs = {
-        name: Path(value)
-        for name in ("html", "evidence", "signing_key")
-        if (value := config.getoption(f"memleak_{name}", None))
-    }
-    if step_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        outputs["step_summary"] = Path(step_summary)
+    outputs = report_paths(config)
+    if key_file := config.getoption("memleak_signing_key", None):
+        outputs["signing_key"] = Path(key_file)
+    if step_summary := os.environ.get(STEP_SUMMARY.option):
+        outputs[STEP_SUMMARY.name] = Path(step_summary)
     report = RunReport(__version__, results, outputs, comparison)
     if record is None:
         return report
@@ -122,7 +126,7 @@ def evidence_line(report: RunReport) -> str:
         uncollected=report.uncollected,
         compared=report.compared.verdict if report.compared else None,
     )
-    return f"evidence: {result} ({verdict_counts(pairs)}), {report.outputs['evidence']}"
+    return f"evidence: {result} ({verdict_counts(pairs)}), {report.outputs[EVIDENCE.name]}"
 
 
 def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:
@@ -159,14 +163,14 @@ def summary_text(config: pytest.Config, report: RunReport) -> str:
 
 def next_lines(report: RunReport) -> Iterator[str]:
     """Yield the HTML report's path, and the next step for pairs that didn't pass."""
-    if "html" in report.outputs:
-        yield f"HTML report: {report.outputs['html']}"
+    if page := report.outputs.get(HTML.name):
+        yield f"HTML report: {page}"
     verdicts = {pair_outcome(result).kind for result in report.results}
     if "inconclusive" in verdicts:
         yield "Next: fix the causes above and rerun. Stored generations are reused."
-    elif verdicts & {"fail", "unexpected"} and "html" not in report.outputs:
+    elif verdicts & {"fail", "unexpected"} and page is None:
         yield (
-            "Next: add --memleak-html=FILE to locate the passages. Stored generations are reused."
+            f"Next: add {HTML.option}=FILE to locate the passages. Stored generations are reused."
         )
 
 

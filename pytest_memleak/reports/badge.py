@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.results.run_verdict import verdict_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _COLORS = {"PASS": "#2e7d32", "FAIL": "#c62828"}
 _UNDECIDED = "#8a6d00"
@@ -31,8 +33,8 @@ _SVG = """\
 """
 
 
-def badge(bundle: Mapping[str, Any]) -> str:
-    """Render the SVG badge of a verified bundle."""
+def write_badge(bundle: Mapping[str, Any], path: Path) -> None:
+    """Write the SVG badge of a verified bundle."""
     gates = all(suite["gates"] for suite in bundle["suites"]) or bundle["result"] == Verdict.FAIL
     message = bundle["result"] if gates else f"{bundle['result']}, gates nothing"
     message = inert(
@@ -40,7 +42,7 @@ def badge(bundle: Mapping[str, Any]) -> str:
     )
     label_width, message_width = (round(len(text) * _CHARACTER) for text in (_LABEL, message))
     left = label_width + _MARGIN
-    return _SVG.format(
+    text = _SVG.format(
         label=_LABEL,
         message=escape(message),
         counted=escape(verdict_counts(bundle["pairs"])),
@@ -54,3 +56,4 @@ def badge(bundle: Mapping[str, Any]) -> str:
         message_at=left + (message_width + _MARGIN) / 2,
         message_width=message_width,
     )
+    write_whole(path, text)

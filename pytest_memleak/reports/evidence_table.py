@@ -110,7 +110,7 @@ class Evidence:
 
         kind: one of ROWS.
         """
-        return _frame(self.of(kind))
+        return data_frame(self.of(kind))
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
@@ -220,12 +220,8 @@ def _spans(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
 # --- with the extra `tables` ---------------------------------------------------------------
 
 
-def write_parquet(rows: Sequence[Row], path: Path) -> None:
-    """Write rows to a Parquet file; SettingsError without the extra `tables`."""
-    _frame(rows).to_parquet(path, index=False)
-
-
-def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+def data_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as a data frame; SettingsError without the extra `tables`."""
     try:
         import pandas as pd
         import pyarrow  # noqa: F401 - what pandas writes Parquet with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records import Completeness
-    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.releases import ReleaseComparison
 
 
@@ -150,6 +150,12 @@ def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
         ("memleak.suite_verdict", result.verdict_words),
         ("memleak.suite_verdict.meaning", meaning),
     ]
+
+
+def add_properties(run: RunReport, junit: Any) -> None:
+    """Add the run's properties to `junit`, pytest's writer of the file."""
+    for name, value in suite_properties(run.results, version=run.version):
+        junit.add_global_property(name, value)
 
 
 def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tuple[str, str]]:

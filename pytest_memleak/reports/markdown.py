@@ -45,7 +45,9 @@ _MARK = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def append_summary(run: RunReport, path: Path) -> None:
-    """Append the summary to the file that GITHUB_STEP_SUMMARY names; MemleakError if that fails."""
+    """Append the summary, if there are results, to GitHub's file; MemleakError if that fails."""
+    if not run.results:
+        return
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(summary(run))

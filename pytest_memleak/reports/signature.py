@@ -26,8 +26,9 @@ from pytest_memleak.results.evidence_file import (
     PREDICATE_TYPE,
     canonical_json,
     read_regular,
+    write_evidence_file,
 )
-from pytest_memleak.results.run_evidence import subjects
+from pytest_memleak.results.run_evidence import run_evidence, subjects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +36,18 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
+    from pytest_memleak.records.pair_result import RunReport
     from pytest_memleak.results.evidence_file import EvidenceFile
 
 _MOST_OF_A_KEY = 100_000  # bytes
+
+
+def write_evidence(run: RunReport, path: Path) -> None:
+    """Write a run's evidence bundle, signed if a key is given."""
+    bundle = run_evidence(run)
+    if key_file := run.outputs.get("signing_key"):
+        bundle = sign_bundle(bundle, key_file)
+    write_evidence_file(bundle, path)
 
 
 def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:

@@ -7,12 +7,12 @@ bundle or suite only where rows differ in it.
 from __future__ import annotations
 
 import csv
-import io
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.evidence_table import columns_of
+from pytest_memleak.reports.evidence_table import columns_of, data_frame
 from pytest_memleak.reports.report_text import format_value
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -38,17 +38,37 @@ class Printed(NamedTuple):
     numbers: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of one kind of evidence, or books x models of a measure."""
+
+    evidence: Evidence
+    kind: str
+    measure: str | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows for programs."""
+        return self.evidence.grid(self.measure) if self.measure else self.evidence.of(self.kind)
+
+    @property
+    def printed(self) -> Printed:
+        """The rows for print."""
+        if self.measure:
+            return _printed_grid(self.evidence, self.measure)
+        return _printed_rows(self.evidence, self.kind)
+
+
 # --- for programs --------------------------------------------------------------------------
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def write_csv(table: Table, file: TextIO) -> None:
     """Write CSV at full precision; a ' protects text that spreadsheets take for a formula."""
+    rows = table.rows
     heads = list(dict.fromkeys(key for row in rows for key in row))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow([_safe(head) for head in heads])
     writer.writerows([_safe(row.get(head)) for head in heads] for row in rows)
-    return out.getvalue()
 
 
 def _safe(value: object) -> object:
@@ -58,15 +78,20 @@ def _safe(value: object) -> object:
     return value
 
 
-def as_json(rows: Sequence[Row]) -> str:
+def write_json(table: Table, file: TextIO) -> None:
     """Write a JSON list with an object per row."""
-    return json.dumps(list(rows), indent=1) + "\n"
+    file.write(json.dumps(table.rows, indent=1) + "\n")
+
+
+def write_parquet(table: Table, file: TextIO) -> None:
+    """Write Parquet; SettingsError without the extra `tables`."""
+    file.buffer.write(data_frame(table.rows).to_parquet(index=False))
 
 
 # --- for print -----------------------------------------------------------------------------
 
 
-def printed_rows(evidence: Evidence, kind: str) -> Printed:
+def _printed_rows(evidence: Evidence, kind: str) -> Printed:
     """Lay out the rows of one of ROWS for print."""
     rows = evidence.of(kind)
     if kind != "pairs":
@@ -81,7 +106,7 @@ def printed_rows(evidence: Evidence, kind: str) -> Printed:
     return table
 
 
-def printed_grid(evidence: Evidence, measure: str) -> Printed:
+def _printed_grid(evidence: Evidence, measure: str) -> Printed:
     """Lay out books x models for print: the measure with its interval."""
     grid = evidence.grid(measure)
     models = [head for head in grid[0] if head != "book"]
@@ -138,8 +163,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def as_markdown(table: Printed) -> str:
+def write_md(selected: Table, file: TextIO) -> None:
     """Write a Markdown table with aligned source columns."""
+    table = selected.printed
     lines = [[cell.replace("|", "/") for cell in line] for line in (table.heads, *table.rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     right = [head in table.numbers for head in table.heads]
@@ -147,16 +173,15 @@ def as_markdown(table: Printed) -> str:
         f"{'-' * (width - 1)}:" if numbers else "-" * width
         for width, numbers in zip(widths, right, strict=True)
     ]
-    text = []
     for line in (lines[0], rule, *lines[1:]):
         columns = zip(line, widths, right, strict=True)
         cells = (cell.rjust(w) if numbers else cell.ljust(w) for cell, w, numbers in columns)
-        text.append(f"| {' | '.join(cells)} |\n")
-    return "".join(text)
+        file.write(f"| {' | '.join(cells)} |\n")
 
 
-def as_latex(table: Printed) -> str:
+def write_latex(selected: Table, file: TextIO) -> None:
     """Write a LaTeX tabular that needs no package."""
+    table = selected.printed
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(_escaped, cells)) + r" \\"
@@ -168,7 +193,7 @@ def as_latex(table: Printed) -> str:
         *map(line, table.rows),
         *(r"\hline", r"\end{tabular}"),
     ]
-    return "".join(f"{line}\n" for line in lines)
+    file.writelines(f"{line}\n" for line in lines)
 
 
 def _escaped(cell: str) -> str:

@@ -10,6 +10,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, day
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.views import Badge, model_recipe, verdict_badge
+from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.report_text import (
     control_lines,
     detection_text,
@@ -228,13 +229,13 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
         yield from [f"{amount(left, 'more issue')}: see the pairs below."] if left > 0 else []
     if "inconclusive" in kinds or run.unrun:
         yield "Fix the causes and rerun the same command. Stored generations are reused."
-    if verdict is Verdict.PASS and "evidence" not in run.outputs:
+    if verdict is Verdict.PASS and EVIDENCE.name not in run.outputs:
         yield (
-            "To archive this result, rerun with --memleak-evidence=FILE. "
+            f"To archive this result, rerun with {EVIDENCE.option}=FILE. "
             "Stored generations are reused."
         )
-    elif "evidence" in run.outputs:
-        name = run.outputs["evidence"].name
+    elif EVIDENCE.name in run.outputs:
+        name = run.outputs[EVIDENCE.name].name
         yield f"Archive this page with {name}. To recompute it, run “memleak verify {name}”."
 
 

@@ -27,6 +27,7 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, WIDTH, safe_text
 from pytest_memleak.reports.html.views import main_titles, pair_views
+from pytest_memleak.reports.output_table import HTML
 from pytest_memleak.reports.report_text import (
     comparison_lines,
     comparison_sentence,
@@ -69,7 +70,7 @@ def write_html(run: RunReport, path: Path) -> None:
         raise MemleakError(
             f"Can't write the HTML report: {error.strerror or error}",
             location=str(path),
-            hint="give --memleak-html a file in a writable folder",
+            hint=f"give {HTML.option} a file in a writable folder",
         ) from None
 
 
