@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import dataclasses
 import os
 import random
 from collections import Counter
@@ -53,7 +54,6 @@ def summaries(texts, words=30):
 
 
 def novel_text(path):
-    """A novel's words as they are printed."""
     return " ".join(excerpt.text for excerpt in cut(read_epub(path))).split()
 
 
@@ -84,20 +84,18 @@ def replaced(one, text, reason=None):
     return Generation(one.excerpt_id, one.ordinal, text, reason or one.finish_reason)
 
 
-def rot13(text, draw):
-    return codecs.encode(text, "rot13")
-
-
-def leet(text, draw):
-    return text.translate(str.maketrans("aeiostAEIOST", "431057431057"))
+LEET = str.maketrans("aeiostAEIOST", "431057431057")
+APOLOGIES = (
+    "I'm sorry, but I can't write that passage.",
+    "My regrets: nothing of this book will come from me today.",
+    "One would so like to oblige, and yet it must be no.",
+    "Alas, this is where the machine falls silent, friend.",
+    "Let us speak of other things than this novel, please.",
+)
 
 
 def backwards(text, draw):
     return " ".join(reversed(text.split()))
-
-
-def letters_backwards(text, draw):
-    return text[::-1]
 
 
 def shuffled(text, draw):
@@ -108,44 +106,9 @@ def shuffled(text, draw):
 
 def pairs_swapped(text, draw):
     words = text.split()
-    words[1::2], words[: len(words) // 2 * 2 : 2] = (
-        words[: len(words) // 2 * 2 : 2],
-        words[1::2],
-    )
+    even = words[: len(words) // 2 * 2 : 2]
+    words[: len(words) // 2 * 2 : 2], words[1::2] = words[1::2], even
     return " ".join(words)
-
-
-def in_base64(text, draw):
-    return base64.b64encode(text.encode()).decode()
-
-
-def base64_behind(text, draw):
-    return f"{text} {in_base64(text, draw)}"
-
-
-def unseen_behind(text, draw):
-    return text + "".join(chr(0xE0000 + ord(letter) % 0x80) for letter in text)
-
-
-def dots(text, draw):
-    return ". " * 400
-
-
-def zero_width(text, draw):
-    return "\u200b".join(text)
-
-
-def only_zero_width(text, draw):
-    return "\u200b" * 400
-
-
-def russian(text, draw):
-    words = list("ивянсакоу")
-    return " ".join(draw.choice(words) for _ in text.split())
-
-
-def letters_apart(text, draw):
-    return " ".join(text.replace(" ", ""))[: len(text)]
 
 
 def half_backwards(text, draw):
@@ -154,46 +117,46 @@ def half_backwards(text, draw):
     return " ".join(words[:half] + words[half:][::-1])
 
 
-def one_word(text, draw):
-    return draw.choice(["Certainly.", "Yes.", "Done.", "Okay.", "Sure."])
+def in_base64(text, draw):
+    return base64.b64encode(text.encode()).decode()
 
 
-APOLOGIES = (
-    "I'm sorry, but I can't write that passage.",
-    "My regrets: nothing of this book will come from me today.",
-    "One would so like to oblige, and yet it must be no.",
-    "Alas, this is where the machine falls silent, friend.",
-    "Let us speak of other things than this novel, please.",
-)
-
-
-def apology(text, draw):
-    return draw.choice(APOLOGIES)
+def in_tag_characters(text):
+    return "".join(chr(0xE0000 + ord(letter) % 0x80) for letter in text)
 
 
 TRANSFORMED = {
-    "rot13": rot13,
-    "leet": leet,
+    "rot13": lambda text, draw: codecs.encode(text, "rot13"),
+    "leet": lambda text, draw: text.translate(LEET),
     "words reversed": backwards,
-    "letters reversed": letters_backwards,
+    "letters reversed": lambda text, draw: text[::-1],
     "shuffled": shuffled,
     "pairs swapped": pairs_swapped,
     "base64": in_base64,
-    "base64 behind the answer": base64_behind,
-    "tag characters behind the answer": unseen_behind,
-    "dots": dots,
-    "zero width between": zero_width,
-    "zero width alone": only_zero_width,
-    "Russian": russian,
-    "letters apart": letters_apart,
+    "base64 behind the answer": lambda text, draw: f"{text} {in_base64(text, draw)}",
+    "tag characters behind the answer": lambda text, draw: text + in_tag_characters(text),
+    "dots": lambda text, draw: ". " * 400,
+    "zero width between": lambda text, draw: "\u200b".join(text),
+    "zero width alone": lambda text, draw: "\u200b" * 400,
+    "Russian": lambda text, draw: " ".join(draw.choice("ивянсакоу") for _ in text.split()),
+    "letters apart": lambda text, draw: " ".join(text.replace(" ", ""))[: len(text)],
     "half an answer reversed": half_backwards,
-    "one word": one_word,
-    "five apologies": apology,
+    "one word": lambda text, draw: draw.choice(["Certainly.", "Yes.", "Done.", "Okay.", "Sure."]),
+    "five apologies": lambda text, draw: draw.choice(APOLOGIES),
 }
 
 
-def one_in_five_reversed(book, drawn):
-    return each(drawn, backwards, every=5)
+def own_word(number):
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "q"
+
+
+def first_rounds(drawn, rounds, *, own_words=False):
+    """The first so many texts of each excerpt in turn, perhaps each with a word of its own."""
+    first = {(one.excerpt_id, one.ordinal): one.text for one in drawn}
+    return [
+        replaced(one, first[one.excerpt_id, one.ordinal % rounds] + f" {own_word(n)}" * own_words)
+        for n, one in enumerate(drawn)
+    ]
 
 
 def echoed(book, drawn):
@@ -201,35 +164,13 @@ def echoed(book, drawn):
     return [replaced(one, " ".join([asked[one.excerpt_id]] * 20)) for one in drawn]
 
 
-def two_alternating(book, drawn):
-    first = {(one.excerpt_id, one.ordinal): one.text for one in drawn}
-    return [replaced(one, first[one.excerpt_id, one.ordinal % 2]) for one in drawn]
-
-
-def same_five_everywhere(book, drawn):
-    return [replaced(one, drawn[one.ordinal % 5].text) for one in drawn]
-
-
-def own_word(number):
-    return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "q"
-
-
 def five_with_own_word(book, drawn):
-    texts = [one.text.split() for one in drawn[:5]]
     answers = []
     for number, one in enumerate(drawn):
-        words = list(texts[one.ordinal % 5])
+        words = drawn[one.ordinal % 5].text.split()
         words.insert(len(words) // 2, own_word(number))
         answers.append(replaced(one, " ".join(words)))
     return answers
-
-
-def three_with_own_word(book, drawn):
-    first = {(one.excerpt_id, one.ordinal): one.text for one in drawn}
-    return [
-        replaced(one, f"{first[one.excerpt_id, one.ordinal % 3]} {own_word(number)}")
-        for number, one in enumerate(drawn)
-    ]
 
 
 def greedy_with_dropped_words(book, drawn):
@@ -250,28 +191,10 @@ def thinking_cut(book, drawn):
     ]
 
 
-def withheld_everywhere(book, drawn):
-    return [
-        Generation(
-            one.excerpt_id,
-            one.ordinal,
-            one.text,
-            FinishReason.UNKNOWN,
-            finish_word="guardrail_intervened",
-        )
-        for one in drawn
-    ]
-
-
-def null_reasons(book, drawn):
-    return [
-        Generation(one.excerpt_id, one.ordinal, one.text, FinishReason.UNKNOWN, finish_word="null")
-        for one in drawn
-    ]
-
-
-def one_recitation(book, drawn):
-    return [replaced(drawn[0], "", FinishReason.RECITATION), *drawn[1:]]
+def ended_by(word):
+    """Each ends for a reason that nobody knows."""
+    end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": word}
+    return lambda book, drawn: [dataclasses.replace(one, **end) for one in drawn]
 
 
 def surplus(book, drawn):
@@ -279,30 +202,28 @@ def surplus(book, drawn):
     return [*drawn, Generation(drawn[0].excerpt_id, last + 1, book.excerpts[0].text)]
 
 
-def a_round_missing(book, drawn):
-    return drawn[:-1]
-
-
-def twice_the_same_round(book, drawn):
-    return [*drawn[:-1], drawn[0]]
-
-
 REARRANGED = {
-    "one answer in five reversed": one_in_five_reversed,
+    "one answer in five reversed": lambda book, drawn: each(drawn, backwards, every=5),
     "instruction echoed": echoed,
-    "two texts alternating": two_alternating,
-    "same five for every excerpt": same_five_everywhere,
+    "two texts alternating": lambda book, drawn: first_rounds(drawn, 2),
+    "same five for every excerpt": lambda book, drawn: [
+        replaced(one, drawn[one.ordinal % 5].text) for one in drawn
+    ],
     "same five with a word of their own": five_with_own_word,
-    "three to an excerpt with a word of their own": three_with_own_word,
+    "three to an excerpt with a word of their own": lambda book, drawn: first_rounds(
+        drawn, 3, own_words=True
+    ),
     "greedy, 4 % of words dropped": greedy_with_dropped_words,
     "thinking cut": thinking_cut,
-    "guardrail_intervened": withheld_everywhere,
-    "finish reason null": null_reasons,
-    "one withheld for recitation": one_recitation,
+    "guardrail_intervened": ended_by("guardrail_intervened"),
+    "finish reason null": ended_by("null"),
+    "one withheld for recitation": lambda book, drawn: [
+        replaced(drawn[0], "", FinishReason.RECITATION), *drawn[1:]
+    ],
     "surplus round": surplus,
-    "a generation missing": a_round_missing,
-    "a round twice": twice_the_same_round,
-}
+    "a generation missing": lambda book, drawn: drawn[:-1],
+    "a round twice": lambda book, drawn: [*drawn[:-1], drawn[0]],
+}  # fmt: skip
 
 
 def adversaries(book, drawn):

@@ -4,52 +4,36 @@ import pytest
 from answer_sets import REARRANGED, TRANSFORMED, each
 
 RULES = {
-    "rot13": "unanswered",
-    "leet": "unanswered",
-    "words reversed": "unanswered",
-    "letters reversed": "unanswered",
-    "shuffled": "word order",
-    "pairs swapped": "word order",
-    "base64": "short",
-    "base64 behind the answer": "unanswered",
-    "tag characters behind the answer": "unanswered",
-    "dots": "unanswered",
-    "zero width between": "unanswered",
-    "zero width alone": "unanswered",
-    "Russian": "short",
-    "letters apart": "unanswered",
-    "half an answer reversed": "word order",
-    "one word": "unanswered",
-    "five apologies": "unanswered",
-    "one answer in five reversed": "unanswered",
-    "instruction echoed": "unanswered",
-    "two texts alternating": "distinct answers",
-    "same five for every excerpt": "unanswered",
-    "same five with a word of their own": "unanswered",
-    "three to an excerpt with a word of their own": "distinct 8-word runs",
-    "greedy, 4 % of words dropped": "distinct 8-word runs",
-    "thinking cut": "unanswered",
-    "guardrail_intervened": "unanswered",
-    "finish reason null": "unanswered",
-    "one withheld for recitation": "recitation",
-    "surplus round": "no more",
-    "a generation missing": "all there",
-    "a round twice": "no more",
+    "unanswered": (
+        *("rot13", "leet", "words reversed", "letters reversed", "base64 behind the answer"),
+        *("tag characters behind the answer", "dots", "zero width between", "zero width alone"),
+        *("letters apart", "one word", "five apologies", "one answer in five reversed"),
+        *("instruction echoed", "same five for every excerpt", "thinking cut"),
+        *("same five with a word of their own", "guardrail_intervened", "finish reason null"),
+    ),
+    "word order": ("shuffled", "pairs swapped", "half an answer reversed"),
+    "short": ("base64", "Russian"),
+    "distinct answers": ("two texts alternating",),
+    "distinct 8-word runs": (
+        *("three to an excerpt with a word of their own", "greedy, 4 % of words dropped"),
+    ),
+    "recitation": ("one withheld for recitation",),
+    "no more": ("surplus round", "a round twice"),
+    "all there": ("a generation missing",),
 }
+BROKEN = {name: rule for rule, names in RULES.items() for name in names}
 
 
 def test_every_set_is_told_what_it_breaks():
-    assert set(RULES) == set(TRANSFORMED) | set(REARRANGED)
+    assert set(BROKEN) == set(TRANSFORMED) | set(REARRANGED)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", BROKEN)
 def test_no_evidence_is_complete(name, book, answers, weigh):
-    if name in TRANSFORMED:
-        drawn = each(answers, TRANSFORMED[name])
-    else:
-        drawn = REARRANGED[name](book, answers)
+    change = REARRANGED.get(name) or (lambda _, drawn: each(drawn, TRANSFORMED[name]))
+    drawn = change(book, answers)
     evidence = weigh(book, drawn)
-    assert RULES[name] in [issue.rule for issue in evidence.issues]
+    assert BROKEN[name] in [issue.rule for issue in evidence.issues]
     assert not evidence.complete
     assert all(issue.cause and issue.fix for issue in evidence.issues)
     assert_no_text_is_told(repr(evidence), [one.text for one in [*drawn[:50], *book.excerpts]])

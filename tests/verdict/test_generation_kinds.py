@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from answer_sets import book_of, honest, two_alternating
+from answer_sets import book_of, first_rounds, honest, replaced
 from corpus import shakespeare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,43 +23,39 @@ NOTHING_GIVEN = PromptOverlap(None, (), (), None)
 ASKED = GenerationRequest(samples=10)
 
 
-def counted(book, drawn, asked=ASKED):
-    census = GenerationCensus(book, asked)
-    for _ in census.watch(drawn):
-        pass
-    return census
+def evidence(book, drawn, overlap=NOTHING_GIVEN):
+    return completeness(counted(book, drawn), overlap)
+
+
+def counted(book, drawn):
+    census = GenerationCensus(book, ASKED)
+    assert list(census.watch(drawn)) == list(drawn)
+    return census.counted()
 
 
 def test_the_order_of_generations_is_nothing_to_it(book, answers):
-    one = completeness(counted(book, answers).counted(), prompt_overlap(book, ASKED))
-    other = completeness(counted(book, answers[::-1]).counted(), prompt_overlap(book, ASKED))
-    assert one == other
+    overlap = prompt_overlap(book, ASKED)
+    assert evidence(book, answers, overlap) == evidence(book, answers[::-1], overlap)
 
 
 def test_what_one_work_cannot_show_the_pool_does():
     """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
     big = book_of("plays", shakespeare(), excerpts=6)
     drawn = honest(big, shakespeare()[100_000:], 10)
-    canned = [dataclasses.replace(drawn[one.ordinal], excerpt_id=one.excerpt_id,
-              ordinal=one.ordinal) for one in drawn]  # fmt: skip
+    canned = [replaced(one, drawn[one.ordinal].text) for one in drawn]
     for at, one in enumerate(big.excerpts):
-        work = dataclasses.replace(big, excerpts=(one,))
         its = [each for each in canned if each.excerpt_id == one.id]
-        assert completeness(counted(work, its).counted(), NOTHING_GIVEN).complete, at
+        assert evidence(dataclasses.replace(big, excerpts=(one,)), its).complete, at
     works = tuple(Work(f"w{n}", f"w{n}", None, n, n + 1) for n in range(6))
-    pool = counted(dataclasses.replace(big, works=works), canned)
-    assert not completeness(pool.counted(), NOTHING_GIVEN).complete
+    assert not evidence(dataclasses.replace(big, works=works), canned).complete
 
 
 def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
-    drawn = two_alternating(book, answers)
-    whole = {
-        margin.rule: margin.value
-        for margin in completeness(counted(book, drawn).counted(), NOTHING_GIVEN).margins
-    }
+    drawn = first_rounds(answers, 2)
+    whole = {margin.rule: margin.value for margin in evidence(book, drawn).margins}
     monkeypatch.setattr(census_of_answers, "_MOST_RUNS", 20_000)
     monkeypatch.setattr(census_of_answers, "_READ_TOGETHER", 17)
-    kept = counted(book, drawn).counted()
+    kept = counted(book, drawn)
     assert 10_000 <= len(kept.runs) <= 20_000
     found = {margin.rule: margin.value for margin in completeness(kept, NOTHING_GIVEN).margins}
     assert found == pytest.approx(whole, abs=0.02)
@@ -103,7 +99,6 @@ def test_commonest_is_by_count_then_alphabetically_and_pairs_keep_to_excerpts():
     prose = Prose.of(book, "paper")
     assert list(prose.marks) == ["a", "b", "c"]
     assert prose.common == 1
-    assert prose.order[prose.marks["b"], prose.marks["a"]] == 1
-    assert prose.order[prose.marks["a"], prose.marks["b"]] == 2
-    assert prose.order[prose.marks["a"], prose.marks["c"]] == 1
-    assert prose.order[prose.marks["c"], prose.marks["a"]] == 2  # across the excerpts alone
+    # "c a" stands across the excerpts alone.
+    for pair, order in {"ba": 1, "ab": 2, "ac": 1, "ca": 2}.items():
+        assert prose.order[tuple(prose.marks[word] for word in pair)] == order

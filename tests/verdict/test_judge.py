@@ -69,8 +69,7 @@ def test_a_pass_needs_all_evidence_within_all_limits(bmc, more, limit, got, issu
 
 
 def test_a_issue_is_told_with_what_to_do_about_it():
-    evidence = dataclasses.replace(
-        WHOLE, issues=(Issue("short", "6 are short", "raise max_short"),)
-    )
-    verdict_result = judge(analysis(), evidence, Limits(bmc=0.1))
-    assert verdict_result.reasons == ("6 are short; raise max_short",)
+    issue = Issue("short", "6 are short", "raise max_short")
+    evidence = dataclasses.replace(WHOLE, issues=(issue,))
+    reasons = judge(analysis(), evidence, Limits(bmc=0.1)).reasons
+    assert reasons == ("6 are short; raise max_short",)

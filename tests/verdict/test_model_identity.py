@@ -30,39 +30,29 @@ def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, 
     assert served_model_issues(asked, [ServedName(name or None, 5)], serves=[name.upper()]) == ()
 
 
-def test_one_model_answers():
-    both = [ServedName("m", 5), ServedName("m-0613", 3)]
-    (issue,) = served_model_issues("m", both)
+def test_one_model_answers_and_its_name_is_made_inert():
+    (issue,) = served_model_issues("m", [ServedName("m", 5), ServedName("m-0613", 3)])
     assert issue.cause == '2 models answered ("m" 5, "m-0613" 3)'
     assert served_model_issues("m", [ServedName("m", 5), ServedName(None, 3)]) == ()
-
-
-def test_a_servers_name_is_made_inert():
     (issue,) = served_model_issues("m", [ServedName("evil\x1b[2J" + "x" * 500, 1)])
     assert "\x1b" not in issue.cause + issue.fix
     assert len(issue.cause) < 200
 
 
-def test_a_temperature_that_was_not_taken():
-    issues, notes = sampling_issues(AppliedSampling(0.7, ("temperature", "top_p")))
-    assert [issue.rule for issue in issues] == ["sampled as asked"]
-    assert 'temperature = "default"' in issues[0].fix
-    assert notes == ("the server rejects top_p",)
-    issues, notes = sampling_issues(AppliedSampling(None, ("temperature",)))
-    assert (issues, notes) == ((), ("the server rejects temperature",))
-
-
-@pytest.mark.parametrize(("agreed", "told"), [(True, []), (None, []), (False, ["greedy"])])
-def test_greedy_was_asked_twice(agreed, told):
-    issues, _ = sampling_issues(AppliedSampling(0.0, greedy=True, greedy_agreed=agreed))
-    assert [issue.rule for issue in issues] == told
-
-
-def test_without_a_temperature_nothing_is_greedy():
-    issues, notes = sampling_issues(AppliedSampling(0.0, ("temperature", "seed"), greedy=True))
-    assert [issue.rule for issue in issues] == ["greedy"]
-    assert "takes no temperature" in issues[0].cause
-    assert notes == ("the server rejects seed",)
+@pytest.mark.parametrize(("applied", "rules", "notes", "said"), [
+    (AppliedSampling(0.7, ("temperature", "top_p")), ["sampled as asked"],
+     ("the server rejects top_p",), 'temperature = "default"'),
+    (AppliedSampling(None, ("temperature",)), [], ("the server rejects temperature",), ""),
+    (AppliedSampling(0.0, greedy=True, greedy_agreed=True), [], (), ""),
+    (AppliedSampling(0.0, greedy=True, greedy_agreed=None), [], (), ""),
+    (AppliedSampling(0.0, greedy=True, greedy_agreed=False), ["greedy"], (), ""),
+    (AppliedSampling(0.0, ("temperature", "seed"), greedy=True), ["greedy"],
+     ("the server rejects seed",), "takes no temperature"),
+])  # fmt: skip
+def test_sampling_that_was_not_taken(applied, rules, notes, said):
+    issues, told = sampling_issues(applied)
+    assert ([issue.rule for issue in issues], told) == (rules, notes)
+    assert said in "".join(issue.cause + issue.fix for issue in issues)
 
 
 @pytest.mark.parametrize(("weights", "told"), [
@@ -77,13 +67,8 @@ def test_answers_of_an_endpoint_that_is_only_a_name_age(weights, told):
     assert [issue.rule for issue in age_issues(weights)] == told
 
 
-BOOK = Book(
-    "the-road",
-    "The Road",
-    "A. Writer",
-    (Excerpt("p_id1", "Of dust — and ‘ashes’, and more."), Excerpt("p_id2", "The end of it.")),
-    "",
-)
+TEXTS = {"p_id1": "Of dust — and ‘ashes’, and more.", "p_id2": "The end of it."}
+BOOK = Book("the-road", "The Road", "A. Writer", tuple(map(Excerpt, TEXTS, TEXTS.values())), "")
 
 
 @pytest.mark.parametrize(("record", "wrong"), [

@@ -51,26 +51,14 @@ The king's request was denied at once, and he wept.
 I can't see the sea from here, and I have not tried.""".splitlines()
 
 
-@pytest.mark.parametrize("text", OWN)
-def test_it_knows_what_it_was_written_for(text):
-    assert declines(text)
-
-
-@pytest.mark.parametrize("text", STORIES)
-def test_what_a_character_says_is_no_refusal(text):
-    assert not declines(text)
-
-
-def test_the_held_out_set_is_what_it_is_said_to_be():
-    assert len(HELD_OUT) == len({one["text"] for one in HELD_OUT}) == 404
-    for kind in ("refusal", "story"):
-        assert sum(one["kind"] == kind for one in HELD_OUT) == 202
-    assert {"en", "de", "fr", "es", "zh", "ja"} <= {one["language"] for one in HELD_OUT}
+@pytest.mark.parametrize("text", [*OWN, *STORIES])
+def test_it_knows_what_it_was_written_for_and_not_what_a_character_says(text):
+    assert declines(text) is (text in OWN)
 
 
 def test_what_it_finds_of_the_held_out_set_is_what_the_docs_say():
-    found = {
-        kind: sum(declines(one["text"]) for one in HELD_OUT if one["kind"] == kind)
-        for kind in ("refusal", "story")
-    }
-    assert found == {"refusal": 122, "story": 7}
+    assert len(HELD_OUT) == len({one["text"] for one in HELD_OUT}) == 404
+    assert {"en", "de", "fr", "es", "zh", "ja"} <= {one["language"] for one in HELD_OUT}
+    for kind, count in (("refusal", 122), ("story", 7)):
+        texts = [one["text"] for one in HELD_OUT if one["kind"] == kind]
+        assert (len(texts), sum(map(declines, texts))) == (202, count)
