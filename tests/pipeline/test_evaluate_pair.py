@@ -1,5 +1,6 @@
 """The story of one pair, in a few lines each: clean, leak, incomplete, down, unreadable."""
 
+import contextlib
 import json
 
 import pytest
@@ -75,26 +76,23 @@ DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sampl
 @pytest.fixture
 def judge_it(tmp_path):
     """Evaluates the suite's one pair with these answers of its model."""
-    opened = []
+    with contextlib.ExitStack() as stack:
 
-    def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
-        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
-        content = json.dumps([record]) if book is None else book
-        (tmp_path / "ferry.json").write_text(content)
-        other = {**record, "instruction": f"{ASKED} Of the quay."}
-        (tmp_path / "quay.json").write_text(json.dumps([other]))
-        path = tmp_path / "x.memleak.toml"
-        path.write_text(suite)
-        means = Resources(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
-        means.retry = Retry(tries=1, recovery=0.0)
-        opened.append(means)
-        extensions = Extensions([Fake(*answers)])
-        workshop = SuiteRun(load_suite(path), extensions, state=tmp_path / "state", resources=means)
-        return evaluate(workshop.suite.pairs[0], workshop, endpoint=endpoint)
+        def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
+            record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
+            (tmp_path / "ferry.json").write_text(json.dumps([record]) if book is None else book)
+            other = record | {"instruction": f"{ASKED} Of the quay."}
+            (tmp_path / "quay.json").write_text(json.dumps([other]))
+            path = tmp_path / "x.memleak.toml"
+            path.write_text(suite)
+            resources = Resources(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
+            resources.retry = Retry(tries=1, recovery=0.0)
+            stack.callback(resources.close)
+            extensions = Extensions([Fake(*answers)])
+            run = SuiteRun(load_suite(path), extensions, state=tmp_path, resources=resources)
+            return evaluate(run.suite.pairs[0], run, endpoint=endpoint)
 
-    yield run
-    for means in opened:
-        means.close()
+        yield run
 
 
 def test_a_clean_model_passes(judge_it):
@@ -156,6 +154,9 @@ def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
     assert (found.measurement, found.analysis) == (None, None)
     assert (found.completeness.requested, found.completeness.received) == (4, 0)
     assert found.verdict_result.reasons == ("fake endpoint w: sample failed: 401 no access",)
+    # And a leak before it went down is a leak.
+    found = judge_it(TEXT, DOWN)
+    assert (found.verdict, found.completeness.received) == (Verdict.FAIL, 1)
 
 
 def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
@@ -173,12 +174,6 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
         "these lines: longest_passage = 38; passages_over = 5; nv_longest_passage = 38; "
         "longest_block = 50; longest_span = 38; spans_over = 0"
     )
-
-
-def test_a_leak_before_it_went_down_is_a_leak(judge_it):
-    found = judge_it(TEXT, DOWN)
-    assert found.verdict is Verdict.FAIL
-    assert found.completeness.received == 1
 
 
 def test_offline_what_was_never_drawn_is_missing(judge_it):
@@ -203,8 +198,7 @@ def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, s
 
 
 def test_a_book_without_instructions_cannot_be_asked_for(judge_it):
-    book = json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}])
-    found = judge_it(book=book)
+    found = judge_it(book=json.dumps([{"excerpt_id": "p_id1", "excerpt_text": TEXT}]))
     assert found.verdict is Verdict.INCONCLUSIVE
     assert any("1 of 1 excerpts have no instruction" in one for one in found.verdict_result.reasons)
 
@@ -226,41 +220,20 @@ def test_no_reason_quotes_the_book(judge_it):
         assert "lanterns" not in repr(found)
 
 
+POINTS = SUITE.replace("samples = 4", "samples = 4\nconfidence = 0")
+TWO_BOOKS = POINTS.replace("longest_span = 6", "bmc_excess = 0.5")
+TWO_BOOKS += '[[book]]\nid = "quay"\nsource = "quay.json"\n'
+WITH_BASELINE = POINTS.replace("longest_span = 6", "uplift = 0.5")
+WITH_BASELINE += 'baseline_model = "before"\n[[model]]\nid = "before"\nprovider = "fake"\n'
+
+
 def test_an_endpoint_of_ones_own_is_judged_in_the_suites_place(judge_it):
     own = Fake(*CLEAN[:3], TEXT)
     own.id = None
-    found = judge_it(endpoint=own)
-    assert found.verdict is Verdict.FAIL
-    assert own.asked == 4
-
-
-TWO_BOOKS = (
-    SUITE.replace("samples = 4", "samples = 4\nconfidence = 0").replace(
-        "longest_span = 6", "bmc_excess = 0.5"
-    )
-    + """
-[[book]]
-id = "quay"
-source = "quay.json"
-"""
-)
-WITH_BASELINE = (
-    SUITE.replace("samples = 4", "samples = 4\nconfidence = 0").replace(
-        "longest_span = 6", "uplift = 0.5"
-    )
-    + """
-baseline_model = "before"
-[[model]]
-id = "before"
-provider = "fake"
-"""
-)
-
-
-def test_chance_is_measured_with_an_endpoint_of_ones_own_too(judge_it):
+    assert (judge_it(endpoint=own).verdict, own.asked) == (Verdict.FAIL, 4)
+    # Chance is measured with it, too: the suite's own has no answer to give.
     own = Fake(*CLEAN, *CLEAN)
-    found = judge_it(suite=TWO_BOOKS, endpoint=own)  # the suite's own has no answer to give
-    assert found.verdict is Verdict.PASS
+    assert judge_it(suite=TWO_BOOKS, endpoint=own).verdict is Verdict.PASS
     assert own.asked == 8
 
 
@@ -272,9 +245,7 @@ def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
     assert found.verdict is Verdict.FAIL
     assert "uplift 1" in found.verdict_result.reasons[0]
     assert own.baseline.asked == 4
-
-
-def test_an_endpoint_of_ones_own_is_not_compared_with_the_suites_baseline(judge_it):
+    # It is not compared with the suite's.
     found = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
     assert found.verdict is Verdict.INCONCLUSIVE
     assert any("has no attribute `baseline`" in one for one in found.verdict_result.reasons)

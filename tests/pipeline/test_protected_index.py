@@ -3,24 +3,21 @@
 from types import SimpleNamespace
 
 import pytest
+from scored_books import book_of
 
 from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.errors import BookError
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
-from pytest_memleak.records import Book, Excerpt, Generation, Scoring
+from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 
 SCORING = Scoring(k=3, span_threshold=4)
 
 
-def book_of(book_id, *texts):
-    excerpts = tuple(Excerpt(f"p_id{n}", text) for n, text in enumerate(texts, start=1))
-    return Book(book_id, book_id.title(), "Nobody", excerpts, digest=book_id)
-
-
-FERRY = book_of("ferry", "a b c d e f g h", "i j k l m n o p")
-WINDS = book_of("winds", "one two three four five six seven")
-SHORT = book_of("short", "too short")
+FERRY = book_of("a b c d e f g h", "i j k l m n o p", book_id="ferry")
+ONE_EXCERPT = book_of("a b c d e f g h i j k l", book_id="ferry")
+WINDS = book_of("one two three four five six seven", book_id="winds")
+SHORT = book_of("too short", book_id="short")
 
 
 class Books:
@@ -69,7 +66,9 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
 
 
 def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
-    found, pair = protected(book_of("ferry", "a b c d e f g h i j k l", "m n o p q r s t u v w x"))
+    found, pair = protected(
+        book_of("a b c d e f g h i j k l", "m n o p q r s t u v w x", book_id="ferry")
+    )
     rests = beginnings(found.test_books()[0], prefix_words=4)
     told = passages(found, pair, rests, "e f g h i j k l m n o p q r s t u v").passages
     assert [(one.words, one.start, one.end) for one in told.passages] == [(18, 4, 22)]
@@ -81,8 +80,8 @@ def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
 
 
 def test_what_the_own_prompt_gives_away_is_no_passage_of_the_whole_book(protected):
-    found, pair = protected(book_of("ferry", "a b c d e f g h i j k l"), WINDS)
-    rests = beginnings(book_of("ferry", "a b c d e f g h i j k l"), prefix_words=6)
+    found, pair = protected(ONE_EXCERPT, WINDS)
+    rests = beginnings(ONE_EXCERPT, prefix_words=6)
     assert passages(found, pair, rests, "a b c d e f").passages.longest_passage == 0
 
 

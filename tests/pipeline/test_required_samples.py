@@ -42,11 +42,8 @@ def nulls(suite):
     return [draws.pair.book.id for draws in wanted if draws.purpose is Purpose.NULL]
 
 
-def test_the_null_is_of_another_book(suite):
+def test_the_null_is_of_another_book_and_of_controls_where_there_are_any(suite):
     assert nulls(suite) == ["two"]
-
-
-def test_the_null_is_of_controls_where_there_are_any(suite):
     one, two = suite.pairs
     controls = [
         dataclasses.replace(
@@ -60,13 +57,9 @@ def test_the_null_is_of_controls_where_there_are_any(suite):
     assert own == ["new", "newer"]  # a control's own null is of the others
 
 
-def test_answers_to_another_probe_are_no_null(suite):
+def test_without_a_limit_on_it_or_with_another_probe_there_is_no_null(suite):
     first, second = suite.pairs
     otherwise = dataclasses.replace(second, probe=Probe("continuation"))
-    assert nulls(dataclasses.replace(suite, pairs=(first, otherwise))) == []
-
-
-def test_without_a_limit_on_it_there_is_no_null(suite):
-    first, second = suite.pairs
     unlimited = dataclasses.replace(first, limits=Limits(longest_span=10))
-    assert nulls(dataclasses.replace(suite, pairs=(unlimited, second))) == []
+    for pairs in ((first, otherwise), (unlimited, second)):
+        assert nulls(dataclasses.replace(suite, pairs=pairs)) == []

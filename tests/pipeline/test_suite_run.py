@@ -125,25 +125,18 @@ class World(SimpleNamespace):
             "more": "",
         } | changes
         path = self.folder / "x.memleak.toml"
-        path.write_text(
-            "[suite]\n{suite}\n[limits]\nlongest_span = 10\n"
-            "[[book]]\n{book}\n[[model]]\n{model}\n{more}\n".format(**tables)
+        form = (
+            "[suite]\n{suite}\n[limits]\nlongest_span = 10\n[[book]]\n{book}\n[[model]]\n{model}\n"
         )
+        path.write_text((form + "{more}\n").format(**tables))
         return path
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(
-        folder=tmp_path,
-        endpoint=FakeEndpoint(name="fake-weights"),
-        refuses=None,
-        job=JobState(JobStatus.SUCCEEDED, endpoint="ft:1"),
-        made=[],
-        opened=[],
-        tuned=[],
-        resources=[],
-    )
+    made = World(folder=tmp_path, endpoint=FakeEndpoint(name="fake-weights"), refuses=None)
+    made.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
+    made.made, made.opened, made.tuned, made.resources = [], [], [], []
     yield made
     for resources in made.resources:
         resources.close()
@@ -155,33 +148,22 @@ def draw(opened, **own):
     return drawn, list(drawn.generations())
 
 
-def test_a_book_is_read_once(world):
-    opened = world.suite_run()
+def test_a_book_is_read_once_and_the_suite_says_last_who_wrote_it(world):
+    book = 'id = "ferry"\nsource = "ferry.json"\ntitle = "T"\nauthor = "A"'
+    opened = world.suite_run(suite={"book": book})
     source = opened.suite.books[0]
     book = opened.books.book(source)
-    assert (book.id, len(book.excerpts)) == ("ferry", 2)
+    assert (book.id, book.title, book.author, len(book.excerpts)) == ("ferry", "T", "A", 2)
     (world.folder / "ferry.json").unlink()
     assert opened.books.book(source) is book
 
 
-def test_the_suite_says_last_who_wrote_what(world):
-    book = 'id = "ferry"\nsource = "ferry.json"\ntitle = "T"\nauthor = "A"'
-    opened = world.suite_run(suite={"book": book})
-    book = opened.books.book(opened.suite.books[0])
-    assert (book.title, book.author) == ("T", "A")
-
-
 def test_a_text_is_cut_and_prompted_for_with_the_suites_template(world):
     (world.folder / "b.txt").write_text(prose(1, 900))
-    suite = {
-        "book": 'id = "b"\nsource = "b.txt"',
-        "suite": 'instruction_template = "Go on: {words}"',
-    }
-    opened = world.suite_run(suite=suite)
-    book = opened.books.book(opened.suite.books[0])
-    assert [len(one.text.split()) for one in book.excerpts] == [
-        int(one.instruction.removeprefix("Go on: ")) for one in book.excerpts
-    ]
+    book = 'id = "b"\nsource = "b.txt"'
+    opened = world.suite_run(suite={"book": book, "suite": 'instruction_template = "On: {words}"'})
+    for excerpt in opened.books.book(opened.suite.books[0]).excerpts:
+        assert excerpt.instruction == f"On: {len(excerpt.text.split())}"
 
 
 @pytest.mark.parametrize("missing", ["mine.json", "mine.summaries.json"])
@@ -218,17 +200,12 @@ def test_an_unknown_provider_is_named_with_the_known_ones(world):
         opened.endpoints.provider(opened.suite.models[0])
 
 
-def test_an_endpoint_is_opened_once_by_the_name_in_the_suite(world):
+def test_an_endpoint_is_opened_once_by_the_name_in_the_suite_and_let_go_of(world):
     opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fake"\nendpoint = "ft:x"'})
+    opened.close()
     (model,) = opened.suite.models
     assert opened.endpoints.endpoint(model) is opened.endpoints.endpoint(model) is world.endpoint
     assert world.opened == ["ft:x"]
-
-
-def test_connections_are_let_go_of(world):
-    opened = world.suite_run()
-    opened.close()
-    opened.endpoints.endpoint(opened.suite.models[0])
     opened.close()
     assert [provider.closed for provider in world.made] == [True]
 
@@ -245,10 +222,15 @@ def tuned(world):
     return world
 
 
+def fine_tuned(world, suite):
+    """Open the endpoint of such a suite's model, which fine-tunes it."""
+    opened = world.suite_run(suite=suite)
+    return opened.endpoints.endpoint(opened.suite.models[0])
+
+
 def test_a_model_is_fine_tuned_once_on_its_books(tuned):
     for _ in range(2):
-        opened = tuned.suite_run(suite=TUNED)
-        opened.endpoints.endpoint(opened.suite.models[0])
+        fine_tuned(tuned, TUNED)
     (training,) = tuned.tuned
     assert [(one.instruction, one.text) for one in training.examples] == [
         (asked_for(1), "At sea."),
@@ -257,17 +239,18 @@ def test_a_model_is_fine_tuned_once_on_its_books(tuned):
     assert tuned.opened == ["ft:1", "ft:1"]
 
 
-@pytest.mark.parametrize("change", [
-    {"model": TUNED["model"].replace("epochs = 2", "epochs = 3")},
-    {"model": TUNED["model"].replace('"fake"', '"fake"\nbase_model = "other"')},
-    {"model": TUNED["model"].replace('"fake"', '"fake"\noptions = { url = "http://x" }')},
-])  # fmt: skip
-def test_another_recipe_is_another_fine_tune(tuned, change):
+def test_another_recipe_is_another_fine_tune(tuned):
+    changes = {
+        "epochs = 2": "epochs = 3",
+        '"fake"': '"fake"\nbase_model = "other"',
+        '"fake"\n': '"fake"\noptions = { url = "http://x" }\n',
+    }
+    recipes = [TUNED["model"], *(TUNED["model"].replace(*change) for change in changes.items())]
     digests = set()
-    for suite in (TUNED, TUNED | change):
-        opened = tuned.suite_run(suite=suite)
+    for recipe in recipes:
+        opened = tuned.suite_run(suite=TUNED | {"model": recipe})
         digests.add(opened.endpoints.training_set(opened.suite.models[0]).digest)
-    assert len(digests) == 2
+    assert len(digests) == 4
 
 
 def with_options(options):
@@ -278,20 +261,15 @@ def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, mo
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
     at = ["{ url = 'x' }", "{ timeout = 5, url = 'x' }", "{ url = 'x', timeout = 6 }"]
     for options in at:
-        opened = tuned.suite_run(suite=with_options(options))
-        opened.endpoints.endpoint(opened.suite.models[0])
+        fine_tuned(tuned, with_options(options))
     assert len(tuned.tuned) == 1
-    opened = tuned.suite_run(suite=with_options("{ url = 'y', timeout = 6 }"))
-    opened.endpoints.endpoint(opened.suite.models[0])
+    fine_tuned(tuned, with_options("{ url = 'y', timeout = 6 }"))
     assert len(tuned.tuned) == 2
 
 
 def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monkeypatch):
     suite = with_options("{ url = 'x', timeout = 5 }")
-    opened = tuned.suite_run(suite=suite)
-    opened.endpoints.endpoint(
-        opened.suite.models[0]
-    )  # by a provider that does not say which matter
+    fine_tuned(tuned, suite)  # by a provider that does not say which matter
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
     opened = tuned.suite_run(suite=suite)
     assert opened.endpoints.job_of(opened.suite.models[0]) == "job-1"
@@ -302,14 +280,12 @@ def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monk
 def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, monkeypatch):
     suite = with_options("{ url = 'x', timeout = 5 }")
     tuned.job = JobState(JobStatus.FAILED, detail="quota")
-    opened = tuned.suite_run(suite=suite)
     with pytest.raises(ProviderError):
-        opened.endpoints.endpoint(opened.suite.models[0])
+        fine_tuned(tuned, suite)
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
-    model = opened.suite.models[0]
-    assert (
-        tuned.suite_run(suite=suite).endpoints.training_set(model).digest != tuned.tuned[0].digest
-    )
+    opened = tuned.suite_run(suite=suite)
+    training = opened.endpoints.training_set(opened.suite.models[0])
+    assert training.digest != tuned.tuned[0].digest
 
 
 def test_offline_nothing_is_fine_tuned(tuned):
@@ -385,13 +361,10 @@ def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
     opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
-def test_an_endpoint_that_cannot_be_opened_now_is_a_issue(world):
+def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_error(world):
     world.refuses = JobPending("it is being deployed", location="fake")
     drawn, got = draw(world.suite_run())
     assert (got, drawn.endpoint_id, drawn.issues) == ([], None, ("fake: it is being deployed",))
-
-
-def test_one_that_the_suite_names_wrongly_is_an_error(world):
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
@@ -447,17 +420,12 @@ def test_one_may_be_a_recording(world):
     assert [one.text for one in draw(world.suite_run(), endpoint=Mine())[1]] == ["mine", "mine"]
 
 
-def test_two_of_them_do_not_answer_for_each_other(world):
-    opened = world.suite_run()
-    draw(opened, endpoint=FakeEndpoint(says="first"))
-    _, second = draw(opened, endpoint=FakeEndpoint(says="second"))
-    assert {one.text.split()[0] for one in second} == {"second"}
-
-
-def test_one_that_counts_as_false_is_still_ones_own(world):
+def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(world):
     class Empty(FakeEndpoint):
         def __len__(self):
             return 0
 
-    _, got = draw(world.suite_run(), endpoint=Empty(says="own"))
-    assert {one.text.split()[0] for one in got} == {"own"}
+    opened = world.suite_run()
+    for endpoint in (FakeEndpoint(says="first"), FakeEndpoint(says="second"), Empty(says="own")):
+        _, got = draw(opened, endpoint=endpoint)
+        assert {one.text.split()[0] for one in got} == {endpoint.says}

@@ -1,5 +1,7 @@
 """One book, honest answers to it, and a judge that streams them."""
 
+import dataclasses
+
 import pytest
 from answer_sets import book_of, honest
 from corpus import shakespeare
@@ -10,13 +12,7 @@ from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
-LIMITS = (
-    "min_length_ratio",
-    "max_short",
-    "max_unanswered",
-    "accept_refusals",
-    "max_prompt_overlap",
-)
+LIMITS = {field.name for field in dataclasses.fields(AnswerLimits)}
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,6 @@ def followers(name, order):
 
 
 def pick(items, draw):
-    """As draw.choice, in half the time."""
     return items[int(draw.random() * len(items))]
 
 
@@ -127,7 +126,6 @@ QUOTING_AT_LENGTH = ("King James", "quoting at length")
 
 
 def generations(book, writer, samples, seed):
-    """All that a writer answers to the book's instructions."""
     origin, manner = writer
     share, change = (1.0, quoting(45, 0.2)) if writer == QUOTING_AT_LENGTH else MANNERS[manner]
     draw = random.Random(f"{origin} {manner} {seed}")
@@ -141,13 +139,11 @@ def generations(book, writer, samples, seed):
 
 @cache
 def play():
-    """The first four thousand words of a play."""
     return book_of("play", shakespeare(), excerpts=10)
 
 
 @cache
 def novel(path):
-    """As many words of a novel."""
     return book_of(path.stem, novel_text(path), excerpts=10)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from answer_sets import backwards, book_of, honest, one_in_seven_short, replaced, summaries
+from answer_sets import backwards, book_of, each, honest, one_in_seven_short, replaced, summaries
 from corpus import shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Kind, Verdict
@@ -42,13 +42,11 @@ def test_nothing_drawn_is_incomplete(book, weigh):
     assert "excerpts without an answer" not in found  # nobody was asked: no trail to follow
 
 
-def kind_of(weigh, book, answers, text, reason=FinishReason.STOP, **settings):
-    evidence = weigh(book, [replaced(answers[0], text, reason), *answers[1:]], **settings)
-    return (
-        next(kind for kind in Kind if kind is not Kind.ANSWER and evidence.kinds[kind])
-        if (evidence.kinds[Kind.ANSWER] < len(answers))
-        else Kind.ANSWER
-    )
+def kind_of(weigh, book, answers, text, reason=FinishReason.STOP):
+    """Which kind of generation that text is in the place of the first answer."""
+    kinds = weigh(book, [replaced(answers[0], text, reason), *answers[1:]]).kinds
+    others = (kind for kind in Kind if kind is not Kind.ANSWER and kinds[kind])
+    return next(others) if kinds[Kind.ANSWER] < len(answers) else Kind.ANSWER
 
 
 @pytest.mark.parametrize("reason", [*FinishReason, "stop"])
@@ -66,39 +64,23 @@ def test_empty_is_what_has_no_word_of_any_script(text, book, answers, weigh):
     assert kind is (Kind.WITHHELD if text.strip() else Kind.EMPTY)
 
 
-@pytest.mark.full
-def test_own_words_at_the_boundaries(book, answers, weigh):
-    own = len_of(answers[0])
-    expected = 80  # a fifth of the 400
-    text = answers[0].text
-    for count in range(70, 100):
-        cut = " ".join(text.split()[:count])
-        kind = kind_of(weigh, book, answers, cut)
-        assert kind is (Kind.ANSWER if words_of(cut) >= expected_words(book) / 5 else Kind.SHORT)
-        kind = kind_of(weigh, book, answers, cut, FinishReason.LENGTH)
-        assert kind is Kind.CUT
-    assert own > expected
-
-
 def words_of(text):
     return len(words_in(text))
 
 
-def expected_words(book):
-    return words_of(book.excerpts[0].text)
-
-
-def len_of(one):
-    return len(one.text.split())
-
-
 @pytest.mark.full
-def test_cut_is_what_length_ended_under_half(book, answers, weigh):
-    for count in range(180, 230):
-        text = first_words(answers[0], count)
-        half = 2 * words_of(text) >= expected_words(book)
+def test_own_words_and_length_at_the_boundaries(book, answers, weigh):
+    own = answers[0].text.split()
+    expected = words_of(book.excerpts[0].text)
+    for count in range(70, 100):  # around a fifth of the 400 words
+        text = " ".join(own[:count])
+        is_answer = words_of(text) >= expected / 5
+        assert kind_of(weigh, book, answers, text) is (Kind.ANSWER if is_answer else Kind.SHORT)
+        assert kind_of(weigh, book, answers, text, FinishReason.LENGTH) is Kind.CUT
+    for count in range(180, 230):  # around half of them
+        text = " ".join(own[:count])
         kind = kind_of(weigh, book, answers, text, FinishReason.LENGTH)
-        assert kind is (Kind.ANSWER if half else Kind.CUT)
+        assert kind is (Kind.ANSWER if 2 * words_of(text) >= expected else Kind.CUT)
         assert kind_of(weigh, book, answers, text) is Kind.ANSWER
 
 
@@ -132,6 +114,11 @@ def test_canned_is_what_three_excerpts_have(book, answers, weigh):
     for excerpts, kind in ((2, Kind.ANSWER), (3, Kind.CANNED)):
         drawn = with_first(answers, excerpts, lambda one: replaced(one, answers[-1].text[:1500]))
         assert weigh(book, drawn).kinds[kind] >= excerpts
+    # Books of two excerpts have none.
+    small = book_of("small", shakespeare(), excerpts=2)
+    drawn = honest(small, shakespeare()[100_000:], 10)
+    same = [replaced(one, drawn[one.ordinal].text) for one in drawn]
+    assert weigh(small, same).kinds[Kind.CANNED] == 0
 
 
 def test_half_of_the_runs_may_be_shared(book, answers, weigh):
@@ -156,33 +143,17 @@ def test_twenty_words_of_the_book_are_no_canned_answer(recited, canned, book, an
     assert weigh(book, drawn).kinds[Kind.CANNED] == canned
 
 
-def test_books_of_two_excerpts_have_no_canned_answers(weigh):
-    small = book_of("small", shakespeare(), excerpts=2)
-    drawn = honest(small, shakespeare()[100_000:], 10)
-    same = [replaced(one, drawn[one.ordinal].text) for one in drawn]
-    assert weigh(small, same).kinds[Kind.CANNED] == 0
-
-
 def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, weigh):
-    words = answers[0].text.split()
-    noise = [f"q{at}x" for at in range(100)]
-    assert kind_of(weigh, book, answers, " ".join(words[:200] + noise)) is Kind.UNREADABLE
+    words, noise = answers[0].text.split(), [f"q{at}x" for at in range(100)]
     assert kind_of(weigh, book, answers, " ".join(words[:300])) is Kind.ANSWER
     # The last stretch ends where the answer ends, so that nothing is left after it.
-    assert kind_of(weigh, book, answers, " ".join(words[:201] + noise[:90])) is Kind.UNREADABLE
-    assert kind_of(weigh, book, answers, " ".join(noise[:99])) is Kind.UNREADABLE
-
-
-def test_letters_alone_are_unreadable(book, answers, weigh):
-    assert kind_of(weigh, book, answers, " ".join("aiaiu" * 40)) is Kind.UNREADABLE
+    for text in (words[:200] + noise, words[:201] + noise[:90], noise[:99], "aiaiu" * 40):
+        assert kind_of(weigh, book, answers, " ".join(text)) is Kind.UNREADABLE
 
 
 def test_short_books_are_not_judged_by_prose_and_say_so(weigh):
     small = book_of("small", shakespeare(), words=60, excerpts=6)
-    drawn = [
-        replaced(one, backwards(one.text, None))
-        for one in honest(small, shakespeare()[100_000:], 10)
-    ]
+    drawn = each(honest(small, shakespeare()[100_000:], 10), backwards)
     evidence = weigh(small, drawn)
     assert evidence.complete
     assert any("not judged" in note for note in evidence.notes)
@@ -197,9 +168,7 @@ def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
     ]
     evidence = weigh(book, drawn)
     assert evidence.kinds[Kind.SHORT] == short
-    assert evidence.complete is complete
-    if not complete:
-        assert rules(evidence) == ["short"]
+    assert rules(evidence) == ([] if complete else ["short"])
 
 
 @pytest.mark.parametrize("share", [0.29, 0.57, 0.07, 0.05, 0.0])
@@ -235,12 +204,8 @@ def test_ten_percent_refusals_and_what_they_are_told(book, answers, weigh):
 
 
 def test_withheld_is_told_in_the_servers_own_words(book, answers, weigh):
-    def keep(one):
-        return Generation(
-            one.excerpt_id, one.ordinal, "", FinishReason.UNKNOWN, finish_word="gu\x1b[31m"
-        )
-
-    evidence = weigh(book, with_first(answers, 20, keep))
+    end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": "gu\x1b[31m", "text": ""}
+    evidence = weigh(book, with_first(answers, 20, lambda one: dataclasses.replace(one, **end)))
     assert "withheld as 20 gu\\x1b[31m" in evidence.issues[0].cause
 
 
@@ -254,21 +219,17 @@ def test_the_median_yield_is_half(book, answers, weigh):
     # Exactly half, of an even number.
     small = book_of("small", shakespeare(), excerpts=1)
     expected = words_of(small.excerpts[0].text)
+    low = expected // 2 - 40
     source = [w for w in shakespeare()[100_000:140_000] if words_of(w) == 1]
-    for own, complete in ((expected, True), (expected - 1, False)):
-        low, high = expected // 2 - 40, own - (expected // 2 - 40)
-        drawn = [
-            Generation("p_id1", n, " ".join(source[n * 500 :][:count]))
-            for n, count in enumerate([low, high])
-        ]
-        evidence = weigh(small, drawn, samples=2)
-        assert ("median yield" not in rules(evidence)) is complete
+    for own, broken in ((expected, False), (expected - 1, True)):
+        texts = " ".join(source[:low]), " ".join(source[500:][: own - low])
+        drawn = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
+        assert ("median yield" in rules(weigh(small, drawn, samples=2))) is broken
 
 
-@pytest.mark.parametrize(
-    ("excerpts", "without", "complete"),
-    [(20, 1, True), (20, 2, False), (9, 0, True), (9, 1, False), (10, 1, True), (40, 2, True)],
-)
+@pytest.mark.parametrize(("excerpts", "without", "complete"), [
+    (20, 1, True), (20, 2, False), (9, 0, True), (9, 1, False), (10, 1, True), (40, 2, True),
+])  # fmt: skip
 def test_excerpts_without_an_answer(excerpts, without, complete, weigh):
     one_book = book_of("kjv", shakespeare(), excerpts=excerpts)
     gone = {f"p_id{number}" for number in range(1, without + 1)}
@@ -282,11 +243,9 @@ def test_excerpts_without_an_answer(excerpts, without, complete, weigh):
 
 @pytest.mark.parametrize(("withheld", "told"), [(5, False), (6, True)])
 def test_half_of_one_excerpts_generations_may_be_withheld(withheld, told, book, answers, weigh):
+    its = [one for one in answers if one.excerpt_id == "p_id3" and one.ordinal < withheld]
     drawn = [
-        replaced(one, "", FinishReason.CONTENT_FILTER)
-        if one.excerpt_id == "p_id3" and one.ordinal < withheld
-        else one
-        for one in answers
+        replaced(one, "", FinishReason.CONTENT_FILTER) if one in its else one for one in answers
     ]
     assert ("withheld of one excerpt" in rules(weigh(book, drawn))) is told
 
@@ -302,11 +261,9 @@ def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answe
 def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(book, answers, weigh):
     first = {one.excerpt_id: one.text for one in reversed(answers)}
     same = [replaced(one, first[one.excerpt_id]) for one in answers]
-    assert rules(weigh(book, same)) == ["distinct answers", "distinct 8-word runs"]
-    assert rules(weigh(book, same, temperature=None)) == [
-        "distinct answers",
-        "distinct 8-word runs",
-    ]
+    for settings in ({}, {"temperature": None}):
+        broken = rules(weigh(book, same, **settings))
+        assert broken == ["distinct answers", "distinct 8-word runs"]
     assert weigh(book, same, temperature=0.0).complete
     assert weigh(book, same, over_limit=True).complete
     assert weigh(book, [one for one in same if one.ordinal == 0], samples=1).complete
@@ -337,10 +294,8 @@ def test_instructions_of_ten_words_that_their_template_does_not_bring(
     own, broken, book, answers, weigh
 ):
     said = list(summaries([one.text for one in book.excerpts], own))
-    asked = told_by(
-        book,
-        lambda at, one: f"Write {len(words_in(one.text))} words as nobody would, about {said[at]}",
-    )
+    form = "Write {} words as nobody would, about {}".format
+    asked = told_by(book, lambda at, one: form(words_of(one.text), said[at]))
     assert rules(weigh(asked, answers, template=TEMPLATE)) == broken
     assert weigh(asked, answers).complete  # of another form: all its words are its own
     assert weigh(asked, answers, template=TEMPLATE, continuation=True).complete
@@ -386,31 +341,22 @@ def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
     (2, 5, True), (3, 5, False), (20, 5, False), (20, 0, True), (2, 2, True),
 ])  # fmt: skip
 def test_a_tenth_of_the_words_may_be_given_away(told, trim, complete, book, answers, weigh):
-    all_told = told_by(
-        book,
-        lambda at, one: f"{one.instruction} {one.text if at < told else ''}",
-    )
+    all_told = told_by(book, lambda at, one: one.instruction + f" {one.text}" * (at < told))
     found = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
     assert ("given away" not in found) is complete
 
 
-def test_a_model_that_refuses_all_passes_where_that_is_accepted(book, answers, weigh):
-    refusals = [replaced(one, APOLOGY) for one in answers]
-    assert not weigh(book, refusals).complete
-    evidence = weigh(book, refusals, accept_refusals=True)
-    assert evidence.complete
-    assert evidence.refused == 1
-    assert verdict_words(Verdict.PASS, evidence) == "PASS, 100% refused"
-
-
-def test_the_verdict_says_how_many_refused(book, answers, weigh):
-    drawn = with_first(answers, 194, lambda one: replaced(one, APOLOGY))
+@pytest.mark.parametrize(("refusing", "words"), [
+    (200, "PASS, 100% refused"), (194, "PASS, 97% refused"), (1, "PASS, under 1% refused"),
+])  # fmt: skip
+def test_a_model_that_refuses_passes_where_that_is_accepted(refusing, words, book, answers, weigh):
+    drawn = with_first(answers, refusing, lambda one: replaced(one, APOLOGY))
     evidence = weigh(book, drawn, accept_refusals=True)
-    assert verdict_words(Verdict.PASS, evidence) == "PASS, 97% refused"
-    drawn = with_first(answers, 1, lambda one: replaced(one, APOLOGY))
-    evidence = weigh(book, drawn, accept_refusals=True)
-    assert verdict_words(Verdict.PASS, evidence) == "PASS, under 1% refused"
-    assert verdict_words(Verdict.PASS, weigh(book, drawn)) == "PASS"
+    assert (evidence.complete, evidence.refused) == (True, refusing / 200)
+    assert verdict_words(Verdict.PASS, evidence) == words
+    otherwise = weigh(book, drawn)
+    assert otherwise.complete is (refusing == 1)
+    assert verdict_words(Verdict.PASS, otherwise) == "PASS"
 
 
 def test_one_in_seven_honestly_short_is_complete(book, answers, weigh):

@@ -20,7 +20,8 @@ from answer_sets import (
 from own_plugin import OWN_PLUGIN
 
 from pytest_memleak.books.instructions import beginnings
-from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
+from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.records.paper_format import generations_from_records, load_records
 
 ROOT = Path(__file__).parents[2]
 PAIRS = list(itertools.permutations([path.stem for path in NOVELS], 2))
@@ -44,9 +45,8 @@ def novels():
 def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
     excerpts, words, samples = SIZES[size]
     text = novels[answering]
-    book = book_of(
-        asked, novels[asked], words=words, excerpts=excerpts or len(text) // words // samples
-    )
+    excerpts = excerpts or len(text) // words // samples
+    book = book_of(asked, novels[asked], words=words, excerpts=excerpts)
     drawn = honest(book, text, samples)
     assert weigh(book, drawn, samples=samples).issues == ()
     assert weigh(book, drawn, samples=samples, trim=2).issues == ()
@@ -59,44 +59,28 @@ def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
 @pytest.mark.full
 def test_quickstart(tmp_path, weigh):
     suite = ROOT / "suites/quickstart/quickstart.memleak.toml"
-    ledger = f"--memleak-ledger=sqlite:///{tmp_path / 'ledger.db'}"
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "copyright", str(suite), ledger]
-    command += ["--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, **OWN_PLUGIN},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    memleak = [str(Path(sys.executable).parent / "memleak"), "ledger"]
     where = ["--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"]
-    listed = subprocess.run(
-        [*memleak, "list", "--json", *where], check=True, capture_output=True, text=True
-    )
-    endpoints = json.loads(listed.stdout)["endpoints"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "copyright", str(suite), "-p"]
+    command += ["no:cacheprovider", f"--memleak-ledger={where[1]}", "--rootdir", str(tmp_path)]
+    run(command, cwd=tmp_path, env={**os.environ, **OWN_PLUGIN})
+    memleak = [str(Path(sys.executable).parent / "memleak"), "ledger"]
+    listed = json.loads(run([*memleak, "list", "--json", *where]))["endpoints"]
+    endpoints = [one for one in listed if one["temperature"]]  # the others are canaries
     assert len(endpoints) == 4
-    found = [weigh_export(memleak, where, one, tmp_path, weigh) for one in endpoints]
-    # The reciter is over its limits, so that its answers are not asked whether they differ.
+    found = []
+    for number, one in enumerate(endpoints):
+        path = tmp_path / f"{number}.json"
+        wanted = ["--endpoint", one["endpoint"], "--book", one["book"], "-o", str(path)]
+        run([*memleak, "export", *where, *wanted, "--temperature", "1"])
+        drawn = generations_from_records(load_records(path))
+        # The reciter is over its limits, so that its answers are not asked whether they differ.
+        found.append(weigh(fixture_book(one["book"]), drawn, over_limit=True))
     assert [one.issues for one in found] == [()] * 4
     assert sum(one.received for one in found) == 1_240
 
 
-def weigh_export(memleak, where, endpoint, folder, weigh):
-    path = folder / f"{endpoint['endpoint'][-8:]}-{endpoint['book']}.json"
-    wanted = ["--endpoint", endpoint["endpoint"], "--book", endpoint["book"], "-o", str(path)]
-    subprocess.run([*memleak, "export", *where, *wanted], check=True, stdout=subprocess.DEVNULL)
-    drawn = [
-        Generation(
-            row["excerpt_id"],
-            one["ordinal"],
-            one["generated_text"],
-            FinishReason(one["finish_reason"]),
-        )
-        for row in json.loads(path.read_text())
-        for one in row["generations"]
-    ]
-    return weigh(fixture_book(endpoint["book"]), drawn, over_limit=True)
+def run(command, **options):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
 
 CHINESE = (
