@@ -35,13 +35,9 @@ def line(excerpt_id, text, **more):
 
 
 def test_a_book_takes_everything_the_records_say():
-    book = book_from_records(
-        [
-            excerpt("p_id1", "First.", instruction="Write one.", book_name="T", author_name="A",
-                    chapter="I", word_count=1, detail="one"),
-            excerpt("p_id2", "Second.", instruction="Write two."),
-        ]
-    )  # fmt: skip
+    names = {"book_name": "T", "author_name": "A", "chapter": "I", "word_count": 1, "detail": "one"}
+    first = excerpt("p_id1", "First.", instruction="Write one.", **names)
+    book = book_from_records([first, excerpt("p_id2", "Second.", instruction="Write two.")])
     assert (book.id, book.title, book.author) == ("T", "T", "A")
     assert book.excerpts == (
         Excerpt("p_id1", "First.", "Write one.", "I"),
@@ -151,26 +147,20 @@ def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
     assert [(one.excerpt_id, one.ordinal, one.text) for one in drawn] == [
         ("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")
     ]  # fmt: skip
+    # A record with both forms has its generations in the list.
+    (one,) = generations_from_records([line("p1", "old", generations=[{"generated_text": "n"}])])
+    assert one == Generation("p1", 0, "n", FinishReason.UNTOLD)
 
 
-def test_a_record_with_both_forms_has_its_generations_in_the_list():
-    both = {"excerpt_id": "p1", "generated_text": "old", "generations": [{"generated_text": "n"}]}
-    assert generations_from_records([both]) == [Generation("p1", 0, "n", FinishReason.UNTOLD)]
-
-
-@pytest.mark.parametrize("reason", FinishReason)
-def test_a_finish_reason_is_kept(reason):
-    (one,) = generations_from_records([line("p1", "text", finish_reason=reason.value)])
-    assert one.finish_reason is reason
-
-
-def test_a_finish_reason_that_nobody_knows_is_kept_as_it_was_said():
-    (one,) = generations_from_records([line("p1", "text", finish_reason="guardrail_intervened")])
-    assert (one.finish_reason, one.finish_word) == (FinishReason.UNKNOWN, "guardrail_intervened")
-    said = "it was a dark and stormy night " * 3
-    (one,) = generations_from_records([line("p1", "text", finish_reason=said)])
-    assert one.finish_reason is FinishReason.UNKNOWN
-    assert len(one.finish_word) < len(said)
+def test_a_finish_reason_is_kept_as_it_was_said():
+    for reason in FinishReason:
+        (one,) = generations_from_records([line("p1", "text", finish_reason=reason.value)])
+        assert one.finish_reason is reason
+    story = "it was a dark and stormy night " * 3
+    for said in ("guardrail_intervened", story):
+        (one,) = generations_from_records([line("p1", "text", finish_reason=said)])
+        assert one.finish_reason is FinishReason.UNKNOWN
+        assert one.finish_word == said if said is not story else len(one.finish_word) < len(story)
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t"])
@@ -284,7 +274,9 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
-def test_no_more_is_read_than_the_limit(tmp_path, monkeypatch, name):
+def test_no_more_is_read_than_the_limit_and_of_jsonl_only_the_line_is_limited(
+    tmp_path, monkeypatch, name
+):
     path = tmp_path / name
     path.write_text(json.dumps(["x" * 40]))
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)
@@ -296,13 +288,9 @@ def test_no_more_is_read_than_the_limit(tmp_path, monkeypatch, name):
         load_records(path)
     assert caught.value.location.startswith(str(path))
     assert "jsonl" in caught.value.hint
-
-
-def test_of_jsonl_only_the_line_is_limited(tmp_path, monkeypatch):
-    path = tmp_path / "x.jsonl"
-    path.write_text("[1]\n" * 50)
-    monkeypatch.setattr(paper, "MAX_JSON_BYTES", 4)
-    assert load_records(path) == [[1]] * 50
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("[1]\n" * 50)
+    assert load_records(lines) == [[1]] * 50
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -343,36 +331,25 @@ def test_any_bytes_are_records_or_an_error(tmp_path_factory, data):
         path = tmp_path_factory.getbasetemp() / name
         path.write_bytes(data)
         records = or_its_error(load_records, path)
-        if isinstance(records, RecordsError):
-            assert records.location.startswith(str(path))
-        else:
-            assert isinstance(records, list)
+        assert isinstance(records, list) or records.location.startswith(str(path))
 
 
+NAMES = st.sampled_from([
+    "excerpt_id", "excerpt_text", "generations", "generated_text", "instruction", "finish_reason",
+    "book_name",
+])  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["excerpt_id", "excerpt_text", "generations", "generated_text", "instruction",
-             "finish_reason", "book_name"]
-        ),
-        inner,
-        max_size=4,
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(JSON)
-def test_any_json_is_a_book_or_an_error(value):
+def test_any_json_is_a_book_or_an_error_and_tells_what_was_asked_or_nothing(value):
     for read in (book_from_records, generations_from_records):
         found = or_its_error(read, value, place="here")
         assert not isinstance(found, RecordsError) or found.location.startswith("here")
-
-
-@given(JSON)
-def test_any_json_tells_what_was_asked_or_nothing(value):
     book = book_from_records([excerpt("1", instruction="a")])
     asked = with_recorded_instructions(book, value)
     assert all(isinstance(one.instruction, str) for one in asked.excerpts)

@@ -29,12 +29,8 @@ from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
-_WORDS = [
-    "".join(parts)
-    for parts in itertools.product(
-        ("ba", "ko", "mi", "tu", "se"), ("lan", "ri", "dor", "vek"), "aeiou"
-    )
-]
+_SYLLABLES = ("ba", "ko", "mi", "tu", "se"), ("lan", "ri", "dor", "vek"), "aeiou"
+_WORDS = ["".join(parts) for parts in itertools.product(*_SYLLABLES)]
 
 
 @pytest.fixture(scope="session")
@@ -52,21 +48,12 @@ def prose():
 @pytest.fixture(scope="session")
 def make_book(prose):
     def make(*, excerpts=6, words=320, chapters=3, book_id="ferry", seed=0):
-        return Book(
-            id=book_id,
-            title="The Ferry",
-            author="Nobody",
-            excerpts=tuple(
-                Excerpt(
-                    f"p_id{n}",
-                    prose(words, seed=100 * seed + n),
-                    "Write on.",
-                    f"Chapter {n * chapters // excerpts + 1}",
-                )
-                for n in range(excerpts)
-            ),
-            digest="d" * 64,
+        texts = (prose(words, seed=100 * seed + n) for n in range(excerpts))
+        its = tuple(
+            Excerpt(f"p_id{n}", text, "Write on.", f"Chapter {n * chapters // excerpts + 1}")
+            for n, text in enumerate(texts)
         )
+        return Book(book_id, "The Ferry", "Nobody", its, digest="d" * 64)
 
     return make
 
@@ -82,9 +69,8 @@ def recite():
                 source = excerpt if draw.random() < 0.8 else draw.choice(book.excerpts)
                 told = source.text.split()
                 start = draw.randrange(max(1, len(told) - run))
-                yield Generation(
-                    excerpt.id, ordinal, " ".join(["so", *told[start : start + run], "then"])
-                )
+                text = " ".join(["so", *told[start : start + run], "then"])
+                yield Generation(excerpt.id, ordinal, text)
 
     return answers
 

@@ -59,25 +59,16 @@ def test_a_model_that_is_told_something_else(options):
 
 def test_a_filter_that_became_stricter():
     said, _ = find_mismatch(
-        BEFORE,
-        changed(
-            *("model", "options"),
-            to=BEFORE["model"]["options"] | {"safety_threshold": "BLOCK_NONE"},
-        ),
+        BEFORE, changed("model", "options", "safety_threshold", to="BLOCK_NONE")
     )
-    assert said == ("the baseline has options.safety_threshold None, this release 'BLOCK_NONE'")
+    assert said == "the baseline has options.safety_threshold None, this release 'BLOCK_NONE'"
 
 
 def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
     assert [is_gating_pair(one) for one in (BEFORE, control, leak)] == [True, False, False]
-    assert (
-        find_mismatch(BEFORE, control)[0]
-        == "it gates in the baseline, but is a negative control now"
-    )
-    assert find_mismatch(BEFORE, leak)[0] == (
-        "it gates in the baseline, but is expected to leak now"
-    )
+    for now, what in ((control, "a negative control"), (leak, "expected to leak")):
+        assert find_mismatch(BEFORE, now)[0] == f"it gates in the baseline, but is {what} now"
     assert find_mismatch(control, BEFORE) is None
 
 

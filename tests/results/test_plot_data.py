@@ -33,12 +33,10 @@ def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
     assert found.plot.times.tolist() == list(measured.coverage.rounds)
     assert np.mean(found.plot.times > 0) == pytest.approx(found.measures["bmc"])
     assert len(found.plot.heat) < len(found.plot.times) / 5
-
-
-def test_it_survives_json_and_xdist(found):
+    # And it is so after its way through JSON.
     travelled = PairResult.from_json(json.loads(json.dumps(found.to_json())))
     assert travelled.plot == found.plot
-    assert PairResult.from_json(found.to_json()) == found
+    assert set(found.to_json()["plot"]) == {one.name for one in dataclasses.fields(PlotData)}
 
 
 def test_chapters_block_and_lengths(book, found):
@@ -87,17 +85,10 @@ def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make
     assert book.excerpts[0].text[:30] not in repr(whole)
 
 
-def test_nothing_measured_nothing_drawn(book, make_result):
-    found = make_result(book, [])
-    assert found.plot is None
-    assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
-
-
-def test_a_book_that_nobody_gave_back(book, make_result):
+def test_a_book_that_nobody_gave_back_and_nothing_measured(book, make_result):
     seen = make_result(book, [Generation("p_id0", 0, "nothing at all")]).plot
     assert seen.heat == (0, 1920)
     assert (seen.block, seen.spans, seen.links, seen.lengths) == (None, (), (), ())
-
-
-def test_every_field_is_sent(found):
-    assert set(found.to_json()["plot"]) == {one.name for one in dataclasses.fields(PlotData)}
+    found = make_result(book, [])
+    assert found.plot is None
+    assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
