@@ -1,6 +1,6 @@
 """How far honest answers, and what is no answer, lie from each threshold of completeness.
 
-    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]   # into docs/method.md
+    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]   # into results/answers.md
 
 FOLDER holds EPUBs of novels, each of which answers the instructions of every other. RECORDED is a
 folder of generations as `memleak ledger export` writes them, NAME.BOOK.json for one of the
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation
 
-PAGE = Path(__file__).parents[1] / "docs" / "method.md"
+PAGE = Path(__file__).parent / "results" / "answers.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 REFUSALS = Path(__file__).parents[1] / "tests" / "verdict" / "refusals.jsonl"
 LISTED = {"en", "de", "fr", "es", "zh", "ja"}

@@ -1,4 +1,4 @@
-"""Measure the scoring core and write docs/performance.md.
+"""Measure the scoring core and write benchmarks/results/scoring.md.
 
     python benchmarks/report.py                    # as the page shows it, some minutes
     python benchmarks/report.py --scale 1          # of 25,000 generations; nothing written
@@ -50,7 +50,7 @@ def main() -> None:
     )
     print(table)
     if arguments.scale == SCALE:
-        write_measured("performance.md", table)
+        write_measured("scoring.md", table)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Measure how scoring grows with books, samples and nodes, and write docs/scale.md.
+"""Measure how scoring grows with books, samples and nodes, and write benchmarks/results/scale.md.
 
     python benchmarks/scale.py               # as the page shows it, some minutes
     python benchmarks/scale.py --scale 0.1   # a quick look, nothing written

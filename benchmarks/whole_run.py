@@ -1,6 +1,6 @@
 """Measure a whole `pytest -m copyright` of recorded answers, and near-verbatim recall.
 
-python benchmarks/whole_run.py     # writes its table into docs/performance.md
+python benchmarks/whole_run.py     # writes its table into benchmarks/results/scoring.md
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ cores, with {others:.0f} other programs at work on them in the mean.
 | the same as a FAIL, whose report is held against all answers | {run.failed:.1f} s | |
 | scoring {NEAR} generations with `nv_recall`, a fifth recited | {near:.1f} times without | |"""
     print(table)
-    write_measured("performance.md", table, name="whole runs")
+    write_measured("scoring.md", table, name="whole runs")
 
 
 if __name__ == "__main__":

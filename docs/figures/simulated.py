@@ -1,8 +1,8 @@
-"""Simulate what docs/method.md says of intervals, detection, ranges and releases, into that page.
+"""Simulate intervals, detection, ranges and releases, into benchmarks/results/simulations.md.
 
     OPENBLAS_NUM_THREADS=1 nice python docs/figures/simulated.py [--runs 1000] [SECTION ...]
 
-Writes simulated.json beside this file, and the tables of method.md from it. The whole takes three
+Writes simulated.json beside this file, and the tables of that page from it. The whole takes three
 quarters of an hour on one processor; every cell has a seed of its own, so that sections can be made
 anew by themselves.
 """
@@ -27,7 +27,7 @@ import known_models as known  # noqa: E402
 import simulations  # noqa: E402
 
 DATA = HERE / "simulated.json"
-PAGE = HERE.parent / "method.md"
+PAGE = HERE.parents[1] / "benchmarks" / "results" / "simulations.md"
 FIRST, LAST = "<!-- Made by figures/simulated.py; not to be edited. -->", "<!-- So far. -->"
 
 Row = dict[str, str | int | float | None]

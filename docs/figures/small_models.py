@@ -1,4 +1,4 @@
-"""What two small real models give of suites/public_domain, into docs/limits.md.
+"""What two small real models give of suites/public_domain, into a page of benchmarks.
 
     python docs/figures/small_models.py [--samples 1]
 
@@ -26,7 +26,7 @@ from environments import environment, running  # noqa: E402
 
 from pytest_memleak.scoring.measure_table import PRESETS  # noqa: E402
 
-PAGE = Path(__file__).parents[1] / "limits.md"
+PAGE = ROOT / "benchmarks" / "results" / "small_models.md"
 FIRST, LAST = "<!-- Made by figures/small_models.py; not to be edited. -->", "<!-- So far. -->"
 SUITE = "suites/public_domain/public_domain.memleak.toml"
 MODELS = {"gemma": "Gemma 3 270M", "smollm2": "SmolLM2 135M"}

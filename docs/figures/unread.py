@@ -2,7 +2,7 @@
 
     MEMLEAK_BOOKS=FOLDER python docs/figures/unread.py
 
-Writes the table of docs/limits.md: per measure the largest of the thirty pairs, and how many are
+Writes the table of docs/validation.md: per measure the largest of the thirty pairs, and how many are
 over each preset. FOLDER has EPUBs; excerpts of one novel answer those of the other, in order.
 """
 
@@ -16,7 +16,7 @@ from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze, estimates
 from pytest_memleak.scoring.measure_table import PRESETS
 
-PAGE = Path(__file__).parents[1] / "limits.md"
+PAGE = Path(__file__).parents[1] / "validation.md"
 FIRST, LAST = "<!-- Made by figures/unread.py; not to be edited. -->", "<!-- So far. -->"
 MEASURES = tuple(name for name in PRESETS["strict"] if not name.startswith("greedy_"))
 

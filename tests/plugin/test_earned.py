@@ -1,4 +1,4 @@
-"""A pass must be earned: every case of docs/errors.md's table, through the front door."""
+"""A pass must be earned: every case of earned_cases.md, through the front door."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import unearned_servers
 from own_plugin import OWN_PLUGIN
 from test_situations import HTML_WORDS, READERS, in_evidence, plain, read_reports
 
-DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
+CASES = Path(__file__).with_name("earned_cases.md")
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
 KEY = "sk-test-0123456789abcdefghij"
 SUITE = """
@@ -33,7 +33,7 @@ source = "b.json"
 
 def table():
     """The rows of the table: case, how it comes about, verdict, message."""
-    section = DOCS.read_text("utf-8").partition("\n## A pass that is not earned\n")[2]
+    section = CASES.read_text("utf-8").partition("\n## A pass that is not earned\n")[2]
     section = section.partition("\n#")[0]
     rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows[2:]]

@@ -1,4 +1,4 @@
-"""Recorded answers that somebody might hand in for a pass, by the case's name in docs/errors.md.
+"""Recorded answers that somebody might hand in for a pass, by the case's name in earned_cases.md.
 
 Each is a change of honest answers to a book's excerpts, as records of the paper's form; beside it
 may stand keys of the suite's model.

@@ -1,4 +1,4 @@
-"""Fifty kinds of honest writers under the strict limits; docs/method.md has the table."""
+"""Fifty kinds of honest writers under the strict limits; docs/validation.md has the table."""
 
 import dataclasses
 
