@@ -1,4 +1,4 @@
-"""Measure how fast a catalog streams past a run's generations, and write it into benchmarks/results/scale.md.
+"""Measure how fast a catalog streams past a run's generations, into benchmarks/results/scale.md.
 
     python benchmarks/catalog.py                 # as the page shows it, a minute or two
     python benchmarks/catalog.py --scale 0.1     # a tenth of the generations, nothing written
