@@ -2,8 +2,8 @@
 
     MEMLEAK_BOOKS=FOLDER python docs/figures/unread.py
 
-Writes the table of docs/validation.md: per measure the largest of the thirty pairs, and how many are
-over each preset. FOLDER has EPUBs; excerpts of one novel answer those of the other, in order.
+Writes the table of docs/validation.md: per measure the largest of the thirty pairs, and how many
+are over each preset. FOLDER has EPUBs; excerpts of one novel answer those of the other, in order.
 """
 
 from __future__ import annotations
