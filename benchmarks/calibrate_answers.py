@@ -1,6 +1,6 @@
 """How far honest answers, and what is no answer, lie from each threshold of completeness.
 
-    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]  # into results/answers.md
+    MEMLEAK_BOOKS=FOLDER python benchmarks/calibrate_answers.py [RECORDED]  # results/answers.md
 
 FOLDER holds EPUBs of novels, each of which answers the instructions of every other. RECORDED is a
 folder of generations as `memleak ledger export` writes them, NAME.BOOK.json for one of the
