@@ -42,7 +42,7 @@ def quoted_words(config: pytest.Config) -> int | None:
 
 def report_paths(config: pytest.Config) -> dict[str, Path]:
     """Return the files that options name, by the names of the outputs."""
-    values = {output.name: config.getoption(output.dest, None) for output in REPORTS}
+    values = {output.name: config.getoption(output.dest) for output in REPORTS}
     return {name: Path(value) for name, value in values.items() if value}
 
 
