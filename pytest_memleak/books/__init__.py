@@ -16,9 +16,23 @@ if TYPE_CHECKING:
     from pytest_memleak.books.build_book import make_book, paper_records, read_json
     from pytest_memleak.books.epub import read_epub
     from pytest_memleak.books.excerpts import cut
-    from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template, instruct
+    from pytest_memleak.books.instructions import (
+        DEFAULT_INSTRUCTION,
+        check_template,
+        instruct,
+        load_summaries,
+        write_summaries,
+    )
     from pytest_memleak.books.plain_text import read_text
-    from pytest_memleak.books.summary_files import load_summaries, write_summaries
+
+_MODULES = {
+    "cut": "excerpts",
+    "read_epub": "epub",
+    "read_text": "plain_text",
+    **dict.fromkeys(("make_book", "paper_records", "read_json"), "build_book"),
+    **dict.fromkeys(("DEFAULT_INSTRUCTION", "check_template", "instruct"), "instructions"),
+    **dict.fromkeys(("load_summaries", "write_summaries"), "instructions"),
+}
 
 __all__ = [
     "DEFAULT_INSTRUCTION",
@@ -33,15 +47,6 @@ __all__ = [
     "read_text",
     "write_summaries",
 ]
-
-_MODULES = {
-    "cut": "excerpts",
-    "read_epub": "epub",
-    "read_text": "plain_text",
-    **dict.fromkeys(("make_book", "paper_records", "read_json"), "build_book"),
-    **dict.fromkeys(("DEFAULT_INSTRUCTION", "check_template", "instruct"), "instructions"),
-    **dict.fromkeys(("load_summaries", "write_summaries"), "summary_files"),
-}
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,7 @@
-"""Zip archives such as EPUBs, rejected before decompression if they look hostile; plain files."""
+"""Zip archives such as EPUBs, rejected before decompression if they look hostile; plain files.
+
+`Budget` caps the size of a book, checked before each step of reading it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pytest_memleak.errors import BookError
 
@@ -93,16 +97,14 @@ def open_archive(path: Path) -> Iterator[Archive]:
     place = str(path)
     if path.is_dir():
         raise BookError(
-            "is a directory; expected a file",
-            location=place,
-            hint="zip an unpacked EPUB again",
+            "is a directory; expected a file", location=place, hint="zip an unpacked EPUB again"
         )
     if path.exists() and not path.is_file():
         raise BookError("is a device or a pipe; expected a file", location=place)
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
+        raise unreadable(error, place) from None
     with stream, _open_table(stream, place) as members:
         _check(members.infolist(), place)
         yield Archive(members, place)
@@ -215,4 +217,54 @@ def read_bytes(path: Path) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
+        raise unreadable(error, place) from None
+
+
+def unreadable(error: OSError, place: str) -> BookError:
+    """Return the error for a file that the operating system doesn't give."""
+    return BookError(f"cannot be read: {error.strerror or error}", location=place)
+
+
+# --- caps on a book's size ----------------------------------------------------------------
+
+# Every step of reading and cutting takes time proportional to these amounts, so they cap the cost
+# of hostile files.
+Amount = Literal["characters of text", "paragraphs", "lines", "tags", "bytes of markup"]
+
+MAX_CHARACTERS = 20_000_000
+MAX_TAGS = 2_000_000
+
+_MOST: dict[Amount, int] = {
+    "characters of text": MAX_CHARACTERS,
+    "paragraphs": 300_000,
+    "lines": 1_000_000,
+    "tags": MAX_TAGS,
+    "bytes of markup": 64 << 20,
+}
+
+
+class Budget:
+    """The amounts that may still be read of the file `place`."""
+
+    def __init__(self, place: str | None = None) -> None:
+        self.place = place
+        self._left = dict(_MOST)
+
+    def left(self, what: Amount) -> int:
+        """Return the amount that may still be read."""
+        return self._left[what]
+
+    def allow(self, amount: int, what: Amount) -> None:
+        """Raise BookError if `amount` exceeds what is left."""
+        if amount > self._left[what]:
+            raise BookError(
+                f"has more than {_MOST[what]:,} {what}, the maximum per book",
+                location=self.place,
+                hint="split a collection into its books: the longest novels have ten million"
+                " characters",
+            )
+
+    def spend(self, amount: int, what: Amount) -> None:
+        """Subtract `amount` from what is left. Raises BookError if it is more."""
+        self.allow(amount, what)
+        self._left[what] -= amount

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_memleak.books.excerpts import cut
-from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct
-from pytest_memleak.books.summary_files import load_summaries
+from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct, load_summaries
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
@@ -38,78 +37,50 @@ def make_book(
     template that can't be filled.
     """
     place = f"book {book_id!r}"
-    title = title or manuscript.title
-    author = author or manuscript.author
-    excerpts = cut(manuscript, mode=mode, place=place)
-    excerpts = with_instructions(
-        excerpts,
-        author=author,
-        title=title,
-        summaries=load_summaries(summaries, excerpts) if summaries else None,
-        template=template,
-        mode=mode,
-        place=place,
-    )
-    return Book(
+    book = Book(
         id=book_id,
-        title=title or _UNTITLED,
-        author=author or _UNKNOWN,
-        excerpts=excerpts,
-        digest=book_digest(excerpts),
+        title=title or manuscript.title or _UNTITLED,
+        author=author or manuscript.author or _UNKNOWN,
+        excerpts=cut(manuscript, mode=mode, place=place),
+        digest="",
         warnings=manuscript.warnings,
         parts=manuscript.parts,
+    )
+    stored = load_summaries(summaries, book.excerpts) if summaries else None
+    return with_summaries(
+        book,
+        stored,
+        author=author or manuscript.author,
+        title=title or manuscript.title,
+        template=template,
+        mode=mode,
     )
 
 
 def with_summaries(
     book: Book,
-    summaries: Mapping[str, str],
+    summaries: Mapping[str, str] | None,
     *,
     author: str | None = None,
     title: str | None = None,
     template: str | None = None,
     mode: WordMode = "paper",
+    place: str | None = None,
 ) -> Book:
-    """Add an instruction, made from its summary, to each excerpt without one.
+    """Add an instruction to each excerpt without one, with title and author of its work or book.
 
     `summaries` are by the excerpts' ids; `author` and `title` override the book's. Raises
-    BookError as `make_book` does.
+    BookError as `make_book` does, naming `place` or the book.
     """
-    excerpts = with_instructions(
-        book.excerpts,
-        works=book.works,
-        author=author or (None if book.author == _UNKNOWN else book.author),
-        title=title or (None if book.title == _UNTITLED else book.title),
-        summaries=summaries,
-        template=template,
-        mode=mode,
-        place=f"book {book.id!r}",
-    )
-    return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
-
-
-def with_instructions(
-    excerpts: Sequence[Excerpt],
-    *,
-    works: Sequence[Work] = (),
-    author: str | None,
-    title: str | None,
-    summaries: Mapping[str, str] | None,
-    template: str | None,
-    mode: WordMode,
-    place: str,
-) -> tuple[Excerpt, ...]:
-    """Add instructions to excerpts without one, with the title and author of the work or book.
-
-    Raises BookError as `make_book` does.
-    """
-    whole = Work("", title or "", author, 0, len(excerpts))
-    result: list[Excerpt] = []
-    for work in works or (whole,):
-        work_excerpts = excerpts[work.first : work.end]
+    place = place or f"book {book.id!r}"
+    author = author or (None if book.author == _UNKNOWN else book.author)
+    title = title or (None if book.title == _UNTITLED else book.title)
+    excerpts: list[Excerpt] = []
+    for work in book.works or (Work("", title or "", author, 0, len(book.excerpts)),):
+        work_excerpts = book.excerpts[work.first : work.end]
         without = [excerpt for excerpt in work_excerpts if not excerpt.instruction]
         if not without:
-            result += work_excerpts
+            excerpts += work_excerpts
             continue
         written = instruct(
             without,
@@ -118,11 +89,11 @@ def with_instructions(
             summaries=summaries,
             template=DEFAULT_INSTRUCTION if template is None else template,
             mode=mode,
-            place=f"{place}, work {work.id!r}" if works else place,
+            place=f"{place}, work {work.id!r}" if book.works else place,
         )
         by_id = {excerpt.id: excerpt for excerpt in written}
-        result += (by_id.get(excerpt.id, excerpt) for excerpt in work_excerpts)
-    return tuple(result)
+        excerpts += (by_id.get(excerpt.id, excerpt) for excerpt in work_excerpts)
+    return dataclasses.replace(book, excerpts=tuple(excerpts), digest=book_digest(excerpts))
 
 
 def read_json(

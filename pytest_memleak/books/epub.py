@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from pytest_memleak.books.archive import Archive, open_archive
+from pytest_memleak.books.archive import Archive, Budget, open_archive
 from pytest_memleak.books.chapters import require_words
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_member, tidy_package
 from pytest_memleak.books.front_and_back_matter import Leaf
 from pytest_memleak.books.html_attributes import block_classes
 from pytest_memleak.books.html_blocks import Markup, read_markup
-from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.table_of_contents import (
     Entry,
     Landmark,
@@ -118,11 +117,7 @@ def _style_sheets(archive: Archive) -> Iterator[str]:
 
 
 def _read_document(
-    archive: Archive,
-    name: str,
-    budget: Budget,
-    as_blocks: frozenset[str],
-    places: frozenset[str],
+    archive: Archive, name: str, budget: Budget, as_blocks: frozenset[str], places: frozenset[str]
 ) -> Markup:
     data = archive.read(name)
     try:
@@ -180,10 +175,7 @@ _ENCRYPTION = "META-INF/encryption.xml"
 _RIGHTS = {"META-INF/rights.xml": "Adobe's DRM", "META-INF/sinf.xml": "Apple's"}
 
 # Font obfuscation needs no key, so it isn't DRM.
-_FONT_OBFUSCATION = {
-    "http://www.idpf.org/2008/embedding",
-    "http://ns.adobe.com/pdf/enc#RC",
-}
+_FONT_OBFUSCATION = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
 _FONT_SUFFIXES = (".ttf", ".otf", ".ttc", ".woff", ".woff2", ".eot", ".pfb", ".pfa", ".dfont")
 _BOOK_SUFFIXES = (
     ".xhtml", ".html", ".htm", ".xht", ".xml", ".opf", ".ncx", ".css", ".svg", ".jpg", ".jpeg",

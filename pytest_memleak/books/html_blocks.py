@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.html_attributes import (
     APPARATUS,
     BODY,
@@ -28,7 +29,6 @@ from pytest_memleak.books.html_attributes import (
     terms,
     word_set,
 )
-from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import legible, parse_events, read_source
 
 _BLOCKS = word_set(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_memleak.books import parser_worker
+from pytest_memleak.books.archive import Amount, Budget, unreadable
 from pytest_memleak.books.parser_worker import MOST_MEBIBYTES, MOST_SECONDS
-from pytest_memleak.books.size_caps import Amount, Budget
 from pytest_memleak.errors import BookError
 
 Format = Literal["pdf", "docx", "markdown", "verse"]
@@ -69,7 +69,7 @@ def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
     except subprocess.TimeoutExpired:
         raise _cap_error(place) from None
     except OSError as error:
-        raise BookError(f"cannot be read: {error.strerror or error}", location=place) from None
+        raise unreadable(error, place) from None
     return done.stdout.decode("utf-8", "surrogatepass").split("\n")[:-1]
 
 

@@ -9,12 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_memleak.books.archive import read_bytes
+from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.html_blocks import Markup, TextBlock, read_markup
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
-from pytest_memleak.books.size_caps import Budget
 from pytest_memleak.books.text_decoding import (
     decode,
     is_binary,
@@ -31,11 +30,7 @@ _NUMBERS = (
     " first second third fourth fifth sixth seventh eighth ninth tenth last"
 )
 _NUMBER = rf"(?:\d{{1,3}}|[IVXLC]{{1,8}}|(?:(?i:{_NUMBERS.replace(' ', '|')})-?)+)"
-_KINDS = {
-    1: "volume book part",
-    2: "act canto chapter letter section stave",
-    3: "scene",
-}
+_KINDS = {1: "volume book part", 2: "act canto chapter letter section stave", 3: "scene"}
 _LEVELS = {kind: level for level, kinds in _KINDS.items() for kind in kinds.split()}
 _KIND = "|".join(form for kind in _LEVELS for form in (kind.upper(), kind.capitalize()))
 

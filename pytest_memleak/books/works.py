@@ -17,29 +17,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pytest_memleak.books.build_book import with_instructions
+from pytest_memleak.books.archive import Budget
+from pytest_memleak.books.build_book import with_summaries
 from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
+from pytest_memleak.books.instructions import load_summaries
 from pytest_memleak.books.plain_text import (
     plain_paragraphs,
     read_markdown,
     read_text,
     reject_markup,
 )
-from pytest_memleak.books.size_caps import Budget
-from pytest_memleak.books.summary_files import load_summaries
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, WordMode, Work
-from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.paper_format import book_from_records, read_records
 from pytest_memleak.scoring.index import validate_word_breaks
 from pytest_memleak.scoring.words import words
-
-if TYPE_CHECKING:
-    from pytest_memleak.records import WordMode
 
 Reader = Callable[[Path], Manuscript | Book]
 
@@ -254,27 +250,18 @@ def make_collection(
         raise BookError(f"has no work of k = {k} words or more", location=place)
     if left := [part.label or part.name for part in parts if not part.kept]:
         warnings.append(f"left out works too short for a match of k = {k} words: {', '.join(left)}")
-    cut_works = tuple(kept)
-    instructed = with_instructions(
-        tuple(excerpts),
-        works=cut_works,
-        author=author,
-        title=title,
-        summaries=load_summaries(summaries, excerpts) if summaries else None,
-        template=template,
-        mode=mode,
-        place=place,
-    )
-    return Book(
+    book = Book(
         id=book_id,
         title=title or book_id,
         author=author or _VARIOUS,
-        excerpts=instructed,
-        digest=book_digest(instructed),
+        excerpts=tuple(excerpts),
+        digest="",
         warnings=tuple(warnings),
         parts=tuple(parts),
-        works=cut_works,
+        works=tuple(kept),
     )
+    stored = load_summaries(summaries, excerpts) if summaries else None
+    return with_summaries(book, stored, template=template, mode=mode, place=place)
 
 
 def _cut(work: ReadWork, mode: WordMode, *, in_lines: bool) -> tuple[Excerpt, ...]:

@@ -1,11 +1,16 @@
-"""`memleak doctor`: checks of the installation and of what suites need, without model calls."""
+"""`memleak doctor` and `memleak power`: what suites need and what they can detect; no calls."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import platform
+import shutil
 import socket
+import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +18,15 @@ from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.run_pytest import command_line, next_step
+from pytest_memleak.errors import LedgerError, MemleakError, SuiteError
 from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
 from pytest_memleak.records.book import PROMPT_FIXES
+from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
 
@@ -114,10 +122,8 @@ def _check_provider(name: str, needs: Needs) -> _Check:
 
 
 def _check_ledger(url: str | None) -> _Check:
-    from pytest_memleak.errors import LedgerError
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import list_endpoints
-    from pytest_memleak.records.number_format import amount
 
     default = Path.cwd() / ".memleak" / "ledger.db"
     if url is None and not default.exists():
@@ -134,8 +140,6 @@ def _check_ledger(url: str | None) -> _Check:
 
 
 def _check_syntax(path: Path) -> _Check:
-    from pytest_memleak.errors import SuiteError
-    from pytest_memleak.records.number_format import amount
     from pytest_memleak.suite.suite_file import read_suite_file
 
     try:
@@ -147,30 +151,29 @@ def _check_syntax(path: Path) -> _Check:
     return _Check(str(path), f"valid keys and values: {counts}")
 
 
-def _check_suite(path: Path) -> Iterator[_Check]:
-    from pytest_memleak.errors import MemleakError
+def _offline_run() -> Run:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
-    from pytest_memleak.records.number_format import amount
 
-    run = Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
-    try:
-        suite_run = run.of_suite(Path(os.path.realpath(path)))
-    except MemleakError as error:
-        yield _Check(str(path), "invalid suite", str(error))
-        return
-    suite = suite_run.suite
-    counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
-    yield _Check(str(path), ", ".join(counts))
-    try:
+    return Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
+
+
+def _check_suite(path: Path) -> Iterator[_Check]:
+    with closing(_offline_run()) as run:
+        try:
+            suite_run = run.of_suite(Path(os.path.realpath(path)))
+        except MemleakError as error:
+            yield _Check(str(path), "invalid suite", str(error))
+            return
+        suite = suite_run.suite
+        counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
+        yield _Check(str(path), ", ".join(counts))
         checks = [_check_book(book, suite, suite_run) for book in suite.books]
         models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
         checks += [check for model in models for check in _check_model(model, suite_run)]
         yield from checks
         if not any(check.fix for check in checks):  # a plan needs all books and models
             yield from _check_plan(suite, suite_run)
-    finally:
-        run.close()
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
@@ -191,8 +194,6 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
 
 
 def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check:
-    from pytest_memleak.errors import MemleakError
-    from pytest_memleak.records.number_format import amount
     from pytest_memleak.scoring.index import measurable_words
 
     subject = f"book {source.id}"
@@ -207,17 +208,11 @@ def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check
         pair.probe.kind == "instruction" and pair.book.id == source.id for pair in suite.pairs
     )
     if unprompted and prompted and suite.summarizer is None:
-        return _Check(
-            subject,
-            f"{state}, {unprompted:,} without an instruction",
-            PROMPT_FIXES,
-        )
+        return _Check(subject, f"{state}, {unprompted:,} without an instruction", PROMPT_FIXES)
     return _Check(subject, state)
 
 
 def _check_model(model: Model, suite_run: SuiteRun) -> Iterable[_Check]:
-    from pytest_memleak.errors import MemleakError
-
     subject = f"model {model.id}"
     try:
         suite_run.endpoints.provider(model)
@@ -237,9 +232,7 @@ def _check_access(model: Model) -> Iterator[_Check]:
         for name in (*keys, *settings):
             is_set = bool(os.environ.get(str(name)))
             yield _Check(
-                str(name),
-                "set" if is_set else "not set",
-                "" if is_set else f"export {name}=...",
+                str(name), "set" if is_set else "not set", "" if is_set else f"export {name}=..."
             )
     if isinstance(url, str):
         yield _check_server(url)
@@ -257,3 +250,34 @@ def _check_server(url: str) -> _Check:
         reason = getattr(error, "strerror", None) or error
         return _Check(subject, f"unreachable: {reason}", "start it, or correct options.base_url")
     return _Check(subject, "reachable")
+
+
+# --- memleak power -------------------------------------------------------------------------
+
+
+def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak power`."""
+    power = commands.add_parser(
+        "power",
+        help="show detection limit and maximum cost for several sample counts",
+        description="Show detection limit and maximum cost for several sample counts, and whether "
+        "each limit can pass; for a run that samples everything. Makes no API calls. Exits with 1 "
+        "if something can't be planned.",
+    )
+    power.add_argument("suite", metavar="SUITE", type=Path, help="the suite file")
+    power.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    power.set_defaults(run=_power)
+
+
+def _power(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.pipeline.dry_run import suite_power
+    from pytest_memleak.reports.terminal import power_table
+
+    with closing(_offline_run()) as run:
+        power = suite_power(run.of_suite(Path(os.path.realpath(parsed.suite))))
+    if parsed.json:
+        print(json.dumps(dataclasses.asdict(power), indent=2))
+    else:
+        width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
+        print(power_table(power, width=width, color=color), end="")
+    return PROBLEMS if power.obstacles else 0

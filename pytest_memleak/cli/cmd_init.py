@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.run_pytest import command_line, next_step
-from pytest_memleak.cli.suite_template import Draft, model_named, price_of, suite_path, url_of
+from pytest_memleak.cli.suite_template import (
+    Draft,
+    add_model_options,
+    model_named,
+    suite_path,
+    url_of,
+)
+from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
+from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT
 
 if TYPE_CHECKING:
@@ -96,21 +104,7 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="a book (.epub, .txt, ...); repeatable",
     )
-    init.add_argument(
-        "--model", metavar="PROVIDER/NAME", help="the model to test, as in openai/gpt-4o"
-    )
-    init.add_argument(
-        "--base-url",
-        metavar="URL",
-        type=url_of,
-        help="your own server, as in http://localhost:8000/v1",
-    )
-    init.add_argument(
-        "--price",
-        metavar="IN,OUT",
-        type=price_of,
-        help="US$ per million input and output tokens, for plans and budgets",
-    )
+    add_model_options(init, required=False, price=", for plans and budgets")
     init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
     init.add_argument(
         "-o",
@@ -161,8 +155,6 @@ def _option_or_answer(
 
     Without a terminal, the default counts; raises SettingsError if there is none.
     """
-    from pytest_memleak.errors import MemleakError, SettingsError
-
     if value is not None:
         return read(value)
     if not sys.stdin.isatty():
@@ -184,8 +176,6 @@ def _option_or_answer(
 
 
 def _book(name: str | Path) -> Path:
-    from pytest_memleak.errors import BookError
-
     book = Path(name)
     if not book.is_file():
         raise BookError("no such file", location=str(book), hint="check its name")
@@ -205,8 +195,6 @@ def _address(answer: str) -> str | None:
 
 
 def _validate_new(path: Path) -> None:
-    from pytest_memleak.errors import SettingsError
-
     if path.exists():
         raise SettingsError(
             "this file exists, and memleak init overwrites nothing",
@@ -216,8 +204,6 @@ def _validate_new(path: Path) -> None:
 
 
 def _write(path: Path, text: str, what: str) -> None:
-    from pytest_memleak.redaction.atomic_write import write_whole
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     print(f"{path}: {what}")
@@ -235,8 +221,6 @@ def _ignore_ledger() -> None:
 
 def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
     """Return the job's file and text, None for `none`; raise SettingsError for another name."""
-    from pytest_memleak.errors import SettingsError
-
     if name == "none":
         return None
     if name not in CI:

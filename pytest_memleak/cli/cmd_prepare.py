@@ -1,18 +1,27 @@
-"""`memleak prepare`: a book's excerpts, and which of its documents are read."""
+"""`memleak prepare`: a book's excerpts. `memleak catalog build`: books as word hashes."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_memleak.cli.columns import print_table
+from pytest_memleak.errors import BookError, MemleakError, SettingsError
+from pytest_memleak.records import CollectionSource, Scoring
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.text import inert
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import Book, BookPart
+    from pytest_memleak.scoring.catalog_scan import BookKeys
 
 
 def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,9 +93,6 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _prepare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SettingsError
-    from pytest_memleak.records import Scoring
-    from pytest_memleak.redaction.text import inert
     from pytest_memleak.scoring.index import measurable_words
 
     if parsed.output is None and not parsed.explain:
@@ -108,7 +114,6 @@ def _prepare(parsed: argparse.Namespace) -> int:
 
 def _book(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.build_book import make_book
-    from pytest_memleak.errors import BookError, SettingsError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -135,9 +140,7 @@ def _book(parsed: argparse.Namespace) -> Book:
 
 def _works(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.works import make_collection, read_works
-    from pytest_memleak.errors import BookError, SettingsError
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.records import CollectionSource, Scoring
     from pytest_memleak.suite.book_sources import collection_files
 
     if parsed.include or parsed.exclude:
@@ -169,10 +172,7 @@ def _works(parsed: argparse.Namespace) -> Book:
 
 def _write(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.books.build_book import paper_records
-    from pytest_memleak.books.summary_files import load_summaries
-    from pytest_memleak.errors import BookError
-    from pytest_memleak.records.number_format import amount
-    from pytest_memleak.redaction.atomic_write import write_whole
+    from pytest_memleak.books.instructions import load_summaries
 
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
@@ -199,7 +199,6 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
 
 
 def _print_documents(parts: Iterable[BookPart]) -> None:
-    from pytest_memleak.cli.columns import print_table
     from pytest_memleak.reports.report_text import document_lines
 
     parts = tuple(parts)
@@ -224,8 +223,6 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
 
 def _validate_output(output: Path, sources: Iterable[Path | None]) -> None:
     """Raise BookError if writing the excerpts would overwrite a file that is read."""
-    from pytest_memleak.errors import BookError
-
     for path in sources:
         with contextlib.suppress(OSError):  # one of the files does not exist
             if path is not None and output.samefile(path):
@@ -234,3 +231,75 @@ def _validate_output(output: Path, sources: Iterable[Path | None]) -> None:
                     location=str(path),
                     hint="name another file with --output",
                 )
+
+
+# --- memleak catalog -----------------------------------------------------------------------
+
+
+def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak catalog build`."""
+    catalog = commands.add_parser(
+        "catalog",
+        help="prepare a catalog: works to scan for, never prompted",
+        description="Prepare the protected works that a suite's [[catalog]] names.",
+    )
+    actions = catalog.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser(
+        "build",
+        help="write a folder's books as word hashes",
+        description="Write the word hashes of all books in a folder and its subfolders to one "
+        "file, for a suite's [[catalog]]. Runs then parse none of these books. The file contains "
+        "no text.",
+    )
+    build.add_argument("folder", metavar="DIR", type=Path, help="the folder of books")
+    build.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, required=True, help="the catalog file"
+    )
+    build.add_argument(
+        "--word-mode",
+        choices=("paper", "unicode"),
+        default="paper",
+        help="what counts as a word (default: paper)",
+    )
+    build.set_defaults(run=_build_catalog)
+
+
+def _build_catalog(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.books.catalog_file import is_catalog_file, write_catalog
+
+    folder, output = parsed.folder, parsed.output
+    if not folder.is_dir():
+        raise BookError("no such folder", location=str(folder), hint="name the folder of the books")
+    if output.exists() and not is_catalog_file(output):
+        raise BookError(
+            "this file exists and isn't a catalog",
+            location=str(output),
+            hint="name another file with --output, or delete it",
+        )
+    books = write_catalog(output, _catalog_books(parsed), mode=parsed.word_mode)
+    if not books:
+        output.unlink()
+        raise BookError("this folder contains no measurable book", location=str(folder))
+    words = sum(book.words for book in books)
+    print(f"{amount(len(books), 'book')}, {words:,} words -> {output}")
+    return 0
+
+
+def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
+    """Yield each book with its SHA-256 and keys; warn of each file that is left out."""
+    from pytest_memleak.books.catalog_file import is_catalog_file
+    from pytest_memleak.pipeline.catalog import CatalogReader
+
+    reader = CatalogReader(Scoring(word_mode=parsed.word_mode))
+    files = sorted(path for path in parsed.folder.rglob("*") if path.is_file())
+    for path in files:
+        if path.name.startswith(".") or is_catalog_file(path):
+            continue
+        try:
+            keys = reader.keys(path)
+        except MemleakError as error:
+            print(f"memleak catalog: warning: skipped: {inert(error.line)}", file=sys.stderr)
+            continue
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        yield path, digest, keys

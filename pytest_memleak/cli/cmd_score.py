@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.shared_options import add_scoring_options
+from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.shared_options import add_scoring_options, scoring_of
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Scoring
+from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,19 +66,12 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _score(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SettingsError
     from pytest_memleak.pipeline.scored_files import score_files
-    from pytest_memleak.records import Scoring
 
     if parsed.csv and parsed.json:
         raise SettingsError("--csv and --json exclude each other", hint="omit one of them")
     files = _in_twos([parsed.book, parsed.generations, *parsed.further])
-    scoring = Scoring(
-        k=parsed.k,
-        trim=parsed.trim,
-        span_threshold=parsed.span_threshold,
-        word_mode=parsed.word_mode,
-    )
+    scoring = scoring_of(parsed)
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
     for scored_file in scored_files:
         if scored_file.analysis is None:
@@ -96,8 +93,6 @@ def _score(parsed: argparse.Namespace) -> int:
 
 
 def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
-    from pytest_memleak.errors import SettingsError
-
     if len(files) % 2:
         raise SettingsError(
             f"{files[-1]} has no generations",
@@ -115,8 +110,6 @@ def _names(sources: Iterable[Path]) -> dict[Path, str]:
 
 
 def _warn(text: str) -> None:
-    from pytest_memleak.redaction.text import inert
-
     print(f"memleak score: warning: {inert(text)}", file=sys.stderr)
 
 
@@ -180,24 +173,17 @@ def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
 
 def _print_measures(rows: Sequence[Row]) -> None:
     """Print a row per measure, book by book."""
-    from pytest_memleak.cli.columns import print_table
-
-    heads, numbers = ("measure", "value", "low", "high", "where"), ("value", "low", "high")
-    if len(rows) == 1:
-        print_table(
-            heads, [_cells(rows[0], name, ()) for name in _measures(rows[0])], right=numbers
-        )
-        return
     books = [row["book"] for row in rows]
     lines: list[tuple[str, ...]] = []
     for row in rows:
         book = row["book"]
         title = f"{book} ({Path(row['generations']).stem})" if books.count(book) > 1 else book
-        names = _measures(row)
-        lines += [
-            (("" if at else title), *_cells(row, name, books)) for at, name in enumerate(names)
-        ]
-    print_table(("book", *heads), lines, right=numbers)
+        for name in _measures(row):
+            lines.append((title, *_cells(row, name, books)))
+            title = ""  # named once
+    named = len(rows) == 1  # by the command line
+    heads = ("book", "measure", "value", "low", "high", "where")
+    print_table(heads[named:], [line[named:] for line in lines], right=heads[2:5])
 
 
 _HEAD = ("book", "generations", "k", "trim", "span_threshold")
@@ -223,8 +209,6 @@ def _number(value: float | None) -> str:
 
 
 def _where(run: Row) -> str:
-    from pytest_memleak.redaction.text import inert
-
     if run.get("start") is None:
         return ""
     parts = [f"words {run['start']:,}-{run['end']:,}"]
@@ -236,16 +220,12 @@ def _where(run: Row) -> str:
 
 
 def _print_spans(rows: Sequence[Row]) -> None:
-    from pytest_memleak.cli.columns import print_table
-
     heads = ("book", "words", "where")
     lines = [(row["book"], f"{row['words']:,}", _where(row | {"book": None})) for row in rows]
     print_table(heads, lines, right=("words",))
 
 
 def _csv(rows: Sequence[Row], heads: Sequence[str]) -> str:
-    from pytest_memleak.redaction.text import inert
-
     flat = [_flat(row) for row in rows]
     out = io.StringIO()
     columns = list(heads or dict.fromkeys(key for row in flat for key in row))
@@ -261,9 +241,6 @@ def _flat(row: Row) -> Row:
     """Flatten positions into columns: longest_span, longest_span_start, ..."""
     flat: Row = {}
     for name, value in row.items():
-        if not isinstance(value, dict):
-            flat[name] = value
-            continue
-        flat |= {name: value["words"]}
-        flat |= {f"{name}_{key}": part for key, part in value.items() if key != "words"}
+        parts = value if isinstance(value, dict) else {"words": value}
+        flat |= {name if key == "words" else f"{name}_{key}": part for key, part in parts.items()}
     return flat

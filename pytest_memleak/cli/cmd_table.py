@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from pytest_memleak.cli.columns import WHOLE, output_width, table_text
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.redaction.atomic_write import whole_file
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import TABLES
 
 if TYPE_CHECKING:
@@ -51,9 +55,6 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _table(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SettingsError
-    from pytest_memleak.redaction.atomic_write import whole_file
-    from pytest_memleak.redaction.text import inert
     from pytest_memleak.reports.evidence_table import Evidence
     from pytest_memleak.reports.table_forms import Table
 
@@ -91,8 +92,6 @@ def _write(table: Table, form: str, file: TextIO) -> None:
     if form != "text":
         _FORMS[form].write(table, file)
         return
-    from pytest_memleak.cli.columns import WHOLE, output_width, table_text
-
     width = output_width() if file is sys.stdout else WHOLE
     heads, rows, numbers = table.printed
     file.write(table_text(heads, rows, right=numbers, width=width))
@@ -100,8 +99,6 @@ def _write(table: Table, form: str, file: TextIO) -> None:
 
 def _validate_output(output: Path, evidence: Iterable[Path]) -> None:
     """Raise SettingsError if writing to `output` would overwrite a bundle that is read."""
-    from pytest_memleak.errors import SettingsError
-
     for path in evidence:
         with contextlib.suppress(OSError):  # one of the files does not exist
             if output.samefile(path):
@@ -137,7 +134,6 @@ def add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _figures(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.redaction.text import inert
     from pytest_memleak.reports.evidence_table import Evidence
     from pytest_memleak.reports.figures import write_figures
 

@@ -1,7 +1,7 @@
-"""`memleak try`: a first verdict on a book and a model, and a suite file.
+"""`memleak try`: a first verdict on a book and a model. `memleak demo`: the quickstart.
 
-A neutral prompt tests the endpoint first, so that its parameters, its identity, and the run's
-duration are known before the user confirms any prompt about the book.
+`try` writes a suite file. A neutral prompt tests the endpoint first, so that its parameters, its
+identity, and the run's duration are known before the user confirms any prompt about the book.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,19 +22,23 @@ from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
 from pytest_memleak.cli.shared_options import FOLDER
 from pytest_memleak.cli.suite_template import (
     Draft,
+    add_model_options,
     identifier,
     model_named,
-    price_of,
     suite_path,
-    url_of,
 )
+from pytest_memleak.errors import BookError, SettingsError
+from pytest_memleak.records import Scoring, WordMode
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.text import inert, short_name
 from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
-    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
@@ -53,24 +59,8 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "the book, and write a suite file. Exits with pytest's code: 0 if all limits hold.",
     )
     trial.add_argument("book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...)")
-    trial.add_argument(
-        "--model",
-        metavar="PROVIDER/NAME",
-        required=True,
-        help="the model to test, as in openai/gpt-4o",
-    )
-    trial.add_argument(
-        "--base-url",
-        metavar="URL",
-        type=url_of,
-        help="your own server, as in http://localhost:8000/v1",
-    )
-    trial.add_argument(
-        "--price",
-        metavar="IN,OUT",
-        type=price_of,
-        help="US$ per million input and output tokens; without it, only tokens are shown",
-    )
+    without = "; without it, only tokens are shown"
+    add_model_options(trial, required=True, price=without)
     trial.add_argument("-y", "--yes", action="store_true", help="run without confirmation")
     trial.add_argument(
         "-o",
@@ -83,10 +73,6 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _try(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SettingsError
-    from pytest_memleak.records.number_format import amount
-    from pytest_memleak.redaction.atomic_write import write_whole
-
     provider, base_model = model_named(parsed.model)
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
@@ -166,8 +152,6 @@ def _gate(path: Path, *options: str) -> str:
 
 
 def _is_confirmed() -> bool:
-    from pytest_memleak.errors import SettingsError
-
     if not sys.stdin.isatty():
         raise SettingsError("can't ask for confirmation without a terminal", hint="add --yes")
     return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
@@ -179,12 +163,8 @@ def _is_confirmed() -> bool:
 def _word_mode_for(path: Path) -> str:
     """Print the book's title and size; return the word mode that can measure it."""
     from pytest_memleak.books.build_book import make_book
-    from pytest_memleak.errors import BookError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.interfaces.protocols import Manuscript
-    from pytest_memleak.records import Scoring, WordMode
-    from pytest_memleak.records.number_format import amount
-    from pytest_memleak.redaction.text import inert
     from pytest_memleak.scoring.index import measurable_words
 
     read = Extensions().read_book(path)
@@ -233,27 +213,25 @@ class _Trial:
         return self.seconds * math.ceil(self.excerpts / self.concurrency)
 
 
-def _open_suite(path: Path, ledger: str = "sqlite://") -> SuiteRun:
+def _open_run(ledger: str = "sqlite://") -> Run:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
-    run = Run(root=Path.cwd(), resources=Resources(ledger))
-    return run.of_suite(Path(os.path.realpath(path)))
+    return Run(root=Path.cwd(), resources=Resources(ledger))
 
 
 def _test_endpoint(path: Path) -> _Trial:
-    from pytest_memleak.errors import SettingsError
     from pytest_memleak.interfaces.protocols import Endpoint
 
-    suite = _open_suite(path)
-    (pair,) = suite.suite.pairs
-    endpoint = suite.endpoints.endpoint(pair.model)
-    if not isinstance(endpoint, Endpoint):
-        raise SettingsError(
-            f"provider {pair.model.provider!r} reads files and has no endpoint to test",
-            hint="measure files with: memleak score BOOK.json GENERATIONS.json",
-        )
-    try:
+    with closing(_open_run()) as run:
+        suite = run.of_suite(Path(os.path.realpath(path)))
+        (pair,) = suite.suite.pairs
+        endpoint = suite.endpoints.endpoint(pair.model)
+        if not isinstance(endpoint, Endpoint):
+            raise SettingsError(
+                f"provider {pair.model.provider!r} reads files and has no endpoint to test",
+                hint="measure files with: memleak score BOOK.json GENERATIONS.json",
+            )
         answers, duration = _sample_neutral(endpoint, seed=0)
         if duration < _FAST:
             answers, duration = _sample_neutral(endpoint, seed=1)
@@ -267,9 +245,6 @@ def _test_endpoint(path: Path) -> _Trial:
             excerpts=len(suite.books.cut(pair.book).excerpts),
             text_only="chat" in _rejected_values(endpoint, "api"),
         )
-    finally:
-        suite.close()
-        suite.resources.close()
 
 
 def _sample_neutral(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | str], float]:
@@ -287,7 +262,6 @@ def _identity_lines(
     from pytest_memleak.interfaces.abilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.pipeline.ledger_endpoint import served_record
-    from pytest_memleak.redaction.text import short_name
     from pytest_memleak.reports.report_text import server_name
 
     lines = [("endpoint", id_of(endpoint) or "unnamed")]
@@ -327,27 +301,20 @@ def _rejected_values(endpoint: Endpoint, name: str) -> tuple[object, ...]:
 
 
 def _make_plan(path: Path, ledger: str) -> Plan:
-    from pytest_memleak.errors import SettingsError
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.sampling.cost_plan import in_all
 
-    suite = _open_suite(path, ledger)
-    try:
+    with closing(_open_run(ledger)) as run:
+        suite = run.of_suite(Path(os.path.realpath(path)))
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
             raise SettingsError(f"can't be planned: {plan.obstacles[0]}", location=str(path))
         return in_all([step.sampling for step in plan.steps if step.sampling])
-    finally:
-        suite.close()
-        suite.resources.close()
 
 
 def _print_plan(
     trial: _Trial, plan: Plan, samples: int, cost: float | None, seconds: float
 ) -> None:
-    from pytest_memleak.records.number_format import amount
-    from pytest_memleak.redaction.text import inert
-
     for title, text in trial.lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
@@ -365,3 +332,63 @@ def _print_plan(
     if minutes > _MINUTES:
         estimate += f" This run stops after {_MINUTES}; rerun the suite to continue."
     print_sentence(estimate)
+
+
+# --- memleak demo --------------------------------------------------------------------------
+
+# In the wheel, and in a checkout.
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "demo", _PACKAGE.parent)
+_SUITE = "suites/quickstart/quickstart.memleak.toml"
+_STORIES = "fixtures/books"
+
+
+def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `memleak demo`."""
+    demo = commands.add_parser(
+        "demo",
+        help="run an offline example: one clean model, one that reproduces its books",
+        description="Run the quickstart: two stories, a clean model, and one that reproduces them. "
+        "It needs no key, no network, and no GPU.",
+    )
+    demo.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        default=Path("memleak-demo"),
+        help="the folder for suite, stories, and report (default: memleak-demo)",
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    folder: Path = parsed.folder
+    suite = _copy_quickstart(folder)
+    status = run_gate(suite.name, "--rootdir=.", f"{HTML.option}=report.html", folder=folder)
+    if status:
+        print(f"\nUnexpected exit code {status}. Was {suite} changed?")
+        print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))
+        return status
+    print(f"\n`reciter` leaks, as {suite} expects. Report: {folder / 'report.html'}")
+    print('Remove its line expected = "leak", and the gate fails: pytest -m copyright', folder)
+    print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
+    return 0
+
+
+def _copy_quickstart(folder: Path) -> Path:
+    """Copy suite and stories, keeping files that exist; return the suite's path."""
+    source = next((place for place in _PLACES if (place / _SUITE).is_file()), None)
+    if source is None:
+        raise SettingsError(
+            "this installation lacks the quickstart's files", hint="reinstall pytest-memleak"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    suite = folder / Path(_SUITE).name
+    if not suite.exists():
+        text = (source / _SUITE).read_text(encoding="utf-8")
+        suite.write_text(text.replace(f"../../{_STORIES}/", ""), encoding="utf-8")
+    for story in (source / _STORIES).glob("*.*"):
+        if story.suffix in {".epub", ".json"} and not (folder / story.name).exists():
+            shutil.copyfile(story, folder / story.name)
+    return suite

@@ -19,19 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak import __version__
-from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare, add_trace
-from pytest_memleak.cli.cmd_demo import add_demo
-from pytest_memleak.cli.cmd_doctor import add_doctor
+from pytest_memleak.cli.cmd_doctor import add_doctor, add_power
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
-from pytest_memleak.cli.cmd_power import add_power
-from pytest_memleak.cli.cmd_prepare import add_prepare
+from pytest_memleak.cli.cmd_prepare import add_catalog, add_prepare
 from pytest_memleak.cli.cmd_score import add_score
 from pytest_memleak.cli.cmd_table import add_figures, add_table
-from pytest_memleak.cli.cmd_try import add_try
+from pytest_memleak.cli.cmd_try import add_demo, add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import Parser
+from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +44,6 @@ BROKEN_PIPE = 141  # not 0, since the output was lost; a shell reports SIGPIPE s
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parsed = _parser().parse_args(arguments)
-    from pytest_memleak.errors import MemleakError
-
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # some terminals lack letters
     try:
@@ -124,20 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         help="print a script that makes your shell complete commands, options and files",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_demo(commands)
-    add_try(commands)
-    add_init(commands)
-    add_doctor(commands)
-    add_score(commands)
-    add_prepare(commands)
-    add_catalog(commands)
-    add_power(commands)
-    add_ledger(commands)
-    add_verify(commands)
-    add_compare(commands)
-    add_trace(commands)
-    add_table(commands)
-    add_figures(commands)
+    for add_command in (
+        *(add_demo, add_try, add_init, add_doctor, add_score, add_prepare, add_catalog, add_power),
+        *(add_ledger, add_verify, add_compare, add_trace, add_table, add_figures),
+    ):
+        add_command(commands)
     return parser
 
 

@@ -8,6 +8,9 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_memleak.errors import LedgerError
+from pytest_memleak.records import Scoring
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,6 +71,16 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def scoring_of(parsed: argparse.Namespace) -> Scoring:
+    """Return the settings that `add_scoring_options` asks for."""
+    return Scoring(
+        k=parsed.k,
+        trim=parsed.trim,
+        span_threshold=parsed.span_threshold,
+        word_mode=parsed.word_mode,
+    )
+
+
 def add_verb(
     verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
 ) -> argparse.ArgumentParser:
@@ -90,7 +103,6 @@ def ledger_url(parsed: argparse.Namespace) -> str:
 @contextlib.contextmanager
 def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
     """Open the ledger; raise LedgerError if it doesn't exist, or if what is read is damaged."""
-    from pytest_memleak.errors import LedgerError
     from pytest_memleak.ledger.ledger import Ledger
 
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from pytest_memleak.errors import SettingsError
 
 SUITE_ENDS = ".memleak.toml"
 _HEAD = """\
@@ -23,6 +26,28 @@ _LIMITS = """\
 [limits]
 preset = "strict"  # further limits may only be tighter
 """
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, required: bool, price: str) -> None:
+    """Add --model, --base-url, and --price, which is for this."""
+    parser.add_argument(
+        "--model",
+        metavar="PROVIDER/NAME",
+        required=required,
+        help="the model to test, as in openai/gpt-4o",
+    )
+    parser.add_argument(
+        "--base-url",
+        metavar="URL",
+        type=url_of,
+        help="your own server, as in http://localhost:8000/v1",
+    )
+    parser.add_argument(
+        "--price",
+        metavar="IN,OUT",
+        type=price_of,
+        help=f"US$ per million input and output tokens{price}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +122,6 @@ def _quoted(text: str) -> str:
 
 def model_named(text: str) -> tuple[str, str]:
     """Split `openai/gpt-4o` into provider and name; raise SettingsError if one is missing."""
-    from pytest_memleak.errors import SettingsError
-
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
@@ -110,8 +133,6 @@ def model_named(text: str) -> tuple[str, str]:
 
 def price_of(text: str) -> tuple[float, float]:
     """Parse US$ per million input and output tokens from `3.75,15`."""
-    import argparse
-
     try:
         prices = [float(part) for part in text.split(",")]
     except ValueError:
@@ -125,8 +146,6 @@ def price_of(text: str) -> tuple[float, float]:
 
 def suite_path(text: str) -> Path:
     """Validate the name of a suite file to write."""
-    import argparse
-
     if not text.endswith(SUITE_ENDS):
         raise argparse.ArgumentTypeError(
             f"expected a name that ends in {SUITE_ENDS}, so that pytest collects it; "
@@ -137,8 +156,6 @@ def suite_path(text: str) -> Path:
 
 def url_of(text: str) -> str:
     """Validate the URL of a server."""
-    import argparse
-
     if not re.match(r"https?://[^\s/]", text):  # not shown: a password may be in it
         raise argparse.ArgumentTypeError(
             "expected a URL with http:// or https://, as in http://localhost:8000/v1"

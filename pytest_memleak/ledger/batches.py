@@ -110,12 +110,7 @@ def claim_batch(
         insert_calls(connection, rows, [ask.ordinals for ask in free])
         add_to_runs(connection, [(run, total)])
         return Job(
-            JobKind.BATCH,
-            number,
-            digest,
-            JobRow.STARTING,
-            endpoint=endpoint_id,
-            ours_to_start=True,
+            JobKind.BATCH, number, digest, JobRow.STARTING, endpoint=endpoint_id, ours_to_start=True
         )
 
     return ledger.write(work)

@@ -74,10 +74,7 @@ def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> l
     ).all()
     by_call = (list(several) for _, several in itertools.groupby(rows, key=lambda row: row.id))
     return [
-        Call(
-            *several[0][:4],
-            tuple(row.ordinal for row in several if row.ordinal is not None),
-        )
+        Call(*several[0][:4], tuple(row.ordinal for row in several if row.ordinal is not None))
         for several in by_call
     ]
 

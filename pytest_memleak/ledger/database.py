@@ -360,9 +360,7 @@ def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticke
         pair
         for tickets in kinds.values()
         for pair in zip(
-            tickets,
-            tickets[0].work(connection, [ticket.item for ticket in tickets]),
-            strict=True,
+            tickets, tickets[0].work(connection, [ticket.item for ticket in tickets]), strict=True
         )
     ]
 

@@ -23,10 +23,7 @@ from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
 LOCK_WAIT = 60.0
-_PG_CONNECT = {
-    "connect_timeout": 10,
-    "application_name": "pytest-memleak",
-}
+_PG_CONNECT = {"connect_timeout": 10, "application_name": "pytest-memleak"}
 # A lost machine's locks are freed within half a minute, not two hours.
 _PG_SETTINGS = {
     "lock_timeout": f"{LOCK_WAIT:.0f}s",

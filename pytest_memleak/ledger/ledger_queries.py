@@ -220,8 +220,7 @@ _HELD = (
     .join(leases, leases.c.id == calls.c.lease, isouter=True)
     .where(
         sa.or_(
-            calls.c.batch.is_not(None),
-            sa.and_(leases.c.id.is_not(None), leases.c.ended.is_(None)),
+            calls.c.batch.is_not(None), sa.and_(leases.c.id.is_not(None), leases.c.ended.is_(None))
         )
     )
 )
@@ -328,9 +327,7 @@ _BESIDE = (
     )
     .join(calls, calls.c.id == generations_.c.call)
     .order_by(
-        generations_.c.question,
-        generations_.c.ordinal < 0,
-        sa.func.abs(generations_.c.ordinal),
+        generations_.c.question, generations_.c.ordinal < 0, sa.func.abs(generations_.c.ordinal)
     )
 )
 

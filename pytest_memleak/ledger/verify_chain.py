@@ -211,7 +211,7 @@ class _Check:
 
 # A removed prompt may have left its calls behind.
 _ASKED = sa.union(
-    *(sa.select(table.c.question) for table in (calls, generations, claims)),
+    *(sa.select(table.c.question) for table in (calls, generations, claims))
 ).order_by("question")
 
 

@@ -242,8 +242,7 @@ def _pair(
             word_mode=suite.word_mode,
         ),
         limits=Limits(
-            limits,
-            brought=[row for name, row in extension_measures.items() if name in limits],
+            limits, brought=[row for name, row in extension_measures.items() if name in limits]
         ),
         confidence=suite.confidence,
         detection_limit=suite.detection_limit,

@@ -42,8 +42,7 @@ class LimitsTable(_Table):
     """The highest value that each measure may have; set any of them."""
 
     preset: Literal["strict", "paper"] | None = Field(
-        None,
-        description="a named set of limits, only in [limits]; other keys may tighten it",
+        None, description="a named set of limits, only in [limits]; other keys may tighten it"
     )
     measures: dict[str, FiniteFloat] = Field(
         default_factory=dict, description="limits on measures that extensions add, by name"
@@ -371,10 +370,7 @@ def _with_providers(schema: dict[str, Any]) -> dict[str, Any]:
                     definitions[name] = _beside_books(definitions[name], definitions)
                 then[key] = {"$ref": f"#/$defs/{name}"}
         conditions.append(
-            {
-                "if": {"properties": {"provider": {"const": provider}}},
-                "then": {"properties": then},
-            }
+            {"if": {"properties": {"provider": {"const": provider}}}, "then": {"properties": then}}
         )
     definitions["ModelTable"] = {**model, "allOf": conditions}
     return {**schema, "$defs": definitions}

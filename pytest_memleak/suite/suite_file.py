@@ -37,11 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from pytest_memleak.suite.schema import (
-        BookTable,
-        CollectionTable,
-        SuiteTable,
-    )
+    from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteTable
 
 _DEEPEST = 50
 _MOST_BYTES = 16 << 20

@@ -18,7 +18,7 @@ from typing import Any
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.books.summary_files import load_summaries
+from pytest_memleak.books.instructions import load_summaries
 
 HERE = Path(__file__).resolve().parent
 STORIES = HERE.parents[1] / "fixtures" / "books"

@@ -1,14 +1,20 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pytest_memleak import books
-from pytest_memleak.books.build_book import make_book, paper_records, read_json
-from pytest_memleak.books.summary_files import load_summaries, write_summaries
+from pytest_memleak.books.build_book import make_book, paper_records, read_json, with_summaries
+from pytest_memleak.books.chapters import build_chapters, require_words
+from pytest_memleak.books.formats import read_manuscript
+from pytest_memleak.books.html_blocks import TextBlock
+from pytest_memleak.books.instructions import load_summaries, write_summaries
+from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
+from pytest_memleak.records import CollectionSource
 from pytest_memleak.records.paper_format import book_from_records
 
 TEXT = "Every word of it was true, and they all knew it well enough. " * 60
@@ -115,3 +121,269 @@ def test_everything_public_is_there_and_its_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- chapters ----------------------------------------------------------------------------
+
+
+p = TextBlock
+
+
+def h(text, level=2):
+    return TextBlock(text, level)
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        # A document may hold several chapters, and a chapter several documents.
+        ([[h("One"), p("a"), h("Two"), p("b")], [p("c")], [h("Three"), p("d")]],
+         [("One", ("a",)), ("Two", ("b", "c")), ("Three", ("d",))]),
+        ([[p("a")], [h("One"), p("b")]], [(None, ("a",)), ("One", ("b",))]),
+        # Headings without text between them are one title, across documents too.
+        ([[h("Part I", 1)], [h("Chapter 1"), p("a")]], [("Part I: Chapter 1", ("a",))]),
+        ([[h("I"), h("The Storm"), p("a")]], [("I: The Storm", ("a",))]),
+        # A heading within another's text is named after it, in the same document only.
+        ([[h("I"), p("a"), h("Letter", 3), p("b"), h("II"), p("c")]],
+         [("I", ("a",)), ("I: Letter", ("b",)), ("II", ("c",))]),
+        ([[h("Prologue", 1), p("a")], [h("Chapter 1"), p("b")]],
+         [("Prologue", ("a",)), ("Chapter 1", ("b",))]),
+        # The book's own title says nothing about a place in it, unless it is all there is.
+        ([[h("A Book!", 1), h("I"), p("a")]], [("I", ("a",))]),
+        ([[h("A Book", 1), p("a")]], [("A Book", ("a",))]),
+        # Headings at the end, or of nothing, open no chapter.
+        ([[h("One"), p("a"), h("End")]], [("One", ("a",))]),
+        ([[h("One")]], []),
+        ([], []),
+        # A text that is set in headings is a text.
+        ([[h(f"line {n}") for n in range(9)]], [(None, tuple(f"line {n}" for n in range(9)))]),
+    ],
+)  # fmt: skip
+def test_assemble(documents, expected):
+    chapters = build_chapters(documents, title="A Book")
+    assert [(one.title, one.paragraphs) for one in chapters] == expected
+
+
+def test_long_titles_are_cut():
+    (chapter,) = build_chapters([[h("x" * 150), h("y" * 150), p("a")]], title=None)
+    assert len(chapter.title) == 200
+
+
+def test_require_words():
+    require_words([Chapter(None, ("...", "Кот"))], place="x", hint="y")
+    with pytest.raises(BookError, match="contains no words"):
+        require_words([Chapter(None, ("...", "_ —"))], place="x", hint="y")
+
+
+# --- collections -------------------------------------------------------------------------
+
+
+ASKED = "Write {words} words, the poem {title} by {author}."
+SUITE = Path(__file__).parents[2] / "suites" / "collection"
+
+
+@pytest.fixture
+def collect(tmp_path):
+    """The collection in files that are written first; one file is named, several are a pattern."""
+
+    def make(files, *, unit="sentence", **more):
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [text] if isinstance(text, str) else map(json.dumps, text)
+            path.write_text("\n".join(lines), encoding="utf-8")
+        source = CollectionSource(tuple(tmp_path / one for one in files), len(files) == 1, unit)
+        made = read_works(source, read_manuscript)
+        return make_collection("songs", made, in_lines=unit == "line", **({"k": 5} | more))
+
+    return make
+
+
+def poem(word, lines=4, each=6):
+    return "\n".join(" ".join(f"{word}{n}x{m}" for m in range(each)) for n in range(lines))
+
+
+def told(book):
+    return [(one.id, one.title, one.first, one.end) for one in book.works]
+
+
+@pytest.fixture
+def refuse(collect):
+    def check(files, match, hint="", **more):
+        with pytest.raises((BookError, RecordsError), match=match) as caught:
+            collect(files, **more)
+        assert hint in str(caught.value)
+
+    return check
+
+
+def test_of_files_each_is_a_work_whatever_stands_in_it(collect):
+    two = f"# First\n\n{poem('one')}\n\n# Second\n\n{poem('more')}"
+    book = collect({"b/two.txt": poem("two"), "a/one.md": two})
+    assert told(book) == [("b/two.txt", "two", 0, 1), ("a/one.md", "one", 1, 2)]
+    assert "more3x5" in book.excerpts[1].text
+
+
+def test_a_file_alone_holds_a_work_under_each_heading(collect):
+    text = f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}\n"
+    book = collect({"songs.md": text})
+    assert told(book) == [("songs.md:1", "The Kite", 0, 1), ("songs.md:2", "The Kettle", 1, 2)]
+    assert [one.chapter for one in book.excerpts] == ["The Kite", "The Kettle"]
+
+
+def test_rows_of_json_are_works_with_their_own_title_and_author(collect):
+    rows = [{"title": "Kite", "author": "Ann", "text": poem("kite")}, {"text": poem("kettle")}]
+    book = collect({"songs.jsonl": rows}, author="Bob", template=ASKED)
+    works = [(one.title, one.author) for one in book.works]
+    assert works == [("Kite", "Ann"), ("songs.jsonl:2", "Bob")]
+    assert book.excerpts[0].instruction == "Write 24 words, the poem Kite by Ann."
+    assert book.excerpts[1].instruction == "Write 24 words, the poem songs.jsonl:2 by Bob."
+
+
+TAGS = [{"text": poem("other") + " a < b, b > c"}, {"text": poem("a").replace("\n", "<br/>\n")}]
+UNNAMED = [{"excerpt_id": f"p_id{n}", "excerpt_text": poem(f"w{n}")} for n in range(9)]
+TOGETHER = [{"text": poem(f"work{number}", lines=20)} for number in range(90)]
+TOGETHER[70] = {"text": "".join(TOGETHER[70]["text"].split())}
+HINDI = "नदी के किनारे एक नाव बँधी थी और रात थी " * 3
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "hint"),
+    [
+        ({"a.txt": poem("kite")}, "no headings that separate its works", ""),
+        ({"a.jsonl": TAGS}, "is HTML, not plain text", "record 2"),
+        ({"a.jsonl": TOGETHER}, r"work 'a\.jsonl:71'.*in words of over 40", ""),
+        ({"a.jsonl": UNNAMED}, "rows without book_name", "work 1"),
+        ({"a.jsonl": [{"title": "Kite"}]}, "record 1: text is missing", "a row is {"),
+        ({"a.jsonl": [{"text": 5}]}, "record 1: text isn't a string", "a row is {"),
+        ({"a.jsonl": [{"text": "a b", "title": ["Kite"]}]}, "1: title isn't a str", "a row is {"),
+        ({"a.jsonl": ["Kite"]}, "record 1: isn't an object", "a row is {"),
+        ({"a.txt": "Four words it has", "b.txt": "* * *\n\nand two"}, "has no work of k = 5", ""),
+        ({"a.txt": poem("a"), "b.txt": HINDI}, r"work 'b\.txt'", ""),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_collection_is_refused_by_the_works_name(refuse, files, said, hint):
+    refuse(files, said, hint)
+
+
+def test_what_prepare_writes_is_the_same_collection_again(collect):
+    long = "\n\n".join(poem(f"long{n}", lines=20) for n in range(8))
+    first = collect({"a.txt": long, "b.txt": poem("kite")}, author="Ann")
+    assert [one.end - one.first for one in first.works] == [2, 1]
+    again = collect({"songs.json": json.dumps(paper_records(first))})
+    works = [(one.title, one.author, one.first, one.end) for one in again.works]
+    assert works == [("a", "Ann", 0, 2), ("b", "Ann", 2, 3)]
+    assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
+    # Works of one name stay two.
+    rows = [{"title": "Song", "author": "Ann", "text": poem(one)} for one in ("a", "b", "c")]
+    first = collect({"songs.jsonl": rows})
+    again = collect({"again.json": json.dumps(paper_records(first))})
+    names = ["Song", "Song (songs.jsonl:2)", "Song (songs.jsonl:3)"]
+    assert [one.title for one in again.works] == names
+    assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
+
+
+def test_no_excerpt_is_of_two_works_however_short_they_are(collect):
+    book = collect({f"{n:03}.txt": poem(f"w{n}", lines=2) for n in range(60)})
+    assert len(book.excerpts) == len(book.works) == 60
+    assert book.breaks == tuple(range(1, 60))
+    assert [one.id for one in book.excerpts[:3]] == ["p_id1", "p_id2", "p_id3"]
+
+
+def test_lines_are_kept_and_never_parted_where_they_are_the_unit(collect):
+    stanzas = [poem(f"s{n}", lines=5, each=7) for n in range(40)]
+    book = collect({"a.txt": "\n\n".join(stanzas), "b.txt": poem("b")}, unit="line")
+    texts = [one.text for one in book.excerpts]
+    lines = [line for text in texts[:-1] for line in text.split("\n") if line]
+    assert lines == "\n".join(stanzas).split("\n")
+    sizes = [len(text.split()) for text in texts[:-1]]
+    assert all(300 <= size <= 500 for size in sizes)
+    # Cuts are at the ends of stanzas.
+    assert all(len(text.split("\n\n")[-1].split("\n")) == 5 for text in texts[:-1])
+    assert texts[-1] == poem("b")
+
+
+def test_markdown_and_rows_keep_the_lines_of_verse_too(collect):
+    text = f"# Kite\n\n{poem('kite')}\n\n# Kettle\n\n{poem('kettle')}\n"
+    assert collect({"songs.md": text}, unit="line").excerpts[0].text == poem("kite")
+    assert collect({"songs.md": text}).excerpts[0].text == poem("kite").replace("\n", " ")
+
+    rows = [{"text": "one two three\r\nfour five six\r\n\r\nseven eight"}]
+    text = collect({"songs.jsonl": rows}, unit="line").excerpts[0].text
+    assert text == "one two three\nfour five six\n\nseven eight"
+
+
+NOTICE = "Copyright © 1999 by Ann Example. All rights reserved."
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl"])
+@pytest.mark.parametrize(
+    ("unit", "between"), [("line", "\n"), ("line", "\n\n"), ("sentence", "\n\n")]
+)
+def test_notices_are_left_out_of_works_and_told(collect, name, unit, between):
+    text = f"{poem('kite')}{between}{NOTICE}"
+    text = json.dumps({"text": text}) if name.endswith("jsonl") else text
+    book = collect({name: text, "b.txt": poem("b")}, unit=unit)
+    assert book.excerpts[0].text.split() == poem("kite").split()
+    parts = [(one.kept, one.words, one.matter) for one in book.parts]
+    assert parts == [(True, 24, 8), (True, 24, 0)]
+
+
+def test_of_a_row_of_one_paragraph_the_notice_goes_alone(collect):
+    text = f"The kite rose over the town. {NOTICE} It fell before the night was over."
+    [first, *_] = collect({"a.jsonl": [{"text": text}], "b.txt": poem("b")}).excerpts
+    assert first.text == "The kite rose over the town.\n\nIt fell before the night was over."
+
+
+def test_works_of_under_k_words_are_named_and_left_out(collect):
+    book = collect({"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")})
+    assert [one.title for one in book.works] == ["a", "c"]
+    assert book.warnings == ("left out works too short for a match of k = 5 words: tiny",)
+    parts = [(one.label, one.kept, one.words, one.matter) for one in book.parts]
+    assert parts == [("a", True, 24, 0), ("tiny", False, 0, 4), ("c", True, 24, 0)]
+    assert [one.id for one in book.excerpts] == ["p_id1", "p_id2"]
+
+
+def test_words_that_the_mode_paper_does_not_see(collect):
+    assert len(collect({"a.txt": poem("a"), "b.txt": HINDI}, mode="unicode").works) == 2
+    assert len(collect({"a.txt": "à six o'clock à la gare", "b.txt": poem("b")}).works) == 2
+
+
+def test_what_a_work_lacks_for_its_instruction_is_told_with_the_work(refuse):
+    files = {"b.txt": poem("b"), "a.txt": poem("a")}
+    refuse(files, r"work 'b\.txt': .* needs the book's author", template=ASKED)
+
+
+def test_summaries_are_written_into_the_instruction_of_their_work(collect):
+    book = collect({"a.txt": poem("a"), "b.txt": poem("b")}, author="Ann")
+    summaries = {"p_id1": "rain", "p_id2": "wind"}
+    asked = with_summaries(book, summaries, template="{title} by {author}: {summary}")
+    assert [one.instruction for one in asked.excerpts] == ["a by Ann: rain", "b by Ann: wind"]
+
+
+def test_the_suite_that_ships_has_thirty_works_and_more():
+    verse = CollectionSource((SUITE / "poems.md",), True, "line")
+    notices = CollectionSource((SUITE / "notices.jsonl",), True)
+    books = [
+        make_collection("c", read_works(one, read_manuscript), k=5, in_lines=one.unit == "line")
+        for one in (verse, notices)
+    ]
+    assert [len(one.works) for one in books] == [21, 12]
+    assert all(not one.warnings for one in books)
+
+
+HOSTILE = {
+    "rows of nothing": ("a.jsonl", '{"text": "la"}\n' * 20_001, "more than 20,000 works"),
+    "brackets": ("a.json", "[" + "[]," * 6_000_000 + "[]]", "more than the 16,777,216 bytes"),
+    "a row of brackets": ("a.jsonl", "[" + "[]," * 6_000_000 + "[]]", "more than the 16,777,216"),
+    "a row without end": ("a.jsonl", '{"text": "' + "la " * 6_000_000 + '"}', "the line has more"),
+    "no rows": ("a.json", "[]", "contains no rows"),
+    "deep rows": ("a.json", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_no_collection_is_comes_to_an_end(refuse, name):
+    file, text, said = HOSTILE[name]
+    refuse({file: text}, said, unit="line")

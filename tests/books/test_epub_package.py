@@ -10,9 +10,6 @@ def item(name, href, kind=XHTML, fallback=None):
     return f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
 
 
-# --- what real packages do -----------------------------------------------------------------
-
-
 def test_missing_remote_and_fragment_items_are_tolerated_with_warnings(new_epub):
     manifest = [
         item("gone", "gone.xhtml"),
@@ -147,8 +144,6 @@ def test_half_a_character_in_a_package_is_read_as_none(new_epub, half):
     path = new_epub(metadata=metadata, manifest=manifest).write()
     assert read_epub(path).title == "A\ufffdBook\ud7ff\ue000"
 
-
-# --- what is refused -----------------------------------------------------------------------
 
 OPF, META = "OEBPS/content.opf", "META-INF/container.xml"
 SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></package>"

@@ -45,30 +45,24 @@ def test_ids_order_chapters_and_blank_lines():
     assert cut(manuscript([verse]))[0].text == verse
 
 
-def test_a_long_paragraph_is_cut_at_sentence_ends():
-    excerpts = cut(manuscript([paragraph(1_200, sentence=35)]))
+SENTENCE = "On that day he had gone with Mr. Holmwood and J. Seward to the house of Dr. Van"
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        (paragraph(1_200, sentence=35), (".",)),
+        (f"{SENTENCE} Helsing by the river. " * 100, ("by the river.",)),
+        ("“" + paragraph(1_200) + "”", (".", "”")),  # a speech, within its quotation marks
+        (paragraph(1_700, sentence=1_700), ("",)),  # a sentence, between words
+    ],
+    ids=range(4),
+)
+def test_a_long_paragraph_is_cut_at_sentence_ends(text, ends):
+    excerpts = cut(manuscript([text]))
     assert fit(excerpts)
-    assert all(excerpt.text.endswith(".") for excerpt in excerpts)
-    assert " ".join(excerpt.text for excerpt in excerpts) == paragraph(1_200, sentence=35)
-
-
-def test_titles_and_initials_end_no_sentence():
-    sentence = "On that day he had gone with Mr. Holmwood and J. Seward to the house of Dr. Van"
-    excerpts = cut(manuscript([f"{sentence} Helsing by the river. " * 100]))
-    assert all(excerpt.text.endswith("by the river.") for excerpt in excerpts)
-
-
-def test_a_long_speech_is_cut_within_its_quotation_marks():
-    excerpts = cut(manuscript(["“" + paragraph(1_200) + "”"]))
-    assert fit(excerpts)
-    assert all(excerpt.text.endswith((".", "”")) for excerpt in excerpts)
-
-
-def test_a_sentence_of_over_500_words_is_cut_between_words():
-    sentence = paragraph(1_700, sentence=1_700)
-    excerpts = cut(manuscript([sentence]))
-    assert fit(excerpts)
-    assert " ".join(excerpt.text for excerpt in excerpts) == sentence
+    assert all(excerpt.text.endswith(ends) for excerpt in excerpts)
+    assert " ".join(excerpt.text for excerpt in excerpts) == text.strip()
 
 
 @pytest.mark.parametrize(

@@ -99,12 +99,7 @@ def test_jsonl(read, refuse):
     refuse("book.jsonl", "{", "line 1: not JSON")
 
 
-# --- Word ----------------------------------------------------------------------------------
-
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
-RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
-OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
 def paragraph(*runs, style=None):
@@ -120,20 +115,11 @@ def run(text):
 def word():
     pytest.importorskip("mammoth")
 
-    def make(body="", **more):
+    def make(document):
+        note = f'<w:footnote w:id="1">{paragraph(run("of a note"))}</w:footnote>'
         return {
-            "[Content_Types].xml": f'<Types xmlns="{TYPES}"><Default Extension="xml"'
-            ' ContentType="application/xml"/></Types>',
-            "_rels/.rels": f'<Relationships xmlns="{RELATIONS}"><Relationship Id="a"'
-            f' Type="{OFFICE}/officeDocument" Target="word/document.xml"/></Relationships>',
-            "word/_rels/document.xml.rels": f'<Relationships xmlns="{RELATIONS}"><Relationship'
-            f' Id="n" Type="{OFFICE}/footnotes" Target="footnotes.xml"/></Relationships>',
-            "word/styles.xml": f'<w:styles {W}><w:style w:type="paragraph" w:styleId="H1">'
-            '<w:name w:val="heading 1"/></w:style></w:styles>',
-            "word/footnotes.xml": f'<w:footnotes {W}><w:footnote w:id="1">'
-            f"{paragraph(run('of a note'))}</w:footnote></w:footnotes>",
-            "word/document.xml": f"<w:document {W}><w:body>{body}</w:body></w:document>",
-            **more,
+            "word/footnotes.xml": f"<w:footnotes {W}>{note}</w:footnotes>",
+            "word/document.xml": document,
         }
 
     return make
@@ -148,7 +134,8 @@ def test_word(read, word):
         + paragraph(run("Two"), style="Heading1")
         + paragraph(run("The end."))
     )
-    manuscript = read("book.docx", word(body))
+    document = f"<w:document {W}><w:body>{body}</w:body></w:document>"
+    manuscript = read("book.docx", word(document))
     assert told(manuscript) == CHAPTERS
     assert manuscript.parts[0].notes > 0
 
@@ -161,53 +148,39 @@ def test_word(read, word):
     ],
 )
 def test_word_documents_that_are_none(refuse, word, document, match, hint):
-    refuse("book.docx", word(**{"word/document.xml": document}), match, hint)
-
-
-# --- PDF -----------------------------------------------------------------------------------
+    refuse("book.docx", word(document), match, hint)
 
 
 def pdf(pages):
-    """A PDF with these lines on its pages, in Helvetica."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", ""]
-    kids = []
-    objects.append("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
+    """A PDF with these lines on its pages, in Helvetica; readers find its objects by themselves."""
+    kids = " ".join(f"{5 + 2 * number} 0 R" for number in range(len(pages)))
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
     for lines in pages:
         shown = "".join(f"({line}) Tj 0 -16 Td " for line in lines)
-        stream = f"BT /F1 12 Tf 72 720 Td {shown} ET"
-        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
+        stream = f"BT /F 12 Tf 72 720 Td {shown} ET"
+        objects.append(f"<</Length {len(stream)}>>stream\n{stream}\nendstream")
         objects.append(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents"
-            f" {len(objects)} 0 R /Resources << /Font << /F1 3 0 R >> >> >>"
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {len(objects)} 0 R"
+            "/Resources<</Font<</F 3 0 R>>>>>>"
         )
-        kids.append(f"{len(objects)} 0 R")
-    objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
-    data, places = "%PDF-1.4\n", []
-    for number, one in enumerate(objects, start=1):
-        places.append(len(data))
-        data += f"{number} 0 obj\n{one}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
-    data += (
-        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n"
-        f"<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF\n"
-    )
-    return data.encode("ascii")
+    body = "".join(f"{number} 0 obj\n{one}\nendobj\n" for number, one in enumerate(objects, 1))
+    return f"%PDF-1.4\n{body}trailer<</Size {len(objects) + 1}/Root 1 0 R>>\n%%EOF\n".encode()
 
 
 def test_pdf(read):
     pytest.importorskip("pypdfium2")
-    pages = [
-        [
-            f"A BOOK {number}",
-            f"The {name} of this page went down to the sea in the morn-",
-            "ing, and he came back to the house at the end of the night.",
-            "He slept.",
-            f"On the next day the {name} went again to the same old sea, and",
-            f"did not come back to his {name}'s house for a year and a day",
-            str(number),
-        ]
-        for number, name in enumerate(("sailor", "captain", "cook", "mate", "boy"), start=1)
-    ]
+    lines = (
+        "A BOOK {0}\nThe {1} of this page went down to the sea in the morn-\n"
+        "ing, and he came back to the house at the end of the night.\nHe slept.\n"
+        "On the next day the {1} went again to the same old sea, and\n"
+        "did not come back to his {1}'s house for a year and a day\n{0}"
+    )
+    names = enumerate(("sailor", "captain", "cook", "mate", "boy"), start=1)
+    pages = [lines.format(number, name).split("\n") for number, name in names]
     manuscript = read("book.pdf", pdf(pages))
     found = [text for one in manuscript.chapters for text in one.paragraphs]
     whole = " ".join(found)
@@ -233,9 +206,6 @@ def test_pdf(read):
 def test_pdfs_that_are_refused(refuse, data, match, hint):
     pytest.importorskip("pypdfium2")
     refuse("book.pdf", data, match, hint)
-
-
-# --- what is refused -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,13 +248,10 @@ def test_without_the_extra(refuse, monkeypatch, suffix, package):
     refuse(f"book.{suffix}", b"%PDF", needs, "pytest-memleak[formats]")
 
 
-def test_what_nobody_knows_is_left_to_other_readers(read):
-    assert read("book.xyz", "words") is None
-
-
 @pytest.mark.parametrize("name", ["book.txt", "book.json"])
-def test_only_a_book_of_several_documents_has_some_to_include(tmp_path, name):
+def test_only_a_book_of_several_documents_has_some_to_include(read, tmp_path, name):
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
+    assert read("book.xyz", "words") is None  # left to other readers
     (tmp_path / name).write_text("some words" if name == "book.txt" else json.dumps(rows))
     with pytest.raises(BookError, match="include and exclude apply to an EPUB only") as caught:
         Extensions().read_book(tmp_path / name, exclude=["chapter-1*"])

@@ -1,9 +1,12 @@
 """Files that would hang, fill or mislead a reader: each is read or refused, and nothing worse."""
 
+from __future__ import annotations
+
 import multiprocessing
 import random
 import resource
 import struct
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,11 +14,23 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import cut
+from pytest_memleak.books.boilerplate import (
+    find_notices,
+    header_field,
+    kind_of_title,
+    without_license,
+)
+from pytest_memleak.books.html_attributes import block_classes
+from pytest_memleak.books.html_blocks import read_markup
+from pytest_memleak.books.sentences import cut_paragraph
+from pytest_memleak.books.table_of_contents import navigation_contents, ncx_contents
+from pytest_memleak.books.text_decoding import is_binary, legible, read_source, without_controls
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records import CollectionSource
+from pytest_memleak.scoring.words import words
 
 MEBI = 1 << 20
 N = 200_000
@@ -303,3 +318,67 @@ def test_a_text_of_64_mebibytes(tmp_path, accept, letters):
     data = letters.encode()
     path.write_bytes(data * (64 * MEBI // len(data)))
     accept(path)
+
+
+# --- time grows with size ----------------------------------------------------------------
+
+
+SEEDS = [
+    " ", "\n", "\n ", "a", "a ", "-", "*", "* ", "_", "1", "i", "[", "[ ", ". ", ".", ".”", '"',
+    "'", "é", "é ", "’", "木", "ก", "a\u0301", "\u0301", "\u0323\u0301", "&", "&a", "&amp;", "<",
+    "</", "</b>", "<b>", "<p>", "<!--", "<!-->", "<?", "<a href='#'>", "<meta ", "<br/>",
+    "display:", "<!ENTITY ", "]>", "END OF PROJECT GUTENBERG ", "*START OF THE PROJECT GUTENBERG ",
+    "START OF THE PROJECT GUTENBERG ", "THE SMALL PRINT!", "Title:", "Title:\n ",
+    "/*", "{", "}", ".a,", "@", "copyright ", "copyright a a ", "published ", "10 ", "street ",
+    "reproduced ", "ISBN ", "<ol>", "<navPoint>", "<a href='x'>",
+]  # fmt: skip
+
+
+def around(before, after=""):
+    return lambda text: read_markup(f"{before}{text}{after}".encode())
+
+
+SEE_A_BOOK = {
+    "a document": around(""),
+    "a document type": around("<!DOCTYPE html [", "]><p>word</p>"),
+    "a paragraph": around("<p>", "</p>"),
+    "a link": around("<p>x<a href='#n'>", "</a></p>"),
+    "a page number": around("<p>x<span class='pagenum'>", "</span></p>"),
+    "lines as they stand": around("<pre>", "</pre>"),
+    "a heading": around("<h1>", "</h1><p>word</p>"),
+    "a style": lambda text: read_markup(f'<p style="{text.replace(chr(34), "")}">'.encode()),
+    "a source": lambda text: read_source(text.encode()),
+    "a licence": lambda text: without_license([f"{text} PROJECT GUTENBERG"]),
+    "a header": lambda text: header_field([text, "*** START OF THE PROJECT GUTENBERG"], "Title"),
+    "characters": lambda text: (is_binary(text), legible(text), without_controls(text)),
+    "a style sheet": lambda text: block_classes([text, f"{text}{{display:block}}"]),
+    "a copyright page": lambda text: find_notices([text[:2_400], text]),
+    "a title": kind_of_title,
+    "contents": lambda text: (
+        navigation_contents(f"<nav epub:type='toc'><ol>{text}".encode(), "n"),
+        ncx_contents(f"<navPoint>{text}".encode(), "n"),
+    ),
+    "words of the paper": words,
+    "words of every script": lambda text: words(text, "unicode"),
+    "sentences": lambda text: cut_paragraph(text, mode="paper", longest=500),
+    "sentences of every script": lambda text: cut_paragraph(text, mode="unicode", longest=500),
+}
+LENGTH = 100_000
+
+
+def seconds(see, text):
+    best = float("inf")
+    for _ in range(2):
+        start = time.process_time()
+        SEE_A_BOOK[see](text)
+        best = min(best, time.process_time() - start)
+    return best
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("see", SEE_A_BOOK)
+def test_four_times_as_much_takes_four_times_as_long(see):
+    for seed in SEEDS:
+        once, four = (seconds(see, (seed * size)[:size]) for size in (2 * LENGTH, 8 * LENGTH))
+        # Sixteen times is what a quadratic step would take; under 20 ms there is only noise.
+        assert four < 9 * max(once, 0.02), seed

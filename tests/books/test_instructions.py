@@ -15,9 +15,10 @@ from pytest_memleak.books.instructions import (
     beginnings,
     check_template,
     instruct,
+    load_summaries,
     validate_continuation,
+    write_summaries,
 )
-from pytest_memleak.books.summary_files import load_summaries, write_summaries
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.scoring.words import words
@@ -72,8 +73,6 @@ def test_templates_that_cannot_be_filled(settings, message, hint):
     assert hint in (caught.value.hint or "")
     assert caught.value.location == "book 'x'"
 
-
-# --- files of summaries --------------------------------------------------------------------
 
 DIGESTS = [hashlib.sha256(one.text.encode()).hexdigest() for one in EXCERPTS]
 GOOD = {
@@ -135,9 +134,6 @@ def test_nothing_is_written_where_a_summary_or_the_folder_is_missing(path):
     assert not path.exists()
     with pytest.raises(BookError, match="cannot be written"):
         write_summaries(path / "no.json", EXCERPTS, {"p_id1": "Rain.", "p_id2": "None."})
-
-
-# --- beginnings ----------------------------------------------------------------------------
 
 
 def book(*texts):

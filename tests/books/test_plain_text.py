@@ -4,6 +4,7 @@ import pytest
 
 from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.plain_text import read_text
+from pytest_memleak.books.text_decoding import decode, read_source
 from pytest_memleak.errors import BookError
 
 
@@ -35,9 +36,6 @@ def test_unicode_and_anything_else_as_windows_1252_with_a_warning(read, encoding
     assert manuscript.warnings == warnings
 
 
-# --- paragraphs ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -56,9 +54,6 @@ def test_unicode_and_anything_else_as_windows_1252_with_a_warning(read, encoding
 )
 def test_paragraphs(paragraphs, text, expected):
     assert paragraphs(text) == expected
-
-
-# --- chapters ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,8 +110,6 @@ def test_project_gutenberg(read):
     assert [one.paragraphs for one in manuscript.chapters] == [("The text.",)]
 
 
-# --- Project Gutenberg's licence -----------------------------------------------------------
-
 START = "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
 END = "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
 STARTS = (
@@ -165,9 +158,6 @@ def test_header_fields():
     assert header_field(["Title: no header"], "Title") is None
 
 
-# --- what is refused -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("data", "match", "hint"),
     [
@@ -199,3 +189,98 @@ def test_what_is_no_file_is_refused_and_one_over_64_mib_unread(tmp_path):
     ):
         with pytest.raises(BookError, match=match):
             read_text(place)
+
+
+# --- decoding and markup's characters ----------------------------------------------------
+
+
+TEXT = "<p>café “and” Ωμέγα – Кот 漢字</p>"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_unicode_encodings_need_no_declaration(encoding):
+    assert decode(TEXT.encode(encoding)) == (TEXT, None)
+    if "16" in encoding:  # but may have one
+        document = f'<?xml version="1.0" encoding="UTF-16"?>{TEXT}'
+        assert read_source(document.encode(encoding)).text == TEXT
+
+
+NOTE = ("not UTF-8; read as windows-1252",)
+XML = '<?xml version="1.0" encoding="{}"?>'
+META = '<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-2">'
+
+
+@pytest.mark.parametrize(
+    ("declaration", "encoding", "text", "notes"),
+    [
+        (XML.format("windows-1252"), "cp1252", "<p>“café”</p>", ()),
+        ("<?xml version='1.0' encoding='KOI8-R'?>", "koi8-r", "<p>Кот</p>", ()),
+        ('<meta charset="shift_jis">', "shift_jis", "<p>漢字</p>", ()),
+        (META, "iso8859-2", "<p>Łódź</p>", ()),
+        # Latin-1 is declared where windows-1252 is meant; UTF-16 and UTF-8 where they aren't.
+        (XML.format("iso-8859-1"), "cp1252", "<p>“café”</p>", ()),
+        (XML.format("UTF-16"), "utf-8", "<p>café</p>", None),
+        (XML.format("utf-8"), "cp1252", "<p>“café”</p>", NOTE),
+    ],
+)
+def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
+    source = read_source((declaration + text).encode(encoding))
+    assert source.text.endswith(text)
+    assert notes in (None, source.notes)
+    assert "caf" not in repr(source)
+
+
+def test_one_broken_character_does_not_make_utf_8_something_else():
+    broken = decode("“café” Ωμέγα ".encode() + b"\xff")
+    assert broken == ("“café” Ωμέγα \ufffd", "1 characters are not UTF-8")
+
+
+@pytest.mark.parametrize("name", ["no-such-code", "rot13", "hex", "utf-7", "unicode_escape"])
+def test_what_is_no_encoding_of_text_is_not_used(name):
+    text, note = decode(b"\\u0041 +AEE-", declared=name)
+    assert text == "\\u0041 +AEE-"
+    assert note == f"the declared encoding {name!r} is unknown; read as UTF-8"
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        "<!DOCTYPE html>",
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://www.w3.org/TR/xhtml11.dtd">',
+        '<!doctype html [<!ENTITY a "]>"> <!-- ] > \' --> <?p ]>?>]>',
+    ],
+)
+def test_the_document_type_goes(doctype):
+    text = f"<!-- first -->\n<?xml-stylesheet href='x'?>{doctype}<p>text</p>"
+    assert read_source(text.encode()).text.endswith("<p>text</p>")
+    assert "DOCTYPE" not in read_source(text.encode()).text.upper()
+    # One that never ends loses no text.
+    assert "word" in read_source(b"<!DOCTYPE html [ <p>word</p>").text
+
+
+BOMB = [f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)]
+OUTSIDE = '<!ENTITY a0 "lol"><!ENTITY x SYSTEM "file:///etc/passwd">'
+SHORT = """<!ENTITY oe "&#339;"><!ENTITY oe "x"><!ENTITY lt2 '&#60;b'><!ENTITY eacute 'E'>"""
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "text", "note"),
+    [
+        # Named entities become characters, but never markup; control characters go.
+        ("", "&eacute;&nbsp;&mdash;&hellip; &amp;&lt;&LT;&AMP; &unknown; AT&T",
+         "é\xa0—… &amp;&lt;&#60;&#38; &amp;unknown; AT&T", ""),
+        ("", "one\x00 word\x0cand\x1b more", "one word and more", ""),
+        # Of the document's own, short ones are characters, and only a million of them.
+        (SHORT, "c&oe;ur &lt2; &eacute;", "cœur &#60;b é", ""),
+        (f'<!ENTITY a "{"x" * 100}">', "&a;" * 20_000, "x" * 1_000_000, "left out 10,000 ref"),
+        (OUTSIDE + "".join(BOMB), "&a9;word&x;", "word",
+         "left out 2 references to entities that the document declares"),
+    ],
+    ids=range(5),
+)  # fmt: skip
+def test_entities_are_characters_but_never_expanded(declared, body, text, note):
+    source = read_source(f"<!DOCTYPE p [{declared}]><p>{body}</p>".encode())
+    assert source.text == f"<p>{text}</p>"
+    assert [one[: len(note)] for one in source.notes] == ([note] if note else [])

@@ -321,9 +321,6 @@ def test_notes_are_counted(new_epub):
     assert (part.words, part.notes, part.matter) == (1, 3, 0)
 
 
-# --- documents that are named --------------------------------------------------------------
-
-
 def test_include_and_exclude(trade, new_epub):
     manuscript = read_epub(trade(), include=["ded.xhtml", "OEBPS/cop*"], exclude=["c3.xhtml"])
     paragraphs = texts(manuscript)

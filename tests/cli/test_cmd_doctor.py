@@ -1,11 +1,14 @@
 """`memleak doctor`: what is there, what needs a fix, and no key in sight."""
 
+import json
 import re
 import socket
 from pathlib import Path
 
 import pytest
 import yaml
+
+from pytest_memleak.cli.main import main
 
 KEY = "sk-test-0123456789abcdefghij"
 
@@ -25,8 +28,8 @@ base_model = "x"
 
 @pytest.fixture
 def suite(file, lamplighter):
-    def write(begin="", end=""):
-        text = SUITE.replace("LAMPLIGHTER", str(lamplighter))
+    def write(begin="", end="", provider="openai"):
+        text = SUITE.replace("LAMPLIGHTER", str(lamplighter)).replace("openai", provider)
         return file("it.memleak.toml", f"{begin}\n{text}\n{end}").name
 
     return write
@@ -67,34 +70,26 @@ def test_a_suite_that_can_be_run_and_one_that_could_earn_no_pass(
 
 
 @pytest.mark.full
-def test_a_server_that_listens_and_one_that_does_not(memleak, suite):
+@pytest.mark.parametrize(
+    ("provider", "variable"),
+    [("openai", None), ("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")],
+)
+def test_a_server_that_the_suite_or_the_environment_names(memleak, suite, provider, variable):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
-        probe, options = '[suite]\nprobe = "continuation"', f'[model.options]\nbase_url = "{url}"'
-        there = memleak("doctor", suite(probe, options))
-    assert "  reachable" in there.stdout
-    assert "OPENAI_API_KEY" not in there.stdout  # a server of one's own needs none
-    assert there.returncode == 0
-    gone = memleak("doctor", suite(probe, options))
+        if variable:
+            url = f"{url.replace('//', '//me:hunter2hunter2@')}?key={KEY}"
+        end = "" if variable else f'[model.options]\nbase_url = "{url}"'
+        path = suite('[suite]\nprobe = "continuation"', end, provider)
+        arguments, environment = ("doctor", path), {variable: url} if variable else {}
+        done = memleak(*arguments, **environment)
+    assert "  reachable" in done.stdout
+    assert done.returncode == 0, done.stdout
+    assert not any(secret in done.stdout for secret in ("hunter2", KEY, "OPENAI_API_KEY"))
+    gone = memleak(*arguments, **environment)
     assert gone.returncode == 1
     assert "unreachable" in gone.stdout
     assert "start it, or correct options.base_url" in gone.stdout
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(
-    ("provider", "variable"), [("openai", "OPENAI_BASE_URL"), ("vertex", "GOOGLE_VERTEX_BASE_URL")]
-)
-def test_a_server_that_the_environment_names(memleak, suite, tmp_path, provider, variable):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://me:hunter2hunter2@127.0.0.1:{server.getsockname()[1]}/v1?key={KEY}"
-        path = tmp_path / suite('[suite]\nprobe = "continuation"')
-        path.write_text(path.read_text().replace('"openai"', f'"{provider}"'))
-        done = memleak("doctor", path.name, **{variable: url})
-    assert "  reachable" in done.stdout
-    assert done.returncode == 0, done.stdout
-    assert "hunter2" not in done.stdout
-    assert KEY not in done.stdout
 
 
 def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, file):
@@ -126,3 +121,94 @@ def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     done = memleak(*arguments, good.name, bad.name)
     assert done.returncode == 1
     assert "write samples instead of sampels" in done.stdout
+
+
+# --- memleak power -----------------------------------------------------------------------
+
+
+STORIES = Path(__file__).parents[2] / "fixtures" / "books"
+BOOK = f"""
+[[book]]
+id = "ID"
+source = "{STORIES}/ID.epub"
+summaries = "{STORIES}/ID.summaries.json"
+"""
+LAMPLIGHTER = BOOK.replace("ID", "the-lamplighter")
+CONTROL = BOOK.replace("ID", "the-seed-vault") + 'role = "negative-control"\n'
+POWER_SUITE = f"""
+[suite]
+samples = 20
+detection_limit = 0.1
+
+[limits]
+bmc = 0.15
+bmc_excess = 0.05
+{LAMPLIGHTER}
+[[model]]
+id = "babbler"
+provider = "ngram"
+price = {{ input = 2.0, output = 8.0 }}
+[model.options]
+order = 2
+pretraining = ["the-lamplighter"]
+"""
+
+
+@pytest.fixture
+def power(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options, suite=POWER_SUITE):
+        Path("x.memleak.toml").write_text(suite, encoding="utf-8")
+        status = main(["power", "x.memleak.toml", *options])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def test_samples_detection_and_cost(power, tmp_path):
+    status, out = power()
+    assert status == 0
+    rows = {int(line.split()[0]): line.split() for line in out.splitlines()[2:9]}
+    assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
+    assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
+    assert " ".join(rows[20][5:]) == "asked for"
+    assert " ".join(rows[33][5:]) == "for detection_limit 0.1, 10% withheld"
+    assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
+    costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
+    assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
+    assert {one.name for one in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
+
+
+@pytest.mark.full
+def test_what_limits_can_hold(power):
+    _, out = power()
+    assert "bmc limit 0.15 can pass: with no recall, its upper bound is 0.0062\n" in out
+    assert "bmc_excess: with 0 null books there is no interval and no p; give the suite two" in out
+    _, out = power(suite=POWER_SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
+    assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
+    assert "is 0.0062; raise the limit there\n" in out
+    assert out.count("can't pass") == 1  # not of a control, which gates nothing
+    assert "with 1 null book there is no" in out
+    assert max(map(len, out.splitlines())) <= 80
+    # Controls and null books are paid for.
+    _, alone = power("--json")
+    _, both = power("--json", suite=POWER_SUITE + CONTROL)
+    draws = [json.loads(one)["rows"][0]["generations"] for one in (alone, both)]
+    assert draws == [310 + 5, 2 * (310 + 5)]
+
+
+def test_what_cannot_be_planned_is_told_and_probabilities_have_no_samples(power):
+    gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
+        'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
+    )
+    status, out = power(suite=gone)
+    assert status == 1
+    assert "Can't estimate: babbler/the-lamplighter: " in out
+    suite = POWER_SUITE.replace("detection_limit = 0.1", 'probe = "probability"').replace(
+        "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
+    )
+    status, out = power(suite=suite)
+    assert status == 0
+    assert "nothing is sampled" in out
+    assert power(suite="[suite]\nsampels = 3\n")[0] == 2

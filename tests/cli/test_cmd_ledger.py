@@ -136,9 +136,6 @@ def refuses(memleak):
     return run
 
 
-# --- list ----------------------------------------------------------------------------------
-
-
 @pytest.mark.full
 def test_list_shows_endpoints_and_fine_tunes(memleak, url):
     fill(url)
@@ -156,6 +153,19 @@ def test_list_shows_endpoints_and_fine_tunes(memleak, url):
     assert "1,234" in job
 
 
+def test_list_as_json_keeps_every_id(memleak, url):
+    fill(url)
+    status, out, _ = memleak("list", url, "--json")
+    listed = json.loads(out)
+    assert (status, listed["batches"]) == (0, [])
+    assert list(listed) == ["ledger", "endpoints", "finetunes", "batches"]
+    assert "correct-horse" not in out
+    (row,), (job,) = listed["endpoints"], listed["finetunes"]
+    assert row["endpoint"] == job["endpoint"] == ENDPOINT
+    assert (row["generations"], row["withheld"], row["calls"]) == (8, 2, 4)
+    assert row["cost"] == pytest.approx((80 * 2 + 42 * 8) / 1e6)
+
+
 def test_list_aligns_its_columns_and_nothing_reaches_the_terminal_raw(memleak, sqlite):
     Ledger(sqlite).close()
     assert memleak("list", sqlite) == (0, "the ledger is empty\n", "")
@@ -168,21 +178,6 @@ def test_list_aligns_its_columns_and_nothing_reaches_the_terminal_raw(memleak, s
     assert (status, err) == (0, "")
     out += memleak("list", sqlite, "--json")[1]
     assert not set(out) & {"\x1b", "\u202e", "\x07"}
-
-
-def test_list_as_json_keeps_every_id(memleak, url):
-    fill(url)
-    status, out, _ = memleak("list", url, "--json")
-    listed = json.loads(out)
-    assert status == 0
-    assert list(listed) == ["ledger", "endpoints", "finetunes", "batches"]
-    assert "correct-horse" not in out
-    (row,) = listed["endpoints"]
-    assert row["endpoint"] == ENDPOINT
-    assert (row["generations"], row["withheld"], row["calls"]) == (8, 2, 4)
-    assert row["cost"] == pytest.approx((80 * 2 + 42 * 8) / 1e6)
-    assert listed["finetunes"][0]["endpoint"] == ENDPOINT
-    assert listed["batches"] == []
 
 
 def test_the_default_is_below_the_current_folder_and_a_path_will_do(tmp_path, monkeypatch, capsys):
@@ -217,9 +212,6 @@ def test_a_password_is_not_shown(refuses):
     err = refuses("list", "postgresql+psycopg://user:hunter2@127.0.0.1:1/none")
     assert "127.0.0.1" in err
     assert "hunter2" not in err
-
-
-# --- export --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
@@ -263,9 +255,6 @@ def test_what_cannot_be_exported(refuses, sqlite, tmp_path, endpoint, name, said
     err = refuses("export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name)
     assert all(part in err for part in said)
     assert not (tmp_path / name).exists()
-
-
-# --- import --------------------------------------------------------------------------------
 
 
 def answers(*texts, excerpt="p_id1"):
@@ -327,9 +316,6 @@ def test_other_generations_in_their_places_and_other_pairs_are_refused(bring, sq
         assert "clean/ferry" in err
 
 
-# --- verify and history --------------------------------------------------------------------
-
-
 def test_check_holds_every_row_against_the_chain(memleak, bring, url):
     bring(answers("one", "two"), url)
     status, out, err = memleak("verify", url)
@@ -368,14 +354,6 @@ def test_attempts_lists_every_run_and_file(memleak, bring, url):
     assert (row["kind"], len(row["source"]), row["generations"]) == ("import", 64, 2)
 
 
-def test_attempts_of_what_was_never_asked(refuses, sqlite):
-    fill(sqlite)
-    for more in (("--endpoint", "none"), ("--endpoint", ENDPOINT, "--book", "none")):
-        err = refuses("history", sqlite, *more)
-        assert "No samples from endpoint" in err
-        assert "memleak ledger list" in err
-
-
 def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
     for digest in DIGESTS:
         fill(sqlite, endpoint=digest)
@@ -388,8 +366,10 @@ def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
         assert memleak("export", sqlite, "--endpoint", begin, "-o", output)[0] == 0
         assert output.exists()
     assert "matches 2 endpoints: local:abcd" in refuses("history", sqlite, "--endpoint", "abcd")
-    for begin in ("ngram:", "abe", "ngram:abe", ""):
-        assert "No samples from endpoint" in refuses("history", sqlite, "--endpoint", begin)
+    for begin in ("ngram:", "abe", "ngram:abe", "", f"{DIGESTS[0]} --book none"):
+        err = refuses("history", sqlite, "--endpoint", *begin.split(" "))
+        assert "No samples from endpoint" in err
+        assert "memleak ledger list" in err
 
 
 # --- damaged ledgers -----------------------------------------------------------------------

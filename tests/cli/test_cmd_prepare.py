@@ -7,8 +7,8 @@ import pytest
 
 from pytest_memleak.books import archive
 from pytest_memleak.books.build_book import make_book, read_json
+from pytest_memleak.books.instructions import write_summaries
 from pytest_memleak.books.plain_text import read_text
-from pytest_memleak.books.summary_files import write_summaries
 from pytest_memleak.cli.main import main
 
 LAMPLIGHTER = "fixtures/books/the-lamplighter.epub"
@@ -97,9 +97,6 @@ def test_what_a_reader_leaves_out_is_a_warning(file, prepare):
     _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
     assert len(err.splitlines()) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
-
-
-# --- what is refused -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

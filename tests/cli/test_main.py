@@ -4,12 +4,15 @@ import io
 import json
 import os
 import re
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pytest_memleak.cli.columns import WHOLE, table_text
 from pytest_memleak.cli.main import main
 from pytest_memleak.pipeline import scored_files
 
@@ -115,14 +118,11 @@ def test_the_worked_example_with_an_instruction(score, asked_in):
     assert told["longest_span"]["words"] == 8
 
 
-def test_where_a_measure_is_zero_its_positions_are_null(score):
+def test_positions_of_a_zero_are_null_and_every_script_counts_in_unicode(score):
     told = score(told=True, drawn=answers("nothing", "at all"))
     assert (told["bmc"], told["spans_over"]) == (0, 0)
     assert [*told["longest_block"].values()] == [0, None, None]
     assert [*told["longest_span"].values()] == [0, None, None, None, None]
-
-
-def test_every_script_counts_with_words_unicode(score):
     text = "Кот и мышь жили в доме"
     content = {"book": excerpts(text), "drawn": answers(text)}
     told = score("--word-mode", "unicode", told=True, **content)
@@ -345,3 +345,176 @@ def test_help_imports_nothing_heavy(arguments):
     said = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
     assert "ledger" in said
     assert said.endswith("HEAVY []\n")
+
+
+# --- tables ------------------------------------------------------------------------------
+
+
+HEADS = ("model", "book", "nv_longest_passage", "bmc", "verdict")
+ROWS = [
+    ("babbler", "The Lamplighter of Saltmarsh Row", "1,234", "0.019 (0.015–0.025)", "PASS"),
+    ("reciter-of-everything", "夜の種", "12,345", "1.000 (0.915–1.000)", "FAIL"),
+    ("none", "", "-", "-", "NOT RUN"),
+]
+NUMBERS = ("nv_longest_passage", "bmc")
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 52, 60, 79, 80, 100, 120, WHOLE])
+def test_nothing_is_cut(width):
+    text = table_text(HEADS, ROWS, right=NUMBERS, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    letters = sorted("".join(text.split()))
+    once = "".join((*HEADS, *map("".join, ROWS))).replace(" ", "")
+    # One below the other, every row has its heads.
+    several = "".join("".join(HEADS) + "".join(row) for row in ROWS[:2])
+    several += "".join(head + cell for head, cell in zip(HEADS, ROWS[2], strict=True) if cell)
+    assert letters in (sorted(once), sorted(several.replace(" ", "")))
+
+
+def test_a_pipe_gets_a_row_a_line_and_a_terminal_whole_numbers():
+    lines = table_text(HEADS, ROWS, right=NUMBERS).splitlines()
+    assert len(lines) == 1 + len(ROWS)
+    assert lines[0].split() == list(HEADS)
+    assert lines[1].startswith("babbler")
+    wide = table_text(HEADS[2:], [row[2:] for row in ROWS], right=NUMBERS, width=40)
+    assert "12,345" in wide
+    assert "passage" in wide.split()
+    assert "0.915–1.000" in wide
+
+
+def test_text_of_others_moves_no_cursor():
+    assert not {"\x1b", "\u202e"} & set(table_text(("a",), [("\x1b[31m\u202e[red]b",)]))
+    assert "[red]b" in table_text(("a",), [("[red]b",)])
+
+
+# --- completion --------------------------------------------------------------------------
+
+
+COMPLETE = """
+source /dev/stdin
+COMP_WORDS=(memleak {words})
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+_shtab_memleak
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.fixture
+def script(capsys):
+    pytest.importorskip("shtab")
+
+    def printed(shell, code=None):
+        with pytest.raises(SystemExit) as ended:
+            main(["--print-completion", shell])
+        assert (ended.value.code or None) == code
+        captured = capsys.readouterr()
+        return captured.err if code else captured.out
+
+    return printed
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("led", {"ledger"}),
+        ("t", {"table", "trace", "try"}),
+        ("ledger hi", {"history"}),
+        ("table --fo", {"--format"}),
+        ("prepare boo", {"book.epub"}),
+    ],
+)
+def test_bash_completes_commands_options_and_files(script, tmp_path, words, expected):
+    (tmp_path / "book.epub").touch()
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", COMPLETE.format(words=words)],
+        input=script("bash"),
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+    )
+    assert set(done.stdout.split()) == expected, done.stderr
+
+
+def test_other_shells_have_a_script_too_and_none_without_the_extra(script, monkeypatch):
+    assert "ledger" in script("zsh")
+    assert "ledger" in script("tcsh")
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert "pip install 'pytest-memleak[completion]'" in script("bash", code=2)
+
+
+# --- odd files ---------------------------------------------------------------------------
+
+
+STORY = "Every word of it was true, and they all knew it well enough by then. " * 120
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Of each kind one, under any ending that a command asks for."""
+    (tmp_path / "story.txt").write_text(STORY)
+    (tmp_path / "taken").write_text("a file")
+    for ending in ("", ".db", ".json", ".memleak.toml"):
+        (tmp_path / f"circle{ending}").symlink_to(f"circle{ending}")
+        os.mkfifo(tmp_path / f"pipe{ending}")
+    with (tmp_path / "vast.memleak.toml").open("wb") as file:
+        file.truncate(1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("power circle.memleak.toml", "cannot be read: Too many levels of symbolic links"),
+        ("power circle/x.memleak.toml", "cannot be read: Too many levels of symbolic links"),
+        ("power pipe.memleak.toml", "not a regular file"),
+        ("power vast.memleak.toml", "has 1,073,741,824 bytes"),
+        ("ledger list --ledger circle.db", "No ledger exists here"),
+        ("ledger verify --ledger circle/x.db", "No ledger exists here"),
+        ("prepare story.txt -o o.json --summaries pipe.json", "is a directory or a device"),
+        ("prepare story.txt -o circle", "cannot be written: Too many levels"),
+        ("demo taken", "taken: File exists"),
+    ],
+)
+def test_one_plain_error_and_what_to_type(memleak, odd, arguments, said):
+    done = memleak(*arguments.split())
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("  ")
+
+
+@pytest.mark.parametrize("suite", ["circle.memleak.toml", "pipe.memleak.toml"])
+def test_the_doctor_goes_on_behind_it(memleak, last_line, odd, suite):
+    done = memleak("doctor", suite)
+    assert done.returncode == 1
+    assert last_line(done)
+
+
+def test_a_name_that_is_no_text(memleak, tmp_path, odd):
+    arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
+    done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "  rename the file whose name is not UTF-8"
+    assert "Traceback" not in done.stderr
+    assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
+
+
+def test_half_a_book_never_takes_the_place_of_a_whole_one(memleak, program, tmp_path, odd):
+    assert memleak("prepare", "story.txt", "-o", "story.json").returncode == 0
+    whole = (tmp_path / "story.json").read_bytes()
+    there = {*tmp_path.iterdir()}
+    done = subprocess.run(
+        [sys.executable, *program, "prepare", "story.txt", "--author", "A", "-o", "story.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert done.returncode == 2
+    assert "story.json: cannot be written: File too large" in done.stderr
+    assert (tmp_path / "story.json").read_bytes() == whole
+    assert {*tmp_path.iterdir()} == there
+    assert json.loads(whole)

@@ -1,6 +1,10 @@
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +22,7 @@ from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.prompts import Ask
+from pytest_memleak.ledger.tables import leases
 
 
 def add_run(ledger, name="a"):
@@ -50,20 +55,11 @@ def test_what_is_written_stays_and_a_closed_ledger_is_closed(url):
         ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         count_runs(ledger)
-
-
-def test_nothing_is_kept_in_memory():
-    for _ in range(2):
+    for _ in range(2):  # nothing is kept in memory
         with Ledger("sqlite://") as ledger:
             assert count_runs(ledger) == 0
             add_run(ledger)
             assert count_runs(ledger) == 1
-
-
-def test_many_threads_write_at_once(ledger):
-    with ThreadPoolExecutor(12) as pool:
-        list(pool.map(lambda number: add_run(ledger, str(number)), range(240)))
-    assert count_runs(ledger) == 240
 
 
 def test_threads_share_commits_and_not_failures(ledger):
@@ -162,8 +158,7 @@ def test_a_forked_child_is_refused_and_harms_nothing(ledger):
     assert count_runs(ledger) == 1
 
 
-def test_files_that_hold_no_text(tmp_path):
-    """Nothing but the ledger itself is left in the folder."""
+def test_nothing_but_the_ledger_itself_is_left_in_the_folder(tmp_path):
     with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         assert ledger.lease
     assert {path.name for path in tmp_path.iterdir()} == {"ledger.db", "ledger.db-leases"}
@@ -275,9 +270,6 @@ def test_a_server_that_is_started_anew(postgres):
         assert count_runs(ledger) == 1
 
 
-# --- tables --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -325,3 +317,100 @@ def test_a_servers_database_may_hold_other_tables(postgres):
         execute(place, f"CREATE TABLE {name} (name TEXT)")
     Ledger(places[0]).close()
     assert "another program's table 'jobs'" in refused(places[1]).message
+
+
+# --- leases ------------------------------------------------------------------------------
+
+
+HOLDER = """
+import os, sys, time
+from pytest_memleak.ledger.ledger import Ledger
+ledger = Ledger(sys.argv[1])
+print(ledger.lease, flush=True)
+if sys.argv[2:] == ["fork"] and os.fork() == 0:
+    print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(url):
+    """Starts a process that holds a lease; stops it at the end."""
+    started = []
+
+    def start(*arguments):
+        command = [sys.executable, "-c", HOLDER, url, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ended(ledger, lease):
+    ledger.expire_leases()
+    over = sa.select(leases.c.ended.is_not(None)).where(leases.c.id == lease)
+    return ledger.read(lambda c: c.scalar(over))
+
+
+def wait_until_ended(ledger, lease):
+    """A server notices a closed connection soon, not at once."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if ended(ledger, lease):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_the_living_hold_what_they_hold(ledger, url):
+    assert not ended(ledger, ledger.lease)
+    with Ledger(url) as other:
+        assert other.lease != ledger.lease
+        assert not ended(other, ledger.lease)
+        assert not ended(ledger, other.lease)
+        lease = other.lease
+    assert ended(ledger, lease)
+
+
+def test_a_stopped_process_is_alive_and_a_killed_one_is_dead_at_once(ledger, holder):
+    process, lease = holder()
+    process.send_signal(signal.SIGSTOP)
+    assert not ended(ledger, lease)
+    process.kill()
+    process.wait(10)
+    assert wait_until_ended(ledger, lease)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_keep_it_alive(ledger, holder):
+    process, lease = holder("fork")
+    child = int(process.stdout.readline())
+    try:
+        process.kill()
+        process.wait(10)
+        assert wait_until_ended(ledger, lease)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_lost_connection_is_noticed(postgres):
+    url = postgres.new_place()
+    with Ledger(url) as ledger, Ledger(url) as other:
+        first = ledger.lease
+        ledger.keep_alive()
+        assert ledger.lease == first
+        with postgres.admin() as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+        ledger.keep_alive()
+        assert ledger.lease != first
+        other.keep_alive()
+        assert wait_until_ended(other, first)
+        assert not ended(other, ledger.lease)
+        assert not ended(ledger, other.lease)

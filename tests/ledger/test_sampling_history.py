@@ -89,9 +89,6 @@ def remove_second(url):
     return run
 
 
-# --- provenance ----------------------------------------------------------------------------
-
-
 def test_who_answered_and_when(url, ask, drawn, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
     assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, (), ())
@@ -145,9 +142,6 @@ def test_another_release_is_another_endpoint(ask, drawn):
         assert len(drawn(asked, endpoint_id=endpoint_id).calls) == 2
     with pytest.raises(SettingsError, match="contains"):
         with_weights_version(old, "2026-11")
-
-
-# --- attempts ------------------------------------------------------------------------------
 
 
 def test_every_draw_is_an_attempt(url, ask, drawn, bring):
@@ -211,9 +205,6 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty, tried):
     assert tried(asked) == Tried(1, further=1)
 
 
-# --- which of them -------------------------------------------------------------------------
-
-
 def test_going_on_with_the_same_is_the_same_attempt(ask, drawn, tried):
     assert tried(ask()) is None
     drawn(ask(excerpts=1, samples=1))
@@ -272,9 +263,6 @@ def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, dr
     drawn(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
     assert tried(greedy) == Tried(1)
     assert tried(ask(excerpts=2, samples=1, temperature=0.0)) == Tried(1, further=2)
-
-
-# --- those beside what is asked for --------------------------------------------------------
 
 
 @pytest.fixture
