@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 
-from scripted import Scripted, broken
+from scripted import Scripted, broken, fail
 
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 
@@ -21,21 +20,21 @@ class Batching(Scripted):
         self.found: dict[str, str] = {}
         self.polls: Counter[str] = Counter()
         self.states: dict[str, JobState] = {}
-        self.failures: dict[str, list] = {"find": [], "start": [], "poll": [], "read": []}
+        self.failures: dict[str, list] = {verb: [] for verb in ("find", "start", "poll", "read")}
 
     def find_batch(self, digest: str) -> str | None:
-        self._fail("find")
+        fail(self.failures["find"])
         return self.found.get(digest)
 
     def start_batch(self, requests, *, digest: str) -> str:
-        self._fail("start")
+        fail(self.failures["start"])
         batch_id = f"batch-{len(self.started)}"
         self.started.append((batch_id, list(requests)))
         self.found[digest] = batch_id
         return batch_id
 
     def poll_batch(self, batch_id: str) -> JobState:
-        self._fail("poll")
+        fail(self.failures["poll"])
         self.polls[batch_id] += 1
         if self.polls[batch_id] <= self.looks:
             return JobState(JobStatus.RUNNING)
@@ -45,19 +44,7 @@ class Batching(Scripted):
         number = int(batch_id.removeprefix("batch-"))
         for place, request in reversed(list(enumerate(self.started[number][1]))):
             if not self.fails(number, place):
-                yield (
-                    request.key,
-                    [
-                        Completion(f"{batch_id} {request.key} {n}", prompt_tokens=5 * (n == 0))
-                        for n in range(request.n)
-                    ],
-                )
-        self._fail("read")
-
-    def _fail(self, verb: str) -> None:
-        if self.failures[verb]:
-            failure = self.failures[verb].pop(0)
-            if isinstance(failure, threading.Event):
-                failure.wait(20)
-            else:
-                raise failure
+                texts = (f"{batch_id} {request.key} {n}" for n in range(request.n))
+                came = [Completion(text, prompt_tokens=5 * (not n)) for n, text in enumerate(texts)]
+                yield request.key, came
+        fail(self.failures["read"])

@@ -59,15 +59,9 @@ class PostgresServer:
         password_file = self._folder / "password"
         password_file.write_text(PASSWORD)
         password_file.chmod(0o644)
-        self._run(
-            "initdb",
-            f"--pgdata={self._data}",
-            "--username=memleak",
-            f"--pwfile={password_file}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--no-sync",
-        )
+        paths = f"--pgdata={self._data}", f"--pwfile={password_file}"
+        options = "--username=memleak", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"
+        self._run("initdb", *paths, *options)
         self.start()
         self._end = subprocess.Popen(
             ["sh", "-c", _AT_THE_END, self._binaries / "pg_ctl", self._data],
@@ -122,14 +116,8 @@ class PostgresServer:
 
     def admin(self, name: str = "postgres") -> psycopg.Connection:
         """A connection of one's own."""
-        return psycopg.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user="memleak",
-            password=PASSWORD,
-            dbname=name,
-            autocommit=True,
-        )
+        url = self.url(name).replace("+psycopg", "")
+        return psycopg.connect(url, autocommit=True)
 
     def _as_user(self) -> dict[str, Any]:
         if self._user is None:

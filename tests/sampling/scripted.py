@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import sqlalchemy as sa
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.calls import run_spending
+from pytest_memleak.ledger.tables import calls, claims
+from pytest_memleak.sampling.loop import draw
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,7 @@ class Scripted:
         self._lock = threading.Lock()
         self.calls: list[Asked] = []
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float,
-        max_tokens: int,
-        seed: int | None,
-        request_id: str | None = None,
-    ) -> Sequence[Completion | str]:
+    def sample(self, instruction, *, n, temperature, max_tokens, seed, request_id=None):
         with self._lock:
             number = len(self.calls)
             asked = Asked(number, instruction, n, temperature, max_tokens, seed, request_id)
@@ -100,13 +97,7 @@ class CountingSampler(Sampler):
         return len(text)
 
 
-def terms(
-    concurrency: int | None = 1,
-    per_call: int = 1,
-    *,
-    price: tuple[float, float] | None = None,
-    batch: bool = False,
-) -> Terms:
+def terms(concurrency=1, per_call=1, *, price=None, batch=False) -> Terms:
     return Terms(Sampler("scripted", concurrency, per_call, batch), price)
 
 
@@ -116,3 +107,36 @@ def busy(cause: str = "429 Too Many Requests", **more: object) -> ProviderBusy:
 
 def broken(cause: str = "400 Bad Request") -> ProviderError:
     return ProviderError(cause, provider="scripted", endpoint="e", call="sample")
+
+
+def fail(failures: list[Exception | threading.Event | None]) -> None:
+    """Raise the next of these failures, or wait for it where it is an event."""
+    failure = failures.pop(0) if failures else None
+    if isinstance(failure, threading.Event):
+        failure.wait(20)
+    elif failure is not None:
+        raise failure
+
+
+# --- a ledger, and what is drawn into it ---------------------------------------------------
+
+
+def drawn(ledger, endpoint, asked, retry=None, by=None, **options):
+    """Draw everything that is asked, by these terms, as of the endpoint "e"."""
+    options |= {"retry": retry} if retry else {}
+    return draw(
+        ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=by or terms(), **options
+    )
+
+
+def states(ledger, table=calls) -> Counter[str]:
+    return Counter(ledger.read(lambda c: c.execute(sa.select(table.c.state)).scalars().all()))
+
+
+def open_claims(ledger) -> int:
+    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
+
+
+def spent(ledger) -> int:
+    """Billionths of a US$ that this run's calls have cost, or may have."""
+    return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]

@@ -6,9 +6,8 @@ import threading
 import time
 
 import pytest
-from scripted import Scripted, answers, busy, terms
+from scripted import Scripted, answers, busy, drawn, terms
 
-from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
 
 
@@ -43,29 +42,22 @@ def test_it_goes_back_where_it_is_not(at_once, found):
     assert max(seen) <= 2 * found
 
 
-def test_it_is_halved_where_it_is_turned_away_after_it_had_settled():
+def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one():
     server = Server(at_once=16)
     pace = Pace(None, clock=lambda: server.now)
-    assert server.answer(pace, 1000)[-1] == 16
+    assert server.answer(pace, 1000)[-1] == 16  # it has settled
     pace.turned_away()
     assert pace.at_once == 8
-
-
-def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one():
     server = Server(at_once=1000)
     pace = Pace(None, clock=lambda: server.now)
     server.answer(pace, 16)
     assert pace.at_once == 16
-    for _ in range(16):
-        pace.turned_away()
-    assert pace.at_once == 8
-    assert server.answer(pace, 16)[-1] == 9
-    for _ in range(9):
-        pace.turned_away()
-    assert pace.at_once == 4
-    for _ in range(100):
-        pace.turned_away()
-    assert pace.at_once == 1
+    for times, at_once in ((16, 8), (9, 4), (100, 1)):
+        for _ in range(times):
+            pace.turned_away()
+        assert pace.at_once == at_once
+        if times == 16:
+            assert server.answer(pace, 16)[-1] == 9
 
 
 def test_what_the_suite_says_holds_whatever_the_server_does():
@@ -100,34 +92,14 @@ class Crowd:
                 self._now -= 1
 
 
-def drawn(ledger, ask, crowd, concurrency):
-    asked = ask(excerpts=30, samples=10)
-    counts = draw(
-        ledger,
-        Scripted(*[crowd] * 2000),
-        endpoint_id="e",
-        questionnaire=asked,
-        terms=terms(concurrency),
-        retry=Retry(tries=100, first=0.005, most=0.02),
-    )
+@pytest.mark.parametrize(("room", "concurrency"), [(1000, None), (3, None), (1000, 2)])
+def test_a_run_finds_out_what_a_server_bears_unless_the_suite_says(memory, ask, room, concurrency):
+    crowd, retry = Crowd(room), Retry(tries=100, first=0.005, most=0.02)
+    asked, endpoint = ask(excerpts=30, samples=10), Scripted(*[crowd] * 2000)
+    counts = drawn(memory, endpoint, asked, retry, terms(concurrency))
     assert (counts.got, counts.lost) == (300, 0)
-
-
-def test_a_run_finds_out_what_a_server_bears(memory, ask):
-    crowd = Crowd(room=1000)
-    drawn(memory, ask, crowd, None)
-    assert crowd.most > FIRST
-    assert crowd.turned_away == 0
-
-
-def test_a_run_asks_for_less_where_it_is_turned_away(memory, ask):
-    crowd = Crowd(room=3)
-    drawn(memory, ask, crowd, None)
-    assert crowd.most <= FIRST
-    assert crowd.turned_away > 0
-
-
-def test_a_run_makes_as_many_calls_at_once_as_the_suite_says(memory, ask):
-    crowd = Crowd(room=1000)
-    drawn(memory, ask, crowd, 2)
-    assert crowd.most == 2
+    assert (crowd.turned_away > 0) is (room == 3)
+    if concurrency:
+        assert crowd.most == concurrency
+    else:
+        assert (crowd.most > FIRST) is (room == 1000)

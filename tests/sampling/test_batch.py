@@ -3,44 +3,32 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import Counter
 
 import pytest
-import sqlalchemy as sa
 from batching import Batching
-from scripted import Scripted, broken, busy, terms
+from scripted import Scripted, broken, busy, drawn, open_claims, spent, states, terms
 
 from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.batches import request_key
-from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, surplus
-from pytest_memleak.ledger.tables import batches, calls, claims
+from pytest_memleak.ledger.tables import batches
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.cost_plan import plan
-from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Retry
 
 
-def drawn(ledger, endpoint, asked, retry, per_call: int = 2, **options):
-    options = {"terms": terms(per_call=per_call, batch=True)} | options
-    return draw(ledger, endpoint, endpoint_id="e", questionnaire=asked, retry=retry, **options)
-
-
-def states(ledger: Ledger, table: sa.Table) -> Counter:
-    return Counter(ledger.read(lambda c: c.execute(sa.select(table.c.state)).scalars().all()))
-
-
-def open_claims(ledger: Ledger) -> int:
-    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
+def batched(ledger, endpoint, asked, retry, per_call=2, **options):
+    options = {"by": terms(per_call=per_call, batch=True)} | options
+    return drawn(ledger, endpoint, asked, retry, **options)
 
 
 def test_everything_in_one_batch(ledger, ask, hasty):
     endpoint, asked = Batching(), ask(excerpts=3, samples=5)
     told: list[ProgressEvent] = []
     for _ in range(2):
-        counts = drawn(ledger, endpoint, asked, hasty, progress=Progress(told.append))
+        counts = batched(ledger, endpoint, asked, hasty, progress=Progress(told.append))
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
     assert [one for one in told if one.phase != Phase.SAMPLING] == [
         ProgressEvent(Phase.WAITING, "batch-0")
@@ -60,28 +48,25 @@ def test_everything_in_one_batch(ledger, ask, hasty):
 def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
     endpoint, asked = Batching(), ask()
     with pytest.raises(JobPending, match="The batch is unfinished: batch-0"):
-        drawn(ledger, endpoint, asked, hasty, wait=False)
+        batched(ledger, endpoint, asked, hasty, wait=False)
     lacking = missing(ledger, "e", asked)
     assert (lacking.count, lacking.in_batches) == (0, 12)
     assert plan(ledger, "e", asked, terms(batch=True)).pending == 12
     ledger.close()
     with Ledger(url) as later:
-        assert drawn(later, endpoint, asked, hasty, wait=False).got == 12
+        assert batched(later, endpoint, asked, hasty, wait=False).got == 12
     assert len(endpoint.started) == 1
 
 
-def test_batches_hold_so_many_requests(ledger, ask, hasty):
+def test_batches_hold_so_many_requests_and_bytes(ledger, ask, hasty):
     endpoint = Batching()
     endpoint.max_batch_requests = 4
-    assert drawn(ledger, endpoint, ask(excerpts=3, samples=6), hasty).got == 18
+    assert batched(ledger, endpoint, ask(excerpts=3, samples=6, seed=1), hasty).got == 18
     assert [len(requests) for _, requests in endpoint.started] == [4, 4, 1]
-
-
-def test_batches_hold_so_many_bytes(ledger, ask, hasty):
     endpoint = Batching()
     endpoint.max_batch_bytes = 250
     endpoint.request_bytes = lambda request: len(request.key) + 73
-    assert drawn(ledger, endpoint, ask(excerpts=1, samples=10), hasty).got == 10
+    assert batched(ledger, endpoint, ask(excerpts=1, samples=10), hasty).got == 10
     assert [len(requests) for _, requests in endpoint.started] == [2, 2, 1]
     key = endpoint.started[0][1][0].key
     assert len(key) == len(request_key("0" * 64, 0))
@@ -90,9 +75,9 @@ def test_batches_hold_so_many_bytes(ledger, ask, hasty):
 def test_what_failed_is_asked_again(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place % 2 == 0 and batch < 2)
     asked = ask(excerpts=2, samples=6)
-    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert batched(ledger, endpoint, asked, hasty).got == 12
     assert [len(requests) for _, requests in endpoint.started] == [6, 3, 2]
-    assert states(ledger, calls) == {"answered": 6, "failed": 5}
+    assert states(ledger) == {"answered": 6, "failed": 5}
     keys = [request.key for _, requests in endpoint.started for request in requests]
     assert len(set(keys)) == len(keys)
 
@@ -100,7 +85,7 @@ def test_what_failed_is_asked_again(ledger, ask, hasty):
 def test_batches_that_bring_nothing(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place == 0)
     with pytest.raises(ProviderError, match="2 generations are still missing after 3 batches"):
-        drawn(ledger, endpoint, ask(excerpts=2, samples=2), hasty)
+        batched(ledger, endpoint, ask(excerpts=2, samples=2), hasty)
     assert [len(requests) for _, requests in endpoint.started] == [2, 1, 1, 1]
     assert len(set(endpoint.found)) == 4
     assert open_claims(ledger) == 0
@@ -114,27 +99,25 @@ def test_an_empty_answer_is_asked_for_again(ledger, ask, hasty):
         return [(key, [] if batch_id == "batch-0" else came) for key, came in whole(batch_id)]
 
     endpoint.read_batch = read
-    assert drawn(ledger, endpoint, ask(), hasty).got == 12
+    assert batched(ledger, endpoint, ask(), hasty).got == 12
 
 
 def test_a_batch_that_fails(ledger, ask, hasty):
     endpoint, asked = Batching(), ask()
     endpoint.states["batch-0"] = JobState(JobStatus.FAILED, detail="the file is bad")
     with pytest.raises(ProviderError, match="batch batch-0 failed: the file is bad"):
-        drawn(ledger, endpoint, asked, hasty)
+        batched(ledger, endpoint, asked, hasty)
     assert states(ledger, batches) == {"failed": 1}
     assert open_claims(ledger) == 0
-    assert drawn(ledger, endpoint, asked, hasty).got == 12
+    assert batched(ledger, endpoint, asked, hasty).got == 12
     assert [batch for batch, _ in endpoint.started] == ["batch-0", "batch-1"]
-
-
-def test_a_refused_start(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask()
+    # A refused start.
+    endpoint, asked = Batching(), ask(seed=1)
     endpoint.failures["start"] = [broken("401 Unauthorized")]
     with pytest.raises(ProviderError, match="401"):
-        drawn(ledger, endpoint, asked, hasty)
-    assert states(ledger, calls) == {"failed": 6}
-    assert drawn(ledger, endpoint, asked, hasty).got == 12
+        batched(ledger, endpoint, asked, hasty)
+    assert states(ledger)["failed"] == 6 + 6
+    assert batched(ledger, endpoint, asked, hasty).got == 12
 
 
 @pytest.mark.parametrize("verb", ["find", "start", "poll", "read"])
@@ -144,43 +127,34 @@ def test_a_busy_provider(ledger, ask, hasty, verb, times):
     endpoint.failures[verb] = [busy()] * times
     if times == hasty.tries:
         with pytest.raises(ProviderBusy):
-            drawn(ledger, endpoint, asked, hasty)
-    assert drawn(ledger, endpoint, asked, hasty).got == 12
+            batched(ledger, endpoint, asked, hasty)
+    assert batched(ledger, endpoint, asked, hasty).got == 12
     assert len(endpoint.started) == 1
 
 
-def test_a_start_that_was_cut_off_is_found(ledger, url, ask, hasty):
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_start_that_was_cut_off_is_found_or_made_again(ledger, url, ask, hasty, reached):
     """The process ended between the provider's work and the ledger's row."""
     endpoint, asked = Batching(), ask()
     with Ledger(url) as dead:
         with pytest.raises(JobPending):
-            drawn(dead, endpoint, asked, hasty, wait=False)
+            batched(dead, endpoint, asked, hasty, wait=False)
         undone = batches.update().values(state="starting", job_id=None)
         dead.write(lambda c: c.execute(undone).rowcount)
-    assert drawn(ledger, endpoint, asked, hasty).got == 12
-    assert len(endpoint.started) == 1
-
-
-def test_a_start_that_never_reached_the_provider_is_made_again(ledger, url, ask, hasty):
-    endpoint, asked = Batching(), ask()
-    with Ledger(url) as dead:
-        with pytest.raises(JobPending):
-            drawn(dead, endpoint, asked, hasty, wait=False)
-        undone = batches.update().values(state="starting", job_id=None)
-        dead.write(lambda c: c.execute(undone).rowcount)
-    endpoint.found.clear()
-    assert drawn(ledger, endpoint, asked, hasty).got == 12
-    first, second = endpoint.started
-    assert first[1] == second[1]
+    if not reached:
+        endpoint.found.clear()
+    assert batched(ledger, endpoint, asked, hasty).got == 12
+    first, *again = (requests for _, requests in endpoint.started)
+    assert again == ([] if reached else [first])
 
 
 def test_a_ledger_that_was_lost_finds_its_batch(postgres, tmp_path, ask, hasty):
     """The digest and the keys say what is asked, not which ledger asked it."""
     endpoint, asked = Batching(), ask()
     with Ledger(f"sqlite:///{tmp_path}/lost.db") as lost, pytest.raises(JobPending):
-        drawn(lost, endpoint, asked, hasty, wait=False)
+        batched(lost, endpoint, asked, hasty, wait=False)
     with Ledger(postgres.new_place()) as ledger:
-        assert drawn(ledger, endpoint, asked, hasty).got == 12
+        assert batched(ledger, endpoint, asked, hasty).got == 12
     assert len(endpoint.started) == 1
 
 
@@ -190,14 +164,14 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
     endpoint.failures["start"] = [release]
     retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
     with pytest.raises(ProviderError, match="start_batch failed: no answer within"):
-        drawn(ledger, endpoint, asked, retry)
+        batched(ledger, endpoint, asked, retry)
     with pytest.raises(JobPending, match="not started yet"):
-        drawn(ledger, endpoint, asked, retry)
+        batched(ledger, endpoint, asked, retry)
     release.set()
     while states(ledger, batches) == {"starting": 1}:
         threading.Event().wait(0.01)
     retry = Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0)
-    assert drawn(ledger, endpoint, asked, retry).got == 12
+    assert batched(ledger, endpoint, asked, retry).got == 12
     assert len(endpoint.started) == 1
 
 
@@ -212,10 +186,10 @@ def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
 
     endpoint.read_batch = read
     with pytest.raises(ProviderError, match="the download broke off"):
-        drawn(ledger, endpoint, asked, hasty, per_call=1)
-    assert states(ledger, calls)["answered"] == 250
+        batched(ledger, endpoint, asked, hasty, per_call=1)
+    assert states(ledger)["answered"] == 250
     endpoint.read_batch = whole
-    assert drawn(ledger, endpoint, asked, hasty, per_call=1).got == 300
+    assert batched(ledger, endpoint, asked, hasty, per_call=1).got == 300
     assert len(endpoint.started) == 1
 
 
@@ -224,23 +198,22 @@ def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
     by = terms(per_call=2, batch=True, price=(1.0, 1.0))
     worst = plan(ledger, None, asked, by).cost
     with pytest.raises(BudgetExceeded):
-        drawn(ledger, endpoint, asked, hasty, terms=by, budget=worst - 1e-9)
+        batched(ledger, endpoint, asked, hasty, by=by, budget=worst - 1e-9)
     assert endpoint.started == []
-    counts = drawn(ledger, endpoint, asked, hasty, terms=by, budget=worst)
-    spent = ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
-    assert counts.cost == pytest.approx(spent / 1e9)
+    counts = batched(ledger, endpoint, asked, hasty, by=by, budget=worst)
+    assert counts.cost == pytest.approx(spent(ledger) / 1e9)
     assert counts.prompt_tokens == 10
 
 
 def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
     endpoint, asked = Batching(), ask()
     with pytest.raises(JobPending):
-        drawn(ledger, endpoint, asked, hasty, wait=False)
+        batched(ledger, endpoint, asked, hasty, wait=False)
     online = Scripted()
     with pytest.raises(JobPending, match="12 generations are in batches"):
-        drawn(ledger, online, asked, hasty, terms=terms())
+        batched(ledger, online, asked, hasty, by=terms())
     assert online.calls == []
-    counts = drawn(ledger, endpoint, asked, hasty, terms=terms())
+    counts = batched(ledger, endpoint, asked, hasty, by=terms())
     assert (counts.got, endpoint.calls) == (12, [])
 
 
@@ -253,6 +226,6 @@ def test_keys_that_nobody_asked_for(ledger, ask, hasty):
         return itertools.chain([("someone-else's", [Completion("x")])], rows, rows)
 
     endpoint.read_batch = read
-    counts = drawn(ledger, endpoint, asked, hasty)
+    counts = batched(ledger, endpoint, asked, hasty)
     assert counts.got == 12
     assert list(surplus(ledger, "e", asked, until=time.time())) == []

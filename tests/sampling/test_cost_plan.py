@@ -6,41 +6,23 @@ import pytest
 from by_hand import intent
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import CountingSampler, Sampler, Scripted, broken, busy, terms
+from scripted import CountingSampler, Sampler, Scripted, broken, busy, drawn, spent, terms
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import Terms, claim
-from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.cost_plan import plan
-from pytest_memleak.sampling.loop import draw
-
-
-def drawn(ledger, endpoint, asked, by, retry, **options):
-    return draw(
-        ledger,
-        endpoint,
-        endpoint_id="e",
-        questionnaire=asked,
-        terms=by,
-        retry=retry,
-        **options,
-    )
 
 
 def as_planned():
     """Answers that are billed at their worst, by the provider's own count of prompts."""
 
     def reply(asked):
-        return [
-            Completion(
-                "x", FinishReason.LENGTH, len(asked.instruction) * (n == 0), asked.max_tokens
-            )
-            for n in range(asked.n)
-        ]
+        prompts = [len(asked.instruction), *[0] * (asked.n - 1)]
+        return [Completion("x", FinishReason.LENGTH, count, asked.max_tokens) for count in prompts]
 
     return Scripted(reply)
 
@@ -53,7 +35,7 @@ def test_a_plan_is_what_is_billed_then(memory, ask, hasty, per_call):
     first = plan(memory, None, asked, by)
     assert plan(memory, "e", asked, by) == first
     assert first.generations == 21
-    counts = drawn(memory, as_planned(), asked, by, hasty)
+    counts = drawn(memory, as_planned(), asked, hasty, by)
     assert counts.calls == first.calls
     assert counts.prompt_tokens == first.prompt_tokens
     assert counts.completion_tokens == first.completion_tokens
@@ -65,13 +47,9 @@ def test_a_plan_is_what_is_billed_then(memory, ask, hasty, per_call):
 def test_a_plan_of_what_is_left(memory, ask, hasty):
     asked = ask(excerpts=2, samples=5)
     with pytest.raises(ProviderError):
-        drawn(memory, Scripted(*[as_one] * 4, broken()), asked, terms(), hasty)
+        drawn(memory, Scripted(*[lambda _: ["x"]] * 4, broken()), asked, hasty, terms())
     left = plan(memory, "e", asked, terms(per_call=2))
     assert (left.generations, left.calls, left.cost) == (6, 4, None)
-
-
-def as_one(asked):
-    return ["x"]
 
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
@@ -118,7 +96,7 @@ def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=4, completion_tokens=16)])
     by = terms(price=(1.0, 1.0))
     with pytest.raises(BudgetExceeded, match=r"US\$0\.0002 of US\$0\.00 .* next call") as caught:
-        drawn(memory, endpoint, asked, by, hasty, budget=240e-6)
+        drawn(memory, endpoint, asked, hasty, by, budget=240e-6)
     assert "Raise the budget" in caught.value.hint
     worst = 4 + asked.questions[0].max_tokens
     made = len(endpoint.calls)
@@ -126,35 +104,28 @@ def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     assert spent(memory) == made * 20_000
 
 
-def spent(ledger: Ledger) -> int:
-    return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
-
-
-def test_a_budget_that_suffices(memory, ask, hasty):
+def test_a_budget_that_suffices_and_what_is_free(memory, ask, hasty):
+    free = terms(price=(0.0, 0.0))
+    assert drawn(memory, Scripted(), ask(seed=1), hasty, free, budget=0.0).cost == 0.0
     asked = ask(excerpts=2, samples=3)
     by = terms(price=(1.0, 1.0), concurrency=3)
     worst = plan(memory, None, asked, by).cost
-    assert drawn(memory, Scripted(), asked, by, hasty, budget=worst).got == 6
+    assert drawn(memory, Scripted(), asked, hasty, by, budget=worst).got == 6
     assert spent(memory) <= round(worst * 1e9)
 
 
-def test_lost_calls_count_at_their_worst(memory, ask, hasty):
-    asked = ask(excerpts=1, samples=1)
-    by = terms(price=(1.0, 1.0))
-    endpoint = Scripted(busy("the connection was cut off"))
-    call = plan(memory, None, asked, by).cost
-    with pytest.raises(BudgetExceeded):
-        drawn(memory, endpoint, asked, by, hasty, budget=2.5 * call)
-    assert len(endpoint.calls) == 2
-    assert spent(memory) == round(2 * call * 1e9)
-
-
-def test_calls_that_were_turned_away_cost_nothing(memory, ask, hasty):
+def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(memory, ask, hasty):
     asked = ask(excerpts=1, samples=1)
     by = terms(price=(1.0, 1.0))
     with pytest.raises(ProviderError):
-        drawn(memory, Scripted(busy()), asked, by, hasty, budget=1.0)
+        drawn(memory, Scripted(busy()), asked, hasty, by, budget=1.0)
     assert spent(memory) == 0
+    endpoint = Scripted(busy("the connection was cut off"))
+    call = plan(memory, None, asked, by).cost
+    with pytest.raises(BudgetExceeded):
+        drawn(memory, endpoint, asked, hasty, by, budget=2.5 * call)
+    assert len(endpoint.calls) == 2
+    assert spent(memory) == round(2 * call * 1e9)
 
 
 def test_threads_together_stay_within_it(memory, ask, hasty):
@@ -170,23 +141,18 @@ def test_threads_together_stay_within_it(memory, ask, hasty):
 
     budget = 9.5 * plan(memory, None, ask(excerpts=1, samples=1), by).cost
     with pytest.raises(BudgetExceeded):
-        drawn(memory, Scripted(reply), asked, by, hasty, budget=budget)
+        drawn(memory, Scripted(reply), asked, hasty, by, budget=budget)
     assert max(highest) <= budget * 1e9
     assert 1 <= len(highest) <= 9
 
 
 def test_a_budget_needs_a_price(memory, ask, hasty):
     with pytest.raises(SettingsError, match="needs a price for the model") as caught:
-        drawn(memory, Scripted(), ask(), terms(), hasty, budget=1.0)
+        drawn(memory, Scripted(), ask(), hasty, budget=1.0)
     assert caught.value.location == "model/book"
 
 
 @pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf")])
 def test_a_budget_that_means_nothing(memory, ask, hasty, budget):
     with pytest.raises(SettingsError):
-        drawn(memory, Scripted(), ask(), terms(price=(0, 0)), hasty, budget=budget)
-
-
-def test_what_is_free_needs_no_money(memory, ask, hasty):
-    by = terms(price=(0.0, 0.0))
-    assert drawn(memory, Scripted(), ask(), by, hasty, budget=0.0).cost == 0.0
+        drawn(memory, Scripted(), ask(), hasty, terms(price=(0, 0)), budget=budget)

@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 from batching import Batching
-from scripted import Scripted, terms
+from scripted import Scripted, drawn, terms
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served
@@ -16,27 +16,19 @@ from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.sampling_history import provenance
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.loop import draw
 
 MOST = 2**63 - 1
 
 
-def drawn(ledger, endpoint, asked, *, per_call=2, batch=False, **options):
-    return draw(
-        ledger,
-        endpoint,
-        endpoint_id="e",
-        questionnaire=asked,
-        terms=terms(per_call=per_call, batch=batch, price=(1.0, 1.0)),
-        **options,
-    )
+def priced(ledger, endpoint, asked, *, batch=False, retry=None):
+    return drawn(ledger, endpoint, asked, retry, terms(per_call=2, batch=batch, price=(1.0, 1.0)))
 
 
 @pytest.mark.parametrize("count", [-1, MOST, 2**31, 10**400, True, 1.5, "12"])
 def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
     asked = ask(excerpts=1, samples=1)
     told = Completion("text", prompt_tokens=count, completion_tokens=count)
-    found = drawn(ledger, Scripted(lambda _: [told]), asked)
+    found = priced(ledger, Scripted(lambda _: [told]), asked)
     (one,) = generations(ledger, "e", asked)
     assert (one.text, one.prompt_tokens, one.completion_tokens) == ("text", None, None)
     worst = terms(price=(1.0, 1.0)).cost(4, asked.questions[0].max_tokens)
@@ -46,7 +38,7 @@ def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
 def test_the_largest_count_that_is_believed(ledger, ask):
     asked = ask(excerpts=1, samples=2)
     told = Completion("text", prompt_tokens=2**31 - 1, completion_tokens=2**31 - 1)
-    assert drawn(ledger, Scripted(lambda _: [told] * 2), asked).completion_tokens == 2**32 - 2
+    assert priced(ledger, Scripted(lambda _: [told] * 2), asked).completion_tokens == 2**32 - 2
 
 
 @pytest.mark.parametrize("bad", [None, 7, Completion(None), Completion("x", "stop, I think")])
@@ -56,9 +48,9 @@ def test_the_good_ones_of_a_bad_answer_are_kept(ledger, ask, bad, place):
     came = [Completion("paid for")]
     came.insert(place, bad)
     with pytest.raises(ProviderError, match="among its completions"):
-        drawn(ledger, Scripted(lambda _: came), asked)
+        priced(ledger, Scripted(lambda _: came), asked)
     assert [one.text for one in generations(ledger, "e", asked)] == ["paid for"]
-    assert drawn(ledger, Scripted(), asked).got == 2
+    assert priced(ledger, Scripted(), asked).got == 2
 
 
 def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
@@ -66,14 +58,12 @@ def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
     whole = endpoint.read_batch
 
     def read(batch_id: str):
-        return [
-            (key, came if place < 2 else [None])
-            for place, (key, came) in enumerate(whole(batch_id))
-        ]
+        first, second, (third, _) = whole(batch_id)
+        return [first, second, (third, [None])]
 
     endpoint.read_batch = read
     with pytest.raises(ProviderError, match="among its completions"):
-        drawn(ledger, endpoint, asked, batch=True, retry=hasty)
+        priced(ledger, endpoint, asked, batch=True, retry=hasty)
     assert len(list(generations(ledger, "e", asked))) == 4
 
 
@@ -89,7 +79,7 @@ def test_an_answer_to_a_call_that_was_given_up_is_kept_too(memory, ask, hasty):
     asked = ask(excerpts=1, samples=2)
     soon = dataclasses.replace(hasty, deadline=0.05, tries=1)
     with pytest.raises(ProviderError, match="no answer within"):
-        drawn(memory, Scripted(late), asked, retry=soon)
+        priced(memory, Scripted(late), asked, retry=soon)
     release.set()
     for _ in range(500):
         if found := list(generations(memory, "e", asked)):
@@ -102,7 +92,7 @@ def test_what_a_server_says_of_itself_is_cut(ledger, ask):
     asked = ask(excerpts=1, samples=1)
     served = Served("m" * 10_000, "\x00\ud800", 42, ("temperature",))
     told = Completion("text", served=served, finish_word="w" * 10_000)
-    drawn(ledger, Scripted(lambda _: [told]), asked)
+    priced(ledger, Scripted(lambda _: [told]), asked)
     (one,) = generations(ledger, "e", asked)
     assert (one.finish_word, one.finish_reason) == ("w" * 500, FinishReason.STOP)
     ((who, count),) = provenance(ledger, "e", asked).served
@@ -118,12 +108,8 @@ MOST_CHARACTERS = 1_000_000
 def test_an_answer_longer_than_any_is_cut_and_withheld_by_that(ledger, ask, name):
     asked = ask(excerpts=1, samples=2)
     texts = {"text": "a", "reasoning": ""}
-    whole = Completion(**{**texts, name: "b" * MOST_CHARACTERS})
-    drawn(
-        ledger,
-        Scripted(lambda _: [whole, Completion(**{**texts, name: "b" * 3 * MOST_CHARACTERS})]),
-        asked,
-    )
+    came = [Completion(**texts | {name: "b" * times * MOST_CHARACTERS}) for times in (1, 3)]
+    priced(ledger, Scripted(lambda _: came), asked)
     one, other = generations(ledger, "e", asked)
     assert getattr(one, name) == getattr(other, name) == "b" * MOST_CHARACTERS
     assert (one.finish_reason, other.finish_reason) == (FinishReason.STOP, FinishReason.UNKNOWN)
@@ -138,6 +124,6 @@ def test_an_answer_longer_than_any_is_cut_and_withheld_by_that(ledger, ask, name
 ])  # fmt: skip
 def test_half_a_character_is_none(ledger, ask, came, kept):
     asked = ask(excerpts=1, samples=1)
-    drawn(ledger, Scripted(lambda _: [Completion(came, reasoning=came)]), asked)
+    priced(ledger, Scripted(lambda _: [Completion(came, reasoning=came)]), asked)
     (one,) = generations(ledger, "e", asked)
     assert (one.text, one.reasoning) == (kept, kept)

@@ -20,6 +20,10 @@ from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 from pytest_memleak.sampling.retry import Retry
 
 
+def tuned(ledger: Ledger, tuner: Tuner, retry: Retry, **options) -> str:
+    return ensure_finetune(ledger, tuner, TRAINING, retry=retry, **options)
+
+
 def row(ledger: Ledger) -> sa.Row:
     return ledger.read(lambda c: c.execute(sa.select(jobs)).one())
 
@@ -27,7 +31,7 @@ def row(ledger: Ledger) -> sa.Row:
 def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     tuner = Tuner()
     told: list[ProgressEvent] = []
-    endpoint = ensure_finetune(ledger, tuner, TRAINING, retry=hasty, progress=Progress(told.append))
+    endpoint = tuned(ledger, tuner, hasty, progress=Progress(told.append))
     assert endpoint == "tuned-job-0"
     assert [one.about for one in told] == ["at tuner", "job-0", "job-0"]
     assert {one.phase for one in told} == {Phase.TUNING}
@@ -36,16 +40,16 @@ def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     assert finetuned_endpoint(ledger, "tuner", TRAINING.digest) == endpoint
     assert finetuned_endpoint(ledger, "tuner", "e" * 64) is None
     tuner.failures = {verb: [broken()] for verb in ("find", "start", "poll")}
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == endpoint
+    assert tuned(ledger, tuner, hasty) == endpoint
 
 
 def test_it_need_not_be_waited_for(ledger, url, hasty):
     tuner = Tuner(looks=1)
     with pytest.raises(JobPending, match="fine-tune job-0 is still running"):
-        ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=False)
+        tuned(ledger, tuner, hasty, wait=False)
     ledger.close()
     with Ledger(url) as later:
-        assert ensure_finetune(later, tuner, TRAINING, retry=hasty, wait=False) == "tuned-job-0"
+        assert tuned(later, tuner, hasty, wait=False) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -63,17 +67,12 @@ def test_a_start_that_was_cut_off_is_found(ledger, url, hasty):
     with Ledger(url) as dead:
         tuner.failures["find"] = [ZeroDivisionError()]
         with pytest.raises(ProviderError):
-            ensure_finetune(dead, tuner, TRAINING, retry=hasty)
+            tuned(dead, tuner, hasty)
         dead.write(lambda c: c.execute(jobs.update().values(state="starting")).rowcount)
     tuner.jobs["the-one"] = TRAINING.digest
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-the-one"
-    assert tuner.started == []
-
-
-def test_a_ledger_that_was_lost_finds_it_too(ledger, hasty):
-    tuner = Tuner(looks=0)
-    tuner.jobs["the-one"] = TRAINING.digest
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-the-one"
+    assert tuned(ledger, tuner, hasty) == "tuned-the-one"
+    with Ledger("sqlite://") as anew:  # as where a ledger was lost
+        assert tuned(anew, tuner, hasty) == "tuned-the-one"
     assert tuner.started == []
 
 
@@ -90,24 +89,18 @@ def test_one_that_may_be_on_its_way_is_looked_for_again(ledger):
             tuner.jobs["the-one"] = TRAINING.digest
 
     retry = Retry(pause=pause, recovery=60.0)
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=retry) == "tuned-the-one"
+    assert tuned(ledger, tuner, retry) == "tuned-the-one"
     assert (tuner.started, looks) == ([], 4)
 
 
-def test_a_busy_provider_is_asked_again(ledger, hasty):
-    tuner = Tuner()
-    tuner.failures = {"find": [busy()], "start": [busy()], "poll": [busy(), busy()]}
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
-    assert tuner.started == ["job-0"]
-
-
 @pytest.mark.parametrize("verb", ["find", "start", "poll"])
-def test_one_that_stays_busy(ledger, hasty, verb):
+def test_one_that_stays_busy_and_one_that_is_asked_again(ledger, hasty, verb):
     tuner = Tuner()
     tuner.failures[verb] = [busy()] * hasty.tries
     with pytest.raises(ProviderBusy):
-        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
+        tuned(ledger, tuner, hasty)
+    tuner.failures[verb] = [busy(), busy()]
+    assert tuned(ledger, tuner, hasty) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -117,7 +110,7 @@ def test_a_job_that_fails(url, hasty):
     with Ledger(url, run="first") as ledger:
         for _ in range(2):
             with pytest.raises(ProviderError, match="fine-tune job-0 failed: bad line 3") as caught:
-                ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
+                tuned(ledger, tuner, hasty)
             assert "sk-abc" not in str(caught.value)
             assert not isinstance(caught.value, ProviderBusy)
         assert tuner.started == ["job-0"]
@@ -125,25 +118,23 @@ def test_a_job_that_fails(url, hasty):
     tuner.jobs.clear()  # a provider does not find what has failed
     tuner.outcome = None
     with Ledger(url, run="second") as ledger:
-        assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-1"
+        assert tuned(ledger, tuner, hasty) == "tuned-job-1"
 
 
-def test_a_refused_start(url, hasty):
+def test_a_refused_start_and_success_without_an_endpoint(url, hasty):
     tuner = Tuner()
     tuner.failures["start"] = [broken("400 no such model")]
     with Ledger(url, run="first") as ledger:
         for _ in range(2):
             with pytest.raises(ProviderError, match="400 no such model"):
-                ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
-    with Ledger(url, run="second") as ledger:
-        assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
-
-
-def test_success_without_an_endpoint_is_a_failure(ledger, hasty):
-    tuner = Tuner()
+                tuned(ledger, tuner, hasty)
     tuner.outcome = JobState(JobStatus.SUCCEEDED)
-    with pytest.raises(ProviderError, match="without naming an endpoint"):
-        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
+    with (
+        Ledger(url, run="second") as ledger,
+        pytest.raises(ProviderError, match="without naming an endpoint"),
+    ):
+        tuned(ledger, tuner, hasty)
+    assert tuner.started == ["job-0"]
 
 
 def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
@@ -152,17 +143,17 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     tuner.failures["start"] = [release]
     tuner.start_deadline = 0.05
     with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
-        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
+        tuned(ledger, tuner, hasty)
     for wait in (True, False):
         with pytest.raises(JobPending, match="is unanswered"):
-            ensure_finetune(ledger, tuner, TRAINING, retry=hasty, wait=wait)
+            tuned(ledger, tuner, hasty, wait=wait)
     with Ledger(url) as other, pytest.raises(JobPending, match="Another process is starting"):
-        ensure_finetune(other, tuner, TRAINING, retry=hasty, wait=False)
+        tuned(other, tuner, hasty, wait=False)
     release.set()
     until = threading.Event()
     while row(ledger).state == "starting" and not until.wait(0.01):
         pass
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
+    assert tuned(ledger, tuner, hasty) == "tuned-job-0"
     assert tuner.started == ["job-0"]
 
 
@@ -177,13 +168,13 @@ def test_a_hanging_start_that_fails_in_the_end(ledger, hasty):
     started, tuner.start_finetune = tuner.start_finetune, refuse
     tuner.start_deadline = 0.05
     with pytest.raises(ProviderError):
-        ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
+        tuned(ledger, tuner, hasty)
     release.set()
     while row(ledger).lease is not None:
         threading.Event().wait(0.01)
     tuner.start_finetune = started
     tuner.start_deadline = None
-    assert ensure_finetune(ledger, tuner, TRAINING, retry=hasty) == "tuned-job-0"
+    assert tuned(ledger, tuner, hasty) == "tuned-job-0"
 
 
 def test_many_at_once_start_one(url):
@@ -194,7 +185,7 @@ def test_many_at_once_start_one(url):
     def ensure(_: int) -> str:
         with Ledger(url) as ledger:
             begin.wait()
-            return ensure_finetune(ledger, tuner, TRAINING, retry=retry)
+            return tuned(ledger, tuner, retry)
 
     with ThreadPoolExecutor(6) as pool:
         assert set(pool.map(ensure, range(6))) == {"tuned-job-0"}
@@ -215,7 +206,7 @@ def test_threads_of_a_process_start_one(ledger):
 
     def ensure(_: int) -> str:
         begin.wait()
-        return ensure_finetune(ledger, tuner, TRAINING, retry=retry, progress=Progress(released))
+        return tuned(ledger, tuner, retry, progress=Progress(released))
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(ensure, range(4))) == {"tuned-job-0"}
@@ -234,6 +225,8 @@ def test_a_training_set_is_the_books_pairs():
     )
     assert len(training.digest) == 64
     assert int(training.digest, 16)
+    with pytest.raises(BookError, match=r"no excerpt of the books \('book'\)"):
+        training_set([a_book(0)], {})
 
 
 def test_its_digest_names_examples_and_recipe():
@@ -246,8 +239,3 @@ def test_its_digest_names_examples_and_recipe():
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
-
-
-def test_nothing_to_train_on():
-    with pytest.raises(BookError, match="no excerpt of the books \\('book'\\)"):
-        training_set([a_book(0)], {})

@@ -7,17 +7,28 @@ from collections import Counter
 
 import pytest
 import sqlalchemy as sa
-from scripted import Asked, Keeping, Sampler, Scripted, answers, broken, busy, terms
+from scripted import (
+    Asked,
+    Keeping,
+    Sampler,
+    Scripted,
+    answers,
+    broken,
+    busy,
+    drawn,
+    open_claims,
+    states,
+    terms,
+)
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
 from pytest_memleak.ledger.ledger_queries import generations, surplus
-from pytest_memleak.ledger.tables import calls, claims
+from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.retry import Retry
 
 
@@ -25,25 +36,15 @@ from pytest_memleak.sampling.retry import Retry
 def drawing(memory, hasty):
     """Draws into a ledger in memory, without waiting between tries."""
 
-    def draw_all(endpoint, asked, by=None, **options):
-        options = {"retry": hasty, "terms": by or terms()} | options
-        return draw(memory, endpoint, endpoint_id="e", questionnaire=asked, **options)
+    def draw_all(endpoint, asked, by=None, retry=hasty, **options):
+        return drawn(memory, endpoint, asked, retry, by, **options)
 
     return draw_all
-
-
-def states(ledger) -> Counter:
-    rows = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
-    return Counter(rows)
 
 
 def causes(ledger) -> set:
     rows = ledger.read(lambda c: c.execute(sa.select(calls.c.cause)).scalars().all())
     return set(rows) - {None}
-
-
-def open_claims(ledger) -> int:
-    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(claims)))
 
 
 def texts(ledger, asked) -> list[str]:
@@ -53,14 +54,7 @@ def texts(ledger, asked) -> list[str]:
 def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
     endpoint, asked = Scripted(), ask(excerpts=5, samples=7)
     for _ in range(2):
-        counts = draw(
-            ledger,
-            endpoint,
-            endpoint_id="e",
-            questionnaire=asked,
-            terms=terms(concurrency=4, per_call=3),
-            retry=hasty,
-        )
+        counts = drawn(ledger, endpoint, asked, hasty, terms(concurrency=4, per_call=3))
         assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
         assert len(endpoint.calls) == counts.calls == 15
     found = list(generations(ledger, "e", asked))
@@ -69,13 +63,6 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
     ]
     assert len({one.text for one in found}) == 35
     assert open_claims(ledger) == 0
-
-
-def test_more_samples_draw_the_rest(drawing, ask):
-    endpoint = Scripted()
-    drawing(endpoint, ask(excerpts=2, samples=3))
-    drawing(endpoint, ask(excerpts=2, samples=5))
-    assert len(endpoint.calls) == 10
 
 
 def test_a_call_says_what_the_suite_says(drawing, ask):
@@ -88,12 +75,13 @@ def test_a_call_says_what_the_suite_says(drawing, ask):
     ]
 
 
-def test_rounds_are_whole(drawing, ask):
+def test_rounds_are_whole_and_more_samples_draw_the_rest(drawing, ask):
     endpoint = Scripted()
     drawing(endpoint, ask(excerpts=3, samples=2))
-    assert [call.instruction for call in endpoint.calls] == [
-        f"Write number {number}." for _ in range(2) for number in (1, 2, 3)
-    ]
+    a_round = [f"Write number {number}." for number in (1, 2, 3)]
+    assert [call.instruction for call in endpoint.calls] == a_round * 2
+    drawing(endpoint, ask(excerpts=3, samples=4))
+    assert [call.instruction for call in endpoint.calls] == a_round * 4
 
 
 def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask):
@@ -122,11 +110,12 @@ def test_an_endpoint_of_ones_own(drawing, ask, memory):
     asked = ask(excerpts=2, samples=2)
     assert drawing(Echo(), asked, Terms(OwnEndpoint())).got == 4
     assert texts(memory, asked)[0].startswith("Write number 1.")
+    assert Terms(Sampler()).cost(1, 1) is None  # a sampler is any provider
 
 
 def test_nothing_to_ask(drawing, ask):
-    assert drawing(Scripted(broken()), ask(excerpts=0)).asked == 0
-    assert drawing(Scripted(broken()), ask(samples=0)).asked == 0
+    for asked in (ask(excerpts=0), ask(samples=0)):
+        assert drawing(Scripted(broken()), asked).asked == 0
 
 
 def test_the_rest_is_asked_for(drawing, ask):
@@ -156,11 +145,9 @@ def test_none_at_all_is_an_error(drawing, ask, memory):
     assert not isinstance(caught.value, ProviderBusy)
     assert len(endpoint.calls) == 3
     assert states(memory) == {"answered": 3}
-
-
-def test_none_now_and_then_is_asked_again(drawing, ask):
+    # None now and then is asked again.
     endpoint = Scripted(lambda _: [], lambda _: [], answers, lambda _: [], answers)
-    assert drawing(endpoint, ask(excerpts=1, samples=3)).got == 3
+    assert drawing(endpoint, ask(excerpts=1, samples=3, seed=1)).got == 3
 
 
 def test_withheld_completions_are_kept_and_not_drawn_again(drawing, ask, memory):
@@ -172,11 +159,8 @@ def test_withheld_completions_are_kept_and_not_drawn_again(drawing, ask, memory)
     ]
     endpoint, asked = Scripted(lambda _: reply), ask(excerpts=1, samples=4)
     counts = drawing(endpoint, asked, terms(per_call=4))
-    assert counts.withheld == {
-        FinishReason.CONTENT_FILTER: 1,
-        FinishReason.RECITATION: 1,
-        FinishReason.EMPTY: 2,
-    }
+    kept = {FinishReason.CONTENT_FILTER: 1, FinishReason.RECITATION: 1, FinishReason.EMPTY: 2}
+    assert counts.withheld == kept
     drawing(endpoint, asked, terms(per_call=4))
     assert len(endpoint.calls) == 1
     found = list(generations(memory, "e", asked))
@@ -235,16 +219,14 @@ def test_a_broken_connection_is_looked_after(drawing, ask, memory):
     assert texts(memory, asked) == ["found"]
 
 
-def test_what_a_keeper_never_answered_was_not_billed(drawing, ask, memory):
-    endpoint = Keeping(busy("the connection was cut off"), answers)
+@pytest.mark.parametrize(("endpoint", "failed"), [
+    (Keeping(busy("the connection was cut off"), answers), 1),  # what a keeper never answered
+    (Scripted(busy("the connection was refused", in_doubt=False), answers), 0),
+])  # fmt: skip
+def test_what_was_not_billed(drawing, ask, memory, endpoint, failed):
     counts = drawing(endpoint, ask(excerpts=1, samples=1))
     assert (counts.got, counts.lost) == (1, 0)
-    assert states(memory) == {"failed": 1, "answered": 1}
-
-
-def test_an_error_may_say_itself_that_it_was_not_billed(drawing, ask, memory):
-    error = busy("the connection was refused", in_doubt=False)
-    assert drawing(Scripted(error, answers), ask(excerpts=1, samples=1)).lost == 0
+    assert states(memory) == Counter(failed=failed, answered=1)
 
 
 def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, memory):
@@ -289,7 +271,7 @@ def test_the_next_run_goes_on(drawing, ask, memory):
     assert len(endpoint.calls) == 4
 
 
-def test_a_call_that_hangs_is_given_up_and_made_anew(memory, ask):
+def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
     release, came = threading.Event(), threading.Event()
 
     def hang(asked: Asked):
@@ -297,10 +279,7 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(memory, ask):
         return ["late"]
 
     endpoint, asked = Scripted(hang, answers), ask(excerpts=1, samples=2)
-    retry = Retry(deadline=0.2, first=0.0)
-    counts = draw(
-        memory, endpoint, endpoint_id="e", questionnaire=asked, terms=terms(), retry=retry
-    )
+    counts = drawing(endpoint, asked, retry=Retry(deadline=0.2, first=0.0))
     assert (counts.got, counts.lost) == (2, 1)
     release.set()
     until = threading.Timer(20, came.set)
@@ -318,19 +297,12 @@ def everything(ledger) -> set[str]:
     return set(ledger.read(lambda c: c.execute(sa.select(column)).scalars().all()))
 
 
-def test_a_provider_that_always_hangs(memory, ask):
+def test_a_provider_that_always_hangs(drawing, memory, ask):
     release = threading.Event()
     endpoint = Scripted(lambda _: release.wait(20) and [])
     retry = Retry(deadline=0.05, tries=2, first=0.0)
     with pytest.raises(ProviderBusy, match=r"sample failed: no answer within 0\.05 s") as caught:
-        draw(
-            memory,
-            endpoint,
-            endpoint_id="e",
-            questionnaire=ask(excerpts=1, samples=1),
-            terms=terms(),
-            retry=retry,
-        )
+        drawing(endpoint, ask(excerpts=1, samples=1), retry=retry)
     assert states(memory) == {"lost": 2}
     release.set()  # what comes now is late
     assert caught.value.location == "scripted endpoint e"
@@ -339,9 +311,8 @@ def test_a_provider_that_always_hangs(memory, ask):
 def test_progress(drawing, ask):
     told: list[ProgressEvent] = []
     endpoint = Scripted(lambda asked: [Completion("x", prompt_tokens=10, completion_tokens=5)])
-    drawing(
-        endpoint, ask(excerpts=2, samples=3), terms(price=(1, 2)), progress=Progress(told.append)
-    )
+    by, progress = terms(price=(1, 2)), Progress(told.append)
+    drawing(endpoint, ask(excerpts=2, samples=3), by, progress=progress)
     assert told[0] == ProgressEvent(Phase.SAMPLING, "model/book", 0, 6, 0, None)
     assert told[-1] == ProgressEvent(Phase.SAMPLING, "model/book", 6, 6, 90, pytest.approx(120e-6))
     assert [one.done for one in told] == sorted(one.done for one in told)
@@ -378,7 +349,7 @@ def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
-def test_ctrl_c_does_not_wait_for_ever(memory, ask):
+def test_ctrl_c_does_not_wait_for_ever(drawing, memory, ask):
     release = threading.Event()
     main = threading.main_thread().ident
 
@@ -387,19 +358,7 @@ def test_ctrl_c_does_not_wait_for_ever(memory, ask):
         release.wait(20)
         return answers(asked)
 
-    retry = Retry(grace=0.05)
     with pytest.raises(KeyboardInterrupt):
-        draw(
-            memory,
-            Scripted(hang),
-            endpoint_id="e",
-            questionnaire=ask(excerpts=1, samples=1),
-            terms=terms(),
-            retry=retry,
-        )
+        drawing(Scripted(hang), ask(excerpts=1, samples=1), retry=Retry(grace=0.05))
     assert states(memory) == {"asked": 1}
     release.set()
-
-
-def test_a_sampler_is_any_provider():
-    assert Terms(Sampler()).cost(1, 1) is None

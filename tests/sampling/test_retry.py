@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 from scripted import broken, busy
@@ -11,13 +12,7 @@ from pytest_memleak.sampling.retry import Retry
 def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], object]:
     """How often it was tried, the pauses between, and how it ended."""
     pauses: list[float] = []
-    retry = Retry(
-        tries=retry.tries,
-        total=retry.total,
-        first=retry.first,
-        most=retry.most,
-        pause=lambda _, seconds: pauses.append(seconds),
-    )
+    retry = dataclasses.replace(retry, pause=lambda _, seconds: pauses.append(seconds))
     left = list(outcomes)
     count = 0
 
@@ -36,10 +31,6 @@ def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], 
     return count, pauses, ended
 
 
-def test_what_works_is_not_tried_again():
-    assert tried(Retry(), None) == (1, [], "done")
-
-
 def test_pauses_grow_to_the_longest():
     count, pauses, ended = tried(Retry(first=1, most=10, tries=8), *[busy()] * 6, None)
     assert (count, ended) == (7, "done")
@@ -52,20 +43,18 @@ def test_a_provider_is_left_alone_as_long_as_it_asks():
     assert (pauses, ended) == ([42.0], "done")
 
 
-def test_tries_are_counted():
+def test_tries_are_counted_and_pauses_added_up():
     last = busy("the last")
     count, pauses, ended = tried(Retry(tries=3), busy(), busy(), last)
     assert (count, len(pauses)) == (3, 2)
     assert ended is last
-
-
-def test_pauses_are_added_up():
     count, pauses, ended = tried(Retry(tries=100, total=100), busy(retry_after=40.0))
     assert (count, pauses) == (3, [40.0, 40.0])
     assert isinstance(ended, ProviderBusy)
 
 
-def test_what_will_not_pass_is_not_tried_again():
+def test_what_works_or_will_not_pass_is_not_tried_again():
+    assert tried(Retry(), None) == (1, [], "done")
     count, pauses, ended = tried(Retry(), broken(), None)
     assert (count, pauses) == (1, [])
     assert isinstance(ended, ProviderError)

@@ -5,26 +5,21 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections import Counter
 
 import pytest
 import sqlalchemy as sa
 from batching import Batching
 from marks import full
-from scripted import Keeping, Scripted, answers, busy, terms
+from scripted import Keeping, Scripted, answers, busy, drawn, open_claims, spent, states, terms
 from tuner import TRAINING, Tuner
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
-from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import batches, calls, claims, jobs
+from pytest_memleak.ledger.tables import batches, jobs
 from pytest_memleak.ledger.verify_chain import check_ledger
-from pytest_memleak.sampling.loop import draw
 from pytest_memleak.sampling.remote_jobs import ensure_finetune
 from pytest_memleak.sampling.retry import Retry
-
-PRICE = (1.0, 1.0)
 
 
 def refused(**more) -> RequestNotSent:
@@ -44,25 +39,20 @@ def retry(paused) -> Retry:
     return Retry(pause=lambda _, seconds: paused.append(seconds))
 
 
-def drawn(ledger, endpoint, asked, retry, **more):
-    by = terms(price=PRICE) if not more else terms(price=PRICE, **more)
-    return draw(
-        ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=by, budget=5.0, retry=retry
-    )
+def priced(ledger, endpoint, asked, retry, **more):
+    return drawn(ledger, endpoint, asked, retry, terms(price=(1.0, 1.0), **more), budget=5.0)
 
 
 def nothing_is_booked(ledger) -> None:
-    assert ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run] == 0
-    assert not ledger.read(lambda c: c.execute(sa.select(claims)).all())
-    states = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
-    assert set(states) <= {"failed"}
+    assert (spent(ledger), open_claims(ledger)) == (0, 0)
+    assert set(states(ledger)) <= {"failed"}
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_it_is_told_after_a_few_quick_tries(ledger, ask, retry, paused, concurrency):
     endpoint = Scripted(refused())
     with pytest.raises(RequestNotSent, match="connection refused") as caught:
-        drawn(ledger, endpoint, ask(), retry, concurrency=concurrency)
+        priced(ledger, endpoint, ask(), retry, concurrency=concurrency)
     assert "Check that the server runs" in caught.value.hint
     if concurrency == 1:
         assert 2 <= len(endpoint.calls) <= 4
@@ -75,17 +65,17 @@ def test_another_pair_of_the_run_tries_once(url, ask, retry, paused):
         for tries in ((2, 3, 4), (1,)):
             endpoint = Scripted(refused())
             with pytest.raises(RequestNotSent):
-                drawn(ledger, endpoint, ask(seed=tries[0]), retry)
+                priced(ledger, endpoint, ask(seed=tries[0]), retry)
             assert len(endpoint.calls) in tries
     with Ledger(url, run="another") as ledger:
         endpoint = Scripted(refused(), refused(), answers)
-        assert drawn(ledger, endpoint, ask(excerpts=1, samples=1), retry).lost == 0
+        assert priced(ledger, endpoint, ask(excerpts=1, samples=1), retry).lost == 0
 
 
 def test_a_certificate_that_does_not_hold_is_told_at_once(ledger, ask, retry, paused):
     endpoint = Scripted(refused(lasting=True, hint="trust its authority"))
     with pytest.raises(RequestNotSent, match="trust its authority"):
-        drawn(ledger, endpoint, ask(), retry)
+        priced(ledger, endpoint, ask(), retry)
     assert (len(endpoint.calls), paused) == (1, [])
     nothing_is_booked(ledger)
 
@@ -93,7 +83,7 @@ def test_a_certificate_that_does_not_hold_is_told_at_once(ledger, ask, retry, pa
 def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
     """It restarts in the middle of a run."""
     endpoint = Scripted(answers, *[refused()] * 7, answers)
-    counts = drawn(ledger, endpoint, ask(excerpts=1, samples=2), retry)
+    counts = priced(ledger, endpoint, ask(excerpts=1, samples=2), retry)
     assert (counts.got, counts.lost, counts.calls) == (2, 0, 2)
 
 
@@ -110,28 +100,26 @@ def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     with Ledger(postgres.new_place()) as ledger:
         endpoint = Scripted(answers, stopping, *[answers] * 20)
         began = time.monotonic()
-        counts = drawn(ledger, endpoint, ask(excerpts=3, samples=6), retry)
+        counts = priced(ledger, endpoint, ask(excerpts=3, samples=6), retry)
         assert (counts.got, counts.lost) == (18, 0)
         assert time.monotonic() - began >= away
         assert check_ledger(ledger).wrong == []
     back.join()
 
 
-def test_one_that_answered_another_pair_is_waited_for_too(ledger, ask, retry):
-    drawn(ledger, Scripted(), ask(excerpts=1, samples=1, seed=1), retry)
+def test_one_that_answered_another_pair_or_refused_is_waited_for_too(ledger, url, ask, retry):
+    priced(ledger, Scripted(), ask(excerpts=1, samples=1, seed=1), retry)
     endpoint = Scripted(*[refused()] * 7, answers)
-    assert drawn(ledger, endpoint, ask(excerpts=1, samples=1), retry).got == 1
-
-
-def test_a_refusal_is_an_answer_of_the_server(ledger, ask, retry):
-    endpoint = Scripted(busy(), *[refused()] * 6, answers)
-    assert drawn(ledger, endpoint, ask(excerpts=1, samples=1), retry).got == 1
+    assert priced(ledger, endpoint, ask(excerpts=1, samples=1), retry).got == 1
+    with Ledger(url, run="another") as other:
+        endpoint = Scripted(busy(), *[refused()] * 6, answers)
+        assert priced(other, endpoint, ask(excerpts=1, samples=1, seed=2), retry).got == 1
 
 
 def test_it_is_not_looked_for_where_answers_are_kept(ledger, ask, retry):
     endpoint = Keeping(refused())
     with pytest.raises(RequestNotSent):
-        drawn(ledger, endpoint, ask(), retry)
+        priced(ledger, endpoint, ask(), retry)
     assert endpoint.scan_scope == []
     nothing_is_booked(ledger)
 
@@ -141,14 +129,14 @@ def test_a_batch_that_was_never_sent(ledger, ask, retry, paused, verb):
     endpoint = Batching()
     endpoint.failures[verb] = [refused()] * (20 if verb == "find" else 8)
     with pytest.raises(RequestNotSent):
-        drawn(ledger, endpoint, ask(), retry, batch=True)
+        priced(ledger, endpoint, ask(), retry, batch=True)
     if verb == "find":
         assert sum(paused) <= 5.0
     nothing_is_booked(ledger)
     (row,) = ledger.read(lambda c: c.execute(sa.select(batches)).all())
     assert (row.state, row.cause) == (JobRow.FAILED, "connection refused")
     endpoint.failures[verb] = []
-    assert drawn(ledger, endpoint, ask(), retry, batch=True).got == 12
+    assert priced(ledger, endpoint, ask(), retry, batch=True).got == 12
 
 
 def test_a_batch_that_may_have_been_started_is_kept(ledger, ask, retry):
@@ -156,22 +144,13 @@ def test_a_batch_that_may_have_been_started_is_kept(ledger, ask, retry):
     endpoint = Batching()
     endpoint.failures["start"] = [busy("the connection was cut off")]
     endpoint.failures["find"] = [None, *[refused()] * 20]
-    endpoint._fail = lambda verb: _fail(endpoint, verb)
     hasty = dataclasses.replace(retry, recovery=0.0)
     with pytest.raises(RequestNotSent):
-        drawn(ledger, endpoint, ask(), hasty, batch=True)
+        priced(ledger, endpoint, ask(), hasty, batch=True)
     (row,) = ledger.read(lambda c: c.execute(sa.select(batches)).all())
     assert (row.state, row.lease) == (JobRow.STARTING, None)
-    states = ledger.read(lambda c: c.execute(sa.select(calls.c.state)).scalars().all())
-    assert Counter(states) == {"asked": 12}
-    assert ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run] > 0
-
-
-def _fail(endpoint: Batching, verb: str) -> None:
-    if endpoint.failures[verb]:
-        failure = endpoint.failures[verb].pop(0)
-        if failure is not None:
-            raise failure
+    assert states(ledger) == {"asked": 12}
+    assert spent(ledger) > 0
 
 
 @pytest.mark.parametrize("verb", ["find", "start"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from scripted import fail
 
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 
@@ -19,29 +19,24 @@ class Tuner:
     def __init__(self, *, looks: int = 2) -> None:
         self.looks = looks
         self.jobs: dict[str, str] = {}
-        self.hidden: set[str] = set()
         self.polls = 0
         self.outcome: JobState | None = None
-        self.failures: dict[str, list[Exception | threading.Event]] = {
-            "find": [],
-            "start": [],
-            "poll": [],
-        }
+        self.failures: dict[str, list] = {"find": [], "start": [], "poll": []}
         self.started: list[str] = []
 
     def find_finetune(self, digest: str) -> str | None:
-        self._fail("find")
+        fail(self.failures["find"])
         return next((job for job, found in self.jobs.items() if found == digest), None)
 
     def start_finetune(self, training: TrainingSet) -> str:
-        self._fail("start")
+        fail(self.failures["start"])
         job_id = f"job-{len(self.started)}"
         self.started.append(job_id)
         self.jobs[job_id] = training.digest
         return job_id
 
     def poll_finetune(self, job_id: str) -> JobState:
-        self._fail("poll")
+        fail(self.failures["poll"])
         self.polls += 1
         if self.polls <= self.looks:
             return JobState(JobStatus.RUNNING)
@@ -49,11 +44,3 @@ class Tuner:
 
     def open(self, endpoint):
         raise NotImplementedError
-
-    def _fail(self, verb: str) -> None:
-        if self.failures[verb]:
-            failure = self.failures[verb].pop(0)
-            if isinstance(failure, threading.Event):
-                failure.wait(20)
-            else:
-                raise failure
