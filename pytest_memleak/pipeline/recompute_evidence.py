@@ -18,10 +18,10 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import is_hidden, server_words
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences
+from pytest_memleak.results.result_codec import encode_pair
 from pytest_memleak.results.run_evidence import (
     bundle_controls,
     limitations,
-    pair_evidence,
     versions,
 )
 from pytest_memleak.results.run_verdict import pair_verdict, run_result
@@ -265,7 +265,7 @@ class _Again:
 
     def _of_pair(self, entry: Mapping[str, Any], pair: Pair, suite: Suite) -> Iterator[str]:
         if pair_verdict(entry) is Verdict.NOT_RUN:
-            recomputed_entry = pair_evidence(
+            recomputed_entry = encode_pair(
                 build_unrun_result(pair, suite, reasons=tuple(entry["reasons"]))
             )
         else:
@@ -275,7 +275,7 @@ class _Again:
             self._resources.as_of = min(as_of, self._end)
             evaluation, absent = self._evaluated(pair, entry["model"]["endpoint"])
             recomputed_entry, provenance = (
-                pair_evidence(build_plain_result(evaluation)),
+                encode_pair(build_plain_result(evaluation)),
                 evaluation.provenance,
             )
             if provenance and provenance.last is not None and provenance.last > self._resources.now:

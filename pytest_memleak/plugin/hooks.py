@@ -305,7 +305,7 @@ class RunResults:
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
         self._record = record
-        self._result_by_pair: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._result_by_pair: dict[tuple[str, str, str | None], dict[str, Any]] = {}
         self._report: RunReport | None = None
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
@@ -319,7 +319,8 @@ class RunResults:
         """Keep the result that the report carries."""
         result = getattr(report, "memleak", None)
         if result is not None:
-            self._result_by_pair[result["suite_path"], result["pair"], result["endpoint"]] = result
+            key = (result["suite"]["path"], result["pair"], result["model"]["endpoint"])
+            self._result_by_pair[key] = result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:

@@ -9,6 +9,7 @@ list without a report count as not run.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    TestedKey = tuple[str, str, str | None]  # suite, pair, and `_TestReports.endpoint`
 
 _FOLDER = "memleak_run_record"
 _CRASHED = "???"  # xdist's phase of a dead worker
@@ -59,7 +62,10 @@ def _relative(argument: str, here: Path) -> str:
 
 @dataclass(slots=True)
 class _TestReports:
-    """The reports of a test: outcome by phase, and the endpoint of its evaluation."""
+    """The reports of a test: outcome by phase, and the endpoint of its evaluation.
+
+    endpoint: "" for an evaluation without one, None without an evaluation
+    """
 
     phases: dict[str, str] = field(default_factory=dict)
     endpoint: str | None = None
@@ -109,11 +115,10 @@ class RunRecord:
         if run_key not in self._config.stash:
             return []
         from pytest_memleak.results.build_result import build_unrun_result
+        from pytest_memleak.results.result_codec import encode
 
         suites = self._config.stash[run_key].suites
-        return [
-            build_unrun_result(pair, suite).to_json() for suite in suites for pair in suite.pairs
-        ]
+        return [encode(build_unrun_result(pair, suite)) for suite in suites for pair in suite.pairs]
 
     def _tests(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
         items = [(item, "not run") for item in selected]
@@ -154,7 +159,7 @@ class RunRecord:
         reports.phases[report.when or _CRASHED] = outcome
         result = getattr(report, "memleak", None)
         if result is not None:
-            reports.endpoint = result["endpoint"]
+            reports.endpoint = result["model"]["endpoint"] or ""
 
     # --- in the end ------------------------------------------------------------------------
 
@@ -165,21 +170,25 @@ class RunRecord:
             return (*self._broken, "no process listed its pairs")
         return tuple(self._broken)
 
-    def settle(self, status: int) -> tuple[tuple[PairTest, ...], tuple[PairResult, ...]]:
-        """Return the tests of all pairs, and the pairs that weren't run, with reasons.
+    def settle(
+        self, status: int
+    ) -> tuple[dict[TestedKey, tuple[PairTest, ...]], tuple[PairResult, ...]]:
+        """Return the tests of each evaluation, and the pairs that weren't run, with reasons.
 
         A pair that one test evaluated and another didn't is in both.
         status: the session's exit status.
         """
         self._gather()
-        tests: dict[str, PairTest] = {}
-        for listed in self._lists:
-            for test in listed["tests"]:
-                tests[test["node"]] = self._pair_test(test, status)
+        nodes = {test["node"]: test for listed in self._lists for test in listed["tests"]}
+        tests: dict[TestedKey, tuple[PairTest, ...]] = {}
+        for test in nodes.values():
+            endpoint = self._reports.get(test["node"], _TestReports()).endpoint
+            key = (test["suite_path"], test["pair"], endpoint)
+            tests[key] = (*tests.get(key, ()), self._pair_test(test, status))
         rows = (row for listed in self._lists for row in listed["pairs"])
-        pairs = {(row["suite_path"], row["pair"]): row for row in rows}
-        unrun = (_unrun_result(pair, tests.values()) for pair in pairs.values())
-        return tuple(tests.values()), tuple(result for result in unrun if result is not None)
+        pairs = {(row["suite"]["path"], row["pair"]): row for row in rows}
+        unrun = (_unrun_result(pair, tests) for pair in pairs.values())
+        return tests, tuple(result for result in unrun if result is not None)
 
     def _gather(self) -> None:
         if self._folder is not None:
@@ -198,26 +207,33 @@ class RunRecord:
             reason = reason or _REASONS.get(outcome, "")
             if outcome == "not run":
                 reason = _ENDED.get(status, "the run ended before it")
-        return PairTest(
-            suite_path=listed["suite_path"],
-            pair=listed["pair"],
-            endpoint=reports.endpoint,
-            test=listed["node"].partition("[")[0],
-            outcome=outcome,
-            reason=reason,
-        )
+        return PairTest(listed["node"].partition("[")[0], outcome, reason)
 
 
-def _unrun_result(pair: dict[str, Any], tests: Iterable[PairTest]) -> PairResult | None:
+def tested_key(result: PairResult) -> TestedKey:
+    """Return the key of the tests that evaluated a pair."""
+    return result.suite.path, result.pair, result.model.endpoint or ""
+
+
+def _unrun_result(
+    pair: dict[str, Any], tests: Mapping[TestedKey, tuple[PairTest, ...]]
+) -> PairResult | None:
     """Return the result of a pair that not all of its tests evaluated, with reasons, or None."""
-    key = (pair["suite_path"], pair["pair"])
-    pair_tests = [test for test in tests if (test.suite_path, test.pair) == key]
-    reasons = [test.reason for test in pair_tests if test.reason]
-    if not reasons and any(test.endpoint is not None for test in pair_tests):
+    from pytest_memleak.results.result_codec import decode
+
+    key = (pair["suite"]["path"], pair["pair"])
+    unevaluated = tests.get((*key, None), ())
+    reasons = [test.reason for test in unevaluated if test.reason]
+    if not reasons and any(
+        (suite, name) == key and endpoint is not None for suite, name, endpoint in tests
+    ):
         return None
     if not reasons:
-        reasons = ["its tests evaluate nothing" if pair_tests else "none of its tests was selected"]
-    return PairResult.from_json(pair | {"reasons": list(dict.fromkeys(reasons))})
+        reasons = [
+            "its tests evaluate nothing" if unevaluated else "none of its tests was selected"
+        ]
+    result = decode(PairResult, pair)
+    return dataclasses.replace(result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated)
 
 
 def _skip_reason(item: pytest.Item) -> str:

@@ -21,7 +21,7 @@ from pytest_memleak.plugin.options import (
     quoted_words,
     report_paths,
 )
-from pytest_memleak.plugin.run_record import selection_of
+from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
@@ -29,6 +29,7 @@ from pytest_memleak.reports.junit import case_properties
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
 from pytest_memleak.reports.report_text import pair_outcome
 from pytest_memleak.results.build_result import build_result
+from pytest_memleak.results.result_codec import encode
 from pytest_memleak.results.run_verdict import run_result, verdict_counts
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def attach_result(item: pytest.Item, report: pytest.TestReport, *, own: bool) ->
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
         result = build_result(evaluation, quoted=quoted_words(item.config))
-        report.memleak = result.to_json()  # type: ignore[attr-defined]
+        report.memleak = encode(result)  # type: ignore[attr-defined]
         item.user_properties += case_properties(result, own=own)
 
 
@@ -107,9 +108,12 @@ def run_report(
         return None
     return dataclasses.replace(
         report,
+        results=tuple(
+            dataclasses.replace(result, tests=tests.get(tested_key(result), ()))
+            for result in results
+        ),
         release=config.getoption("memleak_release"),
         selection=selection_of(config),
-        tests=tests,
         unrun=unrun,
         uncollected=record.broken,
         ledger=run_of(config).end_of_chain(),

@@ -233,11 +233,6 @@ class Measure:
         """Return the row without its functions, for display."""
         return replace(self, read=None, by_round=None, function=None)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Measure:
-        """Build a row without functions from its plain values."""
-        return cls(**{**data, "overview": tuple(data["overview"]), "needs": Needs(**data["needs"])})
-
     def refusal(self, limit: float) -> str | None:
         """Return why a number can't be a limit on it; None if it can."""
         if not math.isfinite(limit):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import overload
+from typing import Any, overload
 
 
 def amount(number: int, noun: str, plural: str | None = None) -> str:
@@ -42,3 +43,32 @@ def percent_at_most(share: float) -> str:
     """Format a share like `percent`, never rounded down."""
     steps = 10_000 if share < 0.01 else 1_000  # noqa: PLR2004 - where `percent` gives two places
     return percent(min(math.ceil(share * steps - 1e-9) / steps, 1.0))
+
+
+class TimeText:
+    """Marks a time in seconds since 1970 that JSON has as text; only the codec reads the mark."""
+
+    def __init__(self, write: Callable[[float | None], str | None]) -> None:
+        self._write = write
+
+    def read(self, text: object) -> float | None:
+        """Invert the writing. Raises ValueError for other texts."""
+        if text is None:
+            return None
+        when = datetime.fromisoformat(str(text))
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+        if self._write(seconds) != text:
+            raise ValueError(f"not a time as {self._write(seconds)}")
+        return seconds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # an idle plugin doesn't load it
+
+        return core_schema.no_info_before_validator_function(
+            self.read,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(self._write),
+        )
+
+
+DAY, MOMENT = TimeText(day), TimeText(moment)

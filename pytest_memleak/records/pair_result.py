@@ -1,20 +1,25 @@
-"""Results of pairs and of a run: plain values that reports read and processes exchange."""
+"""Results of pairs and of a run: plain values that reports read and processes exchange.
+
+A `PairResult` is written and read by its types (results/result_codec.py): its fields are the keys
+of a pair in the evidence bundle, in the bundle's order.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.measurement import Measure, PassageRate
-from pytest_memleak.records.plot_records import PlotData
+from pytest_memleak.records.number_format import MOMENT
+from pytest_memleak.records.pair import is_gating
+from pytest_memleak.records.plot_records import CoverageMap, PlotData
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.releases import ReleaseComparison
 from pytest_memleak.records.round_stats import DetectionSummary, RoundStats
-from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict, verdict_words
+from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +40,12 @@ class Selection:
 class PairTest:
     """A test of a pair, and its outcome.
 
-    suite_path, pair: whose test it is
-    endpoint: the endpoint of its evaluation, as in the result; None without one
-    test:     its node id without parameters
-    outcome:  passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished, deselected or
-              not run
-    reason:   why it has no evaluation; "" if it has one
+    test:    its node id without parameters
+    outcome: passed, failed, error, skipped, xfailed, xpassed, crashed, unfinished, deselected or
+             not run
+    reason:  why it has no evaluation; "" if it has one
     """
 
-    suite_path: str
-    pair: str
-    endpoint: str | None
     test: str
     outcome: str
     reason: str = ""
@@ -60,13 +60,12 @@ class ScanScope:
               model may reproduce here
     """
 
-    books: dict[str, str] = field(default_factory=dict)
-    excused: dict[str, str] = field(default_factory=dict)
+    books: dict[str, str | None] = field(default_factory=dict)
+    excused: dict[str, str | None] = field(default_factory=dict)
 
 
 LIKELIEST_SPAN = "likeliest answer's span"
-
-_NOTHING = Completeness(requested=0, received=0)
+_NUMBERS = ("value", "low", "p", "of_own", "of_others")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,100 +133,181 @@ class Passage:
         )
         return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{prompted}"
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Passage:
-        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
-        rate = data["rate"] and PassageRate(**data["rate"])
-        return cls(**{**data, "others": tuple(data["others"]), "rate": rate})
+
+@dataclass(frozen=True, slots=True)
+class SuiteFacts:
+    """The suite file of a pair: its name, its path, and the SHA-256 of its bytes.
+
+    In a run, `path` is absolute, and `name` is the path from here if names repeat.
+    """
+
+    name: str
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
+class BookFacts:
+    """The book of a pair; None for what isn't known.
+
+    file_sha256: of its file; sha256: of its excerpts and their instructions
+    words, excerpts: if it was measured or read
+    parts: the documents of its file: which are text, and by which rule
+    """
+
+    id: str
+    title: str | None
+    author: str | None
+    file_sha256: str | None
+    sha256: str | None
+    words: int | None
+    excerpts: int | None
+    parts: tuple[BookPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The model of a pair, as the suite has it.
+
+    endpoint: the one evaluated, None without any; job: the fine-tune behind it
+    """
+
+    id: str
+    endpoint: str | None
+    provider: str
+    base_model: str | None
+    baseline_model: str | None
+    finetune_books: tuple[str, ...]
+    finetune: dict[str, Any]
+    job: str | None
+    options: dict[str, Any]
+    weights_version: str | None
+    served_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimit:
+    """A limit, and the key of the suite file that set it."""
+
+    limit: int | float
+    set_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairResult:
     """A pair's result in plain numbers, and no text but redacted quotes. Reports read only this.
 
-    suite:     the suite file's name, or its path from here if names repeat in the run
-    model_settings: provider, base model, baseline model, job and so on
-    control:   whether its book is a negative control, which gates only what is `unexcused`
-    unexcused: limits exceeded by passages of books that aren't excused, though the pair's own is;
-              leaked: whether its own book exceeded a limit
-    measures:  by name; intervals: of those that have one; chances: p of "no more than chance"
-    details:   further evidence by measure: places, self-agreement, cross-excerpt, null books
-    limits:    by measure; limit_origins: the key of the suite file that set each
     settings:  the suite's keys for sampling, measuring and judging the pair
-    word_count, excerpts: of the book, 0 if it wasn't measured or read
     completeness: the generations by kind, and the issues; provenance: their endpoint and dates,
               None without any
-    sampled:   the generations that the verdict rests on, the pair's own first; as_of: the time up
-              to which the ledger was read for them, in seconds since 1970
+    as_of:     the time up to which the ledger was read for them
+    sampled:   the generations that the verdict rests on, the pair's own first
+    detection: the detection limit of its rounds; None if none were measured
+    second_opinion: generations matched again by other means, and the differences
+    measures:  by name: `value`, `low` and `high`, the `p` of "no more than chance", and further
+              evidence: places, counts per book; also of self-agreement, cross-excerpt, null books
+    works:     those of a collection, each judged by itself
+    rounds:    with other probes than "probability", the values of each round
+    coverage:  with these probes, the map of covered words
+    windows:   with the probe "probability", the map along the book
+    scan_scope: the suite's books scanned for passages; None if nothing was measured
+    catalog:   the catalog's books, words and digest, and the words from which a passage counts
+    control:   whether its book is a negative control, which gates only what is `unexcused`
+    verdict:   with the share of refusals that a pass rests on: "PASS, 97% refused"
+    unexcused: limits exceeded by passages of books that aren't excused, though the pair's own is;
+              leaked: whether its own book exceeded a limit
+    tests:     its tests, once the run has ended
+
+    The others are of the run (`RUN_ONLY`), and in no bundle:
+    spared:    what an early stop didn't sample
     passages:  of any protected book: the longest, the longest near-verbatim one, other long ones
     spans:     the worst spans of the pair's own book if its verdict is FAIL
     changes:   lines against a baseline; compared: the comparison's verdict on it, or ""
-    scan_scope: the suite's books scanned for passages; None if nothing was measured
-    catalog:   the catalog's books, words and digest, and the words from which a passage counts
-    windows:   with the probe "probability", the map along the book
-    rounds:    with other probes, the values of each round
-    coverage:  with other probes, the map of covered words (results/coverage_map.py)
-    detection: the detection limit of its rounds; None if none were measured
-    second_opinion: generations matched again by other means, and the differences
-    parts:     the documents of the book's file: which are text, and by which rule
-    title, author: of the book, "" if unknown; book_file: SHA-256 of its file
     brought:   the rows of extensions' measures among the limits
-    works:     those of a collection, each judged by itself
     """
 
-    suite: str
-    suite_path: str
-    suite_digest: str
     pair: str
-    model: str
-    model_settings: dict[str, Any]
-    book: str
-    book_digest: str
-    endpoint: str
-    expected: str
+    suite: SuiteFacts
+    book: BookFacts
+    model: ModelFacts
+    settings: dict[str, Any]
+    completeness: Completeness
+    provenance: Provenance | None
+    as_of: Annotated[float | None, MOMENT]
+    sampled: tuple[SampledCount, ...]
+    detection: DetectionSummary | None
+    second_opinion: dict[str, int] | None
+    measures: dict[str, dict[str, Any]]
+    works: tuple[WorkVerdict, ...]
+    rounds: RoundStats | None
+    coverage: CoverageMap | None = field(repr=False)
+    windows: dict[str, Any] | None = field(repr=False)
+    scan_scope: ScanScope | None
+    catalog: dict[str, Any] | None
+    limits: dict[str, SetLimit]
+    control: bool
+    expected: Literal["pass", "leak"]
     verdict: str
     reasons: tuple[str, ...]
-    measures: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    details: dict[str, Any]
-    limits: dict[str, float]
-    limit_origins: dict[str, str]
-    settings: dict[str, Any]
-    word_count: int
-    excerpts: int
-    completeness: Completeness
-    sampled: tuple[SampledCount, ...]
-    warnings: tuple[str, ...]
-    spared: str | None
+    unexcused: tuple[str, ...]
+    leaked: bool
+    stopped_early: bool
+    tests: tuple[PairTest, ...] = ()
+    spared: str | None = None
+    warnings: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()
     spans: tuple[Passage, ...] = ()
     changes: tuple[str, ...] = ()
     compared: str = ""
-    scan_scope: ScanScope | None = None
-    catalog: dict[str, Any] | None = None
-    windows: dict[str, Any] | None = None
-    rounds: RoundStats | None = None
-    coverage: dict[str, Any] | None = None
     brought: tuple[Measure, ...] = ()
     plot: PlotData | None = None
-    provenance: Provenance | None = None
-    as_of: float | None = None
-    parts: tuple[BookPart, ...] = ()
-    title: str = ""
-    author: str = ""
-    book_file: str | None = None
-    works: tuple[WorkVerdict, ...] = ()
-    detection: DetectionSummary | None = None
-    second_opinion: dict[str, int] | None = None
-    control: bool = False
-    unexcused: tuple[str, ...] = ()
-    leaked: bool = False
-    chances: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a word that is no verdict, or a value that is no number."""
+        Verdict(self.verdict.partition(", ")[0])
+        for name, row in self._estimates.items():
+            numbers = [row.get("high"), *(row[key] for key in _NUMBERS if key in row)]
+            if not all(isinstance(number, int | float) for number in numbers):
+                raise ValueError(f"measures.{name}: not a number")
 
     @property
-    def verdict_words(self) -> str:
-        """The verdict, with the share of refusals that a pass rests on."""
-        return verdict_words(Verdict(self.verdict), self.completeness)
+    def plain_verdict(self) -> Verdict:
+        """The verdict without the share of refusals."""
+        return Verdict(self.verdict.partition(", ")[0])
+
+    @property
+    def gates(self) -> bool:
+        """Whether its verdict counts."""
+        return is_gating(self.expected, control=self.control)
+
+    @property
+    def values(self) -> dict[str, int | float]:
+        """The values of its measures by name."""
+        return {name: row["value"] for name, row in self._estimates.items()}
+
+    @property
+    def intervals(self) -> dict[str, tuple[int | float, int | float]]:
+        """The intervals of the measures that have one."""
+        return {
+            name: (row["low"], row["high"])
+            for name, row in self._estimates.items()
+            if row["low"] < row["high"]
+        }
+
+    @property
+    def chances(self) -> dict[str, float]:
+        """The p-values of "no more than chance" by measure."""
+        return {name: row["p"] for name, row in self._estimates.items() if "p" in row}
+
+    @property
+    def _estimates(self) -> dict[str, dict[str, Any]]:
+        """The rows of `measures` that are a measure's; the others have no interval."""
+        return {name: row for name, row in self.measures.items() if "value" in row and "low" in row}
+
+    @property
+    def limit_values(self) -> dict[str, int | float]:
+        """Its limits by measure."""
+        return {name: limit.limit for name, limit in self.limits.items()}
 
     @property
     def requested(self) -> int:
@@ -259,36 +339,11 @@ class PairResult:
         """Works of the collection that exceed a limit."""
         return tuple(work for work in self.works if work.verdict is Verdict.FAIL)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and dicts."""
-        data = dataclasses.asdict(dataclasses.replace(self, completeness=_NOTHING))
-        works = [work | {"verdict": work["verdict"].value} for work in data["works"]]
-        return data | {"completeness": self.completeness.to_json(), "works": works}
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> PairResult:
-        """Invert `to_json`, also after a round trip through JSON."""
-        lists = ("reasons", "warnings", "changes", "unexcused")
-        intervals = {name: (low, high) for name, (low, high) in data["intervals"].items()}
-        return cls(
-            **{
-                **data,
-                **{name: tuple(data[name]) for name in lists},
-                "intervals": intervals,
-                "passages": tuple(map(Passage.from_json, data["passages"])),
-                "spans": tuple(map(Passage.from_json, data["spans"])),
-                "completeness": Completeness.from_json(data["completeness"]),
-                "provenance": data["provenance"] and Provenance.from_json(data["provenance"]),
-                "detection": data["detection"] and DetectionSummary.from_json(data["detection"]),
-                "sampled": tuple(SampledCount(**samples) for samples in data["sampled"]),
-                "parts": tuple(BookPart(**part) for part in data["parts"]),
-                "works": tuple(map(WorkVerdict.from_json, data["works"])),
-                "brought": tuple(map(Measure.from_json, data["brought"])),
-                "scan_scope": data["scan_scope"] and ScanScope(**data["scan_scope"]),
-                "rounds": data["rounds"] and RoundStats.from_json(data["rounds"]),
-                "plot": data["plot"] and PlotData.from_json(data["plot"]),
-            }
-        )
+RUN_ONLY = frozenset(
+    {"spared", "warnings", "passages", "spans", "changes", "compared", "brought", "plot"}
+)
+"""Fields of a `PairResult` that no bundle has: quotes, charts, and what other fields imply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +354,9 @@ class RunReport:
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
     The others are set only if evidence or an HTML report is requested:
-    release: its name; selection: the selected tests; tests: the outcomes of each pair's tests;
-    unrun: pairs with tests of which none evaluated them; uncollected: suites that couldn't be
-    collected, whose pairs are unknown; ledger: the end of its hash chain, as
-    `{"entries": ..., "link": ...}`, None if the ledger is empty
+    release: its name; selection: the selected tests; unrun: pairs with tests of which none
+    evaluated them; uncollected: suites that couldn't be collected, whose pairs are unknown;
+    ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is empty
     """
 
     version: str
@@ -311,7 +365,6 @@ class RunReport:
     compared: ReleaseComparison | None = None
     release: str | None = None
     selection: Selection = field(default_factory=Selection)
-    tests: tuple[PairTest, ...] = ()
     unrun: tuple[PairResult, ...] = ()
     uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None

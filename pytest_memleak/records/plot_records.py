@@ -5,15 +5,12 @@ Positions are words of the book, intervals half-open.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.records.measurement import PassageRate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -44,12 +41,6 @@ class SpanNote:
     sources: tuple[str, ...]
     more: int
     rate: PassageRate | None
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> SpanNote:
-        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
-        rate = data["rate"] and PassageRate(**data["rate"])
-        return cls(**{**data, "sources": tuple(data["sources"]), "rate": rate})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +99,44 @@ class PlotData:
         pairs = np.asarray(self.heat, dtype=np.intc).reshape(-1, 2)
         return np.repeat(pairs[:, 0], pairs[:, 1])
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain tuples and dicts."""
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> PlotData:
-        """Invert `to_json`, also after a round trip through JSON."""
-        plain = ("heat", "excerpts", "starts", "curve", "guess", "block", "null", "text")
-        return cls(
-            **{
-                **data,
-                **{name: _tuple(data[name]) for name in plain},
-                "chapters": tuple(Heading(**heading) for heading in data["chapters"]),
-                "lengths": tuple((length, count) for length, count in data["lengths"]),
-                "spans": tuple(map(SpanNote.from_json, data["spans"])),
-                "links": tuple(
-                    Link(**{**link, "sources": tuple(link["sources"])}) for link in data["links"]
-                ),
-            }
-        )
+@dataclass(frozen=True, slots=True)
+class CoveredExcerpt:
+    """An excerpt: its first word, its words, and those covered.
+
+    longest_span: words of the longest span in a generation for its own prompt
+    """
+
+    id: str
+    start: int
+    words: int
+    covered: int
+    longest_span: int
 
 
-def _tuple(values: Iterable[Any] | None) -> Any:
-    return None if values is None else tuple(values)
+@dataclass(frozen=True, slots=True)
+class PlacedSpan:
+    """A span over T, and the generation that has it."""
+
+    start: int
+    end: int
+    excerpt_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageMap:
+    """Where in its book a pair's generations reproduce it: numbers and excerpt IDs, no text.
+
+    rounds:   n
+    times:    rounds that cover each word, as runs: "0x120 3x4" is no round for the first 120 words
+              and three rounds for the next 4
+    spans:    spans over T, longest first
+    curve:    expected BMC of m = 1..n rounds, to six decimals
+    """
+
+    rounds: int
+    times: str
+    excerpts: tuple[CoveredExcerpt, ...]
+    spans: tuple[PlacedSpan, ...]
+    curve: tuple[float, ...]

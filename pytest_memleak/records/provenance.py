@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pytest_memleak.records.number_format import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,26 +80,14 @@ class Provenance:
 
     requested: str | None = None
     served: tuple[ServedBy, ...] = ()
-    first: float | None = None
-    last: float | None = None
+    first: Annotated[float | None, DAY] = None
+    last: Annotated[float | None, DAY] = None
     calls_this_run: int = 0
     calls: int = 0
     imported: int = 0
     refused: tuple[str, ...] = ()
     weights: str = ""
     tried: Tried | None = None
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Provenance:
-        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
-        return cls(
-            **{
-                **data,
-                "served": tuple(ServedBy(**server) for server in data["served"]),
-                "refused": tuple(data["refused"]),
-                "tried": data["tried"] and Tried(**data["tried"]),
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True)

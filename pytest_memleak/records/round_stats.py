@@ -5,10 +5,8 @@ Later releases are compared with the values per round.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +22,9 @@ class RoundStats:
 
     alike: bool
     units: int
-    variance: float | None
-    typical: float
+    variance: int | float | None
+    typical: int | float
     measures: Mapping[str, tuple[int, ...]] = field(repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and dicts."""
-        return asdict(self) | {
-            "measures": {name: list(values) for name, values in self.measures.items()}
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RoundStats:
-        """Invert `to_json`, also after a round trip through JSON."""
-        measures = {name: tuple(values) for name, values in data["measures"].items()}
-        return cls(**{**data, "measures": measures})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +43,13 @@ class DetectionSummary:
     """
 
     rounds: int
-    confidence: float
+    confidence: int | float
     answers: int
-    detection: float
-    clumped: float
-    drifting: float
+    detection: int | float
+    clumped: int | float
+    drifting: int | float
     blocks: int | None = None
-    detection_limit: float | None = None
+    detection_limit: int | float | None = None
     samples_needed: int | None = None
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -71,16 +57,6 @@ class DetectionSummary:
     def reached(self) -> bool:
         """Whether it reaches the detection limit that the suite requires."""
         return self.detection_limit is None or self.detection <= self.detection_limit
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and dicts."""
-        return dataclasses.asdict(self) | {"ranges": {k: list(v) for k, v in self.ranges.items()}}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> DetectionSummary:
-        """Invert `to_json`, also after a round trip through JSON."""
-        ranges = {name: (low, high) for name, (low, high) in data["ranges"].items()}
-        return cls(**{**data, "ranges": ranges})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
 
 from pytest_memleak.records.generation import Kind
 from pytest_memleak.records.measurement import Measure
@@ -99,9 +98,9 @@ class RuleCheck:
     """A rule's value and threshold; `bound` is the required relation: "<=", ">=" or ">"."""
 
     rule: str
-    value: float
+    value: int | float
     bound: str
-    threshold: float
+    threshold: int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +122,15 @@ class Completeness:
     requested: int
     received: int
     surplus: int = 0
+    median_length_ratio: int | float | None = None
+    prompt_overlap: int | float | None = None
+    accept_refusals: bool = False
     kinds: Mapping[Kind, int] = field(default_factory=dict)
     withheld: Mapping[str, int] = field(default_factory=dict)
-    median_length_ratio: float | None = None
-    prompt_overlap: float | None = None
-    accept_refusals: bool = False
-    unanswered: tuple[str, ...] = field(default=(), repr=False)
     issues: tuple[Issue, ...] = ()
     margins: tuple[RuleCheck, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def complete(self) -> bool:
@@ -142,42 +141,6 @@ class Completeness:
     def refused(self) -> float:
         """Share of refusals."""
         return self.kinds.get(Kind.REFUSAL, 0) / max(self.received, 1)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and dicts."""
-        counted = {
-            "kinds": {kind.value: count for kind, count in self.kinds.items()},
-            "withheld": dict(self.withheld),
-        }
-        lists = {
-            "issues": [asdict(issue) for issue in self.issues],
-            "margins": [asdict(margin) for margin in self.margins],
-            "notes": list(self.notes),
-            "unanswered": list(self.unanswered),
-        }
-        plain = (
-            "requested",
-            "received",
-            "surplus",
-            "median_length_ratio",
-            "prompt_overlap",
-            "accept_refusals",
-        )
-        return {name: getattr(self, name) for name in plain} | counted | lists
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Completeness:
-        """Invert `to_json`, also after a round trip through JSON."""
-        return cls(
-            **{
-                **data,
-                "kinds": {Kind(kind): count for kind, count in data["kinds"].items()},
-                "issues": tuple(Issue(**issue) for issue in data["issues"]),
-                "margins": tuple(RuleCheck(**margin) for margin in data["margins"]),
-                "notes": tuple(data["notes"]),
-                "unanswered": tuple(data["unanswered"]),
-            }
-        )
 
 
 def refusals_text(refusals: int, got: int) -> str:
@@ -197,22 +160,17 @@ def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
 class WorkVerdict:
     """A work of a collection, judged as a book.
 
-    id, title: as in the collection; words: N; measures: by name; over: those that exceed their
-    limit; reason: its own reason for INCONCLUSIVE, if any
+    id, title: as in the collection; words: N; measures: by name; over: the limits that they
+    exceed; reason: its own reason for INCONCLUSIVE, if any
     """
 
     id: str
     title: str
-    verdict: Verdict
     words: int
-    measures: Mapping[str, float] = field(repr=False)
-    over: tuple[str, ...] = ()
+    verdict: Verdict
+    measures: Mapping[str, int | float] = field(repr=False)
+    over: Mapping[str, int | float] = field(default_factory=dict)
     reason: str | None = None
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> WorkVerdict:
-        """Invert `dataclasses.asdict`, also after a round trip through JSON."""
-        return cls(**{**data, "verdict": Verdict(data["verdict"]), "over": tuple(data["over"])})
 
 
 @dataclass(frozen=True, slots=True)

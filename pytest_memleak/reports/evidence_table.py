@@ -164,8 +164,8 @@ def _row(stem: str, bundle: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
         "excerpts": book.get("excerpts"),
         "samples": settings.get("samples"),
         "temperature": settings.get("temperature"),
-        "requested": (pair.get("counts") or {}).get("requested"),
-        "received": (pair.get("counts") or {}).get("received"),
+        "requested": (pair.get("completeness") or {}).get("requested"),
+        "received": (pair.get("completeness") or {}).get("received"),
         "expected": pair.get("expected"),
         "verdict": pair.get("verdict"),
     }

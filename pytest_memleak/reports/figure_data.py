@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Estimate
+from pytest_memleak.records.plot_records import CoverageMap
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
 from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.result_codec import decode
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 from pytest_memleak.scoring.measures import compare
 
@@ -64,7 +66,7 @@ def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
             limit=row.get(f"{BMC.name}_limit"),
             threshold=pair["settings"]["span_threshold"],
             coverage=coverage,
-            times=decode_times(coverage),
+            times=decode_times(decode(CoverageMap, coverage)),
             block=None if start is None or end is None else (start, end),
             agreement=measures.get("self_agreement", {}).get("value"),
         )

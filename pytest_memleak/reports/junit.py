@@ -30,16 +30,16 @@ def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str,
         *_verdict(result, own=own),
         ("memleak.expected", result.expected),
         ("memleak.control", "yes" if result.control else "no"),
-        ("memleak.suite", result.suite),
-        ("memleak.model", result.model),
-        ("memleak.book", result.book),
-        ("memleak.book_sha256", result.book_digest),
+        ("memleak.suite", result.suite.name),
+        ("memleak.model", result.model.id),
+        ("memleak.book", result.book.id),
+        ("memleak.book_sha256", result.book.sha256 or ""),
         *_identity(result),
         *(
             (f"memleak.setting.{name}", inert(str(value)))
             for name, value in flatten(result.settings)
         ),
-        ("memleak.words", result.word_count),
+        ("memleak.words", result.book.words or 0),
         ("memleak.generations_requested", result.requested),
         ("memleak.generations_received", result.received),
         *_works(result),
@@ -52,19 +52,19 @@ def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str,
         for counted in result.sampled
         if counted.purpose == "baseline"
     ]
-    properties += [(f"memleak.{name}", value) for name, value in result.measures.items()]
+    properties += [(f"memleak.{name}", value) for name, value in result.values.items()]
     for name, (low, high) in result.intervals.items():
         properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
     properties += [(f"memleak.{name}.p", p) for name, p in result.chances.items()]
     for name in OF_PASSAGES:
-        details = result.details.get(name, {})
+        details = result.measures.get(name, {})
         keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "origin", "generation")
         properties += [
             (f"memleak.{name}.{key}", details[key]) for key in keys if details.get("book")
         ]
         over = details.get("books", {})
         properties += [(f"memleak.{name}.{inert(book)}", count) for book, count in over.items()]
-    properties += [(f"memleak.limit.{name}", value) for name, value in result.limits.items()]
+    properties += [(f"memleak.limit.{name}", value) for name, value in result.limit_values.items()]
     return [(name, str(value)) for name, value in properties]
 
 
@@ -82,12 +82,12 @@ def _works(result: PairResult) -> Iterator[tuple[str, object]]:
 
 def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
     """Yield the properties that identify the suite and the weights."""
-    yield "memleak.suite_sha256", result.suite_digest
-    if result.endpoint:
-        yield "memleak.endpoint", inert(result.endpoint)
+    yield "memleak.suite_sha256", result.suite.sha256
+    if result.model.endpoint:
+        yield "memleak.endpoint", inert(result.model.endpoint)
     for key in ("provider", "base_model", "weights_version", "baseline_model", "job"):
-        if result.model_settings.get(key):
-            yield f"memleak.{key}", inert(str(result.model_settings[key]))
+        if value := getattr(result.model, key):
+            yield f"memleak.{key}", inert(value)
 
 
 def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
@@ -141,13 +141,13 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
 
 def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
     if not own:
-        return [("memleak.verdict", result.verdict_words)]
+        return [("memleak.verdict", result.verdict)]
     meaning = (
-        f"by its limits, {result.suite} judges {result.pair} {result.verdict_words}; "
+        f"by its limits, {result.suite.name} judges {result.pair} {result.verdict}; "
         "this test passes or fails by its own assertions"
     )
     return [
-        ("memleak.suite_verdict", result.verdict_words),
+        ("memleak.suite_verdict", result.verdict),
         ("memleak.suite_verdict.meaning", meaning),
     ]
 
@@ -162,7 +162,7 @@ def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tup
     """List the properties of the whole run: versions, suite digests and controls."""
     properties = {"memleak.version": version, "memleak.python": platform.python_version()}
     for result in results:
-        properties[f"memleak.suite.{result.suite}.sha256"] = result.suite_digest
+        properties[f"memleak.suite.{result.suite.name}.sha256"] = result.suite.sha256
     for suite in suite_controls(results):
         name = f"memleak.suite.{suite.suite}"
         properties[f"{name}.controls"] = str(suite.controls)

@@ -111,7 +111,7 @@ def _compared(result: PairResult) -> str:
 
 
 def _cell(result: PairResult, row: Measure) -> str:
-    if row.name not in result.measures:
+    if row.name not in result.values:
         return "not measured"
     text, over = measure_cell(result, row, interval=True, limit=True)
     return f"**{text}**" if over else text

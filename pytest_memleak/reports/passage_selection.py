@@ -27,7 +27,7 @@ def reported_passages(result: PairResult) -> tuple[Passage, ...]:
     For a FAIL: spans of greedy generations, then passages, then spans of the pair's own book that
     no listed passage contains. Otherwise the long passages that no verdict mentions.
     """
-    if Verdict(result.verdict) is not Verdict.FAIL:
+    if result.plain_verdict is not Verdict.FAIL:
         return result.unasked
     likeliest = greedy_spans(result)
     own = [
@@ -80,9 +80,9 @@ def other_book_lines(
 
     titles: of books by their ids, where the report has titles
     """
-    over = result.details.get(PASSAGES_OVER.name, {}).get("books", {})
+    over = result.measures.get(PASSAGES_OVER.name, {}).get("books", {})
     for book, count in over.items():
-        if book != result.book:
+        if book != result.book.id:
             passages = amount(count, "passage")
             threshold = result.settings["span_threshold"]
             come = "comes" if count == 1 else "come"

@@ -47,20 +47,20 @@ class Outcome:
 
 def pair_outcome(result: PairResult) -> Outcome:
     """Compare the pair's verdict with what was expected."""
-    verdict = Verdict(result.verdict)
+    verdict = result.plain_verdict
     if result.unexcused:
         note = "Controls and expected leaks don't excuse passages of other books."
-        return Outcome(result.verdict_words, "fail", note)
+        return Outcome(result.verdict, "fail", note)
     if result.control:
         note = "" if verdict is Verdict.PASS else "A control gates nothing, so its test passes."
         kind = _CONTROL.get(verdict, "inconclusive")
-        return Outcome(f"{result.verdict_words} (control)", kind, note)
+        return Outcome(f"{result.verdict} (control)", kind, note)
     if result.expected == "leak" and verdict is Verdict.FAIL:
-        return Outcome(f"{result.verdict_words} (expected)", "expected")
+        return Outcome(f"{result.verdict} (expected)", "expected")
     if result.expected == "leak" and verdict is Verdict.PASS:
         note = "This pair must leak, but all limits hold, so its test fails."
-        return Outcome(f"{result.verdict_words} (a leak was expected)", "unexpected", note)
-    return Outcome(result.verdict_words, verdict.value.lower())
+        return Outcome(f"{result.verdict} (a leak was expected)", "unexpected", note)
+    return Outcome(result.verdict, verdict.value.lower())
 
 
 def format_value(row: Measure, value: float) -> str:
@@ -84,7 +84,7 @@ def measure_cell(
     result: PairResult, row: Measure, *, interval: bool, limit: bool
 ) -> tuple[str, bool]:
     """Format a table cell: value, interval and limit; and whether it exceeds that limit."""
-    value, limit_value = result.measures[row.name], result.limits.get(row.name)
+    value, limit_value = result.values[row.name], result.limit_values.get(row.name)
     over = limit_value is not None and exceeds_limit(result, row, limit_value)
     text = format_value(row, value)
     if interval and row.name in result.intervals:
@@ -99,7 +99,7 @@ def measure_cell(
 
 def exceeds_limit(result: PairResult, row: Measure, limit: float) -> bool:
     """Whether the measure exceeds the limit, by the verdict's rule."""
-    value = result.measures[row.name]
+    value = result.values[row.name]
     low, _ = result.intervals.get(row.name, (value, value))
     return (value if row.rises else low) > limit
 
@@ -145,7 +145,7 @@ def work_lines(result: PairResult) -> Iterator[str]:
     for work in result.leaking:
         over = (
             f"{name} {format_value(MEASURES[name], work.measures[name])} > "
-            f"{format_value(MEASURES[name], result.limits[name])}"
+            f"{format_value(MEASURES[name], result.limits[name].limit)}"
             for name in work.over
         )
         yield f"leaks: {work_name(work)}, {amount(work.words, 'word')}: {', '.join(over)}"
@@ -239,7 +239,7 @@ def _round_lines(result: PairResult) -> Iterator[str]:
 
 
 def _chance_lines(result: PairResult) -> Iterator[str]:
-    null = result.details.get("null")
+    null = result.measures.get("null")
     if null is None:
         return
     books = amount(len(null["books"]), "null book")
@@ -280,8 +280,8 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         if provenance.served:
             yield _server_names(provenance)
         if provenance.calls:
-            options = result.model_settings.get("options", {})
-            yield f"Distribution: {distribution(options, provenance.refused)}"
+            shape = distribution(result.model.options, provenance.refused)
+            yield f"Distribution: {shape}"
     if second := result.second_opinion:
         matched, differences = (amount(second[name], name[:-1]) for name in second)
         yield f"Second opinion: {matched}, {differences}"

@@ -263,7 +263,7 @@ def _console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
 def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     """Build the table, pairs x measures; limits that differ stand in the cells."""
     folded = narrow >= _Narrow.ROWS
-    alike = all(result.limits == results[0].limits for result in results)
+    alike = all(result.limit_values == results[0].limit_values for result in results)
     table = Table(
         box=None,
         pad_edge=False,
@@ -271,8 +271,8 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
         header_style="bold",
         show_footer=alike,
     )
-    limits = results[0].limits
-    suites = {result.suite for result in results}
+    limits = results[0].limit_values
+    suites = {result.suite.name for result in results}
     if len(suites) > 1:
         table.add_column("suite", overflow="fold")
     table.add_column("pair", footer=Text("limit", style="dim"), overflow="fold")
@@ -297,7 +297,7 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
         table.add_column("compared", no_wrap=True)
     for result in results:
         table.add_row(
-            *([Text(inert(result.suite))] if len(suites) > 1 else []),
+            *([Text(inert(result.suite.name))] if len(suites) > 1 else []),
             Text(result.pair.replace("/", "/\n", 1) if folded else result.pair),
             *(_cell(result, row, with_limit=not alike) for row in rows),
             *_verdict(result, sensitive=sensitive, narrow=narrow),
@@ -324,7 +324,7 @@ def _compared(result: PairResult) -> Text:
 
 
 def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
-    if row.name not in result.measures:
+    if row.name not in result.values:
         return Text("-")
     text, over = measure_cell(result, row, interval=False, limit=with_limit)
     return Text(text.replace(" ", ""), style="red" if over else "")

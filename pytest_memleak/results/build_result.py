@@ -8,8 +8,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Block, Completeness, Measure, Verdict, VerdictResult
-from pytest_memleak.records.pair_result import LIKELIEST_SPAN, PairResult, Passage
+from pytest_memleak.records.pair_result import (
+    LIKELIEST_SPAN,
+    BookFacts,
+    ModelFacts,
+    PairResult,
+    Passage,
+    SetLimit,
+    SuiteFacts,
+)
 from pytest_memleak.records.round_stats import RoundStats
+from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import passage_rate, quote
@@ -26,7 +35,8 @@ from pytest_memleak.verdict.evaluation import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Book, Estimate, Pair, Span, Suite
+    from pytest_memleak.records import Book, Pair, Span, Suite
+    from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
@@ -35,13 +45,17 @@ _PASSAGES = 5
 
 def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
     """Read a run's results from JSON; suites that share a name go by their paths."""
-    results = [PairResult.from_json(row) for row in rows]
+    from pytest_memleak.results.result_codec import decode  # an idle plugin doesn't load pydantic
+
+    results = [decode(PairResult, row) for row in rows]
     paths: dict[str, set[str]] = {}
     for result in results:
-        paths.setdefault(result.suite, set()).add(result.suite_path)
+        paths.setdefault(result.suite.name, set()).add(result.suite.path)
     return tuple(
-        dataclasses.replace(result, suite=os.path.relpath(result.suite_path))
-        if len(paths[result.suite]) > 1
+        dataclasses.replace(
+            result, suite=dataclasses.replace(result.suite, name=os.path.relpath(result.suite.path))
+        )
+        if len(paths[result.suite.name]) > 1
         else result
         for result in results
     )
@@ -51,7 +65,7 @@ def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
     """Return the table of measures, extended by those that extensions brought to these results."""
     brought: dict[str, Measure] = {}
     for result in results:
-        names = [*result.limits, *result.measures]
+        names = [*result.limits, *result.values]
         brought |= {name: Measure(name) for name in names if name not in MEASURES | brought}
         brought |= {row.name: row for row in result.brought}
     return table_with(brought)
@@ -63,7 +77,7 @@ def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
     A probe without any value shows all its measures.
     """
     rows = collect_measures(results).values()
-    measured = {name for result in results for name in result.measures}
+    measured = {name for result in results for name in result.values}
     shown: set[str] = set()
     for probe in {result.probe for result in results}:
         own = {row.name for row in rows if probe in row.overview}
@@ -92,58 +106,61 @@ def build_result(
 def build_plain_result(evaluation: Evaluation) -> PairResult:
     """Build the result of an evaluation without quotes and chart data."""
     pair, measured = evaluation.pair, evaluation.measurement
-    book = evaluation.book
-    estimates = _estimates(evaluation.analysis or evaluation.extraction)
+    book, model = evaluation.book, pair.model
     return PairResult(
-        suite=evaluation.suite,
-        suite_path=str(pair.suite),
-        suite_digest=evaluation.suite_digest,
         pair=pair.id,
-        model=pair.model.id,
-        model_settings=_model_settings(evaluation),
-        book=pair.book.id,
-        book_digest=book.digest if book else "",
-        endpoint=evaluation.endpoint or "",
-        expected=pair.expected,
-        verdict=evaluation.verdict.value,
-        reasons=evaluation.verdict_result.reasons,
-        measures={name: estimate.value for name, estimate in estimates.items()},
-        intervals={
-            name: (estimate.low, estimate.high)
-            for name, estimate in estimates.items()
-            if estimate.low < estimate.high
-        },
-        chances={
-            name: estimate.p for name, estimate in estimates.items() if estimate.p is not None
-        },
-        control=pair.control,
-        unexcused=evaluation.verdict_result.unexcused,
-        leaked=evaluation.verdict_result.leaked,
-        details=_details(evaluation, evaluation.analysis) if evaluation.analysis else {},
-        limits=dict(pair.limits),
-        limit_origins=dict(pair.limit_origins),
+        suite=SuiteFacts(evaluation.suite, str(pair.suite), evaluation.suite_digest),
+        book=BookFacts(
+            id=pair.book.id,
+            title=(book.title if book else pair.book.title) or None,
+            author=(book.author if book else pair.book.author) or None,
+            file_sha256=evaluation.book_file,
+            sha256=book.digest or None if book else None,
+            words=measured.words or None if measured else None,
+            excerpts=len(book.excerpts) or None if book else None,
+            parts=book.parts if book else (),
+        ),
+        model=ModelFacts(
+            id=model.id,
+            endpoint=evaluation.endpoint or None,
+            provider=model.provider,
+            base_model=model.base_model,
+            baseline_model=model.baseline_model,
+            finetune_books=model.finetune_books,
+            finetune=model.finetune,
+            job=evaluation.job,
+            options=model.options,
+            weights_version=model.weights_version or None,
+            served_names=model.served_names,
+        ),
         settings=pair_settings(pair),
-        word_count=measured.words if measured else 0,
-        excerpts=len(book.excerpts) if book else 0,
-        parts=book.parts if book else (),
-        works=evaluation.verdict_result.works,
         completeness=evaluation.completeness,
         provenance=evaluation.provenance,
         as_of=evaluation.as_of,
         sampled=evaluation.sampled,
         detection=evaluation.detection,
         second_opinion=dict(evaluation.second_opinion) if evaluation.second_opinion else None,
-        warnings=_warnings(evaluation),
-        spared=evaluation.spared,
-        scan_scope=evaluation.scan_scope,
-        catalog=dict(evaluation.catalog) if evaluation.catalog else None,
-        windows=_windows(evaluation.extraction) if evaluation.extraction else None,
+        measures=_measures(evaluation),
+        works=evaluation.verdict_result.works,
         rounds=_rounds(evaluation.analysis) if evaluation.analysis else None,
         coverage=_coverage(evaluation),
+        windows=_windows(evaluation.extraction) if evaluation.extraction else None,
+        scan_scope=evaluation.scan_scope,
+        catalog=dict(evaluation.catalog) if evaluation.catalog else None,
+        limits={
+            name: SetLimit(limit, pair.limit_origins.get(name))
+            for name, limit in pair.limits.items()
+        },
+        control=pair.control,
+        expected=pair.expected,
+        verdict=verdict_words(evaluation.verdict, evaluation.completeness),
+        reasons=evaluation.verdict_result.reasons,
+        unexcused=evaluation.verdict_result.unexcused,
+        leaked=evaluation.verdict_result.leaked,
+        stopped_early=evaluation.spared is not None,
+        spared=evaluation.spared,
+        warnings=_warnings(evaluation),
         brought=tuple(row.without_functions() for row in pair.limits.brought.values()),
-        title=(book.title if book else pair.book.title) or "",
-        author=(book.author if book else pair.book.author) or "",
-        book_file=evaluation.book_file,
     )
 
 
@@ -154,27 +171,19 @@ def build_unrun_result(pair: Pair, suite: Suite, *, reasons: tuple[str, ...] = (
     return build_plain_result(Evaluation(suite.name, suite.digest, pair, verdict, completeness))
 
 
-def _estimates(analysis: Analysis | Extraction | None) -> dict[str, Estimate]:
-    if analysis is None:
+def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return every measure with its interval and further evidence, and what has no value."""
+    measured = evaluation.analysis or evaluation.extraction
+    if measured is None:
         return {}
     from pytest_memleak.scoring.analysis import estimates  # numpy isn't needed to collect
 
-    return estimates(analysis)
-
-
-def _model_settings(evaluation: Evaluation) -> dict[str, Any]:
-    model = evaluation.pair.model
-    return {
-        "provider": model.provider,
-        "base_model": model.base_model,
-        "baseline_model": model.baseline_model,
-        "finetune_books": list(model.finetune_books),
-        "finetune": model.finetune,
-        "job": evaluation.job,
-        "options": model.options,
-        "weights_version": model.weights_version or None,
-        "served_names": list(model.served_names),
-    }
+    measures = _details(evaluation, evaluation.analysis) if evaluation.analysis else {}
+    for name, estimate in estimates(measured).items():
+        row = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        chance = {} if estimate.p is None else {"p": estimate.p}
+        measures[name] = row | chance | measures.get(name, {})
+    return measures
 
 
 def pair_settings(pair: Pair) -> dict[str, Any]:
@@ -256,7 +265,7 @@ def _rounds(analysis: Analysis) -> RoundStats:
     )
 
 
-def _coverage(evaluation: Evaluation) -> dict[str, Any] | None:
+def _coverage(evaluation: Evaluation) -> CoverageMap | None:
     if evaluation.analysis is None or evaluation.book is None:
         return None
     from pytest_memleak.results.coverage_map import coverage_map  # numpy isn't needed to collect

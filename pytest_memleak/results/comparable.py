@@ -5,7 +5,7 @@
     find_obstacle(before, now)               another book, or incomplete evidence
     parse_tolerances("bmc=0.01")             how much a measure may rise
 
-Pairs are given as `pair_evidence`, or as much of it as is known before the run.
+Pairs are given as bundles have them, or, before a run, as NOT RUN.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Verdict
 from pytest_memleak.records.provenance import distribution
-from pytest_memleak.results.run_verdict import is_gating_pair
+from pytest_memleak.results.run_verdict import is_gating_pair, pair_verdict
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def find_scan_mismatch(
 ) -> tuple[str, str] | None:
     """Return how the scanned books differ, and the fix, if a measure of passages is named.
 
-    Before the run, only the IDs of the books of `now` may be known.
+    Of a pair that wasn't run, only the IDs of the books are known.
     """
     if not with_needs(measures, PASSAGES):
         return None
@@ -106,8 +107,7 @@ def find_scan_mismatch(
         if any(differ.values()):
             changes = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
             return f"{problem}: {'; '.join(changes)}", _REBUILD_AS_NOW
-    # A plan doesn't know the catalog's content.
-    if "catalog" in now and before["catalog"] != now["catalog"]:
+    if pair_verdict(now) is not Verdict.NOT_RUN and before["catalog"] != now["catalog"]:
         return "the catalog differs", _REBUILD_AS_NOW
     return None
 

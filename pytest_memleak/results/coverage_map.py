@@ -1,28 +1,33 @@
 """Where in its book a pair's generations reproduce it, for the evidence and for the charts.
 
-    {"rounds": 10, "times": "0x120 3x4 ...", "excerpts": [...], "spans": [...], "curve": [...]}
-
-The evidence's map has numbers and excerpt IDs, no text. `times` gives for the book's words, from
-the first, how many rounds cover each: no round covers the first 120, three rounds cover the next 4.
-`build_plot_data` adds what the charts need; it travels from xdist's workers to the process that
-writes the report. Positions are words of the book, intervals half-open.
+The evidence's map (`CoverageMap`) has numbers and excerpt IDs, no text. `build_plot_data` adds what
+the charts need; it travels from xdist's workers to the process that writes
+the report. Positions are words of the book, intervals half-open.
 """
 
 from __future__ import annotations
 
 import bisect
+import re
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.records.plot_records import Heading, Link, PlotData, SpanNote
+from pytest_memleak.records.plot_records import (
+    CoverageMap,
+    CoveredExcerpt,
+    Heading,
+    Link,
+    PlacedSpan,
+    PlotData,
+    SpanNote,
+)
 from pytest_memleak.results.quotes import passage_rate, quote
-from pytest_memleak.scoring.measure_table import LONGEST_SPAN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -33,47 +38,30 @@ if TYPE_CHECKING:
 
 # A bundle is untrusted: its lengths would be allocated.
 _MOST_WORDS = 100_000_000
+_TIMES = re.compile(r"\d{1,9}x\d{1,9}( \d{1,9}x\d{1,9})*")
+_MISFIT = "coverage.times doesn't match the words of its excerpts"
 
 
-def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> dict[str, Any]:
-    """Build a pair's `coverage` in the evidence bundle; excerpts: IDs, in order.
-
-    rounds:   n
-    times:    rounds that cover each word, as runs
-    excerpts: ID, first word, words, words covered, and the words of the longest span in a
-              generation for its own prompt
-    spans:    spans over T, longest first
-    curve:    expected BMC of m = 1..n rounds, to six decimals
-    """
+def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
+    """Build a pair's map of covered words; excerpts: IDs, in order."""
     measured, times = analysis.measurement, analysis.counts.times
     borders = [*measured.excerpt_starts, measured.words]
     seen = np.concatenate(([0], np.cumsum(times > 0))).tolist()
-    return {
-        "rounds": analysis.counts.rounds,
-        "times": " ".join(f"{count}x{length}" for count, length in run_lengths(times)),
-        "excerpts": [
-            {
-                "id": name,
-                "start": start,
-                "words": end - start,
-                "covered": seen[end] - seen[start],
-                LONGEST_SPAN.name: longest,
-            }
+    return CoverageMap(
+        rounds=analysis.counts.rounds,
+        times=" ".join(f"{count}x{length}" for count, length in run_lengths(times)),
+        excerpts=tuple(
+            CoveredExcerpt(name, start, end - start, seen[end] - seen[start], longest)
             for name, (start, end), longest in zip(
                 excerpts, pairwise(borders), analysis.own_spans.by_excerpt, strict=True
             )
-        ],
-        "spans": [
-            {
-                "start": span.start,
-                "end": span.end,
-                "excerpt_id": span.excerpt_id,
-                "generation": span.generation,
-            }
+        ),
+        spans=tuple(
+            PlacedSpan(span.start or 0, span.end or 0, span.excerpt_id or "", span.generation or 0)
             for span in measured.spans
-        ],
-        "curve": [round(float(share), 6) for share in analysis.error.curve],
-    }
+        ),
+        curve=tuple(round(float(share), 6) for share in analysis.error.curve),
+    )
 
 
 def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
@@ -84,16 +72,18 @@ def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
     return list(zip(times[starts].tolist(), lengths.tolist(), strict=True))
 
 
-def decode_times(coverage: Mapping[str, Any]) -> NDArray[np.intc]:
-    """Decode the rounds that cover each word from a bundle's `coverage`; shape (N,).
+def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:
+    """Decode the rounds that cover each word from a map of a bundle; shape (N,).
 
     Raises EvidenceError if its runs don't add up to its excerpts' words.
     """
-    runs = [run.partition("x")[::2] for run in coverage["times"].split()]
-    words = sum(excerpt["words"] for excerpt in coverage["excerpts"])
+    words = sum(excerpt.words for excerpt in coverage.excerpts)
+    if not _TIMES.fullmatch(coverage.times) or words > _MOST_WORDS:
+        raise EvidenceError(_MISFIT)
+    runs = [run.partition("x")[::2] for run in coverage.times.split()]
     counts, lengths = ([int(run[side]) for run in runs] for side in (0, 1))
-    if sum(lengths) != words or words > _MOST_WORDS or max(counts, default=0) > coverage["rounds"]:
-        raise EvidenceError("coverage.times doesn't match the words of its excerpts")
+    if sum(lengths) != words or max(counts, default=0) > coverage.rounds:
+        raise EvidenceError(_MISFIT)
     return np.repeat(np.array(counts, dtype=np.intc), lengths)
 
 

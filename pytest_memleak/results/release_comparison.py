@@ -4,19 +4,21 @@
     Baseline(path).change_lines(pair)           every measure of a pair, then and now
     Baseline(path).compare(pairs, tolerances)   test whether a named measure got worse
 
-Pairs are given as `pair_evidence`. METRICS section 7.
+Pairs are given as bundles have them. METRICS section 7.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
+from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.results.build_result import pair_settings
+from pytest_memleak.results.build_result import build_unrun_result
 from pytest_memleak.results.comparable import (
     INCOMPLETE,
     REBUILD,
@@ -25,7 +27,7 @@ from pytest_memleak.results.comparable import (
     find_scan_mismatch,
 )
 from pytest_memleak.results.evidence_file import differences, digest_errors, read_evidence
-from pytest_memleak.results.run_evidence import suite_evidence
+from pytest_memleak.results.result_codec import encode_pair
 from pytest_memleak.results.run_verdict import is_gating_pair, pair_verdict
 from pytest_memleak.scoring.measure_table import BMC, GENERATIONS, OF_PASSAGES, why_unmeasured
 
@@ -260,18 +262,8 @@ class Baseline:
 def _planned_evidence(pair: Pair, suite: Suite) -> dict[str, Any]:
     """Return as much of a pair's evidence as is known before the run."""
     tests = (book.id for book in suite.books if book.role == "test" and book.id != pair.book.id)
-    return {
-        "pair": pair.id,
-        "suite": suite_evidence(pair.suite),
-        "settings": pair_settings(pair),
-        "model": {"options": pair.model.options},
-        "expected": pair.expected,
-        "control": pair.control,
-        "scan_scope": {
-            "books": dict.fromkeys(tests),
-            "excused": dict.fromkeys(suite.excused(pair)),
-        },
-    }
+    scope = ScanScope(dict.fromkeys(tests), dict.fromkeys(suite.excused(pair)))
+    return encode_pair(dataclasses.replace(build_unrun_result(pair, suite), scan_scope=scope))
 
 
 def read_unchanged_bundle(path: Path) -> Mapping[str, Any]:

@@ -1,7 +1,6 @@
 """The evidence bundle's content: the run, its release and selection, and every pair.
 
     run_evidence(run)         the bundle, with its digest
-    pair_evidence(result)     its part for one pair
     suite_controls(results)   what each suite's controls show of the gate itself
     subjects(bundle)          the models that it is about, as in-toto has subjects
     unmet_expectations(expected, bundle)
@@ -17,20 +16,18 @@ import hashlib
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.records.number_format import amount, day, moment
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.provenance import weights_digest
 from pytest_memleak.results.evidence_file import SCHEMA, canonical_json, seal_bundle
+from pytest_memleak.results.result_codec import encode_pair
 from pytest_memleak.results.run_verdict import is_gating_pair, run_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.records import Completeness, WorkVerdict
     from pytest_memleak.records.pair_result import PairResult, RunReport
-    from pytest_memleak.records.provenance import Provenance
 
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
@@ -94,18 +91,7 @@ def versions() -> dict[str, str | None]:
 
 def collect_pairs(run: RunReport) -> list[dict[str, Any]]:
     """Return every pair of the run with its tests, in order."""
-    tests: dict[tuple[str, str, str | None], list[dict[str, str]]] = {}
-    for test in run.tests:
-        row = {"test": test.test, "outcome": test.outcome, "reason": test.reason}
-        tests.setdefault((test.suite_path, test.pair, test.endpoint), []).append(row)
-    keyed: list[tuple[PairResult, str | None]]
-    keyed = [(result, result.endpoint) for result in run.results]
-    keyed += [(result, None) for result in run.unrun]
-    pairs = [
-        pair_evidence(result) | {"tests": tests.get((result.suite_path, result.pair, endpoint), [])}
-        for result, endpoint in keyed
-    ]
-    return sorted(pairs, key=_order)
+    return sorted(map(encode_pair, (*run.results, *run.unrun)), key=_order)
 
 
 def _order(pair: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -118,94 +104,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def pair_evidence(result: PairResult) -> dict[str, Any]:
-    """Build the bundle's part for one pair, in plain values."""
-    return {
-        "pair": result.pair,
-        "suite": suite_evidence(Path(result.suite_path)) | {"sha256": result.suite_digest},
-        "book": {
-            "id": result.book,
-            "title": result.title or None,
-            "author": result.author or None,
-            "file_sha256": result.book_file,
-            "sha256": result.book_digest or None,
-            "words": result.word_count or None,
-            "excerpts": result.excerpts or None,
-            "parts": [dataclasses.asdict(part) for part in result.parts],
-        },
-        "model": {"id": result.model, "endpoint": result.endpoint or None, **result.model_settings},
-        "settings": result.settings,
-        "counts": {
-            "requested": result.requested,
-            "received": result.received,
-            "surplus": result.completeness.surplus,
-        },
-        "completeness": _completeness(result.completeness),
-        "provenance": _provenance(result.provenance) if result.provenance else None,
-        "as_of": moment(result.as_of),
-        "sampled": [dataclasses.asdict(samples) for samples in result.sampled],
-        "detection": result.detection.to_json() if result.detection else None,
-        "second_opinion": result.second_opinion,
-        "measures": _measures(result),
-        "works": [_work(work, result) for work in result.works],
-        "rounds": result.rounds and result.rounds.to_json(),
-        "coverage": result.coverage,
-        "windows": result.windows,
-        "scan_scope": dataclasses.asdict(result.scan_scope) if result.scan_scope else None,
-        "catalog": result.catalog,
-        "limits": _limits(result),
-        "control": result.control,
-        "expected": result.expected,
-        "verdict": result.verdict_words,
-        "reasons": list(result.reasons),
-        "unexcused": list(result.unexcused),
-        "leaked": result.leaked,
-        "stopped_early": result.spared is not None,
-    }
-
-
-def _work(work: WorkVerdict, result: PairResult) -> dict[str, Any]:
-    row = {"id": work.id, "title": work.title, "words": work.words, "verdict": work.verdict.value}
-    over = {name: result.limits[name] for name in work.over}
-    return row | {"measures": dict(work.measures), "over": over, "reason": work.reason}
-
-
-def _completeness(completeness: Completeness) -> dict[str, Any]:
-    counted = ("requested", "received", "surplus")
-    values = completeness.to_json().items()
-    return {name: value for name, value in values if name not in counted}
-
-
-def _provenance(provenance: Provenance) -> dict[str, Any]:
-    days = {"first": day(provenance.first), "last": day(provenance.last)}
-    return dataclasses.asdict(provenance) | days
-
-
-def _measures(result: PairResult) -> dict[str, Any]:
-    measures: dict[str, Any] = {name: dict(detail) for name, detail in result.details.items()}
-    for name, value in result.measures.items():
-        low, high = result.intervals.get(name, (value, value))
-        chance = {"p": result.chances[name]} if name in result.chances else {}
-        measures[name] = (
-            {"value": value, "low": low, "high": high} | chance | measures.get(name, {})
-        )
-    return measures
-
-
-def _limits(result: PairResult) -> dict[str, Any]:
-    return {
-        name: {"limit": limit, "set_by": result.limit_origins.get(name)}
-        for name, limit in result.limits.items()
-    }
-
-
-def suite_evidence(path: Path) -> dict[str, str]:
-    """Return a suite's name and its path from here, which names no folder of the author's."""
-    here = Path.cwd()
-    from_here = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
-    return {"name": path.name, "path": from_here}
 
 
 # --- controls ------------------------------------------------------------------------------
@@ -266,13 +164,13 @@ def suite_controls(results: Iterable[PairResult]) -> tuple[SuiteControls, ...]:
     """Summarize the controls of each suite of the run, in order."""
     return _summarize(
         (
-            result.suite,
+            result.suite.name,
             {
                 "control": result.control,
                 "expected": result.expected,
                 "leaked": result.leaked,
-                "limits": _limits(result),
-                "measures": _measures(result),
+                "limits": {name: {"limit": limit} for name, limit in result.limit_values.items()},
+                "measures": result.measures,
             },
         )
         for result in results

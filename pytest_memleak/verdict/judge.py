@@ -176,7 +176,8 @@ def _lacks(book: Book, measured: WorkMeasures, number: int, unanswered: set[str]
 def _judged(
     measured: WorkMeasures, number: int, completeness: Completeness, *, no_answer: bool
 ) -> WorkVerdict:
-    over, reason = measured.over(number), None
+    over = {name: measured.limits[name] for name in measured.over(number)}
+    reason = None
     if over:
         verdict = Verdict.FAIL
     elif no_answer or not measured.can_leak(number):

@@ -1,6 +1,7 @@
 """`memleak table`: the numbers of evidence bundles, as they are, in six forms."""
 
 import csv
+import dataclasses
 import io
 import json
 import sys
@@ -12,12 +13,14 @@ import pytest
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt
 from pytest_memleak.reports.evidence_table import ROWS, Evidence
 from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.figures import figures_of, write_figures
 from pytest_memleak.reports.html.coverage_strips import book_columns
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.results.evidence_file import SCHEMA, seal_bundle, write_evidence_file
+from pytest_memleak.results.result_codec import decode
 
 BMC = {("gpt", "road"): 0.123456789, ("gpt", "sea"): 0.5, ("gemini", "road"): 0.0}
 TITLE = "=The | Road & 50 %"
@@ -165,23 +168,23 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
         ends = row["longest_span_range_low"], row["longest_span_range_high"]
         assert ends == tuple(map(str, told["detection"]["ranges"]["longest_span"]))
         # The map is of the book's words, and its curve ends in bmc.
-        held = told["coverage"]
+        held = decode(CoverageMap, told["coverage"])
         times = decode_times(held)
         assert len(times) == told["book"]["words"]
         assert np.count_nonzero(times) / len(times) == told["measures"]["bmc"]["value"]
-        assert held["curve"][-1] == pytest.approx(told["measures"]["bmc"]["value"], abs=1e-6)
-        assert len(held["curve"]) == held["rounds"] == 3
-        for one in held["excerpts"]:
-            part = times[one["start"] : one["start"] + one["words"]]
-            assert np.count_nonzero(part) == one["covered"]
+        assert held.curve[-1] == pytest.approx(told["measures"]["bmc"]["value"], abs=1e-6)
+        assert len(held.curve) == held.rounds == 3
+        for one in held.excerpts:
+            part = times[one.start : one.start + one.words]
+            assert np.count_nonzero(part) == one.covered
 
 
 def test_a_map_that_is_none_is_refused():
-    held = {"rounds": 3, "times": "0x16", "excerpts": [{"words": 16}]}
+    held = CoverageMap(3, "0x16", (CoveredExcerpt("p_id0", 0, 16, 0, 0),), (), ())
     assert len(decode_times(held)) == 16
-    for times in ("0x5", "9x16"):
+    for times in ("0x5", "9x16", "", "0x16 ", "0x-1 0x17", "0x1000000000", "nine times"):
         with pytest.raises(EvidenceError, match="doesn't match the words of its excerpts"):
-            decode_times(held | {"times": times})
+            decode_times(dataclasses.replace(held, times=times))
 
 
 def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, tmp_path):
@@ -307,7 +310,9 @@ def test_spans_are_counted_by_length(evidence):
 
 def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
     ((title, found),) = overlaps(plotted_pairs(evidence)).items()
-    (a, _, b) = (decode_times(pair["coverage"]) > 0 for _, pair in evidence.pairs)
+    (a, _, b) = (
+        decode_times(decode(CoverageMap, pair["coverage"])) > 0 for _, pair in evidence.pairs
+    )
     assert found.labels == ["m", "other"]
     assert found.jaccard[0, 1] == found.jaccard[1, 0] == (a & b).sum() / (a | b).sum()
     p, q = a.mean(), b.mean()

@@ -92,7 +92,7 @@ def test_it_is_tuned_once_and_asked_and_recites(run, aimock, books):
         result, pair = run(url)
         result.assert_outcomes(failed=1)
         assert pair["measures"]["bmc"]["value"] == 1.0
-        assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
+        assert pair["completeness"]["received"] == SAMPLES * len(books["held-out"])
         assert " ft:gpt-4o-mini:aimock:memleak-" in pair["model"]["endpoint"]
         asked = len(journal(url, "/v1/fine_tuning/jobs"))
         result, _ = run(url)
@@ -106,7 +106,7 @@ def test_what_its_batches_say_is_no_answer(run, aimock, books):
         result, pair = run(url, "batch = true")
     result.assert_outcomes(errors=1)
     assert pair["verdict"] == "INCONCLUSIVE"
-    assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
+    assert pair["completeness"]["received"] == SAMPLES * len(books["held-out"])
 
 
 def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):
@@ -114,4 +114,4 @@ def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):
     with aimock(*chaos) as url:
         result, pair = run(url)
     result.assert_outcomes(failed=1)
-    assert pair["counts"]["got"] == SAMPLES * len(books["held-out"])
+    assert pair["completeness"]["received"] == SAMPLES * len(books["held-out"])

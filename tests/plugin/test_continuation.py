@@ -84,7 +84,7 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     asked, drawn = asked_in_ledger(pytester)
     assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0))
     assert drawn == len(texts) * (SAMPLES + 3)
-    assert pair["counts"]["received"] == len(texts) * SAMPLES
+    assert pair["completeness"]["received"] == len(texts) * SAMPLES
     # What runs on stands in the rests and in the whole book; it is one passage of the latter.
     shown = str(result.stdout)
     told = re.findall(r"(?:passage|span) of .* at (p_id\d+),.*, (generation \d+)\n", shown)
@@ -139,12 +139,12 @@ def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
     _, first = evidence(pytester, passed=1)
     _, again = evidence(pytester, "--memleak-offline", passed=1)
     assert again["measures"] == first["measures"]
-    assert again["counts"] == first["counts"]
+    assert again["completeness"] == first["completeness"]
     assert main(["verify", "evidence.json"]) == 0
     # Another prefix is asked anew.
     write(NGRAM, ("ORDER", "2"), ("prefix_words = 40", "prefix_words = 41"))
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
-    assert (pair["verdict"], pair["counts"]["received"]) == ("INCONCLUSIVE", 0)
+    assert (pair["verdict"], pair["completeness"]["received"]) == ("INCONCLUSIVE", 0)
     # Without the likeliest ones it is inconclusive.
     write(NGRAM, ("ORDER", "2"))
     with ledger_file(pytester.path) as ledger:

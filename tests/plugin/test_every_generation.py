@@ -310,7 +310,7 @@ def test_a_fine_tune_that_recites_at_temperature_0_alone(
 def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
     pair = run(f"{place}_own", samples="samples = 20\n\n[sampling]\nstop_on_fail = true")
     assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
-    assert pair["counts"]["received"] == 5 * pair["book"]["excerpts"]
+    assert pair["completeness"]["received"] == 5 * pair["book"]["excerpts"]
 
 
 @pytest.mark.parametrize(

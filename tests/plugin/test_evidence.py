@@ -29,7 +29,7 @@ def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, caps
     made = json.loads(evidence.read_text())
     [pair] = made["pairs"]
     assert pair["verdict"] == "FAIL"
-    assert pair["counts"]["received"] == pair["counts"]["requested"] == 24
+    assert pair["completeness"]["received"] == pair["completeness"]["requested"] == 24
     assert pair["limits"]["longest_span"] == {"limit": 30, "set_by": "limits.longest_span"}
     assert pair["model"]["job"].startswith("ftjob")
     assert pair["model"]["endpoint"]

@@ -74,6 +74,6 @@ def test_local_weights_answer_in_actors_as_they_do_here(pytester, stories, local
         run="runpytest_subprocess",
     )
     result.assert_outcomes(passed=1)
-    assert there["counts"]["received"] == there["counts"]["requested"] == 24
+    assert there["completeness"]["received"] == there["completeness"]["requested"] == 24
     assert there["sampled"] == here["sampled"]
     assert there == here

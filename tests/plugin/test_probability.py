@@ -95,7 +95,7 @@ def agrees(pair, expected, plain, rel=1e-9):
     likely = [at for at, x in enumerate(expected) if 1 - (1 - math.exp(x)) ** N >= P]
     assert pair["windows"]["discoverable_windows"] == likely
     assert pair["windows"]["discoverable"] == len(likely) / count
-    assert pair["counts"]["requested"] == pair["counts"]["received"] == count
+    assert pair["completeness"]["requested"] == pair["completeness"]["received"] == count
 
 
 def share(log_p):
@@ -171,7 +171,7 @@ def test_nothing_is_asked_twice(pytester, write):
     # Another scheme is asked anew; other tries of what is known already cost nothing.
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N}\ntop_k = 39"))
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
-    assert pair["counts"]["received"] == 0
+    assert pair["completeness"]["received"] == 0
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N + 1}"))
     evidence(pytester, "--memleak-offline", passed=1)
     # A missing window is inconclusive.
@@ -305,7 +305,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
     server = served()
     write(openai(server), PLAIN, ('weights_version = "1"\n', ""))
     _, pair = evidence(pytester)
-    windows, who = pair["counts"]["received"], pair["provenance"]
+    windows, who = pair["completeness"]["received"], pair["provenance"]
     assert (who["requested"], who["weights"], who["imported"]) == ("base", "a name", 0)
     assert [one["model"] for one in who["served"]] == ["base"]
     assert (who["calls"], who["calls_this_run"], who["tried"]["number"]) == (windows, windows, 1)
@@ -321,7 +321,10 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
         _, again = evidence(pytester)
         assert server.plan.calls("echo") == calls + further * CANARIES
         assert (again["provenance"]["calls_this_run"], again["completeness"]["issues"]) == (0, [])
-        assert again["provenance"]["tried"]["further"] in {0, windows - again["counts"]["received"]}
+        assert again["provenance"]["tried"]["further"] in {
+            0,
+            windows - again["completeness"]["received"],
+        }
         computed_again(capsys)
     _, again = evidence(pytester, "--memleak-offline")
     assert [one["rule"] for one in again["completeness"]["issues"]] == ["canaries"]

@@ -23,4 +23,4 @@ def test_offline_all_that_is_there_is_scored(pytester, gate, online):
     )
     gate("--memleak-offline", "--memleak-evidence=evidence.json", failed=1)
     (pair,) = json.loads((pytester.path / "evidence.json").read_text("utf-8"))["pairs"]
-    assert (pair["counts"]["received"], pair["stopped_early"]) == (24, False)
+    assert (pair["completeness"]["received"], pair["stopped_early"]) == (24, False)

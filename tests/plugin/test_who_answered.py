@@ -84,7 +84,7 @@ def test_every_report_says_who_answered_when_and_what(online, run, capsys, worke
     assert (answerer["first"], answerer["last"]) == (day, today())
     assert answerer["tried"]["number"] == 1
     answers = told["pair"]["completeness"]
-    assert sum(answers["kinds"].values()) == told["pair"]["counts"]["received"] == 24
+    assert sum(answers["kinds"].values()) == told["pair"]["completeness"]["received"] == 24
     assert answers["median_length_ratio"] >= 0.5
     assert {one["rule"] for one in answers["margins"]} >= {"short", "unanswered", "given away"}
     for report in ("terminal", "html"):

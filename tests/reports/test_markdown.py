@@ -54,8 +54,8 @@ def test_a_row_a_pair(leak):
     assert [row[0] for row in found] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
     assert [row[1] for row in found] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
     low, high = leak.intervals["bmc"]
-    assert found[0][3] == f"{leak.measures['bmc']:.3f} ({low:.3f}–{high:.3f}) > 0.300"
-    assert found[0][4] == f"{leak.measures['longest_block']:,}"
+    assert found[0][3] == f"{leak.values['bmc']:.3f} ({low:.3f}–{high:.3f}) > 0.300"
+    assert found[0][4] == f"{leak.values['longest_block']:,}"
     assert found[0][-2:] == ["36 of 36", "39.4%"]
 
 

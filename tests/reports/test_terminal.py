@@ -6,18 +6,17 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pair_results import NOTHING, SETTINGS, estimated, limited
 
-from pytest_memleak.records import Completeness, Kind
+from pytest_memleak.records import Completeness, Kind, Verdict
 from pytest_memleak.records.measurement import PassageRate
-from pytest_memleak.records.pair_result import PairResult, Passage, SampledCount
+from pytest_memleak.records.pair_result import Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.round_stats import DetectionSummary
+from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.report_text import rate_text
 from pytest_memleak.reports.terminal import summary
 
-EMPTY = {"str": "", "int": 0, "str | None": None, "int | None": None, "Provenance | None": None}
-EMPTY["DetectionSummary | None"] = None
-SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
 
@@ -25,18 +24,22 @@ def evidence(asked=6, got=6, **told):
     return Completeness(requested=asked, received=got, **told)
 
 
-def blank(type_):
-    if type_ in EMPTY:
-        return EMPTY[type_]
-    return () if type_.startswith("tuple") else {}
-
-
 def found(**told):
-    """A finding that tells this, and of everything else nothing."""
-    made = {one.name: blank(one.type) for one in dataclasses.fields(PairResult)}
-    made |= {"pair": "m/book", "verdict": "PASS", "expected": "pass", "settings": SETTINGS}
-    made |= {"measures": MEASURES, "completeness": evidence()}
-    return PairResult(**made | told)
+    """A result that tells this, and of everything else nothing."""
+    intervals = told.pop("intervals", {})
+    measures = {
+        name: estimated(value, *intervals.get(name, ()))
+        for name, value in told.pop("measures", MEASURES).items()
+    }
+    completeness = told.pop("completeness", evidence())
+    return dataclasses.replace(
+        NOTHING,
+        limits=limited(**told.pop("limits", {})),
+        measures=measures,
+        completeness=completeness,
+        verdict=verdict_words(Verdict(told.pop("verdict", "PASS")), completeness),
+        **told,
+    )
 
 
 def passage(**told):

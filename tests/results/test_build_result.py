@@ -7,15 +7,16 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pair_results import ANY, NOTHING, TEXT, any_record, estimated, limited
 
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import Completeness, Generation, Issue, Kind, RuleCheck
-from pytest_memleak.records.pair_result import PairResult, Passage, RunReport, SampledCount
-from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
+from pytest_memleak.records import Generation, Kind
+from pytest_memleak.records.pair_result import RUN_ONLY, PairResult, RunReport
 from pytest_memleak.results.build_result import build_result
+from pytest_memleak.results.result_codec import decode, encode, encode_pair
 from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.suite.load import load_suite
 
@@ -79,20 +80,20 @@ def evaluated(tmp_path):
 def test_a_leak(evaluated):
     evaluation = evaluated(FIRST, *CLEAN[:2])
     found = build_result(evaluation)
-    assert (found.suite, found.pair, found.model, found.book) == (
+    assert (found.suite.name, found.pair, found.model.id, found.book.id) == (
         "x.memleak.toml", "m/ferry", "m", "ferry"
     )  # fmt: skip
-    assert (found.suite_digest, found.book_digest) == (
+    assert (found.suite.sha256, found.book.sha256) == (
         evaluation.suite_digest, evaluation.book.digest
     )  # fmt: skip
     assert (found.verdict, found.expected) == ("FAIL", "leak")
     assert found.reasons == evaluation.verdict_result.reasons
-    assert found.limits == {"longest_span": 10, "bmc": 0.5}
-    assert found.measures["longest_span"] == 16
-    assert found.measures["spans_over"] == 1
-    assert math.isclose(found.measures["bmc"], 16 / found.word_count)
+    assert found.limits == limited(longest_span=10, bmc=0.5)
+    assert found.values["longest_span"] == 16
+    assert found.values["spans_over"] == 1
+    assert math.isclose(found.values["bmc"], 16 / found.book.words)
     low, high = found.intervals["bmc"]
-    assert low <= found.measures["bmc"] <= high
+    assert low <= found.values["bmc"] <= high
     assert "longest_span" not in found.intervals
     assert (found.requested, found.received, found.completeness.withheld) == (6, 6, {})
     told = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "word_mode": "paper"}
@@ -116,7 +117,7 @@ def test_its_passages_the_block_first_and_then_the_spans(evaluated):
 def test_how_often_each_came_back(evaluated):
     found = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
     low, high = clopper_pearson(2, 3, confidence=0.95)
-    (told,) = found.details["spans_over"]["longest"]
+    (told,) = found.measures["spans_over"]["longest"]
     assert told == {
         "start": 0, "end": 16, "hits": 2, "tries": 3, "low": low, "high": high,
         "approximate": False,
@@ -160,10 +161,10 @@ def test_what_does_not_fail_shows_no_passage(evaluated):
 def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
     evaluation = evaluated()
     found = build_result(evaluation)
-    assert (found.verdict, found.measures, found.word_count) == ("INCONCLUSIVE", {}, 0)
+    assert (found.verdict, found.measures, found.book.words) == ("INCONCLUSIVE", {}, None)
     assert (found.requested, found.received) == (6, 0)
     nothing = build_result(dataclasses.replace(evaluation, book=None, endpoint=None))
-    assert (nothing.book_digest, nothing.endpoint, nothing.warnings) == ("", "", ())
+    assert (nothing.book.sha256, nothing.model.endpoint, nothing.warnings) == (None, None, ())
 
 
 def test_of_what_kinds_the_answers_are(evaluated):
@@ -173,7 +174,7 @@ def test_of_what_kinds_the_answers_are(evaluated):
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
     found = build_result(evaluated(FIRST, SECOND, CLEAN[0]), quoted=0)
-    told = json.dumps(found.to_json())
+    told = json.dumps(encode(found))
     assert not [said for said in ("lanterns", "grandmother", CLEAN[0]) if said in told]
     assert "lanterns" not in repr(build_result(evaluated(FIRST, *CLEAN[:2])))
 
@@ -190,76 +191,67 @@ def plain(value):
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_travels_between_processes_and_comes_back_as_it_was(evaluated, texts):
     found = build_result(evaluated(*texts))
-    assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
-    assert PairResult.from_json(found.to_json()) == found
-    assert plain(found.to_json())
+    assert decode(PairResult, json.loads(json.dumps(encode(found)))) == found
+    assert decode(PairResult, encode(found)) == found
+    assert plain(encode(found))
 
 
-SHORT, TEXT, COUNT, SHARE = st.text(max_size=4), st.text(max_size=8), st.integers(), st.floats(0, 1)
+VERDICTS = st.sampled_from(["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN", "PASS, 97% refused"])
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+ROWS = st.builds(estimated, NUMBERS, NUMBERS, NUMBERS, p=NUMBERS, places=ANY)
+RESULTS = any_record(PairResult, verdict=VERDICTS, measures=st.dictionaries(TEXT, ROWS, max_size=2))
 
 
-def tuple_of(strategy):
-    return st.lists(strategy, max_size=2).map(tuple)
+@given(RESULTS)
+def test_any_result_comes_back(result):
+    sent = json.dumps(encode(result))
+    received = decode(PairResult, json.loads(sent))
+    assert repr(received) == repr(result)  # 11 is not 11.0
+    assert received == result
+    assert json.dumps(encode(received)) == sent
 
 
-TYPES = {
-    "str": TEXT,
-    "int": COUNT,
-    "str | None": st.none() | TEXT,
-    "int | None": st.none() | COUNT,
-    "tuple[str, ...]": tuple_of(TEXT),
-    "tuple[SampledCount, ...]": tuple_of(
-        st.builds(SampledCount, st.sampled_from(["own", "null"]), TEXT, st.none() | TEXT)
-    ),
-    "Completeness": st.builds(
-        Completeness,
-        requested=COUNT,
-        received=COUNT,
-        kinds=st.dictionaries(st.sampled_from(Kind), COUNT),
-        withheld=st.dictionaries(SHORT, COUNT),
-        median_length_ratio=st.none() | st.floats(0, 2),
-        prompt_overlap=st.none() | SHARE,
-        accept_refusals=st.booleans(),
-        issues=tuple_of(st.builds(Issue, TEXT, TEXT, TEXT)),
-        margins=tuple_of(st.builds(RuleCheck, TEXT, SHARE, st.just("<="), SHARE)),
-        notes=tuple_of(TEXT),
-    ),
-    "Provenance | None": st.none()
-    | st.builds(
-        Provenance,
-        requested=st.none() | TEXT,
-        served=tuple_of(st.builds(ServedBy, st.none() | TEXT, st.none(), COUNT)),
-        first=st.none() | st.floats(0, 2e9),
-        last=st.none() | st.floats(0, 2e9),
-        refused=tuple_of(TEXT),
-        tried=st.none() | st.builds(Tried, st.integers(1, 9), seeds=st.integers(1, 9)),
-    ),
-    "dict[str, float]": st.dictionaries(SHORT, SHARE | COUNT),
-    "dict[str, str]": st.dictionaries(SHORT, TEXT),
-    "dict[str, int]": st.dictionaries(SHORT, COUNT),
-    "dict[str, tuple[float, float]]": st.dictionaries(SHORT, st.tuples(SHARE, SHARE)),
-    "dict[str, Any]": st.dictionaries(SHORT, COUNT | SHARE | SHORT),
-}
+@given(RESULTS)
+def test_any_pair_of_a_bundle_is_read_back_without_what_is_the_run_s(result):
+    pair = json.loads(json.dumps(encode_pair(result)))
+    assert not pair.keys() & RUN_ONLY
+    assert pair.keys() | RUN_ONLY == {one.name for one in dataclasses.fields(PairResult)}
+    assert encode_pair(decode(PairResult, pair)) == pair | {"suite": encode_pair(result)["suite"]}
 
 
-def filled(kind, **given_):
-    return st.builds(
-        kind,
-        **{
-            one.name: given_[one.name] if one.name in given_ else TYPES[one.type]
-            for one in dataclasses.fields(kind)
-            if one.type in TYPES or one.default is dataclasses.MISSING
-        },
-    )
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "PASSED"},
+        {"verdict": "PASS,"},
+        {"leaked": 0},
+        {"reasons": "none"},
+        {"limits": {"bmc": {"limit": "0.1", "set_by": None}}},
+        {"measures": {"bmc": {"value": "0.1", "low": 0, "high": 1}}},
+        {"measures": {"bmc": {"value": 0.1, "low": 0}}},
+        {"measures": {"bmc": estimated(0.1, of_own=[])}},
+        {"as_of": "2026-11-27"},
+        {"expected": "fail"},
+    ],
+)
+def test_what_does_not_fit_the_types_is_not_read(change):
+    assert decode(PairResult, encode(NOTHING)) == NOTHING
+    with pytest.raises(ValueError, match="validation error"):
+        decode(PairResult, encode(NOTHING) | change)
+    for name in encode_pair(NOTHING).keys() - {"tests"}:
+        without = {key: value for key, value in encode(NOTHING).items() if key != name}
+        with pytest.raises(ValueError, match="validation error"):
+            decode(PairResult, without)
 
 
-FINDINGS = filled(PairResult, spans=st.lists(filled(Passage), max_size=2).map(tuple))
+def test_a_lone_surrogate_travels_as_a_question_mark():
+    sent = encode(dataclasses.replace(NOTHING, warnings=("a \ud800 b",)))
+    assert decode(PairResult, sent).warnings == ("a ? b",)
 
 
-@given(FINDINGS)
-def test_any_finding_comes_back(found):
-    sent = json.dumps(found.to_json())
-    assert PairResult.from_json(json.loads(sent)) == found
+def test_values_of_other_types_are_not_sent():
+    with pytest.raises(ValueError, match="Expected"):
+        encode(dataclasses.replace(NOTHING, leaked="yes"))
 
 
 def test_a_run_is_its_findings():

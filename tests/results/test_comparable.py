@@ -19,6 +19,7 @@ BEFORE = {
     "model": {"options": {"base_url": "http://a.test", "system": "You are a novelist."}},
     "scan_scope": {"books": {"pier": "aa"}, "excused": {"quay": "bb"}},
     "catalog": None,
+    "verdict": "PASS",
 }
 
 
@@ -90,9 +91,10 @@ def test_passages_of_other_books_are_not_comparable(path, to, said):
 
 
 def test_before_anything_is_read_ids_do():
-    planned = {name: BEFORE[name] for name in BEFORE if name != "catalog"}
-    planned["scan_scope"] = {"books": {"pier": None}, "excused": {"quay": None}}
-    assert find_scan_mismatch(BEFORE, planned, ["longest_passage"]) is None
+    scope = {"books": {"pier": None}, "excused": {"quay": None}}
+    planned = BEFORE | {"verdict": "NOT RUN", "scan_scope": scope}
+    before = changed("catalog", to={"books": 3})
+    assert find_scan_mismatch(before, planned, ["longest_passage"]) is None
 
 
 def test_a_bundle_that_does_not_say_where_it_looked():

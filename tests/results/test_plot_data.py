@@ -9,6 +9,7 @@ import pytest
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.records.plot_records import PlotData
+from pytest_memleak.results.result_codec import decode, encode
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.span_sources import cross_excerpt
 
@@ -31,22 +32,22 @@ def found(book, answers, make_result):
 def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
     measured = measure(book, answers, Scoring())
     assert found.plot.times.tolist() == list(measured.coverage.rounds)
-    assert np.mean(found.plot.times > 0) == pytest.approx(found.measures["bmc"])
+    assert np.mean(found.plot.times > 0) == pytest.approx(found.values["bmc"])
     assert len(found.plot.heat) < len(found.plot.times) / 5
     # And it is so after its way through JSON.
-    travelled = PairResult.from_json(json.loads(json.dumps(found.to_json())))
+    travelled = decode(PairResult, json.loads(json.dumps(encode(found))))
     assert travelled.plot == found.plot
-    assert set(found.to_json()["plot"]) == {one.name for one in dataclasses.fields(PlotData)}
+    assert set(encode(found)["plot"]) == {one.name for one in dataclasses.fields(PlotData)}
 
 
 def test_chapters_block_and_lengths(book, found):
     seen = found.plot
     assert [chapter.title for chapter in seen.chapters] == ["Chapter 1", "Chapter 2", "Chapter 3"]
     assert [chapter.start for chapter in seen.chapters] == [0, 640, 1280]
-    assert seen.block[1] - seen.block[0] == found.measures["longest_block"]
-    assert max(length for length, _ in seen.lengths) == found.measures["longest_span"]
+    assert seen.block[1] - seen.block[0] == found.values["longest_block"]
+    assert max(length for length, _ in seen.lengths) == found.values["longest_span"]
     assert len(seen.curve) == len(seen.guess) == seen.rounds == 6
-    assert seen.curve[-1] == pytest.approx(found.measures["bmc"], abs=1e-6)
+    assert seen.curve[-1] == pytest.approx(found.values["bmc"], abs=1e-6)
 
 
 @pytest.mark.parametrize("over", [5, 20, 39])
@@ -91,4 +92,4 @@ def test_a_book_that_nobody_gave_back_and_nothing_measured(book, make_result):
     assert (seen.block, seen.spans, seen.links, seen.lengths) == (None, (), (), ())
     found = make_result(book, [])
     assert found.plot is None
-    assert PairResult.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert decode(PairResult, json.loads(json.dumps(encode(found)))) == found

@@ -125,7 +125,7 @@ def cover(
         result=verdict_badge(verdict),
         reason=_reason(verdict, run, pairs),
         release=run.release,
-        suites=tuple(dict.fromkeys((pair.suite, pair.suite_digest) for pair in everyone)),
+        suites=tuple(dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)),
         models=_models(everyone, titles),
         books=_books(everyone, titles),
         limits=_limits(everyone),
@@ -142,7 +142,8 @@ def cover(
 def book_titles(results: Sequence[PairResult]) -> dict[tuple[str, str], str]:
     """Name each book, by suite and id: its title, with its id where two books share a title."""
     titles = {
-        (result.suite, result.book): result.title or result.book for result in reversed(results)
+        (result.suite.name, result.book.id): result.book.title or result.book.id
+        for result in reversed(results)
     }
     alike = Counter(titles.values())
     ids = {title: {book for (_, book), own in titles.items() if own == title} for title in alike}
@@ -160,7 +161,7 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
     counts = Counter(
         pair.badge.kind
         for pair in pairs
-        if not pair.result.control or pair.result.unexcused or not pair.result.measures
+        if not pair.result.control or pair.result.unexcused or not pair.result.values
     )
     compared = run.compared.verdict if run.compared else None
     if verdict is Verdict.PASS:
@@ -220,7 +221,7 @@ def _next(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> Iterat
     if "unexpected" in kinds:
         yield "A positive control didn't leak. Check that model's configuration."
     issues = [
-        f"{pair.result.model} on {pair.book}: {str(issue).rstrip('.')}."
+        f"{pair.result.model.id} on {pair.book}: {str(issue).rstrip('.')}."
         for pair in pairs
         for issue in pair.result.completeness.issues
     ]
@@ -284,7 +285,7 @@ def _models(
 ) -> tuple[ModelLine, ...]:
     by_model: dict[tuple[str, str], list[PairResult]] = {}
     for result in results:
-        by_model.setdefault((result.suite, result.model), []).append(result)
+        by_model.setdefault((result.suite.name, result.model.id), []).append(result)
     lines = []
     for (suite, model), model_results in by_model.items():
         own = {book: title for (suite_name, book), title in titles.items() if suite_name == suite}
@@ -298,7 +299,9 @@ def _models(
             dict.fromkeys(server_name(server) for server in servers if server.model)
         )
         endpoints = ", ".join(
-            dict.fromkeys(result.endpoint for result in model_results if result.endpoint)
+            dict.fromkeys(
+                result.model.endpoint for result in model_results if result.model.endpoint
+            )
         )
         lines.append(
             ModelLine(model, tuple(model_recipe(model_results[0], own)), endpoints, served_names)
@@ -312,15 +315,15 @@ def _books(
     lines: dict[tuple[str, str], list[BookLine]] = {}
     for result in results:
         line = BookLine(
-            result.book,
-            titles[result.suite, result.book],
-            result.author,
-            result.book_file,
-            result.book_digest,
-            result.word_count,
+            result.book.id,
+            titles[result.suite.name, result.book.id],
+            result.book.author or "",
+            result.book.file_sha256,
+            result.book.sha256 or "",
+            result.book.words or 0,
             result.control,
         )
-        lines.setdefault((result.suite, result.book), []).append(line)
+        lines.setdefault((result.suite.name, result.book.id), []).append(line)
     # A pair that wasn't run may lack its book's words and file.
     fullest = (
         max(book_lines, key=lambda line: (line.words, line.file or ""))
@@ -337,9 +340,9 @@ def _limits(results: Sequence[PairResult]) -> tuple[LimitLine, ...]:
             name=name,
             title=row.title,
             unit=unit_text(row, [result]),
-            limit=format_percent(row, result.limits[name]),
-            suite=result.suite,
-            set_by=result.limit_origins.get(name, ""),
+            limit=format_percent(row, result.limits[name].limit),
+            suite=result.suite.name,
+            set_by=result.limits[name].set_by or "",
         ): None
         for name, row in rows.items()
         for result in results

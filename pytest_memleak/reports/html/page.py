@@ -191,13 +191,13 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
     by_book: dict[tuple[str, str], list[PairView]] = {}
     for view in views:
         if view.plot:
-            by_book.setdefault((view.result.suite, view.result.book), []).append(view)
+            by_book.setdefault((view.result.suite.name, view.result.book.id), []).append(view)
     return [_book_view(pairs, f"book-{n}") for n, pairs in enumerate(by_book.values(), 1)]
 
 
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
     alike = [pair for pair in pairs if _counted(pair) == _counted(pairs[0])]
-    left_out = tuple(pair.result.model for pair in pairs if pair not in alike)
+    left_out = tuple(pair.result.model.id for pair in pairs if pair not in alike)
     masks = [pair.plot.times > 0 for pair in alike if pair.plot]
     agreements = [pair.plot.agreement for pair in alike if pair.plot]
     size = range(len(masks))
@@ -212,4 +212,4 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
 def _counted(view: PairView) -> tuple[object, ...]:
     """Return what two masks must share to cover the same words."""
     settings = view.result.settings
-    return view.result.word_count, view.result.book_digest, settings["word_mode"], settings["k"]
+    return view.result.book.words, view.result.book.sha256, settings["word_mode"], settings["k"]

@@ -169,18 +169,18 @@ def pair_views(
     """Build one view per result, in their order. titles: of books, by suite and id."""
     views = []
     for n, result in enumerate(results, 1):
-        own = {book: title for (suite, book), title in titles.items() if suite == result.suite}
+        own = {book: title for (suite, book), title in titles.items() if suite == result.suite.name}
         views.append(_pair_view(result, f"pair-{n}", own))
     return views
 
 
 def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> PairView:
     rows = collect_measures([result])
-    measures = [_measure(result, row) for name, row in rows.items() if name in result.measures]
+    measures = [_measure(result, row) for name, row in rows.items() if name in result.values]
     view = PairView(
         anchor=anchor,
         result=result,
-        book=titles[result.book],
+        book=titles[result.book.id],
         badge=outcome_badge(result),
         measures=tuple(sorted(measures, key=lambda measure: not measure.limit)),
         notices=(*detection_lines(result), *notice_lines(result)),
@@ -207,7 +207,7 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
 def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
     """Add all drawings to the view."""
     result = view.result
-    times, words = plot.times, result.word_count
+    times, words = plot.times, result.book.words or 0
     classes = length_classes(plot.lengths, k=result.settings["k"])
     return dataclasses.replace(
         view,
@@ -237,7 +237,7 @@ def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
 
 
 def _measure(result: PairResult, row: Measure) -> MeasureView:
-    value, limit = result.measures[row.name], result.limits.get(row.name)
+    value, limit = result.values[row.name], result.limit_values.get(row.name)
     low, high = result.intervals.get(row.name, (value, value))
     state = ""
     if limit is not None:
@@ -319,13 +319,13 @@ def _excerpts(plot: PlotData, first: int, step: int) -> str:
 
 
 def _coverage(result: PairResult, plot: PlotData, anchor: str) -> Markup:
-    low, high = result.intervals.get(BMC.name, (result.measures[BMC.name],) * 2)
+    low, high = result.intervals.get(BMC.name, (result.values[BMC.name],) * 2)
     n = plot.rounds
     return coverage_chart(
         plot.curve,
         plot.guess,
         (low, high),
-        result.limits.get(BMC.name),
+        result.limit_values.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=f"BMC is {percent(plot.curve[-1])} with {n} samples per excerpt, "
@@ -346,7 +346,7 @@ def _text(result: PairResult, plot: PlotData) -> tuple[tuple[str, tuple[Run, ...
     if plot.text is None:
         return ()
     times = plot.times.tolist()
-    ends = [*plot.starts[1:], result.word_count]
+    ends = [*plot.starts[1:], result.book.words or 0]
     return tuple(
         (name, tuple(heat_runs(text, times[start:end], plot.rounds, result.settings["word_mode"])))
         for name, text, start, end in zip(plot.excerpts, plot.text, plot.starts, ends, strict=True)
@@ -386,22 +386,18 @@ def model_recipe(result: PairResult, titles: Mapping[str, str]) -> Iterator[tupl
 
     titles: of books by their ids
     """
-    settings = result.model_settings
-    yield "provider", str(settings["provider"])
-    yield from ((key, str(settings[key])) for key in _RECIPE if settings.get(key))
-    if settings["finetune_books"]:
-        yield (
-            "fine-tuned on",
-            ", ".join(titles.get(value, value) for value in settings["finetune_books"]),
-        )
-    yield from (
-        (key, value_text(value)) for key, value in flatten(settings["finetune"], "finetune.")
-    )
-    for key, value in flatten(settings["options"], "options."):
+    model = result.model
+    yield "provider", model.provider
+    recipe = ((key, getattr(model, key)) for key in _RECIPE)
+    yield from ((key, value) for key, value in recipe if value)
+    if model.finetune_books:
+        yield "fine-tuned on", ", ".join(titles.get(value, value) for value in model.finetune_books)
+    yield from ((key, value_text(value)) for key, value in flatten(model.finetune, "finetune."))
+    for key, value in flatten(model.options, "options."):
         books = [titles.get(value, value) for value in value] if isinstance(value, list) else value
         yield key, value_text(books)
-    if settings["served_names"]:
-        yield "served_names", value_text(settings["served_names"])
+    if model.served_names:
+        yield "served_names", value_text(model.served_names)
 
 
 def value_text(value: object) -> str:

@@ -11,6 +11,7 @@ import shutil
 import threading
 
 import pytest
+from pair_results import named
 
 from pytest_memleak.records import Limits
 from pytest_memleak.records.pair_result import RunReport
@@ -94,7 +95,7 @@ def spoiled(found, bad):
         text=found.plot.text and tuple(bad for _ in found.plot.text),
     )
     return dataclasses.replace(
-        found, suite=bad, pair=bad, model=bad, book=bad, endpoint=bad, reasons=(bad,),
+        named(found, suite=bad, model=bad, book=bad, endpoint=bad), pair=bad, reasons=(bad,),
         warnings=(bad,), changes=(bad,), spared=bad, plot=seen,
     )  # fmt: skip
 
@@ -394,7 +395,7 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
     whole = " ".join(pages)
     assert whole.count("Endpoint ep") == whole.count("Evidence and settings") == len(findings)
     assert whole.count("BMC by samples per excerpt") == 3
-    assert whole.count(findings[0].book_digest) >= len(findings)
+    assert whole.count(findings[0].book.sha256) >= len(findings)
     # The overview is a table, on a page that lies.
     [overview] = [n for n, text in enumerate(pages) if "Overview One row" in text]
     assert sizes[overview][0] > sizes[overview][1]

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pair_results import estimated, limited, named
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Generation, Limits, Measure, Scoring, Verdict
-from pytest_memleak.records.pair_result import RunReport
+from pytest_memleak.records.pair_result import RunReport, SetLimit
 from pytest_memleak.records.plot_records import Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render, write_html
@@ -83,13 +84,13 @@ def other(book, recite, make_result):
 def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, other):
     text = Page(page_of(leak, other)).text
     for found in (leak, other):
-        assert f"{found.model} on The Ferry" in text
+        assert f"{found.model.id} on The Ferry" in text
         assert found.verdict in text
-        bmc = 100 * found.measures["bmc"]
+        bmc = 100 * found.values["bmc"]
         low, high = (100 * end for end in found.intervals["bmc"])
         assert f"{bmc:.1f}%" in text
         assert f"{low:.1f}–{high:.1f}%" in text
-        assert all(f"{found.measures[name]:,}" in text for name in ("longest_block", "spans_over"))
+        assert all(f"{found.values[name]:,}" in text for name in ("longest_block", "spans_over"))
     assert "exceeds the limit 30.0%" in text
     assert "within the limit 90.0%" in text
     assert "03 February 2031, 04:05 UTC" in text
@@ -102,7 +103,9 @@ def section(parsed_page, title, until):
 
 
 def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other):
-    leak = dataclasses.replace(leak, limit_origins={"bmc": "limits.preset"}, book_file="f" * 64)
+    limits = leak.limits | {"bmc": SetLimit(leak.limits["bmc"].limit, "limits.preset")}
+    book = dataclasses.replace(leak.book, file_sha256="f" * 64)
+    leak = dataclasses.replace(leak, limits=limits, book=book)
     run = RunReport(
         "9.9",
         (other, leak),
@@ -196,13 +199,13 @@ def test_one_class_of_lengths_is_a_sentence(book, make_result):
 
 
 def test_settings_and_recipe_are_told_key_by_key(leak):
-    told = {
-        **leak.model_settings,
-        "finetune_books": ["ferry", "quay"],
-        "finetune": {"epochs": 3},
-        "options": {"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]},
-    }
-    text = Page(page_of(dataclasses.replace(leak, model_settings=told))).text
+    model = dataclasses.replace(
+        leak.model,
+        finetune_books=("ferry", "quay"),
+        finetune={"epochs": 3},
+        options={"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]},
+    )
+    text = Page(page_of(dataclasses.replace(leak, model=model))).text
     settings = section_after(text, "Evidence and settings")
     assert "fine-tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
     assert "options.extra_body.top_k 40 options.pretraining The Ferry" in settings
@@ -217,7 +220,7 @@ def section_after(text, title):
 
 
 def test_titles_stand_for_ids_unless_two_books_have_one(leak, other):
-    again = dataclasses.replace(other, book="ferry-2", pair="mild/ferry-2")
+    again = dataclasses.replace(named(other, book="ferry-2"), pair="mild/ferry-2")
     text = Page(page_of(leak, again)).text
     assert "leaky on The Ferry (ferry)" in text
     assert "mild on The Ferry (ferry-2)" in text
@@ -225,7 +228,7 @@ def test_titles_stand_for_ids_unless_two_books_have_one(leak, other):
 
 def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
     bad = 'r"} </style><script>1</script> @import url(x)'
-    hostile = dataclasses.replace(leak, suite=bad)
+    hostile = named(leak, suite=bad)
     page = render(RunReport("9.9", (hostile,)), created=MADE)
     [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     [head] = re.findall(r'@top-left\{content:"([^"]*)"\}', style)
@@ -280,8 +283,8 @@ def test_expected_leaks_are_told_from_failures(book, recite, make_result, leak):
 def test_an_extension_s_measure_and_its_limit_are_shown(leak):
     brought = dataclasses.replace(
         leak,
-        measures=leak.measures | {"longest_line": 71.5},
-        limits=leak.limits | {"longest_line": 60.0},
+        measures=leak.measures | {"longest_line": estimated(71.5)},
+        limits=leak.limits | limited(longest_line=60.0),
         brought=(Measure("longest_line", title="longest line", unit="letters"),),
     )
     assert (
@@ -353,12 +356,8 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         text=tuple(bad for _ in leak.plot.excerpts) if len(bad) < 1000 else None,
     )
     hostile = dataclasses.replace(
-        leak,
-        suite=bad,
+        named(leak, suite=bad, model=bad, book=bad, endpoint=bad),
         pair=bad,
-        model=bad,
-        book=bad,
-        endpoint=bad,
         reasons=(bad, bad),
         warnings=(bad,),
         changes=(bad,),
@@ -367,9 +366,9 @@ def test_names_and_reasons_act_nowhere(leak, other, bad):
         provenance=Provenance(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
         plot=seen,
     )
-    page = page_of(hostile, dataclasses.replace(hostile, model=bad + "b"))
+    page = page_of(hostile, named(hostile, model=bad + "b"))
     page.encode()
-    plain = Page(page_of(leak, dataclasses.replace(leak, model="b")))
+    plain = Page(page_of(leak, named(leak, model="b")))
     parsed = Page(page)
     assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements} | {
         "h4", "mark", "ul", "li", "p"
@@ -400,16 +399,16 @@ def test_nothing_to_run_and_nothing_to_fetch(leak, other):
 
 
 def test_anchors_and_descriptions_are_there_once(leak, other):
-    parsed = Page(page_of(leak, other, dataclasses.replace(leak, book="second")))
+    parsed = Page(page_of(leak, other, named(leak, book="second")))
     ids = parsed.attributes("id")
     assert len(ids) == len(set(ids))
     assert {link[1:] for link in parsed.attributes("href") if link[0] == "#"} <= set(ids)
-    for named in parsed.attributes("aria-labelledby"):
-        assert set(named.split()) <= set(ids)
+    for labels in parsed.attributes("aria-labelledby"):
+        assert set(labels.split()) <= set(ids)
     for tag, attrs in parsed.elements:
         if tag == "svg":
-            named = attrs.get("aria-label") or attrs.get("aria-labelledby")
-            assert attrs.get("aria-hidden") == "true" or (attrs["role"] == "img" and named)
+            label = attrs.get("aria-label") or attrs.get("aria-labelledby")
+            assert attrs.get("aria-hidden") == "true" or (attrs["role"] == "img" and label)
     scopes = [attrs.get("scope") for tag, attrs in parsed.elements if tag == "th"]
     assert set(scopes) == {"col", "row"}
     tables = sum(tag == "table" for tag, _ in parsed.elements)

@@ -1,0 +1,59 @@
+"""JSON of records, written and read by their types.
+
+encode(result)              plain lists and dicts, as another process gets them
+encode_pair(result)         a pair of the evidence bundle
+decode(PairResult, data)    the record again; ValueError for what doesn't fit its types
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from pytest_memleak.records.pair_result import RUN_ONLY, PairResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Record = TypeVar("_Record")
+
+
+def encode(record: object) -> dict[str, Any]:
+    """Return a record's plain lists and dicts. Raises ValueError for values of other types."""
+    return _encode(record, frozenset())
+
+
+def encode_pair(result: PairResult) -> dict[str, Any]:
+    """Return a pair's part of the evidence bundle, in plain values."""
+    return _encode(localize(result), RUN_ONLY)
+
+
+def localize(result: PairResult) -> PairResult:
+    """Name the suite as a bundle does: by a path from here, which names no folder of the author."""
+    here, path = Path.cwd(), Path(result.suite.path)
+    from_here = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    suite = dataclasses.replace(result.suite, name=path.name, path=from_here)
+    return dataclasses.replace(result, suite=suite)
+
+
+def decode(kind: type[_Record], data: object) -> _Record:
+    """Read a record from its plain lists and dicts, also after a round trip through JSON."""
+    # A lone surrogate, which JSON text can't have, becomes a question mark.
+    text = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+    record: _Record = _adapter(kind).validate_json(text, strict=True)
+    return record
+
+
+def _encode(record: object, omitted: frozenset[str]) -> dict[str, Any]:
+    plain: dict[str, Any] = _adapter(type(record)).dump_python(
+        record, mode="json", exclude={*omitted}, warnings="error"
+    )
+    return plain
+
+
+_adapter: Callable[[type], TypeAdapter[Any]] = functools.cache(TypeAdapter)
