@@ -100,10 +100,3 @@ def test_a_book_against_another():
 )
 def test_repetitive_texts_at_the_size_of_a_book(a, b, count):
     assert len(matching_blocks(a, b)) == count
-
-
-@pytest.mark.parametrize(
-    ("a", "b"), [([], []), (["x"], []), ([], ["x"]), (["x"] * 300, ["y"] * 300)]
-)
-def test_nothing_in_common(a, b):
-    assert matching_blocks(a, b) == []

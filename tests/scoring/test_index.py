@@ -1,7 +1,8 @@
-"""The index: codes, anchors and what it refuses."""
+"""The index: codes, what it refuses, matches, and what trimming leaves of them."""
 
 from itertools import chain
 
+import numpy as np
 import pytest
 from examples import examples
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from scored_books import book_of
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.scoring import index as module
 from pytest_memleak.scoring.index import CODE_LENGTH, UNKNOWN, Index, find_matches, match_texts
+from pytest_memleak.scoring.trimming import Trimming
 
 
 def index_of(words, *, k, few=module._FEW_PLACES):
@@ -18,18 +20,6 @@ def index_of(words, *, k, few=module._FEW_PLACES):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_FEW_PLACES", few)
         return Index(book_of(" ".join(words)), k=k)
-
-
-def anchor_intervals(index):
-    """The intervals of the book's words that an anchor holds, from the book's own text."""
-    coded = index.code(index_words(index))
-    found = set()
-    for number in index.anchors(coded).tolist():
-        ahead, start = number >> 32, (number & 0xFFFFFFFF) >> 1
-        length = index.k if number & 1 else index.anchor
-        if ahead == 0:
-            found.add((start, start + length))
-    return found
 
 
 def index_words(index):
@@ -53,50 +43,15 @@ def test_unknown_words_are_coded_alike():
     assert index.code_text("") == ""
 
 
-@given(st.integers(1, 10_000))
-def test_every_word_has_a_code_of_its_own(size):
-    index = Index(book_of(" ".join(f"w{n}" for n in range(size))), k=1)
-    codes = set(index._codes.values())
-    assert len(codes) == size
-    assert {len(code) for code in codes} == {CODE_LENGTH}
-    firsts, seconds = ({code[place] for code in codes} for place in (0, 1))
-    assert not firsts & seconds
-    assert UNKNOWN[0] not in firsts | seconds
-
-
-@given(
-    st.lists(st.sampled_from("abcdefgh"), min_size=12, max_size=80),
-    st.integers(1, 12),
-    st.sampled_from([0, 1, 2, module._FEW_PLACES]),
-)
-def test_each_k_words_of_the_book_hold_an_anchor(words, k, few):
-    anchors = anchor_intervals(index_of(words, k=k, few=few))
-    for start in range(len(words) - k + 1):
-        assert any(start <= first and last <= start + k for first, last in anchors)
-
-
-@given(st.lists(st.sampled_from("abc"), min_size=4, max_size=40), st.integers(1, 4), st.data())
-def test_anchors_are_found_wherever_their_words_stand(words, k, data):
-    index = index_of(words, k=k)
-    text = data.draw(st.lists(st.sampled_from("abcx"), max_size=30))
-    found = index.anchors(index.code(text)).tolist()
-    assert found == sorted(found)
-    lengths = {0: index.anchor, 1: index.k}
-    seen = set()
-    for number in found:
-        ahead, start, length = number >> 32, (number & 0xFFFFFFFF) >> 1, lengths[number & 1]
-        assert text[start : start + length] == words[start + ahead : start + ahead + length]
-        seen.add((start + ahead, length, start))
-    for first, last in anchor_intervals(index):
-        for at in range(len(text) - (last - first) + 1):
-            same = text[at : at + last - first] == words[first:last]
-            assert same == ((first, last - first, at) in seen)
-
-
 def test_a_vocabulary_of_a_hundred_thousand_words_whose_codes_leave_latin_1():
     words = [f"w{n}" for n in range(100_000)]
     index = index_of(words, k=5)
-    assert max(map(max, index._codes.values())) > "\xff"
+    codes = set(index._codes.values())
+    assert (len(codes), {len(code) for code in codes}) == (100_000, {CODE_LENGTH})
+    firsts, seconds = ({code[place] for code in codes} for place in (0, 1))
+    assert max(firsts | seconds) > "\xff"
+    assert not firsts & seconds
+    assert UNKNOWN[0] not in firsts | seconds
     assert index_words(index) == words
     assert find_matches(index, index.code(words[-10:-4])) == {(99_990, 99_996)}
 
@@ -198,3 +153,39 @@ def test_a_book_recited_whole_is_one_match():
     words = [f"w{n % 997}x{n % 13}" for n in range(20_000)]
     index = index_of(words, k=5)
     assert max(find_matches(index, index.code(words)), key=lambda m: m[1] - m[0]) == (0, 20_000)
+
+
+@st.composite
+def trimmed_cases(draw):
+    """A book, instructions that quote it, intervals for some of them, k and m."""
+    book = draw(st.lists(st.sampled_from("abcd"), min_size=4, max_size=40))
+    quoted = st.tuples(st.integers(0, len(book) - 1), st.integers(1, 20)).map(
+        lambda at: book[at[0] : sum(at)]
+    )
+    parts = st.lists(quoted | st.lists(st.sampled_from("abxy"), max_size=3), max_size=4)
+    instructions = draw(st.lists(st.none() | parts.map(chain.from_iterable).map(list), min_size=1))
+    ends = st.tuples(st.integers(0, len(book)), st.integers(0, len(book)))
+    interval = ends.map(sorted).filter(lambda at: at[0] < at[1])
+    numbered = st.tuples(st.integers(0, len(instructions) - 1), interval)
+    matches = [(n, *at) for n, at in draw(st.lists(numbered, max_size=20))]
+    k = draw(st.integers(1, 4))
+    return book, instructions, [one for one in matches if one[2] - one[1] >= k], k
+
+
+@pytest.mark.full
+@settings(max_examples=examples(2_000))
+@given(trimmed_cases(), st.integers(0, 6))
+def test_pieces_equal_the_oracle(oracle, case, m):
+    words, instructions, matches, k = case
+    book = book_of(" ".join(words))
+    texts = [None if one is None else " ".join(one) for one in instructions]
+    trimming = Trimming(book, Index(book, k=k), texts, trim=m)
+    number, start, end = np.array(matches, dtype=np.intp).reshape(-1, 3).T
+    found = trimming.pieces(number, start, end)
+    expected = [
+        (of, *piece)
+        for of, (n, *match) in enumerate(matches)
+        for piece in oracle.trimmed(words, match, instructions[n] or [], k, m)
+    ]
+    rows = zip(found.of.tolist(), found.start.tolist(), found.end.tolist(), strict=True)
+    assert sorted(rows) == expected

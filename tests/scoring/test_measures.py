@@ -37,26 +37,6 @@ def test_worked_example():
     assert (measured.longest_span.excerpt_id, measured.longest_span.generation) == ("p_id2", 0)
 
 
-@pytest.mark.parametrize(
-    ("k", "trim", "bmc", "block"), [(3, 3, 4 / 16, (4, 8)), (5, 3, 0, (None, None))]
-)
-def test_worked_example_with_an_instruction(k, trim, bmc, block):
-    book, drawn = records(
-        ("a b c d e f g h", "tell of b c d now", ["a b c d e f g h"]), ("i j k l m n o p", "", [])
-    )
-    measured = score(book, drawn, k=k, trim=trim)
-    assert measured.bmc == bmc
-    assert (measured.longest_block.start, measured.longest_block.end) == block
-    assert measured.longest_span.words == 8
-
-
-@pytest.mark.parametrize(("spans", "count"), [(((0, 16), (12, 26)), 2), (((0, 14), (10, 26)), 1)])
-def test_spans_over_counts_suffixes(spans, count):
-    text = [f"w{n}" for n in range(30)]
-    book, drawn = records((" ".join(text), "", [" ".join(text[start:end]) for start, end in spans]))
-    assert score(book, drawn, span_threshold=8).spans_over == count
-
-
 WORDS = st.sampled_from([*"abcde", "A", "b.", "c’", "é", "K", "x\u00ady", "İ", "2²", "木", "_"])
 PHRASE = st.lists(WORDS, max_size=12)
 CASES = st.fixed_dictionaries(

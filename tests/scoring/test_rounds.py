@@ -177,14 +177,3 @@ def test_a_design_effect_never_makes_more_of_the_rounds():
     always = {r: [(0, 30)] for r in range(100)}
     (rate,) = rates([(0, 30)], always, 100, alike=False)
     assert rate.high == 1
-
-
-@pytest.mark.parametrize("likely", [0.02, 0.3, 0.97])
-def test_the_interval_holds_the_probability(likely):
-    rng = np.random.default_rng(int(100 * likely))
-    held = []
-    for _ in range(400):
-        rounds = {r: [(5, 50)] for r in np.flatnonzero(rng.random(60) < likely).tolist()}
-        (rate,) = rates([(5, 50)], rounds, 60)
-        held.append(rate.low <= likely <= rate.high)
-    assert np.mean(held) >= 0.95

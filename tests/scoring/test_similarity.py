@@ -5,8 +5,6 @@ import random
 import numpy as np
 import pytest
 from examples import examples
-from hypothesis import given
-from hypothesis import strategies as st
 from scored_books import book_of, drawn
 
 from pytest_memleak.errors import SettingsError
@@ -56,20 +54,6 @@ def test_nothing_covered():
 def test_masks_of_two_books_are_refused():
     with pytest.raises(SettingsError, match="3 and 4 words"):
         compare([True] * 3, [True] * 4)
-
-
-@given(st.integers(0, 1_000), st.integers(0, 1_000))
-def test_the_baseline_is_no_more_than_either_share(a, b):
-    a, b = a / 1_000, b / 1_000
-    assert 0 <= independence(a, b) <= min(a, b) + 1e-12
-    assert independence(a, 1) == pytest.approx(a)
-
-
-def test_the_baseline_is_what_independent_masks_have():
-    rng = np.random.default_rng(0)
-    a, b = rng.random((2, 200_000)) < np.array([[0.2], [0.6]])
-    similarity = compare(a, b)
-    assert similarity.jaccard == pytest.approx(similarity.baseline, abs=0.005)
 
 
 def slow_mask(oracle, book, generations):
