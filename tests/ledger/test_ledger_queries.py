@@ -5,13 +5,11 @@ from collections import Counter
 
 import pytest
 import sqlalchemy as sa
-from batching import Batching
 from by_hand import a_book, answer, count_words, intent
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import Scripted, broken, busy, terms
-from tuner import TRAINING, Tuner
+from scripted import TRAINING, Batching, Scripted, Tuner, broken, busy, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus

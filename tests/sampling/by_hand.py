@@ -1,7 +1,5 @@
 """Books, intents and answers written by hand."""
 
-from __future__ import annotations
-
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import Intent, prompt_ids
 from pytest_memleak.ledger.calls import Answer, Call

@@ -1,7 +1,5 @@
 """Edits of a ledger as somebody makes them with the database's own tools."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

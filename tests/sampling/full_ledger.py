@@ -1,7 +1,5 @@
 """A ledger with rows in every table, and something in every column."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

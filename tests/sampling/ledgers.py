@@ -1,7 +1,5 @@
 """Ledgers for the tests of sampling: in SQLite files, in memory, and in a PostgreSQL server."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

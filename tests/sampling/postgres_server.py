@@ -8,8 +8,6 @@ tests run as root, which PostgreSQL refuses. It ends with the process that start
 that is killed.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import pwd

@@ -1,7 +1,5 @@
 """Endpoints that do as they are told, and count what they are asked."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +8,13 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    JobState,
+    JobStatus,
+    TrainingExample,
+    TrainingSet,
+)
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.tables import calls, claims
@@ -140,3 +144,84 @@ def open_claims(ledger) -> int:
 def spent(ledger) -> int:
     """Billionths of a US$ that this run's calls have cost, or may have."""
     return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
+
+
+class Batching(Scripted):
+    """Answers batches after so many looks; `fails` says which keys are not answered."""
+
+    def __init__(self, *, looks: int = 1, fails=lambda batch, place: False) -> None:
+        super().__init__(broken("nothing is asked online"))
+        self.looks = looks
+        self.fails = fails
+        self.started: list[tuple[str, list]] = []
+        self.found: dict[str, str] = {}
+        self.polls: Counter[str] = Counter()
+        self.states: dict[str, JobState] = {}
+        self.failures: dict[str, list] = {verb: [] for verb in ("find", "start", "poll", "read")}
+
+    def find_batch(self, digest: str) -> str | None:
+        fail(self.failures["find"])
+        return self.found.get(digest)
+
+    def start_batch(self, requests, *, digest: str) -> str:
+        fail(self.failures["start"])
+        batch_id = f"batch-{len(self.started)}"
+        self.started.append((batch_id, list(requests)))
+        self.found[digest] = batch_id
+        return batch_id
+
+    def poll_batch(self, batch_id: str) -> JobState:
+        fail(self.failures["poll"])
+        self.polls[batch_id] += 1
+        if self.polls[batch_id] <= self.looks:
+            return JobState(JobStatus.RUNNING)
+        return self.states.get(batch_id, JobState(JobStatus.SUCCEEDED))
+
+    def read_batch(self, batch_id: str):
+        number = int(batch_id.removeprefix("batch-"))
+        for place, request in reversed(list(enumerate(self.started[number][1]))):
+            if not self.fails(number, place):
+                texts = (f"{batch_id} {request.key} {n}" for n in range(request.n))
+                came = [Completion(text, prompt_tokens=5 * (not n)) for n, text in enumerate(texts)]
+                yield request.key, came
+        fail(self.failures["read"])
+
+
+TRAINING = TrainingSet((TrainingExample("Write.", "Words."),), "d" * 64)
+
+
+class Tuner:
+    """Starts jobs that run for so many looks; failures are raised in turn."""
+
+    name = "tuner"
+    concurrency = completions_per_call = 1
+    batch = False
+
+    def __init__(self, *, looks: int = 2) -> None:
+        self.looks = looks
+        self.jobs: dict[str, str] = {}
+        self.polls = 0
+        self.outcome: JobState | None = None
+        self.failures: dict[str, list] = {"find": [], "start": [], "poll": []}
+        self.started: list[str] = []
+
+    def find_finetune(self, digest: str) -> str | None:
+        fail(self.failures["find"])
+        return next((job for job, found in self.jobs.items() if found == digest), None)
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        fail(self.failures["start"])
+        job_id = f"job-{len(self.started)}"
+        self.started.append(job_id)
+        self.jobs[job_id] = training.digest
+        return job_id
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        fail(self.failures["poll"])
+        self.polls += 1
+        if self.polls <= self.looks:
+            return JobState(JobStatus.RUNNING)
+        return self.outcome or JobState(JobStatus.SUCCEEDED, endpoint=f"tuned-{job_id}", tokens=123)
+
+    def open(self, endpoint):
+        raise NotImplementedError

@@ -1,12 +1,9 @@
-from __future__ import annotations
-
 import itertools
 import threading
 import time
 
 import pytest
-from batching import Batching
-from scripted import Scripted, broken, busy, drawn, open_claims, spent, states, terms
+from scripted import Batching, Scripted, broken, busy, drawn, open_claims, spent, states, terms
 
 from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus

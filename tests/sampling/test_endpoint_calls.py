@@ -1,14 +1,11 @@
 """What a server says of its answers is bounded, and what it answered is kept whatever it says."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 
 import pytest
 import sqlalchemy as sa
-from batching import Batching
-from scripted import Scripted, drawn, terms
+from scripted import Batching, Scripted, drawn, terms
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served

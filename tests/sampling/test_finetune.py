@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from by_hand import a_book
-from scripted import broken, busy
-from tuner import TRAINING, Tuner
+from scripted import TRAINING, Tuner, broken, busy
 
 from pytest_memleak.errors import BookError, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet

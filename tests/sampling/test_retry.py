@@ -1,12 +1,14 @@
-from __future__ import annotations
+"""Tries that are made again, and how many calls run at once where the suite does not say."""
 
 import dataclasses
 import threading
+import time
 
-from scripted import broken, busy
+import pytest
+from scripted import Scripted, answers, broken, busy, drawn, terms
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.sampling.retry import Retry
+from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
 
 
 def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], object]:
@@ -72,3 +74,97 @@ def test_a_pause_ends_when_the_event_is_set():
         return "done"
 
     assert Retry().attempts(stop)(attempt) == "done"
+
+
+class Server:
+    """Works at so many calls at once, each for a second; the others wait their turn."""
+
+    def __init__(self, at_once):
+        self.at_once = at_once
+        self.now = 0.0
+
+    def answer(self, pace, times):
+        """Let it answer, and say how many may call at once after each."""
+        seen = []
+        for _ in range(times):
+            self.now += 1 / min(pace.at_once, self.at_once)
+            pace.answered()
+            seen.append(pace.at_once)
+        return seen
+
+
+def test_it_doubles_for_as_long_as_that_is_faster():
+    server = Server(at_once=1000)
+    seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
+    assert list(dict.fromkeys(seen)) == [FIRST, 16, 32, MOST]
+
+
+@pytest.mark.parametrize(("at_once", "found"), [(1, 8), (8, 8), (16, 16), (18, 16), (32, 32)])
+def test_it_goes_back_where_it_is_not(at_once, found):
+    server = Server(at_once)
+    seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
+    assert seen[-1] == found
+    assert max(seen) <= 2 * found
+
+
+def test_it_is_halved_once_for_all_that_were_on_their_way_and_then_grows_by_one():
+    server = Server(at_once=16)
+    pace = Pace(None, clock=lambda: server.now)
+    assert server.answer(pace, 1000)[-1] == 16  # it has settled
+    pace.turned_away()
+    assert pace.at_once == 8
+    server = Server(at_once=1000)
+    pace = Pace(None, clock=lambda: server.now)
+    server.answer(pace, 16)
+    assert pace.at_once == 16
+    for times, at_once in ((16, 8), (9, 4), (100, 1)):
+        for _ in range(times):
+            pace.turned_away()
+        assert pace.at_once == at_once
+        if times == 16:
+            assert server.answer(pace, 16)[-1] == 9
+
+
+def test_what_the_suite_says_holds_whatever_the_server_does():
+    server = Server(at_once=1000)
+    pace = Pace(3, clock=lambda: server.now)
+    assert set(server.answer(pace, 100)) == {3}
+    pace.turned_away()
+    assert pace.at_once == 3
+
+
+class Crowd:
+    """Counts the calls that run at once; `room` for so many, the others are turned away."""
+
+    def __init__(self, room):
+        self.room = room
+        self.most = self.turned_away = self._now = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, asked):
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            full = self._now > self.room
+            self.turned_away += full
+        try:
+            if full:
+                raise busy()
+            time.sleep(0.02)
+            return answers(asked)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+@pytest.mark.parametrize(("room", "concurrency"), [(1000, None), (3, None), (1000, 2)])
+def test_a_run_finds_out_what_a_server_bears_unless_the_suite_says(memory, ask, room, concurrency):
+    crowd, retry = Crowd(room), Retry(tries=100, first=0.005, most=0.02)
+    asked, endpoint = ask(excerpts=30, samples=10), Scripted(*[crowd] * 2000)
+    counts = drawn(memory, endpoint, asked, retry, terms(concurrency))
+    assert (counts.got, counts.lost) == (300, 0)
+    assert (crowd.turned_away > 0) is (room == 3)
+    if concurrency:
+        assert crowd.most == concurrency
+    else:
+        assert (crowd.most > FIRST) is (room == 1000)

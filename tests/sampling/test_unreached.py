@@ -1,17 +1,26 @@
 """A server that is not there: nothing is booked, nothing is in doubt, and it is told soon."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 import time
 
 import pytest
 import sqlalchemy as sa
-from batching import Batching
 from marks import full
-from scripted import Keeping, Scripted, answers, busy, drawn, open_claims, spent, states, terms
-from tuner import TRAINING, Tuner
+from scripted import (
+    TRAINING,
+    Batching,
+    Keeping,
+    Scripted,
+    Tuner,
+    answers,
+    busy,
+    drawn,
+    open_claims,
+    spent,
+    states,
+    terms,
+)
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.ledger.jobs import JobRow

@@ -5,8 +5,6 @@ of n rounds is known. Lengths are log-normal (median 12 words, 5 to 200), probab
 log-uniform from 10^-3.5 to 1, and the spans stand anywhere in a book of excerpts of 400 words.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What intervals, detection, ranges and comparisons do over many seeded runs of known models."""
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass
 

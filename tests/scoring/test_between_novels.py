@@ -4,8 +4,6 @@ None is part of the project. Each novel stands for a model's answers to another:
 memorized, but genre and period differ as they do in a suite, and both may quote the same words.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from pathlib import Path

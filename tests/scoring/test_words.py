@@ -1,12 +1,16 @@
-"""Words in both modes, METRICS section 1."""
+"""Words in both modes, METRICS section 1: against an oracle, and uniseg in fifteen scripts."""
+
+import unicodedata
+from itertools import accumulate
 
 import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marks import full
+from uniseg.graphemecluster import grapheme_clusters
 
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import normalized, words
 
 ODD = st.sampled_from(
     [
@@ -56,3 +60,101 @@ def test_every_single_character_in_both_modes(oracle, step):
 
 def test_a_megabyte_without_a_space_is_one_word():
     assert len(words("木a" * 500_000)) == 1
+
+
+# "All human beings are born free and equal in dignity and rights" (UDHR, article 1), or so.
+SCRIPTS = {
+    "Latin": "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+    "Vietnamese": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền.",
+    "Greek": "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια.",
+    "Cyrillic": "Все люди рождаются свободными и равными в своём достоинстве и правах.",
+    "Hebrew": "כׇּל בְּנֵי אָדָם נוֹלְדוּ בְּנֵי חוֹרִין וְשָׁוִים בְּעֶרְכָּם",
+    "Arabic": "يُولَدُ جَمِيعُ النَّاسِ أَحْرَارًا مُتَسَاوِينَ فِي الكَرَامَةِ وَالحُقُوقِ",
+    "Devanagari": "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता प्राप्त है।",
+    "Bengali": "সমস্ত মানুষ স্বাধীনভাবে সমান মর্যাদা এবং অধিকার নিয়ে জন্মগ্রহণ করে।",
+    "Tamil": "மனிதப் பிறவியினர் சகலரும் சுதந்திரமாகவே பிறக்கின்றனர்.",
+    "Telugu": "ప్రతిపత్తిస్వత్వముల విషయమున మానవులెల్లరును జన్మతః స్వతంత్రులు.",
+    "Thai": "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในศักดิ์ศรี ทำน้ำ",
+    "Lao": "ມະນຸດເກີດມາມີສິດເສລີພາບ ແລະ ສະເໝີໜ້າກັນໃນທຸກໆດ້ານ ນ້ຳ",
+    "Khmer": "មនុស្សទាំងអស់ កើតមកមានសេរីភាព និងសមភាព",
+    "Burmese": "လူတိုင်းသည် တူညီ လွတ်လပ်သော ဂုဏ်သိက္ခာဖြင့် မွေးဖွားလာသူများ ဖြစ်သည်။",
+    "Han": "人人生而自由，在尊严和权利上一律平等。",
+    "Kana": "すべての人間は、生まれながらにして自由であり、ガギグ パピプ",
+    "Hangul": "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.",
+    "Georgian": "ყველა ადამიანი იბადება თავისუფალი და თანასწორი",
+}
+UNSPACED = {"Thai", "Lao", "Khmer", "Burmese", "Han", "Kana"}
+
+
+def as_it_is_counted(text):
+    text = unicodedata.normalize("NFKC", text)
+    return "".join(c for c in text if unicodedata.category(c) != "Cf").lower()
+
+
+def is_mark(char):
+    return unicodedata.category(char).startswith("M")
+
+
+def check(text):
+    text = as_it_is_counted(text)
+    borders = {0, *accumulate(map(len, grapheme_clusters(text)))}
+    end = 0
+    for word in words(text, "unicode"):
+        start = text.index(word, end)
+        # What stands between words has no letter, and no mark that a letter carries.
+        assert not any(c.isalnum() for c in text[end:start])
+        assert not is_mark(text[start])
+        assert not (end and is_mark(text[end]))
+        end = start + len(word)
+        assert {start, end} <= borders
+    assert not any(c.isalnum() for c in text[end:])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_character_that_a_reader_sees_is_split_and_no_mark_lost(script, form):
+    check(unicodedata.normalize(form, SCRIPTS[script]))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_words_are_what_stands_between_spaces_or_each_letter_with_its_marks(script):
+    text = as_it_is_counted(SCRIPTS[script])
+    if script not in UNSPACED:
+        assert words(text, "unicode") == [word.strip(".,।॥") for word in text.split()]
+    else:
+        am = sum(text.count(one) for one in ("\u0e4d\u0e32", "\u0ecd\u0eb2"))
+        assert len(words(text, "unicode")) == sum(c.isalnum() for c in text) - am
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("हिन्दी में", ["हिन्दी", "में"]), ("שָׁלוֹם", ["שָׁלוֹם"]), ("السَّلَامُ", ["السَّلَامُ"]),
+    ("ໂລກ", ["ໂ", "ລ", "ກ"]), ("ទឹក", ["ទឹ", "ក"]), ("မြန်မာ", ["မြ", "န်", "မာ"]),
+    ("กำ น้ำ กํา", ["กํา", "น้ํา", "กํา"]), ("ນ້ຳ", ["ນ້ໍາ"]), ("กิn", ["กิ", "n"]),
+    ("nกิ", ["n", "กิ"]),
+    ("a\u0301\u20dd-\u0301b \u0301", ["á\u20dd", "b"]),
+    ("_\u0301 _\u0301a", ["_\u0301a"]), ("か\u3099", ["が"]),
+    ("木\U000e0100木", ["木\U000e0100", "木"]),
+])  # fmt: skip
+def test_marks_stay_with_their_letters(text, expected):
+    assert words(text, "unicode") == expected
+
+
+LETTERS = st.sampled_from(sorted({c for text in SCRIPTS.values() for c in text}))
+ANY = st.text(alphabet=LETTERS | st.sampled_from("\u200d\u200c\u0e4d\u0e33\u0eb3\u0ecd_ a"))
+
+
+@given(ANY)
+def test_in_any_mixture_of_fifteen_scripts(text):
+    check(text)
+
+
+MARKS = st.sampled_from("\u0301\u0323\u0344\u0345\u05b0\u0f71\u0f73")
+
+
+@given(
+    st.text(alphabet=LETTERS | st.characters(categories=["Mn", "Mc", "Me"]), max_size=200)
+    | st.tuples(st.sampled_from("aé\u1ea5\u0915\u2126"), st.text(MARKS, min_size=40)).map("".join)
+)
+def test_many_marks_are_put_in_order_as_unicode_does_it(text):
+    for form in ("NFC", "NFKC"):
+        assert normalized(text, form) == unicodedata.normalize(form, text)

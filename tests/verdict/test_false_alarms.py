@@ -1,5 +1,6 @@
-"""Honest answers are complete: quickstart's, and six novels' as answers to each other."""
+"""Honest answers: quickstart's, novels', and those of fifty writers (docs/method.md)."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -17,10 +18,11 @@ from answer_sets import (
     one_in_seven_short,
     replaced,
 )
+from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, novel, play
 from own_plugin import OWN_PLUGIN
 
 from pytest_memleak.books.instructions import beginnings
-from pytest_memleak.records import Book, Excerpt, Generation
+from pytest_memleak.records import Book, Excerpt, Generation, Verdict
 from pytest_memleak.records.paper_format import generations_from_records, load_records
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +107,28 @@ def test_a_chinese_book_is_judged_without_its_prose_and_that_is_said(weigh):
     assert any("not judged" in note for note in evidence.notes)
     refused = [replaced(one, "抱歉，我无法提供这段内容。") for one in drawn]
     assert not weigh(book, refused, samples=2, words="unicode").complete
+
+
+BOOKS = {"play": play} | {path.stem: lambda path=path: novel(path) for path in NOVELS[:1]}
+
+
+@pytest.mark.parametrize("samples", [10, 66])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("writer", WRITERS, ids=", ".join)
+@pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS)
+@pytest.mark.full
+def test_an_honest_writer_does_not_fail(book, writer, samples, seed):
+    verdict_result, _ = judged(book(), writer, samples, seed)
+    assert verdict_result.verdict is not Verdict.FAIL, verdict_result.reasons
+
+
+@pytest.mark.parametrize("writer", [WRITERS[0], WRITERS[12], WRITERS[27]], ids=", ".join)
+def test_three_of_them_pass(writer):
+    few = dataclasses.replace(play(), excerpts=play().excerpts[:4])
+    verdict_result, rules = judged(few, writer, 3, 1)
+    assert (verdict_result.verdict, rules) == (Verdict.PASS, ())
+
+
+def test_who_quotes_at_length_fails():
+    verdict_result, _ = judged(play(), QUOTING_AT_LENGTH, 3, 1)
+    assert verdict_result.verdict is Verdict.FAIL
