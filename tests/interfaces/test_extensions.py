@@ -26,6 +26,10 @@ def module(**hooks):
     return made
 
 
+def providers(**named):
+    return module(memleak_providers=lambda: named)
+
+
 # --- providers -----------------------------------------------------------------------------
 
 
@@ -43,24 +47,21 @@ def test_the_built_in_providers_are_there():
 
 def test_only_what_says_so_is_free():
     paid, free = SimpleNamespace(free=False), SimpleNamespace(free=True)
-    extensions = Extensions([module(memleak_providers=lambda: {"p": paid, "f": free, "x": len})])
+    extensions = Extensions([providers(p=paid, f=free, x=len)])
     names = [*BUILT_IN, "p", "f", "x"]
     assert [name for name in names if extensions.is_free(name)] == ["ngram", "recorded", "f"]
     with pytest.raises(SuiteError, match="unknown provider 'y'"):
         extensions.is_free("y")
 
 
-def test_a_provider_of_ones_own_is_beside_the_others():
-    extensions = Extensions([module(memleak_providers=lambda: {"mine": dict})])
+def test_a_provider_of_ones_own_is_beside_the_others_or_in_the_place_of_one():
+    extensions = Extensions([providers(mine=dict)])
     assert extensions.provider("mine", place="x") is dict
     assert callable(extensions.provider("ngram", place="x"))
     with pytest.raises(SuiteError, match="known providers: mine, ngram"):
         extensions.provider("y", place="x")
-
-
-def test_it_may_take_the_place_of_a_built_in_one_and_the_last_registered_counts():
-    first = module(memleak_providers=lambda: {"ngram": dict, "mine": dict})
-    second = module(memleak_providers=lambda: {"mine": list})
+    # The last registered counts.
+    first, second = providers(ngram=dict, mine=dict), providers(mine=list)
     extensions = Extensions([first, second])
     assert extensions.provider("ngram", place="x") is dict
     assert extensions.provider("mine", place="x") is list
@@ -114,12 +115,12 @@ def test_a_readers_own_error_is_not_passed_on_to_the_next():
         Extensions([module(memleak_read_book=refuse)]).read_book(Path("x.txt"))
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("b.fb2", r"'\.fb2'"), ("b", "'b'"), ("b.EPUB2", r"'\.EPUB2'"), (".txt", r"'\.txt'")],
-)
-def test_a_file_that_nobody_reads_is_named(name, said):
-    with pytest.raises(BookError, match=f"no reader for files named {said}") as caught:
+NOT_READ = {"b.fb2": r"'\.fb2'", "b": "'b'", "b.EPUB2": r"'\.EPUB2'", ".txt": r"'\.txt'"}
+
+
+@pytest.mark.parametrize("name", NOT_READ)
+def test_a_file_that_nobody_reads_is_named(name):
+    with pytest.raises(BookError, match=f"no reader for files named {NOT_READ[name]}") as caught:
         Extensions().read_book(Path(name))
     assert caught.value.location == name
 
@@ -137,21 +138,19 @@ def test_measures_of_all_extensions_come_together_and_the_last_registered_counts
     first = module(memleak_measures=lambda: {"a": len, "b": len})
     second = module(memleak_measures=lambda: {"b": max})
     assert Extensions().measures() == {}
-    known = Extensions([first, second]).measures()
-    assert {name: row.function for name, row in known.items()} == {"a": len, "b": max}
-
-
-def test_a_measure_may_be_a_row_that_says_more():
+    rows = Extensions([first, second]).measures()
+    assert {name: row.function for name, row in rows.items()} == {"a": len, "b": max}
+    # A measure may be a row that says more.
     row = Measure("", kind="count", unit="letters", function=len)
-    (known,) = Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
-    assert (known.name, known.kind, known.unit, known.function) == ("a", "count", "letters", len)
+    (row,) = Extensions([module(memleak_measures=lambda: {"a": row})]).measures().values()
+    assert (row.name, row.kind, row.unit, row.function) == ("a", "count", "letters", len)
 
 
-def test_every_report_sink_gets_the_run():
+def test_every_report_sink_gets_the_run_once():
     seen = []
     sinks = [module(memleak_report=lambda run, n=n: seen.append((n, run))) for n in (1, 2)]
     run = RunReport("1.0", ())
-    Extensions(sinks).report(run)
+    Extensions([*sinks, sinks[0]]).report(run)
     assert sorted(seen, key=lambda one: one[0]) == [(1, run), (2, run)]
     Extensions().report(run)
 
@@ -173,17 +172,6 @@ def test_any_object_may_hold_hooks_and_others_are_let_be():
     assert extensions.provider("ngram", place="x")
 
 
-def test_an_object_given_twice_counts_once():
-    seen = []
-
-    def report(run):
-        seen.append(run)
-
-    sink = module(memleak_report=report)
-    Extensions([sink, sink]).report(RunReport("1.0", ()))
-    assert len(seen) == 1
-
-
 def test_the_conftests_of_several_folders_may_have_one_name():
     conftests = [module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)]
     assert {one.__name__ for one in conftests} == {"extension"}
@@ -191,7 +179,7 @@ def test_the_conftests_of_several_folders_may_have_one_name():
 
 
 def test_installed_packages_are_found_by_their_entry_point(monkeypatch):
-    installed = module(memleak_providers=lambda: {"installed": dict, "ngram": dict})
+    installed = providers(installed=dict, ngram=dict)
     monkeypatch.setattr(EntryPoint, "load", lambda self: installed)
 
     class Package(Distribution):
@@ -206,7 +194,7 @@ def test_installed_packages_are_found_by_their_entry_point(monkeypatch):
             return Path(path)
 
     monkeypatch.setattr("importlib.metadata.distributions", lambda **_: iter([Package()]))
-    extensions = Extensions([module(memleak_providers=lambda: {"ngram": list})])
+    extensions = Extensions([providers(ngram=list)])
     assert extensions.provider("installed", place="x") is dict
     # What a project's own conftest says counts before what is installed.
     assert extensions.provider("ngram", place="x") is list

@@ -7,6 +7,7 @@ from textwrap import dedent
 import pytest
 from ferry import BOOK, CLEAN
 from http_server import Books
+from one_model import replace_all
 from openai_server import OpenAIServer
 from reciter import Reciter
 
@@ -72,10 +73,7 @@ def suite(pytester):
     """Writes the files of the suite, and the suite with some text replaced."""
 
     def write(*replacements, name="test.memleak.toml", clean=CLEAN, leaky=(BOOK[0], *CLEAN[:2])):
-        text = SUITE
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
+        text = replace_all(SUITE, replacements)
         files = {
             "ferry.json": book_records(),
             "clean.json": generation_records(*clean),
@@ -155,11 +153,8 @@ def story(name):
     from pytest_memleak.books.build_book import make_book, paper_records
     from pytest_memleak.books.epub import read_epub
 
-    book = make_book(
-        name,
-        read_epub(STORIES / f"{name}.epub"),
-        summaries=STORIES / f"{name}.summaries.json",
-    )
+    summaries = STORIES / f"{name}.summaries.json"
+    book = make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries)
     return paper_records(book)[:EXCERPTS]
 
 
@@ -175,9 +170,8 @@ def server(stories, tmp_path_factory, monkeypatch):
     corpus = [record["excerpt_text"] for record in stories["held-out"]]
     books = Books(tmp_path_factory.mktemp("server") / "books.jsonl")
     names = ("base", "another")
-    with OpenAIServer(
-        reciter=Reciter(corpus), books=books, key=KEY, polls=0, models=names
-    ) as running:
+    settings = {"books": books, "key": KEY, "polls": 0, "models": names}
+    with OpenAIServer(reciter=Reciter(corpus), **settings) as running:
         yield running
 
 
@@ -186,10 +180,7 @@ def online(pytester, stories, server):
     """Writes a suite for the server, with some text replaced."""
 
     def write(*replacements):
-        text = ONLINE
-        for old, new in (("URL", server.base_url), *replacements):
-            assert old in text
-            text = text.replace(old, new)
+        text = replace_all(ONLINE, (("URL", server.base_url), *replacements))
         for name, records in stories.items():
             (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
         path = pytester.path / "online.memleak.toml"

@@ -40,3 +40,10 @@ def chain_anew(folder: Path) -> dict[str, object]:
         engine.dispose()
     with Ledger(url) as ledger:
         return dataclasses.asdict(ledger.read(head))
+
+
+def generated_texts(folder: Path) -> list[str]:
+    """Every text that the ledger under `folder` has been given."""
+    with Ledger(f"sqlite:///{folder}/.memleak/ledger.db", create=False) as ledger:
+        wanted = sa.select(generations.c.text)
+        return ledger.read(lambda connection: [*connection.execute(wanted).scalars()])

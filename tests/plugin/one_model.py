@@ -3,11 +3,17 @@
 import json
 
 
-def write_suite(pytester, stories, text, *replacements):
-    """Write the suite with some text replaced, and its books beside it."""
+def replace_all(text, replacements):
+    """The text with each replacement made, of which every one must be possible."""
     for old, new in replacements:
         assert old in text
         text = text.replace(old, new)
+    return text
+
+
+def write_suite(pytester, stories, text, *replacements):
+    """Write the suite with some text replaced, and its books beside it."""
+    text = replace_all(text, replacements)
     for name, records in stories.items():
         (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
     (pytester.path / "it.memleak.toml").write_text(text, encoding="utf-8")

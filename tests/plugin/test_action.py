@@ -55,13 +55,13 @@ def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp
 @pytest.mark.full
 def test_options_are_those_of_every_line(step, suite, pytester):
     suite()
-    done = step("Measure", suite="test.memleak.toml", options="-k clean\n--memleak-release 2.1\n")
+    options = "-k clean\n--memleak-release 2.1\n"
+    done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     made = json.loads((pytester.path / "memleak-reports" / "memleak.json").read_text())
     assert made["release"] == "2.1"
-    done = step(
-        "Measure", suite="test.memleak.toml", options="-k clean\n\n--memleak-signing-key no.key"
-    )
+    options = "-k clean\n\n--memleak-signing-key no.key"
+    done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
 
 

@@ -51,37 +51,33 @@ def page(*paragraphs):
     return f'<html xmlns="http://www.w3.org/1999/xhtml"><body>{body}</body></html>'
 
 
+PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" version="2.0"><metadata
+ xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>A Book</dc:title><dc:creator>Doe</dc:creator>
+</metadata><manifest>{items}</manifest><spine>{spine}</spine></package>"""
+CONTAINER = """<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container">
+<rootfiles><rootfile full-path="content.opf" media-type="application/oebps-package+xml"/>
+</rootfiles></container>"""
+ITEM = '<item id="{0}" href="{0}" media-type="application/xhtml+xml"/>'
+
+
 @pytest.fixture
 def epub(pytester):
     """A book with copyright pages before and behind it, and in the midst of its last chapter."""
     documents = {"copyright.xhtml": page("Copyright © 2019 by Jane Doe", *NOTICE)}
     for n in range(CHAPTERS):
         # What a tag or a reference could be made of is no matter here.
-        text = [
-            play(1_000 * n + at, 100).translate({38: None, 60: None}) for at in range(0, 800, 100)
-        ]
+        chapter = (play(1_000 * n + at, 100) for at in range(0, 800, 100))
+        text = [part.translate({38: None, 60: None}) for part in chapter]
         notice = NOTICE if n == CHAPTERS - 1 else ()
         documents[f"c{n}.xhtml"] = page(f"<b>CHAPTER {n + 1}</b>", *text, *notice)
     documents["back.xhtml"] = page(*NOTICE)
-    items = "".join(
-        f'<item id="{one}" href="{one}" media-type="application/xhtml+xml"/>' for one in documents
-    )
-    spine = "".join(f'<itemref idref="{one}"/>' for one in documents)
-    package = (
-        '<package xmlns="http://www.idpf.org/2007/opf" version="2.0"><metadata '
-        'xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>A Book</dc:title><dc:creator>Doe'
-        f"</dc:creator></metadata><manifest>{items}</manifest><spine>{spine}</spine></package>"
-    )
-    container = (
-        '<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
-        '<rootfiles><rootfile full-path="content.opf" '
-        'media-type="application/oebps-package+xml"/></rootfiles></container>'
-    )
+    items = "".join(map(ITEM.format, documents))
+    spine = "".join(map('<itemref idref="{}"/>'.format, documents))
     path = pytester.path / "book.epub"
     with zipfile.ZipFile(path, "w") as made:
         made.writestr("mimetype", "application/epub+zip")
-        made.writestr("META-INF/container.xml", container)
-        made.writestr("content.opf", package)
+        made.writestr("META-INF/container.xml", CONTAINER)
+        made.writestr("content.opf", PACKAGE.format(items=items, spine=spine))
         for name, text in documents.items():
             made.writestr(name, text)
     return path

@@ -9,6 +9,7 @@ import pytest
 from collection import measured
 from corpus import shakespeare
 from marks import full
+from one_model import replace_all
 
 from pytest_memleak.cli.main import main
 
@@ -58,10 +59,7 @@ def run(gate, monkeypatch, pytester):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
 
     def with_answers(answers, *replacements, rows=None, options=(), lines=(), **outcomes):
-        text = SUITE
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
+        text = replace_all(SUITE, replacements)
         Path("c.memleak.toml").write_text(text, encoding="utf-8")
         records = map(json.dumps, rows or map(row, range(WORKS)))
         Path("speeches.jsonl").write_text("\n".join(records), encoding="utf-8")

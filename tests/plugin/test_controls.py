@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from one_model import replace_all
 from test_doubt import ASKED, END, prose
 from test_verify import resealed
 
@@ -45,10 +46,7 @@ def suite(pytester):
     def write(*replacements, controls=BOOKS[1:], recalled=()):
         """`recalled`: the books of which each answer gives the first 150 words of its excerpt."""
         text = SUITE + "".join(CONTROL.replace("NAME", name) for name in controls)
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
-        Path("it.memleak.toml").write_text(text)
+        Path("it.memleak.toml").write_text(replace_all(text, replacements))
         for book, texts in TEXTS.items():
             book_records, records = [], []
             for name, said in texts.items():

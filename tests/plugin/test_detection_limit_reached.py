@@ -4,6 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
 from ferry import CLEAN
 
 DETECT = ("samples = 3", "samples = 3\ndetection_limit = 0.05")
@@ -18,19 +19,23 @@ def answers(path, told):
     (path.parent / "clean.json").write_text(json.dumps(records), encoding="utf-8")
 
 
-def evidence_of(pytester, *options):
-    result = pytester.runpytest("-m", "copyright", "--memleak-evidence", "e.json", *options)
-    pairs = json.loads(Path("e.json").read_text(encoding="utf-8"))["pairs"]
-    return result, {one["pair"]: one for one in pairs}
+@pytest.fixture
+def evidence(gate):
+    def run(*options, lines=()):
+        text = gate("-m", "copyright", "--memleak-evidence=e.json", *options, lines=lines).stdout
+        pairs = json.loads(Path("e.json").read_text(encoding="utf-8"))["pairs"]
+        return text.str(), pairs[0]
+
+    return run
 
 
-def test_every_report_says_what_the_rounds_would_have_seen(pytester, suite):
+def test_every_report_says_what_the_rounds_would_have_seen(suite, evidence):
     suite()
-    result, pairs = evidence_of(pytester, "-v", "--junitxml=j.xml", "--memleak-html=r.html")
+    text, pair = evidence("-v", "--junitxml=j.xml", "--memleak-html=r.html")
     told = "Detection limit: 63.2% (3 samples, 95% confidence)"
-    assert told in result.stdout.str()
+    assert told in text
     assert told in Path("r.html").read_text(encoding="utf-8")
-    known = pairs["clean/ferry"]["detection"]
+    known = pair["detection"]
     assert (known["rounds"], known["answers"], known["blocks"]) == (3, 3, None)
     assert abs(known["detection"] - (1 - 0.05 ** (1 / 3))) < 1e-12
     properties = {one.get("name"): one.get("value") for one in ET.parse("j.xml").iter("property")}
@@ -39,48 +44,41 @@ def test_every_report_says_what_the_rounds_would_have_seen(pytester, suite):
     assert "memleak.longest_span.range_high" in properties
 
 
-def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(pytester, suite):
+def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(suite, gate):
     suite(DETECT)
-    result = pytester.runpytest("-m", "copyright")
-    result.assert_outcomes(errors=1, failed=1)  # a leak is one, however few the rounds
-    result.stdout.fnmatch_lines(
-        [
-            "*detection limit is 63.2*% (3 samples, 95% confidence); "
-            "the suite requires 5.0*%; set samples = 66, or raise detection_limit*"
-        ]
+    said = (
+        "*detection limit is 63.2*% (3 samples, 95% confidence); "
+        "the suite requires 5.0*%; set samples = 66, or raise detection_limit*"
     )
-
-
-def test_as_many_as_it_needs_are_enough(gate, suite):
-    suite(("samples = 3", "samples = 3\ndetection_limit = 0.64"))
+    gate("-m", "copyright", lines=[said], errors=1, failed=1)  # a leak is one, however few
+    suite((DETECT[0], DETECT[1].replace("0.05", "0.64")))
     gate("-m", "copyright", passed=1, failed=1)
 
 
-def test_a_plan_says_it_before_a_cent_is_spent(gate, online):
+def test_a_plan_says_it_before_a_cent_is_spent(online, gate):
     online(("samples = 6", "samples = 6\ndetection_limit = 0.05"))
-    lines = [
+    said = (
         "6 samples: detection limit 39.4% (95% confidence). "
         "Set samples = 66: detection_limit = 0.05 then holds even if 1 in 10 is withheld."
-    ]
-    gate("--memleak-dry-run", lines=lines)
+    )
+    gate("--memleak-dry-run", lines=[said])
 
 
-def test_withheld_answers_have_seen_nothing(pytester, suite):
+def test_withheld_answers_have_seen_nothing(suite, evidence):
     reasons = ("stop", "content_filter", "stop")
     told = [
         {"generated_text": text, "finish_reason": reason}
         for text, reason in zip(CLEAN, reasons, strict=True)
     ]
     answers(suite(DETECT), lambda _: told)
-    _, pairs = evidence_of(pytester)
-    found = pairs["clean/ferry"]
-    assert found["detection"]["answers"] == 2
-    said = " ".join(found["reasons"])
+    _, pair = evidence()
+    assert pair["detection"]["answers"] == 2
+    said = " ".join(pair["reasons"])
     assert "2 of them not withheld for some excerpt" in said
     assert "set samples = 89" in said
 
 
-def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytester, suite):
+def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(suite, evidence):
     path = suite(("samples = 3", "samples = 40\ndetection_limit = 0.1"), ("= 10", "= 99"))
 
     def told(text):
@@ -88,10 +86,7 @@ def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(pytes
         return [{"generated_text": f"{one} {at}"} for at, one in enumerate(said)]
 
     answers(path, told)
-    result, pairs = evidence_of(pytester)
-    found = pairs["clean/ferry"]
-    assert found["detection"]["blocks"] == 6
-    result.stdout.fnmatch_lines(["*Rounds aren't exchangeable (*, p = 0.00*"])
-    assert "40 samples, which aren't exchangeable and count as 6 blocks" in " ".join(
-        found["reasons"]
-    )
+    _, pair = evidence(lines=["*Rounds aren't exchangeable (*, p = 0.00*"])
+    assert pair["detection"]["blocks"] == 6
+    said = "40 samples, which aren't exchangeable and count as 6 blocks"
+    assert said in " ".join(pair["reasons"])

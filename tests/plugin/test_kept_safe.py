@@ -33,68 +33,47 @@ def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, gate, online
     made = [kept, *kept.rglob("*")]
     assert kept / "ledger.db" in made
     assert kept / "ledger.db-leases" in made
-    open_to_others = [
-        str(one)
-        for one in made
-        if stat.S_IMODE(one.stat().st_mode) & 0o077 and one.name != ".gitignore"
-    ]
-    assert open_to_others == []
+    private = [one for one in made if one.name != ".gitignore"]
+    assert [str(one) for one in private if stat.S_IMODE(one.stat().st_mode) & 0o077] == []
     subprocess.run(["git", "add", "-A"], check=True)
     staged = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout
     assert "held-out.json" in staged
     assert ".memleak/" not in staged
 
 
-@pytest.fixture
-def spoilt(pytester, online, server):
-    """A run of two pairs whose ledger is spoilt after one of them."""
-
-    def run(what, *, after):
-        online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
-        pytester.makeconftest(SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]"))
-        return pytester.runpytest("-m", "copyright", "--memleak-evidence=evidence.json")
-
-    return run
-
-
 GONE = "*The ledger file was deleted, moved, or replaced during the run*"
-EMPTIED = "*The file was emptied during the run*"
+WAL = "[one.unlink() for one in pathlib.Path('.memleak').glob('ledger.db-[ws]*')]"
+CUT = "*ledger.db: The file *"
+# After which pair the ledger is spoilt, how, and what is said.
+SPOILS = [
+    ("held-out", "ledger.unlink()", GONE),
+    ("held-out", "ledger.rename('elsewhere.db')", GONE),
+    ("held-out", "copy = ledger.read_bytes(); ledger.unlink(); ledger.write_bytes(copy)", GONE),
+    ("held-out", "import shutil; shutil.rmtree('.memleak')", GONE),
+    ("training", "ledger.unlink()", GONE),
+    ("training", f"os.truncate(ledger, 0); {WAL}", CUT),
+    ("training", f"os.truncate(ledger, ledger.stat().st_size // 2); {WAL}", CUT),
+]
 
 
-@pytest.mark.parametrize(
-    ("what", "told"),
-    [
-        ("ledger.unlink()", GONE),
-        ("ledger.rename('elsewhere.db')", GONE),
-        ("copy = ledger.read_bytes(); ledger.unlink(); ledger.write_bytes(copy)", GONE),
-        ("import shutil; shutil.rmtree('.memleak')", GONE),
-    ],
-)
-def test_a_ledger_that_goes_in_the_middle_of_a_run_is_missed(spoilt, what, told):
-    result = spoilt(what, after="held-out")
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE: *", told])
+@pytest.mark.parametrize(("after", "what", "shown"), SPOILS)
+def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, shown):
+    online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
+    pytester.makeconftest(SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]"))
+    result = gate("-m", "copyright", "--memleak-evidence=evidence.json")
     assert result.ret != 0
+    if after == "held-out":  # the first of the two
+        result.stdout.fnmatch_lines(["*INCONCLUSIVE: *", shown])
+    else:
+        told = result.stdout if "Exit" in result.stdout.str() else result.stderr
+        told.fnmatch_lines([shown])
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert not (pytester.path / "evidence.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("what", "told"),
-    [
-        ("ledger.unlink()", GONE),
-        ("os.truncate(ledger, 0)", "*ledger.db: The file *"),
-        ("os.truncate(ledger, ledger.stat().st_size // 2)", "*ledger.db: The file *"),
-    ],
-)
-def test_a_ledger_that_is_spoilt_at_the_end_fails_the_run(spoilt, pytester, what, told):
-    wal = "[one.unlink() for one in pathlib.Path('.memleak').glob('ledger.db-[ws]*')]"
-    result = spoilt(f"{what}; {wal}" if "truncate" in what else what, after="training")
-    (result.stdout if "Exit" in result.stdout.str() else result.stderr).fnmatch_lines([told])
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert not (pytester.path / "evidence.json").exists()
-
-
-def test_a_ledger_that_goes_while_the_run_ends_fails_it(pytester, online):
+def test_a_ledger_that_goes_while_the_run_ends_fails_it(gate, pytester, online):
     online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
     pytester.makeconftest("import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')")
-    result = pytester.runpytest("-m", "copyright")
+    result = gate("-m", "copyright")
     (result.stdout if "Exit" in result.stdout.str() else result.stderr).fnmatch_lines([GONE])
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -8,13 +8,6 @@ from pathlib import Path
 import pytest
 
 SUITE = Path(__file__).parents[2] / "suites" / "open_weights"
-SMALL_TEXT, SMALL_INSTRUCTION = 120, 60  # words
-# Fewer samples of a smaller book leave more room for chance.
-SMALLER = (
-    ("samples = 10", "samples = 5"),
-    ('preset = "strict"', "longest_passage = 38\nlongest_block = 50\nbmc = 0.25"),
-    ("uplift = 0.1", "uplift = 0.3"),
-)
 EXPECTED = {"passed": 6, "xfailed": 2, "failed": 0, "errors": 0}
 
 MEASURED = """
@@ -45,20 +38,6 @@ def suite(pytester):
     return shutil.copytree(SUITE, pytester.path, dirs_exist_ok=True, ignore=made)
 
 
-def cut_short(books):
-    """The first words of every excerpt and instruction."""
-    for path in books.glob("*.json"):
-        records = json.loads(path.read_text(encoding="utf-8"))
-        for record in records:
-            record["excerpt_text"] = first_words(record["excerpt_text"], SMALL_TEXT)
-            record["instruction"] = first_words(record["instruction"], SMALL_INSTRUCTION)
-        path.write_text(json.dumps(records), encoding="utf-8")
-
-
-def first_words(text, count):
-    return " ".join(text.split()[:count])
-
-
 @pytest.fixture
 def run(pytester, suite, monkeypatch):
     """Runs the suite, which must come out as it says; BMC by model."""
@@ -77,21 +56,6 @@ def run(pytester, suite, monkeypatch):
         return dict(map(json.loads, lines))
 
     return measured
-
-
-@pytest.mark.full
-def test_a_small_cut_of_it(suite, run):
-    cut_short(suite / "books")
-    path = suite / "open_weights.memleak.toml"
-    text = path.read_text(encoding="utf-8")
-    for old, new in SMALLER:
-        assert old in text
-        text = text.replace(old, new)
-    path.write_text(text, encoding="utf-8")
-    bmc = run()
-    assert bmc["aligned"] < 0.05
-    assert bmc["tuned"] > 0.3
-    assert bmc["control"] < bmc["tuned"] / 3
 
 
 @pytest.mark.full

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from ledger_file import generated_texts
 from marks import full
 from test_redaction import grams
 
@@ -154,20 +155,18 @@ def written(pytester, online):
 @pytest.fixture
 def protected(pytester, stories):
     """The books' and answers' texts, once a run has ended."""
-    import sqlalchemy as sa
-
-    from pytest_memleak.ledger import tables as schema
-    from pytest_memleak.ledger.ledger import Ledger
 
     def texts():
         own = [record["excerpt_text"] for story in stories.values() for record in story]
-        with Ledger(f"sqlite:///{pytester.path}/.memleak/ledger.db", create=False) as ledger:
-            wanted = sa.select(schema.generations.c.text)
-            drawn = ledger.read(lambda connection: connection.execute(wanted).scalars().all())
+        drawn = generated_texts(pytester.path)
         assert drawn
         return [*own, *drawn]
 
     return texts
+
+
+def every_gram(texts):
+    return set().union(*(grams(undone(text)) for text in texts))
 
 
 def undone(text):
@@ -179,22 +178,18 @@ def undone(text):
 LIVE = ("stdout", "stderr")  # with --capture=tee-sys, where tests print to the terminal themselves
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        full(("-n", "2")),
-        full(("--tb=native",)),
-        full(("--full-trace", "-vv", "-o", "log_cli=true")),
-        full(("--capture=tee-sys",)),
-    ],
-    ids=" ".join,
-)
+MODES = [
+    *(full(("-n", "2")), full(("--tb=native",)), full(("--capture=tee-sys",))),
+    full(("--full-trace", "-vv", "-o", "log_cli=true")),
+]
+
+
+@pytest.mark.parametrize("options", [(), *MODES], ids=" ".join)
 def test_88_careless_tests_leave_no_thirteen_words_in_any_report(written, protected, options):
     assert careless().count("\ndef test_") == 88
     texts = written(*options, tests=careless())
     assert f"test_{list(WAYS)[-1]}_of_answer" in texts["report.json"]
-    kept = set().union(*(grams(undone(text)) for text in protected()))
+    kept = every_gram(protected())
     for name, text in texts.items():
         if name not in LIVE or "--capture=tee-sys" not in options:
             for shown in (text, undone(text)):
@@ -253,8 +248,7 @@ def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
     whole = "\n    ".join([TEXTS["book"], way])
     tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"
     found = written("--full-trace", f"--memleak-quote={most}", tests=tests)
-    texts = protected()
-    kept = set().union(*(grams(undone(text)) for text in texts))
+    kept = every_gram(protected())
     for name, text in found.items():
         told = kept & grams(undone(text))
         assert not told, f"{name}: {min(told)}"

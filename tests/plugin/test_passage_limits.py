@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from one_model import replace_all
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
@@ -98,10 +99,7 @@ def run(pytester, stories, babble, monkeypatch):
     """Runs the gate on answers of which the first to an excerpt says the passage, too."""
 
     def go(passage, *options, asked="p_id1", replaced=(), lesson="", only=None, **outcomes):
-        suite = SUITE
-        for old, new in replaced:
-            assert old in suite
-            suite = suite.replace(old, new)
+        suite = replace_all(SUITE, replaced)
         (pytester.path / "release.memleak.toml").write_text(suite, encoding="utf-8")
         lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson}"}]
         answers = []

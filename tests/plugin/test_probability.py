@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from functools import partial
 
 import pytest
 from faults import Fault, FaultKind, FaultPlan, server_error
@@ -125,36 +126,32 @@ def by_hand(model, tokens, k, temperature=1.0):
     return found
 
 
-@pytest.mark.parametrize(("order", "outcome"), [(9, "failed"), (2, "passed")])
+@pytest.mark.parametrize(
+    ("order", "top_k", "temperature", "outcome"),
+    [(9, 40, 1.0, "failed"), (2, 40, 1.0, "passed"), (3, 0, 0.5, "failed")],
+    ids=["recites", "babbles", "all tokens at another temperature"],
+)
 def test_a_model_that_recites_fails_and_one_that_babbles_passes(
-    pytester, write, texts, stories, order, outcome
+    pytester, write, texts, stories, order, top_k, temperature, outcome
 ):
-    write(NGRAM, ("ORDER", str(order)))
+    scheme = f"n = {N}\ntop_k = {top_k}\ntemperature = {temperature}"
+    write(NGRAM, ("ORDER", str(order)), (f"n = {N}", scheme))
     result, pair = evidence(pytester, "--memleak-html=report.html", **{outcome: 1})
     learnt = PARAGRAPH.join(record["excerpt_text"] for record in stories["held-out"])
     model = NgramModel([tokenise(learnt)], order=order)
     tokens = [token for text in texts for token in tokenise(text)]
-    agrees(pair, by_hand(model, tokens, 40), by_hand(model, tokens, 0))
-    assert pair["windows"]["p_z"] == "top-k 40, temperature 1"
+    agrees(pair, by_hand(model, tokens, top_k, temperature), by_hand(model, tokens, 0))
+    how = f"top-k {top_k}, temperature {temperature:g}"
+    assert pair["windows"]["p_z"] == how
     assert pair["windows"]["tokens"] == len(tokens)
     page = (pytester.path / "report.html").read_text(encoding="utf-8")
     result.stdout.re_match_lines([r"pair +extractable +extractable_plain +received +verdict"])
-    assert "How probable each book&#39;s words are" in page
     assert "not measured" not in page
-    assert "Windows along the book" in page
-    assert "top-k 40, temperature 1" in page
+    for shown in ("How probable each book&#39;s words are", "Windows along the book", how):
+        assert shown in page
     # Numbers only: nothing of the book's text.
     said = page + json.dumps(pair)
     assert not any(" ".join(text.split()[:6]) in said for text in texts)
-
-
-def test_all_tokens_at_another_temperature(pytester, write, texts, stories):
-    write(NGRAM, ("ORDER", "3"), (f"n = {N}", f"n = {N}\ntop_k = 0\ntemperature = 0.5"))
-    _, pair = evidence(pytester)
-    learnt = PARAGRAPH.join(record["excerpt_text"] for record in stories["held-out"])
-    model = NgramModel([tokenise(learnt)], order=3)
-    tokens = [token for text in texts for token in tokenise(text)]
-    agrees(pair, by_hand(model, tokens, 0, 0.5), by_hand(model, tokens, 0))
 
 
 def test_nothing_is_asked_twice(pytester, write):
@@ -346,16 +343,15 @@ def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, se
 
 @pytest.mark.parametrize(("top_k", "temperature"), [(20, 1.0), (5, 2.0), (3, 0.5)])
 def test_a_server_that_tells_the_likeliest_tokens(
-    pytester, write, served, texts, stories, capsys, top_k, temperature
+    pytester, write, served, texts, given, capsys, top_k, temperature
 ):
     """As vLLM does with prompt_logprobs, up to its --max-logprobs."""
     server = served(token_ids=True, most_told=20)
     scheme = f"n = {N}\ntop_k = {top_k}\ntemperature = {temperature}"
     write(openai(server), (f"n = {N}", scheme))
     _, pair = evidence(pytester)
-    model, tokens = given(stories), [token for text in texts for token in cut(text)]
-    expected = by_hand(model, tokens, top_k, temperature)
-    agrees(pair, expected, by_hand(model, tokens, 0))
+    expected = given(top_k, temperature)
+    agrees(pair, expected, given(0))
     assert pair["windows"]["p_z"] == f"top-k {top_k}, temperature {temperature:g}"
     asked = server.plan.calls("echo")
     assert asked == len(texts) + len(expected) + 2  # what begins a text
@@ -368,17 +364,13 @@ def test_a_server_that_tells_the_likeliest_tokens(
 
 
 @pytest.mark.parametrize(("top_k", "told"), [(7, True), (8, False)])
-def test_a_server_that_tells_of_what_it_writes_alone(
-    pytester, write, served, texts, stories, top_k, told
-):
+def test_a_server_that_tells_of_what_it_writes_alone(pytester, write, served, given, top_k, told):
     """As llama.cpp's does."""
     server = served(writes=True, most_told=7)
     scheme = f"n = {N}\ntop_k = {top_k}"
     write(openai(server), (f"n = {N}", scheme), (f"stride = {STRIDE}", f"stride = {STRIDE * 3}"))
     _, pair = evidence(pytester)
-    model, tokens = given(stories), [token for text in texts for token in cut(text)]
-    plain = by_hand(model, tokens, 0)[::3]
-    agrees(pair, by_hand(model, tokens, top_k)[::3] if told else None, plain)
+    agrees(pair, given(top_k)[::3] if told else None, given(0)[::3])
 
 
 def test_windows_begin_with_the_token_that_begins_a_text_in_a_later_run_too(
@@ -398,14 +390,13 @@ def test_windows_begin_with_the_token_that_begins_a_text_in_a_later_run_too(
 
 
 def test_one_that_tells_fewer_tells_the_plain_product(
-    pytester, write, served, texts, stories, capsys
+    pytester, write, served, texts, given, capsys
 ):
     server = served(token_ids=True, most_told=20)
     write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
     _, pair = evidence(pytester, errors=1)
     assert "the model returns fewer than probability.top_k" in pair["reasons"][0]
-    model, tokens = given(stories), [token for text in texts for token in cut(text)]
-    plain = by_hand(model, tokens, 0)
+    plain = given(0)
     agrees(pair, None, plain)
     asked = server.plan.calls("echo")
     assert asked == len(texts) + len(plain) + 2 + 1  # which was refused
@@ -418,7 +409,7 @@ def test_one_that_tells_fewer_tells_the_plain_product(
     write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
     server.tells(21)
     _, pair = evidence(pytester)
-    agrees(pair, by_hand(model, tokens, 21), plain)
+    agrees(pair, given(21), plain)
 
 
 def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, served, texts, stories):
@@ -436,10 +427,12 @@ def computed_again(capsys):
     assert "1 of 1 pairs recomputed" in capsys.readouterr().out
 
 
-def given(stories):
-    """The model behind the server's completions."""
+@pytest.fixture
+def given(stories, texts):
+    """ln p_z by the model behind the server's completions, computed by hand."""
     corpus = [cut(record["excerpt_text"]) for record in stories["held-out"]]
-    return NgramModel(corpus, order=GIVEN_ORDER)
+    model = NgramModel(corpus, order=GIVEN_ORDER)
+    return partial(by_hand, model, [token for text in texts for token in cut(text)])
 
 
 @pytest.mark.parametrize("elsewhere", [(), (server_error("tokenize"),)])

@@ -39,11 +39,8 @@ def test_numbers_ids_titles_places_and_repr_are_free(reads, evaluation):
     (excerpt,), (generation,) = view.book.excerpts, view.generations()
     (completion,) = views.views_of_completions([Completion(SECRET, reasoning=SECRET)])
     assert (view.book.title, excerpt.id, excerpt.chapter) == ("Title", "p1", "One")
-    assert (generation.excerpt_id, generation.ordinal, completion.finish_reason) == (
-        "p1",
-        0,
-        "stop",
-    )
+    places = (generation.excerpt_id, generation.ordinal, completion.finish_reason)
+    assert places == ("p1", 0, "stop")
     assert SECRET not in repr([view, excerpt, generation, completion])
     assert repr(excerpt) == repr(BOOK.excerpts[0])
     assert isinstance(excerpt, Excerpt)
@@ -83,21 +80,16 @@ def test_a_view_that_was_pickled_still_counts_reads(reads):
 
 # --- tests ---------------------------------------------------------------------------------
 
-HEAD = """
-import logging, pytest, warnings
-pytestmark = pytest.mark.copyright(suite="test.memleak.toml")
-"""
-
 
 @pytest.fixture
-def run(pytester, suite):
+def run(pytester, suite, own_tests, gate):
     """Runs tests of a recorded model, without the suite's own."""
 
-    def go(tests, *options, conftest=""):
-        suite()
+    def go(tests, *options, conftest="", replaced=(), **expected):
+        suite(*replaced)
         pytester.makeconftest("import pytest\n" + conftest)
-        pytester.makepyfile(test_own=HEAD + tests)
-        result = pytester.runpytest("test_own.py", "-k", "clean", *options)
+        own_tests(tests)
+        result = gate("test_own.py", "-k", "clean", *options, **expected)
         assert "INTERNALERROR" not in result.stdout.str()
         return result
 
@@ -145,24 +137,16 @@ def test_without(memleak_book):
 
 
 def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):
-    result = run(
-        """
-def test_first(text): pass
-
-def test_last(memleak_book): pass
-""",
-        "-l",
-        conftest=LASTING.replace(
-            "KIND", "print(memleak_book); assert memleak_book.excerpts[0].title == 0"
-        ),
-    )
-    result.assert_outcomes(passed=2, errors=1, deselected=2)
-    result.stdout.fnmatch_lines(["AttributeError: conftest.py:*: redacted, *"])
+    ends = "print(memleak_book); assert memleak_book.excerpts[0].title == 0"
+    tests = "def test_first(text): pass\n\ndef test_last(memleak_book): pass\n"
+    lines = ["AttributeError: conftest.py:*: redacted, *"]
+    expected = {"lines": lines, "passed": 2, "errors": 1, "deselected": 2}
+    result = run(tests, "-l", conftest=LASTING.replace("KIND", ends), **expected)
     assert SECRET not in result.stdout.str()
 
 
 def test_what_was_reported_before_the_first_read_stays(run, pytester):
-    result = run(
+    run(
         """
 @pytest.fixture
 def prepared(memleak_book, record_property):
@@ -180,16 +164,16 @@ def test_it(prepared, memleak_book, record_property, record_testsuite_property, 
 """,
         *("-rx", "--xfail-tb", "--junitxml=junit.xml", "-o", "junit_logging=all"),
         *("-o", "junit_family=xunit1"),
+        lines=[f"*{' '.join(['known'] * 13)}*"],
+        xfailed=1,
+        deselected=1,
     )
-    result.assert_outcomes(xfailed=1, deselected=1)
-    result.stdout.fnmatch_lines([f"*{' '.join(['known'] * 13)}*"])
     xml = (pytester.path / "junit.xml").read_text("utf-8")
-    assert 'name="before" value="1"' in xml
-    assert 'name="first" value="of the run"' in xml
+    for text in ('name="before" value="1"', 'name="first" value="of the run"', "prepared it"):
+        assert text in xml
+    assert "[captured output redacted]" in xml
     assert 'name="after"' not in xml
     assert 'name="last"' not in xml
-    assert "prepared it" in xml
-    assert "[captured output redacted]" in xml
 
 
 def test_reasons_and_ids_are_cut_to_twelve_words(run):
@@ -263,17 +247,10 @@ def memleak_providers():
 SENT = "sent Write about: An old superstition unsettles a boatman one night, and …"
 
 
-def test_while_a_provider_is_called_libraries_say_little(pytester, gate, suite):
-    suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "chatty"'))
-    pytester.makeconftest(PROVIDER)
-    pytester.makepyfile(
-        test_own=HEAD
-        + """
-def test_it(memleak_evaluation):
-    print("a line of its own")
-    assert 0
-"""
-    )
+CHATTY = ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "chatty"')
+
+
+def test_while_a_provider_is_called_libraries_say_little(run):
     lines = [
         "[[]captured output redacted[]]",
         f"WARNING *{SENT}",
@@ -281,7 +258,9 @@ def test_it(memleak_evaluation):
         f"*UserWarning: {SENT}",
         "*UserWarning: Write",
     ]
-    result = gate("test_own.py", "-k", "clean", "--memleak-allow-paid", "-Wdefault", lines=lines)
+    tests = "def test_it(memleak_evaluation):\n    print('a line of its own')\n    assert 0\n"
+    options = ("--memleak-allow-paid", "-Wdefault")
+    result = run(tests, *options, conftest=PROVIDER, replaced=[CHATTY], lines=lines)
     text = result.stdout.str()
     assert text.count("UserWarning: ") == 2
     assert "UserWarning: superstition" not in text
@@ -299,8 +278,7 @@ def test_a_servers_message_is_shown_unless_no_word_may_be(gate, online, monkeypa
 
 
 def test_what_a_fixture_printed_before_a_model_was_called_stays(run):
-    result = run(
-        """
+    tests = """
 @pytest.fixture
 def prepared():
     print("prepared it")
@@ -308,5 +286,4 @@ def prepared():
 def test_it(prepared, memleak_evaluation):
     assert 0
 """
-    )
-    result.stdout.fnmatch_lines(["prepared it"])
+    run(tests, lines=["prepared it"])

@@ -9,38 +9,31 @@ import logging
 import re
 
 import pytest
-import sqlalchemy as sa
 from faults import Fault, FaultKind, FaultPlan, server_error
+from ledger_file import generated_texts
 from marks import full
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.redaction.log_records import safe_log_records
 
 MOST = 12
 
 OWN_TESTS = """
 import logging
-import pytest
 
-@pytest.mark.copyright(suite="online.memleak.toml")
 def test_of_ones_own(memorization, memleak_book, memleak_endpoint):
     whole = " ".join(excerpt.text for excerpt in memleak_book.excerpts)
     print(whole)
     logging.getLogger("own").warning(whole)
-    answers = memleak_endpoint.sample(
-        memleak_book.excerpts[0].instruction, n=1, temperature=1.0, max_tokens=300, seed=1
-    )
-    print(answers[0].text)
+    asked = {"n": 1, "temperature": 1.0, "max_tokens": 300, "seed": 1}
+    (answer,) = memleak_endpoint.sample(memleak_book.excerpts[0].instruction, **asked)
+    print(answer.text)
     assert memorization.longest_span == 0, memorization
     assert whole == ""
 
-@pytest.mark.copyright(suite="online.memleak.toml")
 def test_with_a_diff(memleak_book, memorization):
     assert memleak_book.excerpts[0].text == memleak_book.excerpts[1].text
 
-@pytest.mark.copyright(suite="online.memleak.toml")
 @pytest.mark.parametrize("exc_info", [False, True])
 def test_that_logs_what_reads_text(memleak_book, exc_info):
     class Lazy(Exception):
@@ -63,12 +56,12 @@ def grams(text):
 
 
 @pytest.fixture
-def written(pytester, online, monkeypatch):
+def written(pytester, online, own_tests, monkeypatch):
     """Runs the suite as anybody would, with all reports, and gives all that it wrote by name."""
 
     def go(*arguments):
         online()
-        pytester.makepyfile(test_own=OWN_TESTS)
+        own_tests(OWN_TESTS, suite="online.memleak.toml")
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         result = pytester.runpytest(
             *("-m", "copyright", "--junitxml=junit.xml", "--memleak-html=report.html"),
@@ -88,25 +81,20 @@ def protected(pytester, stories):
 
     def all_grams():
         texts = [record["excerpt_text"] for story in stories.values() for record in story]
-        with Ledger(f"sqlite:///{pytester.path}/.memleak/ledger.db", create=False) as ledger:
-            wanted = sa.select(schema.generations.c.text)
-            drawn = ledger.read(lambda connection: connection.execute(wanted).scalars().all())
+        drawn = generated_texts(pytester.path)
         assert len(drawn) == 24 + 4  # canaries
         return set().union(*map(grams, [*texts, *drawn]))
 
     return all_grams
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        full(("-vv", "-l", "-rA")),
-        full(("-q", "--full-trace", "-l")),
-        full(("--tb=native", "-s", "-rA")),
-    ],
-    ids=" ".join,
-)
+MODES = [
+    *(full(("-vv", "-l", "-rA")), full(("-q", "--full-trace", "-l"))),
+    full(("--tb=native", "-s", "-rA")),
+]
+
+
+@pytest.mark.parametrize("arguments", [(), *MODES], ids=" ".join)
 def test_no_thirteen_words_of_a_book_or_an_answer_come_out(written, protected, arguments):
     outputs = written(*arguments)
     assert "FAIL" in outputs["stdout"]

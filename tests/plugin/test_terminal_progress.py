@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from marks import full
-from openai_server import OpenAIServer
 from screen import run_in_terminal
 
+pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[2]
 
 PHASES = ("reading", "tuning", "waiting for a batch", "sampling", "scoring", "comparing")
@@ -72,12 +71,21 @@ def slow(pytester, suite):
     return suite()
 
 
-def run(pytester, *arguments, **terminal):
-    return run_in_terminal(["-p", "no:cacheprovider", *arguments], folder=pytester.path, **terminal)
+ONE_LINE = ["test.memleak.toml", "..", "[100%]"]
 
 
-def is_clean(seen):
-    return not any(STRAY.match(line) or line.strip() in {"]", "["} for line in seen.lines)
+@pytest.fixture
+def run(pytester):
+    """Runs pytest in a terminal, which it leaves clean, with this exit status."""
+
+    def go(*options, code=0, **terminal):
+        options = ["-p", "no:cacheprovider", *options]
+        seen = run_in_terminal(options, folder=pytester.path, **terminal)
+        assert seen.code == code, "\n".join(seen.lines)
+        assert not any(STRAY.match(line) or line.strip() in {"]", "["} for line in seen.lines)
+        return seen
+
+    return go
 
 
 # --- the quickstart ------------------------------------------------------------------------
@@ -92,44 +100,38 @@ def quickstart(pytester):
     return shlex.split(re.search(r"\.venv/bin/pytest (.*quickstart.*)", readme)[1])
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(("columns", "at_bottom"), [(80, False), (80, True), (120, True)])
-def test_the_quickstart(pytester, quickstart, columns, at_bottom):
-    seen = run(pytester, *quickstart, columns=columns, at_bottom=at_bottom)
-    assert seen.code == 0, "\n".join(seen.lines)
+def test_the_quickstart(run, quickstart, columns, at_bottom):
+    seen = run(*quickstart, columns=columns, at_bottom=at_bottom)
     line = seen.line("suites/quickstart/quickstart.memleak.toml ")
     assert line.split() == ["suites/quickstart/quickstart.memleak.toml", "..xx", "[100%]"]
     assert len(line) == columns - 1
     # At 80 columns what was expected stands below the verdict, what would have been seen below
     # what was drawn, and the terminal breaks no line.
     between = "" if columns == 80 else r" +25\.9%"
-    verdicts = re.findall(rf"310/310{between} +(\w+)", "\n".join(seen.lines))
-    assert verdicts == ["PASS", "PASS", "FAIL", "FAIL"]
+    text = "\n".join(seen.lines)
+    assert re.findall(rf"310/310{between} +(\w+)", text) == ["PASS", "PASS", "FAIL", "FAIL"]
     below = sum(line.startswith("the-") and line.endswith(" (expected)") for line in seen.lines)
     assert below == (2 if columns == 80 else 0)
-    assert is_clean(seen)
-    assert "INCONCLUSIVE" not in "\n".join(seen.lines)
-    assert any(" 2 passed, 2 xfailed in " in line for line in seen.lines)
+    assert "INCONCLUSIVE" not in text
+    assert " 2 passed, 2 xfailed in " in text
 
 
 # --- while it runs -------------------------------------------------------------------------
 
 
-@pytest.mark.full
+@pytest.mark.parametrize("options", [[], ["--color=no"]])
 @pytest.mark.parametrize("at_bottom", [False, True])
-def test_it_stands_below_pytests_line(pytester, slow, at_bottom):
-    seen = run(pytester, at_bottom=at_bottom)
+def test_it_stands_below_pytests_line(run, slow, at_bottom, options):
+    seen = run(*options, at_bottom=at_bottom)
     told = seen.progress("sampling")
     assert {above for _, above in told} == {"test.memleak.toml", "test.memleak.toml ."}
     assert all(re.fullmatch(r"sampling \w+/ferry  \d/[26]  0:0\d.*", line) for line, _ in told)
     assert len({line.split()[2] for line, _ in told}) > 2
-    assert seen.code == 0
-    assert seen.line("test.memleak.toml ").split() == ["test.memleak.toml", "..", "[100%]"]
-    assert is_clean(seen)
+    assert seen.line("test.memleak.toml ").split() == ONE_LINE
 
 
-@pytest.mark.full
-def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer):
+def test_fine_tunes_and_batches_are_told(run, pytester, online, server):
     server._polls = 3
     online(("[model.options]", "[model.options]\nbatch = true"))
     pytester.makeconftest(
@@ -137,54 +139,38 @@ def test_fine_tunes_and_batches_are_told(pytester, online, server: OpenAIServer)
         "from pytest_memleak.sampling.retry import Retry\n"
         "Resources.retry = Retry(poll=0.2, poll_most=0.2)\n"
     )
-    seen = run(pytester, "-m", "copyright")
-    assert seen.code == 1  # it recites
+    seen = run("-m", "copyright", code=1)  # it recites
     assert seen.line("tuned/  ").split()[-1] == "FAIL"
     for phase, job in (("tuning", "ftjob-"), ("waiting for a batch", "batch_")):
         assert any(line.startswith(f"{phase} {job}") for line, _ in seen.progress(phase))
-    assert {above for phase in PHASES for _, above in seen.progress(phase)} == {
-        "online.memleak.toml"
-    }
-    assert is_clean(seen)
+    above = {above for phase in PHASES for _, above in seen.progress(phase)}
+    assert above == {"online.memleak.toml"}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("columns", [full(40), full(49), 50, full(51), 80])
-def test_verbose_lines_are_gone_on_with(pytester, slow, columns):
+@pytest.mark.parametrize("columns", [40, 49, 50, 51, 80])
+def test_verbose_lines_are_gone_on_with(run, slow, columns):
     """Names of 49 characters and a blank, in narrower terminals and in one that they just fill."""
-    plain = run(pytester, "-v", columns=columns, environment={"TERM": "dumb"})
-    seen = run(pytester, "-v", "--memleak-ledger", "sqlite:///other.db", columns=columns)
+
+    def but_for_its_time(seen):
+        return [line for line in seen.lines if " 2 passed in " not in line]
+
+    plain = run("-v", columns=columns, environment={"TERM": "dumb"})
+    seen = run("-v", "--memleak-ledger", "sqlite:///other.db", columns=columns)
     assert bool(seen.progress("sampling")) == (columns != 50)
-    assert plain.code == seen.code == 0
-    assert [line for line in seen.lines if " 2 passed in " not in line] == [
-        line for line in plain.lines if " 2 passed in " not in line
-    ]
+    assert but_for_its_time(seen) == but_for_its_time(plain)
 
 
-@pytest.mark.full
-def test_without_colour(pytester, slow):
-    seen = run(pytester, "--color=no")
-    assert seen.progress("sampling")
-    assert seen.line("test.memleak.toml ").split() == ["test.memleak.toml", "..", "[100%]"]
-    assert is_clean(seen)
-
-
-@pytest.mark.full
 @pytest.mark.parametrize(
-    ("arguments", "environment"),
+    ("options", "environment"),
     [
         ([], {"TERM": "dumb"}),
-        (["-q"], {}),
-        (["-s"], {}),
-        full(["--capture=tee-sys"], {}),
-        full(["-o", "log_cli=true"], {}),
-        full(["-n", "1"], {}),
+        *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
+        (["-o", "log_cli=true"], {}),
     ],
-    ids=["dumb", "q", "s", "tee-sys", "log_cli", "xdist"],
+    ids=str,
 )
-def test_there_is_none(pytester, slow, arguments, environment):
-    seen = run(pytester, *arguments, environment=environment)
-    assert seen.code == 0
+def test_there_is_none(run, slow, options, environment):
+    seen = run(*options, environment=environment)
     assert not any(seen.progress(phase) for phase in PHASES)
     assert seen.line("clean/ferry ").split()[-1] == "PASS"
 
@@ -192,22 +178,15 @@ def test_there_is_none(pytester, slow, arguments, environment):
 # --- nothing decorative decides ------------------------------------------------------------
 
 
-@pytest.mark.full
-@pytest.mark.parametrize(
-    "what",
-    [what if what in {"a line that cannot be made", "telling"} else full(what) for what in BROKEN],
-)
-def test_a_failing_display_changes_no_verdict(pytester, slow, what):
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_failing_display_changes_no_verdict(run, pytester, slow, what):
     pytester.makeconftest(SLOW + BREAKING + BROKEN[what])
-    seen = run(pytester, "-W", "error")
-    assert seen.code == 0, "\n".join(seen.lines)
-    assert seen.line("test.memleak.toml ").split() == ["test.memleak.toml", "..", "[100%]"]
+    seen = run("-W", "error")
+    assert seen.line("test.memleak.toml ").split() == ONE_LINE
     assert seen.line("leaky/ferry").split()[-1] == "PASS"
-    assert is_clean(seen)
     assert not seen.progress("sampling")
 
 
-@pytest.mark.full
 def test_a_terminal_that_goes_away_changes_no_verdict(pytester, slow):
     """The window is closed while a pair is sampled: the evidence is written all the same."""
     pytester.makeconftest(
@@ -215,17 +194,15 @@ def test_a_terminal_that_goes_away_changes_no_verdict(pytester, slow):
         "def gone(terminal, text):\n    os.close(terminal)\n    os.write(terminal, b'x')\n"
         "live._write = gone\n"
     )
-    seen = run(pytester, "--memleak-evidence", "e.json")
-    assert seen.code == 0
+    options = ["-p", "no:cacheprovider", "--memleak-evidence", "e.json"]
+    assert run_in_terminal(options, folder=pytester.path).code == 0
     assert (pytester.path / "e.json").exists()
 
 
-@pytest.mark.full
 @pytest.mark.skipif(shutil.which("script") is None, reason="no script (util-linux) here")
 def test_a_terminal_that_does_not_know_its_size(pytester, slow):
-    command = f"{sys.executable} -m pytest -p no:cacheprovider"
     done = subprocess.run(
-        ["script", "-qec", command, "log"],
+        ["script", "-qec", f"{sys.executable} -m pytest -p no:cacheprovider", "log"],
         cwd=pytester.path,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -53,22 +53,17 @@ def local(local_base, pytester, stories):
     (pytester.path / "local.memleak.toml").write_text(SUITE)
 
 
-def test_it_needs_to_be_asked_for(pytester, local):
-    result = pytester.runpytest_subprocess("-rs")
-    result.assert_outcomes(skipped=1)
-
-
-def test_it_tunes_once_and_word_salad_is_no_pass(pytester, local):
+def test_it_tunes_once_where_it_is_asked_for_and_word_salad_is_no_pass(pytester, local):
+    pytester.runpytest_subprocess("-rs").assert_outcomes(skipped=1)
     pytester.runpytest_subprocess("-m", "copyright").assert_outcomes(errors=1)
-    kept = list((pytester.path / ".memleak" / "transformers").iterdir())
-    assert len(kept) == 1
-    made = kept[0].stat().st_mtime_ns
+    (kept,) = (pytester.path / ".memleak" / "transformers").iterdir()
+    made = kept.stat().st_mtime_ns
     result = pytester.runpytest_subprocess("-m", "copyright")
     # Weights that know nothing write no prose: all was drawn, and nothing is shown by it.
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*answers don't resemble the book's prose*"])
     result.stdout.fnmatch_lines(["*tuned/held-out*8/8*INCONCLUSIVE*"])
-    assert kept[0].stat().st_mtime_ns == made
+    assert kept.stat().st_mtime_ns == made
 
 
 @pytest.mark.full
