@@ -200,23 +200,28 @@ def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(ru
     assert "leaking_works 0" not in done.stdout.str()
 
 
-@pytest.mark.parametrize(
-    ("replaced", "said"),
-    [
-        (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file matches 'songs/**'"),
-        (('source = "speeches.jsonl"', 'source = "."'), "'.' is a folder"),
-        ((AUTHOR, 'unit = "word"'), "collection[[]1[]] 'speeches'.unit: Input should be"),
-        (("[suite]", '[suite]\nprobe = "probability"'), "would span works"),
-        (("longest_passage = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
-        (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
-        (  # a passage may be of another book
-            (AUTHOR, f"{AUTHOR}\nlimits = {{ longest_passage = 21 }}"),
-            "collection 'speeches'.limits.longest_passage: 21 is looser than 20",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, replaced, said):
-    run(honest(), replaced, lines=[f"*{said}*"], errors=1)
+WRONG = [
+    (('source = "speeches.jsonl"', 'source = "songs/**"'), "no file matches 'songs/**'"),
+    (('source = "speeches.jsonl"', 'source = "."'), "'.' is a folder"),
+    ((AUTHOR, 'unit = "word"'), "collection[[]1[]] 'speeches'.unit: Input should be"),
+    (("[suite]", '[suite]\nprobe = "probability"'), "would span works"),
+    (("longest_passage = 20\nbmc = 0.5", "leaking_works = 0.1"), "has no limits"),
+    (('id = "m"', 'id = "m"\nlimits = { bmc = 0.6 }'), "0.6 is looser than 0.5"),
+    (  # a passage may be of another book
+        (AUTHOR, f"{AUTHOR}\nlimits = {{ longest_passage = 21 }}"),
+        "collection 'speeches'.limits.longest_passage: 21 is looser than 20",
+    ),
+]
+
+
+def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, gate):
+    run(honest(), WRONG[0][0], lines=[f"*{WRONG[0][1]}*"], errors=1)
+    Path("c.memleak.toml").unlink()
+    for number, (replaced, _) in enumerate(WRONG):
+        Path(f"m{number}.memleak.toml").write_text(replace_all(SUITE, [replaced]))
+    result = gate(errors=len(WRONG))
+    for number, (_, said) in enumerate(WRONG):
+        result.stdout.fnmatch_lines([f"*m{number}.memleak.toml*{said}*"])
 
 
 def test_a_limit_on_works_needs_a_collection(run):

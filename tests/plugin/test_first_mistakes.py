@@ -1,10 +1,12 @@
 """A beginner's mistakes: each ends in a line that says what to type."""
 
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.pytester import LineMatcher
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.plugin.outcomes import Memorization
@@ -13,110 +15,89 @@ STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub
 RUN = ("-m", "copyright")
 LIMIT = "longest_span = 10"
 OF_LEAKY = 'id = "leaky"'
-# What is changed in a suite, and what its last line says to do; what it says is wrong.
-SUITES = {
-    "[book] for [[book]]": (("[[book]]", "[book]"), "write [[book]] instead of [book]"),
-    "[[limits]] for [limits]": (("[limits]", "[[limits]]"), "write [limits] instead of"),
-    "a column's name": (("longest_span =", '"longest span" ='), "write longest_span instead of"),
-    "the paper's name": ((LIMIT, '"BMC@5" = 0.2'), "write bmc instead of BMC@5"),
-    "a limit among the settings": (
-        ("samples = 3", "samples = 3\nbmc = 0.1"),
-        "bmc is a key of [limits]; move it there",
-    ),
-    "a title": (("longest_span =", '"Coverage" ='), "write bmc instead of Coverage"),
-    "a column that is no measure": (
-        (LIMIT, "detection_limits = 0.05"),
-        "detection_limit is a key of [suite]; move it there",
-    ),
-    "per cent": ((LIMIT, "bmc = 15"), "for 15%, write bmc = 0.15"),
-    "a number in quotes": (("samples = 3", 'samples = "3"'), "write samples = 3 without quotes"),
-    "per cent in quotes": ((LIMIT, 'bmc = "15%"'), "write bmc = 0.15"),
-    "a number in words": (("samples = 3", 'samples = "many"'), "correct samples; "),
-    "a number that is too small": (("samples = 3", "samples = 0"), ""),
-    "a heading left open": (("[suite]", "[suite"), "close the heading, as in [suite]"),
-    "a key twice": (("samples = 3", "samples = 3\nsamples = 4"), "remove one of the two"),
-    "a preset misspelt": ((LIMIT, 'preset = "strickt"'), 'did you mean "strict"?'),
-    "another tool's key": (
-        ('provider = "recorded"', 'provider = "recorded"\nmodel = "m"'),
-        "write base_model instead of model",
-    ),
-    "a typing error": (("samples", "sampels"), "write samples instead of sampels"),
-    "a limit misspelt": (("longest_span = 10", "longest_sapn = 10"), ""),
-    "a key of nothing": (("[[book]]", "junk = 1\n[[book]]"), ""),
-    "a path of Windows": (('"ferry.json"', r'"C:\Books\ferry.json"'), "write paths with /: "),
-    "a text without quotes": (('"ferry.json"', "ferry.json"), "put texts in quotes, as in"),
-    "a provider misspelt": (('"recorded"', '"recoded"'), "did you mean 'recorded'?"),
-    "a key left out": (('provider = "recorded"', ""), "add provider = ..."),
-    "a book that is not there": (('source = "f', 'source = "g'), "paths are relative to the suite"),
-    "no limits": ((LIMIT, ""), "add [limits], such as longest_span = 38"),
-    "a key in the suite": (
-        ("samples = 3", 'samples = 3\napi_key = "hunter2hunter2"'),
-        "set the provider's environment variable instead",
-    ),
-    "a secret in the suite": (
-        ("samples = 3", "samples = 3\nsk = 'sk-abcdefgh1234567890abcdefgh'"),
-        "",
-    ),
-    "a secret among the options": (
-        ('path = "leaky.json"', 'path = "leaky.json"\napi_key = "hunter2hunter2"'),
-        "",
-    ),
-    "an option misspelt": (('path = "clean', 'paht = "clean'), "write path in place of paht"),
-    "an option of no provider": (
-        ('path = "leaky.json"', 'path = "leaky.json"\nspeed = 3'),
-        "options may have: ",
-    ),
-    "an option above its table": (
-        ('provider = "recorded"', 'provider = "recorded"\nbase_url = "http://localhost/v1"'),
+OF_CLEAN = 'id = "clean"\nprovider = "recorded"'
+SAMPLES, PATH = "samples = 3", 'path = "leaky.json"'
+KEY, OTHER_KEY = 'api_key = "hunter2hunter2"', "sk = 'sk-abcdefgh1234567890abcdefgh'"
+# What is replaced in a suite, by what, and what its last line says to do.
+FIXES = [
+    ("[[book]]", "[book]", "write [[book]] instead of [book]"),
+    ("[limits]", "[[limits]]", "write [limits] instead of"),
+    ("longest_span =", '"longest span" =', "write longest_span instead of"),
+    ("longest_span =", '"Coverage" =', "write bmc instead of Coverage"),
+    (LIMIT, '"BMC@5" = 0.2', "write bmc instead of BMC@5"),
+    (LIMIT, "detection_limits = 0.05", "detection_limit is a key of [suite]; move it there"),
+    (LIMIT, "bmc = 15", "for 15%, write bmc = 0.15"),
+    (LIMIT, 'bmc = "15%"', "write bmc = 0.15"),
+    (LIMIT, 'preset = "strickt"', 'did you mean "strict"?'),
+    (LIMIT, "", "add [limits], such as longest_span = 38"),
+    (SAMPLES, f"{SAMPLES}\nbmc = 0.1", "bmc is a key of [limits]; move it there"),
+    (SAMPLES, 'samples = "3"', "write samples = 3 without quotes"),
+    (SAMPLES, 'samples = "many"', "correct samples; "),
+    (SAMPLES, f"{SAMPLES}\nsamples = 4", "remove one of the two"),
+    (SAMPLES, "sampels = 3", "write samples instead of sampels"),
+    (SAMPLES, f"{SAMPLES}\n{KEY}", "set the provider's environment variable instead"),
+    ("[suite]", "[suite", "close the heading, as in [suite]"),
+    ('"ferry.json"', r'"C:\Books\ferry.json"', "write paths with /: "),
+    ('"ferry.json"', "ferry.json", "put texts in quotes, as in"),
+    ('source = "f', 'source = "g', "paths are relative to the suite"),
+    ('id = "ferry"', 'id = "the ferry"', 'write id = "the-ferry"'),
+    ('"recorded"', '"recoded"', "did you mean 'recorded'?"),
+    ('provider = "recorded"', "", "add provider = ..."),
+    (OF_CLEAN, f'{OF_CLEAN}\nmodel = "m"', "write base_model instead of model"),
+    (
+        OF_CLEAN,
+        f'{OF_CLEAN}\nbase_url = "u"',
         "base_url is a key of [model.options]; move it there",
     ),
-    "an id with a blank": (('id = "ferry"', 'id = "the ferry"'), 'write id = "the-ferry"'),
-    "an id with a slash": ((OF_LEAKY, 'id = "lea/ky"'), ""),
-    "an id twice": ((OF_LEAKY, 'id = "clean"'), ""),
-    "a baseline that is not there": ((OF_LEAKY, f'{OF_LEAKY}\nbaseline_model = "none"'), ""),
-    "a limit that is looser": ((OF_LEAKY, f"{OF_LEAKY}\nlimits = {{ longest_span = 11 }}"), ""),
-    "an address without http": (
-        (
-            'provider = "recorded"\n[model.options]\npath = "clean.json"',
-            'provider = "openai"\nbase_model = "m"\n[model.options]\nbase_url = "localhost"',
-        ),
-        "",
+    ('path = "clean', 'paht = "clean', "write path in place of paht"),
+    (PATH, f"{PATH}\nspeed = 3", "options may have: "),
+]
+# What is replaced, by what, and what is said to be wrong.
+WRONG = [
+    (SAMPLES, 'samples = "many"', "suite.samples: *integer; got 'many'"),
+    (SAMPLES, "samples = 0", "suite.samples: *greater than or equal to 1; got 0"),
+    (SAMPLES, "sampels = 3", "suite.sampels: unknown key; did you mean 'samples'?"),
+    (SAMPLES, f"{SAMPLES}\n{OTHER_KEY}", "looks like a secret*"),
+    (LIMIT, "longest_sapn = 10", "limits.longest_sapn: unknown key; did you mean*"),
+    (LIMIT, "", "pair clean/ferry has no limits, so it can't fail"),
+    ("[suite]", "[suite", ": not TOML: *line 2*"),
+    ("[[book]]", "junk = 1\n[[book]]", "limits.junk: unknown key*"),
+    ('"recorded"', '"recoded"', "unknown provider 'recoded'; known*"),
+    ('source = "f', 'source = "g', "book 'ferry'.source: no such file*"),
+    (PATH, f"{PATH}\n{KEY}", "secret*"),
+    (PATH, f"{PATH}\nspeed = 3", "model 'leaky': unknown key 'options.speed'*"),
+    ('id = "ferry"', 'id = "the ferry"', "expected letters, digits, '.', '_' and '-' alone*"),
+    (OF_LEAKY, 'id = "lea/ky"', "model[[]2] 'lea/ky'.id: *got 'lea/ky'"),
+    (OF_LEAKY, 'id = "clean"', "model: duplicate id 'clean'"),
+    (OF_LEAKY, f'{OF_LEAKY}\nbaseline_model = "none"', "baseline_model: *no such id: 'none'*"),
+    (OF_LEAKY, f"{OF_LEAKY}\nlimits = {{ longest_span = 11 }}", ": 11 is looser than 10*"),
+    (
+        f'{OF_CLEAN}\n[model.options]\npath = "clean.json"',
+        'id = "clean"\nprovider = "openai"\nbase_model = "m"\n[model.options]\nbase_url = "host"',
+        "expected an address with http:// or https://*; got 'host'",
     ),
-}
-WRONG = {
-    "a number in words": "suite.samples: *integer; got 'many'",
-    "a number that is too small": "suite.samples: *greater than or equal to 1; got 0",
-    "a heading left open": "*: not TOML: *line 2*",
-    "a typing error": "suite.sampels: unknown key; did you mean 'samples'?",
-    "a limit misspelt": "limits.longest_sapn: unknown key; did you mean*",
-    "a key of nothing": "limits.junk: unknown key*",
-    "a provider misspelt": "*unknown provider 'recoded'; known*",
-    "a book that is not there": "book 'ferry'.source: no such file*",
-    "no limits": "pair clean/ferry has no limits, so it can't fail",
-    "a secret in the suite": "*looks like a secret*",
-    "a secret among the options": "*secret*",
-    "an option of no provider": "*model 'leaky': unknown key 'options.speed'*",
-    "an id with a blank": "*expected letters, digits, '.', '_' and '-' alone*",
-    "an id with a slash": "model[[]2] 'lea/ky'.id: *got 'lea/ky'",
-    "an id twice": "model: duplicate id 'clean'",
-    "a baseline that is not there": "*model 'leaky'.baseline_model: *no such id: 'none'*",
-    "a limit that is looser": "*: 11 is looser than 10*",
-    "an address without http": "*expected an address with http:// or https://*; got 'localhost'",
-}
+]
 
 
-@pytest.mark.parametrize("mistake", SUITES)
-def test_in_a_suite_file(suite, gate, mistake):
-    change, fix = SUITES[mistake]
-    suite(change)
-    result = gate(*RUN, lines=[f"*{WRONG.get(mistake, '')}"], errors=1)
+def test_in_suite_files(suite, gate):
+    """One run of them all, which tells of each."""
+    mistakes = [*FIXES, *WRONG]
+    for number, (old, new, _) in enumerate(mistakes):
+        suite((old, new), name=f"m{number:02}.memleak.toml")
+    result = gate(*RUN, errors=len(mistakes))
     assert result.ret == pytest.ExitCode.INTERRUPTED
     text = result.stdout.str()
-    assert "test.memleak.toml" in text
-    if fix:
-        assert fix in [line for line in result.outlines if line.startswith("  ")][-1]
     for never in ("Traceback", "should match pattern", "hunter2hunter2", "abcdefgh1234567890"):
         assert never not in text
+    for number, (_, new, said) in enumerate(mistakes):
+        name = f"m{number:02}.memleak.toml"
+        _, _, section = text.partition(f"_ ERROR collecting {name} _")
+        lines = re.split(r"\n[_=!]{3,} ", section)[0].splitlines()
+        assert any(name in line for line in lines), new
+        if number < len(FIXES):
+            assert said in [line for line in lines if line.startswith("  ")][-1], new
+        else:
+            LineMatcher(lines).fnmatch_lines([f"*{said}"])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
@@ -202,38 +183,38 @@ def test_python_functions_does_not_hide_a_suites_test(pytester, suite, gate):
 # --- a limit that nothing in the book could break ------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("limits", "of_suite"),
-    [
-        ("longest_span = 101", ""),
-        ("longest_block = 100000", ""),
-        ("longest_passage = 101", ""),
-        ("nv_longest_passage = 101\nlongest_block = 101", ""),
-        ("spans_over = 0", "span_threshold = 101"),
-        ("passages_over = 0", "span_threshold = 100000"),
-        ("spans_over = 101\nbmc = 1.0", "span_threshold = 4"),
-    ],
-)
-def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate, limits, of_suite):
-    suite((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
-    text = gate(errors=2).stdout.str()
-    assert "is long enough to exceed a limit of pair leaky/ferry" in text
-    assert limits.splitlines()[0] in text
-    assert "the longest excerpt has 16 words" in text
+UNBREAKABLE = [
+    ("longest_span = 101", ""),
+    ("longest_block = 100000", ""),
+    ("longest_passage = 101", ""),
+    ("nv_longest_passage = 101\nlongest_block = 101", ""),
+    ("spans_over = 0", "span_threshold = 101"),
+    ("passages_over = 0", "span_threshold = 100000"),
+    ("spans_over = 101\nbmc = 1.0", "span_threshold = 4"),
+]
+BREAKABLE = [
+    ("longest_span = 100", ""),
+    ("spans_over = 0", "span_threshold = 100"),
+    ("longest_span = 100000\nlongest_block = 15", ""),  # the leaky model's passage has 16 words
+]
+
+
+def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate):
+    for number, (limits, of_suite) in enumerate(UNBREAKABLE):
+        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
+        suite(*replaced, name=f"m{number}.memleak.toml")
+    said = "is long enough to exceed a limit of pair leaky/ferry*the longest excerpt has 16 words"
+    text = gate("-k", "leaky", lines=[f"*{said}*"], errors=7, deselected=7).stdout.str()
     assert "such as bmc = 0.15" in text
+    for limits, _ in UNBREAKABLE:
+        assert limits.splitlines()[0] in text
 
 
-@pytest.mark.parametrize(
-    ("limits", "of_suite", "outcomes"),
-    [
-        ("longest_span = 100", "", {"passed": 2}),
-        ("spans_over = 0", "span_threshold = 100", {"passed": 2}),
-        ("longest_span = 100000\nlongest_block = 15", "", {"passed": 1, "failed": 1}),
-    ],
-)
-def test_one_limit_that_can_be_broken_is_enough(suite, gate, limits, of_suite, outcomes):
-    suite((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
-    gate(**outcomes)
+def test_one_limit_that_can_be_broken_is_enough(suite, gate):
+    for number, (limits, of_suite) in enumerate(BREAKABLE):
+        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
+        suite(*replaced, name=f"m{number}.memleak.toml")
+    gate(passed=5, failed=1)
 
 
 @pytest.mark.parametrize(
