@@ -28,7 +28,6 @@ Drawn = list[Generation]
 
 Change = Callable[[Book, Drawn], Drawn]
 RecordChange = Callable[[Book, Records], Records]
-TextChange = Callable[[str, random.Random], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +106,15 @@ def in_own_words(book: Book, drawn: Drawn) -> Drawn:
     )
 
 
+def of_words(word: Callable[[random.Random], str]) -> Change:
+    """Words that are made anew, as many as there were."""
+
+    def written(text: str, draw: random.Random) -> str:
+        return " ".join(word(draw) for _ in text.split())
+
+    return lambda book, drawn: each(drawn, written)
+
+
 def refused_for(number: int) -> Change:
     """Refusals for the first excerpts alone."""
 
@@ -130,58 +138,38 @@ def with_own(change: Callable[[Generation, str], str]) -> Change:
     return made
 
 
-def written(change: TextChange) -> Change:
+def written(change: Callable[[str], str]) -> Change:
     """The book's own text, changed: what somebody would do who hides a passage."""
-    whole = with_own(lambda _, text: text)
-    return lambda book, drawn: each(whole(book, drawn), change)
+    return with_own(lambda _, text: change(text))
 
 
-def halves(change: Callable[[str], str]) -> TextChange:
-    """The second half of each text changed."""
+def rot13(text: str) -> str:
+    return codecs.encode(text, "rot13")
 
-    def made(text: str, draw: random.Random) -> str:
-        words = text.split()
-        half = len(words) // 2
-        return " ".join(words[:half]) + " " + change(" ".join(words[half:]))
 
-    return made
+def half_in_rot13(one: Generation, _: str) -> str:
+    words = one.text.split()
+    half = len(words) // 2
+    return " ".join(words[:half]) + " " + rot13(" ".join(words[half:]))
 
 
 NEAR = "limits = { nv_longest_passage = 38 }"
 LATIN = ("lorem", "ipsum", "dolor", "sit", "amet", "elit", "sed", "tempor", "magna")
-
-
-def pig_latin(text: str, draw: random.Random) -> str:
-    return " ".join(f"{word[1:]}{word[0]}ay" for word in text.split())
-
-
-def without_vowels(text: str, draw: random.Random) -> str:
-    return " ".join(text.translate(str.maketrans("", "", "aeiouAEIOU")).split())
-
-
-def look_alikes(text: str, draw: random.Random) -> str:
-    return text.translate(str.maketrans("aeopcyxi", "аеорсухі"))
-
-
-def full_width(text: str, draw: random.Random) -> str:
-    """Greek letters in place of Latin ones."""
-    return text.lower().translate(str.maketrans("abdegiklmnoprstu", "αβδεγικλμνοπρστυ"))
-
-
-CIPHERS: dict[str, TextChange] = {
-    "a passage in hexadecimal": lambda text, draw: text.encode().hex(),
-    "a passage, each word written backwards": lambda text, draw: " ".join(
-        word[::-1] for word in text.split()
-    ),
-    "a passage, its words sorted": lambda text, draw: " ".join(sorted(text.split())),
-    "a passage without vowels": without_vowels,
-    "a passage in pig Latin": pig_latin,
-    "a passage in Cyrillic look-alikes": look_alikes,
-    "a passage in Greek letters": full_width,
-    "a passage in rot13": lambda text, draw: codecs.encode(text, "rot13"),
-    "a passage without spaces": lambda text, draw: "".join(text.split()),
-    "a passage, its words reversed": lambda text, draw: " ".join(reversed(text.split())),
-    "a passage in groups of five letters": lambda text, draw: " ".join(
+LOOK_ALIKES = str.maketrans("aeopcyxi", "аеорсухі")
+GREEK = str.maketrans("abdegiklmnoprstu", "αβδεγικλμνοπρστυ")
+VOWELS = str.maketrans("", "", "aeiouAEIOU")
+CIPHERS: dict[str, Callable[[str], str]] = {
+    "a passage in hexadecimal": lambda text: text.encode().hex(),
+    "a passage, each word written backwards": lambda text: " ".join(w[::-1] for w in text.split()),
+    "a passage, its words sorted": lambda text: " ".join(sorted(text.split())),
+    "a passage without vowels": lambda text: " ".join(text.translate(VOWELS).split()),
+    "a passage in pig Latin": lambda text: " ".join(f"{w[1:]}{w[0]}ay" for w in text.split()),
+    "a passage in Cyrillic look-alikes": lambda text: text.translate(LOOK_ALIKES),
+    "a passage in Greek letters": lambda text: text.lower().translate(GREEK),
+    "a passage in rot13": rot13,
+    "a passage without spaces": lambda text: "".join(text.split()),
+    "a passage, its words reversed": lambda text: " ".join(reversed(text.split())),
+    "a passage in groups of five letters": lambda text: " ".join(
         "".join(text.split())[at : at + 5] for at in range(0, len(text), 5)
     ),
 }
@@ -199,6 +187,11 @@ def with_key(key: str, value: Callable[[Book, str], str]) -> RecordChange:
     return told
 
 
+def with_names(book: Book, given: Records) -> Records:
+    named = {"author_name": book.author, "book_name": book.title}
+    return [{**row, **named, "excerpt_text": own_text(book, row["excerpt_id"])} for row in given]
+
+
 def own_text(book: Book, excerpt_id: str) -> str:
     return next(one.text for one in book.excerpts if one.id == excerpt_id)
 
@@ -214,11 +207,12 @@ def asked_of_another_book(_: Book, excerpt_id: str) -> str:
     return asked_of_another(other, excerpt_id, lambda place: place)
 
 
+SUMMARY_OF_A_REFUSAL = (
+    "Write a 200 word excerpt about the content below emulating the style and voice of nobody"
+    "\n\nContent: I'm sorry, but I can't help with summarizing that passage"
+)
 SUMMARIES: Mapping[str, Callable[[Book, str], str]] = {
-    "that are refusals": lambda book, _: (
-        "Write a 200 word excerpt about the content below emulating the style and voice of nobody"
-        "\n\nContent: I'm sorry, but I can't help with summarizing that passage"
-    ),
+    "that are refusals": lambda *_: SUMMARY_OF_A_REFUSAL,
     "that are all alike": lambda book, name: asked_of_another(book, name, lambda _: 0),
     "of the next excerpt": lambda book, name: asked_of_another(book, name, lambda at: at + 1),
     "of another book": asked_of_another_book,
@@ -322,19 +316,19 @@ ANOTHER = {
     "excerpt_text": "Call me Ishmael. Some years ago",
 }
 
+# What the verdict's own tests call the same.
+AS_THERE = (
+    *("dots", "two texts alternating", "Russian", "base64", "rot13", "leet", "letters reversed"),
+    *("letters apart", "words reversed", "one answer in five reversed", "half an answer reversed"),
+    "a generation missing",
+)
+FOURTH_BLANK = re.compile(r"((?:\S+\s+){3}\S+)\s+")
 CASES: Mapping[str, Case] = {
     # what is earned
     "honest answers": Case(),
     "one answer in seven honestly short": Case(lambda book, drawn: one_in_seven_short(drawn)),
     "a file without finish reasons": Case(told=without_reasons),
-    "records that name this book, its author and its words": Case(
-        told=lambda book, given: with_key("excerpt_text", own_text)(
-            book,
-            with_key("author_name", lambda book, _: book.author)(
-                book, with_key("book_name", lambda book, _: book.title)(book, given)
-            ),
-        )
-    ),
+    "records that name this book, its author and its words": Case(told=with_names),
     "a canned refusal, accept_refusals = true": Case(said(CANNED), keys="accept_refusals = true"),
     "one excerpt of twelve refused": Case(refused_for(1)),
     "a content filter on one answer in twenty-four": Case(
@@ -352,20 +346,11 @@ CASES: Mapping[str, Case] = {
         refused_for(2), keys="max_unanswered = 0.2"
     ),
     "one word an answer": Case(changed("one word")),
-    "dots": Case(changed("dots")),
     "zero-width characters alone": Case(changed("zero width alone")),
     "white space": Case(said("  \n ")),
     "the instruction echoed": Case(changed("instruction echoed")),
-    "Latin filler": Case(
-        lambda book, drawn: each(
-            drawn, lambda text, draw: " ".join(draw.choice(LATIN) for _ in text.split())
-        )
-    ),
-    "numbers": Case(
-        lambda book, drawn: each(
-            drawn, lambda text, draw: " ".join(str(draw.randrange(10**6)) for _ in text.split())
-        )
-    ),
+    "Latin filler": Case(of_words(lambda draw: draw.choice(LATIN))),
+    "numbers": Case(of_words(lambda draw: str(draw.randrange(10**6)))),
     # too short
     "a passage cut after 8 to 20 words, as by thoughts": Case(changed("thinking cut")),
     "answers of 40 % cut by length": Case(over_length),
@@ -373,7 +358,6 @@ CASES: Mapping[str, Case] = {
     "answers of 45 %": Case(cut_at(0.45)),
     # the same again and again
     "the same answer each time": Case(same_for_each),
-    "two texts alternating": Case(changed("two texts alternating")),
     "the same five texts for every excerpt": Case(changed("same five for every excerpt")),
     "the same five with a word of their own": Case(changed("same five with a word of their own")),
     "three to an excerpt, with a word of their own": Case(
@@ -381,22 +365,12 @@ CASES: Mapping[str, Case] = {
     ),
     "greedy, 4 % of the words dropped": Case(changed("greedy, 4 % of words dropped")),
     # ciphers and disorder
-    "Russian": Case(changed("Russian")),
-    "base64": Case(changed("base64")),
-    "rot13": Case(changed("rot13")),
-    "leet": Case(changed("leet")),
-    "letters reversed": Case(changed("letters reversed")),
-    "letters apart": Case(changed("letters apart")),
     "zero-width characters between all letters": Case(changed("zero width between")),
-    "words reversed": Case(changed("words reversed")),
     "words shuffled": Case(changed("shuffled")),
     "pairs of words swapped": Case(changed("pairs swapped")),
-    "one answer in five reversed": Case(changed("one answer in five reversed")),
-    "half an answer reversed": Case(changed("half an answer reversed")),
-    "half an answer in rot13": Case(
-        lambda book, drawn: each(drawn, halves(lambda text: codecs.encode(text, "rot13")))
-    ),
+    "half an answer in rot13": Case(with_own(half_in_rot13)),
     **{name: Case(written(change)) for name, change in CIPHERS.items()},
+    **{name: Case(changed(name)) for name in AS_THERE},
     # withheld
     "finish_reason guardrail_intervened": Case(told=finished("guardrail_intervened")),
     "finish_reason null": Case(told=finished(None)),
@@ -408,7 +382,6 @@ CASES: Mapping[str, Case] = {
     ),
     # not these, not all, or too many
     "an excerpt's answers missing": Case(told=lambda book, given: given[:-1]),
-    "a generation missing": Case(changed("a generation missing")),
     "a surplus round that recites": Case(reciting_round, keys=NEAR),
     **{
         f"another book's generations, by {key}": Case(
@@ -418,7 +391,7 @@ CASES: Mapping[str, Case] = {
     },
     "an instruction that holds the whole excerpt": Case(told=ASKED_WITH_IT),
     "an instruction that holds the whole excerpt, and a passage": Case(
-        written(lambda text, draw: text), told=ASKED_WITH_IT
+        written(str), told=ASKED_WITH_IT
     ),
     "an instruction that holds the whole excerpt, with soft hyphens": Case(
         told=with_key("instruction", lambda book, name: f"Write it: {SOFT(own_text(book, name))}")
@@ -431,7 +404,7 @@ CASES: Mapping[str, Case] = {
         told=with_key("instruction", lambda book, _: "Write a page of a play, please.")
     ),
     # passages
-    "a passage": Case(written(lambda text, draw: text)),
+    "a passage": Case(written(str)),
     **{
         f"a passage in {key}": Case(told=thinking(key))
         for key in ("reasoning", "reasoning_content", "thinking")
@@ -439,7 +412,7 @@ CASES: Mapping[str, Case] = {
     "a passage in reasoning_details": Case(told=wrapped),
     "a passage under a name that nobody knows": Case(told=thinking("scratchpad")),
     "99 words in rot13 behind an honest answer": Case(
-        with_hidden_excerpt(lambda text: codecs.encode(" ".join(text.split()[:99]), "rot13"))
+        with_hidden_excerpt(lambda text: rot13(" ".join(text.split()[:99])))
     ),
     "the excerpt in base64 behind an honest answer": Case(
         with_hidden_excerpt(lambda text: base64.b64encode(text.encode()).decode())
@@ -466,13 +439,12 @@ CASES: Mapping[str, Case] = {
         every_other(lambda text: text.replace("e", "е")), keys=NEAR
     ),
     "a passage with every fourth word joined by _, nv_longest_passage = 38": Case(
-        every_other(lambda text: re.sub(r"((?:\S+\s+){3}\S+)\s+", r"\1_", text)), keys=NEAR
+        every_other(lambda text: FOURTH_BLANK.sub(r"\1_", text)), keys=NEAR
     ),
     "a passage as a list of four words a line, nv_longest_passage = 38": Case(
-        every_other(lambda text: re.sub(r"((?:\S+\s+){3}\S+)\s+", "\\1\n7. ", text)), keys=NEAR
+        every_other(lambda text: FOURTH_BLANK.sub("\\1\n7. ", text)), keys=NEAR
     ),
     "a passage without finish reasons, one answer missing": Case(
-        lambda book, drawn: written(lambda text, draw: text)(book, drawn)[:-1],
-        told=without_reasons,
+        lambda book, drawn: written(str)(book, drawn)[:-1], told=without_reasons
     ),
 }
