@@ -119,111 +119,58 @@ def validate_measures(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
 
+_OUTPUTS = {output.option.removeprefix("--memleak-"): output.help for output in REPORTS}
+# Metavar, default, and parser of each option with a value.
+_VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
+    "quote": ("WORDS", "12", parse_quote),
+    "ledger": ("URL", None, None),
+    "budget": ("USD", None, parse_budget),
+    "jobs": ("N", "1", parse_jobs),
+    "ray-address": ("ADDRESS", None, None),
+    **dict.fromkeys(_OUTPUTS, ("PATH", None, None)),
+    "signing-key": ("KEYFILE", None, None),
+    "release": ("NAME", None, parse_release),
+    "baseline": ("EVIDENCE", None, None),
+    "max-increase": ("MEASURE=BY,...", None, parse_tolerances),
+}
+_HELP = {
+    "quote": "show this many words of a passage: a number, 0 for none, or 'full' for all "
+    "(default: %(default)s)",
+    "allow-paid": "make paid calls even without -m copyright",
+    "ledger": "store generations in this ledger: PATH.db, sqlite:///PATH, or "
+    "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
+    "dry-run": "show the outstanding calls and their maximum cost, and run nothing",
+    "offline": "score the ledger's generations without API calls",
+    "no-wait": "submit fine-tunes and batches without waiting; their pairs are INCONCLUSIVE",
+    "budget": "stop before a call that may exceed this many US$ (default: no budget)",
+    "jobs": "score in this many processes, 'auto' for one per core (default: %(default)s)",
+    "executor": "score on this machine ('local') or on a Ray cluster ('ray') "
+    "(default: %(default)s)",
+    "ray-address": "use this Ray cluster: HOST:PORT, or 'auto' for the one of this machine "
+    "(default: start one on this machine)",
+    **_OUTPUTS,
+    "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",
+    "release": "name the release in the evidence bundle and the HTML report",
+    "baseline": "show what changed since this evidence bundle of an earlier release",
+    "max-increase": "fail if a measure rose by more than BY and more than noise since the "
+    "baseline, as in bmc=0.01,longest_span=10",
+}
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
     group = parser.getgroup("memleak", "memorization of books by language models")
-    group.addoption(
-        "--memleak-quote",
-        metavar="WORDS",
-        default="12",
-        type=parse_quote,
-        help="show this many words of a passage: a number, 0 for none, or 'full' for all "
-        "(default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-allow-paid",
-        action="store_true",
-        help="make paid calls even without -m copyright",
-    )
-    group.addoption(
-        "--memleak-ledger",
-        metavar="URL",
-        default=None,
-        type=nonempty("--memleak-ledger"),
-        help="store generations in this ledger: PATH.db, sqlite:///PATH, or "
-        "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
-    )
-    group.addoption(
-        "--memleak-dry-run",
-        action="store_true",
-        help="show the outstanding calls and their maximum cost, and run nothing",
-    )
-    group.addoption(
-        "--memleak-offline",
-        action="store_true",
-        help="score the ledger's generations without API calls",
-    )
-    group.addoption(
-        "--memleak-no-wait",
-        action="store_true",
-        help="submit fine-tunes and batches without waiting; their pairs are INCONCLUSIVE",
-    )
-    group.addoption(
-        "--memleak-budget",
-        metavar="USD",
-        default=None,
-        type=parse_budget,
-        help="stop before a call that may exceed this many US$ (default: no budget)",
-    )
-    group.addoption(
-        "--memleak-jobs",
-        metavar="N",
-        default="1",
-        type=parse_jobs,
-        help="score in this many processes, 'auto' for one per core (default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-executor",
-        metavar="EXECUTOR",
-        choices=("local", "ray"),
-        default="local",
-        help="score on this machine ('local') or on a Ray cluster ('ray') (default: %(default)s)",
-    )
-    group.addoption(
-        "--memleak-ray-address",
-        metavar="ADDRESS",
-        default=None,
-        type=nonempty("--memleak-ray-address"),
-        help="use this Ray cluster: HOST:PORT, or 'auto' for the one of this machine "
-        "(default: start one on this machine)",
-    )
-    for output in REPORTS:
-        group.addoption(
-            output.option,
-            metavar="PATH",
-            default=None,
-            type=nonempty(output.option),
-            help=output.help,
-        )
-    group.addoption(
-        "--memleak-signing-key",
-        metavar="KEYFILE",
-        default=None,
-        type=nonempty("--memleak-signing-key"),
-        help="sign the evidence bundle with this Ed25519 private key (PEM)",
-    )
-    group.addoption(
-        "--memleak-release",
-        metavar="NAME",
-        default=None,
-        type=parse_release,
-        help="name the release in the evidence bundle and the HTML report",
-    )
-    group.addoption(
-        "--memleak-baseline",
-        metavar="EVIDENCE",
-        default=None,
-        type=nonempty("--memleak-baseline"),
-        help="show what changed since this evidence bundle of an earlier release",
-    )
-    group.addoption(
-        "--memleak-max-increase",
-        metavar="MEASURE=BY,...",
-        default=None,
-        type=parse_tolerances,
-        help="fail if a measure rose by more than BY and more than noise since the baseline, as in "
-        "bmc=0.01,longest_span=10",
-    )
+    for name, text in _HELP.items():
+        option = f"--memleak-{name}"
+        if name == "executor":
+            choices = {"metavar": "EXECUTOR", "choices": ("local", "ray"), "default": "local"}
+            group.addoption(option, help=text, **choices)
+        elif name in _VALUES:
+            metavar, default, parse = _VALUES[name]
+            settings = {"metavar": metavar, "default": default, "help": text}
+            group.addoption(option, type=parse or nonempty(option), **settings)
+        else:
+            group.addoption(option, action="store_true", help=text)
     parser.addini(
         "memleak_suites",
         type="args",

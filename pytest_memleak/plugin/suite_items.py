@@ -90,7 +90,10 @@ def parametrize_pairs(
         suite = module.suite
         params = [pytest.param(pair, id=pair.id, marks=_xfail_marks(pair)) for pair in suite.pairs]
     elif path := _suite_of_marker(metafunc.definition):
-        suite = _load_marked_suite(metafunc, path, load)
+        try:
+            suite = load(metafunc.config, Path(os.path.realpath(path)))
+        except MemleakError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
         params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
     else:
         return
@@ -116,12 +119,3 @@ def _suite_of_marker(definition: pytest.Function) -> Path | None:
         )
     suite = marker.kwargs.get("suite")
     return None if suite is None else definition.path.parent / suite
-
-
-def _load_marked_suite(
-    metafunc: pytest.Metafunc, path: Path, load: Callable[[pytest.Config, Path], Suite]
-) -> Suite:
-    try:
-        return load(metafunc.config, Path(os.path.realpath(path)))
-    except MemleakError as error:
-        raise pytest.Collector.CollectError(str(error)) from None
