@@ -55,8 +55,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
 
 
-# --- what belongs under the mark `full` -----------------------------------------------------
-
 MOST = 2.0  # seconds of processor time
 STARTED = pytest.StashKey()
 heavy_tests = []

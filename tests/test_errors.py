@@ -59,9 +59,6 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     assert all(kind.__doc__.strip().endswith(".") for kind in CLASSES)
 
 
-# --- as it is shown ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("place", "hint", "shown"),
     [
@@ -117,9 +114,6 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
 
 def test_a_settings_error_is_a_value_error_to_callers_of_score():
     assert issubclass(SettingsError, ValueError)
-
-
-# --- as it travels -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)

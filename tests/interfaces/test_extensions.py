@@ -30,9 +30,6 @@ def providers(**named):
     return module(memleak_providers=lambda: named)
 
 
-# --- providers -----------------------------------------------------------------------------
-
-
 def test_the_built_in_providers_are_there():
     extensions = Extensions()
     for name in BUILT_IN:
@@ -72,9 +69,6 @@ def test_an_extension_may_have_none_to_give():
     extensions = Extensions([module(memleak_providers=lambda: None, memleak_measures=lambda: None)])
     assert extensions.provider("ngram", place="x")
     assert extensions.measures() == {}
-
-
-# --- book readers --------------------------------------------------------------------------
 
 
 def test_a_reader_of_ones_own_is_asked_before_the_built_in_ones(tmp_path):
@@ -131,9 +125,6 @@ def test_names_may_be_written_large(tmp_path, name):
     assert Extensions().read_book(tmp_path / name).chapters
 
 
-# --- measures and reports ------------------------------------------------------------------
-
-
 def test_measures_of_all_extensions_come_together_and_the_last_registered_counts():
     first = module(memleak_measures=lambda: {"a": len, "b": len})
     second = module(memleak_measures=lambda: {"b": max})
@@ -153,9 +144,6 @@ def test_every_report_sink_gets_the_run_once():
     Extensions([*sinks, sinks[0]]).report(run)
     assert sorted(seen, key=lambda one: one[0]) == [(1, run), (2, run)]
     Extensions().report(run)
-
-
-# --- where they come from ------------------------------------------------------------------
 
 
 def test_any_object_may_hold_hooks_and_others_are_let_be():

@@ -113,8 +113,6 @@ def own_tests(pytester):
     return write
 
 
-# --- a suite whose model is fine-tuned and sampled at a server ------------------------------
-
 STORIES = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
 SAMPLES = 6
@@ -188,9 +186,6 @@ def online(pytester, stories, server):
         return path
 
     return write
-
-
-# --- weights on this machine ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

@@ -144,8 +144,6 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run
     run(passed=1, deselected=1)
 
 
-# --- no pass rests on what was not scanned -------------------------------------------------
-
 UNREAD = {
     "in part": (
         {"winds": OTHER, "short": "too short", "foreign": "Ветер не знает дороги домой. " * 20},
@@ -263,9 +261,6 @@ def test_a_pattern_that_finds_nothing_is_an_error_of_the_suite(suite, gate, patt
     suite((CATALOG[0], CATALOG[1].replace("library/**/*.txt", pattern)))
     lines = [f"*catalog[[]1].source: *{said}*"]
     assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
-
-
-# --- verified anew -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prepared", [False, True])

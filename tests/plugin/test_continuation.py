@@ -71,9 +71,6 @@ def beginning(text, count=40):
     return text[:end]
 
 
-# --- ngram ---------------------------------------------------------------------------------
-
-
 def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, write, stories):
     write(NGRAM, ("ORDER", "12"))
     result, pair = evidence(pytester, failed=1)
@@ -185,9 +182,6 @@ def test_one_pair_may_be_asked_in_another_way(pytester, write, stories):
     assert pair["book"]["words"] == sum(
         len(words(record["excerpt_text"])) for record in stories["held-out"]
     )
-
-
-# --- servers and local weights -------------------------------------------------------------
 
 
 def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, stories):

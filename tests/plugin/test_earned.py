@@ -132,9 +132,6 @@ def test_recorded(name, recorded):
     )
 
 
-# --- servers -------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """By the case's name, what was told of the run that it is in: of all that are asked alike."""

@@ -180,9 +180,6 @@ def test_python_functions_does_not_hide_a_suites_test(pytester, suite, gate):
     gate(passed=1, failed=1)
 
 
-# --- a limit that nothing in the book could break ------------------------------------------
-
-
 UNBREAKABLE = [
     ("longest_span = 101", ""),
     ("longest_block = 100000", ""),
@@ -242,9 +239,6 @@ def test_it_is_told_before_anything_is_paid_for(online, server, gate):
 def test_a_leak_that_is_expected_needs_a_limit_that_can_be_broken(suite, gate):
     suite((LIMIT, "longest_span = 101"), (OF_LEAKY, f'{OF_LEAKY}\nexpected = "leak"'))
     gate("-k", "leaky", errors=1, deselected=1)
-
-
-# --- no suite, no instructions, the command line -------------------------------------------
 
 
 def test_no_suite_at_all(pytester):

@@ -103,9 +103,6 @@ def share(log_p):
     return sum(math.exp(x) >= 0.001 for x in log_p) / len(log_p)
 
 
-# --- ngram ---------------------------------------------------------------------------------
-
-
 def top_k_by_hand(model, tokens, at, k, temperature=1.0):
     """The probability of tokens[at] among the k likeliest after those before it."""
     powers = model.probabilities(tokens[:at]) ** (1 / temperature)
@@ -233,9 +230,6 @@ def test_memorization_needs_another_probe(write, own_tests, gate):
     )
     line = '*longest_passage could not be measured: the probe "probability" has no generations*'
     gate("test_own.py", lines=[line], passed=1, failed=1)
-
-
-# --- servers and local weights -------------------------------------------------------------
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from pytest_memleak.verdict.evaluation import Evaluation
 SECRET = "counted nine lanterns along the quay"
 REDACTED = "AssertionError: test_own.py:*: redacted, since this test read protected text; *"
 
-# --- views ---------------------------------------------------------------------------------
 
 BOOK = Book("b", "Title", "Author", (Excerpt("p1", SECRET, f"Write {SECRET}", "One"),), "digest")
 GENERATION = Generation("p1", 0, SECRET, reasoning=SECRET)
@@ -76,9 +75,6 @@ def test_a_view_that_was_pickled_still_counts_reads(reads):
     reads.clear()
     assert excerpt.text == SECRET
     assert reads
-
-
-# --- tests ---------------------------------------------------------------------------------
 
 
 @pytest.fixture

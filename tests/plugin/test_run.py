@@ -76,9 +76,6 @@ def test_a_server_that_refuses_the_key_is_inconclusive_and_names_the_variable(
     gate(*ASKED, "-l", lines=["*openai*OPENAI_API_KEY*"], errors=1)
 
 
-# --- --memleak-no-wait ---------------------------------------------------------------------
-
-
 def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
     server._polls = 2
     online()
@@ -102,9 +99,6 @@ def test_a_batch_is_submitted_once_and_read_later(online, server, gate):
     assert len(rows(server)) == 24 + CANARIES
 
 
-# --- --memleak-budget ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)])
 def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gate, workers):
     online(BASE, LAX, SINGLY)
@@ -122,9 +116,6 @@ def test_a_model_without_a_price_cannot_have_a_budget(online, server, gate):
     shown = "*A budget needs a price for the model*"
     gate(*ASKED, "--memleak-budget=1", lines=[shown], errors=1)
     assert rows(server) == []
-
-
-# --- --memleak-dry-run ---------------------------------------------------------------------
 
 
 def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, server, stories, gate):

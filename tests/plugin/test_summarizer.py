@@ -65,9 +65,6 @@ def longest(record):
     return int(len(words(record["excerpt_text"])) * 4 / 3) + 50
 
 
-# --- writing them --------------------------------------------------------------------------
-
-
 def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, server, stories, gate):
     bare()
     gate(*PAID, failed=1)
@@ -162,9 +159,6 @@ def test_nobody_is_asked_where_no_summary_is_needed(bare, stories, server, gate,
         Path("held-out.json").write_text(json.dumps(stories["held-out"]), encoding="utf-8")
     gate(*PAID)
     assert asked_for_summaries(server) == []
-
-
-# --- what goes wrong -----------------------------------------------------------------------
 
 
 def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, gate):
@@ -313,9 +307,6 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
         assert pair["completeness"]["margins"][0]["value"] == 1
 
 
-# --- plans and budgets ---------------------------------------------------------------------
-
-
 def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(bare, server, stories, gate):
     bare()
     result = gate("--memleak-dry-run")
@@ -350,9 +341,6 @@ def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate
     assert paid <= 0.012
     gate(*PAID, "--memleak-budget=10", passed=1)
     assert len(asked_for_summaries(server)) == 4
-
-
-# --- who may be asked ----------------------------------------------------------------------
 
 
 FREE = """

@@ -91,9 +91,6 @@ def put_in_envelope(envelope, statement):
     dump(envelope | {"payload": payload}, SIGNED)
 
 
-# --- the tampers: each says with which options it has to be found ---------------------------
-
-
 def sealed_again(change):
     """Change the bundle, and make its digest anew, as who has the program can."""
 

@@ -88,9 +88,6 @@ def run(pytester):
     return go
 
 
-# --- the quickstart ------------------------------------------------------------------------
-
-
 @pytest.fixture
 def quickstart(pytester):
     """The arguments of the README's command, in a folder that holds what it needs."""
@@ -115,9 +112,6 @@ def test_the_quickstart(run, quickstart, columns, at_bottom):
     assert below == (2 if columns == 80 else 0)
     assert "INCONCLUSIVE" not in text
     assert " 2 passed, 2 xfailed in " in text
-
-
-# --- while it runs -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [[], ["--color=no"]])
@@ -173,9 +167,6 @@ def test_there_is_none(run, slow, options, environment):
     seen = run(*options, environment=environment)
     assert not any(seen.progress(phase) for phase in PHASES)
     assert seen.line("clean/ferry ").split()[-1] == "PASS"
-
-
-# --- nothing decorative decides ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", BROKEN)

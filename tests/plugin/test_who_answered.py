@@ -119,9 +119,6 @@ def test_every_report_says_who_answered_when_and_what(online, run, capsys, worke
         path.write_bytes(honest)
 
 
-# --- old bundles ---------------------------------------------------------------------------
-
-
 def thirty_days_ago(bundle):
     """The ledger and the bundle as if all of it had been then."""
     with ledger_file(Path()) as ledger:
@@ -156,9 +153,6 @@ def test_a_bundle_of_a_month_ago_still_holds_after_the_answers_were_drawn_anew(o
     offline = run("--memleak-offline", bundle="offline.json")
     assert offline["pair"]["model"]["endpoint"] == anew["pair"]["model"]["endpoint"]
     assert verify() == verify("old.json") == 0
-
-
-# --- how often it was tried ----------------------------------------------------------------
 
 
 @pytest.mark.full
@@ -236,8 +230,6 @@ def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run):
     assert verify("old.json") == verify("few.json") == 0
 
 
-# --- refusals ------------------------------------------------------------------------------
-
 REFUSAL = "I'm sorry, but I can't help with that."
 CLEAN_ALONE = (
     ('[[model]]\nid = "leaky"\nprovider = "recorded"\n', ""),
@@ -270,9 +262,6 @@ def test_every_issue_has_a_line_with_its_cause_and_its_remedy(suite, run):
         assert said in told["markdown"]
         assert said in told["html"]
     assert "6 refusal" in told["terminal"]
-
-
-# --- preregistered -------------------------------------------------------------------------
 
 
 def preregistered(digest):

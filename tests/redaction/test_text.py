@@ -18,8 +18,6 @@ ANY_TEXT = st.text(
     | st.sampled_from("\x00\x07\x08\x1b\x7f\x9b\u202e\u2028\u2066\ud800\ufeff\U000e0041 \t\n")
 )
 
-# --- inert ---------------------------------------------------------------------------------
-
 
 @given(ANY_TEXT, st.integers(1, 60))
 def test_nothing_in_it_acts_on_a_terminal(text, longest):
@@ -63,8 +61,6 @@ def test_what_is_long_is_cut_and_says_so():
     assert inert("x" * 10, longest=10) == "x" * 10
     assert len(inert("word " * 1_000_000)) == 500
 
-
-# --- quotes --------------------------------------------------------------------------------
 
 TEXT = "The ferryman counted nine lanterns along the quay, and did not like the number at all."
 EXCERPTS = (Excerpt("p1", TEXT), Excerpt("p2", "His grandmother had warned him."))
@@ -140,9 +136,6 @@ def test_a_quote_is_the_matched_words(texts, data):
     end = data.draw(st.integers(start + 1, len(everything)))
     shown = quote(book, Block(end - start, start, end), found, most=None)
     assert shown == " ".join(inert(word, longest=40) for word in everything[start:end])
-
-
-# --- the first words -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
