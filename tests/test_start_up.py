@@ -54,7 +54,7 @@ def test_the_names_are_those_of_packages():
 def test_the_plugin_brings_only_itself():
     modules = loaded_by("import pytest_memleak.plugin.hooks")
     assert not heavy(modules)
-    own = ("plugin", "plugin.hooks", "plugin.options")
+    own = ("plugin", "plugin.hooks", "plugin.options", "reports", "reports.output_table")
     assert ours(modules) == {OURS, *(f"{OURS}.{name}" for name in own)}
 
 
