@@ -175,10 +175,6 @@ def test_what_a_provider_may_also_have():
         if not name.startswith("_")
     }
     assert named("extending.md", "A provider", "What it may also have") == able
-    of_one = r"self\.sampler|self\.endpoint|provider|self\.provider\(.*?\)"
-    asked = re.compile(rf'getattr\((?:{of_one}), "(\w+)"')
-    sources = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    assert {name for source in sources for name in asked.findall(source)} <= able
 
 
 def test_hooks_and_exceptions():

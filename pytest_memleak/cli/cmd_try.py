@@ -221,13 +221,13 @@ def _open_run(ledger: str = "sqlite://") -> Run:
 
 
 def _test_endpoint(path: Path) -> _Trial:
-    from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.interfaces.abilities import abilities_of
 
     with closing(_open_run()) as run:
         suite = run.of_suite(Path(os.path.realpath(path)))
         (pair,) = suite.suite.pairs
         endpoint = suite.endpoints.endpoint(pair.model)
-        if not isinstance(endpoint, Endpoint):
+        if abilities_of(endpoint).recording is not None:
             raise SettingsError(
                 f"provider {pair.model.provider!r} reads files and has no endpoint to test",
                 hint="measure files with: memleak score BOOK.json GENERATIONS.json",

@@ -4,15 +4,29 @@
         batch_id = batches.start(requests, digest)
 
 Providers and endpoints declare the record as their attribute `abilities`; nothing probes for names.
+Each call of it is one exchange with the provider, and may raise what the protocols' methods may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_memleak.interfaces.protocols import Endpoint
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    Endpoint,
+    JobState,
+    SampleRequest,
+    Served,
+    Window,
+    WindowLogs,
+)
+from pytest_memleak.records import Book, Generation
+from pytest_memleak.records.provenance import RecordedAs
+
+Completions = Sequence[Completion | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,76 @@ class Obeyed:
     def taken(self) -> tuple[Any, ...]:
         """The values that the server didn't reject; it may still have ignored them."""
         return tuple(value for value in self.asked if value not in self.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Responses that the provider keeps, so that a lost one is found instead of paid again.
+
+    sample:  samples, and has the provider keep the request's key with the response
+    recover: returns the response kept under a key; None if there is none
+    """
+
+    sample: Callable[[SampleRequest], Completions]
+    recover: Callable[[str], Completions | None]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCalls:
+    """Batches of requests, answered within a day.
+
+    find:  returns the id of a batch that carries a digest in its metadata or name, if any
+    start: starts a batch that carries a digest, and returns its id
+    poll:  returns a batch's state; an expired batch with partial results is SUCCEEDED
+    read:  yields the key and completions of each answered request, in any order
+    max_requests, max_bytes: the size of a batch; request_bytes counts a request's part of it
+    """
+
+    find: Callable[[str], str | None]
+    start: Callable[[Sequence[SampleRequest], str], str]
+    poll: Callable[[str], JobState]
+    read: Callable[[str], Iterable[tuple[str, Sequence[Completion]]]]
+    max_requests: int = 50_000
+    max_bytes: float = math.inf
+    request_bytes: Callable[[SampleRequest], int] = lambda _: 0
+
+
+@dataclass(frozen=True, slots=True)
+class Probabilities:
+    """The probability of a given text.
+
+    text_tokens: returns the tokens of a text, without any that mark its beginning or end
+    log_probabilities: returns per window the natural logarithms of its suffix tokens'
+        probabilities, in order. Each is the token's probability after the prefix and the suffix
+        before it, without chat, among all tokens and at temperature 1
+    top_k: called with windows, k, and a temperature, returns these and the same among the k
+        likeliest tokens, renormalized at the temperature; k = 0 means all tokens. A token as
+        likely as the last of them counts as inside. Raises TopKUnavailable for too few
+    served: returns the model that served this thread's last request; None if unknown
+    tokenizes_here: whether `text_tokens` runs on this machine and costs nothing
+    windows_per_call: how many windows to send at once; 1 if each is billed
+    """
+
+    text_tokens: Callable[[str], Sequence[int | str]]
+    log_probabilities: Callable[[Sequence[Window]], Sequence[Sequence[float]]]
+    top_k: Callable[[Sequence[Window], int, float], Sequence[WindowLogs]] | None = None
+    served: Callable[[], Served | None] = lambda: None
+    tokenizes_here: bool = False
+    windows_per_call: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Recorded generations that only need to be read; the endpoint itself samples nothing.
+
+    asked:       returns the book with the recorded instructions, if the recording has them
+    generations: yields every generation for a book, grouped by excerpt, ordinals from 0
+    described:   yields what each record states about its excerpt's book, if it states anything
+    """
+
+    asked: Callable[[Book], Book]
+    generations: Callable[[Book], Iterable[Generation]]
+    described: Callable[[Book], Iterable[RecordedAs]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +134,10 @@ class Abilities:
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
     portable: Callable[[], Callable[[], Endpoint]] | None = None
+    recovery: Recovery | None = None
+    batches: BatchCalls | None = None
+    probabilities: Probabilities | None = None
+    recording: Recording | None = None
 
 
 _NONE = Abilities()

@@ -8,23 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
-
-from pytest_memleak.interfaces.protocols import SampleRequest, Served
-from pytest_memleak.records import Book
-from pytest_memleak.records.provenance import RecordedAs
 
 __all__ = [
     "Closing",
-    "CountedBatches",
     "CountsEpochs",
     "CountsTokens",
-    "DescribedRecording",
     "Free",
-    "SaysWhoServed",
     "ShapedByOptions",
-    "SizedBatches",
     "StartsWithin",
 ]
 
@@ -90,44 +81,4 @@ class Closing(Protocol):
 
     def close(self) -> None:
         """Release them; called once, at the end of the run."""
-        ...
-
-
-# --- of an endpoint ------------------------------------------------------------------------
-
-
-@runtime_checkable
-class DescribedRecording(Protocol):
-    """A recording whose records name their book."""
-
-    def described(self, book: Book) -> Iterable[RecordedAs]:
-        """Yield what each record states about its excerpt's book."""
-        ...
-
-
-@runtime_checkable
-class SaysWhoServed(Protocol):
-    """A LogProbabilityEndpoint that knows which model returned the probabilities."""
-
-    @property
-    def served(self) -> Served | None:
-        """The model that served this thread's last request; None if the server names none."""
-        ...
-
-
-@runtime_checkable
-class CountedBatches(Protocol):
-    """A BatchEndpoint with its own limit of requests per batch; by default, 50,000."""
-
-    max_batch_requests: int
-
-
-@runtime_checkable
-class SizedBatches(Protocol):
-    """A BatchEndpoint with a limit of bytes per batch."""
-
-    max_batch_bytes: int
-
-    def request_bytes(self, request: SampleRequest) -> int:
-        """Return how many bytes of a batch a request takes."""
         ...

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Model
 
@@ -91,7 +91,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """`n` completions of one instruction. `key` is unique within a batch.
+    """`n` completions of one instruction. `key` identifies it.
 
     temperature: None sends none.
     """
@@ -104,13 +104,13 @@ class SampleRequest:
     seed: int | None = None
 
 
-@runtime_checkable
 class Endpoint(Protocol):
     """A model that answers instructions.
 
     Your own class needs only `sample`; plain strings count as complete answers. An optional
     `id: str` identifies the weights: generations of an endpoint with an id stay in the ledger and
-    are reused; without one, they are kept for this run only.
+    are reused; without one, they are kept for this run only. What else it can do is its `abilities`
+    (interfaces/abilities.py).
     """
 
     def sample(
@@ -137,30 +137,6 @@ class Window:
     suffix: tuple[int | str, ...] = field(repr=False)
 
 
-@runtime_checkable
-class LogProbabilityEndpoint(Endpoint, Protocol):
-    """An endpoint that returns the probability of a text.
-
-    tokenizes_here: whether `text_tokens` runs on this machine and costs nothing.
-    windows_per_call: how many windows to send at once; 1 if each is billed.
-    """
-
-    tokenizes_here: bool
-    windows_per_call: int
-
-    def text_tokens(self, text: str) -> Sequence[int | str]:
-        """Return the tokens of a text, without any that mark its beginning or end."""
-        ...
-
-    def log_probabilities(self, windows: Sequence[Window]) -> Sequence[Sequence[float]]:
-        """Return per window the natural logarithms of its suffix tokens' probabilities, in order.
-
-        Each is the token's probability after the prefix and the suffix before it, without chat,
-        among all tokens and at temperature 1.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class WindowLogs:
     """Natural logarithms of the probabilities of a window's suffix tokens, -inf for 0.
@@ -171,56 +147,6 @@ class WindowLogs:
 
     plain: Sequence[float]
     top_k: Sequence[float]
-
-
-@runtime_checkable
-class TopKEndpoint(LogProbabilityEndpoint, Protocol):
-    """An endpoint that also returns the probabilities of the likeliest tokens."""
-
-    def top_k_log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
-    ) -> Sequence[WindowLogs]:
-        """Return `log_probabilities`, and the same among the likeliest `top_k` tokens only.
-
-        The latter are renormalized at `temperature`; top_k 0 means all tokens. A token as likely
-        as the last of them counts as inside. Raises TopKUnavailable if it can't return as many.
-        """
-        ...
-
-
-@runtime_checkable
-class RecoverableEndpoint(Endpoint, Protocol):
-    """An endpoint whose provider keeps responses, so that a lost one can be recovered."""
-
-    def sample_as(
-        self,
-        request_id: str,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion | str]:
-        """Sample as `sample` does, and have the provider keep `request_id` with the response."""
-        ...
-
-    def recover(self, request_id: str) -> Sequence[Completion] | None:
-        """Return the response that the provider kept under `request_id`; None if there is none."""
-        ...
-
-
-@runtime_checkable
-class Recording(Protocol):
-    """An endpoint with recorded generations that only need to be read."""
-
-    def asked(self, book: Book) -> Book:
-        """Return the book with the recorded instructions, if the recording has them."""
-        ...
-
-    def generations(self, book: Book) -> Iterable[Generation]:
-        """Yield every generation for `book`, grouped by excerpt, ordinals from 0."""
-        ...
 
 
 class JobStatus(StrEnum):
@@ -242,30 +168,6 @@ class JobState:
     endpoint: str | None = None
     detail: str | None = None
     tokens: int | None = None
-
-
-@runtime_checkable
-class BatchEndpoint(Endpoint, Protocol):
-    """An endpoint that also accepts batches of requests and answers within a day.
-
-    `CountedBatches` and `SizedBatches` limit the size of a batch.
-    """
-
-    def find_batch(self, digest: str) -> str | None:
-        """Return the id of a batch that carries `digest` in its metadata or name, if any."""
-        ...
-
-    def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
-        """Start a batch that carries `digest`, and return its id."""
-        ...
-
-    def poll_batch(self, batch_id: str) -> JobState:
-        """Return the batch's state. An expired batch with partial results is SUCCEEDED."""
-        ...
-
-    def read_batch(self, batch_id: str) -> Iterable[tuple[str, Sequence[Completion]]]:
-        """Yield the key and completions of each answered request, in any order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +192,7 @@ class Provider(Protocol):
     concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt: from 8 on,
         more while that is faster, fewer while the server is overloaded.
     completions_per_call: the most completions per call.
-    batch: whether the suite requests batches (then `open` returns a BatchEndpoint).
+    batch: whether the suite requests batches.
 
     Optional capabilities are the protocols of interfaces/capabilities.py.
     """
@@ -312,7 +214,7 @@ class Provider(Protocol):
         """Return the job's state, with its `endpoint` once it succeeded."""
         ...
 
-    def open(self, endpoint: str | None) -> Endpoint | Recording:
+    def open(self, endpoint: str | None) -> Endpoint:
         """Return the endpoint of that id; None means the model without fine-tuning."""
         ...
 

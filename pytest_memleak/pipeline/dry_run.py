@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, MemleakError
-from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.pipeline.ledger_endpoint import call_terms, through_ledger
 from pytest_memleak.pipeline.limit_reachability import planned_rounds, validate_limit_reach
 from pytest_memleak.pipeline.required_samples import (
@@ -101,7 +101,7 @@ class _Planner:
             tokens = suite.endpoints.training_tokens(model)
             cost = model.price and tokens * model.price[2] / 1e6
         sampling = None
-        if not isinstance(opened, Recording):
+        if abilities_of(opened).recording is None:
             asked = required.pair
             if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
                 sampling = _sampling(required, suite, opened)

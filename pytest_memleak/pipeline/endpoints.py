@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.deployment_protocol import Deployment
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.interfaces.protocols import Endpoint, Provider, Recording, TrainingSet
+    from pytest_memleak.interfaces.protocols import Endpoint, Provider, TrainingSet
     from pytest_memleak.ledger.deployments import OpenDeployment
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.pipeline.prepared_books import PreparedBooks
@@ -57,7 +57,7 @@ class Endpoints:
         self._state = state
         self.deployments = Deployments(resources)
         self._providers: dict[str, Provider] = {}
-        self._opened: dict[str, Endpoint | Recording] = {}
+        self._opened: dict[str, Endpoint] = {}
 
     def close(self) -> None:
         """Remove deployments and close the providers' connections."""
@@ -84,7 +84,7 @@ class Endpoints:
             self._providers[model.id] = factory(setup)
         return self._providers[model.id]
 
-    def endpoint(self, model: Model) -> Endpoint | Recording:
+    def endpoint(self, model: Model) -> Endpoint:
         """Return the model's endpoint, fine-tuned first where the suite requests it.
 
         Raises Inconclusive where it isn't available now, SuiteError for a mistake in the suite.
@@ -119,7 +119,7 @@ class Endpoints:
                 return None
         return provider.deployment(weights)
 
-    def ready(self, model: Model) -> Endpoint | Recording | None:
+    def ready(self, model: Model) -> Endpoint | None:
         """Return the model's endpoint without any call; None where it is still to be fine-tuned."""
         if not model.finetune_books:
             return self.endpoint(model)

@@ -32,16 +32,14 @@ from pytest_memleak.verdict.judge import judge
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
 
-def evaluate(
-    pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | Recording | None = None
-) -> Evaluation:
+def evaluate(pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | None = None) -> Evaluation:
     """Evaluate one model on one book.
 
     `endpoint` replaces the suite's own. Generations that the ledger holds are reused. Whatever
@@ -70,9 +68,7 @@ def evaluate(
         return _judged(pair, suite, None, nothing)
 
 
-def _of_generations(
-    pair: Pair, suite: SuiteRun, endpoint: Endpoint | Recording | None
-) -> Evaluation:
+def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> Evaluation:
     required = required_samples(pair, suite.suite, endpoint)
     protected, resources = suite.protected, suite.resources
     stop = stop_rule(pair, protected, resources)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, TopKUnavailable
-from pytest_memleak.interfaces.protocols import LogProbabilityEndpoint, TopKEndpoint
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     ProvenanceCheck,
@@ -29,7 +29,8 @@ from pytest_memleak.scoring.measure_table import TOP_K, with_needs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.interfaces.abilities import Probabilities
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.ledger_endpoint import Canaries
@@ -70,7 +71,7 @@ def extract_pair(
     book: Book,
     endpoints: Endpoints,
     *,
-    endpoint: Endpoint | Recording | None = None,
+    endpoint: Endpoint | None = None,
 ) -> WindowExtraction:
     """Measure the pair's windows; request those that the ledger lacks.
 
@@ -80,11 +81,12 @@ def extract_pair(
         opened = endpoints.endpoint(pair.model) if endpoint is None else endpoint
     except Inconclusive as missing:
         return WindowExtraction(None, _completeness((), (missing.line,)))
-    if not isinstance(opened, LogProbabilityEndpoint):
+    probabilities = abilities_of(opened).probabilities
+    if probabilities is None:
         return WindowExtraction(None, _completeness((), (_tells_nothing(pair),)))
     from pytest_memleak.sampling.windows import TextEndpoint
 
-    asking = TextEndpoint(opened)
+    asking = TextEndpoint(opened, probabilities)
     source = through_ledger(pair, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     source = source.current_series(pair, texts, may_draw=not endpoints.resources.offline)
@@ -94,7 +96,7 @@ def extract_pair(
         issues = issues or ("some tokens of the book aren't in the ledger",)
         return WindowExtraction(None, _completeness((), issues), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
-    asked = _Windows(pair, whole, opened, source)
+    asked = _Windows(pair, whole, probabilities, source)
     issues += asked.draw()
     plain, scheme = asked.answered()
     if not plain:
@@ -124,18 +126,19 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
 
     terms = call_terms(pair, endpoints, own=False)
     texts = _text_questions(pair, book)
-    if opened is not None and not isinstance(opened, LogProbabilityEndpoint):
-        raise Inconclusive(_tells_nothing(pair))
     if opened is None:
-        guessed = _window_questions(pair, _guessed(texts), None, top_k=True)
+        guessed = _window_questions(pair, _guessed(texts), 1, top_k=True)
         return in_all(
             [plan(endpoints.resources.ledger, None, prompts, terms) for prompts in (texts, guessed)]
         )
-    source = through_ledger(pair, endpoints, TextEndpoint(opened), own=False)
+    probabilities = abilities_of(opened).probabilities
+    if probabilities is None:
+        raise Inconclusive(_tells_nothing(pair))
+    source = through_ledger(pair, endpoints, TextEndpoint(opened, probabilities), own=False)
     source = source.current_series(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
-    return in_all([source.left(texts), _Windows(pair, whole, opened, source).left()])
+    return in_all([source.left(texts), _Windows(pair, whole, probabilities, source).left()])
 
 
 class _Windows:
@@ -148,7 +151,7 @@ class _Windows:
         self,
         pair: Pair,
         tokens: Sequence[int | str],
-        opened: LogProbabilityEndpoint,
+        probabilities: Probabilities,
         source: LedgerEndpoint,
     ) -> None:
         self._source = source
@@ -156,9 +159,10 @@ class _Windows:
         self._tokens = tokens
         settings = pair.probe.windows
         self._both_alike = settings.top_k == 0 and settings.temperature == 1.0
-        self._plain = _window_questions(pair, tokens, opened, top_k=False)
-        truncated = isinstance(opened, TopKEndpoint) and not self._both_alike
-        self._scheme = _window_questions(pair, tokens, opened, top_k=True) if truncated else None
+        at_once = probabilities.windows_per_call
+        self._plain = _window_questions(pair, tokens, at_once, top_k=False)
+        truncated = probabilities.top_k is not None and not self._both_alike
+        self._scheme = _window_questions(pair, tokens, at_once, top_k=True) if truncated else None
         self._limited = bool(with_needs(pair.limits, TOP_K))
 
     def draw(self) -> tuple[str, ...]:
@@ -287,7 +291,7 @@ def _text_questions(pair: Pair, book: Book) -> PairPrompts:
 
 
 def _window_questions(
-    pair: Pair, tokens: Sequence[int | str], opened: LogProbabilityEndpoint | None, *, top_k: bool
+    pair: Pair, tokens: Sequence[int | str], windows_per_call: int, *, top_k: bool
 ) -> PairPrompts:
     from pytest_memleak.sampling.windows import window_questions
 
@@ -296,7 +300,7 @@ def _window_questions(
         tokens,
         pair.probe.windows,
         top_k=top_k,
-        windows_per_call=1 if opened is None else opened.windows_per_call,
+        windows_per_call=windows_per_call,
     )
 
 

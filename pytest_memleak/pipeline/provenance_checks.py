@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_memleak.interfaces.capabilities import DescribedRecording
 from pytest_memleak.pipeline.ledger_endpoint import ProvenanceCheck, check_provenance
 from pytest_memleak.pipeline.required_samples import begin_alike, canary_book, canary_prompts
 from pytest_memleak.pipeline.sampled_generations import canaries_of
@@ -65,7 +64,7 @@ def _canary_notes(
 
 def _of_records(answers: SampledGenerations) -> ProvenanceCheck:
     recording = answers.recording
-    if not isinstance(recording, DescribedRecording):
+    if recording is None or recording.described is None:
         return ProvenanceCheck()
     continued = answers.required.pair.probe.kind == "continuation"
     described = recording.described(answers.book)

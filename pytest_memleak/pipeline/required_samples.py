@@ -28,7 +28,7 @@ from pytest_memleak.scoring.words import words
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.records import Book, Generation, Pair, Sampling, Suite
 
@@ -67,7 +67,7 @@ class RequiredSamples:
 
     purpose: Purpose
     pair: Pair
-    endpoint: Endpoint | Recording | None = None
+    endpoint: Endpoint | None = None
     missing: str | None = None
 
     def describe(self, issue: str) -> str:
@@ -91,15 +91,13 @@ class Samples(Protocol):
 
 
 def required_samples(
-    pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None = None
+    pair: Pair, suite: Suite, endpoint: Endpoint | None = None
 ) -> tuple[RequiredSamples, ...]:
     """Return what the pair requires, in the order of sampling: the pair's own come first."""
     return tuple(_wanted(pair, suite, endpoint))
 
 
-def _wanted(
-    pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None
-) -> Iterator[RequiredSamples]:
+def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> Iterator[RequiredSamples]:
     yield RequiredSamples(Purpose.OWN, pair, endpoint)
     if pair.probe.kind == "continuation":
         likeliest = dataclasses.replace(pair, sampling=greedy_sampling(pair.sampling))
@@ -123,9 +121,7 @@ def _is_null_of(other: Pair, pair: Pair) -> bool:
     return asked_alike and other.book.id != pair.book.id
 
 
-def _of_baseline(
-    pair: Pair, suite: Suite, endpoint: Endpoint | Recording | None
-) -> RequiredSamples:
+def _of_baseline(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> RequiredSamples:
     model = next(model for model in suite.models if model.id == pair.model.baseline_model)
     theirs = dataclasses.replace(pair, model=model)
     if endpoint is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Block, Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -136,7 +136,7 @@ class Run:
         names = (model.provider for model in models)
         return next((name for name in names if not self.extensions.is_free(name)), None)
 
-    def evaluate(self, pair: Pair, *, endpoint: Endpoint | Recording | None = None) -> Evaluation:
+    def evaluate(self, pair: Pair, *, endpoint: Endpoint | None = None) -> Evaluation:
         """Return the pair's evaluation by this endpoint, made once (`pipeline.evaluate_pair`)."""
         key = (pair.suite, pair.id, _named(endpoint))
         if key not in self._evaluations:
@@ -165,6 +165,6 @@ class Run:
         return None
 
 
-def _named(endpoint: Endpoint | Recording | None) -> object:
+def _named(endpoint: Endpoint | None) -> object:
     """Return the key of an evaluation: the endpoint's own id, or the very object."""
     return None if endpoint is None else id_of(endpoint) or id(endpoint)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.interfaces.abilities import Recording, abilities_of
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     through_ledger,
@@ -242,8 +242,8 @@ def draw(
         return SampledGenerations(required, book, tuple, issues=(required.describe(missing.line),))
     if opened is None:
         return SampledGenerations(required, book, tuple, issues=issues)
-    if isinstance(opened, Recording):
-        return _recorded(required, book, opened)
+    if (recording := abilities_of(opened).recording) is not None:
+        return _recorded(required, book, recording)
     probed = probed_book(pair, book, opened)
     answers = _through_ledger(required, probed, endpoints, opened, enough, may_draw=not bad)
     return replace(answers, issues=(*issues, *answers.issues))

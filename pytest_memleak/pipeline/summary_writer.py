@@ -16,8 +16,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
-from pytest_memleak.interfaces.abilities import id_of
-from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger_queries import generations, keep_summary, stored_summaries
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, most_tokens, questionnaire
@@ -69,7 +68,7 @@ class SummaryWriter:
     ) -> None:
         model = summarizer.model
         endpoint = endpoints.endpoint(model)
-        if isinstance(endpoint, Recording):
+        if abilities_of(endpoint).recording is not None:
             raise SuiteError(
                 f"the provider {model.provider!r} reads recordings: it can't write summaries",
                 location=endpoints.place(model),

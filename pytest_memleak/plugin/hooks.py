@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from pytest_memleak.interfaces.protocols import Endpoint, Recording
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.plugin.outcomes import Memorization
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.plugin.suite_items import SuiteModule
@@ -233,7 +233,7 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
 
 
 @pytest.fixture(scope="session")
-def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint | Recording:
+def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint:
     """Return the model's endpoint, opened (and fine-tuned if necessary) on first use."""
     from pytest_memleak.plugin.outcomes import SuiteEndpoint
 

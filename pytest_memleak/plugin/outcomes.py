@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import LedgerError, MemleakError
-from pytest_memleak.interfaces.abilities import id_of
-from pytest_memleak.interfaces.protocols import Recording
+from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
 from pytest_memleak.plugin.options import (
@@ -79,7 +78,7 @@ class SuiteEndpoint:
         with hiding_tracebacks(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
             self._suite.endpoints.stand_up(self._pair.model)
-        if isinstance(opened, Recording):
+        if abilities_of(opened).recording is not None:
             raise PairInconclusive(
                 f"{self._pair.model.id} is a recording: it can't generate new samples"
             )

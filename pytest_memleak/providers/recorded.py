@@ -20,6 +20,7 @@ from typing import Annotated, NoReturn
 from pydantic import AfterValidator
 
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.interfaces.abilities import Abilities, Recording
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
@@ -67,13 +68,26 @@ def _version_of(path: Path) -> tuple[int, ...]:
 
 
 class RecordedEndpoint:
-    """The generations in a file for each book (`Recording`); nothing can be sampled from it."""
+    """The generations in a file for each book; nothing can be sampled from it."""
 
     def __init__(self, path: str, *, root: Path, place: str) -> None:
         self._path = path
         self._root = root
         self._place = place
         self._read: _Read | None = None
+
+    @property
+    def abilities(self) -> Abilities:
+        """A recording, and nothing else."""
+        return Abilities(recording=Recording(self.asked, self.generations, self.described))
+
+    def sample(self, instruction: str, **settings: object) -> NoReturn:  # noqa: ARG002
+        """Raises SuiteError."""
+        raise SuiteError(
+            "Recorded generations can't be sampled anew",
+            location=self._place,
+            hint="Name a model of another provider.",
+        )
 
     def asked(self, book: Book) -> Book:
         """The book with the instructions that the records say were asked, if they do."""

@@ -13,9 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from pytest_memleak.errors import JobPending, ProviderError
-from pytest_memleak.interfaces.capabilities import CountedBatches, SizedBatches
+from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import (
-    BatchEndpoint,
     JobStatus,
     SampleRequest,
 )
@@ -40,7 +39,6 @@ from pytest_memleak.sampling.retry import Retry
 
 _VERBS = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
-_MOST_REQUESTS = 50_000  # where the endpoint does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Batches:
     """
 
     ledger: Ledger
-    endpoint: BatchEndpoint
+    remote: BatchCalls
     endpoint_id: str
     line: Line
     terms: Terms
@@ -94,19 +92,12 @@ class Batches:
                 self._started(batch)
 
     def _chunks(self, asks: Iterable[Ask]) -> Iterator[list[Ask]]:
-        endpoint: object = self.endpoint
-        most = _MOST_REQUESTS
-        if isinstance(endpoint, CountedBatches):
-            most = endpoint.max_batch_requests
-        sized = endpoint if isinstance(endpoint, SizedBatches) else None
         chunk: list[Ask] = []
-        size = request_size = 0
+        size = 0
         for ask in asks:
-            too_large = False
-            if sized is not None:
-                request_size = sized.request_bytes(_measured(ask))
-                too_large = size + request_size > sized.max_batch_bytes
-            if chunk and (len(chunk) >= most or too_large):
+            request_size = self.remote.request_bytes(_measured(ask))
+            too_large = size + request_size > self.remote.max_bytes
+            if chunk and (len(chunk) >= self.remote.max_requests or too_large):
                 yield chunk
                 chunk, size = [], 0
             chunk.append(ask)
@@ -150,11 +141,9 @@ class Batches:
             provider=self.terms.sampler.name,
             endpoint=self.endpoint_id,
             names=_VERBS,
-            find=lambda: self.endpoint.find_batch(batch.digest),
-            start=lambda: self.endpoint.start_batch(
-                batch_requests(self.ledger, batch), digest=batch.digest
-            ),
-            poll=self.endpoint.poll_batch,
+            find=lambda: self.remote.find(batch.digest),
+            start=lambda: self.remote.start(batch_requests(self.ledger, batch), batch.digest),
+            poll=self.remote.poll,
             deadline=self.retry.deadline,
             reach=self.line.reach,
         )
@@ -166,7 +155,7 @@ class Batches:
         prompts = batch_prompts(self.ledger, batch)
         answers: list[Answer] = []
         try:
-            for key, completions in self.endpoint.read_batch(batch_id):
+            for key, completions in self.remote.read(batch_id):
                 call = by_key.pop(key, None)
                 if call is None:
                     continue

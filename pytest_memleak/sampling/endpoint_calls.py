@@ -14,7 +14,6 @@ if it returns after all, `late` gets the result.
 
 from __future__ import annotations
 
-import functools
 import os
 import queue
 import re
@@ -31,7 +30,7 @@ from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import (
     Completion,
     Endpoint,
-    RecoverableEndpoint,
+    SampleRequest,
     Served,
 )
 from pytest_memleak.ledger.calls import Call
@@ -75,14 +74,13 @@ class Line:
         self._provider = provider
         self._deadline = deadline
         self.reach = Reach()
-        # Checking a protocol is as slow as writing a row, so it is done once.
-        self._keeping = endpoint if isinstance(endpoint, RecoverableEndpoint) else None
-        self._obeyed = abilities_of(endpoint).obeyed
+        abilities = abilities_of(endpoint)
+        self._recovery, self._obeyed = abilities.recovery, abilities.obeyed
 
     @property
     def recoverable(self) -> bool:
         """Whether the provider stores answers by request id."""
-        return self._keeping is not None
+        return self._recovery is not None
 
     def sample(
         self,
@@ -92,19 +90,24 @@ class Line:
         late: Callable[[tuple[Completion, ...]], object],
     ) -> tuple[Completion, ...]:
         """Return the endpoint's answer; `late` gets one that misses the deadline."""
-        sample_it = (
-            functools.partial(self._keeping.sample_as, call.request_id)
-            if self._keeping is not None
-            else self._endpoint.sample
+        request = SampleRequest(
+            call.request_id,
+            question.instruction,
+            len(call.ordinals),
+            question.temperature,
+            question.max_tokens,
+            question.seed_from(call.ordinals[0]),
         )
 
         def sample() -> Sequence[Completion | str]:
-            return sample_it(
-                question.instruction,
-                n=len(call.ordinals),
-                temperature=question.temperature,
-                max_tokens=question.max_tokens,
-                seed=question.seed_from(call.ordinals[0]),
+            if self._recovery is not None:
+                return self._recovery.sample(request)
+            return self._endpoint.sample(
+                request.instruction,
+                n=request.n,
+                temperature=request.temperature,
+                max_tokens=request.max_tokens,
+                seed=request.seed,
             )
 
         def too_late(answers: object) -> None:
@@ -119,10 +122,10 @@ class Line:
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
         """Return the answer that the provider stored; None if there is none."""
-        keeping = self._keeping
-        if keeping is None:
+        recovery = self._recovery
+        if recovery is None:
             return None
-        kept = self.within("recover", lambda: keeping.recover(request_id))
+        kept = self.within("recover", lambda: recovery.recover(request_id))
         return None if kept is None else self.completions(kept, "recover")
 
     def within(

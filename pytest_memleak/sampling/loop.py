@@ -17,7 +17,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import JobPending, ProviderError
-from pytest_memleak.interfaces.protocols import BatchEndpoint, Endpoint
+from pytest_memleak.interfaces.abilities import BatchCalls, abilities_of
+from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_reservations import Terms, budget_limit, prompt_ids
 from pytest_memleak.ledger.calls import Answer, Call, record
 from pytest_memleak.ledger.ledger import Ledger
@@ -67,8 +68,8 @@ def draw(
         progress=progress or Progress(),
         retry=retry or Retry(),
     )
-    if isinstance(endpoint, BatchEndpoint):
-        batches = drawing.batches(endpoint, wait=wait)
+    if (remote := abilities_of(endpoint).batches) is not None:
+        batches = drawing.batches(remote, wait=wait)
         batches.settle(drawing.desk.asked.keys())
         if terms.sampler.batch:
             drawing.in_batches(batches)
@@ -141,12 +142,12 @@ class _Pair:
                 return
             batches.settle(self.desk.asked.keys())
 
-    def batches(self, endpoint: BatchEndpoint, *, wait: bool) -> Batches:
+    def batches(self, remote: BatchCalls, *, wait: bool) -> Batches:
         """Return the batches of this pair's endpoint."""
         desk = self.desk
         return Batches(
             ledger=desk.ledger,
-            endpoint=endpoint,
+            remote=remote,
             endpoint_id=self._endpoint_id,
             line=desk.line,
             terms=desk.terms,

@@ -3,7 +3,7 @@
     text_questions(pair, texts)               -> prompts for the tokens of each text
     window_questions(pair, tokens, ...)       -> prompts for the windows, several in each
     canary_windows(pair, tokens, ...)         -> prompts for five of them alone
-    TextEndpoint(endpoint)                    -> answers them, each with a line of JSON
+    TextEndpoint(endpoint, probabilities)     -> answers them, each with a line of JSON
 
 A prompt is JSON, so that the ledger keys it by tokens and scheme: stored results are never
 requested, or paid for, again. A prompt of windows holds the tokens from the first window to the
@@ -21,15 +21,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError, TopKUnavailable
-from pytest_memleak.interfaces.abilities import Abilities, abilities_of, id_of
-from pytest_memleak.interfaces.capabilities import SaysWhoServed
-from pytest_memleak.interfaces.protocols import (
-    Completion,
-    LogProbabilityEndpoint,
-    Served,
-    TopKEndpoint,
-    Window,
-)
+from pytest_memleak.interfaces.abilities import Abilities, Probabilities, abilities_of, id_of
+from pytest_memleak.interfaces.protocols import Completion, Endpoint, Window
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, questionnaire
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.scoring.extraction import window_starts
@@ -193,13 +186,14 @@ def _questions(
 
 
 class TextEndpoint:
-    """An endpoint that answers this file's prompts from log-probabilities.
+    """An endpoint that answers this file's prompts from another's log-probabilities.
 
-    Has an `id` if the endpoint behind it has one.
+    Has an `id` if that has one.
     """
 
-    def __init__(self, endpoint: LogProbabilityEndpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, probabilities: Probabilities) -> None:
+        self._provider = type(endpoint).__name__
+        self._probabilities = probabilities
         endpoint_id, abilities = id_of(endpoint), abilities_of(endpoint)
         self.id = f"{endpoint_id}#probability" if endpoint_id else None
         self.abilities = Abilities(
@@ -222,25 +216,25 @@ class TextEndpoint:
         del n, temperature, max_tokens, seed
         asked = json.loads(instruction)
         if "text" in asked:
-            tokens = list(self._endpoint.text_tokens(asked["text"]))
-            paid = 0 if self._endpoint.tokenizes_here else len(tokens)
-            return [Completion(_as_json(tokens), prompt_tokens=paid, served=self._served)]
+            tokens = list(self._probabilities.text_tokens(asked["text"]))
+            paid = 0 if self._probabilities.tokenizes_here else len(tokens)
+            return [
+                Completion(
+                    _as_json(tokens), prompt_tokens=paid, served=self._probabilities.served()
+                )
+            ]
         windows = windows_of(asked)
         sums = self._in_top_k(windows, asked) if "top_k" in asked else self._plain(windows)
         return [
             Completion(
                 json.dumps(sums),
                 prompt_tokens=sum(len(window.prefix) + len(window.suffix) for window in windows),
-                served=self._served,
+                served=self._probabilities.served(),
             )
         ]
 
-    @property
-    def _served(self) -> Served | None:
-        return self._endpoint.served if isinstance(self._endpoint, SaysWhoServed) else None
-
     def _plain(self, windows: Sequence[Window]) -> list[float | None]:
-        log_probabilities = self._endpoint.log_probabilities(windows)
+        log_probabilities = self._probabilities.log_probabilities(windows)
         return [
             self._log_p(window, values)
             for window, values in zip(windows, log_probabilities, strict=True)
@@ -249,16 +243,14 @@ class TextEndpoint:
     def _in_top_k(
         self, windows: Sequence[Window], asked: dict[str, Any]
     ) -> list[tuple[float | None, float | None]]:
-        if not isinstance(self._endpoint, TopKEndpoint):
+        if self._probabilities.top_k is None:
             raise TopKUnavailable(
                 "It reports only the probabilities of a text's own tokens",
-                provider=type(self._endpoint).__name__,
+                provider=self._provider,
                 endpoint=self.id or "(no id)",
                 call="log_probabilities",
             )
-        sums = self._endpoint.top_k_log_probabilities(
-            windows, top_k=asked["top_k"], temperature=asked["temperature"]
-        )
+        sums = self._probabilities.top_k(windows, asked["top_k"], asked["temperature"])
         return [
             (self._log_p(window, values.plain), self._log_p(window, values.top_k))
             for window, values in zip(windows, sums, strict=True)
@@ -271,7 +263,7 @@ class TextEndpoint:
             raise ProviderError(
                 f"Got {len(values)} log-probabilities with the sum {total:g} for a suffix of "
                 f"{len(window.suffix)} tokens",
-                provider=type(self._endpoint).__name__,
+                provider=self._provider,
                 endpoint=self.id or "(no id)",
                 call="log_probabilities",
                 hint="Expected natural logarithms, one for each token of the suffix.",

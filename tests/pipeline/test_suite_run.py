@@ -14,6 +14,7 @@ from pytest_memleak.errors import (
     ProviderError,
     SuiteError,
 )
+from pytest_memleak.interfaces.abilities import Abilities, Recording
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
@@ -410,14 +411,12 @@ def test_one_with_an_id_is_kept_by_it(world):
 
 
 def test_one_may_be_a_recording(world):
-    class Mine:
-        def asked(self, book):
-            return book
+    def generations(book):
+        return [Generation(one.id, 0, "mine") for one in book.excerpts]
 
-        def generations(self, book):
-            return [Generation(one.id, 0, "mine") for one in book.excerpts]
-
-    assert [one.text for one in draw(world.suite_run(), endpoint=Mine())[1]] == ["mine", "mine"]
+    recording = Recording(asked=lambda book: book, generations=generations)
+    mine = SimpleNamespace(abilities=Abilities(recording=recording))
+    assert [one.text for one in draw(world.suite_run(), endpoint=mine)[1]] == ["mine", "mine"]
 
 
 def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(world):

@@ -48,12 +48,7 @@ from pytest_memleak.errors import (
     SuiteError,
 )
 from pytest_memleak.interfaces.abilities import Obeyed
-from pytest_memleak.interfaces.protocols import (
-    BatchEndpoint,
-    Endpoint,
-    JobStatus,
-    RecoverableEndpoint,
-)
+from pytest_memleak.interfaces.protocols import JobStatus
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions as read_chat
 from pytest_memleak.providers.provider_registry import PROVIDERS
@@ -218,15 +213,17 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
     provider = provider_of(concurrency=3, completions_per_call=5)
     assert (provider.name, provider.batch) == (name, False)
     assert (provider.concurrency, provider.completions_per_call) == (3, 5)
-    assert isinstance(provider.open(None), Endpoint)
-    assert not isinstance(provider.open(None), BatchEndpoint)
-    assert isinstance(provider.open(None), RecoverableEndpoint) is (name == "tinker")
+    abilities = provider.open(None).abilities
+    assert abilities.batches is None
+    assert (abilities.recovery is not None) is (name == "tinker")
     if name != "tinker":
         batch = provider_of(batch=True, **({"bucket": "gs://b"} if name == "vertex" else {}))
         assert batch.batch
-        assert isinstance(batch.open(None), BatchEndpoint)
+        assert batch.open(None).abilities.batches
     if name == "openai":
-        assert isinstance(provider_of(store=True).open(None), RecoverableEndpoint)
+        both = provider_of(store=True, batch=True).open(None).abilities
+        assert both.recovery
+        assert both.batches
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from clients import PLACE, make_provider
 
 from pytest_memleak.errors import RecordsError, SuiteError
-from pytest_memleak.interfaces.protocols import Endpoint, Recording, TrainingSet
+from pytest_memleak.interfaces.protocols import TrainingSet
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.paper_format import book_from_records
 
@@ -174,8 +174,9 @@ def test_another_form_is_an_error_that_names_the_file(make, tmp_path, suffix, co
 
 def test_nothing_can_be_sampled_or_tuned_and_there_are_no_jobs(make):
     endpoint = make().open(None)
-    assert isinstance(endpoint, Recording)
-    assert not isinstance(endpoint, Endpoint)
+    assert endpoint.abilities.recording
+    with pytest.raises(SuiteError, match="can't be sampled"):
+        endpoint.sample("Write.", n=1, temperature=None, max_tokens=9, seed=None)
     assert make().find_finetune("f00d") is None
     for attempt in (
         lambda: make().start_finetune(TrainingSet((), "f00d")),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair_results import ANY, NOTHING, TEXT, any_record, estimated, limited
 
+from pytest_memleak.interfaces.abilities import Abilities, Recording
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
@@ -50,9 +51,7 @@ class Told:
 
     def __init__(self, *texts):
         self.texts = texts
-
-    def asked(self, book):
-        return book
+        self.abilities = Abilities(recording=Recording(lambda book: book, self.generations))
 
     def generations(self, book):
         return [

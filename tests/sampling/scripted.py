@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.interfaces.abilities import Abilities, BatchCalls, Recovery
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
     JobStatus,
+    SampleRequest,
     TrainingExample,
     TrainingSet,
 )
@@ -70,8 +72,19 @@ class Keeping(Scripted):
         self.scan_scope: list[str] = []
         self.recovering: list[Exception] = []
 
-    def sample_as(self, request_id: str, instruction: str, **settings) -> Sequence[Completion]:
-        return self.sample(instruction, request_id=request_id, **settings)
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(recovery=Recovery(self.sample_as, self.recover))
+
+    def sample_as(self, request: SampleRequest) -> Sequence[Completion | str]:
+        return self.sample(
+            request.instruction,
+            n=request.n,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+            request_id=request.key,
+        )
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:
         self.scan_scope.append(request_id)
@@ -149,7 +162,7 @@ def spent(ledger) -> int:
 class Batching(Scripted):
     """Answers batches after so many looks; `fails` says which keys are not answered."""
 
-    def __init__(self, *, looks: int = 1, fails=lambda batch, place: False) -> None:
+    def __init__(self, *, looks: int = 1, fails=lambda batch, place: False, **size) -> None:
         super().__init__(broken("nothing is asked online"))
         self.looks = looks
         self.fails = fails
@@ -158,12 +171,18 @@ class Batching(Scripted):
         self.polls: Counter[str] = Counter()
         self.states: dict[str, JobState] = {}
         self.failures: dict[str, list] = {verb: [] for verb in ("find", "start", "poll", "read")}
+        self.size = size
+
+    @property
+    def abilities(self) -> Abilities:
+        calls = (self.find_batch, self.start_batch, self.poll_batch, self.read_batch)
+        return Abilities(batches=BatchCalls(*calls, **self.size))
 
     def find_batch(self, digest: str) -> str | None:
         fail(self.failures["find"])
         return self.found.get(digest)
 
-    def start_batch(self, requests, *, digest: str) -> str:
+    def start_batch(self, requests, digest: str) -> str:
         fail(self.failures["start"])
         batch_id = f"batch-{len(self.started)}"
         self.started.append((batch_id, list(requests)))

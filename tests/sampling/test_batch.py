@@ -56,13 +56,10 @@ def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
 
 
 def test_batches_hold_so_many_requests_and_bytes(ledger, ask, hasty):
-    endpoint = Batching()
-    endpoint.max_batch_requests = 4
+    endpoint = Batching(max_requests=4)
     assert batched(ledger, endpoint, ask(excerpts=3, samples=6, seed=1), hasty).got == 18
     assert [len(requests) for _, requests in endpoint.started] == [4, 4, 1]
-    endpoint = Batching()
-    endpoint.max_batch_bytes = 250
-    endpoint.request_bytes = lambda request: len(request.key) + 73
+    endpoint = Batching(max_bytes=250, request_bytes=lambda request: len(request.key) + 73)
     assert batched(ledger, endpoint, ask(excerpts=1, samples=10), hasty).got == 10
     assert [len(requests) for _, requests in endpoint.started] == [2, 2, 1]
     key = endpoint.started[0][1][0].key

@@ -28,7 +28,7 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.interfaces.abilities import Abilities
+from pytest_memleak.interfaces.abilities import Abilities, Probabilities
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
@@ -97,7 +97,18 @@ class NgramEndpoint:
     @property
     def abilities(self) -> Abilities:
         """Its id names what it was trained on."""
-        return Abilities(fixed_weights=True, continuing=self.continuing)
+        return Abilities(
+            fixed_weights=True,
+            continuing=self.continuing,
+            probabilities=Probabilities(
+                self.text_tokens,
+                self.log_probabilities,
+                self.top_k_log_probabilities,
+                lambda: _served(self.id),
+                tokenizes_here=True,
+                windows_per_call=50,
+            ),
+        )
 
     @property
     def model(self) -> NgramModel:
@@ -127,26 +138,18 @@ class NgramEndpoint:
             seed=seed,
         )
 
-    tokenizes_here = True
-    windows_per_call = 50
-
     def text_tokens(self, text: str) -> list[str]:
         """The model's tokens; its spacing is regular, so they are not the text to the letter."""
         return tokenise(text)
 
     def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `LogProbabilityEndpoint` says."""
+        """As `Probabilities` says."""
         return [self._writer.log_probabilities(window) for window in windows]
 
-    @property
-    def served(self) -> Served | None:
-        """As `SaysWhoServed` says."""
-        return _served(self.id)
-
     def top_k_log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
+        self, windows: Sequence[Window], top_k: int, temperature: float
     ) -> list[WindowLogs]:
-        """As `TopKEndpoint` says; it sees the whole distribution."""
+        """As `Probabilities` says; it sees the whole distribution."""
         return [
             WindowLogs(
                 self._writer.log_probabilities(window),

@@ -11,8 +11,14 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.abilities import Abilities, Obeyed
-from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
+from pytest_memleak.interfaces.abilities import Abilities, Obeyed, Probabilities, Recovery
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    SampleRequest,
+    Served,
+    Window,
+    WindowLogs,
+)
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.logprobs import TokenTeller
@@ -87,6 +93,9 @@ class ChatEndpoint:
             model_name=self._settings.model,
             obeyed=self.obeyed,
             continuing=self.continuing,
+            probabilities=Probabilities(
+                self.text_tokens, self.log_probabilities, self.top_k_log_probabilities, self.served
+            ),
         )
 
     def sample(
@@ -130,32 +139,28 @@ class ChatEndpoint:
 
     # --- probabilities of a given text
 
-    tokenizes_here = False
-    windows_per_call = 1
-
     def text_tokens(self, text: str) -> Sequence[int | str]:
         """The server's tokens of a text, by its completions endpoint."""
         return self._teller.tokens(text)
 
     def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `LogProbabilityEndpoint` says.
+        """As `Probabilities` says.
 
         By the completions endpoint: neither chat nor system prompt stands around the text.
         """
         return [self._teller.log_probabilities(window) for window in windows]
 
     def top_k_log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
+        self, windows: Sequence[Window], top_k: int, temperature: float
     ) -> list[WindowLogs]:
-        """As `TopKEndpoint` says, where the server tells tokens by number."""
+        """As `Probabilities` says, where the server tells tokens by number."""
         return [
             self._teller.top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
             for window in windows
         ]
 
-    @property
     def served(self) -> Served | None:
-        """As `SaysWhoServed` says."""
+        """As `Probabilities` says."""
         return self._calls.served
 
     # --- one call
@@ -270,24 +275,22 @@ class ChatEndpoint:
 class StoredChatEndpoint(ChatEndpoint):
     """A chat model whose provider keeps the answers, under the name of the request."""
 
-    def sample_as(
-        self,
-        request_id: str,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion]:
-        """As `sample`; the provider keeps the answer under `request_id`."""
+    @property
+    def abilities(self) -> Abilities:
+        """As of any chat model, and recovery."""
+        return dataclasses.replace(
+            super().abilities, recovery=Recovery(self.sample_as, self.recover)
+        )
+
+    def sample_as(self, request: SampleRequest) -> Sequence[Completion]:
+        """As `sample`; the provider keeps the answer under the request's key."""
         return self._draw(
-            instruction,
-            n=n,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-            more={"store": True, "metadata": {REQUEST_KEY: request_id}},
+            request.instruction,
+            n=request.n,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+            more={"store": True, "metadata": {REQUEST_KEY: request.key}},
         )
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:

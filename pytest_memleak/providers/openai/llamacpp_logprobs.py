@@ -56,13 +56,13 @@ class WrittenTokens:
         return tokens
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
+        """Of every token of the suffix, after the prefix; see `Probabilities`."""
         return [value for _, value, _ in self._written(window, _LIKELIEST)]
 
     def top_k_log_probabilities(
         self, window: Window, *, top_k: int, temperature: float
     ) -> WindowLogs:
-        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        """Those, and the same among the likeliest; see `Probabilities`."""
         from pytest_memleak.scoring.extraction import among_likeliest
 
         plain, among = [], []

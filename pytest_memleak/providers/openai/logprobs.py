@@ -178,13 +178,13 @@ class TokenTeller:
         return self._written.tokens(text)
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
+        """Of every token of the suffix, after the prefix; see `Probabilities`."""
         return self._form_of(window).log_probabilities(window)
 
     def top_k_log_probabilities(
         self, window: Window, *, top_k: int, temperature: float
     ) -> WindowLogs:
-        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        """Those, and the same among the likeliest; see `Probabilities`."""
         form = self._form_of(window)
         if isinstance(form, EchoCompletions):
             raise self._too_few("The echo has only the tokens' own log-probabilities")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pytest_memleak.errors import ProviderBusy
+from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import may_pass, safe_message
 from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
@@ -67,14 +69,21 @@ _RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
 
 class BatchChatEndpoint(ChatEndpoint):
-    """A chat model that also answers batches.
+    """A chat model that also answers batches."""
 
-    max_batch_requests, max_batch_bytes: what one batch may hold; `request_bytes` says how many
-    bytes a request takes of it.
-    """
-
-    max_batch_requests = 50_000
-    max_batch_bytes = 200_000_000
+    @property
+    def abilities(self) -> Abilities:
+        """As of any chat model, and batches."""
+        batches = BatchCalls(
+            self.find_batch,
+            self.start_batch,
+            self.poll_batch,
+            self.read_batch,
+            max_requests=50_000,
+            max_bytes=200_000_000,
+            request_bytes=self.request_bytes,
+        )
+        return dataclasses.replace(super().abilities, batches=batches)
 
     def request_bytes(self, request: SampleRequest) -> int:
         """The size of one request in a batch, in bytes."""
@@ -94,7 +103,7 @@ class BatchChatEndpoint(ChatEndpoint):
         alive = (batch for batch in batches if self._state(batch).status is not JobStatus.FAILED)
         return next((batch.id for batch in alive), None)
 
-    def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
+    def start_batch(self, requests: Sequence[SampleRequest], digest: str) -> str:
         """Upload the requests, unless that was done before, and start a batch of them."""
         with tempfile.TemporaryFile() as lines:
             for request in requests:

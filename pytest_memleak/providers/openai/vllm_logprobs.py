@@ -53,13 +53,13 @@ class NumberedTokens:
         return tokens
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, after the prefix; see `LogProbabilityEndpoint`."""
+        """Of every token of the suffix, after the prefix; see `Probabilities`."""
         return [self._told(entry, token) for token, entry in self._entries(window, 0)]
 
     def top_k_log_probabilities(
         self, window: Window, *, top_k: int, temperature: float
     ) -> WindowLogs:
-        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        """Those, and the same among the likeliest; see `Probabilities`."""
         try:
             entries = self._entries(window, top_k)
         except Refused as refused:

@@ -94,7 +94,7 @@ class TinkerProvider:
     def open(self, endpoint: str | None) -> TinkerEndpoint:
         """The weights at that path; None means the suite's `endpoint`, or `base` untrained.
 
-        A RecoverableEndpoint. Raises ProviderError where the tokenizer cannot be loaded.
+        Raises ProviderError where the tokenizer cannot be loaded.
         """
         return TinkerEndpoint(
             endpoint or self._untuned,

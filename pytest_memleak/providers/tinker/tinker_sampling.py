@@ -10,8 +10,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
-from pytest_memleak.interfaces.abilities import Abilities
-from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
+from pytest_memleak.interfaces.abilities import Abilities, Probabilities, Recovery
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    SampleRequest,
+    Served,
+    Window,
+    WindowLogs,
+)
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
@@ -50,7 +56,7 @@ class TokenLogs:
         return self._own(window, self._ask(window, 0))
 
     def in_top_k(self, window: Window, *, top_k: int, temperature: float) -> WindowLogs:
-        """Those, and the same among the likeliest; see `TopKEndpoint`."""
+        """Those, and the same among the likeliest; see `Probabilities`."""
         from pytest_memleak.scoring.extraction import among_likeliest
 
         if not top_k:
@@ -163,7 +169,18 @@ class TinkerEndpoint:
     @property
     def abilities(self) -> Abilities:
         """Saved weights never change."""
-        return Abilities(fixed_weights=True, continuing=self.continuing)
+        return Abilities(
+            fixed_weights=True,
+            continuing=self.continuing,
+            recovery=Recovery(self.sample_as, self.recover),
+            probabilities=Probabilities(
+                self.text_tokens,
+                self.log_probabilities,
+                self.top_k_log_probabilities,
+                self.served,
+                tokenizes_here=True,
+            ),
+        )
 
     def sample(
         self,
@@ -175,38 +192,28 @@ class TinkerEndpoint:
         seed: int | None,
     ) -> Sequence[Completion]:
         """Up to `n` completions; see `sample_as`."""
-        return self.sample_as(
-            uuid.uuid4().hex,
-            instruction,
-            n=n,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-        )
-
-    tokenizes_here = True
-    windows_per_call = 1
+        key = uuid.uuid4().hex
+        return self.sample_as(SampleRequest(key, instruction, n, temperature, max_tokens, seed))
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokenizer's tokens of a text, without special ones."""
         return self._chat.bare(text)
 
     def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `LogProbabilityEndpoint` says.
+        """As `Probabilities` says.
 
         Raises ProviderError where the server leaves one out.
         """
         return [self._told.plain(window) for window in windows]
 
-    @property
     def served(self) -> Served:
-        """As `SaysWhoServed` says."""
+        """As `Probabilities` says."""
         return Served(model=self._model)
 
     def top_k_log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
+        self, windows: Sequence[Window], top_k: int, temperature: float
     ) -> list[WindowLogs]:
-        """As `TopKEndpoint` says."""
+        """As `Probabilities` says."""
         return [
             self._told.in_top_k(window, top_k=top_k, temperature=temperature) for window in windows
         ]
@@ -223,28 +230,25 @@ class TinkerEndpoint:
             renderer="text",
         )
 
-    def sample_as(
-        self,
-        request_id: str,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion]:
+    def sample_as(self, request: SampleRequest) -> Sequence[Completion]:
         """Up to `n` completions, with their exact lengths in tokens.
 
         The prompt's tokens stand with the first completion: it is read once for all of them.
         """
-        draw = Draw(self._chat.prompt(instruction), n, temperature, max_tokens, seed)
-        call = f"sample (n = {n})"
+        draw = Draw(
+            self._chat.prompt(request.instruction),
+            request.n,
+            request.temperature,
+            request.max_tokens,
+            request.seed,
+        )
+        call = f"sample (n = {request.n})"
         sampler = self._opened(call)
         future = self._calls.begin(
-            call, lambda: sampler.ask(request_id, draw, self._chat.stop), endpoint=self._model
+            call, lambda: sampler.ask(request.key, draw, self._chat.stop), endpoint=self._model
         )
-        self._underway[request_id] = future, draw
-        return self._wait(request_id, call=call, texts=(instruction,))
+        self._underway[request.key] = future, draw
+        return self._wait(request.key, call=call, texts=(request.instruction,))
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:
         """The answer to the call of that name, waited for again.

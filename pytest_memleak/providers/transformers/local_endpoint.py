@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Abilities
+from pytest_memleak.interfaces.abilities import Abilities, Probabilities
 from pytest_memleak.interfaces.protocols import Completion, Served, WindowLogs
 from pytest_memleak.providers.transformers.local_format import (
     Format,
@@ -116,7 +116,19 @@ class LocalEndpoint:
     @property
     def abilities(self) -> Abilities:
         """The digest of its weights is in its id."""
-        return Abilities(fixed_weights=True, continuing=self.continuing, portable=self.portable)
+        return Abilities(
+            fixed_weights=True,
+            continuing=self.continuing,
+            portable=self.portable,
+            probabilities=Probabilities(
+                self.text_tokens,
+                self.log_probabilities,
+                self.top_k_log_probabilities,
+                lambda: self.served,
+                tokenizes_here=True,
+                windows_per_call=2 * self._at_once,  # side by side
+            ),
+        )
 
     def sample(
         self,
@@ -182,17 +194,10 @@ class LocalEndpoint:
 
     @functools.cached_property
     def served(self) -> Served:
-        """As `SaysWhoServed` says: the weights themselves."""
+        """As `Probabilities` says: the weights themselves."""
         return Served(fingerprint=fingerprint_of_weights(digest_of_weights(self._wanted())))
 
     # --- continuing a text, and how probable one is
-
-    tokenizes_here = True
-
-    @property
-    def windows_per_call(self) -> int:
-        """How many windows are looked at side by side."""
-        return 2 * self._at_once
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
@@ -217,14 +222,14 @@ class LocalEndpoint:
         return text_tokens(self._tokenizer, text)
 
     def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `LogProbabilityEndpoint` says."""
-        logs = self.top_k_log_probabilities(windows, top_k=0, temperature=1.0)
+        """As `Probabilities` says."""
+        logs = self.top_k_log_probabilities(windows, 0, 1.0)
         return [[*window_logs.plain] for window_logs in logs]
 
     def top_k_log_probabilities(
-        self, windows: Sequence[Window], *, top_k: int, temperature: float
+        self, windows: Sequence[Window], top_k: int, temperature: float
     ) -> list[WindowLogs]:
-        """As `TopKEndpoint` says; it sees the whole distribution."""
+        """As `Probabilities` says; it sees the whole distribution."""
         with (
             at_work(threads=self._threads),
             BENCH.holding(self._wanted(), endpoint=self.id) as loaded,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import may_pass, safe_message
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
@@ -139,18 +141,25 @@ _CODE = re.compile(r"\"code\":\s*(\d{3})\b")
 
 
 class BatchGeminiEndpoint(GeminiEndpoint):
-    """A Gemini model that also answers batches.
-
-    max_batch_requests, max_batch_bytes: what one batch may hold; `request_bytes` says how many
-    bytes a request takes of it.
-    """
-
-    max_batch_requests = 200_000
-    max_batch_bytes = 1_000_000_000
+    """A Gemini model that also answers batches."""
 
     def __init__(self, *, settings: GeminiSettings, calls: VertexCalls, bucket: str) -> None:
         super().__init__(settings=settings, calls=calls)
         self._bucket = Bucket(bucket, calls=calls, endpoint=settings.model)
+
+    @property
+    def abilities(self) -> Abilities:
+        """As of any Gemini model, and batches."""
+        batches = BatchCalls(
+            self.find_batch,
+            self.start_batch,
+            self.poll_batch,
+            self.read_batch,
+            max_requests=200_000,
+            max_bytes=1_000_000_000,
+            request_bytes=self.request_bytes,
+        )
+        return dataclasses.replace(super().abilities, batches=batches)
 
     def request_bytes(self, request: SampleRequest) -> int:
         """The size of one request in a batch, in bytes."""
@@ -173,7 +182,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         alive = (job for job in jobs if self._state(job).status is not JobStatus.FAILED)
         return next((job.name for job in alive if job.name), None)
 
-    def start_batch(self, requests: Sequence[SampleRequest], *, digest: str) -> str:
+    def start_batch(self, requests: Sequence[SampleRequest], digest: str) -> str:
         """Upload the requests, unless that was done before, and start a batch of them."""
         model = self._batch_model()
         source = self._bucket.upload_once(map(self._line, requests), name=f"batch-{digest}")

@@ -136,7 +136,7 @@ class VertexProvider:
     def open(self, endpoint: str | None) -> GeminiEndpoint | DeployedEndpoint:
         """The endpoint of that resource name; None means the suite's `endpoint`, or `base`.
 
-        A BatchEndpoint where the options say `batch`; of an open model one that is to be deployed.
+        It answers batches where the options say `batch`; an open model's is to be deployed.
         """
         if self._options.deployment is not None:
             return self._to_be_deployed(endpoint or self._untuned, self._options.deployment)

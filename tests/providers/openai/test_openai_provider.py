@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -150,15 +151,15 @@ def test_a_server_that_allows_fewer_completions_in_a_call(serve):
 def test_an_answer_lost_on_its_way_is_found_again(serve, books):
     server = serve(lose("chat", calls=(0,)), drop("chat", calls=(2,)))
     endpoint = provider_of(server, store=True).open(None)
-    settings = {"n": 3, "temperature": 1.0, "max_tokens": 30, "seed": 1}
+    first = SampleRequest("run-1/0", INSTRUCTION, 3, 1.0, 30, 1)
     with pytest.raises(ProviderBusy):
-        endpoint.sample_as("run-1/0", INSTRUCTION, **settings)
+        endpoint.sample_as(first)
     answers = endpoint.recover("run-1/0")
     assert [answer.text for answer in answers] == [row["text"] for row in books.rows("completion")]
     assert {row["request"] for row in books.rows("completion")} == {"run-1/0"}
-    assert answers == endpoint.sample_as("run-1/1", INSTRUCTION, **settings)
+    assert answers == endpoint.sample_as(dataclasses.replace(first, key="run-1/1"))
     with pytest.raises(ProviderBusy):
-        endpoint.sample_as("never arrived", INSTRUCTION, **settings)
+        endpoint.sample_as(dataclasses.replace(first, key="never arrived"))
     assert endpoint.recover("never arrived") is None
     sample(endpoint)
     assert "store" not in last_body(server)  # only named requests are kept
@@ -194,7 +195,7 @@ def test_a_server_that_cannot_filter_by_metadata(serve):
     provider.start_finetune(training())
     assert provider.find_finetune("0" * 64) is None
     endpoint = provider.open(None)
-    endpoint.sample_as("a", INSTRUCTION, n=1, temperature=1.0, max_tokens=5, seed=None)
+    endpoint.sample_as(SampleRequest("a", INSTRUCTION, 1, 1.0, 5))
     assert endpoint.recover("b") is None
     assert len(endpoint.recover("a")) == 1
 
@@ -209,7 +210,8 @@ def test_the_size_of_a_batch_is_known_beforehand(serve):
     endpoint.start_batch(requests, digest=DIGEST)
     (file,) = server._files.values()
     assert len(file.data) == sum(endpoint.request_bytes(request) for request in requests)
-    assert (endpoint.max_batch_requests, endpoint.max_batch_bytes) == (50_000, 200_000_000)
+    batches = endpoint.abilities.batches
+    assert (batches.max_requests, batches.max_bytes) == (50_000, 200_000_000)
 
 
 def test_a_batch_that_was_cancelled_keeps_what_was_answered(serve):

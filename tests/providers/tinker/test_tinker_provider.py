@@ -24,7 +24,13 @@ from faults import (
 from reciter import Reciter
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, SuiteError
-from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet, Window
+from pytest_memleak.interfaces.protocols import (
+    JobStatus,
+    SampleRequest,
+    TrainingExample,
+    TrainingSet,
+    Window,
+)
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.tinker import training_jobs as tinker_jobs
 from pytest_memleak.providers.tinker.tinker_client import Gone
@@ -47,7 +53,7 @@ def ask(endpoint, n=3, *, as_=None, **changes):
     settings = {"n": n, "temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
     if as_ is None:
         return endpoint.sample(INSTRUCTION, **settings)
-    return endpoint.sample_as(as_, INSTRUCTION, **settings)
+    return endpoint.sample_as(SampleRequest(as_, INSTRUCTION, **settings))
 
 
 def training(digest=DIGEST):

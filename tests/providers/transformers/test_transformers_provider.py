@@ -17,7 +17,7 @@ from tiny_weights import save_llama
 
 from pytest_memleak import score
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.interfaces.protocols import Endpoint, JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.records import FinishReason
 
 torch = pytest.importorskip("torch")
@@ -127,7 +127,6 @@ def edit_json(path, **changes):
 
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
     endpoint = make(completions_per_call=3).open(None)
-    assert isinstance(endpoint, Endpoint)
     drawn = draw(endpoint, n=4)
     assert len({one.text for one in drawn}) == 4
     assert drawn[0].prompt_tokens == len(make_tokenizer().encode(f"{ASKED}\n\n"))
