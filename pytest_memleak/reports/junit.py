@@ -26,80 +26,76 @@ def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str,
 
     own: the user wrote the test, so the suite's verdict isn't its outcome
     """
-    properties: list[tuple[str, object]] = [
-        *_verdict(result, own=own),
-        ("memleak.expected", result.expected),
-        ("memleak.control", "yes" if result.control else "no"),
-        ("memleak.suite", result.suite.name),
-        ("memleak.model", result.model.id),
-        ("memleak.book", result.book.id),
-        ("memleak.book_sha256", result.book.sha256 or ""),
-        *_identity(result),
-        *(
-            (f"memleak.setting.{name}", inert(str(value)))
-            for name, value in flatten(result.settings)
-        ),
-        ("memleak.words", result.book.words or 0),
-        ("memleak.generations_requested", result.requested),
-        ("memleak.generations_received", result.received),
-        *_works(result),
-        *_answers(result.completeness),
-        *_answerer(result),
-        *_sensitivity(result),
-    ]
-    properties += [
-        ("memleak.baseline_refused", counted.refused)
-        for counted in result.sampled
-        if counted.purpose == "baseline"
-    ]
-    properties += [(f"memleak.{name}", value) for name, value in result.values.items()]
+    return [(f"memleak.{name}", str(value)) for name, value in _properties(result, own=own)]
+
+
+def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]]:
+    yield from _verdict(result, own=own)
+    yield "expected", result.expected
+    yield "control", "yes" if result.control else "no"
+    yield "suite", result.suite.name
+    yield "model", result.model.id
+    yield "book", result.book.id
+    yield "book_sha256", result.book.sha256 or ""
+    yield from _identity(result)
+    for name, value in flatten(result.settings):
+        yield f"setting.{name}", inert(str(value))
+    yield "words", result.book.words or 0
+    yield "generations_requested", result.requested
+    yield "generations_received", result.received
+    yield from _works(result)
+    yield from _answers(result.completeness)
+    yield from _answerer(result)
+    yield from _sensitivity(result)
+    for counted in result.sampled:
+        if counted.purpose == "baseline":
+            yield "baseline_refused", counted.refused
+    yield from result.values.items()
     for name, (low, high) in result.intervals.items():
-        properties += [(f"memleak.{name}.low", low), (f"memleak.{name}.high", high)]
-    properties += [(f"memleak.{name}.p", p) for name, p in result.chances.items()]
+        yield f"{name}.low", low
+        yield f"{name}.high", high
+    yield from ((f"{name}.p", p) for name, p in result.chances.items())
     for name in OF_PASSAGES:
         details = result.measures.get(name, {})
         keys = ("book", "excerpt_at", "start", "end", "excerpt_id", "origin", "generation")
-        properties += [
-            (f"memleak.{name}.{key}", details[key]) for key in keys if details.get("book")
-        ]
-        over = details.get("books", {})
-        properties += [(f"memleak.{name}.{inert(book)}", count) for book, count in over.items()]
-    properties += [(f"memleak.limit.{name}", value) for name, value in result.limit_values.items()]
-    return [(name, str(value)) for name, value in properties]
+        yield from ((f"{name}.{key}", details[key]) for key in keys if details.get("book"))
+        for book, count in details.get("books", {}).items():
+            yield f"{name}.{inert(book)}", count
+    yield from ((f"limit.{name}", value) for name, value in result.limit_values.items())
 
 
 def _works(result: PairResult) -> Iterator[tuple[str, object]]:
     if not result.works:
         return
-    yield "memleak.works", len(result.works)
+    yield "works", len(result.works)
     for verdict, count in Counter(work.verdict for work in result.works).items():
-        yield f"memleak.works.{verdict.value}", count
+        yield f"works.{verdict.value}", count
     for number, work in enumerate(result.leaking, 1):
-        name = f"memleak.leaking_work.{number}"
+        name = f"leaking_work.{number}"
         yield name, inert(work_name(work))
         yield from ((f"{name}.{measure}", work.measures[measure]) for measure in work.over)
 
 
 def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
     """Yield the properties that identify the suite and the weights."""
-    yield "memleak.suite_sha256", result.suite.sha256
+    yield "suite_sha256", result.suite.sha256
     if result.model.endpoint:
-        yield "memleak.endpoint", inert(result.model.endpoint)
+        yield "endpoint", inert(result.model.endpoint)
     for key in ("provider", "base_model", "weights_version", "baseline_model", "job"):
         if value := getattr(result.model, key):
-            yield f"memleak.{key}", inert(value)
+            yield key, inert(value)
 
 
 def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
-    yield "memleak.generations_surplus", evidence.surplus
+    yield "generations_surplus", evidence.surplus
     for kind, count in evidence.kinds.items():
-        yield f"memleak.answers.{kind.value}", count
+        yield f"answers.{kind.value}", count
     for word, count in evidence.withheld.items():
-        yield f"memleak.withheld.{inert(word)}", count
+        yield f"withheld.{inert(word)}", count
     if evidence.median_length_ratio is not None:
-        yield "memleak.median_length_ratio", evidence.median_length_ratio
+        yield "median_length_ratio", evidence.median_length_ratio
     if evidence.prompt_overlap is not None:
-        yield "memleak.prompt_overlap", evidence.prompt_overlap
+        yield "prompt_overlap", evidence.prompt_overlap
 
 
 def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
@@ -107,48 +103,48 @@ def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
     if provenance is None:
         return
     if provenance.first is not None and provenance.last is not None:
-        yield "memleak.drawn_first", day(provenance.first)
-        yield "memleak.drawn_last", day(provenance.last)
-    yield "memleak.calls", provenance.calls
-    yield "memleak.calls_this_run", provenance.calls_this_run
-    yield "memleak.imported", provenance.imported
+        yield "drawn_first", day(provenance.first)
+        yield "drawn_last", day(provenance.last)
+    yield "calls", provenance.calls
+    yield "calls_this_run", provenance.calls_this_run
+    yield "imported", provenance.imported
     if provenance.requested is not None:
-        yield "memleak.requested", inert(provenance.requested)
+        yield "requested", inert(provenance.requested)
     for number, server in enumerate(provenance.served, 1):
-        yield f"memleak.answered_by.{number}", inert(server_name(server))
-        yield f"memleak.answered_by.{number}.calls", server.calls
+        yield f"answered_by.{number}", inert(server_name(server))
+        yield f"answered_by.{number}.calls", server.calls
     if provenance.refused:
-        yield "memleak.refused_settings", inert(", ".join(provenance.refused))
+        yield "refused_settings", inert(", ".join(provenance.refused))
     if provenance.weights:
-        yield "memleak.weights", inert(provenance.weights)
+        yield "weights", inert(provenance.weights)
     if provenance.tried:
-        yield "memleak.attempt", provenance.tried.number
-        yield "memleak.further_answers", provenance.tried.further
+        yield "attempt", provenance.tried.number
+        yield "further_answers", provenance.tried.further
 
 
 def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
     summary = result.detection
     if summary is None:
         return
-    yield "memleak.rounds", summary.rounds
-    yield "memleak.detection", summary.detection
-    yield "memleak.detection.confidence", summary.confidence
-    yield "memleak.rounds_alike", "no" if summary.blocks is not None else "yes"
+    yield "rounds", summary.rounds
+    yield "detection", summary.detection
+    yield "detection.confidence", summary.confidence
+    yield "rounds_alike", "no" if summary.blocks is not None else "yes"
     for name, (low, high) in summary.ranges.items():
-        yield f"memleak.{name}.range_low", low
-        yield f"memleak.{name}.range_high", high
+        yield f"{name}.range_low", low
+        yield f"{name}.range_high", high
 
 
 def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
     if not own:
-        return [("memleak.verdict", result.verdict)]
+        return [("verdict", result.verdict)]
     meaning = (
         f"by its limits, {result.suite.name} judges {result.pair} {result.verdict}; "
         "this test passes or fails by its own assertions"
     )
     return [
-        ("memleak.suite_verdict", result.verdict),
-        ("memleak.suite_verdict.meaning", meaning),
+        ("suite_verdict", result.verdict),
+        ("suite_verdict.meaning", meaning),
     ]
 
 

@@ -126,16 +126,8 @@ def _details(result: PairResult) -> Iterator[str]:
     outcome = pair_outcome(result)
     yield f"<details><summary>{_plain(result.pair, _LONGEST_NAME)}: {outcome.word}</summary>"
     yield ""
-    for reason in (
-        *filter(None, [outcome.note]),
-        *result.reasons,
-        *result.changes,
-        *filter(None, [result.spared]),
-    ):
-        yield f"- {_plain(reason)}"
-    for line in work_lines(result):
-        yield f"- {_plain(line)}"
-    for line in generation_lines(result):
+    reasons = (outcome.note, *result.reasons, *result.changes, result.spared)
+    for line in (*filter(None, reasons), *work_lines(result), *generation_lines(result)):
         yield f"- {_plain(line)}"
     for passage in reported_passages(result):
         yield f"- {passage_text(passage, _plain(passage.place))}"

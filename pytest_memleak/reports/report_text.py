@@ -345,13 +345,18 @@ def _generation_counts(evidence: Completeness) -> str:
 def _sampling_dates(provenance: Provenance) -> str:
     if provenance.first is None or provenance.last is None:
         return "Imported from files without dates"
-    first, last = day(provenance.first), day(provenance.last)
-    days = first if first == last else f"{first} to {last}"
+    days = days_text(provenance.first, provenance.last)
     calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} in this run"
     imported = amount(provenance.imported, "generation")
     return f"Sampled {days}, {calls}" + (
         f"; {imported} imported from files" if provenance.imported else ""
     )
+
+
+def days_text(first: float, last: float) -> str:
+    """State the day, or the first and the last."""
+    days = dict.fromkeys((day(first), day(last)))
+    return " to ".join(days)
 
 
 def _server_names(provenance: Provenance) -> str:

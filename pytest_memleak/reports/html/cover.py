@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import amount, day
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.views import Badge, model_recipe, verdict_badge
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.report_text import (
     control_lines,
+    days_text,
+    detection_caption,
     detection_text,
     format_percent,
     server_name,
@@ -247,34 +249,25 @@ def _sampled(results: Sequence[PairResult]) -> str:
     text = f"{received:,} of {requested:,} generations"
     provenances = [result.provenance for result in results if result.provenance]
     times = [
-        t
+        time
         for provenance in provenances
-        for t in (provenance.first, provenance.last)
-        if t is not None
+        for time in (provenance.first, provenance.last)
+        if time is not None
     ]
-    if not times:
-        return text
-    first, last = day(min(times)), day(max(times))
-    return f"{text}, {first}" if first == last else f"{text}, {first} to {last}"
+    return f"{text}, {days_text(min(times), max(times))}" if times else text
 
 
 def _detection(results: Sequence[PairResult]) -> str:
-    measured = [result for result in results if result.detection and not result.control]
-    if not measured:
+    limits = [
+        (result.detection, result) for result in results if result.detection and not result.control
+    ]
+    if not limits:
         return ""
-    highest = max(
-        measured, key=lambda result: result.detection.detection if result.detection else 0
-    )
-    assert highest.detection is not None  # noqa: S101 - as `measured` has it
-    scope = (
-        ""
-        if len({detection_text(result) for result in measured}) == 1
-        else f" (the highest, of {highest.pair})"
-    )
-    return (
-        f"{detection_text(highest)}{scope}: a passage generated more often than this per prompt "
-        f"appears at least once ({100 * highest.detection.confidence:g}% confidence)."
-    )
+    summary, highest = max(limits, key=lambda entry: entry[0].detection)
+    differ = len({detection_text(result) for _, result in limits}) > 1
+    scope = f" (the highest, of {highest.pair})" if differ else ""
+    caption = detection_caption(summary.confidence).removeprefix("detection limit")
+    return f"{detection_text(highest)}{scope}{caption}."
 
 
 # --- models, books, limits -----------------------------------------------------------------

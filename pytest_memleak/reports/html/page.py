@@ -136,17 +136,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["document_lines"] = document_lines
-    environment.globals["comparison_lines"] = comparison_lines
-    environment.globals["comparison_sentence"] = comparison_sentence
-    environment.globals["rate_text"] = rate_text
-    environment.globals["detection_text"] = detection_text
-    environment.globals["BMC"] = BMC
-    environment.filters["percent"] = percent
-    environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["safe_text"] = safe_text
-    environment.filters["name"] = _name
-    environment.filters["key"] = _key
+    environment.globals.update(
+        BMC=BMC,
+        comparison_lines=comparison_lines,
+        comparison_sentence=comparison_sentence,
+        detection_text=detection_text,
+        document_lines=document_lines,
+        rate_text=rate_text,
+    )
+    environment.filters.update(
+        percent=percent, count="{:,}".format, safe_text=safe_text, name=_name, key=_key
+    )
     return environment
 
 
