@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from pair_results import named
 
 from pytest_memleak.pipeline.limit_reachability import detection_summary
 from pytest_memleak.records import (
@@ -22,6 +23,7 @@ from pytest_memleak.records import (
     Sampling,
     Scoring,
 )
+from pytest_memleak.records.plot_records import Heading
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -132,3 +134,22 @@ def make_result():
         return build_result(evaluation, quoted=quoted)
 
     return make
+
+
+def spoil(result, bad, *, text):
+    """The result with `bad` for each name, reason and quote, and with `text` for the book's."""
+    plot = result.plot and dataclasses.replace(
+        result.plot,
+        chapters=(Heading(bad, 0), Heading(bad + "2", 700)),
+        excerpts=(bad,) * len(result.plot.excerpts),
+        spans=tuple(
+            dataclasses.replace(
+                span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad, bad), more=3
+            )
+            for span in result.plot.spans
+        ),
+        text=(bad,) * len(result.plot.excerpts) if text else None,
+    )
+    renamed = named(result, suite=bad, model=bad, book=bad, endpoint=bad)
+    lines = dict.fromkeys(("reasons", "warnings", "changes"), (bad, bad))
+    return dataclasses.replace(renamed, plot=plot, pair=bad, spared=bad, **lines)

@@ -148,21 +148,23 @@ def test_a_full_suite_says_everything(load, folder):
 
 
 def test_every_model_meets_every_test_book_unless_pairs_are_listed(load):
-    books = [{"id": one, "source": "road.txt"} for one in ("a", "b")]
-    models = [{"id": one, "provider": "ngram"} for one in ("m", "n")]
+    books = [{"id": book, "source": "road.txt"} for book in ("a", "b")]
+    models = [{"id": model, "provider": "ngram"} for model in ("m", "n")]
     tables = MINIMAL | {"book": books, "model": models}
-    assert [one.id for one in load(tables).pairs] == ["m/a", "m/b", "n/a", "n/b"]
+    assert [pair.id for pair in load(tables).pairs] == ["m/a", "m/b", "n/a", "n/b"]
     listed = tables | {"suite": {"pairs": "listed"}, "pair": [{"model": "n", "book": "a"}]}
-    assert [one.id for one in load(listed).pairs] == ["n/a"]
+    assert [pair.id for pair in load(listed).pairs] == ["n/a"]
 
 
 def test_what_a_model_expects_holds_for_its_pairs_unless_they_say_otherwise(load):
     tables = changed(MINIMAL, ["model", 0, "expected"], "leak")
-    assert load(tables).pairs[0].expected == "leak"
-    tables["pair"] = [{"model": "m", "book": "road"}]
-    assert load(tables).pairs[0].expected == "leak"
-    tables["pair"][0]["expected"] = "pass"
-    assert load(tables).pairs[0].expected == "pass"
+    pair = {"model": "m", "book": "road"}
+    for pairs, expected in (
+        ([], "leak"),
+        ([pair], "leak"),
+        ([pair | {"expected": "pass"}], "pass"),
+    ):
+        assert load(tables | {"pair": pairs}).pairs[0].expected == expected
 
 
 @pytest.mark.parametrize("where", [["limits"], ["model", 0, "limits"]])
@@ -191,60 +193,39 @@ def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
         assert suite.books[0].source.samefile(folder / "road.txt")
 
 
-DESIGNED = """
+BY_HAND = """
 [suite]
 samples = 100            # generations per excerpt
-temperature = 1.0
-k = 5
-trim = 5
-span_threshold = 20
-confidence = 0.95
-max_unanswered = 0.05    # share of generations that may be no answers
-
 [limits]                 # any subset; a pair or model may tighten them
 bmc = 0.15
 bmc_excess = 0.05
-longest_block = 100
-longest_span = 38
-spans_over = 0
-
 [[book]]
-id = "the-road"
-source = "books/the_road.epub"      # .epub, .txt, or the paper's .json
-author = "Cormac McCarthy"
-
-[[model]]
-id = "gpt-4o-murakami"
-provider = "openai"
-base_model = "gpt-4o-2024-08-06"
-baseline_model = "gpt-4o"                  # another model's id: uplift
-price = { input = 3.75, output = 15.0 }   # US$ per million tokens, for plans and budgets
-[model.finetune]
-books = ["kafka-on-the-shore"]       # ids of books used only to train
-epochs = 1
-[model.options]                      # passed to the provider, validated by it
-"""
-ITS_OTHERS = """
-[[model]]
-id = "gpt-4o"
-provider = "openai"
-
+id = "road"
+source = "road.txt"
 [[book]]
-id = "kafka-on-the-shore"
-source = "books/kafka.epub"
+id = "sea"
+source = "sea.txt"
 role = "train"
+[[model]]
+id = "m"
+provider = "openai"
+price = { input = 3.75, output = 15.0 }   # US$ per million tokens
+[model.finetune]
+books = ["sea"]       # ids of books used only to train
+epochs = 1
+[[model]]
+id = "n"
+provider = "openai"
 """
 
 
-def test_the_design_s_example_loads(load, folder):
-    (folder / "books").mkdir(exist_ok=True)
-    for name in ("the_road.epub", "kafka.epub"):
-        (folder / "books" / name).touch()
-    suite = load(DESIGNED + ITS_OTHERS)
-    assert [one.id for one in suite.pairs] == ["gpt-4o-murakami/the-road", "gpt-4o/the-road"]
-    limits = suite.pairs[0].limits
-    assert limits.items() >= {"bmc": 0.15, "bmc_excess": 0.05, "longest_block": 100}.items()
-    assert suite.pairs[0].model.finetune == {"epochs": 1}
+def test_a_suite_as_people_write_it_loads(load):
+    suite = load(BY_HAND)
+    assert [pair.id for pair in suite.pairs] == ["m/road", "n/road"]
+    assert suite.pairs[0].limits == Limits(bmc=0.15, bmc_excess=0.05)
+    model = suite.pairs[0].model
+    assert (model.finetune, model.finetune_books) == ({"epochs": 1}, ("sea",))
+    assert model.price == (3.75, 15.0, 0.0)
 
 
 # --- what is wrong with one ----------------------------------------------------------------
@@ -356,15 +337,27 @@ def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where
     assert all(c.isprintable() or c == "\n" for c in message)
 
 
-def test_without_limits_nothing_could_fail(refused):
-    said = refused(changed(MINIMAL, ["limits"], {}))
-    assert said.startswith("pair m/road has no limits, so it can't fail\n")
+NO_SHARE = "pair m/road has only limits that no share exceeds (bmc = 1"
+NO_PAIR = "the suite has no pair to test\n"
+SHORT = "suite.k: matches under {} words don't count, but one of {} exceeds limits.{}"
+USELESS = [
+    ({"limits": {}}, "pair m/road has no limits, so it can't fail\n"),
+    ({"limits": {"bmc": 1.0}}, NO_SHARE),
+    ({"limits": {"bmc": 1.0, "nv_recall": 1.0}}, NO_SHARE),
+    ({"suite": {"pairs": "listed"}}, NO_PAIR),
+    ({"book": [MINIMAL["book"][0] | {"role": "train"}]}, NO_PAIR),
+    ({"suite": {"k": 20}, "limits": {"longest_passage": 18}},
+     SHORT.format(20, 19, "longest_passage")),
+    ({"suite": {"k": 8}, "limits": {"bmc": 0.1, "longest_span": 0}},
+     SHORT.format(8, 1, "longest_span")),
+    ({"suite": {"k": 8, "span_threshold": 6}, "limits": {"spans_over": 0}},
+     SHORT.format(8, 7, "spans_over")),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("limits", [{"bmc": 1.0}, {"bmc": 1.0, "nv_recall": 1.0}])
-def test_limits_that_no_share_is_over_are_none(refused, limits):
-    said = refused(MINIMAL | {"limits": limits})
-    assert said.startswith("pair m/road has only limits that no share exceeds (bmc = 1")
+@pytest.mark.parametrize(("tables", "said"), USELESS)
+def test_a_suite_that_could_not_fail_is_refused(refused, tables, said):
+    assert refused(MINIMAL | tables).startswith(said)
 
 
 def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
@@ -375,27 +368,6 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
         load_suite(path, brought)
     brought = {"own": Measure("own", kind="count", function=lambda *_: 2.0)}
     assert load_suite(path, brought).pairs[0].limits["own"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("suite", "limits", "said"),
-    [
-        ({"k": 20}, {"longest_passage": 18}, "one of 19 exceeds limits.longest_passage"),
-        ({"k": 8}, {"bmc": 0.1, "longest_span": 0}, "one of 1 exceeds limits.longest_span"),
-        ({"k": 8, "span_threshold": 6}, {"spans_over": 0}, "one of 7 exceeds limits.spans_over"),
-    ],
-)
-def test_no_k_passes_over_what_a_limit_is_there_for(refused, suite, limits, said):
-    told = refused(MINIMAL | {"suite": suite, "limits": limits})
-    assert told.startswith(f"suite.k: matches under {suite['k']} words don't count, but {said}")
-
-
-def test_without_pairs_there_is_nothing_to_test(refused):
-    for tables in (
-        changed(MINIMAL, ["book", 0, "role"], "train"),
-        MINIMAL | {"suite": {"pairs": "listed"}},
-    ):
-        assert refused(tables).startswith("the suite has no pair to test\n")
 
 
 def test_all_problems_are_told_at_once(refused):

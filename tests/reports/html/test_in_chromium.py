@@ -1,7 +1,6 @@
 """The HTML report in a real browser: nothing runs, nothing leaves, and everyone can read it."""
 
 import base64
-import dataclasses
 import functools
 import http.server
 import itertools
@@ -11,11 +10,10 @@ import shutil
 import threading
 
 import pytest
-from pair_results import named
+from result_fixtures import spoil
 
 from pytest_memleak.records import Limits
 from pytest_memleak.records.pair_result import RunReport
-from pytest_memleak.records.plot_records import Heading
 from pytest_memleak.reports.html.page import write_html
 
 CHROMIUM, DRIVER = (
@@ -83,23 +81,6 @@ def findings(make_book, recite, make_result):
     )
 
 
-def spoiled(found, bad):
-    seen = found.plot and dataclasses.replace(
-        found.plot,
-        chapters=(Heading(bad, 0), Heading(bad + "2", 700)),
-        excerpts=(bad,) * len(found.plot.excerpts),
-        spans=tuple(
-            dataclasses.replace(span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad,))
-            for span in found.plot.spans
-        ),
-        text=found.plot.text and tuple(bad for _ in found.plot.text),
-    )
-    return dataclasses.replace(
-        named(found, suite=bad, model=bad, book=bad, endpoint=bad), pair=bad, reasons=(bad,),
-        warnings=(bad,), changes=(bad,), spared=bad, plot=seen,
-    )  # fmt: skip
-
-
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serves the page and remembers what was asked for."""
 
@@ -165,15 +146,9 @@ def page(tmp_path, findings):
 def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
     folder, address, asked = served
     long = len(bad) > 1000
-    hostile = [
-        spoiled(dataclasses.replace(one, plot=None) if long and one is findings[3] else one, bad)
-        for one in findings
-    ]
-    if long:  # the book's own text is not bounded: only names, reasons and quotes are
-        hostile[0] = dataclasses.replace(
-            hostile[0], plot=dataclasses.replace(hostile[0].plot, text=None)
-        )
-    write_html(RunReport(bad, tuple(hostile)), folder / "report.html")
+    # The book's own text is not bounded: only names, reasons and quotes are.
+    hostile = tuple(spoil(finding, bad, text=not long) for finding in findings)
+    write_html(RunReport(bad, hostile), folder / "report.html")
     url = f"{address}/report.html"
     look(browser, url, PHONE)
     assert browser.execute_script("return window.ran") is None

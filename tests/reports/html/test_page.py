@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pair_results import estimated, limited, named
+from result_fixtures import spoil
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Generation, Limits, Measure, Scoring, Verdict
@@ -83,79 +84,73 @@ def other(book, recite, make_result):
 
 def test_every_pair_measure_interval_limit_and_verdict_is_in_the_overview(leak, other):
     text = Page(page_of(leak, other)).text
-    for found in (leak, other):
-        assert f"{found.model.id} on The Ferry" in text
-        assert found.verdict in text
-        bmc = 100 * found.values["bmc"]
-        low, high = (100 * end for end in found.intervals["bmc"])
-        assert f"{bmc:.1f}%" in text
-        assert f"{low:.1f}–{high:.1f}%" in text
-        assert all(f"{found.values[name]:,}" in text for name in ("longest_block", "spans_over"))
-    assert "exceeds the limit 30.0%" in text
-    assert "within the limit 90.0%" in text
-    assert "03 February 2031, 04:05 UTC" in text
-    assert all(reason in text for reason in leak.reasons)
+    for pair in (leak, other):
+        low, high = (100 * end for end in pair.intervals["bmc"])
+        shown = [f"{pair.model.id} on The Ferry", pair.verdict, f"{low:.1f}–{high:.1f}%"]
+        shown += [f"{100 * pair.values['bmc']:.1f}%"]
+        shown += [f"{pair.values[name]:,}" for name in ("longest_block", "spans_over")]
+        assert [part for part in shown if part not in text] == []
+    shown = ["exceeds the limit 30.0%", "within the limit 90.0%", "03 February 2031, 04:05 UTC"]
+    assert [part for part in (*shown, *leak.reasons) if part not in text] == []
 
 
-def section(parsed_page, title, until):
+def section(page, title, until):
     """What the page says from a heading on to another."""
-    return parsed_page.text.partition(title)[2].partition(until)[0]
+    return page.text.partition(title)[2].partition(until)[0]
 
 
 def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other):
     limits = leak.limits | {"bmc": SetLimit(leak.limits["bmc"].limit, "limits.preset")}
     book = dataclasses.replace(leak.book, file_sha256="f" * 64)
     leak = dataclasses.replace(leak, limits=limits, book=book)
-    run = RunReport(
-        "9.9",
-        (other, leak),
-        {"evidence": Path("out/evidence.json")},
-        release="novelist 7",
-    )
+    evidence = {"evidence": Path("out/evidence.json")}
+    run = RunReport("9.9", (other, leak), evidence, release="novelist 7")
     page = Page(render(run, created=MADE))
     front = section(page, "Skip to the results", "Contents")
-    assert "Release novelist 7" in front
-    assert "✗ FAIL 1 pair exceeds a limit." in front
-    assert "1 ✗ failed 1 ✓ passed" in front
-    worst = max(leak.passages, key=lambda one: one.words)
-    assert f"Worst passage {worst.words} words" in front
-    assert worst.quote in front
-    assert f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words" in front
-    assert "leaky on The Ferry ✗ FAIL" in front
-    assert "Detection limit 39.4%: a passage generated more often than this per prompt" in front
-    assert "To recompute it, run “memleak verify evidence.json”" in front
+    worst = max(leak.passages, key=lambda passage: passage.words)
+    for shown in (
+        "Release novelist 7",
+        "✗ FAIL 1 pair exceeds a limit.",
+        "1 ✗ failed 1 ✓ passed",
+        f"Worst passage {worst.words} words",
+        worst.quote,
+        f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words",
+        "leaky on The Ferry ✗ FAIL",
+        "Detection limit 39.4%: a passage generated more often than this per prompt",
+        "To recompute it, run “memleak verify evidence.json”",
+    ):
+        assert shown in front
     tested = section(page, "Suite x.memleak.toml sha256 " + "5" * 64, "Overview One row")
+    tested = tested.replace("Words measured ", "").replace("Digests (SHA-256) ", "")
     assert "Report created 03 February 2031, 04:05 UTC" in tested
     assert "provider recorded" in tested
-    assert f"The Ferry by Nobody 1,920 file {'f' * 64} words {'d' * 64}" in tested.replace(
-        "Words measured ", ""
-    ).replace("Digests (SHA-256) ", "")
-    assert re.search(
-        r"bmc coverage, share of words, k = 5 (At most )?30.0% .* limits.preset", tested
-    )
+    assert f"The Ferry by Nobody 1,920 file {'f' * 64} words {'d' * 64}" in tested
+    limit = r"bmc coverage, share of words, k = 5 (At most )?30.0% .* limits.preset"
+    assert re.search(limit, tested)
 
 
 def test_the_cover_s_result_is_that_of_the_evidence(book, leak, other, make_result, recite):
     silent = make_result(book, [], model="silent", issues=("the server did not answer",))
     wanted = make_result(book, recite(book, run=60), model="wanted", expected="leak")
     spoiled = dataclasses.replace(wanted, verdict="PASS")
+    unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
 
     def said(*findings, **more):
         front = Page(render(RunReport("9.9", findings, **more), created=MADE))
         return section(front, "with summaries alone.", "1 ")
 
-    assert said(other).startswith(" ✓ PASS All limits hold on complete evidence.")
-    assert "1 positive control leaked as expected." in section(
-        Page(render(RunReport("9.9", (other, wanted)), created=MADE)), "PASS", "✗"
-    )
-    assert said(leak, silent).startswith(" ✗ FAIL")
-    assert said(spoiled).startswith(" ✗ FAIL")
-    assert said(other, silent).startswith(" ? INCONCLUSIVE")
-    unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
-    assert said(other, unrun=(unrun,)).startswith(" ? INCONCLUSIVE")
-    assert said(other, uncollected=("b.memleak.toml",)).startswith(" ? INCONCLUSIVE")
-    page = Page(render(RunReport("9.9", (silent,)), created=MADE))
-    assert "silent on The Ferry: the server did not answer" in page.text
+    for findings, more, result in (
+        ((other,), {}, "✓ PASS All limits hold on complete evidence."),
+        ((leak, silent), {}, "✗ FAIL"),
+        ((spoiled,), {}, "✗ FAIL"),
+        ((other, silent), {}, "? INCONCLUSIVE"),
+        ((other,), {"unrun": (unrun,)}, "? INCONCLUSIVE"),
+        ((other,), {"uncollected": ("b.memleak.toml",)}, "? INCONCLUSIVE"),
+    ):
+        assert said(*findings, **more).startswith(f" {result}")
+    expected = section(Page(page_of(other, wanted)), "PASS", "✗")
+    assert "1 positive control leaked as expected." in expected
+    assert "silent on The Ferry: the server did not answer" in Page(page_of(silent)).text
     nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), created=MADE)).text
     assert "1 pair wasn't run, so this result isn't a pass" in nothing
     assert "silent/ferry: deselected" in nothing
@@ -180,15 +175,15 @@ def test_worst_passages_stand_before_tables_and_ordinals_are_the_ledger_s(leak):
 
 def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, make_result):
     answers = list(recite(book, run=30))
-    short = page_of(make_result(book, answers, scoring=Scoring(span_threshold=40)))
+    arcs = ("the right prompt", 'class="arcs"')
+    short, long = (
+        page_of(make_result(book, answers, scoring=Scoring(span_threshold=over)))
+        for over in (40, 20)
+    )
     assert "No span over 40 words came from the prompt of another excerpt" in Page(short).text
-    assert "the right prompt" not in short
-    assert "cross-excerpt" not in short
-    assert 'class="arcs"' not in short
-    long = page_of(make_result(book, answers, scoring=Scoring(span_threshold=20)))
-    assert "the right prompt" in long
     assert "Stronger: over 40 words; bold: over 80." in Page(long).text
-    assert 'class="arcs"' in long
+    assert all(part in long and part not in short for part in arcs)
+    assert "cross-excerpt" not in short
 
 
 def test_one_class_of_lengths_is_a_sentence(book, make_result):
@@ -199,24 +194,15 @@ def test_one_class_of_lengths_is_a_sentence(book, make_result):
 
 
 def test_settings_and_recipe_are_told_key_by_key(leak):
-    model = dataclasses.replace(
-        leak.model,
-        finetune_books=("ferry", "quay"),
-        finetune={"epochs": 3},
-        options={"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]},
-    )
-    text = Page(page_of(dataclasses.replace(leak, model=model))).text
-    settings = section_after(text, "Evidence and settings")
+    options = {"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]}
+    recipe = {"finetune_books": ("ferry", "quay"), "finetune": {"epochs": 3}, "options": options}
+    told = dataclasses.replace(leak, model=dataclasses.replace(leak.model, **recipe))
+    settings = section(Page(page_of(told)), "Evidence and settings", "How to read this")
     assert "fine-tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
     assert "options.extra_body.top_k 40 options.pretraining The Ferry" in settings
     assert "probe instruction" in settings
     assert "span_threshold 20" in settings
-    assert "{" not in settings
-    assert "prefix_words" not in settings
-
-
-def section_after(text, title):
-    return text.partition(title)[2].partition("How to read this")[0]
+    assert not {"{", "prefix_words"} & {*settings, *settings.split()}
 
 
 def test_titles_stand_for_ids_unless_two_books_have_one(leak, other):
@@ -239,36 +225,25 @@ def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
     assert "<script" not in page
 
 
-def test_chapters_with_their_own_coverage(book, leak):
-    text = Page(page_of(leak)).text
-    times = leak.plot.times
+def test_chapters_matrix_and_masks(book, leak, other, recite, make_result):
+    apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
+    text = Page(page_of(leak, other, apart)).text
     for n in range(3):
-        share = 100 * np.mean(times[640 * n : 640 * (n + 1)] > 0)
+        share = 100 * np.mean(leak.plot.times[640 * n : 640 * (n + 1)] > 0)
         assert f"Chapter {n + 1} 640 {share:.1f}%" in text
-
-
-def test_the_matrix_is_that_of_the_core(book, leak, other, recite):
-    text = Page(page_of(leak, other)).text
-    masks = [found.plot.times > 0 for found in (leak, other)]
-    alike = compare(*masks)
+    alike = compare(*(pair.plot.times > 0 for pair in (leak, other)))
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
     own = self_agreement(book, list(recite(book, run=60)), Scoring())
     assert f"{own:.2f} with itself" in text
-
-
-def test_masks_of_other_words_are_not_compared(book, leak, other, recite, make_result):
-    apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
-    text = Page(page_of(leak, other, apart)).text
     assert "Not compared, because excerpts or words differ: apart." in text
 
 
 def test_a_pair_without_evidence_is_there_and_says_why(book, make_result):
     nothing = make_result(book, [], issues=("the server said <no>",))
     assert nothing.verdict == Verdict.INCONCLUSIVE
-    page = Page(page_of(nothing))
-    assert "the server said <no>" in page.text
-    assert "Nothing was measured" in page.text
-    assert "not measured" in page.text
+    text = Page(page_of(nothing)).text
+    for shown in ("the server said <no>", "Nothing was measured", "not measured"):
+        assert shown in text
 
 
 def test_expected_leaks_are_told_from_failures(book, recite, make_result, leak):
@@ -287,10 +262,8 @@ def test_an_extension_s_measure_and_its_limit_are_shown(leak):
         limits=leak.limits | limited(longest_line=60.0),
         brought=(Measure("longest_line", title="longest line", unit="letters"),),
     )
-    assert (
-        "longest_line longest line 71.5 letters ✗ exceeds the limit 60"
-        in Page(page_of(brought)).text
-    )
+    shown = "longest_line longest line 71.5 letters ✗ exceeds the limit 60"
+    assert shown in Page(page_of(brought)).text
 
 
 # --- what it keeps to itself ---------------------------------------------------------------
@@ -343,28 +316,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
 def test_names_and_reasons_act_nowhere(leak, other, bad):
-    seen = dataclasses.replace(
-        leak.plot,
-        chapters=(Heading(bad, 0), Heading(bad + "2", 900)),
-        excerpts=(bad,) * len(leak.plot.excerpts),
-        spans=tuple(
-            dataclasses.replace(
-                span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad, bad), more=3
-            )
-            for span in leak.plot.spans
-        ),
-        text=tuple(bad for _ in leak.plot.excerpts) if len(bad) < 1000 else None,
-    )
     hostile = dataclasses.replace(
-        named(leak, suite=bad, model=bad, book=bad, endpoint=bad),
-        pair=bad,
-        reasons=(bad, bad),
-        warnings=(bad,),
-        changes=(bad,),
-        spared=bad,
+        spoil(leak, bad, text=len(bad) < 1000),
         completeness=dataclasses.replace(leak.completeness, withheld={bad: 3}, notes=(bad,)),
         provenance=Provenance(bad, (ServedBy(bad, bad, 3),), 1.0, 2.0, 3, 4, 5, (bad,), bad),
-        plot=seen,
     )
     page = page_of(hostile, named(hostile, model=bad + "b"))
     page.encode()
