@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+_MODEL = ("provider", "base_model", "endpoint", "weights_version")
+_SPAN = ("start", "end", "excerpt_id", "generation")
 
 ROWS = ("pairs", "excerpts", "spans")
 """The kinds of rows that a table can have."""
@@ -148,26 +150,19 @@ def _missing_reason(pair: Mapping[str, Any]) -> str:
 
 def _row(stem: str, bundle: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
     # A pair that wasn't run may have nothing but names.
-    model, book, settings = (pair.get(key) or {} for key in ("model", "book", "settings"))
+    parts = ("model", "book", "settings", "completeness")
+    model, book, settings, counts = (pair.get(key) or {} for key in parts)
     row: Row = {
         "bundle": stem,
         "created": bundle.get("created"),
         "suite": pair["suite"]["name"],
         "model": model.get("id"),
-        "provider": model.get("provider"),
-        "base_model": model.get("base_model"),
-        "endpoint": model.get("endpoint"),
-        "weights_version": model.get("weights_version"),
+        **{key: model.get(key) for key in _MODEL},
         "book": book.get("id"),
-        "title": book.get("title"),
-        "words": book.get("words"),
-        "excerpts": book.get("excerpts"),
-        "samples": settings.get("samples"),
-        "temperature": settings.get("temperature"),
-        "requested": (pair.get("completeness") or {}).get("requested"),
-        "received": (pair.get("completeness") or {}).get("received"),
-        "expected": pair.get("expected"),
-        "verdict": pair.get("verdict"),
+        **{key: book.get(key) for key in ("title", "words", "excerpts")},
+        **{key: settings.get(key) for key in ("samples", "temperature")},
+        **{key: counts.get(key) for key in ("requested", "received")},
+        **{key: pair.get(key) for key in ("expected", "verdict")},
     }
     limits, measures = pair.get("limits") or {}, pair.get("measures") or {}
     ranges = (pair.get("detection") or {}).get("ranges") or {}
@@ -210,10 +205,7 @@ def _spans(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
     for span in (pair.get("coverage") or {"spans": ()})["spans"]:
         yield _pair_keys(bundle, pair) | {
             "words": span["end"] - span["start"],
-            "start": span["start"],
-            "end": span["end"],
-            "excerpt_id": span["excerpt_id"],
-            "generation": span["generation"],
+            **{key: span[key] for key in _SPAN},
         }
 
 
