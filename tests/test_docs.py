@@ -461,6 +461,7 @@ def quickstart(tmp_path_factory):
     return run.stdout, json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.full
 def test_the_quickstart_says_what_is_shown(quickstart):
     printed = [" ".join(line.split()) for line in quickstart[0].splitlines()]
     shown = titled("quickstart.md", "output of suites/quickstart").splitlines()
@@ -500,6 +501,7 @@ def test_what_a_novel_costs(tmp_path, monkeypatch, capsys):
     assert plan.partition("\n")[2] in run.stdout
 
 
+@pytest.mark.full
 def test_what_stands_in_evidence(quickstart):
     bundle = quickstart[1]
     keys = {*bundle, *(f"pairs[].{key}" for pair in bundle["pairs"] for key in pair)}

@@ -246,6 +246,7 @@ def test_vertex(pytester, write, stories, reciting, monkeypatch):
     assert pair["measures"]["greedy_longest_span"]["value"] > 30
 
 
+@pytest.mark.full
 def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base, stories):
     shutil.copytree(local_base, pytester.path / "base")
     write(

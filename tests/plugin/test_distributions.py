@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from faults import Fault, FaultKind, FaultPlan
-from test_situations import plain
+from report_readers import plain
 
 OTHERS_OWN = ("[model.options]", '[model.options]\nsampling = "server"')
 OTHER = """

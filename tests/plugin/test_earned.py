@@ -11,7 +11,7 @@ import pytest
 import unearned
 import unearned_servers
 from own_plugin import OWN_PLUGIN
-from test_situations import HTML_WORDS, READERS, in_evidence, plain, read_reports
+from report_readers import HTML_WORDS, READERS, in_evidence, plain, read_reports
 
 CASES = Path(__file__).with_name("earned_cases.md")
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
@@ -159,6 +159,7 @@ def test_the_table_names_every_server():
     assert documented("server").keys() == unearned_servers.SERVED.keys()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", unearned_servers.SERVED)
 def test_served(name, served):
     number = model_ids(unearned_servers.SERVED)[name]

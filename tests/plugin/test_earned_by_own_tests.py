@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from marks import full
+from report_readers import HTML_WORDS, read_reports
+from report_readers import READERS as EVERY_READER
 from test_earned import REPORTS, documented, pattern
-from test_situations import HTML_WORDS, read_reports
-from test_situations import READERS as EVERY_READER
 
 WORDS = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "tu")
 TEXT = " ".join(f"{a}{b}{c}" for a in WORDS for b in WORDS for c in WORDS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from test_earned import run_here
 
+from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ def test_trimmed_less_they_are_complete(runs):
     }
 
 
-def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
+def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path, monkeypatch):
     """Through the ledger's own commands: what was imported comes out as it came in."""
     answers = [
         {"generated_text": "one", "finish_reason": "stop", "reasoning": "a passage, in thought"},
@@ -114,10 +115,11 @@ def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path):
         '[[model]]\nid = "m"\nprovider = "openai"\nbase_model = "base"\n',
         "utf-8",
     )
-    where = ["--ledger", "sqlite:///ledger.db"]
-    arguments = ["--suite", "it.memleak.toml", "--model", "m", "--book", "b", "--endpoint", "e"]
-    memleak(tmp_path, "import", *where, *arguments, "in.json")
-    memleak(tmp_path, "export", *where, "--endpoint", "e", "-o", "out.json")
+    monkeypatch.chdir(tmp_path)
+    where = ["--ledger", "sqlite:///ledger.db", "--endpoint", "e"]
+    asked = ["--suite", "it.memleak.toml", "--model", "m", "--book", "b", "in.json"]
+    assert main(["ledger", "import", *where, *asked]) == 0
+    assert main(["ledger", "export", *where, "-o", "out.json"]) == 0
     (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
     first, second = row["generations"]
     assert (first["finish_reason"], first["reasoning"]) == ("stop", "a passage, in thought")

@@ -474,6 +474,7 @@ def test_tinker(pytester, write, stories, texts, monkeypatch, most):
     agrees(pair, by_hand(model, tokens, 40) if most == 40 else None, expected, rel=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("top_k", [0, 40, 500])
 def test_local_weights(pytester, write, local_base, texts, top_k):
     import torch

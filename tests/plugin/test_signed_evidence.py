@@ -41,12 +41,16 @@ def openssl(*arguments):
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
-@pytest.fixture
-def signed(pytester, suite):
-    """Signed evidence of a release that passed, and another key."""
+def make_keys():
     for name in ("ours", "theirs"):
         openssl("genpkey", "-algorithm", "ed25519", "-out", f"{name}.key")
         openssl("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub")
+
+
+@pytest.fixture
+def signed(pytester, suite):
+    """Signed evidence of a release that passed, and another key."""
+    make_keys()
     suite(WIDE)
     pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key").assert_outcomes(passed=2)
     return pytester.path / "evidence.json"

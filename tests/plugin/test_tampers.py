@@ -1,26 +1,24 @@
 """300 ways to tamper with evidence: each is found or refused, with a sentence that says what."""
 
-import base64
 import hashlib
 import json
 import random
-import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 from marks import full
 from test_evidence import holder, leaves
+from test_signed_evidence import dump, make_keys, put, statement_in
 from test_verify import WIDE
 
-from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
+from pytest_memleak.cli.main import main
+from pytest_memleak.results.evidence_file import seal_bundle
 
-pytest.importorskip("securesystemslib.dsse")
-pytest.importorskip("securesystemslib.signer")
-pytest.importorskip("in_toto_attestation.v1.statement")
-
-BUNDLE, SUITE, SIGNED = "evidence.json", "test.memleak.toml", "signed.json"
+BUNDLE, SIGNED, EARLIER = (Path(f"{name}.json") for name in ("evidence", "signed", "earlier"))
+BOOK, SUITE = Path("ferry.json"), Path("test.memleak.toml")
 BY_OUR_KEY = ("--public-key", "ours.pub")
+OF_SIGNED = (SIGNED.name, *BY_OUR_KEY)
 # Nothing that is kept tells these: only a signature holds them.
 TAKEN_AS_SAID = {"release", "selection", "program", "platform", "limitations", "created", "tests"}
 TAKEN_AS_SAID |= {"path", "stopped_early", "calls_this_run", "sha256"}
@@ -29,15 +27,10 @@ TAKEN_AS_SAID |= {"path", "stopped_early", "calls_this_run", "sha256"}
 @pytest.fixture
 def release(pytester, suite):
     """Evidence of release 2.1, unsigned and signed, the signed one of 2.0, and two keys."""
-    for name in ("ours", "theirs"):
-        for command in (
-            ("genpkey", "-algorithm", "ed25519", "-out", f"{name}.key"),
-            ("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub"),
-        ):
-            subprocess.run(["openssl", *command], check=True, capture_output=True)
+    make_keys()
     suite(WIDE)
     for name, *options in (
-        ("earlier.json", "--memleak-release=2.0", "--memleak-signing-key=ours.key"),
+        (EARLIER, "--memleak-release=2.0", "--memleak-signing-key=ours.key"),
         (SIGNED, "--memleak-release=2.1", "--memleak-signing-key=ours.key"),
         (BUNDLE, "--memleak-release=2.1"),
     ):
@@ -73,22 +66,8 @@ def is_kept(path):
     return not {*map(str, path)} & TAKEN_AS_SAID
 
 
-def load(name):
-    return json.loads(Path(name).read_text(encoding="utf-8"))
-
-
-def dump(made, name=BUNDLE):
-    Path(name).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-
-
-def in_envelope(name=SIGNED):
-    envelope = load(name)
-    return envelope, json.loads(base64.b64decode(envelope["payload"]))
-
-
-def put_in_envelope(envelope, statement):
-    payload = base64.b64encode(canonical_json(statement)).decode()
-    dump(envelope | {"payload": payload}, SIGNED)
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def sealed_again(change):
@@ -97,8 +76,19 @@ def sealed_again(change):
     def tamper(chosen):
         made = load(BUNDLE)
         change(made, chosen)
-        dump(made | seal_bundle(made))
-        return BUNDLE
+        dump(BUNDLE, made | seal_bundle(made))
+
+    return tamper
+
+
+def in_statement(change):
+    """Change the signed statement behind its signature."""
+
+    def tamper(chosen):
+        envelope, statement = statement_in(SIGNED)
+        change(statement, chosen)
+        put(SIGNED, envelope, statement)
+        return OF_SIGNED
 
     return tamper
 
@@ -106,100 +96,86 @@ def sealed_again(change):
 def field(chosen):
     made = load(BUNDLE)
     change_a_field(made, chosen)
-    dump(made)
-    return BUNDLE
+    dump(BUNDLE, made)
 
 
 def byte(chosen):
-    name = chosen.choice((BUNDLE, SIGNED))
-    data = bytearray(Path(name).read_bytes())
+    path = chosen.choice((BUNDLE, SIGNED))
+    data = bytearray(path.read_bytes())
     data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(7)
-    Path(name).write_bytes(data)
-    return (name, *BY_OUR_KEY) if name == SIGNED else name
+    path.write_bytes(data)
+    return OF_SIGNED if path == SIGNED else None
 
 
 def cut_short(chosen):
-    data = Path(BUNDLE).read_bytes()
-    Path(BUNDLE).write_bytes(data[: chosen.randrange(len(data))])
-    return BUNDLE
+    data = BUNDLE.read_bytes()
+    BUNDLE.write_bytes(data[: chosen.randrange(len(data))])
 
 
 def empty(made, chosen):
     made.update(pairs=[], result=chosen.choice(("PASS", "INCONCLUSIVE")))
 
 
-def signed_field(chosen):
-    envelope, statement = in_envelope()
-    change_a_field(statement, chosen)
-    put_in_envelope(envelope, statement)
-    return (SIGNED, *BY_OUR_KEY)
+def double(made, chosen):
+    made["pairs"].append(chosen.choice(made["pairs"]))
 
 
-def signed_field_sealed_again(chosen):
-    envelope, statement = in_envelope()
+def change_and_seal(statement, chosen):
     change_a_field(statement["predicate"], chosen)
     statement["predicate"] |= seal_bundle(statement["predicate"])
-    put_in_envelope(envelope, statement)
-    return (SIGNED, *BY_OUR_KEY)
 
 
 def signed_again_by_another_key(chosen):
     from pytest_memleak.reports.signature import sign_bundle
 
-    _, statement = in_envelope()
+    _, statement = statement_in(SIGNED)
     made = statement["predicate"] | {"release": f"2.{chosen.randrange(9)}"}
-    dump(sign_bundle(made | seal_bundle(made), Path("theirs.key")), SIGNED)
-    return (SIGNED, *BY_OUR_KEY)
+    dump(SIGNED, sign_bundle(made | seal_bundle(made), Path("theirs.key")))
+    return OF_SIGNED
 
 
 def signature(chosen):
-    envelope, _ = in_envelope()
+    envelope = load(SIGNED)
     [one] = envelope["signatures"]
     key = chosen.choice(("keyid", "sig"))
     at = chosen.randrange(len(one[key]) - 2)
     one[key] = one[key][:at] + chosen.choice("ABCDEF") * 2 + one[key][at + 2 :]
-    dump(envelope | {"signatures": [one | {"sig": f"{one['sig'][:-4]}AAA="}]}, SIGNED)
-    return (SIGNED, *BY_OUR_KEY)
+    dump(SIGNED, envelope | {"signatures": [one | {"sig": f"{one['sig'][:-4]}AAA="}]})
+    return OF_SIGNED
 
 
 def signature_of_another_release(_):
-    envelope, earlier = load(SIGNED), load("earlier.json")
-    dump(envelope | {"signatures": earlier["signatures"]}, SIGNED)
-    return (SIGNED, *BY_OUR_KEY)
+    dump(SIGNED, load(SIGNED) | {"signatures": load(EARLIER)["signatures"]})
+    return OF_SIGNED
 
 
 def signature_cut_off(_):
-    _, statement = in_envelope()
-    dump(statement["predicate"], SIGNED)
-    return (SIGNED, *BY_OUR_KEY)
+    _, statement = statement_in(SIGNED)
+    dump(SIGNED, statement["predicate"])
+    return OF_SIGNED
 
 
 def replayed(chosen):
     expected = chosen.choice((("--release", "2.1"), ("--not-before", "2999-01-01")))
-    return ("earlier.json", *BY_OUR_KEY, *expected)
+    return (EARLIER.name, *BY_OUR_KEY, *expected)
 
 
 def book(chosen):
-    records = load("ferry.json")
+    records = load(BOOK)
     one = chosen.choice(records)
     words = one["excerpt_text"].split()
     at = chosen.randrange(len(words))
     words[at : at + 1] = chosen.choice(([], ["lamps"], [words[at], words[at]]))
     one["excerpt_text"] = " ".join(words)
-    Path("ferry.json").write_text(json.dumps(records), encoding="utf-8")
-    return BUNDLE
+    dump(BOOK, records)
 
 
 def book_s_file(chosen):
-    path = Path("ferry.json")
-    path.write_text(path.read_text() + " " * chosen.randint(1, 9), encoding="utf-8")
-    return BUNDLE
+    BOOK.write_text(BOOK.read_text() + " " * chosen.randint(1, 9), encoding="utf-8")
 
 
 def book_taken_away(chosen):
-    path = Path("ferry.json")
-    path.write_text("" if chosen.random() < 0.5 else "[]", encoding="utf-8")
-    return BUNDLE
+    BOOK.write_text("" if chosen.random() < 0.5 else "[]", encoding="utf-8")
 
 
 def generation(chosen):
@@ -207,13 +183,11 @@ def generation(chosen):
     records = load(path)
     one = chosen.choice(chosen.choice(records)["generations"])
     one["generated_text"] = chosen.choice(("", one["generated_text"] + " at all", "Rain fell."))
-    path.write_text(json.dumps(records), encoding="utf-8")
-    return BUNDLE
+    dump(path, records)
 
 
 def suite_s_file(chosen):
-    path = Path(SUITE)
-    text = path.read_text(encoding="utf-8")
+    text = SUITE.read_text(encoding="utf-8")
     old, new = chosen.choice(
         (
             ("longest_block = 30", f"longest_block = {chosen.randint(101, 999)}"),
@@ -224,19 +198,18 @@ def suite_s_file(chosen):
             (text[text.rindex("[[model]]") :], ""),
         )
     )
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    return BUNDLE
+    SUITE.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def suite_and_bundle(chosen):
     """Both fit, and are not what was announced."""
-    announced = hashlib.sha256(Path(SUITE).read_bytes()).hexdigest()
+    announced = hashlib.sha256(SUITE.read_bytes()).hexdigest()
     suite_s_file(chosen)
     made = load(BUNDLE)
     for pair in made["pairs"]:
-        pair["suite"]["sha256"] = hashlib.sha256(Path(SUITE).read_bytes()).hexdigest()
-    dump(made | seal_bundle(made))
-    return (BUNDLE, "--suite-sha256", announced)
+        pair["suite"]["sha256"] = hashlib.sha256(SUITE.read_bytes()).hexdigest()
+    dump(BUNDLE, made | seal_bundle(made))
+    return (BUNDLE.name, "--suite-sha256", announced)
 
 
 TAMPERS = {
@@ -247,11 +220,9 @@ TAMPERS = {
     "cut short": cut_short,
     "trimmed": sealed_again(lambda made, chosen: made["pairs"].pop(chosen.randrange(2))),
     "emptied": sealed_again(empty),
-    "doubled": sealed_again(
-        lambda made, chosen: made["pairs"].append(chosen.choice(made["pairs"]))
-    ),
-    "signed field": signed_field,
-    "signed field, sealed again": signed_field_sealed_again,
+    "doubled": sealed_again(double),
+    "signed field": in_statement(change_a_field),
+    "signed field, sealed again": in_statement(change_and_seal),
     "signed again by another key": signed_again_by_another_key,
     "signature": signature,
     "signature of another release": signature_of_another_release,
@@ -274,17 +245,14 @@ ALL = range(300)
     ids=["one of each kind", "all the others"],
 )
 def test_whatever_is_tampered_with_is_found(release, seeds, capsys):
-    from pytest_memleak.cli.main import main
-
     def verified(arguments):
-        arguments = (arguments,) if isinstance(arguments, str) else arguments
         capsys.readouterr()
-        code = main(["verify", *arguments])
+        code = main(["verify", *(arguments or (BUNDLE.name,))])
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    assert verified(BUNDLE)[0] == 0
-    assert verified((SIGNED, *BY_OUR_KEY, "--release", "2.1"))[0] == 0
+    assert verified(None)[0] == 0
+    assert verified((*OF_SIGNED, "--release", "2.1"))[0] == 0
     for seed in seeds:
         kind, tamper = list(TAMPERS.items())[seed % len(TAMPERS)]
         code, out, err = verified(tamper(random.Random(seed)))

@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -66,7 +67,6 @@ def test_it_tunes_once_where_it_is_asked_for_and_word_salad_is_no_pass(pytester,
     assert kept.stat().st_mtime_ns == made
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("tuned", [False, True])
 def test_evidence_is_of_the_weights_files(pytester, local, tuned):
     pytest.importorskip("securesystemslib.dsse")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ledger_file import chain_anew, ledger_file
 from marks import full
-from test_situations import plain
+from report_readers import plain
 from test_verify import resealed
 
 from pytest_memleak.cli.main import main

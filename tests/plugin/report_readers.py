@@ -1,56 +1,12 @@
-"""Every situation of the verdict's table, as each report shows it: one run, a pair for each."""
+"""What each report of a run says of a pair: its verdict, and the text around it."""
 
-import dataclasses
 import html
 import json
 import re
 import xml.etree.ElementTree as ET
 
-import pytest
-from situations import BOOK, SITUATIONS
-
-import pytest_memleak.pipeline.evaluate_pair
-from pytest_memleak.verdict.evaluation import Evaluation
-from pytest_memleak.verdict.judge import judge
-
 OUTCOMES = {"PASS": [], "FAIL": ["failure"], "INCONCLUSIVE": ["error"]}
 SHOWN = r"\w+(?:, (?:under )?\d+% refused)?"
-SUITE = (
-    '[limits]\nbmc = 0.5\n[[book]]\nid = "b"\nsource = "b.json"\nbring_your_own = true\n'
-    + "".join(
-        f'[[model]]\nid = "s{n}"\nprovider = "recorded"\noptions = {{ path = "none.json" }}\n'
-        for n in range(len(SITUATIONS))
-    )
-)
-
-
-def evaluate(pair, workshop, **_):
-    """Stands in for the story of a pair; what comes after it is the program's own."""
-    found, evidence, limits, _, _ = SITUATIONS[int(pair.model.id[1:])]
-    return Evaluation(
-        suite=workshop.suite.name,
-        suite_digest=workshop.suite.digest,
-        pair=dataclasses.replace(pair, limits=limits),
-        verdict_result=judge(found, evidence, limits),
-        completeness=evidence,
-        book=BOOK,
-        measurement=found.measurement if found else None,
-        analysis=found,
-    )
-
-
-@pytest.fixture
-def reports(pytester, monkeypatch):
-    """What one run of them all writes, and how to read a pair's verdict and reasons from it."""
-    monkeypatch.setattr(pytest_memleak.pipeline.evaluate_pair, "evaluate", evaluate)
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
-    (pytester.path / "table.memleak.toml").write_text(SUITE)
-    result = pytester.runpytest(
-        *("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json"),
-        *("-p", "no:cacheprovider"),
-    )
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    return read_reports(pytester.path, result.stdout.str())
 
 
 def read_reports(folder, terminal):
@@ -117,21 +73,3 @@ READERS = {
     "evidence": in_evidence,
 }
 HTML_WORDS = {"PASSED": "PASS", "FAILED": "FAIL"}
-
-
-@pytest.mark.full
-def test_each_report_tells_each_verdict_and_its_reasons(reports):
-    wrong = []
-    for n, (_, _, _, verdict, reasons) in enumerate(SITUATIONS):
-        for name, read in READERS.items():
-            shown, told = read(reports[name], f"s{n}/b")
-            said = HTML_WORDS.get(shown, shown)
-            missing = [one for one in reasons if one.partition("*")[0].strip() not in told]
-            if said != verdict or missing:
-                wrong.append((n, name, shown, verdict.value, missing))
-    assert wrong == []
-
-
-def test_there_are_enough_of_them():
-    assert len(SITUATIONS) >= 60
-    assert {one[3].value for one in SITUATIONS} == OUTCOMES.keys()
