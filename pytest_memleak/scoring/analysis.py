@@ -205,10 +205,7 @@ def estimates(analysis: Analysis | Extraction) -> dict[str, Estimate]:
 
 
 def judged_measures(analysis: Analysis | Extraction) -> dict[str, Estimate]:
-    """Return the measures that the pair's limits apply to: for a book, all of them.
-
-    For a collection most limits apply to each work, and to the pair through `leaking_works`.
-    """
+    """Return what the pair's limits apply to: of a collection, most apply to each work instead."""
     values = estimates(analysis)
     works = analysis.works if isinstance(analysis, Analysis) else None
     return works.pair_measures(values) if works else values

@@ -19,7 +19,7 @@ import numpy as np
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.index import layout_of, validate_measurable
+from pytest_memleak.scoring.index import batches_of, layout_of, validate_measurable
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches
 from pytest_memleak.scoring.near_verbatim_chains import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
@@ -27,7 +27,7 @@ from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END, keyed, keyed_folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -189,7 +189,7 @@ class GenerationPrefilter:
     def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
         """Build the table from the generations of all pairs; `texts` is read once, and not kept."""
         exact, near, unchanged = [_TEXT_END], [], []
-        for batch in _batches(texts):
+        for batch in batches_of(texts, len, length=_CHARACTERS_TOGETHER):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
             exact.append(plain.keys[1:])
@@ -280,16 +280,3 @@ def _end_to_end(*parts: list[Keys]) -> Keys:
 def _each(words: Keyed) -> list[Keys]:
     """Return the keys of each text, followed by its end."""
     return np.split(words.keys[1:], words.ends[1:-1])
-
-
-def _batches(texts: Iterable[str]) -> Iterator[Sequence[str]]:
-    batch: list[str] = []
-    left = _CHARACTERS_TOGETHER
-    for text in texts:
-        batch.append(text)
-        left -= len(text)
-        if left <= 0:
-            yield batch
-            batch, left = [], _CHARACTERS_TOGETHER
-    if batch:
-        yield batch

@@ -114,10 +114,7 @@ class Extraction:
 
     @property
     def extractable(self) -> float | None:
-        """Return the share of all windows with p_z >= 0.001 under the scheme; None without one.
-
-        Windows with unknown p_z count as not extractable.
-        """
+        """Return the share of windows with a known p_z >= 0.001 under the scheme; None without."""
         return None if self.scheme is None else _extractable(self.scheme)
 
     @property
@@ -138,14 +135,9 @@ class Extraction:
 
 
 def _extractable(log_p: Sequence[float | None]) -> float:
-    least = math.log(EXTRACTABLE)
-    # exp(log(x)) may round to less than x.
-    return _share([_at_least(value, least) for value in log_p])
+    least = math.log(EXTRACTABLE) * (1 + 1e-12)  # exp(log(x)) may round to less than x
+    return _share([value is not None and value >= least for value in log_p])
 
 
 def _share(windows: Sequence[bool]) -> float:
     return sum(windows) / len(windows) if windows else 0.0
-
-
-def _at_least(log_p: float | None, least: float) -> bool:
-    return log_p is not None and (log_p >= least or math.isclose(log_p, least, rel_tol=1e-12))

@@ -232,10 +232,7 @@ class Tally:
         return self._packing.unpack(self.counted.matches.ascending())
 
     def runs_over(self) -> tuple[Positions, Positions, Positions]:
-        """Return start, end and round of the longest own run over T words with each end.
-
-        Of equals, that of the first round.
-        """
+        """Return start, end and round of the longest own run over T words with each end."""
         end, start, ordinal = self._own_over(self._threshold)
         first = np.flatnonzero(np.diff(end, prepend=-1))
         return start[first], end[first], ordinal[first]
@@ -268,8 +265,6 @@ class Tally:
     def most_passage_words(self, *, near: bool) -> int:
         """Return the most words of a passage, folded ones if `near`; 0 if none is sought."""
         return self._passages.most_words(near=near) if self._passages else 0
-
-    # --- counting --------------------------------------------------------------------------
 
     def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
         """Yield batches of some hundreds of generations of one origin; record their ordinals."""

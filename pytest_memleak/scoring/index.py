@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import ahocorasick
 import numpy as np
@@ -27,12 +27,14 @@ from pytest_memleak.scoring.intervals import Interval, cut, merge_intervals
 from pytest_memleak.scoring.words import in_latin_1, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring, WordMode
     from pytest_memleak.scoring.intervals import Positions
+
+T = TypeVar("T")
 
 CODE_LENGTH = 2
 UNKNOWN = "\x00\x00"
@@ -347,22 +349,28 @@ def match_all(index: Index, coded: Iterable[str]) -> Iterator[Matches]:
     Texts are numbered from 0 and read from `coded` as needed.
     """
     first = 0
-    for texts in _batches(coded, _CODED_TOGETHER):
+    for texts in batches_of(coded, _code_length, length=_CODED_TOGETHER):
         batches = []
-        for batch in _batches(texts, _SCANNED_TOGETHER):
+        for batch in batches_of(texts, _code_length, length=_SCANNED_TOGETHER):
             matches = match_texts(index, batch)
             batches.append(matches._replace(text=matches.text + first))
             first += len(batch)
         yield Matches(*map(np.concatenate, zip(*batches, strict=True)))
 
 
-def _batches(texts: Iterable[str], length: int) -> Iterator[list[str]]:
-    """Yield the texts in batches that are just over that length."""
-    batch: list[str] = []
+def _code_length(coded: str) -> int:
+    return len(coded) + CODE_LENGTH
+
+
+def batches_of(
+    items: Iterable[T], length_of: Callable[[T], int], *, length: int
+) -> Iterator[list[T]]:
+    """Yield the items in batches that are just over that length."""
+    batch: list[T] = []
     left = length
-    for text in texts:
-        batch.append(text)
-        left -= len(text) + CODE_LENGTH
+    for item in items:
+        batch.append(item)
+        left -= length_of(item)
         if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
             yield batch
             batch, left = [], length

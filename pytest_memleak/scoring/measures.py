@@ -185,11 +185,7 @@ def self_agreement(book: Book, generations: Iterable[Generation], scoring: Scori
 
 
 def round_agreement(rounds: Rounds, *, words: int, n: int) -> float:
-    """Return `self_agreement` from what the rounds 0..n-1 cover.
-
-    The same number without a second scoring, if the ordinals of every excerpt run from 0 without a
-    gap. words: N.
-    """
+    """Return `self_agreement` from what the rounds 0..n-1 cover of N words, without gaps."""
     return jaccard(*rounds.halves(words=words, n=n))
 
 

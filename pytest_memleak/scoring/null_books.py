@@ -24,7 +24,6 @@ from pytest_memleak.scoring.rounds import RoundCounts, Rounds, jackknife_varianc
 from pytest_memleak.scoring.sampling_error import (
     bmc_bounds,
     difference_bounds,
-    difference_spread,
     spread,
     typical_span,
 )
@@ -151,7 +150,10 @@ def _compared(
         excess,
         null_bmcs,
         own=_combined([own.variance, error.variance if error else None], max),
-        within=_combined(map(_variance, nulls.values()), fmean),
+        within=_combined(
+            (jackknife_variance(null.counts.alone / null.counts.words) for null in nulls.values()),
+            fmean,
+        ),
         confidence=confidence,
     )
     floor = scoring.k / pair.counts.words
@@ -193,10 +195,6 @@ def _excess_bounds(
     between = float(nulls.var(ddof=1)) * (1 + 1 / b)
     width = student_quantile(confidence, b - 1) * math.sqrt(own + within / b + between)
     return max(excess - width, -1.0), min(excess + width, 1.0)
-
-
-def _variance(covered: _Covered) -> float | None:
-    return jackknife_variance(covered.counts.alone / covered.counts.words)
 
 
 def _combined(
@@ -381,7 +379,7 @@ def uplift(
     difference = counts.bmc - baseline.bmc
     low, high = difference_bounds(
         difference,
-        difference_spread(counts, baseline, scoring=scoring, alike=alike, seed=seed),
+        spread(counts, baseline=baseline, scoring=scoring, alike=alike, seed=seed),
         typical_less=typical_span(baseline, scoring=scoring),
         confidence=confidence,
     )

@@ -15,19 +15,21 @@ import numpy as np
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.detection_limit import detection_limit
-from pytest_memleak.scoring.exchangeability import exchangeability, random_orders
 from pytest_memleak.scoring.intervals import cut
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile
-from pytest_memleak.scoring.rounds import block_variance, blocks_of, jackknife_variance
+from pytest_memleak.scoring.rounds import (
+    block_variance,
+    blocks_of,
+    exchangeability,
+    jackknife_variance,
+    random_orders,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
-    from pytest_memleak.scoring.exchangeability import Exchangeability
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.rounds import RoundCounts, Rounds
+    from pytest_memleak.scoring.rounds import Exchangeability, RoundCounts, Rounds
 
 # Length, in words, of a typical span if none was seen.
 _NO_SPAN = 20
@@ -36,19 +38,18 @@ _NO_SPAN = 20
 _CONFIDENCE = 0.95
 
 
-# --- fewer and more rounds -----------------------------------------------------------------
-
-
 def rarefaction(counts: RoundCounts) -> NDArray[np.float64]:
     """Return the mean BMC of m of the n rounds, over all choices of m, for m = 1..n; exact."""
     often = np.bincount(counts.times, minlength=counts.rounds + 1)
     covered_in = np.flatnonzero(often[1:]) + 1
     weights = often[covered_in] / counts.words
-    curve = [
-        float(weights @ (1 - missed))
-        for missed in all_within(counts.rounds - covered_in, counts.rounds)
-    ]
-    return np.array(curve)
+    curve = np.empty(counts.rounds)
+    missed = np.ones(len(covered_in))  # C(s,m)/C(n,m): that none of m rounds covers them
+    for m in range(counts.rounds):
+        left = np.maximum(counts.rounds - covered_in - m, 0)
+        missed = missed * (left / (counts.rounds - m))
+        curve[m] = weights @ (1 - missed)
+    return curve
 
 
 def extrapolation(counts: RoundCounts) -> NDArray[np.float64]:
@@ -69,9 +70,6 @@ def _unseen(counts: RoundCounts) -> tuple[float, float]:
     if unseen <= 0:
         return 0.0, 1.0
     return unseen / words, 1 - once / (n * unseen + once)
-
-
-# --- the interval --------------------------------------------------------------------------
 
 
 class BmcInterval(NamedTuple):
@@ -95,30 +93,19 @@ class Spread(NamedTuple):
     typical: float
 
 
-def spread(counts: RoundCounts, *, scoring: Scoring, alike: bool = True, seed: int = 0) -> Spread:
-    """Compute the spread of BMC: the jackknife over rounds, if they are `alike`.
-
-    Otherwise the largest of it, the jackknife over blocks of rounds, and twice the bootstrap
-    variance over these.
-    """
-    return _spread(counts, None, scoring=scoring, alike=alike, seed=seed)
-
-
-def difference_spread(
+def spread(
     counts: RoundCounts,
-    baseline: RoundCounts,
     *,
+    baseline: RoundCounts | None = None,
     scoring: Scoring,
     alike: bool = True,
     seed: int = 0,
 ) -> Spread:
-    """Compute the spread of `counts` minus a `baseline` on the same rounds, round by round."""
-    return _spread(counts, baseline, scoring=scoring, alike=alike, seed=seed)
+    """Compute the spread of BMC: the jackknife over rounds, if they are `alike`.
 
-
-def _spread(
-    counts: RoundCounts, baseline: RoundCounts | None, *, scoring: Scoring, alike: bool, seed: int
-) -> Spread:
+    Otherwise the largest of it, the jackknife over blocks of rounds, and twice the bootstrap
+    variance over these. With a `baseline`: of the difference, round by round.
+    """
     typical = typical_span(counts, scoring=scoring)
     lost = counts.alone - baseline.alone if baseline else counts.alone
     variance = jackknife_variance(lost / counts.words)
@@ -182,16 +169,10 @@ def difference_bounds(
 
 
 def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
-    """Return the root mean square length of single rounds' spans, as a share of the book.
-
-    If nothing is covered, that of max(k, 20) words, whatever T is.
-    """
+    """Return the root mean square of rounds' spans, or max(k, 20) words, as a share of the book."""
     if not len(counts.spans):
         return max(scoring.k, _NO_SPAN) / counts.words
     return math.sqrt(float(np.mean(counts.spans**2))) / counts.words
-
-
-# --- all of it -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,14 +292,6 @@ class Range(NamedTuple):
 
     low: int
     high: int
-
-
-def all_within(sizes: NDArray[np.intp], n: int) -> Iterator[NDArray[np.float64]]:
-    """Yield, for m = 1..n, the probability C(s,m)/C(n,m) that m of n fall in a set of size s."""
-    likely = np.ones(len(sizes))
-    for chosen in range(n):
-        likely = likely * (np.maximum(sizes - chosen, 0) / (n - chosen))
-        yield likely
 
 
 def maximum_range(values: ArrayLike, *, typical: float, most: int, seed: int = 0) -> Range:

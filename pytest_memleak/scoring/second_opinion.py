@@ -21,7 +21,7 @@ import ahocorasick
 import numpy as np
 
 from pytest_memleak.records import Origin
-from pytest_memleak.scoring.index import layout_of
+from pytest_memleak.scoring.index import batches_of, layout_of
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def differences(
     name, book = protected
     number = index.numbers[name]
     bounds = index.books[number].layout.bounds
-    for batch in _batches(generations):
+    for batch in batches_of(generations, _characters, length=_CHARACTERS_TOGETHER):
         texts = [generation.text for generation in batch]
         second = automaton_matches(book, texts, k=index.k, mode=index.mode)
         matched = index.matches(texts, near=False)
@@ -134,23 +134,14 @@ def differences(
                 yield generation, f"{where}: {before:,} words as measured, {after:,} by automaton"
 
 
+def _characters(generation: Generation) -> int:
+    return len(generation.text)
+
+
 def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:
     first, last = rounds.round.searchsorted([generation.ordinal, generation.ordinal + 1])
     nth = int(rounds.start[first:last].searchsorted(start, side="right")) - 1
     return nth >= 0 and int(rounds.end[first + nth]) >= end
-
-
-def _batches(generations: Iterable[Generation]) -> Iterator[list[Generation]]:
-    batch: list[Generation] = []
-    size = 0
-    for generation in generations:
-        batch.append(generation)
-        size += len(generation.text)
-        if size > _CHARACTERS_TOGETHER:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMode) -> Matches:

@@ -7,8 +7,8 @@ import numpy as np
 from known_models import ALIKE, KnownModel, lengths_of, probabilities_of
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.scoring.exchangeability import exchangeability
 from pytest_memleak.scoring.release_test import Comparison, PairRounds, compare_releases
+from pytest_memleak.scoring.rounds import exchangeability
 from pytest_memleak.scoring.sampling_error import Spread, block_range, maximum_range, sampling_error
 
 NO_BORDERS = np.empty(0, dtype=np.intp)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from marks import full
 from scored_books import prose
 
-from pytest_memleak.scoring import alignment
-from pytest_memleak.scoring.alignment import EqualRun, matching_blocks
+from pytest_memleak.scoring import near_verbatim
+from pytest_memleak.scoring.near_verbatim import EqualRun, matching_blocks
 
 
 def by_difflib(a, b):
@@ -24,7 +24,7 @@ def by_difflib(a, b):
 def own_steps(request):
     """Takes the module's own steps where it would leave small texts to difflib."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alignment, "_SMALL", request.param)
+        patch.setattr(near_verbatim, "_SMALL", request.param)
         yield
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pytest_memleak.scoring.exchangeability import Exchangeability, exchangeability, random_orders
+from pytest_memleak.scoring.rounds import Exchangeability, exchangeability, random_orders
 
 
 def covered_words(rng, likely):

@@ -18,8 +18,13 @@ from pytest_memleak.scoring.detection_limit import (
     detection_limit,
     rounds_to_detect,
 )
-from pytest_memleak.scoring.exchangeability import Exchangeability, random_orders
-from pytest_memleak.scoring.rounds import Rounds, block_variance, blocks_of
+from pytest_memleak.scoring.rounds import (
+    Exchangeability,
+    Rounds,
+    block_variance,
+    blocks_of,
+    random_orders,
+)
 from pytest_memleak.scoring.sampling_error import (
     Range,
     SamplingError,
