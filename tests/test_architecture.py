@@ -5,6 +5,7 @@ Imports count wherever they stand, in functions and under TYPE_CHECKING, too.
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest_memleak
@@ -16,6 +17,7 @@ PACKAGE = Path(pytest_memleak.__file__).parent
 MOST_DEEP = 16
 MOST_LINES = 450
 MOST_EMPTY_NAMES = 2  # SQLAlchemy's `one()`
+OWNERS = ("Endpoint", "Provider")
 EMPTY_NAMES = {"one", "found", "told", "said", "made", "known"}
 
 
@@ -95,3 +97,35 @@ def test_names_say_what_they_hold():
             names = (getattr(node, kind, None) for kind in ("id", "arg", "attr", "name"))
             empty += [f"{path.name}:{node.lineno}" for name in names if name in EMPTY_NAMES]
     assert len(empty) <= MOST_EMPTY_NAMES, empty
+
+
+def test_providers_and_endpoints_declare_what_they_can_do():
+    """One record says it (interfaces/abilities.py): no class is tested, no attribute looked for."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+    kinds = {
+        node.name
+        for path, tree in trees.items()
+        if path.is_relative_to(PACKAGE / "interfaces") or path.is_relative_to(PACKAGE / "providers")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and ("Protocol" in map(ast.unparse, node.bases) or node.name.endswith(OWNERS))
+    }
+    assert {"Endpoint", "Provider", "ChatEndpoint", "VertexProvider"} <= kinds
+    probing = []
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                probed = "runtime_checkable" in {alias.name for alias in node.names}
+            elif isinstance(node, ast.Call) and len(node.args) > 1:
+                function, owner, *other = map(ast.unparse, (node.func, *node.args))
+                tested = kinds & {*re.findall(r"\w+", other[0])}
+                looked_for = owner.lower().endswith(("endpoint", "provider"))
+                probed = (function in {"isinstance", "issubclass"} and tested) or (
+                    function in {"hasattr", "getattr"}
+                    and looked_for
+                    and path.name != "abilities.py"
+                )
+            else:
+                continue
+            probing += [f"{path.name}:{node.lineno}"] if probed else []
+    assert probing == []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_memleak.interfaces.protocols import (
@@ -116,9 +116,74 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
-    """The abilities of an endpoint; the defaults are those of a class with `sample` alone.
+class Finetuning:
+    """What is known of a provider's fine-tunes before they start.
 
+    weights_options: the options that determine the weights or their location, and so identify a
+        fine-tune; None for all options
+    epochs:          how often the training set is read, an int if the client knows it; None for
+        `epochs` of the suite's recipe
+    start_deadline:  the seconds that `start_finetune` may take, infinity for as long as it takes;
+        None for the deadline of any call
+    """
+
+    weights_options: frozenset[str] | None = None
+    epochs: int | str | None = None
+    start_deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The specification of a deployment.
+
+    digest:  identifies the specification; part of the provider's display name
+    weights: the provider's name of the weights
+    options: enough to make a provider that can delete the deployment
+    hours:   the longest time that it is used
+    """
+
+    digest: str
+    weights: str
+    options: Mapping[str, Any] = field(repr=False)
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentCalls:
+    """Deployments on machines that are billed by the hour; the caller records each call first.
+
+    provider: its name
+    needed:   returns the deployment that `open(weights)` needs; None if it needs none
+    find:     returns the endpoint or operation that carries a digest, if any. Takes the time of a
+        request whose response never arrived (seconds since 1970), or None. Raises ProviderBusy
+        while pending operations may be this one
+    start:    requests a deployment and returns the operation's name at once
+    poll:     returns the state of an operation, with its `endpoint` once it is ready
+    move_in:  uses an endpoint for the deployment's weights from now on, up to a time
+    end:      deletes the next part of a deployment; returns True once nothing billed is left
+    """
+
+    provider: str
+    needed: Callable[[str | None], Deployment | None]
+    find: Callable[[str, float | None], str | None]
+    start: Callable[[Deployment], str]
+    poll: Callable[[str], JobState]
+    move_in: Callable[[Deployment, str, float], object]
+    end: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """The abilities of a provider and of an endpoint; by default, there are none.
+
+    Of a provider:
+    finetuning:    what is known of its fine-tunes
+    count_tokens:  counts the tokens that a text is billed as, without a call; None for 4/3 of the
+        words
+    close:         releases connections, processes, or memory, once at the end of the run
+    deployments:   for weights that may need one before their endpoint can be called
+
+    Of an endpoint:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or a
         fine-tune's name; else they may change, and generations age (METRICS section 10)
     model_name:    the name in requests, which responses should repeat; None if servers use none
@@ -129,6 +194,10 @@ class Abilities:
     portable:      returns a picklable function that opens the endpoint in another process
     """
 
+    finetuning: Finetuning = Finetuning()
+    count_tokens: Callable[[str], int] | None = None
+    close: Callable[[], object] = lambda: None
+    deployments: DeploymentCalls | None = None
     fixed_weights: bool = False
     model_name: str | None = None
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict

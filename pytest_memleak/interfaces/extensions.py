@@ -10,7 +10,6 @@ import pluggy
 
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.interfaces import hookspecs
-from pytest_memleak.interfaces.capabilities import Free
 from pytest_memleak.records.measurement import Measure
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ class Extensions:
 
     def is_free(self, name: str) -> bool:
         """Tell whether the provider costs nothing (its factory has `free = True`)."""
-        factory = self.provider(name, place="provider")
-        return isinstance(factory, Free) and factory.free
+        return bool(getattr(self.provider(name, place="provider"), "free", False))
 
     def measures(self) -> dict[str, Measure]:
         """Return the extensions' measures by name; a plain function becomes a row."""

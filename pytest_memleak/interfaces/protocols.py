@@ -194,7 +194,7 @@ class Provider(Protocol):
     completions_per_call: the most completions per call.
     batch: whether the suite requests batches.
 
-    Optional capabilities are the protocols of interfaces/capabilities.py.
+    What else it can do is its `abilities` (interfaces/abilities.py).
     """
 
     name: str
@@ -238,7 +238,7 @@ class ProviderSetup:
 
 
 class ProviderFactory(Protocol):
-    """A function or class that makes a provider.
+    """A function or class that makes a provider; with `free = True`, one that costs nothing.
 
     Raises SuiteError for invalid options, MissingExtra for a missing SDK.
     """

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import BudgetExceeded, SettingsError
-from pytest_memleak.interfaces.capabilities import CountsTokens
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.calls import (
     QUESTIONS_AT_ONCE,
@@ -267,10 +267,7 @@ def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:
 
 
 class Sampler(Protocol):
-    """The part of a `Provider` that the run loop needs; every Provider satisfies it.
-
-    A Sampler that is CountsTokens counts prompt tokens.
-    """
+    """The part of a `Provider` that the run loop needs; every Provider satisfies it."""
 
     @property
     def name(self) -> str:
@@ -309,17 +306,11 @@ class Terms:
 
     sampler: Sampler
     price: tuple[float, float] | None = None
-    _counting: CountsTokens | None = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Checking a protocol is as slow as writing a row, so it is done once.
-        counting = self.sampler if isinstance(self.sampler, CountsTokens) else None
-        object.__setattr__(self, "_counting", counting)
 
     def prompt_tokens(self, question: PromptSpec) -> int:
         """Count a prompt's tokens: by the provider, else as 4/3 of its words."""
-        if self._counting is not None:
-            return self._counting.count_tokens(question.instruction)
+        if (count_tokens := abilities_of(self.sampler).count_tokens) is not None:
+            return count_tokens(question.instruction)
         return math.ceil(question.prompt_words * TOKENS_PER_WORD)
 
     def estimate(self, ask: Ask) -> int | None:

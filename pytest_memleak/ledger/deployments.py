@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.ledger.call_reservations import budget_exceeded
 from pytest_memleak.ledger.calls import add_to_runs, run_spending
 from pytest_memleak.ledger.hash_chain import changed

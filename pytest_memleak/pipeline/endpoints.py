@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, JobPending, MemleakError, SuiteError
-from pytest_memleak.interfaces.capabilities import (
-    Closing,
-    CountsEpochs,
-    CountsTokens,
-    ShapedByOptions,
-)
-from pytest_memleak.interfaces.deployment_protocol import DeployingProvider
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.records import Model
 
@@ -19,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_memleak.interfaces.deployment_protocol import Deployment
+    from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.interfaces.protocols import Endpoint, Provider, TrainingSet
     from pytest_memleak.ledger.deployments import OpenDeployment
@@ -63,8 +57,7 @@ class Endpoints:
         """Remove deployments and close the providers' connections."""
         self.deployments.leave()
         for provider in self._providers.values():
-            if isinstance(provider, Closing):
-                provider.close()
+            abilities_of(provider).close()
 
     def provider(self, model: Model) -> Provider:
         """Return the model's provider. Raises SuiteError for an unknown one or bad options."""
@@ -97,27 +90,30 @@ class Endpoints:
 
     def stand_up(self, model: Model) -> None:
         """Deploy the model, where calling it needs that. Raises Inconclusive."""
-        provider, deployment = self.provider(model), self.deployment_of(model)
-        if deployment is not None and isinstance(provider, DeployingProvider):
-            self.deployments.stand_up(provider, deployment, price=model.price_per_hour)
+        platform = abilities_of(self.provider(model)).deployments
+        deployment = self.deployment_of(model)
+        if platform is not None and deployment is not None:
+            self.deployments.stand_up(
+                platform, deployment, model=model.id, price=model.price_per_hour
+            )
 
     def deployment_of(self, model: Model, *, foreseen: bool = False) -> Deployment | None:
         """Return the deployment that calling the model needs; None if it needs none.
 
         Also None where the model is still to be fine-tuned, unless that is `foreseen`.
         """
-        provider = self.provider(model)
-        if not isinstance(provider, DeployingProvider):
+        platform = abilities_of(self.provider(model)).deployments
+        if platform is None:
             return None
         weights = model.endpoint
         if model.finetune_books:
             from pytest_memleak.ledger.jobs import finetuned_endpoint
 
             digest = self.training_set(model, foreseen=True).digest
-            weights = finetuned_endpoint(self.resources.ledger, provider.name, digest)
+            weights = finetuned_endpoint(self.resources.ledger, platform.provider, digest)
             if weights is None and not foreseen:
                 return None
-        return provider.deployment(weights)
+        return platform.needed(weights)
 
     def ready(self, model: Model) -> Endpoint | None:
         """Return the model's endpoint without any call; None where it is still to be fine-tuned."""
@@ -141,15 +137,11 @@ class Endpoints:
 
         provider = self.provider(model)
         books = self.books.training_books(model, foreseen=foreseen)
-        shaping = (
-            provider.weights_options
-            if isinstance(provider, ShapedByOptions)
-            else model.options.keys()
-        )
+        shaping = abilities_of(provider).finetuning.weights_options
         by_all = _training_set(books, model, model.options)
-        if model.options.keys() <= shaping or begun(
-            self.resources.ledger, provider.name, by_all.digest
-        ):
+        if shaping is None or model.options.keys() <= shaping:
+            return by_all
+        if begun(self.resources.ledger, provider.name, by_all.digest):
             return by_all
         shaped = {name: value for name, value in model.options.items() if name in shaping}
         return _training_set(books, model, shaped)
@@ -171,16 +163,16 @@ class Endpoints:
         provider counts tokens (`count_tokens`), or they are 4/3 of the words. A summary that isn't
         written yet counts as long as it may become.
         """
-        provider = self.provider(model)
-        provider_epochs = provider.epochs if isinstance(provider, CountsEpochs) else None
-        epochs = model.finetune.get("epochs") if provider_epochs is None else provider_epochs
+        abilities = abilities_of(self.provider(model))
+        epochs = abilities.finetuning.epochs
+        epochs = model.finetune.get("epochs") if epochs is None else epochs
         texts = [
             text
             for example in self.training_set(model, foreseen=True).examples
             for text in (example.instruction, example.text)
         ]
-        if isinstance(provider, CountsTokens):
-            tokens: float = sum(map(provider.count_tokens, texts))
+        if abilities.count_tokens is not None:
+            tokens: float = sum(map(abilities.count_tokens, texts))
         else:
             tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
         return int(tokens * (epochs if isinstance(epochs, int) else 1))
@@ -252,23 +244,23 @@ class Deployments:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._standing: dict[tuple[str, int], tuple[DeployingProvider, Stands]] = {}
-        self._moved: set[tuple[str, int]] = set()
+        self._standing: dict[tuple[str, str], tuple[DeploymentCalls, Stands]] = {}
+        self._moved: set[tuple[str, str]] = set()
         self._awaited: set[str] = set()
 
     def stand_up(
-        self, provider: DeployingProvider, deployment: Deployment, *, price: float | None
+        self, platform: DeploymentCalls, deployment: Deployment, *, model: str, price: float | None
     ) -> None:
         """Create the deployment and tell its endpoints where it is. Raises Inconclusive."""
         from pytest_memleak.sampling.deployment import ensure_deployment, move_in
 
-        key, resources = (deployment.digest, id(provider)), self._resources
+        key, resources = (deployment.digest, model), self._resources
         if key in self._moved:
             return
         try:
             stands = ensure_deployment(
                 resources.ledger,
-                provider,
+                platform,
                 deployment,
                 price=price,
                 budget=resources.budget,
@@ -279,8 +271,8 @@ class Deployments:
         except JobPending:
             self._awaited.add(deployment.digest)
             raise
-        self._standing[key] = provider, stands
-        move_in(provider, deployment, stands, retry=resources.retry)
+        self._standing[key] = platform, stands
+        move_in(platform, deployment, stands, retry=resources.retry)
         self._moved.add(key)
 
     def leave(self) -> None:
@@ -288,8 +280,8 @@ class Deployments:
         while self._standing:
             from pytest_memleak.sampling.deployment import leave
 
-            provider, stands = self._standing.popitem()[1]
-            leave(self._resources.ledger, provider, stands, retry=self._resources.retry)
+            platform, stands = self._standing.popitem()[1]
+            leave(self._resources.ledger, platform, stands, retry=self._resources.retry)
 
     @property
     def held(self) -> set[str]:
@@ -311,10 +303,10 @@ def take_down(
     """
     from pytest_memleak.sampling.deployment import settle
 
-    return settle(ledger, _provider_of(debt, extensions, state), debt, retry=retry)
+    return settle(ledger, _platform_of(debt, extensions, state), debt, retry=retry)
 
 
-def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> DeployingProvider:
+def _platform_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> DeploymentCalls:
     """Create the provider from the ledger's row, without the suite that it was deployed for."""
     place = f"the ledger's deployment {debt.number}"
     model = Model(
@@ -336,6 +328,7 @@ def _provider_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
             read_book=no_book,  # type: ignore[arg-type]
         )
     )
-    if not isinstance(provider, DeployingProvider):
+    platform = abilities_of(provider).deployments
+    if platform is None:
         raise MemleakError(f"the provider {debt.provider!r} removes no deployments", location=place)
-    return provider
+    return platform

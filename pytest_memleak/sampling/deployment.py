@@ -1,8 +1,8 @@
 """Deployments: created once for all processes, waited for, and deleted by the last one.
 
-    stands = ensure_deployment(ledger, provider, wanted, price=..., budget=...)
-    leave(ledger, provider, stands)         # True once nothing of it is left
-    settle(ledger, provider, debt)          # of a killed run
+    stands = ensure_deployment(ledger, platform, wanted, price=..., budget=...)
+    leave(ledger, platform, stands)         # True once nothing of it is left
+    settle(ledger, platform, debt)          # of a killed run
 
 A deployment is a job, like fine-tunes and batches: its row is in the ledger before the request,
 and if its start was interrupted, the provider is searched for it first. Whatever becomes of the
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError, ProviderError, SettingsError
-from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.ledger.deployments import (
     OpenDeployment,
@@ -47,7 +47,6 @@ from pytest_memleak.sampling.remote_jobs import (
 from pytest_memleak.sampling.retry import Retry
 
 if TYPE_CHECKING:
-    from pytest_memleak.interfaces.deployment_protocol import DeployingProvider
     from pytest_memleak.ledger.ledger import Ledger
 
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
@@ -67,7 +66,7 @@ class Stands:
 
 def ensure_deployment(
     ledger: Ledger,
-    provider: DeployingProvider,
+    platform: DeploymentCalls,
     wanted: Deployment,
     *,
     price: float | None,
@@ -87,24 +86,24 @@ def ensure_deployment(
     for _ in pauses(retry):
         ledger.expire_leases()
         job = claim_deployment(
-            ledger, provider.name, wanted, price=price, limit=limit, recovery=retry.recovery
+            ledger, platform.provider, wanted, price=price, limit=limit, recovery=retry.recovery
         )
         since = job.doubtful_until - retry.recovery if job.doubtful_until else None
-        verbs = _verbs(provider, wanted, retry, since=since)
+        verbs = _verbs(platform, wanted, retry, since=since)
         if job.state != JobRow.SUCCEEDED:
-            tell(ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {provider.name}"))
+            tell(ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {platform.provider}"))
         if job.ours_to_start:
             job = _begun(ledger, job, verbs, retry)
         if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _looked_at(ledger, provider, job, job.job_id, verbs, retry)
+            job = _looked_at(ledger, platform, job, job.job_id, verbs, retry)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             stands = Stands(job, job.endpoint, until(ledger, job))
             if time.time() < stands.until:
                 return stands
-            leave(ledger, provider, stands, retry=retry)  # its hours are over: create it again
+            leave(ledger, platform, stands, retry=retry)  # its hours are over: create it again
         if job.state == JobRow.LEAVING:
             # Another process deletes it, or died doing so. Then it is created again.
-            settle(ledger, provider, _debt_of(ledger, job), retry=retry)
+            settle(ledger, platform, _debt_of(ledger, job), retry=retry)
         if job.state == JobRow.FAILED:
             raise failure(verbs, job, kind="deployment", hint=_ASKED_ANEW)
         if not wait or job.stuck:
@@ -113,32 +112,32 @@ def ensure_deployment(
 
 
 def move_in(
-    provider: DeployingProvider, wanted: Deployment, stands: Stands, *, retry: Retry | None = None
+    platform: DeploymentCalls, wanted: Deployment, stands: Stands, *, retry: Retry | None = None
 ) -> None:
     """Tell the endpoints of these weights where they are deployed. Raises ProviderError."""
 
     def moved(endpoint: str) -> JobState:
-        provider.move_in(wanted, endpoint, until=stands.until)
+        platform.move_in(wanted, endpoint, stands.until)
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
     retry = _patient(retry)
-    verbs = _verbs(provider, wanted, retry, since=None)
+    verbs = _verbs(platform, wanted, retry, since=None)
     moving = replace(verbs, names=(*_VERBS[:2], "move_in"), poll=moved)
     looked_at(moving, stands.endpoint, retry)
 
 
 def leave(
-    ledger: Ledger, provider: DeployingProvider, stands: Stands, *, retry: Retry | None = None
+    ledger: Ledger, platform: DeploymentCalls, stands: Stands, *, retry: Retry | None = None
 ) -> bool:
     """Stop using it, and delete it if nobody else uses it; return whether that is all done."""
     if not leave_deployment(ledger, stands.job):
         return True
-    return settle(ledger, provider, _debt_of(ledger, stands.job), retry=retry)
+    return settle(ledger, platform, _debt_of(ledger, stands.job), retry=retry)
 
 
 def settle(
     ledger: Ledger,
-    provider: DeployingProvider,
+    platform: DeploymentCalls,
     debt: OpenDeployment | None,
     *,
     retry: Retry | None = None,
@@ -155,7 +154,7 @@ def settle(
         return False
     retry = _patient(retry)
     wanted = Deployment(debt.digest, debt.weights, debt.options, 0.0)
-    verbs = _verbs(provider, wanted, retry, since=None if debt.job_id else debt.began)
+    verbs = _verbs(platform, wanted, retry, since=None if debt.job_id else debt.began)
     state = debt.state
     try:
         stood = _put_up(verbs, debt, retry)
@@ -164,7 +163,7 @@ def settle(
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
-            _take_down(provider, verbs, stood.endpoint, retry)
+            _take_down(platform, verbs, stood.endpoint, retry)
     except MemleakError as error:
         release_deployment(ledger, job, state=state, cause=masked(error.message))
         return False
@@ -189,7 +188,7 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
 
 def _looked_at(
     ledger: Ledger,
-    provider: DeployingProvider,
+    platform: DeploymentCalls,
     job: Job,
     job_id: str,
     verbs: Verbs,
@@ -204,7 +203,7 @@ def _looked_at(
         )
     # What it left behind is taken down at once, or stays a debt.
     leave_deployment(ledger, job)
-    settle(ledger, provider, _debt_of(ledger, job), retry=retry)
+    settle(ledger, platform, _debt_of(ledger, job), retry=retry)
     return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
 
 
@@ -224,9 +223,9 @@ def _put_up(verbs: Verbs, debt: OpenDeployment, retry: Retry) -> JobState | None
     return state
 
 
-def _take_down(provider: DeployingProvider, verbs: Verbs, endpoint: str, retry: Retry) -> None:
+def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str, retry: Retry) -> None:
     def ended(name: str) -> JobState:
-        done = provider.end_deployment(name)
+        done = platform.end(name)
         return JobState(JobStatus.SUCCEEDED if done else JobStatus.RUNNING)
 
     ending = replace(verbs, names=(*_VERBS[:2], "end_deployment"), poll=ended)
@@ -259,21 +258,21 @@ def _patient(retry: Retry | None) -> Retry:
 
 
 def _verbs(
-    provider: DeployingProvider, wanted: Deployment, retry: Retry, *, since: float | None
+    platform: DeploymentCalls, wanted: Deployment, retry: Retry, *, since: float | None
 ) -> Verbs:
     asked = [since]  # when a request without an answer may have been sent
 
     def start() -> str:
         asked[0] = asked[0] or time.time()
-        return provider.start_deployment(wanted)
+        return platform.start(wanted)
 
     return Verbs(
-        provider=provider.name,
+        provider=platform.provider,
         endpoint=wanted.weights,
         names=_VERBS,
-        find=lambda: provider.find_deployment(wanted.digest, since=asked[0]),
+        find=lambda: platform.find(wanted.digest, asked[0]),
         start=start,
-        poll=provider.poll_deployment,
+        poll=platform.poll,
         deadline=retry.deadline,
         reach=Reach(),
     )

@@ -201,11 +201,11 @@ def timed(
     provider: str,
     endpoint: str,
     verb: str,
-    deadline: float | None,
+    deadline: float,
     late: Callable[[T | BaseException], object] | None = None,
     reach: Reach | None = None,
 ) -> T:
-    """Return what `call` returns within `deadline` seconds (None: no deadline).
+    """Return what `call` returns within `deadline` seconds, which may be infinite.
 
     `reach` records any answer, even an error, that shows that there is a server.
 
@@ -351,12 +351,12 @@ class Overdue(Exception):
 
 
 def within(
-    seconds: float | None,
+    seconds: float,
     call: Callable[[], T],
     *,
     late: Callable[[T | BaseException], object] | None = None,
 ) -> T:
-    """Return what `call` returns; raise what it raises, or Overdue after `seconds` (None: never).
+    """Return what `call` returns; raise what it raises, or Overdue after `seconds`.
 
     `late` is called in the call's own thread, with the value or the exception, if it ends after
     Overdue was raised.
@@ -368,7 +368,7 @@ def within(
         runner = _Runner()
         runner.start()
     runner.inbox.put(running)
-    if not running.returned.wait(seconds) and running.abandon():
+    if not running.returned.wait(min(seconds, threading.TIMEOUT_MAX)) and running.abandon():
         raise Overdue
     if isinstance(running.result, BaseException):
         raise running.result

@@ -30,7 +30,7 @@ from pytest_memleak.errors import (
     ProviderError,
     RequestNotSent,
 )
-from pytest_memleak.interfaces.capabilities import StartsWithin
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
@@ -55,7 +55,7 @@ NO_REASON = "The provider gives no reason"
 class Verbs:
     """The three calls of a job, and their names in errors.
 
-    deadline: the seconds that a start may take, None for no deadline
+    deadline: the seconds that a start may take
     reach:    whether the server has answered anything yet
     """
 
@@ -65,7 +65,7 @@ class Verbs:
     find: Callable[[], str | None]
     start: Callable[[], str]
     poll: Callable[[str], JobState]
-    deadline: float | None
+    deadline: float
     reach: Reach
 
 
@@ -217,7 +217,7 @@ def _timed(
     verbs: Verbs,
     name: str,
     call: Callable[[], T],
-    deadline: float | None,
+    deadline: float,
     *,
     late: Callable[[T | BaseException], object] | None = None,
 ) -> T:
@@ -281,6 +281,7 @@ def ensure_finetune(
     ProviderBusy if the provider is unreachable.
     """
     retry, tell = retry or Retry(), progress or Progress()
+    deadline = abilities_of(provider).finetuning.start_deadline
     verbs = Verbs(
         provider=provider.name,
         endpoint=f"fine-tuned on {training.digest[:12]}",
@@ -288,9 +289,7 @@ def ensure_finetune(
         find=lambda: provider.find_finetune(training.digest),
         start=lambda: provider.start_finetune(training),
         poll=provider.poll_finetune,
-        deadline=(
-            provider.start_deadline if isinstance(provider, StartsWithin) else retry.deadline
-        ),
+        deadline=retry.deadline if deadline is None else deadline,
         reach=Reach(),
     )
     for _ in pauses(retry):

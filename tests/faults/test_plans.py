@@ -1,16 +1,15 @@
 """--memleak-dry-run, held against what a server has billed after the run that was planned."""
 
-import _abc
 import dataclasses
 import json
 import re
+from functools import partial
 
 import pytest
 from accounts import settled
 from faults import server_error
 from reciter import count_tokens
 
-from pytest_memleak.interfaces.capabilities import CountsTokens
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
@@ -31,11 +30,14 @@ def counting(monkeypatch):
 
     def count(provider):
         kind, counter = COUNTERS[provider]
-        monkeypatch.setattr(kind, "count_tokens", counter, raising=False)
-        _abc._reset_caches(CountsTokens)
+        declared = kind.abilities.fget
 
-    yield count
-    _abc._reset_caches(CountsTokens)  # isinstance remembers classes as it once saw them
+        def abilities(self):
+            return dataclasses.replace(declared(self), count_tokens=partial(counter, self))
+
+        monkeypatch.setattr(kind, "abilities", property(abilities))
+
+    return count
 
 
 def planned(outcome):

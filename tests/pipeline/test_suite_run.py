@@ -14,7 +14,7 @@ from pytest_memleak.errors import (
     ProviderError,
     SuiteError,
 )
-from pytest_memleak.interfaces.abilities import Abilities, Recording
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning, Recording
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
@@ -76,11 +76,16 @@ class FakeProvider:
     concurrency = 1
     completions_per_call = 1
     batch = False
+    weights_options = None
 
     def __init__(self, world, setup):
         self.world, self.setup = world, setup
         self.closed = False
         world.made.append(self)
+
+    @property
+    def abilities(self):
+        return Abilities(finetuning=Finetuning(self.weights_options), close=self.close)
 
     def find_finetune(self, digest):
         return None
@@ -259,7 +264,7 @@ def with_options(options):
 
 
 def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, monkeypatch):
-    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     at = ["{ url = 'x' }", "{ timeout = 5, url = 'x' }", "{ url = 'x', timeout = 6 }"]
     for options in at:
         fine_tuned(tuned, with_options(options))
@@ -271,7 +276,7 @@ def test_options_that_do_not_shape_the_weights_make_no_other_fine_tune(tuned, mo
 def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(tuned, monkeypatch):
     suite = with_options("{ url = 'x', timeout = 5 }")
     fine_tuned(tuned, suite)  # by a provider that does not say which matter
-    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
     assert opened.endpoints.job_of(opened.suite.models[0]) == "job-1"
     opened.endpoints.endpoint(opened.suite.models[0])
@@ -283,7 +288,7 @@ def test_a_fine_tune_that_failed_under_that_name_is_no_reason_to_keep_it(tuned, 
     tuned.job = JobState(JobStatus.FAILED, detail="quota")
     with pytest.raises(ProviderError):
         fine_tuned(tuned, suite)
-    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}), raising=False)
+    monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
     training = opened.endpoints.training_set(opened.suite.models[0])
     assert training.digest != tuned.tuned[0].digest

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import logging
 import socket
 import subprocess
@@ -47,13 +49,14 @@ from pytest_memleak.errors import (
     RequestNotSent,
     SuiteError,
 )
-from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.abilities import Abilities, Obeyed, abilities_of
 from pytest_memleak.interfaces.protocols import JobStatus
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions as read_chat
+from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.providers.vertex.gemini import read_completions as read_gemini
-from pytest_memleak.records import FinishReason
+from pytest_memleak.records import Book, Excerpt, FinishReason
 
 # The SDK of Tinker leaves the connection open by which it asks for its settings.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -220,10 +223,57 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
         batch = provider_of(batch=True, **({"bucket": "gs://b"} if name == "vertex" else {}))
         assert batch.batch
         assert batch.open(None).abilities.batches
-    if name == "openai":
-        both = provider_of(store=True, batch=True).open(None).abilities
-        assert both.recovery
-        assert both.batches
+
+
+STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
+BY_NAME = {
+    "continuing": "continuing",
+    "deployment": "deployments",
+    "generations": "recording",
+    "obeyed": "obeyed",
+    "portable": "portable",
+    "recover": "recovery",
+    "start_batch": "batches",
+    "text_tokens": "probabilities",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "endpoint"),
+    [
+        ("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
+        ("recorded", {"base": None, "path": "generations.jsonl"}, None),
+        ("openai", {}, None),
+        ("openai", {"batch": True}, None),
+        ("openai", {"store": True}, None),
+        ("openai", {"batch": True, "store": True}, None),
+        ("vertex", {}, None),
+        ("vertex", {"batch": True, "bucket": "gs://b"}, None),
+        ("vertex", {}, "projects/p/locations/us-central1/endpoints/7"),
+        ("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
+        ("tinker", {}, None),
+        ("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
+    ],
+)
+def test_what_a_provider_and_its_endpoint_can_do_they_declare(
+    name, options, endpoint, provider_of, monkeypatch
+):
+    if name == "transformers":  # nothing of it is needed to declare
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    provider = provider_of(**options)
+    opened = provider.open(endpoint)
+    for owner in (provider, opened):
+        for verb, ability in BY_NAME.items():
+            declared = getattr(abilities_of(owner), ability) != getattr(Abilities(), ability)
+            assert declared == hasattr(owner, verb), (owner, verb)
+    tables = {
+        inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()
+        for kind in vars(importlib.import_module(PROVIDERS[name].module)).values()
+        if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table
+    }
+    shaping = abilities_of(provider).finetuning.weights_options
+    assert (shaping is not None) == ("`[model.finetune" in tables)
+    assert (shaping or set()) <= tables["`[model.options"]
 
 
 @pytest.mark.parametrize(

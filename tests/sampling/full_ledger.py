@@ -7,7 +7,7 @@ from typing import Any
 
 from by_hand import answer, intent
 
-from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.batches import claim_batch
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids

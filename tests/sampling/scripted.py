@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.interfaces.abilities import Abilities, BatchCalls, Recovery
+from pytest_memleak.interfaces.abilities import Abilities, BatchCalls, Finetuning, Recovery
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
@@ -108,6 +108,10 @@ class CountingSampler(Sampler):
     """A provider that counts tokens: one a character."""
 
     counted: list[str] = field(default_factory=list)
+
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(count_tokens=self.count_tokens)
 
     def count_tokens(self, text: str) -> int:
         self.counted.append(text)
@@ -215,6 +219,7 @@ class Tuner:
     name = "tuner"
     concurrency = completions_per_call = 1
     batch = False
+    start_deadline: float | None = None
 
     def __init__(self, *, looks: int = 2) -> None:
         self.looks = looks
@@ -223,6 +228,10 @@ class Tuner:
         self.outcome: JobState | None = None
         self.failures: dict[str, list] = {"find": [], "start": [], "poll": []}
         self.started: list[str] = []
+
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(finetuning=Finetuning(start_deadline=self.start_deadline))
 
     def find_finetune(self, digest: str) -> str | None:
         fail(self.failures["find"])

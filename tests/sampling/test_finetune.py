@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -170,7 +171,7 @@ def test_a_hanging_start_that_fails_in_the_end(ledger, hasty):
     while row(ledger).lease is not None:
         threading.Event().wait(0.01)
     tuner.start_finetune = started
-    tuner.start_deadline = None
+    tuner.start_deadline = math.inf
     assert tuned(ledger, tuner, hasty) == "tuned-job-0"
 
 

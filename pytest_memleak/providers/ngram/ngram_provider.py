@@ -28,7 +28,7 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.interfaces.abilities import Abilities, Probabilities
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning, Probabilities
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
@@ -250,7 +250,7 @@ class NgramProvider:
     concurrency = 1
     completions_per_call = 50
     batch = False
-    weights_options = frozenset({"order", "pretraining"})
+    abilities = Abilities(finetuning=Finetuning(frozenset({"order", "pretraining"})))
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, SuiteError
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.google_login import has_login
@@ -117,7 +118,6 @@ class OpenAIProvider:
     """One model at OpenAI or at a compatible server. Nothing is called before a verb is."""
 
     name = "openai"
-    weights_options = frozenset({"base_url", "organization", "project"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
@@ -151,7 +151,6 @@ class OpenAIProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
-        self.epochs = self._recipe.epochs
         self._base = model.base_model or started_from
         self._untuned = started_from
         self._options = options
@@ -169,6 +168,12 @@ class OpenAIProvider:
             api=options.api,
             plain=plain if options.sampling == "plain" else {},
         )
+
+    @property
+    def abilities(self) -> Abilities:
+        """Account and server say where a fine-tune is."""
+        where = frozenset({"base_url", "organization", "project"})
+        return Abilities(finetuning=Finetuning(where, self._recipe.epochs), close=self._calls.close)
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """The endpoint of that model name; None means the suite's `endpoint`, or `base`.
@@ -191,10 +196,6 @@ class OpenAIProvider:
         return kind(settings=settings, calls=self._calls, parameters=self._parameters)
 
     # --- fine-tuning
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._calls.close()
 
     def find_finetune(self, digest: str) -> str | None:
         """The id of a job that carries `digest` and has not failed; one that succeeded first."""

@@ -30,6 +30,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.tinker.journal import Journal
@@ -66,7 +67,6 @@ class TinkerProvider:
 
     name = PROVIDER
     batch = False
-    weights_options = frozenset({"base_url", "renderer", "tokenizer"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
@@ -76,7 +76,6 @@ class TinkerProvider:
         _check_installed(options)
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
-        self.epochs = self._recipe.epochs
         self._place = place
         self._base = model.base_model
         self._untuned = str(model.endpoint or model.base_model)
@@ -90,6 +89,12 @@ class TinkerProvider:
             base=self._untuned, recipe=self._recipe, calls=self._calls, chat=self._format
         )
         self._jobs = Jobs(setup.state / "trainings", self._trainer.train)
+
+    @property
+    def abilities(self) -> Abilities:
+        """The server says where a fine-tune is; its format is part of it."""
+        shaping = frozenset({"base_url", "renderer", "tokenizer"})
+        return Abilities(finetuning=Finetuning(shaping, self._recipe.epochs))
 
     def open(self, endpoint: str | None) -> TinkerEndpoint:
         """The weights at that path; None means the suite's `endpoint`, or `base` untrained.

@@ -21,6 +21,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
@@ -81,8 +83,6 @@ class TransformersProvider:
     name = PROVIDER
     concurrency = 1
     batch = False
-    weights_options = frozenset({"dtype", "revision", "system", "chat_variables"})
-    start_deadline = None  # a training takes as long as it takes
 
     def __init__(self, setup: ProviderSetup) -> None:
         model, place = setup.model, setup.place
@@ -100,10 +100,16 @@ class TransformersProvider:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(PROVIDER, package=package, extra="local")
         self.completions_per_call = self._options.completions_per_call
-        self.epochs = self._recipe.epochs
         self._wording = Wording(self._options.system, self._options.chat_variables)
         self._setup = setup
         self._called = model.base_model
+
+    @property
+    def abilities(self) -> Abilities:
+        """A training takes as long as it takes."""
+        shaping = frozenset({"dtype", "revision", "system", "chat_variables"})
+        finetuning = Finetuning(shaping, self._recipe.epochs, start_deadline=math.inf)
+        return Abilities(finetuning=finetuning, close=BENCH.clear)
 
     def open(self, endpoint: str | None) -> LocalEndpoint:
         """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
@@ -122,10 +128,6 @@ class TransformersProvider:
             adapter = self._attached(endpoint)
             name = f"{PROVIDER}:{self._base.name}+{adapter.name}"
         return self._endpoint(name, lambda: adapter)
-
-    def close(self) -> None:
-        """Let go of the model in memory."""
-        BENCH.clear()
 
     # --- fine-tuning
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agentplatform import Client as Platform
     from google.cloud.aiplatform_v1.types import Endpoint
 
-    from pytest_memleak.interfaces.deployment_protocol import Deployment
+    from pytest_memleak.interfaces.abilities import Deployment
 
 _LONGEST = timedelta(hours=2)  # that Google gives a deployment
 _SKEW = timedelta(minutes=5)  # between its clock and ours
@@ -90,8 +90,8 @@ class Deployments:
             raise self._busy(call, wanted.weights, "The answer doesn't name the operation")
         return name
 
-    def find(self, digest: str, *, since: float | None) -> str | None:
-        """The endpoint that carries `digest`; see `DeployingProvider.find_deployment`."""
+    def find(self, digest: str, since: float | None) -> str | None:
+        """The endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = display_name(digest)
         for endpoint in self._endpoints(f'display_name="{name}"'):
             if endpoint.display_name == name:

@@ -35,7 +35,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
-from pytest_memleak.interfaces.deployment_protocol import Deployment
+from pytest_memleak.interfaces.abilities import (
+    Abilities,
+    Deployment,
+    DeploymentCalls,
+    Finetuning,
+)
 from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
@@ -88,7 +93,6 @@ class VertexProvider:
     """One model on Vertex AI. Nothing is called before a verb is."""
 
     name = PROVIDER
-    weights_options = frozenset({"base_url", "location", "project"})
 
     def __init__(self, setup: ProviderSetup) -> None:
         model = setup.model
@@ -112,7 +116,6 @@ class VertexProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
-        self.epochs = self._recipe.epochs
         self._options = options
         self._calls = VertexCalls(
             project=project,
@@ -132,6 +135,25 @@ class VertexProvider:
             else Machines(),
         )
         self._homes: dict[str, DeployedCalls] = {}
+
+    @property
+    def abilities(self) -> Abilities:
+        """Project and server say where a fine-tune is; an open model is deployed."""
+        where = frozenset({"base_url", "location", "project"})
+        deployments = DeploymentCalls(
+            PROVIDER,
+            self.deployment,
+            self._deployments.find,
+            self._deployments.start,
+            self._deployments.poll,
+            self.move_in,
+            self._deployments.end,
+        )
+        return Abilities(
+            finetuning=Finetuning(where, self._recipe.epochs),
+            close=self.close,
+            deployments=deployments,
+        )
 
     def open(self, endpoint: str | None) -> GeminiEndpoint | DeployedEndpoint:
         """The endpoint of that resource name; None means the suite's `endpoint`, or `base`.
@@ -186,28 +208,12 @@ class VertexProvider:
             hours=table.hours,
         )
 
-    def find_deployment(self, digest: str, *, since: float | None) -> str | None:
-        """The endpoint of that digest, if it is there."""
-        return self._deployments.find(digest, since=since)
-
-    def start_deployment(self, wanted: Deployment) -> str:
-        """Ask for it; the operation's name, at once."""
-        return self._deployments.start(wanted)
-
-    def poll_deployment(self, job_id: str) -> JobState:
-        """Where it stands; its endpoint's resource name once it does."""
-        return self._deployments.poll(job_id)
-
-    def move_in(self, wanted: Deployment, endpoint: str, *, until: float) -> None:
+    def move_in(self, wanted: Deployment, endpoint: str, until: float) -> None:
         """The endpoints of these weights are asked there."""
         address = self._deployments.address(endpoint)
         if address is None:
             raise self._failed("endpoints.get", "The endpoint has no address")
         self._home(wanted.weights).move_to(address, until=until)
-
-    def end_deployment(self, endpoint: str) -> bool:
-        """One step of taking it down; True once it is gone."""
-        return self._deployments.end(endpoint)
 
     def _home(self, weights: str) -> DeployedCalls:
         place = self._calls.base_url or PROVIDER

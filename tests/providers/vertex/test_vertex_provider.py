@@ -152,10 +152,11 @@ def test_thoughts_have_room_of_their_own_and_are_billed(serve, books):
 
 def deployed(provider):
     """Deploy and wait; the endpoint's resource name."""
-    wanted = provider.deployment(None)
-    name = provider.start_deployment(wanted)
-    state = finish(lambda _: time.sleep(0.03) or provider.poll_deployment(name), name)[-1]
-    assert provider.find_deployment(wanted.digest, since=time.time()) == state.endpoint
+    platform = provider.abilities.deployments
+    wanted = platform.needed(None)
+    name = platform.start(wanted)
+    state = finish(lambda _: time.sleep(0.03) or platform.poll(name), name)[-1]
+    assert platform.find(wanted.digest, time.time()) == state.endpoint
     return state.endpoint
 
 
@@ -175,9 +176,10 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
     url = f"{server.url}/v1/{name}/invoke/v1"
     assert len(sample(make_provider("openai", base_url=url, auth="google").open(None))) == 3
     assert len(books.rows("completion")) == 6
-    while not open_model.end_deployment(name):
+    end = open_model.abilities.deployments.end
+    while not end(name):
         time.sleep(0.03)
-    assert open_model.end_deployment(name)
+    assert end(name)
     with pytest.raises(ProviderError, match="404"):
         sample(provider_of(server, endpoint=name).open(None))
 
@@ -189,10 +191,10 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     with pytest.raises(RequestNotSent, match="isn't deployed"):
         sample(endpoint)
     wanted, name = provider.deployment(None), deployed(provider)
-    provider.move_in(wanted, name, until=time.time() + 60)
+    provider.move_in(wanted, name, time.time() + 60)
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} {OPEN}"
-    provider.move_in(wanted, name, until=0.0)
+    provider.move_in(wanted, name, 0.0)
     with pytest.raises(RequestNotSent, match="hours are over"):
         sample(endpoint)
 
