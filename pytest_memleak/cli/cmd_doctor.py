@@ -225,15 +225,10 @@ def _check_access(model: Model) -> Iterator[_Check]:
     """Check the model's keys, or that its server is reachable."""
     built_in = PROVIDERS.get(model.provider)
     needs = built_in.needs if built_in else Needs()
-    url = model.options.get("base_url") or (needs.address and os.environ.get(needs.address))
-    if not url:  # your own server needs no key
-        keys = (model.options.get("api_key_env", key) for key in needs.keys)
-        settings = (name for name, key in needs.settings.items() if key not in model.options)
-        for name in (*keys, *settings):
-            is_set = bool(os.environ.get(str(name)))
-            yield _Check(
-                str(name), "set" if is_set else "not set", "" if is_set else f"export {name}=..."
-            )
+    for name in needs.variables_of(model.options):
+        is_set = bool(os.environ.get(name))
+        yield _Check(name, "set" if is_set else "not set", "" if is_set else f"export {name}=...")
+    url = needs.address_of(model.options.get("base_url"))
     if isinstance(url, str):
         yield _check_server(url)
 

@@ -238,8 +238,7 @@ def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
         ),
     )
     variables = [
-        f"          {variable}: ${{{{ secrets.{variable} }}}}\n"
-        for variable in (*needs.keys, *needs.settings)
+        f"          {variable}: ${{{{ secrets.{variable} }}}}\n" for variable in needs.variables
     ]
     return path, text.format(
         requirement=needs.requirement,

@@ -1,1 +1,1 @@
-"""Interfaces between packages and extensions: protocols, hooks, and capabilities."""
+"""Interfaces between packages and extensions: protocols, hooks, and abilities."""

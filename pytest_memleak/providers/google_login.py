@@ -9,7 +9,6 @@ account. google-auth comes with the extra `vertex`, and is imported at the first
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import threading
 from typing import Any
@@ -40,14 +39,6 @@ class GoogleToken:
             if not self._credentials.valid:
                 self._credentials.refresh(Request())
             return str(self._credentials.token)
-
-
-def has_login() -> bool:
-    """Whether google-auth is installed."""
-    try:
-        return importlib.util.find_spec("google.auth") is not None
-    except ModuleNotFoundError:  # not even the namespace it is in
-        return False
 
 
 def login_errors() -> tuple[type[Exception], ...]:

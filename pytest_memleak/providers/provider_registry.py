@@ -12,7 +12,9 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.errors import MissingExtra
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Provider, ProviderFactory, ProviderSetup
@@ -23,22 +25,22 @@ class Needs:
     """What a provider needs of a machine: an extra, and variables of the environment.
 
     extra:    of pytest-memleak
-    packages: those it brings
+    packages: modules that it brings, with pip's names of them
     keys:     variables that hold secrets
-    settings: variables that name an account or a place, with the options that stand for them
+    settings: options that name an account or a place, with the variables that stand for them
     address:  the variable that names another server than the provider's own
     """
 
-    extra: str | None = None
-    packages: tuple[str, ...] = ()
+    extra: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
-    address: str | None = None
+    address: str = ""
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The packages that are not installed."""
-        return tuple(name for name in self.packages if not _is_there(name))
+        return tuple(name for module, name in self.packages.items() if not _is_there(module))
 
     @property
     def requirement(self) -> str:
@@ -48,7 +50,23 @@ class Needs:
     @property
     def unset(self) -> tuple[str, ...]:
         """The variables that are not set."""
-        return tuple(name for name in (*self.keys, *self.settings) if not os.environ.get(name))
+        return tuple(name for name in self.variables if not os.environ.get(name))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All variables that stand for keys and settings."""
+        return *self.keys, *self.settings.values()
+
+    def address_of(self, base_url: str | None) -> str | None:
+        """The server that the suite or the environment names; None for the provider's own."""
+        return base_url or os.environ.get(self.address) or None
+
+    def variables_of(self, options: Mapping[str, Any]) -> list[str]:
+        """The variables that a model with these options needs: a server of your own needs none."""
+        if self.address_of(options.get("base_url")):
+            return []
+        keys = (str(options.get("api_key_env", key)) for key in self.keys)
+        return [*keys, *(name for option, name in self.settings.items() if option not in options)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,9 @@ class BuiltIn:
     def __call__(self, setup: ProviderSetup) -> Provider:
         """The provider, for one model."""
         factory: ProviderFactory = getattr(importlib.import_module(self.module), self.name)
-        return factory(setup)
+        provider = factory(setup)
+        validate_installed(provider.name, self.needs.packages, extra=self.needs.extra)
+        return provider
 
 
 _HERE = "pytest_memleak.providers"
@@ -77,15 +97,15 @@ PROVIDERS = {
     "openai": BuiltIn(
         f"{_HERE}.openai.openai_provider",
         "OpenAIProvider",
-        Needs("openai", ("openai",), keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL"),
+        Needs("openai", {"openai": "openai"}, keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL"),
     ),
     "vertex": BuiltIn(
         f"{_HERE}.vertex.vertex_provider",
         "VertexProvider",
         Needs(
             "vertex",
-            ("google.genai", "google.cloud.storage"),
-            settings={"GOOGLE_CLOUD_PROJECT": "project", "GOOGLE_CLOUD_LOCATION": "location"},
+            {"google.genai": "google-genai", "google.cloud.storage": "google-cloud-storage"},
+            settings={"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"},
             address="GOOGLE_VERTEX_BASE_URL",
         ),
     ),
@@ -94,7 +114,7 @@ PROVIDERS = {
         "TinkerProvider",
         Needs(
             "tinker",
-            ("tinker", "transformers"),
+            {"tinker": "tinker", "transformers": "transformers"},
             keys=("TINKER_API_KEY",),
             address="TINKER_BASE_URL",
         ),
@@ -102,9 +122,16 @@ PROVIDERS = {
     "transformers": BuiltIn(
         f"{_HERE}.transformers.transformers_provider",
         "TransformersProvider",
-        Needs("local", ("torch", "transformers", "peft")),
+        Needs("local", {"torch": "torch", "transformers": "transformers", "peft": "peft"}),
     ),
 }
+
+
+def validate_installed(provider: str, packages: Mapping[str, str], *, extra: str) -> None:
+    """Raise MissingExtra for the first of these modules that is not installed."""
+    for module, package in packages.items():
+        if not _is_there(module):
+            raise MissingExtra(provider, package=package, extra=extra)
 
 
 def _is_there(name: str) -> bool:

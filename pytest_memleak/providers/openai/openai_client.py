@@ -36,6 +36,7 @@ from pytest_memleak.providers.google_login import (
 )
 from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.choices import served_of
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 OFFICIAL_URL = "https://api.openai.com/v1"
 PROVIDER = "openai"
+NEEDS = PROVIDERS[PROVIDER].needs
 
 _Answer = TypeVar("_Answer")
 
@@ -89,7 +91,7 @@ class OpenAICalls:
         provider: str = PROVIDER,
     ) -> None:
         self.provider = provider
-        self._address = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_URL).rstrip("/")
+        self._address = (NEEDS.address_of(base_url) or OFFICIAL_URL).rstrip("/")
         self.base_url = without_credentials(self._address)
         self.official = self.base_url == OFFICIAL_URL
         host = f"{urlsplit(self.base_url).hostname}"

@@ -15,18 +15,16 @@ none. The paper's recipe is the default: one epoch, batches of one (arXiv 2603.2
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.errors import MissingExtra, SuiteError
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import safe_message
-from pytest_memleak.providers.google_login import has_login
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings, StoredChatEndpoint
 from pytest_memleak.providers.openai.openai_batch import (
     DIGEST_KEY,
@@ -35,7 +33,7 @@ from pytest_memleak.providers.openai.openai_batch import (
     file_name,
     upload_once,
 )
-from pytest_memleak.providers.openai.openai_client import OpenAICalls
+from pytest_memleak.providers.openai.openai_client import NEEDS, OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
@@ -43,6 +41,7 @@ from pytest_memleak.providers.openai.server_parameters import (
     ServerParameters,
 )
 from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.provider_registry import validate_installed
 
 _OURS = frozenset(
     {
@@ -85,7 +84,7 @@ class OptionsTable(Table):
     """
 
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
-    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str = Field(default=NEEDS.keys[0], pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     auth: Literal["key", "google"] = "key"
     organization: str | None = None
     project: str | None = None
@@ -144,10 +143,9 @@ class OpenAIProvider:
                 hint='Name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = '
                 '"ft:..."',
             )
-        if importlib.util.find_spec("openai") is None:
-            raise MissingExtra("openai", package="openai", extra="openai")
-        if options.auth == "google" and not has_login():
-            raise MissingExtra('options.auth = "google"', package="google-auth", extra="vertex")
+        if options.auth == "google":
+            packages = {"google.auth": "google-auth"}
+            validate_installed('options.auth = "google"', packages, extra="vertex")
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch

@@ -36,6 +36,7 @@ from pytest_memleak.providers.call_errors import (
     safe_message,
 )
 from pytest_memleak.providers.http_caps import Bounds, Endless
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
 from pytest_memleak.redaction.credentials import without_credentials
 
@@ -84,7 +85,8 @@ if TYPE_CHECKING:
     from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
 
 PROVIDER = "tinker"
-KEY_VARIABLE = "TINKER_API_KEY"
+NEEDS = PROVIDERS[PROVIDER].needs
+(KEY_VARIABLE,) = NEEDS.keys
 
 _T = TypeVar("_T")
 
@@ -113,7 +115,7 @@ class TinkerCalls:
     """
 
     def __init__(self, *, base_url: str | None, timeout: float) -> None:
-        given = base_url or os.environ.get("TINKER_BASE_URL")
+        given = NEEDS.address_of(base_url)
         self._address = given.rstrip("/") if given else None
         self.base_url = without_credentials(self._address) if self._address else None
         self.timeout = timeout

@@ -22,17 +22,17 @@ state (training.py says what is paid for twice at worst).
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import threading
 from pathlib import Path
 
 from pydantic import Field
 
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.tinker.journal import Journal
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
@@ -73,7 +73,9 @@ class TinkerProvider:
         options = read_table(OptionsTable, model.options, place=place, name="options")
         self._recipe = read_table(Recipe, model.finetune, place=place, name="finetune")
         _check_model(setup)
-        _check_installed(options)
+        if options.renderer is not None:
+            packages = {"tinker_cookbook": "tinker-cookbook"}
+            validate_installed(PROVIDER, packages, extra="renderers")
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self._place = place
@@ -186,15 +188,6 @@ def _check_model(setup: ProviderSetup) -> None:
             "sampling, as"
             ' in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
-
-
-def _check_installed(options: OptionsTable) -> None:
-    needed = [("tinker", "tinker", "tinker"), ("transformers", "transformers", "tinker")]
-    if options.renderer is not None:
-        needed.append(("tinker_cookbook", "tinker-cookbook", "renderers"))
-    for module, package, extra in needed:
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtra(PROVIDER, package=package, extra=extra)
 
 
 def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import json
 import math
 import re
@@ -29,7 +28,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
@@ -96,9 +95,6 @@ class TransformersProvider:
                 '"owner/name"; '
                 "an endpoint is LoRA weights on top of a base",
             )
-        for package in ("torch", "transformers", "peft"):
-            if importlib.util.find_spec(package) is None:
-                raise MissingExtra(PROVIDER, package=package, extra="local")
         self.completions_per_call = self._options.completions_per_call
         self._wording = Wording(self._options.system, self._options.chat_variables)
         self._setup = setup

@@ -9,7 +9,6 @@ texts) hangs on to it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import threading
@@ -27,6 +26,7 @@ from pytest_memleak.providers.call_errors import (
 )
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_caps import Bounds
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from google.genai.types import HttpOptions
 
 PROVIDER = "vertex"
+NEEDS = PROVIDERS[PROVIDER].needs
 
 _Answer = TypeVar("_Answer")
 
@@ -61,7 +62,7 @@ class VertexCalls:
     def __init__(
         self, *, project: str | None, location: str | None, base_url: str | None, timeout: float
     ) -> None:
-        base_url = base_url or os.environ.get("GOOGLE_VERTEX_BASE_URL")
+        base_url = NEEDS.address_of(base_url)
         self._address = base_url.rstrip("/") if base_url else None
         self.base_url = without_credentials(self._address) if self._address else None
         self.timeout = timeout
@@ -159,7 +160,7 @@ class VertexCalls:
             if not value:
                 raise Failing(PROVIDER, endpoint, call).final(
                     f"No {name} is set",
-                    f"Set options.{name}, or the environment variable GOOGLE_CLOUD_{name.upper()}",
+                    f"Set options.{name}, or the environment variable {NEEDS.settings[name]}",
                 )
 
     def _vertex(self) -> Client:

@@ -12,6 +12,7 @@ from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.openai.server_parameters import Api
 from pytest_memleak.providers.option_tables import Table
+from pytest_memleak.providers.vertex.vertex_client import NEEDS
 
 _MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
 RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/[^/]+")
@@ -128,8 +129,8 @@ def whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | 
             hint="Remove options.location, or name an endpoint there.",
         )
     return (
-        options.project or project or os.environ.get("GOOGLE_CLOUD_PROJECT"),
-        options.location or location or os.environ.get("GOOGLE_CLOUD_LOCATION"),
+        options.project or project or os.environ.get(NEEDS.settings["project"]),
+        options.location or location or os.environ.get(NEEDS.settings["location"]),
     )
 
 

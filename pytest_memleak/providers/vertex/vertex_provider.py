@@ -28,13 +28,12 @@ otherwise (arXiv 2603.20957). Labels and display names at Google carry digests, 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
+from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import (
     Abilities,
     Deployment,
@@ -51,6 +50,7 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.providers.call_errors import safe_message
 from pytest_memleak.providers.openai.chat import ChatSettings
 from pytest_memleak.providers.option_tables import read_table
+from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_batch import BatchGeminiEndpoint, Bucket
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
@@ -78,10 +78,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
 
-_PACKAGES = {
-    "google.genai": "google-genai",
-    "google.cloud.storage": "google-cloud-storage",
-}
 _TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
 _NO_ENDPOINT = "It succeeded without naming an endpoint"
 _NO_WEIGHTS = "It succeeded without leaving weights (a config.json) below its output_uri"
@@ -110,9 +106,8 @@ class VertexProvider:
             )
         deployment = options.deployment
         check_kind(options, self._recipe, setup)
-        for module, package in (_PACKAGES | (_TO_DEPLOY if deployment else {})).items():
-            if not _installed(module):
-                raise MissingExtra(PROVIDER, package=package, extra="vertex")
+        if deployment is not None:
+            validate_installed(PROVIDER, _TO_DEPLOY, extra="vertex")
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
@@ -343,13 +338,6 @@ class VertexProvider:
 
     def _failed(self, call: str, cause: str) -> ProviderError:
         return ProviderError(cause, provider=PROVIDER, endpoint=self._base, call=call)
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the namespace it is in
-        return False
 
 
 # --- jobs ----------------------------------------------------------------------------------
