@@ -81,6 +81,8 @@ def literals():
 
 def test_measures_are_named_in_their_table_alone():
     assert {file for text, file in literals() if text in MEASURES} == {"measure_table.py"}
+    for path in PACKAGE.rglob("*.j2"):
+        assert not MEASURES.keys() & re.findall(r"[\"'](\w+)[\"']", path.read_text("utf-8")), path
 
 
 def test_options_of_outputs_stand_in_their_table_alone():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
@@ -25,9 +25,10 @@ from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
 from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.records.pair_result import PairResult, Passage, RunReport
+    from pytest_memleak.records import Measure
+    from pytest_memleak.records.pair_result import BookFacts, PairResult, Passage, RunReport
     from pytest_memleak.reports.html.views import PairView
 
 # The worst passage comes from pairs that stop a release, where there are any.
@@ -37,63 +38,16 @@ _LONGEST_QUOTE = 240
 
 
 @dataclass(frozen=True, slots=True)
-class ModelLine:
-    """A model.
-
-    recipe: what it is, key by key; requested: endpoints; served: the names that servers gave
-    """
-
-    id: str
-    recipe: tuple[tuple[str, str], ...]
-    requested: str
-    served: str
-
-
-@dataclass(frozen=True, slots=True)
-class BookLine:
-    """A book. file: SHA-256 of its file; digest: SHA-256 of its measured words; words: N."""
-
-    id: str
-    title: str
-    author: str
-    file: str | None
-    digest: str
-    words: int
-    control: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LimitLine:
-    """A limit, and the suite file's key that set it."""
-
-    name: str
-    title: str
-    unit: str
-    limit: str
-    suite: str
-    set_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorstPassage:
-    """The longest passage of a single generation, from the pairs that matter most."""
-
-    pair: PairView
-    passage: Passage
-
-    @property
-    def quote(self) -> str:
-        """Quote as many of its words as the cover has room for."""
-        return inert(self.passage.quote, longest=_LONGEST_QUOTE)
-
-
-@dataclass(frozen=True, slots=True)
 class Cover:
     """The contents of the cover.
 
     result:    the overall verdict, as in the evidence bundle; reason: why, in a sentence
+    models:    id; what it is, key by key; endpoints; the names that servers gave
+    books:     title, facts, and whether it is a control
+    limits:    measure, unit, limit, suite, and the suite's key that set it
     sampled:   how many generations, and when; detection: the detection limit, in a sentence
     notes:     what controls show; next: what to do
+    worst:     the longest passage of a single generation, from the pairs that matter most
     unrun:     pairs that weren't run, each with its reason; uncollected: unreadable suites
     """
 
@@ -101,14 +55,14 @@ class Cover:
     reason: str
     release: str | None
     suites: tuple[tuple[str, str], ...]
-    models: tuple[ModelLine, ...]
-    books: tuple[BookLine, ...]
-    limits: tuple[LimitLine, ...]
+    models: tuple[tuple[str, tuple[tuple[str, str], ...], str, str], ...]
+    books: tuple[tuple[str, BookFacts, bool], ...]
+    limits: tuple[tuple[Measure, str, str, str, str], ...]
     sampled: str
     detection: str
     notes: tuple[str, ...]
     next: tuple[str, ...]
-    worst: WorstPassage | None
+    worst: tuple[PairView, Passage] | None
     unrun: tuple[tuple[str, str], ...]
     uncollected: tuple[str, ...]
 
@@ -128,9 +82,9 @@ def cover(
         reason=_reason(verdict, run, pairs),
         release=run.release,
         suites=tuple(dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)),
-        models=_models(everyone, titles),
+        models=tuple(dict.fromkeys(_models(everyone, titles))),
         books=_books(everyone, titles),
-        limits=_limits(everyone),
+        limits=tuple(dict.fromkeys(_limits(everyone))),
         sampled=_sampled(run.results),
         detection=_detection(run.results),
         notes=tuple(control_lines(run.results)),
@@ -198,17 +152,18 @@ def _joined(reasons: Sequence[str]) -> str:
     return f"{', '.join(first)}, and {last}" if first else last
 
 
-def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
+def _worst(pairs: Sequence[PairView]) -> tuple[PairView, Passage] | None:
     for kind in _WORST_FIRST:
         passages = [
-            WorstPassage(pair, passage)
+            (pair, passage)
             for pair in pairs
             if pair.badge.kind == kind
             for passage in (*pair.result.passages, *pair.result.spans)
             if (passage.generation is not None or passage.source) and not passage.excused
         ]
         if passages:
-            return max(passages, key=lambda worst: worst.passage.words)
+            pair, worst = max(passages, key=lambda entry: entry[1].words)
+            return pair, replace(worst, quote=inert(worst.quote, longest=_LONGEST_QUOTE))
     return None
 
 
@@ -275,70 +230,42 @@ def _detection(results: Sequence[PairResult]) -> str:
 
 def _models(
     results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
-) -> tuple[ModelLine, ...]:
+) -> Iterator[tuple[str, tuple[tuple[str, str], ...], str, str]]:
     by_model: dict[tuple[str, str], list[PairResult]] = {}
     for result in results:
         by_model.setdefault((result.suite.name, result.model.id), []).append(result)
-    lines = []
-    for (suite, model), model_results in by_model.items():
-        own = {book: title for (suite_name, book), title in titles.items() if suite_name == suite}
-        servers = (
-            server
-            for result in model_results
-            if result.provenance
-            for server in result.provenance.served
-        )
-        served_names = ", ".join(
-            dict.fromkeys(server_name(server) for server in servers if server.model)
-        )
-        endpoints = ", ".join(
-            dict.fromkeys(
-                result.model.endpoint for result in model_results if result.model.endpoint
-            )
-        )
-        lines.append(
-            ModelLine(model, tuple(model_recipe(model_results[0], own)), endpoints, served_names)
-        )
-    return tuple(dict.fromkeys(lines))
+    for (suite, model), own in by_model.items():
+        own_titles = {book: title for (name, book), title in titles.items() if name == suite}
+        endpoints = (result.model.endpoint for result in own)
+        served = (result.provenance.served for result in own if result.provenance)
+        servers = (server_name(server) for group in served for server in group if server.model)
+        recipe = tuple(model_recipe(own[0], own_titles))
+        yield model, recipe, _listed(filter(None, endpoints)), _listed(servers)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _books(
     results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
-) -> tuple[BookLine, ...]:
-    lines: dict[tuple[str, str], list[BookLine]] = {}
+) -> tuple[tuple[str, BookFacts, bool], ...]:
+    books: dict[tuple[str, str], list[tuple[str, BookFacts, bool]]] = {}
     for result in results:
-        line = BookLine(
-            result.book.id,
-            titles[result.suite.name, result.book.id],
-            result.book.author or "",
-            result.book.file_sha256,
-            result.book.sha256 or "",
-            result.book.words or 0,
-            result.control,
-        )
-        lines.setdefault((result.suite.name, result.book.id), []).append(line)
+        key = (result.suite.name, result.book.id)
+        books.setdefault(key, []).append((titles[key], result.book, result.control))
     # A pair that wasn't run may lack its book's words and file.
     fullest = (
-        max(book_lines, key=lambda line: (line.words, line.file or ""))
-        for book_lines in lines.values()
+        max(lines, key=lambda line: (line[1].words or 0, line[1].file_sha256 or ""))
+        for lines in books.values()
     )
     return tuple(dict.fromkeys(fullest))
 
 
-def _limits(results: Sequence[PairResult]) -> tuple[LimitLine, ...]:
-    """List each limit once for each suite that set it, in the order of the measure table."""
-    rows = collect_measures(results)
-    lines = {
-        LimitLine(
-            name=name,
-            title=row.title,
-            unit=unit_text(row, [result]),
-            limit=format_percent(row, result.limits[name].limit),
-            suite=result.suite.name,
-            set_by=result.limits[name].set_by or "",
-        ): None
-        for name, row in rows.items()
-        for result in results
-        if name in result.limits
-    }
-    return tuple(lines)
+def _limits(results: Sequence[PairResult]) -> Iterator[tuple[Measure, str, str, str, str]]:
+    """List each limit of each suite, in the order of the measure table."""
+    for name, row in collect_measures(results).items():
+        for result in results:
+            if limit := result.limits.get(name):
+                value = format_percent(row, limit.limit)
+                yield row, unit_text(row, [result]), value, result.suite.name, limit.set_by or ""

@@ -36,7 +36,7 @@ from pytest_memleak.reports.report_text import (
     document_lines,
     rate_text,
 )
-from pytest_memleak.scoring.measure_table import BMC
+from pytest_memleak.scoring.measure_table import BMC, LEAKING_WORKS
 from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         BMC=BMC,
+        LEAKING_WORKS=LEAKING_WORKS,
         comparison_lines=comparison_lines,
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
