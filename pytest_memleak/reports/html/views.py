@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from pytest_memleak.records import Measure
+    from pytest_memleak.records import Measure, WorkVerdict
     from pytest_memleak.records.pair_result import PairResult, Passage
     from pytest_memleak.records.plot_records import PlotData
     from pytest_memleak.reports.html.charts import LengthClass
@@ -96,27 +96,6 @@ class MeasureView:
 
 
 @dataclass(frozen=True, slots=True)
-class ChapterView:
-    """A chapter's strip, to the scale of the longest chapter."""
-
-    title: str
-    words: int
-    covered: float
-    strip: Strip
-
-
-@dataclass(frozen=True, slots=True)
-class WorkView:
-    """A work of a collection. cells: each measure's value, and whether it exceeds its limit."""
-
-    name: str
-    badge: Badge
-    words: int
-    cells: tuple[tuple[str, bool], ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class PairView:
     """A pair's part of the page; plot and all drawings are None where nothing was measured.
 
@@ -125,7 +104,9 @@ class PairView:
     notices:   what readers must know first; generations: all facts about the generations
     passages:  the worst, without repeats; elsewhere: counts for books that weren't prompted
     recipe, settings: the model's, and the pair's, key by key
-    works, work_heads: of a collection, the leaking works first; names of their measures
+    chapters:  title, words, share that is reproduced, and strip to the longest one's scale
+    works:     of a collection, the leaking works first: name, badge, record, and the value of each
+               measure in `work_heads`, with whether it exceeds its limit
     """
 
     anchor: str
@@ -143,7 +124,7 @@ class PairView:
     map: Strip | None = None
     ticks: tuple[float, ...] = ()
     block: tuple[float, float] | None = None
-    chapters: tuple[ChapterView, ...] = ()
+    chapters: tuple[tuple[str, int, float, Strip], ...] = ()
     lengths: Markup | None = None
     classes: tuple[LengthClass, ...] = ()
     coverage: Markup | None = None
@@ -151,7 +132,7 @@ class PairView:
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
     windows: WindowMap | None = None
-    works: tuple[WorkView, ...] = ()
+    works: tuple[tuple[str, Badge, WorkVerdict, tuple[tuple[str, bool], ...]], ...] = ()
     work_heads: tuple[str, ...] = ()
 
     @property
@@ -209,6 +190,8 @@ def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
     result = view.result
     times, words = plot.times, result.book.words or 0
     classes = length_classes(plot.lengths, k=result.settings["k"])
+    of_works = result.works[0].measures if result.works else {}
+    heads = tuple(name for name in collect_measures([result]) if name in of_works)
     return dataclasses.replace(
         view,
         plot=plot,
@@ -217,9 +200,9 @@ def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
         block=(x_position(plot.block[0], words), x_position(plot.block[1], words))
         if plot.block
         else None,
-        chapters=() if result.works else _chapters(plot, words),
-        works=_works(result),
-        work_heads=_work_heads(result),
+        chapters=() if result.works else tuple(_chapters(plot, words)),
+        works=tuple(_works(result, heads)),
+        work_heads=heads,
         lengths=length_chart(
             classes,
             name=f"{anchor}-lengths",
@@ -266,7 +249,7 @@ def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterato
         yield f"p = {format_p(result.chances[row.name])}"
 
 
-def _chapters(plot: PlotData, words: int) -> tuple[ChapterView, ...]:
+def _chapters(plot: PlotData, words: int) -> Iterator[tuple[str, int, float, Strip]]:
     """Draw a strip per chapter, or per group of excerpts where the book has no headings."""
     parts = [(chapter.title, chapter.start) for chapter in plot.chapters]
     if len(parts) == 1:
@@ -278,37 +261,24 @@ def _chapters(plot: PlotData, words: int) -> tuple[ChapterView, ...]:
     longest = max(end - start for (_, start), end in zip(parts, ends, strict=True))
     columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(parts)))
     times = plot.times
-    views = []
     for (title, start), end in zip(parts, ends, strict=True):
         own = times[start:end]
         covered = float(np.count_nonzero(own)) / max(len(own), 1)
         drawn = draw_strip(own, plot.rounds, columns=columns, of=longest)
-        views.append(ChapterView(title or "(no heading)", end - start, covered, drawn))
-    return tuple(views)
+        yield title or "(no heading)", end - start, covered, drawn
 
 
-def _work_heads(result: PairResult) -> tuple[str, ...]:
-    measures = result.works[0].measures if result.works else {}
-    return tuple(name for name in collect_measures([result]) if name in measures)
-
-
-def _works(result: PairResult) -> tuple[WorkView, ...]:
+def _works(
+    result: PairResult, heads: Iterable[str]
+) -> Iterator[tuple[str, Badge, WorkVerdict, tuple[tuple[str, bool], ...]]]:
     """List the works: leaking first, then inconclusive, then passed."""
-    rows, heads = collect_measures([result]), _work_heads(result)
+    rows = collect_measures([result])
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
-    return tuple(
-        WorkView(
-            name=work_name(work),
-            badge=verdict_badge(work.verdict),
-            words=work.words,
-            cells=tuple(
-                (format_percent(rows[name], work.measures[name]), name in work.over)
-                for name in heads
-            ),
-            reason=work.reason or "",
+    for work in sorted(result.works, key=lambda work: order.index(work.verdict)):
+        cells = (
+            (format_percent(rows[name], work.measures[name]), name in work.over) for name in heads
         )
-        for work in sorted(result.works, key=lambda work: order.index(work.verdict))
-    )
+        yield work_name(work), verdict_badge(work.verdict), work, tuple(cells)
 
 
 def _excerpts(plot: PlotData, first: int, step: int) -> str:
