@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.release_comparison import Baseline
 
 WORSE = 1
@@ -125,13 +126,13 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
     validate_tolerances(limits)
     baseline = Baseline(before)
     bundle = read_unchanged_bundle(after)
-    if limits and bundle["sha256"] == baseline.sha256:
+    if limits and bundle.sha256 == baseline.sha256:
         raise EvidenceError(
             "both bundles are the same, so there is no later release to compare",
             location=str(after),
             hint="name the bundle of the later release",
         )
-    later = label_pairs(bundle["pairs"])
+    later = label_pairs(bundle.pairs)
     if limits:
         return _print_tests(baseline, later, limits, as_json)
     for pair in baseline.missing_pairs(later.values()):
@@ -139,7 +140,7 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
     return _print_changes(baseline, later, as_json)
 
 
-def _print_changes(baseline: Baseline, later: Mapping[str, Any], as_json: bool) -> int:
+def _print_changes(baseline: Baseline, later: Mapping[str, PairResult], as_json: bool) -> int:
     changes = {name: baseline.change_lines(pair) for name, pair in later.items()}
     if as_json:
         print(json.dumps(changes, indent=2))
@@ -149,14 +150,18 @@ def _print_changes(baseline: Baseline, later: Mapping[str, Any], as_json: bool) 
 
 
 def _print_tests(
-    baseline: Baseline, later: Mapping[str, Any], tolerances: Mapping[str, float], as_json: bool
+    baseline: Baseline,
+    later: Mapping[str, PairResult],
+    tolerances: Mapping[str, float],
+    as_json: bool,
 ) -> int:
     from pytest_memleak.records import Verdict
     from pytest_memleak.reports.report_text import change_text, comparison_sentence
+    from pytest_memleak.results.result_codec import encode
 
     comparison = baseline.compare(later, tolerances, whole=True)
     if as_json:
-        print(json.dumps(comparison.to_json(), indent=2))
+        print(json.dumps(encode(comparison), indent=2))
     else:
         _print(f"{change.pair}: {change_text(change)}" for change in comparison.changes)
         _print(f"{pair}: INCONCLUSIVE: {why}" for pair, why in comparison.obstacles.items())

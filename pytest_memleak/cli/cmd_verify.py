@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _VERIFIED, _FAILED = 0, 1
 _HEX = 64
-_CLOCK_SKEW = datetime.timedelta(hours=1)
+_CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
     "the author's statements: selected tests, collection errors, test outcomes, release name",
     "served models and generations: taken from the ledger, which its author could have written",
@@ -161,7 +162,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
     )
     if expected != Expected():
-        unmet_lines = [*unmet_expectations(expected, evidence.bundle)]
+        unmet_lines = [*unmet_expectations(expected, evidence.content)]
         findings.wrong += unmet_lines
         findings.checked += [] if unmet_lines else ["the bundle is of the required release"]
     if findings.wrong:
@@ -181,7 +182,7 @@ def _check_signature(
 ) -> None:
     from pytest_memleak.results.run_evidence import subjects
 
-    if evidence.statement and evidence.statement["subject"] != subjects(evidence.bundle):
+    if evidence.statement and evidence.statement["subject"] != subjects(evidence.content.pairs):
         findings.wrong.append("subject: doesn't match the bundle's pairs")
     if parsed.public_key:
         from pytest_memleak.reports.signature import check_signature
@@ -221,8 +222,7 @@ def _check_time_stamp(
 
 
 def _check_date(evidence: EvidenceFile, findings: _Findings) -> None:
-    created = datetime.datetime.fromisoformat(evidence.bundle["created"])
-    if created > datetime.datetime.now(datetime.UTC) + _CLOCK_SKEW:
+    if evidence.content.created > time.time() + _CLOCK_SKEW:
         findings.wrong.append(f"created: {evidence.bundle['created']} is in the future")
 
 
@@ -232,10 +232,10 @@ def _check_comparison(
     if parsed.baseline:
         from pytest_memleak.results.release_comparison import comparison_differences
 
-        wrong = comparison_differences(evidence.bundle, parsed.baseline)
+        wrong = comparison_differences(evidence, parsed.baseline)
         findings.wrong += wrong
         findings.checked += [] if wrong else [f"comparison with {parsed.baseline}"]
-    elif evidence.bundle["compared"]:
+    elif evidence.content.compared:
         findings.complete = False
         findings.unchecked.append("comparison with an earlier release: add --baseline")
 
@@ -243,7 +243,7 @@ def _check_comparison(
 def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     from pytest_memleak.errors import EvidenceError
     from pytest_memleak.ledger.engines import file_of, parse_url
-    from pytest_memleak.pipeline.recompute_evidence import end_of, recompute
+    from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
@@ -253,11 +253,12 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
         url = "sqlite://"  # creates no ledger; its calls are reported as missing
     elif path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
-    resources = Resources(url, offline=True, as_of=end_of(evidence.bundle["created"]))
+    # The end of the second in which the bundle was made.
+    resources = Resources(url, offline=True, as_of=evidence.content.created + 1)
     run = Run(root=Path.cwd(), resources=resources)
     try:
         return recompute(
-            evidence.bundle,
+            evidence,
             run.of_suite,
             run.evaluate,
             resources,
@@ -277,10 +278,10 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
     from pytest_memleak.redaction.text import inert
     from pytest_memleak.results.run_verdict import verdict_counts
 
-    bundle = evidence.bundle
-    claim = f"{bundle['result']} ({verdict_counts(bundle['pairs'])})"
-    if bundle["release"]:
-        claim += f", release {bundle['release']}"
+    bundle = evidence.content
+    claim = f"{bundle.result} ({verdict_counts(bundle.pairs)})"
+    if bundle.release:
+        claim += f", release {bundle.release}"
     word = claim
     if findings.wrong:
         word = f"VERIFICATION FAILED: the bundle claims {claim}"
@@ -296,7 +297,7 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
         print(f"badge: {parsed.badge}")
     elif parsed.badge:
         print(f"no badge: the bundle isn't fully verified; {parsed.badge} is unchanged")
-    passed = bundle["result"] == Verdict.PASS or parsed.allow_failures
+    passed = bundle.result is Verdict.PASS or parsed.allow_failures
     return _VERIFIED if passed and verified else _FAILED
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -15,16 +14,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pytest_memleak.errors import EvidenceError, Inconclusive
 from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import moment
 from pytest_memleak.redaction.text import is_hidden, server_words
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences
-from pytest_memleak.results.result_codec import encode_pair
+from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import (
     bundle_controls,
     limitations,
     versions,
 )
-from pytest_memleak.results.run_verdict import pair_verdict, run_result
+from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.results.evidence_file import EvidenceFile
     from pytest_memleak.verdict.evaluation import Evaluation
 
 
@@ -53,7 +55,7 @@ class Recomputation:
 
 
 def recompute(
-    bundle: Mapping[str, Any],
+    evidence: EvidenceFile,
     of_suite: Callable[[Path], SuiteRun],
     evaluated: Callable[..., Evaluation],
     resources: Resources,
@@ -72,37 +74,26 @@ def recompute(
     Raises MemleakError for what can't be read, or may not be.
     """
     again = _Again(
-        bundle, of_suite, evaluated, resources, suites, folders, models_named=models_named
+        evidence, of_suite, evaluated, resources, suites, folders, models_named=models_named
     )
     again.look_at_result()
     if again.has_its_ledger():
-        with server_words(0) if _has_hidden_names(bundle) else contextlib.nullcontext():
-            for entry in bundle["pairs"]:
-                again.look_at_pair(entry)
+        with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
+            for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
+                again.look_at_pair(pair, entry)
         again.look_for_pairs()
     return again.result
 
 
-def _has_hidden_names(bundle: Mapping[str, Any]) -> bool:
+def _has_hidden_names(evidence: EvidenceFile) -> bool:
     """Tell whether the bundle's run hid the words of servers (--memleak-quote 0)."""
-    names = [
-        name
-        for pair in bundle["pairs"]
-        for name in (
-            *(pair["completeness"].get("withheld") or ()),
-            *(
-                name
-                for server in (pair["provenance"] or {}).get("served", ())
-                for name in (server.get("model"), server.get("fingerprint"))
-            ),
-        )
-    ]
-    return any(isinstance(name, str) and is_hidden(name) for name in names)
-
-
-def end_of(second: str) -> float:
-    """Return the end of the second in which a bundle was made, in seconds since 1970."""
-    return datetime.datetime.fromisoformat(second).timestamp() + 1
+    for pair in evidence.content.pairs:
+        servers = pair.provenance.served if pair.provenance else ()
+        names = [*pair.completeness.withheld, *(server.model for server in servers)]
+        names += [server.fingerprint for server in servers]
+        if any(is_hidden(name) for name in names if name is not None):
+            return True
+    return False
 
 
 class _Absent:
@@ -118,7 +109,7 @@ class _Absent:
 class _Again:
     def __init__(
         self,
-        bundle: Mapping[str, Any],
+        evidence: EvidenceFile,
         of_suite: Callable[[Path], SuiteRun],
         evaluated: Callable[..., Evaluation],
         resources: Resources,
@@ -129,7 +120,8 @@ class _Again:
     ) -> None:
         self.result = Recomputation()
         self._models_named = models_named
-        self._bundle = bundle
+        self._evidence = evidence
+        self._bundle = evidence.content
         self._of_suite = of_suite
         self._evaluate = evaluated
         self._resources = resources
@@ -143,45 +135,43 @@ class _Again:
 
     def look_at_result(self) -> None:
         bundle = self._bundle
-        comparison = bundle["compared"]
-        compared = Verdict(comparison["verdict"]) if comparison else None
-        computed = run_result(bundle["pairs"], uncollected=bundle["uncollected"], compared=compared)
-        if bundle["result"] != computed:
+        compared = bundle.compared.verdict if bundle.compared else None
+        computed = run_result(bundle.pairs, uncollected=bundle.uncollected, compared=compared)
+        if bundle.result != computed:
             self.result.wrong.append(
-                f"result: the bundle says {bundle['result']}, its pairs give {computed}"
+                f"result: the bundle says {bundle.result}, its pairs give {computed}"
             )
-        controls = [summary.to_json() for summary in bundle_controls(bundle["pairs"])]
-        self.result.wrong += differences({"suites": list(bundle["suites"])}, {"suites": controls})
+        controls = bundle_controls(bundle.pairs)
+        claimed = {"suites": self._evidence.bundle["suites"]}
+        self.result.wrong += differences(claimed, {"suites": [encode(suite) for suite in controls]})
+        self.result.unchecked += [f"{suite} could not be collected" for suite in bundle.uncollected]
         self.result.unchecked += [
-            f"{suite} could not be collected" for suite in bundle["uncollected"]
-        ]
-        self.result.unchecked += [
-            f"{summary['suite']}: it gates nothing: every pair is a control"
+            f"{summary.suite}: it gates nothing: every pair is a control"
             for summary in controls
-            if not summary["gates"]
+            if not summary.gates
         ]
         self._look_at_limitations()
 
     def _look_at_limitations(self) -> None:
         bundle, here = self._bundle, versions()["pytest-memleak"]
-        if bundle["program"].get("pytest-memleak") != here:
+        if bundle.program.get("pytest-memleak") != here:
             self.result.unchecked.append(
                 f"its limitations are those of another version ({here} is installed)"
             )
-        elif bundle["limitations"] != limitations():
+        elif bundle.limitations != limitations():
             self.result.wrong.append("limitations: they aren't those of this version")
 
     def has_its_ledger(self) -> bool:
         """Tell whether the ledger is as it was written; from another, nothing can be recomputed."""
         from pytest_memleak.ledger.verify_chain import check_ledger
 
-        if self._bundle["ledger"] is None:
-            if any(map(_is_of_a_ledger, self._bundle["pairs"])):
+        if self._bundle.ledger is None:
+            if any(map(_is_of_a_ledger, self._bundle.pairs)):
                 self.result.wrong.append(
                     "ledger: the bundle has generations of a ledger, but not its end"
                 )
             return True
-        head = Head(**self._bundle["ledger"])
+        head = Head(self._bundle.ledger.entries, self._bundle.ledger.link)
         chain = check_ledger(self._resources.ledger, bundle_head=head)
         self._last_entry = chain.at
         if chain.wrong:
@@ -193,27 +183,27 @@ class _Again:
         )
         return True
 
-    def look_at_pair(self, entry: Mapping[str, Any]) -> None:
-        suite = self._suite_of(entry)
-        pair = next((candidate for candidate in suite.pairs if candidate.id == entry["pair"]), None)
+    def look_at_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
+        """Compare a pair of the bundle, given also as it is written, with what it should be."""
+        suite = self._suite_of(claimed)
+        pair = next((candidate for candidate in suite.pairs if candidate.id == claimed.pair), None)
         if pair is None:
-            raise EvidenceError(
-                f"the suite has no pair {entry['pair']!r}", location=str(suite.path)
-            )
-        name, endpoint = entry["pair"], entry["model"]["endpoint"]
+            raise EvidenceError(f"the suite has no pair {claimed.pair!r}", location=str(suite.path))
+        name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
             self.result.unchecked.append(f"{name}: generations of {endpoint} are in no ledger")
             return
-        self.result.wrong += [f"{name}: {line}" for line in self._of_pair(entry, pair, suite)]
+        lines = self._of_pair(claimed, entry, pair, suite)
+        self.result.wrong += [f"{name}: {line}" for line in lines]
 
     def look_for_pairs(self) -> None:
         """Check that the bundle covers whole suites, and has each pair once per endpoint."""
-        pairs = self._bundle["pairs"]
-        present = {(self._path_of(entry), entry["pair"]) for entry in pairs}
+        pairs = self._bundle.pairs
+        present = {(self._path_of(pair), pair.pair) for pair in pairs}
         counts = Counter(
-            (self._path_of(entry), entry["pair"], entry["model"]["endpoint"], pair_verdict(entry))
-            for entry in pairs
+            (self._path_of(pair), pair.pair, pair.model.endpoint, pair.plain_verdict)
+            for pair in pairs
         )
         self.result.wrong += [
             f"{name}: the bundle has this pair {count:,} times"
@@ -233,28 +223,25 @@ class _Again:
         ]
         if not self.result.wrong:
             self.result.checked.append(
-                f"{self._computed:,} of {len(self._bundle['pairs']):,} pairs recomputed from "
+                f"{self._computed:,} of {len(pairs):,} pairs recomputed from "
                 "suite, books, and ledger"
             )
 
-    def _path_of(self, entry: Mapping[str, Any]) -> Path:
-        from pathlib import Path
-
-        suite = entry["suite"]
-        if suite["name"] in self._named:
-            return self._named[suite["name"]]
-        path = validate_path(Path(suite["path"]), self._folders)
+    def _path_of(self, pair: PairResult) -> Path:
+        name = pair.suite.name
+        if name in self._named:
+            return self._named[name]
+        path = validate_path(Path(pair.suite.path), self._folders)
         if not path.exists():
             raise EvidenceError(
-                f"the suite {suite['name']!r} that it names is missing",
+                f"the suite {name!r} that it names is missing",
                 location=str(path),
-                hint=f"run this in the folder of the run, or give its path: "
-                f"--suite {suite['name']}",
+                hint=f"run this in the folder of the run, or give its path: --suite {name}",
             )
         return path
 
-    def _suite_of(self, entry: Mapping[str, Any]) -> Suite:
-        path = self._path_of(entry)
+    def _suite_of(self, pair: PairResult) -> Suite:
+        path = self._path_of(pair)
         if path not in self._suites:
             suite_run = self._of_suite(path)
             suite = suite_run.suite
@@ -263,31 +250,30 @@ class _Again:
             self._suites[path] = suite
         return self._suites[path]
 
-    def _of_pair(self, entry: Mapping[str, Any], pair: Pair, suite: Suite) -> Iterator[str]:
-        if pair_verdict(entry) is Verdict.NOT_RUN:
-            recomputed_entry = encode_pair(
-                build_unrun_result(pair, suite, reasons=tuple(entry["reasons"]))
-            )
+    def _of_pair(
+        self, claimed: PairResult, entry: Mapping[str, Any], pair: Pair, suite: Suite
+    ) -> Iterator[str]:
+        if claimed.plain_verdict is Verdict.NOT_RUN:
+            recomputed = build_unrun_result(pair, suite, reasons=claimed.reasons)
         else:
-            as_of = self._end
-            if entry.get("as_of"):
-                as_of = datetime.datetime.fromisoformat(entry["as_of"]).timestamp()
+            as_of = self._end if claimed.as_of is None else claimed.as_of
             self._resources.as_of = min(as_of, self._end)
-            evaluation, absent = self._evaluated(pair, entry["model"]["endpoint"])
-            recomputed_entry, provenance = (
-                encode_pair(build_plain_result(evaluation)),
-                evaluation.provenance,
-            )
+            evaluation, absent = self._evaluated(pair, claimed.model.endpoint)
+            recomputed = build_plain_result(evaluation)
+            provenance = evaluation.provenance
             if provenance and provenance.last is not None and provenance.last > self._resources.now:
-                yield f"its generations were sampled after {self._bundle['created']}"
+                yield f"its generations were sampled after {moment(self._bundle.created)}"
             yield from self._by_the_end(evaluation, absent)
-            _take_calls_of_that_run(recomputed_entry["provenance"], entry.get("provenance"))
+            recomputed = _take_calls_of_that_run(recomputed, claimed)
             self._computed += 1
         # Nothing stored determines these, so the bundle's values stand.
-        recomputed_entry["suite"]["path"] = entry["suite"]["path"]
-        recomputed_entry["stopped_early"] = entry["stopped_early"]
-        recomputed_entry["tests"] = entry["tests"]
-        yield from differences(entry, json.loads(json.dumps(recomputed_entry)))
+        stated = encode_pair(
+            dataclasses.replace(
+                recomputed, tests=claimed.tests, stopped_early=claimed.stopped_early
+            )
+        )
+        stated["suite"]["path"] = claimed.suite.path
+        yield from differences(entry, stated)
 
     def _by_the_end(self, evaluation: Evaluation, absent: _Absent | None) -> Iterator[str]:
         """Yield how calls between the evaluation and the bundle's end change the pair's verdict.
@@ -334,20 +320,22 @@ class _Again:
         return evaluation, absent
 
 
-def _is_of_a_ledger(entry: Mapping[str, Any]) -> bool:
+def _is_of_a_ledger(pair: PairResult) -> bool:
     """Tell whether a pair has generations that a ledger must hold."""
-    if _NOT_KEPT.fullmatch(entry["model"]["endpoint"] or ""):
+    if _NOT_KEPT.fullmatch(pair.model.endpoint or ""):
         return False
-    provenance = entry["provenance"] or {}
-    return bool(provenance.get("calls") or provenance.get("imported") or entry.get("windows"))
+    provenance = pair.provenance
+    return bool((provenance and (provenance.calls or provenance.imported)) or pair.windows)
 
 
-def _take_calls_of_that_run(provenance: dict[str, Any] | None, bundle_provenance: object) -> None:
+def _take_calls_of_that_run(recomputed: PairResult, claimed: PairResult) -> PairResult:
     """Take the number of calls of the bundle's run, which only their total can check."""
-    if provenance and isinstance(bundle_provenance, dict):
-        calls = bundle_provenance.get("calls_this_run")
-        if type(calls) is int and 0 <= calls <= provenance["calls"]:
-            provenance["calls_this_run"] = calls
+    provenance = recomputed.provenance
+    if provenance and claimed.provenance:
+        calls = claimed.provenance.calls_this_run
+        if 0 <= calls <= provenance.calls:
+            provenance = dataclasses.replace(provenance, calls_this_run=calls)
+    return dataclasses.replace(recomputed, provenance=provenance)
 
 
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:

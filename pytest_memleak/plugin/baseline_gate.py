@@ -21,7 +21,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
 from pytest_memleak.reports.report_text import change_text, comparison_lines, comparison_sentence
 from pytest_memleak.results.release_comparison import Baseline, label_pairs
-from pytest_memleak.results.result_codec import encode_pair
+from pytest_memleak.results.result_codec import localize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +60,7 @@ def compare_with_baseline(
     if path is None:
         return results, None
     baseline = Baseline(Path(path))
-    pairs = label_pairs(map(encode_pair, results))  # as a bundle has them
+    pairs = label_pairs(map(localize, results))  # as a bundle has them
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     comparison = baseline.compare(pairs, tolerances) if tolerances else None
     compared_results = []

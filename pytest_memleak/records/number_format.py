@@ -56,9 +56,13 @@ class TimeText:
         if text is None:
             return None
         when = datetime.fromisoformat(str(text))
-        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-        if self._write(seconds) != text:
-            raise ValueError(f"not a time as {self._write(seconds)}")
+        try:
+            seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+            canonical = self._write(seconds)
+        except OverflowError:
+            canonical = None
+        if canonical != text:
+            raise ValueError("not a time as this program writes it")
         return seconds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:

@@ -340,9 +340,7 @@ class PairResult:
         return tuple(work for work in self.works if work.verdict is Verdict.FAIL)
 
 
-RUN_ONLY = frozenset(
-    {"spared", "warnings", "passages", "spans", "changes", "compared", "brought", "plot"}
-)
+RUN_ONLY = {"spared", "warnings", "passages", "spans", "changes", "compared", "brought", "plot"}
 """Fields of a `PairResult` that no bundle has: quotes, charts, and what other fields imply."""
 
 

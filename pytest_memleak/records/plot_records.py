@@ -5,6 +5,7 @@ Positions are words of the book, intervals half-open.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from pytest_memleak.records.measurement import PassageRate
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_TIMES = re.compile(r"\d{1,9}x\d{1,9}( \d{1,9}x\d{1,9})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +144,13 @@ class CoverageMap:
     excerpts: tuple[CoveredExcerpt, ...]
     spans: tuple[PlacedSpan, ...]
     curve: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number below 0, or runs that are none."""
+        numbers = [self.rounds]
+        for excerpt in self.excerpts:
+            numbers += [excerpt.start, excerpt.words, excerpt.covered, excerpt.longest_span]
+        for span in self.spans:
+            numbers += [span.start, span.end, span.generation]
+        if min(numbers) < 0 or not _TIMES.fullmatch(self.times):
+            raise ValueError("no map of covered words")

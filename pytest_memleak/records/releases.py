@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pytest_memleak.records.verdicts import Verdict
 
@@ -25,15 +24,15 @@ class Change:
 
     pair: str
     measure: str
-    before: float
-    after: float
-    tolerance: float
+    before: int | float
+    after: int | float
+    tolerance: int | float
     rounds: int
-    p: float
+    p: int | float
     verdict: Verdict
-    low: float | None
-    high: float | None
-    resolved: float | None
+    low: int | float | None
+    high: int | float | None
+    resolved: int | float | None
     approximate: bool
 
     @property
@@ -49,6 +48,7 @@ class ReleaseComparison:
     baseline, sha256: name and digest of the earlier release's bundle
     tolerances: the tolerated rise of each named measure
     confidence: the probability of no false finding if nothing got worse
+    verdict:    `comparison_verdict`
     changes:    of every comparable pair in each named measure
     obstacles:  by pair, why others aren't comparable
     left_out:   pairs that gate in the earlier release and weren't evaluated in the later
@@ -56,16 +56,12 @@ class ReleaseComparison:
 
     baseline: str
     sha256: str
-    tolerances: Mapping[str, float]
-    confidence: float
+    tolerances: Mapping[str, int | float]
+    confidence: int | float
+    verdict: Verdict
     changes: tuple[Change, ...]
     obstacles: Mapping[str, str]
     left_out: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """FAIL if anything got worse; PASS if nothing did and everything was comparable."""
-        return _worst_verdict([*(change.verdict for change in self.changes), *self._doubts()])
 
     @property
     def comparisons(self) -> int:
@@ -78,22 +74,11 @@ class ReleaseComparison:
         doubts = [Verdict.INCONCLUSIVE] if pair in self.obstacles else []
         return _worst_verdict(verdicts + doubts) if verdicts or doubts else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and dicts."""
-        return {
-            "baseline": self.baseline,
-            "sha256": self.sha256,
-            "tolerances": dict(self.tolerances),
-            "confidence": self.confidence,
-            "verdict": self.verdict.value,
-            "changes": [asdict(change) for change in self.changes],
-            "obstacles": dict(self.obstacles),
-            "left_out": list(self.left_out),
-        }
 
-    def _doubts(self) -> list[Verdict]:
-        nothing = not self.changes
-        return [Verdict.INCONCLUSIVE] if self.obstacles or nothing else []
+def comparison_verdict(changes: Sequence[Change], obstacles: Mapping[str, str]) -> Verdict:
+    """Return FAIL if anything got worse; PASS if nothing did and everything was comparable."""
+    doubts = [Verdict.INCONCLUSIVE] if obstacles or not changes else []
+    return _worst_verdict([*(change.verdict for change in changes), *doubts])
 
 
 def _worst_verdict(verdicts: list[Verdict]) -> Verdict:

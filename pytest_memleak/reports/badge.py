@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import moment
 from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.results.run_verdict import verdict_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from pytest_memleak.results.evidence_file import Bundle
 
 _COLORS = {"PASS": "#2e7d32", "FAIL": "#c62828"}
 _UNDECIDED = "#8a6d00"
@@ -33,22 +35,20 @@ _SVG = """\
 """
 
 
-def write_badge(bundle: Mapping[str, Any], path: Path) -> None:
+def write_badge(bundle: Bundle, path: Path) -> None:
     """Write the SVG badge of a verified bundle."""
-    gates = all(suite["gates"] for suite in bundle["suites"]) or bundle["result"] == Verdict.FAIL
-    message = bundle["result"] if gates else f"{bundle['result']}, gates nothing"
-    message = inert(
-        message + (f" {bundle['release']}" if bundle["release"] else ""), longest=_LONGEST
-    )
+    gates = all(suite.gates for suite in bundle.suites) or bundle.result is Verdict.FAIL
+    message = bundle.result.value if gates else f"{bundle.result}, gates nothing"
+    message = inert(message + (f" {bundle.release}" if bundle.release else ""), longest=_LONGEST)
     label_width, message_width = (round(len(text) * _CHARACTER) for text in (_LABEL, message))
     left = label_width + _MARGIN
     text = _SVG.format(
         label=_LABEL,
         message=escape(message),
-        counted=escape(verdict_counts(bundle["pairs"])),
-        created=escape(bundle["created"]),
-        sha256=escape(bundle["sha256"]),
-        color=_COLORS.get(bundle["result"], _UNDECIDED),
+        counted=escape(verdict_counts(bundle.pairs)),
+        created=moment(bundle.created),
+        sha256=escape(bundle.sha256),
+        color=_COLORS.get(bundle.result, _UNDECIDED),
         width=left + message_width + _MARGIN,
         left=left - 3,
         label_at=left / 2,

@@ -8,22 +8,24 @@ EvidenceError; `missing` lists what the bundles don't contain.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.records import Verdict
 from pytest_memleak.results.evidence_file import digest_errors, read_evidence
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
 
+    from pytest_memleak.records.pair_result import PairResult
+
 Row = dict[str, Any]
-_MODEL = ("provider", "base_model", "endpoint", "weights_version")
-_SPAN = ("start", "end", "excerpt_id", "generation")
 
 ROWS = ("pairs", "excerpts", "spans")
 """The kinds of rows that a table can have."""
@@ -43,24 +45,25 @@ class Evidence:
     """
 
     def __init__(self, *paths: Path) -> None:
-        self.pairs: list[tuple[str, Mapping[str, Any]]] = []
+        self.pairs: list[tuple[str, PairResult]] = []
         self.rows: list[Row] = []
         for path in paths:
-            bundle = read_evidence(path).bundle
-            if problems := digest_errors(bundle):
+            evidence = read_evidence(path)
+            if problems := digest_errors(evidence.bundle):
                 raise EvidenceError(
                     problems[0],
                     location=str(path),
                     hint=f"run memleak verify {path} to see what differs",
                 )
-            self.pairs += [(path.stem, pair) for pair in bundle["pairs"]]
-            self.rows += [_row(path.stem, bundle, pair) for pair in bundle["pairs"]]
+            created = evidence.bundle["created"]
+            self.pairs += [(path.stem, pair) for pair in evidence.content.pairs]
+            self.rows += [_row(path.stem, created, pair) for pair in evidence.content.pairs]
         self.excerpts = [row for pair in self.pairs for row in _excerpts(*pair)]
         self.spans = [row for pair in self.pairs for row in _spans(*pair)]
         self.missing = [
-            f"{bundle}: {pair['pair']}: {_missing_reason(pair)}"
+            f"{bundle}: {pair.pair}: {_missing_reason(pair)}"
             for bundle, pair in self.pairs
-            if not pair.get("coverage")
+            if pair.coverage is None
         ]
 
     @property
@@ -135,77 +138,81 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     ]
 
 
-def _missing_reason(pair: Mapping[str, Any]) -> str:
-    if pair["verdict"].startswith("NOT RUN"):
+def _missing_reason(pair: PairResult) -> str:
+    if pair.plain_verdict is Verdict.NOT_RUN:
         return "it wasn't run"
-    if not pair["measures"]:
-        return "nothing was measured"
-    if pair.get("windows"):
+    if pair.windows is not None:
         return "its probe has no generations, so no excerpts and no spans"
-    return "an earlier version wrote the bundle, without excerpts and spans"
+    return "nothing was measured"
 
 
 # --- rows ----------------------------------------------------------------------------------
 
 
-def _row(stem: str, bundle: Mapping[str, Any], pair: Mapping[str, Any]) -> Row:
-    # A pair that wasn't run may have nothing but names.
-    parts = ("model", "book", "settings", "completeness")
-    model, book, settings, counts = (pair.get(key) or {} for key in parts)
+def _row(stem: str, created: str, pair: PairResult) -> Row:
+    model, book = pair.model, pair.book
     row: Row = {
         "bundle": stem,
-        "created": bundle.get("created"),
-        "suite": pair["suite"]["name"],
-        "model": model.get("id"),
-        **{key: model.get(key) for key in _MODEL},
-        "book": book.get("id"),
-        **{key: book.get(key) for key in ("title", "words", "excerpts")},
-        **{key: settings.get(key) for key in ("samples", "temperature")},
-        **{key: counts.get(key) for key in ("requested", "received")},
-        **{key: pair.get(key) for key in ("expected", "verdict")},
+        "created": created,
+        "suite": pair.suite.name,
+        "model": model.id,
+        "provider": model.provider,
+        "base_model": model.base_model,
+        "endpoint": model.endpoint,
+        "weights_version": model.weights_version,
+        "book": book.id,
+        "title": book.title,
+        "words": book.words,
+        "excerpts": book.excerpts,
+        "samples": pair.settings.get("samples"),
+        "temperature": pair.settings.get("temperature"),
+        "requested": pair.requested,
+        "received": pair.received,
+        "expected": pair.expected,
+        "verdict": pair.verdict,
     }
-    limits, measures = pair.get("limits") or {}, pair.get("measures") or {}
-    ranges = (pair.get("detection") or {}).get("ranges") or {}
+    ranges = pair.detection.ranges if pair.detection else {}
     for name in MEASURES:
-        measure = measures.get(name, {})
-        if "value" in measure:
-            row |= {name: measure["value"], f"{name}_low": measure.get("low")}
-            row[f"{name}_high"] = measure.get("high")
+        if name in pair.values:
+            measure = pair.measures[name]
+            row |= {name: measure["value"], f"{name}_low": measure["low"]}
+            row[f"{name}_high"] = measure["high"]
         if name in ranges:
             row[f"{name}_range_low"], row[f"{name}_range_high"] = ranges[name]
-        if name in limits:
-            row[f"{name}_limit"] = limits[name]["limit"]
+        if name in pair.limits:
+            row[f"{name}_limit"] = pair.limits[name].limit
     return row
 
 
-def _pair_keys(bundle: str, pair: Mapping[str, Any]) -> Row:
+def _pair_keys(bundle: str, pair: PairResult) -> Row:
     return {
         "bundle": bundle,
-        "suite": pair["suite"]["name"],
-        "model": pair["model"].get("id"),
-        "book": pair["book"].get("id"),
+        "suite": pair.suite.name,
+        "model": pair.model.id,
+        "book": pair.book.id,
     }
 
 
-def _excerpts(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
-    coverage = pair.get("coverage") or {"excerpts": ()}
-    for excerpt in coverage["excerpts"]:
+def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
+    if pair.coverage is None:
+        return
+    for excerpt in pair.coverage.excerpts:
         yield _pair_keys(bundle, pair) | {
-            "excerpt_id": excerpt["id"],
-            "start": excerpt["start"],
-            "words": excerpt["words"],
-            "rounds": coverage["rounds"],
-            "covered": excerpt["covered"],
-            BMC.name: excerpt["covered"] / excerpt["words"] if excerpt["words"] else 0.0,
-            LONGEST_SPAN.name: excerpt[LONGEST_SPAN.name],
+            "excerpt_id": excerpt.id,
+            "start": excerpt.start,
+            "words": excerpt.words,
+            "rounds": pair.coverage.rounds,
+            "covered": excerpt.covered,
+            BMC.name: excerpt.covered / excerpt.words if excerpt.words else 0.0,
+            LONGEST_SPAN.name: excerpt.longest_span,
         }
 
 
-def _spans(bundle: str, pair: Mapping[str, Any]) -> Iterator[Row]:
-    for span in (pair.get("coverage") or {"spans": ()})["spans"]:
+def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
+    for span in pair.coverage.spans if pair.coverage else ():
         yield _pair_keys(bundle, pair) | {
-            "words": span["end"] - span["start"],
-            **{key: span[key] for key in _SPAN},
+            "words": span.end - span.start,
+            **dataclasses.asdict(span),
         }
 
 

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Estimate
-from pytest_memleak.records.plot_records import CoverageMap
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.evidence_table import columns_of
 from pytest_memleak.results.coverage_map import decode_times
-from pytest_memleak.results.result_codec import decode
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 from pytest_memleak.scoring.measures import compare
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.reports.evidence_table import Evidence
 
     Books = Mapping[str, Sequence["PlottedPair"]]
@@ -31,7 +30,7 @@ class PlottedPair:
     """A pair with a coverage map.
 
     label:    its model, distinct among the pairs of the book
-    coverage: as in the bundle; times: for each word of the book, the rounds that cover it; (N,)
+    coverage: its map; times: for each word of the book, the rounds that cover it; (N,)
     bmc, limit: BMC with its interval, and its limit, if any
     block:    first word and end of the longest block, None without one
     agreement: the model's self-agreement
@@ -41,7 +40,7 @@ class PlottedPair:
     bmc: Estimate
     limit: float | None
     threshold: int
-    coverage: Mapping[str, Any] = field(repr=False)
+    coverage: CoverageMap = field(repr=False)
     times: NDArray[np.intc] = field(repr=False)
     block: tuple[int, int] | None
     agreement: float | None
@@ -55,18 +54,18 @@ def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
     books: dict[str, list[PlottedPair]] = {}
     labels = columns_of(evidence.rows)
     for (_, pair), row, label in zip(evidence.pairs, evidence.rows, labels, strict=True):
-        if not (coverage := pair.get("coverage")):
+        if (coverage := pair.coverage) is None:
             continue
-        measures = pair["measures"]
+        measures = pair.measures
         block = measures.get(LONGEST_BLOCK.name, {})
         start, end = block.get("start"), block.get("end")
         drawn = PlottedPair(
             label=inert(label),
             bmc=Estimate(*(row[f"{BMC.name}{end}"] for end in ("", "_low", "_high"))),
             limit=row.get(f"{BMC.name}_limit"),
-            threshold=pair["settings"]["span_threshold"],
+            threshold=pair.settings["span_threshold"],
             coverage=coverage,
-            times=decode_times(decode(CoverageMap, coverage)),
+            times=decode_times(coverage),
             block=None if start is None or end is None else (start, end),
             agreement=measures.get("self_agreement", {}).get("value"),
         )
@@ -76,7 +75,7 @@ def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
 
 def span_counts(pair: PlottedPair) -> tuple[list[int], list[int]]:
     """List the distinct lengths of spans over T, and how many spans are at least that long."""
-    spans = np.sort([span["end"] - span["start"] for span in pair.coverage["spans"]]).astype(int)
+    spans = np.sort([span.end - span.start for span in pair.coverage.spans]).astype(int)
     lengths, first = np.unique(spans, return_index=True)
     return lengths.tolist(), (len(spans) - first).tolist()
 
@@ -102,7 +101,7 @@ def overlaps(books: Books) -> dict[str, Overlap]:
 
 def _alike(pairs: Sequence[PlottedPair]) -> list[PlottedPair]:
     def cut(pair: PlottedPair) -> list[tuple[Any, ...]]:
-        return [(part["id"], part["start"], part["words"]) for part in pair.coverage["excerpts"]]
+        return [(part.id, part.start, part.words) for part in pair.coverage.excerpts]
 
     return [pair for pair in pairs if cut(pair) == cut(pairs[0])]
 

@@ -95,7 +95,7 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
     left_out = []
     with mpl.rc_context(_STYLE):
         drawn = {"coverage": _coverage(books), "samples": _samples(books), BMC.name: _bmc(books)}
-        if any(pair.coverage["spans"] for pairs in books.values() for pair in pairs):
+        if any(pair.coverage.spans for pairs in books.values() for pair in pairs):
             drawn["spans"] = _spans(books)
         else:
             left_out.append("spans: no pair has a span over its span_threshold")
@@ -144,7 +144,7 @@ def _draw_strip(axes: Axes, pair: PlottedPair, at: int) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    strip = book_columns(pair.times, pair.coverage["rounds"], columns=_COLUMNS)
+    strip = book_columns(pair.times, pair.coverage.rounds, columns=_COLUMNS)
     levels = np.minimum(np.searchsorted(HEAT_STEPS, strip.frequency - 1e-9), len(_HEAT) - 1)
     heights = np.where(strip.covered > 0, np.maximum(strip.covered, 0.06), 0).round(2)
     # Merging equal neighbors, and all columns of a level, avoids seams.
@@ -172,9 +172,9 @@ def _samples(books: Books) -> Figure:
     figure, panels = _panels(len(books), _ACROSS)
     looks = _looks(books)
     for axes, (title, pairs) in zip(panels, books.items(), strict=True):
-        most = max(len(pair.coverage["curve"]) for pair in pairs)
+        most = max(len(pair.coverage.curve) for pair in pairs)
         for place, pair in enumerate(pairs):
-            curve, (color, mark) = pair.coverage["curve"], looks[pair.label]
+            curve, (color, mark) = pair.coverage.curve, looks[pair.label]
             axes.plot(range(1, len(curve) + 1), curve, color=color)
             # Shifted, since intervals of several models would overlap.
             at = len(curve) + most * 0.02 * place

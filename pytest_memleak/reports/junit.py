@@ -164,7 +164,7 @@ def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tup
         properties[f"{name}.controls"] = str(suite.controls)
         properties[f"{name}.leak_seen"] = "yes" if suite.leak_seen else "no"
         properties[f"{name}.gates"] = "yes" if suite.gates else "no"
-        for limit, alarms in suite.false_positives.items():
+        for limit, alarms in suite.false_alarms.items():
             properties[f"{name}.false_alarms.{limit}"] = f"{alarms.over} of {alarms.measured}"
     return list(properties.items())
 

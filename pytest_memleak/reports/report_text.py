@@ -13,7 +13,7 @@ from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
-from pytest_memleak.results.run_evidence import suite_controls
+from pytest_memleak.results.run_evidence import control_sentences, suite_controls
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     """State what controls show: false positives, whether a leak was seen, whether a suite gates."""
     suites = suite_controls(results)
     for suite in suites:
-        for line in suite.lines():
+        for line in control_sentences(suite):
             yield line if len(suites) == 1 else f"{suite.suite}: {line}"
 
 

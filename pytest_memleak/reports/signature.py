@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, MissingExtra
+from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.results.evidence_file import (
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
@@ -28,6 +29,7 @@ from pytest_memleak.results.evidence_file import (
     read_regular,
     write_evidence_file,
 )
+from pytest_memleak.results.result_codec import decode
 from pytest_memleak.results.run_evidence import run_evidence, subjects
 
 if TYPE_CHECKING:
@@ -95,7 +97,8 @@ def _statement(bundle: dict[str, Any]) -> dict[str, Any]:
     from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
     from in_toto_attestation.v1.statement import Statement
 
-    subject_list = [ResourceDescriptor(**subject).pb for subject in subjects(bundle)]
+    pairs = [decode(PairResult, pair) for pair in bundle["pairs"]]
+    subject_list = [ResourceDescriptor(**subject).pb for subject in subjects(pairs)]
     statement = Statement(subject_list, PREDICATE_TYPE, {"schema": bundle["schema"]})
     statement.validate()
     return {
@@ -189,7 +192,7 @@ def check_time_stamp(
         builder.build().verify_message(stamp, evidence.data)
     except (VerificationError, ValueError) as error:
         return when, [f"time stamp: {_stamp_error(error)}"]
-    created = datetime.datetime.fromisoformat(evidence.bundle["created"])
+    created = datetime.datetime.fromtimestamp(evidence.content.created, datetime.UTC)
     # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
         return when, [

@@ -5,25 +5,25 @@
     find_obstacle(before, now)               another book, or incomplete evidence
     parse_tolerances("bmc=0.01")             how much a measure may rise
 
-Pairs are given as bundles have them, or, before a run, as NOT RUN.
+Before a run, a pair is given as NOT RUN.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.records.provenance import distribution
-from pytest_memleak.results.run_verdict import is_gating_pair, pair_verdict
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    PairEvidence = Mapping[str, Any]
-    from collections.abc import Mapping
+    from pytest_memleak.records.pair_result import PairResult
 
 # These change neither the sampling distribution, nor what a round measures, nor how strict it is.
 _FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
@@ -39,6 +39,7 @@ _LENIENT_DIRECTION = {
 # Options that may suppress a model's recall.
 _SILENCING_OPTIONS = ("system", "safety_threshold")
 
+_IDENTITY = operator.attrgetter("id", "sha256", "words", "excerpts")
 INCOMPLETE = "one release has incomplete evidence"
 _MEASURE_ALIKE = "measure both releases with the same settings, or rebuild the baseline"
 REBUILD = (
@@ -51,39 +52,39 @@ _REBUILD_AS_NOW = (
 )
 
 
-def find_mismatch(before: PairEvidence, now: PairEvidence) -> tuple[str, str] | None:
+def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None:
     """Return why the settings of two releases aren't comparable, and the fix; None if they are."""
-    if is_gating_pair(before) and not is_gating_pair(now):
-        role = "a negative control" if now["control"] else "expected to leak"
+    if before.gates and not now.gates:
+        role = "a negative control" if now.control else "expected to leak"
         return f"it gates in the baseline, but is {role} now", (
             "make it gate again, or leave it out of both releases"
         )
     for name, old, new in differing_settings(before, now):
         return f"the baseline has {name} {old!r}, this release {new!r}", _MEASURE_ALIKE
-    theirs, ours = (distribution(pair["model"]["options"], ()) for pair in (before, now))
+    theirs, ours = (distribution(pair.model.options, ()) for pair in (before, now))
     if theirs != ours:
         return f"sampled from a different distribution: {theirs}; now {ours}", _MEASURE_ALIKE
     return None
 
 
-def differing_settings(before: PairEvidence, now: PairEvidence) -> Iterator[tuple[str, Any, Any]]:
+def differing_settings(before: PairResult, now: PairResult) -> Iterator[tuple[str, Any, Any]]:
     """Yield each setting that must agree but doesn't: its name, old value and new value."""
-    was, current = before["settings"], now["settings"]
+    was, current = before.settings, now.settings
     for name in sorted(was.keys() | current.keys()):
         old, new = was.get(name), current.get(name)
         if name in _FREE_SETTINGS or old == new:
             continue
         easier = _LENIENT_DIRECTION.get(name)
-        if easier is None or None in (old, new) or (new - old) * easier > 0:
+        if easier is None or old is None or new is None or (new - old) * easier > 0:
             yield name, old, new
     for name in _SILENCING_OPTIONS:
-        old, new = (pair["model"]["options"].get(name) for pair in (before, now))
+        old, new = (pair.model.options.get(name) for pair in (before, now))
         if old != new:
             yield f"options.{name}", old, new
 
 
 def find_scan_mismatch(
-    before: PairEvidence, now: PairEvidence, measures: Iterable[str]
+    before: PairResult, now: PairResult, measures: Iterable[str]
 ) -> tuple[str, str] | None:
     """Return how the scanned books differ, and the fix, if a measure of passages is named.
 
@@ -91,13 +92,13 @@ def find_scan_mismatch(
     """
     if not with_needs(measures, PASSAGES):
         return None
-    if before.get("scan_scope") is None:
+    if before.scan_scope is None:
         return "the bundle doesn't say which books were scanned for passages", REBUILD
-    for kind, problem in (
-        ("books", "the books scanned for passages differ"),
-        ("excused", "the excused books differ"),
+    scope = now.scan_scope or ScanScope()
+    for was, is_now, problem in (
+        (before.scan_scope.books, scope.books, "the books scanned for passages differ"),
+        (before.scan_scope.excused, scope.excused, "the excused books differ"),
     ):
-        was, is_now = before["scan_scope"][kind], now["scan_scope"][kind]
         both = was.keys() & is_now.keys()
         differ = {
             "added": is_now.keys() - was.keys(),
@@ -107,15 +108,14 @@ def find_scan_mismatch(
         if any(differ.values()):
             changes = (f"{how} {', '.join(sorted(ids))}" for how, ids in differ.items() if ids)
             return f"{problem}: {'; '.join(changes)}", _REBUILD_AS_NOW
-    if pair_verdict(now) is not Verdict.NOT_RUN and before["catalog"] != now["catalog"]:
+    if now.plain_verdict is not Verdict.NOT_RUN and before.catalog != now.catalog:
         return "the catalog differs", _REBUILD_AS_NOW
     return None
 
 
-def find_obstacle(before: PairEvidence, now: PairEvidence) -> str:
+def find_obstacle(before: PairResult, now: PairResult) -> str:
     """Return why the measures of two releases can't be compared; "" if they can."""
-    keys = ("id", "sha256", "words", "excerpts")
-    if any(before["book"][key] != now["book"][key] for key in keys):
+    if _IDENTITY(before.book) != _IDENTITY(now.book):
         return "the baseline used another book, or other instructions for it"
     for name, old, new in differing_settings(before, now):
         if name not in _LENIENT_DIRECTION:
@@ -124,14 +124,13 @@ def find_obstacle(before: PairEvidence, now: PairEvidence) -> str:
     if theirs != ours:
         return f"the baseline was sampled from a different distribution: {theirs}; now {ours}"
     for pair in (before, now):
-        if pair["completeness"]["issues"] or not pair["measures"]:
+        if pair.completeness.issues or not pair.measures:
             return INCOMPLETE
     return ""
 
 
-def _pair_distribution(pair: PairEvidence) -> str:
-    provenance = pair["provenance"] or {}
-    return distribution(pair["model"]["options"], provenance.get("refused", ()))
+def _pair_distribution(pair: PairResult) -> str:
+    return distribution(pair.model.options, pair.provenance.refused if pair.provenance else ())
 
 
 def parse_tolerances(value: str) -> dict[str, float]:

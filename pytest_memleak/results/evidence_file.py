@@ -1,30 +1,31 @@
 """The evidence bundle's file: JSON without a word of any book.
 
-    {"schema": ..., "result": ..., "release": ..., "program": ..., "platform": ...,
-     "created": ..., "selection": ..., "uncollected": [...], "ledger": ..., "pairs": [...],
-     "compared": ..., "limitations": [...], "sha256": ...}
-
-`sha256` covers the canonical JSON (sorted keys, no spaces, ASCII) of everything else. A signed
-bundle is the predicate of an in-toto Statement in a DSSE envelope (reports/signature.py). With the
-ledger, the suite and its books, `memleak verify` recomputes every number of `pairs`.
+Its keys are the fields of `Bundle`. `sha256` covers the canonical JSON (sorted keys, no spaces,
+ASCII) of everything else. A signed bundle is the predicate of an in-toto Statement in a DSSE
+envelope (reports/signature.py). With the ledger, the suite and its books, `memleak verify`
+recomputes every number of `pairs`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import datetime
 import hashlib
 import json
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pytest_memleak.errors import EvidenceError
+from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import MOMENT
+from pytest_memleak.records.pair_result import PairResult, Selection
+from pytest_memleak.records.releases import ReleaseComparison
 from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.results.result_codec import decode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,16 +38,80 @@ _MAX_BYTES = 200_000_000  # bytes of a file
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerEnd:
+    """The end of a ledger's hash chain: its number of entries, and the last link."""
+
+    entries: Annotated[int, Field(ge=1)]
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class FalsePositives:
+    """How many negative controls exceed a limit by their own books, of those measured."""
+
+    over: int
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteControls:
+    """What a suite's controls showed in a run.
+
+    controls: number of negative controls
+    false_alarms: false positives of each limit
+    leak_seen: whether a positive control leaked its own book
+    gates:     whether the verdict of any pair counts
+    """
+
+    suite: str
+    controls: int
+    false_alarms: dict[str, FalsePositives]
+    leak_seen: bool
+    gates: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An evidence bundle, written and read by its types; it has no other keys.
+
+    suites: what the controls of each suite showed
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
+
+    schema: str
+    result: Verdict
+    release: str | None
+    program: dict[str, str | None]
+    platform: dict[str, str]
+    created: Annotated[float, MOMENT]
+    selection: Selection
+    uncollected: tuple[str, ...]
+    ledger: LedgerEnd | None
+    pairs: tuple[PairResult, ...]
+    compared: ReleaseComparison | None
+    suites: tuple[SuiteControls, ...]
+    limitations: tuple[str, ...]
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a result that no run has."""
+        if self.result is Verdict.NOT_RUN:
+            raise ValueError("result: NOT RUN")
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceFile:
     """Content of an evidence file.
 
-    bundle:    the bundle
+    bundle:    the bundle as it is written, and `content` without unknown keys of its pairs
     data:      the file's bytes
     envelope:  its DSSE envelope, None if unsigned
     statement: the in-toto Statement in that envelope
     """
 
     bundle: dict[str, Any]
+    content: Bundle
     data: bytes
     envelope: dict[str, Any] | None = None
     statement: dict[str, Any] | None = None
@@ -102,9 +167,10 @@ def read_evidence(path: Path) -> EvidenceFile:
     content = _parsed(data, path)
     if "payload" in content:
         statement = _statement(content, path)
-        evidence = EvidenceFile(_bundle(statement["predicate"], path), data, content, statement)
+        bundle = statement["predicate"]
+        evidence = EvidenceFile(bundle, _content(bundle, path), data, content, statement)
     else:
-        evidence = EvidenceFile(_bundle(content, path), data)
+        evidence = EvidenceFile(content, _content(content, path), data)
     if data != _file_text(content).encode():
         raise EvidenceError("its formatting was changed", location=str(path))
     return evidence
@@ -175,12 +241,15 @@ def _is_canonical(data: bytes, value: object) -> bool:
         return False
 
 
-def _bundle(bundle: dict[str, Any], path: Path) -> dict[str, Any]:
+def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     if bundle.get("schema") != SCHEMA:
         raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", location=str(path))
-    if wrong := schema_error(bundle):
-        raise EvidenceError(f"not a bundle: {wrong}", location=str(path))
-    return bundle
+    try:
+        return decode(Bundle, bundle)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise EvidenceError(f"not a bundle: {reason}", location=str(path)) from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -223,135 +292,3 @@ _MISSING = object()
 
 def _shown(value: object) -> str:
     return "nothing" if value is _MISSING else json.dumps(value)[:120]
-
-
-def _validate_time(value: str) -> str:
-    when = datetime.datetime.fromisoformat(value)
-    if when.tzinfo is None:
-        raise ValueError("no time zone")
-    when.timestamp()
-    return value
-
-
-_Number = Annotated[int, Field(ge=0)]
-
-
-class _Shape(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-class _Suite(_Shape):
-    name: str
-    path: str
-    sha256: str
-
-
-class _Test(_Shape):
-    test: str
-    outcome: str
-    reason: str
-
-
-class _Model(_Shape):
-    id: str
-    provider: str
-    base_model: str | None
-    endpoint: str | None
-    options: dict[str, Any]
-
-
-class _Served(_Shape):
-    model: str | None
-
-
-class _Provenance(_Shape):
-    requested: str | None
-    served: list[_Served]
-    first: str | None
-    last: str | None
-    imported: int
-
-
-class _Ledger(_Shape):
-    entries: Annotated[int, Field(ge=1)]
-    link: str
-
-
-class _Excerpt(_Shape):
-    id: str
-    start: _Number
-    words: _Number
-    covered: _Number
-    longest_span: _Number
-
-
-class _Span(_Shape):
-    start: _Number
-    end: _Number
-    excerpt_id: str
-    generation: _Number
-
-
-class _Coverage(_Shape):
-    rounds: _Number
-    times: Annotated[str, Field(pattern=r"^\d{1,9}x\d{1,9}( \d{1,9}x\d{1,9})*$")]
-    excerpts: list[_Excerpt]
-    spans: list[_Span]
-    curve: list[float]
-
-
-class _Pair(_Shape):
-    pair: str
-    suite: _Suite
-    book: dict[str, Any]
-    model: _Model
-    settings: dict[str, Any]
-    measures: dict[str, dict[str, Any]]
-    provenance: _Provenance | None
-    as_of: Annotated[str, AfterValidator(_validate_time)] | None = None
-    coverage: _Coverage | None = None
-    limits: dict[str, dict[str, Any]]
-    control: bool
-    expected: Literal["pass", "leak"]
-    verdict: Annotated[str, Field(pattern=r"^(PASS|FAIL|INCONCLUSIVE|NOT RUN)(, .*)?$")]
-    reasons: list[str]
-    unexcused: list[str]
-    leaked: bool
-    stopped_early: bool
-    tests: list[_Test]
-
-
-class _Compared(_Shape):
-    tolerances: dict[str, float]
-    verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
-
-
-class _Bundle(_Shape):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    schema_: Annotated[str, Field(alias="schema")]
-    program: dict[str, str | None]
-    platform: dict[str, str]
-    limitations: list[str]
-    created: Annotated[str, AfterValidator(_validate_time)]
-    result: Literal["PASS", "FAIL", "INCONCLUSIVE"]
-    release: str | None
-    selection: dict[str, Any]
-    uncollected: list[str]
-    ledger: _Ledger | None
-    pairs: list[_Pair]
-    compared: _Compared | None
-    suites: list[dict[str, Any]]
-    sha256: str
-
-
-def schema_error(bundle: dict[str, Any]) -> str | None:
-    """Return the first violation of the bundle's schema; None if it is valid."""
-    try:
-        _Bundle.model_validate(bundle)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except OverflowError:
-        return "created: not a time"
-    return None

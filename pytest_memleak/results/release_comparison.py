@@ -4,31 +4,29 @@
     Baseline(path).change_lines(pair)           every measure of a pair, then and now
     Baseline(path).compare(pairs, tolerances)   test whether a named measure got worse
 
-Pairs are given as bundles have them. METRICS section 7.
+Pairs have the paths that bundles have (`localize`). METRICS section 7.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.records.pair_result import ScanScope
-from pytest_memleak.records.releases import ReleaseComparison
+from pytest_memleak.records.releases import ReleaseComparison, comparison_verdict
 from pytest_memleak.results.build_result import build_unrun_result
 from pytest_memleak.results.comparable import (
     INCOMPLETE,
-    REBUILD,
     find_mismatch,
     find_obstacle,
     find_scan_mismatch,
 )
 from pytest_memleak.results.evidence_file import differences, digest_errors, read_evidence
-from pytest_memleak.results.result_codec import encode_pair
-from pytest_memleak.results.run_verdict import is_gating_pair, pair_verdict
+from pytest_memleak.results.result_codec import encode, localize
 from pytest_memleak.scoring.measure_table import BMC, GENERATIONS, OF_PASSAGES, why_unmeasured
 
 if TYPE_CHECKING:
@@ -36,9 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.results.evidence_file import Bundle, EvidenceFile
     from pytest_memleak.scoring.release_test import PairRounds
-
-    PairEvidence = Mapping[str, Any]
 
 
 class Baseline:
@@ -47,8 +45,9 @@ class Baseline:
     def __init__(self, path: Path) -> None:
         self.name = path.name
         bundle = read_unchanged_bundle(path)
-        self.sha256: str = bundle["sha256"]
-        self._pairs = [*label_pairs(bundle["pairs"]).values()]
+        self.sha256 = bundle.sha256
+        self._pairs = [*label_pairs(bundle.pairs).values()]
+        self._gated = [pair for pair in self._pairs if pair.gates]
 
     # --- before anything runs --------------------------------------------------------------
 
@@ -72,7 +71,7 @@ class Baseline:
                 hint="set one confidence for all, or run them separately",
             )
         for pair in pairs:
-            if why := self._obstacle(_planned_evidence(pair, suites[pair.suite]), names):
+            if why := self._obstacle(_planned_result(pair, suites[pair.suite]), names):
                 raise EvidenceError(f"{pair.id}: {why[0]}", location=self.name, hint=why[1])
         self._validate_none_dropped(suites.values())
         if pairs and not gated:
@@ -93,31 +92,28 @@ class Baseline:
         has: dict[str, set[str]] = {}
         for suite in suites:
             has.setdefault(suite.path.name, set()).update(pair.id for pair in suite.pairs)
-        for pair in filter(is_gating_pair, self._pairs):
-            if pair["pair"] not in has.get(pair["suite"]["name"], {pair["pair"]}):
+        for pair in self._gated:
+            if pair.pair not in has.get(pair.suite.name, {pair.pair}):
                 raise EvidenceError(
-                    f"{pair['pair']}: it gates in the baseline, but isn't in the suite now",
+                    f"{pair.pair}: it gates in the baseline, but isn't in the suite now",
                     location=self.name,
                     hint="put it back, or rebuild the baseline without it from that release's "
                     "ledger, which makes no API calls",
                 )
 
-    def _obstacle(self, now: PairEvidence, measures: Iterable[str]) -> tuple[str, str] | None:
+    def _obstacle(self, now: PairResult, measures: Iterable[str]) -> tuple[str, str] | None:
         """Return why a pair can't be compared, by its settings, and the fix; None if it can."""
         before = self._matching_pair(now)
-        if not is_gating_pair(now):
-            return find_mismatch(before, now) if before and is_gating_pair(before) else None
+        if not now.gates:
+            return find_mismatch(before, now) if before and before.gates else None
         if before is None:
             return self._absence(now)
         if otherwise := find_mismatch(before, now):
             return otherwise
-        if not before.get("rounds"):
-            windows = before["windows"] is not None
-            if windows or before["completeness"]["issues"]:
-                why = GENERATIONS.of_windows if windows else INCOMPLETE
-                return f"the baseline has no rounds of it: {why}", "exclude the pair with -k"
-            return "the bundle has no values per round, because an older version wrote it", REBUILD
-        measured = before["rounds"]["measures"]
+        if before.rounds is None:
+            why = INCOMPLETE if before.windows is None else GENERATIONS.of_windows
+            return f"the baseline has no rounds of it: {why}", "exclude the pair with -k"
+        measured = before.rounds.measures
         missing = [name for name in measures if name not in measured]
         obstacle = (
             f"the baseline has no {_listed(missing)} per round",
@@ -125,18 +121,14 @@ class Baseline:
         )
         return obstacle if missing else find_scan_mismatch(before, now, measures)
 
-    def missing_pairs(self, now: Iterable[PairEvidence]) -> list[str]:
+    def missing_pairs(self, now: Iterable[PairResult]) -> list[str]:
         """Return the pairs that gate in the baseline and weren't evaluated in a later release."""
-        there = {(pair["suite"]["name"], pair["pair"]) for pair in now}
-        return [
-            pair["pair"]
-            for pair in filter(is_gating_pair, self._pairs)
-            if (pair["suite"]["name"], pair["pair"]) not in there
-        ]
+        there = {(pair.suite.name, pair.pair) for pair in now}
+        return [pair.pair for pair in self._gated if (pair.suite.name, pair.pair) not in there]
 
     # --- afterwards ------------------------------------------------------------------------
 
-    def change_lines(self, now: PairEvidence, *, but: Collection[str] = ()) -> tuple[str, ...]:
+    def change_lines(self, now: PairResult, *, but: Collection[str] = ()) -> tuple[str, ...]:
         """List a pair's measures then and now, with intervals, or why they aren't comparable.
 
         but: measures to leave out.
@@ -147,14 +139,14 @@ class Baseline:
         if obstacle := find_obstacle(before, now):
             return (obstacle,)
         return tuple(
-            _change_line(name, estimate, now["measures"][name])
-            for name, estimate in before["measures"].items()
-            if "low" in estimate and name in now["measures"] and name not in but
+            _change_line(name, before, now)
+            for name in before.values
+            if name in now.values and name not in but
         )
 
     def compare(
         self,
-        now: Mapping[str, PairEvidence],
+        now: Mapping[str, PairResult],
         tolerances: Mapping[str, float],
         *,
         whole: bool = False,
@@ -168,8 +160,8 @@ class Baseline:
         """
         from pytest_memleak.scoring.release_test import Comparison, compare_releases
 
-        gated = {name: pair for name, pair in sorted(now.items()) if is_gating_pair(pair)}
-        levels = {pair["settings"]["confidence"] for pair in gated.values()}
+        gated = {name: pair for name, pair in sorted(now.items()) if pair.gates}
+        levels = {pair.settings["confidence"] for pair in gated.values()}
         if len(levels) > 1:
             raise EvidenceError(f"pairs differ in confidence: {_listed(levels)}")
         confidence = levels.pop() if levels else 0.95
@@ -177,7 +169,7 @@ class Baseline:
         after: dict[str, PairRounds] = {}
         obstacles: dict[str, str] = {}
         for name, pair in now.items():
-            if not is_gating_pair(pair) and (why := self._obstacle(pair, tolerances)):
+            if not pair.gates and (why := self._obstacle(pair, tolerances)):
                 obstacles[name] = why[0]
         left_out = self.missing_pairs(now.values())
         if whole:
@@ -205,26 +197,28 @@ class Baseline:
             sha256=self.sha256,
             tolerances=dict(tolerances),
             confidence=confidence,
+            verdict=comparison_verdict(changes, obstacles),
             changes=changes,
             obstacles=obstacles,
             left_out=() if whole else tuple(left_out),
         )
 
     def _measured_obstacle(
-        self, was: PairEvidence | None, now: PairEvidence, measures: Iterable[str]
+        self, was: PairResult | None, now: PairResult, measures: Iterable[str]
     ) -> str:
         """Return why a measured pair can't be compared in these measures; "" if it can."""
         if was is not None and (obstacle := find_obstacle(was, now)):
             return obstacle
         if why := self._obstacle(now, measures):
             return why[0]
+        measured = now.rounds.measures if now.rounds else {}
         for name in measures:
-            if name not in now["rounds"]["measures"]:
+            if name not in measured:
                 return f"{name} wasn't measured: {why_unmeasured(name, windows=False)}"
         sizes = [
-            (pair["book"]["words"], len(pair["rounds"]["measures"][BMC.name]))
+            (pair.book.words or 0, len(pair.rounds.measures[BMC.name]))
             for pair in (was, now)
-            if pair is not None
+            if pair is not None and pair.rounds is not None
         ]
         if sizes[0] != sizes[1]:
             (words, rounds), (words_now, rounds_now) = sizes
@@ -234,96 +228,103 @@ class Baseline:
             )
         return ""
 
-    def _matching_pair(self, now: PairEvidence) -> PairEvidence | None:
+    def _matching_pair(self, now: PairResult) -> PairResult | None:
         """Return the pair of that name and suite; of several, by path and endpoint."""
         alike = [
             pair
             for pair in self._pairs
-            if (pair["suite"]["name"], pair["pair"]) == (now["suite"]["name"], now["pair"])
+            if (pair.suite.name, pair.pair) == (now.suite.name, now.pair)
         ]
-        for key, inner in (("suite", "path"), ("model", "endpoint")):
+        for name in _TELLS_APART:
             if len(alike) > 1:
-                alike = [pair for pair in alike if pair[key][inner] == now[key].get(inner)]
+                alike = [pair for pair in alike if name(pair) == name(now)]
         return alike[0] if len(alike) == 1 else None
 
-    def _absence(self, now: PairEvidence) -> tuple[str, str]:
+    def _absence(self, now: PairResult) -> tuple[str, str]:
         """Return why the baseline lacks a pair, and the fix."""
-        name = now["suite"]["name"]
-        suites = {pair["suite"]["name"] for pair in self._pairs if pair["pair"] == now["pair"]}
+        name = now.suite.name
+        suites = {pair.suite.name for pair in self._pairs if pair.pair == now.pair}
         if suites and name not in suites:
             reason = f"its suite is {name} now, and was {_listed(sorted(suites))}"
             return reason, "restore the suite file's old name"
-        names = _listed(pair["pair"] for pair in self._pairs)
+        names = _listed(pair.pair for pair in self._pairs)
         return f"the baseline has no pair of this name; it has {names}", (
             "exclude the pair with -k or --deselect, or rebuild the baseline with it"
         )
 
 
-def _planned_evidence(pair: Pair, suite: Suite) -> dict[str, Any]:
-    """Return as much of a pair's evidence as is known before the run."""
+def _planned_result(pair: Pair, suite: Suite) -> PairResult:
+    """Return as much of a pair's result as is known before the run."""
     tests = (book.id for book in suite.books if book.role == "test" and book.id != pair.book.id)
     scope = ScanScope(dict.fromkeys(tests), dict.fromkeys(suite.excused(pair)))
-    return encode_pair(dataclasses.replace(build_unrun_result(pair, suite), scan_scope=scope))
+    return localize(dataclasses.replace(build_unrun_result(pair, suite), scan_scope=scope))
 
 
-def read_unchanged_bundle(path: Path) -> Mapping[str, Any]:
+def read_unchanged_bundle(path: Path) -> Bundle:
     """Read a bundle, signed or not. Raises EvidenceError if it was changed after it was made."""
-    bundle = read_evidence(path).bundle
-    if wrong := digest_errors(bundle):
+    evidence = read_evidence(path)
+    if wrong := digest_errors(evidence.bundle):
         raise EvidenceError(wrong[0], location=str(path), hint="it was changed after it was made")
-    return bundle
+    return evidence.content
 
 
-def label_pairs(pairs: Iterable[PairEvidence]) -> dict[str, PairEvidence]:
+_TELLS_APART = (operator.attrgetter("suite.path"), operator.attrgetter("model.endpoint"))
+
+
+def label_pairs(pairs: Iterable[PairResult]) -> dict[str, PairResult]:
     """Key the pairs that were run by name, with suite and endpoint if names repeat."""
-    run = [pair for pair in pairs if pair_verdict(pair) is not Verdict.NOT_RUN]
-    names = [str(pair["pair"]) for pair in run]
-    for part, key in (("suite", "path"), ("model", "endpoint")):
+    run = [pair for pair in pairs if pair.plain_verdict is not Verdict.NOT_RUN]
+    names = [pair.pair for pair in run]
+    for part in _TELLS_APART:
         if len(set(names)) < len(names):
-            names = [f"{pair[part][key]}::{name}" for pair, name in zip(run, names, strict=True)]
+            names = [f"{part(pair)}::{name}" for pair, name in zip(run, names, strict=True)]
     return dict(zip(names, run, strict=True))
 
 
-def comparison_differences(bundle: Mapping[str, Any], path: Path) -> list[str]:
+def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
     """Recompute a bundle's comparison with an earlier release, and list the differences.
 
     Raises EvidenceError if it has none.
     """
-    claimed = bundle["compared"]
+    claimed = evidence.content.compared
     if not claimed:
         raise EvidenceError("the bundle has no comparison with a release", hint="omit --baseline")
-    compared = Baseline(path).compare(label_pairs(bundle["pairs"]), claimed["tolerances"])
-    return differences(claimed, json.loads(json.dumps(compared.to_json())), "compared")
+    compared = Baseline(path).compare(label_pairs(evidence.content.pairs), claimed.tolerances)
+    return differences(evidence.bundle["compared"], encode(compared), "compared")
 
 
 # --- numbers and words ---------------------------------------------------------------------
 
 
-def _rounds(pair: PairEvidence) -> PairRounds:
+def _rounds(pair: PairResult) -> PairRounds:
     import numpy as np
 
     from pytest_memleak.scoring.release_test import PairRounds
     from pytest_memleak.scoring.sampling_error import Spread
 
-    rounds = pair["rounds"]
-    values = {name: pair["measures"][name]["value"] for name in rounds["measures"]}
+    rounds = pair.rounds
+    assert rounds is not None  # noqa: S101 - `_obstacle`
+    values = {name: pair.values[name] for name in rounds.measures}
     # Only sampled rounds are compared; the longest passage may be elsewhere.
-    values |= {name: max(rounds["measures"][name]) for name in OF_PASSAGES if name in values}
+    values |= {name: max(rounds.measures[name]) for name in OF_PASSAGES if name in values}
     return PairRounds(
-        words=pair["book"]["words"],
+        words=pair.book.words or 0,
         values=values,
-        per_round={name: np.array(values) for name, values in rounds["measures"].items()},
-        spread=Spread(rounds["variance"], rounds["units"], rounds["typical"]),
-        alike=rounds["alike"],
+        per_round={name: np.array(values) for name, values in rounds.measures.items()},
+        spread=Spread(rounds.variance, rounds.units, rounds.typical),
+        alike=rounds.alike,
     )
 
 
-def _change_line(name: str, before: Mapping[str, float], now: Mapping[str, float]) -> str:
-    shown = [figure(before["value"]), figure(now["value"])]
-    for place, estimate in enumerate((before, now)):
-        if estimate["low"] < estimate["high"]:
-            shown[place] += f" [{figure(estimate['low'])}, {figure(estimate['high'])}]"
-    return f"{name} {shown[0]} -> {shown[1]} ({now['value'] - before['value']:+.4g})"
+def _change_line(name: str, before: PairResult, now: PairResult) -> str:
+    shown = []
+    for pair in (before, now):
+        text = figure(pair.values[name])
+        if name in pair.intervals:
+            low, high = pair.intervals[name]
+            text += f" [{figure(low)}, {figure(high)}]"
+        shown.append(text)
+    return f"{name} {shown[0]} -> {shown[1]} ({now.values[name] - before.values[name]:+.4g})"
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record")
 
 
-def encode(record: object) -> dict[str, Any]:
-    """Return a record's plain lists and dicts. Raises ValueError for values of other types."""
-    return _encode(record, frozenset())
+def encode(record: object, *, omit: Any = None) -> dict[str, Any]:
+    """Return a record's plain lists and dicts. Raises ValueError for values of other types.
+
+    omit: keys to leave out, as pydantic's `exclude`
+    """
+    plain: dict[str, Any] = _adapter(type(record)).dump_python(
+        record, mode="json", exclude=omit, warnings="error"
+    )
+    return plain
 
 
 def encode_pair(result: PairResult) -> dict[str, Any]:
     """Return a pair's part of the evidence bundle, in plain values."""
-    return _encode(localize(result), RUN_ONLY)
+    return encode(localize(result), omit=RUN_ONLY)
 
 
 def localize(result: PairResult) -> PairResult:
@@ -47,13 +53,6 @@ def decode(kind: type[_Record], data: object) -> _Record:
     text = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
     record: _Record = _adapter(kind).validate_json(text, strict=True)
     return record
-
-
-def _encode(record: object, omitted: frozenset[str]) -> dict[str, Any]:
-    plain: dict[str, Any] = _adapter(type(record)).dump_python(
-        record, mode="json", exclude={*omitted}, warnings="error"
-    )
-    return plain
 
 
 _adapter: Callable[[type], TypeAdapter[Any]] = functools.cache(TypeAdapter)

@@ -2,7 +2,7 @@
 
     run_evidence(run)         the bundle, with its digest
     suite_controls(results)   what each suite's controls show of the gate itself
-    subjects(bundle)          the models that it is about, as in-toto has subjects
+    subjects(pairs)           the models that they are about, as in-toto has subjects
     unmet_expectations(expected, bundle)
 
 Its pairs hold plain values that anyone with the suite, its books and the ledger can recompute.
@@ -10,22 +10,32 @@ Its pairs hold plain values that anyone with the suite, its books and the ledger
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import hashlib
 import platform
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records.number_format import amount
-from pytest_memleak.records.provenance import weights_digest
-from pytest_memleak.results.evidence_file import SCHEMA, canonical_json, seal_bundle
-from pytest_memleak.results.result_codec import encode_pair
-from pytest_memleak.results.run_verdict import is_gating_pair, run_result
+from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import amount, day, moment
+from pytest_memleak.records.pair_result import RUN_ONLY
+from pytest_memleak.records.provenance import Provenance, weights_digest
+from pytest_memleak.results.evidence_file import (
+    SCHEMA,
+    Bundle,
+    FalsePositives,
+    LedgerEnd,
+    SuiteControls,
+    canonical_json,
+    seal_bundle,
+)
+from pytest_memleak.results.result_codec import encode, localize
+from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records.pair_result import PairResult, RunReport
 
@@ -53,35 +63,31 @@ rule out that they were invented.
 def run_evidence(run: RunReport) -> dict[str, Any]:
     """Build the bundle of a run, with its digest: every pair of every suite, evaluated or not."""
     pairs = collect_pairs(run)
-    return seal_bundle(
-        {
-            "schema": SCHEMA,
-            "result": run_result(
-                pairs,
-                uncollected=run.uncollected,
-                compared=run.compared.verdict if run.compared else None,
-            ),
-            "release": run.release,
-            "program": versions(),
-            "platform": {"python": platform.python_version(), "system": platform.platform()},
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "selection": {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in dataclasses.asdict(run.selection).items()
-            },
-            "uncollected": list(run.uncollected),
-            "ledger": run.ledger,
-            "pairs": pairs,
-            "compared": run.compared and run.compared.to_json(),
-            "suites": [controls.to_json() for controls in bundle_controls(pairs)],
-            "limitations": limitations(),
-        }
+    bundle = Bundle(
+        schema=SCHEMA,
+        result=run_result(
+            pairs,
+            uncollected=run.uncollected,
+            compared=run.compared.verdict if run.compared else None,
+        ),
+        release=run.release,
+        program=versions(),
+        platform={"python": platform.python_version(), "system": platform.platform()},
+        created=float(int(time.time())),
+        selection=run.selection,
+        uncollected=run.uncollected,
+        ledger=LedgerEnd(**run.ledger) if run.ledger else None,
+        pairs=pairs,
+        compared=run.compared,
+        suites=bundle_controls(pairs),
+        limitations=limitations(),
     )
+    return seal_bundle(encode(bundle, omit={"pairs": {"__all__": RUN_ONLY}}))
 
 
-def limitations() -> list[str]:
+def limitations() -> tuple[str, ...]:
     """Return what a reader must not conclude, a sentence each."""
-    return LIMITATIONS.strip().splitlines()
+    return tuple(LIMITATIONS.strip().splitlines())
 
 
 def versions() -> dict[str, str | None]:
@@ -89,14 +95,13 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in _PROGRAMS}
 
 
-def collect_pairs(run: RunReport) -> list[dict[str, Any]]:
-    """Return every pair of the run with its tests, in order."""
-    return sorted(map(encode_pair, (*run.results, *run.unrun)), key=_order)
+def collect_pairs(run: RunReport) -> tuple[PairResult, ...]:
+    """Return every pair of the run as a bundle has it, in order."""
+    return tuple(sorted(map(localize, (*run.results, *run.unrun)), key=_order))
 
 
-def _order(pair: dict[str, Any]) -> tuple[str, str, str, str]:
-    suite = pair["suite"]
-    return suite["name"], suite["path"], pair["pair"], pair["model"]["endpoint"] or ""
+def _order(pair: PairResult) -> tuple[str, str, str, str]:
+    return pair.suite.name, pair.suite.path, pair.pair, pair.model.endpoint or ""
 
 
 def _version(name: str) -> str | None:
@@ -109,147 +114,100 @@ def _version(name: str) -> str | None:
 # --- controls ------------------------------------------------------------------------------
 
 
-class FalsePositives(NamedTuple):
-    """How many negative controls exceed a limit by their own books, of those measured."""
-
-    over: int
-    measured: int
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteControls:
-    """What a suite's controls showed in a run.
-
-    controls: number of negative controls
-    false_positives: of each limit
-    leak_seen: whether a positive control leaked its own book
-    gates:     whether the verdict of any pair counts
-    """
-
-    suite: str
-    controls: int
-    false_positives: Mapping[str, FalsePositives] = field(default_factory=dict)
-    leak_seen: bool = False
-    gates: bool = True
-
-    def lines(self) -> Iterator[str]:
-        """Yield what they showed, in sentences."""
-        if self.controls:
-            counts = ", ".join(
-                f"{name} {count.over} of {count.measured}"
-                for name, count in self.false_positives.items()
-            )
-            pairs = amount(self.controls, "negative control")
-            yield f"False positives on {pairs}: {counts or 'none was measured'}"
-        if not self.gates:
-            yield "This suite gates nothing: every pair is a control."
-        elif not self.leak_seen:
-            yield (
-                "No positive control leaked, so this run doesn't show that the gate can detect a "
-                'leak. Add a pair with expected = "leak".'
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain dicts."""
-        return {
-            "suite": self.suite,
-            "controls": self.controls,
-            "false_alarms": {name: count._asdict() for name, count in self.false_positives.items()},
-            "leak_seen": self.leak_seen,
-            "gates": self.gates,
-        }
+def control_sentences(suite: SuiteControls) -> Iterator[str]:
+    """Yield what a suite's controls showed, in sentences."""
+    if suite.controls:
+        counts = ", ".join(
+            f"{name} {count.over} of {count.measured}" for name, count in suite.false_alarms.items()
+        )
+        pairs = amount(suite.controls, "negative control")
+        yield f"False positives on {pairs}: {counts or 'none was measured'}"
+    if not suite.gates:
+        yield "This suite gates nothing: every pair is a control."
+    elif not suite.leak_seen:
+        yield (
+            "No positive control leaked, so this run doesn't show that the gate can detect a "
+            'leak. Add a pair with expected = "leak".'
+        )
 
 
 def suite_controls(results: Iterable[PairResult]) -> tuple[SuiteControls, ...]:
     """Summarize the controls of each suite of the run, in order."""
-    return _summarize(
-        (
-            result.suite.name,
-            {
-                "control": result.control,
-                "expected": result.expected,
-                "leaked": result.leaked,
-                "limits": {name: {"limit": limit} for name, limit in result.limit_values.items()},
-                "measures": result.measures,
-            },
-        )
-        for result in results
-    )
+    return _summarize((result.suite.name, result) for result in results)
 
 
-def bundle_controls(pairs: Iterable[Mapping[str, Any]]) -> tuple[SuiteControls, ...]:
+def bundle_controls(pairs: Iterable[PairResult]) -> tuple[SuiteControls, ...]:
     """Summarize the controls in a bundle's pairs; suites go by their paths."""
-    return _summarize((pair["suite"]["path"], pair) for pair in pairs)
+    return _summarize((pair.suite.path, pair) for pair in pairs)
 
 
-def _summarize(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[SuiteControls, ...]:
-    suites: dict[str, list[Mapping[str, Any]]] = {}
+def _summarize(pairs: Iterable[tuple[str, PairResult]]) -> tuple[SuiteControls, ...]:
+    suites: dict[str, list[PairResult]] = {}
     for suite, pair in pairs:
         suites.setdefault(suite, []).append(pair)
     return tuple(_summarize_suite(suite, its_pairs) for suite, its_pairs in suites.items())
 
 
-def _summarize_suite(suite: str, pairs: Sequence[Mapping[str, Any]]) -> SuiteControls:
-    controls = [pair for pair in pairs if pair["control"]]
+def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
+    controls = [pair for pair in pairs if pair.control]
     exceeded: dict[str, list[bool]] = {}
     for pair in controls:
-        for name, limit in pair["limits"].items():
-            measure = pair["measures"].get(name, {})
-            if "value" in measure:
+        values = pair.values
+        for name, limit in pair.limit_values.items():
+            if name in values:
                 # Passages of other books are no false positive.
-                own = measure.get("of_own", measure["value"])
-                exceeded.setdefault(name, []).append(own > limit["limit"])
+                own = pair.measures[name].get("of_own", values[name])
+                exceeded.setdefault(name, []).append(own > limit)
     return SuiteControls(
         suite=suite,
         controls=len(controls),
-        false_positives={
+        false_alarms={
             name: FalsePositives(sum(over), len(over)) for name, over in exceeded.items()
         },
-        leak_seen=any(pair["expected"] == "leak" and pair["leaked"] for pair in pairs),
-        gates=any(map(is_gating_pair, pairs)),
+        leak_seen=any(pair.expected == "leak" and pair.leaked for pair in pairs),
+        gates=any(pair.gates for pair in pairs),
     )
 
 
 # --- subjects and expectations -------------------------------------------------------------
 
 
-def subjects(bundle: Mapping[str, Any]) -> list[dict[str, Any]]:
+def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
     """List the models of pairs that gate: `{"name": ..., "digest": {"sha256": ...}}`.
 
     The digest is that of the weights if they were on this machine and wrote all generations; else
     of the canonical JSON of provider, server, endpoint and the names that the server gave.
     """
-    gating = filter(is_gating_pair, bundle["pairs"])
-    models = {(pair["model"]["id"], _weights(pair) or _digest(pair)): None for pair in gating}
+    models = {
+        (pair.model.id, _weights(pair) or _digest(pair)): None for pair in pairs if pair.gates
+    }
     if not models:
         models[("no model", hashlib.sha256(canonical_json(None)).hexdigest())] = None
     return [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(models)]
 
 
-def model_names(pair: Mapping[str, Any]) -> set[str]:
+def model_names(pair: PairResult) -> set[str]:
     """Return the names of a pair's model: the server's, the one requested, or the suite's."""
-    model, provenance = pair["model"], pair["provenance"] or {}
-    served = {name for served in provenance.get("served", ()) if (name := served.get("model"))}
-    name = provenance.get("requested") or model["endpoint"] or model["base_model"] or model["id"]
+    model, provenance = pair.model, pair.provenance or Provenance()
+    served = {server.model for server in provenance.served if server.model}
+    name = provenance.requested or model.endpoint or model.base_model or model.id
     return served or {name}
 
 
-def _weights(pair: Mapping[str, Any]) -> str | None:
+def _weights(pair: PairResult) -> str | None:
     """Return the SHA-256 of the weights behind a pair's generations, if they were here."""
-    provenance = pair["provenance"] or {}
-    served = provenance.get("served", ())
-    if len(served) != 1 or served[0]["model"] or provenance["imported"]:
+    provenance = pair.provenance or Provenance()
+    if len(provenance.served) != 1 or provenance.served[0].model or provenance.imported:
         return None
-    fingerprint = served[0].get("fingerprint")
-    return weights_digest(fingerprint) if isinstance(fingerprint, str) else None
+    return weights_digest(provenance.served[0].fingerprint)
 
 
-def _digest(pair: Mapping[str, Any]) -> str:
-    model = pair["model"]
+def _digest(pair: PairResult) -> str:
+    model = pair.model
     identity = {
-        "provider": model["provider"],
-        "server": model["options"].get("base_url"),
-        "endpoint": model["endpoint"],
+        "provider": model.provider,
+        "server": model.options.get("base_url"),
+        "endpoint": model.endpoint,
         "served": sorted(model_names(pair)),
     }
     return hashlib.sha256(canonical_json(identity)).hexdigest()
@@ -269,18 +227,16 @@ class Expected:
     not_before: datetime.datetime | None = None
 
 
-def unmet_expectations(expected: Expected, bundle: Mapping[str, Any]) -> Iterator[str]:
+def unmet_expectations(expected: Expected, bundle: Bundle) -> Iterator[str]:
     """Yield a sentence for each expectation that a bundle doesn't meet."""
-    if expected.release not in (None, bundle["release"]):
-        yield f"release: expected {expected.release!r}, the bundle says {bundle['release']!r}"
-    pairs = bundle["pairs"]
+    if expected.release not in (None, bundle.release):
+        yield f"release: expected {expected.release!r}, the bundle says {bundle.release!r}"
     if expected.suites:
-        digests = {pair["suite"]["sha256"] for pair in pairs}
+        digests = {pair.suite.sha256 for pair in bundle.pairs}
         yield from _set_differences("suite", expected.suites, digests)
     if expected.models:
-        yield from _set_differences(
-            "model", expected.models, {name for pair in pairs for name in model_names(pair)}
-        )
+        names = {name for pair in bundle.pairs for name in model_names(pair)}
+        yield from _set_differences("model", expected.models, names)
     if expected.not_before is not None:
         yield from _too_early(expected.not_before, bundle)
 
@@ -292,16 +248,16 @@ def _set_differences(what: str, expected: frozenset[str], present: set[str]) -> 
         yield f"{what}: expected {name!r}, which the bundle doesn't have"
 
 
-def _too_early(not_before: datetime.datetime, bundle: Mapping[str, Any]) -> Iterator[str]:
-    if datetime.datetime.fromisoformat(bundle["created"]) < not_before:
-        earliest = not_before.isoformat()
-        yield f"created: the bundle was made on {bundle['created']}, before {earliest}"
+def _too_early(not_before: datetime.datetime, bundle: Bundle) -> Iterator[str]:
+    if bundle.created < not_before.timestamp():
+        created, earliest = moment(bundle.created), not_before.isoformat()
+        yield f"created: the bundle was made on {created}, before {earliest}"
     earliest = not_before.date().isoformat()
-    for pair in bundle["pairs"]:
-        if pair["verdict"] == "NOT RUN":
+    for pair in bundle.pairs:
+        if pair.plain_verdict is Verdict.NOT_RUN:
             continue
-        first = (pair["provenance"] or {}).get("first")
+        first = day(pair.provenance.first) if pair.provenance else None
         if first is None:
-            yield f"{pair['pair']}: the bundle doesn't say when its generations were sampled"
+            yield f"{pair.pair}: the bundle doesn't say when its generations were sampled"
         elif first < earliest:
-            yield f"{pair['pair']}: its first generation dates from {first}, before {earliest}"
+            yield f"{pair.pair}: its first generation dates from {first}, before {earliest}"

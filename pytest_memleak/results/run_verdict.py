@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.pair import is_gating
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from pytest_memleak.records.pair_result import PairResult
 
 _FAILED = {"failed", "xpassed"}
 _ENDED_OTHERWISE = {"error", "crashed", "unfinished"}
 
 
-def is_gating_pair(pair: Mapping[str, Any]) -> bool:
-    """Tell whether a pair's verdict counts."""
-    return is_gating(pair["expected"], control=pair["control"])
-
-
-def pair_verdict(pair: Mapping[str, Any]) -> Verdict:
-    """Return the verdict in a pair's evidence, without the share of refusals that follows it."""
-    return Verdict(pair["verdict"].partition(",")[0])
-
-
 def run_result(
-    pairs: Sequence[Mapping[str, Any]],
+    pairs: Sequence[PairResult],
     *,
     uncollected: Sequence[str] = (),
     compared: Verdict | None = None,
@@ -43,32 +34,30 @@ def run_result(
     outcomes |= set(filter(None, [compared]))
     if Verdict.FAIL in outcomes:
         return Verdict.FAIL
-    suites, gating = (
-        {pair["suite"]["path"] for pair in group}
-        for group in (pairs, filter(is_gating_pair, pairs))
-    )
+    suites = {pair.suite.path for pair in pairs}
+    gating = {pair.suite.path for pair in pairs if pair.gates}
     if uncollected or outcomes != {Verdict.PASS} or suites != gating:
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
 
 
-def verdict_counts(pairs: Sequence[Mapping[str, Any]]) -> str:
+def verdict_counts(pairs: Sequence[PairResult]) -> str:
     """Count the pairs of each verdict: "3 PASS, 1 FAIL (expected)"."""
     counts = Counter(map(_verdict_label, pairs))
     return ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items())) or "no pair"
 
 
-def _is_spared(pair: Mapping[str, Any]) -> bool:
+def _is_spared(pair: PairResult) -> bool:
     """Tell whether a pair is a control whose generations were searched and hold no other book."""
-    measured = pair["measures"] and pair_verdict(pair) is not Verdict.NOT_RUN
-    return bool(pair["control"] and measured and not pair["unexcused"])
+    measured = pair.measures and pair.plain_verdict is not Verdict.NOT_RUN
+    return bool(pair.control and measured and not pair.unexcused)
 
 
-def _outcome(pair: Mapping[str, Any]) -> Verdict:
-    if pair["unexcused"]:
+def _outcome(pair: PairResult) -> Verdict:
+    if pair.unexcused:
         return Verdict.FAIL
-    verdict, leak = pair_verdict(pair), pair["expected"] == "leak"
-    outcomes = {test["outcome"] for test in pair["tests"]}
+    verdict, leak = pair.plain_verdict, pair.expected == "leak"
+    outcomes = {test.outcome for test in pair.tests}
     if verdict in {Verdict.PASS, Verdict.FAIL} and (
         leak is (verdict is Verdict.PASS) or outcomes & _FAILED
     ):
@@ -78,14 +67,14 @@ def _outcome(pair: Mapping[str, Any]) -> Verdict:
     return Verdict.PASS
 
 
-def _verdict_label(pair: Mapping[str, Any]) -> str:
-    verdict = pair_verdict(pair)
-    if pair["unexcused"]:
+def _verdict_label(pair: PairResult) -> str:
+    verdict = pair.plain_verdict
+    if pair.unexcused:
         return str(verdict)
-    if pair["control"]:
+    if pair.control:
         return f"{verdict} (control)"
-    if pair["expected"] == "leak" and verdict is Verdict.FAIL:
+    if pair.expected == "leak" and verdict is Verdict.FAIL:
         return "FAIL (expected)"
-    if pair["expected"] == "leak" and verdict is Verdict.PASS:
+    if pair.expected == "leak" and verdict is Verdict.PASS:
         return "PASS (a leak was expected)"
     return str(verdict)

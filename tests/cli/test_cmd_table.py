@@ -10,51 +10,53 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from pair_results import NOTHING, estimated, limited, named
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import EvidenceError, SettingsError
-from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt
+from pytest_memleak.records import Completeness
+from pytest_memleak.records.pair_result import RunReport, SuiteFacts
+from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 from pytest_memleak.reports.evidence_table import ROWS, Evidence
 from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.figures import figures_of, write_figures
 from pytest_memleak.reports.html.coverage_strips import book_columns
 from pytest_memleak.results.coverage_map import decode_times
-from pytest_memleak.results.evidence_file import SCHEMA, seal_bundle, write_evidence_file
-from pytest_memleak.results.result_codec import decode
+from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
+from pytest_memleak.results.result_codec import decode, encode_pair
+from pytest_memleak.results.run_evidence import run_evidence
 
 BMC = {("gpt", "road"): 0.123456789, ("gpt", "sea"): 0.5, ("gemini", "road"): 0.0}
 TITLE = "=The | Road & 50 %"
 
 
 def pair(model, book, bmc, suite="s.memleak.toml"):
-    return {
-        "pair": f"{model}/{book}",
-        "suite": {"name": suite, "path": suite, "sha256": "0" * 64},
-        "book": {"id": book, "title": TITLE, "words": 12_345, "excerpts": 31},
-        "model": {"id": model, "provider": "openai", "base": "b", "endpoint": None, "options": {}},
-        "settings": {"samples": 10, "temperature": 1.0},
-        "counts": {"requested": 310, "received": 310, "surplus": 0},
-        "measures": {
-            "bmc": {"value": bmc, "low": bmc, "high": bmc + 0.25},
-            "longest_span": {"value": 1234, "low": 1000, "high": 2000},
+    result = dataclasses.replace(
+        named(NOTHING, model=model, book=book),
+        pair=f"{model}/{book}",
+        suite=SuiteFacts(suite, f"/suites/{suite}", "0" * 64),
+        settings={"samples": 10, "temperature": 1.0},
+        completeness=Completeness(310, 310),
+        measures={
+            "bmc": estimated(bmc, bmc, bmc + 0.25),
+            "longest_span": estimated(1234, 1000, 2000),
         },
-        "limits": {"bmc": {"limit": 0.15, "set_by": "limits.bmc"}},
-        "expected": "pass",
-        "verdict": "FAIL" if bmc > 0.15 else "PASS",
-        "provenance": None,
-    }
+        limits=limited(bmc=0.15),
+        verdict="FAIL" if bmc > 0.15 else "PASS",
+    )
+    words = dataclasses.replace(result.book, title=TITLE, words=12_345, excerpts=31)
+    return encode_pair(dataclasses.replace(result, book=words))
 
 
 @pytest.fixture
 def bundle(tmp_path, monkeypatch):
     """Writes a bundle of these pairs; the tests run in its folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pytest_memleak.results.evidence_file.schema_error", lambda made: None)
 
     def write(name="evidence.json", numbers=BMC, further=(), **more):
-        pairs = [pair(*one, bmc) for one, bmc in numbers.items()]
-        pairs += further
-        made = {"schema": SCHEMA, "created": "2026-11-26T00:00:00+00:00", "pairs": pairs}
+        made = run_evidence(RunReport("1.0", ()))
+        del made["sha256"]
+        made["pairs"] = [*(pair(*one, bmc) for one, bmc in numbers.items()), *further]
         write_evidence_file(seal_bundle(made) | more, tmp_path / name)
         return name
 
@@ -135,7 +137,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["-o", "evidence.json"], "name another file with -o"),
         (["-o", "no/such/folder.csv"], "folder.csv: cannot be written: No such file or directory"),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),
-        (["--rows", "excerpts"], "an earlier version wrote the bundle, without excerpts"),
+        (["--rows", "excerpts"], "nothing was measured"),
     ],
 )
 def test_what_cannot_be_had(bundle, capsys, arguments, said):
@@ -182,9 +184,16 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
 def test_a_map_that_is_none_is_refused():
     held = CoverageMap(3, "0x16", (CoveredExcerpt("p_id0", 0, 16, 0, 0),), (), ())
     assert len(decode_times(held)) == 16
-    for times in ("0x5", "9x16", "", "0x16 ", "0x-1 0x17", "0x1000000000", "nine times"):
+    for times in ("0x5", "9x16", "0x999999999"):
         with pytest.raises(EvidenceError, match="doesn't match the words of its excerpts"):
             decode_times(dataclasses.replace(held, times=times))
+    less = CoveredExcerpt("p_id0", 0, 16, -1, 0), PlacedSpan(-1, 5, "p_id0", 0)
+    changes = [{"rounds": -1}, {"excerpts": less[:1]}, {"spans": less[1:]}]
+    wrong = ("", "0x16 ", "0x-1 0x17", "0x1000000000", "nine times")
+    changes += [{"times": times} for times in wrong]
+    for change in changes:
+        with pytest.raises(ValueError, match="no map of covered words"):
+            dataclasses.replace(held, **change)
 
 
 def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, tmp_path):
@@ -284,7 +293,7 @@ def test_bmc_of_each_pair_has_its_interval_and_limit(evidence, figures):
 
 def test_strips_hold_every_covered_word_and_are_drawn_over_the_whole_book(evidence, figures):
     for pair in plotted(evidence):
-        words = sum(excerpt["words"] for excerpt in pair.coverage["excerpts"])
+        words = sum(excerpt.words for excerpt in pair.coverage.excerpts)
         for columns in (7, 400, 10**6):
             strip = book_columns(pair.times, 3, columns=columns)
             assert strip.width.sum() == words
@@ -303,16 +312,14 @@ def test_spans_are_counted_by_length(evidence):
         over = {row["model"]: row["spans_over"] for row in evidence.rows if row["title"] == title}
         for pair in pairs:
             lengths, counts = span_counts(pair)
-            spans = [span["end"] - span["start"] for span in pair.coverage["spans"]]
+            spans = [span.end - span.start for span in pair.coverage.spans]
             assert counts == [sum(size >= least for size in spans) for least in lengths]
             assert len(spans) == over[pair.label] or pair.label == "other"
 
 
 def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
     ((title, found),) = overlaps(plotted_pairs(evidence)).items()
-    (a, _, b) = (
-        decode_times(decode(CoverageMap, pair["coverage"])) > 0 for _, pair in evidence.pairs
-    )
+    (a, _, b) = (decode_times(pair.coverage) > 0 for _, pair in evidence.pairs)
     assert found.labels == ["m", "other"]
     assert found.jaccard[0, 1] == found.jaccard[1, 0] == (a & b).sum() / (a | b).sum()
     p, q = a.mean(), b.mean()
@@ -363,10 +370,10 @@ def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys):
 
 
 def test_evidence_without_a_map_is_no_figure(two_models, tmp_path, refused):
-    file = two_models("old.json", lambda pairs: [pair.pop("coverage") for pair in pairs])
+    file = two_models("old.json", lambda pairs: [pair.update(coverage=None) for pair in pairs])
     error = refused("figures", file, "-o", tmp_path / "new")
     assert "the evidence contains nothing to draw" in error
-    assert "an earlier version wrote the bundle" in error
+    assert "nothing was measured" in error
     assert not (tmp_path / "new").exists()
 
 

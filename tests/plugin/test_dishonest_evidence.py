@@ -30,6 +30,10 @@ def test_own(memleak_evaluation):
 
 
 def as_python_takes_them_for_equal(made):
+    made["pairs"][0]["settings"]["stop_on_fail"] = 0
+
+
+def of_another_type(made):
     made["pairs"][0]["sampled"][0]["refused"] = False
 
 
@@ -40,7 +44,7 @@ def older(made):
 
 # What is changed in a bundle that holds, which is sealed again; the exit code, and what is said.
 CHANGES = (
-    (lambda made: made.update(note="audited"), 2, "note: Extra inputs are not permitted"),
+    (lambda made: made.update(note="audited"), 2, "note: Unexpected keyword argument"),
     (lambda made: made.pop("limitations"), 2, "limitations: Field required"),
     (lambda made: made.update(limitations=[]), 1, "limitations: they aren't those of this"),
     (lambda made: made["limitations"].pop(), 1, "limitations: they aren't those of this"),
@@ -48,7 +52,8 @@ CHANGES = (
     (lambda made: made["ledger"].update(entries=0), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(entries=-1), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
-    (as_python_takes_them_for_equal, 1, "sampled[0].refused: the bundle says false, recomputed 0"),
+    (as_python_takes_them_for_equal, 1, "stop_on_fail: the bundle says 0, recomputed false"),
+    (of_another_type, 2, "sampled.0.refused: Input should be a valid integer"),
     (older, 0, "its limitations are those of another version"),
 )
 

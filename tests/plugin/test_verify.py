@@ -11,7 +11,7 @@ import pytest
 from ferry import CLEAN
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.results.evidence_file import seal_bundle
+from pytest_memleak.results.evidence_file import read_evidence, seal_bundle
 from pytest_memleak.results.run_evidence import model_names
 
 WIDE = ("longest_span = 10", "longest_block = 30")
@@ -216,8 +216,8 @@ def test_an_endpoint_of_one_s_own(pytester, suite, name, verify):
     assert code == 1
     assert ("answered by parrot-1, a test's own endpoint" in told) is kept
     assert "VERIFICATION INCOMPLETE" in told
-    named = {one for pair in json.loads(Path("evidence.json").read_text())["pairs"]
-             for one in model_names(pair)}  # fmt: skip
+    pairs = read_evidence(Path("evidence.json")).content.pairs
+    named = {one for pair in pairs for one in model_names(pair)}
     code, told = verify("--allow-failures", *(f"--model={one}" for one in named))
     assert code == (0 if kept else 1)
 

@@ -18,6 +18,7 @@ from pytest_memleak.records.pair_result import (
     SetLimit,
     SuiteFacts,
 )
+from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 
 SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
 NOTHING = PairResult(
@@ -86,6 +87,8 @@ def by_type(kind):  # noqa: PLR0911 - one for each form of a type
         return NUMBERS[kind]
     if kind is Any:
         return ANY
+    if kind is CoverageMap:
+        return COVERAGE
     if dataclasses.is_dataclass(kind):
         return st.deferred(lambda: any_record(kind))
     if isinstance(kind, enum.EnumType):
@@ -114,3 +117,15 @@ def any_record(kind, **chosen):
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {one.name: by_type(hints[one.name]) for one in dataclasses.fields(kind)}
     return st.builds(kind, **fields | chosen)
+
+
+COUNTS = st.integers(min_value=0)
+COVERAGE = any_record(
+    CoverageMap,
+    rounds=COUNTS,
+    times=st.sampled_from(["0x120", "0x120 3x4"]),
+    excerpts=st.lists(
+        st.builds(CoveredExcerpt, TEXT, COUNTS, COUNTS, COUNTS, COUNTS), max_size=2
+    ).map(tuple),
+    spans=st.lists(st.builds(PlacedSpan, COUNTS, COUNTS, TEXT, COUNTS), max_size=2).map(tuple),
+)

@@ -1,35 +1,38 @@
 """What bundles allow to be compared of a pair in two releases."""
 
-import copy
+import dataclasses
 
 import pytest
+from pair_results import NOTHING
 
+from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.results.comparable import find_mismatch, find_scan_mismatch
-from pytest_memleak.results.run_verdict import is_gating_pair
 
 SETTINGS = {
     "samples": 100, "seed": 0, "confidence": 0.95, "detection_limit": 0.05, "max_short": 0.25,
     "max_unanswered": 0.05, "max_prompt_overlap": 0.1, "accept_refusals": False,
     "min_length_ratio": 0.2,
 }  # fmt: skip
-BEFORE = {
-    "expected": "pass",
-    "control": False,
-    "settings": SETTINGS,
-    "model": {"options": {"base_url": "http://a.test", "system": "You are a novelist."}},
-    "scan_scope": {"books": {"pier": "aa"}, "excused": {"quay": "bb"}},
-    "catalog": None,
-    "verdict": "PASS",
-}
+BEFORE = dataclasses.replace(
+    NOTHING,
+    settings=SETTINGS,
+    model=dataclasses.replace(
+        NOTHING.model,
+        options={"base_url": "http://a.test", "system": "You are a novelist."},
+    ),
+    scan_scope=ScanScope({"pier": "aa"}, {"quay": "bb"}),
+)
 
 
 def changed(*path, to):
-    now = copy.deepcopy(BEFORE)
-    at = now
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = to
-    return now
+    def set_at(value, path):
+        if not path:
+            return to
+        if isinstance(value, dict):
+            return value | {path[0]: set_at(value.get(path[0]), path[1:])}
+        return dataclasses.replace(value, **{path[0]: set_at(getattr(value, path[0]), path[1:])})
+
+    return set_at(BEFORE, path)
 
 
 @pytest.mark.parametrize(("name", "easier", "stricter"), [
@@ -67,7 +70,7 @@ def test_a_filter_that_became_stricter():
 
 def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
-    assert [is_gating_pair(one) for one in (BEFORE, control, leak)] == [True, False, False]
+    assert [one.gates for one in (BEFORE, control, leak)] == [True, False, False]
     for now, what in ((control, "a negative control"), (leak, "expected to leak")):
         assert find_mismatch(BEFORE, now)[0] == f"it gates in the baseline, but is {what} now"
     assert find_mismatch(control, BEFORE) is None
@@ -91,8 +94,8 @@ def test_passages_of_other_books_are_not_comparable(path, to, said):
 
 
 def test_before_anything_is_read_ids_do():
-    scope = {"books": {"pier": None}, "excused": {"quay": None}}
-    planned = BEFORE | {"verdict": "NOT RUN", "scan_scope": scope}
+    scope = ScanScope({"pier": None}, {"quay": None})
+    planned = dataclasses.replace(BEFORE, verdict="NOT RUN", scan_scope=scope)
     before = changed("catalog", to={"books": 3})
     assert find_scan_mismatch(before, planned, ["longest_passage"]) is None
 
