@@ -24,8 +24,6 @@ MINE = Book(
 
 
 class Library:
-    """So many text files, and generations that recite some of them, whole and in part."""
-
     def __init__(self, folder, count):
         self.folder, self.rng = folder, random.Random(12)
         vocabulary = [self._word() for _ in range(4_000)]

@@ -70,8 +70,6 @@ class FakeEndpoint:
 
 
 class FakeProvider:
-    """A provider of one endpoint that also fine-tunes; `free` as the suite's embedded ones."""
-
     name = "fake"
     concurrency = 1
     completions_per_call = 1
@@ -108,8 +106,6 @@ class FakeProvider:
 
 
 class World(SimpleNamespace):
-    """A suite with a provider that does what a test says."""
-
     @hookimpl
     def memleak_providers(self):
         return {"fake": lambda setup: FakeProvider(self, setup)}
@@ -200,12 +196,6 @@ def test_a_provider_is_made_once_and_told_what_it_needs(world):
     assert caught.value.location == setup.place
 
 
-def test_an_unknown_provider_is_named_with_the_known_ones(world):
-    opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fkae"'})
-    with pytest.raises(SuiteError, match=r"unknown provider 'fkae'; known providers: fake, ngram"):
-        opened.endpoints.provider(opened.suite.models[0])
-
-
 def test_an_endpoint_is_opened_once_by_the_name_in_the_suite_and_let_go_of(world):
     opened = world.suite_run(suite={"model": 'id = "m"\nprovider = "fake"\nendpoint = "ft:x"'})
     opened.close()
@@ -229,7 +219,6 @@ def tuned(world):
 
 
 def fine_tuned(world, suite):
-    """Open the endpoint of such a suite's model, which fine-tunes it."""
     opened = world.suite_run(suite=suite)
     return opened.endpoints.endpoint(opened.suite.models[0])
 

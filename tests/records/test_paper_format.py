@@ -342,7 +342,6 @@ def test_a_pipe_which_has_no_size_is_limited_too(tmp_path, monkeypatch):
 
 
 def or_its_error(read, *arguments, **settings):
-    """What it returns, or the RecordsError that it raises; any other error is a failure."""
     try:
         return read(*arguments, **settings)
     except RecordsError as error:

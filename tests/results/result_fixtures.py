@@ -79,8 +79,6 @@ def recite():
 
 @pytest.fixture(scope="session")
 def make_result():
-    """The finding of one model's answers for a book."""
-
     def make(
         book,
         generations,

@@ -47,8 +47,6 @@ CLEAN = ("a boat crossed", "nothing was seen", "it rained")
 
 
 class Told:
-    """Generations that are there already."""
-
     def __init__(self, *texts):
         self.texts = texts
         self.abilities = Abilities(recording=Recording(lambda book: book, self.generations))
@@ -63,8 +61,6 @@ class Told:
 
 @pytest.fixture
 def evaluated(tmp_path):
-    """The evaluation of a model that says these texts for each excerpt."""
-
     def run(*texts, limits="longest_span = 10\nbmc = 0.5"):
         (tmp_path / "ferry.json").write_text(json.dumps(BOOK))
         path = tmp_path / "x.memleak.toml"
@@ -179,7 +175,6 @@ def test_no_text_is_in_it_but_the_quotes(evaluated):
 
 
 def plain(value):
-    """Whether xdist can carry it: built-in types and nothing else."""
     if type(value) is dict:
         return all(type(name) is str and plain(inner) for name, inner in value.items())
     if type(value) in {list, tuple}:

@@ -32,7 +32,6 @@ def answer(call: Call, *texts: str, cost: int | None = None) -> Answer:
 
 
 def a_book(excerpts: int, *, book_id: str = "book") -> Book:
-    """A book of short excerpts."""
     return Book(
         id=book_id,
         title="A Book",

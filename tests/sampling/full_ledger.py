@@ -22,7 +22,6 @@ from pytest_memleak.records import FinishReason
 
 
 def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
-    """Rows of every table, with something in every column."""
     asked = ask(excerpts=3, samples=6)
     one, two, three = asked.questions
 

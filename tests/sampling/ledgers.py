@@ -15,7 +15,6 @@ from pytest_memleak.sampling.retry import Retry
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server, for the tests that need a real one."""
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
     with PostgresServer() as server:
@@ -24,7 +23,6 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a ledger that is not there yet, in each kind of database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/folder/ledger.db"
     return request.getfixturevalue("postgres").new_place()
@@ -44,14 +42,11 @@ def memory() -> Iterator[Ledger]:
 
 @pytest.fixture
 def hasty() -> Retry:
-    """Retry that does not wait between tries."""
     return Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0, pause=lambda event, _: event)
 
 
 @pytest.fixture
 def ask() -> Callable[..., PairPrompts]:
-    """Makes a questionnaire of so many excerpts, each asked so many times."""
-
     def make(excerpts: int = 3, samples: int = 4, **sampling: float) -> PairPrompts:
         settings = Sampling(samples=samples, **sampling)
         return questionnaire("model/book", a_book(excerpts), settings, words=count_words)

@@ -27,7 +27,6 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 def binaries() -> Path | None:
-    """The folder with initdb and pg_ctl, None where PostgreSQL is not installed."""
     found = shutil.which("pg_ctl")
     if found is not None:
         return Path(found).resolve().parent
@@ -36,8 +35,6 @@ def binaries() -> Path | None:
 
 
 class PostgresServer:
-    """A cluster that lives as long as the context."""
-
     def __init__(self) -> None:
         found = binaries()
         assert found is not None
@@ -78,7 +75,6 @@ class PostgresServer:
         self._temporary.cleanup()
 
     def start(self) -> None:
-        """Start the server, and wait until it answers."""
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
@@ -102,18 +98,15 @@ class PostgresServer:
         return f"{self.url('postgres')}?options=-csearch_path%3D{name}"
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
         name = f"ledger_{next(self._numbers)}"
         with self.admin() as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
     def url(self, name: str) -> str:
-        """The URL of a database, password and all."""
         return f"postgresql+psycopg://memleak:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def admin(self, name: str = "postgres") -> psycopg.Connection:
-        """A connection of one's own."""
         url = self.url(name).replace("+psycopg", "")
         return psycopg.connect(url, autocommit=True)
 

@@ -25,8 +25,6 @@ from pytest_memleak.sampling.loop import draw
 
 @dataclass(frozen=True)
 class Asked:
-    """One call as the endpoint saw it."""
-
     number: int
     instruction: str
     n: int
@@ -37,7 +35,6 @@ class Asked:
 
 
 def answers(asked: Asked) -> list[Completion]:
-    """As many completions as were asked for, each of them new."""
     return [Completion(f"{asked.number}.{place} {asked.instruction}") for place in range(asked.n)]
 
 
@@ -95,8 +92,6 @@ class Keeping(Scripted):
 
 @dataclass(frozen=True)
 class Sampler:
-    """The provider's terms."""
-
     name: str = "scripted"
     concurrency: int | None = 1
     completions_per_call: int = 1

@@ -16,8 +16,6 @@ from pytest_memleak.sampling.cost_plan import plan
 
 
 def as_planned():
-    """Answers that are billed at their worst, by the provider's own count of prompts."""
-
     def reply(asked):
         prompts = [len(asked.instruction), *[0] * (asked.n - 1)]
         return [Completion("x", FinishReason.LENGTH, count, asked.max_tokens) for count in prompts]

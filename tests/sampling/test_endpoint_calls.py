@@ -65,8 +65,6 @@ def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
 
 
 def test_an_answer_to_a_call_that_was_given_up_is_kept_too(memory, ask, hasty):
-    """It is late, and one of its completions is none."""
-
     release = threading.Event()
 
     def late(asked):

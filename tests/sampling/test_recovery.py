@@ -84,7 +84,6 @@ def test_it_stays_in_doubt_where_the_provider_cannot_be_asked(
 
 
 def test_a_broken_line_leaves_a_call_to_be_found(ledger, asked, hasty):
-    """The call is cut off, and the provider cannot be asked for it until later."""
     endpoint = Keeping()
 
     def cut(call):
@@ -131,7 +130,6 @@ def test_what_others_ask_is_left_to_them(cut_off, ledger, ask, hasty):
 
 
 def test_the_last_one_waits_for_the_living(ledger, url, asked, hasty):
-    """The loop ends when another process has drawn what it held."""
     with Ledger(url) as living:
         call = claim(living, intent(living, asked, Ask(asked.questions[0], (0,))))
         timer = threading.Timer(0.3, lambda: record(living, answer(call, "theirs")))

@@ -104,7 +104,6 @@ class KnownModel:
         return cls(rng, lengths_of(rng, spans), probabilities_of(rng, spans), **settings)
 
     def expected_bmc(self, rounds):
-        """Of that many rounds; of a model without overlaps."""
         ever = 1 - self.temper.never(self.probabilities, rounds)
         return (ever * self.lengths).sum() / self.words
 

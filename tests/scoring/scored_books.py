@@ -52,15 +52,12 @@ ROUNDS = st.lists(INTERVALS, min_size=1, max_size=7)
 
 
 def rounds_of(intervals):
-    """Rounds that cover these intervals, from round 0."""
     return Rounds.of(dict(enumerate(intervals)))
 
 
 def counts_of(intervals):
-    """The counts of such rounds, of a book of 40 words."""
     return rounds_of(intervals).counts(words=WORDS, n=len(intervals))
 
 
 def covered(intervals):
-    """The places within some interval."""
     return {place for start, end in intervals for place in range(start, end)}

@@ -16,7 +16,6 @@ THRESHOLD = 20
 
 
 def generator(*names):
-    """A generator of its own for each cell of a table."""
     return np.random.default_rng([zlib.crc32(str(name).encode()) for name in names])
 
 

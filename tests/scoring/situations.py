@@ -196,7 +196,6 @@ SITUATIONS = [
 
 
 def says(reasons, expected):
-    """Whether the reasons are the expected ones."""
     return len(reasons) == len(expected) and all(
         reason.startswith(first) and reason.endswith(last)
         for reason, (first, _, last) in zip(

@@ -87,7 +87,6 @@ def found_of_others(books):
 
 
 def test_another_authors_prose_has_nothing_of_a_novel(books):
-    """Of six novels no two quote the same; what other folders' novels both quote is told."""
     found = dict(found_of_others(books))
     longest = [max(lengths) for lengths in zip(*found.values(), strict=True)]
     print(f"{len(found)} ordered pairs; longest exact and near-verbatim: {longest}")

@@ -215,7 +215,6 @@ def test_what_bytes_cannot_fold_is_left_to_the_slow_way(text):
 @pytest.mark.parametrize("letter", ["a", "é", "_", "木"])
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
 def test_a_word_of_any_length_is_a_word(letter, mode):
-    """Each eight letters of a word once cost a copy of all texts."""
     lengths = [255, 256, 257, 263, 264, 265, 600, 100_000]
     texts = [" ".join((letter * length, f"{letter * length}b", "an end")) for length in lengths]
     found = keyed(texts, mode)

@@ -105,7 +105,6 @@ DISGUISES = {
 
 
 def planted(disguise, source, length=PASSAGE):
-    """One generation a trial, in which a disguised passage stands between other prose."""
     others, words = prose("the-seed-vault"), prose(source)
     for trial in range(TRIALS):
         rng = random.Random(trial)

@@ -48,7 +48,6 @@ def some_cases(seed, count):
 
 
 def in_parts(book, generations, parts=3):
-    """Tallies of every third generation each."""
     tallies = [Tally(book, SCORING) for _ in range(parts)]
     for number, tally in enumerate(tallies):
         tally.add(generations[number::parts])

@@ -18,7 +18,6 @@ from pytest_memleak.scoring.null_books import excess_over_null
 
 
 def records(*excerpts):
-    """The paper's records of (text, instruction, generations) per excerpt."""
     book = [
         {"excerpt_id": f"p_id{n}", "excerpt_text": text, "instruction": instruction}
         for n, (text, instruction, _) in enumerate(excerpts, start=1)

@@ -57,7 +57,6 @@ def index():
 
 
 def planted(length, change, *, book=0, place=None, asked="p_id1", separator=" "):
-    """One generation a trial, in which a passage stands between other prose."""
     around = prose("others", 60_000)
     for trial in range(TRIALS):
         rng = random.Random(f"{trial} {length}")
@@ -118,8 +117,6 @@ def test_a_passage_of_a_catalog_book_is_always_found(length):
 
 
 def every(step, other):
-    """A change of every so-many-th word."""
-
     def change(words, rng):
         return " ".join(
             other(word, rng) if n % step == step - 1 else word for n, word in enumerate(words)
@@ -175,7 +172,6 @@ INSERTIONS = {
 
 
 def parted(words, _):
-    """Every eighth word parted by a hyphen at its line's end."""
     said = []
     for n, word in enumerate(words):
         letters = word.rstrip(".,")

@@ -70,22 +70,6 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     assert found.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
 
 
-def test_no_passage_spans_two_generations_or_two_books():
-    words = [f"w{n}" for n in range(60)]
-    book = book_of(" ".join(words))
-    halves = [
-        Generation("p_id1", 0, " ".join(["x", *words[:30]])),
-        Generation("p_id1", 1, " ".join([*words[30:], "x"])),
-    ]
-    found = passages_of([book], halves)
-    assert (found.longest_passage, found.nv_longest_passage) == (30, 30)
-    assert [(one.start, one.end) for one in found.passages] == [(0, 30), (30, 60)]
-    parts = [book_of(" ".join(words[:30]), book_id="a"), book_of(" ".join(words[30:]))]
-    found = passages_of(parts, [Generation("p_id1", 0, " ".join(words))])
-    assert (found.longest_passage, found.nv_longest_passage) == (30, 30)
-    assert [one.book for one in found.passages] == ["a", "b"]
-
-
 def test_a_piece_that_two_books_hold_counts_once_and_names_both():
     words = [f"w{n}" for n in range(40)]
     own = book_of("nothing of it at all here", " ".join(words[:30]), book_id="own")
@@ -142,23 +126,6 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     found = passages_of([own, other, common], said, **known)
     assert (found.longest_passage, found.excused, found.nv_excused) == (0, 44, 44)
     assert not any(found.apart()[0].values())
-
-
-def test_words_given_away_are_not_counted_and_break_no_chain():
-    words = [f"w{n}" for n in range(40)]
-    book = book_of(" ".join(words), asked=[f"tell of {' '.join(words[10:16])} now"])
-    found = passages_of([book], [Generation("p_id1", 0, " ".join(words))])
-    assert (found.longest_passage, found.longest_passage.start) == (24, 16)
-    assert (found.nv_longest_passage, found.nv_longest_passage.start) == (34, 0)
-
-
-def test_books_that_are_not_of_the_pair_are_left_alone():
-    words = " ".join(f"w{n}" for n in range(40))
-    books = [book_of("one two three four five six", book_id="a"), book_of(words)]
-    index = SharedIndex(books, k=5)
-    tally = Tally(books[0], Scoring(), protected=Protected(index, "a", ("a",)))
-    tally.add([Generation("p_id1", 0, words)])
-    assert tally.passages().longest_passage == 0
 
 
 def test_an_index_of_other_settings_or_books_is_refused():

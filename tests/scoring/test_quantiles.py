@@ -90,10 +90,9 @@ def test_all_of_it_against_scipy():
 
 @pytest.mark.parametrize("confidence", [-0.1, 1, 95, math.nan])
 def test_a_confidence_out_of_range_is_refused(confidence):
-    for asked in (
-        normal_quantile,
-        lambda value: student_quantile(value, 3),
-        lambda value: clopper_pearson(1, 2, confidence=value),
-    ):
-        with pytest.raises(SettingsError, match="confidence"):
-            asked(confidence)
+    with pytest.raises(SettingsError, match="confidence"):
+        normal_quantile(confidence)
+    with pytest.raises(SettingsError, match="confidence"):
+        student_quantile(confidence, 3)
+    with pytest.raises(SettingsError, match="confidence"):
+        clopper_pearson(1, 2, confidence=confidence)

@@ -69,7 +69,6 @@ def test_a_rise_fails_only_over_its_tolerance():
 
 
 def compare_many(before, after):
-    """Each pair of releases that map pairs to rounds, by BMC."""
     return compare_releases(before, after, [Comparison(pair, "bmc") for pair in before])
 
 
@@ -165,7 +164,6 @@ def test_what_cannot_be_compared_is_refused():
 
 
 def exact_p(old, new):
-    """The share of all divisions of the rounds whose later part has a mean as high as observed."""
     both, size = old + new, len(new)
     sums = [
         sum(both[n] for n in chosen) for chosen in itertools.combinations(range(2 * size), size)

@@ -25,7 +25,6 @@ def fixture_book(name):
 
 
 def book_of(name, text, *, words=400, excerpts=None):
-    """A book of a text's words, with instructions from honest summaries."""
     parts = [text[at : at + words] for at in range(0, len(text) - words + 1, words)][:excerpts]
     texts = [" ".join(part) for part in parts]
     excerpts = tuple(
@@ -192,7 +191,6 @@ def thinking_cut(book, drawn):
 
 
 def ended_by(word):
-    """Each ends for a reason that nobody knows."""
     end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": word}
     return lambda book, drawn: [dataclasses.replace(one, **end) for one in drawn]
 
@@ -227,7 +225,6 @@ REARRANGED = {
 
 
 def adversaries(book, drawn):
-    """Each set of generations that is no evidence, by name."""
     for name, change in TRANSFORMED.items():
         yield name, each(drawn, change)
     for name, change in REARRANGED.items():

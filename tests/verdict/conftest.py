@@ -17,8 +17,6 @@ LIMITS = {field.name for field in dataclasses.fields(AnswerLimits)}
 
 @pytest.fixture(scope="session")
 def weigh():
-    """Judges generations; limits and settings by name."""
-
     def judged(book, drawn, *, over_limit=False, **settings):
         limits = AnswerLimits(**{key: settings.pop(key) for key in LIMITS if key in settings})
         asked = GenerationRequest(**{"samples": 10} | settings, limits=limits)
@@ -36,5 +34,4 @@ def book():
 
 @pytest.fixture(scope="session")
 def answers(book):
-    """Ten to each excerpt, of other plays, no passage twice."""
     return honest(book, shakespeare()[100_000:], 10)

@@ -148,7 +148,6 @@ def novel(path):
 
 
 def judged(book, writer, samples, seed):
-    """The verdict under the strict limits, and the rules that keep its evidence incomplete."""
     census = GenerationCensus(book, asked := GenerationRequest(samples=samples))
     answers = census.watch(generations(book, writer, samples, seed))
     analysis = analyze(book, answers, Scoring())
