@@ -1,6 +1,5 @@
 """A catalog gives the same findings in one shard, in twenty, prepared or not, and on Ray."""
 
-import contextlib
 import hashlib
 import pickle
 import random
@@ -126,21 +125,3 @@ def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
     assert library.findings(scan=on_other_nodes) == one_shard
     file = library.prepare("there.keys", library.paths)
     assert library.findings(file, scan=on_other_nodes) == one_shard
-
-
-@pytest.mark.full
-@pytest.mark.filterwarnings("ignore")
-def test_two_thousand_books_in_one_shard_in_twenty_and_on_ray(tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="the extra ray is not installed")
-    from pytest_memleak.parallel.ray_scoring import OnRay
-
-    library = Library(tmp_path, 2_000)
-    bytes_of_all = sum(path.stat().st_size for path in library.paths)
-    shard_bytes = bytes_of_all // 20
-    with monkeypatch.context() as patch:
-        one_shard = same_in_shards_and_prepared(library, shard_bytes, patch)
-    monkeypatch.setattr(catalog_module, "_SHARD_BYTES", shard_bytes)
-    with contextlib.closing(OnRay()) as on_ray:
-        assert library.findings(scan=on_ray.scan_shards) == one_shard
-        file = library.prepare("ray.keys", library.paths)
-        assert library.findings(file, scan=on_ray.scan_shards) == one_shard

@@ -350,12 +350,6 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
         opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
 
 
-def test_a_model_that_is_not_fine_tuned_may_meet_any_book(world):
-    opened = world.suite_run()
-    (pair,) = opened.suite.pairs
-    opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
-
-
 def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_error(world):
     world.refuses = JobPending("it is being deployed", location="fake")
     drawn, got = draw(world.suite_run())

@@ -116,15 +116,12 @@ def test_nothing_to_ask(drawing, ask):
         assert drawing(Scripted(broken()), asked).asked == 0
 
 
-def test_the_rest_is_asked_for(drawing, ask):
+def test_the_rest_is_asked_for_and_one_by_one_where_a_server_ignores_n(drawing, ask):
     endpoint = Scripted(lambda asked: answers(asked)[: max(1, asked.n - 2)])
     assert drawing(endpoint, ask(excerpts=1, samples=8), terms(per_call=8)).got == 8
     assert [call.n for call in endpoint.calls] == [8, 2, 1]
-
-
-def test_a_server_that_ignores_n_is_asked_one_by_one(drawing, ask):
     endpoint = Scripted(lambda asked: answers(asked)[:1])
-    assert drawing(endpoint, ask(excerpts=3, samples=8), terms(per_call=8)).got == 24
+    assert drawing(endpoint, ask(excerpts=3, samples=8, seed=1), terms(per_call=8)).got == 24
     assert len(endpoint.calls) == 24
     assert Counter(call.n for call in endpoint.calls)[1] >= 20
 
@@ -195,23 +192,19 @@ def test_a_provider_that_stays_busy(drawing, ask, memory):
     assert open_claims(memory) == 0
 
 
-def test_a_broken_connection_may_have_been_billed(drawing, ask, memory):
+def test_a_broken_connection_may_have_been_billed_and_is_looked_after(drawing, ask, memory):
     endpoint = Scripted(busy("the connection was cut off"), answers)
     counts = drawing(endpoint, ask(excerpts=1, samples=1), terms(price=(1.0, 1.0)))
     assert (counts.got, counts.calls, counts.lost) == (1, 2, 1)
     assert states(memory) == {"lost": 1, "answered": 1}
     assert endpoint.calls[0].seed == endpoint.calls[1].seed
+    endpoint, asked = Keeping(), ask(excerpts=1, samples=1, seed=1)
 
-
-def test_a_broken_connection_is_looked_after(drawing, ask, memory):
-    endpoint = Keeping()
-
-    def cut_off(asked: Asked):
-        endpoint.kept[asked.request_id] = [Completion("found")]
+    def cut_off(call: Asked):
+        endpoint.kept[call.request_id] = [Completion("found")]
         raise busy("the connection was cut off")
 
     endpoint._replies = [cut_off]
-    asked = ask(excerpts=1, samples=1)
     counts = drawing(endpoint, asked)
     assert (counts.got, counts.calls, counts.lost, counts.recovered) == (1, 1, 0, 1)
     assert texts(memory, asked) == ["found"]

@@ -103,14 +103,6 @@ def test_a_broken_line_leaves_a_call_to_be_found(ledger, asked, hasty):
     assert next(iter(generations(ledger, "e", asked))).text == "found"
 
 
-def test_a_call_that_was_turned_away_is_not_in_doubt(ledger, url, asked, hasty):
-    with Ledger(url) as dead:
-        call = claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1))))
-        postpone(dead, call)
-    counts = drawn(ledger, Scripted(), asked, hasty)
-    assert (counts.got, counts.lost) == (3, 0)
-
-
 def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
     with Ledger(url) as living:
         call = claim(living, intent(living, asked, Ask(asked.questions[0], (0,))))
@@ -123,10 +115,16 @@ def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
         assert call.id in ledger.read(lambda c: c.execute(still_open).scalars().all())
 
 
-def test_what_others_ask_is_left_to_them(cut_off, ledger, ask, hasty):
-    other = ask(excerpts=1, samples=1, seed=99)
-    assert drawn(ledger, Scripted(), other, hasty).got == 1
+def test_what_others_ask_is_left_to_them_and_what_was_turned_away_not_in_doubt(
+    cut_off, ledger, url, ask, hasty
+):
+    assert drawn(ledger, Scripted(), ask(excerpts=1, samples=1, seed=99), hasty).got == 1
     assert states(ledger) == {"answered": 1, "asked": 1}
+    asked = ask(excerpts=1, samples=3, seed=98)
+    with Ledger(url) as dead:
+        postpone(dead, claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1)))))
+    counts = drawn(ledger, Scripted(), asked, hasty)
+    assert (counts.got, counts.lost) == (3, 0)
 
 
 def test_the_last_one_waits_for_the_living(ledger, url, asked, hasty):

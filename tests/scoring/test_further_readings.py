@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.books import cut, read_epub
-from pytest_memleak.cli.main import main
 from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.further_readings import further_readings
@@ -131,22 +130,6 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
     its_keys = [("the-lamplighter", book_keys(book("the-lamplighter"), k=5))]
     (survivor,) = GenerationPrefilter(texts, k=5).matching_books(its_keys, least=20)
     assert survivor.nv_longest == max(found)
-
-
-@pytest.mark.parametrize(
-    ("source", "least", "most"), [("the-lamplighter", 60, 70), ("the-seed-vault", 0, 12)]
-)
-def test_so_says_the_command(tmp_path, capsys, source, least, most):
-    disguises = DISGUISES["word/TAG"], DISGUISES["escaped letters"]
-    texts = [text for disguise in disguises for text in planted(disguise, source)]
-    first = book("the-lamplighter").excerpts[0].id
-    record = {"excerpt_id": first, "generations": [{"generated_text": text} for text in texts]}
-    (tmp_path / "g.json").write_text(json.dumps([record]), encoding="utf-8")
-    files = str(BOOKS / "the-lamplighter.epub"), str(tmp_path / "g.json")
-    assert main(["score", *files, "--json"]) == 0
-    (measures,) = json.loads(capsys.readouterr().out)
-    assert least <= measures["nv_longest_passage"]["words"] <= most
-    assert measures["longest_passage"]["words"] <= 12
 
 
 def read(*texts):

@@ -216,27 +216,6 @@ def test_unrelated_prose_has_no_excess():
     assert seen / 40 <= 0.15
 
 
-def test_recall_is_an_excess():
-    rng = random.Random(6)
-    excerpts = [prose(rng, 400) for _ in range(25)]
-    book = book_of(*map(" ".join, excerpts))
-    own = []
-    for n in range(100):
-        answer, excerpt = prose(rng, 200), excerpts[n % 25]
-        if n % 3 == 0:
-            start = rng.randrange(340)
-            answer[50:110] = excerpt[start : start + 60]
-        own.append((f"about {n % 25}", " ".join(answer)))
-    nulls = {
-        name: [(f"on {n % 25}", " ".join(prose(rng, 200))) for n in range(100)] for name in "abc"
-    }
-    found = excess_over_null(book, own, nulls, SCORING)
-    assert found.bmc > 0.2 > found.null_bmc > 0.1
-    assert found.low > 0.05
-    assert found.p < 0.01
-    assert found.null_longest_span < 15
-
-
 def rounds_of_100(*intervals):
     return rounds_of(intervals).counts(words=100, n=len(intervals))
 

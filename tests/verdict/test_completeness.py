@@ -193,20 +193,15 @@ def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(excerpts, more, comp
     assert weigh(book, changed).complete is complete
 
 
-def test_ten_percent_refusals_and_what_they_are_told(book, answers, weigh):
-    drawn = with_first(answers, 20, lambda one: replaced(one, APOLOGY))
-    (issue,) = weigh(book, drawn).issues
+def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
+    (issue,) = weigh(book, with_first(answers, 20, lambda one: replaced(one, APOLOGY))).issues
     assert issue.cause == (
         "20 of 200 generations aren't answers (20 refusals); max_unanswered = 0.05"
     )
     assert "accept_refusals" in issue.fix
-    assert weigh(book, drawn, accept_refusals=True).complete
-
-
-def test_withheld_is_told_in_the_servers_own_words(book, answers, weigh):
     end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": "gu\x1b[31m", "text": ""}
-    evidence = weigh(book, with_first(answers, 20, lambda one: dataclasses.replace(one, **end)))
-    assert "withheld as 20 gu\\x1b[31m" in evidence.issues[0].cause
+    drawn = with_first(answers, 20, lambda one: dataclasses.replace(one, **end))
+    assert "withheld as 20 gu\\x1b[31m" in weigh(book, drawn).issues[0].cause
 
 
 def test_the_median_yield_is_half(book, answers, weigh):
