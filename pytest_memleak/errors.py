@@ -22,6 +22,9 @@ No message contains text of a book or a model.
 
 from __future__ import annotations
 
+import re
+import shlex
+
 __all__ = [
     "BookError",
     "BudgetExceeded",
@@ -68,7 +71,10 @@ class MemleakError(Exception):
     @property
     def line(self) -> str:
         """The whole error on one line, for a table or a list."""
-        return "; ".join(str(self).replace("\n  ", "\n").splitlines())
+        line, *others = str(self).replace("\n  ", "\n").splitlines() or [""]
+        for other in others:
+            line = f"{line.rstrip('.')}. {other}" if other[:1].isupper() else f"{line}; {other}"
+        return line
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments can't be pickled by default (xdist, Ray).
@@ -112,8 +118,20 @@ class MissingExtra(MemleakError):
     def __init__(self, provider: str, *, package: str, extra: str) -> None:
         super().__init__(
             f"provider {provider!r} needs the package {package!r}, which is not installed",
-            hint=f"install it with: pip install 'pytest-memleak[{extra}]'",
+            hint=f"install it with: {install_command(extra)}",
         )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, with their lower bounds.
+
+    It works however this package was installed, also if no index has it.
+    """
+    from importlib import metadata
+
+    named = re.compile(rf"""(.+?) *; *extra *== *["']{extra}["']""")
+    matches = map(named.fullmatch, metadata.requires("pytest-memleak") or ())
+    return shlex.join(["pip", "install", *(match[1] for match in matches if match)])
 
 
 class Inconclusive(MemleakError):

@@ -49,7 +49,7 @@ def draw_detection() -> None:
     chart = _chart(
         pygal.XY,
         height=420,
-        title="A passage that comes more often than this would have been seen (95 %)",
+        title="A passage that comes more often than this would have been seen (95%)",
         x_title="rounds",
         y_title="probability per answer to its prompt",
         dots_size=2,
@@ -70,7 +70,7 @@ def draw_coverage() -> None:
     chart = _chart(
         pygal.HorizontalBar,
         height=40 + 24 * len(rows),
-        title="Runs whose interval at 95 % held the expected BMC",
+        title="Runs whose interval at 95% held the expected BMC",
         range=(0, 1),
         value_formatter=lambda value: f"{value:.0%}",
         legend_at_bottom_columns=2,

@@ -161,7 +161,7 @@ def _table(rows: list[Row]) -> str:
 
 def _shown(value: str | float | None) -> str:
     if isinstance(value, float):
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}%"
     return "" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 

@@ -28,7 +28,7 @@ from pytest_memleak.books.plain_text import (
     text_manuscript,
 )
 from pytest_memleak.books.text_decoding import one_line, read_source
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.interfaces.protocols import Manuscript
 
 _CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert {name} {stem}.epub"
@@ -181,7 +181,7 @@ def _require_package(name: str, place: str) -> None:
         raise BookError(
             f"needs the package {name!r}, which is not installed",
             location=place,
-            hint="install it with: pip install 'pytest-memleak[formats]'",
+            hint=f"install it with: {install_command('formats')}",
         )
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.run_pytest import command_line, next_step
-from pytest_memleak.errors import LedgerError, MemleakError, SuiteError
+from pytest_memleak.errors import LedgerError, MemleakError, SuiteError, install_command
 from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
 from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
@@ -116,7 +116,8 @@ def _check_installation() -> Iterator[_Check]:
 def _check_provider(name: str, needs: Needs) -> _Check:
     """Report what a provider has; without a suite, a missing extra or key is no problem."""
     if needs.missing:
-        return _Check(f"provider {name}", f"not installed (pip install '{needs.requirement}')")
+        command = install_command(needs.extra or "")
+        return _Check(f"provider {name}", f"not installed ({command})")
     unset = f"; not set: {', '.join(needs.unset)}" if needs.unset else ""
     return _Check(f"provider {name}", f"installed{unset}")
 
@@ -131,9 +132,13 @@ def _check_ledger(url: str | None) -> _Check:
     try:
         with Ledger(url or f"sqlite:///{default}", create=False) as ledger:
             endpoints = list_endpoints(ledger)
-            return _Check("ledger", f"{ledger.place}: {amount(len(endpoints), 'sampled setting')}")
+            return _Check("ledger", f"{ledger.place}: {_sets(len(endpoints))}")
     except LedgerError as error:
         return _Check("ledger", error.message, error.hint or "name another ledger with --ledger")
+
+
+def _sets(count: int) -> str:
+    return f"{count:,} set{'' if count == 1 else 's'} of generations" if count else "empty"
 
 
 # --- a suite -------------------------------------------------------------------------------
@@ -145,7 +150,7 @@ def _check_syntax(path: Path) -> _Check:
     try:
         tables = read_suite_file(path).tables
     except SuiteError as error:
-        return _Check(str(path), "invalid suite", str(error))
+        return _Check(str(path), "invalid suite", _fix_of(error))
     books = len(tables.book) + len(tables.collection)
     counts = f"{amount(len(tables.model), 'model')}, {amount(books, 'book')}"
     return _Check(str(path), f"valid keys and values: {counts}")
@@ -163,7 +168,7 @@ def _check_suite(path: Path) -> Iterator[_Check]:
         try:
             suite_run = run.of_suite(Path(os.path.realpath(path)))
         except MemleakError as error:
-            yield _Check(str(path), "invalid suite", str(error))
+            yield _Check(str(path), "invalid suite", _fix_of(error))
             return
         suite = suite_run.suite
         counts = (amount(len(suite.pairs), "pair"), amount(len(suite.books), "book"))
@@ -174,6 +179,11 @@ def _check_suite(path: Path) -> Iterator[_Check]:
         yield from checks
         if not any(check.fix for check in checks):  # a plan needs all books and models
             yield from _check_plan(suite, suite_run)
+
+
+def _fix_of(error: MemleakError) -> str:
+    """Return the error without its location, which the line begins with."""
+    return f"{error.message}\n  {error.hint}" if error.hint else error.message
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:

@@ -138,7 +138,11 @@ def _init(parsed: argparse.Namespace) -> int:
     draft = Draft(books, provider, base_model, _SAMPLES, _DETECT, address, parsed.price)
     _write(suite, draft.text(suite), "the suite; check its limits")
     if job:
-        _write(*job, "runs the suite for each version tag; needs the books in CI")
+        _write(
+            *job,
+            "runs the suite for each version tag; needs the books and memleak.lock in CI "
+            "(docs/ci.md)",
+        )
     _ignore_ledger()
     print(next_step(command_line("memleak", "doctor", suite), "check what the suite needs"))
     return 0

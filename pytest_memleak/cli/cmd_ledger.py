@@ -288,6 +288,7 @@ def _add_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.cli.columns import print_sentence
     from pytest_memleak.ledger.verify_chain import check_ledger
     from pytest_memleak.redaction.text import inert
 
@@ -295,12 +296,12 @@ def _verify(parsed: argparse.Namespace) -> int:
         place = inert(ledger.place)
         check = check_ledger(ledger)
     for line in check.wrong:
-        print(inert(line))
+        print_sentence(inert(line), indent=2)
     text = f"{check.entries:,} entries, {check.calls:,} calls"
     if check.imports:
         text += f" ({check.imports:,} imported from files)"
     outcome = f"{len(check.wrong):,} differences" if check.wrong else "every row is unchanged"
-    print(f"{place}: {text}: {outcome}")
+    print_sentence(f"{place}: {text}: {outcome}", indent=2)
     return _DIFFERS if check.wrong else 0
 
 

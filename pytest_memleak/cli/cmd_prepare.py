@@ -59,7 +59,7 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     prepare.add_argument(
         "--explain",
         action="store_true",
-        help="list each document of the book, its words, and the rule by which it is read or not",
+        help="list each document of the book, its words, and the rule that includes or excludes it",
     )
     prepare.add_argument(
         "--include",

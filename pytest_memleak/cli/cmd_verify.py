@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.reports.output_table import BADGE
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
         word = f"VERIFICATION FAILED: the bundle claims {claim}"
     elif not findings.complete:
         word = f"VERIFICATION INCOMPLETE: the bundle claims {claim}"
-    print(inert(f"{parsed.evidence}: {word}"))
+    print_sentence(inert(f"{parsed.evidence}: {word}"), indent=2)
     _print_lines("wrong", findings.wrong)
     _print_lines("verified", findings.checked)
     _print_lines("not verified", [*findings.unchecked, *_UNVERIFIABLE])
@@ -307,4 +308,4 @@ def _print_lines(title: str, lines: Sequence[str]) -> None:
     if lines:
         print(f"{title}:")
     for line in lines:
-        print(f"  {inert(line)}")
+        print_sentence(f"  {inert(line)}", indent=4)

@@ -86,7 +86,7 @@ def _default_hint(error: MemleakError, command: str) -> str:
             names = {path.stem: path for path in missing.parent.iterdir() if path.is_file()}
             if nearest := difflib.get_close_matches(missing.stem, names, n=1):
                 return f"did you mean {names[nearest[0]]}?"
-            return f"No such file in {missing.parent.resolve()}."
+            return f"{missing.parent.resolve()} has no file of a similar name"
         return f"No such folder: {missing.parent}"
     return _usage(command)
 
@@ -145,10 +145,12 @@ class PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
+            from pytest_memleak.errors import install_command
+
             parser.exit(
                 2,
                 "memleak --print-completion needs the package shtab\n"
-                "  install it with: pip install 'pytest-memleak[completion]'\n",
+                f"  install it with: {install_command('completion')}\n",
             )
         for action in _actions(parser):
             if action.type is Path:

@@ -47,4 +47,4 @@ def command_line(*parts: str | Path) -> str:
 
 def next_step(command: str, why: str) -> str:
     """Return the last line of a command's output: the next command and its purpose."""
-    return f"next: {command}   # {why}"
+    return f"Next: {command}   # {why}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,13 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Reject unknown arguments here, where the command's own options can be suggested."""
+        typed = [*(sys.argv[1:] if args is None else args), ""][0].partition("=")[0]
+        if (
+            self._subparsers
+            and typed.startswith("--")
+            and not any(name.startswith(typed) for name in self._option_string_actions)
+        ):
+            self.error(f"unrecognized arguments: {typed}")
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -38,9 +46,27 @@ class Parser(argparse.ArgumentParser):
         choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
         if unknown := message.partition("unrecognized arguments: ")[2]:
             typed = unknown.partition(" ")[0].partition("=")[0]
-            choices = [name for action in self._actions for name in action.option_strings]
+            own = [name for action in self._actions for name in action.option_strings]
+            choices = [*own, *self._options_of_commands()]
         near = difflib.get_close_matches(typed, choices, n=1) if typed else []
-        return f"did you mean {near[0]}?" if near else f"run {self.prog} --help for usage"
+        if not near:
+            return f"run {self.prog} --help for usage"
+        return f"did you mean {self._options_of_commands().get(near[0], near[0])}?"
+
+    def _options_of_commands(self) -> dict[str, str]:
+        """Return the options of commands, each with the command before it."""
+        commands = {
+            name: parser
+            for action in self._actions
+            if isinstance(action.choices, dict)
+            for name, parser in action.choices.items()
+        }
+        return {
+            option: f"{self.prog} {name} {option}"
+            for name, parser in reversed(commands.items())
+            for option in parser._option_string_actions  # noqa: SLF001 - argparse lists them so
+            if option not in self._option_string_actions
+        }
 
 
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:

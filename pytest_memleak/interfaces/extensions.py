@@ -74,11 +74,13 @@ class Extensions:
         for provided in reversed(self._manager.hook.memleak_providers()):
             factories.update(provided)
         if name not in factories:
-            near = difflib.get_close_matches(name, factories) or ["openai"]
+            near = difflib.get_close_matches(name, factories, n=1)
             raise SuiteError(
                 f"unknown provider {name!r}; known providers: {', '.join(sorted(factories))}",
                 location=place,
-                hint=f"did you mean {near[0]!r}?",
+                hint=f"did you mean {near[0]!r}?"
+                if near
+                else "openai fits servers with OpenAI's API; transformers runs local weights",
             )
         return factories[name]
 

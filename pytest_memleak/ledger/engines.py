@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from pytest_memleak.errors import LedgerError
+from pytest_memleak.errors import LedgerError, install_command
 from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
@@ -116,7 +116,7 @@ def _postgresql(url: URL) -> Engine:
     except ImportError:
         raise LedgerError(
             "A PostgreSQL ledger needs the package 'psycopg', which isn't installed",
-            hint="Install it: pip install 'pytest-memleak[postgres]'",
+            hint=f"Install it: {install_command('postgres')}",
         ) from None
 
 

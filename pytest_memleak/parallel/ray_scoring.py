@@ -12,7 +12,7 @@ import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError
+from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError, install_command
 from pytest_memleak.parallel.actors import Actors
 from pytest_memleak.parallel.processes import blocks, generations_of
 from pytest_memleak.scoring.catalog_scan import scan
@@ -129,7 +129,7 @@ class OnRay:
             except ImportError:
                 raise SettingsError(
                     "--memleak-executor ray needs the package 'ray', which is not installed",
-                    hint="install it with: pip install 'pytest-memleak[ray]'",
+                    hint=f"install it with: {install_command('ray')}",
                 ) from None
             self._ray = ray
         if not self._ray.is_initialized():

@@ -179,7 +179,7 @@ class _Again:
             self.result.unchecked.append("no pair was recomputed from such a ledger")
             return False
         self.result.checked.append(
-            f"the ledger is as it was written, entry {head.entries:,} as the bundle has it"
+            f"the ledger is unchanged, and its entry {head.entries:,} matches the bundle"
         )
         return True
 
@@ -223,8 +223,8 @@ class _Again:
         ]
         if not self.result.wrong:
             self.result.checked.append(
-                f"{self._computed:,} of {len(pairs):,} pairs recomputed from "
-                "suite, books, and ledger"
+                "pairs recomputed from suite, books, and ledger: "
+                f"{self._computed:,} of {len(pairs):,}"
             )
 
     def _path_of(self, pair: PairResult) -> Path:

@@ -26,6 +26,7 @@ from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
     add_options,
     copyright_key,
+    reject_misspelt_options,
     report_paths,
     run_key,
     validate_measures,
@@ -54,6 +55,11 @@ _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, all of which begin with --memleak-."""
     add_options(parser)
+
+
+def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
+    """Suggest the right name for a misspelt option."""
+    reject_misspelt_options(parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:

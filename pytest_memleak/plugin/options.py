@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,18 @@ _HELP = {
     "max-increase": "fail if a measure rose by more than BY and more than noise since the "
     "baseline, as in bmc=0.01,longest_span=10",
 }
+
+
+def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None:
+    """Raise UsageError for an unknown option that resembles one of ours."""
+    if not any(argument.startswith("--memleak") for argument in arguments):
+        return
+    names = [name for option in parser.getgroup("memleak").options for name in option.names()]
+    for argument in parser.parse_known_and_unknown_args(arguments)[1]:
+        name = argument.partition("=")[0]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+        if near and name.startswith("--memleak"):
+            raise pytest.UsageError(f"unknown option {name}; did you mean {near[0]}?")
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -99,6 +99,7 @@ class Memorization:
         self._evaluation, self._item = evaluation, item
 
     def __getattr__(self, name: str) -> Any:
+        __tracebackhide__ = True
         if name.startswith("_"):
             raise AttributeError(name)
         from pytest_memleak.scoring.measure_table import MEASURES, nearest, why_unmeasured
@@ -117,7 +118,10 @@ class Memorization:
         if value is None:
             why = why_unmeasured(name, windows=evaluation.extraction is not None)
             with recording_failure(self._item):
-                raise PairInconclusive(f"INCONCLUSIVE: {name} could not be measured: {why}")
+                raise PairInconclusive(
+                    f"{name} could not be measured: {why}. So this test is INCONCLUSIVE; the "
+                    f"pair itself is {evaluation.verdict}."
+                )
         return value.value if isinstance(value, Estimate) else value
 
 
@@ -211,7 +215,15 @@ def show_plans(session: pytest.Session) -> None:
     plan = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(plan_table(plan, width=writer.fullwidth, color=writer.hasmarkup))
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    writer.write(
+        plan_table(
+            plan,
+            width=writer.fullwidth,
+            color=writer.hasmarkup,
+            wrap=bool(getattr(reporter, "isatty", False)),
+        )
+    )
     if plan.obstacles:
         session.testsfailed = len(plan.obstacles)
 

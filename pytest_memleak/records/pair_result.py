@@ -129,7 +129,7 @@ class Passage:
         limits = "longest_passage, nv_longest_passage, and passages_over"
         excused = f", excused from {limits}" if self.excused else ""
         words = f"words {self.start:,}-{self.end:,}" + (
-            ", prompts not counted" if self.rests else ""
+            ", not counting prompts" if self.rests else ""
         )
         return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{prompted}"
 

@@ -12,7 +12,7 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.errors import EvidenceError, SettingsError, install_command
 from pytest_memleak.records import Verdict
 from pytest_memleak.results.evidence_file import digest_errors, read_evidence
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
@@ -227,6 +227,6 @@ def data_frame(rows: Sequence[Row]) -> pd.DataFrame:
     except ImportError:
         raise SettingsError(
             "data frames and Parquet need the packages pandas and pyarrow",
-            hint="install them with: pip install 'pytest-memleak[tables]'",
+            hint=f"install them with: {install_command('tables')}",
         ) from None
     return pd.DataFrame(list(rows))

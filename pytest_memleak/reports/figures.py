@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_memleak.errors import SettingsError
+from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns
 from pytest_memleak.scoring.measure_table import BMC
@@ -352,6 +352,6 @@ def _matplotlib() -> Any:
     except ImportError:
         raise SettingsError(
             "figures need the package matplotlib",
-            hint="install it with: pip install 'pytest-memleak[tables]'",
+            hint=f"install it with: {install_command('tables')}",
         ) from None
     return mpl

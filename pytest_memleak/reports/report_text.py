@@ -77,7 +77,7 @@ def format_percent(row: Measure, value: float) -> str:
 
 def format_p(p: float) -> str:
     """Format a p-value to three places."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - the least of three places
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"  # noqa: PLR2004 - the least of three places
 
 
 def measure_cell(
@@ -91,7 +91,7 @@ def measure_cell(
         low, high = result.intervals[row.name]
         text += f" ({format_value(row, low)}–{format_value(row, high)})"
     if row.name in result.chances:
-        text += f" p={format_p(result.chances[row.name])}"
+        text += f" {format_p(result.chances[row.name])}"
     if limit and limit_value is not None:
         text += f" {'>' if value > limit_value else '≤'} {format_value(row, limit_value)}"
     return text, over
@@ -250,7 +250,7 @@ def _chance_lines(result: PairResult) -> Iterator[str]:
         yield f"{text}. An interval and a p-value need two null books."
     else:
         yield (
-            f"{text}, p = {format_p(null['p'])}. {books} can detect "
+            f"{text}, {format_p(null['p'])}. {books} can detect "
             f"{null['visible']:.1f} times the chance level."
         )
 

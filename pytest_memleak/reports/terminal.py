@@ -61,17 +61,18 @@ class _Narrow(IntEnum):
     """Steps that make the pairs' table narrower; each includes those before it.
 
     HEADS: break heads; BLANKS: one between columns, not two; MEASURES: only those of the overview,
-    since the reasons below the table name every exceeded limit; ROWS: books below their models,
-    expectations below the verdict, detection limits below the counts; COUNTS: both of these below
-    the verdict
+    since the reasons below the table name every exceeded limit; EXPECTED: expectations below the
+    verdict; ROWS: books below their models, detection limits below the counts; COUNTS: both of
+    these below the verdict
     """
 
     NOT = 0
     HEADS = 1
     BLANKS = 2
     MEASURES = 3
-    ROWS = 4
-    COUNTS = 5
+    EXPECTED = 4
+    ROWS = 5
+    COUNTS = 6
 
 
 def summary(
@@ -111,10 +112,10 @@ def summary(
     return out.getvalue()
 
 
-def plan_table(planned: RunPlan, *, width: int, color: bool) -> str:
+def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
     """Render what a run would still do and pay, a row a step, and what has no estimate.
 
-    in, out, train: tokens, estimated as an upper bound
+    in, out, train: tokens, estimated as an upper bound; wrap: fold sentences at `width`
     """
     console, out = _console(width=width, color=color)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -123,19 +124,25 @@ def plan_table(planned: RunPlan, *, width: int, color: bool) -> str:
         table.add_column(title, justify="right", no_wrap=True)
     for step in planned.steps:
         table.add_row(Text(inert(step.what)), *_planned(step))
+    table.collapse_padding = _width(console, table) > console.width
     _print_whole(console, table)
+    lines: list[Text] = []
     if planned.steps:
         unpriced = [step.what for step in planned.steps if step.cost is None]
         if len(unpriced) < len(planned.steps):
             total = sum(step.cost or 0 for step in planned.steps)
-            console.print(f"Total: at most US${total:,.2f}{', others aside' * bool(unpriced)}")
+            more = ", plus pairs without a price" if unpriced else ""
+            console.print(f"Total: at most US${total:,.2f}{more}")
         if unpriced:
             line = f"Can't estimate: no price for {', '.join(unpriced)}. Add [model.price]."
-            console.print(Text(inert(line)), soft_wrap=True)
-    for line in _rounds(planned.steps):
-        console.print(Text(inert(line)), soft_wrap=True)
-    for line in planned.obstacles:
-        console.print(Text(f"Can't estimate: {inert(line)}", style="yellow"), soft_wrap=True)
+            lines.append(Text(inert(line)))
+    lines += [Text(inert(line)) for line in _rounds(planned.steps)]
+    lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in planned.obstacles]
+    for text in lines:
+        if wrap:
+            _print_wrapped(console, text, width=max(width, _NARROWEST))
+        else:
+            console.print(text, soft_wrap=True)
     return out.getvalue()
 
 
@@ -181,8 +188,8 @@ def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
         )
         if rounds.needed is not None and rounds.needed > rounds.samples:
             text += (
-                f". Set samples = {rounds.needed}: detection_limit = {rounds.detection_limit:g} "
-                "then holds even if 1 in 10 is withheld."
+                f". Set samples = {rounds.needed} to reach detection_limit = "
+                f"{rounds.detection_limit:g} even if the provider withholds 1 generation in 10."
             )
         yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
 
@@ -209,7 +216,7 @@ def _print_table(console: Console, results: Sequence[PairResult], *, wrap: bool)
 
     wrap: fold rows, too
     """
-    for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.ROWS]:
+    for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.EXPECTED]:
         table = _table(results, narrow)
         if _width(console, table) <= console.width:
             break
@@ -312,7 +319,7 @@ def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Te
     counts += [detection_text(result)] if sensitive else []
     outcome = pair_outcome(result)
     folded = narrow >= _Narrow.ROWS
-    word = outcome.word.replace(" (", "\n(") if folded else outcome.word
+    word = outcome.word.replace(" (", "\n(") if narrow >= _Narrow.EXPECTED else outcome.word
     verdict = Text(word, style=_STYLES[outcome.kind])
     if narrow >= _Narrow.COUNTS:
         return [verdict.append("".join(f"\n{count}" for count in counts), style="default")]

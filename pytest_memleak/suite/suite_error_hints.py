@@ -32,6 +32,7 @@ _ALSO = {
     "book": {"book": "source", "file": "source", "path": "source"},
 }  # names of the key in other tools
 _SCHEMA = "memleak-suite.schema.json"
+_MISSPELT = 0.65  # similarity to a key of the same table
 _ALMOST = 0.9  # similarity to a key of another table
 _LONGEST = 200
 
@@ -44,7 +45,7 @@ def syntax_hint(message: str) -> str:
         return "remove one of the two: a key or table can occur only once"
     if "Expected ']" in message:
         return "close the heading, as in [suite] or [[book]]"
-    return 'put texts in quotes, as in source = "it.epub"; numbers, true and false have none'
+    return 'quote text, as in source = "it.epub"; leave numbers, true, and false unquoted'
 
 
 def problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str:
@@ -74,7 +75,7 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
         return _MISSING.get(name, f"add {name} = ...")
     if kind == "literal_error" and isinstance(seen, str):
         near = difflib.get_close_matches(seen, re.findall("'([^']+)'", problem["msg"]), n=1)
-        return f'did you mean "{near[0]}"?' if near else f"correct {name}; {_AGAIN}"
+        return f'did you mean "{near[0]}"?' if near else _change_value(name)
     return _bracket_hint(name, kind, seen, location) or _value_hint(name, kind, seen)
 
 
@@ -95,11 +96,15 @@ def _value_hint(name: str, kind: str, seen: Any) -> str:
             return f"write {name} = {seen} without quotes; {_AGAIN}"
     if name == "id" and kind == "string_pattern_mismatch":
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", seen).strip("-._")
-        return f"write {name} = {json.dumps(plain)}" if plain else f"correct {name}; {_AGAIN}"
+        return f"write {name} = {json.dumps(plain)}" if plain else _change_value(name)
     number = not isinstance(seen, bool) and isinstance(seen, int | float)
     if kind == "less_than_equal" and number and 1 < seen <= _MOST_PERCENT:
         return f"for {seen:g}%, write {name} = {seen / 100:g}"
-    return f"correct {name}; {_AGAIN}"
+    return _change_value(name)
+
+
+def _change_value(name: str) -> str:
+    return f"change the value of {name}; {_AGAIN}"
 
 
 def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
@@ -110,7 +115,7 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     plain = re.sub(r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
     called |= _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
-    near = [called[plain]] if plain in called else difflib.get_close_matches(plain, own, n=1)
+    near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
     homes = [(table, key) for table, keys in _tables() for key in _near(plain, keys)]
@@ -118,6 +123,11 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
         table, key = min(homes, key=lambda home: home[1] != plain)
         return f"{key} is a key of {table}; move it there"
     return f"remove or correct it; {_AGAIN}"
+
+
+def near_keys(name: str, keys: Sequence[str]) -> list[str]:
+    """Return the key that was probably meant, if any."""
+    return difflib.get_close_matches(name, keys, n=1, cutoff=_MISSPELT)
 
 
 def _near(plain: str, keys: Sequence[str]) -> list[str]:

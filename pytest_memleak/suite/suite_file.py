@@ -7,7 +7,6 @@ Needs no book and no extension.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -26,6 +25,7 @@ from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
     clipped,
     is_option,
+    near_keys,
     plain,
     problem_hint,
     shown,
@@ -72,7 +72,18 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
     try:
         suite_file = SuiteFile.model_validate(tables)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        problems = error.errors(include_url=False, include_context=False)
+        # A key that is misspelt is missing, too: the misspelling says more.
+        first = next(
+            (
+                problem
+                for problem in problems
+                if problem["type"] == "extra_forbidden"
+                and problems[0]["type"] == "missing"
+                and problem["loc"][:-1] == problems[0]["loc"][:-1]
+            ),
+            problems[0],
+        )
         hint = problem_hint(dict(first), _within(first["loc"], tables))
         raise SuiteError(_explain(error, tables), location=str(path), hint=hint) from None
     _validate_ids(suite_file, path)
@@ -211,7 +222,7 @@ def _nearest(location: Sequence[int | str]) -> str:
     keys = sorted(kind.model_fields) if kind else []
     if is_option(location):
         return ""
-    near = difflib.get_close_matches(str(location[-1]), keys, n=1)
+    near = near_keys(str(location[-1]), keys)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known keys: {', '.join(keys)}" if keys else ""

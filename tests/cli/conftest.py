@@ -95,8 +95,8 @@ def last_line():
     def check(done):
         assert "Traceback" not in done.stderr
         line = done.stdout.splitlines()[-1]
-        assert line.startswith("next: ")
-        return line.removeprefix("next: ").partition("   #")[0]
+        assert line.startswith("Next: ")
+        return line.removeprefix("Next: ").partition("   #")[0]
 
     return check
 

@@ -98,6 +98,7 @@ def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, file):
     assert done.returncode == 1
     assert "gone.memleak.toml" in done.stdout
     assert "No such file" in done.stdout
+    assert "/gone.memleak.toml" not in done.stdout
     assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
 

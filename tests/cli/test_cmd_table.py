@@ -389,4 +389,4 @@ def test_without_the_extra(evidence, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SettingsError, match=r"matplotlib") as caught:
         figures_of(evidence)
-    assert "pytest-memleak[tables]" in caught.value.hint
+    assert "pip install 'matplotlib>=" in caught.value.hint

@@ -100,7 +100,7 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     seen = run_in_terminal([*serve()], **screen)
     assert seen.code == 0, seen.lines
     assert seen.line("Cost: at most").endswith("add --price IN,OUT to see it in US$.")
-    assert seen.line("next: ").startswith(f"next: pytest -m copyright {SUITE}")
+    assert seen.line("Next: ").startswith(f"Next: pytest -m copyright {SUITE}")
     lines = map(json.loads, (tmp_path / "books.jsonl").read_text().splitlines())
     asked = [one["instruction"] for one in lines if one["kind"] == "completion"]
     begin = "Describe a day in late autumn in a small town"
@@ -171,7 +171,7 @@ def check_demo(done, folder):
     verdicts = [line.split()[-1] for line in done.stdout.splitlines() if "310/310" in line]
     assert verdicts == ["PASS", "PASS", "(expected)", "(expected)"]
     assert (folder / "report.html").stat().st_size > 10_000
-    assert "next: memleak try BOOK.epub --model openai/NAME" in done.stdout
+    assert "Next: memleak try BOOK.epub --model openai/NAME" in done.stdout
 
 
 @pytest.mark.full
@@ -183,7 +183,7 @@ def test_the_demo_runs_and_leaves_its_files(memleak, tmp_path):
     again = memleak("demo")
     assert again.returncode == 1
     assert "memleak-demo/quickstart.memleak.toml changed?" in again.stdout
-    assert again.stdout.splitlines()[-1].startswith("next: memleak demo another-folder")
+    assert again.stdout.splitlines()[-1].startswith("Next: memleak demo another-folder")
 
 
 def test_the_wheel_takes_what_the_demo_needs():

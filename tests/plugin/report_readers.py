@@ -46,7 +46,7 @@ def in_html(page, pair):
     (part,) = [
         plain(part)
         for part in re.findall(r"<article.*?</article>", page, re.DOTALL)
-        if re.search(rf"words(, prompts not counted)?; pair {re.escape(pair)} ", plain(part))
+        if re.search(rf"words(, not counting prompts)?; pair {re.escape(pair)} ", plain(part))
     ]
     shown = re.search(rf"{model} on .*? [✓✗?!] ({SHOWN})", part)[1]
     return re.sub(r"^\w+", lambda word: word[0].upper(), shown), part

@@ -100,13 +100,13 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write
     result.stdout.fnmatch_lines(["*greedy_longest_span * exceeds the limit 1*"])
     told = pair["measures"]["greedy_longest_span"]
     where = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}"
-    place = f"{where}, prompts not counted, generation 0"
+    place = f"{where}, not counting prompts, generation 0"
     result.stdout.fnmatch_lines([f"*likeliest answer's span of {told['value']} words at *{place}*"])
     page = (pytester.path / "page.html").read_text("utf-8")
     where = f"excerpt {told['excerpt_id']}, words {told['start']:,}–{told['end']:,}"
-    where += ", prompts not counted"
+    where += ", not counting prompts"
     assert re.search(rf"likeliest answer.{{1,6}}s span: .*{re.escape(where)}", page)
-    assert f"{pair['book']['words']:,} words, prompts not counted; pair" in page
+    assert f"{pair['book']['words']:,} words, not counting prompts; pair" in page
     assert "<dt>requested</dt>" in page
     assert f"without the prompts' words: {pair['book']['words']:,} words." in page
     texts = [record["excerpt_text"] for record in stories["held-out"]]

@@ -59,7 +59,8 @@ def test_a_plan_says_it_before_a_cent_is_spent(online, gate):
     online(("samples = 6", "samples = 6\ndetection_limit = 0.05"))
     said = (
         "6 samples: detection limit 39.4% (95% confidence). "
-        "Set samples = 66: detection_limit = 0.05 then holds even if 1 in 10 is withheld."
+        "Set samples = 66 to reach detection_limit = 0.05 even if the provider withholds 1 "
+        "generation in 10."
     )
     gate("--memleak-dry-run", lines=[said])
 

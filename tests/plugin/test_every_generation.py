@@ -264,7 +264,7 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     capsys.readouterr()
     for number, code in ((1, 0), (2, 1), (3, 1)):
         assert main(["verify", f"{number}.json"]) == code
-        assert "1 of 1 pairs recomputed" in capsys.readouterr().out
+        assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
     end = json.loads(Path("2.json").read_text())["ledger"]
     resealed(Path("1.json"), lambda made: made.update(ledger=end))
     assert main(["verify", "1.json"]) == 1

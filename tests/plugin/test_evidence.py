@@ -50,7 +50,7 @@ def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, caps
     assert verify("--allow-failures") == 0
     shown = capsys.readouterr().out
     assert shown.startswith("evidence.json: FAIL (1 FAIL)\n")
-    assert "1 of 1 pairs recomputed from suite, books, and ledger" in shown
+    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in shown
     assert verify() == 1
     # A generation is changed behind its back.
     with ledger_file(Path()) as ledger:

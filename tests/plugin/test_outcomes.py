@@ -37,7 +37,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
 def test_a_page_that_was_written_is_named(suite, gate):
     suite()
     result = gate("-v", "--memleak-html=page.html", lines=["HTML report: page.html"])
-    result.stdout.no_fnmatch_line("next: *")
+    result.stdout.no_fnmatch_line("Next: *")
 
 
 def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):

@@ -42,6 +42,7 @@ WRONG = {
         "Invalid ledger URL: expected a path that ends in .db, sqlite:///PATH*"
     ),
     "--memleak-ray-address auto": "--memleak-ray-address needs --memleak-executor ray*",
+    "--memleak-dryrun": "unknown option --memleak-dryrun; did you mean --memleak-dry-run?",
     "--memleak-executor slurm": "*--memleak-executor*'slurm'*",
     "--memleak-release=2.1": "--memleak-release needs --memleak-evidence*",
     **{

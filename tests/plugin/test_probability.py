@@ -418,7 +418,7 @@ def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, serv
 def computed_again(capsys):
     capsys.readouterr()
     main(["verify", "evidence.json"])
-    assert "1 of 1 pairs recomputed" in capsys.readouterr().out
+    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -163,4 +163,4 @@ def test_a_servers_names_are_hidden_where_no_words_are_quoted(
         assert ("(5 words) #" in text) is (quote == "0")
     capsys.readouterr()
     main(["verify", "evidence.json"])
-    assert "1 of 1 pairs recomputed" in capsys.readouterr().out
+    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out

@@ -126,6 +126,9 @@ def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, ser
     line = next(line for line in result.stdout.lines if line.startswith("tuned"))
     _, calls, generations, pending, tokens_in, tokens_out, _, cost = line.split()
     most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories["held-out"])
+    assert all(
+        len(text) <= 80 for text in result.stdout.lines if text.startswith(("pair", "tuned"))
+    )
     assert (calls, generations, pending) == (f"{8 + CANARIES}", f"{24 + CANARIES}", "0")
     most = 6 * most + 64 * CANARIES
     assert tokens_out == f"{most:,}"

@@ -53,7 +53,7 @@ def test_a_pass_that_holds(passed, verify):
     assert told[0] == "evidence.json: PASS (2 PASS), release 2.1"
     assert told[1:3] == [
         "verified:",
-        "  2 of 2 pairs recomputed from suite, books, and ledger",
+        "  pairs recomputed from suite, books, and ledger: 2 of 2",
     ]
     assert told[3:5] == ["not verified:", "  Not signed: the author is unverified"]
     assert "  clean/ferry: all its generations are from files, which don't show their model" in told

@@ -12,10 +12,11 @@ from pytest_memleak.records import Completeness, Kind, Verdict
 from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.records.pair_result import Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
-from pytest_memleak.records.round_stats import DetectionSummary
+from pytest_memleak.records.round_stats import DetectionSummary, PlannedRounds
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.report_text import rate_text
-from pytest_memleak.reports.terminal import summary
+from pytest_memleak.reports.terminal import plan_table, summary
+from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, RunPlan
 
 PASSAGES = dict.fromkeys(("longest_passage", "nv_longest_passage"), 6)
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
@@ -147,6 +148,34 @@ def test_at_eighty_columns_rows_are_folded_at_blank_and_slash():
     row = next(n for n, line in enumerate(told) if line.startswith("reciter/ "))
     assert told[row].endswith("310/310 FAIL")
     assert told[row + 1].split() == ["the-lamplighter", "(expected)"]
+
+
+def test_at_eighty_columns_a_short_pair_is_not_folded():
+    leak = found(
+        pair="reciter/lamplight",
+        verdict="FAIL",
+        expected="leak",
+        measures={"longest_passage": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476},
+        detection=SEEN,
+        completeness=evidence(310, 310),
+    )
+    told = summary([leak], width=80, color=False, wrap=True).splitlines()
+    assert max(map(len, told)) <= 80
+    row = next(n for n, line in enumerate(told) if line.startswith("reciter/lamplight "))
+    assert told[row].endswith("FAIL")
+    assert told[row + 1].split() == ["(expected)"]
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_a_plan_fits_eighty_columns(wrap):
+    plan = Plan("p", 36, 315, 0, 11_198, 180_330, None)
+    rounds = PlannedRounds(6, 0.95, 0.394, detection_limit=0.05, needed=66)
+    step = PlannedStep("reciter/the-lamplighter", plan, rounds=rounds)
+    text = plan_table(RunPlan((step,), ()), width=80, color=False, wrap=wrap)
+    assert "reciter/the-lamplighter 36 315" in " ".join(text.split())
+    assert "detection_limit = 0.05 even if" in " ".join(text.split())
+    lines = text.splitlines()
+    assert all(len(line) <= 80 for line in (lines if wrap else lines[:2]))
 
 
 def test_where_that_is_still_too_wide_counts_stand_below_the_verdict():

@@ -374,7 +374,7 @@ def test_all_problems_are_told_at_once(refused):
     tables = changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
     lines = refused(tables).splitlines()
     assert [line.strip().partition(":")[0] for line in lines[:-1]] == ["suite.k", "limits.bcm"]
-    assert lines[-1].strip() == "correct k; memleak doctor FILE checks it again"
+    assert lines[-1].strip() == "change the value of k; memleak doctor FILE checks it again"
 
 
 @pytest.mark.parametrize(

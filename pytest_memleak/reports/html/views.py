@@ -246,7 +246,7 @@ def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterato
     if low < high:
         yield f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}"
     if row.name in result.chances:
-        yield f"p = {format_p(result.chances[row.name])}"
+        yield format_p(result.chances[row.name])
 
 
 def _chapters(plot: PlotData, words: int) -> Iterator[tuple[str, int, float, Strip]]:
