@@ -4,11 +4,13 @@ Imports count wherever they stand, in functions and under TYPE_CHECKING, too.
 """
 
 import ast
+import dataclasses
 import graphlib
 import re
 from pathlib import Path
 
 import pytest_memleak
+from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.reports.output_table import BADGE, JUNIT, REPORTS, STEP_SUMMARY
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -131,3 +133,29 @@ def test_providers_and_endpoints_declare_what_they_can_do():
                 continue
             probing += [f"{path.name}:{node.lineno}"] if probed else []
     assert probing == []
+
+
+# What a suite asks for, what is computed from it, and the strings of a page; none is written.
+OTHER_RECORDS = {"Pair", "Evaluation", "VerdictResult", "PairView"}
+
+
+def test_one_class_holds_a_pair_s_result():
+    fields = {field.name for field in dataclasses.fields(PairResult)}
+    repeated = []
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "suite":  # what users write
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names, most = set(), 5  # of a line of a table
+            if isinstance(node, ast.Dict):
+                names = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            elif isinstance(node, ast.ClassDef) and node.name not in {"PairResult", *OTHER_RECORDS}:
+                names = {
+                    getattr(part.target, "id", "")
+                    for part in node.body
+                    if isinstance(part, ast.AnnAssign)
+                }
+                most = 2 if node.bases else 4  # of a model of a library, or a record
+            if len(names & fields) > most:
+                repeated.append(f"{path.name}:{node.lineno}: {sorted(names & fields)}")
+    assert repeated == []
