@@ -3,10 +3,14 @@
 import dataclasses
 
 import pytest
-from pair_results import NOTHING
+from pair_results import NOTHING, estimated
 
-from pytest_memleak.records.pair_result import ScanScope
+from pytest_memleak.records.pair_result import RunReport, ScanScope
 from pytest_memleak.results.comparable import find_mismatch, find_scan_mismatch
+from pytest_memleak.results.evidence_file import write_evidence_file
+from pytest_memleak.results.release_comparison import Baseline
+from pytest_memleak.results.result_codec import localize
+from pytest_memleak.results.run_evidence import run_evidence
 
 SETTINGS = {
     "samples": 100, "seed": 0, "confidence": 0.95, "detection_limit": 0.05, "max_short": 0.25,
@@ -105,3 +109,12 @@ def test_a_bundle_that_does_not_say_where_it_looked():
     said, what_to_do = find_scan_mismatch(old, BEFORE, ["longest_passage"])
     assert said == "the bundle doesn't say which books were scanned for passages"
     assert "makes no API calls" in what_to_do
+
+
+def test_null_books_are_no_measure_that_changes(tmp_path):
+    null = {"null_bmc": 0.1, "low": 0.2, "high": 0.3, "p": None}
+    result = dataclasses.replace(NOTHING, measures={"bmc": estimated(0.5), "null": null})
+    bundle = run_evidence(RunReport("1.0", (result,)))
+    write_evidence_file(bundle, tmp_path / "evidence.json")
+    changes = Baseline(tmp_path / "evidence.json").change_lines(localize(result))
+    assert changes == ("bmc 0.5 -> 0.5 (+0)",)
