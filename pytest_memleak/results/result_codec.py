@@ -1,8 +1,10 @@
 """JSON of records, written and read by their types.
 
-encode(result)              plain lists and dicts, as another process gets them
-encode_pair(result)         a pair of the evidence bundle
-decode(PairResult, data)    the record again; ValueError for what doesn't fit its types
+    encode(result)              plain lists and dicts, as another process gets them
+    encode_pair(result)         a pair of the evidence bundle
+    decode(PairResult, data)    the record again; ValueError for what doesn't fit its types
+
+Keys are the names of a record's fields, in their order. Unknown keys of a pair are ignored.
 """
 
 from __future__ import annotations
