@@ -36,7 +36,7 @@ from pytest_memleak.plugin.redacted_tests import (
 )
 from pytest_memleak.plugin.suite_items import LimitExceeded, PairInconclusive, UnexcusedPassage
 from pytest_memleak.plugin.text_views import touch, views_of_completions
-from pytest_memleak.providers.call_errors import safe_message
+from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Estimate, Verdict
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.log_records import safe_log_records
@@ -242,7 +242,7 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
         for debt in open_deployments:
             hourly = "" if debt.an_hour is None else f", US${debt.an_hour:,.2f} an hour"
             name = debt.endpoint or debt.job_id or "one being created"
-            cause = f" ({safe_message(debt.cause)})" if debt.cause else ""
+            cause = f" ({stored_message(debt.cause)})" if debt.cause else ""
             yield inert(f"still deployed: {name}{hourly}{cause}; run memleak ledger cleanup")
     except LedgerError:
         return  # reported by the pairs

@@ -23,7 +23,7 @@ from typing import Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.text import first_words, most_server_words
+from pytest_memleak.redaction.text import QUOTED_WORDS, first_words, most_server_words
 
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
@@ -260,3 +260,11 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
         return "(message withheld: it quotes the prompt)"
     return masked(message) if most is None else first_words(masked(message), most)
+
+
+def stored_message(message: str) -> str:
+    """Return a server's message that an earlier run stored, cut if this run shows fewer words."""
+    most = most_server_words()
+    if most is None or most >= QUOTED_WORDS:
+        return message
+    return first_words(message, most) if most else _HIDDEN

@@ -40,6 +40,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
@@ -184,7 +185,7 @@ def _attempts(verbs: Verbs, retry: Retry, stop: threading.Event) -> Retrying:
 def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
     """Build the error for a failed job; `kind` names it."""
     return ProviderError(
-        job.cause or NO_REASON,
+        stored_message(job.cause) if job.cause else NO_REASON,
         provider=verbs.provider,
         endpoint=verbs.endpoint,
         call=f"{kind} {job.job_id}" if job.job_id else verbs.names[1],

@@ -58,8 +58,7 @@ class ChatCompletions(Completions):
         self.bill(rows, prompt_tokens, asked | settings)
         counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
         tokens = sum(answer.tokens for answer in counted)
-        if beside is not None and beside.code not in ASIDE:
-            reply |= dict.fromkeys(beside.code.split(), beside.message)
+        apart = beside is not None and beside.code not in ASIDE
         return {
             **reply,
             "object": "text_completion" if raw else "chat.completion",
@@ -67,6 +66,7 @@ class ChatCompletions(Completions):
             "system_fingerprint": "fp_emulated",
             "choices": [_as_text(choice) for choice in choices] if raw else choices,
             "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens},
+            **(dict.fromkeys(beside.code.split(), beside.message) if apart else {}),
         }
 
     def _answer(self, prefix: str, model: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_memleak.providers.call_errors import safe_message
+from pytest_memleak.providers.call_errors import safe_message, stored_message
 from pytest_memleak.redaction.text import server_words
 
 ASKED = "Write about the night on which the lamp went out for good."
@@ -41,4 +41,7 @@ def test_it_does_not_quote_what_was_asked():
 def test_it_can_be_left_out_as_a_whole():
     with server_words(0):
         assert safe_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
-    assert safe_message("the lamp is out") == "the lamp is out"
+        assert stored_message("the lamp is out") == "(message redacted: --memleak-quote 0)"
+    with server_words(2):
+        assert stored_message("the lamp is out") == "the lamp …"
+    assert safe_message("the lamp is out") == stored_message("the lamp is out") == "the lamp is out"
