@@ -6,6 +6,7 @@ Only samples of one distribution are compared; greedy ones must be the likeliest
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -130,11 +131,17 @@ def _with_uplift(
 
 def _with_measures_of_extensions(analysis: Analysis, own: CountedGenerations) -> Analysis:
     further = {
-        name: row.function(own.book, own.sampled.generations())
+        name: _plain_number(row.function(own.book, own.sampled.generations()))
         for name, row in own.required.pair.limits.brought.items()
         if row.function
     }
     return dataclasses.replace(analysis, further=further)
+
+
+def _plain_number(value: float) -> float:
+    """Return a number of another library, such as numpy's, as a float."""
+    is_other = isinstance(value, numbers.Number) and not isinstance(value, int | float)
+    return float(value) if is_other else value
 
 
 def _missing(drawn: Iterable[CountedGenerations], own: CountedGenerations) -> Iterator[Issue]:

@@ -30,11 +30,15 @@ def limit(value):
         (MEASURE, "90", "passed", "*PASS*"),
         (MEASURE, "20", "failed", "longest_line 76 exceeds the limit 20*"),
         (
+            *(MEASURE.replace("return max(", "import numpy; return numpy.int64(0) + max("), "90"),
+            *("passed", "*PASS*"),
+        ),
+        (
             *(MEASURE.replace("return max(", "return float('nan') or max("), "90", "errors"),
             "*longest_line has a limit, but could not be measured: it gave nan",
         ),
     ],
-    ids=["pass", "fail", "no number"],
+    ids=["pass", "fail", "numpy's number", "no number"],
 )
 def test_a_measure_of_ones_own_is_held_against_its_limit(
     pytester, gate, suite, measure, value, outcome, shown
