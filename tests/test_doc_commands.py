@@ -144,20 +144,11 @@ def whole(command, folder):
 
 def in_shell(command, folder):
     here = str(Path(sys.executable).parent)
-    run = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "PYTEST_ADDOPTS": "-p no:cacheprovider",
-        },
-        capture_output=True,
-        encoding="utf-8",
-        timeout=LONGEST,
-        check=False,
-    )
+    path = f"{here}{os.pathsep}{os.environ['PATH']}"
+    ours = {"PATH": path, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    settings = {"capture_output": True, "encoding": "utf-8", "timeout": LONGEST}
+    shell, environment = ["bash", "-c", command], {**os.environ, **ours}
+    run = subprocess.run(shell, cwd=folder, env=environment, check=False, **settings)
     assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
     return run.stdout
 

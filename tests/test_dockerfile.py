@@ -64,15 +64,9 @@ def test_its_commands_make_a_gate(tmp_path):
     (path,) = said("ENV")
     commands = [*said("RUN"), f"export {path}; memleak demo && memleak --version"]
     for command in commands:
-        done = subprocess.run(
-            ["sh", "-ec", here(command)],
-            cwd=gate,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=900,
-        )
+        settings = {"capture_output": True, "encoding": "utf-8", "timeout": 900}
+        shell = ["sh", "-ec", here(command)]
+        done = subprocess.run(shell, cwd=gate, env=environment, check=False, **settings)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "reciter" in done.stdout
     assert (gate / "memleak-demo" / "report.html").exists()

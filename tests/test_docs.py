@@ -46,9 +46,6 @@ PAGES = sorted(DOCS.glob("*.md"))
 PACKAGE = ROOT / "pytest_memleak"
 
 
-# --- reading a page ------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Snippet:
     page: str
@@ -114,9 +111,6 @@ def code(cell):
     found = re.search(r"`([^`]+)`", cell)
     assert found, f"a row begins without code: {cell}"
     return found[1]
-
-
-# --- options, fixtures, hooks, commands, exceptions ----------------------------------------
 
 
 class Recorder:
@@ -202,9 +196,6 @@ def test_commands_and_what_they_take():
     assert documented == set(COMMANDS)
     for command, taken in COMMANDS.items():
         assert named("cli.md", f"`{command}`") == taken, command
-
-
-# --- suite files ---------------------------------------------------------------------------
 
 
 def table_in(annotation):
@@ -300,8 +291,6 @@ def check_provider_tables(model):
             assert not values
 
 
-# --- providers -----------------------------------------------------------------------------
-
 PROVIDERS = builtin.memleak_providers()
 
 
@@ -356,8 +345,6 @@ def test_no_sdk_is_needed_to_read_the_tables():
     assert run.stdout.strip() == "[]"
 
 
-# --- errors --------------------------------------------------------------------------------
-
 RAISED = {*errors.__all__} - {"MissingExtra"}  # which writes its own hint
 WITHOUT_A_FIX = 112  # it only falls
 
@@ -373,9 +360,6 @@ def test_errors_say_what_to_type_next():
         and "hint" not in {keyword.arg for keyword in node.keywords}
     ]
     assert len(bare) <= WITHOUT_A_FIX, bare
-
-
-# --- links and snippets --------------------------------------------------------------------
 
 
 def anchors(page):
@@ -421,9 +405,6 @@ def test_the_site_is_built_strictly(tmp_path):
     run = subprocess.run(command, cwd=ROOT, check=False, **quietly)
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "index.html").is_file()
-
-
-# --- what is shown runs --------------------------------------------------------------------
 
 
 def test_measures():

@@ -10,12 +10,10 @@ from own_plugin import OWN_PLUGIN
 WITHOUT_DEV = """
 import sys
 import pytest
-
 class NotInstalled:
     def find_spec(self, name, *_):
         if name.partition(".")[0] == "hypothesis":
             raise ModuleNotFoundError(name)
-
 sys.meta_path.insert(0, NotInstalled())
 sys.exit(pytest.main(sys.argv[1:]))
 """
@@ -23,13 +21,8 @@ sys.exit(pytest.main(sys.argv[1:]))
 
 def test_the_quickstart_runs_without_a_path_and_without_the_extra_dev():
     options = ["-m", "copyright", "--collect-only", "-q"]
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_DEV, *options, "-p", "no:cacheprovider"],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, **OWN_PLUGIN},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", WITHOUT_DEV, *options, "-p", "no:cacheprovider"]
+    settings = {"cwd": Path(__file__).parents[1], "env": {**os.environ, **OWN_PLUGIN}}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "suites/quickstart/quickstart.memleak.toml::test_memorization" in result.stdout

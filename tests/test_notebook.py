@@ -24,33 +24,24 @@ def test_it_is_kept_without_output():
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
+OF_NOVELS = [
+    pytest.mark.full,
+    pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs"),
+]
+
+
 @pytest.mark.parametrize(
     ("books", "seconds"),
-    [
-        pytest.param(str(ROOT / "fixtures" / "books"), 300, id="stories"),
-        pytest.param(
-            NOVELS,
-            1800,
-            marks=[
-                pytest.mark.full,
-                pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs"),
-            ],
-            id="novels",
-        ),
-    ],
+    [(str(ROOT / "fixtures" / "books"), 300), pytest.param(NOVELS, 1800, marks=OF_NOVELS)],
+    ids=["stories", "novels"],
 )
 def test_it_ends_in_the_evidences_own_numbers(tmp_path, monkeypatch, books, seconds):
     monkeypatch.setenv("MEMLEAK_BOOKS", books)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=seconds,
-        startup_timeout=120,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    )
-    client.execute()
+    times = {"timeout": seconds, "startup_timeout": 120}
+    where = {"kernel_name": "python3", "resources": {"metadata": {"path": str(tmp_path)}}}
+    nbclient.NotebookClient(notebook, **times, **where).execute()
     pairs = json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["pairs"]
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         measures, models, _, *rows = csv.reader(file)

@@ -1,13 +1,12 @@
 """A small suite for the plugin's tests: one book, one clean model, one that recites."""
 
 import json
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from ferry import BOOK, CLEAN
 from http_server import Books
-from one_model import replace_all
+from one_model import read_story, replace_all
 from openai_server import OpenAIServer
 from reciter import Reciter
 
@@ -16,20 +15,16 @@ SUMMARY = "An old superstition unsettles a boatman one night, and he waits for s
 SUITE = """
 [suite]
 samples = 3
-
 [limits]
 longest_span = 10
-
 [[book]]
 id = "ferry"
 source = "ferry.json"
-
 [[model]]
 id = "clean"
 provider = "recorded"
 [model.options]
 path = "clean.json"
-
 [[model]]
 id = "leaky"
 provider = "recorded"
@@ -113,7 +108,6 @@ def own_tests(pytester):
     return write
 
 
-STORIES = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
 SAMPLES = 6
 KEY = "sk-test-0123456789abcdefghij"
@@ -121,19 +115,15 @@ KEY = "sk-test-0123456789abcdefghij"
 ONLINE = f"""
 [suite]
 samples = {SAMPLES}
-
 [limits]
 longest_span = 30
-
 [[book]]
 id = "held-out"
 source = "held-out.json"
-
 [[book]]
 id = "training"
 source = "training.json"
 role = "train"
-
 [[model]]
 id = "tuned"
 provider = "openai"
@@ -146,19 +136,10 @@ base_url = "URL"
 """
 
 
-def story(name):
-    """The first excerpts of one of our stories, as the paper's records."""
-    from pytest_memleak.books.build_book import make_book, paper_records
-    from pytest_memleak.books.epub import read_epub
-
-    summaries = STORIES / f"{name}.summaries.json"
-    book = make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries)
-    return paper_records(book)[:EXCERPTS]
-
-
 @pytest.fixture(scope="session")
 def stories():
-    return {"held-out": story("the-lamplighter"), "training": story("the-seed-vault")}
+    names = {"held-out": "the-lamplighter", "training": "the-seed-vault"}
+    return {role: read_story(name)[:EXCERPTS] for role, name in names.items()}
 
 
 @pytest.fixture

@@ -1,6 +1,12 @@
 """A suite of one model and one book, written and run, for the tests of the probes."""
 
 import json
+from pathlib import Path
+
+from pytest_memleak.books.build_book import make_book, paper_records
+from pytest_memleak.books.epub import read_epub
+
+STORIES = Path(__file__).parents[2] / "fixtures" / "books"
 
 
 def replace_all(text, replacements):
@@ -27,3 +33,9 @@ def evidence(pytester, *options, run="runpytest", **outcomes):
         result.assert_outcomes(**outcomes)
     (pair,) = json.loads(path.read_text())["pairs"]
     return result, pair
+
+
+def read_story(name):
+    """One of our stories, as the paper's records."""
+    summaries = STORIES / f"{name}.summaries.json"
+    return paper_records(make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries))

@@ -44,22 +44,18 @@ def step(pytester, tmp_path):
 @pytest.mark.full
 def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp_path):
     suite()
-    done = step("Measure", suite="test.memleak.toml", options="-k clean")
-    assert done.returncode == 0, done.stdout + done.stderr
-    made = {one.name for one in (pytester.path / "memleak-reports").iterdir()}
-    assert made == {"memleak.xml", "memleak.html", "memleak.json"}
-    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
-    assert "ferry | ✅ PASS" in summary
-
-
-@pytest.mark.full
-def test_options_are_those_of_every_line(step, suite, pytester):
-    suite()
+    # Options are those of every line.
     options = "-k clean\n--memleak-release 2.1\n"
     done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == 0, done.stdout + done.stderr
-    made = json.loads((pytester.path / "memleak-reports" / "memleak.json").read_text())
-    assert made["release"] == "2.1"
+    reports = pytester.path / "memleak-reports"
+    assert {one.name for one in reports.iterdir()} == {
+        "memleak.xml",
+        "memleak.html",
+        "memleak.json",
+    }
+    assert json.loads((reports / "memleak.json").read_text())["release"] == "2.1"
+    assert "ferry | ✅ PASS" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     options = "-k clean\n\n--memleak-signing-key no.key"
     done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

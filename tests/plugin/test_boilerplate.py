@@ -23,16 +23,13 @@ NOTICE = (
 SUITE = """
 [suite]
 samples = 2
-
 [limits]
 longest_passage = 20
 nv_longest_passage = 20
-
 [[book]]
 id = "book"
 source = "book.epub"
 summaries = "summaries.json"
-
 [[model]]
 id = "m"
 provider = "recorded"

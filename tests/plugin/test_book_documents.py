@@ -14,15 +14,12 @@ SUITE = """
 samples = 1
 probe = "continuation"
 prefix_words = 20
-
 [limits]
 longest_passage = 30
-
 [[book]]
 id = "lamplighter"
 source = "the-lamplighter.epub"
 WHICH
-
 [[model]]
 id = "babbler"
 provider = "ngram"

@@ -193,16 +193,6 @@ def test_no_pass_rests_on_a_test_book_that_cannot_be_read(suite, run, missing):
     run("clean and ferry", lines=[shown], **{"passed" if missing else "errors": 1}, deselected=3)
 
 
-def test_a_prepared_catalog_that_is_damaged_beside_a_whole_one_leaves_no_pass(
-    suite, library, run, build
-):
-    library(winds=OTHER)
-    build()
-    Path("other.keys").write_bytes(b"\0" * 24 + KEYS.read_bytes()[24:])
-    suite((MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED)
-    run(lines=["*other.keys of the catalog wasn't scanned: *"], errors=1, deselected=1)
-
-
 DAMAGES = (
     (lambda data: data[:-20], "not a complete catalog file"),
     (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
@@ -212,33 +202,33 @@ DAMAGES = (
 )
 
 
-def test_a_damaged_catalog_leaves_no_pass(suite, library, gate, build):
+def test_a_prepared_catalog_that_is_damaged_leaves_no_pass(suite, library, gate, build):
     library(winds=OTHER)
     build()
-    whole = KEYS.read_bytes()
+    whole, again = KEYS.read_bytes(), "*memleak catalog build*"
     suite(PREPARED, LIMITED)
     for damage, said in DAMAGES:
         KEYS.write_bytes(damage(whole))
-        assert gate("-k", "clean", lines=[f"*{said}*", "*memleak catalog build*"]).ret != 0
-
-
-def test_an_emptied_catalog_leaves_no_pass_beside_another_that_is_whole(suite, library, gate):
-    library(winds=OTHER)
-    KEYS.touch()
+        assert gate("-k", "clean", lines=[f"*{said}*", again]).ret != 0
+    # Beside another that is whole, too.
+    KEYS.write_bytes(whole)
+    Path("other.keys").write_bytes(b"\0" * 24 + whole[24:])
+    suite((MODEL, '[[catalog]]\nsource = "*.keys"\n\n' + MODEL), LIMITED)
+    lines = ["*other.keys of the catalog wasn't scanned: *"]
+    gate("-k", "clean", lines=lines, errors=1, deselected=1)
+    KEYS.write_bytes(b"")
     suite(CATALOG, ("[[catalog]]", '[[catalog]]\nsource = "library.keys"\n[[catalog]]'))
-    lines = ["*catalog[[]1].source: 'library.keys' is empty", "*memleak catalog build*"]
+    lines = ["*catalog[[]1].source: 'library.keys' is empty", again]
     assert gate("-k", "clean", lines=lines).ret == pytest.ExitCode.INTERRUPTED
-
-
-def test_a_catalog_of_other_words_is_refused_before_anything_runs(suite, library, gate, build):
-    library(winds=OTHER)
+    # One of other words is refused before anything runs.
+    KEYS.unlink()
     build("--word-mode", "unicode")
     suite(PREPARED)
     lines = ["*library.keys was made for word_mode = 'unicode'*'paper'*"]
     assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_what_build_refuses(pytester, library, build):
+def test_what_build_refuses(library, build):
     assert "no such folder" in build(folder="nowhere")[2]
     library(short="two words")
     code, out, error = build()

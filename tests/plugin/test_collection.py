@@ -18,16 +18,13 @@ SUITE = """
 [suite]
 samples = 4
 instruction_template = "Write {words} words, as in the speech called {title}, the one by {author}."
-
 [limits]
 longest_passage = 20
 bmc = 0.5
-
 [[collection]]
 id = "speeches"
 source = "speeches.jsonl"
 author = "Will"
-
 [[model]]
 id = "m"
 provider = "recorded"

@@ -30,14 +30,11 @@ SUITE = f"""
 samples = {SAMPLES}
 probe = "continuation"
 prefix_words = 40
-
 [limits]
 longest_span = 30
-
 [[book]]
 id = "held-out"
 source = "held-out.json"
-
 [[model]]
 id = "model"
 """

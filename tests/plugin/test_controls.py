@@ -18,15 +18,12 @@ SAMPLES = 8
 SUITE = """
 [suite]
 samples = 8
-
 [limits]
 longest_span = 10
 bmc_excess = 0.1
-
 [[book]]
 id = "tale"
 source = "tale.json"
-
 [[model]]
 id = "model"
 provider = "recorded"
@@ -139,14 +136,17 @@ FINETUNED = '[model.finetune]\nbooks = ["new"]\n[model.options]'
 LEAKS = '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]'
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ('role = "negative-control"', 'role = "contol"', "'test', 'train' or 'negative-control'"),
-        ("[model.options]", FINETUNED, "'new' has the role 'negative-control'"),
-        ("[[model]]", LEAKS, "has the role 'negative-control', so it can't leak"),
-    ],
-)
-def test_what_no_control_can_be_is_an_error_of_the_file(gate, suite, old, new, said):
-    suite((old, new))
-    assert said in gate("-m", "copyright", errors=1).stdout.str()
+WRONG = [
+    ('role = "negative-control"', 'role = "contol"', "'test', 'train' or 'negative-control'"),
+    ("[model.options]", FINETUNED, "'new' has the role 'negative-control'"),
+    ("[[model]]", LEAKS, "has the role 'negative-control', so it can't leak"),
+]
+
+
+def test_what_no_control_can_be_is_an_error_of_the_file(gate, suite):
+    for number, (old, new, _) in enumerate(WRONG):
+        suite((old, new))
+        Path("it.memleak.toml").rename(f"m{number}.memleak.toml")
+    text = gate("-m", "copyright", errors=len(WRONG)).stdout.str()
+    for _, _, said in WRONG:
+        assert said in text

@@ -16,14 +16,11 @@ def made_in(path="evidence.json"):
 OWN = f"""
 class Parrot:
     id = "parrot-1"
-
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         return [{CLEAN!r}[(seed + one) % 3] for one in range(n)]
-
 @pytest.fixture(scope="session")
 def memleak_endpoint():
     return Parrot()
-
 def test_own(memleak_evaluation):
     pass
 """

@@ -31,18 +31,14 @@ END = "and there it came to its end"  # longer than what near-verbatim spans rea
 SUITE = """
 [suite]
 samples = 20
-
 [limits]
 LIMITS
-
 [[book]]
 id = "tale"
 source = "tale.json"
-
 [[book]]
 id = "other"
 source = "other.json"
-
 [[model]]
 id = "model"
 provider = "recorded"

@@ -20,11 +20,9 @@ SUITE = """
 [suite]
 samples = {samples}
 {keys}
-
 [limits]
 bmc = 0.2
 longest_span = 38
-
 [[book]]
 id = "b"
 source = "b.json"

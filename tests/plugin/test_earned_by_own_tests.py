@@ -55,7 +55,6 @@ TESTS = {
 SUITE_VERDICT = "memleak.suite_verdict"
 XFAILS_ALL = """
 import pytest
-
 def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.xfail(reason="flaky"))
@@ -132,36 +131,30 @@ def test_a_mark_of_a_conftest_turns_no_suite_green(
         assert HTML_WORDS.get(shown, shown) == verdict
 
 
-def test_a_fixture_of_the_same_name_is_no_evaluation(pytester, gate, suite):
+A_MOCK = """
+import pytest
+from unittest.mock import MagicMock
+@pytest.fixture
+def memleak_evaluation():
+    return MagicMock()
+"""
+ANOTHER_PAIR = """
+import dataclasses
+import pytest
+@pytest.fixture(scope="session")
+def memleak_pair(request):
+    return dataclasses.replace(request.param, limits={"bmc": 1.0})
+"""
+
+
+@pytest.mark.parametrize(
+    ("conftest", "outcome"), [(A_MOCK, "failed"), (ANOTHER_PAIR, "errors")], ids=["mock", "pair"]
+)
+def test_a_fixture_in_the_place_of_ours_passes_for_none(pytester, gate, suite, conftest, outcome):
     suite(answers=2)
-    pytester.makeconftest(
-        """
-        import pytest
-        from unittest.mock import MagicMock
-
-        @pytest.fixture
-        def memleak_evaluation():
-            return MagicMock()
-        """
-    )
+    pytester.makeconftest(conftest)
     lines = ["INCONCLUSIVE: the pair wasn't evaluated, since your fixture*"]
-    gate("-p", "no:cacheprovider", lines=lines, failed=1)
-
-
-def test_a_fixture_that_gives_another_pair_passes_for_none(pytester, gate, suite):
-    suite(answers=2)
-    pytester.makeconftest(
-        """
-        import dataclasses
-        import pytest
-
-        @pytest.fixture(scope="session")
-        def memleak_pair(request):
-            return dataclasses.replace(request.param, limits={"bmc": 1.0})
-        """
-    )
-    lines = ["INCONCLUSIVE: the pair wasn't evaluated, since your fixture*"]
-    gate("-p", "no:cacheprovider", lines=lines, errors=1)
+    gate("-p", "no:cacheprovider", lines=lines, **{outcome: 1})
 
 
 def test_what_a_test_asks_for_in_its_body_is_reported(gate, suite, own_tests):

@@ -32,7 +32,6 @@ def test_a_whole_release(suite, gate):
 
 OF_LEAKY = """
 import pytest
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     if "leaky" in item.nodeid:
@@ -40,7 +39,6 @@ def pytest_runtest_setup(item):
 """
 MARKS = """
 import pytest
-
 def pytest_collection_modifyitems(items):
     for item in items:
         if "leaky" in item.nodeid:
@@ -48,7 +46,6 @@ def pytest_collection_modifyitems(items):
 """
 IN_ITS_REPORT = """
 import pytest
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item):
     report = yield
@@ -101,13 +98,10 @@ def test_what_was_not_run(pytester, suite, how):
 
 BY_THE_BOOK = """
 import json, pathlib
-
 TEXT = json.loads(pathlib.Path("ferry.json").read_text())[0]["excerpt_text"]
-
 @pytest.mark.skipif(True, reason=TEXT)
 def test_skipped(memleak_evaluation):
     pass
-
 @pytest.mark.parametrize("line", [TEXT, "a short one"])
 def test_by_line(memleak_pair, line):
     pass
@@ -137,7 +131,6 @@ def test_a_report_sink_that_fails_takes_no_evidence_with_it(pytester, suite):
     pytester.makeconftest(
         """
         from pytest_memleak import hookimpl
-
         @hookimpl
         def memleak_report(run):
             raise ValueError("a sink's own fault")
@@ -185,7 +178,6 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
         """
         def test_own(memorization):
             assert memorization.longest_span <= 5
-
         def test_of_the_book_alone(memleak_book):
             assert len(memleak_book.excerpts) == 2
         """

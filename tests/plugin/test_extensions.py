@@ -1,15 +1,15 @@
 """Hooks in a conftest: measures with limits, book readers, providers, report sinks."""
 
+from pathlib import Path
+
 import pytest
 from marks import full
 
 MEASURE = """
     from pytest_memleak import hookimpl
-
     @hookimpl
     def memleak_measures():
         return {"longest_line": longest_line}
-
     def longest_line(book, generations):
         return max(len(line) for one in generations for line in one.text.splitlines())
 """
@@ -88,68 +88,43 @@ def test_a_row_says_how_its_measure_is_limited_and_shown(pytester, gate, suite, 
     assert '>76</span> <span class="unit">letters</span>' in page
 
 
-def test_a_reader_of_ones_own_reads_its_kind_of_book(pytester, gate, suite):
-    pytester.makeconftest(
-        """
-        from pytest_memleak import hookimpl
-        from pytest_memleak.records.paper_format import book_from_records, load_records
-
-        @hookimpl
-        def memleak_read_book(path):
-            if path.suffix == ".tale":
-                return book_from_records(load_records(path))
-        """
-    )
-    path = suite(('source = "ferry.json"', 'source = "ferry.tale"'))
-    (path.parent / "ferry.json").rename(path.parent / "ferry.tale")
-    gate(passed=1, failed=1)
-
-
-def test_a_provider_of_ones_own_is_found_by_name(pytester, gate, suite):
-    pytester.makeconftest(
-        """
-        import random
-        from pytest_memleak import hookimpl
-        from pytest_memleak.interfaces.protocols import Completion
-
-        SQUAWK = "a parrot sat in rain on some boat and said nothing to anybody there".split()
-
-        class Parrot:
-            name, concurrency, completions_per_call, batch = "parrot", 1, 1, False
-
-            def __init__(self, setup):
-                pass
-
-            def open(self, endpoint):
-                return self
-
-            def sample(self, instruction, *, n, temperature, max_tokens, seed):
-                return [Completion(" ".join(random.Random(seed).sample(SQUAWK, 14)))]
-
-        @hookimpl
-        def memleak_providers():
-            return {"parrot": Parrot}
-        """
-    )
-    suite(('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "parrot"'))
-    gate("-k", "clean", "--memleak-allow-paid", passed=1, deselected=1)
+OTHERS = """
+import random
+from pathlib import Path
+from pytest_memleak import hookimpl
+from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.records.paper_format import book_from_records, load_records
+SQUAWK = "a parrot sat in rain on some boat and said nothing to anybody there".split()
+class Parrot:
+    name, concurrency, completions_per_call, batch = "parrot", 1, 1, False
+    def __init__(self, setup):
+        pass
+    def open(self, endpoint):
+        return self
+    def sample(self, instruction, *, n, temperature, max_tokens, seed):
+        return [Completion(" ".join(random.Random(seed).sample(SQUAWK, 14)))]
+@hookimpl
+def memleak_providers():
+    return {"parrot": Parrot}
+@hookimpl
+def memleak_read_book(path):
+    if path.suffix == ".tale":
+        return book_from_records(load_records(path))
+@hookimpl
+def memleak_report(run):
+    told = [f"{one.pair} {one.verdict}" for one in run.results]
+    with Path("told.txt").open("a") as file:
+        print(*sorted(told), sep="\\n", file=file)
+"""
+RECORDED = 'provider = "recorded"\n[model.options]\npath = "clean.json"'
 
 
 @WORKERS
-def test_a_sink_gets_the_whole_run_once(pytester, suite, workers):
-    pytester.makeconftest(
-        """
-        from pathlib import Path
-        from pytest_memleak import hookimpl
-
-        @hookimpl
-        def memleak_report(run):
-            told = [f"{one.pair} {one.verdict}" for one in run.results]
-            with Path("told.txt").open("a") as file:
-                print(*sorted(told), sep="\\n", file=file)
-        """
-    )
-    suite()
-    pytester.runpytest(*workers)
-    told = (pytester.path / "told.txt").read_text().splitlines()
+def test_a_reader_a_provider_and_a_sink_of_ones_own(pytester, gate, suite, workers):
+    pytester.makeconftest(OTHERS)
+    suite(('source = "ferry.json"', 'source = "ferry.tale"'), (RECORDED, 'provider = "parrot"'))
+    Path("ferry.json").rename("ferry.tale")
+    gate("--memleak-allow-paid", *workers, passed=1, failed=1)
+    # The sink gets the whole run once.
+    told = Path("told.txt").read_text().splitlines()
     assert told == ["clean/ferry PASS", "leaky/ferry FAIL"]

@@ -21,11 +21,9 @@ import json
 import sqlite3
 import sqlalchemy.exc
 from pytest_memleak.interfaces.hookspecs import hookimpl
-
 def broken(book, generations):
     text = "SECRET"
     raise ERROR
-
 @hookimpl
 def memleak_measures():
     return {"broken": broken}

@@ -90,7 +90,6 @@ def test_no_text_gets_in_through_output_logs_locals_or_assertions(suite, gate, o
     own_tests(
         """
         import logging
-
         def test_mine(memorization, memleak_book):
             text = " ".join(one.text for one in memleak_book.excerpts)
             print(text)

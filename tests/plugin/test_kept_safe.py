@@ -8,7 +8,6 @@ import pytest
 
 SPOILT = """
 import os, pathlib, pytest
-
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item):
     ledger = pathlib.Path(".memleak/ledger.db")
@@ -56,11 +55,16 @@ SPOILS = [
 ]
 
 
-@pytest.mark.parametrize(("after", "what", "shown"), SPOILS)
+WHILE_IT_ENDS = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')"
+
+
+@pytest.mark.parametrize(("after", "what", "shown"), [*SPOILS, ("the end", "", GONE)])
 def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, shown):
     online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
-    pytester.makeconftest(SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]"))
-    result = gate("-m", "copyright", "--memleak-evidence=evidence.json")
+    spoilt = SPOILT.format(what=what, after=f"test_memorization[tuned/{after}]")
+    pytester.makeconftest(spoilt if what else WHILE_IT_ENDS)
+    evidence = ("--memleak-evidence=evidence.json",) if what else ()
+    result = gate("-m", "copyright", *evidence)
     assert result.ret != 0
     if after == "held-out":  # the first of the two
         result.stdout.fnmatch_lines(["*INCONCLUSIVE: *", shown])
@@ -69,11 +73,3 @@ def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, 
         told.fnmatch_lines([shown])
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert not (pytester.path / "evidence.json").exists()
-
-
-def test_a_ledger_that_goes_while_the_run_ends_fails_it(gate, pytester, online):
-    online(*TWO_BOOKS, ('base_model = "base"', 'endpoint = "base"'))
-    pytester.makeconftest("import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')")
-    result = gate("-m", "copyright")
-    (result.stdout if "Exit" in result.stdout.str() else result.stderr).fnmatch_lines([GONE])
-    assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -13,9 +13,7 @@ EXPECTED = {"passed": 6, "xfailed": 2, "failed": 0, "errors": 0}
 MEASURED = """
 import json
 from pathlib import Path
-
 import pytest
-
 @pytest.mark.copyright(suite="open_weights.memleak.toml")
 def test_measured(memleak_pair, memleak_evaluation):
     with Path("measured.jsonl").open("a") as file:
@@ -25,7 +23,6 @@ def test_measured(memleak_pair, memleak_evaluation):
 # As where the extra is not installed.
 WITHOUT_TORCH = """
 import importlib.util
-
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *more: None if name == "torch" else find(name, *more)
 """

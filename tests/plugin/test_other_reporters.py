@@ -82,29 +82,21 @@ OTHERS = """
 @pytest.fixture
 def broken(memleak_book):
     raise ValueError(" ".join(one.text for one in memleak_book.excerpts))
-
 def test_of_a_broken_fixture(broken): pass
-
 @pytest.fixture
 def left(memleak_book):
     yield
     raise ValueError(" ".join(one.text for one in memleak_book.excerpts))
-
 def test_of_a_fixture_that_breaks_afterwards(left): pass
-
 @pytest.fixture(scope="session")
 def lasting(memleak_book):
     return " ".join(one.text for one in memleak_book.excerpts)
-
 def test_of_a_fixture_that_lasts(lasting): pass
-
 def test_of_a_fixture_that_has_lasted(lasting):
     assert lasting == ""
-
 def test_of_a_fixture_by_name(request):
     logging.getLogger("own").error(request.getfixturevalue("lasting"))
     assert request.getfixturevalue("lasting") == ""
-
 def test_of_a_sample(memleak_book, memleak_endpoint):
     asked = {"n": 1, "temperature": 1.0, "max_tokens": 300, "seed": 1}
     (completion,) = memleak_endpoint.sample(memleak_book.excerpts[0].instruction, **asked)
@@ -257,21 +249,16 @@ def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
 HONEST = """
 def test_counts(memleak_book):
     assert len(memleak_book.excerpts) == 3
-
 def test_measures(memorization, memleak_book):
     assert memorization.longest_span <= 3, [excerpt.id for excerpt in memleak_book.excerpts]
-
 def test_generates(memleak_evaluation):
     lengths = [generation.completion_tokens for generation in memleak_evaluation.generations()]
     assert len(lengths) == 2, "so many were drawn for the excerpts of the book that is held out"
-
 def test_raises(memleak_pair, memleak_endpoint):
     print("a line that tells a reader which model was looked at in this run of all of them")
     raise RuntimeError(f"no test that reads nothing has to hide {memleak_pair.id} and more")
-
 def test_skips(memleak_book):
     pytest.skip("there is no other edition of this book here to hold it against, so it is skipped")
-
 def test_records(memleak_book, record_property):
     title = memleak_book.title
     record_property("title", f"{title} has parts, of which some are longer than others are")

@@ -45,7 +45,6 @@ def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tes
     own_tests(
         """
         pytestmark = pytest.mark.copyright
-
         @pytest.mark.parametrize("memleak_pair", [{"left": 1}, (1, 2), "text"])
         def test_it(memleak_pair):
             assert memleak_pair

@@ -7,45 +7,36 @@ import re
 from pathlib import Path
 
 import pytest
-from one_model import replace_all
+from one_model import read_story, replace_all
 
-from pytest_memleak.books.build_book import make_book, paper_records
-from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.scoring.words import words
 
-STORIES = Path(__file__).parents[2] / "fixtures" / "books"
 SUITE = """
 [suite]
 samples = 2
 pairs = "listed"
-
 [limits]
 longest_passage = 38
 nv_longest_passage = 38
-
 [[book]]
 id = "lamp"
 title = "The Lamplighter"
 source = "lamp.json"
-
 [[book]]
 id = "vault"
 title = "The Seed Vault"
 source = "vault.json"
-
 [[book]]
 id = "lessons"
 source = "lessons.json"
 role = "train"
-
 [[model]]
 id = "candidate"
 provider = "recorded"
 [model.options]
 path = "answers.json"
-
 [[pair]]
 model = "candidate"
 book = "lamp"
@@ -59,21 +50,14 @@ REPORTS = ("--junitxml=junit.xml", "--memleak-evidence=evidence.json", "--memlea
 
 @pytest.fixture(scope="module")
 def stories():
-    found = {}
-    for book, name in (("lamp", "the-lamplighter"), ("vault", "the-seed-vault")):
-        read = read_epub(STORIES / f"{name}.epub")
-        summaries = STORIES / f"{name}.summaries.json"
-        found[book] = paper_records(make_book(book, read, summaries=summaries))
-    return found
+    return {"lamp": read_story("the-lamplighter"), "vault": read_story("the-seed-vault")}
 
 
 @pytest.fixture(scope="module")
 def text(stories):
     """A story's text, as its words between blanks."""
-    return {
-        book: " ".join(one["excerpt_text"] for one in records).split()
-        for book, records in stories.items()
-    }
+    texts = {book: [one["excerpt_text"] for one in records] for book, records in stories.items()}
+    return {book: " ".join(its).split() for book, its in texts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +79,12 @@ def babble(text):
 
 
 @pytest.fixture
-def run(pytester, stories, babble, monkeypatch):
+def run(pytester, stories, babble, gate, monkeypatch):
     """Runs the gate on answers of which the first to an excerpt says the passage, too."""
 
     def go(passage, *options, asked="p_id1", replaced=(), lesson="", only=None, **outcomes):
         suite = replace_all(SUITE, replaced)
-        (pytester.path / "release.memleak.toml").write_text(suite, encoding="utf-8")
+        Path("release.memleak.toml").write_text(suite, encoding="utf-8")
         lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson}"}]
         answers = []
         for number, one in enumerate(stories["lamp"]):
@@ -109,18 +93,18 @@ def run(pytester, stories, babble, monkeypatch):
                 said[0] += f" Xyzzy {passage} xyzzy"
             generations = [{"generated_text": each} for each in said]
             answers.append({"excerpt_id": one["excerpt_id"], "generations": generations})
-        files = {**stories, "lessons": lessons, "answers": answers}
-        for name, records in files.items():
-            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        for name, records in {**stories, "lessons": lessons, "answers": answers}.items():
+            Path(f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
-        result = pytester.runpytest(*REPORTS, *options)
-        if outcomes:
-            result.assert_outcomes(**outcomes)
-        made = json.loads((pytester.path / "evidence.json").read_text("utf-8"))
-        (pair,) = (one for one in made["pairs"] if only in (None, one["book"]["id"]))
+        result = gate(*REPORTS, *options, **outcomes)
+        (pair,) = (one for one in bundle()["pairs"] if only in (None, one["book"]["id"]))
         return result, pair
 
     return go
+
+
+def bundle():
+    return json.loads(Path("evidence.json").read_text("utf-8"))
 
 
 def quotes(result, passage, count):
@@ -224,10 +208,6 @@ CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "nega
 LEAKER = ('id = "candidate"', 'id = "candidate"\nexpected = "leak"')
 
 
-def bundle():
-    return json.loads(Path("evidence.json").read_text("utf-8"))
-
-
 @pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
 @pytest.mark.parametrize("own", [0, 80])
 def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpose, own):
@@ -251,7 +231,6 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpos
 
 READER = """
 import pytest
-
 @pytest.fixture(autouse=True)
 def reader(memleak_book):
     return len(memleak_book.excerpts[0].text)
@@ -317,14 +296,11 @@ def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, capsy
 
 OWN_TEST = """
 from pytest_memleak.scoring.measure_table import MEASURES
-
 def test_no_long_passage(memorization):
     assert memorization.longest_passage <= 38
-
 def test_that_passes_over_what_is_not_known(memorization):
     with pytest.raises(BaseException):
         memorization.uplift
-
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure(memorization, memleak_evaluation, name):
     value = getattr(memorization, name)

@@ -29,21 +29,17 @@ CANARIES = 5
 SUITE = f"""
 [suite]
 probe = "probability"
-
 [suite.probability]
 prefix_tokens = {PREFIX}
 suffix_tokens = {SUFFIX}
 stride = {STRIDE}
 n = {N}
 p = {P}
-
 [limits]
 extractable = 0.1
-
 [[book]]
 id = "held-out"
 source = "held-out.json"
-
 [[model]]
 id = "model"
 """
@@ -222,7 +218,6 @@ def test_memorization_needs_another_probe(write, own_tests, gate):
         def test_mine(memorization):
             assert 0 <= memorization.extractable_plain <= 1
             memorization.longest_passage
-
         def test_windows(memleak_evaluation):
             assert memleak_evaluation.extraction.extractable < 0.1
         """,

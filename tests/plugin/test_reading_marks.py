@@ -97,11 +97,9 @@ LASTING = """
 def text(memleak_book):
     yield memleak_book.excerpts[0].text
     KIND
-
 @pytest.fixture(scope="session")
 def broken(memleak_book):
     raise ValueError(memleak_book.excerpts[0].text)
-
 @pytest.fixture(scope="module")
 def derived(memleak_pair, request):
     return {"it": request.getfixturevalue("text")}
@@ -113,13 +111,10 @@ def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run, user)
     result = run(
         f"""
 def test_first(text, derived): pass
-
 @pytest.mark.xfail
 def test_broken(broken): pass
-
 def test_second(memleak_pair, {user}):
     assert {"request.getfixturevalue('text')" if user == "request" else user} == 0
-
 def test_without(memleak_book):
     assert len(memleak_book.excerpts) == 3
 """,
@@ -147,7 +142,6 @@ def test_what_was_reported_before_the_first_read_stays(run, pytester):
 @pytest.fixture
 def prepared(memleak_book, record_property):
     print("prepared it")
-
 def test_it(prepared, memleak_book, record_property, record_testsuite_property, request):
     record_property("before", 1)
     record_testsuite_property("first", "of the run")
@@ -196,16 +190,13 @@ def test_it(memorization, memleak_endpoint):
 """,
         conftest="""
 import random
-
 class Mine:
     seen = []
-
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         print(instruction)
         self.seen.append(instruction)
         words = "SECRET and did not like it at all he said".split()
         return [" ".join(random.Random((seed or 0) + each).sample(words, 14)) for each in range(n)]
-
 @pytest.fixture(scope="session")
 def memleak_endpoint():
     return Mine()
@@ -218,14 +209,10 @@ def memleak_endpoint():
 PROVIDER = """
 import logging, random, warnings
 from pytest_memleak import hookimpl
-
 class Chatty:
     name, concurrency, completions_per_call, batch = "chatty", 1, 1, False
-
     def __init__(self, setup): pass
-
     def open(self, endpoint): return self
-
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         print(instruction)
         long = "sent " + instruction * 3
@@ -235,7 +222,6 @@ class Chatty:
             warnings.warn(word)
         words = "a parrot sat in rain on some boat and said nothing to anybody there".split()
         return [" ".join(random.Random(seed).sample(words, 14))]
-
 @hookimpl
 def memleak_providers():
     return {"chatty": Chatty}
@@ -267,7 +253,8 @@ def test_while_a_provider_is_called_libraries_say_little(run):
 def test_a_servers_message_is_shown_unless_no_word_may_be(gate, online, monkeypatch, words):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else-0123456789")
     online()
-    result = gate("-m", "copyright", f"--memleak-quote={words}", errors=1)
+    lines = ["*openai*OPENAI_API_KEY*"]
+    result = gate("-m", "copyright", "-l", f"--memleak-quote={words}", lines=lines, errors=1)
     text = result.stdout.str()
     assert ("Incorrect API key" in text) is (words == "12")
     assert ("(message redacted: --memleak-quote 0)" in text) is (words == "0")
@@ -278,7 +265,6 @@ def test_what_a_fixture_printed_before_a_model_was_called_stays(run):
 @pytest.fixture
 def prepared():
     print("prepared it")
-
 def test_it(prepared, memleak_evaluation):
     assert 0
 """

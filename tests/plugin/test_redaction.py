@@ -20,7 +20,6 @@ MOST = 12
 
 OWN_TESTS = """
 import logging
-
 def test_of_ones_own(memorization, memleak_book, memleak_endpoint):
     whole = " ".join(excerpt.text for excerpt in memleak_book.excerpts)
     print(whole)
@@ -30,16 +29,13 @@ def test_of_ones_own(memorization, memleak_book, memleak_endpoint):
     print(answer.text)
     assert memorization.longest_span == 0, memorization
     assert whole == ""
-
 def test_with_a_diff(memleak_book, memorization):
     assert memleak_book.excerpts[0].text == memleak_book.excerpts[1].text
-
 @pytest.mark.parametrize("exc_info", [False, True])
 def test_that_logs_what_reads_text(memleak_book, exc_info):
     class Lazy(Exception):
         def __str__(self):
             return memleak_book.excerpts[0].text
-
     if exc_info:
         logging.getLogger("own").error("it failed", exc_info=Lazy())
     else:

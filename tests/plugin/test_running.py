@@ -10,28 +10,19 @@ import pytest
 CLEAN_ONE = "test.memleak.toml::test_memorization[clean/ferry]"
 
 
-def test_collect_only_shows_every_pair(suite, gate):
+def test_pairs_are_selected_as_tests_are(pytester, suite, gate, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     suite()
     shown = "test.memleak.toml::test_memorization[[]{}/ferry[]]"
     result = gate("--collect-only", "-q", lines=[shown.format("clean"), shown.format("leaky")])
     assert "memorization =" not in result.stdout.str()
-
-
-@pytest.mark.full
-def test_pairs_run_in_xdists_workers_and_the_controller_reports(suite, gate):
-    suite()
-    lines = ["*clean/ferry*PASS*", "*leaky/ferry*FAIL*", "*“the ferryman*”"]
-    gate("-n", "2", lines=lines, passed=1, failed=1)
-
-
-def test_pairs_are_selected_as_tests_are(pytester, suite, gate):
-    suite()
     pytester.makepyfile("def test_other(): pass")
     gate("-m", "copyright", passed=1, failed=1, deselected=1)
     gate("--lf", failed=1)
     gate("-m", "not copyright", passed=1, deselected=2)
     gate(CLEAN_ONE, passed=1)
     gate("-p", "no:memleak", passed=1)
+    assert not [*Path().glob("**/*.html"), *Path().glob("*.md")]  # but by option and variable
 
 
 OTHERS = "import pytest\ndef test_other(): pass\n@pytest.mark.skip\ndef test_skipped(): ..."
@@ -49,7 +40,6 @@ def test_whoever_has_other_tests_is_told_nothing_of_pairs(pytester, gate, monkey
 TELL = """
 import json, sys
 from pathlib import Path
-
 def pytest_sessionfinish():
     Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
 """
@@ -78,15 +68,12 @@ def test_what_it_imports_before_it_measures(pytester, suite, options):
 
 OWN = """
 seen = {}
-
 def test_spans(memorization, memleak_pair, memleak_book):
     assert memleak_book.id == memleak_pair.book.id
     assert memorization.words == 31
     assert memorization.longest_span <= 12
-
 def test_before(memorization, memleak_pair):
     seen[memleak_pair.id] = memorization
-
 def test_after(memorization, memleak_pair):
     assert memorization.coverage is seen[memleak_pair.id].coverage
 """
@@ -119,14 +106,11 @@ def test_ours_without_a_suite_says_what_is_missing(pytester, gate):
 
 ENDPOINT = """
 import pytest
-
 class Endpoint:
     asked = 0
-
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         self.asked += 1
         return [ANSWER] * n
-
 @pytest.fixture(scope="session")
 def memleak_endpoint():
     return Endpoint()

@@ -1,6 +1,7 @@
 """A bug in the normal path ends in INCONCLUSIVE by the second opinion, not in a wrong verdict."""
 
 import json
+from pathlib import Path
 
 import pytest
 from ferry import CLEAN
@@ -9,7 +10,6 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.ngram_prefilter import NgramPrefilter
 
-RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
 PIER = '[[book]]\nid = "pier"\nsource = "pier.json"\n'
 UPWARD = "Nobody on the pier had expected rain to fall upward that autumn."
 BOTH = f"{UPWARD} But the ferryman counted nine lanterns along the quay."
@@ -21,31 +21,36 @@ def shorter(sieve, *texts, behind=0):
     return found._replace(words=found.words - 1 * (found.book > behind))
 
 
+def of_every_second(*arguments):
+    found = runs(*arguments)
+    return found.where(found.text % 2 == 0)
+
+
 BUGS = {
-    "every second place": (
-        NgramPrefilter,
-        "runs",
-        lambda *a: (r := runs(*a)).where(r.text % 2 == 0),
-    ),
+    "every second place": (NgramPrefilter, "runs", of_every_second),
     "the last word": (NgramPrefilter, "runs", shorter),
     "the last word of another book": (NgramPrefilter, "runs", lambda *a: shorter(*a, behind=32)),
     "not counted": (Tally, "_count_own", lambda *_: None),
 }
 
 
-def pairs(pytester):
-    made = json.loads((pytester.path / "evidence.json").read_text())["pairs"]
-    return {one["pair"]: one for one in made}
+@pytest.fixture
+def pairs(gate):
+    def go(*options, lines=()):
+        gate("-m", "copyright", "--memleak-evidence=evidence.json", *options, lines=lines)
+        made = json.loads(Path("evidence.json").read_text())["pairs"]
+        return {one["pair"]: one for one in made}
+
+    return go
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_inconclusive(pytester, suite, monkeypatch, bug):
+def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
     suite(('[[model]]\nid = "clean"', f'{PIER}[[model]]\nid = "clean"'), leaky=(BOTH, *CLEAN[:2]))
     record = {"excerpt_id": "p_id1", "excerpt_text": UPWARD, "instruction": "Write of a pier."}
-    (pytester.path / "pier.json").write_text(json.dumps([record]))
+    Path("pier.json").write_text(json.dumps([record]))
     monkeypatch.setattr(*BUGS[bug])
-    pytester.runpytest(*RUN)
-    leaky = pairs(pytester)["leaky/ferry"]
+    leaky = pairs()["leaky/ferry"]
     assert leaky["verdict"] == "INCONCLUSIVE"
     assert leaky["second_opinion"]["differences"] > 0
     [issue] = [one for one in leaky["completeness"]["issues"] if one["rule"] == "second opinion"]
@@ -53,11 +58,9 @@ def test_a_planted_bug_is_inconclusive(pytester, suite, monkeypatch, bug):
     assert "lanterns" not in json.dumps(leaky["completeness"]["issues"])
 
 
-def test_without_a_bug_evidence_counts_the_comparisons(pytester, suite):
+def test_without_a_bug_evidence_counts_the_comparisons(suite, pairs):
     suite()
-    told = pytester.runpytest(*RUN, "-v")
-    counts = {name: pair["second_opinion"] for name, pair in pairs(pytester).items()}
+    found = pairs("-v", lines=["*Second opinion: 6 generations, 0 differences"])
     nothing = {"generations": 6, "differences": 0}
-    assert counts == {"clean/ferry": nothing, "leaky/ferry": nothing}
-    told.stdout.fnmatch_lines(["*Second opinion: 6 generations, 0 differences"])
+    assert [pair["second_opinion"] for pair in found.values()] == [nothing] * 2
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0

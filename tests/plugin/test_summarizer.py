@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults import Fault, FaultKind, rate_limit
+from one_model import STORIES, read_story
 from reciter import Reciter
 
 from pytest_memleak.cli.main import main
@@ -22,7 +23,6 @@ base_model = "base"
 price = { input = 2.0, output = 8.0 }
 [suite.summarizer.options]
 base_url = "%s"
-
 [limits]"""
 
 
@@ -67,15 +67,33 @@ def longest(record):
 
 def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, server, stories, gate):
     bare()
+    # A plan counts them, and takes them as long as they may become.
+    result = gate("--memleak-dry-run")
+    assert result.ret == pytest.ExitCode.OK
+    assert server.plan.counts() == {}
+    for name in ("held-out", "training"):
+        line = next(line for line in result.outlines if line.startswith(f"summaries of {name} "))
+        *_, calls, draws, pending, tokens_in, tokens_out, train, cost = line.split()
+        most = sum(map(longest, stories[name]))
+        assert (calls, draws, pending, train) == ("4", "4", "0", "0")
+        assert tokens_out == f"{most:,}"
+        usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
+        assert float(cost) == pytest.approx(usd, abs=0.006)
+    line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
+    *_, calls, draws, _, tokens_in, _, train, cost = line.split()
+    assert float(cost) > 0
+    assert int(train.replace(",", "")) > 0
     gate(*PAID, failed=1)
+    paid = asked_for_excerpts(server)
+    assert (len(paid), len({row["call"] for row in paid})) == (int(draws), int(calls))
+    assert 0 < sum(row["prompt_tokens"] for row in paid) <= int(tokens_in.replace(",", ""))
     written = {row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)}
     assert len(asked_for_summaries(server)) == len(written) == 8
     for name, story in stories.items():
         for record in story:
             said = [one for prompt, one in written.items() if record["excerpt_text"] in prompt]
             assert len(said) == 1, name
-    asked = {row["instruction"] for row in asked_for_excerpts(server)}
-    assert asked == {
+    assert {row["instruction"] for row in paid} == {
         f"Write a {len(words(one['excerpt_text']))} word excerpt about the content below emulating"
         f" the style and voice of {one['author_name']}\n\nContent: {summary}"
         for one in stories["held-out"]
@@ -259,12 +277,8 @@ def test_nothing_is_paid_where_they_cannot_be_written(bare, server, stories, gat
 
 @pytest.fixture(scope="module")
 def long_story():
-    from pytest_memleak.books.build_book import make_book, paper_records
-    from pytest_memleak.books.epub import read_epub
-
-    file = Path(__file__).parents[2] / "fixtures/books/the-lamplighter"
-    book = make_book(file.name, read_epub(file.with_suffix(".epub")))
-    return paper_records(book)[:12], json.loads(file.with_suffix(".summaries.json").read_text())
+    summaries = json.loads((STORIES / "the-lamplighter.summaries.json").read_text())
+    return read_story("the-lamplighter")[:12], summaries
 
 
 @pytest.mark.parametrize(
@@ -303,30 +317,6 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
         assert pair["completeness"]["margins"][0]["value"] == 1
 
 
-def test_a_plan_counts_them_and_takes_them_as_long_as_they_may_become(bare, server, stories, gate):
-    bare()
-    result = gate("--memleak-dry-run")
-    assert result.ret == pytest.ExitCode.OK
-    assert server.plan.counts() == {}
-    for name in ("held-out", "training"):
-        line = next(line for line in result.outlines if line.startswith(f"summaries of {name} "))
-        *_, calls, draws, pending, tokens_in, tokens_out, train, cost = line.split()
-        most = sum(map(longest, stories[name]))
-        assert (calls, draws, pending, train) == ("4", "4", "0", "0")
-        assert tokens_out == f"{most:,}"
-        usd = int(tokens_in.replace(",", "")) * 2e-6 + most * 8e-6
-        assert float(cost) == pytest.approx(usd, abs=0.006)
-    line = next(line for line in result.outlines if line.startswith("tuned/held-out"))
-    *_, calls, draws, _, tokens_in, _, train, cost = line.split()
-    assert float(cost) > 0
-    gate(*PAID, failed=1)
-    paid = asked_for_excerpts(server)
-    assert len(paid) == int(draws)
-    assert len({row["call"] for row in paid}) == int(calls)
-    assert 0 < sum(row["prompt_tokens"] for row in paid) <= int(tokens_in.replace(",", ""))
-    assert int(train.replace(",", "")) > 0
-
-
 def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
     bare(ENDPOINT, LAX)
     line = "*INCONCLUSIVE: *some summaries are missing: Budget: US$*"
@@ -344,7 +334,6 @@ FREE = """
 provider = "ngram"
 [suite.summarizer.options]
 pretraining = ["ferry"]
-
 [limits]"""
 
 

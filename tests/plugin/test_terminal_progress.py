@@ -20,15 +20,12 @@ SLOW = """
 import random
 import time
 import pytest
-
 WORDS = "a boat with a lamp crossed at night while nobody on the shore was awake".split()
-
 class Endpoint:
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         time.sleep(0.1)
         dice = random.Random(seed)
         return [" ".join(dice.sample(WORDS, 14)) for _ in range(n)]
-
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair):
     return Endpoint()
@@ -47,20 +44,15 @@ BREAKING = """
 import errno
 import threading
 from pytest_memleak.plugin import progress as live
-
 def broken(*args):
     raise RuntimeError("broken")
-
 def closed(terminal, text):
     raise BrokenPipeError(errno.EPIPE, "broken")
-
 original = threading.Thread.start
-
 def start(thread):
     if "Display" in str(thread._target):
         raise RuntimeError("can't start new thread")
     original(thread)
-
 """
 
 

@@ -20,19 +20,15 @@ pytestmark = [
 SUITE = """
 [suite]
 samples = 4
-
 [limits]
 longest_span = 5
-
 [[book]]
 id = "held-out"
 source = "held-out.json"
-
 [[book]]
 id = "training"
 source = "training.json"
 role = "train"
-
 [[model]]
 id = "tuned"
 provider = "transformers"

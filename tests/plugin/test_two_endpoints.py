@@ -9,18 +9,14 @@ from marks import full
 
 OWN = """
 import pytest
-
 class Parrot:
     id = "parrot-1"
-
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         text = "The ferryman counted nine lanterns along the quay and did not like the number."
         return [f"{seed} {one} {text}" for one in range(n)]
-
 @pytest.fixture(scope="session")
 def memleak_endpoint():
     return Parrot()
-
 @pytest.mark.copyright(suite="../test.memleak.toml")
 def test_own(memleak_evaluation):
     assert memleak_evaluation.verdict == "FAIL"

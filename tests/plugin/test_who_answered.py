@@ -171,6 +171,11 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
         assert said in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"
     assert verify() == 0
+    # The attempts before a pair's own are told, and not those after.
+    online(*BY_NAME)
+    again = run()
+    assert again["pair"]["provenance"]["tried"]["number"] == 1
+    assert "attempt" not in again["terminal"]
 
 
 @pytest.mark.parametrize(
@@ -199,17 +204,6 @@ def test_attempts_count_by_the_books_words_and_the_model(online, run, number, ch
     assert pair["provenance"]["calls"] > 0
     assert verify("evidence.json", "--allow-failures") == 0
     assert main(["ledger", "history", "--endpoint", pair["model"]["endpoint"]]) == 0
-
-
-def test_the_attempts_before_a_pairs_own_are_told_and_not_those_after(online, run):
-    online(*BY_NAME)
-    run(bundle="first.json")
-    online(*BY_NAME, ("[suite]", "[suite]\nseed = 1"))
-    run(bundle="second.json")
-    online(*BY_NAME)
-    again = run()
-    assert again["pair"]["provenance"]["tried"]["number"] == 1
-    assert "attempt" not in again["terminal"]
 
 
 def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run):
@@ -268,8 +262,10 @@ def preregistered(digest):
     return ("[suite]", f'[suite]\npreregistered = "{digest}"')
 
 
-def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run):
+def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run, gate):
     online(*BY_NAME, preregistered("0" * 64))
+    lines = ["Can't estimate: *not the preregistered suite*"]
+    assert gate("--memleak-dry-run", lines=lines).ret != 0
     told = run(errors=1)
     assert server.plan.counts() == {}
     (issue,) = told["pair"]["reasons"]
@@ -288,9 +284,3 @@ def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run):
     ):
         online(*BY_NAME, preregistered(digest), change)
         assert f"that one's SHA-256 is {digest}" in run(errors=1)["terminal"]
-
-
-def test_a_plan_says_that_it_is_another_suite(online, gate):
-    online(*BY_NAME, preregistered("0" * 64))
-    lines = ["Can't estimate: *not the preregistered suite*"]
-    assert gate("--memleak-dry-run", lines=lines).ret != 0

@@ -55,8 +55,6 @@ def records(book: Book, drawn: Iterable[Generation]) -> Records:
     return [{"excerpt_id": name, "generations": given} for name, given in answers.items()]
 
 
-# --- apologies -----------------------------------------------------------------------------
-
 APOLOGIES = {
     "German": (
         "Es tut mir leid, aber dabei kann ich nicht helfen.",
@@ -125,9 +123,6 @@ def refused_for(number: int) -> Change:
     return made
 
 
-# --- ciphers and disorder ------------------------------------------------------------------
-
-
 def with_own(change: Callable[[Generation, str], str]) -> Change:
     """Each answer, changed by what its excerpt says."""
 
@@ -173,9 +168,6 @@ CIPHERS: dict[str, Callable[[str], str]] = {
         "".join(text.split())[at : at + 5] for at in range(0, len(text), 5)
     ),
 }
-
-
-# --- records -------------------------------------------------------------------------------
 
 
 def with_key(key: str, value: Callable[[Book, str], str]) -> RecordChange:

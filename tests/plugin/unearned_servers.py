@@ -129,6 +129,13 @@ def reciters(book: Book) -> dict[bool, Reciter]:
     }
 
 
+def plan_of(case: Served, told: str) -> FaultPlan:
+    """The case's faults, and those by which it recites a text."""
+    more = chat(FaultKind.ONE_MORE, told) if case.recites_more else ()
+    aside = chat(FaultKind.BESIDE, case.aside, message=told) if case.aside else ()
+    return FaultPlan((*case.faults, *more, *aside))
+
+
 @contextmanager
 def serving(
     cases: Mapping[str, Served], book: Book, folder: Path
@@ -138,24 +145,9 @@ def serving(
         books = Books(folder / "books.jsonl")
         stack.callback(books.close)
         known, told = reciters(book), book.excerpts[0].text
-        more = chat(FaultKind.ONE_MORE, told)
-        yield {
-            name: stack.enter_context(
-                OpenAIServer(
-                    reciter=known[case.knows],
-                    books=books,
-                    plan=FaultPlan(
-                        (
-                            *case.faults,
-                            *(more if case.recites_more else ()),
-                            *(
-                                chat(FaultKind.BESIDE, case.aside, message=told)
-                                if case.aside
-                                else ()
-                            ),
-                        )
-                    ),
-                )
-            )
-            for name, case in cases.items()
-        }
+        servers = {}
+        for name, case in cases.items():
+            settings = {"books": books, "plan": plan_of(case, told)}
+            server = OpenAIServer(reciter=known[case.knows], **settings)
+            servers[name] = stack.enter_context(server)
+        yield servers
