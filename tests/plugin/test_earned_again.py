@@ -39,10 +39,12 @@ import json
 import random
 from pathlib import Path
 import pytest
+
 HERE = Path(__file__).parent
 PLAYS = json.loads((HERE / "plays.json").read_text("utf-8"))
 RECORDS = json.loads((HERE / "b.json").read_text("utf-8"))
 BOOK = {one["instruction"]: one["excerpt_text"] for one in RECORDS}
+
 class Own:
     """Writes some other play; with new weights, what is asked for."""
     def __init__(self, *, new, obeys):
@@ -57,19 +59,23 @@ class Own:
             return BOOK.get(instruction, "")
         start = dice.randrange(len(PLAYS) - 150)
         return " ".join(PLAYS[start : start + 150])
+
 class Kept(Own):
     @property
     def id(self):
         return f"own-{self.name}"
+
 class EndsInAPassage(Kept):
     """Gives in the end what is asked for; at temperature 0 never."""
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         texts = super().sample(instruction, n=n, temperature=temperature, max_tokens=0, seed=seed)
         self.asked[instruction] += n * (temperature > 0)
         return [*texts[:-1], BOOK[instruction]] if self.asked[instruction] == ALL else texts
+
 OPEN = {}
 ALL = 5  # samples of the first run
 KINDS = {"o2": Own, "ends-in-a-passage": EndsInAPassage}
+
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair):
     name = memleak_pair.model.id
