@@ -172,7 +172,7 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
             )
 
         found["run"] = milliseconds(run, asked.asked // given.per_call)
-    provider.close()
+    provider.abilities.close()
     return found
 
 
