@@ -226,7 +226,7 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
 
 
 STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
-BY_NAME = {
+DECLARED_AS = {
     "continuing": "continuing",
     "deployment": "deployments",
     "generations": "recording",
@@ -236,34 +236,33 @@ BY_NAME = {
     "start_batch": "batches",
     "text_tokens": "probabilities",
 }
+OPENED = [
+    ("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
+    ("recorded", {"base": None, "path": "generations.jsonl"}, None),
+    ("openai", {}, None),
+    ("openai", {"batch": True}, None),
+    ("openai", {"store": True}, None),
+    ("openai", {"batch": True, "store": True}, None),
+    ("vertex", {}, None),
+    ("vertex", {"batch": True, "bucket": "gs://b"}, None),
+    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7"),
+    ("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
+    ("tinker", {}, None),
+    ("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "endpoint"),
-    [
-        ("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
-        ("recorded", {"base": None, "path": "generations.jsonl"}, None),
-        ("openai", {}, None),
-        ("openai", {"batch": True}, None),
-        ("openai", {"store": True}, None),
-        ("openai", {"batch": True, "store": True}, None),
-        ("vertex", {}, None),
-        ("vertex", {"batch": True, "bucket": "gs://b"}, None),
-        ("vertex", {}, "projects/p/locations/us-central1/endpoints/7"),
-        ("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-        ("tinker", {}, None),
-        ("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-    ],
-)
+@pytest.mark.parametrize(("name", "options", "endpoint"), OPENED)
 def test_what_a_provider_and_its_endpoint_can_do_they_declare(
     name, options, endpoint, provider_of, monkeypatch
 ):
+    assert {each for each, _, _ in OPENED} == PROVIDERS.keys()
     if name == "transformers":  # nothing of it is needed to declare
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     provider = provider_of(**options)
     opened = provider.open(endpoint)
     for owner in (provider, opened):
-        for verb, ability in BY_NAME.items():
+        for verb, ability in DECLARED_AS.items():
             declared = getattr(abilities_of(owner), ability) != getattr(Abilities(), ability)
             assert declared == hasattr(owner, verb), (owner, verb)
     tables = {
