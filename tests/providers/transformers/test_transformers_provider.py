@@ -526,7 +526,7 @@ def test_one_model_is_in_memory_at_a_time(tuned, make):
     assert first() is BENCH._loaded.model
     draw(provider.open(endpoint))
     assert first() is None
-    provider.close()
+    provider.abilities.close()
     assert BENCH._loaded is None
 
 
