@@ -26,8 +26,7 @@ LEAKED = 17
 SUITE = """
 [suite]
 samples = 8
-instruction_template = "Write {words} words: the poem called {title}, all of its lines, one after
-the other."
+instruction_template = "Write {words} words: the poem {title} by {author}, all of its lines."
 
 [limits]
 bmc = 0.5
@@ -93,7 +92,7 @@ def write_suite(folder: Path, works: int) -> tuple[str, ...]:
         length = draw.randrange(50, 150)
         texts.append(" ".join(king_james()[at : at + length]))
         at += 3 * length
-    rows = [{"title": f"Poem {n}", "text": text} for n, text in enumerate(texts)]
+    rows = [{"title": f"Poem {n}", "author": "A", "text": text} for n, text in enumerate(texts)]
     (folder / "poems.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     leaked = sorted(draw.sample(range(works), LEAKED))
     honest, at = [], 0

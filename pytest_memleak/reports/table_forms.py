@@ -110,19 +110,15 @@ def _printed_grid(evidence: Evidence, measure: str) -> Printed:
     """Lay out books x models for print: the measure with its interval."""
     grid = evidence.grid(measure)
     models = [head for head in grid[0] if head != "book"]
-    intervals = {
-        (row["book"], column): _interval(row, MEASURES[measure])
+    measured = MEASURES[measure]
+    cells = {
+        (row["book"], column): _value(row.get(measure), measured) + _interval(row, measured)
         for row, column in zip(evidence.rows, columns_of(evidence.rows), strict=True)
     }
+    titles, books = evidence.titles, [row["book"] for row in grid]
     lines = [
-        [
-            inert(evidence.titles[row["book"]]),
-            *(
-                _value(row[model], MEASURES[measure]) + intervals.get((row["book"], model), "")
-                for model in models
-            ),
-        ]
-        for row in grid
+        [inert(titles[book]), *(cells.get((book, model), _NOTHING) for model in models)]
+        for book in books
     ]
     return Printed(["book", *map(inert, models)], lines, list(map(inert, models)))
 

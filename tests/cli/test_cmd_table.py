@@ -275,7 +275,7 @@ def test_curves_end_in_the_evidences_bmc(evidence, figures):
     for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
         axes = panels(figures["samples"])[row["title"]]
         curves = [list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 3]
-        assert pair["coverage"]["curve"] in curves
+        assert list(pair.coverage.curve) in curves
         assert any(value == row["bmc"] for _, value in points(axes))
 
 
