@@ -67,7 +67,8 @@ class _Planner:
         for pair in pairs:
             suite = suite_of(pair)
             for required in map(self._resized, required_samples(pair, suite.suite)):
-                if required.purpose is Purpose.NULL and self._of_another_pair(required.pair):
+                planned_there = (required.pair.suite, required.pair.id) in self._chosen
+                if required.purpose is Purpose.NULL and planned_there:
                     continue
                 try:
                     steps += self._steps(pair, required, suite)
@@ -80,10 +81,6 @@ class _Planner:
             return required
         sampling = replace(required.pair.sampling, samples=self._samples)
         return replace(required, pair=replace(required.pair, sampling=sampling))
-
-    def _of_another_pair(self, pair: Pair) -> bool:
-        """Tell whether the samples are planned with the pair whose own they are."""
-        return (pair.suite, pair.id) in self._chosen
 
     def _steps(
         self, pair: Pair, required: RequiredSamples, suite: SuiteRun

@@ -94,10 +94,8 @@ def canary_windows(
     spread = dataclasses.replace(settings, stride=apart)
     selected = window_questions(pair, tokens, spread, top_k=top_k, windows_per_call=1)
     twice = [prompt for prompt in selected.questions[:_CANARIES] for _ in range(2)]
-    instructions, words = (
-        [prompt.instruction for prompt in twice],
-        [prompt.prompt_words for prompt in twice],
-    )
+    instructions = [prompt.instruction for prompt in twice]
+    words = [prompt.prompt_words for prompt in twice]
     repeated = _questions(f"canaries of {pair}", instructions, words, of=tokens)
     return dataclasses.replace(repeated, questions=repeated.questions[1::2])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
     Positions = NDArray[np.intp]
+
+Whole = TypeVar("Whole", "NDArray[np.int64]", "NDArray[np.uint64]")
 
 # Numbers that wait before they are merged.
 _WAITING = 1 << 17
@@ -82,7 +84,7 @@ class Distinct:
         return self._known
 
 
-def distinct(numbers: Numbers, *, in_runs: bool = False) -> Numbers:
+def distinct(numbers: Whole, *, in_runs: bool = False) -> Whole:
     """Return the numbers in ascending order, each once; sorts the array itself.
 
     in_runs: whether they are ascending runs, which merge faster; `np.unique` takes thrice as long.

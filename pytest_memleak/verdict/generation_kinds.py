@@ -21,6 +21,7 @@ import numpy as np
 from pytest_memleak.records import FinishReason, Kind
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.redaction.text import count_words, server_word
+from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.verdict.evidence_requirements import exact
 from pytest_memleak.verdict.generation_features import (
     ENDED,
@@ -30,7 +31,7 @@ from pytest_memleak.verdict.generation_features import (
     GenerationFeatures,
 )
 from pytest_memleak.verdict.prose import Prose
-from pytest_memleak.verdict.shingles import RunSet, distinct_hashes, slots
+from pytest_memleak.verdict.shingles import RunSet, slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -132,7 +133,7 @@ def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
 
 def _shared(parts: Iterable[Keys]) -> RunSet:
     """The runs that three or more of the parts have."""
-    every = np.sort(np.concatenate([distinct_hashes(part) for part in parts]))
+    every = np.sort(np.concatenate([distinct(part) for part in parts]))
     return RunSet([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes
 from pytest_memleak.scoring.word_hashes import keys_of
 
@@ -70,23 +71,12 @@ def spread(starts: Positions, counts: Positions) -> Positions:
     return starts.repeat(counts) + nth
 
 
-def distinct_hashes(hashes: Keys) -> Keys:
-    """The hashes in ascending order, each once; the array itself is sorted.
-
-    `np.unique` would hash them first, which takes three times as long.
-    """
-    hashes.sort()
-    first = np.ones(len(hashes), dtype=np.bool_)
-    np.not_equal(hashes[1:], hashes[:-1], out=first[1:])
-    return hashes[first]
-
-
 class RunSet:
     """A set of hashes that most others are not in; a small table turns those away first."""
 
     def __init__(self, hashes: Iterable[Keys]) -> None:
-        every = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
-        self._hashes = distinct_hashes(every)
+        every: Keys = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
+        self._hashes = distinct(every)
         self._bits = len(self._hashes).bit_length() + _BITS_A_RUN
         self._may_be = np.zeros(1 << self._bits, dtype=np.bool_)
         self._may_be[slots(self._hashes, self._bits)] = True
