@@ -80,29 +80,15 @@ def recite():
 @pytest.fixture(scope="session")
 def make_result():
     def make(
-        book,
-        generations,
-        *,
-        model="candidate",
-        suite="x.memleak.toml",
-        limits=None,
-        samples=6,
-        quoted=12,
-        expected="pass",
-        endpoint="ep",
-        issues=(),
-        scoring=None,
-        whole=None,
-    ):
+        book, generations, *, model="candidate", suite="x.memleak.toml", limits=None, samples=6,
+        quoted=12, expected="pass", endpoint="ep", issues=(), scoring=None, whole=None,
+    ):  # fmt: skip
+        source = BookSource(book.id, Path("b.epub"), None, None, "test", None, None, False)
         pair = Pair(
-            suite=Path(suite),
-            model=Model(id=model, provider="recorded"),
-            book=BookSource(book.id, Path("b.epub"), None, None, "test", None, None, False),
-            sampling=Sampling(samples=samples),
-            scoring=scoring or Scoring(),
-            limits=limits or Limits(bmc=0.3, longest_span=30),
+            Path(suite), Model(id=model, provider="recorded"), source, Sampling(samples=samples),
+            scoring=scoring or Scoring(), limits=limits or Limits(bmc=0.3, longest_span=30),
             expected=expected,
-        )
+        )  # fmt: skip
         answers = list(generations)
         name = f"{book.id} (whole)"
         protected = None
@@ -110,25 +96,16 @@ def make_result():
             named = dataclasses.replace(whole, id=name)
             protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
         analysis = analyze(book, answers, pair.scoring, protected=protected)
-        evidence = Completeness(
-            requested=len(book.excerpts) * samples,
-            received=len(answers),
-            kinds={Kind.ANSWER: len(answers)},
-            issues=tuple(Issue("drawn", issue) for issue in issues),
-        )
+        issues = tuple(Issue("drawn", issue) for issue in issues)
+        requested, kinds = len(book.excerpts) * samples, {Kind.ANSWER: len(answers)}
+        evidence = Completeness(requested, len(answers), kinds=kinds, issues=issues)
         evaluation = Evaluation(
-            suite=suite,
-            suite_digest="5" * 64,
-            pair=pair,
-            verdict_result=judge(analysis, evidence, pair.limits),
-            completeness=evidence,
-            book=book,
-            endpoint=endpoint,
+            suite, "5" * 64, pair, judge(analysis, evidence, pair.limits), evidence,
+            book=book, endpoint=endpoint, analysis=analysis,
             measurement=analysis.measurement if analysis else None,
-            analysis=analysis,
             protected={name: whole} if whole else {},
             detection=analysis and detection_summary(analysis, pair, answers=samples),
-        )
+        )  # fmt: skip
         return build_result(evaluation, quoted=quoted)
 
     return make

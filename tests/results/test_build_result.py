@@ -213,21 +213,14 @@ def test_any_pair_of_a_bundle_is_read_back_without_what_is_the_run_s(result):
     assert encode_pair(decode(PairResult, pair)) == pair | {"suite": encode_pair(result)["suite"]}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"verdict": "PASSED"},
-        {"verdict": "PASS,"},
-        {"leaked": 0},
-        {"reasons": "none"},
-        {"limits": {"bmc": {"limit": "0.1", "set_by": None}}},
-        {"measures": {"bmc": {"value": "0.1", "low": 0, "high": 1}}},
-        {"measures": {"bmc": {"value": 0.1, "low": 0}}},
-        {"measures": {"bmc": estimated(0.1, of_own=[])}},
-        {"as_of": "2026-11-27"},
-        {"expected": "fail"},
-    ],
-)
+@pytest.mark.parametrize("change", [
+    {"verdict": "PASSED"}, {"verdict": "PASS,"}, {"leaked": 0}, {"reasons": "none"},
+    {"limits": {"bmc": {"limit": "0.1", "set_by": None}}},
+    {"measures": {"bmc": {"value": "0.1", "low": 0, "high": 1}}},
+    {"measures": {"bmc": {"value": 0.1, "low": 0}}},
+    {"measures": {"bmc": estimated(0.1, of_own=[])}},
+    {"as_of": "2026-11-27"}, {"expected": "fail"},
+])  # fmt: skip
 def test_what_does_not_fit_the_types_is_not_read(change):
     assert decode(PairResult, encode(NOTHING)) == NOTHING
     with pytest.raises(ValueError, match="validation error"):

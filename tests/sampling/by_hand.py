@@ -32,16 +32,11 @@ def answer(call: Call, *texts: str, cost: int | None = None) -> Answer:
 
 
 def a_book(excerpts: int, *, book_id: str = "book") -> Book:
-    return Book(
-        id=book_id,
-        title="A Book",
-        author="An Author",
-        excerpts=tuple(
-            Excerpt(f"p_id{number}", f"words of excerpt {number}", f"Write number {number}.")
-            for number in range(1, excerpts + 1)
-        ),
-        digest="0" * 64,
+    its = tuple(
+        Excerpt(f"p_id{number}", f"words of excerpt {number}", f"Write number {number}.")
+        for number in range(1, excerpts + 1)
     )
+    return Book(book_id, "A Book", "An Author", its, digest="0" * 64)
 
 
 def count_words(text: str) -> int:

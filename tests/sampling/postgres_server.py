@@ -60,13 +60,9 @@ class PostgresServer:
         self.start()
         self._end = subprocess.Popen(
             ["sh", "-c", _AT_THE_END, self._binaries / "pg_ctl", self._data],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder,
-            start_new_session=True,
-            **self._as_user(),
-        )
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self._folder, start_new_session=True, **self._as_user(),
+        )  # fmt: skip
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,15 +116,10 @@ class PostgresServer:
         with errors.open("w") as file:  # not a pipe: the server would keep it open
             done = subprocess.run(
                 [self._binaries / program, *arguments],
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                timeout=60,
-                env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-                check=False,
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file,
+                timeout=60, env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, check=False,
                 **self._as_user(),
-            )
+            )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program} failed: {errors.read_text()}")
 

@@ -114,21 +114,13 @@ def _release(rng, model, rounds):
     alike = _alike(counts.by_excerpt, seed)
     over = model.lengths > THRESHOLD
     longest = model.longest(drawn)
-    return PairRounds(
-        words=model.words,
-        values={
-            "bmc": counts.bmc,
-            "longest_span": int(longest.max()),
-            "spans_over": int(drawn[:, over].any(axis=0).sum()),
-        },
-        per_round={
-            "bmc": counts.by_excerpt.sum(axis=0),
-            "longest_span": longest,
-            "spans_over": drawn[:, over].sum(axis=1),
-        },
-        spread=Spread(None, rounds, 0.0),  # of the interval, which decides nothing
-        alike=alike,
-    )
+    spans_over = drawn[:, over]
+    values = {"bmc": counts.bmc, "longest_span": int(longest.max())}
+    values["spans_over"] = int(spans_over.any(axis=0).sum())
+    per_round = {"bmc": counts.by_excerpt.sum(axis=0), "longest_span": longest}
+    per_round["spans_over"] = spans_over.sum(axis=1)
+    spread = Spread(None, rounds, 0.0)  # of the interval, which decides nothing
+    return PairRounds(model.words, values, per_round, spread, alike)
 
 
 def _alike(by_excerpt, seed):

@@ -151,14 +151,9 @@ def rates(passages, rounds, n, *, alike=True):
 
 
 def test_a_round_counts_where_its_matches_cover_the_passage_whole():
-    rounds = {
-        0: [(10, 40)],  # just it
-        1: [(0, 25), (20, 60)],  # two matches together
-        2: [(11, 40)],  # a word short
-        4: [(10, 39)],
-        5: [(0, 10), (40, 80)],
-        7: [(0, 90)],
-    }
+    # Just it; two matches together; a word short at either end; around it; all of it.
+    rounds = {0: [(10, 40)], 1: [(0, 25), (20, 60)], 2: [(11, 40)], 4: [(10, 39)]}
+    rounds |= {5: [(0, 10), (40, 80)], 7: [(0, 90)]}
     (rate,) = rates([(10, 40)], rounds, 10)
     assert (rate.start, rate.end, rate.hits, rate.tries) == (10, 40, 3, 10)
     assert (rate.low, rate.high) == clopper_pearson(3, 10, confidence=0.95)
