@@ -252,7 +252,7 @@ def check_provenance(
 
     history = provenance(source.ledger, source.endpoint_id, asked)
     name = abilities_of(source.opened).model_name
-    accepted = (*pair.model.served_names, *filter(None, [pair.model.base_model]))
+    accepted = (*pair.model.served_names, pair.model.base_model or "", source.endpoint_id)
     served = tuple(
         served_record(
             server.model,
