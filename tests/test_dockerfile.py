@@ -38,9 +38,7 @@ def test_it_takes_along_what_the_package_is_made_of_and_no_ledger():
     assert needed
     for one in needed:
         assert any(Path(one).is_relative_to(source) for source in sources)
-
-
-def test_it_says_that_no_image_was_built_and_ends_in_a_command():
+    # It says that no image was built, and ends in a command.
     assert "No image was built" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert json.loads(said("CMD")[0])[0] == "memleak"
     assert said("USER") == ["1000:1000"]

@@ -56,6 +56,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     }
     assert drawn() == classes
     assert sorted(classes) == sorted(errors.__all__)
+    assert issubclass(SettingsError, ValueError)  # to callers of score
     assert all(kind.__doc__.strip().endswith(".") for kind in CLASSES)
 
 
@@ -110,10 +111,6 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
     for told in (True, False):
         error = ProviderBusy("503", **NAMED, in_doubt=told)
         assert pickle.loads(pickle.dumps(error)).in_doubt is told
-
-
-def test_a_settings_error_is_a_value_error_to_callers_of_score():
-    assert issubclass(SettingsError, ValueError)
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)

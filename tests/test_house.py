@@ -12,22 +12,14 @@ PACKAGE = Path(pytest_memleak.__file__).parent
 FILES = [one for one in PACKAGE.rglob("*.py") if one.name != "__init__.py"]
 
 
-def test_no_file_name_stands_twice():
+def test_files_have_names_that_tell_them_apart():
     twice = [name for name, count in Counter(one.name for one in FILES).items() if count > 1]
     assert not twice
-
-
-def test_no_name_says_nothing():
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core"}
     assert not {one.stem for one in FILES} & vague
-
-
-def test_few_names_stand_at_the_top():
+    # Few names stand at the top, and the story is told on a page.
     assert len(pytest_memleak.__all__) <= 12
     assert {one.name for one in PACKAGE.glob("*.py")} == {"__init__.py", "builtin.py", "errors.py"}
-
-
-def test_the_story_is_told_on_a_page():
     assert len((PACKAGE / "pipeline" / "evaluate_pair.py").read_text().splitlines()) <= 140
 
 

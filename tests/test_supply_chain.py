@@ -4,7 +4,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -14,19 +13,17 @@ ROOT = Path(__file__).parents[1]
 LOCK = ROOT / ".ci" / "requirements.lock"
 
 
-@pytest.mark.parametrize("name", CI)
-def test_a_job_that_holds_keys_installs_files_by_their_hash(name):
-    _, text = ci_job(name, Path("release.memleak.toml"), "openai")
-    installs = [line for line in text.splitlines() if "pip install" in line]
-    assert installs
-    assert all("--require-hashes" in line for line in installs)
+def installs_of(text):
+    return [line for line in text.splitlines() if "pip install" in line]
 
 
-def test_so_does_every_job_in_the_docs():
-    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-    installs = [line for line in text.splitlines() if "pip install" in line]
-    assert len(installs) >= 3
-    assert all("--require-hashes" in line for line in installs)
+def test_jobs_that_hold_keys_install_files_by_their_hash():
+    jobs = [ci_job(name, Path("release.memleak.toml"), "openai")[1] for name in CI]
+    docs = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert all(map(installs_of, jobs))
+    assert len(installs_of(docs)) >= 3
+    for text in (*jobs, docs):
+        assert all("--require-hashes" in line for line in installs_of(text))
 
 
 def test_nothing_tells_to_fetch_the_package_anew_by_its_name():
@@ -41,21 +38,14 @@ def test_the_lock_has_every_requirement_by_its_hash():
     everything = re.search(r"\[(.*)\]", extras["all"][0])[1].split(",")
     asked = [*project["dependencies"], *(one for name in everything for one in extras[name])]
     asked += [one for one in extras["dev"] + extras["test"] if "pytest-memleak[" not in one]
-    entries = re.findall(
-        r"^(\S+?)==(\S+)(.*(?:\n    --hash=sha256:\w{64}.*)+)", _lock(), re.MULTILINE
-    )
+    lock = LOCK.read_text(encoding="utf-8")
+    hashed = r"^(\S+?)==(\S+)(.*(?:\n    --hash=sha256:\w{64}.*)+)"
+    entries = re.findall(hashed, lock, re.MULTILINE)
     locked = {(canonicalize_name(name), release) for name, release, _ in entries}
-    assert len(entries) == len(re.findall(r"^\S+==", _lock(), re.MULTILINE))
+    assert len(entries) == len(re.findall(r"^\S+==", lock, re.MULTILINE))
     for one in map(Requirement, asked):
         if one.name == "torch":  # CI takes whichever is cheapest to get
             continue
         found = [release for name, release in locked if name == canonicalize_name(one.name)]
         assert any(one.specifier.contains(release) for release in found), one
-
-
-def _lock():
-    return LOCK.read_text(encoding="utf-8")
-
-
-def test_the_package_is_in_no_lock_by_name():
-    assert not re.search(r"^pytest-memleak", _lock(), re.MULTILINE)
+    assert not re.search(r"^pytest-memleak", lock, re.MULTILINE)

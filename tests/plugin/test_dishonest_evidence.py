@@ -89,16 +89,6 @@ def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, verify)
     assert verify("--model", "leaky")[0] == 1
 
 
-def test_a_suite_that_gates_nothing_says_so(pytester, suite, verify):  # noqa: F811
-    suite(
-        ("longest_span = 10", "longest_span = 1"),
-        ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
-        ('id = "clean"', 'id = "clean"\nexpected = "leak"'),
-    )
-    pytester.runpytest(EVIDENCE)
-    assert "test.memleak.toml: it gates nothing" in verify("--allow-failures")[1]
-
-
 def test_the_ledger_of_windows_is_not_left_out(pytester, gate, stories, verify):  # noqa: F811
     write_suite(pytester, stories, SUITE + NGRAM, ("ORDER", "2"))
     gate("-m", "copyright", EVIDENCE, passed=1)

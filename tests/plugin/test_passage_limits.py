@@ -246,7 +246,7 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, 
 
 
 @pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), (LEAKER, "xfailed")])
-def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, purpose, outcome):
+def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, capsys, purpose, outcome):
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
@@ -254,6 +254,9 @@ def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, purpose,
     (suite,) = bundle()["suites"]
     assert suite["gates"] is False
     result.stdout.fnmatch_lines(["This suite gates nothing: every pair is a control."])
+    capsys.readouterr()
+    main(["verify", "evidence.json", "--allow-failures"])
+    assert "release.memleak.toml: it gates nothing" in capsys.readouterr().out
     if purpose == CONTROL:
         assert suite["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
 
