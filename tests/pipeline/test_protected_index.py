@@ -63,6 +63,10 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
     books = found.holding(analysis, rests)
     assert books[longest.book] is FERRY
     assert found.for_pair(pair, rests).index is found.for_pair(pair, rests).index
+    # What the own prompt gives away is no passage of the whole book.
+    found, pair = protected(ONE_EXCERPT, WINDS)
+    rests = beginnings(ONE_EXCERPT, prefix_words=6)
+    assert passages(found, pair, rests, "a b c d e f").passages.longest_passage == 0
 
 
 def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
@@ -77,12 +81,6 @@ def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
     told = passages(found, pair, rests, "y f g h i j k l").passages
     assert [(one.words, one.start, one.end) for one in told.passages] == [(7, 5, 12)]
     assert told.passages[0].book == told.own
-
-
-def test_what_the_own_prompt_gives_away_is_no_passage_of_the_whole_book(protected):
-    found, pair = protected(ONE_EXCERPT, WINDS)
-    rests = beginnings(ONE_EXCERPT, prefix_words=6)
-    assert passages(found, pair, rests, "a b c d e f").passages.longest_passage == 0
 
 
 def test_another_book_and_a_training_book(protected):

@@ -64,6 +64,13 @@ def test_prompts_are_counted_by_their_words(ask):
     assert question.instruction == "Write number 1."
     assert terms().prompt_tokens(question) == 4
     assert Terms(CountingSampler()).prompt_tokens(question) == 15
+    # What is not said is billed as estimated.
+    (question,) = ask(excerpts=1).questions
+    by = terms(price=(1.0, 1.0))
+    said = [Completion("x", prompt_tokens=7, completion_tokens=5), Completion("y")]
+    assert by.billed(question, said) == (7, None, (7 + 5 + question.max_tokens) * 1000)
+    assert by.billed(question, []) == (None, 0, 4000)
+    assert terms().billed(question, said) == (7, None, None)
 
 
 @given(
@@ -75,15 +82,6 @@ def test_costs_are_rounded_up_to_billionths(prompts, completions, price):
     by = Terms(Sampler(), (price, 2 * price))
     exact = (prompts + 2 * completions) * round(price * 10_000)
     assert by.cost(prompts, completions) == -(-exact // 10)
-
-
-def test_what_is_not_said_is_billed_as_estimated(ask):
-    (question,) = ask(excerpts=1).questions
-    by = terms(price=(1.0, 1.0))
-    said = [Completion("x", prompt_tokens=7, completion_tokens=5), Completion("y")]
-    assert by.billed(question, said) == (7, None, (7 + 5 + question.max_tokens) * 1000)
-    assert by.billed(question, []) == (None, 0, 4000)
-    assert terms().billed(question, said) == (7, None, None)
 
 
 def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):

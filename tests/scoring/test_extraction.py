@@ -93,9 +93,7 @@ def test_shares_are_of_all_windows():
     # The border of n and p counts.
     found = extraction(math.log(0.5), math.log(0.499), settings=WindowSettings(n=1, p=0.5))
     assert found.discoverable == (True, False)
-
-
-def test_each_measure_is_of_its_own_p_z():
+    # Each measure is of its own p_z.
     both = extraction(0.0, -math.inf, plain=(math.log(0.1), math.log(0.01)))
     values = {name: estimate.value for name, estimate in estimates(both).items()}
     assert values == {"extractable": 0.5, "extractable_plain": 1.0}

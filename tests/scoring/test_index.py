@@ -34,9 +34,7 @@ def test_words_and_excerpts():
     assert index.bounds == {"p_id1": (0, 3), "p_id2": (3, 3), "p_id3": (3, 5)}
     assert index.order == {"p_id1": 0, "p_id2": 1, "p_id3": 2}
     assert index_words(index) == ["a", "b", "c", "d", "e"]
-
-
-def test_unknown_words_are_coded_alike():
+    # Unknown words are coded alike.
     index = Index(book_of("a b c d e"), k=5)
     assert index.code_text("x, Y z!") == 3 * UNKNOWN
     assert index.code_text("a x b")[CODE_LENGTH:-CODE_LENGTH] == UNKNOWN
@@ -147,9 +145,7 @@ def test_no_match_reaches_from_one_text_into_the_next():
     index = index_of("abcdefgh", k=3)
     found = match_texts(index, [index.code("abcd"), index.code(""), index.code("efgh")])
     assert sorted(found.rows()) == [(0, 0, 4), (2, 4, 8)]
-
-
-def test_a_book_recited_whole_is_one_match():
+    # A book recited whole is one match.
     words = [f"w{n % 997}x{n % 13}" for n in range(20_000)]
     index = index_of(words, k=5)
     assert max(find_matches(index, index.code(words)), key=lambda m: m[1] - m[0]) == (0, 20_000)

@@ -158,9 +158,7 @@ def test_own_records_and_the_papers_measure_alike():
         (texts[1], None, [generations[0].text]),
     )
     assert score(ours, generations) == score(theirs, drawn)
-
-
-def test_records_are_ordered_by_the_first_integer_of_their_id():
+    # Records are ordered by the first integer of their ids.
     book = [
         {"excerpt_id": "p_id10", "excerpt_text": "k l m n o"},
         {"excerpt_id": "p_id9", "excerpt_text": "f g h i j"},
@@ -216,9 +214,7 @@ def test_the_prompts_words_are_in_no_number():
     across = measure(book, drawn(["d e f g h i j"]), Scoring(k=4, trim=0))
     assert (across.bmc, across.longest_span.words) == (4 / 20, 4)
     assert measure(book, drawn(["d e f g h i j"]), Scoring()).longest_span.words == 0
-
-
-def test_what_the_book_repeats_of_the_prompt_is_given_away():
+    # What the book repeats of the prompt is given away.
     book = beginnings_of("a b c d e f x a b c d e y z v w", prefix_words=6)
     found = measure(book, drawn(["x a b c d e y z"]), Scoring(k=3, trim=5))
     assert (found.words, found.bmc) == (10, 0)
@@ -298,9 +294,7 @@ def test_nothing_covered():
     assert round_agreement(Rounds.of({}), words=16, n=4) == 0
     # One generation agrees with nothing.
     assert self_agreement(BOOK, drawn(["a b c d e f"], []), FIVE) == 0
-
-
-def test_masks_of_two_books_are_refused():
+    # Masks of two books are refused.
     with pytest.raises(SettingsError, match="3 and 4 words"):
         compare([True] * 3, [True] * 4)
 

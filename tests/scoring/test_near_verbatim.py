@@ -164,9 +164,7 @@ def test_samples_without_a_span_and_of_another_book():
     assert (recall.longest_span, recall.nv_recall) == (NearSpan(0), 0)
     with pytest.raises(RecordsError, match="p_id9"):
         recall_of(book_of("some words"), ("p_id9", 0, "x"))
-
-
-def test_no_text_in_any_representation():
+    # No text is in any representation.
     book = " ".join(f"zebra{n}" for n in range(200))
     assert "zebra" not in repr(
         (near_verbatim(book, book), recall_of(book_of(book), ("p_id1", 0, book)))

@@ -94,9 +94,7 @@ def test_what_there_is_to_compare_with():
     sides = [(None, "a b c d e f")] * 2, {"other": [(None, "x x x x x x")] * 2}
     known = excess_over_null(BOOK, *sides, SCORING, index=Index(BOOK, k=5))
     assert known == excess_over_null(BOOK, *sides, SCORING)
-
-
-def test_bad_input():
+    # Bad input.
     with pytest.raises(BookError, match="fewer than k"):
         excess_over_null(book_of("a b"), [], {}, SCORING)
     with pytest.raises(SettingsError, match="confidence"):
@@ -173,6 +171,10 @@ def test_one_null_book_gives_no_interval_and_the_pairs_own_upper_end():
     assert found.own_high == 1
     found = excess_over_null(BOOK, CLEAN, nulls_with(6), SCORING)
     assert found.own_high == pytest.approx(min(1, 1.959963984540054**2))  # of 20 words in 20
+    # With no confidence it is the value itself.
+    for nulls in (nulls_with(6), nulls_with(6, 13)):
+        found = excess_over_null(BOOK, OWN, nulls, SCORING, confidence=0)
+        assert found.low == found.high == found.excess
 
 
 def test_the_error_of_all_rounds_bounds_the_excess_and_widens_it():
@@ -185,12 +187,6 @@ def test_the_error_of_all_rounds_bounds_the_excess_and_widens_it():
     assert excess_over_null(BOOK, CLEAN, nulls, SCORING, error=unknown).low < found.low - 0.3
     over = excess_over_null(BOOK, OWN, nulls, SCORING, error=dataclasses.replace(known, high=0.1))
     assert over.high == over.excess
-
-
-def test_no_confidence_is_the_value_itself():
-    for nulls in (nulls_with(6), nulls_with(6, 13)):
-        found = excess_over_null(BOOK, OWN, nulls, SCORING, confidence=0)
-        assert found.low == found.high == found.excess
 
 
 @pytest.mark.full

@@ -66,6 +66,11 @@ def test_a_rise_fails_only_over_its_tolerance():
     # A rise in the value alone is noise.
     (change,) = compare(poisson(5), poisson(5, seed=1, bmc=0.3))
     assert (change.p > 0.05, change.verdict) == (True, PASS)
+    # With confidence 0 every rise over it counts.
+    one, more = rounds_of([5], variance=None), rounds_of([5], bmc=0.2, variance=None)
+    for tolerance, verdict in ((0.05, FAIL), (0.1, PASS)):
+        (change,) = compare(one, more, Comparison("a", "bmc", tolerance), confidence=0)
+        assert change.verdict is verdict
 
 
 def compare_many(before, after):
@@ -80,9 +85,7 @@ def test_holm_asks_more_of_one_rise_among_many():
     *_, among_many = compare_many(others | {"a": poisson(5)}, others | {"a": new})
     assert among_many.p == pytest.approx(alone.p, abs=0.005)
     assert among_many.verdict is PASS
-
-
-def test_holm_goes_on_from_the_smallest():
+    # It goes on from the smallest.
     risen, slightly = poisson(9, seed=1, bmc=0.2), poisson(5.8, seed=4, bmc=0.2)
     changes = compare_many(
         dict.fromkeys("abc", poisson(5)), {"a": risen, "b": slightly, "c": risen}
@@ -129,9 +132,7 @@ def test_the_rise_that_could_be_resolved_and_the_interval():
     )
     assert (of_bmc.low, of_bmc.high) == pytest.approx(expected)
     assert (of_span.low, of_span.high, of_span.resolved) == (None, None, None)
-
-
-def test_one_round_resolves_nothing():
+    # One round resolves nothing.
     one = rounds_of([5], variance=None)
     (change,) = compare(one, one)
     assert (change.low, change.high, change.resolved) == (-1, 1, None)
@@ -216,10 +217,3 @@ def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
 ])  # fmt: skip
 def test_the_rounds_that_it_takes(comparisons, confidence, rounds):
     assert least_rounds(comparisons, confidence=confidence) == rounds
-
-
-def test_with_confidence_0_every_rise_over_its_tolerance_counts():
-    one, more = rounds_of([5], variance=None), rounds_of([5], bmc=0.2, variance=None)
-    for tolerance, verdict in ((0.05, FAIL), (0.1, PASS)):
-        (change,) = compare(one, more, Comparison("a", "bmc", tolerance), confidence=0)
-        assert change.verdict is verdict

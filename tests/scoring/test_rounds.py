@@ -158,9 +158,7 @@ def test_a_round_counts_where_its_matches_cover_the_passage_whole():
     assert (rate.start, rate.end, rate.hits, rate.tries) == (10, 40, 3, 10)
     assert (rate.low, rate.high) == clopper_pearson(3, 10, confidence=0.95)
     assert not rate.approximate
-
-
-def test_several_passages_and_none():
+    # Several passages, and none.
     found = rates([(0, 5), (50, 80), (200, 230)], {1: [(0, 9)], 3: [(0, 90)]}, 4)
     assert [rate.hits for rate in found] == [2, 1, 0]
     assert [rate.hits for rate in rates([(0, 5)], {}, 3)] == [0]
@@ -176,9 +174,7 @@ def test_rounds_that_are_not_alike_count_for_fewer():
     assert (rate.low, rate.high) == clopper_pearson(20 / effect, 100 / effect, confidence=0.95)
     (as_if_alike,) = rates([(0, 30)], rounds, 100)
     assert rate.low < as_if_alike.low < 0.2 < as_if_alike.high < rate.high
-
-
-def test_a_design_effect_never_makes_more_of_the_rounds():
+    # A design effect never makes more of the rounds.
     evenly = {r: [(0, 30)] for r in range(0, 100, 5)}
     (rate,) = rates([(0, 30)], evenly, 100, alike=False)
     assert (rate.low, rate.high) == clopper_pearson(20, 100, confidence=0.95)

@@ -80,9 +80,7 @@ def test_extrapolation_is_chao2():
     unseen = 9 / 10 * 10 * 9 / 2
     expected = (10 + unseen * (1 - (1 - 10 / (10 * unseen + 10)) ** 10)) / 1_000
     assert curve[-1] == pytest.approx(expected, abs=1e-12)
-
-
-def test_extrapolation_ends_with_the_book():
+    # It ends with the book.
     assert extrapolation(counts_with(once=60, twice=1, words=61, often=0))[-1] == 1
     assert extrapolation(counts_with(once=60, twice=1, words=70))[-1] <= 1
     assert extrapolation(counts_with(once=0, twice=5, often=5)).tolist() == [0.01] * 10
@@ -294,11 +292,6 @@ def test_a_passage_above_it_would_have_been_seen(answers, expected):
     assert 1 - (1 - d) ** answers == pytest.approx(0.95)
 
 
-def test_no_answer_sees_nothing_and_no_confidence_asks_for_none():
-    assert detection_limit(0, confidence=0.95) == 1
-    assert detection_limit(10, confidence=0) == 0
-
-
 @pytest.mark.parametrize(
     ("probability", "answers"), [(1, 1), (0.95, 1), (0.26, 10), (0.05, 59), (0.03, 99), (0.01, 299)]
 )
@@ -313,6 +306,9 @@ def test_as_many_answers_as_a_probability_came_from_detect_it():
     for answers in range(1, 400):
         limit = detection_limit(answers, confidence=0.9)
         assert answers_to_detect(limit, confidence=0.9) == answers
+    # No answer sees nothing, and no confidence asks for none.
+    assert detection_limit(0, confidence=0.95) == 1
+    assert detection_limit(10, confidence=0) == 0
 
 
 def test_what_is_out_of_range_is_refused():

@@ -38,9 +38,7 @@ def test_sources_stand_in_the_books_order():
     book = book_of("a b c d e", *["x"] * 11)
     found = cross_excerpt(book, drawn([], *[["a b c d e"]] * 10), SCORING)
     assert found.spans[0].sources == tuple(f"p_id{n}" for n in range(2, 12))
-
-
-def test_a_generation_of_another_book_is_refused():
+    # A generation of another book is refused.
     with pytest.raises(RecordsError, match="p_id7"):
         cross_excerpt(BOOK, [Generation("p_id7", 0, "a")], SCORING)
 

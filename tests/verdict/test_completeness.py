@@ -34,6 +34,8 @@ def test_honest_answers_are_complete(book, answers, weigh):
     assert (evidence.requested, evidence.received, evidence.surplus) == (200, 200, 0)
     assert evidence.median_length_ratio == pytest.approx(1, abs=0.05)
     assert evidence.prompt_overlap == 0
+    # So they are with one in seven honestly short.
+    assert weigh(book, one_in_seven_short(answers)).complete
 
 
 def test_nothing_drawn_is_incomplete(book, weigh):
@@ -352,7 +354,3 @@ def test_a_model_that_refuses_passes_where_that_is_accepted(refusing, words, boo
     otherwise = weigh(book, drawn)
     assert otherwise.complete is (refusing == 1)
     assert verdict_words(Verdict.PASS, otherwise) == "PASS"
-
-
-def test_one_in_seven_honestly_short_is_complete(book, answers, weigh):
-    assert weigh(book, one_in_seven_short(answers)).complete

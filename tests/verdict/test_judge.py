@@ -35,6 +35,11 @@ def test_a_limit_in_doubt_says_how_sure_it_is():
     assert verdict_result.reasons[0].startswith(
         "bmc 0.1234 is within its limit 0.1567, but its 95% upper bound is 0.2345 (10 samples)"
     )
+    # An issue is told with what to do about it.
+    issue = Issue("short", "6 are short", "raise max_short")
+    evidence = dataclasses.replace(WHOLE, issues=(issue,))
+    reasons = judge(analysis(), evidence, Limits(bmc=0.1)).reasons
+    assert reasons == ("6 are short; raise max_short",)
 
 
 def test_with_confidence_zero_only_the_observed_value_counts():
@@ -66,10 +71,3 @@ def test_a_pass_needs_all_evidence_within_all_limits(bmc, more, limit, got, issu
         assert verdict is INCONCLUSIVE
     else:
         assert verdict is PASS
-
-
-def test_a_issue_is_told_with_what_to_do_about_it():
-    issue = Issue("short", "6 are short", "raise max_short")
-    evidence = dataclasses.replace(WHOLE, issues=(issue,))
-    reasons = judge(analysis(), evidence, Limits(bmc=0.1)).reasons
-    assert reasons == ("6 are short; raise max_short",)
