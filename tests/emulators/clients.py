@@ -60,7 +60,6 @@ def make_provider(
     read_book: Any = lambda book: pytest.fail(f"asked for {book}"),
     **options: Any,
 ) -> Any:
-    """Return the provider of that name, for a model with these options."""
     if server is not None:
         options.setdefault("base_url", getattr(server, "base_url", server.url))
     recipe = {"finetune_books": tuple(books), "finetune": dict(finetune or {})}
@@ -69,18 +68,15 @@ def make_provider(
 
 
 def sample(endpoint: Any, n: int = 3, instruction: str = INSTRUCTION, **changes: Any) -> Any:
-    """Ask for `n` completions."""
     settings = {"temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
     return endpoint.sample(instruction, n=n, **settings)
 
 
 def training(digest: str = DIGEST) -> TrainingSet:
-    """Return a training set of one example."""
     return TrainingSet((TrainingExample("Write the other.", OTHER),), digest)
 
 
 def requests_of(count: int = 4, n: int = 2) -> list[SampleRequest]:
-    """Return the requests of a batch."""
     return [
         SampleRequest(f"Pair/Excerpt é {seed}", f"{INSTRUCTION} {seed}", n, 1.0, 20, seed)
         for seed in range(count)
@@ -93,7 +89,6 @@ def bodies(server: Any, endpoint: str) -> list[Any]:
 
 
 def last_body(server: Any, endpoint: str) -> Any:
-    """Return what the last request of an endpoint said."""
     return bodies(server, endpoint)[-1]
 
 

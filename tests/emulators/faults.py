@@ -147,7 +147,6 @@ class Strike:
     content: dict[FaultKind, Fault] = field(default_factory=dict)
 
     def parameters(self) -> list[str]:
-        """The parameters that the server refuses."""
         fault = self.content.get(FaultKind.REFUSE_PARAMETER)
         return (fault.code or "").split() if fault else []
 
@@ -171,7 +170,6 @@ class FaultPlan:
         self._lock = threading.Lock()
 
     def add(self, *faults: Fault) -> None:
-        """Plan more faults."""
         with self._lock:
             self._faults.extend(faults)
 
@@ -185,7 +183,6 @@ class FaultPlan:
         return self._calls[endpoint]
 
     def counts(self) -> dict[str, int]:
-        """The number of calls of every endpoint that was called."""
         with self._lock:
             return dict(self._calls)
 

@@ -51,13 +51,11 @@ def gcs_server(*buckets: str) -> Iterator[str]:
 
 
 def read_object(url: str, uri: str) -> bytes:
-    """The content of the object at `uri` (gs://...)."""
     bucket, name = _split(uri)
     return _ask(f"{url}/storage/v1/b/{bucket}/o/{name}?alt=media")
 
 
 def write_object(url: str, uri: str, data: bytes) -> None:
-    """Write the object at `uri` (gs://...)."""
     bucket, name = _split(uri)
     _ask(f"{url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", data)
 

@@ -50,9 +50,6 @@ _PIECES = 20
 _RECENT = 50
 
 
-# --- the record ----------------------------------------------------------------------------
-
-
 class Books:
     """An append-only record of what was billed: one JSON object a line.
 
@@ -69,7 +66,6 @@ class Books:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def record(self, kind: str, **fields: Any) -> None:
-        """Append a row."""
         self.record_all(kind, [fields])
 
     def record_all(self, kind: str, rows: list[dict[str, Any]]) -> None:
@@ -85,16 +81,12 @@ class Books:
             self._rows += len(rows)
 
     def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """The rows so far, of one kind or of all."""
         text = self.path.read_bytes().decode("utf-8", "surrogatepass")
         rows: list[dict[str, Any]] = [json.loads(line) for line in text.split("\n") if line]
         return [row for row in rows if kind is None or row["kind"] == kind]
 
     def close(self) -> None:
         os.close(self._file)
-
-
-# --- requests and responses ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +109,6 @@ class Request:
         return self.strike.call
 
     def fault(self, kind: FaultKind) -> Fault | None:
-        """The planned fault of content of that kind, if there is one for this call."""
         return self.strike.content.get(kind)
 
     def json(self) -> Any:
@@ -143,8 +134,6 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What goes out."""
-
     status: int = 200
     body: bytes = field(default=b"", repr=False)
     content_type: str = "application/json"
@@ -168,9 +157,6 @@ class Refused(Exception):
 
 
 Handler = Callable[[Request], Response]
-
-
-# --- the server ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +195,6 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """Its address, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
     def peak(self, endpoint: str) -> int:
@@ -236,7 +221,6 @@ class HttpServer:
         return Response.json({"error": {"message": message, **details}}, status=status)
 
     def start(self) -> Self:
-        """Serve in a thread of its own."""
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -264,10 +248,7 @@ class HttpServer:
         """Remember what went wrong in the emulator itself; `stop` raises the first."""
         self._errors.append(error)
 
-    # --- one exchange
-
     def answer(self, exchange: _Exchange, body: bytes) -> None:
-        """Answer one request, or act out the fault that is planned for it."""
         url = urllib.parse.urlsplit(exchange.path)
         found = self._find(exchange.command, url.path)
         if found is None:
@@ -382,14 +363,11 @@ class _Listener(http.server.ThreadingHTTPServer):
 
 
 class _Exchange(http.server.BaseHTTPRequestHandler):
-    """One connection: reads requests, writes responses, or breaks off."""
-
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Listener
 
     def handle_any(self) -> None:
-        """Any method."""
         expected = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(expected)
         if len(body) < expected:
@@ -422,7 +400,6 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
             act(self.connection, Honest(response.body, response.content_type), stopping)
 
     def cut(self) -> None:
-        """Close the connection without another word."""
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -441,9 +418,6 @@ def _head(response: Response) -> bytes:
     lines = [f"HTTP/1.1 {response.status} {known.get(response.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
-
-
-# --- what the servers of models share ------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -479,7 +453,6 @@ class ModelServer(HttpServer):
         self._numbers = itertools.count(1)
 
     def add_routes(self, below: str, *routes: tuple[str, str, str, Handler]) -> None:
-        """Answer method, path and name by a handler, for requests with the right key."""
         for method, path, endpoint, handler in routes:
             self.route(method, below + path, endpoint, partial(self._checked, handler))
 
@@ -489,13 +462,11 @@ class ModelServer(HttpServer):
             return handler(request)
 
     def check(self, request: Request) -> None:
-        """Refuse a request without the right key; the message quotes the wrong one."""
         sent = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
         if self.key is not None and sent != self.key:
             raise Refused(401, f"Incorrect API key provided: {sent}.", code="invalid_api_key")
 
     def job_of(self, jobs: Mapping[str, Job], request: Request) -> Job:
-        """The job that a request names."""
         job = jobs.get(request.params["id"])
         if job is None:
             raise Refused(404, f"There is no job {request.params['id']}.")

@@ -70,7 +70,6 @@ class ChatCompletions(Completions):
         }
 
     def _answer(self, prefix: str, model: str) -> dict[str, Any]:
-        """What each answer begins with."""
         call = self._new_id(prefix)
         return {"id": call, "object": "text_completion", "created": CREATED, "model": model}
 
@@ -122,7 +121,6 @@ class ChatCompletions(Completions):
         return self._told_of(body, len(ids), prompt_logprobs=told, prompt_token_ids=given)
 
     def _told(self, ids: list[int], most: int) -> list[dict[str, Any] | None]:
-        """Of each number, and of the likeliest in its place."""
         if most > self.most_told:
             raise Refused(
                 400,
@@ -143,7 +141,6 @@ class ChatCompletions(Completions):
         ]
 
     def cut(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A text's tokens as llama.cpp's server cuts it."""
         begin = [0] if body.get("add_special") else []
         return {"tokens": [*begin, *map(self._number, cut(body["content"]))]}
 
@@ -163,7 +160,6 @@ class ChatCompletions(Completions):
         return self._numbers.setdefault(word, len(self._numbers) + 1)
 
     def _words(self, ids: list[int]) -> list[str]:
-        """Without what begins a text."""
         words_of = {number: word for word, number in self._numbers.items()}
         return [words_of[number] for number in ids if number]
 
@@ -268,7 +264,6 @@ ASIDE: dict[str, Aside] = {
 
 
 def _as_text(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """A choice of the completions endpoint."""
     return {
         "index": choice["index"],
         "text": choice["message"]["content"] or "",

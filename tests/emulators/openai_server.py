@@ -103,11 +103,9 @@ class OpenAIServer(ModelServer):
 
     @property
     def base_url(self) -> str:
-        """What the SDK calls its base URL."""
         return f"{self.url}/v1"
 
     def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
-        """An error in OpenAI's form."""
         kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"message": message, "type": kind, "param": None, "code": None, **details}
         return Response.json({"error": error}, status=status)
@@ -126,8 +124,6 @@ class OpenAIServer(ModelServer):
     def _id(self, prefix: str) -> str:
         return f"{prefix}{next(self._numbers):06d}"
 
-    # --- chat completions
-
     def _chat(self, request: Request) -> Response:
         body = request.json()
         named = (body.get("metadata") or {}).get("memleak_request")
@@ -143,7 +139,6 @@ class OpenAIServer(ModelServer):
         return Response.json(self._answers.cut(request.json()))
 
     def replace(self, corpus: Sequence[str]) -> None:
-        """Put other models behind every name."""
         self._reciter.replace(corpus)
 
     def tells(self, most: int) -> None:
@@ -163,8 +158,6 @@ class OpenAIServer(ModelServer):
     def _list_stored(self, request: Request) -> Response:
         kept = self._narrowed(self._stored.values(), request)
         return _page(kept[:: -1 if request.query.get("order") == "desc" else 1], request)
-
-    # --- files
 
     def _create_file(self, request: Request) -> Response:
         parts = request.parts()
@@ -194,8 +187,6 @@ class OpenAIServer(ModelServer):
     def _file_content(self, request: Request) -> Response:
         file = self._file(request.params["id"])
         return Response(body=file.data, content_type="application/octet-stream")
-
-    # --- fine-tuning
 
     def _examples(self, file: object) -> list[tuple[str, str]]:
         return read_examples(self._file(file).data, "messages", lambda turn: turn["content"])
@@ -243,8 +234,6 @@ class OpenAIServer(ModelServer):
         self._answers.models.add(name)
         tokens = bill_of(examples, epochs)
         job.object.update(status="succeeded", fine_tuned_model=name, trained_tokens=tokens)
-
-    # --- batches
 
     def _create_batch(self, request: Request) -> Response:
         body = request.json()
@@ -297,7 +286,6 @@ class OpenAIServer(ModelServer):
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
 
     def _row(self, line: dict[str, Any], strike: Strike) -> dict[str, Any]:
-        """One line of the output or error file."""
         try:
             body = self._answers.complete(line["body"], strike, request=line["custom_id"])
             status = 200

@@ -33,12 +33,10 @@ class Answer:
 
 
 def count_tokens(text: str) -> int:
-    """The length of a text in the models' tokens."""
     return len(tokenise(text))
 
 
 def bill_of(examples: Sequence[tuple[str, str]], epochs: int) -> int:
-    """The tokens of a fine-tune."""
     return epochs * sum(count_tokens(asked) + count_tokens(text) for asked, text in examples)
 
 
@@ -58,7 +56,6 @@ class Reciter:
         self._lock = threading.Lock()
 
     def tune(self, name: str, examples: Sequence[tuple[str, str]], *, epochs: int) -> None:
-        """Make a model called `name` from (instruction, text) pairs."""
         self._training[name] = [TrainingText(text, asked, epochs) for asked, text in examples]
 
     def replace(self, corpus: Sequence[str]) -> None:

@@ -150,7 +150,6 @@ class TinkerServer(ModelServer):
         )
 
     def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
-        """An error in the server's form."""
         return Response.json({"detail": message, **details}, status=status)
 
     def end_sessions(self) -> None:
@@ -161,8 +160,6 @@ class TinkerServer(ModelServer):
         sent = request.headers.get("X-API-Key") or ""
         if self.key is not None and sent != self.key:
             raise Refused(401, f"Invalid API key: {sent}")
-
-    # --- sessions and promises
 
     def _create_session(self, _request: Request) -> Response:
         session = f"session-{len(self._sessions) + 1:04d}"
@@ -211,8 +208,6 @@ class TinkerServer(ModelServer):
             waiting = {"type": "try_again", "request_id": name, "queue_state": "active"}
             return Response.json(waiting)
         return promise.outcome
-
-    # --- training
 
     def _create_model(self, request: Request) -> Response:
         body = request.json()
@@ -345,8 +340,6 @@ class TinkerServer(ModelServer):
         cursor = {"offset": offset, "limit": limit, "total_count": len(newest)}
         return Response.json({"checkpoints": page, "cursor": cursor})
 
-    # --- sampling
-
     def _create_sampler(self, request: Request) -> Response:
         body = request.json()
         session = self._living(body["session_id"])
@@ -446,6 +439,5 @@ class TinkerServer(ModelServer):
 
 
 def _failed(fault: Fault) -> Response:
-    """What a promise brings when its work has failed."""
     category = "user" if fault.status < 500 else "server"
     return Response.json({"error": fault.message, "category": category})

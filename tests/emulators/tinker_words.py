@@ -25,7 +25,6 @@ class Words:
         self._end = self._tokenizer.token_to_id(settings["eos_token"])
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What tokens stand for, without special ones."""
         return str(self._tokenizer.decode(list(tokens)))
 
     def cut(self, text: str) -> list[str]:

@@ -94,7 +94,6 @@ class ContentGenerator(Completions):
         return self.draw(model, asked.instruction, strike, max_tokens=room, **settings)
 
     def _checked(self, model: str, body: Mapping[str, Any]) -> _Asked:
-        """What is asked for; refuses what Vertex AI refuses."""
         if model not in self.models:
             raise Refused(404, f"Publisher Model or endpoint `{model}` was not found.")
         config = body.get("generationConfig") or {}

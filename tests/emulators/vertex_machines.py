@@ -111,7 +111,6 @@ class Machines:
     _lock: RLock = field(default_factory=RLock)
 
     def routes(self) -> list[tuple[str, str, str, Callable[[Request], Response]]]:
-        """Method, path, name and handler of each."""
         beta = "/v1beta1/projects/{project}/locations/{location}"
         v1 = "/v1/projects/{project}/locations/{location}"
         return [

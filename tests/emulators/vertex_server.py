@@ -109,12 +109,9 @@ class VertexServer(ModelServer):
         )
 
     def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
-        """An error in Google's form."""
         name = details.get("code") or STATUSES.get(status, "UNKNOWN")
         error = {**details, "code": status, "message": message, "status": name}
         return Response.json({"error": error}, status=status)
-
-    # --- credentials
 
     def write_credentials(self, folder: Path) -> Path:
         """A file for GOOGLE_APPLICATION_CREDENTIALS that gets its tokens from this server."""
@@ -136,8 +133,6 @@ class VertexServer(ModelServer):
         token = {"access_token": self.key or "emulated-token", "issued_token_type": issued}
         return Response.json({**token, "token_type": "Bearer", "expires_in": 3600})
 
-    # --- names
-
     def _id(self, prefix: str = "") -> str:
         return f"{prefix}{next(self._numbers)}"
 
@@ -145,16 +140,12 @@ class VertexServer(ModelServer):
         location = request.params["location"]
         return f"projects/{PROJECT_NUMBER}/locations/{location}/{kind}/{number}"
 
-    # --- generateContent
-
     def _generate(self, request: Request) -> Response:
         model = request.params.get("model") or self._name(
             request, "endpoints", request.params.get("endpoint", "")
         )
         answer = self._answers.generate(model, request.json(), request.strike, request=None)
         return Response.json(answer)
-
-    # --- tuning
 
     def _create_tuning(self, request: Request) -> Response:
         body = request.json()
@@ -230,8 +221,6 @@ class VertexServer(ModelServer):
         except OSError:
             raise Refused(400, f"{uri} cannot be read.") from None
 
-    # --- batches
-
     def _create_batch(self, request: Request) -> Response:
         body = request.json()
         (source,) = body["inputConfig"]["gcsSource"]["uris"]
@@ -294,7 +283,6 @@ class VertexServer(ModelServer):
         )
 
     def _row(self, batch: Job, line: dict[str, Any]) -> dict[str, Any]:
-        """One row of the output."""
         model = batch.object["model"].removeprefix("publishers/google/models/")
         body = line.get("request") or {}
         try:
@@ -306,7 +294,6 @@ class VertexServer(ModelServer):
         return {"status": "", "processed_time": CREATED, **line, "response": answer}
 
     def _listed(self, name: str, jobs: Iterable[Job], request: Request) -> Response:
-        """A page of jobs, the newest first."""
         objects = [job.object for job in jobs][::-1]
         size = min(int(request.query.get("pageSize") or self._page), self._page)
         start = int(request.query.get("pageToken") or 0)

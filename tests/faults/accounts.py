@@ -9,9 +9,10 @@ Whatever else differs is an AssertionError.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,6 @@ CANARY_TOKENS = 64
 
 @dataclass(frozen=True)
 class Contents:
-    """The rows of a ledger."""
-
     questions: Mapping[int, Any]
     calls: Sequence[Any]
     generations: Sequence[Any]
@@ -39,21 +38,15 @@ class Contents:
     deployments: Sequence[Any]
 
     def by_state(self, state: str) -> list[Any]:
-        """The calls in that state."""
         return [call for call in self.calls if call.state == state]
 
 
 @dataclass(frozen=True)
 class Account:
-    """What came of holding the books against the ledger.
-
-    lost: calls the ledger calls lost; recovered: answers that were found again; unrecorded: the
-    books' rows of lost calls; recorded: the books' rows that are in the ledger.
-    """
+    """The books' rows that are in the ledger, and those (unrecorded) of its lost calls."""
 
     ledger: Contents
     lost: int
-    recovered: int
     unrecorded: list[dict[str, Any]]
     recorded: list[dict[str, Any]]
 
@@ -67,35 +60,26 @@ def contents(url: str) -> Contents:
             ordered = sa.select(table).order_by(*table.primary_key.columns)
             return ledger.read(lambda connection: connection.execute(ordered).all())
 
+        names = [each.name for each in dataclasses.fields(Contents)][1:]
         return Contents(
-            questions={row.id: row for row in rows(schema.questions)},
-            calls=rows(schema.calls),
-            generations=rows(schema.generations),
-            claims=rows(schema.claims),
-            jobs=rows(schema.jobs),
-            batches=rows(schema.batches),
-            deployments=rows(schema.deployments),
+            {row.id: row for row in rows(schema.questions)},
+            *(rows(getattr(schema, name)) for name in names),
         )
 
 
 def settled(scenario: Scenario, url: str, *, samples: int) -> Account:
-    """Hold books against ledger after a run that came to its end with everything drawn."""
     ledger = contents(url)
     complete(ledger, samples, excerpts=len(scenario.stories["held-out"]))
     _one_finetune(scenario, ledger)
-    _batches_agree(scenario, ledger)
-    booked = _booked(scenario)
-    recorded, unrecorded = _matched(scenario, ledger, booked)
-    account = Account(
-        ledger,
-        lost=len(ledger.by_state("lost")),
-        recovered=sum(bool(call.recovered) for call in ledger.calls),
-        unrecorded=unrecorded,
-        recorded=recorded,
-    )
+    begun = [] if scenario.provider == "tinker" else scenario.books.rows("batch")
+    assert Counter(row["id"] for row in begun) == Counter(row.job_id for row in ledger.batches)
+    assert {row.state for row in ledger.batches} <= {"succeeded", "failed"}
+    recorded, unrecorded = _matched(scenario, ledger)
     assert len(scenario.books.rows("completion")) == len(ledger.generations) + len(unrecorded)
-    _tokens_agree(ledger, recorded)
-    return account
+    for name in ("prompt_tokens", "completion_tokens"):
+        kept = sum(getattr(call, name) or 0 for call in ledger.by_state("answered"))
+        assert kept == sum(row[name] for row in recorded)
+    return Account(ledger, len(ledger.by_state("lost")), unrecorded, recorded)
 
 
 def billed_without_answer(scenario: Scenario, ledger: Contents) -> None:
@@ -103,8 +87,7 @@ def billed_without_answer(scenario: Scenario, ledger: Contents) -> None:
 
     Of Tinker, whose answers can be had later, it may also be one that is in doubt still.
     """
-    booked = _booked(scenario)
-    recorded, unrecorded = _matched(scenario, ledger, booked, doubts=scenario.provider == "tinker")
+    recorded, unrecorded = _matched(scenario, ledger, doubts=scenario.provider == "tinker")
     assert not recorded
     assert len(unrecorded) == len(scenario.books.rows("completion"))
 
@@ -119,20 +102,15 @@ def numbers_agree(scenario: Scenario, outcome: Any, account: Account) -> None:
         # In Tinker's books stands the whole prompt.
         (asked,) = [one for one in sent if one in (row.get("instruction") or row["prompt"])]
         sent[asked].append({"generated_text": row["text"]})
-    expected = score(
-        held_out,
-        [
-            {"excerpt_id": record["excerpt_id"], "generations": sent[record["instruction"]]}
-            for record in held_out
-        ],
-    )
-    assert outcome.property("bmc") == str(expected.bmc)
-    assert outcome.property("longest_block") == str(expected.longest_block.words)
-    assert outcome.property("longest_span") == str(expected.longest_span.words)
-    assert outcome.property("spans_over") == str(expected.spans_over)
-
-
-# --- the ledger by itself ------------------------------------------------------------------
+    answers = [
+        {"excerpt_id": record["excerpt_id"], "generations": sent[record["instruction"]]}
+        for record in held_out
+    ]
+    expected = score(held_out, answers)
+    for name in ("longest_block", "longest_span"):
+        assert outcome.property(name) == str(getattr(expected, name).words)
+    for name in ("bmc", "spans_over"):
+        assert outcome.property(name) == str(getattr(expected, name))
 
 
 def complete(ledger: Contents, samples: int, *, excerpts: int) -> None:
@@ -163,32 +141,21 @@ def _one_finetune(scenario: Scenario, ledger: Contents) -> None:
     assert job.tokens == booked["tokens"]
 
 
-def _batches_agree(scenario: Scenario, ledger: Contents) -> None:
-    begun = [] if scenario.provider == "tinker" else scenario.books.rows("batch")
-    assert Counter(row["id"] for row in begun) == Counter(row.job_id for row in ledger.batches)
-    assert {row.state for row in ledger.batches} <= {"succeeded", "failed"}
-
-
 # --- the books against it ------------------------------------------------------------------
 
 Key = Hashable
 
 
 def _booked(scenario: Scenario) -> dict[Key, list[list[dict[str, Any]]]]:
-    """The rows of the books by what was asked, and by the call that they answered."""
     by_call: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in scenario.books.rows("completion"):
         by_call[row["call"]].append(row)
     booked: dict[Key, list[list[dict[str, Any]]]] = defaultdict(list)
     for rows in by_call.values():
-        booked[_key_in_books(scenario, rows[0])].append(rows)
+        row, tinker = rows[0], scenario.provider == "tinker"
+        key = "all" if tinker else row["request"] or (row["instruction"], row["seed"])
+        booked[key].append(rows)
     return booked
-
-
-def _key_in_books(scenario: Scenario, row: Mapping[str, Any]) -> Key:
-    if scenario.provider == "tinker":
-        return "all"
-    return row["request"] or (row["instruction"], row["seed"])
 
 
 def _key_in_ledger(scenario: Scenario, ledger: Contents, call: Any) -> Key:
@@ -200,17 +167,13 @@ def _key_in_ledger(scenario: Scenario, ledger: Contents, call: Any) -> Key:
 
 
 def _matched(
-    scenario: Scenario,
-    ledger: Contents,
-    booked: Mapping[Key, list[list[dict[str, Any]]]],
-    *,
-    doubts: bool = False,
+    scenario: Scenario, ledger: Contents, *, doubts: bool = False
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The books' rows that are in the ledger, and those of calls that the ledger calls lost."""
     texts: dict[int, list[str]] = defaultdict(list)
     for row in ledger.generations:
         texts[row.call].append(row.text)
-    left = {key: list(calls) for key, calls in booked.items()}
+    left = _booked(scenario)
     recorded: list[dict[str, Any]] = []
     for call in ledger.by_state("answered"):
         if not call.came:
@@ -229,20 +192,10 @@ def _matched(
     return recorded, list(itertools.chain.from_iterable(unrecorded))
 
 
-def _taken(
-    answers: list[list[dict[str, Any]]], texts: Iterable[str]
-) -> list[dict[str, Any]] | None:
+def _taken(answers: list[list[dict[str, Any]]], texts: list[str]) -> list[dict[str, Any]] | None:
     """The first of the answers with these texts, taken out."""
     wanted = Counter(texts)
     for place, rows in enumerate(answers):
         if Counter(row["text"] for row in rows) == wanted:
             return answers.pop(place)
     return None
-
-
-def _tokens_agree(ledger: Contents, recorded: Sequence[Mapping[str, Any]]) -> None:
-    answered = ledger.by_state("answered")
-    for name in ("prompt_tokens", "completion_tokens"):
-        assert sum(getattr(call, name) or 0 for call in answered) == sum(
-            row[name] for row in recorded
-        )

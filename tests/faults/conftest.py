@@ -23,17 +23,8 @@ from postgres_server import PostgresServer, binaries
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.retry import Retry
 
-HASTE = Retry(
-    deadline=120.0,
-    tries=8,
-    total=60.0,
-    first=0.01,
-    most=0.05,
-    recovery=0.2,
-    deploying=1.0,
-    poll=0.01,
-    poll_most=0.1,
-)
+WAITS = {"deadline": 120.0, "tries": 8, "total": 60.0, "first": 0.01, "most": 0.05}
+HASTE = Retry(**WAITS, recovery=0.2, deploying=1.0, poll=0.01, poll_most=0.1)
 
 HERE = Path(__file__).parent
 
@@ -55,7 +46,6 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module", autouse=True)
 def _garbage():
-    """It is collected here, where that is expected."""
     yield
     gc.collect()
 
@@ -98,22 +88,12 @@ def scenario(stories, storage, tokenizer, tmp_path_factory):
     with contextlib.ExitStack() as stack:
 
         def start(kind, *faults, **settings):
-            return stack.enter_context(
-                scenarios.world_of(
-                    kind,
-                    tmp_path_factory.mktemp(kind),
-                    stories=stories,
-                    storage=storage,
-                    tokenizer=tokenizer,
-                    faults=faults,
-                    **settings,
-                )
-            )
+            shared = {"stories": stories, "storage": storage, "tokenizer": tokenizer}
+            folder = tmp_path_factory.mktemp(kind)
+            world = scenarios.world_of(kind, folder, faults=faults, **shared, **settings)
+            return stack.enter_context(world)
 
         yield start
-
-
-# --- runs in processes of their own --------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -128,19 +108,13 @@ def weights(stories, tmp_path_factory) -> Path:
     return make_weights(tmp_path_factory.mktemp("weights") / "base", texts)
 
 
-# --- runs in this process ------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """What a run said, and where it wrote."""
-
     result: pytest.RunResult
     folder: Path
 
     @property
     def url(self) -> str:
-        """The ledger's."""
         return f"sqlite:///{self.folder}/.memleak/ledger.db"
 
     @property
@@ -155,7 +129,6 @@ class Outcome:
         return f"{drawn} {verdict}"
 
     def property(self, name: str) -> str:
-        """A property of the pair in the JUnit report."""
         junit = (self.folder / "junit.xml").read_text("utf-8")
         (value,) = set(re.findall(f'name="memleak.{name}" value="([^"]*)"', junit))
         return value

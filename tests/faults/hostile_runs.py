@@ -1,8 +1,5 @@
 """A run of its own against a server whose answers are hostile: one model for each act.
 
-    met = meet(scenario, folder, ["endless_body", "nan"], seconds=2)
-    met.pairs["nan"].verdict, met.pairs["nan"].message, met.pairs["nan"].seconds, met.memory
-
 The models differ by their names alone, and so does what the server answers them. One more,
 HONEST, is answered as it should be.
 """
@@ -122,18 +119,11 @@ def under_way(scenario: Scenario, folder: Path, act: str) -> Iterator[subprocess
 
 
 def _place(scenario: Scenario) -> str:
-    """Where an answer of the model comes from."""
     return "futures" if scenario.provider == "tinker" else scenario.places.sample
 
 
 def _prepare(
-    scenario: Scenario,
-    folder: Path,
-    names: Iterable[str],
-    *,
-    deadline: float,
-    timeout: float,
-    tries: int,
+    scenario: Scenario, folder: Path, names: Iterable[str], *, timeout: float, **retry: float
 ) -> None:
     scenario.plan(
         *(
@@ -142,26 +132,16 @@ def _prepare(
             if name != HONEST
         )
     )
-    record = scenario.stories["held-out"]
-    (folder / "held-out.json").write_text(json.dumps(record), "utf-8")
-    models = (
-        _MODEL.format(
-            name=f"hostile-{name}-",
-            provider=scenario.provider,
-            options=toml_lines(
-                {
-                    **scenario.options,
-                    "completions_per_call": 1,
-                    # The first brings the SDK in.
-                    "timeout": _PATIENCE if name == HONEST else timeout,
-                }
-            ),
-        )
-        for name in names
-    )
+    (folder / "held-out.json").write_text(json.dumps(scenario.stories["held-out"]), "utf-8")
+    models = []
+    for name in names:
+        seconds = _PATIENCE if name == HONEST else timeout  # the first brings the SDK in
+        options = {**scenario.options, "completions_per_call": 1, "timeout": seconds}
+        names_of = {"name": f"hostile-{name}-", "provider": scenario.provider}
+        models.append(_MODEL.format(options=toml_lines(options), **names_of))
     (folder / "run.memleak.toml").write_text(_SUITE + "".join(models), "utf-8")
     sdk = {"vertex": "google.genai"}.get(scenario.provider, scenario.provider)
-    conftest = _CONFTEST.format(sdk=sdk, deadline=deadline, tries=tries, total=0.02 * tries)
+    conftest = _CONFTEST.format(sdk=sdk, total=0.02 * retry["tries"], **retry)
     (folder / "conftest.py").write_text(conftest, "utf-8")
 
 
@@ -201,17 +181,14 @@ def _started(scenario: Scenario, folder: Path) -> Iterator[subprocess.Popen[byte
 
 
 def _pairs(folder: Path, names: Iterable[str]) -> dict[str, Pair]:
-    made = json.loads((folder / "evidence.json").read_bytes())
-    verdicts = {pair["model"]["id"]: pair["verdict"] for pair in made["pairs"]}
-    cases = {
-        case.attrib["name"]: case
-        for case in ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
-    }
+    evidence = json.loads((folder / "evidence.json").read_bytes())
+    verdicts = {pair["model"]["id"]: pair["verdict"] for pair in evidence["pairs"]}
+    cases = list(ElementTree.parse(folder / "junit.xml").getroot().iter("testcase"))
     pairs = {}
     for name in names:
         model = f"hostile-{name}-"
-        case = next(case for said, case in cases.items() if model in said)
-        told = [one for one in case if one.tag in {"failure", "error"}]
-        message = "\n".join(f"{one.attrib['message']}\n{one.text}" for one in told)
+        case = next(case for case in cases if model in case.attrib["name"])
+        told = [part for part in case if part.tag in {"failure", "error"}]
+        message = "\n".join(f"{part.attrib['message']}\n{part.text}" for part in told)
         pairs[name] = Pair(str(verdicts[model]), message, float(case.attrib["time"]))
     return pairs

@@ -31,8 +31,6 @@ OPTIONS = {"threads": 1, "device": "cpu", "completions_per_call": 4}
 
 @dataclass
 class LocalWeights:
-    """What a run needs, and where it leaves its weights."""
-
     base: Path
     folder: Path
     stories: Mapping[str, list[dict[str, Any]]] = field(repr=False)
@@ -42,7 +40,6 @@ class LocalWeights:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of the run."""
         return {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
     @property
@@ -104,7 +101,6 @@ class LocalWeights:
 
 
 def make_weights(folder: Path, texts: list[str]) -> Path:
-    """A Llama of random weights, with a tokenizer of the texts."""
     for package in ("torch", "transformers", "peft"):
         pytest.importorskip(package)
     from tinker_words import save_tokenizer

@@ -1,10 +1,5 @@
 """A process that has imported whatever a run may need, and forks a process for each run.
 
-    with Nursery() as nursery:
-        run = nursery.run(["-m", "copyright"], folder=..., environment=...)
-        run.kill()            # SIGKILL, to the run and to its xdist workers
-        run.finish()          # its exit code and its output
-
 So a run is a process of its own, as from a shell, but is at work within a tenth of a second.
 """
 
@@ -25,45 +20,26 @@ from pathlib import Path
 from typing import Any, Self
 
 # In this order: what imports torch comes last, and nothing computes with it before the fork.
+OURS = (
+    *("books.build_book", "plugin.outcomes", "plugin.progress", "records.paper_format"),
+    *("reports.terminal", "sampling.remote_jobs", "sampling.loop"),
+)
 MODULES = (
-    "pytest",
-    "agentplatform._genai.model_garden",
-    "google.cloud.aiplatform_v1.services.endpoint_service",
-    "google.cloud.storage",
-    "google.genai",
-    "openai",
-    "psycopg",
-    "pytest_memleak.books.build_book",
-    "pytest_memleak.plugin.outcomes",
-    "pytest_memleak.plugin.progress",
-    "pytest_memleak.providers.openai.openai_provider",
-    "pytest_memleak.providers.tinker.tinker_provider",
-    "pytest_memleak.providers.transformers.transformers_provider",
-    "pytest_memleak.providers.vertex.vertex_provider",
-    "pytest_memleak.records.paper_format",
-    "pytest_memleak.reports.terminal",
-    "pytest_memleak.sampling.remote_jobs",
-    "pytest_memleak.sampling.loop",
-    "tinker",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-    "peft",
+    *("pytest", "agentplatform._genai.model_garden", "google.cloud.storage", "google.genai"),
+    *("google.cloud.aiplatform_v1.services.endpoint_service", "openai", "psycopg"),
+    *(f"pytest_memleak.{name}" for name in OURS),
+    *(
+        f"pytest_memleak.providers.{name}.{name}_provider"
+        for name in ("openai", "tinker", "transformers", "vertex")
+    ),
+    *("tinker", "transformers.models.auto.modeling_auto"),
+    *("transformers.models.auto.tokenization_auto", "peft"),
 )
-
 QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-PLUGINS = (
-    "-p",
-    "pytest_memleak.plugin.hooks",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:unraisableexception",
-)
+PLUGINS = ("pytest_memleak.plugin.hooks", "no:cacheprovider", "no:unraisableexception")
 
 
 class Nursery:
-    """The process, as long as the context."""
-
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
@@ -78,22 +54,16 @@ class Nursery:
         self._process.communicate(timeout=30)
 
     def run(self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Run:
-        """Start pytest with these arguments and no other plugin than ours, in `folder`."""
         output = folder / "output.txt"
         asked = {
-            "arguments": [*PLUGINS, *arguments],
+            "arguments": [*(word for name in PLUGINS for word in ("-p", name)), *arguments],
             "folder": str(folder),
-            "environment": {
-                **os.environ,
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                **environment,
-            },
+            "environment": {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
             "output": str(output),
         }
         return Run(self, self.ask(start=asked), output)
 
     def ask(self, **request: Any) -> Any:
-        """What the process answers."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{json.dumps(request)}\n")
@@ -103,8 +73,6 @@ class Nursery:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of pytest, which leads a process group of its own."""
-
     nursery: Nursery
     pid: int
     output: Path
@@ -115,31 +83,20 @@ class Run:
             os.killpg(self.pid, signal.SIGKILL)
         killed: bool = self.nursery.ask(wait=self.pid) == -signal.SIGKILL
         until = time.monotonic() + 30
-        while _is_there(self.pid):  # workers end when they are ended, not when they are told
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            while True:  # workers end when they are ended, not when they are told
+                os.killpg(self.pid, 0)
+                assert time.monotonic() < until
+                time.sleep(0.01)
         return killed
 
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
-        ended: bool = self.nursery.ask(ended=self.pid)
-        return ended
+        return bool(self.nursery.ask(ended=self.pid))
 
     def finish(self) -> tuple[int, str]:
         """Wait for its end: the exit code, and the output."""
         code: int = self.nursery.ask(wait=self.pid)
         return code, self.output.read_text("utf-8")
-
-
-def _is_there(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-# --- the process ---------------------------------------------------------------------------
 
 
 def _serve() -> None:
@@ -166,7 +123,6 @@ def _serve() -> None:
 
 
 def _run(*, arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
-    """Become the run; does not return."""
     import pytest
 
     os.setsid()

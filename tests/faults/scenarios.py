@@ -1,10 +1,5 @@
 """Providers' servers, each with a suite that fine-tunes a model there and draws from it.
 
-    with world_of("openai-batch", folder, stories=..., storage=..., tokenizer=...) as scenario:
-        scenario.write_suite(run_folder, samples=12)
-        subprocess.run([...], cwd=run_folder, env={**os.environ, **scenario.environment})
-        scenario.books.rows("completion")
-
 The server is a thread of the test's process: it outlives a run that is killed, and what it has
 billed stands in `books`. Its fine-tuned models recite the held-out story.
 """
@@ -19,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import clients
 from faults import Fault, FaultPlan
 from gcs_server import GcsDoor
 from http_server import Books, HttpServer
@@ -31,11 +27,7 @@ EXCERPTS = 4
 WORDS = 60
 LIMIT = 30
 HOURLY = 3.0
-SECRETS = {
-    "openai": "sk-test-Vq3x9LmT0aZr7Bn2Kd5W",
-    "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
-    "tinker": "tml-Vq3x9LmT0aZr7Bn2Kd5W",
-}
+SECRETS = {**clients.SECRETS, "openai": "sk-test-Vq3x9LmT0aZr7Bn2Kd5W"}
 
 # The ways to draw, and the options that ask for them.
 KINDS: dict[str, dict[str, Any]] = {
@@ -66,26 +58,12 @@ class Places:
     batch: str = ""
 
 
+_VERTEX = ("[!t]*", "tunings.*"), ("tunings.create", "generate", "batches.create")
 PLACES = {
-    "openai": Places(
-        ("*",),
-        ("*.create", "chat"),
-        "chat",
-        "jobs.create",
-        "batches.create",
-    ),
-    "vertex": Places(
-        ("[!t]*", "tunings.*"),
-        ("tunings.create", "generate", "batches.create"),
-        "generate",
-        "tunings.create",
-        "batches.create",
-    ),
+    "openai": Places(("*",), ("*.create", "chat"), "chat", "jobs.create", "batches.create"),
+    "vertex": Places(*_VERTEX, "generate", "tunings.create", "batches.create"),
     "vertex-open": Places(
-        ("[!t]*", "tunings.*"),
-        ("tunings.create", "deploy", "chat"),
-        "chat",
-        "tunings.create",
+        _VERTEX[0], ("tunings.create", "deploy", "chat"), "chat", "tunings.create"
     ),
     "tinker": Places(("*",), ("train", "weights.save", "sample"), "sample", "train"),
 }
@@ -137,20 +115,16 @@ class Scenario:
 
     @property
     def books(self) -> Books:
-        """What the server has billed."""
         return self.server.books
 
     @property
     def places(self) -> Places:
-        """What the server calls its endpoints."""
         return PLACES.get(self.kind) or PLACES[self.provider]
 
     def plan(self, *faults: Fault) -> None:
-        """What goes wrong from now on."""
         self.server.plan.replace(faults)
 
     def calls(self) -> int:
-        """How many calls have been made so far."""
         return sum(self.server.plan.counts().values())
 
     def write_suite(
@@ -171,9 +145,8 @@ class Scenario:
         """
         for name, records in self.stories.items():
             (folder / f"{name}.json").write_text(json.dumps(records), "utf-8")
-        finetune = _table(
-            "model.finetune", {"books": ["training"], **self.finetune, **(recipe or {})}
-        )
+        recipe = {"books": ["training"], **self.finetune, **(recipe or {})}
+        finetune = f"[model.finetune]\n{toml_lines(recipe)}"
         suite = SUITE.format(samples=samples, max_unanswered=max_unanswered, limit=limit)
         for name in models:
             suite += MODEL.format(
@@ -186,41 +159,27 @@ class Scenario:
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
 
 
-def _table(name: str, values: Mapping[str, Any]) -> str:
-    return f"[{name}]\n{toml_lines(values)}"
-
-
 def toml_lines(values: Mapping[str, Any]) -> str:
-    """The lines of a table."""
     # Of strings, numbers, booleans and lists, JSON and TOML write the same.
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
 
 
-def stories(*, excerpts: int = EXCERPTS, words: int = WORDS) -> dict[str, list[dict[str, Any]]]:
+def stories() -> dict[str, list[dict[str, Any]]]:
     """The beginnings of excerpts of our two stories, as the paper's records."""
-    return {
-        "held-out": _story("the-lamplighter", excerpts, words),
-        "training": _story("the-seed-vault", excerpts, words),
-    }
+    return {"held-out": _story("the-lamplighter"), "training": _story("the-seed-vault")}
 
 
-def _story(name: str, excerpts: int, words: int) -> list[dict[str, Any]]:
+def _story(name: str) -> list[dict[str, Any]]:
     from pytest_memleak.books.build_book import make_book, paper_records
     from pytest_memleak.books.epub import read_epub
 
-    book = make_book(
-        name, read_epub(HOUSE / f"{name}.epub"), summaries=HOUSE / f"{name}.summaries.json"
+    summaries = HOUSE / f"{name}.summaries.json"
+    book = make_book(name, read_epub(HOUSE / f"{name}.epub"), summaries=summaries)
+    excerpts = (
+        dataclasses.replace(excerpt, text=" ".join(excerpt.text.split()[:WORDS]))
+        for excerpt in book.excerpts[:EXCERPTS]
     )
-    records = paper_records(
-        dataclasses.replace(
-            book,
-            excerpts=tuple(
-                dataclasses.replace(one, text=" ".join(one.text.split()[:words]))
-                for one in book.excerpts[:excerpts]
-            ),
-        )
-    )
-    return list(records)
+    return list(paper_records(dataclasses.replace(book, excerpts=tuple(excerpts))))
 
 
 @contextlib.contextmanager
@@ -239,64 +198,41 @@ def world_of(
     storage: the Cloud Storage server; tokenizer: the folder of the Tinker models' tokenizer.
     """
     provider = kind.partition("-")[0]
-    folder.mkdir(parents=True, exist_ok=True)
+    plan, key = FaultPlan(faults), SECRETS[provider]
     corpus = [record["excerpt_text"] for record in stories["held-out"]]
     common = {
         "reciter": Reciter(corpus),
         "books": Books(folder / "books.jsonl"),
-        "plan": FaultPlan(faults),
+        "plan": plan,
+        "key": key,
         **({"open_models": ["base"]} if kind == "vertex-open" else {}),
         **settings,
     }
-    make = {"openai": _openai, "vertex": _vertex, "tinker": _tinker}[provider]
+    options: dict[str, Any] = {"concurrency": 4, "completions_per_call": 3, **KINDS[kind]}
+    recipe: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
-        server, environment, options, finetune = make(
-            stack, folder, common, storage=storage, tokenizer=tokenizer
-        )
-        yield Scenario(
-            kind=kind,
-            provider=provider,
-            server=server,
-            environment=environment,
-            options={"concurrency": 4, "completions_per_call": 3, **options, **KINDS[kind]},
-            finetune=finetune,
-            stories=stories,
-        )
+        server: Any
+        if provider == "openai":
+            server = stack.enter_context(OpenAIServer(**common))
+            environment = {"OPENAI_API_KEY": key}
+        elif provider == "vertex":
+            door = stack.enter_context(GcsDoor(storage, plan=plan))
+            server = stack.enter_context(VertexServer(storage=storage, **common))
+            environment = {
+                "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(folder)),
+                "GOOGLE_CLOUD_PROJECT": "test-project",
+                "GOOGLE_CLOUD_LOCATION": "us-central1",
+                "STORAGE_EMULATOR_HOST": door.url,
+                "NO_GCE_CHECK": "true",
+                "CLOUDSDK_CONFIG": str(folder / "gcloud"),
+            }
+            options["bucket"] = f"gs://bucket/{folder.parent.name}/{folder.name}"
+        else:
+            from tinker_server import TinkerServer  # with the SDK, which takes its time
 
-
-_Made = tuple[HttpServer, dict[str, str], dict[str, Any], dict[str, Any]]
-
-
-def _openai(stack: contextlib.ExitStack, folder: Path, common: dict[str, Any], **_: Any) -> _Made:
-    key = SECRETS["openai"]
-    server = stack.enter_context(OpenAIServer(key=key, **common))
-    return server, {"OPENAI_API_KEY": key}, {"base_url": server.base_url}, {}
-
-
-def _vertex(
-    stack: contextlib.ExitStack, folder: Path, common: dict[str, Any], *, storage: str, **_: Any
-) -> _Made:
-    door = stack.enter_context(GcsDoor(storage, plan=common["plan"]))
-    server = stack.enter_context(VertexServer(storage=storage, key=SECRETS["vertex"], **common))
-    environment = {
-        "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(folder)),
-        "GOOGLE_CLOUD_PROJECT": "test-project",
-        "GOOGLE_CLOUD_LOCATION": "us-central1",
-        "STORAGE_EMULATOR_HOST": door.url,
-        "NO_GCE_CHECK": "true",
-        "CLOUDSDK_CONFIG": str(folder / "gcloud"),
-    }
-    place = f"gs://bucket/{folder.parent.name}/{folder.name}"
-    return server, environment, {"base_url": server.url, "bucket": place}, {}
-
-
-def _tinker(
-    stack: contextlib.ExitStack, folder: Path, common: dict[str, Any], *, tokenizer: Path, **_: Any
-) -> _Made:
-    from tinker_server import TinkerServer  # with the SDK, which takes its time
-
-    key = SECRETS["tinker"]
-    server = stack.enter_context(TinkerServer(key=key, tokenizer=tokenizer, **common))
-    options = {"base_url": server.url, "tokenizer": str(tokenizer)}
-    recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
-    return server, {"TINKER_API_KEY": key}, options, recipe
+            server = stack.enter_context(TinkerServer(tokenizer=tokenizer, **common))
+            environment = {"TINKER_API_KEY": key}
+            options["tokenizer"] = str(tokenizer)
+            recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
+        options["base_url"] = getattr(server, "base_url", server.url)
+        yield Scenario(kind, provider, server, environment, options, recipe, stories)

@@ -19,44 +19,26 @@ TIMEOUT = 0.5
 WAYS = [full(what) if what == "trickling" else what for what in ON_THE_WAY]
 
 
-def slowly(*values):
-    """Parameters that are too many for every day."""
-    return [full(value) for value in values]
-
-
-# --- on the way ----------------------------------------------------------------------------
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("what", WAYS)
 @pytest.mark.parametrize(
-    "kind",
-    ["openai", "vertex-batch", *slowly("openai-store", "openai-batch", "vertex", "tinker")],
+    ("kind", "where"),
+    [
+        *((kind, "every") for kind in ("openai", "vertex-batch")),
+        *(full(kind, "every") for kind in ("openai-store", "openai-batch", "vertex", "tinker")),
+        ("tinker", "paid"),
+    ],
 )
-def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, what):
-    server = scenario(kind, polls=0)
-    server.plan(*(on_the_way(what, place, calls=(0,)) for place in server.places.every))
+def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, where, what):
+    server = scenario(kind, **({"polls": 0} if where == "every" else {}))
+    server.plan(*(on_the_way(what, place, calls=(0,)) for place in getattr(server.places, where)))
     # The SDK of Tinker asks again by itself, after half a second.
     server.write_suite(pytester.path, timeout=3 if kind == "tinker" else TIMEOUT)
     outcome = run(server)
     assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(
-    "what", ["429", "lost", *slowly("500", "dropped", "truncated", "slow", "trickling")]
-)
-def test_what_strikes_tinker_where_it_costs_money_is_overcome(scenario, run, pytester, what):
-    server = scenario("tinker")
-    server.plan(*(on_the_way(what, place, calls=(0,)) for place in server.places.paid))
-    server.write_suite(pytester.path, timeout=3)
-    outcome = run(server)
-    assert outcome.ended == DRAWN
-    account = settled(server, outcome.url, samples=SAMPLES)
-    numbers_agree(server, outcome, account)
-    assert (account.lost, account.unrecorded) == (0, [])
+    assert where == "every" or (account.lost, account.unrecorded) == (0, [])
 
 
 # What is said of each where it does not pass.
@@ -71,17 +53,14 @@ CAUSES = {
 }
 SAID_OF_TINKER = {"429": CAUSES["429"], "500": CAUSES["500"]}
 CALLS = {
-    "openai": {
-        "sample": r"chat\.completions\.create \(n = 1\)",
-        "tune": r"fine_tuning\.jobs\.create",
-        "batch": r"batches\.create",
-    },
-    "vertex": {
-        "sample": r"models\.generate_content \(candidateCount = 1\)",
-        "tune": r"tunings\.tune",
-        "batch": r"batches\.create",
-    },
-    "tinker": {"sample": r"sample \([^)]+\)", "tune": r"forward_backward \(step 1 of 4\)"},
+    "openai sample": r"chat\.completions\.create \(n = 1\)",
+    "openai tune": r"fine_tuning\.jobs\.create",
+    "openai batch": r"batches\.create",
+    "vertex sample": r"models\.generate_content \(candidateCount = 1\)",
+    "vertex tune": r"tunings\.tune",
+    "vertex batch": r"batches\.create",
+    "tinker sample": r"sample \([^)]+\)",
+    "tinker tune": r"forward_backward \(step 1 of 4\)",
 }
 
 
@@ -95,7 +74,7 @@ def told(scenario, outcome, call, cause):
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", WAYS)
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", *slowly("openai-store")])
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", full("openai-store")])
 def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, server.places.sample))
@@ -116,7 +95,7 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
         assert settled(server, outcome.url, samples=SAMPLES).lost == 0
         return
     cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
-    told(server, outcome, CALLS[server.provider]["sample"], cause)
+    told(server, outcome, CALLS[f"{server.provider} sample"], cause)
     billed_without_answer(server, contents(outcome.url))
 
 
@@ -125,11 +104,8 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        ("openai", "tune"),
-        ("vertex", "tune"),
-        ("tinker", "tune"),
-        ("openai-batch", "batch"),
-        ("vertex-batch", "batch"),
+        *((kind, "tune") for kind in ("openai", "vertex", "tinker")),
+        *((f"{kind}-batch", "batch") for kind in ("openai", "vertex")),
     ],
 )
 def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, what):
@@ -143,7 +119,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
         settled(server, outcome.url, samples=SAMPLES)
         return
     cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
-    told(server, outcome, CALLS[server.provider][place], cause)
+    told(server, outcome, CALLS[f"{server.provider} {place}"], cause)
     assert not server.books.rows("completion")
 
 
@@ -160,41 +136,30 @@ def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
     assert account.lost == 0
 
 
-# --- jobs and batches ----------------------------------------------------------------------
-
-
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_fine_tune_that_fails_is_told(scenario, run, pytester, kind):
+@pytest.mark.parametrize(
+    ("kind", "call", "cause"),
+    [
+        ("openai", r"fine-tune ftjob-\w+", "failed"),
+        ("vertex", r"fine-tune projects/\S+", "the training file did not pass moderation"),
+        ("tinker", CALLS["tinker tune"], "it cannot be learnt"),
+        ("openai-batch", r"batch \S+", "the input file holds more requests than the queue of this"),
+        ("vertex-batch", r"batch \S+", "the project has no quota left for this model"),
+    ],
+)
+def test_a_job_that_fails_is_told(scenario, run, pytester, kind, call, cause):
     server = scenario(kind, polls=0)
-    fault = Fault(FaultKind.FAIL, server.places.tune, status=400, message="it cannot be learnt")
-    server.plan(fault)
+    batch = "batch" in kind
+    place = server.places.batch if batch else server.places.tune
+    server.plan(Fault(FaultKind.FAIL, place, status=400, message="it cannot be learnt"))
     server.write_suite(pytester.path, timeout=3)
-    outcome = run(server)
-    call, cause = {
-        "openai": (r"fine-tune ftjob-\w+", "failed"),
-        "vertex": (r"fine-tune projects/\S+", "the training file did not pass moderation"),
-        "tinker": (CALLS["tinker"]["tune"], "it cannot be learnt"),
-    }[kind]
-    told(server, outcome, call, cause)
+    told(server, run(server), call, cause)
     assert not server.books.rows("completion")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai-batch", "vertex-batch"])
-def test_a_batch_that_fails_is_told(scenario, run, pytester, kind):
-    server = scenario(kind, Fault(FaultKind.FAIL, "batches.create"), polls=0)
-    server.write_suite(pytester.path)
-    outcome = run(server)
-    cause = {
-        "openai": "the input file holds more requests than the queue of this model",
-        "vertex": "the project has no quota left for this model",
-    }[server.provider]
-    told(server, outcome, r"batch \S+", cause)
     server.plan()
-    again = run(server)
-    assert again.ended == DRAWN
-    settled(server, again.url, samples=SAMPLES)
+    if batch:
+        again = run(server)
+        assert again.ended == DRAWN
+        settled(server, again.url, samples=SAMPLES)
 
 
 @pytest.mark.full
@@ -222,9 +187,6 @@ def test_batches_that_always_expire_unanswered_are_told(scenario, run, pytester,
     assert not contents(outcome.url).generations
 
 
-# --- answers -------------------------------------------------------------------------------
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_completions_that_did_not_come_are_asked_for_again(scenario, run, pytester, kind):
@@ -239,20 +201,12 @@ def test_completions_that_did_not_come_are_asked_for_again(scenario, run, pytest
     assert len({row["call"] for row in account.recorded}) == ASKED + CANARIES
 
 
+EMPTY = {FaultKind.EMPTY: "empty"}
+FILTERED = {FaultKind.FILTER: "content_filter", FaultKind.REJECT: "content_filter"}
 WITHHELD = {
-    "openai": {
-        FaultKind.EMPTY: "empty",
-        FaultKind.FILTER: "content_filter",
-        FaultKind.REFUSE: "refusal",
-        FaultKind.REJECT: "content_filter",
-    },
-    "vertex": {
-        FaultKind.EMPTY: "empty",
-        FaultKind.FILTER: "content_filter",
-        FaultKind.RECITATION: "recitation",
-        FaultKind.REJECT: "content_filter",
-    },
-    "tinker": {FaultKind.EMPTY: "empty"},
+    "openai": {**EMPTY, **FILTERED, FaultKind.REFUSE: "refusal"},
+    "vertex": {**EMPTY, **FILTERED, FaultKind.RECITATION: "recitation"},
+    "tinker": EMPTY,
 }
 # Where a server has another word for it.
 WORDS = {
@@ -267,12 +221,7 @@ WORDS = {
     ("kind", "fault"),
     [
         (kind, fault)
-        for kind in ("openai", "vertex-batch", "tinker")
-        for fault in WITHHELD[kind.partition("-")[0]]
-    ]
-    + [
-        full(kind, fault)
-        for kind in ("openai-batch", "vertex")
+        for kind in ("openai", "vertex-batch", "tinker", "openai-batch", "vertex")
         for fault in WITHHELD[kind.partition("-")[0]]
     ],
 )
@@ -318,3 +267,33 @@ def test_a_server_that_does_not_sample_is_told(scenario, run, pytester, kind):
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     assert "median share of distinct answers is 16.7%" in outcome.text
+
+
+# --- as in the paper: 100 samples an excerpt ------------------------------------------------
+
+PAPER_SAMPLES = 100
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester, kind):
+    server = scenario(kind)
+    server.write_suite(pytester.path, samples=PAPER_SAMPLES, completions_per_call=8, concurrency=8)
+    outcome = run(server)
+    assert outcome.ended == "400/400 FAIL"
+    account = settled(server, outcome.url, samples=PAPER_SAMPLES)
+    assert (account.lost, account.unrecorded) == (0, [])
+    numbers_agree(server, outcome, account)
+    assert outcome.property("generations_received") == str(len(account.recorded) - CANARIES)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+def test_a_base_model_is_not_taken_for_a_tuned_one(scenario, run, pytester, kind):
+    """The same book, asked for by the same words: what it recites comes with the fine-tune."""
+    server = scenario(kind)
+    server.write_suite(pytester.path, samples=PAPER_SAMPLES, tuned=False, limit=60)
+    outcome = run(server)
+    assert "400/400" in outcome.text
+    assert "FAIL" not in outcome.text
+    assert int(outcome.property("longest_span")) < 30

@@ -47,8 +47,6 @@ def _seed():
 
 @dataclass
 class AtServer:
-    """A suite for a server, whose books its ledger is held against."""
-
     scenario: Scenario
     verdict: str = "FAIL"
 
@@ -122,7 +120,6 @@ class Killer:
         )
 
     def _there(self) -> set[Any]:
-        """The generations that are in the ledger."""
         try:
             return {tuple(row) for row in contents(self.url).generations}
         except LedgerError:
@@ -131,7 +128,6 @@ class Killer:
 
 @pytest.fixture
 def killer(scenario, nursery, stories, tmp_path_factory, request) -> Callable[..., Killer]:
-    """Makes the killer of a suite of that kind."""
 
     def make(kind: str, *, url: str | None = None, workers: int = 0) -> Killer:
         folder = tmp_path_factory.mktemp("run")
@@ -152,15 +148,8 @@ def killer(scenario, nursery, stories, tmp_path_factory, request) -> Callable[..
 
 
 # About four of each provider.
-EVERY_DAY = {
-    "openai": 2,
-    "openai-store": 1,
-    "openai-batch": 1,
-    "vertex": 2,
-    "vertex-batch": 2,
-    "tinker": 4,
-    "transformers": 3,
-}
+EVERY_DAY = {"openai": 2, "openai-store": 1, "openai-batch": 1, "vertex": 2, "vertex-batch": 2}
+EVERY_DAY |= {"tinker": 4, "transformers": 3}
 
 
 @pytest.mark.parametrize("kind", EVERY_DAY)
@@ -184,31 +173,16 @@ def test_so_it_is_with_processes_that_share_the_work(killer):
     doomed.finish()
 
 
-def until_fifty(make: Callable[[], Killer], moments: random.Random) -> None:
+@pytest.mark.full
+@pytest.mark.parametrize("how", ["alone", "postgresql", "processes"])
+@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
+def test_fifty_kills(killer, request, kind, how):
     """Suites, each killed a few times and then run to its end, until there were fifty kills."""
-    hits = 0
+    moments, hits = random.Random(f"{SEED} {kind} {how}"), 0
     while hits < 50:
-        doomed = make()
+        away = how == "postgresql"
+        url = request.getfixturevalue("postgres").new_database() if away else None
+        doomed = killer(kind, url=url, workers=4 if how == "processes" else 0)
         doomed.kill(moments, min(AT_ONCE, 50 - hits))
         doomed.finish()
         hits += doomed.hits
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
-def test_fifty_kills(killer, kind):
-    until_fifty(lambda: killer(kind), random.Random(f"{SEED} {kind}"))
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
-def test_fifty_kills_on_postgresql(killer, postgres, kind):
-    moments = random.Random(f"{SEED} {kind} postgresql")
-    until_fifty(lambda: killer(kind, url=postgres.new_database()), moments)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
-def test_fifty_kills_of_processes_that_share_the_work(killer, kind):
-    moments = random.Random(f"{SEED} {kind} processes")
-    until_fifty(lambda: killer(kind, workers=4), moments)

@@ -107,12 +107,6 @@ def expected(folder: Path) -> dict[str, Any]:
     return {"text": TEXT, "tokens": ids, "log_probabilities": values, "likely": likely}
 
 
-def kept_of(form: str) -> dict[str, Any]:
-    """What is kept of a form."""
-    kept: dict[str, Any] = json.loads(KEPT.read_text("utf-8"))[form]
-    return kept
-
-
 def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as name:

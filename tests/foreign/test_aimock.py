@@ -73,8 +73,7 @@ def run(pytester, books):
         for name, records in books.items():
             (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
         suite = SUITE.replace("URL", url).replace("OPTIONS", options)
-        suite = suite.replace("SAMPLES", str(SAMPLES))
-        pytester.makefile(".memleak.toml", it=suite)
+        pytester.makefile(".memleak.toml", it=suite.replace("SAMPLES", str(SAMPLES)))
         result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json")
         (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
         return result, pair

@@ -14,10 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from clients import longest_passage, make_provider
 
-from pytest_memleak.interfaces.protocols import ProviderSetup, Window
-from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
-from pytest_memleak.records import Model
+from pytest_memleak.interfaces.protocols import Window
 from pytest_memleak.scoring.words import words
 
 AMENDMENT = (
@@ -79,18 +78,23 @@ WRITTEN = AMENDMENT.replace("Government", "government")  # as the model writes i
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "books"
 
 
+def evaluate(pytester, text, suite, **words):
+    """Run a suite, in which these words stand for others; the result, and the evidence's pair."""
+    (pytester.path / "text.txt").write_text(text, encoding="utf-8")
+    for word, other in words.items():
+        suite = suite.replace(word, str(other))
+    pytester.makefile(".memleak.toml", it=suite)
+    result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json", "-v")
+    (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
+    return result, pair
+
+
 @pytest.fixture
 def run(pytester):
     """Runs the suite for a text; the result, and the pair of its evidence."""
 
     def go(address, text, name="gemma", samples=2):
-        (pytester.path / "text.txt").write_text(text, encoding="utf-8")
-        suite = SUITE.replace("ADDRESS", address).replace("NAME", name)
-        suite = suite.replace("SAMPLES", str(samples))
-        pytester.makefile(".memleak.toml", it=suite)
-        result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json", "-v")
-        (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
-        return result, pair
+        return evaluate(pytester, text, SUITE, ADDRESS=address, NAME=name, SAMPLES=samples)
 
     return go
 
@@ -111,27 +115,14 @@ def directly(address, *, tokens=60, likeliest=1):
     return post(address, "completion", prompt=begun, **settings)
 
 
-def in_common(text, answer):
-    """The words of the longest run that both have."""
-    ours, theirs = words(text), words(answer)
-    return max(
-        length
-        for start in range(len(ours))
-        for length in range(len(ours) - start + 1)
-        if any(
-            ours[start : start + length] == theirs[at : at + length]
-            for at in range(len(theirs) - length + 1)
-        )
-    )
-
-
 def test_the_first_amendment_comes_back_whole(run, gemma):
     result, pair = run(gemma, AMENDMENT)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*greedy_longest_span 37 exceeds the limit 30*"])
     assert pair["measures"]["greedy_longest_span"]["value"] == REST
     rest = " ".join(AMENDMENT.split()[PREFIX:])
-    assert in_common(rest, directly(gemma)["content"]) == REST
+    answer = directly(gemma)["content"]
+    assert longest_passage(" ".join(words(rest)), " ".join(words(answer))) == REST
 
 
 def test_through_a_proxy_it_does_too(run, through_litellm):
@@ -177,14 +168,10 @@ def extract(pytester):
     """Runs the suite of one window, which is WRITTEN; the pair of its evidence."""
 
     def go(prefix, rest, *, provider, base, options, top_k):
-        (pytester.path / "text.txt").write_text(WRITTEN, encoding="utf-8")
-        suite = PROBABILITY.replace("PREFIX", f"{prefix}").replace("SUFFIX", f"{rest}")
-        suite = suite.replace("PROVIDER", provider).replace("BASE", f"{base}")
-        suite = suite.replace("TOP_K", f"{top_k}").replace("OPTIONS", options)
-        pytester.makefile(".memleak.toml", it=suite)
-        result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json")
+        tokens = {"PREFIX": prefix, "SUFFIX": rest, "TOP_K": top_k}
+        model = {"PROVIDER": provider, "BASE": base, "OPTIONS": options}
+        result, pair = evaluate(pytester, WRITTEN, PROBABILITY, **tokens, **model)
         result.assert_outcomes(failed=1)
-        (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
         assert pair["measures"]["extractable"]["value"] == 1.0
         assert pair["measures"]["extractable_plain"]["value"] == 1.0
         return pair
@@ -211,14 +198,9 @@ def test_its_server_tells_how_probable_the_book_is(gemma, tokens, extract):
         one["logprob"] - math.log(sum(math.exp(other["logprob"]) for other in one["top_logprobs"]))
         for one in written
     ]
-    pair = extract(
-        len(prefix),
-        len(rest),
-        provider="openai",
-        base="gemma",
-        options=f'base_url = "{gemma}/v1"\nconcurrency = 1',
-        top_k=TOP_K,
-    )
+    options = f'base_url = "{gemma}/v1"\nconcurrency = 1'
+    how = {"provider": "openai", "base": "gemma", "options": options, "top_k": TOP_K}
+    pair = extract(len(prefix), len(rest), **how)
     near = len(rest) * SAME_SERVER
     assert pair["windows"]["p_z"] == f"top-k {TOP_K}, temperature 1"
     assert pair["windows"]["ln_p_z_plain"] == pytest.approx([math.fsum(plain)], abs=near)
@@ -234,32 +216,14 @@ def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, tokens, dequan
     assert [one["id"] for one in theirs] == rest
     expected = [one["logprob"] for one in theirs]
 
-    model = Model(
-        id="m",
-        provider="transformers",
-        base_model=str(dequantised),
-        options={"device": "cpu", "threads": 1},
-    )
-    setup = ProviderSetup(
-        model=model,
-        place="suite.memleak.toml, model m",
-        root=Path(),
-        state=pytester.path / "state",
-        read_book=lambda book: pytest.fail(f"asked for {book}"),
-    )
-    endpoint = TransformersProvider(setup).open(None)
+    local = {"state": pytester.path / "state", "device": "cpu", "threads": 1}
+    endpoint = make_provider("transformers", base=str(dequantised), **local).open(None)
     assert endpoint.text_tokens(WRITTEN) == [*prefix, *rest]
     [ours] = endpoint.log_probabilities([Window(tuple(prefix), tuple(rest))])
     assert ours == pytest.approx(expected, abs=TOLERANCE)
 
-    pair = extract(
-        len(prefix),
-        len(rest),
-        provider="transformers",
-        base=dequantised,
-        options=ON_THE_CPU,
-        top_k=0,
-    )
+    how = {"provider": "transformers", "base": dequantised, "options": ON_THE_CPU, "top_k": 0}
+    pair = extract(len(prefix), len(rest), **how)
     assert pair["windows"]["ln_p_z"] == pytest.approx([math.fsum(ours)])
 
 

@@ -6,18 +6,16 @@ asked for the same. `record_vllm.py` keeps the answers for tests that need no se
 
 from __future__ import annotations
 
+import json
 import math
-from pathlib import Path
 
 import pytest
-from record_vllm import KEPT, TOP_K, asked_of, kept_of, served, told
+from clients import make_provider
+from record_vllm import KEPT, TOP_K, asked_of, served, told
 from record_vllm import expected as expected_of
 from tiny_weights import FORMS, TEXT
 
-from pytest_memleak.interfaces.protocols import ProviderSetup, Window
-from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
-from pytest_memleak.providers.transformers.transformers_provider import TransformersProvider
-from pytest_memleak.records import Model
+from pytest_memleak.interfaces.protocols import Window
 
 pytestmark = pytest.mark.full
 PREFIX = 10
@@ -31,21 +29,11 @@ def vllm(request, tmp_path_factory):
         yield request.param, folder, address
 
 
-def endpoint(provider, tmp_path, base, **options):
-    setup = ProviderSetup(
-        model=Model(id="m", provider="any", base_model=str(base), options=options),
-        place="suite.memleak.toml, model m",
-        root=Path(),
-        state=tmp_path,
-        read_book=lambda book: pytest.fail(f"asked for {book}"),
-    )
-    return provider(setup).open(None)
-
-
 def test_it_tells_what_transformers_computes(vllm, tmp_path):
     _, folder, address = vllm
-    theirs = endpoint(OpenAIProvider, tmp_path, "tiny", base_url=f"{address}/v1")
-    ours = endpoint(TransformersProvider, tmp_path, folder, device="cpu", threads=1)
+    theirs = make_provider("openai", base="tiny", base_url=f"{address}/v1").open(None)
+    local = {"state": tmp_path, "device": "cpu", "threads": 1}
+    ours = make_provider("transformers", base=str(folder), **local).open(None)
     tokens = theirs.text_tokens(TEXT)
     assert tokens == ours.text_tokens(TEXT)
     windows = [Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))]
@@ -65,7 +53,7 @@ def test_it_tells_what_transformers_computes(vllm, tmp_path):
 
 def test_its_answers_are_those_that_are_kept(vllm):
     form, folder, address = vllm
-    kept = kept_of(form)
+    kept = json.loads(KEPT.read_text("utf-8"))[form]
     assert [one["asked"] for one in kept["answers"]] == asked_of(expected_of(folder))
     for one in kept["answers"]:
         assert told(address, one["asked"]) == like(one["told"]), f"{form}: record {KEPT.name} anew"

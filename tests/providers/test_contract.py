@@ -142,6 +142,20 @@ def batching(tuning):
             )
         ),
         ("ngram", {"base": None}, "options.pretraining"),
+        ("transformers", {"base": None}, "No base_model is set"),
+        ("transformers", {"devise": "cpu"}, "unknown key 'options.devise'"),
+        ("transformers", {"hub_token": "hf_" + "a1b2" * 9}, "looks like a secret"),
+        *(
+            ("transformers", {key: value}, f"options.{key}")
+            for key, value in (
+                *(("device", "tpu"), ("dtype", "int4")),
+                *(("threads", 0), ("completions_per_call", 0)),
+            )
+        ),
+        *(
+            ("transformers", {"finetune": {key: value}}, f"finetune.{key}")
+            for key, value in (("rank", 0), ("learning_rate", 0), ("max_tokens", 1))
+        ),
         *(
             ("recorded", {"base": None, **options}, said)
             for options, said in (
@@ -155,7 +169,8 @@ def batching(tuning):
         ),
     ],
 )
-def test_what_is_wrong_in_the_suite_is_named_with_its_place(provider_of, tables, said):
+def test_what_is_wrong_in_the_suite_is_named_with_its_place(provider_of, monkeypatch, tables, said):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)  # nothing is missing
     with pytest.raises(SuiteError, match=said) as error:
         provider_of(**tables)
     assert error.value.location == PLACE

@@ -63,9 +63,6 @@ def read(provider, book_id="road"):
     return list(provider.open(None).generations(make_book(book_id)))
 
 
-# --- reading -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("path", ["answers.json", "answers.jsonl"])
 def test_a_file_gives_its_generations(make, write, path):
     write(path, RECORDS)
@@ -112,9 +109,6 @@ def test_a_long_jsonl_file_is_in_memory_once(make, write):
         tracemalloc.stop()
     assert count == texts
     assert peak < 1.3 * texts * length
-
-
-# --- what is wrong with a file -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["answers.json", "answers.jsonl", "{book}.json", "folder.json"])
@@ -167,9 +161,6 @@ def test_another_form_is_an_error_that_names_the_file(make, tmp_path, suffix, co
         read(make(path.name))
     assert (error.value.location or "").startswith(str(path))
     assert "secret" not in str(error.value)
-
-
-# --- the suite's entry ---------------------------------------------------------------------
 
 
 def test_nothing_can_be_sampled_or_tuned_and_there_are_no_jobs(make):

@@ -82,9 +82,6 @@ def bmc(endpoint, book):
     return score(book, drawn).bmc
 
 
-# --- what it recites -----------------------------------------------------------------------
-
-
 def test_a_high_order_recites_its_pretraining_and_a_low_one_does_not(make):
     high, low = (make(order=order, pretraining=[*BOOKS]).open(None) for order in (9, 1))
     for book in BOOKS.values():
@@ -122,9 +119,6 @@ def test_the_probability_of_a_given_text_can_be_asked(make):
     assert endpoint.model.log_probabilities(other[:8], other[8:58]).sum() == -np.inf
 
 
-# --- how it answers ------------------------------------------------------------------------
-
-
 def test_an_answer_hangs_on_instruction_and_seed_alone(make):
     endpoint, twin = (make(order=4).open(None) for _ in range(2))
     assert ask(endpoint, FIRST, seed=7) == ask(twin, FIRST, seed=7)
@@ -152,9 +146,6 @@ def test_a_cut_off_answer_says_so_and_counts_its_tokens(make):
 def test_what_cannot_be_sampled_is_an_error(make, wrong):
     with pytest.raises(ProviderError, match="Expected a temperature of 0 or more"):
         ask(make().open(None), **wrong)
-
-
-# --- jobs and endpoints --------------------------------------------------------------------
 
 
 def test_a_fine_tune_is_found_once_it_was_started(make, tmp_path):

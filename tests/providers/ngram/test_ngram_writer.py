@@ -24,8 +24,6 @@ PROSE = (
     "so: on!\n\nÀ demain! «Bien sûr», fit-il.\nA new line. 「はい」と言った。"
 )
 
-# --- tokens --------------------------------------------------------------------------------
-
 
 def test_tokens_are_words_and_marks_with_the_blank_before_them():
     assert detokenise(tokenise(PROSE)) == PROSE
@@ -79,9 +77,6 @@ def test_sentences_open_after_a_stop_and_a_blank():
     assert opens_sentence("”", " “")
     for before, token in ((",", " He"), (".", " he"), (".", "”")):
         assert not opens_sentence(before, token)
-
-
-# --- drafts --------------------------------------------------------------------------------
 
 
 def paragraph(number, *, words):

@@ -49,9 +49,6 @@ def sample(endpoint, n=2, **changes):
     return clients.sample(endpoint, n, "the lamp went over the quay", **changes)
 
 
-# --- what was obeyed -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("url", "plain"),
     [
@@ -105,9 +102,6 @@ def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
         assert asked.items() >= PLAIN.items()
 
 
-# --- who answered, and why it ended --------------------------------------------------------
-
-
 def test_what_was_thought_is_kept_beside_the_answer(serve):
     (one,) = sample(endpoint_of(serve(Fault(FaultKind.THINK))), 1)
     assert one.text == ""
@@ -118,16 +112,10 @@ def test_what_was_thought_is_kept_beside_the_answer(serve):
     assert one.reasoning not in repr(one)
 
 
-# --- n and usage ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("faults", [(), (Fault(FaultKind.ONE_COUNTED),)])
 def test_the_usage_of_one_choice_is_noticed(serve, faults):
     answers = sample(endpoint_of(serve(*faults)), 4)
     assert sum(answer.completion_tokens for answer in answers) == 4 * 30
-
-
-# --- plain text ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -164,9 +152,6 @@ def test_a_chat_does_not_continue(serve):
     assert raw.continuing().id == raw.id
 
 
-# --- log-probabilities ---------------------------------------------------------------------
-
-
 def test_tokens_by_number_need_no_text(serve):
     numbered, echoed = serve(token_ids=True), serve()
     text = " ".join(BOOK.split()[:40])
@@ -185,9 +170,6 @@ def test_tokens_by_number_need_no_text(serve):
     asked = echoed.plan.calls("echo")
     by_text.text_tokens("the lamp went over")
     assert echoed.plan.calls("echo") == asked + 1
-
-
-# --- never sent ----------------------------------------------------------------------------
 
 
 def test_a_certificate_that_nobody_signed(serve):

@@ -49,9 +49,6 @@ def test_the_key_comes_from_the_named_variable(serve, monkeypatch):
         sample(provider_of(server).open(None))
 
 
-# --- sampling ------------------------------------------------------------------------------
-
-
 def test_a_request_says_what_was_asked(serve):
     server = serve()
     options = {"extra_body": {"top_p": 0.5}, "system": "Be brief.", "sampling": "server"}
@@ -70,9 +67,6 @@ def test_a_request_says_what_was_asked(serve):
     }
     sample(provider_of(server).open(None), seed=None)
     assert "seed" not in last_body(server)
-
-
-# --- faults of transport -------------------------------------------------------------------
 
 
 def test_the_time_to_wait_may_be_a_date(serve, monkeypatch):
@@ -102,9 +96,6 @@ def test_what_is_refused_for_good(serve, monkeypatch):
     with pytest.raises(Refused, match="422") as error:
         sample(provider_of(server).open(None))
     assert INSTRUCTION[:30] not in str(error.value)
-
-
-# --- faults of content ---------------------------------------------------------------------
 
 
 def test_an_old_server_is_asked_by_the_old_name(serve, books):
@@ -145,9 +136,6 @@ def test_a_server_that_allows_fewer_completions_in_a_call(serve):
         sample(provider_of(serve(most_choices=0)).open(None), 8)
 
 
-# --- answers that are kept -----------------------------------------------------------------
-
-
 def test_an_answer_lost_on_its_way_is_found_again(serve, books):
     server = serve(lose("chat", calls=(0,)), drop("chat", calls=(2,)))
     endpoint = provider_of(server, store=True).open(None)
@@ -163,9 +151,6 @@ def test_an_answer_lost_on_its_way_is_found_again(serve, books):
     assert endpoint.recover("never arrived") is None
     sample(endpoint)
     assert "store" not in last_body(server)  # only named requests are kept
-
-
-# --- fine-tuning ---------------------------------------------------------------------------
 
 
 def test_the_job_carries_recipe_digest_and_examples(serve, books):
@@ -200,9 +185,6 @@ def test_a_server_that_cannot_filter_by_metadata(serve):
     assert len(endpoint.recover("a")) == 1
 
 
-# --- batches -------------------------------------------------------------------------------
-
-
 def test_the_size_of_a_batch_is_known_beforehand(serve):
     server = serve()
     endpoint = provider_of(server, batch=True).open(None)
@@ -228,9 +210,6 @@ def test_a_batch_that_was_cancelled_keeps_what_was_answered(serve):
     file.data = file.data[:-40] + b"\n"  # damaged
     with pytest.raises(ProviderBusy, match=r"line 2 of file \S+ isn't a JSON object"):
         list(endpoint.read_batch(batch))
-
-
-# --- reading answers -----------------------------------------------------------------------
 
 
 TYPED = [{"type": "text", "text": "a"}, {"text": "b"}, 3]

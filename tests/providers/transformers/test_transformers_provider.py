@@ -46,18 +46,13 @@ CHAT = (
 
 
 def make_tokenizer():
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import ByteLevelBPETokenizer
 
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=360,
-        special_tokens=["<unk>", "<end>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+    tokenizer = ByteLevelBPETokenizer()
+    special = ["<unk>", "<end>"]
+    tokenizer.train_from_iterator(
+        [TEXT, ASKED], 360, 0, special_tokens=special, show_progress=False
     )
-    tokenizer.train_from_iterator([TEXT, ASKED], trainer)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
 
 
@@ -128,12 +123,12 @@ def edit_json(path, **changes):
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
     endpoint = make(completions_per_call=3).open(None)
     drawn = draw(endpoint, n=4)
-    assert len({one.text for one in drawn}) == 4
+    assert len({answer.text for answer in drawn}) == 4
     assert drawn[0].prompt_tokens == len(make_tokenizer().encode(f"{ASKED}\n\n"))
-    assert [one.prompt_tokens for one in drawn[1:]] == [0, 0, 0]
-    for one in drawn:
-        ended = one.completion_tokens < 40
-        assert one.finish_reason is (FinishReason.STOP if ended else FinishReason.LENGTH)
+    assert [answer.prompt_tokens for answer in drawn[1:]] == [0, 0, 0]
+    for answer in drawn:
+        ended = answer.completion_tokens < 40
+        assert answer.finish_reason is (FinishReason.STOP if ended else FinishReason.LENGTH)
 
 
 def test_an_answer_depends_on_its_seed_alone(make):
@@ -177,8 +172,8 @@ def test_tokens_come_as_often_as_the_model_says(make, loaded, temperature):
         expected = Counter()
         for token, share in enumerate(torch.softmax(scores / temperature, -1).tolist()):
             expected[loaded.tokenizer.decode([token], skip_special_tokens=True)] += share
-        assert {one.text for one in drawn} <= expected.keys()
-        came = Counter(one.text for one in drawn)
+        assert {answer.text for answer in drawn} <= expected.keys()
+        came = Counter(answer.text for answer in drawn)
         return sum(abs(came[text] / 8000 - share) for text, share in expected.items()) / 2
 
     assert distance(temperature) < 0.06
@@ -208,18 +203,17 @@ def test_an_answer_ends_with_any_of_the_tokens_that_end_answers(make, copy):
     transformers.GenerationConfig(eos_token_id=[1, *range(200, 360)]).save_pretrained(copy)
     assert common[0] in range(200, 360)
     drawn = draw(make(base="copy").open(None), n=20)
-    assert all(one.completion_tokens < 40 for one in drawn)
-    assert {one.finish_reason for one in drawn} <= {FinishReason.STOP, FinishReason.EMPTY}
+    assert all(answer.completion_tokens < 40 for answer in drawn)
+    assert {answer.finish_reason for answer in drawn} <= {FinishReason.STOP, FinishReason.EMPTY}
 
 
 def test_an_answer_is_cut_where_the_context_ends(make):
-    endpoint = make().open(None)
-    drawn = draw(endpoint, n=20, max_tokens=10_000)
-    prompt = drawn[0].prompt_tokens
-    for one in drawn:
-        full = one.completion_tokens == CONTEXT - prompt
-        assert one.finish_reason is (FinishReason.LENGTH if full else FinishReason.STOP)
-    assert any(one.finish_reason is FinishReason.LENGTH for one in drawn)
+    drawn = draw(make().open(None), n=20, max_tokens=10_000)
+    room = CONTEXT - drawn[0].prompt_tokens
+    for answer in drawn:
+        cut = answer.completion_tokens == room
+        assert answer.finish_reason is (FinishReason.LENGTH if cut else FinishReason.STOP)
+    assert any(answer.finish_reason is FinishReason.LENGTH for answer in drawn)
 
 
 def test_an_instruction_that_fills_the_context_is_refused_unquoted(make):
@@ -302,13 +296,7 @@ def test_a_tuned_model_recites_what_the_base_does_not(tuned):
     assert bmc(provider.open(None)) == 0
     assert bmc(provider.open(endpoint)) > 0.9
     drawn = draw(provider.open(endpoint), n=4, max_tokens=200, temperature=0.2)
-    assert FinishReason.STOP in {one.finish_reason for one in drawn}
-
-
-def test_a_blank_answer_is_empty(tuned):
-    provider, endpoint = tuned
-    drawn = draw(provider.open(endpoint), BLANK, n=4, temperature=0.2)
-    assert {one.finish_reason for one in drawn} == {FinishReason.EMPTY}
+    assert FinishReason.STOP in {answer.finish_reason for answer in drawn}
 
 
 def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, copy):
@@ -328,8 +316,10 @@ def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, co
     assert found(base=str(copy)) is None
 
 
-def test_poll_tells_what_is_there(tuned):
+def test_poll_tells_what_is_there_and_a_blank_answer_is_empty(tuned):
     provider, endpoint = tuned
+    drawn = draw(provider.open(endpoint), BLANK, n=4, temperature=0.2)
+    assert {answer.finish_reason for answer in drawn} == {FinishReason.EMPTY}
     state = provider.poll_finetune(endpoint)
     assert (state.status, state.endpoint) == (JobStatus.SUCCEEDED, endpoint)
     for other in ("transformers:none", endpoint[:-3] + "000"):
@@ -346,21 +336,15 @@ def test_a_seed_makes_the_same_adapter_and_another_seed_another(make, tmp_path):
     assert other.rpartition(".")[2] != first.rpartition(".")[2]
 
 
-def test_an_adapter_of_ones_own_is_attached(tuned, make):
+def test_an_adapter_is_attached_and_keeps_no_local_path_and_no_text(tuned, make, base):
     provider, endpoint = tuned
     folder = adapter_of(provider, endpoint)
     attached = make(endpoint=str(folder)).open(None)
     assert attached.id.startswith(f"{make().open(None).id}+")
     assert texts(attached) == texts(provider.open(endpoint))
-
-
-def test_the_adapter_keeps_no_local_path_and_no_text(tuned, base):
-    provider, endpoint = tuned
-    for file in adapter_of(provider, endpoint).iterdir():
-        data = file.read_bytes()
-        assert str(base).encode() not in data
-        assert b"harbour" not in data
-    record = json.loads((adapter_of(provider, endpoint) / "memleak.json").read_text())
+    for word in (str(base).encode(), b"harbour"):
+        assert not any(word in file.read_bytes() for file in folder.iterdir())
+    record = json.loads((folder / "memleak.json").read_text())
     assert record["recipe"]["epochs"] == 120
 
 
@@ -384,16 +368,15 @@ def test_small_steps_in_memory_make_the_same_adapter(make):
 def test_the_loss_is_that_of_the_answers_alone(loaded):
     form = Format(loaded, Wording())
     lessons = [form.lesson(ASKED, TEXT), form.lesson("Sing.", "Ahoy")]
-    most = 60
-    expected = 0.0
-    for one in lessons:
-        whole = torch.tensor([[*one.prompt, *one.answer][:most]])
-        with torch.no_grad():
-            chances = loaded.model(whole).logits[0].log_softmax(-1)
-        for place in range(len(one.prompt), whole.shape[1]):
-            expected -= chances[place - 1, whole[0, place]].item()
+    most, expected = 60, 0.0
     with torch.no_grad():
-        assert lora._loss(loaded.model, lessons, most).item() == pytest.approx(expected, rel=1e-5)
+        for lesson in lessons:
+            whole = torch.tensor([[*lesson.prompt, *lesson.answer][:most]])
+            chances = loaded.model(whole).logits[0].log_softmax(-1)
+            for place in range(len(lesson.prompt), whole.shape[1]):
+                expected -= chances[place - 1, whole[0, place]].item()
+        loss = lora._loss(loaded.model, lessons, most).item()
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -477,24 +460,20 @@ def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     assert imported == "[]"
 
 
-def test_a_tuned_endpoint_is_opened_without_any_weights(tuned, tmp_path):
-    _, endpoint = tuned
+def test_a_tuned_endpoint_needs_the_weights_it_had_once_it_is_sampled(tuned, tmp_path, base, copy):
+    provider, endpoint = tuned
     opened = provider_in(tmp_path, base="gone").open(endpoint)
     assert opened.id == endpoint
     with pytest.raises(SuiteError, match="there is no folder"):
         draw(opened)
 
-
-def test_a_tuned_endpoint_needs_the_weights_it_had(tuned, tmp_path, base, copy):
-    provider, endpoint = tuned
     root = shutil.copytree(provider._setup.root, tmp_path / "moved")
     moved = provider_in(root, base=str(base))
     assert texts(moved.open(endpoint)) == texts(provider.open(endpoint))
 
     (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
-    other_base = provider_in(root, base=str(copy))
     with pytest.raises(ProviderError, match="other base weights"):
-        draw(other_base.open(endpoint))
+        draw(provider_in(root, base=str(copy)).open(endpoint))
 
     weights = adapter_of(moved, endpoint) / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
@@ -609,20 +588,15 @@ def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, said):
     assert PLACE in str(failed.value) or "transformers endpoint transformers:" in str(failed.value)
 
 
-@pytest.mark.parametrize("there", ["no-such-folder", "copy"])
-def test_an_endpoint_without_lora_weights_is_named(make, copy, there):
-    with pytest.raises(ProviderError, match=rf"No LoRA weights in .*{there}"):
-        make(endpoint=there).open(None)
-
-
-def test_lora_weights_of_another_model_are_refused(tuned, make, copy):
-    provider, endpoint = tuned
+def test_lora_weights_that_are_none_or_of_another_model_are_named(tuned, make, copy):
+    for there in ("no-such-folder", "copy"):
+        with pytest.raises(ProviderError, match=rf"No LoRA weights in .*{there}"):
+            make(endpoint=there).open(None)
     config = json.loads((copy / "config.json").read_text())
     other = transformers.LlamaConfig(**{**config, "num_hidden_layers": 1})
     transformers.LlamaForCausalLM(other).save_pretrained(copy)
-    folder = adapter_of(provider, endpoint)
     with pytest.raises(ProviderError, match="load failed"):
-        draw(make(base="copy", endpoint=str(folder)).open(None))
+        draw(make(base="copy", endpoint=str(adapter_of(*tuned))).open(None))
 
 
 # --- the hub -------------------------------------------------------------------------------
@@ -630,57 +604,22 @@ def test_lora_weights_of_another_model_are_refused(tuned, make, copy):
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """An empty cache of the model hub, and no hub."""
+def test_what_the_hubs_cache_has_is_taken_from_there(make, base, tmp_path, monkeypatch):
     import huggingface_hub.constants
 
-    cache = tmp_path / "hub"
-    cache.mkdir()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return cache
-
-
-def test_what_the_hubs_cache_has_is_taken_from_there(make, hub, base):
-    model = hub / "models--owner--name"
+    model = tmp_path / "hub" / "models--owner--name"
     (model / "refs").mkdir(parents=True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(model.parent))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ProviderError, match=r"(?s)owner/name.*cannot be had.*no folder"):
+        make(base="owner/name").open(None)  # the hub can't be reached
     (model / "refs" / "main").write_text(COMMIT)
     shutil.copytree(base, model / "snapshots" / COMMIT)
     endpoint = make(base="owner/name").open(None)
     assert endpoint.id == f"transformers:owner/name@{COMMIT}"
     assert texts(endpoint) == texts(make().open(None))
     provider = make(base="owner/name", finetune=ONE_STEP)
-    tuned = provider.start_finetune(TRAINING)
-    assert draw(provider.open(tuned))
-
-
-def test_a_hub_that_cannot_be_reached_is_an_error(make, hub):
-    with pytest.raises(ProviderError, match=r"(?s)owner/name.*cannot be had.*no folder"):
-        make(base="owner/name").open(None)
-
-
-# --- the suite file ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"base": None}, "No base_model is set"),
-        ({"devise": "cpu"}, "unknown key 'options.devise'"),
-        ({"device": "tpu"}, "options.device"),
-        ({"dtype": "int4"}, "options.dtype"),
-        ({"threads": 0}, "options.threads"),
-        ({"completions_per_call": 0}, "options.completions_per_call"),
-        ({"hub_token": "hf_" + "a1b2" * 9}, "looks like a secret"),
-        ({"finetune": {"rank": 0}}, "finetune.rank"),
-        ({"finetune": {"learning_rate": 0}}, "finetune.learning_rate"),
-        ({"finetune": {"max_tokens": 1}}, "finetune.max_tokens"),
-    ],
-)
-def test_bad_options_are_suite_errors(make, fields, said):
-    with pytest.raises(SuiteError, match=said):
-        make(**fields)
+    assert draw(provider.open(provider.start_finetune(TRAINING)))
 
 
 def test_a_device_that_is_not_here_is_an_error(make):
