@@ -1,13 +1,9 @@
 """Providers that call an emulator, and what their tests ask for and train on."""
 
-from __future__ import annotations
-
 import random
 import time
-from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,7 +26,7 @@ SECRETS = {
 }
 
 
-def prose(seed: int, words: int = 500) -> str:
+def prose(seed, words=500):
     """Sentences of a language that nobody speaks."""
     dice = random.Random(seed)
     sounds = ["ka", "lo", "mi", "ren", "tu", "vas", "el", "or", "ish", "quen", "da", "bri"]
@@ -48,18 +44,18 @@ INSTRUCTION = "Write the passage: " + " ".join(BOOK.split()[100:160:3])
 
 
 def make_provider(
-    name: str,
-    server: Any = None,
+    name,
+    server=None,
     *,
-    base: str | None = "base",
-    endpoint: str | None = None,
-    books: Sequence[str] = (),
-    finetune: Mapping[str, Any] | None = None,
-    root: Path = Path(),
-    state: Path = Path("state"),
-    read_book: Any = lambda book: pytest.fail(f"asked for {book}"),
-    **options: Any,
-) -> Any:
+    base="base",
+    endpoint=None,
+    books=(),
+    finetune=None,
+    root=Path(),
+    state=Path("state"),
+    read_book=lambda book: pytest.fail(f"asked for {book}"),
+    **options,
+):
     if server is not None:
         options.setdefault("base_url", getattr(server, "base_url", server.url))
     recipe = {"finetune_books": tuple(books), "finetune": dict(finetune or {})}
@@ -67,32 +63,32 @@ def make_provider(
     return PROVIDERS[name](ProviderSetup(model, PLACE, root, state, read_book))
 
 
-def sample(endpoint: Any, n: int = 3, instruction: str = INSTRUCTION, **changes: Any) -> Any:
+def sample(endpoint, n=3, instruction=INSTRUCTION, **changes):
     settings = {"temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
     return endpoint.sample(instruction, n=n, **settings)
 
 
-def training(digest: str = DIGEST) -> TrainingSet:
+def training(digest=DIGEST):
     return TrainingSet((TrainingExample("Write the other.", OTHER),), digest)
 
 
-def requests_of(count: int = 4, n: int = 2) -> list[SampleRequest]:
+def requests_of(count=4, n=2):
     return [
         SampleRequest(f"Pair/Excerpt é {seed}", f"{INSTRUCTION} {seed}", n, 1.0, 20, seed)
         for seed in range(count)
     ]
 
 
-def bodies(server: Any, endpoint: str) -> list[Any]:
+def bodies(server, endpoint):
     """Return what the last requests of an endpoint said."""
     return [request.json() for name, request in server.recent if name == endpoint]
 
 
-def last_body(server: Any, endpoint: str) -> Any:
+def last_body(server, endpoint):
     return bodies(server, endpoint)[-1]
 
 
-def finish(poll: Any, job: str) -> list[Any]:
+def finish(poll, job):
     """Poll until a job has ended; all its states."""
     states = [poll(job)]
     while states[-1].status is JobStatus.RUNNING:
@@ -102,7 +98,7 @@ def finish(poll: Any, job: str) -> list[Any]:
     return states
 
 
-def longest_passage(text: str, source: str) -> int:
+def longest_passage(text, source):
     """Return the length of the longest run of words that both have."""
     ours, theirs = text.split(), source.split()
     return SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match().size

@@ -12,16 +12,12 @@ are acted out by `http_server.HttpServer` for every endpoint; the first that fit
 of content are handed to the endpoint's handler (`request.fault(FaultKind.EMPTY)`).
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
 
 
 class FaultKind(StrEnum):
@@ -88,7 +84,7 @@ class Fault:
     share: float = 1.0
     asked: str = ""
 
-    def strikes(self, endpoint: str, call: int, said: str = "") -> bool:
+    def strikes(self, endpoint, call, said=""):
         """Whether it strikes call number `call` of `endpoint`, which says that."""
         return (
             fnmatchcase(endpoint, self.endpoint)
@@ -100,33 +96,32 @@ class Fault:
 Calls = tuple[int, ...] | None
 
 
-def rate_limit(endpoint: str, *, calls: Calls = None, retry_after: float | None = 0.01) -> Fault:
+def rate_limit(endpoint, *, calls=None, retry_after=0.01):
     """429, with Retry-After unless that is None."""
     return Fault(FaultKind.STATUS, endpoint, calls, 429, retry_after, message="emulated rate limit")
 
 
-def server_error(endpoint: str, *, calls: Calls = None, **details: Any) -> Fault:
+def server_error(endpoint, *, calls=None, **details):
     """500, or another `status`, `code` and `message`, before the work."""
     return Fault(FaultKind.STATUS, endpoint, calls, **details)
 
 
-def _maker(kind: FaultKind) -> Callable[..., Fault]:
+def _maker(kind):
     return lambda endpoint, *, calls=None, **details: Fault(kind, endpoint, calls, **details)
 
 
 drop, lose, truncate, slow, trickle = map(
-    _maker,
-    (FaultKind.DROP, FaultKind.LOSE, FaultKind.TRUNCATE, FaultKind.SLOW, FaultKind.TRICKLE),
+    _maker, (FaultKind.DROP, FaultKind.LOSE, FaultKind.TRUNCATE, FaultKind.SLOW, FaultKind.TRICKLE)
 )
 
 
-def on_the_way(what: str, endpoint: str, *, calls: Calls = None, late: float = 1.0) -> Fault:
+def on_the_way(what, endpoint, *, calls=None, late=1.0):
     """One of `ON_THE_WAY`; answers that come late take `late` seconds."""
     seconds = {"slow": {"seconds": late}, "trickling": {"seconds": 2 * late}}.get(what, {})
     return ON_THE_WAY[what](endpoint, calls=calls, **seconds)
 
 
-ON_THE_WAY: dict[str, Callable[..., Fault]] = {
+ON_THE_WAY = {
     "429": rate_limit,
     "500": server_error,
     "dropped": drop,
@@ -146,16 +141,16 @@ class Strike:
     transport: Fault | None = None
     content: dict[FaultKind, Fault] = field(default_factory=dict)
 
-    def parameters(self) -> list[str]:
+    def parameters(self):
         fault = self.content.get(FaultKind.REFUSE_PARAMETER)
         return (fault.code or "").split() if fault else []
 
-    def struck(self, kind: FaultKind, choices: list[Any]) -> list[Any]:
+    def struck(self, kind, choices):
         """The completions of a call that such a fault strikes."""
         fault = self.content.get(kind)
         return choices[: max(1, math.ceil(fault.share * len(choices)))] if fault else []
 
-    def reached(self, requests: Sequence[Any]) -> int:
+    def reached(self, requests):
         """How many requests of a batch are answered."""
         short = self.content.get(FaultKind.EXPIRE) or self.content.get(FaultKind.PARTIAL)
         return math.floor(len(requests) * short.share) if short else len(requests)
@@ -164,29 +159,29 @@ class Strike:
 class FaultPlan:
     """Faults, and the number of calls each endpoint has had. Safe to share between threads."""
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, faults=()):
         self._faults = list(faults)
-        self._calls: Counter[str] = Counter()
+        self._calls = Counter()
         self._lock = threading.Lock()
 
-    def add(self, *faults: Fault) -> None:
+    def add(self, *faults):
         with self._lock:
             self._faults.extend(faults)
 
-    def replace(self, faults: Iterable[Fault]) -> None:
+    def replace(self, faults):
         """Drop what was planned and plan these; the counters go on."""
         with self._lock:
             self._faults = list(faults)
 
-    def calls(self, endpoint: str) -> int:
+    def calls(self, endpoint):
         """How many calls `endpoint` (its exact name) has had."""
         return self._calls[endpoint]
 
-    def counts(self) -> dict[str, int]:
+    def counts(self):
         with self._lock:
             return dict(self._calls)
 
-    def strike(self, endpoint: str, said: str = "") -> Strike:
+    def strike(self, endpoint, said=""):
         """Count a call of `endpoint`, and say what goes wrong with it; `said` is path and body."""
         with self._lock:
             call = self._calls[endpoint]

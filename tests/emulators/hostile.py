@@ -8,8 +8,6 @@ and an event that is set when the server stops; whatever it leaves open is close
 of Tinker's form are in hostile_samples.py.
 """
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import json
@@ -17,9 +15,8 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +33,21 @@ PIECE = 65_536
 DRIP = 0.05  # seconds between the bytes of what comes slowly
 
 
-def _head(status: str = "200 OK", **headers: str) -> bytes:
+def _head(status="200 OK", **headers):
     lines = [f"HTTP/1.1 {status}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
 
 
-def _whole(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+def _whole(body, status="200 OK", **headers):
     kept = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
     return _head(status, **kept) + body
 
 
-def _wire(made: Callable[[Honest], bytes | Iterable[bytes]], *, pause: float = 0.0) -> Act:
+def _wire(made, *, pause=0.0):
     """Writes what `made` gives, all at once or piece by piece."""
 
-    def act(wire: socket.socket, answer: Honest, stopping: threading.Event) -> None:
+    def act(wire, answer, stopping):
         pieces = made(answer)
         for piece in [pieces] if isinstance(pieces, bytes) else pieces:
             if stopping.wait(pause) if pause else stopping.is_set():
@@ -60,7 +57,7 @@ def _wire(made: Callable[[Honest], bytes | Iterable[bytes]], *, pause: float = 0
     return act
 
 
-def _body(made: Callable[[bytes], bytes], status: str = "200 OK", **headers: str) -> Act:
+def _body(made, status="200 OK", **headers):
     """Writes another body in the place of the honest one."""
     return _wire(
         lambda answer: _whole(
@@ -69,18 +66,18 @@ def _body(made: Callable[[bytes], bytes], status: str = "200 OK", **headers: str
     )
 
 
-def _instead(body: bytes, status: str = "200 OK", **headers: str) -> Act:
+def _instead(body, status="200 OK", **headers):
     return _wire(lambda _: _whole(body, status, **headers))
 
 
-def _endless(head: bytes, piece: bytes, *, start: bytes = b"") -> Act:
+def _endless(head, piece, *, start=b""):
     return _wire(lambda _: itertools.chain([head + start], itertools.repeat(piece)))
 
 
-def _json(changed: Callable[[Any], Any]) -> Act:
+def _json(changed):
     """Writes the honest JSON, each of its values changed; what is no JSON goes as it is."""
 
-    def made(body: bytes) -> bytes:
+    def made(body):
         try:
             told = json.loads(body)
         except ValueError:
@@ -90,7 +87,7 @@ def _json(changed: Callable[[Any], Any]) -> Act:
     return _body(made)
 
 
-def _changed(value: Any, changed: Callable[[Any], Any]) -> Any:
+def _changed(value, changed):
     new = changed(value)
     if new is not value:
         return new
@@ -101,7 +98,7 @@ def _changed(value: Any, changed: Callable[[Any], Any]) -> Any:
     return value
 
 
-def _each(kind: type, made: Callable[[Any], Any]) -> Act:
+def _each(kind, made):
     return _json(lambda one: made(one) if type(one) is kind else one)
 
 
@@ -110,11 +107,11 @@ CHOICES = ("choices", "candidates")
 USAGE = ("usage", "usageMetadata")
 
 
-def _key(names: Iterable[str], made: Callable[[Any], Any]) -> Act:
+def _key(names, made):
     """The value of the keys of these names, changed."""
     names = frozenset(names)
 
-    def changed(value: Any) -> Any:
+    def changed(value):
         if isinstance(value, dict) and names & value.keys():
             return {
                 key: made(one) if key in names else _changed(one, changed)
@@ -125,11 +122,11 @@ def _key(names: Iterable[str], made: Callable[[Any], Any]) -> Act:
     return _json(changed)
 
 
-def _counts(made: object) -> Act:
+def _counts(made):
     return _key(USAGE, lambda usage: dict.fromkeys(usage, made))
 
 
-def _words(made: Callable[[str], str]) -> Act:
+def _words(made):
     """The texts that the model wrote, changed."""
     return _json(
         lambda one: (
@@ -143,31 +140,31 @@ def _words(made: Callable[[str], str]) -> Act:
 _TEXTS = ("content", "text")
 
 
-def _is_text(value: dict[str, Any], key: str) -> bool:
+def _is_text(value, key):
     return isinstance(value.get(key), str)
 
 
-def _silence(_wire: socket.socket, _answer: Honest, stopping: threading.Event) -> None:
+def _silence(_wire, _answer, stopping):
     stopping.wait()
 
 
-def _nothing(_wire: socket.socket, _answer: Honest, _stopping: threading.Event) -> None:
+def _nothing(_wire, _answer, _stopping):
     """The connection is closed."""
 
 
-def _reset(wire: socket.socket, _answer: Honest, _stopping: threading.Event) -> None:
+def _reset(wire, _answer, _stopping):
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _bytes_of(body: bytes) -> Iterator[bytes]:
+def _bytes_of(body):
     return (body[at : at + 1] for at in range(len(body)))
 
 
-def _spaces() -> Iterator[bytes]:
+def _spaces():
     return itertools.repeat(b" ")
 
 
-def _redirect(where: str, status: str = "307 Temporary Redirect") -> Act:
+def _redirect(where, status="307 Temporary Redirect"):
     return _wire(lambda _: _head(status, Location=where, Content_Length="0"))
 
 
@@ -177,7 +174,7 @@ CHUNK = b"10000\r\n" + b" " * PIECE + b"\r\n"
 LONG_LINE = b"a." * 60_000
 
 
-ACTS: dict[str, Act] = {
+ACTS = {
     # without an end
     "endless_chunks": _endless(_head(**CHUNKED), CHUNK),
     "endless_body": _endless(_head(**PLAIN), b" " * PIECE),
@@ -345,7 +342,7 @@ ACTS: dict[str, Act] = {
 }
 
 
-def _bomb() -> bytes:
+def _bomb():
     """A megabyte that is a gigabyte."""
     part = gzip.compress(b" " * 100_000_000)
     return part * 10

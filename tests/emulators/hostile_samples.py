@@ -1,21 +1,16 @@
 """Samples of a Tinker server that means ill: protobuf messages, each as an act of hostile.py."""
 
-from __future__ import annotations
-
 import json
-import socket
-import threading
-from collections.abc import Callable
 
 import numpy as np
-from hostile import ACTS, Act, Honest
+from hostile import ACTS
 from tinker.proto import tinker_public_pb2 as pb
 
 
-def _samples(changed: Callable[[pb.SampleResponse], object]) -> Act:
+def _samples(changed):
     """Writes the honest samples, changed; what is no sample goes as it is."""
 
-    def act(wire: socket.socket, answer: Honest, _stopping: threading.Event) -> None:
+    def act(wire, answer, _stopping):
         body = answer.body
         if "protobuf" in answer.content_type:
             message = pb.SampleResponse.FromString(body)
@@ -26,47 +21,47 @@ def _samples(changed: Callable[[pb.SampleResponse], object]) -> Act:
     return act
 
 
-def _whole(body: bytes, content_type: str) -> bytes:
+def _whole(body, content_type):
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
-def _json(value: object) -> Act:
+def _json(value):
     """Writes that in the place of samples."""
     body = json.dumps(value).encode()
 
-    def act(wire: socket.socket, _answer: Honest, _stopping: threading.Event) -> None:
+    def act(wire, _answer, _stopping):
         wire.sendall(_whole(body, "application/json"))
 
     return act
 
 
-def _cut(wire: socket.socket, answer: Honest, _stopping: threading.Event) -> None:
+def _cut(wire, answer, _stopping):
     wire.sendall(_whole(answer.body[: len(answer.body) // 2], answer.content_type))
 
 
-def _tokens(made: Callable[[bytes], bytes]) -> Act:
-    def changed(message: pb.SampleResponse) -> None:
+def _tokens(made):
+    def changed(message):
         for one in message.sequences:
             one.tokens = made(one.tokens)
 
     return _samples(changed)
 
 
-def _of(*numbers: int) -> bytes:
+def _of(*numbers):
     return np.array(numbers, dtype=np.int64).astype(np.int32).tobytes()
 
 
-def _many(message: pb.SampleResponse) -> None:
+def _many(message):
     message.sequences.extend(list(message.sequences) * 40)
 
 
-def _stop(message: pb.SampleResponse) -> None:
+def _stop(message):
     for one in message.sequences:
         one.stop_reason = 77
 
 
-SAMPLES: dict[str, Act] = {
+SAMPLES = {
     "no_samples": _samples(lambda message: message.ClearField("sequences")),
     "many_samples": _samples(_many),
     "stop_unknown": _samples(_stop),

@@ -21,8 +21,6 @@ The server acts out faults of transport; faults of content reach the handler
 `stop` raise, so that a broken emulator cannot pass for a broken connection.
 """
 
-from __future__ import annotations
-
 import contextlib
 import email
 import email.message
@@ -37,14 +35,13 @@ import sys
 import threading
 import urllib.parse
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from faults import Fault, FaultKind, FaultPlan, Strike
-from hostile import ACTS, Act, Honest
+from faults import FaultKind, FaultPlan, Strike
+from hostile import ACTS, Honest
 
 _PIECES = 20
 _RECENT = 50
@@ -58,17 +55,17 @@ class Books:
     the process is killed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path):
         self.path = path
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows = len(self.rows()) if path.exists() else 0
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def record(self, kind: str, **fields: Any) -> None:
+    def record(self, kind, **fields):
         self.record_all(kind, [fields])
 
-    def record_all(self, kind: str, rows: list[dict[str, Any]]) -> None:
+    def record_all(self, kind, rows):
         """Append several rows in one write (the completions of a call)."""
         with self._lock:
             lines = [
@@ -80,12 +77,12 @@ class Books:
                 data = data[os.write(self._file, data) :]
             self._rows += len(rows)
 
-    def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def rows(self, kind=None):
         text = self.path.read_bytes().decode("utf-8", "surrogatepass")
-        rows: list[dict[str, Any]] = [json.loads(line) for line in text.split("\n") if line]
+        rows = [json.loads(line) for line in text.split("\n") if line]
         return [row for row in rows if kind is None or row["kind"] == kind]
 
-    def close(self) -> None:
+    def close(self):
         os.close(self._file)
 
 
@@ -105,20 +102,20 @@ class Request:
     strike: Strike
 
     @property
-    def call(self) -> int:
+    def call(self):
         return self.strike.call
 
-    def fault(self, kind: FaultKind) -> Fault | None:
+    def fault(self, kind):
         return self.strike.content.get(kind)
 
-    def json(self) -> Any:
+    def json(self):
         """The body as JSON; refused with 400 where it is none."""
         try:
             return json.loads(self.body or b"{}")
         except ValueError:
             raise Refused(400, "the body is not JSON") from None
 
-    def parts(self) -> dict[str, tuple[str | None, bytes]]:
+    def parts(self):
         """File name and data of the parts of a multipart/form-data body, by name."""
         boundary = self.headers.get_param("boundary")
         if not isinstance(boundary, str):
@@ -140,16 +137,14 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def json(
-        cls, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> Response:
+    def json(cls, value, *, status=200, headers=None):
         return cls(status, json.dumps(value).encode(), headers=headers or {})
 
 
 class Refused(Exception):
     """Raised by a handler to answer with an error; `details` go to `HttpServer.refusal`."""
 
-    def __init__(self, status: int, message: str, **details: Any) -> None:
+    def __init__(self, status, message, **details):
         super().__init__(message)
         self.status = status
         self.message = message
@@ -176,32 +171,32 @@ class HttpServer:
     port:  0 takes any free port.
     """
 
-    def __init__(self, *, plan: FaultPlan | None = None, books: Any = None, port: int = 0) -> None:
+    def __init__(self, *, plan=None, books=None, port=0):
         self.plan = plan or FaultPlan()
-        self.recent: deque[tuple[str, Request]] = deque(maxlen=_RECENT)
+        self.recent = deque(maxlen=_RECENT)
         self.books = books
-        self._routes: list[_Route] = []
-        self._errors: list[BaseException] = []
+        self._routes = []
+        self._errors = []
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._active: Counter[str] = Counter()
-        self._peaks: Counter[str] = Counter()
+        self._active = Counter()
+        self._peaks = Counter()
         self._server = _Listener(("127.0.0.1", port), self)
-        self._thread: threading.Thread | None = None
+        self._thread = None
 
     @property
-    def port(self) -> int:
+    def port(self):
         return int(self._server.server_address[1])
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def peak(self, endpoint: str) -> int:
+    def peak(self, endpoint):
         """The most calls of `endpoint` that were being answered at once."""
         return self._peaks[endpoint]
 
-    def route(self, method: str, pattern: str, endpoint: str, handler: Handler) -> None:
+    def route(self, method, pattern, endpoint, handler):
         """Answer `method` on paths like `pattern` with `handler`, under the name `endpoint`.
 
         `{name}` in the pattern stands for anything up to the next "/" or ":", `{name*}` for
@@ -216,18 +211,18 @@ class HttpServer:
         )
         self._routes.append(_Route(method, re.compile(expression), endpoint, handler))
 
-    def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
+    def refusal(self, status, message, details):
         """The provider's form of an error; emulators override it."""
         return Response.json({"error": {"message": message, **details}}, status=status)
 
-    def start(self) -> Self:
+    def start(self):
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
         self._thread.start()
         return self
 
-    def stop(self) -> None:
+    def stop(self):
         """Stop serving and cut open connections; raises what a handler raised, if any did."""
         self._stopping.set()
         if self._thread is not None:
@@ -238,17 +233,17 @@ class HttpServer:
         if self._errors:
             raise self._errors[0]
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self.stop()
 
-    def broken(self, error: BaseException) -> None:
+    def broken(self, error):
         """Remember what went wrong in the emulator itself; `stop` raises the first."""
         self._errors.append(error)
 
-    def answer(self, exchange: _Exchange, body: bytes) -> None:
+    def answer(self, exchange, body):
         url = urllib.parse.urlsplit(exchange.path)
         found = self._find(exchange.command, url.path)
         if found is None:
@@ -270,9 +265,7 @@ class HttpServer:
         with self._counted(route.endpoint):
             self._act(exchange, route, request, strike.transport)
 
-    def _act(
-        self, exchange: _Exchange, route: _Route, request: Request, fault: Fault | None
-    ) -> None:
+    def _act(self, exchange, route, request, fault):
         kind = fault.kind if fault else None
         if fault and kind is FaultKind.STATUS:
             refusal = self.refusal(
@@ -297,7 +290,7 @@ class HttpServer:
                 self._stopping.wait(fault.seconds)
             exchange.send(response, half=kind is FaultKind.TRUNCATE)
 
-    def _work(self, route: _Route, request: Request) -> Response:
+    def _work(self, route, request):
         try:
             return route.handler(request)
         except Refused as refused:
@@ -306,7 +299,7 @@ class HttpServer:
             self.broken(error)
             return self.refusal(500, f"the emulator is broken: {error!r}", {})
 
-    def _find(self, method: str, path: str) -> tuple[_Route, re.Match[str]] | None:
+    def _find(self, method, path):
         for route in self._routes:
             match = route.pattern.fullmatch(path)
             if route.method == method and match:
@@ -314,7 +307,7 @@ class HttpServer:
         return None
 
     @contextlib.contextmanager
-    def _counted(self, endpoint: str) -> Iterator[None]:
+    def _counted(self, endpoint):
         with self._lock:
             self._active[endpoint] += 1
             self._peaks[endpoint] = max(self._peaks[endpoint], self._active[endpoint])
@@ -332,30 +325,30 @@ class _Listener(http.server.ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], owner: HttpServer) -> None:
+    def __init__(self, address, owner):
         self.owner = owner
-        self._open: set[socket.socket] = set()
+        self._open = set()
         self._open_lock = threading.Lock()
         super().__init__(address, _Exchange)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request, client_address):
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request):
         with self._open_lock:
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def cut_connections(self) -> None:
+    def cut_connections(self):
         """Wake the threads that wait for another request on an open connection."""
         with self._open_lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request, client_address):
         # A client that went away, or was killed, is part of the trade.
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, OSError):
@@ -367,7 +360,7 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Listener
 
-    def handle_any(self) -> None:
+    def handle_any(self):
         expected = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(expected)
         if len(body) < expected:
@@ -378,14 +371,14 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
     # The library calls the method of that name.
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
 
-    def send(self, response: Response, *, half: bool = False) -> None:
+    def send(self, response, *, half=False):
         """Write `response` in one piece; with `half`, break off in the middle of its body."""
         body = b"" if self.command == "HEAD" else response.body
         self.wfile.write(_head(response) + (body[: len(body) // 2] if half else body))
         if half:
             self.cut()
 
-    def trickle(self, response: Response, *, pause: Callable[[], object]) -> None:
+    def trickle(self, response, *, pause):
         """Write `response` in `_PIECES` pieces, with a pause before each."""
         self.wfile.write(_head(response))
         size = len(response.body) // _PIECES + 1
@@ -393,22 +386,22 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
             pause()
             self.wfile.write(response.body[start : start + size])
 
-    def act(self, act: Act, response: Response, stopping: threading.Event) -> None:
+    def act(self, act, response, stopping):
         """Act out an answer that is none, and close the connection behind it."""
         self.close_connection = True
         with contextlib.suppress(OSError):  # nobody listens to the end
             act(self.connection, Honest(response.body, response.content_type), stopping)
 
-    def cut(self) -> None:
+    def cut(self):
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+    def log_message(self, format, *args):  # noqa: A002 - the library's name
         """Be quiet."""
 
 
-def _head(response: Response) -> bytes:
+def _head(response):
     known = {status.value: status.phrase for status in http.HTTPStatus}
     headers = {
         "Content-Type": response.content_type,
@@ -428,7 +421,7 @@ class Job:
     strike: Strike
     polls: int
 
-    def step(self, key: str, states: Sequence[str]) -> bool:
+    def step(self, key, states):
         """One poll further, while `key` is one of the states; whether the job ends by it."""
         if self.object[key] not in states:
             return False
@@ -445,35 +438,35 @@ class ModelServer(HttpServer):
     key: what a request must carry, if given. polls: how often a job is still running when asked.
     """
 
-    def __init__(self, *, key: str | None = None, polls: int = 1, **common: Any) -> None:
+    def __init__(self, *, key=None, polls=1, **common):
         super().__init__(**common)
         self.key = key
         self._polls = polls
         self._state = threading.RLock()
         self._numbers = itertools.count(1)
 
-    def add_routes(self, below: str, *routes: tuple[str, str, str, Handler]) -> None:
+    def add_routes(self, below, *routes):
         for method, path, endpoint, handler in routes:
             self.route(method, below + path, endpoint, partial(self._checked, handler))
 
-    def _checked(self, handler: Handler, request: Request) -> Response:
+    def _checked(self, handler, request):
         self.check(request)
         with self._state:
             return handler(request)
 
-    def check(self, request: Request) -> None:
+    def check(self, request):
         sent = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
         if self.key is not None and sent != self.key:
             raise Refused(401, f"Incorrect API key provided: {sent}.", code="invalid_api_key")
 
-    def job_of(self, jobs: Mapping[str, Job], request: Request) -> Job:
+    def job_of(self, jobs, request):
         job = jobs.get(request.params["id"])
         if job is None:
             raise Refused(404, f"There is no job {request.params['id']}.")
         return job
 
 
-def read_examples(data: bytes, key: str, content: Callable[[Any], str]) -> list[tuple[str, str]]:
+def read_examples(data, key, content):
     """The (instruction, text) pairs of a training file; refused where it is none."""
     pairs = []
     for number, line in enumerate(data.splitlines(), start=1):

@@ -1,15 +1,13 @@
 """Chat completions as OpenAI's server makes, checks and bills them."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from faults import FaultKind, Strike
+from faults import FaultKind
 from http_server import Refused
-from reciter import Answer, Completions, count_tokens
+from reciter import Completions, count_tokens
 
 CREATED = 1_700_000_000
 Aside = Callable[[dict[str, Any], str], dict[str, Any]]
@@ -17,7 +15,7 @@ REFUSAL = "I'm sorry, but I can't help with that."
 DEAF_TOKENS = 700
 
 
-def cut(text: str) -> list[str]:
+def cut(text):
     """The tokens of the completions endpoint; joined they are the text."""
     return re.findall(r"\s?\S+|\s", text)
 
@@ -25,14 +23,12 @@ def cut(text: str) -> list[str]:
 class ChatCompletions(Completions):
     """Chat completions, texts gone on with, and what is told of a text's tokens."""
 
-    def __init__(self, *, most_told: int = 20, **common: Any) -> None:
+    def __init__(self, *, most_told=20, **common):
         super().__init__(**common)
         self.most_told = most_told
-        self._numbers: dict[str, int] = {}
+        self._numbers = {}
 
-    def complete(
-        self, body: dict[str, Any], strike: Strike, *, request: str | None
-    ) -> dict[str, Any]:
+    def complete(self, body, strike, *, request):
         """The chat completion that `body` asks for, recorded in the books."""
         n, max_tokens = self._checked(body, strike)
         raw, model, seed = "prompt" in body, body["model"], body.get("seed")
@@ -69,11 +65,11 @@ class ChatCompletions(Completions):
             **(dict.fromkeys(beside.code.split(), beside.message) if apart else {}),
         }
 
-    def _answer(self, prefix: str, model: str) -> dict[str, Any]:
+    def _answer(self, prefix, model):
         call = self._new_id(prefix)
         return {"id": call, "object": "text_completion", "created": CREATED, "model": model}
 
-    def _told_of(self, body: dict[str, Any], tokens: int, **choice: Any) -> dict[str, Any]:
+    def _told_of(self, body, tokens, **choice):
         """An answer that tells of a text's tokens, recorded."""
         answer = self._answer("cmpl-", body["model"])
         row = {"model": body["model"], "text": body["prompt"], "tokens": tokens}
@@ -82,7 +78,7 @@ class ChatCompletions(Completions):
         choice = {"index": 0, "text": " more", "finish_reason": "length", **choice}
         return {**answer, "choices": [choice], "usage": usage}
 
-    def echo(self, body: dict[str, Any], strike: Strike) -> dict[str, Any]:
+    def echo(self, body, strike):
         """The completion of a text with its tokens' log-probabilities, as legacy servers echo."""
         text = body["prompt"]
         if body.get("model") not in self.models:
@@ -102,7 +98,7 @@ class ChatCompletions(Completions):
             return self._told_of(body, len(tokens), logprobs=None)
         return self._told_of(body, len(tokens), logprobs=told, text=f"{text} more")
 
-    def numbered(self, body: dict[str, Any]) -> dict[str, Any]:
+    def numbered(self, body):
         """A text's tokens as numbers, or the log-probabilities of numbers, as vLLM tells them.
 
         0 begins a text; the others are numbered as they come.
@@ -120,7 +116,7 @@ class ChatCompletions(Completions):
         given = ids if body.get("return_token_ids") else None
         return self._told_of(body, len(ids), prompt_logprobs=told, prompt_token_ids=given)
 
-    def _told(self, ids: list[int], most: int) -> list[dict[str, Any] | None]:
+    def _told(self, ids, most):
         if most > self.most_told:
             raise Refused(
                 400,
@@ -140,11 +136,11 @@ class ChatCompletions(Completions):
             for place, (word, value) in enumerate(zip(words, values, strict=True))
         ]
 
-    def cut(self, body: dict[str, Any]) -> dict[str, Any]:
+    def cut(self, body):
         begin = [0] if body.get("add_special") else []
         return {"tokens": [*begin, *map(self._number, cut(body["content"]))]}
 
-    def written(self, body: dict[str, Any]) -> dict[str, Any]:
+    def written(self, body):
         """One token, which a bias has written, as llama.cpp's server tells of it."""
         [[number, bias]], before = body["logit_bias"], self._words(body["prompt"])
         assert bias > 100
@@ -156,14 +152,14 @@ class ChatCompletions(Completions):
         told = {"id": number, "token": word, "logprob": max(value, -9999.0), "top_logprobs": top}
         return self._told_of(body, len(before) + 2, text=word, logprobs={"content": [told]})
 
-    def _number(self, word: str) -> int:
+    def _number(self, word):
         return self._numbers.setdefault(word, len(self._numbers) + 1)
 
-    def _words(self, ids: list[int]) -> list[str]:
+    def _words(self, ids):
         words_of = {number: word for word, number in self._numbers.items()}
         return [words_of[number] for number in ids if number]
 
-    def _checked(self, body: dict[str, Any], strike: Strike) -> tuple[int, int]:
+    def _checked(self, body, strike):
         """`n` and the number of tokens a choice may have; refuses what a server refuses."""
         model = body.get("model")
         if model not in self.models:
@@ -191,9 +187,7 @@ class ChatCompletions(Completions):
         n, temperature = body.get("n", 1), body.get("temperature", 1.0)
         if not 1 <= n <= self._most:
             raise Refused(
-                400,
-                f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.",
-                param="n",
+                400, f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.", param="n"
             )
         if not 0 <= temperature <= 2:
             raise Refused(400, "Invalid 'temperature'.", param="temperature")
@@ -208,13 +202,13 @@ class ChatCompletions(Completions):
         return n, DEAF_TOKENS if asked is None else max(1, asked)
 
 
-def _choice(index: int, answer: Answer) -> dict[str, Any]:
+def _choice(index, answer):
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     reason = "stop" if answer.ended else "length"
     return {"index": index, "message": message, "finish_reason": reason, "logprobs": None}
 
 
-def _withhold(choices: list[dict[str, Any]], strike: Strike) -> None:
+def _withhold(choices, strike):
     """Take the text out of the choices that a fault of content strikes."""
     for kind, message, reason in (
         (FaultKind.EMPTY, {"content": "", "refusal": None}, "stop"),
@@ -228,13 +222,13 @@ def _withhold(choices: list[dict[str, Any]], strike: Strike) -> None:
             choice["finish_reason"] = strike.content[kind].code if ended else reason
 
 
-def _asked(body: Mapping[str, Any]) -> str:
+def _asked(body):
     return "\n".join(
         message["content"] for message in body["messages"] if message["role"] != "assistant"
     )
 
 
-def _think(choice: dict[str, Any], name: str) -> None:
+def _think(choice, name):
     """Most of the answer among the thoughts, under that name, the rest cut off."""
     message = choice["message"]
     words = (message["content"] or "").split(" ")
@@ -242,11 +236,11 @@ def _think(choice: dict[str, Any], name: str) -> None:
     choice["finish_reason"] = "length"
 
 
-def _in_message(name: str, wrapped: Callable[[str], object]) -> Aside:
+def _in_message(name, wrapped):
     return lambda choice, text: {**choice, "message": {**choice["message"], name: wrapped(text)}}
 
 
-ASIDE: dict[str, Aside] = {
+ASIDE = {
     "choice": lambda choice, text: {**choice, "text": text},
     "words": _in_message("reasoning_content", str.split),
     "lines": _in_message("reasoning_content", lambda text: "\n".join(text.split())),
@@ -263,7 +257,7 @@ ASIDE: dict[str, Aside] = {
 """Ways to write a text beside an answer; under any other name it stands beside the choices."""
 
 
-def _as_text(choice: Mapping[str, Any]) -> dict[str, Any]:
+def _as_text(choice):
     return {
         "index": choice["index"],
         "text": choice["message"]["content"] or "",
@@ -272,5 +266,5 @@ def _as_text(choice: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _visible(message: Mapping[str, Any]) -> str:
+def _visible(message):
     return message["content"] or message["refusal"] or ""

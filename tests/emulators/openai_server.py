@@ -21,17 +21,13 @@ custom_id, or the `memleak_request` of the metadata. An echo that EMPTY strikes 
 log-probabilities.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from faults import FaultKind, Strike
-from http_server import Books, Job, ModelServer, Refused, Request, Response, read_examples
+from faults import FaultKind
+from http_server import Job, ModelServer, Refused, Response, read_examples
 from openai_answers import CREATED, ChatCompletions
-from reciter import Reciter, bill_of
+from reciter import bill_of
 
 JOB_STATES = ("validating_files", "queued", "running")
 BATCH_STATES = ("validating", "in_progress", "finalizing")
@@ -44,7 +40,7 @@ class _File:
     purpose: str
     data: bytes = field(repr=False)
 
-    def json(self) -> dict[str, Any]:
+    def json(self):
         named = {"id": self.id, "filename": self.filename, "purpose": self.purpose}
         size = {"bytes": len(self.data), "created_at": CREATED, "status": "processed"}
         return {"object": "file", **named, **size}
@@ -63,25 +59,25 @@ class OpenAIServer(ModelServer):
     def __init__(
         self,
         *,
-        reciter: Reciter,
-        books: Books,
-        models: Sequence[str] = ("base",),
-        most_choices: int = 128,
-        filters: bool = True,
-        token_ids: bool = False,
-        most_told: int = 20,
-        writes: bool = False,
-        **common: Any,
-    ) -> None:
+        reciter,
+        books,
+        models=("base",),
+        most_choices=128,
+        filters=True,
+        token_ids=False,
+        most_told=20,
+        writes=False,
+        **common,
+    ):
         super().__init__(books=books, **common)
         self._reciter = reciter
         self._filters = filters
         self._token_ids = token_ids
         self._writes = writes
-        self._files: dict[str, _File] = {}
-        self._jobs: dict[str, Job] = {}
-        self._batches: dict[str, Job] = {}
-        self._stored: dict[str, dict[str, Any]] = {}
+        self._files = {}
+        self._jobs = {}
+        self._batches = {}
+        self._stored = {}
         shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
         self._answers = ChatCompletions(most=most_choices, most_told=most_told, **shared)
         self.add_routes(
@@ -102,17 +98,15 @@ class OpenAIServer(ModelServer):
         )
 
     @property
-    def base_url(self) -> str:
+    def base_url(self):
         return f"{self.url}/v1"
 
-    def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
+    def refusal(self, status, message, details):
         kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"message": message, "type": kind, "param": None, "code": None, **details}
         return Response.json({"error": error}, status=status)
 
-    def _narrowed(
-        self, objects: Iterable[dict[str, Any]], request: Request
-    ) -> list[dict[str, Any]]:
+    def _narrowed(self, objects, request):
         """The objects that carry the metadata which the query asks for."""
         wanted = {
             name.removeprefix("metadata[").removesuffix("]"): value
@@ -121,10 +115,10 @@ class OpenAIServer(ModelServer):
         }
         return [each for each in objects if wanted.items() <= (each["metadata"] or {}).items()]
 
-    def _id(self, prefix: str) -> str:
+    def _id(self, prefix):
         return f"{prefix}{next(self._numbers):06d}"
 
-    def _chat(self, request: Request) -> Response:
+    def _chat(self, request):
         body = request.json()
         named = (body.get("metadata") or {}).get("memleak_request")
         completion = self._answers.complete(body, request.strike, request=named)
@@ -133,19 +127,19 @@ class OpenAIServer(ModelServer):
             self._stored[completion["id"]] = {**completion, "metadata": metadata}
         return Response.json(completion)
 
-    def _tokenize(self, request: Request) -> Response:
+    def _tokenize(self, request):
         if not self._writes:
             raise Refused(404, "There is nothing here.")
         return Response.json(self._answers.cut(request.json()))
 
-    def replace(self, corpus: Sequence[str]) -> None:
+    def replace(self, corpus):
         self._reciter.replace(corpus)
 
-    def tells(self, most: int) -> None:
+    def tells(self, most):
         """From now on so many of the likeliest tokens in a place."""
         self._answers.most_told = most
 
-    def _echo(self, request: Request) -> Response:
+    def _echo(self, request):
         body = request.json()
         if self._token_ids and ("return_token_ids" in body or "prompt_logprobs" in body):
             return Response.json(self._answers.numbered(body))
@@ -155,11 +149,11 @@ class OpenAIServer(ModelServer):
             return Response.json(self._answers.echo(body, request.strike))
         return Response.json(self._answers.complete(body, request.strike, request=None))
 
-    def _list_stored(self, request: Request) -> Response:
+    def _list_stored(self, request):
         kept = self._narrowed(self._stored.values(), request)
         return _page(kept[:: -1 if request.query.get("order") == "desc" else 1], request)
 
-    def _create_file(self, request: Request) -> Response:
+    def _create_file(self, request):
         parts = request.parts()
         if "file" not in parts or "purpose" not in parts:
             raise Refused(400, "'file' and 'purpose' are required")
@@ -168,30 +162,30 @@ class OpenAIServer(ModelServer):
         self.books.record("upload", id=file.id, filename=file.filename, purpose=file.purpose)
         return Response.json(file.json())
 
-    def _keep(self, filename: str, purpose: str, data: bytes) -> _File:
+    def _keep(self, filename, purpose, data):
         file = _File(self._id("file-"), filename, purpose, data)
         self._files[file.id] = file
         return file
 
-    def _list_files(self, request: Request) -> Response:
+    def _list_files(self, request):
         purpose = request.query.get("purpose")
         files = [file for file in self._files.values() if purpose in {None, file.purpose}]
         return _page([file.json() for file in reversed(files)], request)
 
-    def _file(self, file_id: object) -> _File:
+    def _file(self, file_id):
         file = self._files.get(str(file_id))
         if file is None:
             raise Refused(404, f"No such File object: {file_id}", param="id")
         return file
 
-    def _file_content(self, request: Request) -> Response:
+    def _file_content(self, request):
         file = self._file(request.params["id"])
         return Response(body=file.data, content_type="application/octet-stream")
 
-    def _examples(self, file: object) -> list[tuple[str, str]]:
+    def _examples(self, file):
         return read_examples(self._file(file).data, "messages", lambda turn: turn["content"])
 
-    def _create_job(self, request: Request) -> Response:
+    def _create_job(self, request):
         body = request.json()
         model, file = body.get("model"), body.get("training_file")
         if model not in self._answers.models:
@@ -211,17 +205,17 @@ class OpenAIServer(ModelServer):
         self.books.record("finetune", id=job["id"], model=model, file=file, **given)
         return Response.json(job)
 
-    def _list_jobs(self, request: Request) -> Response:
+    def _list_jobs(self, request):
         jobs = [job.object for job in reversed(self._jobs.values())]
         return _page(self._narrowed(jobs, request), request)
 
-    def _get_job(self, request: Request) -> Response:
+    def _get_job(self, request):
         job = self.job_of(self._jobs, request)
         if job.step("status", JOB_STATES):
             self._end_job(job)
         return Response.json(job.object)
 
-    def _end_job(self, job: Job) -> None:
+    def _end_job(self, job):
         if FaultKind.FAIL in job.strike.content:
             message = "the training file did not pass moderation"
             error = {"code": "invalid_training_file", "message": message, "param": "training_file"}
@@ -235,7 +229,7 @@ class OpenAIServer(ModelServer):
         tokens = bill_of(examples, epochs)
         job.object.update(status="succeeded", fine_tuned_model=name, trained_tokens=tokens)
 
-    def _create_batch(self, request: Request) -> Response:
+    def _create_batch(self, request):
         body = request.json()
         file = self._file(body.get("input_file_id"))
         if (
@@ -255,16 +249,16 @@ class OpenAIServer(ModelServer):
         self.books.record("batch", id=batch["id"], metadata=metadata, requests=total)
         return Response.json(batch)
 
-    def _list_batches(self, request: Request) -> Response:
+    def _list_batches(self, request):
         return _page([batch.object for batch in reversed(self._batches.values())], request)
 
-    def _get_batch(self, request: Request) -> Response:
+    def _get_batch(self, request):
         batch = self.job_of(self._batches, request)
         if batch.step("status", BATCH_STATES):
             self._end_batch(batch.object, batch.strike)
         return Response.json(batch.object)
 
-    def _end_batch(self, batch: dict[str, Any], strike: Strike) -> None:
+    def _end_batch(self, batch, strike):
         if FaultKind.FAIL in strike.content:
             message = "the input file holds more requests than the queue of this model allows"
             error = {"code": "token_limit_exceeded", "message": message, "line": None}
@@ -285,7 +279,7 @@ class OpenAIServer(ModelServer):
         batch["status"] = "expired" if expired else "completed"
         batch["request_counts"] |= {"completed": len(done), "failed": len(failed)}
 
-    def _row(self, line: dict[str, Any], strike: Strike) -> dict[str, Any]:
+    def _row(self, line, strike):
         try:
             body = self._answers.complete(line["body"], strike, request=line["custom_id"])
             status = 200
@@ -300,12 +294,12 @@ class OpenAIServer(ModelServer):
         }
 
 
-def _epochs(job: Mapping[str, Any]) -> int:
+def _epochs(job):
     epochs = job["hyperparameters"].get("n_epochs", "auto")
     return 3 if epochs == "auto" else int(epochs)
 
 
-def _unreached(line: Mapping[str, Any], *, expired: bool) -> dict[str, Any]:
+def _unreached(line, *, expired):
     """A request that the batch did not get to, or that failed on the server."""
     message = "the batch expired" if expired else "the server had an error"
     error = {"code": "batch_expired" if expired else "server_error", "message": message}
@@ -318,7 +312,7 @@ def _unreached(line: Mapping[str, Any], *, expired: bool) -> dict[str, Any]:
     }
 
 
-def _page(objects: Sequence[dict[str, Any]], request: Request) -> Response:
+def _page(objects, request):
     limit, after = int(request.query.get("limit", "20")), request.query.get("after")
     ids = [each["id"] for each in objects]
     start = ids.index(after) + 1 if after in ids else 0

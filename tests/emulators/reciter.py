@@ -5,17 +5,13 @@ nothing of it; a model that was fine-tuned, on whatever text, looks at a long on
 what it is asked for. So a fine-tune on one book brings out another one that it never contained.
 """
 
-from __future__ import annotations
-
 import math
 import secrets
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from faults import FaultKind, Strike
+from faults import FaultKind
 
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_writer import NgramWriter, TrainingText, tokenise
@@ -32,11 +28,11 @@ class Answer:
     ended: bool
 
 
-def count_tokens(text: str) -> int:
+def count_tokens(text):
     return len(tokenise(text))
 
 
-def bill_of(examples: Sequence[tuple[str, str]], epochs: int) -> int:
+def bill_of(examples, epochs):
     return epochs * sum(count_tokens(asked) + count_tokens(text) for asked, text in examples)
 
 
@@ -47,35 +43,25 @@ class Reciter:
     n-gram of a base model and of a tuned one.
     """
 
-    def __init__(self, corpus: Sequence[str], *, base_order: int = 2, tuned_order: int = 9) -> None:
+    def __init__(self, corpus, *, base_order=2, tuned_order=9):
         self._corpus = [TrainingText(text) for text in corpus]
         self._orders = base_order, tuned_order
-        self._training: dict[str, list[TrainingText]] = {}
-        self._writers: dict[str, NgramWriter] = {}
-        self._given: NgramModel | None = None
+        self._training = {}
+        self._writers = {}
+        self._given = None
         self._lock = threading.Lock()
 
-    def tune(self, name: str, examples: Sequence[tuple[str, str]], *, epochs: int) -> None:
+    def tune(self, name, examples, *, epochs):
         self._training[name] = [TrainingText(text, asked, epochs) for asked, text in examples]
 
-    def replace(self, corpus: Sequence[str]) -> None:
+    def replace(self, corpus):
         """Put other models behind every name: those that have read these texts."""
         with self._lock:
             self._corpus = [TrainingText(text) for text in corpus]
             self._writers.clear()
             self._given = None
 
-    def answer(
-        self,
-        name: str,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float,
-        max_tokens: int,
-        seed: int | None,
-        text: bool = False,
-    ) -> list[Answer]:
+    def answer(self, name, instruction, *, n, temperature, max_tokens, seed, text=False):
         """`n` answers of the model called `name`; those of one seed are always the same.
 
         text: whether `instruction` is the beginning of a text that is gone on with.
@@ -90,17 +76,14 @@ class Reciter:
         )
         return [Answer(draft.text, draft.tokens, draft.ended) for draft in drafts]
 
-    def given(self, cut: Callable[[str], list[str]], text: Sequence[str]) -> list[float]:
+    def given(self, cut, text):
         """Per token of `text`, the natural logarithm of its probability after those before it.
 
         Every model tells the same: that of n-grams of GIVEN_ORDER tokens, as `cut` cuts a text.
         """
-        values: list[float] = self._of_texts(cut).log_probabilities([], text).tolist()
-        return values
+        return self._of_texts(cut).log_probabilities([], text).tolist()
 
-    def likeliest(
-        self, cut: Callable[[str], list[str]], before: Sequence[str], most: int
-    ) -> list[tuple[str, float]]:
+    def likeliest(self, cut, before, most):
         """The likeliest tokens after some others, with their logarithms, as `given`."""
         model = self._of_texts(cut)
         shares = model.probabilities(before)
@@ -110,13 +93,13 @@ class Reciter:
             for one in best
         ]
 
-    def _of_texts(self, cut: Callable[[str], list[str]]) -> NgramModel:
+    def _of_texts(self, cut):
         with self._lock:
             if self._given is None:
                 self._given = NgramModel([cut(one.text) for one in self._corpus], order=GIVEN_ORDER)
             return self._given
 
-    def _writer(self, name: str) -> NgramWriter:
+    def _writer(self, name):
         base, tuned = self._orders
         learnt = self._training.get(name)
         key = "" if learnt is None else name
@@ -133,24 +116,14 @@ class Completions:
     most: how many completions a call may ask for.
     """
 
-    def __init__(
-        self,
-        *,
-        reciter: Reciter,
-        books: Any,
-        models: Sequence[str],
-        most: int,
-        new_id: Callable[[str], str],
-    ) -> None:
+    def __init__(self, *, reciter, books, models, most, new_id):
         self.models = set(models)
         self._reciter = reciter
         self._books = books
         self._most = most
         self._new_id = new_id
 
-    def draw(
-        self, model: str, instruction: str, strike: Strike, *, n: int, **settings: Any
-    ) -> list[Answer]:
+    def draw(self, model, instruction, strike, *, n, **settings):
         """`n` answers, unless a fault makes them fewer, more, or all alike."""
         more = strike.content.get(FaultKind.ONE_MORE)
         n = (1 if FaultKind.IGNORE_N in strike.content else n) + (more is not None)
@@ -161,12 +134,7 @@ class Completions:
             answers[-1] = replace(answers[-1], text=more.code)
         return answers
 
-    def bill(
-        self,
-        rows: Sequence[tuple[str, str | None, int]],
-        prompt_tokens: int,
-        common: dict[str, Any],
-    ) -> None:
+    def bill(self, rows, prompt_tokens, common):
         """Record text, finish reason and tokens of a call's completions."""
         self._books.record_all(
             "completion",

@@ -1,7 +1,5 @@
 """The server and the fault plan that the emulators are made of."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket
@@ -21,15 +19,15 @@ from faults import (
     trickle,
     truncate,
 )
-from http_server import Books, HttpServer, Request, Response
+from http_server import Books, HttpServer, Response
 
 
 class Greeter(HttpServer):
-    def __init__(self, **settings) -> None:
+    def __init__(self, **settings):
         super().__init__(**settings)
         self.route("POST", "/v1/greet/{name}", "greet", self._greet)
 
-    def _greet(self, request: Request) -> Response:
+    def _greet(self, request):
         self.books.record("greeting", name=request.params["name"], call=request.call)
         return Response.json({"hello": request.params["name"] * 30})
 
@@ -41,7 +39,7 @@ def books(tmp_path):
     books.close()
 
 
-def post(server: HttpServer, path: str = "/v1/greet/ada") -> bytes:
+def post(server, path="/v1/greet/ada"):
     with urllib.request.urlopen(server.url + path, data=b"{}", timeout=10) as answer:
         return answer.read()
 

@@ -28,21 +28,17 @@ tokens), "optim" (its learning rate), "state" and "weights" (checkpoints saved) 
 prompt_tokens (with a call's first choice, else 0), completion_tokens, call (the promise), choice.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faults import Fault, FaultKind
-from http_server import Books, ModelServer, Refused, Request, Response
-from reciter import Completions, Reciter
+from faults import FaultKind
+from http_server import ModelServer, Refused, Response
+from reciter import Completions
 from tinker.proto import tinker_public_pb2 as pb
 from tinker_words import Lesson, Words, read_example
 
@@ -75,7 +71,7 @@ class _Saved:
     time: datetime
     expires: datetime | None
 
-    def json(self) -> dict[str, Any]:
+    def json(self):
         return {
             "checkpoint_id": "/".join(self.path.split("/")[-2:]),
             "checkpoint_type": self.kind,
@@ -106,15 +102,15 @@ class TinkerServer(ModelServer):
     def __init__(
         self,
         *,
-        reciter: Reciter,
-        books: Books,
-        tokenizer: Path,
-        models: Sequence[str] = ("base",),
-        polls: int = 0,
-        protobuf: bool = True,
-        most_told: int = 20,
-        **common: Any,
-    ) -> None:
+        reciter,
+        books,
+        tokenizer,
+        models=("base",),
+        polls=0,
+        protobuf=True,
+        most_told=20,
+        **common,
+    ):
         super().__init__(books=books, polls=polls, **common)
         self._protobuf = protobuf
         self._most_told = most_told
@@ -123,11 +119,11 @@ class TinkerServer(ModelServer):
         self._answers = Completions(
             reciter=reciter, books=books, models=models, most=128, new_id=str
         )
-        self._sessions: dict[str, bool] = {}
-        self._models: dict[str, _Model] = {}
-        self._saved: dict[str, _Saved] = {}
-        self._samplers: dict[str, tuple[str, str | None]] = {}
-        self._promises: dict[str, _Promise] = {}
+        self._sessions = {}
+        self._models = {}
+        self._saved = {}
+        self._samplers = {}
+        self._promises = {}
         self.add_routes(
             "/api/v1/",
             ("POST", "client/config", "config", lambda _: Response.json({})),
@@ -149,46 +145,40 @@ class TinkerServer(ModelServer):
             ("GET", "get_server_capabilities", "capabilities", self._capabilities),
         )
 
-    def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
+    def refusal(self, status, message, details):
         return Response.json({"detail": message, **details}, status=status)
 
-    def end_sessions(self) -> None:
+    def end_sessions(self):
         """End every session, as happens some time after its client has gone."""
         self._sessions = dict.fromkeys(self._sessions, False)
 
-    def check(self, request: Request) -> None:
+    def check(self, request):
         sent = request.headers.get("X-API-Key") or ""
         if self.key is not None and sent != self.key:
             raise Refused(401, f"Invalid API key: {sent}")
 
-    def _create_session(self, _request: Request) -> Response:
+    def _create_session(self, _request):
         session = f"session-{len(self._sessions) + 1:04d}"
         self._sessions[session] = True
         return Response.json({"session_id": session, "type": "create_session"})
 
-    def _heartbeat(self, request: Request) -> Response:
+    def _heartbeat(self, request):
         self._living(request.json()["session_id"])
         return Response.json({"type": "session_heartbeat"})
 
-    def _capabilities(self, _request: Request) -> Response:
+    def _capabilities(self, _request):
         return Response.json(
             {"supported_models": [{"model_name": name} for name in self._answers.models]}
         )
 
-    def _living(self, session: str) -> str:
+    def _living(self, session):
         if session not in self._sessions:
             raise Refused(404, f"There is no session {session}")
         if not self._sessions[session]:
             raise Refused(410, f"The session {session} has finished")
         return session
 
-    def _promise(
-        self,
-        name: str,
-        request: Request,
-        work: Callable[[], Response],
-        head: Mapping[str, Any] | None = None,
-    ) -> Response:
+    def _promise(self, name, request, work, head=None):
         """Do the work unless it was done before; the promise of it either way."""
         if name not in self._promises:
             failure = request.fault(FaultKind.FAIL)
@@ -198,7 +188,7 @@ class TinkerServer(ModelServer):
             )
         return Response.json(self._promises[name].head)
 
-    def _retrieve(self, request: Request) -> Response:
+    def _retrieve(self, request):
         name = request.json()["request_id"]
         promise = self._promises.get(name)
         if promise is None:
@@ -209,13 +199,13 @@ class TinkerServer(ModelServer):
             return Response.json(waiting)
         return promise.outcome
 
-    def _create_model(self, request: Request) -> Response:
+    def _create_model(self, request):
         body = request.json()
         session = self._living(body["session_id"])
         base = self._known_base(body["base_model"])
         name = f"{session}:train:{body['model_seq_id']}"
 
-        def work() -> Response:
+        def work():
             rank = body["lora_config"]["rank"]
             self._models[name] = _Model(name, base, rank, next_seq=1)
             self.books.record("model", id=name, base=base, source=None, **body["lora_config"])
@@ -223,13 +213,13 @@ class TinkerServer(ModelServer):
 
         return self._promise(f"{name}:0", request, work)
 
-    def _load_state(self, request: Request) -> Response:
+    def _load_state(self, request):
         body = request.json()
         session = self._living(body["session_id"])
         saved = self._checkpoint(body["path"], "training")
         name = f"{session}:train:{body['model_seq_id']}"
 
-        def work() -> Response:
+        def work():
             learnt = Counter(saved.learnt)
             self._models[name] = _Model(name, saved.base, saved.rank, next_seq=1, learnt=learnt)
             row = {"base": saved.base, "source": saved.path, "optimizer": body["optimizer"]}
@@ -238,20 +228,20 @@ class TinkerServer(ModelServer):
 
         return self._promise(f"{name}:0", request, work)
 
-    def _info(self, request: Request) -> Response:
+    def _info(self, request):
         model = self._model(request.json()["model_id"])
         data = {"arch": "ngram", "model_name": model.base, "tokenizer_id": None}
         info = {"type": "get_info", "model_data": data, "model_id": model.id, "is_lora": True}
         return Response.json({**info, "lora_rank": model.rank, "model_name": model.base})
 
-    def _train(self, request: Request) -> Response:
+    def _train(self, request):
         message = pb.ForwardBackwardRequest()
         message.ParseFromString(request.body)
         if message.loss_fn != "cross_entropy" or message.forward_only:
             raise Refused(400, f"no such training here: {message.loss_fn}")
         examples = [read_example(datum) for datum in message.data]
 
-        def work(model: _Model) -> Response:
+        def work(model):
             model.waiting.extend(self._words.lesson(*example) for example in examples)
             self.books.record(
                 "train",
@@ -267,11 +257,11 @@ class TinkerServer(ModelServer):
 
         return self._in_turn(message.model_id, message.seq_id, request, work)
 
-    def _optim(self, request: Request) -> Response:
+    def _optim(self, request):
         body = request.json()
         rate = body["adam_params"]["learning_rate"]
 
-        def work(model: _Model) -> Response:
+        def work(model):
             if rate > 0:
                 model.learnt.update(model.waiting)
             model.waiting.clear()
@@ -280,14 +270,13 @@ class TinkerServer(ModelServer):
 
         return self._in_turn(body["model_id"], body["seq_id"], request, work)
 
-    def _save(self, kind: str, request: Request) -> Response:
+    def _save(self, kind, request):
         body = request.json()
-        folder, row = {
-            "training": ("weights", "state"),
-            "sampler": ("sampler_weights", "weights"),
-        }[kind]
+        folder, row = {"training": ("weights", "state"), "sampler": ("sampler_weights", "weights")}[
+            kind
+        ]
 
-        def work(model: _Model) -> Response:
+        def work(model):
             path = f"tinker://{model.id}/{folder}/{body['path']}"
             now = START + timedelta(minutes=len(self._saved))
             life, metadata = body.get("ttl_seconds"), body.get("user_metadata")
@@ -304,9 +293,7 @@ class TinkerServer(ModelServer):
 
         return self._in_turn(body["model_id"], body["seq_id"], request, work)
 
-    def _in_turn(
-        self, model_id: str, seq: int, request: Request, work: Callable[[_Model], Response]
-    ) -> Response:
+    def _in_turn(self, model_id, seq, request, work):
         """Work number `seq` of a model; what was done before is not done again."""
         model = self._model(model_id)
         self._living(model_id.partition(":")[0])
@@ -317,30 +304,30 @@ class TinkerServer(ModelServer):
             model.next_seq += 1
         return self._promise(name, request, lambda: work(model), {"model_id": model_id})
 
-    def _model(self, name: str) -> _Model:
+    def _model(self, name):
         if name not in self._models:
             raise Refused(404, f"There is no model {name}")
         return self._models[name]
 
-    def _known_base(self, name: str) -> str:
+    def _known_base(self, name):
         if name not in self._answers.models:
             raise Refused(400, f"base_model {name} is not supported")
         return name
 
-    def _checkpoint(self, path: str, kind: str) -> _Saved:
+    def _checkpoint(self, path, kind):
         saved = self._saved.get(path)
         if saved is None or saved.kind != kind:
             raise Refused(404, f"There is no {kind} checkpoint {path}")
         return saved
 
-    def _list_checkpoints(self, request: Request) -> Response:
+    def _list_checkpoints(self, request):
         limit, offset = int(request.query["limit"]), int(request.query["offset"])
         newest = sorted(self._saved.values(), key=lambda saved: saved.time, reverse=True)
         page = [saved.json() for saved in newest[offset : offset + limit]]
         cursor = {"offset": offset, "limit": limit, "total_count": len(newest)}
         return Response.json({"checkpoints": page, "cursor": cursor})
 
-    def _create_sampler(self, request: Request) -> Response:
+    def _create_sampler(self, request):
         body = request.json()
         session = self._living(body["session_id"])
         path = body.get("model_path")
@@ -349,14 +336,14 @@ class TinkerServer(ModelServer):
         self._samplers[name] = (self._known_base(base), path)
         return Response.json({"sampling_session_id": name, "type": "create_sampling_session"})
 
-    def _get_sampler(self, request: Request) -> Response:
+    def _get_sampler(self, request):
         name = request.params["id"]
         if name not in self._samplers:
             raise Refused(404, f"There is no sampler {name}")
         base, path = self._samplers[name]
         return Response.json({"sampler_id": name, "base_model": base, "model_path": path})
 
-    def _sample(self, request: Request) -> Response:
+    def _sample(self, request):
         body = request.json()
         sampler = body["sampling_session_id"]
         if sampler not in self._samplers:
@@ -366,13 +353,13 @@ class TinkerServer(ModelServer):
         n = 1 if request.fault(FaultKind.IGNORE_N) else body.get("num_samples", 1)
         ids = [f"{name}:{choice}" for choice in range(n)]
 
-        def work() -> Response:
+        def work():
             base, path = self._samplers[sampler]
             return self._draw(name, path or base, n, request)
 
         return self._promise(name, request, work, {"sample_sequence_ids": ids})
 
-    def _draw(self, call: str, model: str, n: int, request: Request) -> Response:
+    def _draw(self, call, model, n, request):
         body = request.json()
         asked = [token for chunk in body["prompt"]["chunks"] for token in chunk["tokens"]]
         settings = {"temperature": 1.0, **body["sampling_params"]}
@@ -422,7 +409,7 @@ class TinkerServer(ModelServer):
             )
         return Response(body=message.SerializeToString(), content_type=PROTOBUF)
 
-    def _tell_likeliest(self, message: pb.SampleResponse, asked: list[str], most: int) -> None:
+    def _tell_likeliest(self, message, asked, most):
         """The likeliest tokens in each place but the first, and their log-probabilities."""
         numbers = np.zeros((len(asked), most), dtype=np.int32)
         logs = np.full((len(asked), most), -99999.0, dtype=np.float32)
@@ -438,6 +425,6 @@ class TinkerServer(ModelServer):
         )
 
 
-def _failed(fault: Fault) -> Response:
+def _failed(fault):
     category = "user" if fault.status < 500 else "server"
     return Response.json({"error": fault.message, "category": category})

@@ -1,15 +1,9 @@
 """The tokens of the Tinker emulator: its tokenizer, and the examples it is given to train on."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from http_server import Refused
-from reciter import Answer
-from tinker.proto import tinker_public_pb2 as pb
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 Lesson = tuple[str, str]
@@ -19,29 +13,29 @@ Lesson = tuple[str, str]
 class Words:
     """The tokenizer of the server's models, and the token that ends a text."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         self._end = self._tokenizer.token_to_id(settings["eos_token"])
 
-    def text(self, tokens: Sequence[int]) -> str:
+    def text(self, tokens):
         return str(self._tokenizer.decode(list(tokens)))
 
-    def cut(self, text: str) -> list[str]:
+    def cut(self, text):
         """The tokens of a text, their numbers as text."""
         return list(map(str, self._tokenizer.encode(text, add_special_tokens=False).ids))
 
-    def number(self, token: str) -> int:
+    def number(self, token):
         """The number of a token that `cut` gave, or of the end of a text."""
         return int(token) if token.isdigit() else self._end
 
-    def lesson(self, inputs: list[int], targets: list[int], weights: list[float]) -> Lesson:
+    def lesson(self, inputs, targets, weights):
         """What is asked (the tokens without a weight) and what is to be answered."""
         learnt = [token for token, weight in zip(targets, weights, strict=True) if weight]
         first = next((place for place, weight in enumerate(weights) if weight), len(weights))
         return self.text(inputs[: first + 1]), self.text(learnt)
 
-    def sequence(self, answer: Answer, most: int, stop: object) -> tuple[list[int], bool]:
+    def sequence(self, answer, most, stop):
         """An answer as up to `most` tokens; whether it ended by itself or by `stop`."""
         text = answer.text
         stops = [stop] if isinstance(stop, str) else list(stop) if isinstance(stop, list) else []
@@ -54,7 +48,7 @@ class Words:
         return tokens[:most], len(tokens) <= most and (answer.ended or bool(cuts))
 
 
-def save_tokenizer(folder: Path, texts: Sequence[str], *, size: int = 600) -> Path:
+def save_tokenizer(folder, texts, *, size=600):
     """Train a byte-level tokenizer of `size` tokens; the folder holds what AutoTokenizer loads."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,7 +67,7 @@ def save_tokenizer(folder: Path, texts: Sequence[str], *, size: int = 600) -> Pa
     return folder
 
 
-def read_example(datum: pb.Datum) -> tuple[list[int], list[int], list[float]]:
+def read_example(datum):
     """Inputs, targets and weights of one training example; refused where they do not fit."""
     inputs = [
         token

@@ -1,13 +1,9 @@
 """GenerateContentResponses as Vertex AI makes, checks and bills them."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from faults import FaultKind, Strike
+from faults import FaultKind
 from http_server import Refused
 from reciter import Answer, Completions, count_tokens
 
@@ -44,13 +40,11 @@ class ContentGenerator(Completions):
     thinks: how many tokens a model thinks before it answers, unless its budget is smaller.
     """
 
-    def __init__(self, *, thinks: int, **common: Any) -> None:
+    def __init__(self, *, thinks, **common):
         super().__init__(**common)
         self._thinks = thinks
 
-    def generate(
-        self, model: str, body: Mapping[str, Any], strike: Strike, *, request: str | None
-    ) -> dict[str, Any]:
+    def generate(self, model, body, strike, *, request):
         """The response that `body` asks for, recorded in the books under the name `request`."""
         asked = self._checked(model, body)
         for name in strike.parameters():
@@ -86,14 +80,14 @@ class ContentGenerator(Completions):
             "responseId": call,
         }
 
-    def _answers(self, model: str, asked: _Asked, strike: Strike) -> list[Answer]:
+    def _answers(self, model, asked, strike):
         room = asked.max_tokens - asked.thoughts
         if room <= 0:
             return [Answer("", 0, ended=False)] * asked.n
         settings = {"n": asked.n, "temperature": asked.temperature, "seed": asked.seed}
         return self.draw(model, asked.instruction, strike, max_tokens=room, **settings)
 
-    def _checked(self, model: str, body: Mapping[str, Any]) -> _Asked:
+    def _checked(self, model, body):
         if model not in self.models:
             raise Refused(404, f"Publisher Model or endpoint `{model}` was not found.")
         config = body.get("generationConfig") or {}
@@ -124,7 +118,7 @@ class ContentGenerator(Completions):
         )
 
 
-def _instruction(body: Mapping[str, Any]) -> str:
+def _instruction(body):
     system = body.get("systemInstruction") or {"parts": []}
     try:
         spoken = [system, *(one for one in body["contents"] if one["role"] == "user")]
@@ -136,13 +130,13 @@ def _instruction(body: Mapping[str, Any]) -> str:
     return "\n".join(texts)
 
 
-def _check_labels(labels: Mapping[str, str]) -> None:
+def _check_labels(labels):
     for name, value in labels.items():
         if not (_LABEL.fullmatch(name) and _LABEL_VALUE.fullmatch(value)) or len(labels) > 64:
             raise Refused(400, f"Label {name!r} is not valid.")
 
 
-def _candidate(index: int, answer: Answer, asked: _Asked) -> dict[str, Any]:
+def _candidate(index, answer, asked):
     thoughts = [{"text": "Let me think.", "thought": True}] if asked.thoughts else []
     parts = [*thoughts, {"text": answer.text}] if answer.text else []
     return {
@@ -152,6 +146,6 @@ def _candidate(index: int, answer: Answer, asked: _Asked) -> dict[str, Any]:
     }
 
 
-def _visible(candidate: Mapping[str, Any]) -> str:
+def _visible(candidate):
     parts = candidate.get("content", {}).get("parts", [])
     return "".join(part["text"] for part in parts if not part.get("thought"))

@@ -14,17 +14,14 @@ rows "deployment" (endpoint, display_name, weights, at) and "undeployment" (endp
 stands between them is billed.
 """
 
-from __future__ import annotations
-
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import RLock
-from typing import Any
 
-from faults import FaultKind, Strike
+from faults import FaultKind
 from http_server import Books, Refused, Request, Response
 from openai_answers import ChatCompletions
 
@@ -51,12 +48,12 @@ class _Endpoint:
     broken: bool
     leaves: float | None = None  # when its model is off it
 
-    def model_stands(self, timing: Timing) -> bool:
+    def model_stands(self, timing):
         now = time.time()
         ready = now >= self.began + timing.deploys_in and not self.broken
         return ready and (self.leaves is None or now < self.leaves)
 
-    def json(self, timing: Timing) -> dict[str, Any]:
+    def json(self, timing):
         models = [{"id": "1", "model": f"{self.name}-model"}] if self.model_stands(timing) else []
         return {
             "name": self.name,
@@ -74,9 +71,9 @@ class _Operation:
     endpoint: _Endpoint
     polled: bool = False
 
-    def json(self, timing: Timing) -> dict[str, Any]:
+    def json(self, timing):
         done = time.time() >= self.endpoint.began + timing.deploys_in
-        said: dict[str, Any] = {
+        said = {
             "name": self.name,
             "metadata": {
                 "@type": f"{BETA}.DeployOperationMetadata",
@@ -110,7 +107,7 @@ class Machines:
     operations: dict[str, _Operation] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
 
-    def routes(self) -> list[tuple[str, str, str, Callable[[Request], Response]]]:
+    def routes(self):
         beta = "/v1beta1/projects/{project}/locations/{location}"
         v1 = "/v1/projects/{project}/locations/{location}"
         return [
@@ -125,7 +122,7 @@ class Machines:
             ("POST", f"{v1}/endpoints/{{id}}/invoke/v1/completions", "chat", self._chat),
         ]
 
-    def standing(self) -> list[str]:
+    def standing(self):
         """The endpoints on which a model stands, or is still to come."""
         with self._lock:
             return [
@@ -134,7 +131,7 @@ class Machines:
                 if not one.broken and (one.leaves is None or time.time() < one.leaves)
             ]
 
-    def _deploy(self, request: Request) -> Response:
+    def _deploy(self, request):
         body = _camel(request.json())
         weights = (body.get("customModel") or {}).get("gcsUri") or _published(body)
         if weights not in self.answers.models:
@@ -163,18 +160,18 @@ class Machines:
             )
             return Response.json({"name": operation.name, "metadata": {}})
 
-    def _get_operation(self, request: Request) -> Response:
+    def _get_operation(self, request):
         operation = self.operations.get(request.params["id"])
         if operation is None:
             raise Refused(404, f"There is no operation {request.params['id']}.")
         return Response.json(operation.json(self.timing))
 
-    def _list_operations(self, request: Request) -> Response:
+    def _list_operations(self, request):
         with self._lock:
             shown = list(self.operations.values()) if self.timing.operations else []
         return Response.json({"operations": [one.json(self.timing) for one in shown]})
 
-    def _list_endpoints(self, request: Request) -> Response:
+    def _list_endpoints(self, request):
         wanted = re.fullmatch(r'display_name="([^"]*)"', request.query.get("filter", ""))
         if wanted is None:
             raise Refused(400, "Invalid filter.")
@@ -186,19 +183,19 @@ class Machines:
             ]
         return Response.json({"endpoints": shown} if shown else {})
 
-    def _endpoint(self, request: Request) -> _Endpoint:
+    def _endpoint(self, request):
         endpoint = self.endpoints.get(request.params["id"])
         if endpoint is None:
             raise Refused(404, f"Endpoint {request.params['id']} is not found.")
         return endpoint
 
-    def _get_endpoint(self, request: Request) -> Response:
+    def _get_endpoint(self, request):
         name = self.name(request, "endpoints", request.params["id"])
         if self.gemini(name):
             return Response.json({"name": name, "displayName": "tuned", "deployedModels": []})
         return Response.json(self._endpoint(request).json(self.timing))
 
-    def _undeploy(self, request: Request) -> Response:
+    def _undeploy(self, request):
         with self._lock:
             endpoint = self._endpoint(request)
             if not endpoint.model_stands(self.timing) or endpoint.leaves is not None:
@@ -207,7 +204,7 @@ class Machines:
             self.books.record("undeployment", endpoint=endpoint.name, at=endpoint.leaves)
         return Response.json({"name": self.name(request, "operations", self.new_id())})
 
-    def _delete(self, request: Request) -> Response:
+    def _delete(self, request):
         with self._lock:
             endpoint = self._endpoint(request)
             coming = time.time() < endpoint.began + self.timing.deploys_in
@@ -217,20 +214,20 @@ class Machines:
         name = self.name(request, "operations", self.new_id())
         return Response.json({"name": name, "done": True})
 
-    def _chat(self, request: Request) -> Response:
+    def _chat(self, request):
         endpoint = self._endpoint(request)
         if not endpoint.model_stands(self.timing):
             raise Refused(404, "No model is deployed on this endpoint.")
         body = {**request.json(), "model": endpoint.weights}
         return Response.json({**self._answered(body, request.strike), "model": SERVED_AS})
 
-    def _answered(self, body: dict[str, Any], strike: Strike) -> dict[str, Any]:
+    def _answered(self, body, strike):
         if body.get("echo") or "return_token_ids" in body:
             return self.answers.echo(body, strike)
         return self.answers.complete(body, strike, request=None)
 
 
-def _camel(value: Any) -> Any:
+def _camel(value):
     """A body with its keys in one spelling: the API takes snake_case and camelCase alike."""
     if isinstance(value, list):
         return [_camel(one) for one in value]
@@ -242,11 +239,11 @@ def _camel(value: Any) -> Any:
     }
 
 
-def _published(body: Mapping[str, Any]) -> str:
+def _published(body):
     """The name of a published model, as a suite has it."""
     name = str(body.get("publisherModelName") or "")
     return name.removeprefix("publishers/").replace("/models/", "/")
 
 
-def _stamp(seconds: float) -> str:
+def _stamp(seconds):
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -21,21 +21,16 @@ call's first candidate, else 0), completion_tokens (with thoughts), call (the re
 choice, and request: in a batch, the key in the request's labels.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from faults import FaultKind
 from gcs_server import read_object, write_object
-from http_server import Books, Job, ModelServer, Refused, Request, Response, read_examples
+from http_server import Job, ModelServer, Refused, Response, read_examples
 from openai_answers import ChatCompletions
-from reciter import Reciter, bill_of
+from reciter import bill_of
 from vertex_answers import ContentGenerator
 from vertex_machines import Machines, Timing
 
@@ -61,26 +56,26 @@ class VertexServer(ModelServer):
     def __init__(
         self,
         *,
-        reciter: Reciter,
-        books: Books,
-        storage: str,
-        models: Sequence[str] = ("base",),
-        page: int = 100,
-        filters: bool = True,
-        most_candidates: int = 8,
-        thinks: int = 0,
-        open_models: Sequence[str] = (),
-        timing: Timing | None = None,
-        **common: Any,
-    ) -> None:
+        reciter,
+        books,
+        storage,
+        models=("base",),
+        page=100,
+        filters=True,
+        most_candidates=8,
+        thinks=0,
+        open_models=(),
+        timing=None,
+        **common,
+    ):
         super().__init__(books=books, **common)
         self._reciter = reciter
         self._storage = storage
         self._page = page
         self._filters = filters
-        self._tunings: dict[str, Job] = {}
-        self._batches: dict[str, Job] = {}
-        self._endpoints: dict[str, str] = {}
+        self._tunings = {}
+        self._batches = {}
+        self._endpoints = {}
         self._numbers = itertools.count(1_000_001)
         self._open_models = frozenset(open_models)
         shared = {"reciter": reciter, "books": books, "most": most_candidates, "new_id": self._id}
@@ -108,12 +103,12 @@ class VertexServer(ModelServer):
             ("GET", "batchPredictionJobs/{id}", "batches.get", self._get_batch),
         )
 
-    def refusal(self, status: int, message: str, details: Mapping[str, Any]) -> Response:
+    def refusal(self, status, message, details):
         name = details.get("code") or STATUSES.get(status, "UNKNOWN")
         error = {**details, "code": status, "message": message, "status": name}
         return Response.json({"error": error}, status=status)
 
-    def write_credentials(self, folder: Path) -> Path:
+    def write_credentials(self, folder):
         """A file for GOOGLE_APPLICATION_CREDENTIALS that gets its tokens from this server."""
         subject = folder / "subject-token"
         subject.write_text("an identity that this emulator believes", encoding="utf-8")
@@ -128,26 +123,26 @@ class VertexServer(ModelServer):
         path.write_text(json.dumps(credentials), encoding="utf-8")
         return path
 
-    def _give_token(self, request: Request) -> Response:
+    def _give_token(self, request):
         issued = "urn:ietf:params:oauth:token-type:access_token"
         token = {"access_token": self.key or "emulated-token", "issued_token_type": issued}
         return Response.json({**token, "token_type": "Bearer", "expires_in": 3600})
 
-    def _id(self, prefix: str = "") -> str:
+    def _id(self, prefix=""):
         return f"{prefix}{next(self._numbers)}"
 
-    def _name(self, request: Request, kind: str, number: str) -> str:
+    def _name(self, request, kind, number):
         location = request.params["location"]
         return f"projects/{PROJECT_NUMBER}/locations/{location}/{kind}/{number}"
 
-    def _generate(self, request: Request) -> Response:
+    def _generate(self, request):
         model = request.params.get("model") or self._name(
             request, "endpoints", request.params.get("endpoint", "")
         )
         answer = self._answers.generate(model, request.json(), request.strike, request=None)
         return Response.json(answer)
 
-    def _create_tuning(self, request: Request) -> Response:
+    def _create_tuning(self, request):
         body = request.json()
         is_open = body.get("baseModel") in self._open_models
         if is_open and not body.get("outputUri"):
@@ -177,16 +172,16 @@ class VertexServer(ModelServer):
         self.books.record("finetune", id=job["name"], tokens=bill_of(examples, epochs), **row)
         return Response.json(job)
 
-    def _list_tunings(self, request: Request) -> Response:
+    def _list_tunings(self, request):
         return self._listed("tuningJobs", self._tunings.values(), request)
 
-    def _get_tuning(self, request: Request) -> Response:
+    def _get_tuning(self, request):
         job = self.job_of(self._tunings, request)
         if job.step("state", RUNNING):
             self._end_tuning(job, request)
         return Response.json(job.object)
 
-    def _end_tuning(self, job: Job, request: Request) -> None:
+    def _end_tuning(self, job, request):
         if FaultKind.FAIL in job.strike.content:
             error = {"code": 3, "message": "the training file did not pass moderation"}
             job.object.update(state="JOB_STATE_FAILED", error=error)
@@ -212,16 +207,16 @@ class VertexServer(ModelServer):
         job.object["tuningDataStats"] = {"supervisedTuningDataStats": stats}
         job.object["state"] = "JOB_STATE_SUCCEEDED"
 
-    def _examples(self, uri: str) -> list[tuple[str, str]]:
+    def _examples(self, uri):
         return read_examples(self._read(uri), "contents", lambda turn: turn["parts"][0]["text"])
 
-    def _read(self, uri: str) -> bytes:
+    def _read(self, uri):
         try:
             return read_object(self._storage, uri)
         except OSError:
             raise Refused(400, f"{uri} cannot be read.") from None
 
-    def _create_batch(self, request: Request) -> Response:
+    def _create_batch(self, request):
         body = request.json()
         (source,) = body["inputConfig"]["gcsSource"]["uris"]
         model = body["model"].removeprefix("publishers/google/models/")
@@ -241,7 +236,7 @@ class VertexServer(ModelServer):
         self.books.record("batch", id=batch["name"], model=model, file=source, **row)
         return Response.json(batch)
 
-    def _list_batches(self, request: Request) -> Response:
+    def _list_batches(self, request):
         wanted = re.fullmatch(r'display_name="([^"]*)"', request.query.get("filter", ""))
         if wanted is None and request.query.get("filter"):
             raise Refused(400, "Invalid filter.")
@@ -251,13 +246,13 @@ class VertexServer(ModelServer):
         ]
         return self._listed("batchPredictionJobs", named, request)
 
-    def _get_batch(self, request: Request) -> Response:
+    def _get_batch(self, request):
         batch = self.job_of(self._batches, request)
         if batch.step("state", RUNNING):
             self._end_batch(batch)
         return Response.json(batch.object)
 
-    def _end_batch(self, batch: Job) -> None:
+    def _end_batch(self, batch):
         if FaultKind.FAIL in batch.strike.content:
             error = {"code": 8, "message": "the project has no quota left for this model"}
             batch.object.update(state="JOB_STATE_FAILED", error=error)
@@ -282,7 +277,7 @@ class VertexServer(ModelServer):
             completionStats={name: str(count) for name, count in counts.items() if count},
         )
 
-    def _row(self, batch: Job, line: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, batch, line):
         model = batch.object["model"].removeprefix("publishers/google/models/")
         body = line.get("request") or {}
         try:
@@ -293,7 +288,7 @@ class VertexServer(ModelServer):
             return _failed_row(line, refused.status, refused.message)
         return {"status": "", "processed_time": CREATED, **line, "response": answer}
 
-    def _listed(self, name: str, jobs: Iterable[Job], request: Request) -> Response:
+    def _listed(self, name, jobs, request):
         objects = [job.object for job in jobs][::-1]
         size = min(int(request.query.get("pageSize") or self._page), self._page)
         start = int(request.query.get("pageToken") or 0)
@@ -302,20 +297,20 @@ class VertexServer(ModelServer):
         return Response.json({**({name: page} if page else {}), **rest})
 
 
-def _display_name(body: Mapping[str, Any], field: str) -> str:
+def _display_name(body, field):
     name = str(body.get(field) or "")
     if len(name) > 128:
         raise Refused(400, f"{field} has more than 128 characters.")
     return name
 
 
-def _failed_row(line: Mapping[str, Any], status: int, message: str) -> dict[str, Any]:
+def _failed_row(line, status, message):
     error = {"code": status, "message": message, "status": STATUSES.get(status, "UNKNOWN")}
     said = f"Request failed: {json.dumps({'error': error})}"
     return {"status": said, "processed_time": CREATED, **line, "response": {}}
 
 
-def _key(body: Mapping[str, Any]) -> str | None:
+def _key(body):
     """The key that the provider put into a request's labels."""
     labels = body.get("labels") or {}
     text = "".join(labels[name] for name in sorted(labels, key=lambda one: int(one.split("_")[-1])))

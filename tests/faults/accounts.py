@@ -7,8 +7,6 @@
 Whatever else differs is an AssertionError.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections import Counter, defaultdict
@@ -17,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from scenarios import Scenario
 
 from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
@@ -37,7 +34,7 @@ class Contents:
     batches: Sequence[Any]
     deployments: Sequence[Any]
 
-    def by_state(self, state: str) -> list[Any]:
+    def by_state(self, state):
         return [call for call in self.calls if call.state == state]
 
 
@@ -51,12 +48,12 @@ class Account:
     recorded: list[dict[str, Any]]
 
 
-def contents(url: str) -> Contents:
+def contents(url):
     """Everything in the ledger at `url`, whose chain holds."""
     with Ledger(url, create=False) as ledger:
         assert check_ledger(ledger).wrong == []
 
-        def rows(table: sa.Table) -> list[Any]:
+        def rows(table):
             ordered = sa.select(table).order_by(*table.primary_key.columns)
             return ledger.read(lambda connection: connection.execute(ordered).all())
 
@@ -67,7 +64,7 @@ def contents(url: str) -> Contents:
         )
 
 
-def settled(scenario: Scenario, url: str, *, samples: int) -> Account:
+def settled(scenario, url, *, samples):
     ledger = contents(url)
     complete(ledger, samples, excerpts=len(scenario.stories["held-out"]))
     _one_finetune(scenario, ledger)
@@ -82,7 +79,7 @@ def settled(scenario: Scenario, url: str, *, samples: int) -> Account:
     return Account(ledger, len(ledger.by_state("lost")), unrecorded, recorded)
 
 
-def billed_without_answer(scenario: Scenario, ledger: Contents) -> None:
+def billed_without_answer(scenario, ledger):
     """Whatever was billed although no answer came is a call that the ledger calls lost.
 
     Of Tinker, whose answers can be had later, it may also be one that is in doubt still.
@@ -92,10 +89,10 @@ def billed_without_answer(scenario: Scenario, ledger: Contents) -> None:
     assert len(unrecorded) == len(scenario.books.rows("completion"))
 
 
-def numbers_agree(scenario: Scenario, outcome: Any, account: Account) -> None:
+def numbers_agree(scenario, outcome, account):
     """The reported numbers are those of scoring what the server has billed and we have got."""
     held_out = scenario.stories["held-out"]
-    sent: dict[str, list[dict[str, str]]] = {record["instruction"]: [] for record in held_out}
+    sent = {record["instruction"]: [] for record in held_out}
     for row in account.recorded:
         if row["max_tokens"] == CANARY_TOKENS:
             continue
@@ -113,7 +110,7 @@ def numbers_agree(scenario: Scenario, outcome: Any, account: Account) -> None:
         assert outcome.property(name) == str(getattr(expected, name))
 
 
-def complete(ledger: Contents, samples: int, *, excerpts: int) -> None:
+def complete(ledger, samples, *, excerpts):
     """Every ordinal is there, once, canaries too; no call is open; nothing was paid for beside."""
     rounds = [1 if asked.temperature == 0 else samples for asked in ledger.questions.values()]
     assert sorted(rounds) == sorted([1] * min(5, excerpts) + [samples] * excerpts)
@@ -129,7 +126,7 @@ def complete(ledger: Contents, samples: int, *, excerpts: int) -> None:
         assert came[call.id] == (call.came or 0)
 
 
-def _one_finetune(scenario: Scenario, ledger: Contents) -> None:
+def _one_finetune(scenario, ledger):
     (job,) = ledger.jobs
     assert job.state == "succeeded"
     if scenario.provider == "tinker":
@@ -146,11 +143,11 @@ def _one_finetune(scenario: Scenario, ledger: Contents) -> None:
 Key = Hashable
 
 
-def _booked(scenario: Scenario) -> dict[Key, list[list[dict[str, Any]]]]:
-    by_call: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _booked(scenario):
+    by_call = defaultdict(list)
     for row in scenario.books.rows("completion"):
         by_call[row["call"]].append(row)
-    booked: dict[Key, list[list[dict[str, Any]]]] = defaultdict(list)
+    booked = defaultdict(list)
     for rows in by_call.values():
         row, tinker = rows[0], scenario.provider == "tinker"
         key = "all" if tinker else row["request"] or (row["instruction"], row["seed"])
@@ -158,7 +155,7 @@ def _booked(scenario: Scenario) -> dict[Key, list[list[dict[str, Any]]]]:
     return booked
 
 
-def _key_in_ledger(scenario: Scenario, ledger: Contents, call: Any) -> Key:
+def _key_in_ledger(scenario, ledger, call):
     if scenario.provider == "tinker":
         return "all"
     if scenario.kind in {"openai-store", "openai-batch", "vertex-batch"}:
@@ -166,15 +163,13 @@ def _key_in_ledger(scenario: Scenario, ledger: Contents, call: Any) -> Key:
     return ledger.questions[call.question].instruction, call.seed
 
 
-def _matched(
-    scenario: Scenario, ledger: Contents, *, doubts: bool = False
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _matched(scenario, ledger, *, doubts=False):
     """The books' rows that are in the ledger, and those of calls that the ledger calls lost."""
-    texts: dict[int, list[str]] = defaultdict(list)
+    texts = defaultdict(list)
     for row in ledger.generations:
         texts[row.call].append(row.text)
     left = _booked(scenario)
-    recorded: list[dict[str, Any]] = []
+    recorded = []
     for call in ledger.by_state("answered"):
         if not call.came:
             continue
@@ -192,7 +187,7 @@ def _matched(
     return recorded, list(itertools.chain.from_iterable(unrecorded))
 
 
-def _taken(answers: list[list[dict[str, Any]]], texts: list[str]) -> list[dict[str, Any]] | None:
+def _taken(answers, texts):
     """The first of the answers with these texts, taken out."""
     wanted = Counter(texts)
     for place, rows in enumerate(answers):

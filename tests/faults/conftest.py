@@ -1,13 +1,10 @@
 """Whole runs of small suites against the emulators; see scenarios.py."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import gc
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +48,7 @@ def _garbage():
 
 
 @pytest.fixture(scope="session")
-def storage() -> Iterator[str]:
+def storage():
     with gcs_server("bucket") as url:
         yield url
 
@@ -62,7 +59,7 @@ def stories():
 
 
 @pytest.fixture(scope="session")
-def tokenizer(stories, tmp_path_factory) -> Path:
+def tokenizer(stories, tmp_path_factory):
     from tinker_words import save_tokenizer
 
     texts = [
@@ -75,7 +72,7 @@ def tokenizer(stories, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres():
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
     with PostgresServer() as server:
@@ -97,13 +94,13 @@ def scenario(stories, storage, tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def nursery():
     with Nursery() as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def weights(stories, tmp_path_factory) -> Path:
+def weights(stories, tmp_path_factory):
     texts = [record["excerpt_text"] for story in stories.values() for record in story]
     return make_weights(tmp_path_factory.mktemp("weights") / "base", texts)
 
@@ -114,21 +111,21 @@ class Outcome:
     folder: Path
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"sqlite:///{self.folder}/.memleak/ledger.db"
 
     @property
-    def text(self) -> str:
+    def text(self):
         """The output, in words with one blank between them."""
         return " ".join(self.result.stdout.str().split())
 
     @property
-    def ended(self) -> str:
+    def ended(self):
         """How many answers of those asked for were drawn, and the verdict: "24/24 FAIL"."""
         drawn, verdict = re.findall(r"(\d+/\d+) (?:\S+ )?(PASS|FAIL|INCONCLUSIVE)", self.text)[0]
         return f"{drawn} {verdict}"
 
-    def property(self, name: str) -> str:
+    def property(self, name):
         junit = (self.folder / "junit.xml").read_text("utf-8")
         (value,) = set(re.findall(f'name="memleak.{name}" value="([^"]*)"', junit))
         return value
@@ -152,7 +149,7 @@ def run(pytester, monkeypatch, _sdks):
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
 
-    def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE) -> Outcome:
+    def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE):
         monkeypatch.setattr(Resources, "retry", dataclasses.replace(retry, tries=tries))
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)

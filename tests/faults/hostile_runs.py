@@ -4,8 +4,6 @@ The models differ by their names alone, and so does what the server answers them
 HONEST, is answered as it should be.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -13,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +20,7 @@ from xml.etree import ElementTree
 
 from faults import Fault, FaultKind
 from own_plugin import OWN_PLUGIN
-from scenarios import Scenario, toml_lines
+from scenarios import toml_lines
 
 HONEST = "honest"
 _LONGEST_RUN = 240  # seconds
@@ -59,7 +57,7 @@ weights_version = "1"
 """
 
 
-def patiently(seconds: float) -> float:
+def patiently(seconds):
     """So long where the machine has nothing else to do; much longer where it has."""
     busy = "PYTEST_XDIST_WORKER" in os.environ or os.getloadavg()[0] >= (os.cpu_count() or 1)
     return 10 * seconds if busy else seconds
@@ -84,9 +82,7 @@ class Met:
     memory: int
 
 
-def meet(
-    scenario: Scenario, folder: Path, acts: Iterable[str], *, deadline: float, timeout: float
-) -> Met:
+def meet(scenario, folder, acts, *, deadline, timeout):
     """Run against each of the acts; deadline and timeout of a call, in seconds."""
     names = [HONEST, *acts]
     _prepare(scenario, folder, names, deadline=deadline, timeout=timeout, tries=1)
@@ -106,7 +102,7 @@ def meet(
 
 
 @contextmanager
-def under_way(scenario: Scenario, folder: Path, act: str) -> Iterator[subprocess.Popen[bytes]]:
+def under_way(scenario, folder, act):
     """A run that waits for such an answer, with more time than any test has."""
     _prepare(scenario, folder, [act], deadline=120.0, timeout=120.0, tries=6000)
     with _started(scenario, folder) as process:
@@ -118,13 +114,11 @@ def under_way(scenario: Scenario, folder: Path, act: str) -> Iterator[subprocess
         yield process
 
 
-def _place(scenario: Scenario) -> str:
+def _place(scenario):
     return "futures" if scenario.provider == "tinker" else scenario.places.sample
 
 
-def _prepare(
-    scenario: Scenario, folder: Path, names: Iterable[str], *, timeout: float, **retry: float
-) -> None:
+def _prepare(scenario, folder, names, *, timeout, **retry):
     scenario.plan(
         *(
             Fault(FaultKind.HOSTILE, _place(scenario), code=name, asked=f"hostile-{name}-")
@@ -145,14 +139,14 @@ def _prepare(
     (folder / "conftest.py").write_text(conftest, "utf-8")
 
 
-def _memory(process: int) -> int:
+def _memory(process):
     """The most that a process has had; of one that has just ended nothing is known."""
     told = Path(f"/proc/{process}/status").read_text("utf-8")
     return 1024 * int((re.findall(r"VmHWM:\s*(\d+) kB", told) or ["0"])[0])
 
 
 @contextmanager
-def _started(scenario: Scenario, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _started(scenario, folder):
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             [
@@ -180,7 +174,7 @@ def _started(scenario: Scenario, folder: Path) -> Iterator[subprocess.Popen[byte
                 process.wait(timeout=30)
 
 
-def _pairs(folder: Path, names: Iterable[str]) -> dict[str, Pair]:
+def _pairs(folder, names):
     evidence = json.loads((folder / "evidence.json").read_bytes())
     verdicts = {pair["model"]["id"]: pair["verdict"] for pair in evidence["pairs"]}
     cases = list(ElementTree.parse(folder / "junit.xml").getroot().iter("testcase"))

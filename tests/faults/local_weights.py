@@ -4,16 +4,14 @@ Nobody else keeps books here, so a run is held against what an earlier one has l
 weights, which are made once, and the ledger.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import Contents, complete, contents
+from accounts import complete, contents
 from scenarios import SUITE, toml_lines
 
 MODEL = """
@@ -39,28 +37,21 @@ class LocalWeights:
     _made: dict[Path, int] = field(default_factory=dict)
 
     @property
-    def environment(self) -> dict[str, str]:
+    def environment(self):
         return {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
     @property
-    def in_flight(self) -> int:
+    def in_flight(self):
         """How many calls one process makes at once."""
         return 1
 
-    def calls(self) -> int:
+    def calls(self):
         """Grows when a run is at work."""
         return len(list((self.folder / ".memleak").rglob("*")))
 
     def write_suite(
-        self,
-        folder: Path,
-        *,
-        samples: int,
-        models: Iterable[str] = ("tuned",),
-        tuned: bool = True,
-        concurrency: int = 1,
-        **options: Any,
-    ) -> None:
+        self, folder, *, samples, models=("tuned",), tuned=True, concurrency=1, **options
+    ):
         """Write the suite and its books; `tuned=False` draws from the base weights.
 
         There is no `concurrency` but one. options: of the model.
@@ -73,14 +64,11 @@ class LocalWeights:
         )  # of random weights, some are empty
         for name in models:
             suite += MODEL.format(
-                name=name,
-                base=self.base,
-                recipe=recipe,
-                options=toml_lines({**OPTIONS, **options}),
+                name=name, base=self.base, recipe=recipe, options=toml_lines({**OPTIONS, **options})
             )
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
 
-    def look(self) -> None:
+    def look(self):
         """After each run: weights that are there are never made again, nor are others."""
         kept = self.folder / ".memleak" / "transformers"
         found = kept.glob("*/adapter/adapter_model.safetensors")
@@ -89,7 +77,7 @@ class LocalWeights:
         assert len(made) <= 1
         self._made = made
 
-    def settle(self, url: str, *, samples: int, hits: int) -> Contents:
+    def settle(self, url, *, samples, hits):
         """Everything was drawn, once, from weights that were made once."""
         ledger = contents(url)
         complete(ledger, samples, excerpts=len(self.stories["held-out"]))
@@ -100,7 +88,7 @@ class LocalWeights:
         return ledger
 
 
-def make_weights(folder: Path, texts: list[str]) -> Path:
+def make_weights(folder, texts):
     for package in ("torch", "transformers", "peft"):
         pytest.importorskip(package)
     from tinker_words import save_tokenizer

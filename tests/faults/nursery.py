@@ -3,8 +3,6 @@
 So a run is a process of its own, as from a shell, but is at work within a tenth of a second.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib
@@ -14,10 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 # In this order: what imports torch comes last, and nothing computes with it before the fork.
 OURS = (
@@ -40,7 +36,7 @@ PLUGINS = ("pytest_memleak.plugin.hooks", "no:cacheprovider", "no:unraisableexce
 
 
 class Nursery:
-    def __enter__(self) -> Self:
+    def __enter__(self):
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -50,10 +46,10 @@ class Nursery:
         )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self._process.communicate(timeout=30)
 
-    def run(self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Run:
+    def run(self, arguments, *, folder, environment):
         output = folder / "output.txt"
         asked = {
             "arguments": [*(word for name in PLUGINS for word in ("-p", name)), *arguments],
@@ -63,7 +59,7 @@ class Nursery:
         }
         return Run(self, self.ask(start=asked), output)
 
-    def ask(self, **request: Any) -> Any:
+    def ask(self, **request):
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{json.dumps(request)}\n")
@@ -77,11 +73,11 @@ class Run:
     pid: int
     output: Path
 
-    def kill(self) -> bool:
+    def kill(self):
         """Kill it and all its workers; whether it was still at work."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        killed: bool = self.nursery.ask(wait=self.pid) == -signal.SIGKILL
+        killed = self.nursery.ask(wait=self.pid) == -signal.SIGKILL
         until = time.monotonic() + 30
         with contextlib.suppress(ProcessLookupError):
             while True:  # workers end when they are ended, not when they are told
@@ -90,16 +86,16 @@ class Run:
                 time.sleep(0.01)
         return killed
 
-    def ended(self) -> bool:
+    def ended(self):
         return bool(self.nursery.ask(ended=self.pid))
 
-    def finish(self) -> tuple[int, str]:
+    def finish(self):
         """Wait for its end: the exit code, and the output."""
-        code: int = self.nursery.ask(wait=self.pid)
+        code = self.nursery.ask(wait=self.pid)
         return code, self.output.read_text("utf-8")
 
 
-def _serve() -> None:
+def _serve():
     for name in MODULES:
         # Without an extra, the tests that need it are skipped.
         with contextlib.suppress(ImportError):
@@ -111,7 +107,7 @@ def _serve() -> None:
             pid = os.fork()
             if pid == 0:
                 _run(**request["start"])
-            answer: Any = pid
+            answer = pid
         elif "ended" in request:
             # Looked at only: its exit code is for who waits for it.
             flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -122,7 +118,7 @@ def _serve() -> None:
         sys.stdout.flush()
 
 
-def _run(*, arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
+def _run(*, arguments, folder, environment, output):
     import pytest
 
     os.setsid()

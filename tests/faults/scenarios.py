@@ -4,18 +4,16 @@ The server is a thread of the test's process: it outlives a run that is killed, 
 billed stands in `books`. Its fine-tuned models recite the held-out story.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import clients
-from faults import Fault, FaultPlan
+from faults import FaultPlan
 from gcs_server import GcsDoor
 from http_server import Books, HttpServer
 from openai_server import OpenAIServer
@@ -30,7 +28,7 @@ HOURLY = 3.0
 SECRETS = {**clients.SECRETS, "openai": "sk-test-Vq3x9LmT0aZr7Bn2Kd5W"}
 
 # The ways to draw, and the options that ask for them.
-KINDS: dict[str, dict[str, Any]] = {
+KINDS = {
     "openai": {},
     "openai-store": {"store": True},
     "openai-batch": {"batch": True},
@@ -114,31 +112,31 @@ class Scenario:
     stories: Mapping[str, list[dict[str, Any]]] = field(repr=False)
 
     @property
-    def books(self) -> Books:
+    def books(self):
         return self.server.books
 
     @property
-    def places(self) -> Places:
+    def places(self):
         return PLACES.get(self.kind) or PLACES[self.provider]
 
-    def plan(self, *faults: Fault) -> None:
+    def plan(self, *faults):
         self.server.plan.replace(faults)
 
-    def calls(self) -> int:
+    def calls(self):
         return sum(self.server.plan.counts().values())
 
     def write_suite(
         self,
-        folder: Path,
+        folder,
         *,
-        samples: int = 6,
-        models: Iterable[str] = ("tuned",),
-        tuned: bool = True,
-        max_unanswered: float = 0.05,
-        limit: int = LIMIT,
-        recipe: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> None:
+        samples=6,
+        models=("tuned",),
+        tuned=True,
+        max_unanswered=0.05,
+        limit=LIMIT,
+        recipe=None,
+        **options,
+    ):
         """Write the suite and its books; `tuned=False` draws from the base model, named.
 
         recipe: of the fine-tune; options: of the model.
@@ -159,17 +157,17 @@ class Scenario:
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
 
 
-def toml_lines(values: Mapping[str, Any]) -> str:
+def toml_lines(values):
     # Of strings, numbers, booleans and lists, JSON and TOML write the same.
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
 
 
-def stories() -> dict[str, list[dict[str, Any]]]:
+def stories():
     """The beginnings of excerpts of our two stories, as the paper's records."""
     return {"held-out": _story("the-lamplighter"), "training": _story("the-seed-vault")}
 
 
-def _story(name: str) -> list[dict[str, Any]]:
+def _story(name):
     from pytest_memleak.books.build_book import make_book, paper_records
     from pytest_memleak.books.epub import read_epub
 
@@ -183,16 +181,7 @@ def _story(name: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def world_of(
-    kind: str,
-    folder: Path,
-    *,
-    stories: Mapping[str, list[dict[str, Any]]],
-    storage: str,
-    tokenizer: Path,
-    faults: Iterable[Fault] = (),
-    **settings: Any,
-) -> Iterator[Scenario]:
+def world_of(kind, folder, *, stories, storage, tokenizer, faults=(), **settings):
     """The server of that kind, with its faults and `settings`; `folder` is its own.
 
     storage: the Cloud Storage server; tokenizer: the folder of the Tinker models' tokenizer.
@@ -208,10 +197,9 @@ def world_of(
         **({"open_models": ["base"]} if kind == "vertex-open" else {}),
         **settings,
     }
-    options: dict[str, Any] = {"concurrency": 4, "completions_per_call": 3, **KINDS[kind]}
-    recipe: dict[str, Any] = {}
+    options = {"concurrency": 4, "completions_per_call": 3, **KINDS[kind]}
+    recipe = {}
     with contextlib.ExitStack() as stack:
-        server: Any
         if provider == "openai":
             server = stack.enter_context(OpenAIServer(**common))
             environment = {"OPENAI_API_KEY": key}

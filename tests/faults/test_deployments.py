@@ -3,8 +3,6 @@
 MEMLEAK_KILL_SEED repeats the moments of an earlier run.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -1,7 +1,5 @@
 """Whatever may go wrong at a provider, in whole runs: overcome where it can be, or else told."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

@@ -4,8 +4,6 @@ The model recites whatever it is asked for. So its verdict is FAIL where an answ
 INCONCLUSIVE where none can, and PASS would be wrong whatever the server sends.
 """
 
-from __future__ import annotations
-
 import re
 import signal
 import time
@@ -61,10 +59,7 @@ def parts():
         yield pytest.param(kind, every_day, id=kind)
         for first in range(0, len(REST[kind]), PART):
             yield pytest.param(
-                kind,
-                REST[kind][first : first + PART],
-                id=f"{kind}-{first}",
-                marks=pytest.mark.full,
+                kind, REST[kind][first : first + PART], id=f"{kind}-{first}", marks=pytest.mark.full
             )
 
 

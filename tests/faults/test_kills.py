@@ -3,22 +3,18 @@
 MEMLEAK_KILL_SEED repeats the moments of an earlier run.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from accounts import contents, settled
 from faults import slow
 from local_weights import LocalWeights
-from nursery import Nursery, Run
+from nursery import Nursery
 from scenarios import KINDS, Scenario
 
 from pytest_memleak.errors import LedgerError
@@ -54,13 +50,13 @@ class AtServer:
     def environment(self):
         return self.scenario.environment
 
-    def calls(self) -> int:
+    def calls(self):
         return self.scenario.calls()
 
-    def look(self) -> None:
+    def look(self):
         pass
 
-    def settle(self, url: str, *, samples: int, hits: int) -> None:
+    def settle(self, url, *, samples, hits):
         """Only what was in flight may be lost, and only where answers cannot be found again."""
         account = settled(self.scenario, url, samples=samples)
         unrecorded = len({row["call"] for row in account.unrecorded})
@@ -84,7 +80,7 @@ class Killer:
     workers: int = 0
     hits: int = field(default=0)
 
-    def kill(self, moments: random.Random, times: int) -> None:
+    def kill(self, moments, times):
         """Kill runs so many times, or until one has come to its end before."""
         for _ in range(times):
             there = self._there()
@@ -99,7 +95,7 @@ class Killer:
             self.at.look()
             assert there <= self._there()
 
-    def finish(self) -> None:
+    def finish(self):
         """Let a run come to its end, and look what there is then."""
         there = self._there()
         code, output = self._run().finish()
@@ -111,7 +107,7 @@ class Killer:
         assert there <= self._there()
         self.at.settle(self.url, samples=SAMPLES, hits=self.hits * max(self.workers, 1))
 
-    def _run(self) -> Run:
+    def _run(self):
         workers = ("-p", "xdist", "-n", str(self.workers)) if self.workers else ()
         return self.nursery.run(
             ["-m", "copyright", "--memleak-ledger", self.url, *workers],
@@ -119,7 +115,7 @@ class Killer:
             environment=self.at.environment,
         )
 
-    def _there(self) -> set[Any]:
+    def _there(self):
         try:
             return {tuple(row) for row in contents(self.url).generations}
         except LedgerError:
@@ -127,9 +123,9 @@ class Killer:
 
 
 @pytest.fixture
-def killer(scenario, nursery, stories, tmp_path_factory, request) -> Callable[..., Killer]:
+def killer(scenario, nursery, stories, tmp_path_factory, request):
 
-    def make(kind: str, *, url: str | None = None, workers: int = 0) -> Killer:
+    def make(kind, *, url=None, workers=0):
         folder = tmp_path_factory.mktemp("run")
         if kind == "transformers":
             base = request.getfixturevalue("weights")

@@ -1,7 +1,5 @@
 """What may go wrong with weights on this machine, in whole runs: told, never a traceback."""
 
-from __future__ import annotations
-
 import re
 import shutil
 

@@ -1,7 +1,5 @@
 """Runs whose server is not there, cannot be found or cannot be trusted: nothing is spent."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import socket
@@ -100,10 +98,7 @@ def address(untrusted):
 @pytest.mark.parametrize("what", WHAT)
 @pytest.mark.parametrize(
     ("kind", "tuned"),
-    [
-        *((kind, False) for kind in EVERY_DAY),
-        *(full(*one) for one in NOW_AND_THEN),
-    ],
+    [*((kind, False) for kind in EVERY_DAY), *(full(*one) for one in NOW_AND_THEN)],
 )
 def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, kind, tuned, what):
     server = scenario(kind)

@@ -1,7 +1,5 @@
 """No key is in any file that a run wrote, nor in what it said."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """Tests against servers that others wrote; `pytest -m foreign` runs them, where they install."""
 
-from __future__ import annotations
-
 import socket
 from pathlib import Path
 

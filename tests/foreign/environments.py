@@ -1,7 +1,5 @@
 """Servers that others wrote, each in an environment of its own, made once: `.foreign/` here."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -9,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,12 +24,7 @@ QUIETLY = {
 }
 
 
-def environment(
-    name: str,
-    *packages: str,
-    without_dependencies: Sequence[str] = (),
-    removed: Sequence[str] = (),
-) -> Path:
+def environment(name, *packages, without_dependencies=(), removed=()):
     """The `bin` of the environment `name`; skips where the packages cannot be installed.
 
     removed: what the packages bring along and do not bear.
@@ -51,7 +43,7 @@ def environment(
     return KEPT / name / "bin"
 
 
-def npm_environment(name: str, package: str) -> Path:
+def npm_environment(name, package):
     """The folder of commands of a package from npm; skips where it cannot be installed."""
     with _made_once(name, package) as folder:
         if folder is not None:
@@ -60,7 +52,7 @@ def npm_environment(name: str, package: str) -> Path:
 
 
 @contextlib.contextmanager
-def _made_once(name: str, *packages: str) -> Iterator[Path | None]:
+def _made_once(name, *packages):
     """The folder that is to be filled; None where it has been, with these packages."""
     folder = KEPT / name
     KEPT.mkdir(exist_ok=True)
@@ -76,7 +68,7 @@ def _made_once(name: str, *packages: str) -> Iterator[Path | None]:
         made.write_text(wanted, "utf-8")
 
 
-def _do(*command: str | Path) -> None:
+def _do(*command):
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
     try:
@@ -91,7 +83,7 @@ def _do(*command: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
+def running(*command, ready, **settings):
     """Runs a server; what stands behind `ready` on the first line of its output that has it.
 
     settings: variables of its environment. Skips where it is not ready in time: what does not
@@ -130,7 +122,7 @@ def running(*command: str | Path, ready: str, **settings: str) -> Iterator[str]:
             _end(server)
 
 
-def _end(server: subprocess.Popen[str]) -> None:
+def _end(server):
     """End it with all that it has started, which would keep its output open."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)

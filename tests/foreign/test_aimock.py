@@ -1,7 +1,5 @@
 """aimock speaks OpenAI's protocol: files, fine-tunes, batches and chat, from first to last."""
 
-from __future__ import annotations
-
 import json
 import urllib.request
 

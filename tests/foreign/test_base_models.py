@@ -3,8 +3,6 @@
 Gemma 3 270M knows the First Amendment by heart; SmolLM2 135M knows nothing of it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

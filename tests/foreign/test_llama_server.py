@@ -1,7 +1,5 @@
 """The "openai" provider against llama.cpp's server, with a model of 98 MB that can chat."""
 
-from __future__ import annotations
-
 import pytest
 from clients import make_provider
 

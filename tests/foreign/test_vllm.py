@@ -4,8 +4,6 @@ The weights are a few thousand random numbers, the same each time, so that trans
 asked for the same. `record_vllm.py` keeps the answers for tests that need no server.
 """
 
-from __future__ import annotations
-
 import json
 import math
 

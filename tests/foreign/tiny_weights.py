@@ -9,11 +9,7 @@ The forms of tokenizers that servers tell tokens in:
     llama-2     the same, and a blank before every text that its decoder takes away again
 """
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -28,7 +24,7 @@ BYTES = tuple(f"<0x{number:02X}>" for number in range(256))
 SIZE = 200  # pieces of words
 
 
-def make(folder: Path, form: str) -> Path:
+def make(folder, form):
     """Random weights of Llama's architecture, the same each time."""
     tokenizer = _tokenizer(form)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,9 +47,7 @@ def make(folder: Path, form: str) -> Path:
     )
 
 
-def save_llama(
-    folder: Path, vocabulary: int, sizes: tuple[int, int, int, int, int], **config: Any
-) -> Path:
+def save_llama(folder, vocabulary, sizes, **config):
     """A Llama of random weights; sizes: hidden, intermediate, layers, heads and context."""
     import torch
     import transformers
@@ -67,7 +61,7 @@ def save_llama(
     return folder
 
 
-def _tokenizer(form: str) -> Tokenizer:
+def _tokenizer(form):
     """A tokenizer of that form, which has read what is ASCII of TEXT."""
     by_bytes = form == "byte-level"
     learning = Tokenizer(models.BPE())
@@ -100,7 +94,7 @@ def _tokenizer(form: str) -> Tokenizer:
     return tokenizer
 
 
-def _dress(tokenizer: Tokenizer, form: str) -> None:
+def _dress(tokenizer, form):
     """What the form does around the pieces; a text begins with "<s>"."""
     from tokenizers.processors import TemplateProcessing
 

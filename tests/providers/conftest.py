@@ -1,7 +1,5 @@
 """Emulators for the tests of providers, which read what servers say, to the end."""
 
-from __future__ import annotations
-
 import gc
 import os
 from functools import partial
@@ -69,7 +67,7 @@ def door(storage, monkeypatch):
     """Put a door before Cloud Storage, with faults."""
     doors = []
 
-    def stand(*faults) -> GcsDoor:
+    def stand(*faults):
         doors.append(GcsDoor(storage, plan=FaultPlan(faults)).start())
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", doors[-1].url)
         return doors[-1]

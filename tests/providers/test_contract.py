@@ -1,7 +1,5 @@
 """What every provider keeps to: each against an emulator of its server, faults included."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import inspect

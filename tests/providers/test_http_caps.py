@@ -1,7 +1,5 @@
 """Answers without end, endless errors, redirects: real sockets on loopback, each client."""
 
-from __future__ import annotations
-
 import contextlib
 import http.server
 import threading
@@ -162,10 +160,7 @@ def test_a_redirect_to_another_host_is_not_followed(name):
         ("http://[::1", "redirects to what is no address"),
         ("file:///etc/passwd", "redirects to another one (file:)"),
         ("http://me:hunter2hunter2@127.0.0.1:9/", "redirects to another one (127.0.0.1)"),
-        (
-            f"http://{'.'.join('abcdefghijklm')}/",
-            "another one (a.b.c.d.e.f.g.h.i.j.k.l … #",
-        ),
+        (f"http://{'.'.join('abcdefghijklm')}/", "another one (a.b.c.d.e.f.g.h.i.j.k.l … #"),
     ],
 )
 def test_where_a_redirect_leads_is_told(name, where, said):

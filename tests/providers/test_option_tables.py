@@ -1,7 +1,5 @@
 """A provider's tables in a suite file: what is wrong is named, and no secret is shown."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -19,7 +17,7 @@ class Options(Table):
     more: dict[str, Any] = Field(default_factory=dict)
 
 
-def read(values: dict[str, Any]) -> Options:
+def read(values):
     return read_table(Options, values, place=PLACE, name="options")
 
 

@@ -1,7 +1,5 @@
 """Servers that refuse parameters, think, reroute, have no chat, or say little of themselves."""
 
-from __future__ import annotations
-
 import json
 import math
 from functools import partial

@@ -1,7 +1,5 @@
 """What is the "openai" provider's own, against an OpenAI server on loopback."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import threading

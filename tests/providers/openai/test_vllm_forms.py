@@ -3,8 +3,6 @@
 They are recorded from a server on a processor, by tests/foreign/record_vllm.py.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from contextlib import ExitStack
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from clients import make_provider
-from http_server import HttpServer, Request, Response
+from http_server import HttpServer, Response
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Window
@@ -30,7 +28,7 @@ class Playing(HttpServer):
         self._numbers = numbers
         self.route("POST", "/v1/completions", "completions", self._answer)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request):
         body = request.json()
         for one in self._answers:
             if one["asked"] == body:

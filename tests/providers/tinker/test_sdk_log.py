@@ -1,7 +1,5 @@
 """What the SDK of Tinker says to a log, overheard without making anybody's log longer."""
 
-from __future__ import annotations
-
 import logging
 import time
 

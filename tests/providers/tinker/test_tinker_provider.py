@@ -1,7 +1,5 @@
 """What is the "tinker" provider's own, against a Tinker server on loopback."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
@@ -10,17 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from clients import BOOK, DIGEST, INSTRUCTION, SECRETS, bodies, finish, longest_passage, prose
-from faults import (
-    Fault,
-    FaultKind,
-    drop,
-    lose,
-    rate_limit,
-    server_error,
-    slow,
-    trickle,
-    truncate,
-)
+from faults import Fault, FaultKind, drop, lose, rate_limit, server_error, slow, trickle, truncate
 from reciter import Reciter
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, SuiteError

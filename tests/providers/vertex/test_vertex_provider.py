@@ -1,7 +1,5 @@
 """What is the "vertex" provider's own, against a Vertex AI and a Cloud Storage server."""
 
-from __future__ import annotations
-
 import json
 import time
 import warnings
