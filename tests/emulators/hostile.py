@@ -157,11 +157,27 @@ def _reset(wire, _answer, _stopping):
 
 
 def _bytes_of(body):
-    return (body[at : at + 1] for at in range(len(body)))
+    return [body[at : at + 1] for at in range(len(body))]
 
 
-def _spaces():
-    return itertools.repeat(b" ")
+def _slow(pieces, then=b" "):
+    return _wire(lambda _: itertools.chain(pieces, itertools.repeat(then)), pause=DRIP)
+
+
+def _half(body):
+    return body[: len(body) // 2]
+
+
+def _after(head, body):
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def _as_it_is(answer):
+    return _whole(answer.body, **{"Content-Type": answer.content_type})
+
+
+def _json_instead(value):
+    return _instead(json.dumps(value).encode(), BAD)
 
 
 def _redirect(where, status="307 Temporary Redirect"):
@@ -172,15 +188,24 @@ CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
 PLAIN = {"Content_Type": "application/json", "Connection": "close"}
 CHUNK = b"10000\r\n" + b" " * PIECE + b"\r\n"
 LONG_LINE = b"a." * 60_000
+LONG_ERROR = {"message": LONG_LINE.decode(), "code": 400}
+PAGE = b"<html>" + b"<p>no</p>" * 500_000
+OK = b"HTTP/1.1 200 OK\r\n"
+TWO_LENGTHS = OK + b"Content-Length: 2\r\nContent-Length: 99999\r\n\r\n"
+MANY_HEADERS = _head(**{f"X-{n}": "1" for n in range(20_000)})[:-2]
+MANY_COOKIES = OK + b"".join(b"Set-Cookie: c%d=1; Domain=.com\r\n" % n for n in range(500))
+BAD, BUSY = "400 Bad Request", "429 Too Many Requests"
+TEXT_OPENED = b'{"choices": [{"message": {"content": "'
+TERMINAL = '{"error": {"message": "\\u001b[2J\\u001b]0;owned\\u0007\\u202e", "code": "\\u001b[2J"}}'
+SURROGATES = '{"error": {"message": "\\ud800\\udfff\\ud800"}, "detail": "\\ud800"}'
+OTHER_TYPES = {"message": {"a": [1]}, "code": {"a": 1}, "status": [1]}
 
 
 ACTS = {
     # without an end
     "endless_chunks": _endless(_head(**CHUNKED), CHUNK),
     "endless_body": _endless(_head(**PLAIN), b" " * PIECE),
-    "endless_text": _endless(
-        _head(**PLAIN), b"a" * PIECE, start=b'{"choices": [{"message": {"content": "'
-    ),
+    "endless_text": _endless(_head(**PLAIN), b"a" * PIECE, start=TEXT_OPENED),
     "endless_lists": _endless(_head(**PLAIN), b"[" * PIECE),
     "endless_error": _endless(_head("403 Forbidden", **PLAIN), b"a" * PIECE),
     "endless_server_error": _endless(_head("503 Service Unavailable", **PLAIN), b"a." * 32_768),
@@ -188,72 +213,40 @@ ACTS = {
     "endless_header": _endless(b"HTTP/1.1 200 OK\r\nX-More: ", b"1" * PIECE),
     "endless_status": _endless(b"HTTP/1.1 200 ", b"OK" * 1000),
     "endless_chunk_extension": _endless(_head(**CHUNKED), b";x" * 1000, start=b"1"),
-    "endless_trailers": _endless(
-        _head(**CHUNKED), b"X-More: 1\r\n" * 1000, start=b"2\r\n{}\r\n0\r\n"
-    ),
+    "endless_trailers": _endless(_head(**CHUNKED) + b"2\r\n{}\r\n0\r\n", b"X-More: 1\r\n" * 1000),
     # slow
     "silence": _silence,
-    "slow_headers": _wire(
-        lambda _: itertools.chain(_bytes_of(b"HTTP/1.1 200 OK\r\nX: "), _spaces()), pause=DRIP
-    ),
-    "slow_body": _wire(
-        lambda _: itertools.chain([_head(**PLAIN)], _bytes_of(b"{"), _spaces()), pause=DRIP
-    ),
-    "slow_error": _wire(
-        lambda _: itertools.chain([_head("500 Oh", **PLAIN)], _spaces()), pause=DRIP
-    ),
-    "slow_1xx": _wire(lambda _: itertools.repeat(b"HTTP/1.1 102 Processing\r\n\r\n"), pause=DRIP),
+    "slow_headers": _slow(_bytes_of(b"HTTP/1.1 200 OK\r\nX: ")),
+    "slow_body": _slow([_head(**PLAIN), b"{"]),
+    "slow_error": _slow([_head("500 Oh", **PLAIN)]),
+    "slow_1xx": _slow((), b"HTTP/1.1 102 Processing\r\n\r\n"),
     "promises_more": _wire(lambda answer: [_head(Content_Length=str(10**10)) + answer.body]),
     # broken off
     "nothing": _nothing,
     "reset": _reset,
     "half_a_head": _wire(lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: appl"),
     "half_a_body": _wire(lambda answer: _whole(answer.body)[: -(len(answer.body) // 2 or 1)]),
-    "half_without_length": _wire(
-        lambda answer: _head(**PLAIN) + answer.body[: len(answer.body) // 2]
-    ),
+    "half_without_length": _wire(lambda answer: _head(**PLAIN) + _half(answer.body)),
     "half_a_chunk": _wire(lambda answer: _head(**CHUNKED) + b"FFFF\r\n" + answer.body[:50]),
     # no HTTP, or hardly
     "another_protocol": _wire(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n"),
     "no_head": _wire(lambda answer: answer.body),
-    "two_lengths": _wire(
-        lambda answer: (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 99999\r\n\r\n" + answer.body
-        )
-    ),
+    "two_lengths": _wire(lambda answer: TWO_LENGTHS + answer.body),
     "negative_length": _wire(lambda answer: _head(Content_Length="-1") + answer.body),
     "huge_length": _wire(lambda answer: _head(Content_Length="9" * 400) + answer.body),
     "bad_chunk": _wire(lambda _: _head(**CHUNKED) + b"zz\r\n{}\r\n0\r\n\r\n"),
     "huge_chunk": _wire(lambda _: _head(**CHUNKED) + b"F" * 16 + b"\r\n{}\r\n"),
-    "many_headers": _wire(
-        lambda answer: (
-            _head(**{f"X-{n}": "1" for n in range(20_000)})[:-2]
-            + f"Content-Length: {len(answer.body)}\r\n\r\n".encode()
-            + answer.body
-        )
-    ),
+    "many_headers": _wire(lambda answer: _after(MANY_HEADERS, answer.body)),
     "long_header": _wire(lambda answer: _whole(answer.body, X="1" * 10_000_000)),
-    "many_cookies": _wire(
-        lambda answer: (
-            b"HTTP/1.1 200 OK\r\n"
-            + b"".join(b"Set-Cookie: c%d=1; Domain=.com\r\n" % n for n in range(500))
-            + b"Content-Length: %d\r\n\r\n" % len(answer.body)
-            + answer.body
-        )
-    ),
+    "many_cookies": _wire(lambda answer: _after(MANY_COOKIES, answer.body)),
     "two_answers": _wire(lambda answer: _whole(answer.body) + _whole(b'{"choices": []}')),
-    "1xx_before": _wire(
-        lambda answer: (
-            b"HTTP/1.1 102 Processing\r\n\r\n" * 20
-            + _whole(answer.body, **{"Content-Type": answer.content_type})
-        )
-    ),
+    "1xx_before": _wire(lambda answer: b"HTTP/1.1 102 Processing\r\n\r\n" * 20 + _as_it_is(answer)),
     # another status
     "status_204": _wire(lambda _: _head("204 No Content")),
     "status_304": _wire(lambda _: _head("304 Not Modified")),
     "status_600": _instead(b"{}", "600 Beyond"),
     "status_999": _instead(b"{}", "999 Beyond"),
-    "status_206": _body(lambda body: body[: len(body) // 2], "206 Partial Content"),
+    "status_206": _body(_half, "206 Partial Content"),
     # sent away
     "redirect_elsewhere": _redirect("http://127.0.0.1:9/v1"),
     "redirect_to_a_file": _redirect("file:///etc/passwd"),
@@ -262,33 +255,17 @@ ACTS = {
     "redirect_for_ever": _redirect("?again"),
     "redirect_unreadable": _redirect("http://[::1"),
     # errors
-    "long_line": _instead(LONG_LINE, "400 Bad Request"),
+    "long_line": _instead(LONG_LINE, BAD),
     "long_busy_line": _instead(LONG_LINE, "503 Service Unavailable"),
-    "long_message": _instead(
-        json.dumps(
-            {"error": {"message": LONG_LINE.decode(), "code": 400}, "detail": LONG_LINE.decode()}
-        ).encode(),
-        "400 Bad Request",
-    ),
-    "error_page": _instead(
-        b"<html>" + b"<p>no</p>" * 500_000, "502 Bad Gateway", **{"Content-Type": "text/html"}
-    ),
-    "error_of_lists": _instead(b"[" * 50_000, "400 Bad Request"),
-    "error_of_terminal": _instead(
-        b'{"error": {"message": "\\u001b[2J\\u001b]0;owned\\u0007\\u202e", "code": "\\u001b[2J"}}',
-        "400 Bad Request",
-    ),
-    "error_of_surrogates": _instead(
-        b'{"error": {"message": "\\ud800\\udfff\\ud800", "type": "\\ud800"}, "detail": "\\ud800"}',
-        "400 Bad Request",
-    ),
-    "error_of_other_types": _instead(
-        b'{"error": {"message": {"a": [1]}, "code": {"a": 1}, "status": [1]}, "detail": [null, 7]}',
-        "400 Bad Request",
-    ),
-    "wait_for_ever": _instead(b"{}", "429 Too Many Requests", **{"Retry-After": "1e308"}),
-    "wait_nan": _instead(b"{}", "429 Too Many Requests", **{"Retry-After": "nan"}),
-    "wait_long": _instead(b"{}", "429 Too Many Requests", **{"Retry-After": "9" * 300}),
+    "long_message": _json_instead({"error": LONG_ERROR, "detail": LONG_LINE.decode()}),
+    "error_page": _instead(PAGE, "502 Bad Gateway", **{"Content-Type": "text/html"}),
+    "error_of_lists": _instead(b"[" * 50_000, BAD),
+    "error_of_terminal": _instead(TERMINAL.encode(), BAD),
+    "error_of_surrogates": _instead(SURROGATES.encode(), BAD),
+    "error_of_other_types": _json_instead({"error": OTHER_TYPES, "detail": [None, 7]}),
+    "wait_for_ever": _instead(b"{}", BUSY, **{"Retry-After": "1e308"}),
+    "wait_nan": _instead(b"{}", BUSY, **{"Retry-After": "nan"}),
+    "wait_long": _instead(b"{}", BUSY, **{"Retry-After": "9" * 300}),
     "wait_until": _instead(b"{}", "503 No", **{"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
     # another body
     "empty": _instead(b""),
@@ -298,20 +275,16 @@ ACTS = {
     "list": _instead(b"[]"),
     "object": _instead(b"{}"),
     "page": _instead(b"<html><h1>Log in</h1></html>", **{"Content-Type": "text/html"}),
-    "binary": _wire(
-        lambda _: _whole(os.urandom(5000), **{"Content-Type": "application/octet-stream"})
-    ),
+    "binary": _instead(os.urandom(5000), **{"Content-Type": "application/octet-stream"}),
     "not_utf8": _body(lambda body: body.replace(b"a", b"\xff")),
     "deep_lists": _instead(b"[" * 100_000 + b"]" * 100_000),
     "deep_objects": _instead(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     "long_number": _instead(b'{"created": ' + b"9" * 100_000 + b"}"),
     "gzip_bomb": _wire(lambda _: _whole(_bomb(), **{"Content-Encoding": "gzip"})),
-    "unknown_packing": _body(lambda body: body, **{"Content-Encoding": "br, zstd, gzip"}),
-    "wrong_content_type": _body(lambda body: body, **{"Content-Type": "text/csv"}),
-    "no_content_type": _body(lambda body: body, **{"Content-Type": ""}),
-    "unknown_charset": _body(
-        lambda body: body, **{"Content-Type": "application/json; charset=klingon"}
-    ),
+    "unknown_packing": _body(bytes, **{"Content-Encoding": "br, zstd, gzip"}),
+    "wrong_content_type": _body(bytes, **{"Content-Type": "text/csv"}),
+    "no_content_type": _body(bytes, **{"Content-Type": ""}),
+    "unknown_charset": _body(bytes, **{"Content-Type": "application/json; charset=klingon"}),
     # another content
     "nan": _each(int, lambda _: float("nan")),
     "infinity": _each(int, lambda _: float("inf")),

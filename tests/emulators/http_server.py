@@ -244,26 +244,28 @@ class HttpServer:
         self._errors.append(error)
 
     def answer(self, exchange, body):
-        url = urllib.parse.urlsplit(exchange.path)
-        found = self._find(exchange.command, url.path)
-        if found is None:
-            message = f"no such path: {exchange.command} {url.path}"
-            exchange.send(self.refusal(404, message, {}))
+        url, method = urllib.parse.urlsplit(exchange.path), exchange.command
+        for route in self._routes:
+            match = route.pattern.fullmatch(url.path)
+            if route.method == method and match:
+                break
+        else:
+            exchange.send(self.refusal(404, f"no such path: {method} {url.path}", {}))
             return
-        route, match = found
-        strike = self.plan.strike(route.endpoint, f"{url.path} {body.decode('latin-1')}")
-        request = Request(
-            method=exchange.command,
-            path=url.path,
-            params={key: urllib.parse.unquote(value) for key, value in match.groupdict().items()},
-            query=dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True)),
-            headers=exchange.headers,
-            body=body,
-            strike=strike,
-        )
-        self.recent.append((route.endpoint, request))
-        with self._counted(route.endpoint):
+        endpoint = route.endpoint
+        strike = self.plan.strike(endpoint, f"{url.path} {body.decode('latin-1')}")
+        params = {key: urllib.parse.unquote(value) for key, value in match.groupdict().items()}
+        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        request = Request(method, url.path, params, query, exchange.headers, body, strike)
+        self.recent.append((endpoint, request))
+        with self._lock:
+            self._active[endpoint] += 1
+            self._peaks[endpoint] = max(self._peaks[endpoint], self._active[endpoint])
+        try:
             self._act(exchange, route, request, strike.transport)
+        finally:
+            with self._lock:
+                self._active[endpoint] -= 1
 
     def _act(self, exchange, route, request, fault):
         kind = fault.kind if fault else None
@@ -298,24 +300,6 @@ class HttpServer:
         except Exception as error:  # noqa: BLE001 - kept, and raised by `stop`
             self.broken(error)
             return self.refusal(500, f"the emulator is broken: {error!r}", {})
-
-    def _find(self, method, path):
-        for route in self._routes:
-            match = route.pattern.fullmatch(path)
-            if route.method == method and match:
-                return route, match
-        return None
-
-    @contextlib.contextmanager
-    def _counted(self, endpoint):
-        with self._lock:
-            self._active[endpoint] += 1
-            self._peaks[endpoint] = max(self._peaks[endpoint], self._active[endpoint])
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._active[endpoint] -= 1
 
 
 class _Listener(http.server.ThreadingHTTPServer):

@@ -55,13 +55,13 @@ class _Endpoint:
 
     def json(self, timing):
         models = [{"id": "1", "model": f"{self.name}-model"}] if self.model_stands(timing) else []
+        place = {"dedicatedEndpointDns": "1.us-central1-42.prediction.vertexai.goog"}
+        place |= {"dedicatedEndpointEnabled": True, "createTime": _stamp(self.began)}
         return {
+            **place,
             "name": self.name,
             "displayName": self.display_name,
             "deployedModels": models,
-            "createTime": _stamp(self.began),
-            "dedicatedEndpointEnabled": True,
-            "dedicatedEndpointDns": "1.us-central1-42.prediction.vertexai.goog",
         }
 
 
@@ -69,28 +69,19 @@ class _Endpoint:
 class _Operation:
     name: str
     endpoint: _Endpoint
-    polled: bool = False
 
     def json(self, timing):
-        done = time.time() >= self.endpoint.began + timing.deploys_in
-        said = {
-            "name": self.name,
-            "metadata": {
-                "@type": f"{BETA}.DeployOperationMetadata",
-                "genericMetadata": {"createTime": _stamp(self.endpoint.began)},
-            },
-        }
-        if done and self.endpoint.broken:
+        generic = {"createTime": _stamp(self.endpoint.began)}
+        kind = f"{BETA}.DeployOperationMetadata"
+        said = {"name": self.name, "metadata": {"@type": kind, "genericMetadata": generic}}
+        if time.time() < self.endpoint.began + timing.deploys_in:
+            return said
+        if self.endpoint.broken:
             error = {"code": 8, "message": "there are no accelerators left in us-central1"}
             return {**said, "done": True, "error": error}
-        if done:
-            response = {
-                "@type": f"{BETA}.DeployResponse",
-                "endpoint": self.endpoint.name,
-                "model": f"{self.endpoint.name}-model",
-            }
-            return {**said, "done": True, "response": response}
-        return said
+        name = self.endpoint.name
+        response = {"@type": f"{BETA}.DeployResponse", "endpoint": name, "model": f"{name}-model"}
+        return {**said, "done": True, "response": response}
 
 
 @dataclass
@@ -149,15 +140,9 @@ class Machines:
             self.endpoints[number] = endpoint
             operation = _Operation(self.name(request, "operations", self.new_id()), endpoint)
             self.operations[operation.name.rpartition("/")[2]] = operation
-            self.books.record(
-                "deployment",
-                endpoint=endpoint.name,
-                display_name=endpoint.display_name,
-                weights=weights,
-                resources=body.get("deployConfig"),
-                broken=broken,
-                at=endpoint.began,
-            )
+            row = {"endpoint": endpoint.name, "display_name": endpoint.display_name}
+            row |= {"weights": weights, "resources": body.get("deployConfig")}
+            self.books.record("deployment", broken=broken, at=endpoint.began, **row)
             return Response.json({"name": operation.name, "metadata": {}})
 
     def _get_operation(self, request):

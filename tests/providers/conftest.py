@@ -28,11 +28,10 @@ def _environment(monkeypatch, tmp_path):
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "TINKER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
-    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
-    monkeypatch.setenv("TINKER_API_KEY", SECRETS["tinker"])
+    place = {"GOOGLE_CLOUD_PROJECT": "test-project", "GOOGLE_CLOUD_LOCATION": "us-central1"}
+    place |= {"NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path / "gcloud")}
+    for name, value in {**place, "TINKER_API_KEY": SECRETS["tinker"]}.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module", autouse=True)

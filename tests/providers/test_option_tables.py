@@ -64,19 +64,17 @@ def test_an_unknown_key_comes_with_the_nearest_or_all(key, hint):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("name", "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"),
-        ("name", "tml-Vq3x9LmT0aZr7Bn2Kd5W"),
-        ("name", "AIzaVq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr7B"),
-        ("name", "Vq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr"),
-        ("name", "-----BEGIN PRIVATE KEY-----"),
-        ("name", "https://ada:lovelace@example.org/"),
+        *(
+            ("name", secret)
+            for secret in (
+                *("sk-proj-Vq3x9LmT0aZr7Bn2Kd5W", "tml-Vq3x9LmT0aZr7Bn2Kd5W"),
+                *("AIzaVq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr7B", "Vq3x9LmT0aZr7Bn2Kd5WVq3x9LmT0aZr"),
+                *("-----BEGIN PRIVATE KEY-----", "https://ada:lovelace@example.org/"),
+            )
+        ),
         ("size", "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W"),
-        ("api_key", "lovelace"),
-        ("x-api-key", "lovelace"),
-        ("Authorization", "lovelace"),
-        ("client_secret", "lovelace"),
-        ("password", "lovelace"),
-        ("access_token", "lovelace-lovelace"),
+        *((key, "lovelace") for key in ("api_key", "x-api-key", "Authorization", "client_secret")),
+        *(("password", "lovelace"), ("access_token", "lovelace-lovelace")),
         ("header", "Bearer lovelace-lovelace"),
     ],
 )

@@ -37,14 +37,17 @@ def answered(status, phrase, url=URL):
     )
 
 
-def test_the_latest_refusal_is_kept(log):
+def test_the_latest_refusal_and_warning_are_kept(log):
     began = time.monotonic()
     assert log.refusal_since(began) is None
     answered(500, "Internal Server Error")
     answered(429, "Too Many Requests")
     answered(200, "OK")
+    logging.getLogger("tinker.lib").warning("paused: %s", "billing")
+    logging.getLogger("tinker.lib").info("all is well")
     assert log.refusal_since(began) == "429 Too Many Requests"
-    assert log.refusal_since(time.monotonic()) is None
+    assert log.warning_since(began) == "paused: billing"
+    assert log.refusal_since(time.monotonic()) is log.warning_since(time.monotonic()) is None
 
 
 def test_other_servers_are_not_listened_to(log):
@@ -52,25 +55,14 @@ def test_other_servers_are_not_listened_to(log):
     assert log.refusal_since(0) is None
 
 
-def test_the_latest_warning_is_kept(log):
-    began = time.monotonic()
-    logging.getLogger("tinker.lib").warning("paused: %s", "billing")
-    logging.getLogger("tinker.lib").info("all is well")
-    assert log.warning_since(began) == "paused: billing"
-    assert log.warning_since(time.monotonic()) is None
-
-
-def test_nobody_gets_to_see_more_than_before(log, caplog):
+def test_nobody_gets_to_see_more_than_before_unless_they_want_to(log, caplog):
     answered(429, "Too Many Requests")
     assert caplog.records == []
     logging.getLogger("httpx").warning("something else")
     assert [record.getMessage() for record in caplog.records] == ["something else"]
-
-
-def test_whoever_wants_to_see_it_does(log, caplog):
     with caplog.at_level(logging.INFO):
         answered(429, "Too Many Requests")
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert log.refusal_since(0) == "429 Too Many Requests"
 
 
