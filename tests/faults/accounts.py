@@ -138,8 +138,6 @@ def _one_finetune(scenario, ledger):
     assert job.tokens == booked["tokens"]
 
 
-# --- the books against it ------------------------------------------------------------------
-
 Key = Hashable
 
 

@@ -72,27 +72,6 @@ def failed(call, cause):
     return rf"transformers endpoint \S+: {call} failed: {cause}"
 
 
-DAMAGE = {
-    "no weights": (
-        lambda base: (base / "model.safetensors").unlink(),
-        "base has no weights in safetensors",
-    ),
-    "no JSON": (
-        lambda base: (base / "config.json").write_text("{"),
-        failed("load", "It looks like the config file"),
-    ),
-}
-
-
-@pytest.mark.parametrize("tuned", [True, False], ids=["tuned", "untuned"])
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_weights_that_cannot_be_loaded_are_told(local, run, damage, tuned):
-    harm, said = DAMAGE[damage]
-    harm(local.base)
-    local.write_suite(local.folder, samples=2, tuned=tuned)
-    told(run(local), said)
-
-
 @pytest.mark.full
 def test_out_of_memory_is_told_and_smaller_draws_go_on(local, run):
     (local.folder / "conftest.py").write_text(NO_MORE_MEMORY, "utf-8")

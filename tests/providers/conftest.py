@@ -2,6 +2,7 @@
 
 import gc
 import os
+from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
@@ -64,29 +65,31 @@ def bucket(tmp_path):
 @pytest.fixture
 def door(storage, monkeypatch):
     """Put a door before Cloud Storage, with faults."""
-    doors = []
+    with ExitStack() as doors:
 
-    def stand(*faults):
-        doors.append(GcsDoor(storage, plan=FaultPlan(faults)).start())
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", doors[-1].url)
-        return doors[-1]
+        def stand(*faults):
+            door = doors.enter_context(GcsDoor(storage, plan=FaultPlan(faults)))
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", door.url)
+            return door
 
-    yield stand
-    for each in doors:
-        each.stop()
+        yield stand
 
 
 @pytest.fixture
 def books(tmp_path):
-    books = Books(tmp_path / "books.jsonl")
-    yield books
-    books.close()
+    with closing(Books(tmp_path / "books.jsonl")) as books:
+        yield books
+
+
+@pytest.fixture
+def name(request):
+    """The provider of a folder."""
+    return request.path.parent.name
 
 
 @pytest.fixture
 def serve(name, books, tmp_path, monkeypatch, request):
     """Start an emulator of the provider `name`; any number of faults, and its settings."""
-    servers = []
     if name == "vertex":
         kind, own = VertexServer, {"key": SECRETS["vertex"]}
         own["storage"] = request.getfixturevalue("storage")
@@ -99,17 +102,17 @@ def serve(name, books, tmp_path, monkeypatch, request):
     else:
         kind, own = OpenAIServer, {}
 
-    def start(*faults, **settings):
-        settings = {"reciter": Reciter([BOOK]), "books": books, **own, **settings}
-        servers.append(kind(plan=FaultPlan(faults), **settings))
-        if name == "vertex":
-            path = servers[-1].write_credentials(tmp_path)
-            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-        return servers[-1].start()
+    with ExitStack() as servers:
 
-    yield start
-    for server in servers:
-        server.stop()
+        def start(*faults, **settings):
+            settings = {"reciter": Reciter([BOOK]), "books": books, **own, **settings}
+            server = servers.enter_context(kind(plan=FaultPlan(faults), **settings))
+            if name == "vertex":
+                path = server.write_credentials(tmp_path)
+                monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+            return server
+
+        yield start
 
 
 @pytest.fixture

@@ -30,11 +30,6 @@ provider_of = partial(make_provider, "openai")
 
 
 @pytest.fixture
-def name():
-    return "openai"
-
-
-@pytest.fixture
 def serve(serve):
     return partial(serve, reciter=Reciter([BOOK]))
 

@@ -33,11 +33,6 @@ provider_of = partial(make_provider, "openai")
 last_body = partial(clients.last_body, endpoint="chat")
 
 
-@pytest.fixture
-def name():
-    return "openai"
-
-
 def test_the_key_comes_from_the_named_variable(serve, monkeypatch):
     server = serve(key=SECRETS["openai"])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-another-one-0123456789")

@@ -32,11 +32,6 @@ KEY = SECRETS["tinker"]
 OTHERS = [prose(seed, 60) for seed in range(2, 9)]
 
 
-@pytest.fixture
-def name():
-    return "tinker"
-
-
 def ask(endpoint, n=3, *, as_=None, **changes):
     settings = {"n": n, "temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
     if as_ is None:
@@ -62,9 +57,6 @@ def tune(provider, digest=DIGEST):
 
 def texts_in(books):
     return [row["text"].removeprefix(" ") for row in books.rows("completion")]
-
-
-# --- formats -------------------------------------------------------------------------------
 
 
 def test_the_plain_format_puts_loss_on_the_text_alone(tokenizer):
@@ -97,39 +89,18 @@ def test_a_tokenizer_that_is_not_there_is_said(provider_of, tmp_path):
         provider_of(tokenizer="empty").open(None)
 
 
-# --- sampling ------------------------------------------------------------------------------
-
-
-def test_the_first_completion_of_a_call_has_its_prompt(serve, provider_of, books):
-    completions = ask(provider_of(serve()).open(None), n=4)
-    for completion, row in zip(completions, books.rows("completion"), strict=True):
-        assert completion.finish_reason == completion.finish_word == row["finish_reason"]
-        assert completion.prompt_tokens == row["prompt_tokens"]
-        assert completion.completion_tokens == row["completion_tokens"]
-        assert completion.served.model == "base"
-        assert completion.written == completion.text
-    assert row["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
-    assert completions[0].prompt_tokens > 0
-    assert completions[1].prompt_tokens == 0
-
-
-def test_an_end_is_told_from_a_cut(serve, provider_of):
-    server = serve(reciter=Reciter(["A short text."], base_order=9))
+def test_an_end_is_told_from_a_cut_once_the_promise_is_kept(serve, provider_of, books):
+    server = serve(reciter=Reciter(["A short text."], base_order=9), polls=2)
     endpoint = provider_of(server).open(None)
     assert ask(endpoint, n=1, temperature=None)
-    ended = ask(endpoint, n=1, max_tokens=50, temperature=0.0)[0]
-    assert (ended.text, ended.finish_reason) == ("A short text.", FinishReason.STOP)
-    cut = ask(endpoint, n=1, max_tokens=2)[0]
-    assert (cut.finish_reason, cut.completion_tokens) == (FinishReason.LENGTH, 2)
-
-
-def test_promises_that_take_their_time_are_waited_for(serve, provider_of):
-    server = serve(polls=2)
-    assert len(ask(provider_of(server).open(None))) == 3
     assert server.plan.calls("futures") == 3
-
-
-# --- fine-tuning ---------------------------------------------------------------------------
+    assert books.rows("completion")[0]["prompt"] == f"User: {INSTRUCTION}\n\nAssistant:"
+    (ended,) = ask(endpoint, n=1, max_tokens=50, temperature=0.0)
+    assert (ended.written, ended.finish_reason) == ("A short text.", FinishReason.STOP)
+    assert (ended.finish_word, ended.served.model) == ("stop", "base")
+    (cut,) = ask(endpoint, n=1, max_tokens=2)
+    assert (cut.finish_reason, cut.completion_tokens) == (FinishReason.LENGTH, 2)
+    assert cut.finish_word == "length"
 
 
 def test_training_follows_the_recipe_and_its_weights_recite(
@@ -312,9 +283,6 @@ while '"optim"' not in Path({str(books.path)!r}).read_text("utf-8"):
     assert len(books.rows("train")) == len(OTHERS)
 
 
-# --- answers that are waited for again -----------------------------------------------------
-
-
 def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, provider_of, books):
     server = serve(slow("futures", calls=(0,), seconds=4.0))
     endpoint = provider_of(server, timeout=1.5).open(None)
@@ -345,7 +313,9 @@ def test_a_call_that_never_arrived_is_made_by_recovering_it(serve, provider_of, 
     assert len(books.rows("completion")) == 3
 
 
-def test_what_is_not_there_any_more_is_not_recovered(serve, provider_of, books):
+def test_after_its_session_has_ended_nothing_is_recovered_and_another_is_opened(
+    serve, provider_of, books
+):
     server = serve()
     endpoint = provider_of(server).open(None)
     assert endpoint.recover("never asked") is None
@@ -353,6 +323,9 @@ def test_what_is_not_there_any_more_is_not_recovered(serve, provider_of, books):
     server.end_sessions()
     assert provider_of(server).open(None).recover("one") is None
     assert len(books.rows("completion")) == 3
+    with pytest.raises(Gone):
+        ask(endpoint)
+    assert len(ask(endpoint)) == 3
 
 
 def test_a_call_that_failed_is_not_recovered_and_a_wrong_key_is_an_error(
@@ -375,19 +348,6 @@ def test_an_answer_that_has_expired_is_not_silently_asked_for_again(serve, provi
         ask(endpoint, as_="one")
     assert len(endpoint.recover("one")) == 3  # here the server has it after all
     assert len(books.rows("completion")) == 3
-
-
-def test_after_its_session_has_ended_an_endpoint_opens_another(serve, provider_of):
-    server = serve()
-    endpoint = provider_of(server).open(None)
-    ask(endpoint)
-    server.end_sessions()
-    with pytest.raises(Gone):
-        ask(endpoint)
-    assert len(ask(endpoint)) == 3
-
-
-# --- faults --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -429,7 +389,9 @@ def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, faul
     assert len(books.rows("completion")) in {0, 3}
 
 
-def test_a_deadline_says_whether_the_server_answers_others(serve, provider_of):
+def test_a_deadline_says_whether_the_server_answers_others_and_no_money_is_final(
+    serve, provider_of
+):
     server = serve(rate_limit("sample"))
     endpoint = provider_of(server, timeout=1.5).open(None)
     with pytest.raises(ProviderBusy, match="the server answers other calls"):
@@ -437,16 +399,13 @@ def test_a_deadline_says_whether_the_server_answers_others(serve, provider_of):
     server.plan.add(server_error("capabilities", status=503))
     with pytest.raises(ProviderBusy, match="503 Service Unavailable"):
         ask(endpoint)
-
-
-def test_an_account_without_money_is_said_and_final(serve, provider_of):
-    message = "billing is not set up"
-    server = serve(server_error("sample", status=402, message=message))
+    unpaid = {"status": 402, "message": "billing is not set up"}
+    server.plan.replace([server_error("sample", **unpaid)])
     endpoint = provider_of(server, timeout=0.3).open(None)
-    with pytest.raises(ProviderBusy, match=f"(?s)the SDK says: .*{message}"):
+    with pytest.raises(ProviderBusy, match=r"(?s)the SDK says: .*billing is not set up"):
         ask(endpoint)
-    server.plan.add(server_error("capabilities", status=402, message=message))
-    with pytest.raises(Refused, match=f"402 Payment Required - {message}") as caught:
+    server.plan.add(server_error("capabilities", **unpaid))
+    with pytest.raises(Refused, match="402 Payment Required - billing is not set up") as caught:
         ask(endpoint)
     assert "no credit left" in str(caught.value)
 

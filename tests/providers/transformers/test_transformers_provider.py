@@ -117,9 +117,6 @@ def edit_json(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
 
 
-# --- sampling ------------------------------------------------------------------------------
-
-
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
     endpoint = make(completions_per_call=3).open(None)
     drawn = draw(endpoint, n=4)
@@ -236,9 +233,6 @@ def test_probabilities_that_are_no_numbers_are_an_error(make, copy):
         draw(make(base="copy").open(None))
 
 
-# --- formats -------------------------------------------------------------------------------
-
-
 def form_of(loaded, template=None, *, system=None, begin=None, **variables):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
@@ -277,9 +271,6 @@ def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
     changed = make(chat_variables={"enable_thinking": False}).open(None).id
     assert len({plain, said, changed, make(dtype="bfloat16").open(None).id}) == 4
     assert draw(make(dtype="bfloat16").open(None))
-
-
-# --- fine-tuning ---------------------------------------------------------------------------
 
 
 @pytest.mark.full
@@ -442,9 +433,6 @@ def test_two_that_start_the_same_make_it_once(make, monkeypatch):
     assert len({*tuned}) == len(trained) == 1
 
 
-# --- weights that are not what they were ---------------------------------------------------
-
-
 def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     program = (
         f"import sys; sys.path += {sys.path!r}; from clients import make_provider\n"
@@ -598,8 +586,6 @@ def test_lora_weights_that_are_none_or_of_another_model_are_named(tuned, make, c
     with pytest.raises(ProviderError, match="load failed"):
         draw(make(base="copy", endpoint=str(adapter_of(*tuned))).open(None))
 
-
-# --- the hub -------------------------------------------------------------------------------
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -28,11 +28,6 @@ provider_of = partial(make_provider, "vertex")
 
 
 @pytest.fixture
-def name():
-    return "vertex"
-
-
-@pytest.fixture
 def tuning(bucket):
     return partial(provider_of, bucket=bucket)
 
@@ -50,9 +45,6 @@ def drawn(endpoint):
     """Start a batch and wait for its end: its name, and its last state."""
     batch = endpoint.start_batch(requests_of(), digest=DIGEST)
     return batch, finish(endpoint.poll_batch, batch)[-1]
-
-
-# --- options, project, location, credentials -----------------------------------------------
 
 
 def test_what_contradicts_itself_is_refused():
@@ -104,9 +96,6 @@ def test_credentials_that_are_not_honoured(serve, fault, kind):
         sample(provider_of(serve(fault)).open(None))
     assert type(error.value) is kind
     assert error.value.__context__ is None
-
-
-# --- sampling ------------------------------------------------------------------------------
 
 
 def test_a_request_says_what_was_asked(serve):
@@ -197,9 +186,6 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
         sample(endpoint)
 
 
-# --- faults and refusals -------------------------------------------------------------------
-
-
 def test_the_time_to_wait_may_stand_among_the_details(serve, monkeypatch):
     server = serve()
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "23.5s"}
@@ -230,9 +216,6 @@ def test_a_model_that_gives_one_candidate_a_call(serve, books):
     assert len(books.rows("completion")) == 2
     with pytest.raises(Refused, match="candidateCount value of 1"):
         sample(provider_of(serve(most_candidates=0)).open(None), 8)
-
-
-# --- reading answers -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -304,9 +287,6 @@ FIELDS = (
 )
 def test_no_answer_is_a_crash(answer):
     assert isinstance(read_completions(answer, asked=2), list)
-
-
-# --- fine-tuning ---------------------------------------------------------------------------
 
 
 def test_the_job_carries_recipe_digest_and_examples(serve, books, tuning, bucket, storage):
@@ -381,9 +361,6 @@ def test_the_sdk_may_call_tuning_an_experiment(serve, tuning):
     assert tuning(serve()).start_finetune(training())
 
 
-# --- Cloud Storage -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", [rate_limit, server_error, drop, lose, truncate])
 @pytest.mark.parametrize("place", ["upload", "list", "download"])
 def test_storage_that_may_be_tried_again(serve, batching, door, kind, place):
@@ -425,9 +402,6 @@ def test_storage_that_refuses(serve, bucket, door, fault, bucket_of, kind, said)
     with pytest.raises(kind, match=said) as error:
         provider_of(serve(), **own).start_finetune(training())
     assert getattr(error.value, "retry_after", None) == (2.5 if kind is ProviderBusy else None)
-
-
-# --- batches -------------------------------------------------------------------------------
 
 
 def test_a_batch_asks_as_a_call_does(serve, batching, storage, books):
