@@ -306,7 +306,7 @@ def test_answers_of_a_process_that_died_are_recovered_by_the_next(serve, provide
 def test_a_call_that_never_arrived_is_made_by_recovering_it(serve, provider_of, books):
     server = serve(drop("sample"))
     with pytest.raises(ProviderBusy):
-        ask(provider_of(server, timeout=0.3).open(None), as_="one")
+        ask(provider_of(server, timeout=1.5).open(None), as_="one")
     assert books.rows("completion") == []
     server.plan.replace([])
     assert len(provider_of(server).open(None).recover("one")) == 3
