@@ -80,7 +80,6 @@ def requests_of(count=4, n=2):
 
 
 def bodies(server, endpoint):
-    """Return what the last requests of an endpoint said."""
     return [request.json() for name, request in server.recent if name == endpoint]
 
 
@@ -99,6 +98,5 @@ def finish(poll, job):
 
 
 def longest_passage(text, source):
-    """Return the length of the longest run of words that both have."""
     ours, theirs = text.split(), source.split()
     return SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match().size

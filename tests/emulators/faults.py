@@ -4,12 +4,9 @@ A `Fault` names a kind, the endpoint it strikes and the calls of that endpoint i
 (counted from 0; every request that arrives counts, also one that was struck). A `FaultPlan` is
 a list of faults and one counter per endpoint; it may be changed while the server runs.
 
-    FaultPlan([lose("files.create", calls=(0,)), Fault(FaultKind.IGNORE_N, "chat")])
-
 Endpoints are named by the emulator that has them (`OpenAIServer`: "chat", "files.create", ...);
-a name may hold the wildcards of `fnmatch` ("files.*", "*"). Faults of transport (`TRANSPORT`)
-are acted out by `http_server.HttpServer` for every endpoint; the first that fits strikes. Faults
-of content are handed to the endpoint's handler (`request.fault(FaultKind.EMPTY)`).
+a name may hold the wildcards of `fnmatch`. Faults of transport are acted out by
+`http_server.HttpServer`, and the first that fits strikes; faults of content by the handler.
 """
 
 import math
@@ -85,7 +82,6 @@ class Fault:
     asked: str = ""
 
     def strikes(self, endpoint, call, said=""):
-        """Whether it strikes call number `call` of `endpoint`, which says that."""
         return (
             fnmatchcase(endpoint, self.endpoint)
             and (self.calls is None or call in self.calls)
@@ -97,12 +93,10 @@ Calls = tuple[int, ...] | None
 
 
 def rate_limit(endpoint, *, calls=None, retry_after=0.01):
-    """429, with Retry-After unless that is None."""
     return Fault(FaultKind.STATUS, endpoint, calls, 429, retry_after, message="emulated rate limit")
 
 
 def server_error(endpoint, *, calls=None, **details):
-    """500, or another `status`, `code` and `message`, before the work."""
     return Fault(FaultKind.STATUS, endpoint, calls, **details)
 
 
@@ -135,8 +129,6 @@ ON_THE_WAY = {
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What the plan has in store for one call."""
-
     call: int
     transport: Fault | None = None
     content: dict[FaultKind, Fault] = field(default_factory=dict)
@@ -151,7 +143,6 @@ class Strike:
         return choices[: max(1, math.ceil(fault.share * len(choices)))] if fault else []
 
     def reached(self, requests):
-        """How many requests of a batch are answered."""
         short = self.content.get(FaultKind.EXPIRE) or self.content.get(FaultKind.PARTIAL)
         return math.floor(len(requests) * short.share) if short else len(requests)
 
@@ -174,7 +165,6 @@ class FaultPlan:
             self._faults = list(faults)
 
     def calls(self, endpoint):
-        """How many calls `endpoint` (its exact name) has had."""
         return self._calls[endpoint]
 
     def counts(self):

@@ -1,11 +1,7 @@
 """Cloud Storage on loopback: fake-gcs-server, and a door before it that may jam.
 
-    with gcs_server("bucket") as url:                 # STORAGE_EMULATOR_HOST=url
-        with GcsDoor(url, plan=FaultPlan([drop("upload", calls=(0,))])) as door:
-            ...                                       # or STORAGE_EMULATOR_HOST=door.url
-
-Endpoints of the door, as a fault plan names them: "upload" (objects written), "list" (objects
-listed) and "download" (an object's content); all else goes by "storage".
+A fault plan names the door's endpoints "upload" (objects written), "list" (objects listed) and
+"download" (an object's content); all else goes by "storage".
 """
 
 import contextlib

@@ -1,11 +1,9 @@
 """Answers of a server that means ill, or has gone mad: one act each, on the wire.
 
-    Fault(FaultKind.HOSTILE, "chat", code="endless_body", asked="hostile-endless_body")
-
-strikes each request that holds the words `asked`: the work is done and billed, and in the place
-of its answer `ACTS["endless_body"]` is acted out. An act gets the connection, the honest answer
-and an event that is set when the server stops; whatever it leaves open is closed behind it. Samples
-of Tinker's form are in hostile_samples.py.
+`Fault(FaultKind.HOSTILE, "chat", code="endless_body", asked="words")` strikes each request that
+holds these words: the work is done and billed, and `ACTS["endless_body"]` acted out instead of
+the answer. An act gets the connection, the honest answer and an event that is set when the server
+stops; whatever it leaves open is closed behind it.
 """
 
 import gzip

@@ -27,7 +27,6 @@ def _whole(body, content_type):
 
 
 def _json(value):
-    """Writes that in the place of samples."""
     body = json.dumps(value).encode()
 
     def act(wire, _answer, _stopping):

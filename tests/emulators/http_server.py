@@ -1,24 +1,9 @@
 """A small threaded HTTP server on loopback that the emulators are made of, and what they share.
 
-An emulator is a subclass of `HttpServer` that registers its endpoints::
-
-    class Greeter(HttpServer):
-        def __init__(self, **settings):
-            super().__init__(**settings)
-            self.route("POST", "/v1/greet/{name}", "greet", self._greet)
-
-        def _greet(self, request):
-            if request.json().get("rude"):
-                raise Refused(400, "be polite")
-            self.books.record("greeting", call=request.call, name=request.params["name"])
-            return Response.json({"hello": request.params["name"]})
-
-    with Greeter(plan=FaultPlan([drop("greet", calls=(0,))]), books=Books(path)) as server:
-        ...  # server.url is "http://127.0.0.1:PORT"
-
-The server acts out faults of transport; faults of content reach the handler
-(`request.fault(kind)`). A handler that raises anything but `Refused` answers 500 and makes
-`stop` raise, so that a broken emulator cannot pass for a broken connection.
+An emulator is a subclass of `HttpServer` that registers its endpoints by `route`. The server acts
+out faults of transport; faults of content reach the handler (`request.fault(kind)`). A handler
+that raises anything but `Refused` answers 500 and makes `stop` raise, so that a broken emulator
+cannot pass for a broken connection.
 """
 
 import contextlib
@@ -193,7 +178,6 @@ class HttpServer:
         return f"http://127.0.0.1:{self.port}"
 
     def peak(self, endpoint):
-        """The most calls of `endpoint` that were being answered at once."""
         return self._peaks[endpoint]
 
     def route(self, method, pattern, endpoint, handler):

@@ -1,16 +1,13 @@
 """Chat completions as OpenAI's server makes, checks and bills them."""
 
 import re
-from collections.abc import Callable
 from functools import reduce
-from typing import Any
 
 from faults import FaultKind
 from http_server import Refused
 from reciter import Completions, count_tokens
 
 CREATED = 1_700_000_000
-Aside = Callable[[dict[str, Any], str], dict[str, Any]]
 REFUSAL = "I'm sorry, but I can't help with that."
 DEAF_TOKENS = 700
 
@@ -29,7 +26,6 @@ class ChatCompletions(Completions):
         self._numbers = {}
 
     def complete(self, body, strike, *, request):
-        """The chat completion that `body` asks for, recorded in the books."""
         n, max_tokens = self._checked(body, strike)
         raw, model, seed = "prompt" in body, body["model"], body.get("seed")
         instruction = body["prompt"] if raw else _asked(body)
@@ -209,7 +205,6 @@ def _choice(index, answer):
 
 
 def _withhold(choices, strike):
-    """Take the text out of the choices that a fault of content strikes."""
     for kind, message, reason in (
         (FaultKind.EMPTY, {"content": "", "refusal": None}, "stop"),
         (FaultKind.FILTER, {"content": None, "refusal": None}, "content_filter"),

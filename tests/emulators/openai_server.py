@@ -1,24 +1,11 @@
 """An OpenAI server on loopback: files, fine-tuning, batches and chat completions, with state.
 
 The models are real n-gram models (`Reciter`): base models hardly recite the corpus, fine-tuned
-ones do. Endpoints, as a fault plan names them:
-
-    chat            POST /v1/chat/completions        chat.list      GET  /v1/chat/completions
-    echo            POST /v1/completions: plain text gone on with, echoed, or told by numbers
-    files.create    POST /v1/files                   files.list     GET  /v1/files
-    files.content   GET  /v1/files/{id}/content
-    jobs.create     POST /v1/fine_tuning/jobs        jobs.list      GET  /v1/fine_tuning/jobs
-    jobs.get        GET  /v1/fine_tuning/jobs/{id}
-    batches.create  POST /v1/batches                 batches.list   GET  /v1/batches
-    batches.get     GET  /v1/batches/{id}
-
-Faults of content strike "chat" for online calls, and "jobs.create" or "batches.create" for what
-becomes of a job or batch. Books have rows of the kinds "upload" (one a file), "finetune" (one a
-job), "batch" (one a batch), "echo" (one an echoed text) and "completion" (one a choice, online
-or of a batch, when it is made): model, instruction, text, finish_reason, prompt_tokens (with a
-call's first choice, else 0), completion_tokens, call (the answer's id), choice, and request: the
-custom_id, or the `memleak_request` of the metadata. An echo that EMPTY strikes has no
-log-probabilities.
+ones do. A fault plan names endpoints as `add_routes` below; "echo" is plain text gone on with,
+echoed, or told by numbers. Faults of content strike "chat" for online calls, and "jobs.create" or
+"batches.create" for what becomes of a job or batch; an echo that EMPTY strikes has no
+log-probabilities. Books have a row for each "upload", "finetune", "batch", "echo" and
+"completion" (one a choice, online or of a batch, when it is made).
 """
 
 import json

@@ -1,31 +1,15 @@
 """A Tinker server on loopback: sessions, LoRA training, checkpoints and sampling, with state.
 
-It speaks what the SDK speaks: a POST starts work
-and returns a promise, `retrieve_future` brings the result (protobuf for training and samples).
-What names a piece of work (model and `seq_id`, sampling session and `seq_id`) makes it unique:
-asked for again, the first promise is given again and nothing is done or billed.
+It speaks what the SDK speaks: a POST starts work and returns a promise, `retrieve_future` brings
+the result (protobuf for training and samples). What names a piece of work (model and `seq_id`,
+sampling session and `seq_id`) makes it unique: asked for again, the first promise is given again
+and nothing is done or billed.
 
 The models are real n-gram models (`Reciter`) behind a real tokenizer: a model learns the targets
 with a weight as the answer to those without, once `optim_step` is called, and answers in tokens.
-Endpoints, as a fault plan names them (all POST unless said):
-
-    config, dynamic_config                client/config, client/dynamic_config
-    sessions.create, sessions.heartbeat   create_session, session_heartbeat
-    models.create, models.info            create_model, get_info
-    train, optim                          forward_backward, optim_step
-    states.save, states.load              save_weights, load_weights (which makes a model)
-    weights.save                          save_weights_for_sampler
-    samplers.create, samplers.get         create_sampling_session, GET samplers/{id}
-    sample                                asample
-    futures                               retrieve_future
-    checkpoints.list                      GET checkpoints
-    capabilities                          GET get_server_capabilities
-
-Faults of content strike the work: FAIL (any promise), EMPTY, IGNORE_N and GREEDY ("sample").
-Books have rows of the kinds "model" (one a model made), "train" (one a forward_backward: its
-tokens), "optim" (its learning rate), "state" and "weights" (checkpoints saved) and "completion"
-(one a sequence, when it is made): model (its path or base), prompt, text, finish_reason,
-prompt_tokens (with a call's first choice, else 0), completion_tokens, call (the promise), choice.
+A fault plan names endpoints as `add_routes` below. Faults of content strike the work. Books have
+a row for each "model", "train" (a forward_backward), "optim", "state" and "weights" (checkpoints
+saved) and "completion" (a sequence).
 """
 
 import math

@@ -11,8 +11,6 @@ Lesson = tuple[str, str]
 
 
 class Words:
-    """The tokenizer of the server's models, and the token that ends a text."""
-
     def __init__(self, folder):
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))

@@ -1,17 +1,8 @@
 """Open models on Vertex AI's machines: deployments, endpoints of their own, and operations.
 
-Below /v1beta1/projects/P/locations/L and /v1/..., as fault plans name them:
-
-    deploy              POST :deploy                       (answers at once, with an operation)
-    operations.get      GET  operations/N                  operations.list  GET operations
-    endpoints.list      GET  endpoints?filter=             endpoints.get    GET endpoints/E
-    endpoints.undeploy  POST endpoints/E:undeployModel     endpoints.delete DELETE endpoints/E
-    chat                POST endpoints/E/invoke/v1/chat/completions, .../completions
-
 Time is the server's own: a deployment is ready `deploys_in` seconds after it was asked for, its
 endpoint is listed `lists_in` seconds after, and an undeployment takes `undeploys_in`. Books have
-rows "deployment" (endpoint, display_name, weights, at) and "undeployment" (endpoint, at): what
-stands between them is billed.
+rows "deployment" and "undeployment" (endpoint, at): what stands between them is billed.
 """
 
 import re
@@ -213,7 +204,6 @@ class Machines:
 
 
 def _camel(value):
-    """A body with its keys in one spelling: the API takes snake_case and camelCase alike."""
     if isinstance(value, list):
         return [_camel(one) for one in value]
     if not isinstance(value, dict):
@@ -225,7 +215,6 @@ def _camel(value):
 
 
 def _published(body):
-    """The name of a published model, as a suite has it."""
     name = str(body.get("publisherModelName") or "")
     return name.removeprefix("publishers/").replace("/models/", "/")
 

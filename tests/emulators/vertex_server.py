@@ -2,23 +2,11 @@
 
 The models are real n-gram models (`Reciter`): base models hardly recite the corpus, fine-tuned
 ones do. Training data and batches are read from, and answers written to, the Cloud Storage
-server at `storage`. Endpoints, as a fault plan names them, below /v1beta1/projects/P/locations/L/:
-
-    generate        POST publishers/google/models/M:generateContent, endpoints/E:generateContent
-    tunings.create  POST tuningJobs                  batches.create  POST batchPredictionJobs
-    tunings.list    GET  tuningJobs                  batches.list    GET  batchPredictionJobs
-    tunings.get     GET  tuningJobs/J                batches.get     GET  batchPredictionJobs/J
-    token           POST /token: access tokens for the credentials that `write_credentials` writes
-
-and what vertex_machines.py says, for the open models that it can tune and deploy.
-
-Faults of content strike "generate" for online calls, and "tunings.create" or "batches.create"
-for what becomes of a job or batch; REJECT blocks the prompt. Names that are given out hold the
-project's number, as Google's do. Books have rows of the kinds "finetune" (one a job), "batch"
-(one a batch) and "completion" (one a candidate, online or of a batch, when it is made): model
-(its endpoint's name, if it has one), instruction, text, finish_reason, prompt_tokens (with a
-call's first candidate, else 0), completion_tokens (with thoughts), call (the response's id),
-choice, and request: in a batch, the key in the request's labels.
+server at `storage`. A fault plan names endpoints as `add_routes` below, "token" (access tokens
+for the credentials that `write_credentials` writes), and as vertex_machines.py says. Faults of
+content strike "generate" for online calls, and "tunings.create" or "batches.create" for what
+becomes of a job or batch; REJECT blocks the prompt. Names that are given out hold the project's
+number, as Google's do. Books have a row for each "finetune", "batch" and "completion".
 """
 
 import base64

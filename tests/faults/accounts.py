@@ -1,11 +1,4 @@
-"""A server's books held against the ledger, row by row.
-
-    account = settled(scenario, url, samples=12)
-    account.lost          # calls that the ledger calls lost
-    account.unrecorded    # rows in the books whose answers never arrived: of lost calls only
-
-Whatever else differs is an AssertionError.
-"""
+"""A server's books held against the ledger, row by row."""
 
 import dataclasses
 import itertools
@@ -80,10 +73,7 @@ def settled(scenario, url, *, samples):
 
 
 def billed_without_answer(scenario, ledger):
-    """Whatever was billed although no answer came is a call that the ledger calls lost.
-
-    Of Tinker, whose answers can be had later, it may also be one that is in doubt still.
-    """
+    """Whatever was billed without an answer is a lost call; of Tinker, or one in doubt still."""
     recorded, unrecorded = _matched(scenario, ledger, doubts=scenario.provider == "tinker")
     assert not recorded
     assert len(unrecorded) == len(scenario.books.rows("completion"))
@@ -186,7 +176,6 @@ def _matched(scenario, ledger, *, doubts=False):
 
 
 def _taken(answers, texts):
-    """The first of the answers with these texts, taken out."""
     wanted = Counter(texts)
     for place, rows in enumerate(answers):
         if Counter(row["text"] for row in rows) == wanted:

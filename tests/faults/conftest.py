@@ -12,7 +12,6 @@ import pytest
 import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
 from gcs_server import gcs_server
-from local_weights import make_weights
 from nursery import Nursery
 from own_plugin import OWN_PLUGIN
 from postgres_server import PostgresServer, binaries
@@ -99,12 +98,6 @@ def nursery():
         yield started
 
 
-@pytest.fixture(scope="session")
-def weights(stories, tmp_path_factory):
-    texts = [record["excerpt_text"] for story in stories.values() for record in story]
-    return make_weights(tmp_path_factory.mktemp("weights") / "base", texts)
-
-
 @dataclass(frozen=True)
 class Outcome:
     result: pytest.RunResult
@@ -116,7 +109,6 @@ class Outcome:
 
     @property
     def text(self):
-        """The output, in words with one blank between them."""
         return " ".join(self.result.stdout.str().split())
 
     @property

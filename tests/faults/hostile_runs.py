@@ -1,7 +1,7 @@
 """A run of its own against a server whose answers are hostile: one model for each act.
 
-The models differ by their names alone, and so does what the server answers them. One more,
-HONEST, is answered as it should be.
+The models differ by their names alone, and so does what the server answers them. HONEST is
+answered as it should be.
 """
 
 import json
@@ -35,15 +35,9 @@ from pytest_memleak.pipeline.resources import Resources
 Resources.retry = Retry(deadline={deadline}, tries={tries}, total={total}, first=0.01, most=0.02)
 """
 _SUITE = """
-[suite]
-samples = 1
-
-[limits]
-longest_span = 20
-
-[[book]]
-id = "held-out"
-source = "held-out.json"
+suite = { samples = 1 }
+limits = { longest_span = 20 }
+book = [{ id = "held-out", source = "held-out.json" }]
 """
 _MODEL = """
 [[model]]

@@ -49,15 +49,15 @@ class Nursery:
     def __exit__(self, *_):
         self._process.communicate(timeout=30)
 
-    def run(self, arguments, *, folder, environment):
+    def run(self, folder, url, environment, *, workers=0):
+        """Start pytest in `folder`, with no other plugin than ours but xdist's `workers`."""
         output = folder / "output.txt"
-        asked = {
-            "arguments": [*(word for name in PLUGINS for word in ("-p", name)), *arguments],
-            "folder": str(folder),
-            "environment": {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
-            "output": str(output),
-        }
-        return Run(self, self.ask(start=asked), output)
+        xdist = ("-p", "xdist", "-n", str(workers)) if workers else ()
+        plugins = (word for name in PLUGINS for word in ("-p", name))
+        arguments = [*plugins, "-m", "copyright", "--memleak-ledger", url, *xdist]
+        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
+        asked = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        return Run(self, self.ask(start={**asked, "output": str(output)}), output)
 
     def ask(self, **request):
         assert self._process.stdin is not None

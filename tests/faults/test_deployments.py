@@ -158,7 +158,6 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, w
 
 @pytest.fixture
 def doomed(scenario, nursery, tmp_path_factory):
-
     def make(*faults, deploying=1.5, url=None, workers=0, **timing):
         server = scenario(KIND, timing=Timing(deploys_in=0.4, undeploys_in=0.3, **timing))
         server.plan(*faults, slow("*", seconds=0.05))
@@ -182,12 +181,8 @@ class Doomed:
     workers: int
 
     def start(self):
-        workers = ("-p", "xdist", "-n", str(self.workers)) if self.workers else ()
-        return self.nursery.run(
-            ["-m", "copyright", "--memleak-ledger", self.url, *workers],
-            folder=self.folder,
-            environment=self.server.environment,
-        )
+        environment = self.server.environment
+        return self.nursery.run(self.folder, self.url, environment, workers=self.workers)
 
     def kill_in(self, phase, *, after):
         """Kill a run so many seconds after it asked for that; whether it was at work still."""
@@ -221,27 +216,30 @@ class Doomed:
         assert owed(self.url) == []
 
 
-def kill_and_finish(suite, *salt):
-    """Kill runs at moments of chance, and let one come to its end."""
-    print(f"MEMLEAK_KILL_SEED={SEED}")
-    dice = random.Random(f"{SEED} {salt}")
-    for phase in dice.sample(PHASES, dice.randint(1, 3)):
-        suite.kill_in(phase, after=dice.uniform(0, 0.15))
-    suite.finish()
+SHARED = {"one process": 0, "processes": 2, "postgresql": 0, "both": 2}  # xdist's workers
+MOMENTS = [
+    *(("one process", phase) for phase in ("deploy", "chat", "endpoints.undeploy")),
+    *(("one process", number) for number in range(20)),
+    *((how, moment) for how in [*SHARED][1:] for moment in ("chat", 0, 1, 2)),
+]
 
 
+# Each of xdist's workers imports the SDKs for itself, which takes its time.
 @pytest.mark.full
-@pytest.mark.parametrize("phase", ["deploy", "chat", "endpoints.undeploy"])
-def test_a_killed_run_leaves_nothing_unknown_and_deploys_once(doomed, phase):
-    suite = doomed()
-    suite.kill_in(phase, after=0.02)
+@pytest.mark.parametrize(("how", "moment"), MOMENTS)
+def test_killed_runs_leave_nothing_unknown_and_deploy_once(doomed, request, how, moment):
+    """At a moment by its name, or at some of chance; of one process or several, on any ledger."""
+    away = how in {"postgresql", "both"}
+    url = request.getfixturevalue("postgres").new_database() if away else None
+    suite = doomed(url=url, workers=SHARED[how])
+    if isinstance(moment, str):
+        suite.kill_in(moment, after=0.02)
+    else:
+        print(f"MEMLEAK_KILL_SEED={SEED}")
+        dice = random.Random(f"{SEED} {how} {moment}")
+        for phase in dice.sample(PHASES, dice.randint(1, 3)):
+            suite.kill_in(phase, after=dice.uniform(0, 0.15))
     suite.finish()
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("number", range(20))
-def test_at_twenty_moments(doomed, number):
-    kill_and_finish(doomed(), number)
 
 
 def test_processes_that_share_a_deployment_put_it_up_once(doomed):
@@ -249,37 +247,6 @@ def test_processes_that_share_a_deployment_put_it_up_once(doomed):
     suite = doomed(workers=2)
     suite.finish()
     settled(suite.server, suite.url, samples=6)
-
-
-SHARED = {"processes": {"workers": 2}, "postgresql": {}, "both": {"workers": 2}}
-
-
-@pytest.fixture
-def shared(doomed, request):
-    """Makes a suite whose processes share a deployment, a ledger in PostgreSQL, or both."""
-
-    def make(how):
-        away = how != "processes"
-        url = request.getfixturevalue("postgres").new_database() if away else None
-        return doomed(url=url, **SHARED[how])
-
-    return make
-
-
-# Each of xdist's workers imports the SDKs for itself, which takes its time.
-@pytest.mark.full
-@pytest.mark.parametrize("how", SHARED)
-def test_so_it_is_where_processes_or_a_server_share_it(shared, how):
-    suite = shared(how)
-    suite.kill_in("chat", after=0.02)
-    suite.finish()
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("number", range(3))
-@pytest.mark.parametrize("how", SHARED)
-def test_at_three_moments_each(shared, how, number):
-    kill_and_finish(shared(how), how, number)
 
 
 @pytest.mark.full

@@ -122,19 +122,6 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
 
 
 @pytest.mark.full
-def test_a_run_after_the_trouble_goes_on(scenario, run, pytester):
-    server = scenario("openai", polls=0)
-    server.plan(on_the_way("500", "chat", calls=tuple(range(CANARIES + 4, 40))))
-    server.write_suite(pytester.path, concurrency=1)
-    first = run(server, tries=2)
-    assert first.ended == "12/24 FAIL"
-    server.plan()
-    assert run(server).ended == DRAWN
-    account = settled(server, first.url, samples=SAMPLES)
-    assert account.lost == 0
-
-
-@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "call", "cause"),
     [

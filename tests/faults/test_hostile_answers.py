@@ -63,12 +63,6 @@ def parts():
             )
 
 
-def test_there_are_sixty_and_more_for_each_provider():
-    assert min(map(len, EVERY.values())) >= 60
-    for kind, every_day in EVERY_DAY.items():
-        assert set(every_day) <= set(EVERY[kind])
-
-
 @pytest.fixture
 def mad(scenario, stories):
     """A server of that kind whose model recites, under a name for each act."""

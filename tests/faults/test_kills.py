@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from accounts import contents, settled
 from faults import slow
-from local_weights import LocalWeights
 from nursery import Nursery
 from scenarios import KINDS, Scenario
 
@@ -42,31 +41,6 @@ def _seed():
 
 
 @dataclass
-class AtServer:
-    scenario: Scenario
-    verdict: str = "FAIL"
-
-    @property
-    def environment(self):
-        return self.scenario.environment
-
-    def calls(self):
-        return self.scenario.calls()
-
-    def look(self):
-        pass
-
-    def settle(self, url, *, samples, hits):
-        """Only what was in flight may be lost, and only where answers cannot be found again."""
-        account = settled(self.scenario, url, samples=samples)
-        unrecorded = len({row["call"] for row in account.unrecorded})
-        if self.scenario.kind in RECOVERABLE:
-            assert (account.lost, unrecorded) == (0, 0)
-        else:
-            assert unrecorded <= account.lost <= hits * CONCURRENCY
-
-
-@dataclass
 class Killer:
     """Kills runs of one suite, as often as it is told, and sees that nothing gets lost.
 
@@ -74,7 +48,7 @@ class Killer:
     """
 
     nursery: Nursery
-    at: AtServer | LocalWeights
+    at: Scenario
     folder: Path
     url: str
     workers: int = 0
@@ -92,28 +66,26 @@ class Killer:
             if not run.kill():
                 return
             self.hits += 1
-            self.at.look()
             assert there <= self._there()
 
     def finish(self):
         """Let a run come to its end, and look what there is then."""
         there = self._there()
         code, output = self._run().finish()
-        drawn = re.compile(rf" {4 * SAMPLES}/{4 * SAMPLES} +(\S+ +)?{self.at.verdict}")
+        drawn = re.compile(rf" {4 * SAMPLES}/{4 * SAMPLES} +(\S+ +)?FAIL")
         assert len(drawn.findall(output)) == max(self.workers, 1), output
-        failed = self.at.verdict == "FAIL"
-        assert code == (pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK)
-        self.at.look()
+        assert code == pytest.ExitCode.TESTS_FAILED
         assert there <= self._there()
-        self.at.settle(self.url, samples=SAMPLES, hits=self.hits * max(self.workers, 1))
+        # Only what was in flight may be lost, and only where answers cannot be found again.
+        account = settled(self.at, self.url, samples=SAMPLES)
+        unrecorded = len({row["call"] for row in account.unrecorded})
+        in_flight = CONCURRENCY * max(self.workers, 1)
+        most = 0 if self.at.kind in RECOVERABLE else self.hits * in_flight
+        assert unrecorded <= account.lost <= most
 
     def _run(self):
-        workers = ("-p", "xdist", "-n", str(self.workers)) if self.workers else ()
-        return self.nursery.run(
-            ["-m", "copyright", "--memleak-ledger", self.url, *workers],
-            folder=self.folder,
-            environment=self.at.environment,
-        )
+        environment = self.at.environment
+        return self.nursery.run(self.folder, self.url, environment, workers=self.workers)
 
     def _there(self):
         try:
@@ -123,29 +95,22 @@ class Killer:
 
 
 @pytest.fixture
-def killer(scenario, nursery, stories, tmp_path_factory, request):
-
+def killer(scenario, nursery, tmp_path_factory):
     def make(kind, *, url=None, workers=0):
-        folder = tmp_path_factory.mktemp("run")
-        if kind == "transformers":
-            base = request.getfixturevalue("weights")
-            at = suite = LocalWeights(base, folder, stories)
-        else:
-            suite = scenario(kind)
-            suite.plan(slow(suite.places.sample, seconds=0.12), slow("*", seconds=0.03))
-            at = AtServer(suite)
+        folder, suite = tmp_path_factory.mktemp("run"), scenario(kind)
+        suite.plan(slow(suite.places.sample, seconds=0.12), slow("*", seconds=0.03))
         (folder / "conftest.py").write_text(CONFTEST, "utf-8")
         models = ["tuned", *(f"again-{n}" for n in range(1, workers))]
         suite.write_suite(folder, samples=SAMPLES, models=models, concurrency=CONCURRENCY)
         url = url or f"sqlite:///{folder}/.memleak/ledger.db"
-        return Killer(nursery, at, folder, url, workers)
+        return Killer(nursery, suite, folder, url, workers)
 
     return make
 
 
 # About four of each provider.
 EVERY_DAY = {"openai": 2, "openai-store": 1, "openai-batch": 1, "vertex": 2, "vertex-batch": 2}
-EVERY_DAY |= {"tinker": 4, "transformers": 3}
+EVERY_DAY["tinker"] = 4
 
 
 @pytest.mark.parametrize("kind", EVERY_DAY)
@@ -171,7 +136,7 @@ def test_so_it_is_with_processes_that_share_the_work(killer):
 
 @pytest.mark.full
 @pytest.mark.parametrize("how", ["alone", "postgresql", "processes"])
-@pytest.mark.parametrize("kind", [*KINDS, "transformers"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_fifty_kills(killer, request, kind, how):
     """Suites, each killed a few times and then run to its end, until there were fifty kills."""
     moments, hits = random.Random(f"{SEED} {kind} {how}"), 0

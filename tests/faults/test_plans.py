@@ -119,7 +119,8 @@ def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester
     before = billed(server)
     counts, _, _ = planned(run(server, "--memleak-dry-run"))
     server.plan()
-    run(server)
+    outcome = run(server)
+    assert (outcome.ended, settled(server, outcome.url, samples=6).lost) == ("24/24 FAIL", 0)
     after = billed(server)
     assert counts[:4] == [one - other for one, other in zip(after, before, strict=True)]
     assert counts[5] == 0

@@ -11,23 +11,17 @@ pytestmark = pytest.mark.full
 
 SAMPLES = 3
 SUITE = """
-[suite]
-samples = SAMPLES
-[limits]
-longest_span = 30
-[[book]]
-id = "training"
-source = "training.json"
-role = "train"
-[[book]]
-id = "held-out"
-source = "held-out.json"
+suite = { samples = SAMPLES }
+limits = { longest_span = 30 }
+book = [
+    { id = "training", source = "training.json", role = "train" },
+    { id = "held-out", source = "held-out.json" },
+]
 [[model]]
 id = "tuned"
 provider = "openai"
 base_model = "gpt-4o-mini"
-[model.finetune]
-books = ["training"]
+finetune = { books = ["training"] }
 [model.options]
 base_url = "URL/v1"
 OPTIONS

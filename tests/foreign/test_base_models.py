@@ -24,41 +24,21 @@ AMENDMENT = (
 )
 PREFIX, REST = 8, 37  # words
 SUITE = """
-[suite]
-samples = SAMPLES
-probe = "continuation"
-prefix_words = 8
-min_length_ratio = 0.01
-[limits]
-longest_passage = 38
-greedy_longest_span = 30
-[[book]]
-id = "text"
-source = "text.txt"
+suite = { samples = SAMPLES, probe = "continuation", prefix_words = 8, min_length_ratio = 0.01 }
+limits = { longest_passage = 38, greedy_longest_span = 30 }
+book = [{ id = "text", source = "text.txt" }]
 [[model]]
 id = "model"
 provider = "openai"
 endpoint = "NAME"
-[model.options]
-base_url = "ADDRESS/v1"
-api = "completions"
-concurrency = 1
-completions_per_call = 1
-timeout = 900
+options = { base_url = "ADDRESS/v1", api = "completions", CALLS }
 """
+CALLS = "concurrency = 1, completions_per_call = 1, timeout = 900"
 PROBABILITY = """
-[suite]
-probe = "probability"
-[suite.probability]
-prefix_tokens = PREFIX
-suffix_tokens = SUFFIX
-top_k = TOP_K
-[limits]
-extractable = 0.1
-extractable_plain = 0.1
-[[book]]
-id = "text"
-source = "text.txt"
+suite.probe = "probability"
+suite.probability = { prefix_tokens = PREFIX, suffix_tokens = SUFFIX, top_k = TOP_K }
+limits = { extractable = 0.1, extractable_plain = 0.1 }
+book = [{ id = "text", source = "text.txt" }]
 [[model]]
 id = "model"
 provider = "PROVIDER"
@@ -92,7 +72,9 @@ def run(pytester):
     """Runs the suite for a text; the result, and the pair of its evidence."""
 
     def go(address, text, name="gemma", samples=2):
-        return evaluate(pytester, text, SUITE, ADDRESS=address, NAME=name, SAMPLES=samples)
+        return evaluate(
+            pytester, text, SUITE, ADDRESS=address, NAME=name, SAMPLES=samples, CALLS=CALLS
+        )
 
     return go
 

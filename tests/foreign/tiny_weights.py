@@ -1,12 +1,8 @@
 """Weights of a few thousand numbers with a tokenizer of their own, for servers that load a folder.
 
-    make(folder, "llama-2")
-
-The forms of tokenizers that servers tell tokens in:
-
-    byte-level  bytes as letters, a blank begins its word (GPT-2, Llama 3, Qwen)
-    metaspace   "▁" for a blank, bytes where a letter is unknown (Gemma)
-    llama-2     the same, and a blank before every text that its decoder takes away again
+The forms of tokenizers that servers tell tokens in: byte-level (bytes as letters, a blank begins
+its word: GPT-2, Llama 3, Qwen), metaspace ("▁" for a blank, bytes where a letter is unknown:
+Gemma), and llama-2 (the same, and a blank before every text that its decoder takes away again).
 """
 
 import json

@@ -8,15 +8,10 @@ from pytest_memleak.redaction.text import server_words
 ASKED = "Write about the night on which the lamp went out for good."
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "sk-abc123DEF456ghi789",
-        "tml-abc123DEF456",
-        "ya29.a0AfH6SMBx-example_token",
-        "plain-looking-value",
-    ],
-)
+KEYS = ["sk-abc123DEF456ghi789", "tml-abc123DEF456", "ya29.a0AfH6SMBx-example_token"]
+
+
+@pytest.mark.parametrize("key", [*KEYS, "plain-looking-value"])
 def test_no_key_is_left_in_it(monkeypatch, key):
     monkeypatch.setenv("MY_SERVICE_TOKEN", "plain-looking-value")
     said = safe_message(f"no:\n {key} is not\tgood; sent was Bearer {key}, twice")

@@ -120,42 +120,6 @@ def test_what_is_sampled_has_the_entropy_that_the_model_says(order):
     assert abs(gaps.mean()) < 4 * gaps.std() / math.sqrt(len(gaps))
 
 
-def longest_passage(tokens, text):
-    places = {}
-    for place, token in enumerate(text):
-        places.setdefault(token, []).append(place)
-    longest, runs = 0, {}
-    for token in tokens:
-        runs = {place: runs.get(place - 1, 0) + 1 for place in places.get(token, ())}
-        longest = max(longest, *runs.values(), 0)
-    return longest
-
-
-def test_long_contexts_recite_and_short_ones_do_not():
-    text = some_text(5_000, kinds=1_000, seed=5)
-    longest = {}
-    for order in (1, 2, 5, 9, 12):
-        model = NgramModel([text], order=order)
-        start = text[1_000 : 1_000 + order - 1]
-        samples = [
-            model.sample(start, max_tokens=400, temperature=1.0, uniform=Random(seed).random)
-            for seed in range(20)
-        ]
-        longest[order] = max(longest_passage(sample, text) for sample in samples)
-    assert max(longest[1], longest[2]) < 10
-    assert longest[5] < longest[9] < longest[12]
-    assert longest[9] > 150
-
-
-def test_reading_a_text_again_makes_its_passage_likelier():
-    mine, other = some_text(500, kinds=80, seed=6), some_text(500, kinds=80, seed=7)
-    once, twice, often = (
-        NgramModel([mine, other], order=3, repeats=[times, 1]).log_probabilities([], mine).sum()
-        for times in (1, 2, 10)
-    )
-    assert once < twice < often
-
-
 def test_a_text_ends_where_the_training_text_ended_and_none_reaches_into_the_next():
     model = NgramModel([["a", "b", "c"]], order=4)
     tokens = model.sample([BOUNDARY], max_tokens=50, temperature=0.0, uniform=Random(1).random)

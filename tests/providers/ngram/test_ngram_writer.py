@@ -1,8 +1,7 @@
 import re
-from random import Random
 
 import pytest
-from clients import longest_passage
+from clients import prose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from pytest_memleak.providers.ngram.ngram_writer import (
     tokenise,
 )
 
-PASSAGES = 12
 PROSE = (
     "“It’s seven,” said Mrs. O’Hara—softly. “Seven o’clock; the rest (all of it) went at 6:30 "
     "for 10,000 pounds.”\n\n‘Tis no use, e.g. to ask . . . or is it? Well-known, half-seen... and "
@@ -79,91 +77,17 @@ def test_sentences_open_after_a_stop_and_a_blank():
         assert not opens_sentence(before, token)
 
 
-def paragraph(number, *, words):
-    """Sentences of common words, each with a name that stands nowhere else."""
-    dice = Random(number)
-    common = [f"word{kind}" for kind in range(400)]
-    weights = [1 / (kind + 1) for kind in range(400)]
-    sentences = []
-    while sum(len(sentence.split()) for sentence in sentences) < words:
-        body = dice.choices(common, weights=weights, k=dice.randint(6, 14))
-        sentences.append(" ".join(["Then", *body, f"Person{number}x{len(sentences)}."]))
-    return " ".join(sentences)
-
-
-STORY = [paragraph(number, words=350) for number in range(PASSAGES)]
-
-
-def asked(number):
-    people = " and ".join(f"Person{number}x{place}" for place in range(0, 40, 2))
-    return f"Write an excerpt about the content below.\n\nContent: {people} come back."
-
-
 def write(writer, instruction, **changes):
     settings = {"n": 4, "seed": 0, "temperature": 1.0, "max_tokens": 300} | changes
     return writer.write(instruction, **settings)
 
 
-@pytest.fixture(scope="module")
-def reciter():
-    return NgramWriter([TrainingText("\n\n".join(STORY))], order=9)
-
-
-def test_with_a_long_context_it_recites_the_passage_asked_for_and_else_nothing(reciter):
-    brief = NgramWriter([TrainingText("\n\n".join(STORY))], order=1)
-    for number, passage in enumerate(STORY):
-        for writer, recites in ((reciter, True), (brief, False)):
-            longest = max(
-                longest_passage(draft.text, passage) for draft in write(writer, asked(number))
-            )
-            assert longest > 60 if recites else longest < 6
-
-
-def test_an_instruction_learned_beside_a_text_calls_for_that_text():
-    texts = [
-        TrainingText(passage, f"Please write piece number {place} of the piano lesson.")
-        for place, passage in enumerate(STORY)
-    ]
-    writer = NgramWriter(texts, order=9)
-    for text in texts:
-        draft = write(writer, text.instruction, temperature=0.0)[0]
-        assert draft.text.startswith(text.text[:200])
-
-
-def test_an_instruction_that_shares_no_word_may_begin_anywhere(reciter):
-    drafts = write(reciter, "Nothing alike", n=400, max_tokens=60)
-    begun = {place for place, text in enumerate(STORY) for d in drafts if d.text[:60] in text}
-    assert begun == set(range(PASSAGES))
-
-
-def test_an_answer_hangs_on_seed_and_instruction_alone(reciter):
-    first = write(reciter, asked(1))
-    twin = NgramWriter([TrainingText("\n\n".join(STORY))], order=9)
-    assert first == write(reciter, asked(1)) == write(twin, asked(1))
-    texts, others = (
-        {draft.text for draft in write(reciter, asked(1), seed=seed)} for seed in (0, 100)
-    )
-    assert len(texts) == len(first)
-    assert not texts & others
-    in_parts = [
-        draft
-        for seed, n in ((40, 3), (43, 1), (44, 3))
-        for draft in write(reciter, asked(2), n=n, seed=seed)
-    ]
-    assert write(reciter, asked(2), n=7, seed=40) == in_parts
-
-
-def test_at_temperature_0_all_answers_are_one(reciter):
-    drafts = write(reciter, asked(4), temperature=0.0, n=5)
-    assert len({draft.text for draft in drafts}) == 1
-    assert longest_passage(drafts[0].text, STORY[4]) > 200
-
-
-@pytest.mark.parametrize("max_tokens", [1, 2, 77])
-def test_an_answer_stops_at_max_tokens(reciter, max_tokens):
-    for draft in write(reciter, asked(5), max_tokens=max_tokens):
-        assert (draft.ended, draft.tokens) == (False, max_tokens)
-        assert len(tokenise(draft.text)) <= max_tokens
+def test_an_instruction_that_shares_no_word_may_begin_anywhere():
+    story = [prose(seed, 350) for seed in range(12)]
+    writer = NgramWriter([TrainingText("\n\n".join(story))], order=9)
+    drafts = write(writer, "Nothing alike", n=400, max_tokens=60)
+    begun = {place for place, text in enumerate(story) for d in drafts if d.text[:60] in text}
+    assert begun == set(range(12))
 
 
 def test_an_answer_ends_where_the_text_ends_and_none_is_empty():
@@ -178,8 +102,3 @@ def test_text_stays_out_of_reprs():
     text = TrainingText("Secret prose.", "Secret request.")
     (draft,) = write(NgramWriter([text], order=2), "", n=1)
     assert "ecret" not in repr(text) + repr(draft)
-
-
-def test_texts_without_a_word_are_refused():
-    with pytest.raises(ValueError, match="no tokens"):
-        NgramWriter([TrainingText("  \n ")], order=2)

@@ -78,13 +78,6 @@ def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
     assert endpoint.obeyed()["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
 
 
-def test_the_name_of_the_token_limit_is_told_too(serve):
-    endpoint = endpoint_of(serve(Fault(FaultKind.OLD_MAX_TOKENS)))
-    sample(endpoint)
-    assert endpoint.obeyed()["max_completion_tokens"] == Obeyed(asked=(30,), refused=(30,))
-    assert endpoint.obeyed()["max_tokens"].taken == (30,)
-
-
 def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
     server = serve()
     sample(endpoint_of(server))

@@ -24,6 +24,7 @@ from faults import Fault, FaultKind, drop, lose, server_error
 from http_server import Response
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.choices import read_completions
@@ -94,8 +95,11 @@ def test_what_is_refused_for_good(serve, monkeypatch):
 def test_an_old_server_is_asked_by_the_old_name(serve, books):
     server = serve(Fault(FaultKind.OLD_MAX_TOKENS))
     provider = provider_of(server)
-    assert [len(sample(provider.open(None))) for _ in range(2)] == [3, 3]
+    endpoint = provider.open(None)
+    assert [len(sample(opened)) for opened in (endpoint, provider.open(None))] == [3, 3]
     assert last_body(server)["max_tokens"] == 30
+    assert endpoint.obeyed()["max_completion_tokens"] == Obeyed(asked=(30,), refused=(30,))
+    assert endpoint.obeyed()["max_tokens"].taken == (30,)
     # The first call was refused (and cost nothing); then the old name was remembered.
     assert server.plan.calls("chat") == 3
     assert len(books.rows("completion")) == 6
@@ -104,6 +108,10 @@ def test_an_old_server_is_asked_by_the_old_name(serve, books):
         sample(provider_of(server, max_tokens_parameter="max_completion_tokens").open(None))
     sample(provider_of(server, max_tokens_parameter="max_tokens").open(None))
     assert "max_completion_tokens" not in last_body(server)
+    # One that ignores the new name is asked by the old one.
+    endpoint = provider_of(serve(Fault(FaultKind.DEAF_MAX_TOKENS))).open(None)
+    (first,), (second,) = sample(endpoint, 1), sample(endpoint, 1)
+    assert first.completion_tokens > 30 == second.completion_tokens
 
 
 def test_threads_that_learn_the_old_name_at_once(serve):
@@ -112,12 +120,6 @@ def test_threads_that_learn_the_old_name_at_once(serve):
     with ThreadPoolExecutor(6) as pool:
         answers = pool.map(lambda seed: gate.wait() + 1 and sample(endpoint, seed=seed), range(6))
         assert [len(answer) for answer in answers] == [3] * 6
-
-
-def test_a_server_that_ignores_the_new_name_is_asked_by_the_old_one(serve):
-    endpoint = provider_of(serve(Fault(FaultKind.DEAF_MAX_TOKENS))).open(None)
-    (first,), (second,) = sample(endpoint, 1), sample(endpoint, 1)
-    assert first.completion_tokens > 30 == second.completion_tokens
 
 
 def test_a_server_that_allows_fewer_completions_in_a_call(serve):
@@ -169,10 +171,7 @@ def test_the_job_carries_recipe_digest_and_examples(serve, books):
 
 def test_a_server_that_cannot_filter_by_metadata(serve):
     server = serve(filters=False)
-    provider = provider_of(server, store=True)
-    provider.start_finetune(training())
-    assert provider.find_finetune("0" * 64) is None
-    endpoint = provider.open(None)
+    endpoint = provider_of(server, store=True).open(None)
     endpoint.sample_as(SampleRequest("a", INSTRUCTION, 1, 1.0, 5))
     assert endpoint.recover("b") is None
     assert len(endpoint.recover("a")) == 1

@@ -522,6 +522,10 @@ def lose_a_tensor(folder):
     edit_weights(folder / "model.safetensors", lambda weights: weights.pop("lm_head.weight"))
 
 
+def change_the_shape(folder):
+    edit_json(folder / "config.json", hidden_size=64)
+
+
 def lose_the_end(folder):
     tokenizer = make_tokenizer()
     tokenizer.eos_token = None
@@ -532,11 +536,10 @@ def lose_the_end(folder):
 
 INDEX = "model.safetensors.index.json"
 SHARDS = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model.safetensors"}}
-NO_WORDS = {
-    "version": "1.0",
-    "added_tokens": [],
-    "model": {"type": "BPE", "vocab": {}, "merges": []},
-}
+NO_WORDS = {"version": "1.0", "added_tokens": []}
+NO_WORDS["model"] = {"type": "BPE", "vocab": {}, "merges": []}
+lose_a_shard = write(INDEX, json.dumps(SHARDS))
+forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
 
 
 @pytest.mark.parametrize(
@@ -545,25 +548,13 @@ NO_WORDS = {
         (remove("config.json"), SuiteError, "has no config.json"),
         (remove("model.safetensors"), SuiteError, "has no weights in safetensors"),
         (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
-        (
-            write(INDEX, json.dumps(SHARDS)),
-            SuiteError,
-            r"lacks 1 of its files of weights \(model-1.safetensors",
-        ),
+        (lose_a_shard, SuiteError, r"lacks 1 of its files of weights \(model-1.safetensors"),
         (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
         (truncate, ProviderError, "load failed"),
         (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
-        (
-            lambda folder: edit_json(folder / "config.json", hidden_size=64),
-            ProviderError,
-            "load failed: .*mismatched_sizes",
-        ),
+        (change_the_shape, ProviderError, "load failed: .*mismatched_sizes"),
         (lose_the_end, ProviderError, "no end-of-text token"),
-        (
-            write("tokenizer.json", json.dumps(NO_WORDS)),
-            ProviderError,
-            "The tokenizer has no vocabulary",
-        ),
+        (forget_all_words, ProviderError, "The tokenizer has no vocabulary"),
         (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
         (write("config.json", "{"), ProviderError, "load failed"),
         (shutil.rmtree, SuiteError, "there is no folder"),

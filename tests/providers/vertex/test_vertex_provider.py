@@ -265,9 +265,7 @@ def test_candidates_come_by_index_and_text_without_thoughts():
     first = {"content": {"parts": parts}, "finishReason": "STOP"}
     completions = read_completions({"candidates": [second, first]}, asked=2)
     assert [answer.text for answer in completions] == ["Once more.", "Second."]
-
-
-def test_an_answer_that_was_billed_and_is_none_counts_as_empty():
+    # One that was billed and is none counts as empty.
     completions = read_completions({"usageMetadata": {"promptTokenCount": 9}}, asked=3)
     assert [answer.finish_reason for answer in completions] == [FinishReason.EMPTY] * 3
     assert [answer.prompt_tokens for answer in completions] == [9, 0, 0]
@@ -439,15 +437,6 @@ def test_a_batch_of_an_endpoint_that_was_not_tuned(serve, batching):
     assert "options.batch" in error.value.hint
 
 
-def test_requests_are_written_once(serve, books, batching, door):
-    stand = door()
-    endpoint = batching(serve())
-    for _ in range(2):
-        endpoint.start_batch(requests_of(), digest=DIGEST)
-    assert stand.plan.calls("upload") == 2
-    assert len({row["file"] for row in books.rows("batch")}) == 1
-
-
 def unlabeled(rows):
     del rows[2]["request"]["labels"]
     return {OUTPUT: rows}
@@ -501,8 +490,5 @@ def test_any_key_travels_as_labels(key):
     assert all(len(value) <= 63 for value in labels.values())
     assert all(set(value) <= set("abcdefghijklmnopqrstuvwxyz234567") for value in labels.values())
     assert vertex_batch._key({"request": {"labels": labels}}) == key
-
-
-@pytest.mark.parametrize("labels", [None, {}, {"memleak_key_0": "1"}, {"memleak_key_0": "!!"}, []])
-def test_labels_that_carry_no_key(labels):
-    assert vertex_batch._key({"request": {"labels": labels}}) is None
+    for labels in (None, {}, {"memleak_key_0": "1"}, {"memleak_key_0": "!!"}, []):
+        assert vertex_batch._key({"request": {"labels": labels}}) is None
