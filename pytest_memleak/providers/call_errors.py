@@ -32,21 +32,11 @@ _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
 # How the HTTP libraries below the SDKs (httpx, urllib3, aiohttp) and the system's own sockets
 # call a connection that did not come about: refused, not resolved, not trusted, none free.
-_NO_CONNECTION = frozenset(
-    {
-        "ClientConnectorError",
-        "ConnectError",
-        "ConnectTimeout",
-        "ConnectTimeoutError",
-        "ConnectionRefusedError",
-        "EmptyPoolError",
-        "NameResolutionError",
-        "NewConnectionError",
-        "PoolTimeout",
-        "SSLCertVerificationError",
-        "gaierror",
-    }
-)
+_NO_CONNECTION = {
+    *("ClientConnectorError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"),
+    *("ConnectionRefusedError", "EmptyPoolError", "NameResolutionError", "NewConnectionError"),
+    *("PoolTimeout", "SSLCertVerificationError", "gaierror"),
+}
 # The most that a server may be said to allow of anything that is counted.
 _BOUND = re.compile(
     r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than or equal to"
@@ -113,54 +103,33 @@ class Failing:
     call: str
     texts: Sequence[str] = field(default=(), repr=False)
 
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {"provider": self.provider, "endpoint": self.endpoint, "call": self.call}
+
     def final(self, cause: str, hint: str | None = None) -> ProviderError:
         """It would fail again."""
-        return ProviderError(
-            cause, provider=self.provider, endpoint=self.endpoint, call=self.call, hint=hint
-        )
+        return ProviderError(cause, hint=hint, **self._named)
 
     def busy(
         self, cause: str, hint: str | None = None, *, after: float | None = None
     ) -> ProviderBusy:
         """It may pass, `after` so many seconds if the server says."""
-        return ProviderBusy(
-            cause,
-            provider=self.provider,
-            endpoint=self.endpoint,
-            call=self.call,
-            hint=hint,
-            retry_after=after,
-        )
+        return ProviderBusy(cause, hint=hint, retry_after=after, **self._named)
 
     def not_sent(
         self, cause: str, hint: str | None = None, *, lasting: bool = False
     ) -> RequestNotSent:
         """It never reached the server; `lasting` where another try is of no use."""
-        return RequestNotSent(
-            cause,
-            provider=self.provider,
-            endpoint=self.endpoint,
-            call=self.call,
-            hint=hint,
-            lasting=lasting,
-        )
+        return RequestNotSent(cause, hint=hint, lasting=lasting, **self._named)
 
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
         """Refused, or ProviderBusy where the status is one that passes."""
         cause = self.cause(refusal)
         if may_pass(refusal.status) and not refusal.final:
             return self.busy(cause, hint, after=refusal.retry_after)
-        return Refused(
-            cause,
-            provider=self.provider,
-            endpoint=self.endpoint,
-            call=self.call,
-            hint=hint,
-            status=refusal.status,
-            code=refusal.code,
-            named=refusal.named,
-            most=refusal.most,
-        )
+        said: dict[str, Any] = {"code": refusal.code, "named": refusal.named, "most": refusal.most}
+        return Refused(cause, hint=hint, status=refusal.status, **said, **self._named)
 
     def cause(self, refusal: Refusal) -> str:
         """Status, code and message in one line."""

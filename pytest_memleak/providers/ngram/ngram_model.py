@@ -219,9 +219,7 @@ def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus
         sequence.append(0)
         times.extend([repeat] * (len(document) + 1))
     return _Corpus(
-        tuple(numbers),
-        np.array(sequence, dtype=np.int64),
-        np.array(times, dtype=np.int64),
+        tuple(numbers), np.array(sequence, dtype=np.int64), np.array(times, dtype=np.int64)
     )
 
 

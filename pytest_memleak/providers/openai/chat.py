@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed, Probabilities, Recovery
 from pytest_memleak.interfaces.protocols import (
     Completion,
@@ -19,7 +18,7 @@ from pytest_memleak.interfaces.protocols import (
     Window,
     WindowLogs,
 )
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.logprobs import TokenTeller
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -257,12 +256,9 @@ class ChatEndpoint:
     ) -> list[Completion]:
         completions = read_completions(answer, max_tokens=max_tokens, asked=asked)
         if not completions:
-            raise ProviderBusy(
+            raise Failing(self._calls.provider, self._settings.model, call).busy(
                 "The answer has no completion",
-                provider=self._calls.provider,
-                endpoint=self._settings.model,
-                call=call,
-                hint=f"Check that {self._calls.base_url} serves chat completions.",
+                f"Check that {self._calls.base_url} serves chat completions.",
             )
         if api == "chat" and all(
             (completion.completion_tokens or 0) > max_tokens for completion in completions

@@ -1,8 +1,7 @@
 """A text's tokens and their log-probabilities, in whatever form a server has for them.
 
-    by number (numbered_tokens.py)    vLLM and its kin
-    echoed as texts (echo.py)         older completions
-    as written (written_tokens.py)    llama.cpp, which tells nothing of a prompt
+    by number (numbered_logprobs.py)  vLLM and its kin; llama.cpp, of what it writes alone
+    echoed as texts                   older completions
 
 Which form it is shows in the first answers.
 """
@@ -16,22 +15,22 @@ from typing import Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.protocols import Window, WindowLogs
-from pytest_memleak.providers.openai.llamacpp_logprobs import WrittenTokens
+from pytest_memleak.providers.openai.numbered_logprobs import (
+    NumberedTokens,
+    TokenForm,
+    WrittenTokens,
+    first_choice,
+)
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
-from pytest_memleak.providers.openai.vllm_logprobs import NumberedTokens
 
 _ENOUGH = 20
 
-_CALL = "completions.create (echo)"
 
+class EchoCompletions(TokenForm):
+    """Texts, echoed by older completions."""
 
-class EchoCompletions:
-    """Asks `model` at one server for the probability of text; `sent` is its name in requests."""
-
-    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
-        self._model = model
-        self._sent = sent
-        self._calls = calls
+    call = "completions.create (echo)"
+    needs = "whose completions take echo and logprobs"
 
     def tokens(self, text: str) -> list[str]:
         """The server's tokens of a text, which joined are the text.
@@ -64,22 +63,7 @@ class EchoCompletions:
         return [*values[:last], -math.inf if -math.inf in rest else math.fsum(rest)]
 
     def _echoed(self, text: str) -> list[tuple[str, float | None]]:
-        body = {
-            "model": self._sent,
-            "prompt": text,
-            "max_tokens": 1,
-            "temperature": 0,
-            "echo": True,
-            "logprobs": 1,
-        }
-        answer = self._calls.ask_json(
-            _CALL,
-            lambda client: client.completions.with_streaming_response.create(
-                model=self._sent, prompt=text, extra_body=body
-            ),
-            endpoint=self._model,
-            texts=(text,),
-        )
+        answer = self._ask({"prompt": text, "echo": True, "logprobs": 1}, texts=(text,))
         tokens, values = _told(answer)
         pairs: list[tuple[str, float | None]] = []
         left = text
@@ -95,15 +79,6 @@ class EchoCompletions:
         if left:
             raise self._lacking(_reason(tokens, text))
         return pairs
-
-    def _lacking(self, cause: str) -> ProviderError:
-        return ProviderError(
-            cause,
-            provider=self._calls.provider,
-            endpoint=self._model,
-            call=_CALL,
-            hint='probe = "probability" needs a server whose completions take echo and logprobs',
-        )
 
 
 def _reason(tokens: list[Any], text: str) -> str:
@@ -125,9 +100,7 @@ def _reason(tokens: list[Any], text: str) -> str:
 
 def _told(answer: object) -> tuple[list[Any], list[Any]]:
     """The tokens and log-probabilities of an answer's first choice; empty where it has none."""
-    choices = answer.get("choices") if isinstance(answer, Mapping) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    logprobs = choice.get("logprobs") if isinstance(choice, Mapping) else None
+    logprobs = first_choice(answer).get("logprobs")
     if not isinstance(logprobs, Mapping):
         return [], []
     tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")

@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
-from pytest_memleak.providers.call_errors import may_pass, safe_message
+from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
 from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
 from pytest_memleak.providers.openai.choices import filtered, read_completions
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
@@ -243,12 +242,8 @@ class BatchChatEndpoint(ChatEndpoint):
             for number, line in enumerate(lines, start=1):
                 row = _object(line)
                 if row is None and line.strip():
-                    raise ProviderBusy(
-                        f"line {number} of file {file_id} isn't a JSON object",
-                        provider=PROVIDER,
-                        endpoint=self._settings.model,
-                        call="files.content",
-                    )
+                    failing = Failing(PROVIDER, self._settings.model, "files.content")
+                    raise failing.busy(f"line {number} of file {file_id} isn't a JSON object")
                 if row is not None:
                     yield row
 

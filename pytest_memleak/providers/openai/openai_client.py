@@ -22,18 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.call_errors import (
-    Astray,
-    Failing,
-    Refusal,
-    retry_after,
-)
-from pytest_memleak.providers.google_login import (
-    LOGIN,
-    GoogleToken,
-    login_errors,
-    login_failure,
-)
+from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
+from pytest_memleak.providers.google_login import LOGIN, GoogleToken, login_errors, login_failure
 from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.choices import served_of
 from pytest_memleak.providers.provider_registry import PROVIDERS

@@ -127,12 +127,9 @@ class TinkerCalls:
         key = os.environ.get(KEY_VARIABLE)
         if key:
             return key
-        raise ProviderError(
+        raise Failing(PROVIDER, endpoint, call).final(
             "No API key",
-            provider=PROVIDER,
-            endpoint=endpoint,
-            call=call,
-            hint=f"set the environment variable {KEY_VARIABLE} (for a server of your own,"
+            f"set the environment variable {KEY_VARIABLE} (for a server of your own,"
             ' anything that begins with "tml-" will do)',
         )
 
@@ -246,23 +243,14 @@ class TinkerCalls:
             cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
         hint: str | None = "Increase options.timeout."
         with self._lock:
-            opened = [
-                opening
-                for opening in self._openings.values()
-                if opening.done() and not opening.exception()
-            ]
+            ended = [opening for opening in self._openings.values() if opening.done()]
+        opened = [opening for opening in ended if not opening.exception()]
         if opened:
             seen = self._look(opened[0].result().holder, call=call, endpoint=endpoint)
             if isinstance(seen, Refused):
                 cause = f"{cause}; to another call it says {seen.cause}"
-                return Refused(
-                    cause,
-                    provider=PROVIDER,
-                    endpoint=endpoint,
-                    call=call,
-                    hint=seen.hint,
-                    status=seen.status,
-                )
+                named: Any = {"provider": PROVIDER, "endpoint": endpoint, "call": call}
+                return Refused(cause, hint=seen.hint, status=seen.status, **named)
             if seen is None:
                 hint = f"the server answers other calls: {hint}"
             else:
@@ -345,10 +333,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     )
     if status == HTTPStatus.GONE:
         return Gone(
-            failing.cause(refusal),
-            provider=PROVIDER,
-            endpoint=failing.endpoint,
-            call=failing.call,
+            failing.cause(refusal), provider=PROVIDER, endpoint=failing.endpoint, call=failing.call
         )
     return failing.refusal(
         refusal, next((_HINTS[hinted] for hinted in _HINTS if hinted == status), None)

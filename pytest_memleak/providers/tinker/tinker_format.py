@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER
 
 
@@ -174,12 +175,9 @@ def load_format(
         seen = type(error).__name__
     else:
         return _format(loaded, str(tokenizer), renderer=renderer, base=base, place=place)
-    raise ProviderError(
+    raise Failing(PROVIDER, endpoint, "AutoTokenizer.from_pretrained").final(
         f"Can't load the tokenizer {str(tokenizer)!r} ({seen})",
-        provider=PROVIDER,
-        endpoint=endpoint,
-        call="AutoTokenizer.from_pretrained",
-        hint="Set options.tokenizer to a name on the model hub or a local folder.",
+        "Set options.tokenizer to a name on the model hub or a local folder.",
     )
 
 

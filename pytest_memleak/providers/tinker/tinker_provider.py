@@ -28,9 +28,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
+from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.tinker.journal import Journal
@@ -141,12 +142,9 @@ class TinkerProvider:
             return state
         weights = self._trainer.find(job_id)
         if weights is None:
-            raise ProviderError(
+            raise Failing(self.name, self._untuned, "poll_finetune").final(
                 f"neither the weights nor the training set of {job_id[:20]}... are here",
-                provider=self.name,
-                endpoint=self._untuned,
-                call="poll_finetune",
-                hint="Another machine may be training it: run the suite there.",
+                "Another machine may be training it: run the suite there.",
             )
         self._jobs.end(job_id, weights)
         return self.poll_finetune(job_id)

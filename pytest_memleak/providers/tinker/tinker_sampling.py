@@ -18,7 +18,7 @@ from pytest_memleak.interfaces.protocols import (
     Window,
     WindowLogs,
 )
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
@@ -111,12 +111,9 @@ class TokenLogs:
         values = logprobs[-len(window.suffix) :]
         whole = len(logprobs) in {asked, asked - 1} and len(logprobs) >= len(window.suffix)
         if not whole or None in values:
-            raise ProviderError(
+            raise Failing(PROVIDER, self._model, _CALL).final(
                 "The server doesn't return every token's log-probability",
-                provider=PROVIDER,
-                endpoint=self._model,
-                call=_CALL,
-                hint='probe = "probability" needs them all',
+                'probe = "probability" needs them all',
             )
         return [float(value) for value in values if value is not None]
 
@@ -316,12 +313,9 @@ class TinkerEndpoint:
     def _opened(self, call: str) -> _Sampler:
         """The sampler; whoever comes first opens it, and the others wait as long as it may."""
         if not self._opening.acquire(timeout=self._calls.timeout):
-            raise ProviderBusy(
+            raise Failing(PROVIDER, self._model, call).busy(
                 f"No sampler within {self._calls.timeout:g} s: another call is opening it",
-                provider=PROVIDER,
-                endpoint=self._model,
-                call=call,
-                hint="Increase options.timeout.",
+                "Increase options.timeout.",
             )
         try:
             sampler = self._sampler or self._open(call)
@@ -397,9 +391,7 @@ def _ask(
         **({} if draw.temperature is None else {"temperature": draw.temperature}),
     )
     return client.sample(
-        prompt=types.ModelInput.from_ints(draw.prompt),
-        num_samples=draw.n,
-        sampling_params=params,
+        prompt=types.ModelInput.from_ints(draw.prompt), num_samples=draw.n, sampling_params=params
     )
 
 

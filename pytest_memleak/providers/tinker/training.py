@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import TrainingSet
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson
@@ -164,12 +163,9 @@ class Trainer:
             whole = chat.lesson(example.instruction, example.text)
             lesson = Lesson(whole.tokens[:most], whole.weights[:most])
             if not any(lesson.weights):
-                raise ProviderError(
+                raise Failing(PROVIDER, self._base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} tokens",
-                    provider=PROVIDER,
-                    endpoint=self._base,
-                    call="forward_backward",
-                    hint="Increase finetune.max_tokens.",
+                    "Increase finetune.max_tokens.",
                 )
             lessons.append(lesson)
         return lessons

@@ -371,12 +371,7 @@ if TYPE_CHECKING:
 
 
 def log_probabilities(
-    model: Any,
-    tokenizer: Any,
-    windows: Sequence[Window],
-    *,
-    top_k: int,
-    temperature: float,
+    model: Any, tokenizer: Any, windows: Sequence[Window], *, top_k: int, temperature: float
 ) -> list[WindowLogs]:
     """Per window the natural logarithms of its suffix tokens' probabilities.
 

@@ -194,10 +194,7 @@ def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
         return Path(
             str(
                 huggingface_hub.snapshot_download(
-                    name,
-                    revision=revision,
-                    allow_patterns=patterns,
-                    local_files_only=offline,
+                    name, revision=revision, allow_patterns=patterns, local_files_only=offline
                 )
             )
         )
@@ -217,13 +214,8 @@ def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
         if not lacking:
             return snapshot
         cause = f"what the model hub has {lacking}"
-    raise ProviderError(
-        cause,
-        provider=PROVIDER,
-        endpoint=name,
-        call="download",
-        hint=f"is the name right, and the hub reachable from here? There is no folder {folder}",
-    )
+    hint = f"is the name right, and the hub reachable from here? There is no folder {folder}"
+    raise ProviderError(cause, provider=PROVIDER, endpoint=name, call="download", hint=hint)
 
 
 def _lacking(folder: Path) -> str | None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.openai.choices import MOST_CHOICES, shared_out, token_count
 from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
@@ -151,12 +150,8 @@ class GeminiEndpoint:
             completions = read_completions(answer, asked=asked)
             if completions:
                 return completions
-            raise ProviderBusy(
-                "The answer has no candidate",
-                provider=PROVIDER,
-                endpoint=self._settings.model,
-                call=call,
-            )
+            failing = Failing(PROVIDER, self._settings.model, call)
+            raise failing.busy("The answer has no candidate")
         # A refused call cost nothing; asked once more, in the way that the model accepts.
         return self.sample(
             instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed

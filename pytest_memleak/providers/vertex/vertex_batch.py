@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
-from pytest_memleak.providers.call_errors import may_pass, safe_message
+from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
@@ -113,12 +113,8 @@ class Bucket:
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            raise ProviderBusy(
-                f"{place} isn't a JSON object",
-                provider=PROVIDER,
-                endpoint=self._endpoint,
-                call="storage.download",
-            )
+            failing = Failing(PROVIDER, self._endpoint, "storage.download")
+            raise failing.busy(f"{place} isn't a JSON object")
         return row
 
 

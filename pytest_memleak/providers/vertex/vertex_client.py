@@ -18,12 +18,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.call_errors import (
-    Astray,
-    Failing,
-    Refusal,
-    retry_after,
-)
+from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.provider_registry import PROVIDERS
@@ -290,12 +285,12 @@ def _refusal(error: Exception) -> Refusal | None:
     # In Google's form only: what else stands in a body may be an answer.
     inner = _mapping(_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    wait = retry_after(getattr(getattr(error, "response", None), "headers", None))
     return Refusal(
         int(code) if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR,
         message,
         code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
-        retry_after=_delay(inner.get("details")) if _unsaid(headers) else retry_after(headers),
+        retry_after=wait if wait is not None else _delay(inner.get("details")),
         named=tuple(name for name, pattern in _PARAMETERS.items() if pattern.search(message)),
     )
 
@@ -305,10 +300,6 @@ def _json(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _unsaid(headers: Mapping[str, str] | None) -> bool:
-    return not headers or retry_after(headers) is None
 
 
 def _delay(details: object) -> float | None:
@@ -339,16 +330,8 @@ def _failures() -> tuple[type[Exception], ...]:
         ("google.cloud.storage.exceptions", "DataCorruption"),
     )
     loaded = (kind for module, name in modules for kind in _loaded(module, name))
-    return (
-        APIError,
-        GoogleAuthError,
-        Astray,
-        ValueError,
-        RecursionError,
-        TimeoutError,
-        Warning,
-        *loaded,
-    )
+    own = (Astray, ValueError, RecursionError, TimeoutError, Warning)
+    return (APIError, GoogleAuthError, *own, *loaded)
 
 
 def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:

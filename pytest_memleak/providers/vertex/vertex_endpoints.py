@@ -312,11 +312,7 @@ class FoundEndpoint(GeminiEndpoint):
     """
 
     def __init__(
-        self,
-        *,
-        settings: GeminiSettings,
-        calls: VertexCalls,
-        address: Callable[[], str | None],
+        self, *, settings: GeminiSettings, calls: VertexCalls, address: Callable[[], str | None]
     ) -> None:
         super().__init__(settings=settings, calls=calls)
         self._address = address

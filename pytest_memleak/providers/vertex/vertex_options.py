@@ -67,11 +67,7 @@ class OptionsTable(Table):
     thinking_budget: int | None = Field(default=None, ge=0)
     safety_threshold: (
         Literal[
-            "OFF",
-            "BLOCK_NONE",
-            "BLOCK_ONLY_HIGH",
-            "BLOCK_MEDIUM_AND_ABOVE",
-            "BLOCK_LOW_AND_ABOVE",
+            "OFF", "BLOCK_NONE", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE"
         ]
         | None
     ) = None

@@ -113,10 +113,7 @@ class VertexProvider:
         self.batch = options.batch
         self._options = options
         self._calls = VertexCalls(
-            project=project,
-            location=location,
-            base_url=options.base_url,
-            timeout=options.timeout,
+            project=project, location=location, base_url=options.base_url, timeout=options.timeout
         )
         self._deployments = Deployments(
             self._calls,
@@ -220,11 +217,7 @@ class VertexProvider:
         plain = self._options.sampling == "plain"
         return DeployedEndpoint(
             settings=ChatSettings(
-                model=weights,
-                system=self._options.system,
-                api=table.api,
-                plain=plain,
-                named=False,
+                model=weights, system=self._options.system, api=table.api, plain=plain, named=False
             ),
             calls=self._home(weights),
             parameters=server_parameters(api=table.api, plain=plain),
@@ -261,8 +254,7 @@ class VertexProvider:
             raise self._failed("storage.upload", "options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         uri = bucket.upload_once(
-            _training_lines(training.examples),
-            name=f"finetune-{training.digest}",
+            _training_lines(training.examples), name=f"finetune-{training.digest}"
         )
 
         def tune(client: Client) -> str | None:

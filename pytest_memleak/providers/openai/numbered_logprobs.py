@@ -1,0 +1,258 @@
+"""Log-probabilities of tokens by number, from servers that take and give them so.
+
+vLLM and its kin tell them of a prompt, with the K likeliest beside each of the text's own:
+
+    POST completions  {"prompt": [IDS], "prompt_logprobs": K, "return_token_ids": true}
+
+llama.cpp's server tells nothing of a prompt. So each token of a suffix is asked for by itself,
+after all that stands before it: a bias has it written, and the probability that is told, as those
+of the K likeliest, is the model's own, before any bias. The server keeps what it has read: a
+token's call reads one token more than the last.
+
+    POST /tokenize    {"content": TEXT, "add_special": false}
+    POST completions  {"prompt": [IDS], "max_tokens": 1, "logprobs": K, "logit_bias": [[ID, 1000]]}
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urljoin
+
+from pytest_memleak.errors import ProviderError, TopKUnavailable
+from pytest_memleak.interfaces.protocols import Window, WindowLogs
+from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.openai.openai_client import OpenAICalls
+
+_SHORT = "The"  # any text, to see what begins one
+_BIAS = 1000.0  # over any difference of logits
+_LIKELIEST = 1  # the fewest of which the written one's is told
+_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+
+
+class TokenForm:
+    """Asks `model` at one server in one form; `sent` is its name in requests.
+
+    call, needs: what error messages call the form, and what they say it needs of a server.
+    """
+
+    call: str
+    needs: str
+
+    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
+        self._model = model
+        self._sent = sent
+        self._calls = calls
+
+    def _ask(self, body: dict[str, Any], *, texts: tuple[str, ...] = ()) -> object:
+        request = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
+        return self._calls.ask_json(
+            self.call,
+            lambda client: client.completions.with_streaming_response.create(
+                model=self._sent, prompt=body["prompt"], extra_body=request
+            ),
+            endpoint=self._model,
+            texts=texts,
+        )
+
+    def _lacking(self, cause: str) -> ProviderError:
+        failing = Failing(self._calls.provider, self._model, self.call)
+        return failing.final(cause, f'probe = "probability" needs a server {self.needs}')
+
+    def _too_few(self, cause: str, *, billed: bool = False) -> TopKUnavailable:
+        provider = self._calls.provider
+        return TopKUnavailable(
+            cause, provider=provider, endpoint=self._model, call=self.call, billed=billed
+        )
+
+
+class _ByNumber(TokenForm):
+    """A form in which tokens are numbers; what begins a text is known once it is supported."""
+
+    _begin: Sequence[int] = ()
+    _no_tokens: str
+
+    def is_supported(self) -> bool:
+        """Whether the server tells numbers."""
+        try:
+            bare = self._numbers(_SHORT, special=False)
+            whole = bare and self._numbers(_SHORT, special=True)
+        except Refused:
+            return False  # it does not take the fields
+        if not bare or not whole:
+            return False
+        self._begin = begin_of(whole, bare)
+        return True
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, without any that mark its beginning or end."""
+        tokens = self._numbers(text, special=False)
+        if tokens is None:
+            raise self._lacking(self._no_tokens)
+        return tokens
+
+    @abstractmethod
+    def _numbers(self, text: str, *, special: bool) -> list[int] | None: ...
+
+    def _fewer(self, count: int, top_k: int) -> TopKUnavailable:
+        cause = f"Got {count} log-probabilities at a position, requested {top_k}"
+        return self._too_few(cause, billed=True)
+
+
+class NumberedTokens(_ByNumber):
+    """Those of vLLM."""
+
+    call = "completions.create (prompt_logprobs)"
+    needs = "whose completions take prompt_logprobs"
+    _no_tokens = "The answer lacks the prompt's token_ids"
+
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Of every token of the suffix, after the prefix; see `Probabilities`."""
+        return [self._told(entry, token) for token, entry in self._entries(window, 0)]
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Those, and the same among the likeliest; see `Probabilities`."""
+        try:
+            entries = self._entries(window, top_k)
+        except Refused as refused:
+            if refused.status not in _COMPLAINTS:
+                raise
+            cause = f"The server rejects prompt_logprobs = {top_k}: {refused.cause}"
+            raise self._too_few(cause) from None
+        plain, among = [], []
+        for token, entry in entries:
+            plain.append(self._told(entry, token))
+            among.append(self._in_top_k(entry, token, top_k=top_k, temperature=temperature))
+        return WindowLogs(plain, among)
+
+    def _entries(self, window: Window, likeliest: int) -> list[tuple[int, object]]:
+        """Each token of the suffix, with what is told of its place."""
+        asked = [*self._begin, *map(int, (*window.prefix, *window.suffix))]
+        answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
+        entries = first_choice(answer).get("prompt_logprobs")
+        if not isinstance(entries, list) or len(entries) != len(asked):
+            raise self._lacking("The answer lacks prompt_logprobs for some tokens of the prompt")
+        count = len(window.suffix)
+        return list(zip(asked[-count:], entries[-count:], strict=True))
+
+    def _told(self, entry: object, token: object) -> float:
+        log = entry.get(str(token)) if isinstance(entry, Mapping) else None
+        value = _log(log.get("logprob") if isinstance(log, Mapping) else log)
+        if value is None:
+            raise self._lacking("The answer lacks a token's log-probability")
+        return value
+
+    def _in_top_k(self, entry: object, token: int, *, top_k: int, temperature: float) -> float:
+        from pytest_memleak.scoring.extraction import among_likeliest
+
+        names = list(entry) if isinstance(entry, Mapping) else []
+        values = {int(name): self._told(entry, name) for name in names if f"{name}".isdecimal()}
+        if len(values) < top_k:
+            raise self._fewer(len(values), top_k)
+        return among_likeliest(values, token, values[token], top_k=top_k, temperature=temperature)
+
+    def _numbers(self, text: str, *, special: bool) -> list[int] | None:
+        body = {"prompt": text, "return_token_ids": True, "add_special_tokens": special}
+        return _ids(first_choice(self._ask(body, texts=(text,))).get("prompt_token_ids"))
+
+
+class WrittenTokens(_ByNumber):
+    """Those of llama.cpp's server, which tells of what it writes."""
+
+    call = "completions.create (logprobs)"
+    needs = "that returns log-probabilities"
+    _no_tokens = "The answer of /tokenize has no tokens"
+
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Of every token of the suffix, after the prefix; see `Probabilities`."""
+        return [value for _, value, _ in self._written(window, _LIKELIEST)]
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Those, and the same among the likeliest; see `Probabilities`."""
+        from pytest_memleak.scoring.extraction import among_likeliest
+
+        scheme: Any = {"top_k": top_k, "temperature": temperature}
+        plain, among = [], []
+        for token, value, likeliest in self._written(window, top_k):
+            if len(likeliest) < top_k:
+                raise self._fewer(len(likeliest), top_k)
+            plain.append(value)
+            among.append(among_likeliest(likeliest, token, value, **scheme))
+        return WindowLogs(plain, among)
+
+    def _written(self, window: Window, most: int) -> list[tuple[int, float, dict[int, float]]]:
+        """Each token of the suffix, its log-probability, and those of the likeliest."""
+        before = [*self._begin, *map(int, window.prefix)]
+        entries = []
+        for token in map(int, window.suffix):
+            entries.append((token, *self._next(before, token, most)))
+            before.append(token)
+        return entries
+
+    def _next(self, before: list[int], token: int, most: int) -> tuple[float, dict[int, float]]:
+        body = {"prompt": before, "logprobs": most, "logit_bias": [[token, _BIAS]]}
+        logprobs = first_choice(self._ask(body)).get("logprobs")
+        content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+        entry = content[0] if isinstance(content, list) and content else None
+        number, value = _number_and_log(entry)
+        if number != token or value is None:
+            raise self._lacking("The answer lacks the generated token's log-probability")
+        listed = entry.get("top_logprobs") if isinstance(entry, Mapping) else None
+        pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
+        return value, {
+            number: log for number, log in pairs if number is not None and log is not None
+        }
+
+    def _numbers(self, text: str, *, special: bool) -> list[int] | None:
+        body = {"content": text, "add_special": special}
+        answer = self._calls.ask(
+            "tokenize",
+            lambda client: client.post(
+                urljoin(f"{client.base_url}", "/tokenize"), body=body, cast_to=object
+            ),
+            endpoint=self._model,
+            texts=(text,),
+        )
+        return _ids(answer.get("tokens") if isinstance(answer, Mapping) else None)
+
+
+def _number_and_log(entry: object) -> tuple[int | None, float | None]:
+    """A token's number, and its log-probability."""
+    if not isinstance(entry, Mapping):
+        return None, None
+    number = entry.get("id")
+    return number if isinstance(number, int) else None, _log(entry.get("logprob"))
+
+
+def _log(value: object) -> float | None:
+    """A log-probability, unless it is none."""
+    if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:  # noqa: PLR2004
+        return None
+    return min(float(value), 0.0)
+
+
+def _ids(value: object) -> list[int] | None:
+    """The numbers of tokens, if there are any."""
+    tokens = value if isinstance(value, list) else []
+    return tokens if tokens and all(isinstance(token, int) for token in tokens) else None
+
+
+def begin_of(whole: list[int], bare: list[int]) -> list[int]:
+    """The tokens before a text's own: `whole` are those of it as a server would begin it."""
+    starts = range(len(whole) - len(bare) + 1)
+    places = (start for start in starts if whole[start : start + len(bare)] == bare)
+    return whole[: next(places, 0)]
+
+
+def first_choice(answer: object) -> Mapping[str, Any]:
+    """The first choice of an answer; empty where there is none."""
+    choices = answer.get("choices") if isinstance(answer, Mapping) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, Mapping) else {}
