@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 from accounts import CANARY_TOKENS, billed_without_answer, contents, numbers_agree, settled
 from faults import ON_THE_WAY, Fault, FaultKind, on_the_way
-from marks import full
 from scenarios import KINDS
 
 SAMPLES = 6
@@ -14,16 +13,14 @@ ASKED = 24
 CANARIES = 4
 DRAWN = f"{ASKED}/{ASKED} FAIL"
 TIMEOUT = 0.5
-WAYS = [full(what) if what == "trickling" else what for what in ON_THE_WAY]
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("what", WAYS)
+@pytest.mark.parametrize("what", ON_THE_WAY)
 @pytest.mark.parametrize(
     ("kind", "where"),
     [
-        *((kind, "every") for kind in ("openai", "vertex-batch")),
-        *(full(kind, "every") for kind in ("openai-store", "openai-batch", "vertex", "tinker")),
+        *((kind, "every") for kind in KINDS if kind != "vertex-open"),
         ("tinker", "paid"),
     ],
 )
@@ -71,8 +68,8 @@ def told(scenario, outcome, call, cause):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("what", WAYS)
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", full("openai-store")])
+@pytest.mark.parametrize("what", ON_THE_WAY)
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "openai-store"])
 def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, server.places.sample))
@@ -98,7 +95,7 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("what", WAYS)
+@pytest.mark.parametrize("what", ON_THE_WAY)
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
@@ -231,18 +228,6 @@ def test_withheld_completions_are_kept_counted_and_told(scenario, run, pytester,
     # What was withheld is not asked for again, but for canaries, which show the model.
     more = server.books.rows("completion")[before:]
     assert {row["max_tokens"] for row in more} == {CANARY_TOKENS}
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_few_withheld_completions_do_not_hide_a_leak(scenario, run, pytester, kind):
-    server = scenario(kind, polls=0)
-    server.plan(Fault(FaultKind.EMPTY, server.places.sample, calls=(0,), share=0.3))
-    server.write_suite(pytester.path)
-    outcome = run(server)
-    assert outcome.ended == DRAWN
-    account = settled(server, outcome.url, samples=SAMPLES)
-    assert Counter(row.finish_reason for row in account.ledger.generations)["empty"] == 1
 
 
 @pytest.mark.full

@@ -35,11 +35,6 @@ Resources.retry = Retry(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, pol
 """
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    print(f"MEMLEAK_KILL_SEED={SEED}")
-
-
 @dataclass
 class Killer:
     """Kills runs of one suite, as often as it is told, and sees that nothing gets lost.
@@ -96,6 +91,8 @@ class Killer:
 
 @pytest.fixture
 def killer(scenario, nursery, tmp_path_factory):
+    print(f"MEMLEAK_KILL_SEED={SEED}")
+
     def make(kind, *, url=None, workers=0):
         folder, suite = tmp_path_factory.mktemp("run"), scenario(kind)
         suite.plan(slow(suite.places.sample, seconds=0.12), slow("*", seconds=0.03))

@@ -9,17 +9,15 @@ from collections import Counter
 
 import pytest
 from accounts import contents
-from marks import full
 
 from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.sampling.retry import Retry
 
-EVERY_DAY = ("openai", "vertex", "tinker")
-NOW_AND_THEN = (
-    *(("openai-store", False), ("openai-batch", False), ("vertex-batch", False)),
-    *(("vertex-open", True), ("openai", True)),
-)
+KINDS = [
+    *((kind, False) for kind in ("openai", "vertex", "tinker", "openai-store", "openai-batch")),
+    *(("vertex-batch", False), ("vertex-open", True), ("openai", True)),
+]
 WHAT = ("a closed port", "no such host", "a bad certificate")
 MOST_SECONDS = 10
 
@@ -96,10 +94,7 @@ def address(untrusted):
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", WHAT)
-@pytest.mark.parametrize(
-    ("kind", "tuned"),
-    [*((kind, False) for kind in EVERY_DAY), *(full(*one) for one in NOW_AND_THEN)],
-)
+@pytest.mark.parametrize(("kind", "tuned"), KINDS)
 def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, kind, tuned, what):
     server = scenario(kind)
     base = address(what) + ("/v1" if server.provider == "openai" else "")

@@ -16,12 +16,8 @@ KEPT = Path(__file__).resolve().parents[2] / ".foreign"
 TO_INSTALL = 1200.0  # seconds, at most
 TO_BE_READY = 900.0
 # Nothing is looked up, and nobody is told, while a server starts.
-QUIETLY = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "HF_HUB_OFFLINE": "1",
-    "NO_PROXY": "127.0.0.1,localhost",
-    "PYTHONUNBUFFERED": "1",
-}
+QUIETLY = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
+QUIETLY |= {"NO_PROXY": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
 
 
 def environment(name, *packages, without_dependencies=(), removed=()):

@@ -226,13 +226,9 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
     provider = provider_of(concurrency=3, completions_per_call=5)
     assert (provider.name, provider.batch) == (name, False)
     assert (provider.concurrency, provider.completions_per_call) == (3, 5)
-    abilities = provider.open(None).abilities
-    assert abilities.batches is None
-    assert (abilities.recovery is not None) is (name == "tinker")
     if name != "tinker":
         batch = provider_of(batch=True, **({"bucket": "gs://b"} if name == "vertex" else {}))
         assert batch.batch
-        assert batch.open(None).abilities.batches
 
 
 STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")

@@ -109,8 +109,7 @@ def texts(*args, **kwargs):
 
 
 def adapter_of(provider, endpoint):
-    name = endpoint.partition("+")[2].partition(".")[0]
-    return provider._setup.state / name / "adapter"
+    return provider._setup.state / endpoint.partition("+")[2].partition(".")[0] / "adapter"
 
 
 def edit_json(path, **changes):
