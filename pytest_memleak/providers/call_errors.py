@@ -13,13 +13,14 @@ safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key pr
 from __future__ import annotations
 
 import email.utils
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import IO, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.redaction.credentials import masked
@@ -164,6 +165,20 @@ class Failing:
     def astray(self, error: Astray, *, server: str) -> ProviderBusy:
         """There was an answer, which leads to another host."""
         return self.busy(str(error), f"{server} redirects requests. Name that server instead.")
+
+    def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
+        """The JSON objects in the lines of `place`; raises ProviderBusy for a damaged line."""
+        lines.seek(0)
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                raise self.busy(f"line {number} of {place} isn't a JSON object")
+            yield row
 
     def malformed(self, server: str) -> ProviderBusy:
         """There was an answer, of another form than this client reads."""

@@ -113,9 +113,7 @@ class ChatEndpoint:
         rejects is `n` withheld completions. What the server refuses of how to sample is left
         out (`obeyed`).
         """
-        return self._draw(
-            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
-        )
+        return self._draw(SampleRequest("", instruction, n, temperature, max_tokens, seed))
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """What was asked of how to sample, and what of it was refused, by this model's calls."""
@@ -166,25 +164,19 @@ class ChatEndpoint:
 
     def _draw(
         self,
-        instruction: str,
+        request: SampleRequest,
         *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
         more: Mapping[str, Any] | None = None,
         api: Api | None = None,
     ) -> Sequence[Completion]:
         settings, parameters = self._settings, self._parameters
         api = api or (parameters.api if settings.api == "auto" else settings.api)
         api = "completions" if api == "completions" else "chat"
-        asked = min(n, parameters.most_completions or n)
-        body = self._body(
-            instruction, api=api, n=asked, temperature=temperature, max_tokens=max_tokens, seed=seed
-        )
+        asked = min(request.n, parameters.most_completions or request.n)
+        body = self._body(dataclasses.replace(request, n=asked), api=api)
         call = f"{'chat.' if api == 'chat' else ''}completions.create (n = {asked})"
         try:
-            answer = self._ask(call, {**body, **(more or {})}, instruction)
+            answer = self._ask(call, {**body, **(more or {})}, request.instruction)
         except Refused as refused:
             if refused.code in FILTER_CODES:
                 return filtered(asked)
@@ -195,20 +187,10 @@ class ChatEndpoint:
                 raise
             failure = refused
         else:
-            return self._completions(
-                answer, call=call, api=api, max_tokens=max_tokens, asked=instruction
-            )
+            return self._completions(answer, request, call=call, api=api)
         # A refused call cost nothing; asked once more, in the way that the server accepts.
         try:
-            came = self._draw(
-                instruction,
-                n=n,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                seed=seed,
-                more=more,
-                api=api,
-            )
+            came = self._draw(request, more=more, api=api)
         except Refused as refused:
             # Neither is there: it is the model that is not, and the first answer says so.
             neither = failure.status == refused.status == HTTPStatus.NOT_FOUND
@@ -231,38 +213,26 @@ class ChatEndpoint:
         texts = (instruction, *([self._settings.system] if self._settings.system else []))
         return self._calls.ask_json(call, create, endpoint=self._settings.model, texts=texts)
 
-    def _body(
-        self,
-        instruction: str,
-        *,
-        api: Api,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> dict[str, Any]:
+    def _body(self, request: SampleRequest, *, api: Api) -> dict[str, Any]:
         name = "max_tokens" if api == "completions" else self._parameters.max_tokens_parameter
         return {
             "model": self._settings.sent,
-            **self._settings.asked(instruction, api=api),
-            **self._parameters.parameters(
-                n=n, temperature=temperature, seed=seed, limit={name: max_tokens}
-            ),
+            **self._settings.asked(request.instruction, api=api),
+            **self._parameters.parameters(request, limit_name=name),
             **self._settings.extra_body,
         }
 
     def _completions(
-        self, answer: object, *, call: str, api: Api, max_tokens: int, asked: str
+        self, answer: object, request: SampleRequest, *, call: str, api: Api
     ) -> list[Completion]:
-        completions = read_completions(answer, max_tokens=max_tokens, asked=asked)
+        most = request.max_tokens
+        completions = read_completions(answer, max_tokens=most, asked=request.instruction)
         if not completions:
             raise Failing(self._calls.provider, self._settings.model, call).busy(
                 "The answer has no completion",
                 f"Check that {self._calls.base_url} serves chat completions.",
             )
-        if api == "chat" and all(
-            (completion.completion_tokens or 0) > max_tokens for completion in completions
-        ):
+        if api == "chat" and all((each.completion_tokens or 0) > most for each in completions):
             # The server did not know the new name, and ignored it without a word.
             self._parameters.use_old_name()
         return completions
@@ -280,14 +250,8 @@ class StoredChatEndpoint(ChatEndpoint):
 
     def sample_as(self, request: SampleRequest) -> Sequence[Completion]:
         """As `sample`; the provider keeps the answer under the request's key."""
-        return self._draw(
-            request.instruction,
-            n=request.n,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            seed=request.seed,
-            more={"store": True, "metadata": {REQUEST_KEY: request.key}},
-        )
+        more = {"store": True, "metadata": {REQUEST_KEY: request.key}}
+        return self._draw(request, more=more)
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:
         """Every completion kept under `request_id`, oldest answer first; None without any."""

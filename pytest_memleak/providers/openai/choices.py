@@ -18,6 +18,11 @@ MOST_CHOICES = 1_000
 _MOST_TOKENS = 100_000_000
 
 
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """A JSON object; empty where it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def token_count(value: object) -> int | None:
     """A number of tokens; None where it is missing, negative, absurd or no whole number."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
@@ -76,8 +81,7 @@ def read_completions(
     listed = _list(answer.get("choices"))[:MOST_CHOICES]
     choices = [choice for choice in listed if isinstance(choice, Mapping)]
     texts = [_text_and_reason(choice) for choice in choices]
-    usage = answer.get("usage")
-    usage = usage if isinstance(usage, Mapping) else {}
+    usage = as_mapping(answer.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
     total = whole_count(token_count(usage.get("completion_tokens")), texts, max_tokens=max_tokens)
     served = served_of(answer)
@@ -90,7 +94,10 @@ def read_completions(
             reason,
             prompt_tokens=None if prompt is None else prompt * (place == 0),
             completion_tokens=tokens,
-            finish_word=_finish_word(choice, reason),
+            # A refusal is told by a field of that name, whatever ended it.
+            finish_word=_name(
+                "refusal" if reason is FinishReason.REFUSAL else choice.get("finish_reason")
+            ),
             served=served,
             reasoning=without_answer(
                 [*_beside(choice), *(apart if place == 0 else ())], text, asked=asked
@@ -111,7 +118,7 @@ def served_of(answer: Mapping[str, Any]) -> Served:
 
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
-    message = _message(choice)
+    message = as_mapping(choice.get("message"))
     text = _text(message.get("content")) or _text(choice.get("text"))
     refusal = _text(message.get("refusal"))
     if refusal:
@@ -120,13 +127,6 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     if not reason.withheld and not text.strip():
         return text, FinishReason.EMPTY
     return text, reason
-
-
-def _finish_word(choice: Mapping[str, Any], reason: FinishReason) -> str | None:
-    """The server's own word: a refusal is told by a field of that name, whatever ended it."""
-    if reason is FinishReason.REFUSAL:
-        return "refusal"
-    return _name(choice.get("finish_reason"))
 
 
 def _beside(choice: Mapping[str, Any]) -> list[str]:
@@ -156,11 +156,6 @@ def _texts_of_part(part: object) -> list[str]:
 
 def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
     return texts_in({key: value for key, value in fields.items() if key not in but})
-
-
-def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    message = choice.get("message")
-    return message if isinstance(message, Mapping) else {}
 
 
 def _text(content: object) -> str:

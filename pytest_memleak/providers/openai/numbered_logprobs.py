@@ -25,6 +25,7 @@ from urllib.parse import urljoin
 from pytest_memleak.errors import ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.protocols import Window, WindowLogs
 from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
 _SHORT = "The"  # any text, to see what begins one
@@ -141,7 +142,7 @@ class NumberedTokens(_ByNumber):
         return list(zip(asked[-count:], entries[-count:], strict=True))
 
     def _told(self, entry: object, token: object) -> float:
-        log = entry.get(str(token)) if isinstance(entry, Mapping) else None
+        log = as_mapping(entry).get(str(token))
         value = _log(log.get("logprob") if isinstance(log, Mapping) else log)
         if value is None:
             raise self._lacking("The answer lacks a token's log-probability")
@@ -150,7 +151,7 @@ class NumberedTokens(_ByNumber):
     def _in_top_k(self, entry: object, token: int, *, top_k: int, temperature: float) -> float:
         from pytest_memleak.scoring.extraction import among_likeliest
 
-        names = list(entry) if isinstance(entry, Mapping) else []
+        names = list(as_mapping(entry))
         values = {int(name): self._told(entry, name) for name in names if f"{name}".isdecimal()}
         if len(values) < top_k:
             raise self._fewer(len(values), top_k)
@@ -198,13 +199,12 @@ class WrittenTokens(_ByNumber):
 
     def _next(self, before: list[int], token: int, most: int) -> tuple[float, dict[int, float]]:
         body = {"prompt": before, "logprobs": most, "logit_bias": [[token, _BIAS]]}
-        logprobs = first_choice(self._ask(body)).get("logprobs")
-        content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+        content = as_mapping(first_choice(self._ask(body)).get("logprobs")).get("content")
         entry = content[0] if isinstance(content, list) and content else None
         number, value = _number_and_log(entry)
         if number != token or value is None:
             raise self._lacking("The answer lacks the generated token's log-probability")
-        listed = entry.get("top_logprobs") if isinstance(entry, Mapping) else None
+        listed = as_mapping(entry).get("top_logprobs")
         pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
         return value, {
             number: log for number, log in pairs if number is not None and log is not None
@@ -220,15 +220,13 @@ class WrittenTokens(_ByNumber):
             endpoint=self._model,
             texts=(text,),
         )
-        return _ids(answer.get("tokens") if isinstance(answer, Mapping) else None)
+        return _ids(as_mapping(answer).get("tokens"))
 
 
 def _number_and_log(entry: object) -> tuple[int | None, float | None]:
     """A token's number, and its log-probability."""
-    if not isinstance(entry, Mapping):
-        return None, None
-    number = entry.get("id")
-    return number if isinstance(number, int) else None, _log(entry.get("logprob"))
+    number = as_mapping(entry).get("id")
+    return number if isinstance(number, int) else None, _log(as_mapping(entry).get("logprob"))
 
 
 def _log(value: object) -> float | None:
@@ -253,6 +251,5 @@ def begin_of(whole: list[int], bare: list[int]) -> list[int]:
 
 def first_choice(answer: object) -> Mapping[str, Any]:
     """The first choice of an answer; empty where there is none."""
-    choices = answer.get("choices") if isinstance(answer, Mapping) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, Mapping) else {}
+    choices = as_mapping(answer).get("choices")
+    return as_mapping(choices[0] if isinstance(choices, list) and choices else None)

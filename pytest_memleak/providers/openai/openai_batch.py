@@ -14,7 +14,7 @@ from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
 from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
-from pytest_memleak.providers.openai.choices import filtered, read_completions
+from pytest_memleak.providers.openai.choices import as_mapping, filtered, read_completions
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
 
 DIGEST_KEY = "memleak_digest"
@@ -58,6 +58,7 @@ def upload_once(
 
 
 if TYPE_CHECKING:
+    from openai import OpenAI
     from openai.types import Batch
 
 _URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
@@ -170,14 +171,7 @@ class BatchChatEndpoint(ChatEndpoint):
         return BatchChatEndpoint
 
     def _line(self, request: SampleRequest) -> bytes:
-        body = self._body(
-            request.instruction,
-            api=self._batch_api,
-            n=request.n,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            seed=request.seed,
-        )
+        body = self._body(request, api=self._batch_api)
         line = {
             "custom_id": request.key,
             "method": "POST",
@@ -237,23 +231,14 @@ class BatchChatEndpoint(ChatEndpoint):
         if file_id is None:
             return
         with tempfile.TemporaryFile() as lines:
-            self._fetch(file_id, lines)
-            lines.seek(0)
-            for number, line in enumerate(lines, start=1):
-                row = _object(line)
-                if row is None and line.strip():
-                    failing = Failing(PROVIDER, self._settings.model, "files.content")
-                    raise failing.busy(f"line {number} of file {file_id} isn't a JSON object")
-                if row is not None:
-                    yield row
 
-    def _fetch(self, file_id: str, into: IO[bytes]) -> None:
-        def stream(client: Any) -> None:
-            with client.files.with_streaming_response.content(file_id) as response:
-                for piece in response.iter_bytes():
-                    into.write(piece)
+            def stream(client: OpenAI) -> None:
+                with client.files.with_streaming_response.content(file_id) as response:
+                    lines.writelines(response.iter_bytes())
 
-        self._calls.ask("files.content", stream, endpoint=self._settings.model)
+            self._calls.ask("files.content", stream, endpoint=self._settings.model)
+            failing = Failing(PROVIDER, self._settings.model, "files.content")
+            yield from failing.rows(lines, f"file {file_id}")
 
 
 class StoredBatchChatEndpoint(StoredChatEndpoint, BatchChatEndpoint):
@@ -263,28 +248,14 @@ class StoredBatchChatEndpoint(StoredChatEndpoint, BatchChatEndpoint):
 # --- rows of an output or error file --------------------------------------------------------
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def _response(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    response = row.get("response")
-    return response if isinstance(response, Mapping) else {}
-
-
 def _status(row: Mapping[str, Any]) -> int:
     """The HTTP status of the row's answer; 0 where it was never asked."""
-    status = _response(row).get("status_code")
+    status = as_mapping(row.get("response")).get("status_code")
     return status if isinstance(status, int) else 0
 
 
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    body = _response(row).get("body")
-    return body if isinstance(body, Mapping) else {}
+    return as_mapping(as_mapping(row.get("response")).get("body"))
 
 
 def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.providers.call_errors import Refused
 
 _ANY = "given"
@@ -113,16 +114,15 @@ class ServerParameters:
         """What was asked of how to sample, and what of it was refused."""
         return self._obedience.obeyed
 
-    def parameters(
-        self, *, n: int, temperature: float | None, seed: int | None, limit: Mapping[str, int]
-    ) -> dict[str, Any]:
+    def parameters(self, request: SampleRequest, *, limit_name: str) -> dict[str, Any]:
         """What a request says of how to sample, without what was refused.
 
-        limit: the tokens of an answer, by the name of that parameter.
+        limit_name: what the server calls the most tokens of an answer.
         """
-        wanted = {"n": n, "temperature": temperature, **limit, "seed": seed, **self._plain}
+        n, limit = request.n, {limit_name: request.max_tokens}
+        asked = {"n": n, "temperature": request.temperature, **limit, "seed": request.seed}
         # `n` is never left out: fewer are asked for instead.
-        return {**self._obedience.ask(wanted), "n": n, **limit}
+        return {**self._obedience.ask({**asked, **self._plain}), "n": n, **limit}
 
     def use_old_name(self) -> bool:
         """Say `max_tokens` from now on; False if the suite has settled on a name."""

@@ -22,6 +22,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -160,7 +161,7 @@ class TinkerCalls:
         try:
             return function().future()
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises is its answer
-            failure = self._failure(error, call=call, endpoint=endpoint, texts=())
+            failure = self._failure(error, Failing(PROVIDER, endpoint, call))
         raise failure
 
     def result(
@@ -177,16 +178,12 @@ class TinkerCalls:
         call, endpoint: as error messages name them; texts: what no error message may quote.
         Raises Refused, Gone, ProviderBusy or ProviderError.
         """
-        began = time.monotonic()
+        began, failing = time.monotonic(), Failing(PROVIDER, endpoint, call, texts)
         try:
             return future.result(self.timeout)
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises is its answer
             overdue = not future.done()
-            failure = (
-                self._overdue(began, call=call, endpoint=endpoint, texts=texts)
-                if overdue
-                else self._failure(error, call=call, endpoint=endpoint, texts=texts)
-            )
+            failure = self._overdue(began, failing) if overdue else self._failure(error, failing)
         finally:
             if not keep and not future.done():
                 future.cancel()
@@ -232,13 +229,11 @@ class TinkerCalls:
 
     # --- what a failure means
 
-    def _overdue(
-        self, began: float, *, call: str, endpoint: str, texts: Sequence[str]
-    ) -> ProviderError:
+    def _overdue(self, began: float, failing: Failing) -> ProviderError:
         cause = f"no answer within {self.timeout:g} s"
         warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began - _PAUSE)
         if warning:
-            cause += f"; the SDK says: {safe_message(warning, texts=texts)}"
+            cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
         if refusal:
             cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
         hint: str | None = "Increase options.timeout."
@@ -246,18 +241,19 @@ class TinkerCalls:
             ended = [opening for opening in self._openings.values() if opening.done()]
         opened = [opening for opening in ended if not opening.exception()]
         if opened:
-            seen = self._look(opened[0].result().holder, call=call, endpoint=endpoint)
+            seen = self._look(opened[0].result().holder, failing)
             if isinstance(seen, Refused):
+                named: Any = {"provider": PROVIDER, "endpoint": failing.endpoint}
                 cause = f"{cause}; to another call it says {seen.cause}"
-                named: Any = {"provider": PROVIDER, "endpoint": endpoint, "call": call}
-                return Refused(cause, hint=seen.hint, status=seen.status, **named)
+                named |= {"call": failing.call, "hint": seen.hint, "status": seen.status}
+                return Refused(cause, **named)
             if seen is None:
                 hint = f"the server answers other calls: {hint}"
             else:
                 cause, hint = f"{cause}; nor to another call: {seen.cause}", seen.hint
-        return ProviderBusy(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+        return failing.busy(cause, hint)
 
-    def _look(self, holder: Any, *, call: str, endpoint: str) -> ProviderError | None:
+    def _look(self, holder: Any, failing: Failing) -> ProviderError | None:
         """Why a call may have had no answer: how another fares that costs nothing."""
         from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
         from tinker.types import GetServerCapabilitiesResponse
@@ -275,15 +271,12 @@ class TinkerCalls:
             future.result(min(_LOOK, self.timeout))
         except Exception as error:  # noqa: BLE001 - any failure is what was looked for
             future.cancel()
-            return self._failure(error, call=call, endpoint=endpoint, texts=())
+            return self._failure(error, replace(failing, texts=()))
         return None
 
-    def _failure(
-        self, error: BaseException, *, call: str, endpoint: str, texts: Sequence[str]
-    ) -> ProviderError:
+    def _failure(self, error: BaseException, failing: Failing) -> ProviderError:
         import tinker
 
-        failing = Failing(PROVIDER, endpoint, call, texts)
         refusal = _status_error(error)
         if refusal is not None:
             return _status_failure(refusal, failing)
@@ -291,7 +284,7 @@ class TinkerCalls:
             # The server's own message stands between words of the SDK.
             message = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
             message = message.partition(" for self.")[0]
-            cause = f"the server gave it up - {safe_message(message, texts=texts)}"
+            cause = f"the server gave it up - {safe_message(message, texts=failing.texts)}"
             final = error.category is tinker.types.RequestErrorCategory.User
             return failing.final(cause) if final else failing.busy(cause)
         if isinstance(error, TimeoutError | tinker.APIConnectionError):
@@ -304,7 +297,7 @@ class TinkerCalls:
         if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
             return _malformed(error, failing)
         if isinstance(error, tinker.TinkerError):
-            return failing.final(safe_message(str(error), texts=texts))
+            return failing.final(safe_message(str(error), texts=failing.texts))
         return failing.final(f"The SDK raised {type(error).__name__}")
 
 

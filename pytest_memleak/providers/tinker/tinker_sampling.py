@@ -26,7 +26,7 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 
 if TYPE_CHECKING:
-    from tinker import SampleResponse, SamplingClient
+    from tinker import APIFuture, SampleResponse, SamplingClient
 
 _CALL = "sample (prompt_logprobs)"
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -122,9 +122,6 @@ class TokenLogs:
             cause, provider=PROVIDER, endpoint=self._model, call=_CALL, billed=billed
         )
 
-
-if TYPE_CHECKING:
-    from tinker import APIFuture, SampleResponse, SamplingClient
 
 SCHEME = "tinker://"
 _NO_LONGER_THERE = frozenset(
@@ -286,9 +283,7 @@ class TinkerEndpoint:
             if future.done():
                 self._underway.pop(request_id, None)
         if not answer.sequences:
-            raise ProviderBusy(
-                "The answer has no completion", provider=PROVIDER, endpoint=self._model, call=call
-            )
+            raise Failing(PROVIDER, self._model, call).busy("The answer has no completion")
         return [
             self._completion(
                 sequence.tokens, sequence.stop_reason, 0 if place else len(draw.prompt)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
-from pytest_memleak.interfaces.protocols import Completion, Served
+from pytest_memleak.interfaces.protocols import Completion, SampleRequest, Served
 from pytest_memleak.providers.call_errors import Failing, Refused
-from pytest_memleak.providers.openai.choices import MOST_CHOICES, shared_out, token_count
+from pytest_memleak.providers.openai.choices import (
+    MOST_CHOICES,
+    as_mapping,
+    shared_out,
+    token_count,
+)
 from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records import FinishReason
@@ -61,17 +66,15 @@ class GeminiSettings:
             json.dumps(settings, sort_keys=True, default=str).encode()
         ).hexdigest()[:12]
 
-    def wanted(
-        self, *, n: int, temperature: float | None, max_tokens: int, seed: int | None
-    ) -> dict[str, Any]:
+    def wanted(self, request: SampleRequest) -> dict[str, Any]:
         """What is asked of how to sample, in the API's own names; None where nothing is."""
         given = {name.replace("_", "").lower() for name in self.generation_config}
         return {
-            "candidateCount": n,
-            "temperature": temperature,
+            "candidateCount": request.n,
+            "temperature": request.temperature,
             # Thoughts count against the limit: without room of their own they eat the answer.
-            "maxOutputTokens": max_tokens + (self.thinking_budget or 0),
-            "seed": None if seed is None else seed & _SEED_BITS,
+            "maxOutputTokens": request.max_tokens + (self.thinking_budget or 0),
+            "seed": None if request.seed is None else request.seed & _SEED_BITS,
             "topP": 1.0 if self.plain and "topp" not in given else None,
         }
 
@@ -136,15 +139,16 @@ class GeminiEndpoint:
         among them, are shared out evenly: both add up to what Vertex AI counted. A prompt that
         it blocks is `n` withheld completions. What it refuses of how to sample is left out.
         """
-        asked = min(n, self._most_candidates or n)
-        request = self._request(
-            instruction, n=asked, temperature=temperature, max_tokens=max_tokens, seed=seed
-        )
+        return self._draw(SampleRequest("", instruction, n, temperature, max_tokens, seed))
+
+    def _draw(self, request: SampleRequest) -> Sequence[Completion]:
+        asked = min(request.n, self._most_candidates or request.n)
+        body = self._request(replace(request, n=asked))
         call = f"models.generate_content (candidateCount = {asked})"
         try:
-            answer = self._generate(call, request, instruction)
+            answer = self._generate(call, body, request.instruction)
         except Refused as refused:
-            if not self._learns(refused, request["generationConfig"]):
+            if not self._learns(refused, body["generationConfig"]):
                 raise
         else:
             completions = read_completions(answer, asked=asked)
@@ -153,24 +157,14 @@ class GeminiEndpoint:
             failing = Failing(PROVIDER, self._settings.model, call)
             raise failing.busy("The answer has no candidate")
         # A refused call cost nothing; asked once more, in the way that the model accepts.
-        return self.sample(
-            instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
-        )
+        return self._draw(request)
 
-    def _request(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> dict[str, Any]:
-        wanted = self._settings.wanted(
-            n=n, temperature=temperature, max_tokens=max_tokens, seed=seed
+    def _request(self, request: SampleRequest) -> dict[str, Any]:
+        wanted = self._settings.wanted(request)
+        always = {"candidateCount": request.n, "maxOutputTokens": wanted["maxOutputTokens"]}
+        return self._settings.request(
+            request.instruction, {**self._obedience.ask(wanted), **always}
         )
-        always = {"candidateCount": n, "maxOutputTokens": wanted["maxOutputTokens"]}
-        return self._settings.request(instruction, {**self._obedience.ask(wanted), **always})
 
     def _learns(self, refused: Refused, config: Mapping[str, Any]) -> bool:
         """Whether the refusal is about how it was asked, and there is another way to ask."""
@@ -229,13 +223,13 @@ def read_completions(answer: object, *, asked: int) -> list[Completion]:
     candidates.sort(key=_index)
     texts = [_text_and_reason(candidate) for candidate in candidates]
     usage = answer.get("usageMetadata")
-    if not texts and _mapping(answer.get("promptFeedback")).get("blockReason"):
+    if not texts and as_mapping(answer.get("promptFeedback")).get("blockReason"):
         texts = [("", FinishReason.CONTENT_FILTER)] * asked
     elif not texts and isinstance(usage, Mapping):
         texts = [("", FinishReason.EMPTY)] * asked
     prompt, total = _counts(usage)
     words = [_name(candidate.get("finishReason")) for candidate in candidates]
-    blocked = _name(_mapping(answer.get("promptFeedback")).get("blockReason"))
+    blocked = _name(as_mapping(answer.get("promptFeedback")).get("blockReason"))
     # Of no candidate, so that nobody can say of which: it stands with the first.
     apart = texts_in([candidate for candidate in listed if not isinstance(candidate, Mapping)])
     apart += texts_in({key: value for key, value in answer.items() if key != "candidates"})
@@ -275,7 +269,7 @@ def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
 
 def _beside(candidate: Mapping[str, Any]) -> list[str]:
     """Thoughts, calls of functions and all else that was written beside the answer."""
-    content = _mapping(candidate.get("content"))
+    content = as_mapping(candidate.get("content"))
     parts = [
         {key: value for key, value in part.items() if key != "text"}
         if isinstance(part, Mapping)
@@ -288,7 +282,7 @@ def _beside(candidate: Mapping[str, Any]) -> list[str]:
 
 def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
     """The text of an answer's parts, or of the thoughts that the model shows."""
-    parts = _list(_mapping(candidate.get("content")).get("parts"))
+    parts = _list(as_mapping(candidate.get("content")).get("parts"))
     return "".join(
         str(part.get("text") or "")
         for part in parts
@@ -314,7 +308,3 @@ def _name(value: object) -> str | None:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -16,6 +16,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
+from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
@@ -60,10 +61,8 @@ class Bucket:
                 lambda client: self._download(client, directory, lines),
                 endpoint=self._endpoint,
             )
-            lines.seek(0)
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield self._row(line, f"line {number} of the files in {directory}")
+            failing = Failing(PROVIDER, self._endpoint, "storage.download")
+            yield from failing.rows(lines, f"the files in {directory}")
 
     def folders_with(self, directory: str, name: str) -> list[str]:
         """The folders below `directory` (gs://...) that hold an object called `name`."""
@@ -106,16 +105,6 @@ class Bucket:
             if blob.name.endswith(".jsonl"):
                 blob.download_to_file(lines, timeout=timeout, retry=None)
                 lines.write(b"\n")
-
-    def _row(self, line: bytes, place: str) -> dict[str, Any]:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            failing = Failing(PROVIDER, self._endpoint, "storage.download")
-            raise failing.busy(f"{place} isn't a JSON object")
-        return row
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -220,7 +209,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 raise self._failed(
                     "batches.get",
                     "An answer in the batch doesn't repeat its request's labels",
-                    hint="Answers can't be matched to requests. Remove options.batch.",
+                    "Answers can't be matched to requests. Remove options.batch.",
                 )
             if key not in seen:
                 seen.add(key)
@@ -229,13 +218,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     # --- one batch
 
     def _line(self, request: SampleRequest) -> bytes:
-        body = self._request(
-            request.instruction,
-            n=request.n,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            seed=request.seed,
-        )
+        body = self._request(request)
         line = {"request": {**body, "labels": _labels(request.key)}}
         return json.dumps(line).encode() + b"\n"
 
@@ -264,8 +247,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             raise self._failed(
                 "tunings.list",
                 "No tuning job in this project and location created this endpoint",
-                hint="Vertex AI runs batches only for tuned and published models. Remove "
-                "options.batch.",
+                "Vertex AI runs batches only for tuned and published models. Remove options.batch.",
             )
         return models[0]
 
@@ -317,10 +299,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             JobStatus.FAILED, detail=f"{detail}: {safe_message(message)}" if message else detail
         )
 
-    def _failed(self, call: str, cause: str, *, hint: str | None = None) -> ProviderError:
-        return ProviderError(
-            cause, provider=PROVIDER, endpoint=self._settings.model, call=call, hint=hint
-        )
+    def _failed(self, call: str, cause: str, hint: str | None = None) -> ProviderError:
+        return Failing(PROVIDER, self._settings.model, call).final(cause, hint)
 
 
 def _display_name(digest: str) -> str:
@@ -339,7 +319,7 @@ def _labels(key: str) -> dict[str, str]:
 
 def _key(row: Mapping[str, Any]) -> str | None:
     """The key of the request that a row repeats; None where it does not."""
-    labels = _request(row).get("labels")
+    labels = as_mapping(row.get("request")).get("labels")
     pieces: list[str] = []
     while isinstance(labels, Mapping) and (piece := labels.get(f"{_KEY_LABEL}{len(pieces)}")):
         pieces.append(str(piece))
@@ -353,11 +333,6 @@ def _key(row: Mapping[str, Any]) -> str | None:
 
 def _completions(row: Mapping[str, Any]) -> list[Completion]:
     """The completions of an answered row; empty for one that failed."""
-    config = _request(row).get("generationConfig")
-    count = config.get("candidateCount") if isinstance(config, Mapping) else None
+    request = as_mapping(row.get("request"))
+    count = as_mapping(request.get("generationConfig")).get("candidateCount")
     return read_completions(row.get("response"), asked=count if isinstance(count, int) else 1)
-
-
-def _request(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    request = row.get("request")
-    return request if isinstance(request, Mapping) else {}

@@ -21,6 +21,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
 from pytest_memleak.providers.http_caps import Bounds
+from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.redaction.credentials import without_credentials
 
@@ -129,7 +130,7 @@ class VertexCalls:
                 response = session.get(f"{self._service}/{path}", timeout=self.timeout)
                 if not response.ok:
                     raise from_http_response(response)  # type: ignore[no-untyped-call]
-                return _mapping(response.json())
+                return as_mapping(response.json())
 
         return self._asked(call, get, endpoint=endpoint)
 
@@ -283,7 +284,7 @@ def _refusal(error: Exception) -> Refusal | None:
     else:
         return None
     # In Google's form only: what else stands in a body may be an answer.
-    inner = _mapping(_mapping(body).get("error"))
+    inner = as_mapping(as_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
     wait = retry_after(getattr(getattr(error, "response", None), "headers", None))
     return Refusal(
@@ -305,14 +306,10 @@ def _json(text: str) -> object:
 def _delay(details: object) -> float | None:
     """Seconds to wait, from the body's google.rpc.RetryInfo."""
     for detail in details if isinstance(details, list) else ():
-        delay = str(_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
+        delay = str(as_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
         if re.fullmatch(r"\d+(\.\d+)?s", delay):
             return float(delay[:-1])
     return None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,12 +48,9 @@ class Machines:
     @property
     def config(self) -> dict[str, Any]:
         """The part of a deployment's config that says so."""
-        settings = {
-            "machine_type": self.machine_type,
-            "accelerator_type": self.accelerator_type,
-            "accelerator_count": self.accelerator_count,
-        }
-        return {name: value for name, value in settings.items() if value is not None}
+        settings = {name: value for name, value in asdict(self).items() if value is not None}
+        del settings["accept_eula"]
+        return settings
 
 
 def display_name(digest: str) -> str:

@@ -34,12 +34,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.interfaces.abilities import (
-    Abilities,
-    Deployment,
-    DeploymentCalls,
-    Finetuning,
-)
+from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
 from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
