@@ -129,8 +129,12 @@ class Failing:
         cause = self.cause(refusal)
         if may_pass(refusal.status) and not refusal.final:
             return self.busy(cause, hint, after=refusal.retry_after)
-        said: dict[str, Any] = {"code": refusal.code, "named": refusal.named, "most": refusal.most}
-        return Refused(cause, hint=hint, status=refusal.status, **said, **self._named)
+        details: dict[str, Any] = {
+            "code": refusal.code,
+            "named": refusal.named,
+            "most": refusal.most,
+        }
+        return Refused(cause, hint=hint, status=refusal.status, **details, **self._named)
 
     def cause(self, refusal: Refusal) -> str:
         """Status, code and message in one line."""
