@@ -86,9 +86,10 @@ def test_a_template_names_a_file_for_each_book(make, write):
 
 def test_a_provider_s_reasons_are_kept(make, write):
     withheld = {"generated_text": "", "finish_reason": "recitation"}
-    write("answers.json", [{"excerpt_id": "p_id1", "generations": [withheld]}])
-    kept = Generation("p_id1", 0, "", FinishReason.RECITATION, finish_word="recitation")
-    assert read(make()) == [kept]
+    write("answers.json", [{"excerpt_id": 1, "generations": [withheld]}])
+    book = book_from_records([{"excerpt_id": 1, "excerpt_text": "Text."}])
+    kept = Generation("1", 0, "", FinishReason.RECITATION, finish_word="recitation")
+    assert list(make().open(None).generations(book)) == [kept]
 
 
 def test_a_long_jsonl_file_is_in_memory_once(make, write):
