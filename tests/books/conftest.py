@@ -111,12 +111,7 @@ def patch_member() -> Callable[..., None]:
     def patch(path: Path, member: str, name: str, value: int) -> None:
         data = bytearray(path.read_bytes())
         offset, form = fields[name]
-        start = 0
-        while (start := data.find(b"PK\x01\x02", start)) >= 0:
-            length = struct.unpack_from("<H", data, start + 28)[0]
-            if data[start + 46 : start + 46 + length] == member.encode():
-                struct.pack_into(form, data, start + offset, value)
-            start += 4
+        struct.pack_into(form, data, data.rindex(member.encode()) - 46 + offset, value)
         path.write_bytes(data)
 
     return patch
@@ -142,5 +137,6 @@ def refused(new_epub):
             read_epub(path)
         assert caught.value.location == str(path)
         assert hint in (caught.value.hint or "")
+        return str(caught.value)
 
     return check

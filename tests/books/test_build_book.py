@@ -35,48 +35,33 @@ def test_a_book(summaries):
     assert book.warnings == ("a warning",)
     assert [one.id for one in book.excerpts] == ["p_id1", "p_id2"]
     assert book.excerpts[1].instruction.endswith("voice of An Author\n\nContent: What p_id2 says.")
-    assert book.excerpts[0].chapter == "I"
-    assert len(book.digest) == 64
-
-
-def test_the_suites_title_author_and_template_come_first(summaries):
+    assert (book.excerpts[0].chapter, len(book.digest)) == ("I", 64)
+    # The suite's title, author and template come first.
     settings = {"title": "Other", "author": "Else", "summaries": summaries}
-    book = make_book("x", MANUSCRIPT, template="{title} by {author}: {summary}", **settings)
-    assert (book.title, book.author) == ("Other", "Else")
-    assert book.excerpts[0].instruction == "Other by Else: What p_id1 says."
-
-
-def test_without_summaries_there_are_no_instructions_unless_the_template_needs_none():
-    book = make_book("x", MANUSCRIPT)
-    assert {one.instruction for one in book.excerpts} == {None}
-    record = paper_records(book)[0]
+    other = make_book("x", MANUSCRIPT, template="{title} by {author}: {summary}", **settings)
+    assert (other.title, other.author) == ("Other", "Else")
+    assert other.excerpts[0].instruction == "Other by Else: What p_id1 says."
+    # Without summaries there are no instructions, unless the template needs none.
+    bare = make_book("x", MANUSCRIPT)
+    assert {one.instruction for one in bare.excerpts} == {None}
+    record = paper_records(bare)[0]
     assert (record["instruction"], record["detail"]) == ("", "")
-    book = make_book("x", MANUSCRIPT, template="Go on with {title}.")
-    assert book.excerpts[0].instruction == "Go on with A Book."
+    go_on = make_book("x", MANUSCRIPT, template="Go on with {title}.")
+    assert go_on.excerpts[0].instruction == "Go on with A Book."
+    emulated = make_book("x", MANUSCRIPT, summaries=summaries, author="Else")
+    assert len({made.digest for made in (book, bare, emulated)}) == 3
 
 
-def test_a_book_that_says_nothing_of_itself(summaries):
+def test_books_that_say_nothing_of_themselves_or_what_others_do(summaries):
     nameless = Manuscript(None, None, MANUSCRIPT.chapters)
     book = make_book("x", nameless)
     assert (book.title, book.author) == ("untitled", "unknown")
     needs = "book 'x': the instruction template needs the book's author"
     with pytest.raises(BookError, match=needs):
         make_book("x", nameless, summaries=summaries)
-
-
-def test_summaries_of_another_text_are_refused(summaries):
     other = Manuscript("A Book", "An Author", (Chapter("I", (TEXT.replace("true", "false"),)),))
     with pytest.raises(BookError, match="'p_id1' differs from"):
         make_book("x", other, summaries=summaries)
-
-
-def test_the_digest_depends_on_text_and_instructions(summaries):
-    digests = {
-        make_book("x", MANUSCRIPT).digest,
-        make_book("x", MANUSCRIPT, summaries=summaries).digest,
-        make_book("x", MANUSCRIPT, summaries=summaries, author="Else").digest,
-    }
-    assert len(digests) == 3
 
 
 def test_the_papers_records(summaries, tmp_path):
@@ -92,10 +77,6 @@ def test_the_papers_records(summaries, tmp_path):
     path = tmp_path / "book.json"
     path.write_text(json.dumps(records))
     assert read_json(path).digest == book.digest
-
-
-def test_read_json(tmp_path):
-    path = tmp_path / "book.json"
     path.write_text(
         '[{"excerpt_id": "p_id2", "excerpt_text": "b"}, {"excerpt_id": "p_id1",'
         ' "excerpt_text": "a", "book_name": "T", "author_name": "A"}]'
@@ -121,9 +102,6 @@ def test_everything_public_is_there_and_its_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# --- chapters ----------------------------------------------------------------------------
 
 
 p = TextBlock
@@ -164,12 +142,9 @@ def test_assemble(documents, expected):
     assert [(one.title, one.paragraphs) for one in chapters] == expected
 
 
-def test_long_titles_are_cut():
+def test_long_titles_are_cut_and_words_required():
     (chapter,) = build_chapters([[h("x" * 150), h("y" * 150), p("a")]], title=None)
     assert len(chapter.title) == 200
-
-
-def test_require_words():
     require_words([Chapter(None, ("...", "Кот"))], place="x", hint="y")
     with pytest.raises(BookError, match="contains no words"):
         require_words([Chapter(None, ("...", "_ —"))], place="x", hint="y")
@@ -225,8 +200,9 @@ def test_of_files_each_is_a_work_whatever_stands_in_it(collect):
 
 
 def test_a_file_alone_holds_a_work_under_each_heading(collect):
-    text = f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}\n"
-    book = collect({"songs.md": text})
+    book = collect(
+        {"songs.md": f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}"}
+    )
     assert told(book) == [("songs.md:1", "The Kite", 0, 1), ("songs.md:2", "The Kettle", 1, 2)]
     assert [one.chapter for one in book.excerpts] == ["The Kite", "The Kettle"]
 
@@ -343,23 +319,18 @@ def test_works_of_under_k_words_are_named_and_left_out(collect):
     parts = [(one.label, one.kept, one.words, one.matter) for one in book.parts]
     assert parts == [("a", True, 24, 0), ("tiny", False, 0, 4), ("c", True, 24, 0)]
     assert [one.id for one in book.excerpts] == ["p_id1", "p_id2"]
-
-
-def test_words_that_the_mode_paper_does_not_see(collect):
+    # Words of other scripts are matter in mode paper, not those beside it.
     assert len(collect({"a.txt": poem("a"), "b.txt": HINDI}, mode="unicode").works) == 2
     assert len(collect({"a.txt": "à six o'clock à la gare", "b.txt": poem("b")}).works) == 2
 
 
-def test_what_a_work_lacks_for_its_instruction_is_told_with_the_work(refuse):
-    files = {"b.txt": poem("b"), "a.txt": poem("a")}
-    refuse(files, r"work 'b\.txt': .* needs the book's author", template=ASKED)
-
-
-def test_summaries_are_written_into_the_instruction_of_their_work(collect):
+def test_summaries_are_written_into_the_instruction_of_their_work(collect, refuse):
     book = collect({"a.txt": poem("a"), "b.txt": poem("b")}, author="Ann")
     summaries = {"p_id1": "rain", "p_id2": "wind"}
     asked = with_summaries(book, summaries, template="{title} by {author}: {summary}")
     assert [one.instruction for one in asked.excerpts] == ["a by Ann: rain", "b by Ann: wind"]
+    files = {"b.txt": poem("b"), "a.txt": poem("a")}
+    refuse(files, r"work 'b\.txt': .* needs the book's author", template=ASKED)
 
 
 def test_the_suite_that_ships_has_thirty_works_and_more():

@@ -40,37 +40,53 @@ def test_missing_remote_and_fragment_items_are_tolerated_with_warnings(new_epub)
         assert said in warnings
 
 
-def test_a_fallback_stands_in_for_what_is_no_document(text_of):
-    manifest = [
-        item("pdf", "x.pdf", "application/pdf", "svg"),
-        item("svg", "x.svg", "image/svg+xml", "one.xhtml"),
-        item("loop", "l.pdf", "application/pdf", "loop"),
-    ]
-    files = {"OEBPS/x.pdf": b"%PDF", "OEBPS/x.svg": b"<svg/>", "OEBPS/l.pdf": b"%PDF"}
-    found = text_of(manifest="".join(manifest), files=files, spine=["pdf", "loop"])
-    assert found == ["Some words."]
+PDF = "application/pdf"
+FALLBACKS = [
+    item("pdf", "x.pdf", PDF, "svg"),
+    item("svg", "x.svg", "image/svg+xml", "one.xhtml"),
+    item("loop", "l.pdf", PDF, "loop"),
+]
+PICTURES = [item(f"i{n}", f"{n}.png", "image/png") for n in range(20_000)]
+NAMES = [f"{number}.xhtml" for number in range(2_000)]
 
 
-def rootfiles(*paths, kind="application/oebps-package+xml"):
+def rootfiles(*paths, first=""):
+    kind = "application/oebps-package+xml"
     files = "".join(f'<rootfile full-path="{one}" media-type="{kind}"/>' for one in paths)
-    return {"META-INF/container.xml": f"<container><rootfiles>{files}</rootfiles></container>"}
+    return {"META-INF/container.xml": f"<c><rootfiles>{first}{files}</rootfiles></c>"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "manifest": "".join(FALLBACKS),
+            "files": {"OEBPS/x.pdf": b"%PDF", "OEBPS/x.svg": b"<svg/>", "OEBPS/l.pdf": b"%PDF"},
+            "spine": ["pdf", "loop"],
+        },
+        {"nav": "", "files": {"OEBPS/nav.xhtml": b"<nav><ol>" * 5_000}},
+        {"manifest": "".join(PICTURES), "files": {f"OEBPS/{n}.png": b"" for n in range(9_999)}},
+    ],
+    ids=("fallbacks", "a malformed navigation document", "many items"),
+)
+def test_what_stands_beside_the_documents_does_no_harm(text_of, settings):
+    assert text_of(**settings) == ["Some words."]
+
+
+def test_many_documents(text_of):
+    assert text_of({name: f"<p>{name}</p>" for name in NAMES}) == NAMES
 
 
 def test_of_several_rootfiles_the_first_is_read(new_epub, text_of):
-    pdf = '<rootfile full-path="x.pdf" media-type="application/pdf"/>'
-    (container,) = rootfiles("OEBPS/content.opf", "OEBPS/other.opf").items()
-    files = {
+    pdf = f'<rootfile full-path="x.pdf" media-type="{PDF}"/>'
+    files = rootfiles("OEBPS/content.opf", "OEBPS/other.opf", first=pdf) | {
         "OEBPS/other.opf": new_epub().package.replace("one.xhtml", "other.xhtml"),
         "OEBPS/other.xhtml": "<p>Other.</p>",
-        container[0]: container[1].replace("<rootfiles>", f"<rootfiles>{pdf}"),
     }
     assert text_of(files=files) == ["Some words."]
     moved = new_epub().package.replace('href="', 'href="../OEBPS/')
     files = rootfiles("my%20book/a.opf") | {"my book/a.opf": moved}
     assert text_of(files=files) == ["Some words."]
-
-
-def test_a_missing_container_is_replaced_by_the_package_there_is(new_epub):
     manuscript = read_epub(new_epub(leave_out={"META-INF/container.xml"}).write())
     assert manuscript.chapters[0].paragraphs == ("Some words.",)
     assert "META-INF/container.xml is missing" in manuscript.warnings[0]
@@ -107,18 +123,6 @@ def test_addresses(new_page, text_of, href, member):
 )  # fmt: skip
 def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
     assert text_of(package=new_epub().package.replace(old, new)) == ["Some words."]
-
-
-def test_a_malformed_navigation_document_does_no_harm(text_of):
-    assert text_of(nav="", files={"OEBPS/nav.xhtml": b"<nav><ol>" * 5_000}) == ["Some words."]
-
-
-def test_many_items_and_documents(text_of):
-    manifest = "".join(item(f"i{n}", f"{n}.png", "image/png") for n in range(20_000))
-    files = {f"OEBPS/{number}.png": b"" for number in range(0, 20_000, 2)}
-    names = [f"{number}.xhtml" for number in range(2_000)]
-    documents = {name: f"<p>{name}</p>" for name in names}
-    assert text_of(documents, manifest=manifest, files=files) == names
 
 
 def test_encodings_and_entities_through_the_whole_reader(new_epub):

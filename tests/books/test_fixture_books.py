@@ -71,17 +71,3 @@ def test_it_is_read_whole_and_the_excerpts_hold_every_word_once(path):
         assert [word for one in counted for word in one] == book
         assert [one.id for one in excerpts] == [f"p_id{n}" for n in range(1, len(excerpts) + 1)]
         assert all(300 <= len(one) <= 500 for one in counted)
-
-
-@pytest.mark.parametrize("path", NOVELS, ids=lambda path: path.stem)
-def test_no_excerpt_holds_words_of_two_long_chapters(path):
-    manuscript = read_epub(path)
-    excerpts = iter(cut(manuscript))
-    for chapter in manuscript.chapters:
-        expected = [word for one in chapter.paragraphs for word in words(one)]
-        if len(expected) < 300:
-            pytest.skip("a chapter under 300 words may share its excerpts")
-        left = []
-        while len(left) < len(expected):
-            left += words(next(excerpts).text)
-        assert left == expected

@@ -81,11 +81,8 @@ def test_markdown(read, refuse):
         ({"1-h/1-h.htm": PAGE, "1-h/images/a.png": "x", "1.txt": "other"}, CHAPTERS),
     ],
 )
-def test_a_zip_of_project_gutenbergs(read, members, expected):
+def test_a_zip_of_project_gutenbergs(read, refuse, members, expected):
     assert told(read("book.zip", members)) == expected
-
-
-def test_a_zip_that_is_not_one_book(refuse):
     two = {"a.txt": "words", "b.txt": "words"}
     refuse("book.zip", two, "contains 2 texts; expected one", "'a.txt', 'b.txt'")
     refuse("book.zip", {"a.png": "x"}, "contains neither .txt nor .html", "unpack it")

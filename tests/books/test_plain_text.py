@@ -108,6 +108,10 @@ def test_project_gutenberg(read):
     )
     assert (manuscript.title, manuscript.author) == ("A Book", "An Author")
     assert [one.paragraphs for one in manuscript.chapters] == [("The text.",)]
+    paragraphs = ["Title: A Book\n       of Two Lines\n\nAuthor: An Author", START, "Title: no"]
+    assert header_field(paragraphs, "Title") == "A Book of Two Lines"
+    assert header_field(paragraphs, "Author") == "An Author"
+    assert header_field(["Title: no header"], "Title") is None
 
 
 START = "*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***"
@@ -149,13 +153,6 @@ OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"
 )
 def test_what_stands_around_the_text_goes(paragraphs, kept):
     assert without_license(paragraphs) == kept
-
-
-def test_header_fields():
-    paragraphs = ["Title: A Book\n       of Two Lines\n\nAuthor: An Author", START, "Title: no"]
-    assert header_field(paragraphs, "Title") == "A Book of Two Lines"
-    assert header_field(paragraphs, "Author") == "An Author"
-    assert header_field(["Title: no header"], "Title") is None
 
 
 @pytest.mark.parametrize(
@@ -232,16 +229,14 @@ def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
     assert "caf" not in repr(source)
 
 
-def test_one_broken_character_does_not_make_utf_8_something_else():
-    broken = decode("“café” Ωμέγα ".encode() + b"\xff")
-    assert broken == ("“café” Ωμέγα \ufffd", "1 characters are not UTF-8")
-
-
 @pytest.mark.parametrize("name", ["no-such-code", "rot13", "hex", "utf-7", "unicode_escape"])
 def test_what_is_no_encoding_of_text_is_not_used(name):
     text, note = decode(b"\\u0041 +AEE-", declared=name)
     assert text == "\\u0041 +AEE-"
     assert note == f"the declared encoding {name!r} is unknown; read as UTF-8"
+    # One broken character doesn't make UTF-8 something else.
+    broken = decode("“café” Ωμέγα ".encode() + b"\xff")
+    assert broken == ("“café” Ωμέγα \ufffd", "1 characters are not UTF-8")
 
 
 @pytest.mark.parametrize(

@@ -375,31 +375,18 @@ def test_the_beginning_of_a_digest_will_do(memleak, refuses, sqlite, tmp_path):
 # --- damaged ledgers -----------------------------------------------------------------------
 
 VALUES = (
-    *("abc", "", -1, 5, 10**12, 2**63 - 1, 1.5, -1e300, 1e300, float("inf")),
-    *(
-        b"\xff\xfe",
-        b"",
-        b"[1, {",
-        b"\xed\xa0\x80",
-        b'{"at": 1, "table": "calls", "row": {"id": []}}',
-    ),
-    None,
+    *("abc", "", -1, 5, 10**12, 2**63 - 1, 1.5, -1e300, 1e300, float("inf"), None),
+    *(b"\xff\xfe", b"", b"[1, {", b"\xed\xa0\x80"),
+    b'{"at": 1, "table": "calls", "row": {"id": []}}',
 )
 WORST = [
-    ("chain", "entry", -1),
     ("chain", "entry", b'{"at": 1, "table": "calls", "row": {"id": 1, "generations": 5}}'),
-    ("chain", "entry", b"\xed\xa0\x80"),
-    ("chain", "number", 7000),
-    ("questions", "temperature", "abc"),
-    ("questions", "temperature", float("inf")),
-    ("questions", "book", 10**12),
-    ("jobs", "began", 1e300),
-    ("jobs", "began", "abc"),
-    ("ledger_version", "since", b"\xff"),
-    ("ledger_version", "version", "abc"),
-    ("calls", "state", b"\xff"),
-    ("generations", "ordinal", "abc"),
-    ("generations", "finish_reason", "abc"),
+    *(("chain", "entry", value) for value in (-1, b"\xed\xa0\x80")),
+    *(("chain", "number", 7000), ("questions", "book", 10**12), ("calls", "state", b"\xff")),
+    *(("questions", "temperature", value) for value in ("abc", float("inf"))),
+    *(("jobs", "began", value) for value in ("abc", 1e300)),
+    *(("ledger_version", "since", b"\xff"), ("ledger_version", "version", "abc")),
+    *(("generations", column, "abc") for column in ("ordinal", "finish_reason")),
 ]
 
 
@@ -450,17 +437,10 @@ def edit(table, column, value, row=1):
 
 @pytest.mark.parametrize(("table", "column", "value"), WORST)
 def test_a_value_that_no_program_of_ours_wrote_is_named(check, table, column, value):
-    verified = [
-        (status, out)
-        for command, status, out in check(edit(table, column, value))
-        if command == ["verify"]
-    ]
-    assert verified[0][0] in (1, 2)
-    assert (
-        "damaged" in verified[0][1]
-        or "chain" in verified[0][1]
-        or "was written as" in verified[0][1]
-    )
+    outcomes = check(edit(table, column, value))
+    ((status, out),) = [outcome for command, *outcome in outcomes if command == ["verify"]]
+    assert status in (1, 2)
+    assert any(part in out for part in ("damaged", "chain", "was written as"))
 
 
 def cells(seed):

@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from pytest_memleak.books import archive
 from pytest_memleak.books.build_book import make_book, read_json
 from pytest_memleak.books.instructions import write_summaries
 from pytest_memleak.books.plain_text import read_text
@@ -57,7 +56,12 @@ def test_include_and_exclude_come_before_every_rule(prepare):
 
 
 def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, capsys):
-    book = file("story.txt", STORY)
+    book, summaries = file("story.txt", STORY), file("sum.json", "")
+    cut = make_book("s", read_text(book)).excerpts
+    write_summaries(summaries, cut, {one.id: f"What {one.id} tells." for one in cut})
+    (first, *_), _ = prepare(book, "--summaries", summaries, "--author", "A")
+    assert first["detail"] == "What p_id1 tells."
+    assert first["instruction"].endswith("style and voice of A\n\nContent: What p_id1 tells.")
     records, (out, err) = prepare(book, "--title", "T", "--author", "A", "--explain")
     keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
     assert {tuple(one) for one in records} == {tuple(keys.split())}
@@ -75,25 +79,12 @@ def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, cap
     assert json.loads(capsys.readouterr().out)[0]["words"] == WORDS
 
 
-def test_summaries_become_instructions(file, tmp_path, prepare):
-    path, summaries = file("s.txt", STORY), tmp_path / "sum.json"
-    cut = make_book("s", read_text(path)).excerpts
-    write_summaries(summaries, cut, {one.id: f"What {one.id} tells." for one in cut})
-    (first, *_), _ = prepare(path, "--summaries", summaries, "--author", "A")
-    assert first["detail"] == "What p_id1 tells."
-    assert first["instruction"] == (
-        f"Write a {first['word_count']} word excerpt about the content below emulating the style"
-        " and voice of A\n\nContent: What p_id1 tells."
-    )
-
-
-def test_letters_stay_letters_and_lone_surrogates_stay_json(file, tmp_path, prepare):
+def test_letters_stay_letters_lone_surrogates_json_and_what_is_left_out_a_warning(
+    file, tmp_path, prepare
+):
     prepare(file("s.txt", STORY.replace("Every", "Évery")), "--author", "x\udcff")
     assert "Évery".encode() in (tmp_path / "out.json").read_bytes()
     assert read_json(tmp_path / "out.json").author == "x\udcff"
-
-
-def test_what_a_reader_leaves_out_is_a_warning(file, prepare):
     _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
     assert len(err.splitlines()) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
@@ -129,22 +120,11 @@ def test_words_of_every_script_are_counted_and_few_are_explained(file, prepare, 
     assert "word mode 'paper' keeps 6 of its" in refused("prepare", book, "-o", "out.json")
     prepare(book, "--word-mode", "unicode")
     note = file("note.txt", "Just four words here.")
-    told = "4 words of text in 1 of 1 document"
-    refused("prepare", note, "-o", "out.json", "--explain", out=told)
-
-
-def test_arguments_that_lead_to_nothing(refused):
     error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
     assert "exclude names 'chapter-9*', which matches no document of the book" in error
     assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
-
-
-def test_a_huge_text_is_not_read(refused, file, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_DOCUMENT_BYTES", 1000)
-    book = file("s.txt", STORY)
-    error = refused("prepare", book, "-o", tmp_path / "out.json")
-    assert str(book) in error
-    assert "1,000" in error
+    told = "4 words of text in 1 of 1 document"
+    refused("prepare", note, "-o", "out.json", "--explain", out=told)
 
 
 @pytest.mark.parametrize(

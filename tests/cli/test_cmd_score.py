@@ -153,15 +153,12 @@ def test_trace_gives_the_worked_example(files, printed, last, cross, spans):
     assert text in printed("trace book.json g.json")
 
 
-def test_trace_finds_what_is_recited_of_another_book(files, file, printed):
+def test_trace_finds_what_is_recited_of_another_book(files, file, printed, refused):
     other = [{"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}]
     file("other.json", other)
     files("g.json", p_id1=["so one two three four five six then"])
     found = printed("trace book.json g.json other.json --span-threshold 5 --json")
     assert found["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
-
-
-def test_bad_files_are_one_plain_error(files, refused):
     for command in ("compare", "trace"):
         assert "gone.json: cannot be read" in refused(command, "book.json", "gone.json")
     Path("e.json").write_text("{}")

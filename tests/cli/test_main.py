@@ -78,8 +78,8 @@ def in_a_process(program):
 # --- score: what it prints -----------------------------------------------------------------
 
 
-def test_json_has_exactly_these_keys_in_this_order(score):
-    told = score(told=True)
+def test_the_worked_example_in_exactly_these_keys(score):
+    told = score("--span-threshold", "4", told=True)
     assert list(told) == [
         *("book", "generations", "words", "rounds", "k", "trim", "span_threshold"),
         *("longest_passage", "longest_passage_range_low", "longest_passage_range_high"),
@@ -88,25 +88,20 @@ def test_json_has_exactly_these_keys_in_this_order(score):
         *("longest_block", "longest_block_range_low", "longest_block_range_high"),
         *("longest_span", "longest_span_range_low", "longest_span_range_high", "spans_over"),
     ]
-    place = ["excerpt_id", "generation", "start", "end"]
-    assert list(told["longest_block"]) == ["words", "start", "end"]
-    assert list(told["longest_span"]) == ["words", *place]
-    assert list(told["longest_passage"]) == ["words", "book", *place]
-
-
-def test_the_worked_example(score):
-    told = score("--span-threshold", "4", told=True)
     assert (told["words"], told["bmc"], told["spans_over"]) == (16, 11 / 16, 1)
-    assert [*told["longest_block"].values()] == [11, 5, 16]
-    assert [*told["longest_span"].values()] == [5, "p_id2", 0, 11, 16]
-    assert [*told["longest_passage"].values()] == [6, "book", "p_id1", 0, 5, 11]
-    lines = [
-        {"excerpt_id": one["excerpt_id"]} | drawn for one in ANSWERS for drawn in one["generations"]
-    ]
-    same = {"drawn": "\n".join(map(json.dumps, lines)), "drawn_name": "drawn.jsonl"}
-    assert score("--span-threshold", "4", told=True, **same) | {"generations": 0} == told | {
-        "generations": 0
-    }
+    assert [*told["longest_block"].items()] == [("words", 11), ("start", 5), ("end", 16)]
+    place = ("excerpt_id", "generation", "start", "end")
+    span = dict(zip(("words", *place), (5, "p_id2", 0, 11, 16), strict=True))
+    passage = dict(zip(("words", "book", *place), (6, "book", "p_id1", 0, 5, 11), strict=True))
+    for name, expected in (("longest_span", span), ("longest_passage", passage)):
+        assert [*told[name].items()] == [*expected.items()]
+    drawn = "\n".join(
+        json.dumps({"excerpt_id": one["excerpt_id"]} | answer)
+        for one in ANSWERS
+        for answer in one["generations"]
+    )
+    lines = score("--span-threshold", "4", told=True, drawn=drawn, drawn_name="drawn.jsonl")
+    assert lines | {"generations": 0} == told | {"generations": 0}
 
 
 @pytest.mark.parametrize("asked_in", [0, 1])
@@ -157,7 +152,7 @@ def test_the_table_of_nothing_has_no_places(score):
     ]
 
 
-def test_lone_surrogates_and_control_characters_print(score):
+def test_lone_surrogates_and_control_characters_print(score, file, refused):
     text, odd = "a b c d e \ud800 f g h", "\x1b[31mp1\u202e\udcff"
     book = [{"excerpt_id": odd, "excerpt_text": text, "book_name": "\ud83d"}]
     drawn = [{"excerpt_id": odd, "generations": [{"generated_text": text}]}]
@@ -167,6 +162,10 @@ def test_lone_surrogates_and_control_characters_print(score):
     assert "words 0-8, " in table
     assert "p1, generation 0" in table
     assert not set(table) & {"\x1b", "\u202e", "\udcff"}
+    path = file("b\x1b[31m\u202e\x07.json", "")
+    error = refused("score", path, path)
+    assert not set(error) & {"\x1b", "\u202e", "\x07"}
+    assert r"b\x1b[31m\u202e\x07.json: the file is empty" in error
 
 
 # --- score: bad input ----------------------------------------------------------------------
@@ -257,13 +256,6 @@ def test_wrong_usage_ends_with_the_same_code(capsys, arguments, said):
     assert said in capsys.readouterr().err
 
 
-def test_control_characters_in_a_name_do_not_reach_the_terminal(refused, file):
-    book = file("b\x1b[31m\u202e\x07.json", "")
-    error = refused("score", book, book)
-    assert not set(error) & {"\x1b", "\u202e", "\x07"}
-    assert r"b\x1b[31m\u202e\x07.json: the file is empty" in error
-
-
 # --- how it ends ---------------------------------------------------------------------------
 
 
@@ -276,7 +268,8 @@ def test_ctrl_c_has_a_code_of_its_own(files, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_command_is_installed(tmp_path):
+def test_the_command_is_installed(in_a_process, tmp_path):
+    assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
     command = Path(sys.executable).with_name("memleak")
     gone = tmp_path / "no.json"
     done = subprocess.run(
@@ -289,22 +282,15 @@ def test_the_command_is_installed(tmp_path):
     )
 
 
-def test_its_version_is_the_packages(in_a_process):
-    assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
-
-
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_gone_gets_no_complaint_and_no_success(files, in_a_process, unbuffered):
+def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
         done = in_a_process("score", *files(), stdout=closed, PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (141, "")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_output_that_cannot_be_written_is_one_plain_error(files, in_a_process, unbuffered):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w") as full:
         done = in_a_process("score", *files(), stdout=full, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 2
@@ -331,20 +317,6 @@ def test_a_stand_in_for_stdout_that_breaks_is_no_traceback(files, capsys, monkey
     assert main(["score", *files()]) == 141
     print("still here", file=sys.stderr)
     assert capsys.readouterr().err == "still here\n"
-
-
-@pytest.mark.parametrize("arguments", ["--help", "ledger --help", "ledger list --help"])
-def test_help_imports_nothing_heavy(arguments):
-    script = (
-        "import sys\nfrom pytest_memleak.cli.main import main\n"
-        f"try: main({arguments.split()!r})\nexcept SystemExit: pass\n"
-        "heavy = {'numpy', 'pydantic', 'sqlalchemy', 'rich', 'lxml', 'pytest', 'openai'}\n"
-        "print('HEAVY', sorted(heavy & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", script]
-    said = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
-    assert "ledger" in said
-    assert said.endswith("HEAVY []\n")
 
 
 # --- tables ------------------------------------------------------------------------------
@@ -380,9 +352,7 @@ def test_a_pipe_gets_a_row_a_line_and_a_terminal_whole_numbers():
     assert "12,345" in wide
     assert "passage" in wide.split()
     assert "0.915–1.000" in wide
-
-
-def test_text_of_others_moves_no_cursor():
+    # Text of others moves no cursor.
     assert not {"\x1b", "\u202e"} & set(table_text(("a",), [("\x1b[31m\u202e[red]b",)]))
     assert "[red]b" in table_text(("a",), [("[red]b",)])
 

@@ -146,11 +146,8 @@ def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(ledger, asked
     record(ledger, answer(second, "b"))
     assert texts(ledger, asked) == {0: "a", -1: "b"}
     assert missing(ledger, "e", asked).free == {asked.questions[0]: [1, 2, 3]}
-
-
-def test_more_completions_than_asked_for(ledger, asked, reserve):
-    record(ledger, answer(reserve(0, 1), *"abcd"))
-    assert texts(ledger, asked) == {0: "a", 1: "b", -1: "c", -2: "d"}
+    record(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
+    assert texts(ledger, asked) == {0: "a", 1: "c", 2: "d", -1: "b", -2: "e", -3: "f"}
 
 
 def test_a_postponed_call_keeps_its_ordinals(ledger, reserve):

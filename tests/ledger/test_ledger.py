@@ -158,13 +158,6 @@ def test_a_forked_child_is_refused_and_harms_nothing(ledger):
     assert count_runs(ledger) == 1
 
 
-def test_nothing_but_the_ledger_itself_is_left_in_the_folder(tmp_path):
-    with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
-        assert ledger.lease
-    assert {path.name for path in tmp_path.iterdir()} == {"ledger.db", "ledger.db-leases"}
-    assert not list((tmp_path / "ledger.db-leases").iterdir())
-
-
 # --- ledgers that cannot be opened ---------------------------------------------------------
 
 
@@ -216,12 +209,9 @@ def test_files_that_are_no_ledger(tmp_path, damage, message):
     assert "another program's table 'recipes'" in refused(f"sqlite:///{tmp_path}/other.db").message
     assert "can't be opened" in refused(f"sqlite:///{tmp_path}").message
     assert "Unusable" in refused(f"sqlite:///{path}/ledger.db").message
-
-
-def test_none_is_made_when_only_reading(tmp_path):
-    path = tmp_path / "folder" / "ledger.db"
-    assert refused(f"sqlite:///{path}", create=False).message == "No ledger exists here"
-    assert not path.parent.exists()
+    none = f"sqlite:///{tmp_path}/folder/ledger.db"  # none is made when only reading
+    assert refused(none, create=False).message == "No ledger exists here"
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
@@ -238,20 +228,26 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
         other.close()
         add_run(ledger)
         assert count_runs(ledger) == 1
+        assert ledger.lease
+    # Nothing but the ledger itself is left in the folder.
+    assert {one.name for one in tmp_path.iterdir()} == {"ledger.db", "ledger.db-leases"}
+    assert not list((tmp_path / "ledger.db-leases").iterdir())
 
 
-def test_databases_of_a_server_that_cannot_be_opened(postgres):
+def test_databases_of_a_server(postgres):
     error = refused(postgres.url("postgres").replace(PASSWORD, "wrong-horse"))
     assert error.message == "The server rejected the password"
     assert "wrong-horse" not in str(error)
     assert 'database "nowhere" does not exist' in refused(postgres.url("nowhere")).message
     assert "No ledger" in refused(postgres.new_database(), create=False).message
-
-
-@pytest.mark.parametrize("form", ["postgresql://", "postgres://"])
-def test_short_forms_of_a_url(postgres, form):
-    with Ledger(postgres.new_place().replace("postgresql+psycopg://", form)) as ledger:
-        assert ledger.place.startswith("postgresql+psycopg://memleak@127.0.0.1")
+    for form in ("postgresql://", "postgres://"):
+        with Ledger(postgres.new_place().replace("postgresql+psycopg://", form)) as ledger:
+            assert ledger.place.startswith("postgresql+psycopg://memleak@127.0.0.1")
+    places = postgres.new_place(), postgres.new_place()
+    for place, name in zip(places, ("recipes", "jobs"), strict=True):
+        execute(place, f"CREATE TABLE {name} (name TEXT)")
+    Ledger(places[0]).close()  # which may hold other tables
+    assert "another program's table 'jobs'" in refused(places[1]).message
 
 
 def test_a_server_that_is_started_anew(postgres):
@@ -309,14 +305,6 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
         execute(url, f"UPDATE questions SET instruction = {damage}")
         with pytest.raises(LedgerError, match=r"instruction of questions \(id 1\)"):
             ledger.write(lambda c: c.execute(sa.select(schema.questions)).all())
-
-
-def test_a_servers_database_may_hold_other_tables(postgres):
-    places = postgres.new_place(), postgres.new_place()
-    for place, name in zip(places, ("recipes", "jobs"), strict=True):
-        execute(place, f"CREATE TABLE {name} (name TEXT)")
-    Ledger(places[0]).close()
-    assert "another program's table 'jobs'" in refused(places[1]).message
 
 
 # --- leases ------------------------------------------------------------------------------

@@ -55,28 +55,21 @@ def test_an_empty_ledger_and_a_call_without_a_price(ledger, ask):
     assert tally(ledger, "e", asked).cost is None
 
 
-def test_by_excerpt_and_by_ordinal(ledger, ask):
+def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
     asked = ask(excerpts=3, samples=4)
     for question in reversed(asked.questions):
         for ordinals in ((2, 3), (0, 1)):
             texts = [f"{question.excerpt_id} {ordinal}" for ordinal in ordinals]
             drawn(ledger, asked, question, ordinals, [Completion(text) for text in texts])
-    assert [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)] == [
-        (f"p_id{number}", ordinal, f"p_id{number} {ordinal}")
-        for number in (1, 2, 3)
-        for ordinal in range(4)
-    ]
+    found = [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)]
+    places = [(f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(4)]
+    assert found == [(excerpt, ordinal, f"{excerpt} {ordinal}") for excerpt, ordinal in places]
     assert missing(ledger, "e", asked).free == {}
-
-
-def test_other_settings_see_their_own(ledger, ask):
-    asked = ask(excerpts=1, samples=2)
-    drawn(ledger, asked, asked.questions[0], (0, 1), [Completion("a"), Completion("b")])
-    assert [one.text for one in generations(ledger, "e", ask(excerpts=1, samples=1))] == ["a"]
-    assert missing(ledger, "e", ask(excerpts=1, samples=3)).count == 1
-    assert missing(ledger, "e", ask(excerpts=1, samples=2, temperature=0.5)).count == 2
-    assert missing(ledger, "e", ask(excerpts=1, samples=2, seed=9)).count == 2
-    assert missing(ledger, "other", asked).count == 2
+    (first,) = generations(ledger, "e", ask(excerpts=1, samples=1))
+    assert first.text == "p_id1 0"
+    for more, count in (({"samples": 5}, 1), ({"temperature": 0.5}, 4), ({"seed": 9}, 4)):
+        assert missing(ledger, "e", ask(excerpts=1, **{"samples": 4} | more)).count == count
+    assert missing(ledger, "other", asked).count == 12
 
 
 def test_counts(ledger, ask):
@@ -157,11 +150,6 @@ def one_question(text=None, instruction=None, **sampling):
     return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
 
 
-@pytest.mark.parametrize(("words", "tokens"), [(0, 50), (1, 51), (2, 52), (3, 54), (400, 583)])
-def test_most_tokens_of_an_answer(words, tokens):
-    assert one_question(text="word " * words or " ").max_tokens == tokens
-
-
 def test_what_is_asked_shapes_the_key():
     key = one_question().key
     other = ({"temperature": 0.5}, {"seed": 1}, {"instruction": "Other."}, {"text": "word " * 50})
@@ -170,17 +158,16 @@ def test_what_is_asked_shapes_the_key():
     # A lone surrogate isn't its pair.
     pair, letter = (one_question(instruction=text).key for text in ("\ud83d\ude00", "\U0001f600"))
     assert pair != letter
+    for count, tokens in ((0, 50), (1, 51), (2, 52), (3, 54), (400, 583)):
+        assert one_question(text="word " * count or " ").max_tokens == tokens
 
 
-def test_a_repeated_instruction_is_a_question_of_its_own():
+@pytest.mark.parametrize("instruction", [None, ""])
+def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(instruction):
     excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
     asked = asked_of(*excerpts)
     assert len({question.key for question in asked.questions}) == 3
     assert asked_of(*excerpts) == asked
-
-
-@pytest.mark.parametrize("instruction", [None, ""])
-def test_excerpts_without_instruction_are_left_out(instruction):
     excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
     asked = asked_of(*excerpts, samples=5)
     assert [question.excerpt_id for question in asked.questions] == ["p_id2"]
@@ -305,15 +292,13 @@ def test_the_papers_own_records(ledger, asked, imported):
     endpoint = Scripted()
     assert draw(ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=terms()).got == 48
     assert len(endpoint.calls) == 45
-
-
-def test_what_is_there_stays(ledger, asked, imported):
-    assert imported({1: "ab"}) == Imported(2, 0)
-    assert imported({1: "abc"}) == Imported(1, 2)
+    # What is there stays.
+    assert imported({1: "ab"}, "e2") == Imported(2, 0)
+    assert imported({1: "abc"}, "e2") == Imported(1, 2)
     with pytest.raises(LedgerError, match="holds another generation 1 of excerpt 'p_id1'"):
-        imported({2: "x", 1: ["a", "other"]})
-    assert tally(ledger, "e", asked).got == 3
-    assert imported({1: ["a", "other"]}, endpoint_id="e2").added == 2
+        imported({2: "x", 1: ["a", "other"]}, "e2")
+    assert tally(ledger, "e2", asked).got == 3
+    assert imported({1: ["a", "other"]}, "e3").added == 2
 
 
 def drawn_in_batches(ledger, endpoint, asked, retry):

@@ -205,15 +205,9 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty, tried):
     assert tried(asked) == Tried(1, further=1)
 
 
-def test_going_on_with_the_same_is_the_same_attempt(ask, drawn, tried):
-    assert tried(ask()) is None
-    drawn(ask(excerpts=1, samples=1))
-    drawn(ask(excerpts=1, samples=3), run="second")
-    assert tried(ask(excerpts=1, samples=3)) == Tried(1, runs=2)
-
-
 def test_other_seeds_temperatures_and_series_are_other_attempts(ask, drawn, tried):
     first, seven = ask(excerpts=1, samples=1), ask(excerpts=1, samples=1, seed=7)
+    assert tried(first) is None
     hot = ask(excerpts=1, samples=1, temperature=1.5)
     drawn(first)
     drawn(seven, run="second")
@@ -229,20 +223,14 @@ def test_other_seeds_temperatures_and_series_are_other_attempts(ask, drawn, trie
     assert tried(first, anew, until=then) is None
 
 
-def test_greedy_answers_count_only_against_greedy_ones(ask, drawn, tried):
-    greedy, other = ask(excerpts=1, samples=1, temperature=0.0), ask(excerpts=1, samples=1)
-    again = ask(excerpts=1, samples=1, temperature=0.0, seed=1)
-    for asked in (greedy, other, again):
-        drawn(asked)
-    assert (tried(other).number, tried(again).number) == (1, 3)
-
-
 def test_files_are_counted_apart_from_runs(ask, drawn, bring, tried):
     asked = ask(excerpts=1, samples=3)
     drawn(ask(excerpts=1, samples=1, seed=1))
     bring(asked, "x", "y")
     drawn(asked)
     assert tried(asked) == Tried(2, seeds=2, runs=1, files=1)
+    drawn(ask(excerpts=1, samples=4), run="second")  # going on with the same is the same attempt
+    assert tried(ask(excerpts=1, samples=4)) == Tried(2, seeds=2, runs=2, files=1)
 
 
 def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, drawn, tried):
@@ -258,10 +246,14 @@ def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, drawn,
 
 
 def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, drawn, tried):
-    greedy = ask(excerpts=2, samples=2, temperature=0.0)
+    greedy, other = ask(excerpts=2, samples=2, temperature=0.0), ask(excerpts=2, samples=1)
     drawn(greedy)
     drawn(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
     assert tried(greedy) == Tried(1)
+    again = ask(excerpts=2, samples=1, temperature=0.0, seed=1)
+    for asked in (other, again):
+        drawn(asked)
+    assert (tried(other).number, tried(again).number) == (1, 3)
     assert tried(ask(excerpts=2, samples=1, temperature=0.0)) == Tried(1, further=2)
 
 
