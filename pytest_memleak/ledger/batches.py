@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -21,12 +20,12 @@ from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.ledger.call_reservations import (
     Terms,
     budget_exceeded,
+    call_row,
     first_free,
     insert_calls,
     taken_ordinals,
 )
-from pytest_memleak.ledger.calls import CallState, add_to_runs, run_spending
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.calls import add_row, add_to_runs, run_spending
 from pytest_memleak.ledger.jobs import OPEN_JOB, Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, prompt_from_row
@@ -73,38 +72,19 @@ def claim_batch(
         if limit is not None and spent + total > limit:
             raise budget_exceeded(spent, total, limit)
         digest = _new_digest(connection, endpoint_id, free)
-        began = time.time()
-        number = connection.execute(
-            batches.insert()
-            .values(
-                provider=provider,
-                endpoint=endpoint_id,
-                digest=digest,
-                state=JobRow.STARTING,
-                lease=lease,
-                run=run,
-                began=began,
+        shared = {"provider": provider, "lease": lease, "run": run, "began": time.time()}
+        state = {"endpoint": endpoint_id, "digest": digest, "state": JobRow.STARTING}
+        number = add_row(connection, batches, shared | state)
+        rows = [
+            call_row(
+                ask,
+                numbers[ask.question.key],
+                kind="batch",
+                batch=number,
+                request_id=request_key(digest, place),
+                estimate=estimate,
+                **shared,
             )
-            .returning(batches.c.id)
-        ).scalar_one()
-        changed(connection, batches, [number])
-        rows: list[dict[str, Any]] = [
-            {
-                "question": numbers[ask.question.key],
-                "batch": number,
-                "kind": "batch",
-                "provider": provider,
-                "request_id": request_key(digest, place),
-                "state": CallState.ASKED,
-                "lease": lease,
-                "first": ask.ordinals[0],
-                "asked": len(ask.ordinals),
-                "max_tokens": ask.question.max_tokens,
-                "seed": ask.question.seed_from(ask.ordinals[0]),
-                "estimate": estimate,
-                "began": began,
-                "run": run,
-            }
             for place, (ask, estimate) in enumerate(zip(free, estimates, strict=True))
         ]
         insert_calls(connection, rows, [ask.ordinals for ask in free])
@@ -167,32 +147,24 @@ def open_batches(
 
 def batch_requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:
     """Return the batch's requests, in order."""
-    rows = ledger.read(
-        lambda connection: connection.execute(
-            sa.select(
-                calls.c.request_id,
-                questions.c.instruction,
-                calls.c.asked,
-                questions.c.temperature,
-                calls.c.max_tokens,
-                calls.c.seed,
-            )
-            .join(questions, questions.c.id == calls.c.question)
-            .where(calls.c.batch == batch.number)
-            .order_by(calls.c.id)
-        ).all()
+    query = (
+        sa.select(
+            calls.c.request_id,
+            questions.c.instruction,
+            calls.c.asked,
+            questions.c.temperature,
+            calls.c.max_tokens,
+            calls.c.seed,
+        )
+        .join(questions, questions.c.id == calls.c.question)
+        .where(calls.c.batch == batch.number)
+        .order_by(calls.c.id)
     )
-    return [SampleRequest(*row) for row in rows]
+    return [SampleRequest(*row) for row in ledger.rows(query)]
 
 
 def batch_prompts(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
     """Return the batch's prompts by row id."""
     of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
-    rows = ledger.read(
-        lambda connection: (
-            connection.execute(sa.select(questions).where(questions.c.id.in_(of_batch)))
-            .mappings()
-            .all()
-        )
-    )
-    return {row["id"]: prompt_from_row(row) for row in rows}
+    rows = ledger.rows(sa.select(questions).where(questions.c.id.in_(of_batch)))
+    return {row.id: prompt_from_row(row._mapping) for row in rows}  # noqa: SLF001 - its public name

@@ -27,12 +27,13 @@ from pytest_memleak.errors import BudgetExceeded, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.calls import (
-    QUESTIONS_AT_ONCE,
     Answer,
     Call,
     CallState,
     add_to_runs,
+    in_parts,
     open_calls,
+    prompt_ids_by_key,
     record_each,
     run_spending,
 )
@@ -65,6 +66,7 @@ def prompt_ids(
     ledger: Ledger, endpoint_id: str, prompt_specs: Iterable[PromptSpec]
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of an endpoint's prompts by key; new prompts are added."""
+    prompt_specs = tuple(prompt_specs)
     rows = [
         {
             "endpoint": endpoint_id,
@@ -85,17 +87,8 @@ def prompt_ids(
         if rows:
             new = insert_where_new(connection, questions).returning(questions.c.id)
             changed(connection, questions, connection.execute(new, rows).scalars())
-        rows_found = connection.execute(
-            sa.select(
-                questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
-            ).where(questions.c.endpoint == endpoint_id)
-        )
-        keys = {(row["instruction_digest"], row["settings_digest"]) for row in rows}
-        return {
-            (instruction, settings): number
-            for instruction, settings, number in rows_found
-            if (instruction, settings) in keys
-        }
+        keys = {question.key for question in prompt_specs}
+        return prompt_ids_by_key(connection, endpoint_id, keys)
 
     return ledger.write(work)
 
@@ -151,7 +144,18 @@ def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call 
         taken.update((question, ordinal) for ordinal in chosen.ordinals)
         places.append((len(results), chosen.ordinals))
         results.append(None)
-        rows.append(_row(intent, chosen, question, estimate))
+        rows.append(
+            call_row(
+                chosen,
+                question,
+                kind="sample",
+                provider=intent.provider,
+                request_id=intent.request_id,
+                lease=intent.lease,
+                estimate=estimate,
+                run=intent.run,
+            )
+        )
     if rows:
         numbers = insert_calls(connection, rows, [ordinals for _, ordinals in places])
         for (at, ordinals), row, number in zip(places, rows, numbers, strict=True):
@@ -160,21 +164,17 @@ def _claim_each(connection: Connection, intents: Sequence[Intent]) -> list[Call 
     return results
 
 
-def _row(intent: Intent, ask: Ask, question: int, estimate: int | None) -> dict[str, Any]:
+def call_row(ask: Ask, question: int, **values: object) -> dict[str, Any]:
+    """Return the row of a call that is about to be made."""
     return {
         "question": question,
-        "kind": "sample",
-        "provider": intent.provider,
-        "request_id": intent.request_id,
         "state": CallState.ASKED,
-        "lease": intent.lease,
         "first": ask.ordinals[0],
         "asked": len(ask.ordinals),
         "max_tokens": ask.question.max_tokens,
         "seed": ask.question.seed_from(ask.ordinals[0]),
-        "estimate": estimate,
         "began": time.time(),
-        "run": intent.run,
+        **values,
     }
 
 
@@ -215,17 +215,11 @@ def first_free(
 def taken_ordinals(connection: Connection, asks: Sequence[tuple[int, Ask]]) -> set[tuple[int, int]]:
     """Return the (prompt row, ordinal) pairs of these asks that are taken."""
     ordinals = [ordinal for _, ask in asks for ordinal in ask.ordinals]
-    numbers = list({question for question, _ in asks})
     return {
         (question, ordinal)
-        for start in range(0, len(numbers), QUESTIONS_AT_ONCE)
+        for some in in_parts(list({question for question, _ in asks}))
         for question, ordinal in connection.execute(
-            _TAKEN,
-            {
-                "questions": numbers[start : start + QUESTIONS_AT_ONCE],
-                "least": min(ordinals),
-                "most": max(ordinals),
-            },
+            _TAKEN, {"questions": some, "least": min(ordinals), "most": max(ordinals)}
         )
     }
 

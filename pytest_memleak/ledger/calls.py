@@ -20,10 +20,10 @@ import itertools
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -32,6 +32,7 @@ from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
+from pytest_memleak.records import Generation
 
 
 class CallState(StrEnum):
@@ -52,6 +53,14 @@ NOT_SENT = "it never reached the server"
 
 OPEN = (CallState.ASKED, CallState.WAITING)
 
+_T = TypeVar("_T")
+
+
+def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield values in parts that one statement may name."""
+    for start in range(0, len(values), QUESTIONS_AT_ONCE):
+        yield values[start : start + QUESTIONS_AT_ONCE]
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -62,6 +71,11 @@ class Call:
     request_id: str
     began: float
     ordinals: tuple[int, ...]
+
+
+def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """Count the rows of a group that match."""
+    return sa.func.sum(sa.case((condition, 1), else_=0))
 
 
 def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> list[Call]:
@@ -77,6 +91,35 @@ def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> l
         Call(*several[0][:4], tuple(row.ordinal for row in several if row.ordinal is not None))
         for several in by_call
     ]
+
+
+def prompt_ids_by_key(
+    connection: Connection, endpoint_id: str, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Return the row ids of those prompts that were sent to the endpoint."""
+    columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
+    rows = connection.execute(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
+    return {
+        (instruction, settings): number
+        for instruction, settings, number in rows
+        if (instruction, settings) in keys
+    }
+
+
+def add_row(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
+    """Add a row and its entry in the chain; return its id."""
+    added = connection.execute(table.insert().values(values).returning(table.c.id))
+    number: int = added.scalar_one()
+    changed(connection, table, [number])
+    return number
+
+
+def update_row(
+    connection: Connection, table: sa.Table, number: int, values: Mapping[str, Any]
+) -> None:
+    """Change a row, with an entry in the chain."""
+    connection.execute(table.update().where(table.c.id == number).values(values))
+    changed(connection, table, [number])
 
 
 def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
@@ -128,7 +171,10 @@ _ADD = (
 )
 
 
-_SERVED = ("model", "fingerprint", "response_id", "refused")
+_OUTCOME = (
+    *("state", "came", "recovered", "prompt_tokens", "completion_tokens", "cost", "ended"),
+    *("model", "fingerprint", "response_id", "refused"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,21 +236,7 @@ _DRAWN = sa.select(generations.c.question, generations.c.ordinal).where(
 _ANSWERED = (
     calls.update()
     .where(calls.c.id == sa.bindparam("call"))
-    .values(
-        {
-            name: sa.bindparam(f"new_{name}")
-            for name in (
-                "state",
-                "came",
-                "recovered",
-                "prompt_tokens",
-                "completion_tokens",
-                "cost",
-                "ended",
-                *_SERVED,
-            )
-        }
-    )
+    .values({name: sa.bindparam(f"new_{name}") for name in _OUTCOME})
 )
 
 
@@ -253,17 +285,24 @@ def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[
             if ordinal is None:
                 ordinal = min(0, *occupied) - 1
             occupied.add(ordinal)
-            yield {
-                "question": answer.call.question,
-                "ordinal": ordinal,
-                "call": answer.call.id,
-                "finish_reason": completion.finish_reason,
-                "finish_word": completion.finish_word,
-                "reasoning": completion.reasoning or None,
-                "prompt_tokens": completion.prompt_tokens,
-                "completion_tokens": completion.completion_tokens,
-                "text": completion.text,
-            }
+            yield generation_row(answer.call.question, ordinal, answer.call.id, completion)
+
+
+def generation_row(
+    question: int, ordinal: int, call: int, source: Completion | Generation
+) -> dict[str, Any]:
+    """Return the row of a generation."""
+    return {
+        "question": question,
+        "ordinal": ordinal,
+        "call": call,
+        "finish_reason": source.finish_reason,
+        "finish_word": source.finish_word,
+        "reasoning": source.reasoning or None,
+        "prompt_tokens": source.prompt_tokens,
+        "completion_tokens": source.completion_tokens,
+        "text": source.text,
+    }
 
 
 def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> None:
@@ -280,8 +319,7 @@ def end_open_calls(
     connection: Connection, numbers: Sequence[int], *, billed: bool, cause: str | None
 ) -> None:
     """End those of the calls that are still open, and free their ordinals."""
-    for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
-        some = numbers[start : start + QUESTIONS_AT_ONCE]
+    for some in in_parts(numbers):
         still_open = connection.execute(
             sa.select(calls.c.id, calls.c.estimate, calls.c.run).where(
                 calls.c.id.in_(some), calls.c.state.in_(OPEN)

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.ledger.call_reservations import budget_exceeded
-from pytest_memleak.ledger.calls import add_to_runs, run_spending
+from pytest_memleak.ledger.calls import add_row, add_to_runs, run_spending, update_row
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
@@ -99,23 +99,19 @@ def claim_deployment(
         spent = run_spending(connection, {run})[run]
         if limit is not None and spent + (estimate or 0) > limit:
             raise budget_exceeded(spent, estimate or 0, limit)
-        number = connection.execute(
-            deployments.insert()
-            .values(
-                provider=provider,
-                digest=deployment.digest,
-                weights=deployment.weights,
-                options=json.dumps(dict(deployment.options), sort_keys=True),
-                hours=deployment.hours,
-                state=JobRow.STARTING,
-                lease=lease,
-                began=time.time(),
-                run=run,
-                estimate=estimate,
-            )
-            .returning(deployments.c.id)
-        ).scalar_one()
-        changed(connection, deployments, [number])
+        new = {
+            "provider": provider,
+            "digest": deployment.digest,
+            "weights": deployment.weights,
+            "options": json.dumps(dict(deployment.options), sort_keys=True),
+            "hours": deployment.hours,
+            "state": JobRow.STARTING,
+            "lease": lease,
+            "began": time.time(),
+            "run": run,
+            "estimate": estimate,
+        }
+        number = add_row(connection, deployments, new)
         add_to_runs(connection, [(run, estimate or 0)])
         _move_in(connection, number, lease)
         return Job(kind, number, deployment.digest, JobRow.STARTING, ours_to_start=True)
@@ -130,7 +126,7 @@ def deployed(ledger: Ledger, provider: str, digest: str) -> bool:
         deployments.c.digest == digest,
         deployments.c.undeployed.is_(None),
     )
-    return ledger.read(lambda connection: connection.execute(query).first() is not None)
+    return bool(ledger.rows(query))
 
 
 def until(ledger: Ledger, job: Job) -> float:
@@ -138,7 +134,7 @@ def until(ledger: Ledger, job: Job) -> float:
     query = sa.select(deployments.c.began, deployments.c.hours).where(
         deployments.c.id == job.number
     )
-    row = ledger.read(lambda connection: connection.execute(query).one())
+    (row,) = ledger.rows(query)
     return float(row.began + row.hours * _HOUR)
 
 
@@ -204,9 +200,7 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
             return None
         if _held(row) and row.lease != lease:
             return None
-        leaving = {"state": JobRow.LEAVING, "lease": lease}
-        connection.execute(deployments.update().where(deployments.c.id == row.id).values(leaving))
-        changed(connection, deployments, [row.id])
+        update_row(connection, deployments, row.id, {"state": JobRow.LEAVING, "lease": lease})
         return Job(JobKind.DEPLOYMENT, row.id, row.digest, JobRow.LEAVING, row.job_id, row.endpoint)
 
     return ledger.write(work)
@@ -250,9 +244,8 @@ def settle_deployment(ledger: Ledger, job: Job, *, stood: bool, failed: str | No
         ended: dict[str, Any] = {"undeployed": now, "cost": cost}
         if failed is not None:
             ended |= {"state": JobRow.FAILED, "cause": failed}
-        connection.execute(deployments.update().where(deployments.c.id == row.id).values(ended))
+        update_row(connection, deployments, row.id, ended)
         connection.execute(tenants.delete().where(tenants.c.deployment == row.id))
-        changed(connection, deployments, [row.id])
 
     ledger.write(work)
 

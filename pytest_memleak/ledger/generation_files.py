@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, RecordsError
 from pytest_memleak.ledger.call_reservations import prompt_ids
-from pytest_memleak.ledger.calls import CallState
+from pytest_memleak.ledger.calls import CallState, generation_row
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
@@ -77,11 +77,8 @@ def _asked(
         if value is not None:
             conditions.append(column == value)
     with_generations = sa.select(generations.c.question).where(generations.c.ordinal >= 0)
-    rows = ledger.read(
-        lambda connection: connection.execute(
-            sa.select(questions).where(*conditions, questions.c.id.in_(with_generations))
-        ).all()
-    )
+    query = sa.select(questions).where(*conditions, questions.c.id.in_(with_generations))
+    rows = ledger.rows(query)
     kinds = sorted({(row.book, row.temperature, row.seed) for row in rows})
     if not rows:
         raise LedgerError(
@@ -122,15 +119,7 @@ def _records(ledger: Ledger, prompts: Iterable[Any]) -> Iterator[tuple[Any, Sequ
             .where(columns.question == question.id, columns.ordinal >= 0)
             .order_by(columns.ordinal)
         )
-        yield question, ledger.read(_All(statement))
-
-
-@dataclass(frozen=True, slots=True)
-class _All:
-    statement: sa.Select[Any]
-
-    def __call__(self, connection: Connection) -> Sequence[Any]:
-        return connection.execute(self.statement).all()
+        yield question, ledger.rows(statement)
 
 
 def _write_list(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> int:
@@ -138,12 +127,7 @@ def _write_list(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> i
     file.write("[")
     for place, (question, rows) in enumerate(records):
         file.write(",\n" if place else "\n")
-        record = {
-            "excerpt_id": question.excerpt,
-            "book_name": question.book,
-            "instruction": question.instruction,
-            "generations": [_generation(row) for row in rows],
-        }
+        record = _prompt(question) | {"generations": [_generation(row) for row in rows]}
         json.dump(record, file, indent=1)
         count += len(rows)
     file.write("\n]\n")
@@ -154,15 +138,17 @@ def _write_lines(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> 
     count = 0
     for question, rows in records:
         for row in rows:
-            line = {
-                "excerpt_id": question.excerpt,
-                "book_name": question.book,
-                "instruction": question.instruction,
-                **_generation(row),
-            }
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(_prompt(question) | _generation(row)) + "\n")
             count += 1
     return count
+
+
+def _prompt(question: Any) -> dict[str, Any]:
+    return {
+        "excerpt_id": question.excerpt,
+        "book_name": question.book,
+        "instruction": question.instruction,
+    }
 
 
 def _generation(row: Any) -> dict[str, Any]:
@@ -338,19 +324,6 @@ def _add(
         )
         .returning(calls.c.id)
     ).scalar_one()
-    rows = [
-        {
-            "question": number,
-            "ordinal": generation.ordinal,
-            "call": call,
-            "finish_reason": generation.finish_reason,
-            "finish_word": generation.finish_word,
-            "prompt_tokens": generation.prompt_tokens,
-            "completion_tokens": generation.completion_tokens,
-            "text": generation.text,
-            "reasoning": generation.reasoning or None,
-        }
-        for generation in new
-    ]
+    rows = [generation_row(number, generation.ordinal, call, generation) for generation in new]
     connection.execute(generations.insert(), rows)
     changed(connection, calls, [call], brought=rows)

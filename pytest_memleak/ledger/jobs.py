@@ -12,14 +12,14 @@ deployments.py hold the rest about those.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.calls import OPEN, end_open_calls
+from pytest_memleak.ledger.calls import OPEN, add_row, end_open_calls, update_row
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
@@ -88,9 +88,7 @@ def held_job(
     starting = row.state == JobRow.STARTING
     ours = starting and (row.lease is None or row.lease_ended is not None)
     if ours:
-        table = _TABLES[kind]
-        connection.execute(table.update().where(table.c.id == row.id).values(lease=lease))
-        changed(connection, table, [row.id])
+        update_row(connection, _TABLES[kind], row.id, {"lease": lease})
     return Job(
         kind,
         row.id,
@@ -163,41 +161,25 @@ def claim_finetune(
         ).one_or_none()
         if row is None:
             new = {"provider": provider, "digest": digest, "examples": examples} | fresh
-            number = connection.execute(
-                jobs.insert().values(began=time.time(), **new).returning(jobs.c.id)
-            ).scalar_one()
-            changed(connection, jobs, [number])
+            number = add_row(connection, jobs, new | {"began": time.time()})
             return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
         job = held_job(connection, kind, row, lease=lease, recovery=recovery)
         anew = row.state == JobRow.FAILED and row.run != run
         if not anew and not job.ours_to_start:
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}
-        connection.execute(jobs.update().where(jobs.c.id == row.id).values(fresh | cleared))
-        changed(connection, jobs, [row.id])
-        return Job(
-            kind,
-            row.id,
-            digest,
-            JobRow.STARTING,
-            ours_to_start=True,
-            doubtful_until=job.doubtful_until,
-        )
+        update_row(connection, jobs, row.id, fresh | cleared)
+        taken = Job(kind, row.id, digest, JobRow.STARTING, ours_to_start=True)
+        return replace(taken, doubtful_until=job.doubtful_until)
 
     return ledger.write(work)
 
 
 def finetuned_endpoint(ledger: Ledger, provider: str, digest: str) -> str | None:
     """The endpoint of a fine-tune that has succeeded, by the ledger alone."""
-    return ledger.read(
-        lambda connection: connection.execute(
-            sa.select(jobs.c.endpoint).where(
-                jobs.c.provider == provider,
-                jobs.c.digest == digest,
-                jobs.c.state == JobRow.SUCCEEDED,
-            )
-        ).scalar()
-    )
+    same_job = jobs.c.provider == provider, jobs.c.digest == digest
+    query = sa.select(jobs.c.endpoint).where(*same_job, jobs.c.state == JobRow.SUCCEEDED)
+    return next((row.endpoint for row in ledger.rows(query)), None)
 
 
 def begun(ledger: Ledger, provider: str, digest: str) -> bool:
@@ -205,4 +187,4 @@ def begun(ledger: Ledger, provider: str, digest: str) -> bool:
     asked = sa.select(jobs.c.id).where(
         jobs.c.provider == provider, jobs.c.digest == digest, jobs.c.state != JobRow.FAILED
     )
-    return ledger.read(lambda connection: connection.execute(asked).first() is not None)
+    return bool(ledger.rows(asked))

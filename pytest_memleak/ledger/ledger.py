@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -116,6 +116,10 @@ class Ledger:
     def read(self, work: Work[T]) -> T:
         """Delegate to `Database.read`."""
         return self._database.read(work)
+
+    def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        """Return the rows of a query."""
+        return self.read(lambda connection: connection.execute(query).all())
 
     def snapshot(self, work: Work[T]) -> T:
         """Delegate to `Database.snapshot`."""

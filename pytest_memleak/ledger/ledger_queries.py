@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
+from pytest_memleak.ledger.calls import CallState, in_parts, prompt_ids_by_key
 from pytest_memleak.ledger.hash_chain import changed, text_digest
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.tables import calls, claims, insert_where_new, leases, questions
+from pytest_memleak.ledger.tables import calls, claims, insert_where_new, leases
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.ledger.tables import summaries as summaries_
 from pytest_memleak.records import FinishReason, Generation
@@ -76,10 +76,17 @@ def generations(
 ) -> Iterator[Generation]:
     """Yield the pair's stored generations, by excerpt in book order, then by ordinal."""
     numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    columns = generations_.c
+    names = ("ordinal", "text", "finish_reason", "prompt_tokens", "completion_tokens")
+    query = (
+        sa.select(*(columns[name] for name in (*names, "finish_word", "reasoning")))
+        .where(columns.ordinal >= 0, columns.ordinal < questionnaire.samples)
+        .order_by(columns.ordinal)
+    )
     for question in questionnaire.questions:
         number = numbers.get(question.key)
         if number is not None:
-            for row in ledger.read(_RowsOf(number, questionnaire.samples)):
+            for row in ledger.rows(query.where(columns.question == number)):
                 yield Generation(
                     question.excerpt_id,
                     row.ordinal,
@@ -92,32 +99,6 @@ def generations(
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class _RowsOf:
-    question: int
-    samples: int
-
-    def __call__(self, connection: Connection) -> Sequence[Any]:
-        columns = generations_.c
-        return connection.execute(
-            sa.select(
-                columns.ordinal,
-                columns.text,
-                columns.finish_reason,
-                columns.prompt_tokens,
-                columns.completion_tokens,
-                columns.finish_word,
-                columns.reasoning,
-            )
-            .where(
-                columns.question == self.question,
-                columns.ordinal >= 0,
-                columns.ordinal < self.samples,
-            )
-            .order_by(columns.ordinal)
-        ).all()
-
-
 def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> LedgerCounts:
     """Count the pair's generations and calls, and add up their cost."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
@@ -127,7 +108,7 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Ledge
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
         priced = False
-        for some in _in_parts(numbers):
+        for some in in_parts(numbers):
             column = generations_.c
             for reason, count in connection.execute(
                 sa.select(column.finish_reason, sa.func.count())
@@ -183,7 +164,7 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
     def work(connection: Connection) -> tuple[dict[int, set[int]], int, int]:
         present: dict[int, set[int]] = defaultdict(set)
         elsewhere = in_batches = 0
-        for some in _in_parts(list(numbers.values())):
+        for some in in_parts(list(numbers.values())):
             column = generations_.c
             for number, ordinal in connection.execute(
                 sa.select(column.question, column.ordinal)
@@ -231,23 +212,7 @@ def stored_prompt_ids(
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint, by key."""
     keys = {question.key for question in prompt_specs}
-    rows = ledger.read(
-        lambda connection: connection.execute(
-            sa.select(
-                questions.c.instruction_digest, questions.c.settings_digest, questions.c.id
-            ).where(questions.c.endpoint == endpoint_id)
-        ).all()
-    )
-    return {
-        (instruction, settings): number
-        for instruction, settings, number in rows
-        if (instruction, settings) in keys
-    }
-
-
-def _in_parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
-        yield numbers[start : start + QUESTIONS_AT_ONCE]
+    return ledger.read(lambda connection: prompt_ids_by_key(connection, endpoint_id, keys))
 
 
 def surplus(
@@ -301,18 +266,13 @@ def _surplus_rows(
         for prompt in questionnaire.questions
         if (number := numbers_by_key.get(prompt.key)) is not None
     }
-    numbers = list(excerpts)
-    for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
+    for some in in_parts(list(excerpts)):
         query = _BESIDE.where(
-            generations_.c.question.in_(numbers[start : start + QUESTIONS_AT_ONCE]),
+            generations_.c.question.in_(some),
             sa.or_(generations_.c.ordinal < 0, generations_.c.ordinal >= questionnaire.samples),
             sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
         )
-
-        def work(connection: Connection, query: sa.Select[Any] = query) -> list[Any]:
-            return list(connection.execute(query))
-
-        for row in ledger.read(work):
+        for row in ledger.rows(query):
             yield excerpts[row.question], row
 
 
@@ -338,18 +298,15 @@ def stored_summaries(ledger: Ledger, summarizer: str, texts: Iterable[str]) -> d
     `summarizer` identifies model, prompt, and settings: whatever changes a summary.
     """
     by_digest = {text_digest(text): text for text in texts}
-    digests = list(by_digest)
+    own = sa.select(summaries_.c.text_digest, summaries_.c.text).where(
+        summaries_.c.summarizer == text_digest(summarizer)
+    )
 
     def work(connection: Connection) -> dict[str, str]:
         return {
             by_digest[row.text_digest]: row.text
-            for start in range(0, len(digests), QUESTIONS_AT_ONCE)
-            for row in connection.execute(
-                sa.select(summaries_.c.text_digest, summaries_.c.text).where(
-                    summaries_.c.summarizer == text_digest(summarizer),
-                    summaries_.c.text_digest.in_(digests[start : start + QUESTIONS_AT_ONCE]),
-                )
-            )
+            for some in in_parts(list(by_digest))
+            for row in connection.execute(own.where(summaries_.c.text_digest.in_(some)))
         }
 
     return ledger.read(work)

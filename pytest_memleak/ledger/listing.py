@@ -8,14 +8,12 @@ list_batches(ledger)   -> [BatchListing(...)]
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.calls import OPEN, CallState
+from pytest_memleak.ledger.calls import OPEN, CallState, count_where
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
 from pytest_memleak.records import FinishReason
@@ -83,8 +81,10 @@ class BatchListing:
 
 def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
     """List one row per endpoint, book, temperature, and seed, in that order."""
-    rows: Sequence[Any] = ledger.read(lambda connection: connection.execute(_ENDPOINTS).all())
-    return [EndpointRow(*(*sums, cost / 1e9 if priced else None)) for *sums, cost, priced in rows]
+    return [
+        EndpointRow(*(*sums, cost / 1e9 if priced else None))
+        for *sums, cost, priced in ledger.rows(_ENDPOINTS)
+    ]
 
 
 def resolve_endpoint(ledger: Ledger, name: str) -> str:
@@ -94,9 +94,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     endpoints match.
     """
     start = name.removesuffix("…").removesuffix("...")
-    ids: Sequence[str] = ledger.read(
-        lambda connection: connection.scalars(sa.select(questions.c.endpoint).distinct()).all()
-    )
+    ids = [row.endpoint for row in ledger.rows(sa.select(questions.c.endpoint).distinct())]
     if name in ids:
         return name
     matches = [endpoint_id for endpoint_id in ids if _begins(endpoint_id, start)]
@@ -120,10 +118,7 @@ def _begins(endpoint: str, begin: str) -> bool:
 def list_jobs(ledger: Ledger) -> list[JobListing]:
     """List every fine-tune, oldest first."""
     columns = [jobs.c[name] for name in JobListing.__dataclass_fields__]
-    rows = ledger.read(
-        lambda connection: connection.execute(sa.select(*columns).order_by(jobs.c.id)).all()
-    )
-    return [JobListing(*row) for row in rows]
+    return [JobListing(*row) for row in ledger.rows(sa.select(*columns).order_by(jobs.c.id))]
 
 
 def list_batches(ledger: Ledger) -> list[BatchListing]:
@@ -137,17 +132,10 @@ def list_batches(ledger: Ledger) -> list[BatchListing]:
     }
     names = BatchListing.__dataclass_fields__
     columns = [computed[column] if column in computed else batches.c[column] for column in names]
-    rows: Sequence[Any] = ledger.read(
-        lambda connection: connection.execute(sa.select(*columns).order_by(batches.c.id)).all()
-    )
-    return [BatchListing(*row) for row in rows]
+    return [BatchListing(*row) for row in ledger.rows(sa.select(*columns).order_by(batches.c.id))]
 
 
 # --- sums by endpoint, book and settings ---------------------------------------------------
-
-
-def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((condition, 1), else_=0))
 
 
 def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
@@ -161,9 +149,9 @@ _WITHHELD = generations.c.finish_reason.in_(
 _DRAWN = (
     sa.select(
         generations.c.question,
-        _times(generations.c.ordinal >= 0).label("generations"),
-        _times(sa.and_(generations.c.ordinal >= 0, _WITHHELD)).label("withheld"),
-        _times(generations.c.ordinal < 0).label("surplus"),
+        count_where(generations.c.ordinal >= 0).label("generations"),
+        count_where(sa.and_(generations.c.ordinal >= 0, _WITHHELD)).label("withheld"),
+        count_where(generations.c.ordinal < 0).label("surplus"),
     )
     .group_by(generations.c.question)
     .subquery()
@@ -171,9 +159,9 @@ _DRAWN = (
 _MADE = (
     sa.select(
         calls.c.question,
-        _times(_PAID).label("calls"),
-        _times(calls.c.state == CallState.LOST).label("lost"),
-        _times(calls.c.state.in_(OPEN)).label("open"),
+        count_where(_PAID).label("calls"),
+        count_where(calls.c.state == CallState.LOST).label("lost"),
+        count_where(calls.c.state.in_(OPEN)).label("open"),
         sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
         sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
         sa.func.sum(calls.c.cost).label("cost"),

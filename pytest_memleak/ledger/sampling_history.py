@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.interfaces.protocols import Served
-from pytest_memleak.ledger.calls import QUESTIONS_AT_ONCE, CallState
+from pytest_memleak.ledger.calls import CallState, count_where, in_parts
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
 from pytest_memleak.ledger.prompts import PairPrompts, stored_temperature
@@ -82,17 +82,13 @@ class SamplingHistory:
 def provenance(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
     numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
+    behind = _BEHIND.where(generations.c.ordinal < questionnaire.samples)
 
     def work(connection: Connection) -> list[Any]:
         return [
             row
-            for start in range(0, len(numbers), QUESTIONS_AT_ONCE)
-            for row in connection.execute(
-                _BEHIND.where(
-                    generations.c.question.in_(numbers[start : start + QUESTIONS_AT_ONCE]),
-                    generations.c.ordinal < questionnaire.samples,
-                )
-            )
+            for some in in_parts(numbers)
+            for row in connection.execute(behind.where(generations.c.question.in_(some)))
         ]
 
     rows = ledger.read(work)
@@ -204,7 +200,7 @@ def called_between(
         .where(ended > after, ended <= until)
         .limit(1)
     )
-    return ledger.read(lambda connection: connection.execute(query).first()) is not None
+    return bool(ledger.rows(query))
 
 
 def tried(
@@ -261,8 +257,7 @@ def _series(endpoint_id: str) -> str:
 def _ids_in_ledger(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> set[str]:
     """Return the book's ids in the ledger: under another id, prompts aren't sent again."""
     columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.book
-    query = sa.select(*columns).where(questions.c.endpoint == endpoint_id)
-    rows = ledger.read(lambda connection: connection.execute(query).all())
+    rows = ledger.rows(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
     keys = {question.key for question in questionnaire.questions}
     return {book_id for *key, book_id in rows if tuple(key) in keys}
 
@@ -287,8 +282,8 @@ def _further(
 
     def work(connection: Connection) -> int:
         total = beside = 0
-        for start in range(0, len(numbers), QUESTIONS_AT_ONCE):
-            own = questions.c.id.in_(numbers[start : start + QUESTIONS_AT_ONCE])
+        for some in in_parts(numbers):
+            own = questions.c.id.in_(some)
             total += connection.execute(stored.where(own)).scalar_one()
             beside += connection.execute(stored.where(own, sa.not_(is_judged))).scalar_one()
         if first_prompt.temperature != 0:
@@ -314,7 +309,7 @@ def _attempts(
     ledger: Ledger, endpoint_id: str, book: sa.ColumnElement[bool], *, until: float
 ) -> list[Attempt]:
     """List the attempts of an endpoint's model for a book, whatever the endpoints are called."""
-    served = ledger.read(lambda connection: connection.execute(_ANSWERED_BY.where(book)).all())
+    served = ledger.rows(_ANSWERED_BY.where(book))
     weights: defaultdict[str, set[str]] = defaultdict(set)
     names: defaultdict[str, set[str]] = defaultdict(set)
     for endpoint, model, fingerprint, ended in served:
@@ -333,8 +328,7 @@ def _attempts(
         )
     ]
     query = _TRIED.where(questions.c.endpoint.in_(same_model), book)
-    rows = ledger.read(lambda connection: connection.execute(query).all())
-    return [Attempt(*row) for row in rows]
+    return [Attempt(*row) for row in ledger.rows(query)]
 
 
 _ANSWERED_BY = (
@@ -350,16 +344,12 @@ _ANSWERED_BY = (
 )
 
 
-def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((condition, 1), else_=0))
-
-
 _SOURCE = sa.case((calls.c.kind == "import", calls.c.request_id), else_=calls.c.run)
 _CAME = (
     sa.select(
         generations.c.call,
-        _times(generations.c.ordinal >= 0).label("placed"),
-        _times(generations.c.ordinal < 0).label("surplus"),
+        count_where(generations.c.ordinal >= 0).label("placed"),
+        count_where(generations.c.ordinal < 0).label("surplus"),
     )
     .group_by(generations.c.call)
     .subquery()
@@ -379,9 +369,9 @@ _TRIED = (
         *_BY,
         sa.func.count(calls.c.question.distinct()),
         sa.func.count(),
-        _times(calls.c.state == CallState.ANSWERED),
-        _times(calls.c.state == CallState.LOST),
-        _times(calls.c.state == CallState.FAILED),
+        count_where(calls.c.state == CallState.ANSWERED),
+        count_where(calls.c.state == CallState.LOST),
+        count_where(calls.c.state == CallState.FAILED),
         sa.cast(sa.func.sum(_PLACED), sa.Integer),
         sa.cast(sa.func.sum(_SURPLUS), sa.Integer),
         sa.cast(sa.func.sum(sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS), sa.Integer),

@@ -29,7 +29,7 @@ def summaries(tmp_path):
     return path
 
 
-def test_a_book(summaries):
+def test_a_book_and_what_nothing_says_of_it(summaries):
     book = make_book("a-book", MANUSCRIPT, summaries=summaries)
     assert (book.id, book.title, book.author) == ("a-book", "A Book", "An Author")
     assert book.warnings == ("a warning",)
@@ -50,9 +50,6 @@ def test_a_book(summaries):
     assert go_on.excerpts[0].instruction == "Go on with A Book."
     emulated = make_book("x", MANUSCRIPT, summaries=summaries, author="Else")
     assert len({made.digest for made in (book, bare, emulated)}) == 3
-
-
-def test_books_that_say_nothing_of_themselves_or_what_others_do(summaries):
     nameless = Manuscript(None, None, MANUSCRIPT.chapters)
     book = make_book("x", nameless)
     assert (book.title, book.author) == ("untitled", "unknown")
@@ -150,9 +147,6 @@ def test_long_titles_are_cut_and_words_required():
         require_words([Chapter(None, ("...", "_ —"))], place="x", hint="y")
 
 
-# --- collections -------------------------------------------------------------------------
-
-
 ASKED = "Write {words} words, the poem {title} by {author}."
 SUITE = Path(__file__).parents[2] / "suites" / "collection"
 
@@ -192,22 +186,16 @@ def refuse(collect):
     return check
 
 
-def test_of_files_each_is_a_work_whatever_stands_in_it(collect):
+def test_which_works_there_are(collect):
     two = f"# First\n\n{poem('one')}\n\n# Second\n\n{poem('more')}"
     book = collect({"b/two.txt": poem("two"), "a/one.md": two})
     assert told(book) == [("b/two.txt", "two", 0, 1), ("a/one.md", "one", 1, 2)]
     assert "more3x5" in book.excerpts[1].text
-
-
-def test_a_file_alone_holds_a_work_under_each_heading(collect):
     book = collect(
         {"songs.md": f"# The Kite\n\n{poem('kite')}\n\n# The Kettle\n\n{poem('kettle')}"}
     )
     assert told(book) == [("songs.md:1", "The Kite", 0, 1), ("songs.md:2", "The Kettle", 1, 2)]
     assert [one.chapter for one in book.excerpts] == ["The Kite", "The Kettle"]
-
-
-def test_rows_of_json_are_works_with_their_own_title_and_author(collect):
     rows = [{"title": "Kite", "author": "Ann", "text": poem("kite")}, {"text": poem("kettle")}]
     book = collect({"songs.jsonl": rows}, author="Bob", template=ASKED)
     works = [(one.title, one.author) for one in book.works]
@@ -260,14 +248,11 @@ def test_what_prepare_writes_is_the_same_collection_again(collect):
     assert [one.text for one in again.excerpts] == [one.text for one in first.excerpts]
 
 
-def test_no_excerpt_is_of_two_works_however_short_they_are(collect):
+def test_no_excerpt_is_of_two_works_and_lines_are_kept(collect):
     book = collect({f"{n:03}.txt": poem(f"w{n}", lines=2) for n in range(60)})
     assert len(book.excerpts) == len(book.works) == 60
     assert book.breaks == tuple(range(1, 60))
     assert [one.id for one in book.excerpts[:3]] == ["p_id1", "p_id2", "p_id3"]
-
-
-def test_lines_are_kept_and_never_parted_where_they_are_the_unit(collect):
     stanzas = [poem(f"s{n}", lines=5, each=7) for n in range(40)]
     book = collect({"a.txt": "\n\n".join(stanzas), "b.txt": poem("b")}, unit="line")
     texts = [one.text for one in book.excerpts]
@@ -278,9 +263,6 @@ def test_lines_are_kept_and_never_parted_where_they_are_the_unit(collect):
     # Cuts are at the ends of stanzas.
     assert all(len(text.split("\n\n")[-1].split("\n")) == 5 for text in texts[:-1])
     assert texts[-1] == poem("b")
-
-
-def test_markdown_and_rows_keep_the_lines_of_verse_too(collect):
     text = f"# Kite\n\n{poem('kite')}\n\n# Kettle\n\n{poem('kettle')}\n"
     assert collect({"songs.md": text}, unit="line").excerpts[0].text == poem("kite")
     assert collect({"songs.md": text}).excerpts[0].text == poem("kite").replace("\n", " ")
@@ -306,13 +288,7 @@ def test_notices_are_left_out_of_works_and_told(collect, name, unit, between):
     assert parts == [(True, 24, 8), (True, 24, 0)]
 
 
-def test_of_a_row_of_one_paragraph_the_notice_goes_alone(collect):
-    text = f"The kite rose over the town. {NOTICE} It fell before the night was over."
-    [first, *_] = collect({"a.jsonl": [{"text": text}], "b.txt": poem("b")}).excerpts
-    assert first.text == "The kite rose over the town.\n\nIt fell before the night was over."
-
-
-def test_works_of_under_k_words_are_named_and_left_out(collect):
+def test_what_is_left_out_of_works(collect):
     book = collect({"a.txt": poem("a"), "tiny.txt": "Only four words here", "c.txt": poem("c")})
     assert [one.title for one in book.works] == ["a", "c"]
     assert book.warnings == ("left out works too short for a match of k = 5 words: tiny",)
@@ -322,18 +298,18 @@ def test_works_of_under_k_words_are_named_and_left_out(collect):
     # Words of other scripts are matter in mode paper, not those beside it.
     assert len(collect({"a.txt": poem("a"), "b.txt": HINDI}, mode="unicode").works) == 2
     assert len(collect({"a.txt": "à six o'clock à la gare", "b.txt": poem("b")}).works) == 2
+    text = f"The kite rose over the town. {NOTICE} It fell before the night was over."
+    [first, *_] = collect({"a.jsonl": [{"text": text}], "b.txt": poem("b")}).excerpts
+    assert first.text == "The kite rose over the town.\n\nIt fell before the night was over."
 
 
-def test_summaries_are_written_into_the_instruction_of_their_work(collect, refuse):
+def test_summaries_are_written_for_their_work_and_the_suite_that_ships_has_many(collect, refuse):
     book = collect({"a.txt": poem("a"), "b.txt": poem("b")}, author="Ann")
     summaries = {"p_id1": "rain", "p_id2": "wind"}
     asked = with_summaries(book, summaries, template="{title} by {author}: {summary}")
     assert [one.instruction for one in asked.excerpts] == ["a by Ann: rain", "b by Ann: wind"]
     files = {"b.txt": poem("b"), "a.txt": poem("a")}
     refuse(files, r"work 'b\.txt': .* needs the book's author", template=ASKED)
-
-
-def test_the_suite_that_ships_has_thirty_works_and_more():
     verse = CollectionSource((SUITE / "poems.md",), True, "line")
     notices = CollectionSource((SUITE / "notices.jsonl",), True)
     books = [

@@ -12,8 +12,6 @@ from pytest_memleak.errors import BookError
 
 TEXT = "<p>" + "the text itself " * 20 + "</p>"
 
-# --- a good book ---------------------------------------------------------------------------
-
 
 def test_the_documents_of_the_spine_in_its_order(new_epub, text_of):
     documents = {"1.xhtml": "<h1>First</h1><p>a</p><p>b</p>", "2.xhtml": "<h1>Second</h1><p>c</p>"}
@@ -60,7 +58,7 @@ def test_metadata(new_epub, metadata, title, author):
     assert (manuscript.title, manuscript.author) == (title, author)
 
 
-def test_documents_that_declare_themselves_front_or_back_matter_are_left_out(new_page, text_of):
+def test_matter_and_licences_are_left_out_across_documents(new_page, text_of, new_epub):
     documents = {
         "zero.xhtml": new_page("<p>front</p>", body_attributes=' epub:type="frontmatter"'),
         "one.xhtml": '<section epub:type="dedication"><p>to you</p></section>',
@@ -68,6 +66,16 @@ def test_documents_that_declare_themselves_front_or_back_matter_are_left_out(new
         "three.xhtml": new_page("<p>back</p>", body_attributes=' epub:type="backmatter"'),
     }
     assert text_of(documents) == ["text"]
+    documents = {
+        "a.xhtml": "<h1>The Project Gutenberg eBook</h1><p>use it anywhere</p>",
+        "b.xhtml": "<p>*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***</p>"
+        "<p>Produced by Some Body</p><h2>I</h2><p>The text.</p>",
+        "c.xhtml": "<p>Its end.</p><p>*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***</p>"
+        "<p>Updated editions</p>",
+        "d.xhtml": "<h2>Section 1</h2><p>General terms</p>",
+    }
+    assert text_of(documents) == ["The text.", "Its end."]
+    assert [one.title for one in read_epub(new_epub(documents).write()).chapters] == ["I"]
 
 
 def landmarks(*marks):
@@ -97,33 +105,17 @@ def test_landmarks_say_what_is_text(text_of, documents, marks, kept):
     assert ["text" if "text" in one else one for one in found] == kept
 
 
-def test_landmarks_that_leave_out_most_of_the_book_are_not_believed(new_epub):
-    documents = {"a.xhtml": TEXT, "b.xhtml": "<p>end</p>"}
-    path = new_epub(documents, nav=landmarks(("bodymatter", "b.xhtml"))).write()
-    manuscript = read_epub(path)
-    assert sum(len(one.paragraphs) for one in manuscript.chapters) == 2
-    assert "ignored the" in manuscript.warnings[0]
-
-
-def test_the_guide_of_epub_2(text_of):
+def test_the_guide_of_epub_2_and_landmarks_that_are_not_believed(text_of, new_epub):
     documents = {"cover.xhtml": "<p>cover</p>", "pro.xhtml": "<p>prologue</p>", "b.xhtml": TEXT}
     references = (
         '<reference type="cover" href="cover.xhtml"/><reference type="text" href="b.xhtml"/>'
     )
     assert text_of(documents, after_spine=f"<guide>{references}</guide>")[0] == "prologue"
-
-
-def test_project_gutenbergs_licence_is_stripped_across_documents(new_epub, text_of):
-    documents = {
-        "a.xhtml": "<h1>The Project Gutenberg eBook</h1><p>use it anywhere</p>",
-        "b.xhtml": "<p>*** START OF THE PROJECT GUTENBERG EBOOK A BOOK ***</p>"
-        "<p>Produced by Some Body</p><h2>I</h2><p>The text.</p>",
-        "c.xhtml": "<p>Its end.</p><p>*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***</p>"
-        "<p>Updated editions</p>",
-        "d.xhtml": "<h2>Section 1</h2><p>General terms</p>",
-    }
-    assert text_of(documents) == ["The text.", "Its end."]
-    assert [one.title for one in read_epub(new_epub(documents).write()).chapters] == ["I"]
+    documents = {"a.xhtml": TEXT, "b.xhtml": "<p>end</p>"}
+    path = new_epub(documents, nav=landmarks(("bodymatter", "b.xhtml"))).write()
+    manuscript = read_epub(path)
+    assert sum(len(one.paragraphs) for one in manuscript.chapters) == 2
+    assert "ignored the" in manuscript.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -168,9 +160,6 @@ def test_members_that_cannot_be_read_matter_where_they_are_documents(
 def test_marks_never_join_words_and_lines_of_verse_never_run_on(text_of, body, expected):
     sheet = "/* . { */ .v, i.x { display: block }"
     assert text_of({"one.xhtml": body}, files={"OEBPS/s.css": sheet}) == expected
-
-
-# --- zips --------------------------------------------------------------------------------
 
 
 PAGE = "OEBPS/one.xhtml"
@@ -269,15 +258,12 @@ def test_what_a_member_declares_is_refused_unread(
     refuse(match)
 
 
-def test_over_512_mib_in_all_are_refused_by_their_declared_sizes(new_epub, refuse, patch_member):
+def test_zips_too_large_are_refused_unread(new_epub, refuse, patch_member, path):
     names = [f"{number}.xhtml" for number in range(9)]
     path = new_epub(dict.fromkeys(names, "<p>word</p>")).write()
     for name in names:
         patch_member(path, f"OEBPS/{name}", "size", MAX_DOCUMENT_BYTES)
     refuse(r"the zip has 603,9\d\d,\d\d\d bytes decompressed")
-
-
-def test_a_zip_bomb_is_never_inflated(path, refuse, patch_member):
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made,
         made.open("bomb.xhtml", "w") as member,
@@ -287,9 +273,6 @@ def test_a_zip_bomb_is_never_inflated(path, refuse, patch_member):
     refuse("has 68,157,440 bytes decompressed", in_little=True)
     patch_member(path, "bomb.xhtml", "size", 1000)
     refuse("'bomb.xhtml' is damaged", in_little=True)
-
-
-def test_a_table_of_contents_too_long_to_hold_is_refused_unread(path, refuse):
     size = 17 << 20
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, size, 0, 0)
     with path.open("wb") as stream:

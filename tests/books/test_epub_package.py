@@ -10,7 +10,7 @@ def item(name, href, kind=XHTML, fallback=None):
     return f'<item id="{name}" href="{href}" media-type="{kind}"{more}/>'
 
 
-def test_missing_remote_and_fragment_items_are_tolerated_with_warnings(new_epub):
+def test_of_several_rootfiles_the_first_is_read_and_missing_items_are_warnings(new_epub, text_of):
     manifest = [
         item("gone", "gone.xhtml"),
         item("image", "gone.png", "image/png"),
@@ -38,6 +38,18 @@ def test_missing_remote_and_fragment_items_are_tolerated_with_warnings(new_epub)
         "left out manifest items outside the zip (1): '../../cover.jpg'",
     ):
         assert said in warnings
+    pdf = f'<rootfile full-path="x.pdf" media-type="{PDF}"/>'
+    files = rootfiles("OEBPS/content.opf", "OEBPS/other.opf", first=pdf) | {
+        "OEBPS/other.opf": new_epub().package.replace("one.xhtml", "other.xhtml"),
+        "OEBPS/other.xhtml": "<p>Other.</p>",
+    }
+    assert text_of(files=files) == ["Some words."]
+    moved = new_epub().package.replace('href="', 'href="../OEBPS/')
+    files = rootfiles("my%20book/a.opf") | {"my book/a.opf": moved}
+    assert text_of(files=files) == ["Some words."]
+    manuscript = read_epub(new_epub(leave_out={"META-INF/container.xml"}).write())
+    assert manuscript.chapters[0].paragraphs == ("Some words.",)
+    assert "META-INF/container.xml is missing" in manuscript.warnings[0]
 
 
 PDF = "application/pdf"
@@ -73,23 +85,19 @@ def test_what_stands_beside_the_documents_does_no_harm(text_of, settings):
     assert text_of(**settings) == ["Some words."]
 
 
-def test_many_documents(text_of):
+def test_many_documents_of_many_encodings(text_of, new_epub):
     assert text_of({name: f"<p>{name}</p>" for name in NAMES}) == NAMES
-
-
-def test_of_several_rootfiles_the_first_is_read(new_epub, text_of):
-    pdf = f'<rootfile full-path="x.pdf" media-type="{PDF}"/>'
-    files = rootfiles("OEBPS/content.opf", "OEBPS/other.opf", first=pdf) | {
-        "OEBPS/other.opf": new_epub().package.replace("one.xhtml", "other.xhtml"),
-        "OEBPS/other.xhtml": "<p>Other.</p>",
+    documents = {
+        f"{encoding}.xhtml": (
+            f'<?xml version="1.0" encoding="{encoding}"?><html><body><p>“é”</p></body></html>'
+        ).encode(encoding)
+        for encoding in ("UTF-16", "windows-1252")
     }
-    assert text_of(files=files) == ["Some words."]
-    moved = new_epub().package.replace('href="', 'href="../OEBPS/')
-    files = rootfiles("my%20book/a.opf") | {"my book/a.opf": moved}
-    assert text_of(files=files) == ["Some words."]
-    manuscript = read_epub(new_epub(leave_out={"META-INF/container.xml"}).write())
-    assert manuscript.chapters[0].paragraphs == ("Some words.",)
-    assert "META-INF/container.xml is missing" in manuscript.warnings[0]
+    documents["c.xhtml"] = "<p>&eacute;&nbsp;&mdash;</p>"
+    documents["d.xhtml"] = "<html><body><p>“é”</p></body></html>".encode("cp1252")
+    manuscript = read_epub(new_epub(documents).write())
+    assert manuscript.chapters[0].paragraphs == ("“é”", "“é”", "é —", "“é”")
+    assert manuscript.warnings == ("'OEBPS/d.xhtml': not UTF-8; read as windows-1252",)
 
 
 @pytest.mark.parametrize(
@@ -123,20 +131,6 @@ def test_addresses(new_page, text_of, href, member):
 )  # fmt: skip
 def test_packages_that_are_not_quite_right(new_epub, text_of, old, new):
     assert text_of(package=new_epub().package.replace(old, new)) == ["Some words."]
-
-
-def test_encodings_and_entities_through_the_whole_reader(new_epub):
-    documents = {
-        f"{encoding}.xhtml": (
-            f'<?xml version="1.0" encoding="{encoding}"?><html><body><p>“é”</p></body></html>'
-        ).encode(encoding)
-        for encoding in ("UTF-16", "windows-1252")
-    }
-    documents["c.xhtml"] = "<p>&eacute;&nbsp;&mdash;</p>"
-    documents["d.xhtml"] = "<html><body><p>“é”</p></body></html>".encode("cp1252")
-    manuscript = read_epub(new_epub(documents).write())
-    assert manuscript.chapters[0].paragraphs == ("“é”", "“é”", "é —", "“é”")
-    assert manuscript.warnings == ("'OEBPS/d.xhtml': not UTF-8; read as windows-1252",)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +170,6 @@ SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></pack
 def test_packages_that_cannot_be_read(refused, settings, match):
     refused(match, **settings)
 
-
-# --- digital rights management -------------------------------------------------------------
 
 AES = "http://www.w3.org/2001/04/xmlenc#aes128-cbc"
 IDPF = "http://www.idpf.org/2008/embedding"

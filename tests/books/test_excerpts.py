@@ -34,7 +34,7 @@ def fit(excerpts, mode="paper"):
     return all(300 <= size <= 500 for size in sizes(excerpts, mode))
 
 
-def test_ids_order_chapters_and_blank_lines():
+def test_ids_order_chapters_blank_lines_and_words():
     first, second = cut(manuscript([paragraph(200), paragraph(150)], [paragraph(400)]))
     assert (first.id, second.id) == ("p_id1", "p_id2")
     assert (first.chapter, second.chapter) == ("0", "1")
@@ -43,6 +43,16 @@ def test_ids_order_chapters_and_blank_lines():
     # Line breaks within a paragraph stay.
     verse = "\n".join(paragraph(10) for _ in range(40))
     assert cut(manuscript([verse]))[0].text == verse
+    excerpts = cut(manuscript(["* * *", paragraph(300), "* * *"], ["—"], [paragraph(300)]))
+    assert [excerpt.text.count("*") for excerpt in excerpts] == [6, 0]
+    assert "—" in excerpts[0].text
+    text = "雨が降った。" * 200
+    book = manuscript([text])
+    assert fit(cut(book, mode="unicode"), "unicode")
+    with pytest.raises(BookError, match="contains no words in word mode 'paper'") as caught:
+        cut(book, place="book 'x'")
+    assert caught.value.location == "book 'x'"
+    assert 'word_mode = "unicode"' in caught.value.hint
 
 
 SENTENCE = "On that day he had gone with Mr. Holmwood and J. Seward to the house of Dr. Van"
@@ -89,22 +99,6 @@ def test_a_chapter_that_cannot_be_divided_gives_the_longest_short_excerpts(count
     assert len(found) == 2
     assert max(found) <= 500
     assert min(found) >= count - 302
-
-
-def test_paragraphs_without_words_stay_in_the_text():
-    excerpts = cut(manuscript(["* * *", paragraph(300), "* * *"], ["—"], [paragraph(300)]))
-    assert [excerpt.text.count("*") for excerpt in excerpts] == [6, 0]
-    assert "—" in excerpts[0].text
-
-
-def test_words_are_counted_in_the_mode():
-    text = "雨が降った。" * 200
-    book = manuscript([text])
-    assert fit(cut(book, mode="unicode"), "unicode")
-    with pytest.raises(BookError, match="contains no words in word mode 'paper'") as caught:
-        cut(book, place="book 'x'")
-    assert caught.value.location == "book 'x'"
-    assert 'word_mode = "unicode"' in caught.value.hint
 
 
 @pytest.mark.parametrize("mode", ["paper", "unicode"])
@@ -166,23 +160,17 @@ def test_a_chapter_of_many_sentences_has_no_short_excerpt(counts, sentence):
 
 
 @pytest.mark.parametrize("lead", ["HAMLET.", "The Second Part", "He said:", "1"])
-def test_no_excerpt_ends_on_a_bare_speaker_or_a_heading(lead):
+def test_no_excerpt_ends_on_a_bare_speaker_or_is_a_scrap(lead):
     speeches = [one for _ in range(40) for one in (lead, paragraph(95))]
     excerpts = cut(manuscript(speeches))
     assert fit(excerpts)
     assert not any(excerpt.text.endswith(lead) for excerpt in excerpts)
-
-
-def test_a_long_chapter_without_punctuation_has_no_scrap():
     # Paragraphs of 416 words, each a sentence of its own, with 84 words among them.
     counts = [416] * 16
     counts[8:8] = [84]
     counts[4:4] = [480]
     bare = [" ".join(f"{at}w{number}" for number in range(n)) for at, n in enumerate(counts)]
     assert fit(cut(manuscript(bare)))
-
-
-# --- sentences -----------------------------------------------------------------------------
 
 
 def parts(text, **settings):
@@ -230,9 +218,6 @@ def test_no_character_and_no_word_is_lost(tokens, separator, mode):
     assert joined == words(text, mode)
     counts = [len(words(text[piece.start : piece.end], mode)) for piece in pieces]
     assert [piece.words for piece in pieces] == counts
-
-
-# --- where excerpts are cut ----------------------------------------------------------------
 
 
 PRICES = st.sampled_from([0.0, 40.0, 120.0])

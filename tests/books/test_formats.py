@@ -62,7 +62,7 @@ def test_html(read, suffix):
     assert (part.name, part.words, part.headings) == (f"book.{suffix}", 6, 2)
 
 
-def test_markdown(read, refuse):
+def test_markdown_and_jsonl(read, refuse):
     text = (
         "---\ntitle: A Book\nauthor: 'Ann Author'\n---\n# One\n\nThe *first*\ntext.\n\nMore.\n\n"
         "Two\n===\n\nThe [end](http://x.org).\n"
@@ -72,6 +72,11 @@ def test_markdown(read, refuse):
     assert told(manuscript) == CHAPTERS
     assert len(cut(read("book.md", "# One\n\n" + "All the words of it. " * 100))) == 1
     refuse("book.md", "word " * 1_600_001, "has 8,000,005 characters", "pandoc")
+    rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": f"text {n}"} for n in (2, 1)]
+    book = read("book.jsonl", rows)
+    assert isinstance(book, Book)
+    assert [one.text for one in book.excerpts] == ["text 1", "text 2"]
+    refuse("book.jsonl", "{", "line 1: not JSON")
 
 
 @pytest.mark.parametrize(
@@ -86,14 +91,6 @@ def test_a_zip_of_project_gutenbergs(read, refuse, members, expected):
     two = {"a.txt": "words", "b.txt": "words"}
     refuse("book.zip", two, "contains 2 texts; expected one", "'a.txt', 'b.txt'")
     refuse("book.zip", {"a.png": "x"}, "contains neither .txt nor .html", "unpack it")
-
-
-def test_jsonl(read, refuse):
-    rows = [{"excerpt_id": f"p_id{n}", "excerpt_text": f"text {n}"} for n in (2, 1)]
-    book = read("book.jsonl", rows)
-    assert isinstance(book, Book)
-    assert [one.text for one in book.excerpts] == ["text 1", "text 2"]
-    refuse("book.jsonl", "{", "line 1: not JSON")
 
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'

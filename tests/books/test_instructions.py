@@ -32,7 +32,7 @@ def instructions(excerpts=EXCERPTS, **settings):
     return instruct(excerpts, **known | settings)
 
 
-def test_the_papers_form():
+def test_the_papers_form_and_templates_of_ones_own():
     assert check_template(DEFAULT_INSTRUCTION) == {"words", "author", "summary"}
     first, second = instructions(author="A. N. Author", title=None, summaries=SUMMARIES)
     assert first.instruction == (
@@ -41,9 +41,6 @@ def test_the_papers_form():
     )
     assert second.instruction.startswith("Write a 2 word excerpt")
     assert (first.id, first.text) == (EXCERPTS[0].id, EXCERPTS[0].text)
-
-
-def test_a_template_of_ones_own():
     asked = instructions(template="{{{title}}} by {author}: go on")
     assert {one.instruction for one in asked} == {"{T} by A: go on"}
     japanese = [Excerpt("p_id1", "雨が降った")]
@@ -86,16 +83,6 @@ def path(tmp_path):
     return tmp_path / "book.summaries.json"
 
 
-def test_what_is_written_can_be_loaded(path):
-    summaries = {"p_id1": "Rain.", "p_id2": "None."}
-    write_summaries(path, EXCERPTS, summaries)
-    assert json.loads(path.read_bytes()) == GOOD
-    assert load_summaries(path, EXCERPTS) == summaries
-    assert [*path.parent.iterdir()] == [path]
-    path.write_text(json.dumps({"_about": "by hand", **GOOD}))
-    assert load_summaries(path, EXCERPTS) == summaries
-
-
 def but(entry, **changes):
     values = {name: value for name, value in (GOOD[entry] | changes).items() if value is not None}
     return {**GOOD, entry: values}
@@ -128,12 +115,19 @@ def test_what_does_not_fit_is_refused(path, data, match):
     assert caught.value.location == str(path)
 
 
-def test_nothing_is_written_where_a_summary_or_the_folder_is_missing(path):
+def test_what_is_written_can_be_loaded_and_nothing_else_is_written(path):
     with pytest.raises(BookError, match="'p_id2' has no summary"):
         write_summaries(path, EXCERPTS, {"p_id1": "Rain."})
     assert not path.exists()
     with pytest.raises(BookError, match="cannot be written"):
         write_summaries(path / "no.json", EXCERPTS, {"p_id1": "Rain.", "p_id2": "None."})
+    summaries = {"p_id1": "Rain.", "p_id2": "None."}
+    write_summaries(path, EXCERPTS, summaries)
+    assert json.loads(path.read_bytes()) == GOOD
+    assert load_summaries(path, EXCERPTS) == summaries
+    assert [*path.parent.iterdir()] == [path]
+    path.write_text(json.dumps({"_about": "by hand", **GOOD}))
+    assert load_summaries(path, EXCERPTS) == summaries
 
 
 def book(*texts):
@@ -141,7 +135,7 @@ def book(*texts):
     return Book("b", "B", "Nobody", excerpts, digest="whole")
 
 
-def test_an_excerpt_is_parted_after_so_many_words():
+def test_an_excerpt_is_parted_after_so_many_words_at_most_half():
     asked = beginnings(book("One, two “three” — four. Five six."), prefix_words=3)
     (excerpt,) = asked.excerpts
     assert excerpt.instruction == CONTINUE_INSTRUCTION.format(prefix="One, two “three")
@@ -150,9 +144,11 @@ def test_an_excerpt_is_parted_after_so_many_words():
     assert asked.digest not in ("", "whole")
     (excerpt,) = beginnings(book("{a} b {c} d"), prefix_words=2).excerpts
     assert excerpt.instruction.endswith("{a} b")
-
-
-def test_no_more_than_half_of_a_short_one_goes_into_the_prompt():
+    bad = {"Go on.": "has no {prefix}", "{prefix} {summary}": "{summary}", "{prefix": "is invalid"}
+    for template, said in bad.items():
+        with pytest.raises(BookError) as caught:
+            validate_continuation(template)
+        assert said in str(caught.value)
     asked = beginnings(book("a b c d e", "alone", "…"), prefix_words=50, template=BARE_PREFIX)
     parted = [(one.instruction, one.text) for one in asked.excerpts]
     assert parted == [("a b", " c d e"), (None, "alone"), (None, "…")]
@@ -174,13 +170,3 @@ def test_no_word_is_lost_or_cut(text, prefix_words, mode):
     least = min(prefix_words, len(words(text, mode)) // 2)
     # One character may be two words in mode unicode.
     assert asked == least if mode == "paper" else least <= asked
-
-
-@pytest.mark.parametrize(
-    ("template", "said"),
-    [("Go on.", "has no {prefix}"), ("{prefix} {summary}", "{summary}"), ("{prefix", "is invalid")],
-)
-def test_a_continuation_that_cannot_be_filled_is_refused(template, said):
-    with pytest.raises(BookError) as caught:
-        validate_continuation(template)
-    assert said in str(caught.value)

@@ -138,7 +138,7 @@ def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
         assert one.text.count(f"The {name} ") * 13 == len(words(one.text))
 
 
-def test_a_sample_that_the_contents_do_not_list_behind_the_last_chapter(trade):
+def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(trade, new_epub):
     listed = [
         (title, "about.xhtml" if path in {"guide.xhtml", "next.xhtml"} else path)
         for title, path in CONTENTS
@@ -147,9 +147,6 @@ def test_a_sample_that_the_contents_do_not_list_behind_the_last_chapter(trade):
     assert left_out["next.xhtml"] == "it begins as 'excerpt'"
     assert left_out["next1.xhtml"] == "it follows, unlisted, 'excerpt'"
     assert "ack.xhtml" in left_out
-
-
-def test_a_chapter_that_begins_as_a_sample_is_one(new_epub):
     documents = {}
     for n in range(1, 5):
         documents |= {f"c{n}.xhtml": prose(f"a{n}"), f"c{n}b.xhtml": prose(f"b{n}")}
@@ -159,7 +156,7 @@ def test_a_chapter_that_begins_as_a_sample_is_one(new_epub):
     assert rules(read_epub(made.write())) == {}
 
 
-def test_ulysses_files_without_headings_that_the_contents_name(new_epub):
+def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
     documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
     names = ("Telemachus", "Nestor", "Proteus")
     for name in names:
@@ -168,9 +165,6 @@ def test_ulysses_files_without_headings_that_the_contents_name(new_epub):
     manuscript = read_epub(new_epub(documents, nav=contents).write())
     assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
     assert all("sea road" in text for text in texts(manuscript))
-
-
-def test_alice_with_wrong_headings(new_epub):
     documents = {
         f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 240)}"
         f"<h3>DRINK ME</h3>{prose(f'cat{n}', 120)}"
@@ -204,23 +198,6 @@ def test_a_book_by_sphinx(new_epub):
     manuscript = read_epub(new_epub(documents, nav=contents, after_spine=guide).write())
     assert titles(manuscript) == ["Welcome", "Usage", "Usage: Install", "API"]
     assert rules(manuscript) == {"genindex.xhtml": "the contents call it 'notes'"}
-
-
-def test_copyright_pages_at_the_back_and_notes_are_counted(new_epub):
-    documents = {
-        "1.xhtml": f"<h2>One</h2>{prose('first')}",
-        "2.xhtml": f"<h2>Two</h2>{prose('second')}{NOTICE}",
-        "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
-    }
-    manuscript = read_epub(new_epub(documents).write())
-    assert titles(manuscript) == ["One", "Two"]
-    assert all("sea road" in text for text in texts(manuscript))
-    second = manuscript.parts[1]
-    assert second.kept
-    assert second.matter == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 6
-    made = new_epub({"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"})
-    (part,) = read_epub(made.write()).parts
-    assert (part.words, part.notes, part.matter) == (1, 3, 0)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +260,7 @@ def test_titles_of_matter(title, kind):
     assert kind_of_title(title) == kind
 
 
-def test_in_the_midst_of_a_book_such_titles_are_chapters(new_epub):
+def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_epub):
     chapters = ["One", "Acknowledgements", "Contents", "Four"]
     documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n))}" for n, t in enumerate(chapters)}
     assert titles(read_epub(new_epub(documents).write())) == chapters
@@ -292,6 +269,20 @@ def test_in_the_midst_of_a_book_such_titles_are_chapters(new_epub):
     manuscript = read_epub(made.write())
     assert len(texts(manuscript)) > 1
     assert "ignored the" in manuscript.warnings[0]
+    documents = {
+        "1.xhtml": f"<h2>One</h2>{prose('first')}",
+        "2.xhtml": f"<h2>Two</h2>{prose('second')}{NOTICE}",
+        "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
+    }
+    manuscript = read_epub(new_epub(documents).write())
+    assert titles(manuscript) == ["One", "Two"]
+    assert all("sea road" in text for text in texts(manuscript))
+    second = manuscript.parts[1]
+    assert second.kept
+    assert second.matter == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 6
+    made = new_epub({"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"})
+    (part,) = read_epub(made.write()).parts
+    assert (part.words, part.notes, part.matter) == (1, 3, 0)
 
 
 @pytest.mark.parametrize(

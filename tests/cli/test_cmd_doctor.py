@@ -35,16 +35,13 @@ def suite(file, lamplighter):
     return write
 
 
-def test_without_a_suite_it_says_what_could_be_used(memleak, last_line):
+def test_suites_that_need_a_fix_and_what_could_be_used_without_one(memleak, last_line, suite, file):
     done = memleak("doctor", OPENAI_API_KEY=KEY)
     assert done.returncode == 0
     assert re.search(r"^(ok|fix) +ledger  ", done.stdout, re.MULTILINE)
     assert "provider transformers" in done.stdout
     assert last_line(done).startswith("memleak demo")
     assert KEY not in done.stdout + done.stderr
-
-
-def test_a_suite_that_lacks_instructions_and_a_key(memleak, last_line, suite):
     done = memleak("doctor", suite())
     assert done.returncode == 1
     assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout
@@ -52,6 +49,13 @@ def test_a_suite_that_lacks_instructions_and_a_key(memleak, last_line, suite):
         assert way in done.stdout
     assert "OPENAI_API_KEY: export OPENAI_API_KEY=..." in done.stdout
     assert last_line(done) == "memleak doctor it.memleak.toml"
+    file("ledger.db", "no ledger")
+    done = memleak("doctor", "gone.memleak.toml", "--ledger", "sqlite:///ledger.db")
+    assert done.returncode == 1
+    assert "gone.memleak.toml" in done.stdout
+    assert "No such file" in done.stdout
+    assert "/gone.memleak.toml" not in done.stdout
+    assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
 
 @pytest.mark.full
@@ -92,16 +96,6 @@ def test_a_server_that_the_suite_or_the_environment_names(memleak, suite, provid
     assert "start it, or correct options.base_url" in gone.stdout
 
 
-def test_a_suite_that_cannot_be_read_and_a_ledger_that_is_none(memleak, file):
-    file("ledger.db", "no ledger")
-    done = memleak("doctor", "gone.memleak.toml", "--ledger", "sqlite:///ledger.db")
-    assert done.returncode == 1
-    assert "gone.memleak.toml" in done.stdout
-    assert "No such file" in done.stdout
-    assert "/gone.memleak.toml" not in done.stdout
-    assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
-
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -140,7 +134,6 @@ POWER_SUITE = f"""
 [suite]
 samples = 20
 detection_limit = 0.1
-
 [limits]
 bmc = 0.15
 bmc_excess = 0.05
@@ -167,7 +160,7 @@ def power(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_samples_detection_and_cost(power, tmp_path):
+def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     status, out = power()
     assert status == 0
     rows = {int(line.split()[0]): line.split() for line in out.splitlines()[2:9]}
@@ -179,6 +172,19 @@ def test_samples_detection_and_cost(power, tmp_path):
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
     assert {one.name for one in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
+    gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
+        'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
+    )
+    status, out = power(suite=gone)
+    assert status == 1
+    assert "Can't estimate: babbler/the-lamplighter: " in out
+    suite = POWER_SUITE.replace("detection_limit = 0.1", 'probe = "probability"').replace(
+        "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
+    )
+    status, out = power(suite=suite)
+    assert status == 0
+    assert "nothing is sampled" in out
+    assert power(suite="[suite]\nsampels = 3\n")[0] == 2
 
 
 @pytest.mark.full
@@ -197,19 +203,3 @@ def test_what_limits_can_hold(power):
     _, both = power("--json", suite=POWER_SUITE + CONTROL)
     draws = [json.loads(one)["rows"][0]["generations"] for one in (alone, both)]
     assert draws == [310 + 5, 2 * (310 + 5)]
-
-
-def test_what_cannot_be_planned_is_told_and_probabilities_have_no_samples(power):
-    gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
-        'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
-    )
-    status, out = power(suite=gone)
-    assert status == 1
-    assert "Can't estimate: babbler/the-lamplighter: " in out
-    suite = POWER_SUITE.replace("detection_limit = 0.1", 'probe = "probability"').replace(
-        "bmc = 0.15\nbmc_excess = 0.05", "extractable = 0.1"
-    )
-    status, out = power(suite=suite)
-    assert status == 0
-    assert "nothing is sampled" in out
-    assert power(suite="[suite]\nsampels = 3\n")[0] == 2

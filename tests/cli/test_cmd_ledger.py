@@ -35,11 +35,9 @@ DIGESTS = (f"ngram:abcd{'0' * 60}", f"ngram:abef{'1' * 60}", f"local:abcd{'2' * 
 SUITE = """
 [limits]
 longest_span = 10
-
 [[book]]
 id = "ferry"
 source = "ferry.json"
-
 [[model]]
 id = "clean"
 provider = "recorded"
@@ -180,7 +178,9 @@ def test_list_aligns_its_columns_and_nothing_reaches_the_terminal_raw(memleak, s
     assert not set(out) & {"\x1b", "\u202e", "\x07"}
 
 
-def test_the_default_is_below_the_current_folder_and_a_path_will_do(tmp_path, monkeypatch, capsys):
+def test_a_path_will_do_the_default_is_a_folder_below_and_no_password_shows(
+    tmp_path, monkeypatch, capsys, refuses
+):
     monkeypatch.chdir(tmp_path)
     assert main(["ledger", "list"]) == 2
     assert "name the ledger with --ledger" in capsys.readouterr().err
@@ -193,6 +193,9 @@ def test_the_default_is_below_the_current_folder_and_a_path_will_do(tmp_path, mo
         printed.add(capsys.readouterr().out)
     (out,) = printed
     assert "ferry" in out
+    err = refuses("list", "postgresql+psycopg://user:hunter2@127.0.0.1:1/none")
+    assert "127.0.0.1" in err
+    assert "hunter2" not in err
 
 
 @pytest.mark.parametrize(
@@ -206,12 +209,6 @@ def test_a_ledger_that_is_not_there_is_an_error_and_is_not_made(
     for place in (url, url, "gone.db"):  # the first has not made it
         assert "No ledger exists here" in refuses(verb, place, *more)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_password_is_not_shown(refuses):
-    err = refuses("list", "postgresql+psycopg://user:hunter2@127.0.0.1:1/none")
-    assert "127.0.0.1" in err
-    assert "hunter2" not in err
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])

@@ -29,7 +29,7 @@ def prepare(tmp_path, capsys):
     return run
 
 
-def test_explain_lists_every_document_of_the_spine(capsys):
+def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys, prepare):
     assert main(["prepare", LAMPLIGHTER, "--explain"]) == 0
     lines = capsys.readouterr().out.splitlines()
     heads = ["document", "label", "read", "words", "matter", "notes", "headings", "rule"]
@@ -45,9 +45,6 @@ def test_explain_lists_every_document_of_the_spine(capsys):
         "left out because the landmarks place it outside the text: 3 documents, 108 words",
         'left out because the spine calls it linear="no": 1 document, 0 words',
     ]
-
-
-def test_include_and_exclude_come_before_every_rule(prepare):
     said = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
     _, (out, _) = prepare(LAMPLIGHTER, "--explain", *said)
     assert f"{12_345 - 1_943 + 81:,} words -> " in out
@@ -79,15 +76,22 @@ def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, cap
     assert json.loads(capsys.readouterr().out)[0]["words"] == WORDS
 
 
-def test_letters_stay_letters_lone_surrogates_json_and_what_is_left_out_a_warning(
-    file, tmp_path, prepare
-):
+def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, refused):
     prepare(file("s.txt", STORY.replace("Every", "Évery")), "--author", "x\udcff")
     assert "Évery".encode() in (tmp_path / "out.json").read_bytes()
     assert read_json(tmp_path / "out.json").author == "x\udcff"
     _, (_, err) = prepare(file("s.txt", (STORY + "café").encode("cp1252")))
     assert len(err.splitlines()) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
+    book = file("kusamakura.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.")
+    assert "word mode 'paper' keeps 6 of its" in refused("prepare", book, "-o", "out.json")
+    prepare(book, "--word-mode", "unicode")
+    note = file("note.txt", "Just four words here.")
+    error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
+    assert "exclude names 'chapter-9*', which matches no document of the book" in error
+    assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
+    told = "4 words of text in 1 of 1 document"
+    refused("prepare", note, "-o", "out.json", "--explain", out=told)
 
 
 @pytest.mark.parametrize(
@@ -113,18 +117,6 @@ def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, s
     assert said in error
     assert str(book) in error
     assert not (tmp_path / "out.json").exists()
-
-
-def test_words_of_every_script_are_counted_and_few_are_explained(file, prepare, refused):
-    book = file("kusamakura.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.")
-    assert "word mode 'paper' keeps 6 of its" in refused("prepare", book, "-o", "out.json")
-    prepare(book, "--word-mode", "unicode")
-    note = file("note.txt", "Just four words here.")
-    error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
-    assert "exclude names 'chapter-9*', which matches no document of the book" in error
-    assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
-    told = "4 words of text in 1 of 1 document"
-    refused("prepare", note, "-o", "out.json", "--explain", out=told)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_numbers_are_the_gates(gate, score):
     assert alone["passages_over"] < told[NAMES[0]]["passages_over"]
 
 
-def test_spans_are_those_that_are_counted(gate, score):
+def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gate, score):
     spans = json.loads(score("--spans", "--json"))
     for name, pair in gate[1].items():
         own = [one for one in spans if one["book"] == name]
@@ -72,17 +72,11 @@ def test_spans_are_those_that_are_counted(gate, score):
     assert [float(one["bmc"]) for one in rows] == [one["bmc"] for one in told]
     starts = [one["longest_span"]["start"] for one in told]
     assert [int(one["longest_span_start"]) for one in rows] == starts
-
-
-def test_the_table_names_each_book_once(score):
     lines = score().splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["book", *NAMES]
     assert "the-seed-vault, words" in "".join(lines)  # where a passage is of
     models = score(names=NAMES[:1] * 2).splitlines()
     assert models[1].startswith("the-lamplighter (the-lamplighter)  words")
-
-
-def test_no_text_appears(gate, score):
     shown = score("--json") + score() + score("--spans") + score("--csv")
     for name in NAMES:
         records = json.loads((gate[0] / f"{name}.json").read_text(encoding="utf-8"))
@@ -101,9 +95,6 @@ def test_no_text_appears(gate, score):
 def test_what_cannot_be_had(refused, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     assert said in refused("score", *arguments)
-
-
-# --- memleak compare and trace -----------------------------------------------------------
 
 
 BOOK = (("p_id1", "a b c d e f g h"), ("p_id2", "i j k l m n o p"))

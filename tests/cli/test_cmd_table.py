@@ -75,7 +75,7 @@ def table(capsys):
     return run
 
 
-def test_a_row_a_pair_with_the_bundles_own_numbers(bundle, table):
+def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     rows = table(bundle(), "--format", "csv")
     assert {(one["model"], one["book"]): float(one["bmc"]) for one in rows} == BMC
     assert {one["bmc_limit"] for one in rows} == {"0.15"}
@@ -83,9 +83,6 @@ def test_a_row_a_pair_with_the_bundles_own_numbers(bundle, table):
     assert [one["verdict"] for one in rows] == ["PASS", "FAIL", "PASS"]
     assert {one["title"] for one in rows} == {f"'{TITLE}"}  # no formula of a spreadsheet
     assert table("evidence.json", "--format", "json")[0]["title"] == TITLE
-
-
-def test_books_and_models_by_one_measure(bundle, table):
     told = table(bundle(), "--measure", "bmc", "--format", "md").splitlines()
     assert [line.split("|")[1:-1] for line in told] == [
         [" book                      ", "                 gpt ", "              gemini "],
@@ -100,9 +97,6 @@ def test_books_and_models_by_one_measure(bundle, table):
     text = table("evidence.json", "--measure", "bmc").splitlines()
     assert text[0].split() == ["book", "gpt", "gemini"]
     assert text[1].endswith("0.123 (0.123–0.373)  0.000 (0.000–0.250)")
-
-
-def test_a_model_of_two_releases_has_a_column_of_each(bundle, table):
     files = bundle("old.json"), bundle("new.json", {("gpt", "road"): 0.4})
     rows = table(*files, "--measure", "bmc", "--format", "json")
     numbers = {"gpt (old)": 0.123456789, "gemini": 0.0, "gpt (new)": 0.4}
@@ -307,7 +301,7 @@ def test_strips_hold_every_covered_word_and_are_drawn_over_the_whole_book(eviden
         assert labels == [row["model"] for row in reversed(own)]
 
 
-def test_spans_are_counted_by_length(evidence):
+def test_spans_are_counted_by_length_and_overlaps_by_jaccard(evidence, figures):
     for title, pairs in plotted_pairs(evidence).items():
         over = {row["model"]: row["spans_over"] for row in evidence.rows if row["title"] == title}
         for pair in pairs:
@@ -315,9 +309,6 @@ def test_spans_are_counted_by_length(evidence):
             spans = [span.end - span.start for span in pair.coverage.spans]
             assert counts == [sum(size >= least for size in spans) for least in lengths]
             assert len(spans) == over[pair.label] or pair.label == "other"
-
-
-def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
     ((title, found),) = overlaps(plotted_pairs(evidence)).items()
     (a, _, b) = (decode_times(pair.coverage) > 0 for _, pair in evidence.pairs)
     assert found.labels == ["m", "other"]
@@ -329,7 +320,18 @@ def test_overlaps_are_the_jaccard_index_of_what_both_cover(evidence, figures):
 
 
 @pytest.mark.full
-def test_svg_and_pdf_of_each(two_models, tmp_path, capsys):
+def test_figures_are_the_same_in_svg_and_pdf(two_models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
+    made = []
+    for _ in range(2):
+        write_figures(Evidence(two_models("part.json", lambda pairs: pairs.pop(0))), tmp_path)
+        made.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+    assert made[0] == made[1]
+    assert made[0]
+    odd = {"title": "$\\frac{1}$ 第 <b>\x1b[31m"}
+    file = two_models("odd.json", lambda pairs: [pair["book"].update(odd) for pair in pairs])
+    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
+    assert b"$" in (tmp_path / "coverage.svg").read_bytes()
     folder = tmp_path / "new" / "folder"
     assert main(["figures", str(two_models("evidence.json")), "-o", str(folder)]) == 0
     paths = [str(folder / f"{name}.{form}") for name in NAMES for form in ("svg", "pdf")]
@@ -341,18 +343,7 @@ def test_svg_and_pdf_of_each(two_models, tmp_path, capsys):
     assert b"The Lamplighter of Saltmarsh Row" in (folder / "coverage.svg").read_bytes()
 
 
-@pytest.mark.full
-def test_the_same_evidence_gives_the_same_file(two_models, tmp_path, monkeypatch):
-    monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
-    made = []
-    for _ in range(2):
-        write_figures(Evidence(two_models("part.json", lambda pairs: pairs.pop(0))), tmp_path)
-        made.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
-    assert made[0] == made[1]
-    assert made[0]
-
-
-def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys):
+def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys, refused, evidence, monkeypatch):
     def change(pairs):
         del pairs[2]
         pairs[0] |= {"coverage": None, "verdict": "NOT RUN"}
@@ -367,25 +358,11 @@ def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys):
         "memleak figures: overlap: no book was tested with two models",
     ]
     assert {path.stem for path in tmp_path.iterdir()} == {"coverage", "samples", "bmc"}
-
-
-def test_evidence_without_a_map_is_no_figure(two_models, tmp_path, refused):
     file = two_models("old.json", lambda pairs: [pair.update(coverage=None) for pair in pairs])
     error = refused("figures", file, "-o", tmp_path / "new")
     assert "the evidence contains nothing to draw" in error
     assert "nothing was measured" in error
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.full
-def test_titles_of_others_are_no_formulas(two_models, tmp_path):
-    odd = {"title": "$\\frac{1}$ 第 <b>\x1b[31m"}
-    file = two_models("odd.json", lambda pairs: [pair["book"].update(odd) for pair in pairs])
-    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
-    assert b"$" in (tmp_path / "coverage.svg").read_bytes()
-
-
-def test_without_the_extra(evidence, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SettingsError, match=r"matplotlib") as caught:
         figures_of(evidence)

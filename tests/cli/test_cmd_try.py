@@ -50,9 +50,11 @@ def serve(tmp_path, story):
 
 @pytest.mark.full
 def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_path, serve):
-    done = memleak(*serve(), "--price", "1,2", "--yes")
+    arguments = (*serve(), "--price", "1,2", "--yes")
+    done = memleak(*arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout
+    assert "of an earlier run" not in told
     shown = ("6 excerpts", "served by    base (fp_emulated)", "accepts      n, temperature")
     assert all(part in told for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
@@ -64,21 +66,15 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
     assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
+    (tmp_path / SUITE).unlink()
+    told = memleak(*arguments).stdout
+    assert "generations of an earlier run, which will be reused." in " ".join(told.split())
 
 
 @pytest.mark.parametrize(("seconds", "samples"), [(0, 1), (3.9, 1), (8, 4), (20, 10), (900, 10)])
 def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
     asked = _Trial(lines=(), seconds=1.0, concurrency=3, excerpts=6, text_only=False)
     assert asked.samples_in(seconds) == samples
-
-
-@pytest.mark.full
-def test_answers_that_are_there_already_are_told(memleak, tmp_path, serve):
-    arguments = (*serve(), "--yes")
-    assert "of an earlier run" not in memleak(*arguments).stdout
-    (tmp_path / SUITE).unlink()
-    told = memleak(*arguments).stdout
-    assert "generations of an earlier run, which will be reused." in " ".join(told.split())
 
 
 @pytest.mark.full
@@ -137,12 +133,17 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
         ("TRY -o story.toml", "expected a name that ends in .memleak.toml"),
     ],
 )
-def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, story, arguments, said):
+def test_what_cannot_be_tried_says_what_to_type(memleak, tmp_path, file, story, arguments, said):
     done = memleak("try", *arguments.replace("TRY", "story.json --model openai/x").split())
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert said in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["story.json"]
+    suite = file("mine.memleak.toml", "mine")
+    done = memleak("try", "story.json", "--model", "openai/x", "-o", suite.name)
+    assert done.returncode == 2
+    assert f"pytest -m copyright {suite.name}; or name another file with -o" in done.stderr
+    assert suite.read_text() == "mine"
 
 
 @pytest.mark.full
@@ -150,14 +151,6 @@ def test_a_run_that_takes_too_long_is_stopped(tmp_path, file):
     test = "@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
     file("test_slow.py", f"import pytest, time\n{test}")
     assert run_gate("test_slow.py", folder=tmp_path, seconds=2) is None
-
-
-def test_a_suite_that_is_there_is_to_be_run(memleak, file, story):
-    suite = file("mine.memleak.toml", "mine")
-    done = memleak("try", "story.json", "--model", "openai/x", "-o", suite.name)
-    assert done.returncode == 2
-    assert f"pytest -m copyright {suite.name}; or name another file with -o" in done.stderr
-    assert suite.read_text() == "mine"
 
 
 # --- memleak demo ------------------------------------------------------------------------

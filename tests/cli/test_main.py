@@ -75,9 +75,6 @@ def in_a_process(program):
     return run
 
 
-# --- score: what it prints -----------------------------------------------------------------
-
-
 def test_the_worked_example_in_exactly_these_keys(score):
     told = score("--span-threshold", "4", told=True)
     assert list(told) == [
@@ -124,7 +121,7 @@ def test_positions_of_a_zero_are_null_and_every_script_counts_in_unicode(score):
     assert (told["words"], told["bmc"]) == (6, 1.0)
 
 
-def test_the_table(score):
+def test_the_table_and_that_of_nothing(score):
     assert score("--span-threshold", "4").splitlines() == [
         "measure              value     low    high  where",
         "words                   16",
@@ -140,9 +137,6 @@ def test_the_table(score):
     text = " ".join(f"w{n}" for n in range(1500))
     table = score(book=excerpts(text), drawn=answers(text))
     assert re.search(r"longest_block +1,500 .*words 0-1,500", table)
-
-
-def test_the_table_of_nothing_has_no_places(score):
     warning = "drawn.json: contains no generations\n"
     lines = score("--k", "3", drawn=answers([], []), warning=warning).splitlines()
     assert lines[0] == "measure         value  low  high  where"
@@ -167,8 +161,6 @@ def test_lone_surrogates_and_control_characters_print(score, file, refused):
     assert not set(error) & {"\x1b", "\u202e", "\x07"}
     assert r"b\x1b[31m\u202e\x07.json: the file is empty" in error
 
-
-# --- score: bad input ----------------------------------------------------------------------
 
 ID = '[{"excerpt_id": "p_id1", '
 SCRIPT = excerpts("Кот и мышь жили в доме", "и были рады")
@@ -256,10 +248,7 @@ def test_wrong_usage_ends_with_the_same_code(capsys, arguments, said):
     assert said in capsys.readouterr().err
 
 
-# --- how it ends ---------------------------------------------------------------------------
-
-
-def test_ctrl_c_has_a_code_of_its_own(files, capsys, monkeypatch):
+def test_ctrl_c_and_a_broken_stand_in_for_stdout(files, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -267,8 +256,17 @@ def test_ctrl_c_has_a_code_of_its_own(files, capsys, monkeypatch):
     assert main(["score", *files()]) == 130
     assert capsys.readouterr() == ("", "")
 
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
 
-def test_the_command_is_installed(in_a_process, tmp_path):
+    monkeypatch.setattr(sys, "stdout", Broken())
+    assert main(["score", *files()]) == 141
+    print("still here", file=sys.stderr)
+    assert capsys.readouterr().err == "still here\n"
+
+
+def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_path, files):
     assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
     command = Path(sys.executable).with_name("memleak")
     gone = tmp_path / "no.json"
@@ -280,6 +278,11 @@ def test_the_command_is_installed(in_a_process, tmp_path):
         f"memleak score: {gone}: cannot be read: No such file or directory\n"
         f"  {tmp_path.resolve()} has no file of a similar name\n"
     )
+    book = [{"excerpt_id": "第1", "excerpt_text": "a b c d e"}]
+    drawn = [{"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}]
+    done = in_a_process("score", *files(book, drawn), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"words 0-5, \u7b2c1, generation 0" in done.stdout
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -298,28 +301,6 @@ def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process,
         "memleak score: standard output: No space left on device\n"
         "  free some space, or write to another disk\n"
     )
-
-
-def test_a_terminal_without_the_letters_gets_their_codes(files, in_a_process):
-    book = [{"excerpt_id": "第1", "excerpt_text": "a b c d e"}]
-    drawn = [{"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}]
-    done = in_a_process("score", *files(book, drawn), PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert r"words 0-5, \u7b2c1, generation 0" in done.stdout
-
-
-def test_a_stand_in_for_stdout_that_breaks_is_no_traceback(files, capsys, monkeypatch):
-    class Broken(io.StringIO):
-        def write(self, text):
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stdout", Broken())
-    assert main(["score", *files()]) == 141
-    print("still here", file=sys.stderr)
-    assert capsys.readouterr().err == "still here\n"
-
-
-# --- tables ------------------------------------------------------------------------------
 
 
 HEADS = ("model", "book", "nv_longest_passage", "bmc", "verdict")
@@ -355,9 +336,6 @@ def test_a_pipe_gets_a_row_a_line_and_a_terminal_whole_numbers():
     # Text of others moves no cursor.
     assert not {"\x1b", "\u202e"} & set(table_text(("a",), [("\x1b[31m\u202e[red]b",)]))
     assert "[red]b" in table_text(("a",), [("[red]b",)])
-
-
-# --- completion --------------------------------------------------------------------------
 
 
 COMPLETE = """
@@ -462,16 +440,13 @@ def test_the_doctor_goes_on_behind_it(memleak, last_line, odd, suite):
     assert last_line(done)
 
 
-def test_a_name_that_is_no_text(memleak, tmp_path, odd):
+def test_a_name_that_is_no_text_and_half_a_book(memleak, tmp_path, odd, program):
     arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
     done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "  rename the file whose name is not UTF-8"
     assert "Traceback" not in done.stderr
     assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
-
-
-def test_half_a_book_never_takes_the_place_of_a_whole_one(memleak, program, tmp_path, odd):
     assert memleak("prepare", "story.txt", "-o", "story.json").returncode == 0
     whole = (tmp_path / "story.json").read_bytes()
     there = {*tmp_path.iterdir()}

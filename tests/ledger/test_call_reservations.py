@@ -51,16 +51,7 @@ def texts(ledger, asked):
     return seen | {row.ordinal: row.text for row in rows}
 
 
-def test_questions_keep_their_numbers(ledger, ask):
-    asked = ask(excerpts=3)
-    numbers = prompt_ids(ledger, "e", asked.questions)
-    assert prompt_ids(ledger, "e", asked.questions) == numbers
-    others = prompt_ids(ledger, "other", asked.questions)
-    assert len({*numbers.values(), *others.values()}) == 6
-    assert prompt_ids(ledger, "e", ()) == {}
-
-
-def test_an_ordinal_is_claimed_once(ledger, ask):
+def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask):
     asked = ask()
     first, second, _ = asked.questions
     call = claim(ledger, intent(ledger, asked, Ask(first, (0, 1))))
@@ -73,6 +64,12 @@ def test_an_ordinal_is_claimed_once(ledger, ask):
     row = row_of(ledger, call)
     assert (row.state, row.asked, row.first, row.kind) == ("asked", 2, 0, "sample")
     assert row.seed == first.seed_from(0)
+    asked = ask(excerpts=3)
+    numbers = prompt_ids(ledger, "e", asked.questions)
+    assert prompt_ids(ledger, "e", asked.questions) == numbers
+    others = prompt_ids(ledger, "other", asked.questions)
+    assert len({*numbers.values(), *others.values()}) == 6
+    assert prompt_ids(ledger, "e", ()) == {}
 
 
 def test_threads_and_ledgers_never_share_an_ordinal(url, ask):

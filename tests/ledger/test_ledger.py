@@ -158,9 +158,6 @@ def test_a_forked_child_is_refused_and_harms_nothing(ledger):
     assert count_runs(ledger) == 1
 
 
-# --- ledgers that cannot be opened ---------------------------------------------------------
-
-
 def refused(url, **options):
     with pytest.raises(LedgerError) as caught:
         Ledger(url, **options)
@@ -355,7 +352,7 @@ def wait_until_ended(ledger, lease):
     return False
 
 
-def test_the_living_hold_what_they_hold(ledger, url):
+def test_the_living_hold_and_a_killed_process_is_dead_at_once(ledger, url, holder):
     assert not ended(ledger, ledger.lease)
     with Ledger(url) as other:
         assert other.lease != ledger.lease
@@ -363,9 +360,6 @@ def test_the_living_hold_what_they_hold(ledger, url):
         assert not ended(ledger, other.lease)
         lease = other.lease
     assert ended(ledger, lease)
-
-
-def test_a_stopped_process_is_alive_and_a_killed_one_is_dead_at_once(ledger, holder):
     process, lease = holder()
     process.send_signal(signal.SIGSTOP)
     assert not ended(ledger, lease)

@@ -42,7 +42,7 @@ def drawn(ledger, asked, question, ordinals, completions, **outcome):
     record(ledger, Answer(call, completions, **values))
 
 
-def test_an_empty_ledger_and_a_call_without_a_price(ledger, ask):
+def test_an_empty_ledger_and_counts(ledger, ask):
     asked = ask(excerpts=2, samples=3)
     assert list(generations(ledger, "e", asked)) == []
     lacking = missing(ledger, "e", asked)
@@ -53,6 +53,13 @@ def test_an_empty_ledger_and_a_call_without_a_price(ledger, ask):
     failed = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0,)), price=None))
     give_up(ledger, failed, billed=False, cause="x")
     assert tally(ledger, "e", asked).cost is None
+    assert stored_summaries(ledger, "s", ["text"]) == {}
+    keep_summary(ledger, "s", "text", "first")
+    keep_summary(ledger, "s", "text", "second")
+    keep_summary(ledger, "other", "text", "third")
+    assert stored_summaries(ledger, "s", ["text", "else"]) == {"text": "first"}
+    assert stored_summaries(ledger, "other", ["text"]) == {"text": "third"}
+    assert ledger.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM summaries"))) == 2
 
 
 def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
@@ -126,19 +133,6 @@ def test_a_thousand_questions(memory, ask):
     assert tally(memory, "e", asked).got == 3
 
 
-def test_a_summary_stays_as_it_is(ledger):
-    assert stored_summaries(ledger, "s", ["text"]) == {}
-    keep_summary(ledger, "s", "text", "first")
-    keep_summary(ledger, "s", "text", "second")
-    keep_summary(ledger, "other", "text", "third")
-    assert stored_summaries(ledger, "s", ["text", "else"]) == {"text": "first"}
-    assert stored_summaries(ledger, "other", ["text"]) == {"text": "third"}
-    assert ledger.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM summaries"))) == 2
-
-
-# --- prompts -----------------------------------------------------------------------------
-
-
 def asked_of(*excerpts, **sampling):
     book = Book("b", "B", "A", excerpts, "0" * 64)
     return questionnaire("m/b", book, Sampling(**sampling), words=count_words)
@@ -150,7 +144,7 @@ def one_question(text=None, instruction=None, **sampling):
     return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
 
 
-def test_what_is_asked_shapes_the_key():
+def test_what_is_asked_shapes_the_key_and_its_seeds():
     key = one_question().key
     other = ({"temperature": 0.5}, {"seed": 1}, {"instruction": "Other."}, {"text": "word " * 50})
     assert key not in {one_question(**changes).key for changes in other}
@@ -160,6 +154,11 @@ def test_what_is_asked_shapes_the_key():
     assert pair != letter
     for count, tokens in ((0, 50), (1, 51), (2, 52), (3, 54), (400, 583)):
         assert one_question(text="word " * count or " ").max_tokens == tokens
+    question = one_question()
+    seeds = {question.seed_from(first) for first in range(200)}
+    assert len(seeds) == 200
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert one_question(seed=1).seed_from(0) != question.seed_from(0)
 
 
 @pytest.mark.parametrize("instruction", [None, ""])
@@ -172,14 +171,6 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(in
     asked = asked_of(*excerpts, samples=5)
     assert [question.excerpt_id for question in asked.questions] == ["p_id2"]
     assert asked.asked == 5
-
-
-def test_seeds_differ_and_are_31_bits():
-    question = one_question()
-    seeds = {question.seed_from(first) for first in range(200)}
-    assert len(seeds) == 200
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert one_question(seed=1).seed_from(0) != question.seed_from(0)
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -205,9 +196,6 @@ def test_asks_are_rounds_of_what_is_missing(missing, per_call):
         wanted
     )
     assert rounds == sorted(rounds)
-
-
-# --- files and listings ------------------------------------------------------------------
 
 
 ODD_IN_JSON = "NUL \x00, lone \ud83d, pair \U0001f600, \u2028 line"

@@ -122,7 +122,7 @@ def test_servers_that_say_nothing_or_two_names(ask, drawn, provenance, reply, pe
     assert (provenance(asked).served, provenance(asked).refused) == (served, ())
 
 
-def test_imports_are_told_and_have_no_date(ask, drawn, provenance, bring):
+def test_imports_are_told_and_another_release_is_another_endpoint(ask, drawn, provenance, bring):
     asked = ask(excerpts=1, samples=3)
     bring(asked, "x", "y")
     found = provenance(asked)
@@ -131,9 +131,6 @@ def test_imports_are_told_and_have_no_date(ask, drawn, provenance, bring):
     found = provenance(asked)
     assert (found.imported, found.calls) == (2, 1)
     assert found.first == found.last
-
-
-def test_another_release_is_another_endpoint(ask, drawn):
     asked = ask(excerpts=1, samples=2)
     assert with_weights_version("gpt", "") == "gpt"
     old, new = with_weights_version("gpt", "2026-10"), with_weights_version("gpt", "2026-11")
