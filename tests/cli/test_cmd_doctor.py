@@ -1,4 +1,4 @@
-"""`memleak doctor`: what is there, what needs a fix, and no key in sight."""
+"""`memleak doctor` and `memleak power`: what is there, what needs a fix, and what could be seen."""
 
 import json
 import re
@@ -116,9 +116,6 @@ def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     done = memleak(*arguments, good.name, bad.name)
     assert done.returncode == 1
     assert "write samples instead of sampels" in done.stdout
-
-
-# --- memleak power -----------------------------------------------------------------------
 
 
 STORIES = Path(__file__).parents[2] / "fixtures" / "books"

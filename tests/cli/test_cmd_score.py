@@ -1,4 +1,4 @@
-"""`memleak score`: several books, EPUBs among them, in the very numbers of the gate."""
+"""`memleak score`, in the very numbers of the gate; `memleak compare` and `memleak trace`."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""`memleak table`: the numbers of evidence bundles, as they are, in six forms."""
+"""`memleak table` and `memleak figures`: the numbers of evidence bundles, as they are."""
 
 import csv
 import dataclasses
@@ -207,9 +207,6 @@ def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, 
             assert " ".join(record["instruction"].split()[2:6]) not in shown
 
 
-# --- memleak figures ---------------------------------------------------------------------
-
-
 NAMES = ("coverage", "samples", "bmc", "spans", "overlap")
 
 
@@ -321,17 +318,6 @@ def test_spans_are_counted_by_length_and_overlaps_by_jaccard(evidence, figures):
 
 @pytest.mark.full
 def test_figures_are_the_same_in_svg_and_pdf(two_models, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
-    made = []
-    for _ in range(2):
-        write_figures(Evidence(two_models("part.json", lambda pairs: pairs.pop(0))), tmp_path)
-        made.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
-    assert made[0] == made[1]
-    assert made[0]
-    odd = {"title": "$\\frac{1}$ 第 <b>\x1b[31m"}
-    file = two_models("odd.json", lambda pairs: [pair["book"].update(odd) for pair in pairs])
-    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
-    assert b"$" in (tmp_path / "coverage.svg").read_bytes()
     folder = tmp_path / "new" / "folder"
     assert main(["figures", str(two_models("evidence.json")), "-o", str(folder)]) == 0
     paths = [str(folder / f"{name}.{form}") for name in NAMES for form in ("svg", "pdf")]
@@ -341,6 +327,18 @@ def test_figures_are_the_same_in_svg_and_pdf(two_models, tmp_path, monkeypatch, 
         assert svg.tag.endswith("svg")
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
     assert b"The Lamplighter of Saltmarsh Row" in (folder / "coverage.svg").read_bytes()
+    odd = {"title": "$\\frac{1}$ 第 <b>\x1b[31m"}
+    file = two_models("odd.json", lambda pairs: [pair["book"].update(odd) for pair in pairs])
+    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
+    assert b"$" in (tmp_path / "coverage.svg").read_bytes()
+    same = tmp_path / "same"
+    monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
+    made = []
+    for _ in range(2):
+        write_figures(Evidence(two_models("part.json", lambda pairs: pairs.pop(0))), same)
+        made.append({path.name: path.read_bytes() for path in same.iterdir()})
+    assert made[0] == made[1]
+    assert made[0]
 
 
 def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys, refused, evidence, monkeypatch):

@@ -1,4 +1,4 @@
-"""`memleak try`: from a book and a server on loopback to a verdict, in one command."""
+"""`memleak try`, from a book and a server to a verdict in one command; `memleak demo`."""
 
 import json
 import os
@@ -151,9 +151,6 @@ def test_a_run_that_takes_too_long_is_stopped(tmp_path, file):
     test = "@pytest.mark.copyright\ndef test_it(): time.sleep(60)\n"
     file("test_slow.py", f"import pytest, time\n{test}")
     assert run_gate("test_slow.py", folder=tmp_path, seconds=2) is None
-
-
-# --- memleak demo ------------------------------------------------------------------------
 
 
 ROOT = Path(__file__).parents[2]

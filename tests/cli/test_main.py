@@ -1,4 +1,4 @@
-"""The command `memleak`: what score prints, what bad input gets, and how a process ends."""
+"""The command `memleak`: scores, bad input, ends of processes, tables, completion, odd files."""
 
 import io
 import json
@@ -252,8 +252,9 @@ def test_ctrl_c_and_a_broken_stand_in_for_stdout(files, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scored_files, "score_files", interrupted)
-    assert main(["score", *files()]) == 130
+    with monkeypatch.context() as patched:
+        patched.setattr(scored_files, "score_files", interrupted)
+        assert main(["score", *files()]) == 130
     assert capsys.readouterr() == ("", "")
 
     class Broken(io.StringIO):
@@ -391,9 +392,6 @@ def test_other_shells_have_a_script_too_and_none_without_the_extra(script, monke
     assert "ledger" in script("tcsh")
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert "pip install 'shtab>=" in script("bash", code=2)
-
-
-# --- odd files ---------------------------------------------------------------------------
 
 
 STORY = "Every word of it was true, and they all knew it well enough by then. " * 120

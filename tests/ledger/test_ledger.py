@@ -304,9 +304,6 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
             ledger.write(lambda c: c.execute(sa.select(schema.questions)).all())
 
 
-# --- leases ------------------------------------------------------------------------------
-
-
 HOLDER = """
 import os, sys, time
 from pytest_memleak.ledger.ledger import Ledger
