@@ -49,7 +49,9 @@ class Archive:
         self._zip = members
         self.place = place
         self._members = {
-            _plain(info.filename): info for info in members.infolist() if not info.is_dir()
+            posixpath.normpath(_slashes(info.filename)): info  # no `./` or `//`
+            for info in members.infolist()
+            if not info.is_dir()
         }
         self._folded = {_fold(name): name for name in self._members}
 
@@ -184,11 +186,6 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
 
 def _slashes(name: str) -> str:
     return name.replace("\\", "/")
-
-
-def _plain(name: str) -> str:
-    """Normalize a member's path: no `./`, `//` or backslashes."""
-    return posixpath.normpath(_slashes(name))
 
 
 def _fold(name: str) -> str:

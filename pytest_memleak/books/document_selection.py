@@ -90,7 +90,9 @@ def compose(
         ],
         entries,
     )
-    titled = _with_license_marked([_with_verse(blocks) for blocks in titled])
+    titled = [_with_verse(blocks) for blocks in titled]
+    texts_left = iter(without_license([b.text for bs in titled for b in bs if not b.matter]))
+    titled = [tuple(_mark_license(block, texts_left) for block in blocks) for blocks in titled]
     chapters = build_chapters(
         [[b for b in blocks if not b.matter] for blocks in titled], title=title
     )
@@ -259,12 +261,6 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
             else:
                 kept.append(piece.text)
     return tuple(kept), matter
-
-
-def _with_license_marked(documents: Sequence[Sequence[TextBlock]]) -> list[tuple[TextBlock, ...]]:
-    """Mark Project Gutenberg's license in the documents' blocks."""
-    texts = iter(without_license([b.text for blocks in documents for b in blocks if not b.matter]))
-    return [tuple(_mark_license(block, texts) for block in blocks) for blocks in documents]
 
 
 def _mark_license(block: TextBlock, texts: Iterable[str]) -> TextBlock:

@@ -18,7 +18,6 @@ from pytest_memleak.books.html_attributes import block_classes
 from pytest_memleak.books.html_blocks import Markup, read_markup
 from pytest_memleak.books.table_of_contents import (
     Entry,
-    Landmark,
     guide_landmarks,
     navigation_contents,
     navigation_landmarks,
@@ -63,8 +62,12 @@ def read_epub(
         navigation = [item.file_name for item in book.get_items() if NAVIGATION in item.properties]
         entries = _contents(archive, navigation, package)
         leaves = _leaves(book, archive, entries)
-        landmarks = _landmarks(book, archive, navigation)
-    title, author = _metadata(book)
+        landmarks = [
+            mark for name in navigation for mark in navigation_landmarks(archive.read(name), name)
+        ] or guide_landmarks(book.guide)
+    title = next((value for value, _ in book.get_metadata("DC", "title")), None)
+    authors = dict.fromkeys(value for value, _ in book.get_metadata("DC", "creator"))
+    author = " and ".join(authors) or None
     composed = compose(
         leaves,
         landmarks,
@@ -154,19 +157,6 @@ def _contents(archive: Archive, navigation: Sequence[str], package: TidyPackage)
     if not entries and package.ncx:
         entries = ncx_contents(archive.read(package.ncx), package.ncx)
     return entries
-
-
-def _landmarks(book: EpubBook, archive: Archive, navigation: Sequence[str]) -> list[Landmark]:
-    landmarks = [
-        mark for name in navigation for mark in navigation_landmarks(archive.read(name), name)
-    ]
-    return landmarks or guide_landmarks(book.guide)
-
-
-def _metadata(book: EpubBook) -> tuple[str | None, str | None]:
-    titles = [value for value, _ in book.get_metadata("DC", "title")]
-    authors = list(dict.fromkeys(value for value, _ in book.get_metadata("DC", "creator")))
-    return (titles[0] if titles else None), (" and ".join(authors) or None)
 
 
 # --- DRM (OCF 3.3, section 4.2.6) ---------------------------------------------------------

@@ -193,7 +193,8 @@ def _read_manifest(
             fallback=element.get("fallback") or "",
             name=None,
         )
-        if item.is_document or not _is_outside(href, folder):
+        addresses = (f"{_joined(address, folder)}/" for address in (href, unquote(href)))
+        if item.is_document or not any(address.startswith("../") for address in addresses):
             item.name = _resolve(href, archive, folder, notes)
         else:
             notes.add("left out manifest items outside the zip", href)
@@ -220,12 +221,6 @@ def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | N
 def _joined(path: str, folder: str) -> str:
     path = path.replace("\\", "/")
     return posixpath.normpath(posixpath.join(folder, path) if path[:1] != "/" else path[1:])
-
-
-def _is_outside(href: str, folder: str) -> bool:
-    return any(
-        f"{_joined(address, folder)}/".startswith("../") for address in (href, unquote(href))
-    )
 
 
 def _archive_path(path: str, archive: Archive, folder: str = "") -> str:

@@ -315,7 +315,10 @@ def _cut_run(
         for longest in (LONGEST_EXCERPT, _WORTH_CUTTING):
             run = _with_sentences_around_short_parts(whole, rough, mode, longest)
             parts = _cheapest(run, long_chapters, allow_short=True) or []
-            if not _has_short_part(run, parts) or not _has_room(run):
+            sizes = [sum(unit.words for unit in run[first:end]) for first, end in parts]
+            # So many words may be too few to be cut without an excerpt that is too short.
+            fewest = -(-sum(sizes) // LONGEST_EXCERPT) * SHORTEST_EXCERPT
+            if min(sizes, default=SHORTEST_EXCERPT) >= SHORTEST_EXCERPT or fewest > sum(sizes):
                 break
     for _ in range(_ROUNDS):
         if _all_end_sentences((run[end - 1].fragments[-1] for _, end in parts), judge):
@@ -324,16 +327,6 @@ def _cut_run(
     return [
         [fragment for unit in run[first:end] for fragment in unit.fragments] for first, end in parts
     ]
-
-
-def _has_short_part(run: Sequence[_Unit], parts: Iterable[tuple[int, int]]) -> bool:
-    return any(sum(fragment.words for fragment in run[a:b]) < SHORTEST_EXCERPT for a, b in parts)
-
-
-def _has_room(run: Sequence[_Unit]) -> bool:
-    """Whether so many words can be cut without an excerpt that is too short."""
-    total = sum(unit.words for unit in run)
-    return -(-total // LONGEST_EXCERPT) * SHORTEST_EXCERPT <= total
 
 
 def _all_end_sentences(fragments: Iterable[_Fragment], judge: SentenceJudge) -> bool:
@@ -380,14 +373,12 @@ def _with_sentences_around_short_parts(
         for fragment in unit.fragments
         for piece in (
             _sentences(fragment, mode, longest)
-            if index in finer and fragment.words > _WORTH_CUTTING and _is_whole(fragment)
+            if index in finer
+            and fragment.words > _WORTH_CUTTING
+            and fragment.end - fragment.start == len(fragment.text)
             else (fragment,)
         )
     )
-
-
-def _is_whole(fragment: _Fragment) -> bool:
-    return fragment.start == 0 and fragment.end == len(fragment.text)
 
 
 # --- text ----------------------------------------------------------------------------------

@@ -20,11 +20,12 @@ _MOVED = re.compile(r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixe
 def block_classes(sheets: Iterable[str]) -> frozenset[str]:
     """Return the classes that the style sheets display as blocks."""
     return frozenset(
-        name
+        match[1].lower()
         for sheet in sheets
         for selectors, declarations in _rules(_without_comments(sheet[:_MOST_CHARACTERS]))
         if _AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
-        for name in _classes(selectors)
+        for selector in selectors.split(",")
+        if (match := _LAST_CLASS.search(selector.strip()[-_LONGEST_SELECTOR:]))
     )
 
 
@@ -51,13 +52,6 @@ def _rules(sheet: str) -> Iterator[tuple[str, str]]:
             depth -= 1
             if depth == 0 and "@" not in selectors:
                 yield selectors, text
-
-
-def _classes(selectors: str) -> Iterator[str]:
-    for selector in selectors.split(","):
-        match = _LAST_CLASS.search(selector.strip()[-_LONGEST_SELECTOR:])
-        if match:
-            yield match[1].lower()
 
 
 # --- page numbers and note references -----------------------------------------------------
@@ -107,14 +101,10 @@ def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool]
 def page_number(attributes: Mapping[str, str]) -> Callable[[str], bool] | None:
     """Return a test for whether an element's text, without spaces, is a page number, or None."""
     if not _PAGE_NUMBER_CLASSES.isdisjoint(_class_names(attributes)):
-        return _is_page_number
+        return lambda text: bool(_PAGE_NUMBER.fullmatch("".join(filter(str.isalnum, text))))
     name = attributes.get("id") or attributes.get("name") or ""
     page = _PAGE_ID.fullmatch(name) if len(name) <= LONGEST_MARK else None
     return (lambda text: text.strip("[](){}.") == page[1]) if page else None
-
-
-def _is_page_number(text: str) -> bool:
-    return bool(_PAGE_NUMBER.fullmatch("".join(char for char in text if char.isalnum())))
 
 
 def _class_names(attributes: Mapping[str, str]) -> list[str]:

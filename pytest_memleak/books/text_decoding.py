@@ -68,7 +68,8 @@ class Source:
 
 def read_source(data: bytes) -> Source:
     """Decode a markup document and remove everything that a parser might expand or fetch."""
-    text, note = decode(data, declared=_declared_encoding(data))
+    match = _DECLARED_IN_XML.search(data[:4096]) or _DECLARED_IN_META.search(data[:4096])
+    text, note = decode(data, declared=match[1].decode("ascii", "replace") if match else None)
     notes = [note] if note else []
     if is_noise(text):
         return Source("", ("is not text: it has many control characters",))
@@ -145,12 +146,6 @@ def _text_encoding(name: str) -> str | None:
         return "utf-8"
     # On the web and in e-books, Latin-1 and ASCII mean windows-1252.
     return "cp1252" if codec.name in {"iso8859-1", "ascii"} else codec.name
-
-
-def _declared_encoding(data: bytes) -> str | None:
-    head = data[:4096]
-    match = _DECLARED_IN_XML.search(head) or _DECLARED_IN_META.search(head)
-    return match[1].decode("ascii", "replace") if match else None
 
 
 def _wide_encoding(data: bytes) -> str | None:
@@ -290,7 +285,9 @@ def legible(text: str) -> str:
     """
     if text.isascii():
         return text
-    return normalized(_LIGATURES.sub(_ligature_letters, _ODD.sub(_replacement, text)), "NFC")
+    text = _ODD.sub(lambda match: _FROM_CP1252.get(match[0], ""), text)
+    text = _LIGATURES.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    return normalized(text, "NFC")
 
 
 def one_line(text: str) -> str:
@@ -301,14 +298,6 @@ def one_line(text: str) -> str:
 def letters_and_digits(text: str) -> str:
     """Return the case-folded letters and digits of a text."""
     return "".join(char for char in text.casefold() if char.isalnum())
-
-
-def _ligature_letters(match: re.Match[str]) -> str:
-    return unicodedata.normalize("NFKC", match[0])
-
-
-def _replacement(match: re.Match[str]) -> str:
-    return _FROM_CP1252.get(match[0], "")
 
 
 # --- parser events ------------------------------------------------------------------------

@@ -10,13 +10,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.shared_options import add_scoring_options
+from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.shared_options import add_scoring_options, scoring_of
+from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.records import Verdict
+from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.records import Book, Generation
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.release_comparison import Baseline
 
@@ -61,16 +65,11 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SettingsError
-
     if is_bundle(parsed.book):
         if len(parsed.generations) > 1:
             raise SettingsError("expected two bundles: an earlier and a later release")
         return compare_bundles(
-            parsed.book,
-            parsed.generations[0],
-            tolerances=parsed.max_increase,
-            as_json=parsed.json,
+            parsed.book, parsed.generations[0], tolerances=parsed.max_increase, as_json=parsed.json
         )
     if parsed.max_increase is not None:
         raise SettingsError(f"--max-increase needs evidence bundles; {parsed.book} isn't one")
@@ -81,7 +80,7 @@ def _compare_models(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.measure_table import BMC
     from pytest_memleak.scoring.measures import compare, measure, self_agreement
 
-    scoring = _scoring(parsed)
+    scoring = scoring_of(parsed)
     measurements, agreements = [], []
     for path in parsed.generations:
         book, generations = _load(parsed.book, path)
@@ -114,7 +113,6 @@ def is_bundle(path: Path) -> bool:
 
 def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_json: bool) -> int:
     """Print what changed and, with `tolerances`, what got worse; return the exit code."""
-    from pytest_memleak.errors import EvidenceError
     from pytest_memleak.results.comparable import parse_tolerances, validate_tolerances
     from pytest_memleak.results.release_comparison import (
         Baseline,
@@ -155,7 +153,6 @@ def _print_tests(
     tolerances: Mapping[str, float],
     as_json: bool,
 ) -> int:
-    from pytest_memleak.records import Verdict
     from pytest_memleak.reports.report_text import change_text, comparison_sentence
     from pytest_memleak.results.result_codec import encode
 
@@ -170,8 +167,6 @@ def _print_tests(
 
 
 def _print(lines: Any) -> None:
-    from pytest_memleak.redaction.text import inert
-
     for line in lines:
         print(inert(line))
 
@@ -200,7 +195,7 @@ def _trace(parsed: argparse.Namespace) -> int:
     from pytest_memleak.records.paper_format import book_from_records, load_records
     from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
 
-    scoring = _scoring(parsed)
+    scoring = scoring_of(parsed)
     book, generations = _load(parsed.book, parsed.generations)
     within = cross_excerpt(book, generations, scoring)
     result: dict[str, Any] = {
@@ -234,17 +229,6 @@ def _trace(parsed: argparse.Namespace) -> int:
 # --- shared --------------------------------------------------------------------------------
 
 
-def _scoring(parsed: argparse.Namespace) -> Scoring:
-    from pytest_memleak.records import Scoring
-
-    return Scoring(
-        k=parsed.k,
-        trim=parsed.trim,
-        span_threshold=parsed.span_threshold,
-        word_mode=parsed.word_mode,
-    )
-
-
 def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
     from pytest_memleak.records.paper_format import (
         book_from_records,
@@ -261,8 +245,6 @@ def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
 
 def _table(rows: list[dict[str, Any]]) -> None:
     """Print rows that have the same keys."""
-    from pytest_memleak.cli.columns import print_table
-
     if rows:
         print_table(list(rows[0]), [list(map(_cell, row.values())) for row in rows])
 

@@ -17,7 +17,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import FOLDER, add_verb, existing_ledger, ledger_url
+from pytest_memleak.errors import LedgerError, MemleakError, RecordsError, SuiteError
+from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,45 +111,26 @@ _BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began",
 
 
 def _endpoint_cells(row: EndpointRow) -> Sequence[str]:
+    counts = (row.excerpts, row.generations, row.withheld, row.calls, row.lost, row.open)
     return (
-        row.endpoint,
-        row.book,
-        f"{row.temperature:g}",
-        str(row.seed),
-        f"{row.excerpts:,}",
-        f"{row.generations:,}",
-        f"{row.withheld:,}",
-        f"{row.calls:,}",
-        f"{row.lost:,}",
-        f"{row.open:,}",
-        f"{row.prompt_tokens:,}",
-        f"{row.completion_tokens:,}",
+        *(row.endpoint, row.book, f"{row.temperature:g}", str(row.seed)),
+        *(f"{count:,}" for count in (*counts, row.prompt_tokens, row.completion_tokens)),
         "-" if row.cost is None else f"{row.cost:,.2f}",
     )
 
 
 def _job_cells(row: JobListing) -> Sequence[str]:
+    tokens = "-" if row.tokens is None else f"{row.tokens:,}"
     return (
-        row.provider,
-        row.job_id or "-",
-        row.state,
-        row.endpoint or "-",
-        f"{row.examples:,}",
-        "-" if row.tokens is None else f"{row.tokens:,}",
-        _utc(row.began),
-        row.cause or "",
+        *(row.provider, row.job_id or "-", row.state, row.endpoint or "-", f"{row.examples:,}"),
+        *(tokens, _utc(row.began), row.cause or ""),
     )
 
 
 def _batch_cells(row: BatchListing) -> Sequence[str]:
     return (
-        row.provider,
-        row.batch_id or "-",
-        row.endpoint,
-        row.state,
-        f"{row.answered:,}/{row.requests:,}",
-        _utc(row.began),
-        row.cause or "",
+        *(row.provider, row.batch_id or "-", row.endpoint, row.state),
+        *(f"{row.answered:,}/{row.requests:,}", _utc(row.began), row.cause or ""),
     )
 
 
@@ -157,8 +141,6 @@ def _utc(seconds: float) -> str:
 
 
 def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from pytest_memleak.cli.columns import print_table
-
     print(f"{title}:")
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
@@ -195,22 +177,12 @@ def _history(parsed: argparse.Namespace) -> int:
 
 
 def _history_cells(row: Attempt) -> Sequence[str]:
+    counts = (row.excerpts, row.calls, row.lost, row.failed)
     return (
-        row.book,
-        f"{row.temperature:g}",
-        str(row.seed),
-        row.kind,
+        *(row.book, f"{row.temperature:g}", str(row.seed), row.kind),
         (row.source or "-")[:_SHOWN_OF_SOURCE],
-        f"{row.excerpts:,}",
-        f"{row.calls:,}",
-        f"{row.lost:,}",
-        f"{row.failed:,}",
-        f"{row.generations:,}",
-        f"{row.surplus:,}",
-        f"{row.removed:,}",
-        _utc(row.first),
-        _utc(row.last),
-        row.endpoint,
+        *(f"{count:,}" for count in (*counts, row.generations, row.surplus, row.removed)),
+        *(_utc(row.first), _utc(row.last), row.endpoint),
     )
 
 
@@ -228,7 +200,6 @@ def _add_cleanup(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _cleanup(parsed: argparse.Namespace) -> int:
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.deployments import debts
-    from pytest_memleak.redaction.text import inert
 
     with existing_ledger(parsed) as ledger:
         extensions = Extensions()
@@ -249,7 +220,6 @@ def _cleanup(parsed: argparse.Namespace) -> int:
 
 def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) -> dict[str, Any]:
     """Delete a deployment unless it is in use, and report its state."""
-    from pytest_memleak.errors import LedgerError, MemleakError
     from pytest_memleak.ledger.deployments import debts
     from pytest_memleak.pipeline.endpoints import take_down
 
@@ -290,7 +260,6 @@ def _add_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.cli.columns import print_sentence
     from pytest_memleak.ledger.verify_chain import check_ledger
-    from pytest_memleak.redaction.text import inert
 
     with existing_ledger(parsed) as ledger:
         place = inert(ledger.place)
@@ -330,10 +299,8 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import RecordsError
     from pytest_memleak.ledger.generation_files import export_generations
     from pytest_memleak.ledger.listing import resolve_endpoint
-    from pytest_memleak.redaction.text import inert
 
     if parsed.output.suffix.lower() not in _SUFFIXES:
         raise RecordsError(
@@ -376,13 +343,11 @@ def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _import(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SuiteError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.generation_files import import_generations
     from pytest_memleak.pipeline.required_samples import pair_prompts
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.redaction.text import inert
     from pytest_memleak.suite.load import load_suite
 
     suite = load_suite(parsed.suite)
@@ -409,8 +374,6 @@ def _import(parsed: argparse.Namespace) -> int:
 
 
 def _pair(suite: Suite, *, model: str, book: str) -> Pair:
-    from pytest_memleak.errors import SuiteError
-
     pair_id = f"{model}/{book}"
     for pair in suite.pairs:
         if pair.id == pair_id:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
+from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.records import Verdict
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import BADGE
 
 if TYPE_CHECKING:
@@ -147,7 +150,6 @@ class _Findings:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.errors import SettingsError
     from pytest_memleak.results.evidence_file import digest_errors, read_evidence
     from pytest_memleak.results.run_evidence import Expected, unmet_expectations
 
@@ -206,8 +208,6 @@ def _check_signature(
 def _check_time_stamp(
     evidence: EvidenceFile, parsed: argparse.Namespace, findings: _Findings
 ) -> None:
-    from pytest_memleak.errors import EvidenceError
-
     if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
         raise EvidenceError("--timestamp and --timestamp-roots need each other")
     if not parsed.timestamp:
@@ -242,7 +242,6 @@ def _check_comparison(
 
 
 def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
-    from pytest_memleak.errors import EvidenceError
     from pytest_memleak.ledger.engines import file_of, parse_url
     from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
@@ -275,8 +274,6 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
 
 
 def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings: _Findings) -> int:
-    from pytest_memleak.records import Verdict
-    from pytest_memleak.redaction.text import inert
     from pytest_memleak.results.run_verdict import verdict_counts
 
     bundle = evidence.content
@@ -303,8 +300,6 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
-    from pytest_memleak.redaction.text import inert
-
     if lines:
         print(f"{title}:")
     for line in lines:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import BookSource, CollectionSource
-from pytest_memleak.suite.suite_error_hints import plain, shown
+from pytest_memleak.suite.suite_error_hints import plain, shown, suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +41,7 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
     key = f"collection {table.id!r}"
     files, together = collection_files(path.parent, table.source, f"{key}.source", str(path))
     if not files and not table.bring_your_own:
-        raise SuiteError(
-            f"{key}.source: no file matches {shown(table.source)}",
-            location=str(path),
-            hint=_OF_WORKS,
-        )
+        raise suite_error(path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS)
     return BookSource(
         id=table.id,
         source=path.parent / table.source,
@@ -70,14 +66,12 @@ def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
         key = f"catalog[{number}].source"
         files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
-            raise SuiteError(
-                f"{key}: no file matches {shown(table.source)}", location=str(path), hint=_FROM_HERE
-            )
+            raise suite_error(path, f"{key}: no file matches {shown(table.source)}", _FROM_HERE)
         if files == [path.parent / table.source] and not files[0].stat().st_size:
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"{key}: {shown(table.source)} is empty",
-                location=str(path),
-                hint="build it again: memleak catalog build DIR -o FILE",
+                "build it again: memleak catalog build DIR -o FILE",
             )
         catalog_files |= dict.fromkeys(files)
     return tuple(catalog_files)
@@ -92,9 +86,7 @@ def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
         key = f"common[{number}].source"
         files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
         if not files:
-            raise SuiteError(
-                f"{key}: no file matches {shown(table.source)}", location=str(path), hint=_FROM_HERE
-            )
+            raise suite_error(path, f"{key}: no file matches {shown(table.source)}", _FROM_HERE)
         for file in files:
             name = Path(os.path.relpath(file, path.parent)).as_posix()
             yield BookSource(
@@ -156,13 +148,13 @@ def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> P
     try:
         is_there = file.exists()
     except OSError as error:  # The name is too long, or a folder denies access.
-        raise SuiteError(
-            f"{key}: {shown(source)} cannot be accessed: {error.strerror}", location=str(path)
+        raise suite_error(
+            path, f"{key}: {shown(source)} cannot be accessed: {error.strerror}"
         ) from None
     if not is_there and not may_be_missing:
-        raise SuiteError(
+        raise suite_error(
+            path,
             f"{key}: no such file: {shown(source)}",
-            location=str(path),
-            hint=f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
+            f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
         )
     return file

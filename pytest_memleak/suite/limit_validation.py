@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.scoring.measure_table import LEAKING_WORKS
 from pytest_memleak.suite.schema import SuiteTable
+from pytest_memleak.suite.suite_error_hints import suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +28,10 @@ def validate_preset(suite_file: SuiteFile, path: Path) -> None:
     tables += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair]
     for where, limits in tables:
         if limits.preset:
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"{where}.limits.preset: a preset applies to the whole suite",
-                location=str(path),
-                hint=f'write preset = "{limits.preset}" in [limits]',
+                f'write preset = "{limits.preset}" in [limits]',
             )
     preset, suite = suite_file.limits.preset, suite_file.suite
     if preset is None:
@@ -48,11 +48,7 @@ def validate_preset(suite_file: SuiteFile, path: Path) -> None:
             for key, is_looser in looser.items()
             if is_looser
         )
-        raise SuiteError(
-            f"{keys}, the value that the preset {preset!r} requires",
-            location=str(path),
-            hint=_LOOSEN,
-        )
+        raise suite_error(path, f"{keys}, the value that the preset {preset!r} requires", _LOOSEN)
 
 
 def validate_limits(
@@ -68,18 +64,18 @@ def validate_limits(
     origins: the suite key of each limit.
     """
     if not limits.keys() - {LEAKING_WORKS.name}:
-        raise SuiteError(
+        raise suite_error(
+            path,
             f"pair {pair} has no limits, so it can't fail",
-            location=str(path),
-            hint="add [limits], such as longest_span = 38",
+            "add [limits], such as longest_span = 38",
         )
     if all(limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()):
-        raise SuiteError(
+        raise suite_error(
+            path,
             f"pair {pair} has only limits that no share exceeds "
             f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so it can't "
             "fail",
-            location=str(path),
-            hint="add a limit below 1, or a limit on a length, such as longest_span = 38",
+            "add a limit below 1, or a limit on a length, such as longest_span = 38",
         )
     if suite.k <= _DEFAULTS["k"]:
         return
@@ -87,9 +83,9 @@ def validate_limits(
         runs = measures[name].runs
         words = limit + 1 if runs == "longest" else suite.span_threshold + 1
         if runs and words < suite.k:
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"suite.k: matches under {suite.k} words don't count, but one of {words:g} exceeds "
                 f"{origins.get(name, name)}",
-                location=str(path),
-                hint=f"leave k out, or write k = {words:g}",
+                f"leave k out, or write k = {words:g}",
             )

@@ -43,7 +43,7 @@ from pytest_memleak.suite.book_sources import (
 )
 from pytest_memleak.suite.limit_validation import validate_limits
 from pytest_memleak.suite.schema import AnswerKeys
-from pytest_memleak.suite.suite_error_hints import plain
+from pytest_memleak.suite.suite_error_hints import plain, suite_error
 from pytest_memleak.suite.suite_file import read_suite_file
 
 if TYPE_CHECKING:
@@ -163,10 +163,10 @@ def _pairs(
         if _are_paired(model, book, listed, suite_file.suite.pairs == "all")
     )
     if not pairs:
-        raise SuiteError(
+        raise suite_error(
+            path,
             "the suite has no pair to test",
-            location=str(path),
-            hint='add a [[book]] or [[collection]] with role = "test" and, for pairs = "listed", '
+            'add a [[book]] or [[collection]] with role = "test" and, for pairs = "listed", '
             "a [[pair]]",
         )
     return pairs
@@ -313,10 +313,10 @@ def _tighten(limits: dict[str, float], table: LimitsTable, key: str, path: Path)
             f"{key}.{name}: {tighter[name]} is looser than {looser[name]}" for name in looser
         )
         highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
-        raise SuiteError(
+        raise suite_error(
+            path,
             f"{', '.join(problems)}, the limit above it",
-            location=str(path),
-            hint=f"write {highest} or less, or leave it out{preset}",
+            f"write {highest} or less, or leave it out{preset}",
         )
     limits |= tighter
 
@@ -326,13 +326,13 @@ def _validate_measures(
 ) -> None:
     for name, limit in table.measures.items():
         if name not in extension_measures:
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"{key}.measures.{plain(name)}: no installed extension has this measure; "
                 f"{nearest(name, sorted(extension_measures))}",
-                location=str(path),
-                hint=f"write a built-in measure without measures: {key}.{name}"
+                f"write a built-in measure without measures: {key}.{name}"
                 if name in MEASURES
                 else None,
             )
         if refusal := extension_measures[name].refusal(limit):
-            raise SuiteError(f"{key}.measures.{name}: {refusal}; got {limit}", location=str(path))
+            raise suite_error(path, f"{key}.measures.{name}: {refusal}; got {limit}")

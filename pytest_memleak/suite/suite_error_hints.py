@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.suite.schema import LimitsTable, SuiteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE checks it again"
@@ -35,6 +37,11 @@ _SCHEMA = "memleak-suite.schema.json"
 _MISSPELT = 0.65  # similarity to a key of the same table
 _ALMOST = 0.9  # similarity to a key of another table
 _LONGEST = 200
+
+
+def suite_error(path: Path, message: str, hint: str | None = None) -> SuiteError:
+    """Return an error that names the suite file."""
+    return SuiteError(message, location=str(path), hint=hint)
 
 
 def syntax_hint(message: str) -> str:
@@ -111,7 +118,7 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     """Suggest a key for a misspelled one, a column title, or a key of another table."""
     if is_option(location):
         return f"{name} is a key of [model.options]; move it there"
-    own = _known(location)
+    own = known_keys(location)
     plain = re.sub(r"(@\d+|_over_\d+)$", lambda match: "_over" * ("_" in match[0]), _spelt(name))
     called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
     called |= _ALSO.get(str(location[0]), {}) if len(location) == _DEPTH_OF_MODELS_KEY else {}
@@ -138,7 +145,8 @@ def _spelt(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
-def _known(location: Sequence[int | str]) -> list[str]:
+def known_keys(location: Sequence[int | str]) -> list[str]:
+    """Return the keys of the table in which `location` lies."""
     kind: type[BaseModel] | None = SuiteFile
     for step in location[:-1]:
         if isinstance(step, str) and kind is not None:

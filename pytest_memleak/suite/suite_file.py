@@ -13,10 +13,10 @@ import tomllib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from pytest_memleak.books.instructions import validate_continuation
-from pytest_memleak.errors import BookError, SuiteError
+from pytest_memleak.errors import BookError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.limit_validation import validate_preset
@@ -25,12 +25,13 @@ from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
     clipped,
     is_option,
+    known_keys,
     near_keys,
     plain,
     problem_hint,
     shown,
+    suite_error,
     syntax_hint,
-    table_of,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
             problems[0],
         )
         hint = problem_hint(dict(first), _within(first["loc"], tables))
-        raise SuiteError(_explain(error, tables), location=str(path), hint=hint) from None
+        raise suite_error(path, _explain(error, tables), hint) from None
     _validate_ids(suite_file, path)
     _validate_continuation_template(suite_file.suite, path)
     _validate_controls(suite_file, path)
@@ -99,38 +100,32 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
 def _read(path: Path) -> bytes:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise SuiteError("not a regular file", location=str(path), hint=NO_FILE)
+            raise suite_error(path, "not a regular file", NO_FILE)
         size = path.stat().st_size
         if size > _MOST_BYTES:
-            raise SuiteError(
-                f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}",
-                location=str(path),
-                hint=NO_FILE,
-            )
+            raise suite_error(path, f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}", NO_FILE)
         return path.read_bytes()
     except OSError as error:
-        raise SuiteError(
-            f"cannot be read: {error.strerror or error}", location=str(path), hint=NO_FILE
-        ) from None
+        raise suite_error(path, f"cannot be read: {error.strerror or error}", NO_FILE) from None
 
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8-sig"))  # Some editors add a byte order mark.
     except UnicodeDecodeError as error:
-        raise SuiteError(
+        raise suite_error(
+            path,
             f"not UTF-8: byte 0x{content[error.start]:02x} at {error.start}",
-            location=str(path),
-            hint="save the file as UTF-8",
+            "save the file as UTF-8",
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise SuiteError(
-            f"not TOML: {masked(str(error))}", location=str(path), hint=syntax_hint(str(error))
+        raise suite_error(
+            path, f"not TOML: {masked(str(error))}", syntax_hint(str(error))
         ) from None
     except RecursionError:
-        raise SuiteError("invalid TOML: nested too deeply", location=str(path)) from None
+        raise suite_error(path, "invalid TOML: nested too deeply") from None
     except ValueError:
-        raise SuiteError("invalid TOML: a number has too many digits", location=str(path)) from None
+        raise suite_error(path, "invalid TOML: a number has too many digits") from None
 
 
 def _validate_bounds(tables: dict[str, Any], path: Path) -> None:
@@ -139,7 +134,7 @@ def _validate_bounds(tables: dict[str, Any], path: Path) -> None:
     while todo:
         key, depth, value = todo.pop()
         if depth > _DEEPEST:
-            raise SuiteError(f"{clipped(key)}: nested too deeply", location=str(path))
+            raise suite_error(path, f"{clipped(key)}: nested too deeply")
         if isinstance(value, dict):
             todo += [
                 (f"{key}.{plain(name)}" if key else plain(name), depth + 1, inner)
@@ -148,7 +143,7 @@ def _validate_bounds(tables: dict[str, Any], path: Path) -> None:
         elif isinstance(value, list):
             todo += [(f"{key}[{n}]", depth + 1, inner) for n, inner in enumerate(value, start=1)]
         elif isinstance(value, int) and value.bit_length() > _WIDEST:
-            raise SuiteError(f"{clipped(key)}: the number exceeds 64 bits", location=str(path))
+            raise suite_error(path, f"{clipped(key)}: the number exceeds 64 bits")
 
 
 def _content_digest(tables: dict[str, Any]) -> str:
@@ -215,11 +210,7 @@ def _step(at: Any, step: int | str) -> Any:
 
 
 def _nearest(location: Sequence[int | str]) -> str:
-    kind: type[BaseModel] | None = SuiteFile
-    for step in location[:-1]:
-        if isinstance(step, str) and kind is not None:
-            kind = table_of(kind, step)
-    keys = sorted(kind.model_fields) if kind else []
+    keys = known_keys(location)
     if is_option(location):
         return ""
     near = near_keys(str(location[-1]), keys)
@@ -237,7 +228,7 @@ def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
     models = {model.id for model in suite_file.model}
     if not tables:
         hint = problem_hint({"type": "missing", "input": None}, ("book",))
-        raise SuiteError(_NO_BOOK, location=str(path), hint=hint)
+        raise suite_error(path, _NO_BOOK, hint)
     _validate_unique("book", (book.id for book in tables), path)
     _validate_unique("model", (model.id for model in suite_file.model), path)
     _validate_unique("pair", (f"{pair.model}/{pair.book}" for pair in suite_file.pair), path)
@@ -246,25 +237,23 @@ def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
         if model.baseline_model is not None:
             _validate_reference(f"{where}.baseline_model", model.baseline_model, models, path)
             if model.baseline_model == model.id:
-                raise SuiteError(
-                    f"{where}.baseline_model: names the model itself", location=str(path)
-                )
+                raise suite_error(path, f"{where}.baseline_model: names the model itself")
         for book_id in model.finetune.books if model.finetune else ():
             _validate_reference(f"{where}.finetune.books", book_id, books, path)
         if model.finetune and model.endpoint:
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"{where} has both finetune and endpoint ({model.endpoint!r})",
-                location=str(path),
-                hint="remove one: an existing endpoint isn't fine-tuned",
+                "remove one: an existing endpoint isn't fine-tuned",
             )
     for number, pair in enumerate(suite_file.pair, start=1):
         _validate_reference(f"pair[{number}].model", pair.model, models, path)
         _validate_reference(f"pair[{number}].book", pair.book, books, path)
         if books[pair.book].role == "train":
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"pair[{number}].book: {pair.book!r} has the role 'train'",
-                location=str(path),
-                hint='name a book with role = "test"',
+                'name a book with role = "test"',
             )
 
 
@@ -276,18 +265,18 @@ def _validate_controls(suite_file: SuiteFile, path: Path) -> None:
         where = f"model {model.id!r}"
         for book_id in model.finetune.books if model.finetune else ():
             if book_id in controls:
-                raise SuiteError(
+                raise suite_error(
+                    path,
                     f"{where}.finetune.books: {book_id!r} has the role 'negative-control'",
-                    location=str(path),
-                    hint=hint,
+                    hint,
                 )
     for number, pair in enumerate(suite_file.pair, start=1):
         if pair.book in controls and pair.expected == "leak":
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"pair[{number}].expected: {pair.book!r} has the role 'negative-control', so it "
                 "can't leak",
-                location=str(path),
-                hint=hint,
+                hint,
             )
 
 
@@ -296,20 +285,19 @@ def _validate_continuation_template(suite: SuiteTable, path: Path) -> None:
         try:
             validate_continuation(suite.continuation_template)
         except BookError as error:
-            raise SuiteError(
-                f"suite.continuation_template: {error.message}", location=str(path), hint=error.hint
+            raise suite_error(
+                path, f"suite.continuation_template: {error.message}", error.hint
             ) from None
 
 
 def _validate_unique(kind: str, ids: Iterable[str], path: Path) -> None:
     duplicates = [duplicate for duplicate, count in Counter(ids).items() if count > 1]
     if duplicates:
-        raise SuiteError(f"{kind}: duplicate id {duplicates[0]!r}", location=str(path))
+        raise suite_error(path, f"{kind}: duplicate id {duplicates[0]!r}")
 
 
 def _validate_reference(key: str, value: str, known_ids: Iterable[str], path: Path) -> None:
     if value not in known_ids:
-        raise SuiteError(
-            f"{key}: no such id: {value!r}; known ids: {', '.join(sorted(known_ids))}",
-            location=str(path),
+        raise suite_error(
+            path, f"{key}: no such id: {value!r}; known ids: {', '.join(sorted(known_ids))}"
         )
