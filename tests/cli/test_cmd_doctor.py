@@ -37,23 +37,21 @@ def suite(file, lamplighter):
 
 def test_suites_that_need_a_fix_and_what_could_be_used_without_one(memleak, last_line, suite, file):
     done = memleak("doctor", OPENAI_API_KEY=KEY)
-    assert done.returncode == 0
+    assert (done.returncode, "provider transformers" in done.stdout) == (0, True)
     assert re.search(r"^(ok|fix) +ledger  ", done.stdout, re.MULTILINE)
-    assert "provider transformers" in done.stdout
     assert last_line(done).startswith("memleak demo")
     assert KEY not in done.stdout + done.stderr
     done = memleak("doctor", suite())
     assert done.returncode == 1
     assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout
-    for way in ('summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"'):
-        assert way in done.stdout
+    ways = ('summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"')
+    assert all(way in done.stdout for way in ways)
     assert "OPENAI_API_KEY: export OPENAI_API_KEY=..." in done.stdout
     assert last_line(done) == "memleak doctor it.memleak.toml"
     file("ledger.db", "no ledger")
     done = memleak("doctor", "gone.memleak.toml", "--ledger", "sqlite:///ledger.db")
     assert done.returncode == 1
-    assert "gone.memleak.toml" in done.stdout
-    assert "No such file" in done.stdout
+    assert all(part in done.stdout for part in ("gone.memleak.toml", "No such file"))
     assert "/gone.memleak.toml" not in done.stdout
     assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
@@ -92,8 +90,8 @@ def test_a_server_that_the_suite_or_the_environment_names(memleak, suite, provid
     assert not any(secret in done.stdout for secret in ("hunter2", KEY, "OPENAI_API_KEY"))
     gone = memleak(*arguments, **environment)
     assert gone.returncode == 1
-    assert "unreachable" in gone.stdout
-    assert "start it, or correct options.base_url" in gone.stdout
+    fix = "start it, or correct options.base_url"
+    assert all(part in gone.stdout for part in ("unreachable", fix))
 
 
 ROOT = Path(__file__).parents[2]
@@ -101,15 +99,15 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_hook_holds_a_suite_against_the_schema(memleak, tmp_path):
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
-    command, *arguments = hook["entry"].split()
-    assert command == "memleak"
+    assert hook["entry"].startswith("memleak ")
+    arguments = hook["entry"].split()[1:]
     written = (ROOT / "suites" / "quickstart" / "quickstart.memleak.toml").read_text("utf-8")
     good, bad = tmp_path / "good.memleak.toml", tmp_path / "bad.memleak.toml"
     # Neither books nor keys are where a commit is made.
     good.write_text(written.replace('"ngram"', '"openai"').replace("order = ", "n = "), "utf-8")
     bad.write_text(written.replace("samples", "sampels"), "utf-8")
-    assert re.search(hook["files"], good.name)
-    assert not re.search(hook["files"], "pyproject.toml")
+    matched = [bool(re.search(hook["files"], name)) for name in (good.name, "pyproject.toml")]
+    assert matched == [True, False]
     done = memleak(*arguments, good.name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 models, 2 books" in done.stdout

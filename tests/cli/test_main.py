@@ -178,6 +178,7 @@ SCRIPT = excerpts("Кот и мышь жили в доме", "и были рад
         ("book", excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
         ("drawn", f'{ID}"excerpt_text": "a"}}]', "record 0: there are no generations"),
         ("drawn", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
+        ("drawn", b"[]", "there are no records"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
