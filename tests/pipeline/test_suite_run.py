@@ -376,6 +376,14 @@ def test_recorded_generations_come_with_what_was_asked(world):
     assert (drawn.endpoint_id, drawn.issues) == (None, ())
     assert not (world.folder / "ledger.db").exists()
 
+    # An endpoint of one's own may be a recording.
+    def generations(book):
+        return [Generation(one.id, 0, "mine") for one in book.excerpts]
+
+    recording = Recording(asked=lambda book: book, generations=generations)
+    mine = SimpleNamespace(abilities=Abilities(recording=recording))
+    assert [one.text for one in draw(world.suite_run(), endpoint=mine)[1]] == ["mine", "mine"]
+
 
 def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
     opened, own = world.suite_run(), FakeEndpoint(says="own")
@@ -388,23 +396,12 @@ def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
     assert not (world.folder / "ledger.db").exists()
     draw(world.suite_run(), endpoint=own)
     assert len(own.asked) == 8
-
-
-def test_one_with_an_id_is_kept_by_it(world):
+    # One with an id is kept by it.
     own = FakeEndpoint(name="my-weights-1", says="own")
     drawn, first = draw(world.suite_run(), endpoint=own)
     assert drawn.endpoint_id == "my-weights-1"
     assert draw(world.suite_run(), endpoint=own)[1] == first
     assert len(own.asked) == 4
-
-
-def test_one_may_be_a_recording(world):
-    def generations(book):
-        return [Generation(one.id, 0, "mine") for one in book.excerpts]
-
-    recording = Recording(asked=lambda book: book, generations=generations)
-    mine = SimpleNamespace(abilities=Abilities(recording=recording))
-    assert [one.text for one in draw(world.suite_run(), endpoint=mine)[1]] == ["mine", "mine"]
 
 
 def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(world):

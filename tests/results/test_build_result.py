@@ -107,6 +107,10 @@ def test_its_passages_the_block_first_and_then_the_spans(evaluated):
     assert spans[0].place == "The Quay, p_id1, words 0-16"
     assert spans[1].place == "p_id2, words 16-31"
     assert spans[1].quote.startswith("his grandmother had warned him that")
+    # Where no span is over the threshold, the longest stands for them.
+    five = " ".join(FIRST.split()[2:7])
+    found = build_result(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
+    assert [(one.kind, one.words) for one in found.spans] == [("longest block", 5), ("span", 5)]
 
 
 def test_how_often_each_came_back(evaluated):
@@ -132,12 +136,6 @@ def test_no_more_than_five_spans(evaluated):
     many = dataclasses.replace(measurement, spans=(measurement.longest_span,) * 9)
     changed = dataclasses.replace(evaluation, measurement=many)
     assert len(build_result(changed).spans) <= 6
-
-
-def test_where_no_span_is_over_the_threshold_the_longest_stands_for_them(evaluated):
-    five = " ".join(FIRST.split()[2:7])
-    found = build_result(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
-    assert [(one.kind, one.words) for one in found.spans] == [("longest block", 5), ("span", 5)]
 
 
 @pytest.mark.parametrize(("quoted", "words"), [(0, 0), (3, 3), (None, 16), (12, 12)])

@@ -61,6 +61,15 @@ def test_parts_added_up_are_the_whole(plain):
         parts[2].add_counted(pickle.loads(pickle.dumps(parts[0].counted)))
         together = plain(analysis_of(parts[2], SCORING))
         assert together == plain(analyze(book, generations, SCORING))
+    # What is added is left as it is.
+    book, generations = generated_case(random.Random(9))
+    one, other = in_parts(book, generations, parts=2)
+    for numbers in (other.counted.pieces, other.counted.matches, other.counted.own):
+        numbers.ascending().flags.writeable = False
+    one.add_counted(other.counted)
+    expected = plain(analyze(book, generations, SCORING))
+    assert plain(analysis_of(one, SCORING)) == expected
+    assert plain(analysis_of(one, SCORING)) == expected
 
 
 @pytest.mark.full
@@ -96,17 +105,6 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
             assert (name in result.ranges) == (passage.origin is Origin.SAMPLED)
         bare = [replace(one, passages=None, ranges={}) for one in (result, alone)]
         assert plain(bare[0]) == plain(bare[1])
-
-
-def test_what_is_added_is_left_as_it_is(plain):
-    book, generations = generated_case(random.Random(9))
-    one, other = in_parts(book, generations, parts=2)
-    for numbers in (other.counted.pieces, other.counted.matches, other.counted.own):
-        numbers.ascending().flags.writeable = False
-    one.add_counted(other.counted)
-    expected = plain(analyze(book, generations, SCORING))
-    assert plain(analysis_of(one, SCORING)) == expected
-    assert plain(analysis_of(one, SCORING)) == expected
 
 
 @pytest.mark.full

@@ -286,9 +286,7 @@ def test_the_p_of_drift_is_that_of_all_orders():
     expected = np.mean(np.array(every) >= correlation(row[0].tolist()) - 1e-12)
     found = [exchangeability(row, seed=seed).drifting for seed in range(20)]
     assert np.mean(found) == pytest.approx(expected, abs=0.01)
-
-
-def test_the_p_of_drift_is_of_ranks():
+    # It is of ranks.
     # Whatever the values are, their order is the same: 2 of 720 orders go as far either way.
     for row in ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 600]):
         found = [exchangeability(np.array([row]), seed=seed).drifting for seed in range(20)]
@@ -327,9 +325,7 @@ def test_where_nothing_is_covered_and_in_one_excerpt_no_clumps_show():
     for shape in ((3, 1), (5, 100)):
         assert exchangeability(np.zeros(shape, dtype=np.int64)) == Exchangeability(1, 1)
     assert exchangeability(np.array([[50] * 3 + [0] * 97])).clumped == 1
-
-
-def test_the_two_are_taken_together_at_one_per_cent():
+    # The two are taken together at one per cent.
     pairs = ((0.006, 1), (0.005, 1), (1, 0.005))
     assert [Exchangeability(*pair).alike for pair in pairs] == [True, False, False]
 

@@ -88,9 +88,7 @@ def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_i
     assert (a["longest_passage"], b["longest_passage"], b["nv_longest_passage"]) == (0, 30, 30)
     assert (b["longest_span"], b["passages_over"]) == (0, 1)
     assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
-
-
-def test_no_match_and_no_block_goes_from_one_work_to_the_next():
+    # No match and no block goes from one work to the next.
     book = book_of([[letters("a", 10)], [letters("b", 10)], [letters("c", 2)]])
     text = " ".join(one.text for one in book.excerpts)
     both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})

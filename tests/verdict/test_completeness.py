@@ -151,9 +151,7 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
     # The last stretch ends where the answer ends, so that nothing is left after it.
     for text in (words[:200] + noise, words[:201] + noise[:90], noise[:99], "aiaiu" * 40):
         assert kind_of(weigh, book, answers, " ".join(text)) is Kind.UNREADABLE
-
-
-def test_short_books_are_not_judged_by_prose_and_say_so(weigh):
+    # Short books are not judged by prose, and say so.
     small = book_of("small", shakespeare(), words=60, excerpts=6)
     drawn = each(honest(small, shakespeare()[100_000:], 10), backwards)
     evidence = weigh(small, drawn)
