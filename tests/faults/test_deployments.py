@@ -120,7 +120,7 @@ def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, pyte
     while "deployment projects/" not in (outcome := run(server, "--memleak-no-wait")).text:
         assert "INCONCLUSIVE" in outcome.text  # the fine-tune first
     assert "still deployed: projects/" in outcome.text
-    assert f"US$ {HOURLY:.2f} an hour" in outcome.text
+    assert f"US${HOURLY:.2f} an hour" in outcome.text
     assert len(owed(outcome.url)) == 1
     assert run(server).ended == DRAWN
     taken_down(server)
