@@ -35,12 +35,15 @@ def suite(file, lamplighter):
     return write
 
 
-def test_suites_that_need_a_fix_and_what_could_be_used_without_one(memleak, last_line, suite, file):
+def test_what_could_be_used_without_a_suite(memleak, last_line):
     done = memleak("doctor", OPENAI_API_KEY=KEY)
     assert (done.returncode, "provider transformers" in done.stdout) == (0, True)
     assert re.search(r"^(ok|fix) +ledger  ", done.stdout, re.MULTILINE)
     assert last_line(done).startswith("memleak demo")
     assert KEY not in done.stdout + done.stderr
+
+
+def test_suites_that_need_a_fix(memleak, last_line, suite, file):
     done = memleak("doctor", suite())
     assert done.returncode == 1
     assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout

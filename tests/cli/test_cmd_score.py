@@ -122,7 +122,7 @@ def printed(capsys):
     return run
 
 
-def test_compare_gives_the_worked_example(files, printed):
+def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, file, refused):
     files("a.json", p_id1=["a b c d e f", "c d e f g"], p_id2=["i j k l m"])
     files("b.json", p_id1=["d e f g h"], p_id2=["k l m n o p", "i j k l m"])
     assert "jaccard" in printed("compare book.json a.json b.json")
@@ -131,6 +131,15 @@ def test_compare_gives_the_worked_example(files, printed):
     assert pair["jaccard"] == 0.5625
     assert pair["baseline"] == pytest.approx(0.63934, abs=1e-5)
     assert [one["self_agreement"] for one in found["models"]] == [4 / 12, 3 / 13]
+    other = [{"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}]
+    file("other.json", other)
+    files("g.json", p_id1=["so one two three four five six then"])
+    found = printed("trace book.json g.json other.json --span-threshold 5 --json")
+    assert found["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
+    for command in ("compare", "trace"):
+        assert "gone.json: cannot be read" in refused(command, "book.json", "gone.json")
+    Path("e.json").write_text("{}")
+    assert "not a bundle" in refused("verify", "e.json")
 
 
 @pytest.mark.parametrize(
@@ -142,15 +151,3 @@ def test_trace_gives_the_worked_example(files, printed, last, cross, spans):
     assert (found["spans"], found["cross"], found["ratio"]) == (spans, cross, cross / spans)
     text = f"{spans} spans, {cross} of them cross-excerpt ({cross / spans:.3f})"
     assert text in printed("trace book.json g.json")
-
-
-def test_trace_finds_what_is_recited_of_another_book(files, file, printed, refused):
-    other = [{"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}]
-    file("other.json", other)
-    files("g.json", p_id1=["so one two three four five six then"])
-    found = printed("trace book.json g.json other.json --span-threshold 5 --json")
-    assert found["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
-    for command in ("compare", "trace"):
-        assert "gone.json: cannot be read" in refused(command, "book.json", "gone.json")
-    Path("e.json").write_text("{}")
-    assert "not a bundle" in refused("verify", "e.json")

@@ -75,7 +75,7 @@ def in_a_process(program):
     return run
 
 
-def test_the_worked_example_in_exactly_these_keys(score):
+def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
     told = score("--span-threshold", "4", told=True)
     assert list(told) == [
         *("book", "generations", "words", "rounds", "k", "trim", "span_threshold"),
@@ -99,6 +99,14 @@ def test_the_worked_example_in_exactly_these_keys(score):
     )
     lines = score("--span-threshold", "4", told=True, drawn=drawn, drawn_name="drawn.jsonl")
     assert lines | {"generations": 0} == told | {"generations": 0}
+    told = score(told=True, drawn=answers("nothing", "at all"))
+    assert (told["bmc"], told["spans_over"]) == (0, 0)
+    assert [*told["longest_block"].values()] == [0, None, None]
+    assert [*told["longest_span"].values()] == [0, None, None, None, None]
+    text = "Кот и мышь жили в доме"
+    content = {"book": excerpts(text), "drawn": answers(text)}
+    told = score("--word-mode", "unicode", told=True, **content)
+    assert (told["words"], told["bmc"]) == (6, 1.0)
 
 
 @pytest.mark.parametrize("asked_in", [0, 1])
@@ -108,17 +116,6 @@ def test_the_worked_example_with_an_instruction(score, asked_in):
     told = score("--k", "3", "--trim", "3", told=True, book=content[0], drawn=content[1])
     assert (told["bmc"], [*told["longest_block"].values()]) == (4 / 16, [4, 4, 8])
     assert told["longest_span"]["words"] == 8
-
-
-def test_positions_of_a_zero_are_null_and_every_script_counts_in_unicode(score):
-    told = score(told=True, drawn=answers("nothing", "at all"))
-    assert (told["bmc"], told["spans_over"]) == (0, 0)
-    assert [*told["longest_block"].values()] == [0, None, None]
-    assert [*told["longest_span"].values()] == [0, None, None, None, None]
-    text = "Кот и мышь жили в доме"
-    content = {"book": excerpts(text), "drawn": answers(text)}
-    told = score("--word-mode", "unicode", told=True, **content)
-    assert (told["words"], told["bmc"]) == (6, 1.0)
 
 
 def test_the_table_and_that_of_nothing(score):
