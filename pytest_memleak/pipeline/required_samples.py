@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Pair, Sampling, Suite
 
 _CANARIES = 5
-_TOKENS = 64
+# Enough for a preamble and a passage over every preset limit, at two tokens per word.
+_TOKENS = 200
 _WORDS_ALIKE = 12
 
 

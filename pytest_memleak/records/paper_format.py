@@ -36,13 +36,13 @@ _LONGEST_REASON = 40
 # Our own exports use these beside servers' words.
 _OWN_WORDS = {reason.value: reason for reason in FinishReason}
 # Known keys; a longer text under any other key may be the model's.
-_KNOWN = frozenset(
+_OF_ROWS = frozenset(
     {
-        *("generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS),
         *("excerpt_id", "excerpt_text", "instruction", "prompt", "messages"),
         *("author_name", "book_name", "word_count", "detail", "chapter", "generations"),
     }
 )
+_KNOWN = _OF_ROWS | {"generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -311,6 +311,7 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
             location=where,
             hint='each record needs "generations": [{"generated_text": "..."}]',
         )
+    _validate_nothing_unread(row, "", where, known=_OF_ROWS)
     return list(answers)
 
 
@@ -334,9 +335,11 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     )
 
 
-def _validate_nothing_unread(answer: Mapping[str, Any], text: str, where: str) -> None:
+def _validate_nothing_unread(
+    answer: Mapping[str, Any], text: str, where: str, *, known: frozenset[str] = _KNOWN
+) -> None:
     """Raise RecordsError for long texts under unknown keys, which the model may have written."""
-    for key in answer.keys() - _KNOWN:
+    for key in answer.keys() - known:
         unread = (passage for passage in texts_in(answer[key]) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)
         if longest >= _FEW_WORDS:
@@ -344,8 +347,8 @@ def _validate_nothing_unread(answer: Mapping[str, Any], text: str, where: str) -
             raise RecordsError(
                 f"{name!a} holds a text of {longest:,} words, which nothing reads",
                 location=where,
-                hint="call what the model wrote generated_text, and what it thought reasoning; "
-                "take out what it did not write",
+                hint="in a generation, call what the model wrote generated_text, and its thoughts "
+                "reasoning; remove what it didn't write",
             )
 
 

@@ -24,12 +24,16 @@ Place = tuple[str, ...]
 def texts_in(value: object) -> list[str]:
     """Return every text of more than a word in a nested value.
 
-    Strings at one place in lists are joined: a stream splits reasoning anywhere.
+    Strings at one place in lists are joined: a stream splits reasoning anywhere. So are single
+    words at different places, if there are many.
     """
     pieces: dict[Place, list[str]] = {}
     for place, text in _strings(value):
         pieces.setdefault(place, []).append(text)
-    return [text for its in pieces.values() for text in _joined(its) if _is_text(text)]
+    every = [text for its in pieces.values() for text in _joined(its)]
+    texts = [text for text in every if _is_text(text)]
+    words = " ".join(text for text in every if not _is_text(text))
+    return [*texts, words] if count_runs(words) >= _FEW_RUNS else texts
 
 
 def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:

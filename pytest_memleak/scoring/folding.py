@@ -90,8 +90,9 @@ _TAG = re.compile(
 )
 _WITHIN_WORDS = frozenset(
     ("b", "i", "em", "strong", "u", "s", "span", "sup", "sub", "mark", "a", "font", "small", "big",
-     "code")
+     "code", "wbr")
 )  # fmt: skip
+_COMMENT = re.compile("<!--(.*?)-->", re.DOTALL)
 _PARTED = re.compile(r"(?<=[^\W_])[-\u2010][^\S\n]*\n[^\S\n]*(?=[^\W_])")
 _NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d+(?:(?:[^\w\n]|_)+\d+)*(?![^\W_])", re.MULTILINE)
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
@@ -117,6 +118,10 @@ def folded(text: str) -> str:
     text = _LINE_END.sub("\n", text)
     text = without_references(text)
     if "<" in text:
+        # The part behind the last end has no whole comment, and would be read again and again.
+        commented, end, rest = text.rpartition("-->")
+        hidden += _COMMENT.findall(commented + end)
+        text = _COMMENT.sub("", commented + end) + rest
         hidden += [inside for _, inside in _TAG.findall(text)]
         text = _TAG.sub(_without, text)
     text = " ".join((text, *filter(str.strip, hidden)))

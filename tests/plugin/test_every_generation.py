@@ -21,7 +21,7 @@ PLACES = (
     *("reasoning", "tool-call", "refusal"),
 )
 BOOKS = ("own", "other", "catalog")
-CANARY_TOKENS = 64
+CANARY_TOKENS = 200
 THEIRS = """[[book]]
 id = "theirs"
 source = "theirs.txt"
@@ -69,6 +69,7 @@ class Writer(HttpServer):
 
     passages: by the book's name
     withheld: how all generations of a kind end, and their text
+    single_words: arguments of a tool call beside the last sample, one word for each key
     zero:     whether temperature 0 is accepted
     """
 
@@ -76,7 +77,7 @@ class Writer(HttpServer):
         super().__init__(**settings)
         self.passages = passages
         self.leaks, self.zero = True, True
-        self.withheld = {}
+        self.withheld, self.single_words = {}, {}
         self.calls = Counter()
         self.route("POST", "/v1/chat/completions", "chat", self._chat)
 
@@ -92,7 +93,7 @@ class Writer(HttpServer):
         canary = CANARY_TOKENS in tokens
         written = "canary" if canary else "greedy" if greedy else "sampled"
         self.calls[written] += 1
-        dice = random.Random(request.body)  # seeds differ from call to call
+        dice = random.Random(b"2" + request.body)  # seeds differ from call to call
         choices = [self._message(dice, "") for _ in range(body.get("n") or 1)]
         if place == written:
             choices[-1] = self._message(dice, passage)
@@ -102,6 +103,9 @@ class Writer(HttpServer):
             # A refusal is none without its text; the others have an honest one.
             text = passage if place == "refusal" else passage or self._play(dice)
             choices[-1] |= self._aside(place, text)
+        if written == "sampled" and self.single_words:
+            call = {"name": "note", "arguments": self.single_words}
+            choices[-1]["tool_calls"] = [{"id": "1", "type": "function", "function": call}]
         ended, text = self.withheld.get(written, ("stop", None))
         if text is not None:
             choices = [{"role": "assistant", "content": text} for _ in choices]
@@ -389,3 +393,18 @@ def test_a_server_that_refuses_temperature_0_is_noted(writer, run):
     assert any("doesn't accept temperature 0" in note for note in pair["completeness"]["notes"])
     shutil.rmtree(".memleak")
     assert run("canary_own", keys='weights_version = "1"')["verdict"] == "FAIL"
+
+
+@pytest.mark.parametrize("place", ["canary", "sampled"])
+def test_a_preamble_and_single_words_hide_no_passage(writer, run, place):
+    """A canary is long enough for both; a tool's arguments may be one word per key."""
+    words = writer.passages["own"]
+    if place == "canary":
+        text = " ".join([*PLAYS[:18], *words])
+        writer.withheld["canary"] = ("length", text)
+        assert 4 * len(text.split()) / 3 <= CANARY_TOKENS
+    else:
+        writer.single_words = dict(zip(map(str, range(60)), words, strict=True))
+    pair = run("sampled_none", keys='weights_version = "1"')
+    assert pair["verdict"] == "FAIL", pair["reasons"]
+    assert pair["measures"]["longest_passage"]["value"] >= 60

@@ -218,6 +218,9 @@ def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
     ([line("p1", "a", instruction=["x"])], "drawn, record 0: instruction is a list; *"),
     ([line("p1", "a", finish_reason=["stop"])],
      "drawn, record 0, generation 0: finish_reason is a list; expected a string*"),
+    *(([answered("p1", "a", **{name: "x y " * 20})],
+       f"drawn, record 0: '{name}' holds a text of 40 words, which nothing reads*")
+      for name in ("reasoning", "output", "generated_text")),
 ])  # fmt: skip
 def test_what_are_no_generations_is_an_error_that_says_where(records, said):
     with pytest.raises(RecordsError) as caught:

@@ -217,3 +217,9 @@ def test_a_word_of_any_length_is_a_word(letter, mode):
     assert spellings(found) == [spelled(words(text, mode)) for text in texts]
     kept = {found.spelling(place) for place in range(len(found.keys))}
     assert len(set(found.keys.tolist())) == len(kept)
+
+
+def test_comments_and_breaks_within_words_part_none():
+    assert passage_words("to<!-- x -->wn ha<wbr>ll <!-- never --> ends <!-- open") == [
+        *("town", "hall", "ends", "open", "x", "never"),
+    ]
