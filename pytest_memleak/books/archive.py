@@ -99,7 +99,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
     place = str(path)
     if path.is_dir():
         raise BookError(
-            "is a directory; expected a file", location=place, hint="zip an unpacked EPUB again"
+            "is a directory; expected a file",
+            location=place,
+            hint="if it is an unpacked EPUB, zip it",
         )
     if path.exists() and not path.is_file():
         raise BookError("is a device or a pipe; expected a file", location=place)
@@ -126,7 +128,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
             if looks_right
             else "is not a zip file, so not an EPUB",
             location=place,
-            hint="get the file again" if looks_right else "is the book in another format?",
+            hint="get the file again" if looks_right else "check the book's format",
         ) from None
     guarded.limit = None
     return members
@@ -160,7 +162,7 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
         name = _slashes(info.filename)
         if ".." in name.split("/") or name.startswith("/") or _DRIVE.match(name):
             raise BookError(
-                f"the zip has the path {info.filename!r}, which leads out of it",
+                f"the zip has the path {info.filename!r}, which points outside it",
                 location=place,
                 hint="the file is hostile: no EPUB has such paths",
             )
@@ -180,7 +182,7 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
         raise BookError(
             f"the zip has {total:,} bytes decompressed; the maximum is {MAX_TOTAL_BYTES:,}",
             location=place,
-            hint="remove audio and video; otherwise the file is hostile",
+            hint="remove audio and video; if it has none, the file is hostile",
         )
 
 

@@ -127,7 +127,7 @@ def manuscript_from_document(
 
 _ROLES = {
     "navigation": "it is the navigation document",
-    "not linear": 'the spine calls it linear="no"',
+    "not linear": 'the spine marks it linear="no"',
 }
 
 
@@ -190,7 +190,9 @@ def _outside(
     rules = dict.fromkeys(outside, "the landmarks place it outside the text")
     for leaf in leaves:
         if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
-            rules.setdefault(leaf.name, f"it calls itself {leaf.markup.everything[0].matter!r}")
+            rules.setdefault(
+                leaf.name, f"its own markup calls it {leaf.markup.everything[0].matter!r}"
+            )
     return rules
 
 

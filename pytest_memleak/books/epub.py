@@ -84,7 +84,8 @@ def read_epub(
     require_words(
         composed.chapters,
         place=str(path),
-        hint="; ".join(notes) or "its pages may be images, or all of it declared front matter",
+        hint="; ".join(notes)
+        or "its pages may be images, or all its text is declared front matter",
     )
     return Manuscript(title, author, composed.chapters, tuple(notes), composed.parts)
 

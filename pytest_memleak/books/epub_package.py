@@ -228,7 +228,7 @@ def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
         raise BookError(
-            f"the package names the path {path!r}, which leads out of the zip",
+            f"the package names the path {path!r}, which points outside the zip",
             location=archive.place,
             hint="the file is hostile: no EPUB has such paths",
         )
@@ -260,7 +260,7 @@ def _read_spine(
                 idref,
             )
         elif item.name and item.name in spine:
-            notes.add("read documents once that the spine names twice", item.name)
+            notes.add("read only once: documents that the spine lists twice", item.name)
         elif item.name:
             spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
     if not spine:

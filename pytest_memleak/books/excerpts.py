@@ -153,9 +153,9 @@ def cut(
         raise BookError(
             f"contains no words in word mode {mode!r}",
             location=place,
-            hint='a book in another script than Latin needs word_mode = "unicode"'
+            hint='a book in a non-Latin script needs word_mode = "unicode"'
             if mode == "paper"
-            else "is it the right book?",
+            else "check that it is the right book",
         )
     long_chapters = _long_chapters(units)
     judge = SentenceJudge()

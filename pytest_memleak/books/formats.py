@@ -31,7 +31,7 @@ from pytest_memleak.books.text_decoding import one_line, read_source
 from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.interfaces.protocols import Manuscript
 
-_CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert {name} {stem}.epub"
+_CALIBRE = "if it has no DRM, convert it with Calibre: ebook-convert {name} {stem}.epub"
 _PANDOC = "convert it with pandoc: pandoc {name} -o {stem}.epub"
 _OFFICE = "convert it with LibreOffice: soffice --convert-to docx {name}"
 _CONVERTED = {
@@ -212,7 +212,7 @@ def read_pdf(path: Path) -> Manuscript:
     body, heads = _remove_heads(pages)
     text, hyphens = _join_lines(body)
     note = (
-        "read from a PDF, whose paragraphs are guessed from its lines:"
+        "read from a PDF, so paragraphs are guessed from the lines;"
         f" removed {heads:,} running heads and page numbers and {hyphens:,} hyphens at line ends"
     )
     if not text.strip():

@@ -120,7 +120,7 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
             kinds[leaf.name] = "most of it is a copyright notice"
         elif leaf.name not in listed and leaf.small_words <= _SMALL:
             if _is_title_page(leaf, title):
-                kinds[leaf.name] = "it holds the book's title and little else"
+                kinds[leaf.name] = "it contains little but the book's title"
             elif number < first and len(chapters) >= _FEWEST_ENTRIES:
                 kinds[leaf.name] = "a page before the first chapter that the contents do not list"
     return kinds

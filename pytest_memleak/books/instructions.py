@@ -185,7 +185,7 @@ def _end_of(count: int, whole: list[str], text: str, mode: WordMode) -> int:
 # begin with _ are notes.
 _MAX_SUMMARY_BYTES = 64 << 20
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
-_REWRITE = "rewrite the summary of this excerpt: the book or its cutting has changed"
+_REWRITE = "rewrite the summary of this excerpt: the book or its excerpts have changed"
 
 
 def excerpt_sha256(excerpt: Excerpt) -> str:
@@ -282,7 +282,7 @@ def _checked_summary(
         raise BookError(
             f"has a summary for {short_name(excerpt_id)!r}, which isn't an excerpt of the book",
             location=place,
-            hint="check that the file belongs to this book and its cutting",
+            hint="check that the file was written for this book and the same excerpts",
         )
     if not isinstance(entry, Mapping):
         raise BookError(f"the entry of {excerpt_id!r} isn't an object", location=place, hint=_FORM)

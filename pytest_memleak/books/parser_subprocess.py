@@ -75,7 +75,7 @@ def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
 
 def _cap_error(place: str) -> BookError:
     return BookError(
-        f"cannot be read within {MOST_SECONDS} s of processor time and {MOST_MEBIBYTES} MiB",
+        f"cannot be read within {MOST_SECONDS} s of CPU time and {MOST_MEBIBYTES} MiB",
         location=place,
         hint="the file is damaged or hostile: use another edition, an EPUB or plain text",
     )

@@ -266,12 +266,12 @@ def _render_markdown(text: str, *, lines: bool, place: str) -> str:
 
 # --- files of another format --------------------------------------------------------------
 
-_CALIBRE = "convert it with Calibre, if it is without DRM: ebook-convert FILE.mobi FILE.epub"
+_CALIBRE = "if it has no DRM, convert it with Calibre: ebook-convert FILE.mobi FILE.epub"
 _CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FILE"
 # Offset (None: after white space), magic bytes, format, hint.
 _BEGINNINGS = (
-    (None, b"pk\x03\x04", "a zip", "name the file as what it is: .epub, .docx or .zip"),
-    (None, b"%pdf-", "PDF", "name the file .pdf"),
+    (None, b"pk\x03\x04", "a zip", "rename the file to .epub, .docx, or .zip"),
+    (None, b"%pdf-", "PDF", "rename the file to .pdf"),
     (None, b"{\\rtf", "RTF", _CONVERT.format("txt:Text")),
     (None, b"\xd0\xcf\x11\xe0", "an old Office document", _CONVERT.format("docx")),
     (None, b"\x1f\x8b\x08", "a gzip", "unpack it"),
@@ -303,11 +303,11 @@ def reject_markup(text: str, *, place: str) -> None:
         raise BookError(
             "is HTML, not plain text",
             location=place,
-            hint="remove the tags, or save each work as a file .html",
+            hint="remove the tags, or save each work as an .html file",
         )
 
 
 def reject_html(text: str, *, place: str) -> None:
     """Raise BookError for HTML in a plain text file."""
     if _PAGE.match(text[:_PREAMBLE]):
-        raise BookError("is HTML, not plain text", location=place, hint="name the file .html")
+        raise BookError("is HTML, not plain text", location=place, hint="rename the file to .html")

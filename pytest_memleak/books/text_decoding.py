@@ -80,8 +80,8 @@ def read_source(data: bytes) -> Source:
     text, dropped = _with_named_entities(text, own_entities)
     if dropped:
         notes.append(
-            f"left out {dropped:,} references to entities that the document declares"
-            " (only short ones without tags or further references are read)"
+            f"omitted {dropped:,} references to entities that the document declares"
+            " (only short entities without tags or nested references are expanded)"
         )
     return Source(text, tuple(notes))
 

@@ -266,8 +266,8 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "power",
         help="show detection limit and maximum cost for several sample counts",
         description="Show detection limit and maximum cost for several sample counts, and whether "
-        "each limit can pass; for a run that samples everything. Makes no API calls. Exits with 1 "
-        "if something can't be planned.",
+        "each limit can pass. Ignores stored generations. Makes no API calls. "
+        "Exits with 1 if something can't be planned.",
     )
     power.add_argument("suite", metavar="SUITE", type=Path, help="the suite file")
     power.add_argument("--json", action="store_true", help="print JSON instead of a table")

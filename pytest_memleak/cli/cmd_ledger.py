@@ -335,7 +335,7 @@ def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SUITE",
         type=Path,
         required=True,
-        help="the suite file with the pair that prompted for them",
+        help="the suite file of the pair whose prompts were used",
     )
     verb.add_argument("--model", metavar="ID", required=True, help="the pair's model")
     verb.add_argument("--book", metavar="ID", required=True, help="the pair's book")

@@ -66,14 +66,14 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="NAME",
         action="append",
         default=[],
-        help="read all of this document of an EPUB; * and ? match any letters; repeatable",
+        help="read this EPUB document in full; * and ? are wildcards; repeatable",
     )
     prepare.add_argument(
         "--exclude",
         metavar="NAME",
         action="append",
         default=[],
-        help="skip this document of an EPUB; repeatable",
+        help="skip this EPUB document; * and ? are wildcards; repeatable",
     )
     prepare.add_argument("--author", help="the author (default: from the book's metadata)")
     prepare.add_argument("--title", help="the title (default: from the book's metadata)")
@@ -240,7 +240,7 @@ def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Register `memleak catalog build`."""
     catalog = commands.add_parser(
         "catalog",
-        help="prepare a catalog: works to scan for, never prompted",
+        help="prepare a catalog of works to scan for but never prompt",
         description="Prepare the protected works that a suite's [[catalog]] names.",
     )
     actions = catalog.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -248,8 +248,8 @@ def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "build",
         help="write a folder's books as word hashes",
         description="Write the word hashes of all books in a folder and its subfolders to one "
-        "file, for a suite's [[catalog]]. Runs then parse none of these books. The file contains "
-        "no text.",
+        "file, for a suite's [[catalog]]. Runs then don't parse these books. The file contains no "
+        "text.",
     )
     build.add_argument("folder", metavar="DIR", type=Path, help="the folder of books")
     build.add_argument(

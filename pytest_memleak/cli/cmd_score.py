@@ -31,7 +31,7 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "score",
         help="measure generations against their books",
         description="Measure each file of generations against the book before it, as the gate "
-        "does. Passages are searched in all of the books.",
+        "does. Scans every file for passages of all the books.",
     )
     score.add_argument(
         "book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...) or its excerpts"

@@ -54,7 +54,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Register `memleak try`."""
     trial = commands.add_parser(
         "try",
-        help="test a book and a model, with a first verdict in about five minutes",
+        help="test a model on a book; shows a first verdict in about five minutes",
         description="Check the endpoint, show the cost, ask for confirmation, run a first probe of "
         "the book, and write a suite file. Exits with pytest's code: 0 if all limits hold.",
     )

@@ -167,7 +167,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     if expected != Expected():
         unmet_lines = [*unmet_expectations(expected, evidence.content)]
         findings.wrong += unmet_lines
-        findings.checked += [] if unmet_lines else ["the bundle is of the required release"]
+        findings.checked += [] if unmet_lines else ["the bundle meets all stated requirements"]
     if findings.wrong:
         findings.unchecked.append("numbers: not recomputed, because of the errors above")
         return _print_findings(parsed, evidence, findings)

@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "--print-completion",
         action=PrintCompletion,
         choices=("bash", "zsh", "tcsh"),
-        help="print a script that makes your shell complete commands, options and files",
+        help="print a script for your shell that completes commands, options, and file names",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (

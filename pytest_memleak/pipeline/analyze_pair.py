@@ -119,7 +119,7 @@ class SecondOpinion:
                 "second opinion",
                 f"the second opinion on {amount(len(generations), 'generation')} differs in "
                 f"{amount(len(differ), 'place')}: {'; '.join(places)}",
-                "report this bug of pytest-memleak with the bundle",
+                "report a bug in pytest-memleak, and attach the bundle",
             )
 
     def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:

@@ -170,8 +170,8 @@ class Catalog:
         path, sha256 = self._sources[name]
         if sha256 is not None and _sha256(path) != sha256:
             raise BookError(
-                "an answer shares a long run with it, and its file is gone or another than the "
-                "catalog was prepared from",
+                "a generation shares a long run with it, but its file is missing or has changed "
+                "since the catalog was built",
                 location=name,
                 hint="restore it, or rebuild: memleak catalog build DIR -o FILE",
             )

@@ -277,9 +277,9 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
         limit = BMC_EXCESS.name + (f" of {', '.join(names)}" if len(by_nulls) > 1 else "")
         books = amount(nulls, "null book")
         if seen := next((many for least, many in _SEEN if nulls >= least), None):
-            yield f"{limit}: with {books} an excess of {seen} chance shows"
+            yield f"{limit}: {books} can detect an excess of {seen} the chance level"
         else:
             yield (
-                f"{limit}: with {books} there is no interval and no p; give the suite two "
-                "controls or more"
+                f"{limit}: {books} yield no interval and no p-value; add negative controls to the "
+                "suite until it has two"
             )

@@ -330,5 +330,7 @@ def _platform_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
     )
     platform = abilities_of(provider).deployments
     if platform is None:
-        raise MemleakError(f"the provider {debt.provider!r} removes no deployments", location=place)
+        raise MemleakError(
+            f"the provider {debt.provider!r} can't delete deployments", location=place
+        )
     return platform

@@ -47,11 +47,11 @@ def validate_limit_reach(pair: Pair, book: Book, suite: Suite, protected: Protec
     limits_text = ", ".join(f"{name} = {limit:g}" for name, limit in pair.limits.items())
     longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
-        f"no text in its book is long enough to exceed a limit of pair {pair.id} ({limits_text}, "
-        f"span_threshold = {pair.scoring.span_threshold}; the longest excerpt has {longest:,} "
-        "words), so it can't fail",
+        f"pair {pair.id} can't fail: no text of its book is long enough to exceed a limit "
+        f"({limits_text}, span_threshold = {pair.scoring.span_threshold}; the longest excerpt has "
+        f"{longest:,} words)",
         location=str(suite.path),
-        hint="set a limit below that, or one on a share, such as bmc = 0.15",
+        hint="lower a limit below that length, or limit a share, such as bmc = 0.15",
     )
 
 
@@ -176,7 +176,7 @@ def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
     elif summary.blocks is not None:
         samples += f", which aren't exchangeable and count as {amount(summary.blocks, 'block')}"
     elif summary.answers < summary.rounds:
-        samples += f", {summary.answers:,} of them not withheld for some excerpt"
+        samples += f", only {amount(summary.answers, 'answer')} for one excerpt"
     yield Issue(
         "detection",
         f"detection limit is {percent_at_most(summary.detection)} ({samples}, "

@@ -59,7 +59,7 @@ def _canary_notes(
     rounds = max((canary.ordinal + 1 for canary in canaries), default=0)
     asked = canary_prompts(own.required.pair, own.book, rounds)
     if "temperature" in provenance(source.ledger, source.endpoint_id, asked).refused:
-        yield "the server doesn't accept temperature 0: canaries were sampled at its own"
+        yield "the server doesn't accept temperature 0: canaries were sampled at its default"
 
 
 def _of_records(answers: SampledGenerations) -> ProvenanceCheck:

@@ -103,7 +103,7 @@ class _Absent:
         self.id = name
 
     def sample(self, *_: object, **__: object) -> NoReturn:
-        raise Inconclusive(f"{self.id} is a test's own endpoint, and not here")
+        raise Inconclusive(f"{self.id} is a test's own endpoint, so it isn't available here")
 
 
 class _Again:
@@ -168,7 +168,7 @@ class _Again:
         if self._bundle.ledger is None:
             if any(map(_is_of_a_ledger, self._bundle.pairs)):
                 self.result.wrong.append(
-                    "ledger: the bundle has generations of a ledger, but not its end"
+                    "ledger: the bundle has a ledger's generations, but not its last entry"
                 )
             return True
         head = Head(self._bundle.ledger.entries, self._bundle.ledger.link)
@@ -192,7 +192,7 @@ class _Again:
         name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
-            self.result.unchecked.append(f"{name}: generations of {endpoint} are in no ledger")
+            self.result.unchecked.append(f"{name}: no ledger holds the generations of {endpoint}")
             return
         lines = self._of_pair(claimed, entry, pair, suite)
         self.result.wrong += [f"{name}: {line}" for line in lines]
@@ -293,8 +293,8 @@ class _Again:
             again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
-                    f"as_of: it is {again.verdict} by the calls in the ledger between then and the "
-                    "end of the bundle's run"
+                    f"as_of: it is {again.verdict} with the ledger's later calls, up to the end of "
+                    "the bundle's run"
                 )
 
     def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:

@@ -160,9 +160,7 @@ def _missing(drawn: Iterable[CountedGenerations], own: CountedGenerations) -> It
 def _drawn_otherwise(baseline: CountedGenerations, own: CountedGenerations) -> Iterator[Issue]:
     theirs, ours = sampling_distribution(baseline.sampled), sampling_distribution(own.sampled)
     if theirs != ours:
-        difference = (
-            f"it was sampled from another distribution: {theirs}; the model itself from {ours}"
-        )
+        difference = f"it was sampled from a different distribution: {theirs}, not {ours}"
         yield Issue(
             "distribution",
             baseline.required.describe(difference),

@@ -46,11 +46,10 @@ class SuiteRun:
         expected, digest = self.suite.preregistered, self.suite.content_digest
         if expected not in (None, digest):
             raise SuiteError(
-                f"not the preregistered suite: that one's SHA-256 is {expected}, "
-                f"this one's is {digest}",
+                f"not the preregistered suite: expected SHA-256 {expected}, got {digest}",
                 location=self.suite.name,
-                hint="undo the changes since; or set "
-                f'preregistered = "{digest}", and announce it, before sampling',
+                hint="undo the later changes, or set "
+                f'preregistered = "{digest}" and announce it before sampling',
             )
 
     def close(self) -> None:

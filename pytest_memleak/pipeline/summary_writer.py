@@ -157,7 +157,7 @@ class SummaryWriter:
                 "a budget needs a price for the summarizer",
                 location=asked.pair,
                 hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
-                " [suite.summarizer]; 0 for one that costs nothing",
+                " [suite.summarizer]; 0 if it is free",
             )
         try:
             self._stand_up()
@@ -228,9 +228,9 @@ class SummaryWriter:
             )
         more = len(refused) - _NAMED
         return Inconclusive(
-            f"[suite.summarizer] gave no summary of {len(refused):,} of {all_:,} excerpts in "
+            f"[suite.summarizer] returned no summary of {len(refused):,} of {all_:,} excerpts in "
             f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
             + (f" and {more:,} more" if more > 0 else ""),
             location=f"book {book_id!r}",
-            hint="set another model there, or give the book a file of summaries",
+            hint="set another model there, or add a file of summaries to the book",
         )

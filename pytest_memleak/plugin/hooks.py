@@ -66,8 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, validate options, and register the collectors of results."""
     config.addinivalue_line(
         "markers",
-        "copyright(suite=None): a memorization test; on your own function, suite is the suite "
-        "file (relative to the function's folder) whose pairs it runs for",
+        "copyright(suite=None): a memorization test; your own function runs once for each pair of "
+        "the file `suite`, a path relative to the function's folder",
     )
     if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")

@@ -97,7 +97,7 @@ def nonempty(option: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if not value.strip():
             raise pytest.UsageError(
-                f"{option}: expected a value, got {value!r}; is a variable unset?"
+                f"{option}: expected a value, got {value!r}; check for an unset variable"
             )
         return value
 
@@ -147,7 +147,7 @@ _HELP = {
     "jobs": "score in this many processes, 'auto' for one per core (default: %(default)s)",
     "executor": "score on this machine ('local') or on a Ray cluster ('ray') "
     "(default: %(default)s)",
-    "ray-address": "use this Ray cluster: HOST:PORT, or 'auto' for the one of this machine "
+    "ray-address": "use this Ray cluster: HOST:PORT, or 'auto' for this machine's cluster "
     "(default: start one on this machine)",
     **_OUTPUTS,
     "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",

@@ -255,8 +255,8 @@ def evaluate_for(item: pytest.Item, pair: Pair, endpoint: object) -> Evaluation:
     config = item.config
     if pair_of(item) not in (None, pair):
         raise PairInconclusive(
-            "INCONCLUSIVE: the pair wasn't evaluated, since your fixture memleak_pair replaces it; "
-            "rename that fixture"
+            "INCONCLUSIVE: the pair wasn't evaluated, since your fixture memleak_pair "
+            "overrides this package's; rename that fixture"
         )
     if config.getoption("setuponly", default=False):
         raise PairInconclusive(

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 _FOLDER = "memleak_run_record"
 _CRASHED = "???"  # xdist's phase of a dead worker
 _ENDED: dict[int, str] = {
-    pytest.ExitCode.INTERRUPTED: "the run was interrupted before it",
+    pytest.ExitCode.INTERRUPTED: "the run was interrupted before its test",
     pytest.ExitCode.INTERNAL_ERROR: "an internal error ended the run before its report",
 }
 _REASONS = {
-    "crashed": "its process died",
-    "unfinished": "the run ended during it",
+    "crashed": "its test's process died",
+    "unfinished": "the run ended during its test",
     "error": "an error occurred before the evaluation",
     "skipped": "skipped",
     "deselected": "deselected",
@@ -206,7 +206,7 @@ class RunRecord:
             reason = listed["skip"] if outcome == "skipped" and listed["skip"] else ""
             reason = reason or _REASONS.get(outcome, "")
             if outcome == "not run":
-                reason = _ENDED.get(status, "the run ended before it")
+                reason = _ENDED.get(status, "the run ended before its test")
         return PairTest(listed["node"].partition("[")[0], outcome, reason)
 
 
@@ -230,7 +230,7 @@ def _unrun_result(
         return None
     if not reasons:
         reasons = [
-            "its tests evaluate nothing" if unevaluated else "none of its tests was selected"
+            "its tests didn't evaluate it" if unevaluated else "none of its tests was selected"
         ]
     result = decode(PairResult, pair)
     return dataclasses.replace(result, reasons=tuple(dict.fromkeys(reasons)), tests=unevaluated)

@@ -162,7 +162,7 @@ class Failing:
         if any("Timeout" in kind for kind in kinds):
             return self.busy(f"no answer within {timeout:g} s", "Increase options.timeout.")
         return self.busy(
-            f"The connection failed or broke off ({kinds[min(1, len(kinds) - 1)]})",
+            f"The connection failed or was interrupted ({kinds[min(1, len(kinds) - 1)]})",
             f"Check that {server} runs and is reachable.",
         )
 
@@ -246,7 +246,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
         for start in range(len(words) - _QUOTED_WORDS + 1)
     }
     if any(run in joined for joined in (" ".join(text.split()) for text in texts) for run in runs):
-        return "(message withheld: it quotes the prompt)"
+        return "(message redacted: it quotes the prompt)"
     return masked(message) if most is None else first_words(masked(message), most)
 
 

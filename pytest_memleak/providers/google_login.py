@@ -60,4 +60,4 @@ def login_failure(error: Exception, failing: Failing) -> ProviderError | None:
         # What fetches the credentials, before anything is asked.
         return failing.not_sent(f"No credentials received ({name})", LOGIN)
     kind = failing.not_sent if error.retryable else failing.final  # type: ignore[attr-defined]
-    return kind(f"the credentials are of no use ({name})", LOGIN)
+    return kind(f"the credentials don't work ({name})", LOGIN)

@@ -68,16 +68,16 @@ class Bounds:
             try:
                 there = request.url.join(response.headers["location"])
             except Exception:  # noqa: BLE001 - each version of the library has errors of its own
-                raise Astray("the server redirects to what is no address") from None
+                raise Astray("the server redirects to an invalid address") from None
             if (there.scheme, there.host, there.port) != (
                 request.url.scheme,
                 request.url.host,
                 request.url.port,
             ):
                 place = server_word(there.host or f"{there.scheme}:")
-                raise Astray(f"the server redirects to another one ({place})")
+                raise Astray(f"the server redirects to another server ({place})")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Endless("packed, though nobody asked for it")
+            raise Endless("compressed, which the request doesn't allow")
         until = request.extensions.get(_BEGAN, time.monotonic()) + self.timeout
         if response.is_error:
             allowed = _Allowed(_LONGEST_ERROR, until, cut_off=True)

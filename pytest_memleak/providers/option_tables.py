@@ -25,9 +25,9 @@ _SHAPES = {
     "OPENAI_API_KEY",
     r"^(auto|cpu|mps|cuda(:\d+)?)$": "expected auto, cpu, mps, cuda or cuda:NUMBER",
     r"^gs://[^\s/]+(/[^\s/]+)*/?$": "expected a bucket, as in gs://NAME",
-    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "expected letters, digits, '.', '_' and '-' alone, with a "
-    "letter or a digit first",
-    "^[0-9a-f]{64}$": "expected 64 hexadecimal digits in small letters",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "expected only letters, digits, '.', '_', and '-', "
+    "starting with a letter or digit",
+    "^[0-9a-f]{64}$": "expected 64 lowercase hexadecimal digits",
 }
 """What a pattern of these tables and of a suite file's own asks for."""
 _SECRET_NAME = re.compile(
@@ -98,7 +98,7 @@ def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
     near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1)
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
-    return f"{name} may have: {', '.join(kind.model_fields)}"
+    return f"{name} accepts: {', '.join(kind.model_fields)}"
 
 
 def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
@@ -108,7 +108,7 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
             raise SuiteError(
                 f"{masked(key)} looks like a secret (value not shown)",
                 location=place,
-                hint="suite files hold no keys: take it out, and set the provider's environment "
+                hint="suite files hold no keys: remove it, and set the provider's environment "
                 "variable instead",
             )
 

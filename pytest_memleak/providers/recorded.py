@@ -84,7 +84,7 @@ class RecordedEndpoint:
     def sample(self, instruction: str, **settings: object) -> NoReturn:  # noqa: ARG002
         """Raises SuiteError."""
         raise SuiteError(
-            "Recorded generations can't be sampled anew",
+            "Recorded generations can't be resampled",
             location=self._place,
             hint="Name a model of another provider.",
         )
@@ -105,9 +105,9 @@ class RecordedEndpoint:
         """
         read = self._reading(book)
         hint = (
-            "these generations are of another book, or of other excerpts"
+            "these generations belong to another book or to other excerpts"
             if BOOK in self._path
-            else f"with several books, let options.path name a file for each with {BOOK}"
+            else f"with several books, write {BOOK} in options.path to name a file for each"
         )
         validate_excerpt_ids(read.generations, book, place=str(read.path), hint=hint)
         return iter(read.generations)
@@ -145,9 +145,9 @@ class RecordedProvider:
             RecordedOptions, setup.model.options, place=setup.place, name="options"
         )
         if setup.model.finetune_books or setup.model.finetune:
-            self._refuse("be fine-tuned", "take [model.finetune] out")
+            self._refuse("be fine-tuned", "remove [model.finetune]")
         if setup.model.endpoint is not None:
-            self._refuse("have an endpoint", "take endpoint out; options.path is all there is")
+            self._refuse("have an endpoint", "remove endpoint; options.path names the generations")
 
     def find_finetune(self, digest: str) -> str | None:  # noqa: ARG002 - the protocol's name
         """None: there are no jobs."""
@@ -155,16 +155,16 @@ class RecordedProvider:
 
     def start_finetune(self, training: TrainingSet) -> NoReturn:  # noqa: ARG002
         """Raises SuiteError."""
-        self._refuse("be fine-tuned", "take [model.finetune] out")
+        self._refuse("be fine-tuned", "remove [model.finetune]")
 
     def poll_finetune(self, job_id: str) -> JobState:  # noqa: ARG002
         """Raises SuiteError."""
-        self._refuse("be fine-tuned", "take [model.finetune] out")
+        self._refuse("be fine-tuned", "remove [model.finetune]")
 
     def open(self, endpoint: str | None) -> RecordedEndpoint:
         """The recording; any other endpoint than None is a SuiteError."""
         if endpoint is not None:
-            self._refuse("have an endpoint", "take endpoint out; options.path is all there is")
+            self._refuse("have an endpoint", "remove endpoint; options.path names the generations")
         return RecordedEndpoint(self._options.path, root=self._setup.root, place=self._setup.place)
 
     def _refuse(self, what: str, hint: str) -> NoReturn:

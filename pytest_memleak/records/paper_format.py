@@ -224,7 +224,7 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
 
 def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     return RecordsError(
-        f"{what} has more than the {most_bytes:,} bytes that are read at once",
+        f"{what} exceeds the {most_bytes:,} bytes that are read at once",
         location=place,
         hint="split it by book, or use .jsonl, which is read line by line",
     )
@@ -345,10 +345,10 @@ def _validate_nothing_unread(
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]
             raise RecordsError(
-                f"{name!a} holds a text of {longest:,} words, which nothing reads",
+                f"{name!a} holds a text of {longest:,} words, which wouldn't be measured",
                 location=where,
-                hint="in a generation, call what the model wrote generated_text, and its thoughts "
-                "reasoning; remove what it didn't write",
+                hint="in a generation, use the key generated_text for the model's text and "
+                "reasoning for its thoughts; remove text that it didn't write",
             )
 
 

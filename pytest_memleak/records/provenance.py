@@ -116,7 +116,7 @@ def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
         return "the server's own"
     refused = set(refused)
     but = ", ".join(name for name in _SHAPES if name in refused)
-    changes = [f"{but}, which the server refuses"] if but else []
+    changes = [f"{but}, which the server rejects"] if but else []
     further = {**options.get("extra_body", {}), **options.get("generation_config", {})}
     changes += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
     return f"the model's own, but for {'; '.join(changes)}" if changes else "the model's own"

@@ -139,7 +139,7 @@ def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
     if not own:
         return [("verdict", result.verdict)]
     meaning = (
-        f"by its limits, {result.suite.name} judges {result.pair} {result.verdict}; "
+        f"{result.pair} is {result.verdict} by the limits of {result.suite.name}; "
         "this test passes or fails by its own assertions"
     )
     return [

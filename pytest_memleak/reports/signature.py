@@ -80,7 +80,7 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
     key = SSlibKey.from_crypto(_public_key(key_file))
     if evidence.envelope is None or evidence.statement is None:
         return ["signature: there is none"]
-    by_another = [f"signature: it is not by the key in {key_file}"]
+    by_another = [f"signature: it wasn't made with the key in {key_file}"]
     try:
         envelope = Envelope.from_dict(copy.deepcopy(evidence.envelope))
         envelope.verify([key], 1)

@@ -251,7 +251,7 @@ def _final(error: ProviderBusy) -> ProviderError:
     )
 
 
-_LOST = "its process ended before the answer was in"
+_LOST = "its process ended before the answer arrived"
 _NEVER = "the provider has no answer to it"
 
 

@@ -201,7 +201,7 @@ class _Pair:
 
     def _unread(self, lacking: Missing) -> JobPending:
         return JobPending(
-            f"{lacking.in_batches:,} generations are in batches that weren't read yet",
+            f"{lacking.in_batches:,} generations are in unread batches",
             location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
             hint="Set batch = true once more for this endpoint.",
         )

@@ -149,7 +149,7 @@ def _found_or_started(
                     provider=verbs.provider,
                     endpoint=verbs.endpoint,
                     call=start_name,
-                    hint="Rerun later: the provider is searched for it first.",
+                    hint="Rerun later. The run first searches the provider for it.",
                 ) from None
             except ProviderBusy as error:
                 if in_doubt(error):
@@ -196,7 +196,7 @@ def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
 def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> JobPending:
     """Build the error for an unfinished job; `kind` names it."""
     if job.stuck:
-        what = f"The start of the {kind} is unanswered"
+        what = f"The provider hasn't confirmed the start of the {kind}"
     elif job.job_id is None:
         what = f"Another process is starting the {kind}"
     else:

@@ -244,7 +244,7 @@ EXTRACTABLE_PLAIN = Measure(
     "extractable_plain",
     title="extractable windows, plain product",
     unit="share of windows",
-    about="the same share for the plain product, which every such model returns",
+    about="the same share without top-k, for every model with log-probabilities",
     kind="share",
     rises=True,
     overview=("probability",),

@@ -137,8 +137,7 @@ def _sides(
 ) -> tuple[PairRounds, PairRounds]:
     if not 0 <= comparison.tolerance < math.inf:
         raise SettingsError(
-            f"the tolerance of {comparison.measure} must be a number from 0 on, "
-            f"not {comparison.tolerance!r}"
+            f"the tolerance of {comparison.measure} must be 0 or more, not {comparison.tolerance!r}"
         )
     for release_name, release in (("earlier", before), ("later", after)):
         _validate_name("pair", comparison.pair, release, release_name)

@@ -72,7 +72,7 @@ def validate_limits(
     if all(limit >= 1 and measures[name].kind == "share" for name, limit in limits.items()):
         raise suite_error(
             path,
-            f"pair {pair} has only limits that no share exceeds "
+            f"pair {pair} has only limits that no share can exceed "
             f"({', '.join(f'{name} = {limit:g}' for name, limit in limits.items())}), so it can't "
             "fail",
             "add a limit below 1, or a limit on a length, such as longest_span = 38",
@@ -85,7 +85,7 @@ def validate_limits(
         if runs and words < suite.k:
             raise suite_error(
                 path,
-                f"suite.k: matches under {suite.k} words don't count, but one of {words:g} exceeds "
-                f"{origins.get(name, name)}",
+                f"suite.k: a match of {words:g} words exceeds {origins.get(name, name)}, but "
+                f"matches under {suite.k} words don't count",
                 f"leave k out, or write k = {words:g}",
             )

@@ -167,7 +167,7 @@ class SuiteTable(AnswerKeys):
         "few samples for it can't pass",
     )
     pairs: Literal["all", "listed"] = Field(
-        "all", description="all: every model with every test book; listed: only each [[pair]]"
+        "all", description="all: every model with every test book; listed: only the [[pair]] tables"
     )
     instruction_template: Text | None = Field(
         None, description="instruction template with {words}, {author}, {title}, {summary}"

@@ -50,46 +50,48 @@ def exact(share: float) -> Fraction:
 SAMPLED: Mapping[str, str] = {
     "asked": "give the book excerpts",
     "all there": "rerun to get the rest, or lower samples",
-    "no more": "raise samples to include them; where the server sends more than n, check how it "
-    "reads n and set a new weights_version to resample",
-    "short": "read a few: request the length more plainly, or raise max_short if they are complete",
-    "median yield": "request the length more plainly, or raise max_tokens",
+    "no more": "raise samples to include them; if the server returns more than n, check how it "
+    "interprets n, and set a new weights_version to resample",
+    "short": "read a few: if they are complete, raise max_short; if not, request the length more "
+    "explicitly",
+    "median yield": "request the length more explicitly, or raise max_tokens",
     "excerpts without an answer": "check their instructions and generations: the model may refuse "
     "the request itself",
-    "recitation": "test an endpoint without that filter; this doesn't show a clean model",
+    "recitation": "test an endpoint without that filter; withheld text doesn't show a clean model",
     "sampled": "check the server's temperature and caches",
     "not asked": PROMPT_FIXES,
     "vague": "write summaries that say what happens in the excerpt, or request the works of a "
     "collection by {title} and {author}",
     "aim": "write summaries that name who and what each excerpt is about, in the excerpts' order; "
-    "refusals and summaries of another book don't",
+    "check for refusals and for summaries of another book",
     "given away": "write summaries in words of their own",
     Kind.WITHHELD: "test an endpoint without output filters",
     Kind.EMPTY: "check what the server sends instead of text",
     Kind.REFUSAL: "if this model is meant to refuse, set accept_refusals = true",
     Kind.ECHO: "they repeat the instruction: reword it",
-    Kind.CUT: "raise max_tokens: a model that thinks spends them before it writes",
+    Kind.CUT: "raise max_tokens: a reasoning model spends them before it answers",
     Kind.CANNED: "different prompts return the same text: check for a cache or proxy",
-    Kind.UNREADABLE: "check what the server does to its text",
+    Kind.UNREADABLE: "check how the server changes the text",
 }
 
 RECORDED: Mapping[str, str] = {
-    "all there": "give a file with all of them, or lower samples",
+    "all there": "supply a file with all of them, or lower samples",
     "no more": "raise samples to include them",
-    "short": "read a few: raise max_short if they are complete, or give answers to instructions "
-    "that request the length more plainly",
-    "median yield": "give answers to instructions that request the length more plainly, or that "
-    "had room for more tokens",
-    "recitation": "give answers of an endpoint without that filter; these don't show a clean model",
+    "short": "read a few: if they are complete, raise max_short; if not, supply answers to "
+    "instructions that request the length more explicitly",
+    "median yield": "supply answers to instructions that request the length more explicitly, or "
+    "answers with room for more tokens",
+    "recitation": "supply answers from an endpoint without that filter; withheld text doesn't "
+    "show a clean model",
     "sampled": "check their temperature, and whether they were cached",
-    Kind.WITHHELD: "give answers of an endpoint without output filters",
+    Kind.WITHHELD: "supply answers from an endpoint without output filters",
     Kind.EMPTY: "check how the file was written: it has no text for them",
-    Kind.ECHO: "they repeat the instruction: give answers to another one",
-    Kind.CUT: "give answers that had room for more tokens: a model that thinks spends them before "
-    "it writes",
-    Kind.CANNED: "different prompts have the same text: check for a cache or proxy on their way "
-    "into the file",
-    Kind.UNREADABLE: "check what changed their text on its way into the file",
+    Kind.ECHO: "they repeat the instruction: supply answers to another one",
+    Kind.CUT: "supply answers with room for more tokens: a reasoning model spends them before it "
+    "answers",
+    Kind.CANNED: "different prompts have the same text: check for a cache or proxy between "
+    "the model and the file",
+    Kind.UNREADABLE: "check what changed the text before it reached the file",
 }
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Completeness, Estimate, Limits
     from pytest_memleak.scoring.measures import WorkMeasures
 _NO_ANSWER = "it has no answer"
-_NO_LIMIT = "no limit of a work can fail it, since it is too short"
+_NO_LIMIT = "too short to exceed any limit of a work"
 _FIXES = {
     _NO_ANSWER: "check its prompts and generations",
     _NO_LIMIT: "set a limit on bmc for the collection, such as limits = { bmc = 0.5 }",

@@ -81,9 +81,9 @@ def served_model_issues(
     }
     if strangers:
         served = shown[strangers[0]]
-        fix = f"set served_names = [{served}] for this model if that is what it serves"
+        fix = f"set served_names = [{served}] if this is another name for the model"
         if is_hidden(server_word(strangers[0])):
-            fix = "rerun with --memleak-quote 12; set served_names to its name if that is right"
+            fix = "rerun with --memleak-quote 12, and set served_names to its name if it is right"
         issues.append(
             Issue("the model asked", f"{_quoted(asked)} was requested, but {served} answered", fix)
         )
@@ -120,7 +120,7 @@ def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[s
         issues.append(
             Issue(
                 "sampled as asked",
-                f"the server takes no temperature, but {obeyed.temperature:g} was requested",
+                f"the server rejects temperature, but {obeyed.temperature:g} was requested",
                 'set temperature = "default" to test the server\'s own',
             )
         )
@@ -128,7 +128,7 @@ def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[s
         issues.append(
             Issue(
                 "greedy",
-                "the server takes no temperature, so no generation is its likeliest"
+                "the server rejects temperature, so no generation is greedy"
                 if refused
                 else "the same greedy prompt returned two different generations",
             )
@@ -157,7 +157,7 @@ def age_issues(weights: Weights) -> tuple[Issue, ...]:
         issues.append(
             Issue(
                 "canaries",
-                "stored answers are reused, but nothing shows that the model is the same",
+                "stored answers are reused, but nothing shows that the model hasn't changed",
                 "run where the endpoint can be called, or set weights_version",
             )
         )
@@ -195,7 +195,7 @@ def record_issues(
             "recorded for this book",
             f"{len(ids):,} records have another {field} than the book {_quoted(book.id)} "
             f"({_quoted(ids[0])})",
-            "give generations sampled for this book, or correct their records",
+            "supply generations sampled for this book, or correct their records",
         )
         for field, ids in wrong.items()
     )

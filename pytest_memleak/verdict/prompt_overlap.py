@@ -98,7 +98,7 @@ def instruction_rules(
             "vague",
         )
     if overlap.by_title:
-        yield "aim not judged: works are requested by title and author alone"
+        yield "match of instruction and excerpt not judged: works are requested by title and author"
     if overlap.aimed is not None:
         yield RuleCheck("aim", overlap.aimed / excerpts, ">=", 0.5)
         silent = len(overlap.unasked) + len(overlap.vague)  # they can't aim, and are issues above

@@ -26,7 +26,7 @@ def test_the_documents_of_the_spine_in_its_order(new_epub, text_of):
     spine = ["nav", "1.xhtml", '<itemref idref="2.xhtml" linear="no"/>', "1.xhtml"]
     path = new_epub(documents, spine=spine, nav="<h1>Contents</h1><p>contents</p>").write()
     assert text_of(path) == ["a", "b"]
-    assert "documents once that the spine names twice" in read_epub(path).warnings[0]
+    assert "only once: documents that the spine lists twice" in read_epub(path).warnings[0]
 
 
 REFINE = '<meta refines="#{}" property="{}">{}</meta>'
@@ -229,7 +229,7 @@ def test_reads_members_under_the_names_that_documents_use(path):
         (lambda path: damage(path, lambda data: data[:-200]), "damaged or cut short"),
         (lambda path: damage(path, lambda data: data.replace(b"wor", b"war")), "Bad CRC-32"),
         *(
-            (lambda path, name=name: write(path, name), "leads out of it")
+            (lambda path, name=name: write(path, name), "points outside it")
             for name in ("../evil.xhtml", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil")
         ),
         *(

@@ -245,9 +245,9 @@ SHORT = """<!ENTITY oe "&#339;"><!ENTITY oe "x"><!ENTITY lt2 '&#60;b'><!ENTITY e
         ("", "one\x00 word\x0cand\x1b more", "one word and more", ""),
         # Of the document's own, short ones are characters, and only a million of them.
         (SHORT, "c&oe;ur &lt2; &eacute;", "cœur &#60;b é", ""),
-        (f'<!ENTITY a "{"x" * 100}">', "&a;" * 20_000, "x" * 1_000_000, "left out 10,000 ref"),
+        (f'<!ENTITY a "{"x" * 100}">', "&a;" * 20_000, "x" * 1_000_000, "omitted 10,000 ref"),
         (OUTSIDE + "".join(BOMB), "&a9;word&x;", "word",
-         "left out 2 references to entities that the document declares"),
+         "omitted 2 references to entities that the document declares"),
     ],
     ids=range(5),
 )  # fmt: skip

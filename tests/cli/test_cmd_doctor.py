@@ -189,7 +189,7 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
 def test_what_limits_can_hold(power):
     _, out = power()
     assert "bmc limit 0.15 can pass: with no recall, its upper bound is 0.0062\n" in out
-    assert "bmc_excess: with 0 null books there is no interval and no p; give the suite two" in out
+    assert "bmc_excess: 0 null books yield no interval and no p-value; add negative controls" in out
     _, out = power(suite=POWER_SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
     assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
     assert "is 0.0062; raise the limit there\n" in out

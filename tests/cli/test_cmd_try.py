@@ -79,7 +79,8 @@ def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("server", "said"), [({"models": ("another",)}, "have this model?"), ({}, "add --yes")]
+    ("server", "said"),
+    [({"models": ("another",)}, "has this model; see base_model"), ({}, "add --yes")],
 )
 def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
     memleak, tmp_path, serve, server, said

@@ -40,9 +40,9 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, k
 CAUSES = {
     "429": "429 Too Many Requests",
     "500": "500 Internal Server Error",
-    "dropped": "The connection failed or broke off",
-    "lost": "The connection failed or broke off",
-    "truncated": "The connection failed or broke off",
+    "dropped": "The connection failed or was interrupted",
+    "lost": "The connection failed or was interrupted",
+    "truncated": "The connection failed or was interrupted",
     "slow": "no answer within 0.5 s",
     "trickling": "no answer within 0.5 s",
 }

@@ -93,7 +93,7 @@ def failed(call, cause):
 @pytest.mark.full
 def test_out_of_memory_is_told_and_smaller_draws_go_on(run, tmp_path):
     (tmp_path / "conftest.py").write_text(NO_MORE_MEMORY, "utf-8")
-    said = r"the device has not enough memory.*set a smaller options\.completions_per_call"
+    said = r"the device doesn't have enough memory.*set a smaller options\.completions_per_call"
     told(run(MUCH, tuned=False, completions_per_call=MUCH), failed("sample", said))
     ledger = contents(f"sqlite:///{tmp_path}/ledger.db")
     drawn = [ledger.questions[row.question] for row in ledger.generations]

@@ -137,7 +137,7 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run
         assert prepared["clean"][name] == parsed["clean"][name]
     # A text that is gone leaves no pass, unless nobody needs it.
     library(winds="Another text, of other words than it was once prepared from, and as long.")
-    shown = f"*{WINDS}: an answer shares a long run with it, and its file is gone*"
+    shown = f"*{WINDS}: a generation shares a long run with it, but its file is missing*"
     run(lines=[shown], errors=1, deselected=1)
     (SHELF / "quiet.txt").unlink()
     suite(PREPARED, LIMITED)

@@ -144,7 +144,7 @@ def test_honest_answers_pass_work_by_work(run):
     run(honest(), passed=1)
     for report in ("r.html", "e.json"):
         told = Path(report).read_text(encoding="utf-8")
-        assert "works are requested by title and author alone" in told
+        assert "works are requested by title and author" in told
     assert {one["verdict"] for one in the_pair()["works"]} == {"PASS"}
     assert the_pair()["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
 
@@ -164,7 +164,7 @@ def test_limits_of_works_stand_with_the_collection(run):
     passages = ("longest_passage = 20", "longest_passage = 70")
     run(leaking(3), passages, (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 0.999 }}"), failed=1)
     # Nothing that a model could do would fail them.
-    line = "*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): no limit*"
+    line = "*12 works of 12 can't be judged (Speech 0, Speech 1, Speech 2, ...): too short*"
     loose = (AUTHOR, f"{AUTHOR}\nlimits = {{ bmc = 1.0 }}")
     run(honest(), passages, loose, lines=[line], errors=1)
 

@@ -75,7 +75,7 @@ def test_withheld_answers_have_seen_nothing(suite, evidence):
     _, pair = evidence()
     assert pair["detection"]["answers"] == 2
     said = " ".join(pair["reasons"])
-    assert "2 of them not withheld for some excerpt" in said
+    assert "only 2 answers for one excerpt" in said
     assert "set samples = 89" in said
 
 

@@ -96,7 +96,7 @@ def test_the_ledger_of_windows_is_not_left_out(pytester, gate, stories, verify):
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     code, told = verify()
     assert code == 1
-    assert "ledger: the bundle has generations of a ledger, but not its end" in told
+    assert "ledger: the bundle has a ledger's generations, but not its last entry" in told
 
 
 def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa: F811
@@ -116,4 +116,4 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
     assert pair["provenance"]["imported"]
     assert "of its generations are from files" in verify("--allow-failures")[1]
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
-    assert "ledger: the bundle has generations of a ledger" in verify("--allow-failures")[1]
+    assert "ledger: the bundle has a ledger's generations" in verify("--allow-failures")[1]

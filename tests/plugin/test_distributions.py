@@ -41,7 +41,7 @@ def test_what_a_server_refuses_is_another_distribution(gate, online, server):
     gate(*PAID, "--memleak-evidence=before.json")
     server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
     online(("samples = 6", "samples = 6\nseed = 7"))
-    said = "Distribution: the model's own, but for top_k, min_p, which the server refuses"
+    said = "Distribution: the model's own, but for top_k, min_p, which the server rejects"
     gate(*PAID, "-v", lines=[f"*{said}"])
 
 
@@ -58,8 +58,8 @@ def test_an_uplift_over_another_distribution_is_inconclusive(gate, online, serve
     other = OTHER.replace("URL", server.base_url).replace("[model.options]", OTHERS_OWN[1])
     path.write_text(path.read_text("utf-8") + other)
     said = (
-        "*baseline 'before': it was sampled from another distribution: the server's own; the "
-        "model itself from the model's own; set the same options.sampling*"
+        "*baseline 'before': it was sampled from a different distribution: the server's own, "
+        "not the model's own; set the same options.sampling*"
     )
     options = (*PAID, "-k", "tuned", "--memleak-evidence=e.json")
     gate(*options, lines=[said], errors=1, deselected=1)

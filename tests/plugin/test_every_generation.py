@@ -272,7 +272,7 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     end = json.loads(Path("2.json").read_text())["ledger"]
     resealed(Path("1.json"), lambda made: made.update(ledger=end))
     assert main(["verify", "1.json"]) == 1
-    assert "as_of: it is FAIL by the calls in the ledger" in capsys.readouterr().out
+    assert "as_of: it is FAIL with the ledger's later calls" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def pytest_runtest_makereport(item):
     return report
 """
 DIES = OF_LEAKY.format("__import__('os')._exit(3)")
-INTERRUPTED = "the run was interrupted before it"
+INTERRUPTED = "the run was interrupted before its test"
 INTERNAL = "an internal error ended the run before its report"
 # Options, a conftest, the run's exit status, and why the leaky pair was not run.
 NOT_RUN = {
@@ -72,8 +72,8 @@ NOT_RUN = {
     ),
     "Ctrl-C": ((), OF_LEAKY.format("raise KeyboardInterrupt"), 2, INTERRUPTED),
     "exit": ((), OF_LEAKY.format("pytest.exit('enough')"), 2, INTERRUPTED),
-    "dies": (("-n", "1", "--max-worker-restart=0"), DIES, 1, "its process died"),
-    "dies, -n 2": (("-n", "2"), DIES, 1, "its process died"),
+    "dies": (("-n", "1", "--max-worker-restart=0"), DIES, 1, "its test's process died"),
+    "dies, -n 2": (("-n", "2"), DIES, 1, "its test's process died"),
     "in its report": ((), IN_ITS_REPORT, 3, INTERNAL),
     "in its report, -n 1": (("-n", "1"), IN_ITS_REPORT, 3, INTERNAL),
 }
@@ -146,7 +146,7 @@ def test_a_run_that_stops_at_the_first_failure(suite, gate):
     gate(EVIDENCE, "-x", failed=1)
     made = bundle()
     assert (made["result"], made["pairs"][1]["verdict"]) == ("FAIL", "NOT RUN")
-    assert made["pairs"][1]["reasons"] == ["the run ended before it"]
+    assert made["pairs"][1]["reasons"] == ["the run ended before its test"]
 
 
 def test_an_expected_leak_is_a_pass_and_none_a_failure(suite, gate):
@@ -190,7 +190,7 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
     assert outcomes == [["passed"] * 2, ["failed", "passed"]]
     gate(EVIDENCE, "test_own.py::test_of_the_book_alone", passed=2)
     told = {(pair["verdict"], *pair["reasons"]) for pair in bundle()["pairs"]}
-    assert told == {("NOT RUN", "its tests evaluate nothing")}
+    assert told == {("NOT RUN", "its tests didn't evaluate it")}
 
 
 def test_a_run_that_only_sets_up_evaluates_nothing(suite, gate):

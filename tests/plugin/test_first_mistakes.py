@@ -53,7 +53,7 @@ FIXES = [
         "base_url is a key of [model.options]; move it there",
     ),
     ('path = "clean', 'paht = "clean', "write path in place of paht"),
-    (PATH, f"{PATH}\nspeed = 3", "options may have: "),
+    (PATH, f"{PATH}\nspeed = 3", "options accepts: "),
 ]
 # What is replaced, by what, and what is said to be wrong.
 WRONG = [
@@ -69,7 +69,7 @@ WRONG = [
     ('source = "f', 'source = "g', "book 'ferry'.source: no such file*"),
     (PATH, f"{PATH}\n{KEY}", "secret*"),
     (PATH, f"{PATH}\nspeed = 3", "model 'leaky': unknown key 'options.speed'*"),
-    ('id = "ferry"', 'id = "the ferry"', "expected letters, digits, '.', '_' and '-' alone*"),
+    ('id = "ferry"', 'id = "the ferry"', "expected only letters, digits, '.', '_', and '-'*"),
     (OF_LEAKY, 'id = "lea/ky"', "model[[]2] 'lea/ky'.id: *got 'lea/ky'"),
     (OF_LEAKY, 'id = "clean"', "model: duplicate id 'clean'"),
     (OF_LEAKY, f'{OF_LEAKY}\nbaseline_model = "none"', "baseline_model: *no such id: 'none'*"),
@@ -204,7 +204,7 @@ def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate):
     for number, (limits, of_suite) in enumerate(UNBREAKABLE):
         replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
         suite(*replaced, name=f"m{number}.memleak.toml")
-    said = "is long enough to exceed a limit of pair leaky/ferry*the longest excerpt has 16 words"
+    said = "pair leaky/ferry can't fail: no text of its*the longest excerpt has 16 words"
     text = gate("-k", "leaky", lines=[f"*{said}*"], errors=7, deselected=7).stdout.str()
     assert "such as bmc = 0.15" in text
     for limits, _ in UNBREAKABLE:
@@ -234,7 +234,7 @@ def test_another_book_of_the_suite_may_be_long_enough(pytester, suite, gate, rol
 
 def test_it_is_told_before_anything_is_paid_for(online, server, gate):
     online(("longest_span = 30", "longest_span = 3000"))
-    shown = "*is long enough to exceed a limit of pair tuned/held-out*"
+    shown = "*pair tuned/held-out can't fail: no text of its book is long enough*"
     gate("--memleak-dry-run", lines=[shown])
     gate(*RUN, errors=1)
     assert server.plan.counts() == {}

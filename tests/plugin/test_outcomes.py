@@ -56,7 +56,7 @@ def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tes
 CASES = {
     "too few generations": (
         *((), {"clean": CLEAN[:2]}, CLEAN_ONE, "errors"),
-        "INCONCLUSIVE: 4 of 6 requested generations received; give a file*",
+        "INCONCLUSIVE: 4 of 6 requested generations received; supply a file*",
     ),
     "a leak fails even on incomplete evidence": (
         *([("samples = 3", "samples = 50")], {}, LEAKY_ONE, "failed"),

@@ -26,7 +26,7 @@ def test_it_is_short_since_it_could_be_of_a_book():
 
 
 def test_it_does_not_quote_what_was_asked():
-    withheld = "(message withheld: it quotes the prompt)"
+    withheld = "(message redacted: it quotes the prompt)"
     assert safe_message("refused: the night  on which\nthe lamp", texts=(ASKED,)) == withheld
     assert safe_message(f"cannot answer {ASKED}", texts=("else", ASKED)) == withheld
     few = "refused: the night on which nothing was"

@@ -443,9 +443,9 @@ def test_who_answered_is_kept(serve, provider_of):
             (server_error("*", calls=(0,), status=code), f"{code}", 0)
             for code in (409, 500, 503, 504, 529)
         ),
-        (drop("*", calls=(0,)), "broke off (RemoteProtocolError)", 0),
-        (lose("*", calls=(0,)), "broke off (RemoteProtocolError)", 3),
-        (truncate("*", calls=(0,)), "broke off (RemoteProtocolError)", 3),
+        (drop("*", calls=(0,)), "was interrupted (RemoteProtocolError)", 0),
+        (lose("*", calls=(0,)), "was interrupted (RemoteProtocolError)", 3),
+        (truncate("*", calls=(0,)), "was interrupted (RemoteProtocolError)", 3),
     ],
     ids=str,
 )
@@ -520,7 +520,7 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("openai", "check base, endpoint and base_url"), ("vertex", "retired"), ("tinker", "")],
+    [("openai", "see base_model, endpoint, and base_url"), ("vertex", "retired"), ("tinker", "")],
 )
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
     with pytest.raises(Refused) as error:
@@ -534,7 +534,7 @@ def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
 @EVERY
 def test_an_error_that_quotes_the_instruction_is_withheld(name, serve, provider_of, message):
     fault = server_error(CHAT[name], status=400, message=message)
-    with pytest.raises(Refused, match="message withheld") as error:
+    with pytest.raises(Refused, match="message redacted") as error:
         sample(provider_of(serve(fault)).open(None))
     assert INSTRUCTION.split()[8] not in str(error.value)
 

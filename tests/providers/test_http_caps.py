@@ -135,10 +135,10 @@ def test_a_redirect_to_another_host_is_not_followed(name):
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("http://[::1", "redirects to what is no address"),
-        ("file:///etc/passwd", "redirects to another one (file:)"),
-        ("http://me:hunter2hunter2@127.0.0.1:9/", "redirects to another one (127.0.0.1)"),
-        (f"http://{'.'.join('abcdefghijklm')}/", "another one (a.b.c.d.e.f.g.h.i.j.k.l … #"),
+        ("http://[::1", "redirects to an invalid address"),
+        ("file:///etc/passwd", "redirects to another server (file:)"),
+        ("http://me:hunter2hunter2@127.0.0.1:9/", "redirects to another server (127.0.0.1)"),
+        (f"http://{'.'.join('abcdefghijklm')}/", "another server (a.b.c.d.e.f.g.h.i.j.k.l … #"),
     ],
 )
 def test_where_a_redirect_leads_is_told(name, where, said):

@@ -53,7 +53,7 @@ def test_a_key_that_is_a_secret_is_masked():
 
 @pytest.mark.parametrize(
     ("key", "hint"),
-    [("siez", "write size in place of siez"), ("zoom", "options may have: size, name, more")],
+    [("siez", "write size in place of siez"), ("zoom", "options accepts: size, name, more")],
 )
 def test_an_unknown_key_comes_with_the_nearest_or_all(key, hint):
     with pytest.raises(SuiteError) as error:

@@ -219,7 +219,7 @@ def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
     ([line("p1", "a", finish_reason=["stop"])],
      "drawn, record 0, generation 0: finish_reason is a list; expected a string*"),
     *(([answered("p1", "a", **{name: "x y " * 20})],
-       f"drawn, record 0: '{name}' holds a text of 40 words, which nothing reads*")
+       f"drawn, record 0: '{name}' holds a text of 40 words, which wouldn't be measured*")
       for name in ("reasoning", "output", "generated_text")),
 ])  # fmt: skip
 def test_what_are_no_generations_is_an_error_that_says_where(records, said):
@@ -309,9 +309,7 @@ def test_no_more_is_read_than_the_limit_and_of_jsonl_only_the_line_is_limited(
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)
     assert load_records(path)
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 43)
-    with pytest.raises(
-        RecordsError, match="more than the 43 bytes that are read at once"
-    ) as caught:
+    with pytest.raises(RecordsError, match="exceeds the 43 bytes that are read at once") as caught:
         load_records(path)
     assert caught.value.location.startswith(str(path))
     assert "jsonl" in caught.value.hint
@@ -338,7 +336,7 @@ def test_a_pipe_which_has_no_size_is_limited_too(tmp_path, monkeypatch):
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    with pytest.raises(RecordsError, match="more than the 100 bytes"):
+    with pytest.raises(RecordsError, match="exceeds the 100 bytes"):
         load_records(pipe)
     writer.join(timeout=30)
     assert left

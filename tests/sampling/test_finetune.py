@@ -143,7 +143,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
         tuned(ledger, tuner, hasty)
     for wait in (True, False):
-        with pytest.raises(JobPending, match="is unanswered"):
+        with pytest.raises(JobPending, match="hasn't confirmed the start"):
             tuned(ledger, tuner, hasty, wait=wait)
     with Ledger(url) as other, pytest.raises(JobPending, match="Another process is starting"):
         tuned(other, tuner, hasty, wait=False)

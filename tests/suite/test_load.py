@@ -337,9 +337,9 @@ def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where
     assert all(c.isprintable() or c == "\n" for c in message)
 
 
-NO_SHARE = "pair m/road has only limits that no share exceeds (bmc = 1"
+NO_SHARE = "pair m/road has only limits that no share can exceed (bmc = 1"
 NO_PAIR = "the suite has no pair to test\n"
-SHORT = "suite.k: matches under {} words don't count, but one of {} exceeds limits.{}"
+SHORT = "suite.k: a match of {1} words exceeds limits.{2}, but matches under {0} words don't count"
 USELESS = [
     ({"limits": {}}, "pair m/road has no limits, so it can't fail\n"),
     ({"limits": {"bmc": 1.0}}, NO_SHARE),
@@ -364,7 +364,7 @@ def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
     path = folder / "x.memleak.toml"
     path.write_text(document(MINIMAL | {"limits": {"measures": {"own": 1.0}}}))
     brought = {"own": Measure("own", kind="share", function=lambda *_: 1.0)}
-    with pytest.raises(SuiteError, match=r"only limits that no share exceeds \(own = 1\)"):
+    with pytest.raises(SuiteError, match=r"only limits that no share can exceed \(own = 1\)"):
         load_suite(path, brought)
     brought = {"own": Measure("own", kind="count", function=lambda *_: 2.0)}
     assert load_suite(path, brought).pairs[0].limits["own"] == 1.0

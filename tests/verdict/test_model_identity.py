@@ -47,7 +47,7 @@ def test_one_model_answers_and_its_name_is_made_inert():
     (AppliedSampling(0.0, greedy=True, greedy_agreed=None), [], (), ""),
     (AppliedSampling(0.0, greedy=True, greedy_agreed=False), ["greedy"], (), ""),
     (AppliedSampling(0.0, ("temperature", "seed"), greedy=True), ["greedy"],
-     ("the server rejects seed",), "takes no temperature"),
+     ("the server rejects seed",), "rejects temperature"),
 ])  # fmt: skip
 def test_sampling_that_was_not_taken(applied, rules, notes, said):
     issues, told = sampling_issues(applied)

@@ -87,14 +87,14 @@ def _reason(tokens: list[Any], text: str) -> str:
     texts = [token for token in tokens if isinstance(token, str)]
     joined = "".join(texts)
     if "\ufffd" in joined and "\ufffd" not in text:
-        return f"{cause} in full: characters that several tokens share come as U+FFFD"
+        return f"{cause} in full: a character split over several tokens becomes U+FFFD"
     if len(texts) < len(tokens) or not joined:
         return cause
     bare = "".join(text.split())
     # A mark of the beginning may stand before it.
     begun = "".join(joined.replace("\u2581", " ").split())[: 3 * _ENOUGH]
     if bare and bare[:_ENOUGH] in begun:
-        return f"{cause} as they stand in the text: blanks are lost or added (SentencePiece)"
+        return f"{cause} unchanged: blanks are lost or added (SentencePiece)"
     return cause
 
 

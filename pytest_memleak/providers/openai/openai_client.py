@@ -194,7 +194,7 @@ class OpenAICalls:
     @property
     def _bare(self) -> str:
         """What to say of an address without a path, which few servers answer at."""
-        return "" if urlsplit(self.base_url).path else "; of most servers it ends in /v1"
+        return "" if urlsplit(self.base_url).path else "; on most servers it ends in /v1"
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
@@ -204,7 +204,7 @@ class OpenAICalls:
             if self._token
             else f"Check the key in the environment variable {self._key_variable}.",
             HTTPStatus.FORBIDDEN: "The key's account or project lacks access to this model.",
-            HTTPStatus.NOT_FOUND: f"does {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
+            HTTPStatus.NOT_FOUND: f"check that {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:
             return _NO_FINETUNES
@@ -219,13 +219,10 @@ _NO_FINETUNES = (
     ' test an existing model with endpoint = "ft:...", or use another provider'
 )
 _MISSING = {
-    "chat": "have this model? check base, endpoint and base_url",
-    "echo": 'offer completions? probe = "probability" needs them, with echo and logprobs',
-    "text": 'offer completions of this model? options.api = "chat" asks in a chat instead',
-    "": (
-        "offer this at all? where it does not, leave out [model.finetune],"
-        " options.batch and options.store"
-    ),
+    "chat": "has this model; see base_model, endpoint, and base_url",
+    "echo": 'offers completions with echo and logprobs, which probe = "probability" needs',
+    "text": 'offers completions of this model, or set options.api = "chat" to use chats',
+    "": "supports this; if not, remove [model.finetune], options.batch, and options.store",
 }
 
 

@@ -96,11 +96,11 @@ _PAUSE = 5.0  # as long as the SDK may send nothing, for any call, after a 429
 _LOOKED_AT = 2000
 _AS_JSON = "only supports as proto"
 _HINTS = {
-    HTTPStatus.BAD_REQUEST: "does the server offer this base model and these settings?",
+    HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
     HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
     HTTPStatus.PAYMENT_REQUIRED: "the account has no credit left, or no billing set up",
-    HTTPStatus.FORBIDDEN: "the key's account or project may not use this model or checkpoint",
-    HTTPStatus.NOT_FOUND: "does the server have this model or checkpoint? it may have expired",
+    HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model or checkpoint",
+    HTTPStatus.NOT_FOUND: "check that the server has this model or checkpoint; it may have expired",
 }
 
 
@@ -130,8 +130,8 @@ class TinkerCalls:
             return key
         raise Failing(PROVIDER, endpoint, call).final(
             "No API key",
-            f"set the environment variable {KEY_VARIABLE} (for a server of your own,"
-            ' anything that begins with "tml-" will do)',
+            f"set the environment variable {KEY_VARIABLE} (for your own server,"
+            ' any value that begins with "tml-")',
         )
 
     def service(self, *, endpoint: str, call: str) -> ServiceClient:
@@ -235,7 +235,7 @@ class TinkerCalls:
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
         if refusal:
-            cause += f"; the server said {safe_message(refusal)}, and the SDK asked again"
+            cause += f"; the server said {safe_message(refusal)}, and the SDK retried"
         hint: str | None = "Increase options.timeout."
         with self._lock:
             ended = [opening for opening in self._openings.values() if opening.done()]
@@ -244,13 +244,13 @@ class TinkerCalls:
             seen = self._look(opened[0].result().holder, failing)
             if isinstance(seen, Refused):
                 named: Any = {"provider": PROVIDER, "endpoint": failing.endpoint}
-                cause = f"{cause}; to another call it says {seen.cause}"
+                cause = f"{cause}; it answered another call with: {seen.cause}"
                 named |= {"call": failing.call, "hint": seen.hint, "status": seen.status}
                 return Refused(cause, **named)
             if seen is None:
                 hint = f"the server answers other calls: {hint}"
             else:
-                cause, hint = f"{cause}; nor to another call: {seen.cause}", seen.hint
+                cause, hint = f"{cause}; another call failed, too: {seen.cause}", seen.hint
         return failing.busy(cause, hint)
 
     def _look(self, holder: Any, failing: Failing) -> ProviderError | None:
@@ -284,14 +284,14 @@ class TinkerCalls:
             # The server's own message stands between words of the SDK.
             message = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
             message = message.partition(" for self.")[0]
-            cause = f"the server gave it up - {safe_message(message, texts=failing.texts)}"
+            cause = f"the server gave up: {safe_message(message, texts=failing.texts)}"
             final = error.category is tinker.types.RequestErrorCategory.User
             return failing.final(cause) if final else failing.busy(cause)
         if isinstance(error, TimeoutError | tinker.APIConnectionError):
             # Never RequestNotSent: the SDK has tried before, and an earlier try may have arrived.
             seen = type(error.__cause__ or error).__name__
             return failing.busy(
-                f"The connection failed or broke off ({seen})",
+                f"The connection failed or was interrupted ({seen})",
                 "Check that the server runs and is reachable.",
             )
         if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):

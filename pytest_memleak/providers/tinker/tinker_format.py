@@ -189,8 +189,7 @@ def _format(
             raise SuiteError(
                 f"the tokenizer {name!r} has no end-of-text token, so no generation could end",
                 location=place,
-                hint="options.renderer names a chat format of tinker-cookbook with an end of its"
-                " own",
+                hint="set options.renderer to a tinker-cookbook chat format with an end token",
             )
         return PlainFormat(tokenizer)
     from tinker_cookbook.exceptions import TinkerCookbookError
@@ -201,7 +200,7 @@ def _format(
     except (TinkerCookbookError, ValueError, KeyError, AssertionError) as error:
         seen = type(error).__name__
     raise SuiteError(
-        f"options.renderer: {renderer!r} cannot be made for the tokenizer {name!r} ({seen})",
+        f"options.renderer: {renderer!r} can't be loaded for the tokenizer {name!r} ({seen})",
         location=place,
         hint="Use a name that tinker_cookbook.renderers.get_renderer accepts.",
     )

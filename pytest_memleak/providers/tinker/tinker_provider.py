@@ -143,7 +143,7 @@ class TinkerProvider:
         weights = self._trainer.find(job_id)
         if weights is None:
             raise Failing(self.name, self._untuned, "poll_finetune").final(
-                f"neither the weights nor the training set of {job_id[:20]}... are here",
+                f"neither the weights nor the training set of {job_id[:20]}... is on this machine",
                 "Another machine may be training it: run the suite there.",
             )
         self._jobs.end(job_id, weights)

@@ -75,7 +75,7 @@ def make_once(folder: Path, write: Callable[[Path], object]) -> Adapter:
             unfinished.replace(folder / "adapter")
             adapter = kept(folder)
     if adapter is None:
-        raise FileNotFoundError(f"{folder / 'adapter'} was removed while it was being made")
+        raise FileNotFoundError(f"{folder / 'adapter'} was removed during training")
     return adapter
 
 

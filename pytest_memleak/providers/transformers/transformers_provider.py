@@ -231,7 +231,7 @@ class TransformersProvider:
                 endpoint,
                 f"Its LoRA weights aren't in {folder}"
                 if adapter is None
-                else f"the LoRA weights in {folder} are others than it had",
+                else f"the LoRA weights in {folder} have changed since training",
                 hint="Restore them, or start a new ledger to train them again.",
             )
         return adapter

@@ -71,7 +71,7 @@ def failures_as(endpoint: str, call: str, *, texts: Sequence[str] = ()) -> Itera
     except Exception as error:  # noqa: BLE001 - these libraries raise anything
         message = str(error)
         if isinstance(error, MemoryError) or _SHORT_OF_MEMORY.search(message):
-            cause = f"the device has not enough memory ({type(error).__name__})"
+            cause = f"the device doesn't have enough memory ({type(error).__name__})"
             hint = "set a smaller options.completions_per_call or finetune.micro_batch_size"
         else:
             cause = safe_message(message, texts=texts) or type(error).__name__
@@ -177,7 +177,7 @@ def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Bas
         raise SuiteError(
             f"base_model = {base!r}: there is no folder {folder}",
             location=place,
-            hint='base is a folder, from the suite file, or a model at the hub ("owner/name")',
+            hint='name a folder, relative to the suite file, or a model on the hub ("owner/name")',
         )
     snapshot = _snapshot(base, revision, folder)
     commit = snapshot.name if _COMMIT.fullmatch(snapshot.name) else _digest_of(_files(snapshot))
@@ -209,12 +209,12 @@ def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
             snapshot = get(offline=False)
         lacking = _lacking(snapshot)
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-        cause = f"it cannot be had from the model hub ({type(error).__name__})"
+        cause = f"it can't be downloaded from the model hub ({type(error).__name__})"
     else:
         if not lacking:
             return snapshot
-        cause = f"what the model hub has {lacking}"
-    hint = f"is the name right, and the hub reachable from here? There is no folder {folder}"
+        cause = f"the model hub's copy {lacking}"
+    hint = f"check the name and the connection to the hub; there is no folder {folder}"
     raise ProviderError(cause, provider=PROVIDER, endpoint=name, call="download", hint=hint)
 
 
@@ -227,7 +227,7 @@ def _lacking(folder: Path) -> str | None:
     if index.is_file():
         missing = sorted(_shards(index) - names)
         if missing:
-            return f"lacks {len(missing)} of its files of weights ({missing[0]}, ...)"
+            return f"lacks {len(missing)} of its weight files ({missing[0]}, ...)"
     elif not any(name.endswith(".safetensors") for name in names):
         return "has no weights in safetensors"
     return None if names & _TOKENIZERS else "has no tokenizer"

@@ -249,11 +249,11 @@ class VertexCalls:
                 f"project the service (gcloud services enable {service}.googleapis.com)"
             )
         if status == HTTPStatus.NOT_FOUND and of_storage:
-            return "does the bucket exist? check options.bucket"
+            return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
                 f"{self.location} may not offer this model for tuning: try another base or "
-                'location, or test a model that is tuned already with endpoint = "projects/..."'
+                'location, or test a tuned model with endpoint = "projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (

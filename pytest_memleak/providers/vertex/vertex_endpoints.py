@@ -284,8 +284,8 @@ class DeployedCalls(OpenAICalls):
         if self._until is None:
             raise failing.not_sent("The model isn't deployed", lasting=True)
         if time.time() >= self._until:
-            hint = "the next run goes on; options.deployment.hours gives it longer"
-            raise failing.not_sent("The deployment's hours are over", hint, lasting=True)
+            hint = "rerun to continue, or raise options.deployment.hours"
+            raise failing.not_sent("The deployment reached its time limit", hint, lasting=True)
         return super().ask(call, function, endpoint=endpoint, texts=texts)
 
 

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 
 _TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
 _NO_ENDPOINT = "It succeeded without naming an endpoint"
-_NO_WEIGHTS = "It succeeded without leaving weights (a config.json) below its output_uri"
+_NO_WEIGHTS = "It succeeded, but its output_uri has no weights (a config.json)"
 _ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
 _ADAPTERS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN", 32: "THIRTY_TWO"}
 

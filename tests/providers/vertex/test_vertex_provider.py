@@ -182,7 +182,7 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} {OPEN}"
     provider.move_in(wanted, name, 0.0)
-    with pytest.raises(RequestNotSent, match="hours are over"):
+    with pytest.raises(RequestNotSent, match="reached its time limit"):
         sample(endpoint)
 
 
@@ -390,7 +390,12 @@ def test_storage_that_takes_too_long(serve, tuning, door):
     [
         (rate_limit("upload", retry_after=2.5), None, ProviderBusy, "emulated rate limit"),
         (server_error("upload", status=403), None, Refused, "Storage Object User"),
-        (None, "gs://nonesuch", Refused, "(?s)404 Not Found.*check options.bucket"),
+        (
+            None,
+            "gs://nonesuch",
+            Refused,
+            "(?s)404 Not Found.*check that the bucket in options.bucket exists",
+        ),
         (None, "", ProviderError, r"options\.bucket"),
     ],
 )

@@ -189,7 +189,7 @@ def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, mak
 def test_one_class_of_lengths_is_a_sentence(book, make_result):
     told = " ".join(book.excerpts[2].text.split()[10:16])
     page = page_of(make_result(book, [Generation("p_id2", 0, told)]))
-    assert "1 of 5 to 9 words, none longer." in Page(page).text
+    assert "Spans of 5 to 9 words: 1 (none is longer)." in Page(page).text
     assert 'class="chart bar"' not in page
 
 
