@@ -25,11 +25,11 @@ def test_it_is_kept_without_output():
 
 
 OF_NOVELS = [
-    pytest.mark.full,
     pytest.mark.skipif(not NOVELS, reason="MEMLEAK_BOOKS names no folder with EPUBs"),
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("books", "seconds"),
     [(str(ROOT / "fixtures" / "books"), 300), pytest.param(NOVELS, 1800, marks=OF_NOVELS)],

@@ -311,7 +311,7 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
             location=where,
             hint='each record needs "generations": [{"generated_text": "..."}]',
         )
-    _validate_nothing_unread(row, "", where, known=_OF_ROWS)
+    _validate_nothing_unread(row, "", where, readable=_OF_ROWS)
     return list(answers)
 
 
@@ -336,10 +336,10 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
 
 
 def _validate_nothing_unread(
-    answer: Mapping[str, Any], text: str, where: str, *, known: frozenset[str] = _KNOWN
+    answer: Mapping[str, Any], text: str, where: str, *, readable: frozenset[str] = _KNOWN
 ) -> None:
     """Raise RecordsError for long texts under unknown keys, which the model may have written."""
-    for key in answer.keys() - known:
+    for key in answer.keys() - readable:
         unread = (passage for passage in texts_in(answer[key]) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)
         if longest >= _FEW_WORDS:

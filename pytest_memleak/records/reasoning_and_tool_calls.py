@@ -32,8 +32,8 @@ def texts_in(value: object) -> list[str]:
         pieces.setdefault(place, []).append(text)
     every = [text for its in pieces.values() for text in _joined(its)]
     texts = [text for text in every if _is_text(text)]
-    words = " ".join(text for text in every if not _is_text(text))
-    return [*texts, words] if count_runs(words) >= _FEW_RUNS else texts
+    words = [text for text in every if count_runs(text) == 1]
+    return [*texts, " ".join(words)] if len(words) >= _FEW_RUNS else texts
 
 
 def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:

@@ -86,7 +86,7 @@ def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(suite, run):
 
 def test_the_null_is_of_controls_and_p_stands_beside_the_excess(suite, run):
     suite(recalled=("tale",))
-    lines = ["  Chance level: *% (3 null books); this book *%, p = *. 3 null books can detect *"]
+    lines = ["  Chance level: *% (3 null books); this book *%, p ? *. 3 null books can detect *"]
     _, pairs, _ = run("-v", lines=lines, failed=1, passed=3)
     found = pairs["model/tale"]
     nulls = [one["pair"] for one in found["sampled"] if one["purpose"] == "null"]
