@@ -78,7 +78,7 @@ def match_names(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str]
 def outer_matter(
     leaves: Sequence[Leaf], entries: Sequence[Entry], *, out: Collection[str], title: str | None
 ) -> dict[str, str]:
-    """Return by name why documents at both ends of the book aren't text.
+    """Map documents at both ends of the book that aren't text to the rule that excludes them.
 
     `out` are the documents already excluded.
     """

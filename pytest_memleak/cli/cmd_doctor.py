@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.run_pytest import command_line, next_step
 from pytest_memleak.errors import LedgerError, MemleakError, SuiteError, install_command
-from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
+from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
 
@@ -113,7 +113,7 @@ def _check_installation() -> Iterator[_Check]:
         yield _Check(name, version(name))
 
 
-def _check_provider(name: str, needs: Needs) -> _Check:
+def _check_provider(name: str, needs: ProviderNeeds) -> _Check:
     """Report what a provider has; without a suite, a missing extra or key is no problem."""
     if needs.missing:
         command = install_command(needs.extra or "")
@@ -234,7 +234,7 @@ def _check_model(model: Model, suite_run: SuiteRun) -> Iterable[_Check]:
 def _check_access(model: Model) -> Iterator[_Check]:
     """Check the model's keys, or that its server is reachable."""
     built_in = PROVIDERS.get(model.provider)
-    needs = built_in.needs if built_in else Needs()
+    needs = built_in.needs if built_in else ProviderNeeds()
     for name in needs.variables_of(model.options):
         is_set = bool(os.environ.get(name))
         yield _Check(name, "set" if is_set else "not set", "" if is_set else f"export {name}=...")

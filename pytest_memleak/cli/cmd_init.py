@@ -16,7 +16,7 @@ from pytest_memleak.cli.suite_template import (
     url_of,
 )
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
-from pytest_memleak.providers.provider_registry import PROVIDERS, Needs
+from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT
 
@@ -232,7 +232,7 @@ def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
             f"--ci: unknown service {name!r}", hint=f"write {', '.join(CI)}, or none"
         )
     path, text = CI[name]
-    needs = PROVIDERS[provider].needs if provider in PROVIDERS else Needs()
+    needs = PROVIDERS[provider].needs if provider in PROVIDERS else ProviderNeeds()
     command = command_line(
         *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0"),
         *(

@@ -40,7 +40,7 @@ def identify(answers: SampledGenerations, resources: Resources) -> ProvenanceChe
 
 
 def _canary_issues(own: SampledGenerations, canaries: Iterable[Generation]) -> Iterator[Issue]:
-    """Yield whether canaries are missing: only they show a model at temperature 0."""
+    """Yield an issue if a canary has no answer: only canaries show temperature 0."""
     answered = {canary.excerpt_id for canary in canaries if canary.answered}
     every = len(canary_book(own.book).excerpts)
     if len(answered) < every:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class ProviderNeeds:
     """What a provider needs of a machine: an extra, and variables of the environment.
 
     extra:    of pytest-memleak
@@ -78,7 +78,7 @@ class BuiltIn:
 
     module: str
     name: str
-    needs: Needs = field(default_factory=Needs)
+    needs: ProviderNeeds = field(default_factory=ProviderNeeds)
     free: bool = False
 
     def __call__(self, setup: ProviderSetup) -> Provider:
@@ -97,12 +97,14 @@ PROVIDERS = {
     "openai": BuiltIn(
         f"{_HERE}.openai.openai_provider",
         "OpenAIProvider",
-        Needs("openai", {"openai": "openai"}, keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL"),
+        ProviderNeeds(
+            "openai", {"openai": "openai"}, keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL"
+        ),
     ),
     "vertex": BuiltIn(
         f"{_HERE}.vertex.vertex_provider",
         "VertexProvider",
-        Needs(
+        ProviderNeeds(
             "vertex",
             {"google.genai": "google-genai", "google.cloud.storage": "google-cloud-storage"},
             settings={"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"},
@@ -112,7 +114,7 @@ PROVIDERS = {
     "tinker": BuiltIn(
         f"{_HERE}.tinker.tinker_provider",
         "TinkerProvider",
-        Needs(
+        ProviderNeeds(
             "tinker",
             {"tinker": "tinker", "transformers": "transformers"},
             keys=("TINKER_API_KEY",),
@@ -122,7 +124,7 @@ PROVIDERS = {
     "transformers": BuiltIn(
         f"{_HERE}.transformers.transformers_provider",
         "TransformersProvider",
-        Needs("local", {"torch": "torch", "transformers": "transformers", "peft": "peft"}),
+        ProviderNeeds("local", {"torch": "torch", "transformers": "transformers", "peft": "peft"}),
     ),
 }
 

@@ -178,8 +178,8 @@ class Measure:
     kind:     "share": a fraction, with limits from 0 to 1; "count": a whole number, with limits
               from 0; "number": any number, with any finite limit
     runs:     for runs of k matching words or more: "longest" for the words of the longest run,
-              "number" for the runs over span_threshold; None if a larger k hides nothing of it
-    lies_in:  where the words of such a run, or of a passage, lie; None if any limit can be exceeded
+              "number" for the runs over span_threshold; None if k doesn't affect it
+    lies_in:  where the words of such a run, or of a passage, lie; None if no book is too short
     folded:   whether it counts folded words
     of_works: whether its limit applies to each work of a collection
     rises:    whether more samples can only raise it, so an exceeded limit stays exceeded

@@ -89,7 +89,7 @@ def _reach(start: Positions, end: Positions, total: int) -> NDArray[np.intc]:
 def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
     """Return distinct spans of more than `over` words, longest first.
 
-    Of the runs with one end only the longest matters, since the others are its suffixes.
+    Of the runs that end at the same word only the longest matters: the others are its suffixes.
     """
     start, end, ordinal = tally.runs_over()
     return tuple(

@@ -42,11 +42,11 @@ def judge(
 ) -> VerdictResult:
     """Return PASS, FAIL, or INCONCLUSIVE with reasons, for each work of a collection (`book`), too.
 
-    FAIL needs an observed value over its limit, whatever else is missing, since most measures
-    never fall as samples are added. Measures that can fall (`bmc_excess`, `uplift`) need the lower
-    end of their interval over the limit, and complete evidence. No value counts where the second
-    opinion differs. PASS needs every limit to hold at the interval's upper end, on complete
-    evidence.
+    A measure that never falls as samples are added is FAIL if its observed value exceeds its limit,
+    even on incomplete evidence. One that can fall (a row without `rises`) is FAIL only on complete
+    evidence, if the lower end of its interval exceeds the limit. No value counts where the second
+    opinion differs. PASS needs complete evidence, and every limit to hold at the interval's upper
+    end.
     """
     missing = tuple(map(str, completeness.issues))
     measured_values = judged_measures(analysis) if analysis else {}
