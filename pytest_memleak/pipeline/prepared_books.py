@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_memleak.errors import BookError, Inconclusive
+from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
@@ -63,6 +64,7 @@ class PreparedBooks:
         self._cut: dict[str, Book] = {}
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
+        self._common_shares: dict[str, float] = {}
 
     def book(self, source: BookSource) -> Book:
         """Return the book with its instructions; the summarizer writes summaries that it lacks.
@@ -109,7 +111,7 @@ class PreparedBooks:
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book of the pair's model contains text of the test book.
 
-        Or if the common texts together contain half of it.
+        Or if the common texts together contain half of any test book of the suite.
         """
         for training in self.training_books(pair.model):
             what, share = _most_shared(book, training, pair.scoring)
@@ -120,18 +122,33 @@ class PreparedBooks:
                     location=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model was not trained on",
                 )
-        common = [self.cut(source) for source in self._suite.books if source.role == "common"]
-        if not common:
-            return
-        shared, index = _shared(book, common, pair.scoring)
-        share = len(shared) / index.total
-        if share >= _COMMON_SHARE:
-            raise BookError(
-                f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} or "
-                "more, and excuse them",
-                location=f"{self._suite.path}: book {book.id!r}",
-                hint="list in [[common]] only passages that anyone may quote",
-            )
+        for tested in (book, *self._other_test_books(book)):
+            share = self._common_share(tested)
+            if share >= _COMMON_SHARE:
+                raise BookError(
+                    f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} "
+                    "or more, and excuse them",
+                    location=f"{self._suite.path}: book {tested.id!r}",
+                    hint="list in [[common]] only passages that anyone may quote",
+                )
+
+    def _other_test_books(self, book: Book) -> Iterator[Book]:
+        """Yield the suite's other test books that can be read."""
+        for source in self._suite.books:
+            if source.role == "test" and source.id != book.id:
+                with contextlib.suppress(MemleakError):
+                    yield self.cut(source)
+
+    def _common_share(self, book: Book) -> float:
+        """Return the share of the book's words that the common texts contain."""
+        if book.id not in self._common_shares:
+            common = [self.cut(source) for source in self._suite.books if source.role == "common"]
+            share = 0.0
+            if common:
+                shared, index = _shared(book, common, self._suite.pairs[0].scoring)
+                share = len(shared) / index.total
+            self._common_shares[book.id] = share
+        return self._common_shares[book.id]
 
     def cut(self, source: BookSource) -> Book:
         """Return the book with its own instructions."""
