@@ -311,7 +311,8 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
             location=where,
             hint='each record needs "generations": [{"generated_text": "..."}]',
         )
-    _validate_nothing_unread(row, "", where, readable=_OF_ROWS)
+    texts = (str(answer.get("generated_text")) for answer in answers if isinstance(answer, Mapping))
+    _validate_nothing_unread(row, "\n".join(texts), where, readable=_OF_ROWS)
     return list(answers)
 
 
@@ -338,9 +339,17 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
 def _validate_nothing_unread(
     answer: Mapping[str, Any], text: str, where: str, *, readable: frozenset[str] = _KNOWN
 ) -> None:
-    """Raise RecordsError for long texts under unknown keys, which the model may have written."""
-    for key in answer.keys() - readable:
-        unread = (passage for passage in texts_in(answer[key]) if passage.strip() not in text)
+    """Raise RecordsError for long texts that the model may have written but nothing reads.
+
+    Those under unknown keys, and an assistant's turns among the messages.
+    """
+    values = {key: answer[key] for key in answer.keys() - readable}
+    if isinstance(turns := answer.get("messages"), list):
+        values["messages"] = [
+            turn for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "assistant"
+        ]
+    for key, value in values.items():
+        unread = (passage for passage in texts_in(value) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]

@@ -183,6 +183,12 @@ def test_a_word_means_the_same_from_a_server_and_in_a_file(word, reason):
     assert (recorded.finish_reason, recorded.finish_word) == (reason, word)
 
 
+def test_the_turns_of_a_chat_that_hold_prompt_and_answer_are_read():
+    turns = [{"role": role, "content": "x y " * 20} for role in ("user", "assistant")]
+    assert generations_from_records([line("p1", "x y " * 20, messages=turns)])
+    assert generations_from_records([answered("p1", "x y " * 20, messages=turns)])
+
+
 def test_no_word_is_no_end():
     assert finish_reason(None) is finish_reason("") is FinishReason.UNKNOWN
 
@@ -221,6 +227,8 @@ def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
     *(([answered("p1", "a", **{name: "x y " * 20})],
        f"drawn, record 0: '{name}' holds a text of 40 words, which wouldn't be measured*")
       for name in ("reasoning", "output", "generated_text")),
+    ([line("p1", "a", messages=[{"role": "assistant", "content": "x y " * 20}])],
+     "drawn, record 0, generation 0: 'messages' holds a text of 40 words*"),
 ])  # fmt: skip
 def test_what_are_no_generations_is_an_error_that_says_where(records, said):
     with pytest.raises(RecordsError) as caught:
