@@ -167,7 +167,7 @@ def test_another_form_is_an_error_that_names_the_file(make, tmp_path, suffix, co
 def test_nothing_can_be_sampled_or_tuned_and_there_are_no_jobs(make):
     endpoint = make().open(None)
     assert endpoint.abilities.recording
-    with pytest.raises(SuiteError, match="can't be sampled"):
+    with pytest.raises(SuiteError, match="can't be resampled"):
         endpoint.sample("Write.", n=1, temperature=None, max_tokens=9, seed=None)
     assert make().find_finetune("f00d") is None
     for attempt in (

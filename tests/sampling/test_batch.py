@@ -204,7 +204,7 @@ def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
     with pytest.raises(JobPending):
         batched(ledger, endpoint, asked, hasty, wait=False)
     online = Scripted()
-    with pytest.raises(JobPending, match="12 generations are in batches"):
+    with pytest.raises(JobPending, match="12 generations are in unread batches"):
         batched(ledger, online, asked, hasty, by=terms())
     assert online.calls == []
     counts = batched(ledger, endpoint, asked, hasty, by=terms())
