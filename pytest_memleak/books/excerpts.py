@@ -316,7 +316,7 @@ def _cut_run(
             run = _with_sentences_around_short_parts(whole, rough, mode, longest)
             parts = _cheapest(run, long_chapters, allow_short=True) or []
             sizes = [sum(unit.words for unit in run[first:end]) for first, end in parts]
-            # So many words may be too few to be cut without an excerpt that is too short.
+            # These words may be too few for excerpts of full size alone.
             fewest = -(-sum(sizes) // LONGEST_EXCERPT) * SHORTEST_EXCERPT
             if min(sizes, default=SHORTEST_EXCERPT) >= SHORTEST_EXCERPT or fewest > sum(sizes):
                 break

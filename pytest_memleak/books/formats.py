@@ -187,7 +187,7 @@ def _require_package(name: str, place: str) -> None:
 
 # --- PDF ----------------------------------------------------------------------------------
 
-# A line at a page's edge that recurs on so many pages, except for its numbers, isn't text.
+# A line at the edge of this share of pages, apart from its numbers, is a running head.
 _EDGE_LINES = 2
 _FEWEST_PAGES = 3
 _SHARE_OF_PAGES = 0.2

@@ -184,7 +184,7 @@ class _Again:
         return True
 
     def look_at_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
-        """Compare a pair of the bundle, given also as it is written, with what it should be."""
+        """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
         suite = self._suite_of(claimed)
         pair = next((candidate for candidate in suite.pairs if candidate.id == claimed.pair), None)
         if pair is None:

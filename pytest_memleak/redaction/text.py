@@ -64,7 +64,7 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
 
 @contextlib.contextmanager
 def server_words(most: int | None) -> Iterator[None]:
-    """Show so many words of a server's message until this ends, in this process; None: all."""
+    """Show at most this many words of a server's message in this process; None: all."""
     _most.append(most)
     try:
         yield

@@ -96,7 +96,7 @@ class NgramEndpoint:
 
     @property
     def abilities(self) -> Abilities:
-        """Its id names what it was trained on."""
+        """Its id identifies its training books, and so its weights."""
         return Abilities(
             fixed_weights=True,
             continuing=self.continuing,

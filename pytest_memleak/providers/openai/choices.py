@@ -94,7 +94,7 @@ def read_completions(
             reason,
             prompt_tokens=None if prompt is None else prompt * (place == 0),
             completion_tokens=tokens,
-            # A refusal is told by a field of that name, whatever ended it.
+            # The field `refusal` counts, whatever the finish reason.
             finish_word=_name(
                 "refusal" if reason is FinishReason.REFUSAL else choice.get("finish_reason")
             ),

@@ -1,13 +1,12 @@
-"""Log-probabilities of tokens by number, from servers that take and give them so.
+"""Log-probabilities by token number, from servers whose API has numbers.
 
-vLLM and its kin tell them of a prompt, with the K likeliest beside each of the text's own:
+vLLM returns those of a prompt, with the K likeliest tokens at each place:
 
     POST completions  {"prompt": [IDS], "prompt_logprobs": K, "return_token_ids": true}
 
-llama.cpp's server tells nothing of a prompt. So each token of a suffix is asked for by itself,
-after all that stands before it: a bias has it written, and the probability that is told, as those
-of the K likeliest, is the model's own, before any bias. The server keeps what it has read: a
-token's call reads one token more than the last.
+llama.cpp's server returns none of a prompt. So each token of a suffix is a request of its own,
+after all tokens before it: a bias forces the token, and the returned probabilities are the model's
+own, before any bias. The server caches its prompt, so each call processes one more token.
 
     POST /tokenize    {"content": TEXT, "add_special": false}
     POST completions  {"prompt": [IDS], "max_tokens": 1, "logprobs": K, "logit_bias": [[ID, 1000]]}
@@ -28,16 +27,16 @@ from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
-_SHORT = "The"  # any text, to see what begins one
-_BIAS = 1000.0  # over any difference of logits
-_LIKELIEST = 1  # the fewest of which the written one's is told
+_SHORT = "The"  # any text, to find the tokens that mark a beginning
+_BIAS = 1000.0  # exceeds any difference of logits
+_LIKELIEST = 1  # the server returns none with fewer
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 class TokenForm:
-    """Asks `model` at one server in one form; `sent` is its name in requests.
+    """One way to request tokens of `model` from a server; `sent` is its name in requests.
 
-    call, needs: what error messages call the form, and what they say it needs of a server.
+    call, needs: its name in error messages, and what it needs of a server
     """
 
     call: str
@@ -71,25 +70,25 @@ class TokenForm:
 
 
 class _ByNumber(TokenForm):
-    """A form in which tokens are numbers; what begins a text is known once it is supported."""
+    """A form in which tokens are numbers; `is_supported` must be called first."""
 
     _begin: Sequence[int] = ()
     _no_tokens: str
 
     def is_supported(self) -> bool:
-        """Whether the server tells numbers."""
+        """Tell whether the server returns token numbers."""
         try:
             bare = self._numbers(_SHORT, special=False)
             whole = bare and self._numbers(_SHORT, special=True)
         except Refused:
-            return False  # it does not take the fields
+            return False  # it rejects the fields
         if not bare or not whole:
             return False
         self._begin = begin_of(whole, bare)
         return True
 
     def tokens(self, text: str) -> list[int]:
-        """The tokens of a text, without any that mark its beginning or end."""
+        """Return the tokens of a text, without any that mark its beginning or end."""
         tokens = self._numbers(text, special=False)
         if tokens is None:
             raise self._lacking(self._no_tokens)
@@ -104,20 +103,20 @@ class _ByNumber(TokenForm):
 
 
 class NumberedTokens(_ByNumber):
-    """Those of vLLM."""
+    """Tokens of vLLM."""
 
     call = "completions.create (prompt_logprobs)"
     needs = "whose completions take prompt_logprobs"
     _no_tokens = "The answer lacks the prompt's token_ids"
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, after the prefix; see `Probabilities`."""
-        return [self._told(entry, token) for token, entry in self._entries(window, 0)]
+        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
+        return [self._log_of(entry, token) for token, entry in self._entries(window, 0)]
 
     def top_k_log_probabilities(
         self, window: Window, *, top_k: int, temperature: float
     ) -> WindowLogs:
-        """Those, and the same among the likeliest; see `Probabilities`."""
+        """Return them, and the same among the likeliest; see `Probabilities`."""
         try:
             entries = self._entries(window, top_k)
         except Refused as refused:
@@ -127,12 +126,12 @@ class NumberedTokens(_ByNumber):
             raise self._too_few(cause) from None
         plain, among = [], []
         for token, entry in entries:
-            plain.append(self._told(entry, token))
+            plain.append(self._log_of(entry, token))
             among.append(self._in_top_k(entry, token, top_k=top_k, temperature=temperature))
         return WindowLogs(plain, among)
 
     def _entries(self, window: Window, likeliest: int) -> list[tuple[int, object]]:
-        """Each token of the suffix, with what is told of its place."""
+        """Return each token of the suffix with the server's entry for its place."""
         asked = [*self._begin, *map(int, (*window.prefix, *window.suffix))]
         answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
         entries = first_choice(answer).get("prompt_logprobs")
@@ -141,7 +140,7 @@ class NumberedTokens(_ByNumber):
         count = len(window.suffix)
         return list(zip(asked[-count:], entries[-count:], strict=True))
 
-    def _told(self, entry: object, token: object) -> float:
+    def _log_of(self, entry: object, token: object) -> float:
         log = as_mapping(entry).get(str(token))
         value = _log(log.get("logprob") if isinstance(log, Mapping) else log)
         if value is None:
@@ -152,7 +151,7 @@ class NumberedTokens(_ByNumber):
         from pytest_memleak.scoring.extraction import among_likeliest
 
         names = list(as_mapping(entry))
-        values = {int(name): self._told(entry, name) for name in names if f"{name}".isdecimal()}
+        values = {int(name): self._log_of(entry, name) for name in names if f"{name}".isdecimal()}
         if len(values) < top_k:
             raise self._fewer(len(values), top_k)
         return among_likeliest(values, token, values[token], top_k=top_k, temperature=temperature)
@@ -163,20 +162,20 @@ class NumberedTokens(_ByNumber):
 
 
 class WrittenTokens(_ByNumber):
-    """Those of llama.cpp's server, which tells of what it writes."""
+    """Tokens of llama.cpp's server, which returns log-probabilities of generated tokens only."""
 
     call = "completions.create (logprobs)"
     needs = "that returns log-probabilities"
     _no_tokens = "The answer of /tokenize has no tokens"
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, after the prefix; see `Probabilities`."""
+        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
         return [value for _, value, _ in self._written(window, _LIKELIEST)]
 
     def top_k_log_probabilities(
         self, window: Window, *, top_k: int, temperature: float
     ) -> WindowLogs:
-        """Those, and the same among the likeliest; see `Probabilities`."""
+        """Return them, and the same among the likeliest; see `Probabilities`."""
         from pytest_memleak.scoring.extraction import among_likeliest
 
         scheme: Any = {"top_k": top_k, "temperature": temperature}
@@ -189,7 +188,7 @@ class WrittenTokens(_ByNumber):
         return WindowLogs(plain, among)
 
     def _written(self, window: Window, most: int) -> list[tuple[int, float, dict[int, float]]]:
-        """Each token of the suffix, its log-probability, and those of the likeliest."""
+        """Return each suffix token, its log-probability, and those of the likeliest."""
         before = [*self._begin, *map(int, window.prefix)]
         entries = []
         for token in map(int, window.suffix):
@@ -224,32 +223,32 @@ class WrittenTokens(_ByNumber):
 
 
 def _number_and_log(entry: object) -> tuple[int | None, float | None]:
-    """A token's number, and its log-probability."""
+    """Return a token's number and its log-probability."""
     number = as_mapping(entry).get("id")
     return number if isinstance(number, int) else None, _log(as_mapping(entry).get("logprob"))
 
 
 def _log(value: object) -> float | None:
-    """A log-probability, unless it is none."""
+    """Return a valid log-probability, else None."""
     if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:  # noqa: PLR2004
         return None
     return min(float(value), 0.0)
 
 
 def _ids(value: object) -> list[int] | None:
-    """The numbers of tokens, if there are any."""
+    """Return token numbers, None if there are none."""
     tokens = value if isinstance(value, list) else []
     return tokens if tokens and all(isinstance(token, int) for token in tokens) else None
 
 
 def begin_of(whole: list[int], bare: list[int]) -> list[int]:
-    """The tokens before a text's own: `whole` are those of it as a server would begin it."""
+    """Return the tokens that a server puts before a text's own (`bare`) in `whole`."""
     starts = range(len(whole) - len(bare) + 1)
     places = (start for start in starts if whole[start : start + len(bare)] == bare)
     return whole[: next(places, 0)]
 
 
 def first_choice(answer: object) -> Mapping[str, Any]:
-    """The first choice of an answer; empty where there is none."""
+    """Return the first choice of a response; empty if there is none."""
     choices = as_mapping(answer).get("choices")
     return as_mapping(choices[0] if isinstance(choices, list) and choices else None)

@@ -294,7 +294,7 @@ class DeployedEndpoint(ChatEndpoint):
 
     @property
     def abilities(self) -> Abilities:
-        """The container calls the model what it likes; a tuning job writes a folder once."""
+        """No model name: the container chooses it. Weights in a bucket never change."""
         fixed = self._settings.model.startswith("gs://")
         return replace(super().abilities, fixed_weights=fixed, model_name=None)
 
