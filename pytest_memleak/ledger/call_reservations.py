@@ -26,7 +26,7 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.errors import BudgetExceeded, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.calls import (
+from pytest_memleak.ledger.call_outcomes import (
     Answer,
     Call,
     CallState,

@@ -22,8 +22,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.abilities import Deployment
+from pytest_memleak.ledger.call_outcomes import add_row, add_to_runs, run_spending, update_row
 from pytest_memleak.ledger.call_reservations import budget_exceeded
-from pytest_memleak.ledger.calls import add_row, add_to_runs, run_spending, update_row
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger

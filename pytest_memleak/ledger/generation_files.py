@@ -23,8 +23,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, RecordsError
+from pytest_memleak.ledger.call_outcomes import CallState, generation_row
 from pytest_memleak.ledger.call_reservations import prompt_ids
-from pytest_memleak.ledger.calls import CallState, generation_row
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec

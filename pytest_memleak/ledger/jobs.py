@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.calls import OPEN, add_row, end_open_calls, update_row
+from pytest_memleak.ledger.call_outcomes import OPEN, add_row, end_open_calls, update_row
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases

@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.calls import CallState, in_parts, prompt_ids_by_key
+from pytest_memleak.ledger.call_outcomes import CallState, in_parts, prompt_ids_by_key
 from pytest_memleak.ledger.hash_chain import changed, text_digest
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.calls import OPEN, CallState, count_where
+from pytest_memleak.ledger.call_outcomes import OPEN, CallState, count_where
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
 from pytest_memleak.records import FinishReason

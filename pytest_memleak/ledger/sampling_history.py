@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.interfaces.protocols import Served
-from pytest_memleak.ledger.calls import CallState, count_where, in_parts
+from pytest_memleak.ledger.call_outcomes import CallState, count_where, in_parts
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
 from pytest_memleak.ledger.prompts import PairPrompts, stored_temperature

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.calls import OPEN, CallState
+from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.hash_chain import (
     CHAINED,

@@ -25,15 +25,15 @@ from pytest_memleak.ledger.batches import (
     open_batches,
     request_key,
 )
+from pytest_memleak.ledger.call_outcomes import Answer, open_calls, record_each
 from pytest_memleak.ledger.call_reservations import Terms
-from pytest_memleak.ledger.calls import Answer, open_calls, record_each
 from pytest_memleak.ledger.jobs import Job, JobRow, end_job
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.endpoint_calls import Line
+from pytest_memleak.sampling.call_deadline import Line
 from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
 from pytest_memleak.sampling.retry import Retry
 

@@ -33,7 +33,7 @@ from pytest_memleak.ledger.deployments import (
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.endpoint_calls import Reach
+from pytest_memleak.sampling.call_deadline import Reach
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     Verbs,

@@ -19,15 +19,16 @@ from collections.abc import Callable, Iterable
 from pytest_memleak.errors import JobPending, ProviderError
 from pytest_memleak.interfaces.abilities import BatchCalls, abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
+from pytest_memleak.ledger.call_outcomes import Answer, Call, record
 from pytest_memleak.ledger.call_reservations import Terms, budget_limit, prompt_ids
-from pytest_memleak.ledger.calls import Answer, Call, record
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import Batches
-from pytest_memleak.sampling.call import Desk, Drawing, Stopped, settle_doubts
-from pytest_memleak.sampling.endpoint_calls import Line
+from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Stopped
+from pytest_memleak.sampling.call_deadline import Line
+from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 from pytest_memleak.sampling.retry import Pace, Retry
 
 _FRUITLESS_BATCHES = 3
@@ -196,7 +197,9 @@ class _Pair:
 
     def _lacking(self) -> Missing:
         desk = self.desk
-        settle_doubts(desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, retry=desk.retry)
+        settle_interrupted_calls(
+            desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, retry=desk.retry
+        )
         return missing(self._ledger, self._endpoint_id, self._questionnaire)
 
     def _unread(self, lacking: Missing) -> JobPending:
@@ -308,7 +311,7 @@ class Workers:
                 call = self._claimed(candidates, answer)
                 answer = None
                 if call is not None:
-                    answer = Drawing(self._desk, call, self._stop).run()
+                    answer = CallAttempts(self._desk, call, self._stop).run()
                     if answer is not None:
                         self._take_up_the_rest(answer)
                         self._desk.pace.answered()

@@ -44,7 +44,7 @@ from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.endpoint_calls import NoAnswer, Reach, in_doubt, timed
+from pytest_memleak.sampling.call_deadline import NoAnswer, Reach, in_doubt, timed
 from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
 
 T = TypeVar("T")

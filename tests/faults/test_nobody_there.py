@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from accounts import contents
 
-from pytest_memleak.ledger.calls import run_spending
+from pytest_memleak.ledger.call_outcomes import run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.sampling.retry import Retry
 

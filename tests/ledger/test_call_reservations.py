@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from by_hand import answer, intent
 
 from pytest_memleak.errors import BudgetExceeded
+from pytest_memleak.ledger.call_outcomes import give_up, postpone, record, resume, run_spending
 from pytest_memleak.ledger.call_reservations import claim, prompt_ids
-from pytest_memleak.ledger.calls import give_up, postpone, record, resume, run_spending
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing
 from pytest_memleak.ledger.prompts import Ask

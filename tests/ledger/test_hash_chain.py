@@ -10,8 +10,8 @@ from by_hand import answer, intent
 from edits_by_hand import other, rows_of, tamper, where
 from full_ledger import fill
 
+from pytest_memleak.ledger.call_outcomes import record
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.calls import record
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import head
 from pytest_memleak.ledger.ledger import Ledger

@@ -16,8 +16,8 @@ from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import database, engines
 from pytest_memleak.ledger import tables as schema
+from pytest_memleak.ledger.call_outcomes import Answer, record
 from pytest_memleak.ledger.call_reservations import claim, prompt_ids
-from pytest_memleak.ledger.calls import Answer, record
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations

@@ -13,8 +13,8 @@ from scripted import TRAINING, Batching, Scripted, Tuner, broken, busy, terms
 
 from pytest_memleak.errors import LedgerError, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
+from pytest_memleak.ledger.call_outcomes import Answer, give_up, record
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.calls import Answer, give_up, record
 from pytest_memleak.ledger.generation_files import Imported, export_generations, import_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (

@@ -1,8 +1,8 @@
 """Books, intents and answers written by hand."""
 
 from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_outcomes import Answer, Call
 from pytest_memleak.ledger.call_reservations import Intent, prompt_ids
-from pytest_memleak.ledger.calls import Answer, Call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PairPrompts
 from pytest_memleak.records import Book, Excerpt

@@ -10,8 +10,8 @@ from by_hand import answer, intent
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.batches import claim_batch
+from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, record
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids
-from pytest_memleak.ledger.calls import Answer, give_up, postpone, record
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
 from pytest_memleak.ledger.generation_files import import_generations
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job

@@ -17,8 +17,8 @@ from pytest_memleak.interfaces.protocols import (
     TrainingExample,
     TrainingSet,
 )
+from pytest_memleak.ledger.call_outcomes import run_spending
 from pytest_memleak.ledger.call_reservations import Terms
-from pytest_memleak.ledger.calls import run_spending
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.sampling.loop import draw
 

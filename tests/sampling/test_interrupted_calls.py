@@ -8,8 +8,8 @@ from scripted import Keeping, Scripted, answers, broken, busy, drawn, states
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.ledger.call_outcomes import postpone, record
 from pytest_memleak.ledger.call_reservations import claim
-from pytest_memleak.ledger.calls import postpone, record
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing
 from pytest_memleak.ledger.prompts import Ask

@@ -1,48 +1,40 @@
-"""One call from its reservation to its answer.
+"""The attempts at one reserved call, until it is answered or given up.
 
     call = desk.claim([ask])
-    answer = Drawing(desk, call, stop).run()        # to be recorded at once
+    answer = CallAttempts(desk, call, stop).run()        # to be recorded at once
 
-A busy provider is called again after a pause. If a call breaks off, its answer is recovered from
-the provider where it stores answers; otherwise the call counts as lost and billed, and a new call
-with its own row sends the same request.
+A busy provider is called again after a pause. If a connection breaks off, the answer is recovered
+from the provider where it stores answers; otherwise the call counts as lost and billed, and a new
+call with its own row sends the same request. Calls of killed processes: interrupted_calls.py.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import Intent, Terms, claim
-from pytest_memleak.ledger.calls import (
+from pytest_memleak.ledger.call_outcomes import (
     NOT_SENT,
     Answer,
     Call,
-    CallState,
-    end_open_calls,
     give_up,
-    open_calls,
     outcomes_in_run,
     postpone,
     record,
     resume,
 )
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.call_reservations import Intent, Terms, claim
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
-from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.endpoint_calls import BadAnswer, Line, NoAnswer, in_doubt
-from pytest_memleak.sampling.retry import LOOK_AGAIN, Pace, Retry
+from pytest_memleak.sampling.call_deadline import BadAnswer, Line, NoAnswer, in_doubt
+from pytest_memleak.sampling.interrupted_calls import leave_open, recover_answer
+from pytest_memleak.sampling.retry import Pace, Retry
 
 
 class Stopped(Exception):
@@ -130,7 +122,7 @@ class Desk:
         return None if answered else 0.0 if in_vain else self.retry.unreached
 
 
-class Drawing:
+class CallAttempts:
     """A reserved call and its retries; `stop` prevents the next one."""
 
     def __init__(self, desk: Desk, call: Call, stop: threading.Event) -> None:
@@ -177,7 +169,7 @@ class Drawing:
                     self._desk.pace.turned_away()
                 self._turned_away = "the provider was busy" if sent else NOT_SENT
                 raise
-            came = kept = self._found(call, error)
+            came = kept = self._recover(call, error)
         except BadAnswer as error:
             self._keep(call, error)
             raise
@@ -198,14 +190,14 @@ class Drawing:
         self._waiting = self._unmade = False
         return self._call
 
-    def _found(self, call: Call, error: ProviderBusy) -> tuple[Completion, ...]:
+    def _recover(self, call: Call, error: ProviderBusy) -> tuple[Completion, ...]:
         """Return the answer that the provider stored; raise `error` if there is none."""
         line = self._desk.line
         try:
-            kept = recovered(line, call, self._desk.retry)
+            kept = recover_answer(line, call, self._desk.retry)
         except ProviderError:
             # The next process to sample it looks again; here, every other call would fail, too.
-            give_back(self._desk.ledger, call)
+            leave_open(self._desk.ledger, call)
             self._call = None
             raise _final(error) from None
         if kept is None:
@@ -249,100 +241,3 @@ def _final(error: ProviderBusy) -> ProviderError:
         call=error.call,
         hint=error.hint,
     )
-
-
-_LOST = "its process ended before the answer arrived"
-_NEVER = "the provider has no answer to it"
-
-
-def settle_doubts(
-    ledger: Ledger,
-    line: Line,
-    *,
-    asked: Mapping[int, PromptSpec],
-    terms: Terms,
-    retry: Retry,
-) -> None:
-    """Settle the calls that dead processes left open.
-
-    asked: the prompts whose calls are checked, by row id.
-
-    Raises ProviderBusy or ProviderError if the provider can't be called; the remaining calls stay
-    unsettled for the next process.
-    """
-    ledger.expire_leases()
-    left = _take_over(ledger, asked, recoverable=line.recoverable)
-    try:
-        while left:
-            call = left[0]
-            kept = recovered(line, call, retry)
-            if kept is None:
-                give_up(ledger, call, billed=False, cause=_NEVER)
-            else:
-                billed = terms.billed(asked[call.question], kept)
-                record(ledger, Answer(call, kept, *billed, recovered=True))
-            left.pop(0)
-    finally:
-        for call in left:
-            give_back(ledger, call)
-
-
-def recovered(line: Line, call: Call, retry: Retry) -> tuple[Completion, ...] | None:
-    """Return the answer that the provider stored; None if it has none.
-
-    The provider may still work on a call that was just interrupted, so it is asked until the call
-    is `retry.recovery` seconds old.
-    """
-    if not line.recoverable:
-        return None
-    stop = threading.Event()
-    until = min(call.began, time.time()) + retry.recovery
-    while True:
-        for attempt in retry.attempts(
-            stop, unreached=lambda: None if line.reach.reached else retry.unreached
-        ):
-            with attempt:
-                kept = line.recover(call.request_id)
-        if kept is not None or time.time() >= until:
-            return kept
-        retry.pause(stop, min(LOOK_AGAIN, max(0.0, until - time.time())))
-
-
-def give_back(ledger: Ledger, call: Call) -> None:
-    """Release a call with an unknown outcome to the next process that samples its prompt."""
-
-    def work(connection: Connection) -> None:
-        connection.execute(
-            calls.update()
-            .where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
-            .values(lease=None)
-        )
-        changed(connection, calls, [call.id])
-
-    ledger.write(work)
-
-
-def _take_over(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
-    """Take over the open calls that no running process holds, or end them as lost."""
-    lease = ledger.lease
-    living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
-    orphaned = sa.and_(
-        calls.c.kind == "sample",
-        sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living)),
-    )
-
-    def work(connection: Connection) -> list[Call]:
-        waiting = connection.execute(
-            sa.select(calls.c.id).where(calls.c.state == CallState.WAITING, orphaned)
-        ).scalars()
-        end_open_calls(connection, list(waiting), billed=False, cause=_LOST)
-        left = [call for call in open_calls(connection, orphaned) if call.question in asked]
-        numbers = [call.id for call in left]
-        if not recoverable:
-            end_open_calls(connection, numbers, billed=True, cause=_LOST)
-            return []
-        connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(lease=lease))
-        changed(connection, calls, numbers)
-        return left
-
-    return ledger.write(work)

@@ -1,4 +1,4 @@
-"""Paid calls: their states, their results, and the costs of a run.
+"""Outcomes of paid calls: answered, failed, lost, or postponed; and the spending of a run.
 
     record(ledger, Answer(call, completions, ...))
     give_up(ledger, call, billed=True, cause="...")     # lost; with billed=False: failed
@@ -9,9 +9,9 @@
       │  └──> lost          outcome unknown: counts as billed, its ordinals are free again
       └─────> waiting       not billed, to be sent again after a pause
 
-call_reservations.py creates calls. A process that dies with a call `asked` leaves its outcome
-unknown; sampling settles it. An answer that arrives after its call was given up is still
-recorded. If another call has filled its ordinal by then, it gets an ordinal below 0: it was paid.
+call_reservations.py creates calls; sampling/interrupted_calls.py settles those that a killed
+process left `asked`. An answer that arrives after its call was given up is still recorded. If
+another call has filled its ordinal by then, it gets an ordinal below 0: it was paid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls to one endpoint, within a deadline, with answers as Completions.
+"""Deadlines: each call to an endpoint ends in time, with its answers checked, or with an error.
 
     line = Line(endpoint, endpoint_id=..., provider=..., deadline=600)
     line.sample(call, question, late=...)    -> tuple[Completion, ...]
@@ -33,7 +33,7 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.ledger.calls import Call
+from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.credentials import masked
