@@ -44,8 +44,8 @@ LISTED = {"en", "de", "fr", "es", "zh", "ja"}
 RULES = {
     "short": "<= 0.25",
     "unanswered": "<= 0.05",
-    "median yield": ">= 0.5",
-    "given away": "<= 0.1",
+    "median length ratio": ">= 0.5",
+    "prompt overlap": "<= 0.1",
     "distinct answers": "> 0.5",
     "distinct 8-word runs": "> 0.5",
     "common words": ">= 0.35",

@@ -84,7 +84,7 @@ class Archive:
             raise BookError(
                 f"{name!r} is damaged: {_cause(error)}",
                 location=self.place,
-                hint="get the file again; the download may be incomplete",
+                hint="download the file again: this copy may be incomplete",
             ) from None
 
 
@@ -117,7 +117,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     start = stream.read(4)
     if not start:
-        raise BookError("is empty", location=place, hint="get the file again")
+        raise BookError("is empty", location=place, hint="download the file again")
     guarded = _Guarded(stream, place)
     try:
         members = zipfile.ZipFile(guarded)
@@ -128,7 +128,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
             if looks_right
             else "is not a zip file, so not an EPUB",
             location=place,
-            hint="get the file again" if looks_right else "check the book's format",
+            hint="download the file again" if looks_right else "check the book's format",
         ) from None
     guarded.limit = None
     return members
@@ -207,7 +207,7 @@ def read_bytes(path: Path) -> bytes:
             raise BookError("is a directory or a device; expected a file", location=place)
         size = path.stat().st_size
         if not size:
-            raise BookError("is empty", location=place, hint="get the file again")
+            raise BookError("is empty", location=place, hint="download the file again")
         if size > MAX_DOCUMENT_BYTES:
             raise BookError(
                 f"has {size:,} bytes; the maximum is {MAX_DOCUMENT_BYTES:,}",

@@ -186,7 +186,7 @@ def _without_unnamed(
     fine = sum(size > 0 for size in sizes[1:]) >= _FEWEST_CHAPTERS
     return [
         tuple(
-            replace(block, matter="heading that the contents do not name")
+            replace(block, matter="heading that the table of contents doesn't list")
             if fine
             and block.level
             and not (named or block.matter)

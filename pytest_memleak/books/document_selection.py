@@ -76,11 +76,11 @@ def compose(
         ),
     ):
         if _is_most(rules, kept):
-            warnings.append(f"ignored the {source}, which place most of the book outside its text")
+            warnings.append(f"ignored the {source}, which would exclude most of the book")
         else:
             out |= {name: rule for name, rule in rules.items() if name not in out}
     out = {name: rule for name, rule in out.items() if name not in whole}
-    out |= dict.fromkeys(left_out, "exclude names it")
+    out |= dict.fromkeys(left_out, "it matches exclude")
     texts = [leaf for leaf in leaves if leaf.name not in out]
     marked = [_marked(leaf, whole=leaf.name in whole | prefaces) for leaf in texts]
     titled = with_titles(
@@ -102,7 +102,7 @@ def compose(
             leaf,
             labels[leaf.name],
             blocks_of.get(leaf.name),
-            out.get(leaf.name) or ("include names it" if leaf.name in whole else _TEXT),
+            out.get(leaf.name) or ("it matches include" if leaf.name in whole else _TEXT),
         )
         for leaf in leaves
     )
@@ -187,11 +187,11 @@ def _outside(
         or (leaf.markup.linked < _LINKS_OF_CONTENTS and _is_contents_only_by_name(leaf, landmarks))
     }
     outside = documents_outside_text(names, landmarks, declared_text=frozenset(declared))
-    rules = dict.fromkeys(outside, "the landmarks place it outside the text")
+    rules = dict.fromkeys(outside, "the landmarks place it outside the main text")
     for leaf in leaves:
         if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
             rules.setdefault(
-                leaf.name, f"its own markup calls it {leaf.markup.everything[0].matter!r}"
+                leaf.name, f"its markup labels it {leaf.markup.everything[0].matter!r}"
             )
     return rules
 

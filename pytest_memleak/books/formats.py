@@ -244,7 +244,7 @@ def _parser_error(failure: ParserFailure, place: str) -> BookError:
     return BookError(
         "is locked with a password" if locked else "is not a readable PDF",
         location=place,
-        hint="unlock it first" if locked else "get the file again",
+        hint="unlock it first" if locked else "download the file again",
     )
 
 

@@ -108,11 +108,13 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
         if leaf.name in listed:
             running = listed[leaf.name] if listed[leaf.name] in _RUN_ON else None
             kind = listed[leaf.name]
-            reason = "the contents call it"
+            reason = "the table of contents lists it as"
             behind = number > last and len(chapters) >= _FEWEST_ENTRIES
         else:
             kind = running or kind_of_title(leaf.first_line or "")
-            reason = "it begins as" if not running else "it follows, unlisted,"
+            reason = "its first line marks it as"
+            if running:
+                reason = "it isn't in the table of contents and follows"
             running = running or (kind if behind and kind in _RUN_ON else None)
         if kind:
             kinds[leaf.name] = f"{reason} {kind!r}"
@@ -120,9 +122,11 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
             kinds[leaf.name] = "most of it is a copyright notice"
         elif leaf.name not in listed and leaf.small_words <= _SMALL:
             if _is_title_page(leaf, title):
-                kinds[leaf.name] = "it contains little but the book's title"
+                kinds[leaf.name] = "it contains little more than the book's title"
             elif number < first and len(chapters) >= _FEWEST_ENTRIES:
-                kinds[leaf.name] = "a page before the first chapter that the contents do not list"
+                kinds[leaf.name] = (
+                    "it comes before the first chapter and isn't in the table of contents"
+                )
     return kinds
 
 

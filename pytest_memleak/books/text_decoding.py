@@ -378,6 +378,6 @@ def _check_nesting(text: str) -> None:
             depth -= 1
     if steps > _MOST_STEPS:
         raise BookError(
-            f"has unclosed elements {depth:,} deep",
+            f"has unclosed elements nested {depth:,} deep",
             hint="the file is damaged or hostile: no book has such a document",
         )

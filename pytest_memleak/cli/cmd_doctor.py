@@ -264,10 +264,10 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Register `memleak power`."""
     power = commands.add_parser(
         "power",
-        help="show detection limit and maximum cost for several sample counts",
-        description="Show detection limit and maximum cost for several sample counts, and whether "
-        "each limit can pass. Ignores stored generations. Makes no API calls. "
-        "Exits with 1 if something can't be planned.",
+        help="show the detection limit and maximum cost for several sample counts",
+        description="Show the detection limit and maximum cost for several sample counts, and "
+        "whether each limit can pass. Ignores stored generations. Makes no API calls. Exits with 1 "
+        "if something can't be planned.",
     )
     power.add_argument("suite", metavar="SUITE", type=Path, help="the suite file")
     power.add_argument("--json", action="store_true", help="print JSON instead of a table")

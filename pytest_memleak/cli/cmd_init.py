@@ -94,7 +94,7 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "init",
         help="write a suite file, a CI job, and a line for .gitignore",
         description="Write a suite for your books and your model, and a CI job that runs it. Asks "
-        "for every option you omit; overwrites no file.",
+        "for every option you omit; never overwrites a file.",
     )
     init.add_argument(
         "--book",
@@ -201,7 +201,7 @@ def _address(answer: str) -> str | None:
 def _validate_new(path: Path) -> None:
     if path.exists():
         raise SettingsError(
-            "this file exists, and memleak init overwrites nothing",
+            "this file already exists; memleak init never overwrites a file",
             location=str(path),
             hint="name another suite with -o, or omit the job with --ci none",
         )

@@ -97,7 +97,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(
-            "no output file is named",
+            "no output file",
             hint="add -o BOOK.json, or --explain to list the book's documents",
         )
     if parsed.output is not None:
@@ -210,7 +210,7 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
         (
             part.name,
             part.label or "-",
-            "text" if part.kept else "left out",
+            "text" if part.kept else "excluded",
             *(f"{count:,}" for count in (part.words, part.matter, part.notes, part.headings)),
             part.rule,
         )

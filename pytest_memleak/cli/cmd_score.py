@@ -30,8 +30,8 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     score = commands.add_parser(
         "score",
         help="measure generations against their books",
-        description="Measure each file of generations against the book before it, as the gate "
-        "does. Scans every file for passages of all the books.",
+        description="Measure each file of generations against the book named before it, as the "
+        "gate does, and scan it for passages of all these books.",
     )
     score.add_argument(
         "book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...) or its excerpts"
@@ -95,7 +95,7 @@ def _score(parsed: argparse.Namespace) -> int:
 def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
     if len(files) % 2:
         raise SettingsError(
-            f"{files[-1]} has no generations",
+            f"{files[-1]} isn't followed by its generations",
             hint="name each book followed by its generations: "
             "memleak score A.epub A.json B.epub B.json",
         )

@@ -78,7 +78,7 @@ def _try(parsed: argparse.Namespace) -> int:
     path: Path = parsed.output or Path(name)
     if path.exists():
         raise SettingsError(
-            "this suite exists",
+            "this suite already exists",
             location=str(path),
             hint=f"run it with: {_gate(path)}; or name another file with -o",
         )
@@ -371,7 +371,7 @@ def _demo(parsed: argparse.Namespace) -> int:
         print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))
         return status
     print(f"\n`reciter` leaks, as {suite} expects. Report: {folder / 'report.html'}")
-    print('Remove its line expected = "leak", and the gate fails: pytest -m copyright', folder)
+    print('To see the gate fail, delete its line expected = "leak": pytest -m copyright', folder)
     print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
     return 0
 

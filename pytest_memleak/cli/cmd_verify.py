@@ -209,7 +209,7 @@ def _check_time_stamp(
     evidence: EvidenceFile, parsed: argparse.Namespace, findings: _Findings
 ) -> None:
     if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
-        raise EvidenceError("--timestamp and --timestamp-roots need each other")
+        raise EvidenceError("--timestamp and --timestamp-roots must be used together")
     if not parsed.timestamp:
         findings.unchecked.append("creation time: the author's statement, without a time stamp")
         return

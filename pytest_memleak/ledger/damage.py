@@ -51,7 +51,7 @@ def _fault(column: sa.Column[Any], value: object) -> str | None:
         return None if type(value) is int else "isn't a whole number"
     if isinstance(column.type, sa.Float):
         return None if _is_number(value) else "isn't a number, or out of range"
-    return None if isinstance(value, str) else "isn't a text"
+    return None if isinstance(value, str) else "isn't text"
 
 
 def _is_number(value: object) -> bool:

@@ -44,7 +44,7 @@ class Text(sa.types.TypeDecorator[str]):
         if value is None:
             return None
         if not isinstance(value, bytes | memoryview):
-            raise TypeError("not a text")
+            raise TypeError("not text")
         return bytes(value).decode("utf-8", "surrogatepass")
 
 

@@ -64,7 +64,7 @@ def evaluate(pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | None = None) -
             )
         return _of_generations(pair, suite, endpoint)
     except MemleakError as error:
-        nothing = Completeness(requested=0, received=0, issues=(Issue("drawn", error.line),))
+        nothing = Completeness(requested=0, received=0, issues=(Issue("sampled", error.line),))
         return _judged(pair, suite, None, nothing)
 
 

@@ -346,7 +346,7 @@ def _completeness(
         requested=len(log_p),
         received=len(log_p) - unknown,
         issues=(
-            *(Issue("drawn", issue) for issue in issues),
+            *(Issue("sampled", issue) for issue in issues),
             *(provenance_check.issues if provenance_check else ()),
         ),
         notes=provenance_check.notes if provenance_check else (),

@@ -156,10 +156,10 @@ class _Again:
         bundle, here = self._bundle, versions()["pytest-memleak"]
         if bundle.program.get("pytest-memleak") != here:
             self.result.unchecked.append(
-                f"its limitations are those of another version ({here} is installed)"
+                f"limitations: written by another version ({here} is installed)"
             )
         elif bundle.limitations != limitations():
-            self.result.wrong.append("limitations: they aren't those of this version")
+            self.result.wrong.append("limitations: they differ from this version's")
 
     def has_its_ledger(self) -> bool:
         """Tell whether the ledger is as it was written; from another, nothing can be recomputed."""

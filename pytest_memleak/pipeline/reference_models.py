@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.analysis import Analysis
 
-_DRAWN = {"drawn", "all there", "no more"}
+_DRAWN = {"sampled", "all received", "no surplus"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _issues_of(drawn: CountedGenerations) -> Iterator[Issue]:
     for issue in drawn.completeness().issues:
         yield replace(
             issue,
-            cause=issue.cause if issue.rule == "drawn" else drawn.required.describe(issue.cause),
+            cause=issue.cause if issue.rule == "sampled" else drawn.required.describe(issue.cause),
         )
 
 

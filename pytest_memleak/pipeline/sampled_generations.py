@@ -148,7 +148,7 @@ class CountedGenerations:
         beside: what else the pair's model wrote: nothing anywhere may be withheld for recitation;
         issues, notes: what else is known
         """
-        sampling_issues = (Issue("drawn", issue) for issue in self.sampled.issues)
+        sampling_issues = (Issue("sampled", issue) for issue in self.sampled.issues)
         own = self._census.counted()
         recitation = own.recitation + sum(part.withheld_for_recitation for part in beside)
         return completeness(

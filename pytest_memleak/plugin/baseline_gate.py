@@ -72,7 +72,7 @@ def compare_with_baseline(
         compared_results.append(
             dataclasses.replace(
                 result,
-                changes=tuple(f"against the baseline: {line}" for line in lines),
+                changes=tuple(f"since the baseline: {line}" for line in lines),
                 compared=verdict.value if verdict else "",
             )
         )

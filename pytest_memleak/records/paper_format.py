@@ -67,7 +67,7 @@ def book_from_records(
             raise RecordsError(
                 f"the excerpt_id {excerpt_id!r} occurs twice",
                 location=where,
-                hint="give every excerpt an id of its own",
+                hint="give each excerpt its own id",
             )
         excerpts[excerpt_id] = Excerpt(
             id=excerpt_id,

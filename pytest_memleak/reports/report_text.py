@@ -167,7 +167,7 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
     )
     yield (
         f"{words:,} words of text in {len(measured):,} of {amount(len(parts), 'document')}; "
-        f"left out of them: {headings:,} words of headings, {notes:,} of notes, "
+        f"excluded from these: {headings:,} words of headings, {notes:,} of notes, "
         f"{sum(part.matter for part in measured):,} of other matter"
     )
     rules: dict[str, list[BookPart]] = {}
@@ -176,7 +176,7 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
             rules.setdefault(part.rule, []).append(part)
     for rule, left_out in rules.items():
         total = sum(part.matter for part in left_out)
-        yield f"left out because {rule}: {amount(len(left_out), 'document')}, {total:,} words"
+        yield f"excluded because {rule}: {amount(len(left_out), 'document')}, {total:,} words"
 
 
 # --- detection, chance, controls -----------------------------------------------------------

@@ -42,20 +42,20 @@ if TYPE_CHECKING:
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
 LIMITATIONS = """
-A PASS means that the sampled generations stay within the limits; it doesn't prove that the model \
+A PASS means that the sampled generations stay within the limits. It doesn't prove that the model \
 hasn't memorized the book.
-Only literal and near-verbatim recall is measured: not paraphrase, not translation, and no passage \
-that is changed at every fifth word or closer, or whose letters are spaced out.
-Intervals cover the coverage expected from this number of rounds, not the value of a second run; \
-they don't extend to other instructions, temperatures or prompts.
-A passage generated less often than `detection.detection` per prompt may exist and not have \
-appeared.
-Limits on long spans, blocks and passages apply to the observed value; `detection.ranges` gives \
-the range expected from another such run.
-Any two texts of a language share short runs of words; bmc alone doesn't separate recall from \
-common phrases, bmc_excess does.
-Generations that the provider withheld were not measured; they are counted by reason.
-The generations come from the ledger of whoever made this bundle: only the model's provider can \
+Only verbatim and near-verbatim recall is measured. Paraphrases, translations, passages with at \
+least every fifth word changed, and words with spaced-out letters aren't measured.
+Intervals describe the coverage expected from this number of rounds, not the result of a second \
+run. They don't apply to other instructions, temperatures, or prompts.
+A passage that the model generates less often than `detection.detection` per prompt may be \
+missing from these samples.
+Limits on long spans, blocks, and passages apply to the observed values. `detection.ranges` gives \
+the range expected from a second run.
+Any two texts in the same language share short runs of words, so bmc alone doesn't separate recall \
+from common phrases; bmc_excess does.
+Generations that the provider withheld weren't measured. They are counted by reason.
+The generations come from the ledger of whoever made this bundle. Only the model's provider can \
 rule out that they were invented.
 """
 

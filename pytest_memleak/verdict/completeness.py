@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.shingles import Keys
 
 
-_INSTRUCTIONS = frozenset({"instructions", "aim", "given away"})
+_INSTRUCTIONS = frozenset({"instructions", "instruction match", "prompt overlap"})
 _APART = frozenset({"second opinion", "protected books", "catalog"})
 _LEAST_MEDIAN_YIELD = Fraction(1, 2)
 _MOST_WITHOUT_ANSWER = Fraction(1, 20)
@@ -82,7 +82,7 @@ def completeness(
 def _causes(issues: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
     reasons = frozenset() if case.asked.continuation else _INSTRUCTIONS
     if not len(case.readings):
-        reasons |= {"drawn"}
+        reasons |= {"sampled"}
     causes = tuple(issue for issue in issues if issue.rule in reasons)
     if case.asked.recorded or not causes:
         return tuple(issues)
@@ -186,19 +186,19 @@ def apply_rules(
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.asked_for:
-        yield Issue("all there", "nothing was requested of the model", case.fix("asked"))
+        yield Issue("all received", "nothing was requested of the model", case.fix("asked"))
     if got < case.asked_for:
         yield Issue(
-            "all there",
+            "all received",
             f"{got:,} of {case.asked_for:,} requested generations received",
-            case.fix("all there"),
+            case.fix("all received"),
         )
     if case.counted.surplus:
         yield Issue(
-            "no more",
+            "no surplus",
             f"the {'file' if case.asked.recorded else 'ledger'} holds {case.counted.surplus:,} "
             "generations beyond the requested samples",
-            case.fix("no more"),
+            case.fix("no surplus"),
         )
     if case.counted.untold:
         yield "no generation has a finish reason, so all count as complete"
@@ -257,13 +257,13 @@ def _median(case: RuleContext) -> Iterator[RuleOutcome]:
     median = case.median_length_ratio
     if median is None:
         return
-    yield RuleCheck("median yield", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
+    yield RuleCheck("median length ratio", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
     if median < _LEAST_MEDIAN_YIELD:
         chief = max(KINDS, key=case.count)
         yield Issue(
-            "median yield",
+            "median length ratio",
             f"median length ratio is {_percent(median)}; at least 50% is required",
-            case.fix(chief if chief in _WORDLESS else "median yield"),
+            case.fix(chief if chief in _WORDLESS else "median length ratio"),
         )
 
 
@@ -287,11 +287,11 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
         case.readings.excerpt[case.of(Kind.WITHHELD)], minlength=max(case.excerpts, 1)
     )
     drawn = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
-    yield RuleCheck("withheld of one excerpt", float((kept / drawn).max()), "<=", 0.5)
+    yield RuleCheck("withheld per excerpt", float((kept / drawn).max()), "<=", 0.5)
     most = np.flatnonzero(2 * kept > drawn)
     if len(most):
         yield Issue(
-            "withheld of one excerpt",
+            "withheld per excerpt",
             f"the provider withheld more than half of the generations of {len(most):,} excerpts "
             f"({_some(case, most.tolist())})",
             case.fix(Kind.WITHHELD),

@@ -49,12 +49,12 @@ def exact(share: float) -> Fraction:
 
 SAMPLED: Mapping[str, str] = {
     "asked": "give the book excerpts",
-    "all there": "rerun to get the rest, or lower samples",
-    "no more": "raise samples to include them; if the server returns more than n, check how it "
+    "all received": "rerun to get the rest, or lower samples",
+    "no surplus": "raise samples to include them; if the server returns more than n, check how it "
     "interprets n, and set a new weights_version to resample",
     "short": "read a few: if they are complete, raise max_short; if not, request the length more "
     "explicitly",
-    "median yield": "request the length more explicitly, or raise max_tokens",
+    "median length ratio": "request the length more explicitly, or raise max_tokens",
     "excerpts without an answer": "check their instructions and generations: the model may refuse "
     "the request itself",
     "recitation": "test an endpoint without that filter; withheld text doesn't show a clean model",
@@ -62,9 +62,9 @@ SAMPLED: Mapping[str, str] = {
     "not asked": PROMPT_FIXES,
     "vague": "write summaries that say what happens in the excerpt, or request the works of a "
     "collection by {title} and {author}",
-    "aim": "write summaries that name who and what each excerpt is about, in the excerpts' order; "
-    "check for refusals and for summaries of another book",
-    "given away": "write summaries in words of their own",
+    "instruction match": "write summaries that name who and what each excerpt is about, in the "
+    "excerpts' order; check for refusals and for summaries of another book",
+    "prompt overlap": "write summaries that don't use the book's wording",
     Kind.WITHHELD: "test an endpoint without output filters",
     Kind.EMPTY: "check what the server sends instead of text",
     Kind.REFUSAL: "if this model is meant to refuse, set accept_refusals = true",
@@ -75,18 +75,18 @@ SAMPLED: Mapping[str, str] = {
 }
 
 RECORDED: Mapping[str, str] = {
-    "all there": "supply a file with all of them, or lower samples",
-    "no more": "raise samples to include them",
+    "all received": "supply a file with all of them, or lower samples",
+    "no surplus": "raise samples to include them",
     "short": "read a few: if they are complete, raise max_short; if not, supply answers to "
     "instructions that request the length more explicitly",
-    "median yield": "supply answers to instructions that request the length more explicitly, or "
-    "answers with room for more tokens",
+    "median length ratio": "supply answers to instructions that request the length more "
+    "explicitly, or answers with room for more tokens",
     "recitation": "supply answers from an endpoint without that filter; withheld text doesn't "
     "show a clean model",
     "sampled": "check their temperature, and whether they were cached",
     Kind.WITHHELD: "supply answers from an endpoint without output filters",
     Kind.EMPTY: "check how the file was written: it has no text for them",
-    Kind.ECHO: "they repeat the instruction: supply answers to another one",
+    Kind.ECHO: "they repeat the instruction: supply answers to a different instruction",
     Kind.CUT: "supply answers with room for more tokens: a reasoning model spends them before it "
     "answers",
     Kind.CANNED: "different prompts have the same text: check for a cache or proxy between "

@@ -109,7 +109,7 @@ def _unmeasured(
     further = {} if isinstance(analysis, Extraction) else analysis.further
     return tuple(
         f"{name} has a limit, but could not be measured: "
-        + (f"it gave {further[name]}" if name in further else why_unmeasured(name, windows=windows))
+        + (f"it is {further[name]}" if name in further else why_unmeasured(name, windows=windows))
         for name in limits
         if name not in estimates
     )
@@ -141,8 +141,10 @@ def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str
     longest = passages.of_others.get(check.measure)
     books = {longest.book} if longest else {passage.book for passage in passages.passages}
     names = ", ".join(sorted(book for book in books - {passages.own} if book))
-    asked = f", in a generation for {longest.excerpt_id}" if longest else ""
-    return f"{_over_its_limit(check, ())} by {names}, which nothing excuses{asked}"
+    source = f"passages of {names}"
+    if longest:
+        source = f"a passage of {names} (in a generation for {longest.excerpt_id})"
+    return f"{_over_its_limit(check, ())} with {source}, which nothing excuses"
 
 
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:

@@ -85,7 +85,7 @@ def served_model_issues(
         if is_hidden(server_word(strangers[0])):
             fix = "rerun with --memleak-quote 12, and set served_names to its name if it is right"
         issues.append(
-            Issue("the model asked", f"{_quoted(asked)} was requested, but {served} answered", fix)
+            Issue("requested model", f"{_quoted(asked)} was requested, but {served} answered", fix)
         )
     if len(names) > 1:
         counts = ", ".join(f"{shown[name]} {n:,}" for name, n in sorted(names.items()))
@@ -119,7 +119,7 @@ def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[s
     if refused and not obeyed.greedy:
         issues.append(
             Issue(
-                "sampled as asked",
+                "requested temperature",
                 f"the server rejects temperature, but {obeyed.temperature:g} was requested",
                 'set temperature = "default" to test the server\'s own',
             )

@@ -100,26 +100,26 @@ def instruction_rules(
     if overlap.by_title:
         yield "match of instruction and excerpt not judged: works are requested by title and author"
     if overlap.aimed is not None:
-        yield RuleCheck("aim", overlap.aimed / excerpts, ">=", 0.5)
+        yield RuleCheck("instruction match", overlap.aimed / excerpts, ">=", 0.5)
         silent = len(overlap.unasked) + len(overlap.vague)  # they can't aim, and are issues above
         if 2 * (overlap.aimed + silent) < excerpts:
             yield _issue(
-                "aim",
+                "instruction match",
                 f"{overlap.aimed:,} of {excerpts:,} instructions resemble their own excerpt more "
                 "than any other; at least half must",
-                "aim",
+                "instruction match",
             )
     if overlap.share is None:
         yield "prompt overlap not judged: trim = 0"
         return
     most = exact(asked.limits.max_prompt_overlap)
-    yield RuleCheck("given away", float(overlap.share), "<=", float(most))
+    yield RuleCheck("prompt overlap", float(overlap.share), "<=", float(most))
     if overlap.share > most:
         yield _issue(
-            "given away",
+            "prompt overlap",
             f"prompt overlap is {float(100 * overlap.share):.3g}%; max_prompt_overlap = "
             f"{asked.limits.max_prompt_overlap:g}",
-            "given away",
+            "prompt overlap",
         )
 
 

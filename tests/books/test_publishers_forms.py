@@ -118,8 +118,8 @@ def test_a_trade_epub_2_its_account_and_its_excerpts(trade):
     left_out = rules(manuscript)
     matter = "cover also title copy ded ack about guide next next1"
     assert set(left_out) == {f"{name}.xhtml" for name in matter.split()}
-    assert left_out["also.xhtml"] == "it begins as 'also by'"
-    assert left_out["guide.xhtml"] == "the contents call it 'reading group guide'"
+    assert left_out["also.xhtml"] == "its first line marks it as 'also by'"
+    assert left_out["guide.xhtml"] == "the table of contents lists it as 'reading group guide'"
     assert "before the first chapter" in left_out["ded.xhtml"]
     # The account holds every document and every word, and no text.
     assert [one.name for one in manuscript.parts][:2] == ["OEBPS/cover.xhtml", "OEBPS/also.xhtml"]
@@ -144,8 +144,8 @@ def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(t
         for title, path in CONTENTS
     ]
     left_out = rules(read_epub(trade(listed, **{"guide.xhtml": None})))
-    assert left_out["next.xhtml"] == "it begins as 'excerpt'"
-    assert left_out["next1.xhtml"] == "it follows, unlisted, 'excerpt'"
+    assert left_out["next.xhtml"] == "its first line marks it as 'excerpt'"
+    assert left_out["next1.xhtml"] == "it isn't in the table of contents and follows 'excerpt'"
     assert "ack.xhtml" in left_out
     documents = {}
     for n in range(1, 5):
@@ -197,7 +197,7 @@ def test_a_book_by_sphinx(new_epub):
     guide = '<guide><reference type="toc" href="index.xhtml"/></guide>'
     manuscript = read_epub(new_epub(documents, nav=contents, after_spine=guide).write())
     assert titles(manuscript) == ["Welcome", "Usage", "Usage: Install", "API"]
-    assert rules(manuscript) == {"genindex.xhtml": "the contents call it 'notes'"}
+    assert rules(manuscript) == {"genindex.xhtml": "the table of contents lists it as 'notes'"}
 
 
 @pytest.mark.parametrize(
@@ -309,8 +309,8 @@ def test_include_and_exclude(trade, new_epub):
     assert "For my mother" in paragraphs
     assert titles(manuscript)[-2:] == ["1. The Storm", "2. The Calm"]
     said = {one.name: (one.kept, one.rule) for one in manuscript.parts}
-    assert said["OEBPS/ded.xhtml"] == (True, "include names it")
-    assert said["OEBPS/c3.xhtml"] == (False, "exclude names it")
+    assert said["OEBPS/ded.xhtml"] == (True, "it matches include")
+    assert said["OEBPS/c3.xhtml"] == (False, "it matches exclude")
     # What is declared matter can be included, too.
     foreword = "<section epub:type='foreword'><p>before</p></section>"
     path = new_epub({"a.xhtml": foreword, "b.xhtml": "<p>x</p>"}).write()

@@ -36,20 +36,20 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys
     assert lines[0].split() == heads
     by_name = {line.split()[0]: line for line in lines[1:12]}
     assert "Colophon" in by_name["EPUB/text/colophon.xhtml"]
-    assert "left out" in by_name["EPUB/text/colophon.xhtml"]
+    assert "excluded" in by_name["EPUB/text/colophon.xhtml"]
     chapter = by_name["EPUB/text/chapter-3.xhtml"].split()[-8:]
     assert chapter == ["text", "1,659", "0", "49", "5", "it", "is", "text"]
     assert by_name["EPUB/nav.xhtml"].endswith('the spine marks it linear="no"')
     assert lines[12].startswith("12,345 words of text in 7 of 11 documents")
     assert lines[13:] == [
-        "left out because the landmarks place it outside the text: 3 documents, 108 words",
-        'left out because the spine marks it linear="no": 1 document, 0 words',
+        "excluded because the landmarks place it outside the main text: 3 documents, 108 words",
+        'excluded because the spine marks it linear="no": 1 document, 0 words',
     ]
     said = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
     _, (out, _) = prepare(LAMPLIGHTER, "--explain", *said)
     assert f"{12_345 - 1_943 + 81:,} words -> " in out
-    assert "include names it" in out
-    assert "left out because exclude names it: 1 document" in out
+    assert "it matches include" in out
+    assert "excluded because it matches exclude: 1 document" in out
 
 
 def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, capsys):

@@ -87,7 +87,7 @@ def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["b.epub", "g.json", "c.epub"], "c.epub has no generations"),
+        (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
         (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
         (["b.epub", "g.json"], "b.epub: cannot be read: No such file or directory"),
     ],

@@ -60,7 +60,7 @@ def test_it_shows_what_changed_for_each_pair(pytester, release, earlier):
     result = pytester.runpytest("--memleak-baseline=before.json")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
-        ["clean/ferry: PASS", "*against the baseline: longest_span 0 -> 16 (+16)"]
+        ["clean/ferry: PASS", "*since the baseline: longest_span 0 -> 16 (+16)"]
     )
     result.stdout.no_fnmatch_line("*compared*")
 
@@ -90,8 +90,8 @@ def test_worse_than_tolerated_fails_the_run_by_a_closing_statement(
             "clean/ferry *PASS *FAIL*",
             "leaky/ferry *PASS *PASS*",
             "clean/ferry: PASS",
-            "  against the baseline: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
-            "  against the baseline: bmc *",
+            "  since the baseline: longest_span 0 -> 16 (+16), p = 0.0001, tolerance 10: FAIL",
+            "  since the baseline: bmc *",
         ]
     )
 
@@ -119,7 +119,7 @@ def test_the_rise_of_bmc_comes_with_its_interval_and_what_could_be_resolved(
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
-            "  against the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
+            "  since the baseline: bmc 0 -> 0.5161 (+0.5161, interval -1 to +1), p = 0.5, "
             "tolerance 0.1, 12 rounds can detect an increase of 1.2: PASS"
         ]
     )

@@ -46,12 +46,12 @@ def test_evidence_and_page_hold_the_map_of_the_book(run):
     parts = {one["name"]: one for one in pair["book"]["parts"]}
     assert len(parts) == 11
     assert parts["EPUB/text/chapter-1.xhtml"]["kept"]
-    assert parts["EPUB/text/chapter-2.xhtml"]["rule"] == "exclude names it"
-    assert parts["EPUB/text/colophon.xhtml"]["rule"] == "include names it"
+    assert parts["EPUB/text/chapter-2.xhtml"]["rule"] == "it matches exclude"
+    assert parts["EPUB/text/colophon.xhtml"]["rule"] == "it matches include"
     assert pair["book"]["words"] == 1_630 + 81 - 4 * 20  # less the prefix of each excerpt
     page = Path("out.html").read_text()
     assert "EPUB/text/chapter-2.xhtml" in page
-    assert "left out because exclude names it: 6 documents" in page
+    assert "excluded because it matches exclude: 6 documents" in page
 
 
 def test_a_chapter_whose_words_only_a_style_sheet_parts_stops_the_pair(run):

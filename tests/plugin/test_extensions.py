@@ -35,7 +35,7 @@ def limit(value):
         ),
         (
             *(MEASURE.replace("return max(", "return float('nan') or max("), "90", "errors"),
-            "*longest_line has a limit, but could not be measured: it gave nan",
+            "*longest_line has a limit, but could not be measured: it is nan",
         ),
     ],
     ids=["pass", "fail", "numpy's number", "no number"],

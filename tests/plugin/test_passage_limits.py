@@ -223,7 +223,7 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpos
         [
             "candidate/lamp: FAIL",
             f"  *passage of {length} words at vault (The Seed Vault): *, prompted for p_id1, *",
-            f"  longest_passage {length} exceeds the limit 38 by vault, which nothing excuses, *",
+            f"  longest_passage {length} exceeds the limit 38 with a passage of vault (in a *",
         ]
     )
     assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())

@@ -141,7 +141,7 @@ def test_other_tools_check_it_too(signed, pytester):
 
 
 def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate):
-    lines = ["*against the baseline: bmc *(+0)"]
+    lines = ["*since the baseline: bmc *(+0)"]
     gate("--memleak-baseline=evidence.json", lines=lines, passed=2)
     gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)
     envelope, statement = statement_in(signed)
@@ -180,7 +180,7 @@ def test_a_time_stamp(clock, signed, check):
     check(
         (timed, 0, "  existed by 20"),
         ((*timed[:3], "x.pem"), 1, "time stamp: the trusted certificates don't confirm it"),
-        (none, 2, "--timestamp and --timestamp-roots need each other"),
+        (none, 2, "--timestamp and --timestamp-roots must be used together"),
         (
             (*none, "--timestamp-roots", "ours.pub"),
             2,

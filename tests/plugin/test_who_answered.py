@@ -87,7 +87,7 @@ def test_every_report_says_who_answered_when_and_what(online, run, capsys, worke
     answers = told["pair"]["completeness"]
     assert sum(answers["kinds"].values()) == told["pair"]["completeness"]["received"] == 24
     assert answers["median_length_ratio"] >= 0.5
-    assert {one["rule"] for one in answers["margins"]} >= {"short", "unanswered", "given away"}
+    assert {one["rule"] for one in answers["margins"]} >= {"short", "unanswered", "prompt overlap"}
     for report in ("terminal", "html"):
         assert f"{day}, {calls} of {calls} calls in this run" in told[report], report
         assert f"base (fp_emulated), {calls} calls; requested base" in told[report], report

@@ -96,7 +96,7 @@ def make_result():
             named = dataclasses.replace(whole, id=name)
             protected = Protected(SharedIndex([book, named], k=5), book.id, (name,), whole=name)
         analysis = analyze(book, answers, pair.scoring, protected=protected)
-        issues = tuple(Issue("drawn", issue) for issue in issues)
+        issues = tuple(Issue("sampled", issue) for issue in issues)
         requested, kinds = len(book.excerpts) * samples, {Kind.ANSWER: len(answers)}
         evidence = Completeness(requested, len(answers), kinds=kinds, issues=issues)
         evaluation = Evaluation(

@@ -69,7 +69,7 @@ def completeness(*, requested=100, received=100, issues=()):
     """So many generations of those asked for, with these issues besides."""
     missing = (f"{received} of {requested} requested generations received",)
     missing = () if received == requested else missing
-    told = tuple(Issue("all there", cause) for cause in (*missing, *issues))
+    told = tuple(Issue("all received", cause) for cause in (*missing, *issues))
     return Completeness(requested, received, issues=told)
 
 

@@ -18,8 +18,8 @@ RULES = {
         *("three to an excerpt with a word of their own", "greedy, 4 % of words dropped"),
     ),
     "recitation": ("one withheld for recitation",),
-    "no more": ("surplus round", "a round twice"),
-    "all there": ("a generation missing",),
+    "no surplus": ("surplus round", "a round twice"),
+    "all received": ("a generation missing",),
 }
 BROKEN = {name: rule for rule, names in RULES.items() for name in names}
 

@@ -40,7 +40,7 @@ def test_honest_answers_are_complete(book, answers, weigh):
 
 def test_nothing_drawn_is_incomplete(book, weigh):
     found = rules(weigh(book, []))
-    assert found[0] == "all there"
+    assert found[0] == "all received"
     assert "excerpts without an answer" not in found  # nobody was asked: no trail to follow
 
 
@@ -206,10 +206,10 @@ def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
 
 def test_the_median_yield_is_half(book, answers, weigh):
     evidence = weigh(book, [replaced(one, first_words(one, 150)) for one in answers])
-    assert rules(evidence) == ["median yield"]
+    assert rules(evidence) == ["median length ratio"]
     assert "raise max_tokens" in evidence.issues[0].fix
     refused = weigh(book, [replaced(one, APOLOGY) for one in answers]).issues
-    (issue,) = (issue for issue in refused if issue.rule == "median yield")
+    (issue,) = (issue for issue in refused if issue.rule == "median length ratio")
     assert "accept_refusals" in issue.fix
     # Exactly half, of an even number.
     small = book_of("small", shakespeare(), excerpts=1)
@@ -219,7 +219,7 @@ def test_the_median_yield_is_half(book, answers, weigh):
     for own, broken in ((expected, False), (expected - 1, True)):
         texts = " ".join(source[:low]), " ".join(source[500:][: own - low])
         drawn = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
-        assert ("median yield" in rules(weigh(small, drawn, samples=2))) is broken
+        assert ("median length ratio" in rules(weigh(small, drawn, samples=2))) is broken
 
 
 @pytest.mark.parametrize(("excerpts", "without", "complete"), [
@@ -242,7 +242,7 @@ def test_half_of_one_excerpts_generations_may_be_withheld(withheld, told, book, 
     drawn = [
         replaced(one, "", FinishReason.CONTENT_FILTER) if one in its else one for one in answers
     ]
-    assert ("withheld of one excerpt" in rules(weigh(book, drawn))) is told
+    assert ("withheld per excerpt" in rules(weigh(book, drawn))) is told
 
 
 def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answers, weigh):
@@ -300,7 +300,8 @@ REFUSAL = "I'm sorry, but I can't help with summarizing that passage"
 
 
 @pytest.mark.parametrize(("excerpts", "wrong", "broken"), [
-    (20, 10, []), (20, 12, ["aim"]), (10, 5, []), (10, 7, ["aim"]), (9, 9, []),
+    (20, 10, []), (20, 12, ["instruction match"]), (10, 5, []), (10, 7, ["instruction match"]),
+    (9, 9, []),
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", ["refused", "shifted", "foreign"])
 def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
@@ -317,7 +318,7 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
     asked = told_by(book, lambda at, _: said[at])
     evidence = weigh(asked, honest(book, shakespeare()[100_000:], 10))
     assert rules(evidence) == broken
-    right = {one.rule: one.value for one in evidence.margins}.get("aim")
+    right = {one.rule: one.value for one in evidence.margins}.get("instruction match")
     if excerpts < 10:
         assert right is None
     else:  # of the others, one may be right by chance
@@ -338,7 +339,7 @@ def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
 def test_a_tenth_of_the_words_may_be_given_away(told, trim, complete, book, answers, weigh):
     all_told = told_by(book, lambda at, one: one.instruction + f" {one.text}" * (at < told))
     found = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
-    assert ("given away" not in found) is complete
+    assert ("prompt overlap" not in found) is complete
 
 
 @pytest.mark.parametrize(("refusing", "words"), [

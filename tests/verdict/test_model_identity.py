@@ -26,7 +26,7 @@ from pytest_memleak.verdict.model_identity import (
 ])  # fmt: skip
 def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, it_is):
     issues = served_model_issues(asked, [ServedName(name or None, 5)])
-    assert [issue.rule for issue in issues] == ([] if it_is else ["the model asked"])
+    assert [issue.rule for issue in issues] == ([] if it_is else ["requested model"])
     assert served_model_issues(asked, [ServedName(name or None, 5)], serves=[name.upper()]) == ()
 
 
@@ -40,7 +40,7 @@ def test_one_model_answers_and_its_name_is_made_inert():
 
 
 @pytest.mark.parametrize(("applied", "rules", "notes", "said"), [
-    (AppliedSampling(0.7, ("temperature", "top_p")), ["sampled as asked"],
+    (AppliedSampling(0.7, ("temperature", "top_p")), ["requested temperature"],
      ("the server rejects top_p",), 'temperature = "default"'),
     (AppliedSampling(None, ("temperature",)), [], ("the server rejects temperature",), ""),
     (AppliedSampling(0.0, greedy=True, greedy_agreed=True), [], (), ""),

@@ -166,7 +166,7 @@ class WrittenTokens(_ByNumber):
 
     call = "completions.create (logprobs)"
     needs = "that returns log-probabilities"
-    _no_tokens = "The answer of /tokenize has no tokens"
+    _no_tokens = "The /tokenize response has no tokens"
 
     def log_probabilities(self, window: Window) -> list[float]:
         """Return those of the suffix tokens after the prefix; see `Probabilities`."""

@@ -175,7 +175,7 @@ def _check_model(setup: ProviderSetup) -> None:
     if model.base_model is None and model.endpoint is None:
         problem = "Neither base_model nor endpoint is set"
     elif model.base_model is None and model.finetune_books:
-        problem = "there is no base to fine-tune"
+        problem = "there is no base_model to fine-tune"
     elif model.endpoint is not None and not model.endpoint.startswith(SCHEME):
         problem = f"endpoint is {model.endpoint!r}; expected a path that begins with {SCHEME}"
     if problem:

@@ -252,13 +252,13 @@ class VertexCalls:
             return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
-                f"{self.location} may not offer this model for tuning: try another base or "
-                'location, or test a tuned model with endpoint = "projects/..."'
+                f"{self.location} may not offer this model for tuning: try another base_model "
+                'or location, or test a tuned model with endpoint = "projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
-                f"{self.location} does not have it: it may have been retired or deleted, or be "
-                "in another location; check base, endpoint and options.location"
+                f"{self.location} doesn't have this model: it may be retired, deleted, or in "
+                "another location; check base_model, endpoint, and options.location"
             )
         return None
 

@@ -83,7 +83,7 @@ def test_endpoint_options_or_environment_say_whose_and_where(serve, monkeypatch)
     assert server.recent[-1][1].path == f"{place}/tuningJobs"
     with pytest.raises(Refused, match="404 Not Found") as error:
         sample(attached.open(None))
-    assert "us-central1 does not have it" in error.value.hint
+    assert "us-central1 doesn't have this model" in error.value.hint
     assert server.recent[-1][1].path == f"/v1beta1/{ATTACHED}:generateContent"
 
 
