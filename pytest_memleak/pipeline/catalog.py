@@ -14,7 +14,6 @@ import functools
 import hashlib
 import os
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -132,13 +131,21 @@ class Catalog:
         return CatalogMatches(books, self._least, self._issues(pair.limits), unread, self._told())
 
     def _look_for(self, parts: Sequence[Samples]) -> None:
-        together, of_suite = [parts], parts[0].required.endpoint is None
-        if of_suite:
-            others = self._at_hand(parts)
-            together += [other for other in others if other[0].required.pair.id not in self._done]
+        of_suite = parts[0].required.endpoint is None
+        scanned = {parts[0].required.pair.id}
+
+        def each_text() -> Iterator[str]:
+            """Read one pair after the other, so that memory holds one."""
+            yield from _texts(parts)
+            for other in self._at_hand(parts) if of_suite else ():
+                pair = other[0].required.pair
+                if pair.id not in self._done:
+                    yield from _texts(other)
+                    scanned.add(pair.id)
+
         shards = list(self._shards())
         scoring = self._suite.pairs[0].scoring
-        for texts in _some_at_a_time(chain.from_iterable(map(_texts, together))):
+        for texts in _some_at_a_time(each_text()):
             table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
             scans = list(self._scan()(shards, table, least=self._least))
             for scan in scans:
@@ -146,7 +153,7 @@ class Catalog:
                 self._unread |= scan.unread
             self._read({book.name for scan in scans for book in scan.matches})
         if of_suite:
-            self._done |= {pair_parts[0].required.pair.id for pair_parts in together}
+            self._done |= scanned
 
     def _read(self, names: set[str]) -> None:
         """Read the matching books; they stand in the catalog's order."""

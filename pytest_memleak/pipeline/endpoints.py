@@ -88,6 +88,13 @@ class Endpoints:
             self._opened[model.id] = provider.open(name)
         return self._opened[model.id]
 
+    def close_recordings(self, *, but: Model | None = None) -> None:
+        """Free what recordings have read, but for those of one model."""
+        for name, opened in self._opened.items():
+            recording = abilities_of(opened).recording
+            if recording is not None and (but is None or name != but.id):
+                recording.close()
+
     def stand_up(self, model: Model) -> None:
         """Deploy the model, where calling it needs that. Raises Inconclusive."""
         platform = abilities_of(self.provider(model)).deployments

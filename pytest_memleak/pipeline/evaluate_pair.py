@@ -10,6 +10,7 @@ against the book and against chance, and judge. Each step has a package.
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
@@ -30,9 +31,10 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
+    from pytest_memleak.pipeline.sampled_generations import PairSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
@@ -105,7 +107,7 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
         provenance=served.provenance,
         as_of=own.sampled.until,
         sampled=tuple(part.counted for part in sampled),
-        generations=partial(_generations, sampled),
+        generations=partial(_generations, [part.sampled for part in sampled]),
         protected=protected.holding(analysis, own.book, catalog.books),
         scan_scope=protected.scan_scope(pair) if analysis else None,
         catalog=catalog.summary,
@@ -113,8 +115,8 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
     )
 
 
-def _generations(parts: Iterable[CountedGenerations]) -> Iterator[Generation]:
-    return (generation for part in parts for generation in part.sampled.generations())
+def _generations(parts: PairSamples) -> Iterator[Generation]:
+    return chain.from_iterable(part.generations() for part in parts)
 
 
 def _judged(

@@ -145,7 +145,9 @@ class Run:
                 evaluate,  # with numpy: not needed to collect
             )
 
-            evaluation = evaluate(pair, self.of_suite(pair.suite), endpoint=endpoint)
+            suite_run = self.of_suite(pair.suite)
+            evaluation = evaluate(pair, suite_run, endpoint=endpoint)
+            suite_run.endpoints.close_recordings()
             self._evaluations[key] = endpoint, evaluation
         return self._evaluations[key][1]
 

@@ -361,7 +361,7 @@ def _from_ledger_or_record(
     if canaries := canaries_of(own, until):
         rounds = canaries[-1].ordinal + 1
         few = canary_book(own.book)
-        yield _part(own, Purpose.CANARY, few, lambda: canaries, samples=rounds)
+        yield _part(own, Purpose.CANARY, few, partial(canaries_of, own, until), samples=rounds)
     unrequested = partial(_unrequested, (own, *greedy), until)
     if any(True for _ in unrequested()):
         yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)

@@ -103,6 +103,7 @@ class SuiteRun:
                     yield sample_all(
                         required_samples(pair, self.suite), self.endpoints, until=time.time()
                     )
+                self.endpoints.close_recordings(but=own.model)
 
     @functools.cached_property
     def _summary_writer(self) -> SummaryWriter:

@@ -79,7 +79,8 @@ class RecordedEndpoint:
     @property
     def abilities(self) -> Abilities:
         """A recording, and nothing else."""
-        return Abilities(recording=Recording(self.asked, self.generations, self.described))
+        recording = Recording(self.asked, self.generations, self.described, self.close)
+        return Abilities(recording=recording)
 
     def sample(self, instruction: str, **settings: object) -> NoReturn:  # noqa: ARG002
         """Raises SuiteError."""
@@ -111,6 +112,10 @@ class RecordedEndpoint:
         )
         validate_excerpt_ids(read.generations, book, place=str(read.path), hint=hint)
         return iter(read.generations)
+
+    def close(self) -> None:
+        """Free the file that was read last."""
+        self._read = None
 
     def _file(self, book: Book) -> Path:
         return self._root / self._path.replace(BOOK, book.id)
