@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from corpus import _MARKUP, EXCERPT_WORDS
 
-from pytest_memleak.books import cut, read_epub
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex

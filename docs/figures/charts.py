@@ -15,7 +15,8 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-from pytest_memleak.books import cut, read_epub
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.detection_limit import detection_limit
 from pytest_memleak.scoring.index import Index

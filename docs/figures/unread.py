@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pytest_memleak.books import cut, read_epub
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze, estimates
 from pytest_memleak.scoring.measure_table import PRESETS

@@ -11,7 +11,6 @@ from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct, loa
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
-from pytest_memleak.records.paper_format import book_from_records, load_records
 from pytest_memleak.scoring.words import words
 
 _UNTITLED = "untitled"
@@ -94,17 +93,6 @@ def with_summaries(
         by_id = {excerpt.id: excerpt for excerpt in written}
         excerpts += (by_id.get(excerpt.id, excerpt) for excerpt in work_excerpts)
     return dataclasses.replace(book, excerpts=tuple(excerpts), digest=book_digest(excerpts))
-
-
-def read_json(
-    path: Path, *, book_id: str | None = None, title: str | None = None, author: str | None = None
-) -> Book:
-    """Read a book from a file of the paper's records; `title` and `author` override theirs.
-
-    Raises RecordsError, naming the file and the record.
-    """
-    book = book_from_records(load_records(path), book_id=book_id, place=str(path))
-    return dataclasses.replace(book, title=title or book.title, author=author or book.author)
 
 
 def paper_records(

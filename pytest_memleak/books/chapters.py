@@ -3,19 +3,27 @@
 A heading of any level opens a chapter and is its title. It doesn't count as text, because editions
 with the same text differ in their headings. Headings without text between them form one title
 ("Part Two: The Sea-Cook: Chapter 7"); a heading beneath another in the same document includes its
-title. A document without a heading continues the chapter before it.
+title. A document without a heading continues the chapter before it. The table of contents is in an
+EPUB's navigation document or, failing that, in its NCX.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from urllib.parse import unquote
 
+from pytest_memleak.books.html_attributes import EPUB_TYPE, terms
 from pytest_memleak.books.html_blocks import TextBlock
-from pytest_memleak.books.table_of_contents import Entry
-from pytest_memleak.books.text_decoding import letters_and_digits
+from pytest_memleak.books.text_decoding import (
+    legible,
+    letters_and_digits,
+    parse_events,
+    read_source,
+)
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
 
@@ -82,6 +90,132 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
             if _LETTER_OR_DIGIT.search(paragraph):
                 return
     raise BookError("contains no words", location=place, hint=hint)
+
+
+# --- the table of contents ----------------------------------------------------------------
+
+_MOST_ENTRIES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the table of contents, or a landmark, which has terms: target, title, depth.
+
+    `place` is the target's id within the document, `""` for the document itself.
+    """
+
+    document: str
+    place: str
+    title: str
+    depth: int  # from 1
+    terms: frozenset[str] = frozenset()
+
+
+def navigation_entries(data: bytes, document: str, kind: str) -> list[Entry]:
+    """Read the entries of each `<nav>` of that kind, "toc" or "landmarks", in `document`."""
+    reader = parse_events(read_source(data).text, lambda: _NavigationReader(kind))
+    return _entries(reader.links, document)
+
+
+def ncx_entries(data: bytes, document: str) -> list[Entry]:
+    """Read the entries of the NCX `document`."""
+    return _entries(parse_events(read_source(data).text, _NcxReader).links, document)
+
+
+def _entries(links: Iterable[tuple[str, str, int, str]], document: str) -> list[Entry]:
+    entries = []
+    for address, title, depth, kinds in links:
+        text = " ".join(legible(title).split())[:_LONGEST_TITLE]
+        if text or kinds:
+            name, place = locate(address, document)
+            entries.append(Entry(name, place, text, max(depth, 1), terms(kinds)))
+    return entries[:_MOST_ENTRIES]
+
+
+def locate(address: str, document: str) -> tuple[str, str]:
+    """Return the document and the id in it that an address in `document` leads to."""
+    path, _, place = address.partition("#")
+    joined = posixpath.join(posixpath.dirname(document), unquote(path)) if path else document
+    return posixpath.normpath(joined), unquote(place)
+
+
+def _name(tag: str) -> str:
+    return tag.rpartition("}")[2].rpartition(":")[2].lower()
+
+
+class _NavigationReader:
+    """A parser target that collects the links of a `<nav>`: address, title, depth, `epub:type`."""
+
+    def __init__(self, kind: str) -> None:
+        self.links: list[tuple[str, str, int, str]] = []
+        self._wanted = kind
+        self._within = 0  # depth within the wanted element
+        self._depth = 0
+        self._address: str | None = None
+        self._kinds = ""
+        self._title: list[str] = []
+
+    def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
+        name = _name(tag)
+        kinds = next((attributes[key] for key in EPUB_TYPE if key in attributes), "")
+        if not self._within:
+            declared = {*kinds.split(), (attributes.get("role") or "").removeprefix("doc-")}
+            self._within = int(name == "nav" and self._wanted in declared)
+            return
+        self._within += 1
+        if name in {"ol", "ul"}:
+            self._depth += 1
+        elif name == "a":
+            self._address, self._kinds, self._title = attributes.get("href"), kinds, []
+
+    def end(self, tag: str, /) -> None:
+        if not self._within:
+            return
+        self._within -= 1
+        name = _name(tag)
+        if name in {"ol", "ul"}:
+            self._depth -= 1
+        elif name == "a" and self._address is not None:
+            self.links.append((self._address, "".join(self._title), self._depth, self._kinds))
+            self._address = None
+
+    def data(self, text: str, /) -> None:
+        if self._address is not None:
+            self._title.append(text)
+
+    def close(self) -> None:
+        pass
+
+
+class _NcxReader:
+    def __init__(self) -> None:
+        self.links: list[tuple[str, str, int, str]] = []
+        self._titles: list[list[str]] = []  # titles of the open points
+        self._in_text = False
+
+    def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
+        name = _name(tag)
+        if name == "navpoint":
+            self._titles.append([])
+        elif name == "text":
+            self._in_text = True
+        elif name == "content" and self._titles:
+            title = "".join(self._titles[-1])
+            self.links.append((attributes.get("src") or "", title, len(self._titles), ""))
+
+    def end(self, tag: str, /) -> None:
+        name = _name(tag)
+        if name == "navpoint" and self._titles:
+            self._titles.pop()
+        elif name == "text":
+            self._in_text = False
+
+    def data(self, text: str, /) -> None:
+        if self._in_text and self._titles:
+            self._titles[-1].append(text)
+
+    def close(self) -> None:
+        pass
 
 
 # --- titles of the table of contents ------------------------------------------------------

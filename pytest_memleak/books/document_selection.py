@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
-from pytest_memleak.books.boilerplate import find_notices, notices_in_paragraph, without_license
-from pytest_memleak.books.chapters import Document, build_chapters, require_words, with_titles
+from pytest_memleak.books.boilerplate import (
+    find_notices,
+    kind_of_title,
+    notices_in_paragraph,
+    without_license,
+)
+from pytest_memleak.books.chapters import (
+    Document,
+    Entry,
+    build_chapters,
+    require_words,
+    with_titles,
+)
 from pytest_memleak.books.front_and_back_matter import (
+    RUN_ON,
     Leaf,
     is_authors_preface,
     match_names,
     outer_matter,
 )
+from pytest_memleak.books.html_attributes import APPARATUS, is_matter
 from pytest_memleak.books.html_blocks import Markup, TextBlock
 from pytest_memleak.books.sentences import sentences
-from pytest_memleak.books.table_of_contents import Entry, Landmark, documents_outside_text
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart
@@ -43,7 +56,7 @@ class Composed:
 
 def compose(
     leaves: Sequence[Leaf],
-    landmarks: Sequence[Landmark],
+    landmarks: Sequence[Entry],
     entries: Sequence[Entry],
     *,
     title: str | None,
@@ -61,17 +74,22 @@ def compose(
     whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
     out = {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
     kept = [leaf for leaf in leaves if leaf.name not in out]
+    called: defaultdict[str, set[str]] = defaultdict(set)
+    for mark in landmarks:
+        called[mark.document] |= mark.terms
     prefaces = {
         leaf.name
         for leaf in kept
-        if _is_preface(leaf, landmarks, labels[leaf.name])
+        if _is_preface(leaf, called[leaf.name], labels[leaf.name])
         and is_authors_preface(author, leaf, labels[leaf.name])
     }
     warnings: list[str] = []
     for rules, source in (
-        (_outside(kept, landmarks, prefaces), "landmarks"),
+        (_outside(kept, landmarks, called, prefaces), "landmarks"),
         (
-            outer_matter(leaves, entries, out=out, title=title) if len(leaves) > 1 else {},
+            outer_matter(leaves, _listed_kinds(entries), out=out, title=title)
+            if len(leaves) > 1
+            else {},
             "contents",
         ),
     ):
@@ -142,6 +160,24 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str |
     }
 
 
+def _listed_kinds(entries: Sequence[Entry]) -> dict[str, str | None]:
+    """Return the kind of matter of each listed document, None for a chapter.
+
+    Entries beneath a sample of another book belong to that sample.
+    """
+    listed: dict[str, str | None] = {}
+    above: list[tuple[int, str | None]] = []
+    for entry in entries:
+        while above and above[-1][0] >= entry.depth:
+            above.pop()
+        kind = kind_of_title(entry.title)
+        if above and above[-1][1] in RUN_ON:
+            kind = above[-1][1]
+        above.append((entry.depth, kind))
+        listed.setdefault(entry.document, kind)
+    return listed
+
+
 def _chosen_documents(
     names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
 ) -> tuple[set[str], set[str]]:
@@ -165,28 +201,46 @@ def _chosen_documents(
 # --- which are text ------------------------------------------------------------------------
 
 
-def _is_preface(leaf: Leaf, landmarks: Iterable[Landmark], label: str | None) -> bool:
+def _is_preface(leaf: Leaf, called: set[str], label: str | None) -> bool:
     kinds = {block.matter for block in leaf.markup.everything if block.matter}
-    called = {
-        term for landmark in landmarks if landmark.document == leaf.name for term in landmark.terms
-    }
     # A document with several kinds of front matter is not a preface.
     return bool((kinds | called | {(label or "").lower()}) & _PREFACES) and len(kinds) <= 1
 
 
 def _outside(
-    leaves: Sequence[Leaf], landmarks: Sequence[Landmark], prefaces: set[str]
+    leaves: Sequence[Leaf],
+    landmarks: Sequence[Entry],
+    called: Mapping[str, set[str]],
+    prefaces: set[str],
 ) -> dict[str, str]:
-    names = [leaf.name for leaf in leaves]
-    opened = {landmark.document for landmark in landmarks if "text" in landmark.terms}
-    declared = {
+    """Map the documents that landmarks or their own markup place outside the text to the rule."""
+    order = {leaf.name: position for position, leaf in enumerate(leaves)}
+    first, end = 0, len(leaves)
+    outside: set[str] = set()
+    for mark in landmarks:
+        position = order.get(mark.document)
+        if position is None:
+            continue
+        if "bodymatter" in mark.terms:
+            first = first or position
+        elif "backmatter" in mark.terms:
+            end = min(end, position + 1 if mark.place else position)
+        if not mark.place and (is_matter(mark.terms, within=None) or mark.terms & APPARATUS):
+            outside.add(mark.document)
+    outside |= {leaf.name for leaf in (*leaves[:first], *leaves[end:])}
+    # A document's own declaration takes precedence.
+    outside -= {
         leaf.name
         for leaf in leaves
         if leaf.markup.declares_body
-        or leaf.name in prefaces | opened
-        or (leaf.markup.linked < _LINKS_OF_CONTENTS and _is_contents_only_by_name(leaf, landmarks))
+        or leaf.name in prefaces
+        or "text" in called[leaf.name]
+        or (
+            leaf.markup.linked < _LINKS_OF_CONTENTS
+            and leaf.letters > _LONGER_THAN_CONTENTS
+            and called[leaf.name] == {"toc"}
+        )
     }
-    outside = documents_outside_text(names, landmarks, declared_text=frozenset(declared))
     rules = dict.fromkeys(outside, "the landmarks place it outside the main text")
     for leaf in leaves:
         if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
@@ -194,13 +248,6 @@ def _outside(
                 leaf.name, f"its markup labels it {leaf.markup.everything[0].matter!r}"
             )
     return rules
-
-
-def _is_contents_only_by_name(leaf: Leaf, landmarks: Iterable[Landmark]) -> bool:
-    called = {
-        term for landmark in landmarks if landmark.document == leaf.name for term in landmark.terms
-    }
-    return called == {"toc"} and leaf.letters > _LONGER_THAN_CONTENTS
 
 
 def _is_most(rules: Iterable[str], leaves: Sequence[Leaf]) -> bool:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pytest_memleak.books.archive import Archive, Budget, open_archive
-from pytest_memleak.books.chapters import require_words
+from pytest_memleak.books.chapters import (
+    Entry,
+    locate,
+    navigation_entries,
+    ncx_entries,
+    require_words,
+)
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_member, tidy_package
 from pytest_memleak.books.front_and_back_matter import Leaf
-from pytest_memleak.books.html_attributes import block_classes
+from pytest_memleak.books.html_attributes import block_classes, terms
 from pytest_memleak.books.html_blocks import Markup, read_markup
-from pytest_memleak.books.table_of_contents import (
-    Entry,
-    guide_landmarks,
-    navigation_contents,
-    navigation_landmarks,
-    ncx_contents,
-)
 from pytest_memleak.books.text_decoding import decode
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -60,18 +59,24 @@ def read_epub(
         package = tidy_package(archive)
         book = _load(path, package)
         navigation = [item.file_name for item in book.get_items() if NAVIGATION in item.properties]
-        entries = _contents(archive, navigation, package)
-        leaves = _leaves(book, archive, entries)
-        landmarks = [
-            mark for name in navigation for mark in navigation_landmarks(archive.read(name), name)
-        ] or guide_landmarks(book.guide)
+        contents, landmarks = (
+            [
+                entry
+                for name in navigation
+                for entry in navigation_entries(archive.read(name), name, kind)
+            ]
+            for kind in ("toc", "landmarks")
+        )
+        if not contents and package.ncx:
+            contents = ncx_entries(archive.read(package.ncx), package.ncx)
+        leaves = _leaves(book, archive, contents)
     title = next((value for value, _ in book.get_metadata("DC", "title")), None)
     authors = dict.fromkeys(value for value, _ in book.get_metadata("DC", "creator"))
     author = " and ".join(authors) or None
     composed = compose(
         leaves,
-        landmarks,
-        entries,
+        landmarks or _guide_landmarks(book.guide),
+        contents,
         title=title,
         author=author,
         include=include,
@@ -150,14 +155,18 @@ def _load(path: Path, package: TidyPackage) -> EpubBook:
         return Reader(str(path), {"ignore_ncx": True}).load()
 
 
-def _contents(archive: Archive, navigation: Sequence[str], package: TidyPackage) -> list[Entry]:
-    """Read the table of contents from the navigation document or, failing that, the NCX."""
-    entries = [
-        entry for name in navigation for entry in navigation_contents(archive.read(name), name)
+# EPUB 2's terms that differ from EPUB 3's. Its "text" is where to open the book, which often isn't
+# the beginning of the text.
+_GUIDE_TYPES = {"notes": "endnotes", "other.endnotes": "endnotes"}
+
+
+def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
+    """Return the references of a package's guide, whose addresses start at the archive's root."""
+    return [
+        Entry(*locate(reference.get("href") or "", ""), "", 1, terms(_GUIDE_TYPES.get(kind, kind)))
+        for reference in guide
+        if (kind := (reference.get("type") or "").strip().lower()) not in {"", "bodymatter"}
     ]
-    if not entries and package.ncx:
-        entries = ncx_contents(archive.read(package.ncx), package.ncx)
-    return entries
 
 
 # --- DRM (OCF 3.3, section 4.2.6) ---------------------------------------------------------

@@ -18,8 +18,7 @@ from pytest_memleak.books.archive import Budget, open_archive, read_bytes
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
-from pytest_memleak.books.parser_subprocess import ParserFailure, parse_in_subprocess
-from pytest_memleak.books.parser_worker import MAX_PAGES
+from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import (
     lines_manuscript,
     read_markdown,
@@ -163,14 +162,7 @@ def read_docx(path: Path) -> Manuscript:
                         hint="the file is hostile: no Word document has one",
                     )
     budget = Budget(str(path))
-    try:
-        [html] = parse_in_subprocess("docx", read_bytes(path), budget=budget, of="bytes of markup")
-    except ParserFailure as failure:
-        raise BookError(
-            f"mammoth can't read this Word document ({failure.why})",
-            location=str(path),
-            hint="save it again as .docx, or as .txt",
-        ) from None
+    [html] = parse_in_subprocess("docx", read_bytes(path), budget=budget, of="bytes of markup")
     for kind in ("footnote", "endnote"):
         html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
     return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
@@ -208,8 +200,10 @@ def read_pdf(path: Path) -> Manuscript:
     pages, more text than the budget, too much time or memory, or no words, as in scanned pages.
     """
     place = str(path)
-    pages = _pdf_pages(read_bytes(path), place)
-    body, heads = _remove_heads(pages)
+    data = read_bytes(path)
+    _require_package("pypdfium2", place)
+    texts = parse_in_subprocess("pdf", data, budget=Budget(place), of="characters of text")
+    body, heads = _remove_heads([text.replace("\r", "").split("\n") for text in texts])
     text, hyphens = _join_lines(body)
     note = (
         "read from a PDF, so paragraphs are guessed from the lines;"
@@ -222,30 +216,6 @@ def read_pdf(path: Path) -> Manuscript:
             hint="its pages are images: run OCR first (ocrmypdf), or use another edition",
         )
     return lines_manuscript(text, name=path.name, warnings=(note,), place=place)
-
-
-def _pdf_pages(data: bytes, place: str) -> list[list[str]]:
-    _require_package("pypdfium2", place)
-    try:
-        texts = parse_in_subprocess("pdf", data, budget=Budget(place), of="characters of text")
-    except ParserFailure as failure:
-        raise _parser_error(failure, place) from None
-    return [[line.rstrip() for line in text.replace("\r", "").split("\n")] for text in texts]
-
-
-def _parser_error(failure: ParserFailure, place: str) -> BookError:
-    if failure.why == "pages":
-        return BookError(
-            f"has {failure.number:,} pages; the maximum is {MAX_PAGES:,}",
-            location=place,
-            hint="split a collection into its books",
-        )
-    locked = failure.why == "locked"
-    return BookError(
-        "is locked with a password" if locked else "is not a readable PDF",
-        location=place,
-        hint="unlock it first" if locked else "download the file again",
-    )
 
 
 def _remove_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:

@@ -7,17 +7,16 @@ both ends of the book; elsewhere they are chapters.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
 from pytest_memleak.books.html_blocks import Markup
-from pytest_memleak.books.table_of_contents import Entry
 from pytest_memleak.books.text_decoding import letters_and_digits
 
 # Matter of several documents, such as a sample of another book.
-_RUN_ON = {"excerpt", "reading group guide"}
+RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
 _LARGE = 100
@@ -76,13 +75,18 @@ def match_names(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str]
 
 
 def outer_matter(
-    leaves: Sequence[Leaf], entries: Sequence[Entry], *, out: Collection[str], title: str | None
+    leaves: Sequence[Leaf],
+    listed: Mapping[str, str | None],
+    *,
+    out: Collection[str],
+    title: str | None,
 ) -> dict[str, str]:
     """Map documents at both ends of the book that aren't text to the rule that excludes them.
 
-    `out` are the documents already excluded.
+    `listed` has the kind of matter of each document in the contents, None for a chapter; `out`
+    are the documents already excluded.
     """
-    kinds = _kinds(leaves, entries, title)
+    kinds = _kinds(leaves, listed, title)
     rules: dict[str, str] = {}
     for row in (leaves, leaves[::-1]):
         for leaf in row:
@@ -95,8 +99,9 @@ def outer_matter(
     return rules
 
 
-def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) -> dict[str, str]:
-    listed = _listed(entries)
+def _kinds(
+    leaves: Sequence[Leaf], listed: Mapping[str, str | None], title: str | None
+) -> dict[str, str]:
     names = {leaf.name for leaf in leaves}
     chapters = {name for name, kind in listed.items() if name in names and kind is None}
     places = [n for n, leaf in enumerate(leaves) if leaf.name in chapters] or [0]
@@ -106,7 +111,7 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
     behind = False  # at the last listed chapter or after it
     for number, leaf in enumerate(leaves):
         if leaf.name in listed:
-            running = listed[leaf.name] if listed[leaf.name] in _RUN_ON else None
+            running = listed[leaf.name] if listed[leaf.name] in RUN_ON else None
             kind = listed[leaf.name]
             reason = "the table of contents lists it as"
             behind = number > last and len(chapters) >= _FEWEST_ENTRIES
@@ -115,7 +120,7 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
             reason = "its first line marks it as"
             if running:
                 reason = "it isn't in the table of contents and follows"
-            running = running or (kind if behind and kind in _RUN_ON else None)
+            running = running or (kind if behind and kind in RUN_ON else None)
         if kind:
             kinds[leaf.name] = f"{reason} {kind!r}"
         elif _is_notice(leaf):
@@ -128,24 +133,6 @@ def _kinds(leaves: Sequence[Leaf], entries: Sequence[Entry], title: str | None) 
                     "it comes before the first chapter and isn't in the table of contents"
                 )
     return kinds
-
-
-def _listed(entries: Sequence[Entry]) -> dict[str, str | None]:
-    """Return the kind of matter of each listed document, None for a chapter.
-
-    Entries beneath a sample of another book belong to that sample.
-    """
-    listed: dict[str, str | None] = {}
-    above: list[tuple[int, str | None]] = []
-    for entry in entries:
-        while above and above[-1][0] >= entry.depth:
-            above.pop()
-        kind = kind_of_title(entry.title)
-        if above and above[-1][1] in _RUN_ON:
-            kind = above[-1][1]
-        above.append((entry.depth, kind))
-        listed.setdefault(entry.document, kind)
-    return listed
 
 
 def _is_notice(leaf: Leaf) -> bool:

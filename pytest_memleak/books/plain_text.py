@@ -13,7 +13,7 @@ from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.html_blocks import Markup, TextBlock, read_markup
-from pytest_memleak.books.parser_subprocess import parse_in_subprocess
+from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess, render_markdown
 from pytest_memleak.books.text_decoding import (
     decode,
     is_binary,
@@ -238,8 +238,14 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
     if header:
         fields = {key.lower(): one_line(value) for key, value in _FIELD.findall(header[1])}
         text = text[header.end() :]
-    html = _render_markdown(text, lines=lines, place=place)
-    markup = read_markup(html.encode("utf-8"), budget=Budget(place))
+    budget = Budget(place)
+    if len(text) <= _MARKDOWN_IN_PROCESS:
+        html = render_markdown(text, lines=lines)
+    else:
+        source = text.encode("utf-8", "surrogatepass")
+        kind: Format = "verse" if lines else "markdown"
+        [html] = parse_in_subprocess(kind, source, budget=budget, of="bytes of markup")
+    markup = read_markup(html.encode("utf-8"), budget=budget)
     return manuscript_from_document(
         path.name,
         markup,
@@ -248,20 +254,6 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
         warnings=(note,) if note else (),
         place=place,
     )
-
-
-def _render_markdown(text: str, *, lines: bool, place: str) -> str:
-    """Render Markdown as HTML, long text in a subprocess with capped memory."""
-    if len(text) <= _MARKDOWN_IN_PROCESS:
-        from markdown_it import MarkdownIt
-
-        return str(MarkdownIt("commonmark", {"breaks": lines}).render(text))
-    data = text.encode("utf-8", "surrogatepass")
-    budget = Budget(place)
-    [html] = parse_in_subprocess(
-        "verse" if lines else "markdown", data, budget=budget, of="bytes of markup"
-    )
-    return html
 
 
 # --- files of another format --------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books import cut, read_epub
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.scoring.words import words
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "books"

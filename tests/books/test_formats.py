@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from pytest_memleak import builtin
-from pytest_memleak.books import cut
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.errors import BookError, RecordsError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.records import Book

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books import boilerplate as matter
-from pytest_memleak.books import cut
+from pytest_memleak.books.chapters import navigation_entries, ncx_entries
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.html_attributes import block_classes
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.sentences import cut_paragraph
-from pytest_memleak.books.table_of_contents import navigation_contents, ncx_contents
 from pytest_memleak.books.text_decoding import is_binary, legible, read_source, without_controls
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.builtin import memleak_read_book
@@ -334,8 +334,8 @@ SEE_A_BOOK = {
     "a copyright page": lambda text: matter.find_notices([text[:2_400], text]),
     "a title": matter.kind_of_title,
     "contents": lambda text: (
-        navigation_contents(f"<nav epub:type='toc'><ol>{text}".encode(), "n"),
-        ncx_contents(f"<navPoint>{text}".encode(), "n"),
+        navigation_entries(f"<nav epub:type='toc'><ol>{text}".encode(), "n", "toc"),
+        ncx_entries(f"<navPoint>{text}".encode(), "n"),
     ),
     "words of the paper": words,
     "words of every script": lambda text: words(text, "unicode"),

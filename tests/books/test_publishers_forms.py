@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from pytest_memleak.books import cut
 from pytest_memleak.books.boilerplate import (
     _HINT_PATTERNS,
     _SURE,
@@ -15,6 +14,7 @@ from pytest_memleak.books.boilerplate import (
     kind_of_title,
 )
 from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.words import words
 

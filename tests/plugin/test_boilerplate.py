@@ -6,7 +6,9 @@ import zipfile
 import pytest
 from corpus import shakespeare
 
-from pytest_memleak.books import cut, read_epub, write_summaries
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
+from pytest_memleak.books.instructions import write_summaries
 from pytest_memleak.records import Excerpt
 
 NOTICE = (

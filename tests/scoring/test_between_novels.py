@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_memleak.books import cut, read_epub
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.index import Index

@@ -8,8 +8,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from pytest_memleak.books import cut, read_epub
 from pytest_memleak.books.build_book import make_book
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
 from pytest_memleak.scoring.words import words as tokens
 
