@@ -1,7 +1,7 @@
 """How much processor time a call of the "openai" provider takes, and where it goes.
 
     python benchmarks/calls.py                    # 2,000 calls of 1 answer, 8 at once
-    python benchmarks/calls.py --per-call 10 --word-mode 400
+    python benchmarks/calls.py --per-call 10 --words 400
 
 The server is a process of its own on loopback, which answers at once; its time is not counted.
 Three ways, each with what the one before it does:
@@ -190,7 +190,7 @@ def main() -> None:
     if given.serve:
         serve(given.per_call, given.words)
         return
-    numbers = ("--per-call", str(given.per_call), "--word-mode", str(given.words))
+    numbers = ("--per-call", str(given.per_call), "--words", str(given.words))
     with subprocess.Popen(
         [sys.executable, __file__, "--serve", *numbers], stdout=subprocess.PIPE, text=True
     ) as server:
@@ -212,7 +212,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--per-call", type=int, default=1)
-    parser.add_argument("--word-mode", type=int, default=400)
+    parser.add_argument("--words", type=int, default=400)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

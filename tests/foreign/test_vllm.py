@@ -29,9 +29,14 @@ def vllm(request, tmp_path_factory):
 
 def test_it_tells_what_transformers_computes(vllm, tmp_path):
     _, folder, address = vllm
-    theirs = make_provider("openai", base="tiny", base_url=f"{address}/v1").open(None)
-    local = {"state": tmp_path, "device": "cpu", "threads": 1}
-    ours = make_provider("transformers", base=str(folder), **local).open(None)
+    local = {"base": str(folder), "state": tmp_path, "device": "cpu", "threads": 1}
+    theirs, ours = (
+        make_provider(name, **options).open(None).abilities.probabilities
+        for name, options in (
+            ("openai", {"base": "tiny", "base_url": f"{address}/v1"}),
+            ("transformers", local),
+        )
+    )
     tokens = theirs.text_tokens(TEXT)
     assert tokens == ours.text_tokens(TEXT)
     windows = [Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))]
@@ -40,9 +45,7 @@ def test_it_tells_what_transformers_computes(vllm, tmp_path):
     assert found == pytest.approx(expected, abs=1e-3)
     likely = expected_of(folder)["likely"]
     windows = [Window(tuple(likely[:PREFIX]), tuple(likely[PREFIX:]))]
-    scheme = {"top_k": TOP_K, "temperature": 0.7}
-    [found] = theirs.top_k_log_probabilities(windows, **scheme)
-    [expected] = ours.top_k_log_probabilities(windows, **scheme)
+    [found], [expected] = (each.top_k(windows, TOP_K, 0.7) for each in (theirs, ours))
     assert found.plain == pytest.approx(expected.plain, abs=1e-3)
     assert found.top_k == pytest.approx(expected.top_k, abs=3e-3)
     assert -math.inf in found.top_k

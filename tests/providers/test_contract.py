@@ -1,5 +1,6 @@
 """What every provider keeps to: each against an emulator of its server, faults included."""
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -82,8 +83,8 @@ def tuning(name, provider_of, bucket):
 
 @pytest.fixture
 def batching(tuning):
-    """Open endpoints that answer batches."""
-    return lambda server: tuning(server, batch=True).open(None)
+    """Return the batches of endpoints that answer them."""
+    return lambda server: tuning(server, batch=True).open(None).abilities.batches
 
 
 @pytest.mark.parametrize(
@@ -232,46 +233,49 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
         assert batch.batch
 
 
+OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
-DECLARED_AS = {
-    "continuing": "continuing",
-    "deployment": "deployments",
-    "generations": "recording",
-    "obeyed": "obeyed",
-    "portable": "portable",
-    "recover": "recovery",
-    "start_batch": "batches",
-    "text_tokens": "probabilities",
-}
+CHATTING = "model_name obeyed continuing probabilities"
 OPENED = [
-    ("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
-    ("recorded", {"base": None, "path": "generations.jsonl"}, None),
-    ("openai", {}, None),
-    ("openai", {"batch": True}, None),
-    ("openai", {"store": True}, None),
-    ("openai", {"batch": True, "store": True}, None),
-    ("vertex", {}, None),
-    ("vertex", {"batch": True, "bucket": "gs://b"}, None),
-    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7"),
-    ("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-    ("tinker", {}, None),
-    ("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
+    (
+        *("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
+        "fixed_weights continuing probabilities",
+    ),
+    ("recorded", {"base": None, "path": "generations.jsonl"}, None, "recording"),
+    ("openai", {}, None, CHATTING),
+    ("openai", {}, "ft:base:x", f"{CHATTING} fixed_weights"),
+    ("openai", {"batch": True}, None, f"{CHATTING} batches"),
+    ("openai", {"store": True}, None, f"{CHATTING} recovery"),
+    ("openai", {"batch": True, "store": True}, None, f"{CHATTING} batches recovery"),
+    ("vertex", {}, None, "model_name obeyed"),
+    ("vertex", {"batch": True, "bucket": "gs://b"}, None, "model_name obeyed batches"),
+    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
+    (
+        *("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
+        "obeyed continuing probabilities",
+    ),
+    ("tinker", {}, None, "fixed_weights continuing recovery probabilities"),
+    (
+        *("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
+        "fixed_weights continuing probabilities portable",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "endpoint"), OPENED)
-def test_what_a_provider_and_its_endpoint_can_do_they_declare(
-    name, options, endpoint, provider_of, monkeypatch
+@pytest.mark.parametrize(("name", "options", "endpoint", "abilities"), OPENED)
+def test_a_provider_and_its_endpoint_declare_what_they_can_do(
+    name, options, endpoint, abilities, provider_of, monkeypatch
 ):
-    assert {each for each, _, _ in OPENED} == PROVIDERS.keys()
+    assert {name for name, *_ in OPENED} == PROVIDERS.keys()
     if name == "transformers":  # nothing of it is needed to declare
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     provider = provider_of(**options)
-    opened = provider.open(endpoint)
-    for owner in (provider, opened):
-        for verb, ability in DECLARED_AS.items():
-            declared = getattr(abilities_of(owner), ability) != getattr(Abilities(), ability)
-            assert declared == hasattr(owner, verb), (owner, verb)
+    declared = abilities_of(provider.open(endpoint))
+    of_an_endpoint = {field.name for field in dataclasses.fields(Abilities)} - OF_A_PROVIDER
+    assert {
+        each for each in of_an_endpoint if getattr(declared, each) != getattr(Abilities(), each)
+    } == {*abilities.split()}
+    assert (abilities_of(provider).deployments is not None) == (name == "vertex")
     tables = {
         inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()
         for kind in vars(importlib.import_module(PROVIDERS[name].module)).values()
@@ -395,10 +399,12 @@ def test_what_a_server_refuses_is_left_out_and_told(
         assert server.plan.calls(CHAT[name]) == calls + number
     body = last_body(server, CHAT[name])
     assert not left_out & body.get("generationConfig", body).keys()
-    assert endpoint.obeyed()["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    assert endpoint.abilities.obeyed()["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
     if name == "openai":
-        assert endpoint.obeyed()["seed"] == Obeyed(asked=("given",), refused=("given",))
-    assert endpoint.obeyed()[{"openai": "n", "vertex": "candidateCount"}[name]].taken == (3,)
+        assert endpoint.abilities.obeyed()["seed"] == Obeyed(asked=("given",), refused=("given",))
+    assert endpoint.abilities.obeyed()[{"openai": "n", "vertex": "candidateCount"}[name]].taken == (
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -587,7 +593,7 @@ def read_as(name, choices, prompt, said):
         return read_chat({"choices": [choice] * choices, "usage": usage})
     candidate = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
     usage = {"promptTokenCount": prompt, "candidatesTokenCount": said}
-    return read_gemini({"candidates": [candidate] * choices, "usageMetadata": usage}, asked=choices)
+    return read_gemini({"candidates": [candidate] * choices, "usageMetadata": usage}, n=choices)
 
 
 @HOSTED
@@ -711,17 +717,17 @@ def test_every_verb_of_fine_tuning_may_be_tried_again(name, serve, tuning, books
 
 def ended(endpoint, count=4, *, digest=DIGEST):
     """A batch that was started, and its last state."""
-    batch = endpoint.start_batch(requests_of(count), digest=digest)
-    return batch, finish(endpoint.poll_batch, batch)[-1]
+    batch = endpoint.start(requests_of(count), digest)
+    return batch, finish(endpoint.poll, batch)[-1]
 
 
 @HOSTED
 def test_a_batch_answers_as_the_books_say(serve, batching, books):
     endpoint = batching(serve(polls=2))
-    batch = endpoint.start_batch(requests_of(), digest=DIGEST)
-    states = finish(endpoint.poll_batch, batch)
+    batch = endpoint.start(requests_of(), DIGEST)
+    states = finish(endpoint.poll, batch)
     assert [state.status for state in states] == [JobStatus.RUNNING] * 2 + [JobStatus.SUCCEEDED]
-    answers = dict(endpoint.read_batch(batch))
+    answers = dict(endpoint.read(batch))
     assert answers.keys() == {request.key for request in requests_of()}
     for request in requests_of():
         rows = [row for row in books.rows("completion") if row["request"] == request.key]
@@ -736,12 +742,12 @@ def test_a_batch_answers_as_the_books_say(serve, batching, books):
 @HOSTED
 def test_a_batch_whose_creation_was_cut_off_is_found_again(serve, batching, books):
     endpoint = batching(serve(lose("batches.create", calls=(0,))))
-    assert endpoint.find_batch(DIGEST) is None
+    assert endpoint.find(DIGEST) is None
     with pytest.raises(ProviderBusy, match=r"batches\.create"):
-        endpoint.start_batch(requests_of(), digest=DIGEST)
-    endpoint.start_batch(requests_of(), digest="0" * 64)
-    assert endpoint.find_batch(DIGEST) == books.rows("batch")[0]["id"]
-    assert endpoint.find_batch("1" * 64) is None
+        endpoint.start(requests_of(), DIGEST)
+    endpoint.start(requests_of(), "0" * 64)
+    assert endpoint.find(DIGEST) == books.rows("batch")[0]["id"]
+    assert endpoint.find("1" * 64) is None
 
 
 @pytest.mark.parametrize(
@@ -758,10 +764,10 @@ def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, det
     batch, state = ended(endpoint, 5)
     assert state.status is JobStatus.SUCCEEDED
     assert state.detail.startswith(detail)
-    answers = dict(endpoint.read_batch(batch))
+    answers = dict(endpoint.read(batch))
     assert answers.keys() == {row["request"] for row in books.rows("completion")}
     assert len(answers) == 2
-    assert endpoint.find_batch(DIGEST) == batch
+    assert endpoint.find(DIGEST) == batch
 
 
 @pytest.mark.parametrize(
@@ -774,8 +780,8 @@ def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batc
     batch, state = ended(endpoint)
     assert state.status is status
     assert (state.detail or "").startswith("expired, no request") is (kind is FaultKind.EXPIRE)
-    assert (endpoint.find_batch(DIGEST) == batch) is (status is JobStatus.SUCCEEDED)
-    assert list(endpoint.read_batch(batch)) == []
+    assert (endpoint.find(DIGEST) == batch) is (status is JobStatus.SUCCEEDED)
+    assert list(endpoint.read(batch)) == []
 
 
 @pytest.mark.parametrize(
@@ -793,7 +799,7 @@ def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, set
     state = ended(endpoint)[1]
     assert state.status is JobStatus.FAILED
     assert said in state.detail
-    assert settings or endpoint.find_batch(DIGEST) is None
+    assert settings or endpoint.find(DIGEST) is None
     assert books.rows("completion") == []
 
 
@@ -808,7 +814,7 @@ def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind,
     endpoint = batching(serve(Fault(kind, "batches.create")))
     batch, state = ended(endpoint)
     assert state.status is JobStatus.SUCCEEDED
-    answers = dict(endpoint.read_batch(batch))
+    answers = dict(endpoint.read(batch))
     reasons = [each.finish_reason for answer in answers.values() for each in answer]
     assert reasons == [reason] * 8
     free = (name, kind) == ("openai", FaultKind.REJECT)
@@ -819,8 +825,8 @@ def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind,
 def test_a_server_that_does_not_filter(serve, batching, tuning):
     server = serve(filters=False)
     endpoint = batching(server)
-    endpoint.start_batch(requests_of(), digest=DIGEST)
-    assert endpoint.find_batch("0" * 64) is None
+    endpoint.start(requests_of(), DIGEST)
+    assert endpoint.find("0" * 64) is None
     tuning(server).start_finetune(training())
     assert tuning(server).find_finetune("0" * 64) is None
 
@@ -832,10 +838,10 @@ def test_every_verb_of_batches_may_be_tried_again(name, serve, batching, books, 
     endpoint = batching(server)
 
     def answers():
-        batch = endpoint.find_batch(DIGEST)
-        batch = batch or endpoint.start_batch(requests_of(), digest=DIGEST)
-        assert endpoint.poll_batch(batch).status is JobStatus.SUCCEEDED
-        return dict(endpoint.read_batch(batch))
+        batch = endpoint.find(DIGEST)
+        batch = batch or endpoint.start(requests_of(), DIGEST)
+        assert endpoint.poll(batch).status is JobStatus.SUCCEEDED
+        return dict(endpoint.read(batch))
 
     assert len(struck(name, server, call, way, answers)) == 4
     assert len(books.rows("batch")) == 1

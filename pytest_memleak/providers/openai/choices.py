@@ -1,4 +1,4 @@
-"""The completions in an answer of OpenAI's form, of a chat or of plain text."""
+"""The completions in a response of OpenAI's form, of a chat or of plain text."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.records.provenance import server_fingerprint
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in, without_answer
 
+FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
 MOST_CHOICES = 1_000
-"""No call of ours asks for as many completions: those behind are not looked at."""
+"""More than any request has; the rest is ignored."""
 
-# No call of ours has more tokens: a count above it is no count.
+# More than any request has; a higher count is invalid.
 _MOST_TOKENS = 100_000_000
+_LONGEST_NAME = 200
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """A JSON object; empty where it is none."""
+    """Return a JSON object; empty for any other value."""
     return value if isinstance(value, Mapping) else {}
 
 
 def token_count(value: object) -> int | None:
-    """A number of tokens; None where it is missing, negative, absurd or no whole number."""
+    """Return a number of tokens; None if it is missing, negative, absurd, or not an integer."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
         return value
     return None
@@ -33,10 +35,10 @@ def token_count(value: object) -> int | None:
 def whole_count(
     total: int | None, answers: Sequence[tuple[str, FinishReason]], *, max_tokens: int | None
 ) -> int | None:
-    """The completion tokens of a whole call, also where a server counts one choice for all.
+    """Return the completion tokens of all choices, even if the server counts only one of them.
 
-    answers: the choices' texts and reasons. It counts one choice if all fit into what one may
-    have, and yet are fewer than the choices' words, or than those cut by length must have.
+    answers: the choices' texts and reasons. The total is that of one choice if it fits into
+    `max_tokens` but is less than the choices' words, or than truncated choices must have.
     """
     count = len(answers)
     if total is None or max_tokens is None or count < 2 or total > max_tokens:  # noqa: PLR2004
@@ -49,70 +51,94 @@ def whole_count(
 
 
 def shared_out(total: int | None, count: int) -> list[int | None]:
-    """`total` tokens among `count` completions, as evenly as whole numbers go."""
+    """Divide `total` tokens among `count` completions, as evenly as integers allow."""
     if total is None:
         return [None] * count
     return [(total + count - 1 - place) // count for place in range(count)]
 
 
-_LONGEST_NAME = 200
-
-
 def filtered(n: int) -> list[Completion]:
-    """`n` completions of a prompt that the provider's filter rejected; nothing was billed."""
-    return [
-        Completion("", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter")
-        for _ in range(n)
-    ]
+    """Return `n` completions of a prompt that the provider's filter rejected, unbilled."""
+    withheld = Completion("", FinishReason.CONTENT_FILTER, 0, 0, finish_word="content_filter")
+    return [withheld] * n
 
 
 def read_completions(
-    answer: object, *, max_tokens: int | None = None, asked: str = ""
+    answer: object, *, max_tokens: int | None = None, instruction: str = ""
 ) -> list[Completion]:
-    """The completions in a chat completion or text completion object, in its choices' order.
+    """Return the completions in a chat or text completion object, in its choices' order.
 
-    max_tokens: what a choice may have, where that is known; so it is noticed when a server
-    counts one choice's tokens for all of them. asked: the instruction, which is no text of the
-    model's where a server says it again. Empty where there are no choices, or where `answer` is
-    no such object.
+    Empty if `answer` has no choices or another form.
+
+    max_tokens: the limit per choice, to detect a server that counts only one choice's tokens
+    instruction: not text of the model if a server repeats it
     """
     if not isinstance(answer, Mapping):
         return []
-    listed = _list(answer.get("choices"))[:MOST_CHOICES]
+    listed = as_list(answer.get("choices"))[:MOST_CHOICES]
     choices = [choice for choice in listed if isinstance(choice, Mapping)]
     texts = [_text_and_reason(choice) for choice in choices]
     usage = as_mapping(answer.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
     total = whole_count(token_count(usage.get("completion_tokens")), texts, max_tokens=max_tokens)
     served = served_of(answer)
-    # Of no choice, so that nobody can say of which: it stands with the first.
+    # The field `refusal` counts, whatever the finish reason.
+    words = [
+        "refusal" if reason is FinishReason.REFUSAL else server_name(choice.get("finish_reason"))
+        for choice, (_, reason) in zip(choices, texts, strict=True)
+    ]
     apart = texts_in([choice for choice in listed if not isinstance(choice, Mapping)])
     apart += _texts_of(answer, but=("choices",))
+    return completions_of(
+        texts,
+        words,
+        [_beside(choice) for choice in choices],
+        apart=apart,
+        prompt=prompt,
+        total=total,
+        served=served,
+        instruction=instruction,
+    )
+
+
+def completions_of(
+    texts: Sequence[tuple[str, FinishReason]],
+    finish_words: Sequence[str | None],
+    beside: Sequence[list[str]],
+    *,
+    apart: list[str],
+    prompt: int | None,
+    total: int | None,
+    served: Served,
+    instruction: str = "",
+) -> list[Completion]:
+    """Return the completions of one call; the first has the prompt's tokens.
+
+    beside: per completion, the texts beside its answer
+    apart: texts that may belong to any completion; they count with the first
+    """
     return [
         Completion(
             text,
             reason,
             prompt_tokens=None if prompt is None else prompt * (place == 0),
             completion_tokens=tokens,
-            # The field `refusal` counts, whatever the finish reason.
-            finish_word=_name(
-                "refusal" if reason is FinishReason.REFUSAL else choice.get("finish_reason")
-            ),
+            finish_word=finish_words[place],
             served=served,
             reasoning=without_answer(
-                [*_beside(choice), *(apart if place == 0 else ())], text, asked=asked
+                [*beside[place], *(apart if place == 0 else ())], text, asked=instruction
             ),
         )
-        for place, (choice, (text, reason), tokens) in enumerate(
-            zip(choices, texts, shared_out(total, len(choices)), strict=True)
+        for place, ((text, reason), tokens) in enumerate(
+            zip(texts, shared_out(total, len(texts)), strict=True)
         )
     ]
 
 
 def served_of(answer: Mapping[str, Any]) -> Served:
-    """Who gave an answer, as the answer has it."""
+    """Return the model that served a response, as the response states it."""
     model, fingerprint, response_id = (
-        _name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
+        server_name(answer.get(key)) for key in ("model", "system_fingerprint", "id")
     )
     return Served(model, server_fingerprint(fingerprint), response_id)
 
@@ -123,14 +149,17 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     refusal = _text(message.get("refusal"))
     if refusal:
         return text or refusal, FinishReason.REFUSAL
-    reason = finish_reason(_name(choice.get("finish_reason")))
-    if not reason.withheld and not text.strip():
-        return text, FinishReason.EMPTY
-    return text, reason
+    return text, answer_reason(choice.get("finish_reason"), text)
+
+
+def answer_reason(finish_word: object, text: str) -> FinishReason:
+    """Return the reason that a server's finish word means; EMPTY for a blank answer."""
+    reason = finish_reason(server_name(finish_word))
+    return reason if reason.withheld or text.strip() else FinishReason.EMPTY
 
 
 def _beside(choice: Mapping[str, Any]) -> list[str]:
-    """All that was written beside the answer, by whatever name: a passage there is a passage."""
+    """Return all text beside the answer, by any name: a passage there is a passage."""
     message = choice.get("message")
     if not isinstance(message, Mapping):
         return _texts_of(choice)
@@ -145,13 +174,11 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _texts_of_part(part: object) -> list[str]:
-    """Of a part of the content what `_text` does not read."""
+    """Return the texts of a part of the content that `_text` doesn't read."""
     if not isinstance(part, Mapping):
         return [] if isinstance(part, str) else texts_in(part)
-    of_the_answer = part.get("type") in {"text", "output_text"} and isinstance(
-        part.get("text"), str
-    )
-    return _texts_of(part, but=("text",) if of_the_answer else ())
+    is_answer = part.get("type") in {"text", "output_text"} and isinstance(part.get("text"), str)
+    return _texts_of(part, but=("text",) if is_answer else ())
 
 
 def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
@@ -161,12 +188,12 @@ def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[s
 def _text(content: object) -> str:
     if isinstance(content, str):
         return content
-    texts = (part.get("text") if isinstance(part, Mapping) else part for part in _list(content))
+    texts = (part.get("text") if isinstance(part, Mapping) else part for part in as_list(content))
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _name(value: object) -> str | None:
-    """A word of the server's, in one line of bounded length; a word of another form by its kind."""
+def server_name(value: object) -> str | None:
+    """Return a server's name for something, in one short line; its type if it isn't a text."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -174,5 +201,6 @@ def _name(value: object) -> str | None:
     return " ".join(value[:_LONGEST_NAME].split())
 
 
-def _list(value: object) -> list[Any]:
+def as_list(value: object) -> list[Any]:
+    """Return a JSON list; empty for any other value."""
     return value if isinstance(value, list) else []

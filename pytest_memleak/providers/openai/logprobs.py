@@ -1,60 +1,246 @@
-"""A text's tokens and their log-probabilities, in whatever form a server has for them.
+"""The tokens of a given text and their log-probabilities, in the form that a server has.
 
-    by number (numbered_logprobs.py)  vLLM and its kin; llama.cpp, of what it writes alone
-    echoed as texts                   older completions
+vLLM numbers tokens, and returns the K likeliest at each place of a prompt:
 
-Which form it is shows in the first answers.
+    POST completions  {"prompt": [IDS], "prompt_logprobs": K, "return_token_ids": true}
+
+llama.cpp's server returns none of a prompt. So each token of a suffix is a request of its own,
+after all tokens before it: a bias forces the token, and the returned probabilities are the model's
+own, before any bias. The server caches its prompt, so each call processes one more token.
+
+    POST /tokenize    {"content": TEXT, "add_special": false}
+    POST completions  {"prompt": [IDS], "max_tokens": 1, "logprobs": K, "logit_bias": [[ID, 1000]]}
+
+Older completions echo a prompt's tokens as texts. The first responses show which form it is.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
+from pytest_memleak.interfaces.abilities import Probabilities
 from pytest_memleak.interfaces.protocols import Window, WindowLogs
-from pytest_memleak.providers.openai.numbered_logprobs import (
-    NumberedTokens,
-    TokenForm,
-    WrittenTokens,
-    first_choice,
-)
+from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
-_ENOUGH = 20
+_SHORT = "The"  # any text, to find the tokens that mark a beginning
+_BIAS = 1000.0  # exceeds any difference of logits
+_LIKELIEST = 1  # the server returns none with fewer
+_ENOUGH = 20  # characters that identify a text
+_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+
+
+class TokenForm:
+    """One way to request tokens of `model` from a server; `sent` is its name in requests.
+
+    call, needs: its name in error messages, and what it needs of a server
+    """
+
+    call: str
+    needs: str
+
+    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
+        self._model = model
+        self._sent = sent
+        self._calls = calls
+
+    def _ask(self, body: dict[str, Any], *, texts: tuple[str, ...] = ()) -> object:
+        request = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
+        return self._calls.ask_json(
+            self.call, "completions", request, endpoint=self._model, texts=texts
+        )
+
+    def _lacking(self, cause: str) -> ProviderError:
+        failing = Failing(self._calls.provider, self._model, self.call)
+        return failing.final(cause, f'probe = "probability" needs a server {self.needs}')
+
+    def _too_few(self, cause: str, *, billed: bool = False) -> TopKUnavailable:
+        provider = self._calls.provider
+        return TopKUnavailable(
+            cause, provider=provider, endpoint=self._model, call=self.call, billed=billed
+        )
+
+
+class _ByNumber(TokenForm):
+    """A form in which tokens are numbers; `is_supported` must be called first."""
+
+    _begin: Sequence[int] = ()
+    _no_tokens: str
+
+    def is_supported(self) -> bool:
+        """Tell whether the server returns token numbers."""
+        try:
+            bare = self._numbers(_SHORT, special=False)
+            whole = bare and self._numbers(_SHORT, special=True)
+        except Refused:
+            return False  # it rejects the fields
+        if not bare or not whole:
+            return False
+        self._begin = begin_of(whole, bare)
+        return True
+
+    def tokens(self, text: str) -> list[int]:
+        """Return the tokens of a text, without any that mark its beginning or end."""
+        tokens = self._numbers(text, special=False)
+        if tokens is None:
+            raise self._lacking(self._no_tokens)
+        return tokens
+
+    @abstractmethod
+    def _numbers(self, text: str, *, special: bool) -> list[int] | None: ...
+
+    def _fewer(self, count: int, top_k: int) -> TopKUnavailable:
+        cause = f"Got {count} log-probabilities at a position, requested {top_k}"
+        return self._too_few(cause, billed=True)
+
+
+class NumberedTokens(_ByNumber):
+    """Tokens of vLLM."""
+
+    call = "completions.create (prompt_logprobs)"
+    needs = "whose completions take prompt_logprobs"
+    _no_tokens = "The answer lacks the prompt's token_ids"
+
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
+        return [self._log_of(entry, token) for token, entry in self._entries(window, 0)]
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Return them, and the same among the likeliest; see `Probabilities`."""
+        try:
+            entries = self._entries(window, top_k)
+        except Refused as refused:
+            if refused.status not in _COMPLAINTS:
+                raise
+            cause = f"The server rejects prompt_logprobs = {top_k}: {refused.cause}"
+            raise self._too_few(cause) from None
+        plain, among = [], []
+        for token, entry in entries:
+            plain.append(self._log_of(entry, token))
+            among.append(self._in_top_k(entry, token, top_k=top_k, temperature=temperature))
+        return WindowLogs(plain, among)
+
+    def _entries(self, window: Window, likeliest: int) -> list[tuple[int, object]]:
+        """Return each token of the suffix with the server's entry for its place."""
+        asked = [*self._begin, *map(int, (*window.prefix, *window.suffix))]
+        answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
+        entries = first_choice(answer).get("prompt_logprobs")
+        if not isinstance(entries, list) or len(entries) != len(asked):
+            raise self._lacking("The answer lacks prompt_logprobs for some tokens of the prompt")
+        count = len(window.suffix)
+        return list(zip(asked[-count:], entries[-count:], strict=True))
+
+    def _log_of(self, entry: object, token: object) -> float:
+        log = as_mapping(entry).get(str(token))
+        value = _log(log.get("logprob") if isinstance(log, Mapping) else log)
+        if value is None:
+            raise self._lacking("The answer lacks a token's log-probability")
+        return value
+
+    def _in_top_k(self, entry: object, token: int, *, top_k: int, temperature: float) -> float:
+        from pytest_memleak.scoring.extraction import among_likeliest
+
+        names = list(as_mapping(entry))
+        values = {int(name): self._log_of(entry, name) for name in names if f"{name}".isdecimal()}
+        if len(values) < top_k:
+            raise self._fewer(len(values), top_k)
+        return among_likeliest(values, token, values[token], top_k=top_k, temperature=temperature)
+
+    def _numbers(self, text: str, *, special: bool) -> list[int] | None:
+        body = {"prompt": text, "return_token_ids": True, "add_special_tokens": special}
+        return _ids(first_choice(self._ask(body, texts=(text,))).get("prompt_token_ids"))
+
+
+class WrittenTokens(_ByNumber):
+    """Tokens of llama.cpp's server, which returns log-probabilities of generated tokens only."""
+
+    call = "completions.create (logprobs)"
+    needs = "that returns log-probabilities"
+    _no_tokens = "The /tokenize response has no tokens"
+
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
+        return [value for _, value, _ in self._written(window, _LIKELIEST)]
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Return them, and the same among the likeliest; see `Probabilities`."""
+        from pytest_memleak.scoring.extraction import among_likeliest
+
+        scheme: Any = {"top_k": top_k, "temperature": temperature}
+        plain, among = [], []
+        for token, value, likeliest in self._written(window, top_k):
+            if len(likeliest) < top_k:
+                raise self._fewer(len(likeliest), top_k)
+            plain.append(value)
+            among.append(among_likeliest(likeliest, token, value, **scheme))
+        return WindowLogs(plain, among)
+
+    def _written(self, window: Window, most: int) -> list[tuple[int, float, dict[int, float]]]:
+        """Return each suffix token, its log-probability, and those of the likeliest."""
+        before = [*self._begin, *map(int, window.prefix)]
+        entries = []
+        for token in map(int, window.suffix):
+            entries.append((token, *self._next(before, token, most)))
+            before.append(token)
+        return entries
+
+    def _next(self, before: list[int], token: int, most: int) -> tuple[float, dict[int, float]]:
+        body = {"prompt": before, "logprobs": most, "logit_bias": [[token, _BIAS]]}
+        content = as_mapping(first_choice(self._ask(body)).get("logprobs")).get("content")
+        entry = content[0] if isinstance(content, list) and content else None
+        number, value = _number_and_log(entry)
+        if number != token or value is None:
+            raise self._lacking("The answer lacks the generated token's log-probability")
+        listed = as_mapping(entry).get("top_logprobs")
+        pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
+        return value, {
+            number: log for number, log in pairs if number is not None and log is not None
+        }
+
+    def _numbers(self, text: str, *, special: bool) -> list[int] | None:
+        body = {"content": text, "add_special": special}
+        answer = self._calls.ask_json(
+            "tokenize", "/tokenize", body, endpoint=self._model, texts=(text,)
+        )
+        return _ids(as_mapping(answer).get("tokens"))
 
 
 class EchoCompletions(TokenForm):
-    """Texts, echoed by older completions."""
+    """Tokens as texts, echoed by older completions."""
 
     call = "completions.create (echo)"
     needs = "whose completions take echo and logprobs"
 
     def tokens(self, text: str) -> list[str]:
-        """The server's tokens of a text, which joined are the text.
-
-        Raises ProviderError where the server does not echo.
-        """
+        """Return the tokens of a text, which join to it; ProviderError if there is no echo."""
         return [token for token, _ in self._echoed(text)] if text else []
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, in the server's own tokens.
+        """Return as many as the window has suffix tokens; see `Probabilities`.
 
-        Where it cuts the window's text otherwise than the book's, the sum is still that of the
-        suffix's text; as many numbers come as the window has suffix tokens.
+        If the server splits the window's text differently from the book's, only their sum is that
+        of the suffix.
         """
         prefix, suffix = "".join(map(str, window.prefix)), "".join(map(str, window.suffix))
         end, values = 0, []
         for token, value in self._echoed(prefix + suffix):
             end += len(token)
-            # A part of a character may come as a token without text, before the character.
+            # Part of a character may be a token without text, before the character.
             if end > len(prefix) or (not token and end == len(prefix)):
                 if value is None:
                     raise self._lacking("The answer lacks a token's log-probability")
                 values.append(value)
-        # One that is cut otherwise has another number of tokens; their product is what counts.
         missing = len(window.suffix) - len(values)
         if missing >= 0:
             return values + [0.0] * missing
@@ -64,14 +250,14 @@ class EchoCompletions(TokenForm):
 
     def _echoed(self, text: str) -> list[tuple[str, float | None]]:
         answer = self._ask({"prompt": text, "echo": True, "logprobs": 1}, texts=(text,))
-        tokens, values = _told(answer)
+        tokens, values = _echo_of(answer)
         pairs: list[tuple[str, float | None]] = []
         left = text
         for token, value in zip(tokens, values, strict=False):
             if not left or not isinstance(token, str):
                 break
             if not pairs and value is None and (not token or not left.startswith(token)):
-                continue  # what marks the beginning of a text
+                continue  # a token that marks the beginning of a text
             if not left.startswith(token):
                 break
             left = left[len(token) :]
@@ -82,7 +268,7 @@ class EchoCompletions(TokenForm):
 
 
 def _reason(tokens: list[Any], text: str) -> str:
-    """Why the tokens of an answer are of no use, without a word of them."""
+    """Return why the echoed tokens don't join to the text, without quoting them."""
     cause = "the answer does not echo the prompt's tokens"
     texts = [token for token in tokens if isinstance(token, str)]
     joined = "".join(texts)
@@ -91,15 +277,15 @@ def _reason(tokens: list[Any], text: str) -> str:
     if len(texts) < len(tokens) or not joined:
         return cause
     bare = "".join(text.split())
-    # A mark of the beginning may stand before it.
+    # A token that marks the beginning may precede it.
     begun = "".join(joined.replace("\u2581", " ").split())[: 3 * _ENOUGH]
     if bare and bare[:_ENOUGH] in begun:
         return f"{cause} unchanged: blanks are lost or added (SentencePiece)"
     return cause
 
 
-def _told(answer: object) -> tuple[list[Any], list[Any]]:
-    """The tokens and log-probabilities of an answer's first choice; empty where it has none."""
+def _echo_of(answer: object) -> tuple[list[Any], list[Any]]:
+    """Return the first choice's tokens and log-probabilities; empty if it has none."""
     logprobs = first_choice(answer).get("logprobs")
     if not isinstance(logprobs, Mapping):
         return [], []
@@ -110,11 +296,8 @@ def _told(answer: object) -> tuple[list[Any], list[Any]]:
     return (tokens, values) if valid else ([], [])
 
 
-class TokenTeller:
-    """Asks `model` at one server for a text's tokens, and how probable they are.
-
-    sent: its name as requests have it.
-    """
+class TokenProbabilities:
+    """Those of `model` at one server; `sent` is its name in requests."""
 
     def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
         self._model = model
@@ -122,18 +305,21 @@ class TokenTeller:
         self._numbered = NumberedTokens(model, calls, sent=sent)
         self._written = WrittenTokens(model, calls, sent=sent)
         self._echo = EchoCompletions(model, calls, sent=sent)
-        self._tells_numbers: bool | None = None
-        self._writes: bool | None = None
+        self._supported: dict[str, bool] = {}
         self._lock = threading.Lock()
 
-    def tokens(self, text: str) -> Sequence[int | str]:
-        """The tokens of a text, without any that mark its beginning or end: numbers, or texts.
+    @property
+    def abilities(self) -> Probabilities:
+        """By the completions path: neither chat nor system prompt precedes the text."""
+        return Probabilities(
+            self._tokens, self._log_probabilities, self._top_k, lambda: self._calls.served
+        )
 
-        Raises ProviderError where the server tells neither.
-        """
+    def _tokens(self, text: str) -> Sequence[int | str]:
+        """Return a text's tokens, as numbers or texts; ProviderError if the server has neither."""
         if not text:
             return []
-        form = self._by_number()
+        form = self._numbering()
         if form is not None:
             return form.tokens(text)
         try:
@@ -143,21 +329,20 @@ class TokenTeller:
         except ProviderError as error:
             lacking = error
         try:
-            writes = self._can_write()
+            supported = self._is_supported(self._written)
         except ProviderBusy:
-            writes = False  # what the first answer lacked is the better reason
-        if not writes:
+            supported = False  # what the first response lacked explains more
+        if not supported:
             raise lacking
         return self._written.tokens(text)
 
-    def log_probabilities(self, window: Window) -> list[float]:
-        """Of every token of the suffix, after the prefix; see `Probabilities`."""
-        return self._form_of(window).log_probabilities(window)
+    def _log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
+        return [self._form_of(window).log_probabilities(window) for window in windows]
 
-    def top_k_log_probabilities(
-        self, window: Window, *, top_k: int, temperature: float
-    ) -> WindowLogs:
-        """Those, and the same among the likeliest; see `Probabilities`."""
+    def _top_k(self, windows: Sequence[Window], top_k: int, temperature: float) -> list[WindowLogs]:
+        return [self._window_logs(window, top_k, temperature) for window in windows]
+
+    def _window_logs(self, window: Window, top_k: int, temperature: float) -> WindowLogs:
         form = self._form_of(window)
         if isinstance(form, EchoCompletions):
             raise self._too_few("The echo has only the tokens' own log-probabilities")
@@ -168,25 +353,22 @@ class TokenTeller:
     def _form_of(self, window: Window) -> NumberedTokens | WrittenTokens | EchoCompletions:
         if not all(isinstance(token, int) for token in (*window.prefix, *window.suffix)):
             return self._echo
-        form = self._by_number()
-        if form is None and self._can_write():
+        form = self._numbering()
+        if form is None and self._is_supported(self._written):
             form = self._written
         return form or self._numbered
 
-    def _by_number(self) -> NumberedTokens | WrittenTokens | None:
-        """The form that has numbers, as far as that is known without an echo."""
-        with self._lock:
-            if self._tells_numbers is None:
-                self._tells_numbers = self._numbered.is_supported()
-        if self._tells_numbers:
+    def _numbering(self) -> NumberedTokens | WrittenTokens | None:
+        """Return the form with numbers, as far as that is known without an echo."""
+        if self._is_supported(self._numbered):
             return self._numbered
-        return self._written if self._writes else None
+        return self._written if self._supported.get(self._written.call) else None
 
-    def _can_write(self) -> bool:
+    def _is_supported(self, form: NumberedTokens | WrittenTokens) -> bool:
         with self._lock:
-            if self._writes is None:
-                self._writes = self._written.is_supported()
-        return self._writes
+            if form.call not in self._supported:
+                self._supported[form.call] = form.is_supported()
+            return self._supported[form.call]
 
     def _too_few(self, cause: str) -> TopKUnavailable:
         return TopKUnavailable(
@@ -195,3 +377,35 @@ class TokenTeller:
             endpoint=self._model,
             call="completions.create (top-k)",
         )
+
+
+def _number_and_log(entry: object) -> tuple[int | None, float | None]:
+    """Return a token's number and its log-probability."""
+    number = as_mapping(entry).get("id")
+    return number if isinstance(number, int) else None, _log(as_mapping(entry).get("logprob"))
+
+
+def _log(value: object) -> float | None:
+    """Return a valid log-probability, else None."""
+    if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:  # noqa: PLR2004
+        return None
+    return min(float(value), 0.0)
+
+
+def _ids(value: object) -> list[int] | None:
+    """Return token numbers, None if there are none."""
+    tokens = value if isinstance(value, list) else []
+    return tokens if tokens and all(isinstance(token, int) for token in tokens) else None
+
+
+def begin_of(whole: list[int], bare: list[int]) -> list[int]:
+    """Return the tokens that a server puts before a text's own (`bare`) in `whole`."""
+    starts = range(len(whole) - len(bare) + 1)
+    places = (start for start in starts if whole[start : start + len(bare)] == bare)
+    return whole[: next(places, 0)]
+
+
+def first_choice(answer: object) -> Mapping[str, Any]:
+    """Return the first choice of a response; empty if there is none."""
+    choices = as_mapping(answer).get("choices")
+    return as_mapping(choices[0] if isinstance(choices, list) and choices else None)

@@ -1,41 +1,50 @@
-"""Many chat requests in one file, answered within a day (OpenAI's Batch API)."""
+"""Batches of requests in one file, answered within a day (OpenAI's Batch API)."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-from pytest_memleak.interfaces.abilities import Abilities, BatchCalls
+from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.chat import FILTER_CODES, ChatEndpoint, StoredChatEndpoint
-from pytest_memleak.providers.openai.choices import as_mapping, filtered, read_completions
+from pytest_memleak.providers.openai.choices import (
+    FILTER_CODES,
+    as_mapping,
+    filtered,
+    read_completions,
+)
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
+from pytest_memleak.providers.openai.server_parameters import Api
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import Batch
 
 DIGEST_KEY = "memleak_digest"
-
-
-def file_name(kind: str, digest: str) -> str:
-    """The name of the file that belongs to `digest`."""
-    return f"memleak-{kind}-{digest}.jsonl"
+_URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+}
+_RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
 
 def upload_once(
     calls: OpenAICalls,
     lines: IO[bytes],
     *,
-    name: str,
+    digest: str,
     purpose: Literal["batch", "fine-tune"],
     endpoint: str,
 ) -> str:
-    """The id of the file of that name, purpose and size; uploaded if it is not there."""
+    """Upload a file unless one of its name, purpose, and size exists, and return its id."""
+    name = f"memleak-{purpose.replace('-', '')}-{digest}.jsonl"
     size = lines.seek(0, io.SEEK_END)
-    there = calls.ask(
+    uploaded = calls.ask(
         "files.list",
         lambda client: [
             file.id
@@ -44,53 +53,47 @@ def upload_once(
         ],
         endpoint=endpoint,
     )
-    if there:
-        return there[0]
+    if uploaded:
+        return uploaded[0]
     lines.seek(0)
-    uploaded = calls.ask(
+    content = (name, lines, "application/jsonl")
+    return calls.ask(
         "files.create",
-        lambda client: client.files.create(
-            file=(name, lines, "application/jsonl"), purpose=purpose
-        ),
+        lambda client: client.files.create(file=content, purpose=purpose).id,
         endpoint=endpoint,
     )
-    return uploaded.id
 
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-    from openai.types import Batch
+class ChatBatches:
+    """Batches for one model; `body` makes the body of a request."""
 
-_URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
-    "chat": "/v1/chat/completions",
-    "completions": "/v1/completions",
-}
-_RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-
-
-class BatchChatEndpoint(ChatEndpoint):
-    """A chat model that also answers batches."""
+    def __init__(
+        self,
+        calls: OpenAICalls,
+        model: str,
+        *,
+        api: Api,
+        body: Callable[[SampleRequest], dict[str, Any]],
+    ) -> None:
+        self._calls = calls
+        self._model = model
+        self._url = _URLS[api]
+        self._body = body
 
     @property
-    def abilities(self) -> Abilities:
-        """As of any chat model, and batches."""
-        batches = BatchCalls(
-            self.find_batch,
-            self.start_batch,
-            self.poll_batch,
-            self.read_batch,
+    def abilities(self) -> BatchCalls:
+        """These calls, within the limits of the Batch API."""
+        return BatchCalls(
+            self._find,
+            self._start,
+            self._poll,
+            self._read,
             max_requests=50_000,
             max_bytes=200_000_000,
-            request_bytes=self.request_bytes,
+            request_bytes=lambda request: len(self._line(request)),
         )
-        return dataclasses.replace(super().abilities, batches=batches)
 
-    def request_bytes(self, request: SampleRequest) -> int:
-        """The size of one request in a batch, in bytes."""
-        return len(self._line(request))
-
-    def find_batch(self, digest: str) -> str | None:
-        """The id of a batch that carries `digest` and has not failed, if there is one."""
+    def _find(self, digest: str) -> str | None:
         batches = self._calls.ask(
             "batches.list",
             lambda client: [
@@ -98,87 +101,63 @@ class BatchChatEndpoint(ChatEndpoint):
                 for batch in client.batches.list(limit=100)
                 if (batch.metadata or {}).get(DIGEST_KEY) == digest
             ],
-            endpoint=self._settings.model,
+            endpoint=self._model,
         )
         alive = (batch for batch in batches if self._state(batch).status is not JobStatus.FAILED)
         return next((batch.id for batch in alive), None)
 
-    def start_batch(self, requests: Sequence[SampleRequest], digest: str) -> str:
-        """Upload the requests, unless that was done before, and start a batch of them."""
+    def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         with tempfile.TemporaryFile() as lines:
-            for request in requests:
-                lines.write(self._line(request))
+            lines.writelines(map(self._line, requests))
             file_id = upload_once(
-                self._calls,
-                lines,
-                name=file_name("batch", digest),
-                purpose="batch",
-                endpoint=self._settings.model,
+                self._calls, lines, digest=digest, purpose="batch", endpoint=self._model
             )
-        batch = self._calls.ask(
+        return self._calls.ask(
             "batches.create",
-            lambda client: client.batches.create(
-                completion_window="24h",
-                endpoint=_URLS[self._batch_api],
-                input_file_id=file_id,
-                metadata={DIGEST_KEY: digest},
+            lambda client: (
+                client.batches.create(
+                    completion_window="24h",
+                    endpoint=self._url,
+                    input_file_id=file_id,
+                    metadata={DIGEST_KEY: digest},
+                ).id
             ),
-            endpoint=self._settings.model,
+            endpoint=self._model,
         )
-        return batch.id
 
-    def poll_batch(self, batch_id: str) -> JobState:
-        """Where the batch stands; `detail` says what failed, also where part was answered.
+    def _poll(self, batch_id: str) -> JobState:
+        """Return the state; `detail` names what failed, even if part of it was answered.
 
-        A batch that was cancelled or has expired is SUCCEEDED if part of it was answered, and
-        one of which every request was refused for good is FAILED.
+        A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose requests
+        were all rejected for good FAILED.
         """
-        return self._state(
-            self._calls.ask(
-                "batches.retrieve",
-                lambda client: client.batches.retrieve(batch_id),
-                endpoint=self._settings.model,
-            )
-        )
+        return self._state(self._batch(batch_id))
 
-    def read_batch(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
-        """Per answered request its key and completions; what failed is absent.
+    def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
+        """Yield the answered requests; a prompt that the filter rejects is withheld completions.
 
-        A prompt that the provider's filter rejects is answered, by withheld completions.
-        All that is read is fetched before the first request is yielded.
+        Fetches everything before it yields the first.
         """
-        batch = self._calls.ask(
-            "batches.retrieve",
-            lambda client: client.batches.retrieve(batch_id),
-            endpoint=self._settings.model,
-        )
+        batch = self._batch(batch_id)
         withheld = self._withheld(batch)
-        seen: set[str] = set()
         for row in self._rows(batch.output_file_id):
             key, completions = row.get("custom_id"), read_completions(_body(row))
-            if isinstance(key, str) and key not in seen and completions:
-                seen.add(key)
+            if isinstance(key, str) and completions:
                 yield key, completions
-        yield from ((key, filtered(n)) for key, n in withheld.items())
+        yield from withheld
 
     # --- one batch
 
-    @property
-    def _batch_api(self) -> Literal["chat", "completions"]:
-        return "completions" if self._settings.api == "completions" else "chat"
-
-    def _kind_of_text(self) -> type[ChatEndpoint]:
-        return BatchChatEndpoint
-
     def _line(self, request: SampleRequest) -> bytes:
-        body = self._body(request, api=self._batch_api)
-        line = {
-            "custom_id": request.key,
-            "method": "POST",
-            "url": _URLS[self._batch_api],
-            "body": body,
-        }
-        return json.dumps(line).encode() + b"\n"
+        line = {"custom_id": request.key, "method": "POST", "url": self._url}
+        return json.dumps({**line, "body": self._body(request)}).encode() + b"\n"
+
+    def _batch(self, batch_id: str) -> Batch:
+        return self._calls.ask(
+            "batches.retrieve",
+            lambda client: client.batches.retrieve(batch_id),
+            endpoint=self._model,
+        )
 
     def _state(self, batch: Batch) -> JobState:
         if batch.status in _RUNNING:
@@ -188,35 +167,22 @@ class BatchChatEndpoint(ChatEndpoint):
             messages = "; ".join(error.message or error.code or "" for error in errors[:3])
             detail = safe_message(messages) or "the provider gives no reason"
             return JobState(JobStatus.FAILED, detail=detail)
+        if not batch.output_file_id:
+            return self._unanswered(batch)
         counts = batch.request_counts
-        answered, asked = (counts.completed, counts.total) if counts else (None, None)
-        missing = "" if answered == asked else f"{answered} of {asked} requests were answered"
-        if batch.output_file_id:
-            ended = "" if batch.status == "completed" else batch.status
-            detail = ": ".join(part for part in (ended, missing) if part)
-            return JobState(JobStatus.SUCCEEDED, detail=detail or None)
-        return self._unanswered(batch)
-
-    def _withheld(self, batch: Batch) -> dict[str, int]:
-        """Keys of the requests whose prompts were rejected by a filter, and their `n`."""
-        rejected = {
-            row.get("custom_id")
-            for row in self._rows(batch.error_file_id)
-            if _error(row).get("code") in FILTER_CODES
-        }
-        asked = self._rows(batch.input_file_id if rejected else None)
-        return {
-            row["custom_id"]: row["body"].get("n") or 1
-            for row in asked
-            if row.get("custom_id") in rejected
-        }
+        answered, total = (counts.completed, counts.total) if counts else (None, None)
+        missing = "" if answered == total else f"{answered} of {total} requests were answered"
+        ended = "" if batch.status == "completed" else batch.status
+        detail = ": ".join(part for part in (ended, missing) if part)
+        return JobState(JobStatus.SUCCEEDED, detail=detail or None)
 
     def _unanswered(self, batch: Batch) -> JobState:
-        """A batch that ended without an output file: what its error file says."""
+        """Return the state of a batch without an output file, by its error file."""
         causes: Counter[str] = Counter()
         worth_reading = False
         for row in self._rows(batch.error_file_id):
-            status, error = _status(row), _error(row)
+            status, error = as_mapping(row.get("response")).get("status_code"), _error(row)
+            status = status if isinstance(status, int) else 0  # 0: never sent
             worth_reading |= may_pass(status) or error.get("code") in FILTER_CODES
             message = error.get("message") or error.get("code") or ""
             causes[" ".join(part for part in (f"{status or ''}", message) if part)] += 1
@@ -227,6 +193,20 @@ class BatchChatEndpoint(ChatEndpoint):
             detail=f"{batch.status}, no request was answered{reason}",
         )
 
+    def _withheld(self, batch: Batch) -> list[tuple[str, Sequence[Completion]]]:
+        """Return the requests whose prompts a filter rejected."""
+        rejected = {
+            row.get("custom_id")
+            for row in self._rows(batch.error_file_id)
+            if _error(row).get("code") in FILTER_CODES
+        }
+        requests = self._rows(batch.input_file_id if rejected else None)
+        return [
+            (row["custom_id"], filtered(row["body"].get("n") or 1))
+            for row in requests
+            if row.get("custom_id") in rejected
+        ]
+
     def _rows(self, file_id: str | None) -> Iterator[dict[str, Any]]:
         if file_id is None:
             return
@@ -236,22 +216,9 @@ class BatchChatEndpoint(ChatEndpoint):
                 with client.files.with_streaming_response.content(file_id) as response:
                     lines.writelines(response.iter_bytes())
 
-            self._calls.ask("files.content", stream, endpoint=self._settings.model)
-            failing = Failing(PROVIDER, self._settings.model, "files.content")
+            self._calls.ask("files.content", stream, endpoint=self._model)
+            failing = Failing(PROVIDER, self._model, "files.content")
             yield from failing.rows(lines, f"file {file_id}")
-
-
-class StoredBatchChatEndpoint(StoredChatEndpoint, BatchChatEndpoint):
-    """A chat model that answers batches, and whose provider keeps online answers."""
-
-
-# --- rows of an output or error file --------------------------------------------------------
-
-
-def _status(row: Mapping[str, Any]) -> int:
-    """The HTTP status of the row's answer; 0 where it was never asked."""
-    status = as_mapping(row.get("response")).get("status_code")
-    return status if isinstance(status, int) else 0
 
 
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -259,8 +226,6 @@ def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row's error: of the request (`error`) or of its answer (`response.body.error`)."""
-    for error in (row.get("error"), _body(row).get("error")):
-        if isinstance(error, Mapping):
-            return error
-    return {}
+    """Return a row's error: of the request (`error`) or of its response."""
+    errors = (row.get("error"), _body(row).get("error"))
+    return next((error for error in errors if isinstance(error, Mapping)), {})

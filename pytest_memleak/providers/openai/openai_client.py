@@ -1,10 +1,9 @@
-"""Calls to an OpenAI-compatible server: the SDK's client, and what its failures are called.
+"""Calls to an OpenAI-compatible server: the SDK's client and its failures.
 
-The SDK's own retries are off: a call that may have been paid for is tried again only by those
-who keep the ledger. Every failure becomes a `ProviderBusy` (may pass) or a `Refused` (final),
-raised outside the `except` block that saw it, so that no request (with its headers and texts)
-hangs on to it. Messages of the server are quoted in part, without keys, and not at all where
-they quote what was asked.
+The SDK's own retries are off: only the sampling package repeats a call that may have been billed.
+Every failure becomes a `ProviderBusy` (temporary) or a `Refused` (final), raised outside its
+`except` block, so that it doesn't hold the request with its headers and texts. A server's message
+is quoted in part, without keys, and not at all if it quotes the prompt.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
@@ -30,7 +28,7 @@ from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
-    from openai import APIResponse, APIStatusError, OpenAI
+    from openai import APIStatusError, OpenAI
 
     from pytest_memleak.interfaces.protocols import Served
 
@@ -40,7 +38,7 @@ NEEDS = PROVIDERS[PROVIDER].needs
 
 _Answer = TypeVar("_Answer")
 
-# Names of parameters that a server may complain of, as they stand in its message.
+# Parameters that a server's message may name.
 _PARAMETERS = re.compile(
     r"(?<![\w.\\])(max_completion_tokens|max_tokens|n_cmpl|n_choices|n|temperature|top_p|top_k"
     r"|min_p|presence_penalty|frequency_penalty|repetition_penalty|seed|return_token_ids"
@@ -49,7 +47,7 @@ _PARAMETERS = re.compile(
 )
 _LOOKED_AT = 2000
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-# Who samples from the model's own distribution unless told otherwise.
+# Servers that sample from the model's own distribution by default.
 _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
 
 
@@ -58,15 +56,14 @@ class _Last(threading.local):
 
 
 class OpenAICalls:
-    """One server, as the suite and the environment name it; the client is made at first use.
+    """One server; its client is created at the first call.
 
-    base_url: None takes OPENAI_BASE_URL, or the official server.
-    key_variable: the environment variable that holds the key. A server of one's own needs none.
-    auth: "google" sends Google's short-lived tokens in place of a key.
-    timeout: seconds that any wait for the server may last.
-    provider: whom error messages name.
-    base_url, as others see it, is without a password. plain_by_itself: whether the server is
-    one that samples from the model's own distribution unless it is told otherwise.
+    base_url: None for OPENAI_BASE_URL or OpenAI; the attribute has no password
+    key_variable: the environment variable of the key; your own server needs none
+    auth: "google" sends Google's short-lived tokens instead of a key
+    timeout: the longest wait for the server, in seconds
+    provider: its name in error messages
+    plain_by_itself: whether the server samples from the model's own distribution by default
     """
 
     def __init__(
@@ -96,7 +93,7 @@ class OpenAICalls:
         self._last = _Last()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         if self._client is not None:
             self._client.close()
 
@@ -118,13 +115,13 @@ class OpenAICalls:
                         event_hooks=Bounds(timeout=self._timeout).hooks,
                     ),
                 )
-                # The SDK closes only the clients it has made itself.
+                # The SDK closes only clients that it created.
                 weakref.finalize(self, self._client.close)
             return self._client
 
     def _key(self) -> str | None:
         key = os.environ.get(self._key_variable)
-        # The SDK insists on one; servers of one's own do not look.
+        # The SDK requires a key; your own server ignores it.
         return key or (None if self.official else "no-key")
 
     def ask(
@@ -135,10 +132,9 @@ class OpenAICalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """What `function` gets from the client.
+        """Return the result of `function`; raise Refused or ProviderBusy.
 
-        call, endpoint: as error messages name them; texts: what no error message may quote.
-        Raises Refused for a final no, ProviderBusy for what may pass.
+        call, endpoint: their names in error messages; texts: what no message may quote
         """
         try:
             return function(self._connected())
@@ -149,34 +145,39 @@ class OpenAICalls:
     def ask_json(
         self,
         call: str,
-        function: Callable[[OpenAI], AbstractContextManager[APIResponse[Any]]],
+        path: str,
+        body: Mapping[str, Any],
         *,
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> object:
-        """As `ask`, for an answer that `function` opens as a stream: its body as JSON."""
+        """Post `body` as it is, since servers have parameters of their own; return the JSON.
 
-        def read(client: OpenAI) -> object:
-            with function(client) as response:
-                return json.loads(b"".join(response.iter_bytes()))
+        path: relative to the base URL
+        """
+        from openai import HttpxBinaryResponseContent as Response
 
-        answer = self.ask(call, read, endpoint=endpoint, texts=texts)
+        def post(client: OpenAI) -> object:
+            url = urljoin(f"{client.base_url}", path)
+            return json.loads(client.post(url, body=body, cast_to=Response).content)
+
+        answer = self.ask(call, post, endpoint=endpoint, texts=texts)
         self._last.served = served_of(answer) if isinstance(answer, Mapping) else None
         return answer
 
     @property
     def served(self) -> Served | None:
-        """Who gave the last JSON that this thread asked for."""
+        """The model that served this thread's last `ask_json`."""
         return self._last.served
 
-    # --- what a failure means
+    # --- failures
 
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         import openai
 
-        said_of_login = login_failure(error, failing)
-        if said_of_login is not None:
-            return said_of_login
+        failed_login = login_failure(error, failing)
+        if failed_login is not None:
+            return failed_login
         if isinstance(error, openai.APIStatusError):
             refusal = _refusal(error)
             return failing.refusal(refusal, self._hint(refusal, call=failing.call))
@@ -191,20 +192,16 @@ class OpenAICalls:
             return failing.malformed(self.base_url)
         return failing.connection(error, server=self.base_url, timeout=self._timeout)
 
-    @property
-    def _bare(self) -> str:
-        """What to say of an address without a path, which few servers answer at."""
-        return "" if urlsplit(self.base_url).path else "; on most servers it ends in /v1"
-
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
             return "The account has no credit left, or has reached its own limit."
+        bare = "" if urlsplit(self.base_url).path else "; on most servers it ends in /v1"
         hints = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"Check the key in the environment variable {self._key_variable}.",
             HTTPStatus.FORBIDDEN: "The key's account or project lacks access to this model.",
-            HTTPStatus.NOT_FOUND: f"check that {self.base_url} {_MISSING[_kind(call)]}{self._bare}",
+            HTTPStatus.NOT_FOUND: f"check that {self.base_url} {_missing(call)}{bare}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:
             return _NO_FINETUNES
@@ -218,25 +215,23 @@ _NO_FINETUNES = (
     "the server may not offer fine-tuning of this model (OpenAI is ending fine-tuning):"
     ' test an existing model with endpoint = "ft:...", or use another provider'
 )
+# By the beginning of a call's name.
 _MISSING = {
-    "chat": "has this model; see base_model, endpoint, and base_url",
-    "echo": 'offers completions with echo and logprobs, which probe = "probability" needs',
-    "text": 'offers completions of this model, or set options.api = "chat" to use chats',
+    "chat.completions.create": "has this model; see base_model, endpoint, and base_url",
+    "completions.create (n": "offers completions of this model, or set "
+    'options.api = "chat" to use chats',
+    "completions.create": "offers completions with echo and logprobs, which "
+    'probe = "probability" needs',
     "": "supports this; if not, remove [model.finetune], options.batch, and options.store",
 }
 
 
-def _kind(call: str) -> str:
-    kinds = {
-        "chat.completions.create": "chat",
-        "completions.create (n": "text",
-        "completions.create": "echo",
-    }
-    return next((kind for start, kind in kinds.items() if call.startswith(start)), "")
+def _missing(call: str) -> str:
+    return next(text for start, text in _MISSING.items() if call.startswith(start))
 
 
 def _refusal(error: APIStatusError) -> Refusal:
-    """An answer that says no, in OpenAI's form or FastAPI's; other forms may echo the request."""
+    """Read an error in OpenAI's or FastAPI's form; others may echo the request."""
     body = error.body if isinstance(error.body, Mapping) else {}
     inner = body.get("error", body)
     message = inner.get("message") if isinstance(inner, Mapping) else inner
@@ -261,7 +256,7 @@ def _refusal(error: APIStatusError) -> Refusal:
 def _failures() -> tuple[type[Exception], ...]:
     from openai import OpenAIError
 
-    # A download raises the errors of the HTTP library; the SDK has moved from httpx to httpx2.
+    # A download raises errors of the HTTP library, which is httpx or httpx2.
     libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
     transport = (library.HTTPError for library in libraries if library is not None)
     own = (OpenAIError, ValueError, RecursionError, TimeoutError, Astray)

@@ -9,8 +9,8 @@
     [model.options]
     batch = true
 
-The key comes from the environment (OPENAI_API_KEY); a server of one's own (`base_url`) needs
-none. The paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
+The key comes from the environment (OPENAI_API_KEY); your own server (`base_url`) needs none. The
+paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
 """
 
 from __future__ import annotations
@@ -25,14 +25,8 @@ from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import safe_message
-from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings, StoredChatEndpoint
-from pytest_memleak.providers.openai.openai_batch import (
-    DIGEST_KEY,
-    BatchChatEndpoint,
-    StoredBatchChatEndpoint,
-    file_name,
-    upload_once,
-)
+from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
+from pytest_memleak.providers.openai.openai_batch import DIGEST_KEY, upload_once
 from pytest_memleak.providers.openai.openai_client import NEEDS, OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
@@ -43,44 +37,33 @@ from pytest_memleak.providers.openai.server_parameters import (
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 
-_OURS = frozenset(
-    {
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "metadata",
-        "model",
-        "n",
-        "seed",
-        "store",
-        "stream",
-        "temperature",
-    }
-)
+_SUITE_KEYS = {
+    *("max_completion_tokens", "max_tokens", "messages", "metadata", "model", "n", "seed"),
+    *("store", "stream", "temperature"),
+}
 _ENDED_BADLY = {"failed", "cancelled"}
 
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL, or
-        OpenAI's own.
-    api_key_env: the environment variable that holds the key.
-    auth: "google" sends Google's short-lived tokens in place of a key (Vertex AI's endpoints).
-    organization, project: whose account pays, where the key is good for several.
-    batch: draw by the Batch API: half the price, within a day.
-    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
-    completions_per_call: the most completions to ask for in one call (`n`).
-    timeout: seconds that any wait for the server may last.
+    base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL or OpenAI
+    api_key_env: the environment variable of the key
+    auth: "google" sends Google's short-lived tokens instead of a key (Vertex AI's endpoints)
+    organization, project: the account to bill, if the key has several
+    batch: sample through the Batch API: half the price, within a day
+    concurrency: how many calls may run at once; by default 8 to 64, depending on the server
+    completions_per_call: the most completions per call (`n`)
+    timeout: the longest wait for the server, in seconds
     max_tokens_parameter: the name of that parameter; "auto" begins with the new one and falls
-        back to the old one where the server does not know it (never within a batch).
-    api: "completions" gives each instruction as plain text to a model without a chat; "auto"
-        begins with chat, and falls back where the server has none for the model.
-    sampling: "plain" asks for the model's own distribution (top_p 1; elsewhere than at OpenAI
-        and Google also top_k off, min_p 0, no penalties), "server" for the server's defaults.
-    system: a system prompt before every instruction.
-    store: keep answers at the provider, so that one that was cut off on its way is found again.
-    extra_body: further fields of the request, as the server takes them.
+        back to the old one (never within a batch)
+    api: "completions" sends each instruction as plain text to a model without a chat; "auto"
+        begins with chat, and falls back if the server has none for the model
+    sampling: "plain" requests the model's own distribution (top_p 1; elsewhere than at OpenAI and
+        Google also top_k off, min_p 0, no penalties), "server" the server's defaults
+    system: a system prompt before every instruction
+    store: have the provider store responses, so that a lost one is found again
+    extra_body: further fields of the request
     """
 
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
@@ -103,7 +86,7 @@ class OptionsTable(Table):
 class FinetuneTable(Table):
     """`[model.finetune]` of this provider, beside `books`: the recipe.
 
-    suffix: part of the tuned model's name; default "memleak-" and the start of the digest.
+    suffix: part of the tuned model's name; default "memleak-" and the start of the digest
     """
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
@@ -114,7 +97,7 @@ class FinetuneTable(Table):
 
 
 class OpenAIProvider:
-    """One model at OpenAI or at a compatible server. Nothing is called before a verb is."""
+    """One model at OpenAI or at a compatible server; creating it calls nothing."""
 
     name = "openai"
 
@@ -122,7 +105,7 @@ class OpenAIProvider:
         model = setup.model
         options = read_table(OptionsTable, model.options, place=setup.place, name="options")
         self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
-        overridden = sorted(_OURS & options.extra_body.keys())
+        overridden = sorted(_SUITE_KEYS & options.extra_body.keys())
         if overridden:
             raise SuiteError(
                 f"options.extra_body may not set {', '.join(overridden)}",
@@ -135,8 +118,8 @@ class OpenAIProvider:
                 location=setup.place,
                 hint="Remove one of them: no server stores completions of plain text.",
             )
-        started_from = model.endpoint or model.base_model
-        if started_from is None:
+        untuned = model.endpoint or model.base_model
+        if untuned is None:
             raise SuiteError(
                 "Neither base_model nor endpoint is set",
                 location=setup.place,
@@ -149,8 +132,8 @@ class OpenAIProvider:
         self.concurrency = options.concurrency
         self.completions_per_call = options.completions_per_call
         self.batch = options.batch
-        self._base = model.base_model or started_from
-        self._untuned = started_from
+        self._base = model.base_model or untuned
+        self._untuned = untuned
         self._options = options
         self._calls = OpenAICalls(
             base_url=options.base_url,
@@ -169,34 +152,27 @@ class OpenAIProvider:
 
     @property
     def abilities(self) -> Abilities:
-        """Account and server say where a fine-tune is."""
-        where = frozenset({"base_url", "organization", "project"})
-        return Abilities(finetuning=Finetuning(where, self._recipe.epochs), close=self._calls.close)
+        """A fine-tune belongs to an account and a server."""
+        owner = frozenset({"base_url", "organization", "project"})
+        return Abilities(finetuning=Finetuning(owner, self._recipe.epochs), close=self._calls.close)
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
-        """The endpoint of that model name; None means the suite's `endpoint`, or `base`.
-
-        It answers batches where the options say `batch`, and recovers answers where `store`.
-        """
-        kind = {
-            (False, False): ChatEndpoint,
-            (False, True): StoredChatEndpoint,
-            (True, False): BatchChatEndpoint,
-            (True, True): StoredBatchChatEndpoint,
-        }[self._options.batch, self._options.store]
+        """Return the endpoint of a model name; None for the suite's `endpoint` or `base_model`."""
         settings = ChatSettings(
             model=endpoint or self._untuned,
             system=self._options.system,
             extra_body=self._options.extra_body,
             api=self._options.api,
             plain=self._options.sampling == "plain",
+            batch=self._options.batch,
+            store=self._options.store,
         )
-        return kind(settings=settings, calls=self._calls, parameters=self._parameters)
+        return ChatEndpoint(settings=settings, calls=self._calls, parameters=self._parameters)
 
     # --- fine-tuning
 
     def find_finetune(self, digest: str) -> str | None:
-        """The id of a job that carries `digest` and has not failed; one that succeeded first."""
+        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
         jobs = self._calls.ask(
             "fine_tuning.jobs.list",
             lambda client: [
@@ -210,11 +186,11 @@ class OpenAIProvider:
         return jobs[0].id if jobs else None
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Upload the examples, unless that was done before, and start a job on them."""
+        """Upload the examples once, and start a job on them."""
         file_id = upload_once(
             self._calls,
             io.BytesIO(_training_lines(training)),
-            name=file_name("finetune", training.digest),
+            digest=training.digest,
             purpose="fine-tune",
             endpoint=self._base,
         )
@@ -229,7 +205,7 @@ class OpenAIProvider:
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Where the job stands; its model's name as `endpoint` once it succeeded."""
+        """Return the job's state, with its model's name as `endpoint` once it succeeded."""
         job = self._calls.ask(
             "fine_tuning.jobs.retrieve",
             lambda client: client.fine_tuning.jobs.retrieve(job_id),

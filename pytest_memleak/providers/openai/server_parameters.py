@@ -1,4 +1,4 @@
-"""What a server of OpenAI's form has turned out to take of what it was asked."""
+"""The parameters of requests to a server of OpenAI's form, and those that it rejected."""
 
 from __future__ import annotations
 
@@ -15,65 +15,64 @@ _ANY = "given"
 
 
 class ParameterSupport:
-    """The parameters of one server's requests; safe to share between threads.
+    """The parameters that one server accepts and rejects; shared by threads.
 
-    otherwise: another value that says the same, by name and value; it is tried before the
-    parameter is left out.
+    equivalents: by name and value, another value that means the same. It is tried before the
+    parameter is omitted.
     """
 
-    def __init__(self, otherwise: Mapping[tuple[str, Any], Any] | None = None) -> None:
-        self._otherwise = otherwise or {}
-        self._asked: dict[str, list[Any]] = {}
-        self._refused: dict[str, list[Any]] = {}
+    def __init__(self, equivalents: Mapping[tuple[str, Any], Any] | None = None) -> None:
+        self._equivalents = equivalents or {}
+        self._requested: dict[str, list[Any]] = {}
+        self._rejected: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
 
-    @property
     def obeyed(self) -> dict[str, Obeyed]:
-        """Per parameter what was asked and what was refused; a seed stands as "given"."""
+        """Return each parameter's requested and rejected values; "given" for any seed."""
         with self._lock:
             return {
-                name: Obeyed(tuple(asked), tuple(self._refused.get(name, ())))
-                for name, asked in self._asked.items()
+                name: Obeyed(tuple(values), tuple(self._rejected.get(name, ())))
+                for name, values in self._requested.items()
             }
 
-    def ask(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """What of `wanted` is to be said: neither what is None nor what was refused."""
+    def accepted(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Record `wanted` as requested, and return it without None and rejected values."""
         sent: dict[str, Any] = {}
         with self._lock:
             for name, value in wanted.items():
                 if value is not None:
-                    _note(self._asked, name, value)
-                    taken = self._taken(name, value)
-                    if taken is not None:
-                        sent[name] = taken
+                    _record(self._requested, name, value)
+                    accepted = self._equivalent(name, value)
+                    if accepted is not None:
+                        sent[name] = accepted
         return sent
 
-    def refuse(self, name: str, value: Any) -> None:
-        """The server does not take `value` for the parameter `name`."""
+    def reject(self, name: str, value: Any) -> None:
+        """Record that the server rejects `value` for the parameter `name`."""
         with self._lock:
-            _note(self._refused, name, value)
+            _record(self._rejected, name, value)
 
-    def _taken(self, name: str, value: Any) -> Any:
-        refused = self._refused.get(name, ())
-        while value is not None and _kept(name, value) in refused:
-            value = self._otherwise.get((name, value))
+    def _equivalent(self, name: str, value: Any) -> Any:
+        rejected = self._rejected.get(name, ())
+        while value is not None and _recorded(name, value) in rejected:
+            value = self._equivalents.get((name, value))
         return value
 
 
-def _note(where: dict[str, list[Any]], name: str, value: Any) -> None:
-    there, kept = where.setdefault(name, []), _kept(name, value)
-    if kept not in there:
-        there.append(kept)
+def _record(values: dict[str, list[Any]], name: str, value: Any) -> None:
+    recorded, listed = _recorded(name, value), values.setdefault(name, [])
+    if recorded not in listed:
+        listed.append(recorded)
 
 
-def _kept(name: str, value: Any) -> Any:
-    """A value as it is remembered: no two calls have the same seed."""
+def _recorded(name: str, value: Any) -> Any:
+    """Return the value to record: no two calls have the same seed."""
     return _ANY if name == "seed" else value
 
 
 Api = Literal["auto", "chat", "completions"]
 
-# The model's own distribution. OpenAI's and Google's servers take it unless told otherwise.
+# The model's own distribution, which is the default of OpenAI's and Google's servers.
 PLAIN: Mapping[str, Any] = {"top_p": 1.0}
 PLAIN_ELSEWHERE: Mapping[str, Any] = {
     **PLAIN,
@@ -87,80 +86,75 @@ PLAIN_ELSEWHERE: Mapping[str, Any] = {
 _NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _NAMES_OF_N = frozenset({"n", "n_cmpl", "n_choices"})
-_LEFT_OUT = frozenset({*PLAIN_ELSEWHERE, "temperature", "seed"})
+_OPTIONAL = frozenset({*PLAIN_ELSEWHERE, "temperature", "seed"})
 
 
-class ServerParameters:
-    """Shared by the endpoints of one provider, and by threads.
+class ServerParameters(ParameterSupport):
+    """Those of one provider's endpoints.
 
-    api: "auto" begins with chat, and falls back to completions where there is none.
-    max_tokens_parameter: "auto" begins with the new name and falls back to the old one.
-    plain: what is asked of the distribution, beside the temperature.
+    api: "auto" begins with chat and falls back to completions
+    max_tokens_parameter: "auto" begins with the new name and falls back to the old one
+    plain: the parameters of the distribution, besides the temperature
     """
 
     def __init__(
         self, *, max_tokens_parameter: str, api: Api = "chat", plain: Mapping[str, Any] = PLAIN
     ) -> None:
+        # Both mean that no token is too unlikely; a server may know only one of them.
+        super().__init__({("top_k", -1): 0})
         self._fixed = max_tokens_parameter != "auto"
         self.max_tokens_parameter = max_tokens_parameter if self._fixed else _NEW_NAME
         self.most_completions: int | None = None
         self.api: Api = api
         self._plain = dict(plain)
-        # Both mean that no token is too unlikely; servers differ in which of them they know.
-        self._obedience = ParameterSupport({("top_k", -1): 0})
 
-    @property
-    def obeyed(self) -> Mapping[str, Obeyed]:
-        """What was asked of how to sample, and what of it was refused."""
-        return self._obedience.obeyed
+    def parameters(self, request: SampleRequest, *, limit_name: str, n: int) -> dict[str, Any]:
+        """Return a request's parameters without rejected ones.
 
-    def parameters(self, request: SampleRequest, *, limit_name: str) -> dict[str, Any]:
-        """What a request says of how to sample, without what was refused.
-
-        limit_name: what the server calls the most tokens of an answer.
+        limit_name: the server's name of the limit of tokens
         """
-        n, limit = request.n, {limit_name: request.max_tokens}
-        asked = {"n": n, "temperature": request.temperature, **limit, "seed": request.seed}
-        # `n` is never left out: fewer are asked for instead.
-        return {**self._obedience.ask({**asked, **self._plain}), "n": n, **limit}
+        limit = {limit_name: request.max_tokens}
+        wanted = {"n": n, "temperature": request.temperature, **limit, "seed": request.seed}
+        # `n` is never omitted, but lowered.
+        return {**self.accepted({**wanted, **self._plain}), "n": n, **limit}
 
     def use_old_name(self) -> bool:
-        """Say `max_tokens` from now on; False if the suite has settled on a name."""
+        """Use `max_tokens` from now on; False if the suite sets the name."""
         if not self._fixed:
             self.max_tokens_parameter = _OLD_NAME
         return not self._fixed
 
     def use_completions(self) -> None:
-        """There is no chat here: ask for completions from now on."""
-        self._obedience.ask({"api": "chat"})
-        self._obedience.refuse("api", "chat")
+        """Use completions from now on, since the server has no chat."""
+        self.accepted({"api": "chat"})
+        self.reject("api", "chat")
         self.api = "completions"
 
     def learns(
         self, refused: Refused, body: Mapping[str, Any], *, fixed: Mapping[str, Any]
     ) -> bool:
-        """Whether the refusal is about how it was asked, and there is another way to ask.
+        """Tell whether the server rejected a parameter that can be replaced or omitted.
 
-        fixed: what the suite says itself, and which is never left out.
+        fixed: the suite's own parameters, which are never omitted
         """
         if refused.status not in _COMPLAINTS:
             return False
-        # Judged by what was sent: another thread may have learnt the same in the meantime.
+        # Compares with what was sent, since another thread may have learned the same meanwhile.
         if _NEW_NAME in refused.named and _NEW_NAME in body and self.use_old_name():
-            self._obedience.refuse(_NEW_NAME, body[_NEW_NAME])
+            self.reject(_NEW_NAME, body[_NEW_NAME])
             return True
         for name in refused.named:
-            if name in _LEFT_OUT and name in body and name not in fixed:
-                self._obedience.refuse(name, body[name])
+            if name in _OPTIONAL and name in body and name not in fixed:
+                self.reject(name, body[name])
                 return True
         if _NAMES_OF_N.isdisjoint(refused.named):
             return False
-        return self._ask_for_fewer(body["n"], refused.most)
+        return self._request_fewer(body["n"], refused.most)
 
-    def _ask_for_fewer(self, n: int, most: int | None) -> bool:
-        """Ask for what the server says it takes, or for half; False if `n` is 1 already."""
+    def _request_fewer(self, n: int, most: int | None) -> bool:
+        """Lower `n` to the server's limit, or by half; False if it is 1 already."""
         if n > 1:
             fewer = most if most is not None and 1 <= most < n else n // 2
-            self._obedience.refuse("n", n)
+            self.reject("n", n)
             self.most_completions = min(fewer, self.most_completions or n)
         return n > 1

@@ -1,4 +1,4 @@
-"""Many generateContent requests in one file in Cloud Storage, answered within a day."""
+"""Batches of generateContent requests in one file in Cloud Storage, answered within a day."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
+if TYPE_CHECKING:
+    from google.genai.types import BatchJob
+
 _CONTENT_DIGITS = 16
 
 
 class Bucket:
-    """Objects under a `gs://bucket/prefix`; `endpoint` is what error messages name."""
+    """Objects below a `gs://bucket/prefix`; `endpoint` is named in error messages."""
 
     def __init__(self, uri: str, *, calls: VertexCalls, endpoint: str) -> None:
         self.uri = f"{uri.rstrip('/')}/memleak"
@@ -32,10 +35,9 @@ class Bucket:
         self._endpoint = endpoint
 
     def upload_once(self, lines: Iterable[bytes], *, name: str) -> str:
-        """The URI of the object with these lines, written if it is not there yet.
+        """Write an object with these lines unless it exists, and return its URI.
 
-        The object is called `name` and the start of its content's digest. It is written whole
-        or not at all, and never again.
+        Its name is `name` and the start of its content's digest, so it never changes.
         """
         digest = hashlib.sha256()
         with tempfile.TemporaryFile() as file:
@@ -51,9 +53,9 @@ class Bucket:
         return uri
 
     def rows(self, directory: str) -> Iterator[dict[str, Any]]:
-        """The JSON objects in every .jsonl file below `directory` (gs://...).
+        """Yield the JSON objects in every .jsonl file below `directory` (gs://...).
 
-        All are fetched before the first is given. Raises ProviderBusy for a damaged line.
+        Fetches all before it yields the first. Raises ProviderBusy for a damaged line.
         """
         with tempfile.TemporaryFile() as lines:
             self._calls.ask_storage(
@@ -65,7 +67,7 @@ class Bucket:
             yield from failing.rows(lines, f"the files in {directory}")
 
     def folders_with(self, directory: str, name: str) -> list[str]:
-        """The folders below `directory` (gs://...) that hold an object called `name`."""
+        """Return the folders below `directory` (gs://...) that hold an object called `name`."""
         bucket, prefix = _split(f"{directory.rstrip('/')}/")
         folders: list[str] = self._calls.ask_storage(
             "storage.list",
@@ -95,7 +97,7 @@ class Bucket:
                 retry=None,
             )
         except PreconditionFailed:
-            return  # it is there
+            return  # it exists
 
     def _download(self, client: Any, directory: str, lines: IO[bytes]) -> None:
         bucket, prefix = _split(f"{directory.rstrip('/')}/")
@@ -112,14 +114,11 @@ def _split(uri: str) -> tuple[str, str]:
     return bucket, name
 
 
-if TYPE_CHECKING:
-    from google.genai.types import BatchJob
-
 _ENDED_WELL = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
-_ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
-# Rows of the output repeat their request, so a request's key travels as its labels: values of
-# at most 63 lower-case letters and digits, hence base 32, in as many labels as it takes. (They
-# show in Google's billing export too; they name excerpts and rounds, and quote nothing.)
+ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
+# An output row repeats its request, so a request's key is sent in its labels: values of at most 63
+# lower-case letters and digits, hence base 32. (Google's billing export has them, too; they name
+# excerpts and rounds, and quote nothing.)
 _KEY_LABEL = "memleak_key_"
 _LABEL_LENGTH = 63
 _CODE = re.compile(r"\"code\":\s*(\d{3})\b")
@@ -130,28 +129,24 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
     def __init__(self, *, settings: GeminiSettings, calls: VertexCalls, bucket: str) -> None:
         super().__init__(settings=settings, calls=calls)
+        self._model = settings.model
         self._bucket = Bucket(bucket, calls=calls, endpoint=settings.model)
 
     @property
     def abilities(self) -> Abilities:
-        """As of any Gemini model, and batches."""
+        """Batches, within the limits of batch prediction."""
         batches = BatchCalls(
-            self.find_batch,
-            self.start_batch,
-            self.poll_batch,
-            self.read_batch,
+            self._find,
+            self._start,
+            lambda batch_id: self._state(self._job(batch_id)),
+            self._read,
             max_requests=200_000,
             max_bytes=1_000_000_000,
-            request_bytes=self.request_bytes,
+            request_bytes=lambda request: len(self._line(request)),
         )
         return dataclasses.replace(super().abilities, batches=batches)
 
-    def request_bytes(self, request: SampleRequest) -> int:
-        """The size of one request in a batch, in bytes."""
-        return len(self._line(request))
-
-    def find_batch(self, digest: str) -> str | None:
-        """The id of a batch that carries `digest` and has not failed, if there is one."""
+    def _find(self, digest: str) -> str | None:
         name = _display_name(digest)
         jobs = self._calls.ask(
             "batches.list",
@@ -162,44 +157,34 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 )
                 if job.display_name == name
             ],
-            endpoint=self._settings.model,
+            endpoint=self._model,
         )
         alive = (job for job in jobs if self._state(job).status is not JobStatus.FAILED)
         return next((job.name for job in alive if job.name), None)
 
-    def start_batch(self, requests: Sequence[SampleRequest], digest: str) -> str:
-        """Upload the requests, unless that was done before, and start a batch of them."""
+    def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         model = self._batch_model()
         source = self._bucket.upload_once(map(self._line, requests), name=f"batch-{digest}")
+        directory = f"{self._bucket.uri}/batch-{digest}"
         job = self._calls.ask(
             "batches.create",
             lambda client: client.batches.create(
                 model=model,
                 src=source,
-                config={"display_name": _display_name(digest), "dest": self._directory(digest)},
+                config={"display_name": _display_name(digest), "dest": directory},
             ),
-            endpoint=self._settings.model,
+            endpoint=self._model,
         )
         if not job.name:
             raise self._failed("batches.create", "The answer doesn't name the batch")
         return job.name
 
-    def poll_batch(self, batch_id: str) -> JobState:
-        """Where the batch stands; `detail` says what failed, also where part was answered.
+    def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
+        """Yield the answered requests; a blocked prompt is withheld completions.
 
-        A batch that has failed, expired or been cancelled is SUCCEEDED if part of it was
-        answered, and one of which every request was refused for good is FAILED.
+        Fetches everything before it yields the first. Raises ProviderError for a response that
+        doesn't identify its request.
         """
-        return self._state(self._job(batch_id))
-
-    def read_batch(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
-        """Per answered request its key and completions; what failed is absent.
-
-        A prompt that is blocked is answered, by withheld completions. All that is read is
-        fetched before the first request is yielded. Raises ProviderError for an answer that
-        does not say which request it is to.
-        """
-        seen: set[str] = set()
         for row in self._rows(self._job(batch_id)):
             completions = _completions(row)
             if not completions:
@@ -211,27 +196,20 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                     "An answer in the batch doesn't repeat its request's labels",
                     "Answers can't be matched to requests. Remove options.batch.",
                 )
-            if key not in seen:
-                seen.add(key)
-                yield key, completions
+            yield key, completions
 
     # --- one batch
 
     def _line(self, request: SampleRequest) -> bytes:
-        body = self._request(request)
-        line = {"request": {**body, "labels": _labels(request.key)}}
+        line = {"request": {**self._request(request), "labels": _labels(request.key)}}
         return json.dumps(line).encode() + b"\n"
 
-    def _directory(self, digest: str) -> str:
-        return f"{self._bucket.uri}/batch-{digest}"
-
     def _batch_model(self) -> str:
-        """What a batch calls the model: batches take a tuned model, but not its endpoint."""
-        endpoint = self._settings.model
-        if "/endpoints/" not in endpoint:
-            return endpoint
-        # A project has an id and a number, and names are given with either.
-        place = endpoint.partition("/locations/")[2]
+        """Return the model's name for a batch, which takes a tuned model but not its endpoint."""
+        if "/endpoints/" not in self._model:
+            return self._model
+        # Names have either the project's id or its number.
+        place = self._model.partition("/locations/")[2]
         models = self._calls.ask(
             "tunings.list",
             lambda client: [
@@ -241,7 +219,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 and job.tuned_model.model
                 and (job.tuned_model.endpoint or "").partition("/locations/")[2] == place
             ],
-            endpoint=endpoint,
+            endpoint=self._model,
         )
         if not models:
             raise self._failed(
@@ -253,20 +231,23 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
     def _job(self, batch_id: str) -> BatchJob:
         return self._calls.ask(
-            "batches.get",
-            lambda client: client.batches.get(name=batch_id),
-            endpoint=self._settings.model,
+            "batches.get", lambda client: client.batches.get(name=batch_id), endpoint=self._model
         )
 
     def _rows(self, job: BatchJob) -> Iterator[dict[str, Any]]:
-        """The rows of the output; those of all batches to one destination if none is named."""
+        """Yield the rows of the output; if only its destination is known, those of all batches."""
         written = job.output_info.gcs_output_directory if job.output_info else None
         directory = written or (job.dest.gcs_uri if job.dest else None)
         return self._bucket.rows(directory) if directory else iter(())
 
     def _state(self, job: BatchJob) -> JobState:
+        """Return the state; `detail` names what failed, even if part of it was answered.
+
+        A failed, expired, or canceled batch SUCCEEDED if part of it was answered; a batch whose
+        requests were all rejected for good FAILED.
+        """
         state = str(job.state.value) if job.state else ""
-        if state not in _ENDED_WELL | _ENDED_BADLY:
+        if state not in _ENDED_WELL | ENDED_BADLY:
             return JobState(JobStatus.RUNNING)
         stats = job.completion_stats
         answered = (stats.successful_count or 0) if stats else None
@@ -274,23 +255,23 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         if state in _ENDED_WELL and answered != 0:
             counted = f"{missing} requests were not answered" if missing else None
             return JobState(JobStatus.SUCCEEDED, detail=counted)
-        return self._by_its_rows(job, state)
+        return self._state_by_rows(job, state)
 
-    def _by_its_rows(self, job: BatchJob, state: str) -> JobState:
-        """The state of a batch that ended badly, or where no request succeeded."""
+    def _state_by_rows(self, job: BatchJob, state: str) -> JobState:
+        """Return the state of a batch that ended badly, or in which no request succeeded."""
         causes: Counter[str] = Counter()
-        answered = passing = 0
+        answered = temporary = 0
         for row in self._rows(job):
             if _completions(row):
                 answered += 1
                 continue
             status = str(row.get("status") or "")
             causes[status] += 1
-            passing += any(may_pass(int(code)) for code in _CODE.findall(status))
+            temporary += any(may_pass(int(code)) for code in _CODE.findall(status))
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
             return JobState(JobStatus.SUCCEEDED, detail=f"{ended}: {answered} requests answered")
-        if passing and state in _ENDED_WELL:
+        if temporary and state in _ENDED_WELL:
             return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
         error = job.error.message if job.error else None
         message = error or (causes.most_common(1)[0][0] if causes else "")
@@ -300,7 +281,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         )
 
     def _failed(self, call: str, cause: str, hint: str | None = None) -> ProviderError:
-        return Failing(PROVIDER, self._settings.model, call).final(cause, hint)
+        return Failing(PROVIDER, self._model, call).final(cause, hint)
 
 
 def _display_name(digest: str) -> str:
@@ -311,14 +292,14 @@ def _display_name(digest: str) -> str:
 
 
 def _labels(key: str) -> dict[str, str]:
-    """The labels that carry a request's key."""
+    """Return the labels that hold a request's key."""
     text = base64.b32encode(key.encode("utf-8", "surrogatepass")).decode().rstrip("=").lower()
     pieces = [text[at : at + _LABEL_LENGTH] for at in range(0, len(text), _LABEL_LENGTH)]
     return {f"{_KEY_LABEL}{number}": piece for number, piece in enumerate(pieces)}
 
 
 def _key(row: Mapping[str, Any]) -> str | None:
-    """The key of the request that a row repeats; None where it does not."""
+    """Return the key of the request that a row repeats; None if it doesn't repeat it."""
     labels = as_mapping(row.get("request")).get("labels")
     pieces: list[str] = []
     while isinstance(labels, Mapping) and (piece := labels.get(f"{_KEY_LABEL}{len(pieces)}")):
@@ -332,7 +313,7 @@ def _key(row: Mapping[str, Any]) -> str | None:
 
 
 def _completions(row: Mapping[str, Any]) -> list[Completion]:
-    """The completions of an answered row; empty for one that failed."""
+    """Return the completions of an answered row; empty if it failed."""
     request = as_mapping(row.get("request"))
     count = as_mapping(request.get("generationConfig")).get("candidateCount")
-    return read_completions(row.get("response"), asked=count if isinstance(count, int) else 1)
+    return read_completions(row.get("response"), n=count if isinstance(count, int) else 1)

@@ -1,9 +1,8 @@
-"""Calls to Vertex AI and Cloud Storage: the SDKs' clients, and what their failures mean.
+"""Calls to Vertex AI and Cloud Storage: the SDKs' clients and their failures.
 
-The SDKs' own retries are off: a call that may have been paid for is tried again only by those
-who keep the ledger. Every failure becomes a `ProviderBusy` (may pass) or a `ProviderError`
-(final), raised outside the `except` block that saw it, so that no request (with its token and
-texts) hangs on to it.
+The SDKs' own retries are off: only the sampling package repeats a call that may have been billed.
+Every failure becomes a `ProviderBusy` (temporary) or a `ProviderError` (final), raised outside its
+`except` block, so that it doesn't hold the request with its token and texts.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ NEEDS = PROVIDERS[PROVIDER].needs
 
 _Answer = TypeVar("_Answer")
 
-# Names of parameters that Vertex AI may complain of, in any of its spellings.
+# Parameters that a message of Vertex AI may name, in any of its spellings.
 _PARAMETERS = {
     "candidateCount": re.compile(r"candidate_?count|multiple candidates", re.IGNORECASE),
     "temperature": re.compile(r"\btemperature\b", re.IGNORECASE),
@@ -48,11 +47,11 @@ _LOOKED_AT = 2000
 
 
 class VertexCalls:
-    """One project and location; clients are made, and credentials looked for, at first use.
+    """One project and location; clients and credentials are created at the first call.
 
-    project, location: None where neither suite nor environment says; then no call is possible.
-    base_url: instead of Google's servers (a proxy); Cloud Storage has STORAGE_EMULATOR_HOST.
-    timeout: seconds that any wait for a server may last.
+    project, location: None if neither suite nor environment sets it; then no call is possible
+    base_url: a proxy for Google's servers; Cloud Storage has STORAGE_EMULATOR_HOST
+    timeout: the longest wait for a server, in seconds
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class VertexCalls:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for client in (self._client, self._storage):
             if client is not None:
                 client.close()
@@ -86,28 +85,26 @@ class VertexCalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """What `function` gets from Vertex AI.
+        """Return the result of `function`; raise Refused, ProviderBusy, or ProviderError.
 
-        call, endpoint: as error messages name them; texts: what no error message may quote.
-        Raises Refused for a final no, ProviderBusy for what may pass, ProviderError without
-        project, location or credentials.
+        call, endpoint: their names in error messages; texts: what no message may quote
         """
         return self._asked(call, lambda: function(self._vertex()), endpoint=endpoint, texts=texts)
 
     def ask_storage(
         self, call: str, function: Callable[[StorageClient], _Answer], *, endpoint: str
     ) -> _Answer:
-        """What `function` gets from Cloud Storage; raises as `ask` does."""
+        """Like `ask`, for Cloud Storage."""
         return self._asked(call, lambda: function(self._stored()), endpoint=endpoint)
 
     def ask_platform(
         self, call: str, function: Callable[[Platform], _Answer], *, endpoint: str
     ) -> _Answer:
-        """What `function` gets from the client that deploys models; raises as `ask` does."""
+        """Like `ask`, for the client that deploys models."""
 
         def quietly() -> _Answer:
             with warnings.catch_warnings():
-                # Every call of it warns that it is experimental.
+                # Each call warns that it is experimental.
                 warnings.simplefilter("ignore")
                 return function(self._deploying())
 
@@ -116,11 +113,11 @@ class VertexCalls:
     def ask_endpoints(
         self, call: str, function: Callable[[EndpointServiceClient], _Answer], *, endpoint: str
     ) -> _Answer:
-        """What `function` gets from the service of endpoints; raises as `ask` does."""
+        """Like `ask`, for the service of endpoints."""
         return self._asked(call, lambda: function(self._serving()), endpoint=endpoint)
 
     def ask_json(self, call: str, path: str, *, endpoint: str) -> Mapping[str, Any]:
-        """The JSON object at a path of the service, for what its clients cannot read."""
+        """Return the JSON object at a path that the clients can't read."""
 
         def get() -> Mapping[str, Any]:
             from google.api_core.exceptions import from_http_response
@@ -222,7 +219,7 @@ class VertexCalls:
                 self._storage = StorageClient(project=self.project)
             return self._storage
 
-    # --- what a failure means
+    # --- failures
 
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         server = self.base_url or "Google Cloud"
@@ -231,24 +228,24 @@ class VertexCalls:
             many = refusal.status == HTTPStatus.TOO_MANY_REQUESTS
             hint = _QUOTA if many else self._hint(refusal.status, call=failing.call)
             return failing.refusal(refusal, hint)
-        said_of_login = login_failure(error, failing)
-        if said_of_login is not None:
-            return said_of_login
+        failed_login = login_failure(error, failing)
+        if failed_login is not None:
+            return failed_login
         if isinstance(error, ValueError | RecursionError | Warning):
             return failing.malformed(server)
         return failing.connection(error, server=server, timeout=self.timeout)
 
     def _hint(self, status: int, *, call: str) -> str | None:
-        of_storage = call.startswith("storage")
+        is_storage = call.startswith("storage")
         if status == HTTPStatus.UNAUTHORIZED:
             return LOGIN
         if status == HTTPStatus.FORBIDDEN:
-            role, service = ("Storage Object User", "storage") if of_storage else _VERTEX
+            role, service = ("Storage Object User", "storage") if is_storage else _VERTEX
             return (
                 f"the account needs the role {role!r} in project {self.project}, and the "
                 f"project the service (gcloud services enable {service}.googleapis.com)"
             )
-        if status == HTTPStatus.NOT_FOUND and of_storage:
+        if status == HTTPStatus.NOT_FOUND and is_storage:
             return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
@@ -267,11 +264,11 @@ _VERTEX = ("Vertex AI User", "aiplatform")
 _QUOTA = "This may be the project's quota for the model. Decrease options.concurrency."
 
 
-# --- what an exception says ----------------------------------------------------------------
+# --- exceptions ----------------------------------------------------------------------------
 
 
 def _refusal(error: Exception) -> Refusal | None:
-    """The refusal in an exception of either SDK; None where there was no answer to read."""
+    """Read the error response in an exception of either SDK; None if there was no response."""
     from google.genai.errors import APIError
 
     code: object
@@ -283,7 +280,7 @@ def _refusal(error: Exception) -> Refusal | None:
         body = _json(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
-    # In Google's form only: what else stands in a body may be an answer.
+    # Only Google's form is read, since any other body may quote a generation.
     inner = as_mapping(as_mapping(body).get("error"))
     message = str(inner.get("message") or "")[:_LOOKED_AT]
     wait = retry_after(getattr(getattr(error, "response", None), "headers", None))
@@ -304,7 +301,7 @@ def _json(text: str) -> object:
 
 
 def _delay(details: object) -> float | None:
-    """Seconds to wait, from the body's google.rpc.RetryInfo."""
+    """Return the seconds to wait, from the body's google.rpc.RetryInfo."""
     for detail in details if isinstance(details, list) else ():
         delay = str(as_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
         if re.fullmatch(r"\d+(\.\d+)?s", delay):
@@ -313,7 +310,7 @@ def _delay(details: object) -> float | None:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What the SDKs and the libraries below them raise for a call that failed."""
+    """Return the exceptions of the SDKs and the libraries below them."""
     from google.auth.exceptions import GoogleAuthError
     from google.genai.errors import APIError
 
@@ -332,6 +329,6 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
-    """The exception of that name; nothing if its module is not loaded, and so raised none."""
+    """Return the exception of that name; nothing if its module isn't loaded."""
     kind = getattr(sys.modules.get(module), name, None)
     return () if kind is None else (kind,)

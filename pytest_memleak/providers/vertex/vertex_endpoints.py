@@ -1,8 +1,8 @@
-"""Open models on Vertex AI's machines: put up, found again, looked at, taken down.
+"""Open models on Vertex AI's machines: deployed, found again, called, and deleted.
 
-The digest goes into the endpoint's display name. Vertex AI takes no request id, an endpoint may
-be listed later than it is asked for, and an operation does not say the name that its endpoint
-will have: where one of them may be ours, it is waited for.
+The endpoint's display name holds the digest. Vertex AI accepts no request id, lists an endpoint
+late, and doesn't name the future endpoint of an operation: so an operation that may be ours is
+waited for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,47 +29,39 @@ from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 if TYPE_CHECKING:
     from agentplatform import Client as Platform
     from google.cloud.aiplatform_v1.types import Endpoint
+    from openai import OpenAI
 
     from pytest_memleak.interfaces.abilities import Deployment
 
-_LONGEST = timedelta(hours=2)  # that Google gives a deployment
+_Answer = TypeVar("_Answer")
+
+_LONGEST = timedelta(hours=2)  # Google's limit for a deployment
 _SKEW = timedelta(minutes=5)  # between its clock and ours
 _DEPLOYS = "DeployOperationMetadata"
-
-
-@dataclass(frozen=True, slots=True)
-class Machines:
-    """What a model is to stand on, as the API calls it; all of it None is left to Google."""
-
-    machine_type: str | None = None
-    accelerator_type: str | None = None
-    accelerator_count: int | None = None
-    accept_eula: bool = False
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The part of a deployment's config that says so."""
-        settings = {name: value for name, value in asdict(self).items() if value is not None}
-        del settings["accept_eula"]
-        return settings
+_NO_ADDRESS = "http://not-deployed.invalid"
 
 
 def display_name(digest: str) -> str:
-    """The name (at most 128 characters) by which what was made is found again."""
+    """Return the name (at most 128 characters) that identifies what was created."""
     return f"memleak-{digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployments:
-    """Those of one project and location; `machines` is for what is put up."""
+    """Those of one project and location.
+
+    machines: the machine's settings by the API's names; empty for Google's choice
+    accept_eula: whether the user accepts a published model's license
+    """
 
     calls: VertexCalls = field(repr=False)
-    machines: Machines = Machines()
+    machines: Mapping[str, Any]
+    accept_eula: bool
 
     def start(self, wanted: Deployment) -> str:
-        """Ask for the deployment; the operation's name, at once."""
+        """Request the deployment and return the operation's name at once."""
         config: dict[str, Any] = {
-            **self.machines.config,
+            **self.machines,
             "endpoint_display_name": display_name(wanted.digest),
             "wait_for_completion": False,
         }
@@ -77,7 +70,7 @@ class Deployments:
             if wanted.weights.startswith("gs://"):
                 return client.model_garden.deploy_custom_model(src=wanted.weights, config=config)
             return client.model_garden.deploy_publisher_model(
-                model=wanted.weights, config={**config, "accept_eula": self.machines.accept_eula}
+                model=wanted.weights, config={**config, "accept_eula": self.accept_eula}
             )
 
         call = "model_garden.deploy"
@@ -88,24 +81,21 @@ class Deployments:
         return name
 
     def find(self, digest: str, since: float | None) -> str | None:
-        """The endpoint that carries `digest`; see `DeploymentCalls.find`."""
+        """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = display_name(digest)
         for endpoint in self._endpoints(f'display_name="{name}"'):
             if endpoint.display_name == name:
                 return str(endpoint.name)
         if since is None:
             return None
-        under_way = self._deploying_since(since)
-        if under_way:
-            raise self._busy(
-                "operations.list",
-                self._place,
-                f"A deployment in progress may be this one ({under_way[0]})",
-            )
+        pending = self._deploying_since(since)
+        if pending:
+            cause = f"A deployment in progress may be this one ({pending[0]})"
+            raise self._busy("operations.list", self._place, cause)
         return None
 
     def poll(self, job_id: str) -> JobState:
-        """Where an operation stands, or an endpoint that was found."""
+        """Return the state of an operation, or of an endpoint that was found."""
         if "/operations/" not in job_id:
             return self._endpoint_state(job_id)
         operation = self.calls.ask_platform(
@@ -126,9 +116,9 @@ class Deployments:
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
     def address(self, endpoint: str) -> str | None:
-        """Where a model of one's own on that endpoint is asked; None for one that is Gemini's.
+        """Return the address of an endpoint's open model; None for a Gemini model.
 
-        Raises Refused where there is no such endpoint.
+        Raises Refused if the endpoint doesn't exist.
         """
         description = self._get(endpoint)
         if self.calls.base_url is not None and description.dedicated_endpoint_enabled:
@@ -138,7 +128,7 @@ class Deployments:
         return None
 
     def end(self, endpoint: str) -> bool:
-        """One step: take the models off the endpoint, then delete it; True once it is gone."""
+        """Undeploy the models, or delete the empty endpoint; return True once it is gone."""
         try:
             models = list(self._get(endpoint).deployed_models)
             for model in models:
@@ -154,7 +144,7 @@ class Deployments:
                 return True
             if refused.status != HTTPStatus.BAD_REQUEST:
                 raise
-            # It is at work on the endpoint still; looked at again.
+            # An operation on the endpoint is pending.
         return False
 
     def _undeploy(self, endpoint: str, model: str) -> None:
@@ -205,7 +195,7 @@ class Deployments:
         )
 
     def _deploying_since(self, since: float) -> list[str]:
-        """The names of deployments that are under way, begun then or later."""
+        """Return the names of pending deployments that began then or later."""
         url = f"v1beta1/{self._place}/operations"
         listed = self.calls.ask_json("operations.list", url, endpoint=self._place)
         earliest = datetime.fromtimestamp(since, UTC) - _SKEW
@@ -222,7 +212,7 @@ class Deployments:
 
 
 def _begun(operation: Mapping[str, Any]) -> datetime:
-    """When an operation began; now, where it does not say."""
+    """Return the time at which an operation began; now if it doesn't state it."""
     created = (operation["metadata"].get("genericMetadata") or {}).get("createTime")
     try:
         return datetime.fromisoformat(str(created))
@@ -230,25 +220,10 @@ def _begun(operation: Mapping[str, Any]) -> datetime:
         return datetime.now(UTC)
 
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-
-_Answer = TypeVar("_Answer")
-
-_NO_ADDRESS = "http://not-deployed.invalid"
-
-
-def server_parameters(*, api: Api, plain: bool) -> ServerParameters:
-    """What is asked of how to sample by a container of Google's (vLLM's, mostly)."""
-    return ServerParameters(
-        max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
-    )
-
-
 class DeployedCalls(OpenAICalls):
-    """Calls to a model that has no address before it is deployed, and only so many hours then.
+    """Calls to a model that has an address only while it is deployed.
 
-    place: who stands for the address in names, since each deployment has another.
+    place: replaces the address in names, since each deployment has another
     """
 
     def __init__(self, *, place: str, timeout: float) -> None:
@@ -265,7 +240,7 @@ class DeployedCalls(OpenAICalls):
         self._until: float | None = None
 
     def move_to(self, address: str, *, until: float) -> None:
-        """It stands there, up to that time (seconds since 1970)."""
+        """Use an address up to a time (seconds since 1970)."""
         with self._lock:
             if address != self._address:
                 self._address, self._client = address, None
@@ -279,7 +254,7 @@ class DeployedCalls(OpenAICalls):
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """As `OpenAICalls.ask`; RequestNotSent where it does not stand, or its hours are over."""
+        """Like `OpenAICalls.ask`; RequestNotSent before the deployment and after its hours."""
         failing = Failing(PROVIDER, endpoint, call)
         if self._until is None:
             raise failing.not_sent("The model isn't deployed", lasting=True)
@@ -290,22 +265,32 @@ class DeployedCalls(OpenAICalls):
 
 
 class DeployedEndpoint(ChatEndpoint):
-    """A model by its weights, wherever they stand; `id` names the weights and the place."""
+    """A deployed model; `id` identifies its weights and the server in front of Vertex AI."""
 
     @property
     def abilities(self) -> Abilities:
-        """No model name: the container chooses it. Weights in a bucket never change."""
+        """No model name, since the container chooses it. Weights in a bucket never change."""
         fixed = self._settings.model.startswith("gs://")
         return replace(super().abilities, fixed_weights=fixed, model_name=None)
 
-    def _kind_of_text(self) -> type[ChatEndpoint]:
-        return DeployedEndpoint
+
+def deployed_endpoint(
+    model: str, calls: DeployedCalls, *, system: str | None, api: Api, plain: bool
+) -> DeployedEndpoint:
+    """Open a model in one of Google's containers (mostly vLLM)."""
+    return DeployedEndpoint(
+        settings=ChatSettings(model, system, api=api, plain=plain, named=False),
+        calls=calls,
+        parameters=ServerParameters(
+            max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
+        ),
+    )
 
 
-class FoundEndpoint(GeminiEndpoint):
-    """An endpoint that exists, of either kind: its first call finds out which.
+class AttachedEndpoint(GeminiEndpoint):
+    """An existing endpoint, of Gemini or an open model, as its first call finds out.
 
-    address: where it is asked in OpenAI's form; None for one that answers as Gemini does.
+    address: returns an open model's address; None for Gemini
     """
 
     def __init__(
@@ -313,13 +298,13 @@ class FoundEndpoint(GeminiEndpoint):
     ) -> None:
         super().__init__(settings=settings, calls=calls)
         self._address = address
-        self._looked = False
+        self._is_identified = False
         self._open: DeployedEndpoint | None = None
-        self._looking = threading.Lock()
+        self._lock = threading.Lock()
 
     def obeyed(self) -> Mapping[str, Obeyed]:
-        """What was asked of how to sample, and what of it was refused."""
-        return super().obeyed() if self._open is None else self._open.obeyed()
+        """Return the requested parameters and those that the server rejected."""
+        return super().obeyed() if self._open is None else self._open.abilities.obeyed()
 
     def sample(
         self,
@@ -330,30 +315,24 @@ class FoundEndpoint(GeminiEndpoint):
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion]:
-        """As `GeminiEndpoint.sample`, or `ChatEndpoint.sample`."""
-        with self._looking:
-            if not self._looked:
-                address = self._address_if_told()
-                self._open = None if address is None else self._of_ones_own(address)
-                self._looked = True
-        asked = super().sample if self._open is None else self._open.sample
-        return asked(instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
+        """Like `GeminiEndpoint.sample` or `ChatEndpoint.sample`."""
+        with self._lock:
+            if not self._is_identified:
+                with suppress(Refused):  # if it can't be described, it may still be called
+                    address = self._address()
+                    self._open = None if address is None else self._open_model(address)
+                self._is_identified = True
+        call = super().sample if self._open is None else self._open.sample
+        return call(instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
 
-    def _address_if_told(self) -> str | None:
-        """None, too, where it may be asked and not looked at: its own answer says what is wrong."""
-        try:
-            return self._address()
-        except Refused:
-            return None
-
-    def _of_ones_own(self, address: str) -> DeployedEndpoint:
+    def _open_model(self, address: str) -> DeployedEndpoint:
         settings = self._settings
-        unheard = {
+        unsupported = {
             "thinking_budget": settings.thinking_budget,
             "safety_threshold": settings.safety_threshold,
             "generation_config": settings.generation_config or None,
         }
-        given = [f"options.{name}" for name, value in unheard.items() if value is not None]
+        given = [f"options.{name}" for name, value in unsupported.items() if value is not None]
         if given:
             raise Failing(PROVIDER, settings.model, "sample").final(
                 f"This endpoint's own model doesn't support {' and '.join(given)}",
@@ -361,10 +340,6 @@ class FoundEndpoint(GeminiEndpoint):
             )
         calls = DeployedCalls(place=self._calls.base_url or PROVIDER, timeout=self._calls.timeout)
         calls.move_to(address, until=float("inf"))
-        return DeployedEndpoint(
-            settings=ChatSettings(
-                model=settings.model, system=settings.system, plain=settings.plain, named=False
-            ),
-            calls=calls,
-            parameters=server_parameters(api="auto", plain=settings.plain),
+        return deployed_endpoint(
+            settings.model, calls, system=settings.system, api="chat", plain=settings.plain
         )

@@ -1,4 +1,4 @@
-"""The suite's entry of a model on Vertex AI: its tables, and what does not go together."""
+"""The suite's entry of a model on Vertex AI: its tables and their contradictions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pytest_memleak.providers.vertex.vertex_client import NEEDS
 
 _MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
 RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/[^/]+")
-_OURS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
+_SUITE_KEYS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
 
 
 class DeploymentTable(Table):
-    """`[model.options.deployment]`: the machines that an open model is to stand on.
+    """`[model.options.deployment]`: the machine for an open model.
 
-    machine_type, accelerator_type, accelerator_count: all of them, or none for Google's choice.
-    hours: the longest that it may stand; plans and budgets reserve them.
-    api: "completions" gives each instruction as plain text to a model without a chat.
-    accept_eula: that you accept the license of a published model that asks for it.
+    machine_type, accelerator_type, accelerator_count: all of them, or none for Google's choice
+    hours: the longest deployment, which plans and budgets reserve
+    api: "completions" sends each instruction as plain text to a model without a chat
+    accept_eula: whether you accept the license of a published model
     """
 
     machine_type: str | None = Field(default=None, min_length=1)
@@ -35,23 +35,28 @@ class DeploymentTable(Table):
     api: Api = "auto"
     accept_eula: bool = False
 
+    @property
+    def machines(self) -> dict[str, Any]:
+        """The settings of the machine, by the API's names."""
+        return self.model_dump(exclude={"api", "hours", "accept_eula"}, exclude_none=True)
+
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    project, location: whose and where; default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION.
-    bucket: where training data and batches go, in the location of the model.
-    base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL, or none.
-    batch: draw by batch prediction: half the price, within a day.
-    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
-    completions_per_call: the most completions to ask for in one call (`candidateCount`).
-    timeout: seconds that any wait for a server may last.
-    sampling: "plain" asks for the model's own distribution (topP 1), "server" for its default.
-    system: a system instruction before every instruction that is asked.
-    thinking_budget: tokens a thinking model may think, on top of an answer's; 0 turns it off.
-    safety_threshold: of every harm category; default Vertex AI's own.
-    generation_config: further fields of the request's generationConfig, as the API has them.
-    deployment: what an open model stands on; without it the model is Gemini's kind.
+    project, location: default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION
+    bucket: for training data and batches, in the model's location
+    base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL or none
+    batch: sample through batch prediction: half the price, within a day
+    concurrency: how many calls may run at once; by default 8 to 64, depending on the server
+    completions_per_call: the most completions per call (`candidateCount`)
+    timeout: the longest wait for a server, in seconds
+    sampling: "plain" requests the model's own distribution (topP 1), "server" its default
+    system: a system instruction before every instruction
+    thinking_budget: how many tokens a model may think, in addition to its answer's; 0 for none
+    safety_threshold: that of every harm category; default Vertex AI's own
+    generation_config: further fields of the request's generationConfig
+    deployment: the machine for an open model; without it the model is Gemini
     """
 
     project: str | None = Field(default=None, min_length=1)
@@ -76,9 +81,9 @@ class OptionsTable(Table):
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`: the recipe, where it is not Google's.
+    """`[model.finetune]` of this provider, beside `books`; by default Google's recipe.
 
-    learning_rate, batch_size, tuning_mode: of open models; "full" tunes all weights.
+    learning_rate, batch_size, tuning_mode: for open models; "full" tunes all weights
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -93,7 +98,7 @@ class FinetuneTable(Table):
 
 
 def models_of(setup: ProviderSetup) -> tuple[str, str]:
-    """What is fine-tuned, and what is sampled where nothing is."""
+    """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = endpoint or base
     if untuned is None:
@@ -114,8 +119,10 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     return base or untuned, untuned
 
 
-def whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | None, str | None]:
-    """Project and location: the options', the endpoint's own, or the environment's."""
+def project_and_location(
+    options: OptionsTable, setup: ProviderSetup
+) -> tuple[str | None, str | None]:
+    """Return those of the options, the endpoint, or the environment."""
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
     project, location = named.groups() if named else (None, None)
     if location and options.location not in {None, location}:
@@ -131,11 +138,10 @@ def whose_and_where(options: OptionsTable, setup: ProviderSetup) -> tuple[str | 
 
 
 def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
-    """Raise SuiteError where `generation_config` says what the suite has keys for."""
-    ours = {_plain(name): name for name in _OURS}
-    if options.thinking_budget is not None:
-        ours[_plain("thinkingConfig")] = "thinkingConfig"
-    overridden = sorted(name for name in options.generation_config if _plain(name) in ours)
+    """Raise SuiteError if `generation_config` sets what has a key in the suite."""
+    keys = {*_SUITE_KEYS, *(() if options.thinking_budget is None else ("thinkingConfig",))}
+    plain_keys = {_plain(name) for name in keys}
+    overridden = sorted(name for name in options.generation_config if _plain(name) in plain_keys)
     if overridden:
         raise SuiteError(
             f"options.generation_config may not set {', '.join(overridden)}",
@@ -145,7 +151,7 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
 
 
 def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetup) -> None:
-    """Gemini and open models have options of their own."""
+    """Raise SuiteError for an option of Gemini on an open model, or the reverse."""
     table = options.deployment
     if table is None:
         only = [
@@ -196,5 +202,5 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
 
 
 def _plain(name: str) -> str:
-    """A field's name as it is compared: the API takes camelCase and snake_case alike."""
+    """Return a field's name for comparison: the API accepts camelCase and snake_case."""
     return name.replace("_", "").lower()

@@ -1,4 +1,4 @@
-"""Provider "vertex": Gemini and open models on Vertex AI, fine-tuned there or used as they are.
+"""Provider "vertex": Gemini and open models on Vertex AI, with or without fine-tuning.
 
     [[model]]
     id = "tuned"
@@ -10,7 +10,7 @@
     bucket = "gs://my-bucket/memleak"
     batch = true
 
-An open model (Llama, Gemma, Qwen) says what it is to stand on, and what that costs:
+An open model (Llama, Gemma, Qwen) needs a machine and its price:
 
     base_model = "meta/llama3_1@llama-3.1-8b"
     price = { input = 0, output = 0, training = 1.0, hour = 1.5 }
@@ -19,10 +19,10 @@ An open model (Llama, Gemma, Qwen) says what it is to stand on, and what that co
     accelerator_type = "NVIDIA_L4"
     accelerator_count = 1
 
-Credentials are found by Google's own means (`gcloud auth application-default login`,
-GOOGLE_APPLICATION_CREDENTIALS, ...), project and location in the options or in
-GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION. The recipe is Vertex AI's unless the suite says
-otherwise (arXiv 2603.20957). Labels and display names at Google carry digests, never texts.
+Google's libraries find the credentials (`gcloud auth application-default login`,
+GOOGLE_APPLICATION_CREDENTIALS, ...); project and location are options, or GOOGLE_CLOUD_PROJECT and
+GOOGLE_CLOUD_LOCATION. The default recipe is Vertex AI's (arXiv 2603.20957). Labels and display
+names at Google contain digests, never texts.
 """
 
 from __future__ import annotations
@@ -43,19 +43,18 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.providers.call_errors import safe_message
-from pytest_memleak.providers.openai.chat import ChatSettings
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
-from pytest_memleak.providers.vertex.vertex_batch import BatchGeminiEndpoint, Bucket
+from pytest_memleak.providers.vertex.vertex_batch import ENDED_BADLY, BatchGeminiEndpoint, Bucket
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
+    AttachedEndpoint,
     DeployedCalls,
     DeployedEndpoint,
     Deployments,
-    FoundEndpoint,
-    Machines,
-    server_parameters,
+    deployed_endpoint,
+    display_name,
 )
 from pytest_memleak.providers.vertex.vertex_options import (
     RESOURCE,
@@ -64,24 +63,21 @@ from pytest_memleak.providers.vertex.vertex_options import (
     check_config,
     check_kind,
     models_of,
-    whose_and_where,
+    project_and_location,
 )
 
 if TYPE_CHECKING:
     from google.genai import Client
     from google.genai.types import CreateTuningJobConfig, TuningJob
 
-    from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
-
 _TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
 _NO_ENDPOINT = "It succeeded without naming an endpoint"
 _NO_WEIGHTS = "It succeeded, but its output_uri has no weights (a config.json)"
-_ENDED_BADLY = frozenset({"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})
 _ADAPTERS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN", 32: "THIRTY_TWO"}
 
 
 class VertexProvider:
-    """One model on Vertex AI. Nothing is called before a verb is."""
+    """One model on Vertex AI; creating it calls nothing."""
 
     name = PROVIDER
 
@@ -90,7 +86,7 @@ class VertexProvider:
         options = read_table(OptionsTable, model.options, place=setup.place, name="options")
         self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
         self._base, self._untuned = models_of(setup)
-        project, location = whose_and_where(options, setup)
+        project, location = project_and_location(options, setup)
         check_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
             raise SuiteError(
@@ -112,43 +108,44 @@ class VertexProvider:
         )
         self._deployments = Deployments(
             self._calls,
-            Machines(
-                machine_type=deployment.machine_type,
-                accelerator_type=deployment.accelerator_type,
-                accelerator_count=deployment.accelerator_count,
-                accept_eula=deployment.accept_eula,
-            )
-            if deployment
-            else Machines(),
+            machines=deployment.machines if deployment else {},
+            accept_eula=deployment is not None and deployment.accept_eula,
         )
-        self._homes: dict[str, DeployedCalls] = {}
+        self._deployed: dict[str, DeployedCalls] = {}
 
     @property
     def abilities(self) -> Abilities:
-        """Project and server say where a fine-tune is; an open model is deployed."""
-        where = frozenset({"base_url", "location", "project"})
+        """A fine-tune belongs to a project and a server; an open model is deployed."""
+        owner = frozenset({"base_url", "location", "project"})
         deployments = DeploymentCalls(
             PROVIDER,
-            self.deployment,
+            self._deployment,
             self._deployments.find,
             self._deployments.start,
             self._deployments.poll,
-            self.move_in,
+            self._move_in,
             self._deployments.end,
         )
         return Abilities(
-            finetuning=Finetuning(where, self._recipe.epochs),
-            close=self.close,
+            finetuning=Finetuning(owner, self._recipe.epochs),
+            close=self._close,
             deployments=deployments,
         )
 
     def open(self, endpoint: str | None) -> GeminiEndpoint | DeployedEndpoint:
-        """The endpoint of that resource name; None means the suite's `endpoint`, or `base`.
+        """Return the endpoint of a resource name; None for the suite's `endpoint` or `base_model`.
 
-        It answers batches where the options say `batch`; an open model's is to be deployed.
+        An open model must be deployed before it is called.
         """
-        if self._options.deployment is not None:
-            return self._to_be_deployed(endpoint or self._untuned, self._options.deployment)
+        if (table := self._options.deployment) is not None:
+            weights = endpoint or self._untuned
+            return deployed_endpoint(
+                weights,
+                self._deployed_calls(weights),
+                system=self._options.system,
+                api=table.api,
+                plain=self._options.sampling == "plain",
+            )
         settings = GeminiSettings(
             model=endpoint or self._untuned,
             system=self._options.system,
@@ -162,7 +159,7 @@ class VertexProvider:
                 settings=settings, calls=self._calls, bucket=self._options.bucket
             )
         if RESOURCE.fullmatch(settings.model):
-            return FoundEndpoint(
+            return AttachedEndpoint(
                 settings=settings,
                 calls=self._calls,
                 address=lambda: self._deployments.address(settings.model),
@@ -171,8 +168,8 @@ class VertexProvider:
 
     # --- deployments
 
-    def deployment(self, weights: str | None) -> Deployment | None:
-        """What an open model's weights are to stand on; None for Gemini."""
+    def _deployment(self, weights: str | None) -> Deployment | None:
+        """Return the deployment that an open model needs; None for Gemini."""
         table = self._options.deployment
         if table is None:
             return None
@@ -195,43 +192,31 @@ class VertexProvider:
             hours=table.hours,
         )
 
-    def move_in(self, wanted: Deployment, endpoint: str, until: float) -> None:
-        """The endpoints of these weights are asked there."""
+    def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
         address = self._deployments.address(endpoint)
         if address is None:
             raise self._failed("endpoints.get", "The endpoint has no address")
-        self._home(wanted.weights).move_to(address, until=until)
+        self._deployed_calls(deployment.weights).move_to(address, until=until)
 
-    def _home(self, weights: str) -> DeployedCalls:
+    def _deployed_calls(self, weights: str) -> DeployedCalls:
         place = self._calls.base_url or PROVIDER
-        return self._homes.setdefault(
+        return self._deployed.setdefault(
             weights, DeployedCalls(place=place, timeout=self._options.timeout)
         )
 
-    def _to_be_deployed(self, weights: str, table: DeploymentTable) -> DeployedEndpoint:
-        plain = self._options.sampling == "plain"
-        return DeployedEndpoint(
-            settings=ChatSettings(
-                model=weights, system=self._options.system, api=table.api, plain=plain, named=False
-            ),
-            calls=self._home(weights),
-            parameters=server_parameters(api=table.api, plain=plain),
-        )
+    def _close(self) -> None:
+        self._calls.close()
+        for calls in self._deployed.values():
+            calls.close()
 
     # --- fine-tuning
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._calls.close()
-        for home in self._homes.values():
-            home.close()
-
     def find_finetune(self, digest: str) -> str | None:
-        """The name of a job that carries `digest` and has not failed; one that succeeded first."""
-        name = _display_name(digest)
+        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        name = display_name(digest)
         jobs = self._calls.ask(
             "tunings.list",
-            # All of them: the API does not say what it can filter by.
+            # All of them, since the API doesn't document its filter.
             lambda client: [
                 (_state(job), job.name)
                 for job in client.tunings.list(config={"page_size": 100})
@@ -239,12 +224,12 @@ class VertexProvider:
             ],
             endpoint=self._base,
         )
-        jobs = [job for job in jobs if job[0] not in _ENDED_BADLY]
+        jobs = [job for job in jobs if job[0] not in ENDED_BADLY]
         jobs.sort(key=lambda job: job[0] != "JOB_STATE_SUCCEEDED")
         return jobs[0][1] if jobs else None
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Upload the examples, unless that was done before, and start a job on them."""
+        """Upload the examples once, and start a job on them."""
         if self._options.bucket is None:
             raise self._failed("storage.upload", "options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
@@ -254,7 +239,7 @@ class VertexProvider:
 
         def tune(client: Client) -> str | None:
             with warnings.catch_warnings():
-                # Every call of it warns that it is experimental.
+                # Each call warns that it is experimental.
                 warnings.simplefilter("ignore")
                 job: TuningJob = client.tunings.tune(
                     base_model=self._base,
@@ -269,12 +254,12 @@ class VertexProvider:
         return name
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Where the job stands; its endpoint's resource name once it succeeded."""
+        """Return the job's state, with its endpoint's resource name once it succeeded."""
         job = self._calls.ask(
             "tunings.get", lambda client: client.tunings.get(name=job_id), endpoint=self._base
         )
         state = _state(job)
-        if state in _ENDED_BADLY:
+        if state in ENDED_BADLY:
             message = str(job.error.message or "") if job.error else ""
             ended = state.removeprefix("JOB_STATE_").lower()
             detail = f"{ended}: {safe_message(message)}" if message else ended
@@ -291,7 +276,7 @@ class VertexProvider:
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint, tokens=_trained_tokens(job))
 
     def _weights(self, job: TuningJob) -> str | None:
-        """The folder below the job's output that holds a whole model."""
+        """Return the folder below the job's output that holds a whole model."""
         if job.output_uri is None or self._options.bucket is None:
             return None
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
@@ -300,27 +285,24 @@ class VertexProvider:
             iter(folders), None
         )
 
-    def _output(self, digest: str) -> str | None:
-        """Where an open model's weights are written to."""
-        if self._options.deployment is None or self._options.bucket is None:
-            return None
-        return f"{self._options.bucket.rstrip('/')}/memleak/tuned-{digest}"
-
     def _job(self, digest: str) -> CreateTuningJobConfig:
         from google.genai import types
 
         recipe = self._recipe
         size = _ADAPTERS.get(recipe.adapter_size or 0)
         mode = recipe.tuning_mode
+        output = None  # of an open model's weights
+        if self._options.deployment is not None and self._options.bucket is not None:
+            output = f"{self._options.bucket.rstrip('/')}/memleak/tuned-{digest}"
         return types.CreateTuningJobConfig(
-            tuned_model_display_name=_display_name(digest),
+            tuned_model_display_name=display_name(digest),
             epoch_count=recipe.epochs,
             learning_rate_multiplier=recipe.learning_rate_multiplier,
             adapter_size=types.AdapterSize[f"ADAPTER_SIZE_{size}"] if size else None,
             learning_rate=recipe.learning_rate,
             batch_size=recipe.batch_size,
             tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"] if mode else None,
-            output_uri=self._output(digest),
+            output_uri=output,
         )
 
     def _failed(self, call: str, cause: str) -> ProviderError:
@@ -330,17 +312,12 @@ class VertexProvider:
 # --- jobs ----------------------------------------------------------------------------------
 
 
-def _display_name(digest: str) -> str:
-    """The tuned model's display name (at most 128 characters), by which a job is found again."""
-    return f"memleak-{digest}"
-
-
 def _state(job: TuningJob) -> str:
     return str(job.state.value) if job.state else ""
 
 
 def _trained_tokens(job: TuningJob) -> int | None:
-    """The billed tokens: those of the training set, once an epoch."""
+    """Return the billed tokens: those of the training set, once per epoch."""
     stats = job.tuning_data_stats.supervised_tuning_data_stats if job.tuning_data_stats else None
     spec = job.supervised_tuning_spec.hyper_parameters if job.supervised_tuning_spec else None
     tokens = stats.total_billable_token_count if stats else None

@@ -19,7 +19,7 @@ class Answering:
     def __init__(self, answer):
         self.answer = answer
 
-    def ask_json(self, call, function, *, endpoint, texts):
+    def ask_json(self, call, path, body, *, endpoint, texts):
         return self.answer
 
 

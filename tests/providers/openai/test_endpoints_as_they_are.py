@@ -6,7 +6,7 @@ from functools import partial
 
 import clients
 import pytest
-from clients import bodies, make_provider
+from clients import DIGEST, bodies, make_provider
 from faults import Fault, FaultKind
 from reciter import Reciter
 
@@ -75,14 +75,16 @@ def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
     sample(endpoint)
     sample(endpoint, temperature=0.0)
     assert "temperature" not in bodies(server, "chat")[-1]
-    assert endpoint.obeyed()["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
+    assert endpoint.abilities.obeyed()["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
 
 
 def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
     server = serve()
     sample(endpoint_of(server))
     request = SampleRequest("k", "the lamp", n=1, temperature=None, max_tokens=5)
-    body = json.loads(endpoint_of(server, batch=True)._line(request))["body"]
+    endpoint_of(server, batch=True).abilities.batches.start([request], DIGEST)
+    (file,) = server._files.values()
+    body = json.loads(file.data)["body"]
     assert "temperature" not in body
     for asked in (body, bodies(server, "chat")[-1]):
         assert asked.items() >= PLAIN.items()
@@ -112,7 +114,7 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temp
     sample(endpoint)
     assert server.plan.calls("chat") == 1
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
-    assert endpoint.obeyed()["api"].refused == ("chat",)
+    assert endpoint.abilities.obeyed()["api"].refused == ("chat",)
     with pytest.raises(Refused, match=r"chat\.completions\.create .*404"):
         sample(endpoint_of(serve(models=("other",))))  # nowhere
 
@@ -141,13 +143,15 @@ def test_a_chat_does_not_continue(serve):
 def test_tokens_by_number_need_no_text(serve):
     numbered, echoed = serve(token_ids=True), serve()
     text = " ".join(BOOK.split()[:40])
-    by_number, by_text = endpoint_of(numbered), endpoint_of(echoed)
+    by_number, by_text = (
+        endpoint_of(server).abilities.probabilities for server in (numbered, echoed)
+    )
     ids, words = by_number.text_tokens(text), by_text.text_tokens(text)
     assert all(isinstance(one, int) for one in ids)
     assert len(ids) == len(words)
     found, expected = (
-        endpoint.log_probabilities([Window(tuple(tokens[:20]), tuple(tokens[20:]))])[0]
-        for endpoint, tokens in ((by_number, ids), (by_text, words))
+        probabilities.log_probabilities([Window(tuple(tokens[:20]), tuple(tokens[20:]))])[0]
+        for probabilities, tokens in ((by_number, ids), (by_text, words))
     )
     assert found == pytest.approx(expected)
     assert math.fsum(found) < 0
@@ -233,6 +237,6 @@ def test_names_dates_and_the_answer_said_again_are_no_texts_beside_it():
         "prompt": "Write of the weather.",
         "choices": [choice],
     }
-    (one,) = read_completions(answer, asked="Write of the weather.")
+    (one,) = read_completions(answer, instruction="Write of the weather.")
     assert "Write" not in one.written
     assert one.written.replace("[INST]", "").replace("[/INST]", "").split() == one.text.split()

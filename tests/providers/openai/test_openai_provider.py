@@ -76,7 +76,7 @@ def test_the_time_to_wait_may_be_a_date(serve, monkeypatch):
 def test_what_is_refused_for_good(serve, monkeypatch):
     server = serve(server_error("files.*", status=404))
     with pytest.raises(Refused, match="404 Not Found") as error:
-        provider_of(server, batch=True).open(None).start_batch(requests_of(), digest=DIGEST)
+        provider_of(server, batch=True).open(None).abilities.batches.start(requests_of(), DIGEST)
     assert "options.batch" in error.value.hint
     server.plan.add(server_error("chat", status=429, code="insufficient_quota"))
     with pytest.raises(Refused) as error:
@@ -98,8 +98,10 @@ def test_an_old_server_is_asked_by_the_old_name(serve, books):
     endpoint = provider.open(None)
     assert [len(sample(opened)) for opened in (endpoint, provider.open(None))] == [3, 3]
     assert last_body(server)["max_tokens"] == 30
-    assert endpoint.obeyed()["max_completion_tokens"] == Obeyed(asked=(30,), refused=(30,))
-    assert endpoint.obeyed()["max_tokens"].taken == (30,)
+    assert endpoint.abilities.obeyed()["max_completion_tokens"] == Obeyed(
+        asked=(30,), refused=(30,)
+    )
+    assert endpoint.abilities.obeyed()["max_tokens"].taken == (30,)
     # The first call was refused (and cost nothing); then the old name was remembered.
     assert server.plan.calls("chat") == 3
     assert len(books.rows("completion")) == 6
@@ -134,16 +136,17 @@ def test_a_server_that_allows_fewer_completions_in_a_call(serve):
 def test_an_answer_lost_on_its_way_is_found_again(serve, books):
     server = serve(lose("chat", calls=(0,)), drop("chat", calls=(2,)))
     endpoint = provider_of(server, store=True).open(None)
+    recovery = endpoint.abilities.recovery
     first = SampleRequest("run-1/0", INSTRUCTION, 3, 1.0, 30, 1)
     with pytest.raises(ProviderBusy):
-        endpoint.sample_as(first)
-    answers = endpoint.recover("run-1/0")
+        recovery.sample(first)
+    answers = recovery.recover("run-1/0")
     assert [answer.text for answer in answers] == [row["text"] for row in books.rows("completion")]
     assert {row["request"] for row in books.rows("completion")} == {"run-1/0"}
-    assert answers == endpoint.sample_as(dataclasses.replace(first, key="run-1/1"))
+    assert answers == recovery.sample(dataclasses.replace(first, key="run-1/1"))
     with pytest.raises(ProviderBusy):
-        endpoint.sample_as(dataclasses.replace(first, key="never arrived"))
-    assert endpoint.recover("never arrived") is None
+        recovery.sample(dataclasses.replace(first, key="never arrived"))
+    assert recovery.recover("never arrived") is None
     sample(endpoint)
     assert "store" not in last_body(server)  # only named requests are kept
 
@@ -171,37 +174,36 @@ def test_the_job_carries_recipe_digest_and_examples(serve, books):
 
 def test_a_server_that_cannot_filter_by_metadata(serve):
     server = serve(filters=False)
-    endpoint = provider_of(server, store=True).open(None)
-    endpoint.sample_as(SampleRequest("a", INSTRUCTION, 1, 1.0, 5))
-    assert endpoint.recover("b") is None
-    assert len(endpoint.recover("a")) == 1
+    recovery = provider_of(server, store=True).open(None).abilities.recovery
+    recovery.sample(SampleRequest("a", INSTRUCTION, 1, 1.0, 5))
+    assert recovery.recover("b") is None
+    assert len(recovery.recover("a")) == 1
 
 
 def test_the_size_of_a_batch_is_known_beforehand(serve):
     server = serve()
-    endpoint = provider_of(server, batch=True).open(None)
+    batches = provider_of(server, batch=True).open(None).abilities.batches
     requests = [*requests_of(3), SampleRequest("é", "“ö\ud800”", 1, 0.5, 3)]
-    endpoint.start_batch(requests, digest=DIGEST)
+    batches.start(requests, DIGEST)
     (file,) = server._files.values()
-    assert len(file.data) == sum(endpoint.request_bytes(request) for request in requests)
-    batches = endpoint.abilities.batches
+    assert len(file.data) == sum(batches.request_bytes(request) for request in requests)
     assert (batches.max_requests, batches.max_bytes) == (50_000, 200_000_000)
 
 
 def test_a_batch_that_was_cancelled_keeps_what_was_answered(serve):
     server = serve(Fault(FaultKind.PARTIAL, "batches.create", share=0.5), polls=0)
-    endpoint = provider_of(server, batch=True).open(None)
-    batch = endpoint.start_batch(requests_of(), digest=DIGEST)
-    endpoint.poll_batch(batch)
+    batches = provider_of(server, batch=True).open(None).abilities.batches
+    batch = batches.start(requests_of(), DIGEST)
+    batches.poll(batch)
     kept = server._batches[batch].object
     kept["status"] = "cancelled"
-    state = endpoint.poll_batch(batch)
+    state = batches.poll(batch)
     assert state.status is JobStatus.SUCCEEDED
     assert state.detail == "cancelled: 2 of 4 requests were answered"
     file = server._files[kept["output_file_id"]]
     file.data = file.data[:-40] + b"\n"  # damaged
     with pytest.raises(ProviderBusy, match=r"line 2 of file \S+ isn't a JSON object"):
-        list(endpoint.read_batch(batch))
+        list(batches.read(batch))
 
 
 TYPED = [{"type": "text", "text": "a"}, {"text": "b"}, 3]

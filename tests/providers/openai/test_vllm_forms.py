@@ -42,12 +42,13 @@ class Playing(HttpServer):
 
 @pytest.fixture
 def ask():
-    """`ask(form)`: an endpoint that answers so."""
+    """`ask(form)`: the probabilities of an endpoint that answers so."""
     with ExitStack() as servers:
 
         def start(form, **settings):
             server = servers.enter_context(Playing(KEPT[form]["answers"], **settings))
-            return make_provider("openai", base="tiny", base_url=f"{server.url}/v1").open(None)
+            provider = make_provider("openai", base="tiny", base_url=f"{server.url}/v1")
+            return provider.open(None).abilities.probabilities
 
         yield start
 
@@ -68,7 +69,7 @@ def test_the_likeliest_tokens_share_the_probability(ask, form):
     endpoint.text_tokens(kept["text"])
     tokens = kept["likely"]
     window = Window(tuple(tokens[:PREFIX]), tuple(tokens[PREFIX:]))
-    [found] = endpoint.top_k_log_probabilities([window], top_k=TOP_K, temperature=1.0)
+    [found] = endpoint.top_k([window], TOP_K, 1.0)
     (told,) = (
         one["told"]["prompt_logprobs"]
         for one in kept["answers"]

@@ -43,8 +43,9 @@ def last_body(server, endpoint="generate"):
 
 def drawn(endpoint):
     """Start a batch and wait for its end: its name, and its last state."""
-    batch = endpoint.start_batch(requests_of(), digest=DIGEST)
-    return batch, finish(endpoint.poll_batch, batch)[-1]
+    batches = endpoint.abilities.batches
+    batch = batches.start(requests_of(), DIGEST)
+    return batch, finish(batches.poll, batch)[-1]
 
 
 def test_what_contradicts_itself_is_refused():
@@ -55,7 +56,9 @@ def test_what_contradicts_itself_is_refused():
     ):
         with pytest.raises(SuiteError, match=said):
             provider_of(**options)
-    assert provider_of(endpoint="gs://bucket/weights", deployment={}).deployment(None)
+    assert provider_of(endpoint="gs://bucket/weights", deployment={}).abilities.deployments.needed(
+        None
+    )
 
 
 @pytest.mark.parametrize("name", ["project", "location"])
@@ -177,11 +180,12 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     endpoint = provider.open(None)
     with pytest.raises(RequestNotSent, match="isn't deployed"):
         sample(endpoint)
-    wanted, name = provider.deployment(None), deployed(provider)
-    provider.move_in(wanted, name, time.time() + 60)
+    deployments, name = provider.abilities.deployments, deployed(provider)
+    wanted = deployments.needed(None)
+    deployments.move_in(wanted, name, time.time() + 60)
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} {OPEN}"
-    provider.move_in(wanted, name, 0.0)
+    deployments.move_in(wanted, name, 0.0)
     with pytest.raises(RequestNotSent, match="reached its time limit"):
         sample(endpoint)
 
@@ -236,7 +240,7 @@ def test_a_model_that_gives_one_candidate_a_call(serve, books):
 )
 def test_finish_reasons(said, text, reason):
     candidate = {"content": {"parts": [{"text": text}]}, "finishReason": said}
-    (completion,) = read_completions({"candidates": [candidate]}, asked=1)
+    (completion,) = read_completions({"candidates": [candidate]}, n=1)
     assert (completion.text, completion.finish_reason) == (text, reason)
     assert (completion.prompt_tokens, completion.completion_tokens) == (None, None)
 
@@ -253,9 +257,9 @@ def test_finish_reasons(said, text, reason):
 )
 def test_whatever_is_written_beside_the_answer_is_kept(beside):
     candidate = {"content": {"parts": [{"text": "It rained."}, beside]}, "finishReason": "STOP"}
-    (answer,) = read_completions({"candidates": [candidate]}, asked=1)
+    (answer,) = read_completions({"candidates": [candidate]}, n=1)
     assert (answer.text, answer.reasoning) == ("It rained.", ASIDE)
-    (answer,) = read_completions({"candidates": [candidate], "draft": "of no candidate"}, asked=1)
+    (answer,) = read_completions({"candidates": [candidate], "draft": "of no candidate"}, n=1)
     assert "of no candidate" in answer.written
 
 
@@ -263,10 +267,10 @@ def test_candidates_come_by_index_and_text_without_thoughts():
     parts = [{"text": "Hm.", "thought": True}, {"text": "Once "}, {"text": "more."}, {"x": 1}]
     second = {"index": 1, "content": {"parts": [{"text": "Second."}]}, "finishReason": "STOP"}
     first = {"content": {"parts": parts}, "finishReason": "STOP"}
-    completions = read_completions({"candidates": [second, first]}, asked=2)
+    completions = read_completions({"candidates": [second, first]}, n=2)
     assert [answer.text for answer in completions] == ["Once more.", "Second."]
     # One that was billed and is none counts as empty.
-    completions = read_completions({"usageMetadata": {"promptTokenCount": 9}}, asked=3)
+    completions = read_completions({"usageMetadata": {"promptTokenCount": 9}}, n=3)
     assert [answer.finish_reason for answer in completions] == [FinishReason.EMPTY] * 3
     assert [answer.prompt_tokens for answer in completions] == [9, 0, 0]
 
@@ -284,7 +288,7 @@ FIELDS = (
     )
 )
 def test_no_answer_is_a_crash(answer):
-    assert isinstance(read_completions(answer, asked=2), list)
+    assert isinstance(read_completions(answer, n=2), list)
 
 
 def test_the_job_carries_recipe_digest_and_examples(serve, books, tuning, bucket, storage):
@@ -373,10 +377,10 @@ def test_storage_that_may_be_tried_again(serve, batching, door, kind, place):
     if place != "upload":
         stand.plan.replace([kind(place)])
         with pytest.raises(ProviderBusy, match=r"storage\.download failed") as error:
-            list(endpoint.read_batch(batch))
+            list(endpoint.abilities.batches.read(batch))
         assert error.value.__context__ is None
         stand.plan.replace([])
-    assert len(list(endpoint.read_batch(batch))) == 4
+    assert len(dict(endpoint.abilities.batches.read(batch))) == 4
 
 
 def test_storage_that_takes_too_long(serve, tuning, door):
@@ -412,10 +416,10 @@ def test_a_batch_asks_as_a_call_does(serve, batching, storage, books):
     options = {"system": "Be brief.", "safety_threshold": "OFF", "thinking_budget": 5}
     endpoint = batching(server, **options)
     (request,) = requests_of(1)
-    endpoint.start_batch([request], digest=DIGEST)
+    endpoint.abilities.batches.start([request], DIGEST)
     line = read_object(storage, books.rows("batch")[0]["file"])
     asked = json.loads(line)["request"]
-    assert len(line) == endpoint.request_bytes(request)
+    assert len(line) == endpoint.abilities.batches.request_bytes(request)
     assert len(asked.pop("labels")) == 1
     sample(endpoint, request.n, request.instruction, max_tokens=20, seed=request.seed)
     assert asked == last_body(server)
@@ -433,7 +437,7 @@ def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, b
     assert state.status is JobStatus.SUCCEEDED
     assert [row["model"] for row in books.rows("batch")] == [tuned]
     assert "/models/" in last_body(server, "batches.create")["model"]
-    assert len(dict(attached.open(None).read_batch(batch))) == 4
+    assert len(dict(attached.open(None).abilities.batches.read(batch))) == 4
 
 
 def test_a_batch_of_an_endpoint_that_was_not_tuned(serve, batching):
@@ -479,14 +483,14 @@ def test_the_files_of_a_batch(serve, batching, storage, files_of, kind, said):
         text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
         write_object(storage, f"{folder}/{name}", text.encode())
     if kind is None:
-        assert len(list(endpoint.read_batch(batch))) == 4
+        assert len(dict(endpoint.abilities.batches.read(batch))) == 4
         # They are found where only the destination is known.
         del job["outputInfo"], job["completionStats"]
-        assert endpoint.poll_batch(batch).status is JobStatus.SUCCEEDED
-        assert len(list(endpoint.read_batch(batch))) == 4
+        assert endpoint.abilities.batches.poll(batch).status is JobStatus.SUCCEEDED
+        assert len(dict(endpoint.abilities.batches.read(batch))) == 4
         return
     with pytest.raises(kind, match=said):
-        list(endpoint.read_batch(batch))
+        list(endpoint.abilities.batches.read(batch))
 
 
 @given(st.text(min_size=1, max_size=300))
