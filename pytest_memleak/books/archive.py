@@ -97,15 +97,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
     512 MiB in total.
     """
     place = str(path)
-    if path.is_dir():
-        raise BookError(
-            "is a directory; expected a file",
-            location=place,
-            hint="if it is an unpacked EPUB, zip it",
-        )
-    if path.exists() and not path.is_file():
-        raise BookError("is a device or a pipe; expected a file", location=place)
     try:
+        _require_file(path)
         stream = path.open("rb")
     except OSError as error:
         raise unreadable(error, place) from None
@@ -203,8 +196,7 @@ def read_bytes(path: Path) -> bytes:
     """Read a file's bytes. Raises BookError for a missing or empty file, and for over 64 MiB."""
     place = str(path)
     try:
-        if path.exists() and not path.is_file():
-            raise BookError("is a directory or a device; expected a file", location=place)
+        _require_file(path)
         size = path.stat().st_size
         if not size:
             raise BookError("is empty", location=place, hint="download the file again")
@@ -217,6 +209,17 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise unreadable(error, place) from None
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise BookError(
+            "is a directory; expected a file",
+            location=str(path),
+            hint="if it is an unpacked EPUB, zip it",
+        )
+    if path.exists() and not path.is_file():
+        raise BookError("is a device or a pipe; expected a file", location=str(path))
 
 
 def unreadable(error: OSError, place: str) -> BookError:

@@ -38,12 +38,8 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 def build_chapters(
     documents: Iterable[Sequence[TextBlock]], *, title: str | None
-) -> tuple[Chapter, ...]:
-    """Build the chapters of a book called `title` from its documents' blocks in reading order."""
-    return tuple(_chapters(documents, title))
-
-
-def _chapters(documents: Iterable[Sequence[TextBlock]], title: str | None) -> Iterator[Chapter]:
+) -> Iterator[Chapter]:
+    """Yield the chapters of a book called `title` from its documents' blocks in reading order."""
     headings: list[TextBlock] = []
     paragraphs: list[str] = []
     for document in documents:
@@ -85,11 +81,9 @@ def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
 
 def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None:
     """Raise BookError if no chapter has a letter or a digit."""
-    for chapter in chapters:
-        for paragraph in chapter.paragraphs:
-            if _LETTER_OR_DIGIT.search(paragraph):
-                return
-    raise BookError("contains no words", location=place, hint=hint)
+    paragraphs = (paragraph for chapter in chapters for paragraph in chapter.paragraphs)
+    if not any(map(_LETTER_OR_DIGIT.search, paragraphs)):
+        raise BookError("contains no words", location=place, hint=hint)
 
 
 # --- the table of contents ----------------------------------------------------------------

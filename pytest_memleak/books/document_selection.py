@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import groupby
 from operator import itemgetter
 
@@ -25,7 +26,6 @@ from pytest_memleak.books.front_and_back_matter import (
     RUN_ON,
     Leaf,
     is_authors_preface,
-    match_names,
     outer_matter,
 )
 from pytest_memleak.books.html_attributes import APPARATUS, is_matter
@@ -38,6 +38,7 @@ from pytest_memleak.scoring.words import words
 
 _TEXT = "it is text"
 _NOTICE = "copyright notice"
+_SHOWN = 5
 _PREFACES = frozenset({"preface", "foreword", "introduction"})
 
 # A table of contents consists of links; a landmark may call the book itself one.
@@ -108,11 +109,20 @@ def compose(
         ],
         entries,
     )
-    titled = [_with_verse(blocks) for blocks in titled]
+    titled = [
+        tuple(
+            piece
+            for block in blocks
+            for piece in (
+                _split_notice(block.text.split("\n")) if block.matter == _NOTICE else (block,)
+            )
+        )
+        for blocks in titled
+    ]
     texts_left = iter(without_license([b.text for bs in titled for b in bs if not b.matter]))
     titled = [tuple(_mark_license(block, texts_left) for block in blocks) for blocks in titled]
-    chapters = build_chapters(
-        [[b for b in blocks if not b.matter] for blocks in titled], title=title
+    chapters = tuple(
+        build_chapters([[b for b in blocks if not b.matter] for blocks in titled], title=title)
     )
     blocks_of = dict(zip((leaf.name for leaf in texts), titled, strict=True))
     parts = tuple(
@@ -181,17 +191,24 @@ def _listed_kinds(entries: Sequence[Entry]) -> dict[str, str | None]:
 def _chosen_documents(
     names: Sequence[str], include: Sequence[str], exclude: Sequence[str], place: str
 ) -> tuple[set[str], set[str]]:
-    chosen = []
+    """Return the documents that `include` and `exclude` match, by full name or file name."""
+    chosen: list[set[str]] = []
     for key, patterns in (("include", include), ("exclude", exclude)):
-        fits, idle = match_names(names, patterns)
-        if idle:
-            shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
-            raise BookError(
-                f"{key} names {idle[0]!r}, which matches no document of the book",
-                location=place,
-                hint=f"its documents are {shown}",
-            )
-        chosen.append(fits)
+        chosen.append(set())
+        for pattern in patterns:
+            matches = {
+                name
+                for name in names
+                if fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
+            }
+            if not matches:
+                shown = ", ".join(map(repr, names[:_SHOWN]))
+                raise BookError(
+                    f"{key} names {pattern!r}, which matches no document of the book",
+                    location=place,
+                    hint=f"its documents are {shown}" + (", ..." if len(names) > _SHOWN else ""),
+                )
+            chosen[-1] |= matches
     both = sorted(chosen[0] & chosen[1])
     if both:
         raise BookError(f"include and exclude both name {both[0]!r}", location=place)
@@ -271,20 +288,8 @@ def _marked(leaf: Leaf, *, whole: bool) -> tuple[TextBlock, ...]:
     )
 
 
-def _with_verse(blocks: Iterable[TextBlock]) -> tuple[TextBlock, ...]:
+def _split_notice(pieces: Sequence[str], joint: str = "\n") -> tuple[TextBlock, ...]:
     """Split a stanza from a notice beneath it, so that only the notice is matter."""
-    return tuple(
-        piece
-        for block in blocks
-        for piece in (_split_notice(block, block.text.split("\n")) if block.matter else (block,))
-    )
-
-
-def _split_notice(
-    block: TextBlock, pieces: Sequence[str], joint: str = "\n"
-) -> tuple[TextBlock, ...]:
-    if block.matter != _NOTICE:
-        return (block,)
     grouped = groupby(zip(pieces, notices_in_paragraph(pieces), strict=True), key=itemgetter(1))
     return tuple(
         TextBlock(joint.join(piece for piece, _ in group), matter=_NOTICE if is_notice else "")
@@ -301,10 +306,11 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
     kept: list[str] = []
     matter = 0
     for text, is_notice in zip(paragraphs, find_notices(paragraphs), strict=True):
-        pieces = text.split("\n") if lines or not is_notice else sentences(text)
-        for piece in _split_notice(
-            TextBlock(text, matter=_NOTICE if is_notice else ""), pieces, "\n" if lines else " "
-        ):
+        if not is_notice:
+            kept.append(text)
+            continue
+        pieces = text.split("\n") if lines else sentences(text)
+        for piece in _split_notice(pieces, "\n" if lines else " "):
             if piece.matter:
                 matter += len(words(piece.text, "unicode"))
             else:

@@ -7,9 +7,8 @@ both ends of the book; elsewhere they are chapters.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
 from pytest_memleak.books.html_blocks import Markup
@@ -54,24 +53,6 @@ class Leaf:
             if block.level or len(block.text.split()) <= _LONGEST_FIRST_LINE:
                 return block.text
         return None
-
-
-def match_names(names: Sequence[str], patterns: Iterable[str]) -> tuple[set[str], list[str]]:
-    """Return the names that any pattern (`*`, `?`) matches, and the patterns that match none.
-
-    A pattern applies to the full name in the archive and to the file name alone.
-    """
-    matched: set[str] = set()
-    idle: list[str] = []
-    for pattern in patterns:
-        fits = {
-            name
-            for name in names
-            if fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
-        }
-        matched |= fits
-        idle += [] if fits else [pattern]
-    return matched, idle
 
 
 def outer_matter(

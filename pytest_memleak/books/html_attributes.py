@@ -13,7 +13,7 @@ _MOST_CHARACTERS = 2 << 20
 _RULE_PART = re.compile(r"[{}]")
 _LAST_CLASS = re.compile(r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z")
 _LONGEST_SELECTOR = 200
-_AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
+AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
 _MOVED = re.compile(r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)", re.IGNORECASE)
 
 
@@ -23,7 +23,7 @@ def block_classes(sheets: Iterable[str]) -> frozenset[str]:
         match[1].lower()
         for sheet in sheets
         for selectors, declarations in _rules(_without_comments(sheet[:_MOST_CHARACTERS]))
-        if _AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
+        if AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
         for selector in selectors.split(",")
         if (match := _LAST_CLASS.search(selector.strip()[-_LONGEST_SELECTOR:]))
     )
@@ -159,13 +159,12 @@ def terms(*values: str | None) -> frozenset[str]:
     )
 
 
-def is_matter(declared: Iterable[str], *, within: bool | None) -> bool | None:
+def is_matter(declared: frozenset[str], *, within: bool | None) -> bool | None:
     """Whether a part with these terms is front or back matter (True) or text (False).
 
     `within` is the same for the enclosing part, None if undeclared; it applies where these terms
     are neutral.
     """
-    declared = frozenset(declared)
     if declared & _ALWAYS_BODY:
         return False
     if declared & _AROUND:
@@ -177,9 +176,8 @@ def is_matter(declared: Iterable[str], *, within: bool | None) -> bool | None:
     return within
 
 
-def kind_of_matter(declared: Iterable[str], within: str = "") -> str:
+def kind_of_matter(declared: frozenset[str], within: str = "") -> str:
     """Return the most specific term for a part of matter; `within` is the enclosing part's."""
-    declared = frozenset(declared)
     particular = sorted(declared & (_AROUND | _AROUND_UNLESS_IN_BODY) - _GENERAL)
     general = [within] if within else sorted(declared & _GENERAL)
     return next(iter([*particular, *general]), "matter")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.html_attributes import (
     APPARATUS,
+    AS_BLOCK,
     BODY,
     EPUB_TYPE,
     LONGEST_MARK,
@@ -49,7 +50,6 @@ _NOTHING: frozenset[str] = frozenset()
 _DTBOOK_MATTER = frozenset({"frontmatter", "bodymatter", "rearmatter"})
 
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
 
 # Project Gutenberg's license; Sphinx's links to headings.
 _NO_TEXT = word_set("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
@@ -239,7 +239,7 @@ class _Walker:
 
     def _is_displayed_as_block(self, attributes: Mapping[str, str]) -> bool:
         style = attributes.get("style")
-        if style and _AS_BLOCK.search(style):
+        if style and AS_BLOCK.search(style):
             return True
         classes = (attributes.get("class") or "").lower() if self._as_blocks else ""
         return bool(classes) and not self._as_blocks.isdisjoint(classes.split())

@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from pytest_memleak.books.archive import unreadable
+from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.book import book_digest
@@ -183,7 +183,6 @@ def _end_of(count: int, whole: list[str], text: str, mode: WordMode) -> int:
 # "excerpt_sha256": "..."}}, with the SHA-256 of the excerpt's text in UTF-8 (hexadecimal), so that
 # summaries of other excerpts are never used after a change of the book or its cutting. Keys that
 # begin with _ are notes.
-_MAX_SUMMARY_BYTES = 64 << 20
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
 _REWRITE = "rewrite the summary of this excerpt: the book or its excerpts have changed"
 
@@ -238,19 +237,9 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
 
 def _read_summaries(path: Path) -> dict[str, Any]:
     place = str(path)
+    data = read_bytes(path)
     try:
-        if path.exists() and not path.is_file():
-            raise BookError(
-                "is a directory or a device; expected a file", location=place, hint=_FORM
-            )
-        if path.stat().st_size > _MAX_SUMMARY_BYTES:
-            raise BookError(
-                f"has more than {_MAX_SUMMARY_BYTES:,} bytes", location=place, hint=_FORM
-            )
-        text = path.read_bytes().decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_unique_keys)
-    except OSError as error:
-        raise unreadable(error, place) from None
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:
         raise BookError("is not UTF-8", location=place, hint="save the file as UTF-8") from None
     except json.JSONDecodeError as error:

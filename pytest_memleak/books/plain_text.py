@@ -74,7 +74,8 @@ def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) 
     """Read text from the bytes of the file `name`. Raises BookError as `read_text` does."""
     reject_other_formats(data, place=place)
     text, note = decode(data)
-    reject_html(text, place=place)
+    if _PAGE.match(text[:_PREAMBLE]):
+        raise BookError("is HTML, not plain text", location=place, hint="rename the file to .html")
     if is_binary(text):
         raise BookError(
             "is not text: it has many control characters",
@@ -297,9 +298,3 @@ def reject_markup(text: str, *, place: str) -> None:
             location=place,
             hint="remove the tags, or save each work as an .html file",
         )
-
-
-def reject_html(text: str, *, place: str) -> None:
-    """Raise BookError for HTML in a plain text file."""
-    if _PAGE.match(text[:_PREAMBLE]):
-        raise BookError("is HTML, not plain text", location=place, hint="rename the file to .html")

@@ -99,7 +99,7 @@ def but(entry, **changes):
         (but("p_id2", excerpt_sha256=None), "'p_id2' has no excerpt_sha256"),
         ({**GOOD, "p_id1": "Rain."}, "'p_id1' isn't an object"),
         ([], "is not a JSON object"),
-        (b"", "is not JSON"),
+        (b"", "is empty"),
         (b"{", "is not JSON: .* at line 1"),
         (b"\xff\xfe", "is not UTF-8"),
         (b'{"a": 1, "a": 2}', "the key 'a' occurs twice"),
