@@ -202,7 +202,7 @@ def _trace(parsed: argparse.Namespace) -> int:
         "spans": within.count,
         "cross": within.cross,
         "ratio": within.ratio,
-        "cross_spans": [dataclasses.asdict(span) for span in within.spans if span.cross],
+        "cross_spans": [span._asdict() for span in within.spans if span.cross],
         "books": [],
     }
     for path in parsed.others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -211,15 +212,14 @@ class Tally:
         Each round counts alone, as if there were no other.
         """
         end, start, ordinal = self._own_over(over)
-        order = np.lexsort((start, end, ordinal))  # of equal ends the longest
-        end, start, ordinal = end[order], start[order], ordinal[order]
-        first = (np.diff(end, prepend=-1) != 0) | (np.diff(ordinal, prepend=-1) != 0)
-        end, start, ordinal = end[first], start[first], ordinal[first]
-        spans = np.zeros(self.counted.rounds, dtype=np.intp)
-        for round_number in np.unique(ordinal).tolist():
-            rows = slice(*ordinal.searchsorted([round_number, round_number + 1]))
-            spans[round_number] = len(distinct_passages(start[rows], end[rows], over=over))
-        return spans
+        shift = ordinal * self.layout.total
+        start, end = start + shift, end + shift
+        order = np.lexsort((start, end))  # of equal ends the longest
+        start, end = start[order], end[order]
+        first = np.diff(end, prepend=-1) != 0
+        passages = distinct_passages(start[first], end[first], over=over)
+        begins = np.array([begin for begin, _, _ in passages], dtype=np.intp)
+        return np.bincount(begins // self.layout.total, minlength=self.counted.rounds)
 
     def pieces(self) -> tuple[Positions, Positions]:
         """Return start and end of each distinct memorized piece, of any round, ascending."""
@@ -253,7 +253,7 @@ class Tally:
         """Return the run as a record, with the id of its excerpt; None is the empty one."""
         if run is None:
             return Span(0)
-        excerpt_id = self._book.excerpts[self._place_of(run)].id
+        excerpt_id = self.layout.excerpt_at(run.start)
         return Span(run.words, run.start, run.end, excerpt_id, run.ordinal)
 
     def passages(self) -> ProtectedPassages | None:
@@ -358,7 +358,7 @@ class Tally:
         return -run.words, self._place_of(run), run.ordinal, run.start
 
     def _place_of(self, run: OwnRun) -> int:
-        return int(self._excerpt_end.searchsorted(run.start, side="right"))
+        return bisect_right(self.layout.ends, run.start)
 
     def _error_for(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:

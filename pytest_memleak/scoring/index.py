@@ -13,6 +13,7 @@ only be found at the first character of a word.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -211,7 +212,7 @@ class Layout:
 
     def excerpt_at(self, position: int) -> str:
         """Return the id of the excerpt that contains the word at `position`."""
-        return self.ids[int(self.ends.searchsorted(position, side="right"))]
+        return self.ids[bisect_right(self.ends, position)]
 
 
 def layout_of(book: Book, lengths: Sequence[int]) -> Layout:

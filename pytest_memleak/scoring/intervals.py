@@ -151,25 +151,24 @@ def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tu
 
     Greedy over runs and their suffixes (METRICS section 3). start, end: of runs, of which no two
     end at one place. A run that overlaps a passage already taken is cut to its longest suffix that
-    does not. Runs without overlap are taken whole; only heaps of runs are processed one by one.
+    does not. Runs without overlap are taken whole; only those with it are processed one by one.
     """
     order = np.argsort(start, kind="stable")
     start, end = start[order], end[order]
     reached = np.maximum.accumulate(end)
     apart = np.ones(len(start) + 1, dtype=np.bool_)
     apart[1:-1] = start[1:] >= reached[:-1]
-    firsts = np.flatnonzero(apart)
-    alone = np.diff(firsts) == 1
-    single = firsts[:-1][alone]
-    single = single[end[single] - start[single] > over]
-    taken = list(
-        zip(start[single].tolist(), end[single].tolist(), order[single].tolist(), strict=True)
-    )
-    for first, last in zip(firsts[:-1][~alone].tolist(), firsts[1:][~alone].tolist(), strict=True):
-        heap = slice(first, last)
-        rows = zip(start[heap].tolist(), end[heap].tolist(), order[heap].tolist(), strict=True)
-        taken += _taken(list(rows), over=over)
+    single = apart[1:] & apart[:-1]
+    whole = single & (end - start > over)
+    taken = _rows(start[whole], end[whole], order[whole])
+    if not single.all():
+        heap = ~single
+        taken += _taken(_rows(start[heap], end[heap], order[heap]), over=over)
     return sorted(taken, key=lambda passage: (passage[0] - passage[1], passage[0]))
+
+
+def _rows(*columns: Positions) -> list[tuple[int, int, int]]:
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _taken(runs: list[tuple[int, int, int]], *, over: int) -> Iterator[tuple[int, int, int]]:

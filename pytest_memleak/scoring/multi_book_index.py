@@ -38,6 +38,7 @@ NEAR_MATCH = 5
 """The least words of a match of folded words (METRICS section 11)."""
 
 _EXACT, _FOLDED = 1, 2
+_BOOK_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
 
 
@@ -168,11 +169,6 @@ class SharedIndex:
             self._add(book, exact, folded)
         self._exact = exact.placed(k)
         self._folded = self._exact if folded is exact else folded.placed(NEAR_MATCH)
-        exactly = self._exact.sides & _EXACT > 0
-        self._exact_parts = [
-            np.flatnonzero(exactly & (self._exact.book == number))
-            for number in range(len(self.books))
-        ]
 
     @property
     def nbytes(self) -> int:
@@ -219,30 +215,27 @@ class SharedIndex:
         words = keyed_folded(texts) if folded else keyed(texts, self.mode)
         return self._corrected(words, np.flatnonzero(words.is_long()))
 
-    def words_of(self, book: int, start: int, end: int) -> Keys:
-        """Return the keys of a book's words [start, end), as measured."""
-        placed = self._exact
-        part = self._exact_parts[book]
-        nth = part[placed.start[part].searchsorted(start, side="right") - 1]
-        first = int(placed.first[nth] + start - placed.start[nth])
-        return placed.prefilter.keys[first : first + end - start]
-
     def books_containing(self, passages: Sequence[tuple[int, int, int]]) -> list[list[int]]:
         """Return, per passage (book, start, end), the numbers of all books that contain it."""
-        end = np.zeros(1, dtype=np.uint64)
-        parts = [end]
-        for passage in passages:
-            parts += [self.words_of(*passage), end]
-        keys = np.concatenate(parts)
-        lengths = np.array([last - first for _, first, last in passages], dtype=np.intp)
+        placed = self._exact
+        book, start, end = np.array(passages, dtype=np.intp).reshape(-1, 3).T
+        exact_parts = np.flatnonzero(placed.sides & _EXACT)
+        begins = (placed.book << _BOOK_BITS | placed.start)[exact_parts]
+        part = exact_parts[begins.searchsorted(book << _BOOK_BITS | start, side="right") - 1]
+        lengths = end - start
         starts = np.cumsum(lengths + 1) - lengths
-        runs = self._exact.prefilter.runs(keys)
+        ahead = placed.first[part] + start - placed.start[part] - starts
+        of = np.arange(len(passages)).repeat(lengths)
+        at = np.arange(len(of)) + of + 1  # after a text's end
+        keys = np.zeros(len(of) + len(passages) + 1, dtype=np.uint64)
+        keys[at] = placed.prefilter.keys[at + ahead[of]]
+        runs = placed.prefilter.runs(keys)
         nth = starts.searchsorted(runs.text, side="right") - 1
         whole = runs.words == lengths[nth]
-        part = self._exact.part_of(runs.book[whole])
-        exact = self._exact.sides[part] & _EXACT > 0
+        part = placed.part_of(runs.book[whole])
+        exact = placed.sides[part] & _EXACT > 0
         holders: list[list[int]] = [[] for _ in passages]
-        rows = zip(nth[whole][exact].tolist(), self._exact.book[part[exact]].tolist(), strict=True)
+        rows = zip(nth[whole][exact].tolist(), placed.book[part[exact]].tolist(), strict=True)
         for passage, book in sorted(set(rows)):
             holders[passage].append(book)
         return holders

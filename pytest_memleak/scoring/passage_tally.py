@@ -26,7 +26,7 @@ from pytest_memleak.scoring.protected_passages import (
 from pytest_memleak.scoring.trimming import Pieces, PromptWords, outside_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -64,6 +64,11 @@ class PassageTally:
         # The index may lack a catalog book that shares few words.
         catalog = set(protected.catalog) - set(protected.books)
         self._least = np.array([protected.least if book_id in catalog else 0 for book_id in order])
+        # Excused books are named after those that count.
+        self._names = [
+            *zip(self._order, self._least.tolist(), order, strict=True),
+            *((index.numbers[book_id], 0, book_id) for book_id in protected.excused),
+        ]
         # A collection needs passages per work.
         self._by_excerpt = bool(book.works)
         counts = [len(index.books[number].layout.ids) for number in self._order]
@@ -114,12 +119,12 @@ class PassageTally:
             else {},
             by_round=tuple(counts.by_round.get(number, 0) for number in range(rounds)),
             nv_by_round=tuple(counts.nv_by_round.get(number, 0) for number in range(rounds)),
-            of_excerpts=self._named(counts.of_excerpts),
-            nv_of_excerpts=self._named(counts.nv_of_excerpts),
+            of_excerpts=self._by_ids(counts.of_excerpts),
+            nv_of_excerpts=self._by_ids(counts.nv_of_excerpts),
             own=self._protected.whole or self._protected.measured,
         )
 
-    def _named(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
+    def _by_ids(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
         """Replace numbers of excerpts by their books' ids and their own."""
         by_excerpt = {}
         for number, words in longest.items():
@@ -255,8 +260,10 @@ class PassageTally:
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():
             pieces = rows[rows[:, 0] == rank]
-            for start, end, nth in distinct_passages(pieces[:, 7], pieces[:, 1], over=over):
-                _, _, _, origin, excerpt, ordinal, place, first = pieces[nth].tolist()
+            taken = distinct_passages(pieces[:, 7], pieces[:, 1], over=over)
+            longest = pieces[[nth for _, _, nth in taken], 3:].tolist()
+            for (start, end, _), row in zip(taken, longest, strict=True):
+                origin, excerpt, ordinal, place, first = row
                 text = origin, excerpt, ordinal, place + start - first
                 passages.append(RankedPassage(start - end, *text, rank, start, end))
         return passages
@@ -266,18 +273,27 @@ class PassageTally:
         passages = [(self._order[key.rank], key.start, key.end) for key in keys if key]
         holding = iter(index.books_containing(passages))
         return [
-            self._passage(key, near=False, holding=next(holding)) if key else ProtectedPassage(0)
+            self._passage(key, near=False, books=self._in_order(next(holding), -key.minus_words))
+            if key
+            else ProtectedPassage(0)
             for key in keys
         ]
 
+    def _in_order(self, holding: Sequence[int], words: int) -> tuple[str, ...]:
+        """Return the ids of the pair's books among these, protected ones first, in order."""
+        ids = [name for number, least, name in self._names if words >= least and number in holding]
+        return tuple(dict.fromkeys(ids))
+
     def _describe_near(self, key: RankedPassage | None) -> ProtectedPassage:
-        return ProtectedPassage(0) if key is None else self._passage(key, near=True, holding=())
+        if key is None:
+            return ProtectedPassage(0)
+        book = self._protected.index.books[self._order[key.rank]]
+        return self._passage(key, near=True, books=(book.id,))
 
     def _passage(
-        self, key: RankedPassage, *, near: bool, holding: Iterable[int]
+        self, key: RankedPassage, *, near: bool, books: tuple[str, ...]
     ) -> ProtectedPassage:
-        index = self._protected.index
-        book = index.books[self._order[key.rank]]
+        book = self._protected.index.books[self._order[key.rank]]
         layout = book.folded if near else book.layout
         return ProtectedPassage(
             words=-key.minus_words,
@@ -289,16 +305,8 @@ class PassageTally:
             generation=key.ordinal,
             place=key.place,
             origin=Origin(key.origin),
-            books=self._in_order(holding, -key.minus_words) if not near else (book.id,),
+            books=books,
         )
-
-    def _in_order(self, holding: Iterable[int], words: int) -> tuple[str, ...]:
-        """Return the ids of the pair's books among these, protected ones first, in order."""
-        numbers, index = set(holding), self._protected.index
-        order = zip(self._order, self._least.tolist(), strict=True)
-        protected_ids = (index.books[number].id for number, least in order if words >= least)
-        ids = dict.fromkeys((*protected_ids, *self._protected.excused))
-        return tuple(book_id for book_id in ids if index.numbers[book_id] in numbers)
 
 
 def _ranks_first(best: Mapping[int, RankedPassage]) -> int:

@@ -15,7 +15,6 @@ import numpy as np
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.detection_limit import detection_limit
-from pytest_memleak.scoring.intervals import cut
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile
 from pytest_memleak.scoring.rounds import (
     block_variance,
@@ -284,6 +283,7 @@ def samples_to_settle(error: SamplingError, limit: float) -> Settling | None:
 
 
 _HALVES = 200
+_BITS, _ONE = 64, np.uint64(1)
 _LOW = 0.025
 
 
@@ -315,7 +315,7 @@ def block_range(
     words: N. Cost: 80 ms where 100 rounds cover 20,000 runs.
     """
     halves = np.concatenate((np.ones((1, n), dtype=np.bool_), _halves(n, seed)))
-    observed, *of_halves = _longest_blocks(rounds, halves, borders)
+    observed, *of_halves = _longest_blocks(rounds, halves, borders, words)
     return _range(np.array(of_halves), observed, typical, words)
 
 
@@ -329,20 +329,33 @@ def _range(of_halves: NDArray[np.integer], observed: int, typical: float, most: 
     return Range(low, min(observed + max(observed - low, math.ceil(2 * typical)), most))
 
 
-def _longest_blocks(rounds: Rounds, chosen: NDArray[np.bool_], borders: Positions) -> list[int]:
+def _longest_blocks(
+    rounds: Rounds, chosen: NDArray[np.bool_], borders: Positions, words: int
+) -> list[int]:
     """Return the longest block of each of the sets of rounds, `chosen` of shape (sets, n)."""
-    marks, place = np.unique(np.concatenate((rounds.start, rounds.end)), return_inverse=True)
-    first, last = np.split(place, 2)
-    return [
-        _longest(marks, first[sampled], last[sampled], borders)
-        for sampled in (chosen_rounds[rounds.round] for chosen_rounds in chosen)
-    ]
-
-
-def _longest(marks: Positions, first: Positions, last: Positions, borders: Positions) -> int:
-    """Return the longest run covered by any of the intervals from mark `first` to mark `last`."""
-    steps = np.bincount(first, minlength=len(marks)) - np.bincount(last, minlength=len(marks))
-    covered = np.concatenate(([0], steps.cumsum() > 0)).astype(np.int8)  # the last is 0, too
-    edges = np.flatnonzero(np.diff(covered))
-    _, start, end = cut(marks[edges[::2]], marks[edges[1::2]], borders)
-    return int((end - start).max(initial=0))
+    is_mark = np.zeros(words + 1, dtype=np.bool_)
+    is_mark[rounds.start] = is_mark[rounds.end] = is_mark[borders] = True
+    # Between each border and itself is a stretch of no words, which no set covers.
+    marks = np.sort(np.concatenate((np.flatnonzero(is_mark), borders)))
+    at_border = np.diff(marks, append=words + 1) == 0
+    parts = []
+    for begin in range(0, chosen.shape[1], _BITS):
+        some = slice(*rounds.round.searchsorted([begin, begin + _BITS]))
+        bits = _ONE << (rounds.round[some] - begin).astype(np.uint64)
+        # No round covers a word twice, so the sum of bits is the set of the rounds that cover it.
+        steps = np.zeros(words + 1, dtype=np.uint64)
+        np.add.at(steps, rounds.start[some], bits)
+        np.subtract.at(steps, rounds.end[some], bits)
+        covering = steps.cumsum()[marks]
+        covering[at_border] = 0
+        in_sets = chosen[:, begin : begin + _BITS]
+        sets = in_sets @ (_ONE << np.arange(in_sets.shape[1], dtype=np.uint64))
+        parts.append((covering, sets))
+    longest = []
+    for number in range(len(chosen)):
+        covered = np.zeros(len(marks) + 1, dtype=np.bool_)
+        for covering, sets in parts:
+            covered[1:] |= (covering & sets[number]) > 0
+        edges = np.flatnonzero(covered[1:] != covered[:-1])
+        longest.append(int((marks[edges[1::2]] - marks[edges[::2]]).max(initial=0)))
+    return longest

@@ -7,7 +7,7 @@ that another contains are dropped, and those that lie in no single excerpt (the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
 
 
-@dataclass(frozen=True, slots=True)
-class ExcerptSpan:
+class ExcerptSpan(NamedTuple):
     """A span [start, end) of the excerpt `target`, and the excerpts whose prompts produced it.
 
     sources: ids of the excerpts, in the book's order.
@@ -71,8 +70,7 @@ class PromptedExcerpt:
     excerpt_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class BookSpan:
+class BookSpan(NamedTuple):
     """A span [start, end) of the excerpt `target` in generations for other books.
 
     sources: their prompted excerpts, ascending.
@@ -133,9 +131,7 @@ def cross_excerpts(
     """Return the spans among matches [start, end), by the number of the prompted `excerpt`."""
     ids = list(index.bounds)
     spans = tuple(
-        ExcerptSpan(
-            last - first, first, last, ids[target], tuple(ids[source] for source in sources)
-        )
+        ExcerptSpan(last - first, first, last, ids[target], tuple(map(ids.__getitem__, sources)))
         for first, last, target, sources in spans_within_excerpts(index, excerpt, start, end)
     )
     return CrossExcerpt(spans, sum(span.cross for span in spans))
@@ -223,7 +219,9 @@ def spans_within_excerpts(
     kept = (first[nth] == start) & (last[nth] == end)
     nth, source = nth[kept], source[kept]
     order = np.lexsort((source, nth))
-    borders = np.flatnonzero(np.diff(nth[order])) + 1
-    sources = np.split(source[order], borders)
-    for place, sources_of_span in enumerate(sources):
-        yield int(first[place]), int(last[place]), int(target[place]), sources_of_span.tolist()
+    sources, begin = source[order].tolist(), 0
+    ends = np.bincount(nth).cumsum()
+    rows = np.stack((first, last, target, ends), axis=1).tolist()
+    for span_start, span_end, excerpt, behind in rows:
+        yield span_start, span_end, excerpt, sources[begin:behind]
+        begin = behind
