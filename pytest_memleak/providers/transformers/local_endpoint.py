@@ -1,9 +1,9 @@
-"""An endpoint that is a model on this machine: loaded when it is first asked, drawn in rows.
+"""An endpoint that is a model on this machine, loaded when it is first sampled.
 
-One model is in memory at a time, whoever asks (`BENCH`): a suite's base, tuned and baseline
-models take turns. Each answer has a random number of its own per token, made from its seed on
-the CPU; so it depends neither on the answers that it is drawn with nor on where torch's own
-generators stand, and these are left alone.
+One model is in memory at a time, whoever uses it (`BENCH`): a suite's base, tuned and baseline
+models take turns. Each generation has a random number of its own per token, made from its seed on
+the CPU. So it depends neither on the generations beside it nor on torch's own generators, which
+are left alone.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import contextlib
 import functools
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, Probabilities
-from pytest_memleak.interfaces.protocols import Completion, Served, WindowLogs
+from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
 from pytest_memleak.providers.transformers.local_format import (
     Format,
     Wording,
@@ -25,24 +27,21 @@ from pytest_memleak.providers.transformers.local_format import (
     text_tokens,
 )
 from pytest_memleak.providers.transformers.weights import (
-    PROVIDER,
     Loaded,
     Wanted,
     at_work,
     digest_of_weights,
     failures_as,
+    is_out_of_memory,
     load,
     load_tokenizer,
+    local_error,
 )
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
-
-    from pytest_memleak.interfaces.protocols import Window, WindowLogs
 
 _ENDLESS = 1 << 31
 
@@ -86,29 +85,22 @@ class Bench:
 BENCH = Bench()
 
 
+@dataclass(eq=False, repr=False)
 class LocalEndpoint:
-    """A model on this machine; `id` names its weights and what is said in every prompt.
+    """A model on this machine; `id` names its weights and the wording of every prompt.
 
-    wanted:  what to load, found when it is first needed
-    at_once: how many answers are drawn side by side
+    wanted:  returns what to load; called when it is first needed
+    threads: of torch, None for its own choice
+    at_once: how many generations are sampled side by side
+    as_text: whether it continues a text, without instruction or chat
     """
 
-    def __init__(
-        self,
-        endpoint_id: str,
-        *,
-        wanted: Callable[[], Wanted],
-        wording: Wording,
-        threads: int | None,
-        at_once: int,
-        as_text: bool = False,
-    ) -> None:
-        self.id = endpoint_id
-        self._wanted = wanted
-        self._wording = wording
-        self._threads = threads
-        self._at_once = at_once
-        self._as_text = as_text
+    id: str
+    wanted: Callable[[], Wanted]
+    wording: Wording
+    threads: int | None
+    at_once: int
+    as_text: bool = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
@@ -126,7 +118,7 @@ class LocalEndpoint:
                 self.top_k_log_probabilities,
                 lambda: self.served,
                 tokenizes_here=True,
-                windows_per_call=2 * self._at_once,  # side by side
+                windows_per_call=max(1, self.at_once // 2),  # side by side
             ),
         )
 
@@ -139,42 +131,52 @@ class LocalEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> list[Completion]:
-        """Always `n` completions; answer i is that of seed + i, a seed of None drawn at random.
+        """Always `n` completions; number i has the seed + i, or a random seed for None.
 
         They come from the model's own distribution at that temperature (None: 1): no top-k, no
         top-p, no penalty, whatever ships with the weights. Where the context has no room for
-        `max_tokens`, an answer is cut at its end (LENGTH). Prompt tokens stand with the first.
+        `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens stand with the first.
+
+        Out of memory, a quarter as many are sampled side by side from then on, with a warning.
 
         Raises ProviderError for a temperature below 0, for fewer than one token, for an
         instruction that fills the context, and for whatever torch fails of.
         """
         temperature = 1.0 if temperature is None else temperature
         if temperature < 0 or max_tokens < 1:
-            raise self._failed(
+            raise self._error(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
                 hint="Expected a temperature of 0 or more, and at least 1 token.",
             )
         first = secrets.randbits(31) if seed is None else seed
+        at_once = self.at_once
         with (
-            at_work(threads=self._threads),
-            BENCH.holding(self._wanted(), endpoint=self.id) as loaded,
+            at_work(threads=self.threads),
+            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
             failures_as(self.id, "sample", texts=(instruction,)),
         ):
-            form = Format(loaded, self._wording)
-            prompt = form.opening(instruction) if self._as_text else form.prompt(instruction)
+            form = Format(loaded, self.wording)
+            prompt = form.opening(instruction) if self.as_text else form.prompt(instruction)
             most = min(max_tokens, self._room(loaded, prompt))
-            rows = [
-                row
-                for start in range(0, n, self._at_once)
-                for row in self._drawn(
-                    loaded,
-                    prompt,
-                    seeds=range(first + start, first + min(start + self._at_once, n)),
-                    temperature=temperature,
-                    most=most,
-                )
-            ]
+            rows: list[list[int]] = []
+            while len(rows) < n:
+                seeds = range(first + len(rows), first + min(len(rows) + self.at_once, n))
+                try:
+                    rows += self._sample_rows(
+                        loaded, prompt, seeds=seeds, temperature=temperature, most=most
+                    )
+                except Exception as error:
+                    again = self.at_once < at_once
+                    if again or len(seeds) == 1 or not is_out_of_memory(error):
+                        raise
+                    self.at_once = max(1, len(seeds) // 4)
             served = self.served
+        if self.at_once < at_once:
+            with contextlib.suppress(UserWarning):  # under -W error
+                warnings.warn(
+                    f"Out of memory: completions_per_call is {self.at_once} instead of {at_once}",
+                    stacklevel=2,
+                )
         return [
             _completion(form, row, loaded.stop, served, prompt_tokens=len(prompt) * (number == 0))
             for number, row in enumerate(rows)
@@ -182,40 +184,26 @@ class LocalEndpoint:
 
     def portable(self) -> Callable[[], LocalEndpoint]:
         """Makes this endpoint in another process, which must see the same folders."""
-        return functools.partial(
-            _made,
-            self.id,
-            self._wanted(),
-            self._wording,
-            threads=self._threads,
-            at_once=self._at_once,
-            as_text=self._as_text,
-        )
+        wanted = functools.partial(replace, self.wanted())  # can be pickled
+        return functools.partial(replace, replace(self, wanted=wanted))
 
     @functools.cached_property
     def served(self) -> Served:
         """As `Probabilities` says: the weights themselves."""
-        return Served(fingerprint=fingerprint_of_weights(digest_of_weights(self._wanted())))
+        return Served(fingerprint=fingerprint_of_weights(digest_of_weights(self.wanted())))
 
     # --- continuing a text, and how probable one is
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
-        with at_work(threads=self._threads):
-            return load_tokenizer(self._wanted().base, endpoint=self.id)
+        with at_work(threads=self.threads):
+            return load_tokenizer(self.wanted().base, endpoint=self.id)
 
     def continuing(self) -> LocalEndpoint | None:
         """The same weights on plain text; None for a tokenizer with a chat template."""
         if self._tokenizer.chat_template:
             return None
-        return LocalEndpoint(
-            f"{self.id}#text",
-            wanted=self._wanted,
-            wording=self._wording,
-            threads=self._threads,
-            at_once=self._at_once,
-            as_text=True,
-        )
+        return replace(self, id=f"{self.id}#text", as_text=True)
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokenizer's tokens of a text, without special ones."""
@@ -231,120 +219,181 @@ class LocalEndpoint:
     ) -> list[WindowLogs]:
         """As `Probabilities` says; it sees the whole distribution."""
         with (
-            at_work(threads=self._threads),
-            BENCH.holding(self._wanted(), endpoint=self.id) as loaded,
+            at_work(threads=self.threads),
+            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
             failures_as(self.id, "log_probabilities"),
         ):
             return log_probabilities(
                 loaded.model, loaded.tokenizer, windows, top_k=top_k, temperature=temperature
             )
 
-    # --- drawing
+    # --- sampling
 
-    def _drawn(
+    def _sample_rows(
         self, loaded: Loaded, prompt: list[int], *, seeds: range, temperature: float, most: int
     ) -> list[list[int]]:
-        """The tokens of one answer per seed, up to and with the one that ends it."""
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+        """The tokens of one generation per seed, up to and with the one that ends it.
 
-        configured: Any = GenerationConfig
-        draws = None if temperature == 0 else _draws(seeds, most, temperature)
-        asked = torch.tensor([prompt] * len(seeds), device=loaded.model.device)
+        The prompt is read once and its cache repeated; a finished row leaves the batch. A model
+        that keeps more than keys and values reads the prompt in each row, by `generate`.
+        """
+        import torch
+
+        numbers = torch.stack(
+            [
+                torch.rand(most, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+                for seed in seeds
+            ]
+        )
+
+        def choose(step: int, rows: list[int], scores: Tensor) -> Tensor:
+            return self._choose_tokens(scores, numbers[rows, step], temperature)
+
+        rows = [*range(len(seeds))]
         with torch.inference_mode():
-            written = loaded.model.generate(
-                input_ids=asked,
-                attention_mask=torch.ones_like(asked),
-                generation_config=configured(
-                    max_new_tokens=most,
-                    do_sample=False,
-                    eos_token_id=sorted(loaded.stop),
-                    pad_token_id=loaded.padding,
-                ),
-                logits_processor=LogitsProcessorList([draws] if draws else []),
+            prefill = _generate(
+                loaded, [prompt], most=1, return_dict_in_generate=True, output_logits=True
             )
-        if draws is not None and draws.undefined():
-            raise self._failed(
+            name, cache = _repeatable_cache(prefill)
+            if cache is not None:
+                cache.batch_repeat_interleave(len(rows))
+                scores = prefill.logits[0].expand(len(rows), -1)
+                return _continue_rows(loaded, scores, {name: cache}, most, choose)
+            written = _generate(
+                loaded,
+                [prompt] * len(rows),
+                most=most,
+                choose=lambda step, scores: choose(step, rows, scores),
+            )
+        return [_until(loaded.stop, row[len(prompt) :].tolist()) for row in written]
+
+    def _choose_tokens(self, scores: Tensor, numbers: Tensor, temperature: float) -> Tensor:
+        """Each row's next token: the one where the sum of probabilities passes its number.
+
+        The numbers are uniform in [0, 1). At temperature 0 it is the likeliest token.
+        """
+        import torch
+
+        if temperature == 0:
+            total, tokens = scores.max(dim=-1)
+        else:
+            # Apple's GPUs have no double precision.
+            precise = torch.float32 if scores.device.type == "mps" else torch.float64
+            shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(dim=-1)
+            total = shares[:, -1]
+            passed = (numbers.to(scores.device, precise) * total)[:, None]
+            tokens = torch.searchsorted(shares, passed, right=True)[:, 0]
+            tokens = tokens.clamp(max=scores.shape[-1] - 1)
+        if not bool(total.isfinite().all()):
+            raise self._error(
                 "The model's probabilities aren't numbers",
                 hint='float16 may overflow. Set options.dtype = "float32" or "bfloat16"',
             )
-        return [_until(loaded.stop, row[len(prompt) :].tolist()) for row in written]
+        return tokens
 
     def _room(self, loaded: Loaded, prompt: list[int]) -> int:
         if loaded.context is None:
             return _ENDLESS
         room = loaded.context - len(prompt)
         if room < 1:
-            raise self._failed(
+            raise self._error(
                 f"the instruction has {len(prompt):,} tokens; the model's context has "
                 f"{loaded.context:,}",
                 hint="Use a shorter summary, or a model with a longer context.",
             )
         return room
 
-    def _failed(self, cause: str, *, hint: str) -> ProviderError:
-        return ProviderError(cause, provider=PROVIDER, endpoint=self.id, call="sample", hint=hint)
+    def _error(self, cause: str, *, hint: str) -> ProviderError:
+        return local_error(cause, self.id, "sample", hint=hint)
 
 
-def _made(
-    endpoint_id: str,
-    wanted: Wanted,
-    wording: Wording,
+def _continue_rows(
+    loaded: Loaded,
+    scores: Tensor,
+    cache: dict[str, Any],
+    most: int,
+    choose: Callable[[int, list[int], Tensor], Tensor],
+) -> list[list[int]]:
+    """The tokens of each row, from the scores and the cache (with its name) after the prompt."""
+    import torch
+
+    (keys_and_values,) = cache.values()
+    length = keys_and_values.get_seq_length()
+    generated: list[list[int]] = [[] for _ in scores]
+    rows = [*range(len(generated))]  # that haven't ended
+    for step in range(most):
+        tokens = choose(step, rows, scores)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            generated[row].append(token)
+        places = [n for n, row in enumerate(rows) if generated[row][-1] not in loaded.stop]
+        if not places or step + 1 == most:
+            break
+        if len(places) < len(rows):
+            rows = [rows[place] for place in places]
+            kept = torch.tensor(places, device=tokens.device)
+            keys_and_values.batch_select_indices(kept)
+            tokens = tokens[kept]
+        mask = tokens.new_ones((len(rows), length + step + 1))
+        outcome = loaded.model(
+            input_ids=tokens[:, None], attention_mask=mask, use_cache=True, **cache
+        )
+        scores = outcome.logits[:, -1].float()
+    return generated
+
+
+def _generate(
+    loaded: Loaded,
+    prompts: list[list[int]],
     *,
-    threads: int | None,
-    at_once: int,
-    as_text: bool,
-) -> LocalEndpoint:
-    return LocalEndpoint(
-        endpoint_id,
-        wanted=lambda: wanted,
-        wording=wording,
-        threads=threads,
-        at_once=at_once,
-        as_text=as_text,
-    )
+    most: int,
+    choose: Callable[[int, Tensor], Tensor] | None = None,
+    **outputs: bool,
+) -> Any:
+    """`generate` of transformers; `choose` returns the tokens of a step, by default the likeliest.
 
-
-def _draws(seeds: range, most: int, temperature: float) -> Any:
-    """Chooses each row's next token by its own random numbers, as a logits processor.
-
-    The number of step t, uniform in [0, 1), picks the token where the running sum of the
-    probabilities passes it; all others get a logit of minus infinity.
+    All prompts have the same length.
     """
     import torch
-    from transformers import LogitsProcessor
+    from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-    numbers = torch.stack(
-        [
-            torch.rand(most, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-            for seed in seeds
-        ]
+    class Choice(LogitsProcessor):
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            if choose is None:
+                return scores
+            tokens = choose(input_ids.shape[1] - len(prompts[0]), scores)
+            return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
+
+    configured: Any = GenerationConfig
+    rows = torch.tensor(prompts, device=loaded.model.device)
+    return loaded.model.generate(
+        input_ids=rows,
+        attention_mask=torch.ones_like(rows),
+        generation_config=configured(
+            max_new_tokens=most,
+            do_sample=False,
+            eos_token_id=sorted(loaded.stop),
+            pad_token_id=loaded.padding,
+            **outputs,
+        ),
+        logits_processor=LogitsProcessorList([Choice()]),
     )
 
-    class Draws(LogitsProcessor):
-        def __init__(self) -> None:
-            self._step = 0
-            self._sums: list[Tensor] = []
 
-        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-            # Apple's GPUs have no double precision.
-            precise = torch.float32 if scores.device.type == "mps" else torch.float64
-            shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(dim=-1)
-            number = numbers[:, self._step : self._step + 1].to(scores.device, precise)
-            chosen = torch.searchsorted(shares, number * shares[:, -1:], right=True)
-            self._step += 1
-            self._sums.append(shares[:, -1].sum())
-            chosen = chosen.clamp(max=scores.shape[-1] - 1)
-            return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
+def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
+    """The cache after a prompt, and its name; None unless all it holds are keys and values."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-        def undefined(self) -> bool:
-            return not bool(torch.stack(self._sums).isfinite().all())
-
-    return Draws()
+    # Releases of transformers differ in how they name it, as an argument and in what comes back.
+    for name, cache in prefill.items():
+        if type(cache) is DynamicCache and all(
+            type(layer) in {DynamicLayer, DynamicSlidingWindowLayer} for layer in cache.layers
+        ):
+            return name, cache
+    return "", None
 
 
 def _until(stop: frozenset[int], tokens: list[int]) -> list[int]:
-    """The tokens up to and with the first that ends an answer."""
+    """The tokens up to and with the first that ends a generation."""
     end = next((place for place, token in enumerate(tokens) if token in stop), len(tokens))
     return tokens[: end + 1]
 
@@ -353,8 +402,7 @@ def _completion(
     form: Format, tokens: list[int], stop: frozenset[int], served: Served, *, prompt_tokens: int
 ) -> Completion:
     text = form.text([token for token in tokens if token not in stop])
-    ended = bool(stop & set(tokens))
-    reason = FinishReason.STOP if ended else FinishReason.LENGTH
+    reason = FinishReason.STOP if tokens[-1] in stop else FinishReason.LENGTH
     return Completion(
         text,
         reason if text.strip() else FinishReason.EMPTY,
@@ -362,12 +410,6 @@ def _completion(
         completion_tokens=len(tokens),
         served=served,
     )
-
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_memleak.interfaces.protocols import Window
 
 
 def log_probabilities(

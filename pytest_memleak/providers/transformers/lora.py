@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import Field
 
-from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.transformers.local_format import Format, Lesson
-from pytest_memleak.providers.transformers.weights import PROVIDER, Adapter, Loaded, find_adapter
+from pytest_memleak.providers.transformers.weights import (
+    Loaded,
+    LocalWeights,
+    find_adapter,
+    local_error,
+)
 from pytest_memleak.redaction.private_files import private_folder
 
 if TYPE_CHECKING:
@@ -55,12 +59,12 @@ class FinetuneTable(Table):
 # --- keeping -------------------------------------------------------------------------------
 
 
-def kept(folder: Path) -> Adapter | None:
+def kept(folder: Path) -> LocalWeights | None:
     """The adapter that `make_once` made in `folder`, if it came to an end."""
     return find_adapter(folder / "adapter")
 
 
-def make_once(folder: Path, write: Callable[[Path], object]) -> Adapter:
+def make_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
     """The adapter in `folder`, written by `write` into the folder it is given, unless it is there.
 
     Waits for another process that is making the same. Raises OSError.
@@ -107,10 +111,11 @@ def train(
     lessons = [form.lesson(example.instruction, example.text) for example in examples]
     crowded = sum(len(lesson.prompt) >= most for lesson in lessons)
     if crowded:
-        raise _failed(
+        raise local_error(
             f"{crowded} of {len(lessons)} instructions fill the {most:,} tokens that an example "
             "may have",
             endpoint,
+            "start_finetune",
             hint="Increase finetune.max_tokens, up to the model's context.",
         )
     device = torch.device(loaded.model.device)
@@ -160,9 +165,10 @@ def _learn(
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
-            raise _failed(
+            raise local_error(
                 "The loss is no longer a number",
                 endpoint,
+                "start_finetune",
                 hint='Decrease finetune.learning_rate, or set options.dtype = "float32"',
             )
         torch.nn.utils.clip_grad_norm_(trained, _MOST_NORM)
@@ -204,10 +210,4 @@ def _loss(model: Any, batch: Sequence[Lesson], most: int) -> Any:
         labels[:, 1:].flatten().to(device),
         ignore_index=_IGNORED,
         reduction="sum",
-    )
-
-
-def _failed(cause: str, endpoint: str, *, hint: str) -> ProviderError:
-    return ProviderError(
-        cause, provider=PROVIDER, endpoint=endpoint, call="start_finetune", hint=hint
     )

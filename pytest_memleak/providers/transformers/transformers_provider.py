@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
@@ -37,13 +37,13 @@ from pytest_memleak.providers.transformers.local_format import Format, Wording
 from pytest_memleak.providers.transformers.lora import FinetuneTable, kept, make_once, train
 from pytest_memleak.providers.transformers.weights import (
     PROVIDER,
-    Adapter,
-    Base,
+    LocalWeights,
     Wanted,
     at_work,
     failures_as,
     find_adapter,
     find_base,
+    local_error,
 )
 
 # Part of every adapter's name: raise it when the same training would give another adapter.
@@ -60,7 +60,7 @@ class OptionsTable(Table):
     device: where the model runs; "auto" takes a GPU where torch finds one.
     dtype: of the weights in memory; "auto" takes what their files have.
     threads: of torch on the CPU; default what torch takes.
-    completions_per_call: how many answers are drawn side by side.
+    completions_per_call: how many generations are sampled side by side.
     revision: a branch, a tag or a commit of a base at the hub; default what is in the hub's
         cache, or the newest.
     system: a system prompt before every instruction.
@@ -70,7 +70,7 @@ class OptionsTable(Table):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     threads: int | None = Field(default=None, ge=1)
-    completions_per_call: int = Field(default=8, ge=1)
+    completions_per_call: int = Field(default=32, ge=1)
     revision: str | None = Field(default=None, min_length=1)
     system: str | None = None
     chat_variables: dict[str, Any] = Field(default_factory=dict)
@@ -180,7 +180,7 @@ class TransformersProvider:
     # --- names and weights
 
     @functools.cached_property
-    def _base(self) -> Base:
+    def _base(self) -> LocalWeights:
         return find_base(
             self._called,
             root=self._setup.root,
@@ -200,10 +200,10 @@ class TransformersProvider:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _tuned(self, name: str, adapter: Adapter) -> str:
+    def _tuned(self, name: str, adapter: LocalWeights) -> str:
         return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
 
-    def _endpoint(self, name: str, adapter: Callable[[], Adapter | None]) -> LocalEndpoint:
+    def _endpoint(self, name: str, adapter: Callable[[], LocalWeights | None]) -> LocalEndpoint:
         suffixes = (
             self._wording.digest,
             "" if self._options.dtype == "auto" else self._options.dtype,
@@ -216,36 +216,36 @@ class TransformersProvider:
             at_once=self._options.completions_per_call,
         )
 
-    def _own(self, endpoint: str, tuned: re.Match[str]) -> Adapter:
+    def _own(self, endpoint: str, tuned: re.Match[str]) -> LocalWeights:
         """The adapter of an endpoint that was made here, if it still is what it was."""
         if tuned["base"] != self._base.name:
-            raise self._failed(
-                endpoint,
+            raise local_error(
                 "It was tuned from other base weights than the current ones",
+                endpoint,
+                "open",
                 hint=f"Restore the weights of {self._called!r}, or start a new ledger.",
             )
         folder = self._setup.state / tuned["name"]
         adapter = kept(folder)
         if adapter is None or adapter.name != tuned["adapter"]:
-            raise self._failed(
-                endpoint,
+            raise local_error(
                 f"Its LoRA weights aren't in {folder}"
                 if adapter is None
                 else f"the LoRA weights in {folder} have changed since training",
+                endpoint,
+                "open",
                 hint="Restore them, or start a new ledger to train them again.",
             )
         return adapter
 
-    def _attached(self, endpoint: str) -> Adapter:
+    def _attached(self, endpoint: str) -> LocalWeights:
         folder = self._setup.root / Path(endpoint).expanduser()
         adapter = find_adapter(folder)
         if adapter is None:
-            raise self._failed(
-                endpoint,
+            raise local_error(
                 f"No LoRA weights in {folder}",
+                endpoint,
+                "open",
                 hint="endpoint is a folder with adapter_config.json and adapter_model.safetensors",
             )
         return adapter
-
-    def _failed(self, endpoint: str, cause: str, *, hint: str) -> ProviderError:
-        return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call="open", hint=hint)

@@ -21,7 +21,7 @@ from pytest_memleak.errors import MemleakError, ProviderError, SuiteError
 from pytest_memleak.providers.call_errors import safe_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 PROVIDER = "transformers"
 
@@ -69,20 +69,31 @@ def failures_as(endpoint: str, call: str, *, texts: Sequence[str] = ()) -> Itera
     except MemleakError:
         raise
     except Exception as error:  # noqa: BLE001 - these libraries raise anything
-        message = str(error)
-        if isinstance(error, MemoryError) or _SHORT_OF_MEMORY.search(message):
+        if is_out_of_memory(error):
             cause = f"the device doesn't have enough memory ({type(error).__name__})"
             hint = "set a smaller options.completions_per_call or finetune.micro_batch_size"
         else:
-            cause = safe_message(message, texts=texts) or type(error).__name__
+            cause = safe_message(str(error), texts=texts) or type(error).__name__
     else:
         return
     # Outside the handler: nothing that the error holds on to comes along.
-    raise ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+    raise local_error(cause, endpoint, call, hint=hint)
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the memory of the device, or of the process, didn't suffice."""
+    import torch
+
+    by_class = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return by_class or _SHORT_OF_MEMORY.search(str(error)) is not None
+
+
+def local_error(
+    cause: str, endpoint: str, call: str = "load", *, hint: str | None = None
+) -> ProviderError:
+    """An error of this provider."""
+    return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call=call, hint=hint)
+
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -104,16 +115,8 @@ _DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """Base weights with their tokenizer; `name` stands for everything in `folder`."""
-
-    folder: Path
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """LoRA weights; `name` stands for everything in `folder`."""
+class LocalWeights:
+    """Base weights with their tokenizer, or LoRA weights; `name` stands for all in `folder`."""
 
     folder: Path
     name: str
@@ -123,8 +126,8 @@ class Adapter:
 class Wanted:
     """What is to be loaded; device "auto" takes a GPU, dtype "auto" is what the files have."""
 
-    base: Base
-    adapter: Adapter | None
+    base: LocalWeights
+    adapter: LocalWeights | None
     device: str
     dtype: str
 
@@ -153,7 +156,7 @@ class Loaded:
 # --- where they are ------------------------------------------------------------------------
 
 
-def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Base:
+def find_base(base: str, *, root: Path, revision: str | None, place: str) -> LocalWeights:
     """The weights of that name: a folder, from `root`, or else a model at the hub.
 
     A hub name is `owner/name`. What is in the hub's cache already is taken from there, without
@@ -172,7 +175,7 @@ def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Bas
                 hint="base needs config.json, *.safetensors and a tokenizer, as save_pretrained "
                 "writes them",
             )
-        return Base(folder, _digest_of(_files(folder)))
+        return LocalWeights(folder, _digest_of(_files(folder)))
     if not _HUB_NAME.fullmatch(base):
         raise SuiteError(
             f"base_model = {base!r}: there is no folder {folder}",
@@ -181,7 +184,7 @@ def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Bas
         )
     snapshot = _snapshot(base, revision, folder)
     commit = snapshot.name if _COMMIT.fullmatch(snapshot.name) else _digest_of(_files(snapshot))
-    return Base(snapshot, f"{base}@{commit}")
+    return LocalWeights(snapshot, f"{base}@{commit}")
 
 
 def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
@@ -215,7 +218,7 @@ def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
             return snapshot
         cause = f"the model hub's copy {lacking}"
     hint = f"check the name and the connection to the hub; there is no folder {folder}"
-    raise ProviderError(cause, provider=PROVIDER, endpoint=name, call="download", hint=hint)
+    raise local_error(cause, name, "download", hint=hint)
 
 
 def _lacking(folder: Path) -> str | None:
@@ -240,12 +243,12 @@ def _shards(index: Path) -> set[str]:
         return {f"a readable {index.name}"}
 
 
-def find_adapter(folder: Path) -> Adapter | None:
+def find_adapter(folder: Path) -> LocalWeights | None:
     """The LoRA weights in a folder; None where there are none, or not in safetensors."""
     files = [folder / name for name in _ADAPTER_FILES]
     if not all(file.is_file() for file in files):
         return None
-    return Adapter(folder, _digest_of(files))
+    return LocalWeights(folder, _digest_of(files))
 
 
 # --- what names them -----------------------------------------------------------------------
@@ -293,7 +296,7 @@ def _sha256(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - part 
 # --- loading -------------------------------------------------------------------------------
 
 
-def load_tokenizer(base: Base, *, endpoint: str) -> Any:
+def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
     """The tokenizer alone; `endpoint` is how error messages name it.
 
     Raises ProviderError for one that is damaged or empty.
@@ -306,7 +309,7 @@ def load_tokenizer(base: Base, *, endpoint: str) -> Any:
         )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         # Of files that hold none, transformers makes an empty one and says nothing.
-        raise _failed("The tokenizer has no vocabulary", endpoint)
+        raise local_error("The tokenizer has no vocabulary", endpoint)
     return tokenizer
 
 
@@ -333,14 +336,15 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
             output_loading_info=True,
         )
         if report["missing_keys"]:
-            raise _failed(
+            raise local_error(
                 f"{len(report['missing_keys'])} of the model's tensors aren't in its files",
                 endpoint,
             )
         stop = _stop_tokens(model, tokenizer)
         if not stop:
-            raise _failed(
-                "The tokenizer has no end-of-text token, so no generation could end", endpoint
+            raise local_error(
+                "The tokenizer has no end-of-text token, so no generation could end",
+                endpoint,
             )
         # Only temperature may shape what is drawn, whatever the weights ship beside them.
         model.generation_config = plain()
@@ -356,7 +360,7 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
     adapted = PeftModel.from_pretrained(model, str(folder))
     expected = get_peft_model_state_dict(adapted).keys()
     if expected != load_peft_weights(str(folder), device="cpu").keys():
-        raise _failed(f"the LoRA weights in {folder} belong to another kind of model", endpoint)
+        raise local_error(f"the LoRA weights in {folder} belong to another kind of model", endpoint)
     return adapted
 
 
@@ -375,9 +379,5 @@ def _device(asked: str, endpoint: str) -> str:
     if asked == "auto":
         return next((device for device, there in here.items() if there), "cpu")
     if not here.get(asked.partition(":")[0], True):
-        raise _failed(f"torch finds no device {asked!r} on this machine", endpoint)
+        raise local_error(f"torch finds no device {asked!r} on this machine", endpoint)
     return asked
-
-
-def _failed(cause: str, endpoint: str) -> ProviderError:
-    return ProviderError(cause, provider=PROVIDER, endpoint=endpoint, call="load")
