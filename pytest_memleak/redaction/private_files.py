@@ -2,6 +2,7 @@
 
     private_folder(path)     # creates it with its parents: 0700, with a .gitignore
     private_file(path)       # creates it empty if it is missing: 0600
+    write_private(path, text)     # writes a whole file in a private folder: 0600
 
 Existing folders and files keep their mode, except a folder `.memleak` and its files.
 """
@@ -9,6 +10,7 @@ Existing folders and files keep their mode, except a folder `.memleak` and its f
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +40,19 @@ def private_file(path: Path) -> None:
         return
     if path.parent.name == _OWN_FOLDER:
         _make_private(path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that other threads and processes see complete or not at all. Raises OSError."""
+    private_folder(path.parent)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:24]}-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _make_private(path: Path) -> None:

@@ -17,10 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -50,7 +48,7 @@ from pytest_memleak.providers.ngram.ngram_writer import (
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
-from pytest_memleak.redaction.private_files import private_folder
+from pytest_memleak.redaction.private_files import write_private
 
 # Part of every endpoint's id: raise it when the same training would give another model.
 VERSION = 1
@@ -279,7 +277,7 @@ class NgramProvider:
         examples = [[example.instruction, example.text] for example in training.examples]
         record = json.dumps({"training": training.digest, "examples": examples})
         try:
-            _write_whole(self._kept(endpoint), record)
+            write_private(self._kept(endpoint), record)
         except OSError as error:
             raise self._failed("start_finetune", endpoint, _cause(error)) from None
         return endpoint
@@ -371,16 +369,3 @@ _TRAIN_AGAIN = "train again: name its books in [model.finetune], without endpoin
 
 def _cause(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that other processes see complete or not at all."""
-    private_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:12]}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

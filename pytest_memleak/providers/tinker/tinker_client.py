@@ -1,18 +1,17 @@
-"""Calls to a Tinker server: the SDK's clients, deadlines of our own, and what failures mean.
+"""Calls to a Tinker server: the SDK's clients, our deadlines, and failures.
 
-Left alone, the SDK goes on trying: five minutes where no connection can be had, an hour where
-the account is out of money. So every call is waited for `timeout` seconds and no longer. Its
-tries within that time cost nothing: each piece of work carries a number, and the server does
-numbered work once. Its other habit, to ask for a sample again under a new number, is turned
-off where samplers are opened.
+The SDK alone retries for five minutes without a connection, and for an hour without credit. So
+each call ends after `timeout` seconds. Retries within that time cost nothing, since the server
+does numbered work once; those under a new number are disabled (tinker_sampling.py).
 
-Every failure becomes a `ProviderBusy` (may pass) or a `ProviderError` (final), raised outside
-the `except` block that saw it, so that no request with its headers and texts hangs on to it.
+Every failure becomes a `ProviderBusy` (temporary) or a `ProviderError` (final), raised outside its
+`except` block, so that it doesn't hold the request with its headers and texts.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import socket
 import ssl
@@ -38,17 +37,86 @@ from pytest_memleak.providers.call_errors import (
 )
 from pytest_memleak.providers.http_caps import Bounds, Endless
 from pytest_memleak.providers.provider_registry import PROVIDERS
-from pytest_memleak.providers.tinker.sdk_log import SDK_LOG
 from pytest_memleak.redaction.credentials import without_credentials
 
-# Twice what the SDK waits for any piece of an answer, its long polls included.
+if TYPE_CHECKING:
+    from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
+
+PROVIDER = "tinker"
+NEEDS = PROVIDERS[PROVIDER].needs
+(KEY_VARIABLE,) = NEEDS.keys
+
+_T = TypeVar("_T")
+
+# Twice the SDK's wait for any piece of a response, long polls included.
 _LONGEST_ANSWER = 120.0
 _WHY = "memleak_why"
+_PROBE = 5.0  # seconds for a call that only tests the server
+_PAUSE = 5.0  # seconds without any call of the SDK after a 429
+_LOOKED_AT = 2000  # characters of a message
+_AS_JSON = "only supports as proto"
+_HINTS = {
+    HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
+    HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
+    HTTPStatus.PAYMENT_REQUIRED: "the account has no credit left, or no billing set up",
+    HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model or checkpoint",
+    HTTPStatus.NOT_FOUND: "check that the server has this model or checkpoint; it may have expired",
+}
+
+
+class SdkLog:
+    """What the SDK only logs: its latest warning (capacity, billing) and HTTP error, with times.
+
+    One for all clients, since the SDK has one log per process.
+    """
+
+    def __init__(self) -> None:
+        self._warning: tuple[float, str] | None = None
+        self._refusal: tuple[float, str] | None = None
+        self._level = logging.NOTSET
+        self._warnings = logging.Handler(logging.WARNING)
+        self._warnings.emit = self._warned  # type: ignore[method-assign]
+
+    def listen(self) -> None:
+        """Listen to both loggers; once is enough."""
+        logging.getLogger("tinker").addHandler(self._warnings)
+        library = logging.getLogger("httpx")
+        if self._responded not in library.filters:
+            self._level = library.level
+            library.addFilter(self._responded)
+            if not library.isEnabledFor(logging.INFO):
+                library.setLevel(logging.INFO)
+
+    def warning_since(self, moment: float) -> str | None:
+        """Return the latest warning unless it is older than `moment` (time.monotonic)."""
+        return self._warning[1] if self._warning and self._warning[0] >= moment else None
+
+    def refusal_since(self, moment: float) -> str | None:
+        """Return the latest HTTP error ("429 Too Many Requests") unless it is older."""
+        return self._refusal[1] if self._refusal and self._refusal[0] >= moment else None
+
+    def _warned(self, record: logging.LogRecord) -> None:
+        self._warning = time.monotonic(), record.getMessage()
+
+    def _responded(self, record: logging.LogRecord) -> bool:
+        """Keep an HTTP error; return False for a record that only exists because we listen.
+
+        The library logs every response as information.
+        """
+        match record.args:
+            case (_, url, _, int(status), phrase) if (
+                status >= HTTPStatus.BAD_REQUEST and "/api/v1/" in str(url)
+            ):
+                self._refusal = time.monotonic(), f"{status} {phrase}"
+        return record.levelno >= (self._level or logging.getLogger().getEffectiveLevel())
+
+
+SDK_LOG = SdkLog()
 
 
 @functools.cache
 def bound_the_sdk() -> None:
-    """From now on the SDK reads no more, and follows no further, than `Bounds` allow."""
+    """Limit what the SDK reads and which redirects it follows, by `Bounds`."""
     import httpx
     from tinker import _base_client as sdk
 
@@ -60,10 +128,9 @@ def bound_the_sdk() -> None:
             super().__init__(**{**settings, "event_hooks": bounds.async_hooks})
 
         async def send(self, request: httpx.Request, **settings: Any) -> httpx.Response:
-            """An answer; in the place of one that is not taken, an error.
+            """Return the response, or a 406 for one beyond the limits.
 
-            An exception would have the SDK ask again, for as long as the process lives, and
-            keep all that it had read. Of the errors with a status this is one that it takes.
+            After an exception, the SDK would retry until the process ends, and keep all it read.
             """
             try:
                 return await super().send(request, **settings)
@@ -76,43 +143,15 @@ def bound_the_sdk() -> None:
     sdk.AsyncHttpxClientWrapper = Bounded  # type: ignore[misc]
 
 
-def not_taken(response: Any) -> Astray | Endless | None:
-    """Why an answer was not taken; None where it was."""
-    why: Astray | Endless | None = response.extensions.get(_WHY)
-    return why
-
-
-if TYPE_CHECKING:
-    from tinker import APIFuture, APIStatusError, RestClient, ServiceClient
-
-PROVIDER = "tinker"
-NEEDS = PROVIDERS[PROVIDER].needs
-(KEY_VARIABLE,) = NEEDS.keys
-
-_T = TypeVar("_T")
-
-_LOOK = 5.0
-_PAUSE = 5.0  # as long as the SDK may send nothing, for any call, after a 429
-_LOOKED_AT = 2000
-_AS_JSON = "only supports as proto"
-_HINTS = {
-    HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
-    HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
-    HTTPStatus.PAYMENT_REQUIRED: "the account has no credit left, or no billing set up",
-    HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model or checkpoint",
-    HTTPStatus.NOT_FOUND: "check that the server has this model or checkpoint; it may have expired",
-}
-
-
 class Gone(ProviderBusy):
-    """The session, or the promise of an answer, is no longer there; a new session may do."""
+    """The session or the pending response no longer exists; a new session may work."""
 
 
 class TinkerCalls:
-    """One server, as the suite and the environment name it; clients are made at first use.
+    """One server; its clients are created at the first call.
 
-    base_url: None takes TINKER_BASE_URL, or the official server.
-    timeout:  seconds that any call may last, connecting to the server included.
+    base_url: None for TINKER_BASE_URL or Tinker; the attribute has no password
+    timeout: the longest call, connecting included, in seconds
     """
 
     def __init__(self, *, base_url: str | None, timeout: float) -> None:
@@ -124,7 +163,7 @@ class TinkerCalls:
         self._lock = threading.Lock()
 
     def key(self, *, endpoint: str, call: str) -> str:
-        """The API key; ProviderError where the environment has none."""
+        """Return the API key; ProviderError if the environment has none."""
         key = os.environ.get(KEY_VARIABLE)
         if key:
             return key
@@ -135,11 +174,11 @@ class TinkerCalls:
         )
 
     def service(self, *, endpoint: str, call: str) -> ServiceClient:
-        """The client for training and sampling, its session open."""
+        """Return the client for training and sampling, with an open session."""
         return cast("ServiceClient", self._opened("service", _open_service, endpoint, call))
 
     def rest(self, *, endpoint: str, call: str) -> RestClient:
-        """The client for looking things up; it has no session."""
+        """Return the client for lookups, which has no session."""
         return cast("RestClient", self._opened("rest", _open_rest, endpoint, call))
 
     def ask(
@@ -150,17 +189,17 @@ class TinkerCalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _T:
-        """What `function` promises; see `begin` and `result`."""
+        """Return the result of `function`; see `begin` and `result`."""
         future = self.begin(call, function, endpoint=endpoint)
         return self.result(future, call=call, endpoint=endpoint, texts=texts)
 
     def begin(
         self, call: str, function: Callable[[], APIFuture[_T]], *, endpoint: str
     ) -> Future[_T]:
-        """Submit what `function` asks of a client, without waiting."""
+        """Submit a call without waiting for it."""
         try:
             return function().future()
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is its answer
+        except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
             failure = self._failure(error, Failing(PROVIDER, endpoint, call))
         raise failure
 
@@ -173,15 +212,15 @@ class TinkerCalls:
         texts: Sequence[str] = (),
         keep: bool = False,
     ) -> _T:
-        """What was submitted brings, within the deadline; abandoned after it unless `keep`.
+        """Return a submitted call's result; raise Refused, Gone, ProviderBusy, or ProviderError.
 
-        call, endpoint: as error messages name them; texts: what no error message may quote.
-        Raises Refused, Gone, ProviderBusy or ProviderError.
+        call, endpoint: their names in error messages; texts: what no message may quote
+        keep: whether the call continues after its deadline
         """
         began, failing = time.monotonic(), Failing(PROVIDER, endpoint, call, texts)
         try:
             return future.result(self.timeout)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is its answer
+        except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
             overdue = not future.done()
             failure = self._overdue(began, failing) if overdue else self._failure(error, failing)
         finally:
@@ -197,7 +236,7 @@ class TinkerCalls:
     def _opened(
         self, kind: str, make: Callable[[str | None, str], object], endpoint: str, call: str
     ) -> object:
-        """A client; made in a thread, for making one blocks until the server has answered."""
+        """Return a client, created in a thread since that waits for the server."""
         key = self.key(endpoint=endpoint, call=call)
         with self._lock:
             opening = self._openings.get(kind)
@@ -212,10 +251,10 @@ class TinkerCalls:
 
         url = urllib.parse.urlsplit(resolve_base_url(self._address))
         if url.scheme in urllib.request.getproxies():
-            return  # what the proxy reaches is not known here
+            return  # the proxy connects
         host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         try:
-            _shake_hands(host, port, tls=url.scheme == "https", timeout=min(_LOOK, self.timeout))
+            _shake_hands(host, port, tls=url.scheme == "https", timeout=min(_PROBE, self.timeout))
         except OSError as error:
             distrusted = isinstance(error, ssl.SSLCertVerificationError)
             seen = type(error).__name__ if distrusted else error.strerror or type(error).__name__
@@ -227,7 +266,7 @@ class TinkerCalls:
             lasting=distrusted,
         )
 
-    # --- what a failure means
+    # --- failures
 
     def _overdue(self, began: float, failing: Failing) -> ProviderError:
         cause = f"no answer within {self.timeout:g} s"
@@ -241,20 +280,20 @@ class TinkerCalls:
             ended = [opening for opening in self._openings.values() if opening.done()]
         opened = [opening for opening in ended if not opening.exception()]
         if opened:
-            seen = self._look(opened[0].result().holder, failing)
-            if isinstance(seen, Refused):
+            failure = self._probe(opened[0].result().holder, failing)
+            if isinstance(failure, Refused):
                 named: Any = {"provider": PROVIDER, "endpoint": failing.endpoint}
-                cause = f"{cause}; it answered another call with: {seen.cause}"
-                named |= {"call": failing.call, "hint": seen.hint, "status": seen.status}
+                cause = f"{cause}; it answered another call with: {failure.cause}"
+                named |= {"call": failing.call, "hint": failure.hint, "status": failure.status}
                 return Refused(cause, **named)
-            if seen is None:
+            if failure is None:
                 hint = f"the server answers other calls: {hint}"
             else:
-                cause, hint = f"{cause}; another call failed, too: {seen.cause}", seen.hint
+                cause, hint = f"{cause}; another call failed, too: {failure.cause}", failure.hint
         return failing.busy(cause, hint)
 
-    def _look(self, holder: Any, failing: Failing) -> ProviderError | None:
-        """Why a call may have had no answer: how another fares that costs nothing."""
+    def _probe(self, holder: Any, failing: Failing) -> ProviderError | None:
+        """Return the failure of another call, which costs nothing; None if it succeeds."""
         from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
         from tinker.types import GetServerCapabilitiesResponse
 
@@ -268,8 +307,8 @@ class TinkerCalls:
 
         future: Future[None] = holder.run_coroutine_threadsafe(once()).future()
         try:
-            future.result(min(_LOOK, self.timeout))
-        except Exception as error:  # noqa: BLE001 - any failure is what was looked for
+            future.result(min(_PROBE, self.timeout))
+        except Exception as error:  # noqa: BLE001 - any failure is the result
             future.cancel()
             return self._failure(error, replace(failing, texts=()))
         return None
@@ -281,14 +320,14 @@ class TinkerCalls:
         if refusal is not None:
             return _status_failure(refusal, failing)
         if isinstance(error, tinker.RequestFailedError):
-            # The server's own message stands between words of the SDK.
+            # The SDK adds words around the server's message.
             message = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
             message = message.partition(" for self.")[0]
             cause = f"the server gave up: {safe_message(message, texts=failing.texts)}"
             final = error.category is tinker.types.RequestErrorCategory.User
             return failing.final(cause) if final else failing.busy(cause)
         if isinstance(error, TimeoutError | tinker.APIConnectionError):
-            # Never RequestNotSent: the SDK has tried before, and an earlier try may have arrived.
+            # Never RequestNotSent, since an earlier try of the SDK may have arrived.
             seen = type(error.__cause__ or error).__name__
             return failing.busy(
                 f"The connection failed or was interrupted ({seen})",
@@ -312,7 +351,7 @@ def _malformed(error: Exception, failing: Failing) -> ProviderError:
 
 
 def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
-    why = not_taken(error.response)
+    why = error.response.extensions.get(_WHY)
     if isinstance(why, Astray):
         return failing.astray(why, server=error.request.url.host)
     if why is not None:
@@ -334,7 +373,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:
-    """The answer with an HTTP status behind an exception; the SDK wraps some of them."""
+    """Return the HTTP error behind an exception of the SDK, which wraps some of them."""
     import tinker
 
     while error is not None and not isinstance(error, tinker.APIStatusError):
@@ -342,11 +381,11 @@ def _status_error(error: BaseException | None) -> APIStatusError | None:
     return error
 
 
-# --- what blocks ---------------------------------------------------------------------------
+# --- connecting ----------------------------------------------------------------------------
 
 
 def _shake_hands(host: str, port: int, *, tls: bool, timeout: float) -> None:
-    """Connect, and hold the server's certificate against what the SDK's HTTP library trusts."""
+    """Connect, and validate the server's certificate as the SDK's HTTP library does."""
     with socket.create_connection((host, port), timeout) as plain:
         if tls:
             import httpx
@@ -368,7 +407,7 @@ def _open_rest(base_url: str | None, key: str) -> RestClient:
 
 
 def _imported() -> Any:
-    # Read when a client is made: what is measured here is nobody else's business.
+    # The SDK reads it for each client: it reports nothing of a user's measurements.
     os.environ.setdefault("TINKER_TELEMETRY", "0")
     import tinker
 
@@ -378,7 +417,7 @@ def _imported() -> Any:
 
 
 def _in_thread(make: Callable[[], _T]) -> Future[_T]:
-    """What `make` returns, from a thread that keeps nobody from ending."""
+    """Return the result of `make` from a daemon thread."""
     future: Future[_T] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""How instructions and texts become a Tinker model's tokens, and how its tokens become text.
+"""The formats of Tinker's models: instructions and texts as tokens, and tokens as text.
 
 Tinker trains and samples tokens. Without a renderer the format is
 
@@ -6,9 +6,9 @@ Tinker trains and samples tokens. Without a renderer the format is
 
     Assistant: TEXT
 
-after the tokenizer's begin-of-text token, if it has one, and ended by its end-of-text token;
-loss is taken on TEXT, the blank before it, and the end. With `renderer = "qwen3"` (any name that
-tinker-cookbook knows) the format is that of the model's own chats.
+between the tokenizer's begin-of-text token, if it has one, and its end-of-text token; the loss is
+that of TEXT, the blank before it, and the end. With `renderer = "qwen3"` (or another name of
+tinker-cookbook), the format is the model's chat.
 """
 
 from __future__ import annotations
@@ -25,45 +25,41 @@ from pytest_memleak.providers.tinker.tinker_client import PROVIDER
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One example to train on: its tokens, and per token the weight of its loss (0 or 1)."""
+    """A training example: its tokens, and the weight (0 or 1) of each token's loss."""
 
     tokens: list[int] = field(repr=False)
     weights: list[float] = field(repr=False)
 
 
 class ChatFormat(Protocol):
-    """A way to write an instruction and its answer as tokens."""
+    """An instruction and its answer as tokens; `begin` is the begin-of-text token, if any."""
 
     stop: list[int] | list[str]
+    begin: list[int]
 
     def prompt(self, instruction: str) -> list[int]:
-        """The tokens after which the model answers."""
+        """Return the tokens before an answer."""
         ...
 
     def lesson(self, instruction: str, text: str) -> Lesson:
-        """The tokens of an instruction and its answer."""
+        """Return a training example; the loss is that of the answer and its end."""
         ...
 
     def bare(self, text: str) -> list[int]:
-        """The tokens of a text alone."""
-        ...
-
-    @property
-    def begin(self) -> list[int]:
-        """The token that begins a text, where there is one."""
+        """Return the tokens of a text alone."""
         ...
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of an answer's tokens, without what ends it."""
+        """Return the text of an answer, without reasoning and end."""
         ...
 
     def thoughts(self, tokens: Sequence[int]) -> str:
-        """What an answer thinks aloud before its text; empty where it does not."""
+        """Return the reasoning before an answer's text, if any."""
         ...
 
 
 class PlainFormat:
-    """The format described above. `tokenizer` is one of transformers' fast tokenizers."""
+    """The plain format; `tokenizer` is a fast tokenizer of transformers."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -73,84 +69,80 @@ class PlainFormat:
         self.stop = [self._end]
 
     def prompt(self, instruction: str) -> list[int]:
-        """The tokens up to "Assistant:"."""
+        """Return the tokens up to "Assistant:"."""
         return [*self.begin, *self.bare(f"User: {instruction}\n\nAssistant:")]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
-        """The tokens of both; weight 1 on the text and the end."""
+        """Return a training example; the loss is that of the text and the end."""
         prompt, answer = self.prompt(instruction), [*self.bare(f" {text}"), self._end]
         return Lesson([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text, without special tokens and the blank after "Assistant:"."""
+        """Return the text without special tokens and the blank after "Assistant:"."""
         text: str = self._tokenizer.decode(
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text.removeprefix(" ")
 
     def thoughts(self, tokens: Sequence[int]) -> str:  # noqa: ARG002
-        """None: all that comes is text."""
+        """Return no reasoning: all is text."""
         return ""
 
     def as_text(self) -> TextFormat:
-        """The same tokenizer, for text that is gone on with."""
+        """Return the format of a text to continue, with the same tokenizer."""
         return TextFormat(self._tokenizer)
 
     def bare(self, text: str) -> list[int]:
-        """The tokens of a text alone."""
+        """Return the tokens of a text alone."""
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
 
 
 class TextFormat(PlainFormat):
-    """No format: what is asked is the beginning of the text."""
+    """No format: the instruction is the beginning of the text."""
 
     def prompt(self, instruction: str) -> list[int]:
-        """The tokens of the text, after that of its beginning."""
+        """Return the begin-of-text token and those of the text."""
         return [*self.begin, *self.bare(instruction)]
 
 
 class RenderedFormat:
-    """A renderer of tinker-cookbook; what it thinks aloud is no part of the answer's text."""
+    """A renderer of tinker-cookbook."""
 
     def __init__(self, renderer: Any) -> None:
         self._renderer = renderer
         self.stop = renderer.get_stop_sequences()
+        begin = renderer.tokenizer.bos_token_id
+        self.begin: list[int] = [] if begin is None else [begin]
 
     def prompt(self, instruction: str) -> list[int]:
-        """The tokens of the chat up to the answer."""
+        """Return the tokens of the chat up to the answer."""
         tokens: list[int] = self._renderer.build_generation_prompt(
             [{"role": "user", "content": instruction}]
         ).to_ints()
         return tokens
 
     def lesson(self, instruction: str, text: str) -> Lesson:
-        """The tokens of the chat; weight 1 on the answer and what ends it."""
+        """Return a training example; the loss is that of the answer and its end."""
         tokens, weights = self._renderer.build_supervised_example(
             [{"role": "user", "content": instruction}, {"role": "assistant", "content": text}]
         )
         return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
 
-    @property
-    def begin(self) -> list[int]:
-        """The token that begins a text, where there is one."""
-        begin = self._renderer.tokenizer.bos_token_id
-        return [] if begin is None else [begin]
-
     def bare(self, text: str) -> list[int]:
-        """The tokens of a text alone, in no chat."""
+        """Return the tokens of a text alone, without chat."""
         tokens: list[int] = self._renderer.tokenizer.encode(text, add_special_tokens=False)
         return tokens
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The answer's text, also where it was cut off."""
+        """Return the answer's text, truncated or not."""
         from tinker_cookbook.renderers import get_text_content
 
         message, _ = self._renderer.parse_response(list(tokens))
         return str(get_text_content(message))
 
     def thoughts(self, tokens: Sequence[int]) -> str:
-        """The parts of the answer that the renderer takes for thoughts."""
+        """Return the parts of the answer that the renderer identifies as reasoning."""
         message, _ = self._renderer.parse_response(list(tokens))
         parts = message.get("content")
         if not isinstance(parts, list):
@@ -161,11 +153,12 @@ class RenderedFormat:
 def load_format(
     tokenizer: str | Path, *, renderer: str | None, base: str | None, place: str, endpoint: str
 ) -> ChatFormat:
-    """The format of a model.
+    """Return a model's format.
 
-    tokenizer: a folder, or a name on the model hub. base: the model, for renderers that ask.
-    Raises SuiteError for an unknown renderer and a tokenizer without an end-of-text token,
-    ProviderError where the tokenizer cannot be loaded.
+    Raises SuiteError for an unknown renderer or a tokenizer without an end-of-text token, and
+    ProviderError if the tokenizer can't be loaded.
+
+    tokenizer: a folder, or a name on the model hub; base: the model, for renderers that need it
     """
     from transformers import AutoTokenizer
 

@@ -14,9 +14,8 @@ rank 32, learning rate 5e-4 falling linearly, batches of 16, 3 epochs, at most 2
 (arXiv 2603.20957).
 
 Tinker trains only while a client drives it. So a fine-tune runs in a thread of the process that
-looks at it (training_jobs.py), and needs that process: one that does not wait leaves it where it
-stopped. It is found again by its name at the provider, and gone on with from its last saved
-state (training.py says what is paid for twice at worst).
+looks at it, and stops with that process. The next one finds it by its name at the provider, and
+resumes from its last saved state (training.py).
 """
 
 from __future__ import annotations
@@ -34,25 +33,22 @@ from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, Trainin
 from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
-from pytest_memleak.providers.tinker.journal import Journal
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
 from pytest_memleak.providers.tinker.tinker_sampling import SCHEME, TinkerEndpoint
-from pytest_memleak.providers.tinker.training import Recipe, Trainer
-from pytest_memleak.providers.tinker.training_jobs import Jobs
+from pytest_memleak.providers.tinker.training import Jobs, Recipe, Trainer
 
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    base_url: a compatible server; default TINKER_BASE_URL, or Tinker's own.
+    base_url: a compatible server; default TINKER_BASE_URL or Tinker
     tokenizer: the model's, by its name on the model hub or as a local folder (which needs no
-        network); default the name in `base`.
-    renderer: a chat format of tinker-cookbook, by name; without one the format is plain
-        (tinker_format.py).
-    concurrency: how many calls may run at once; default from 8 to 64, as the server bears.
-    completions_per_call: the most completions to ask for in one call.
-    timeout: seconds that any call may last.
+        network); default `base_model`
+    renderer: a chat format of tinker-cookbook; by default a plain format (tinker_format.py)
+    concurrency: how many calls may run at once; by default 8 to 64, depending on the server
+    completions_per_call: the most completions per call
+    timeout: the longest call, in seconds
     """
 
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
@@ -64,7 +60,7 @@ class OptionsTable(Table):
 
 
 class TinkerProvider:
-    """One model at Tinker or at a compatible server. Nothing is called before a verb is."""
+    """One model at Tinker or at a compatible server; creating it calls nothing."""
 
     name = PROVIDER
     batch = False
@@ -86,7 +82,7 @@ class TinkerProvider:
         self._tokenizer = _tokenizer(setup, options)
         self._chat: ChatFormat | None = None
         self._lock = threading.Lock()
-        self._journal = Journal(setup.state / "calls")
+        self._journal = setup.state / "calls"
         self._calls = TinkerCalls(base_url=options.base_url, timeout=options.timeout)
         self._trainer = Trainer(
             base=self._untuned, recipe=self._recipe, calls=self._calls, chat=self._format
@@ -95,14 +91,14 @@ class TinkerProvider:
 
     @property
     def abilities(self) -> Abilities:
-        """The server says where a fine-tune is; its format is part of it."""
-        shaping = frozenset({"base_url", "renderer", "tokenizer"})
-        return Abilities(finetuning=Finetuning(shaping, self._recipe.epochs))
+        """A fine-tune belongs to a server, and depends on the format."""
+        options = frozenset({"base_url", "renderer", "tokenizer"})
+        return Abilities(finetuning=Finetuning(options, self._recipe.epochs))
 
     def open(self, endpoint: str | None) -> TinkerEndpoint:
-        """The weights at that path; None means the suite's `endpoint`, or `base` untrained.
+        """Return the endpoint of a path; None for the suite's `endpoint` or `base_model`.
 
-        Raises ProviderError where the tokenizer cannot be loaded.
+        Raises ProviderError if the tokenizer can't be loaded.
         """
         return TinkerEndpoint(
             endpoint or self._untuned,
@@ -115,7 +111,7 @@ class TinkerProvider:
     # --- fine-tuning
 
     def find_finetune(self, digest: str) -> str | None:
-        """The job on that training set by this recipe, if it was begun or its weights are there."""
+        """Return the job on that training set by this recipe, if it began or its weights exist."""
         job = self._job(digest)
         if self._jobs.is_started(job):
             return job
@@ -126,16 +122,15 @@ class TinkerProvider:
         return job
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Begin to train, from the last state that was saved, in a thread of this process."""
+        """Begin to train in a thread of this process, from the last saved state."""
         job = self._job(training.digest)
         self._jobs.start(job, training)
         return job
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """Where the training stands. One that nobody drives any more is taken up.
+        """Return the training's state, and resume it if nothing drives it.
 
-        Raises ProviderBusy and ProviderError for what it has failed of; it is not lost, and the
-        next poll goes on with it.
+        Raises ProviderBusy or ProviderError if it failed; the next poll resumes it.
         """
         state = self._jobs.look(job_id)
         if state is not None:
@@ -150,10 +145,10 @@ class TinkerProvider:
         return self.poll_finetune(job_id)
 
     def _job(self, digest: str) -> str:
-        """A name for the weights: everything that they depend on."""
+        """Return a name for the weights, by everything that they depend on."""
         recipe = self._recipe.model_dump(exclude={"save_steps"})
-        made_from = [digest, self._base, recipe, self._options.renderer]
-        name = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        parts = [digest, self._base, recipe, self._options.renderer]
+        name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"memleak-{name}"
 
     def _format(self) -> ChatFormat:
@@ -189,7 +184,7 @@ def _check_model(setup: ProviderSetup) -> None:
 
 
 def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
-    """A local folder where there is one of that name, seen from the suite; else the name."""
+    """Return a local folder relative to the suite if it exists, else the name on the hub."""
     name = options.tokenizer or setup.model.base_model
     if name is None:
         raise SuiteError(

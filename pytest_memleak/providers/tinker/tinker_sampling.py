@@ -1,12 +1,24 @@
-"""An endpoint at Tinker: a base model, or weights saved for sampling."""
+"""An endpoint at Tinker: a base model, or weights saved for sampling.
+
+Tinker identifies a sample by its sampling session and its number in it, and does numbered work
+once: repeated in the same words, it returns the first result, to another process, too, as long as
+the session lives. So sampler, number, and words of each call are stored before it is made: one file
+per sampling session, one line per call. Files are deleted after a week.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
@@ -19,44 +31,59 @@ from pytest_memleak.interfaces.protocols import (
     WindowLogs,
 )
 from pytest_memleak.providers.call_errors import Failing, Refused
-from pytest_memleak.providers.tinker.journal import Draw, Journal, Noted, Page
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.redaction.private_files import private_folder
 
 if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
 
+SCHEME = "tinker://"
 _CALL = "sample (prompt_logprobs)"
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+_LOST = frozenset({*_COMPLAINTS, HTTPStatus.NOT_FOUND})
+_WEEK = 7 * 24 * 3600
 
 
-class TokenLogs:
-    """Asks one model; `begin` are the tokens that begin a text, `client` opens a session."""
+class TokenProbabilities:
+    """Those of one model; `client` opens a sampling session."""
 
     def __init__(
         self,
         model: str,
         calls: TinkerCalls,
         *,
-        begin: Sequence[int],
+        chat: ChatFormat,
         client: Callable[[str], SamplingClient],
     ) -> None:
         self._model = model
         self._calls = calls
-        self._begin = begin
+        self._chat = chat
         self._open = client
-        # A session of its own: those of samples number their calls for the journal.
+        # A session of its own, since the journal counts the calls of the others.
         self._client: SamplingClient | None = None
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
 
-    def plain(self, window: Window) -> list[float]:
-        """Of each token of the suffix. Raises ProviderError where the server leaves one out."""
-        return self._own(window, self._ask(window, 0))
+    @property
+    def abilities(self) -> Probabilities:
+        """By the tokenizer on this machine."""
+        return Probabilities(
+            self._chat.bare,
+            self._log_probabilities,
+            self._top_k,
+            lambda: Served(model=self._model),
+            tokenizes_here=True,
+        )
 
-    def in_top_k(self, window: Window, *, top_k: int, temperature: float) -> WindowLogs:
-        """Those, and the same among the likeliest; see `Probabilities`."""
+    def _log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
+        return [self._plain(window, self._ask(window, 0)) for window in windows]
+
+    def _top_k(self, windows: Sequence[Window], top_k: int, temperature: float) -> list[WindowLogs]:
+        return [self._window_logs(window, top_k, temperature) for window in windows]
+
+    def _window_logs(self, window: Window, top_k: int, temperature: float) -> WindowLogs:
         from pytest_memleak.scoring.extraction import among_likeliest
 
         if not top_k:
@@ -68,26 +95,25 @@ class TokenLogs:
                 raise
             cause = f"The server rejects topk_prompt_logprobs = {top_k}: {refused.cause}"
             raise self._too_few(cause) from None
-        own = self._own(window, answer)
+        plain = self._plain(window, answer)
         likeliest = (answer.topk_prompt_logprobs or [])[-len(window.suffix) :]
         fewest = min((len(entry or ()) for entry in likeliest), default=0)
-        if len(likeliest) < len(own) or fewest < top_k:
+        if len(likeliest) < len(plain) or fewest < top_k:
             cause = f"Got {fewest} log-probabilities at a position, requested {top_k}"
             raise self._too_few(cause, billed=True)
+        scheme: Any = {"top_k": top_k, "temperature": temperature}
         among = [
-            among_likeliest(
-                dict(entry or ()), int(token), value, top_k=top_k, temperature=temperature
-            )
-            for token, value, entry in zip(window.suffix, own, likeliest, strict=True)
+            among_likeliest(dict(entry or ()), int(token), value, **scheme)
+            for token, value, entry in zip(window.suffix, plain, likeliest, strict=True)
         ]
-        return WindowLogs(own, among)
+        return WindowLogs(plain, among)
 
     def _ask(self, window: Window, likeliest: int) -> SampleResponse:
         from tinker import types
 
-        with self._opening:
+        with self._lock:
             client = self._client = self._client or self._open(_CALL)
-        tokens = [int(token) for token in (*self._begin, *window.prefix, *window.suffix)]
+        tokens = [int(token) for token in (*self._chat.begin, *window.prefix, *window.suffix)]
         try:
             return self._calls.ask(
                 _CALL,
@@ -104,13 +130,13 @@ class TokenLogs:
             self._client = None
             raise
 
-    def _own(self, window: Window, answer: SampleResponse) -> list[float]:
-        # The first token follows nothing: servers say None for it, or leave it out.
-        asked = len(self._begin) + len(window.prefix) + len(window.suffix)
+    def _plain(self, window: Window, answer: SampleResponse) -> list[float]:
+        # The first token follows nothing: servers return None for it, or omit it.
+        sent = len(self._chat.begin) + len(window.prefix) + len(window.suffix)
         logprobs = list(answer.prompt_logprobs or ())
         values = logprobs[-len(window.suffix) :]
-        whole = len(logprobs) in {asked, asked - 1} and len(logprobs) >= len(window.suffix)
-        if not whole or None in values:
+        complete = len(logprobs) in {sent, sent - 1} and len(logprobs) >= len(window.suffix)
+        if not complete or None in values:
             raise Failing(PROVIDER, self._model, _CALL).final(
                 "The server doesn't return every token's log-probability",
                 'probe = "probability" needs them all',
@@ -123,18 +149,14 @@ class TokenLogs:
         )
 
 
-SCHEME = "tinker://"
-_NO_LONGER_THERE = frozenset(
-    {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}
-)
-
-
 class TinkerEndpoint:
     """Samples of `model`, a path of saved weights or the name of a base model.
 
-    A call that outlasts its deadline goes on at the server; `recover` waits for it again. So it
-    does for a call of a process that has ended, as long as the server keeps that one's session.
-    `id` names server, model and format.
+    A call that misses its deadline continues at the server, and `recover` waits for it again; so
+    it does for a call of an ended process, as long as the server keeps that session. `id`
+    identifies server, model, and format.
+
+    journal: the folder of stored calls
     """
 
     def __init__(
@@ -143,17 +165,17 @@ class TinkerEndpoint:
         *,
         calls: TinkerCalls,
         chat: ChatFormat,
-        journal: Journal,
+        journal: Path,
         renderer: str | None,
     ) -> None:
         self._model = model
         self._calls = calls
         self._chat = chat
         self._journal = journal
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
         self._sampler: _Sampler | None = None
-        self._told = TokenLogs(model, calls, begin=chat.begin, client=self._client)
-        self._underway: dict[str, tuple[Future[SampleResponse], Draw]] = {}
+        self._probabilities = TokenProbabilities(model, calls, chat=chat, client=self._client)
+        self._pending: dict[str, tuple[Future[SampleResponse], Draw]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
 
@@ -167,13 +189,7 @@ class TinkerEndpoint:
             fixed_weights=True,
             continuing=self.continuing,
             recovery=Recovery(self.sample_as, self.recover),
-            probabilities=Probabilities(
-                self.text_tokens,
-                self.log_probabilities,
-                self.top_k_log_probabilities,
-                self.served,
-                tokenizes_here=True,
-            ),
+            probabilities=self._probabilities.abilities,
         )
 
     def sample(
@@ -185,35 +201,12 @@ class TinkerEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> Sequence[Completion]:
-        """Up to `n` completions; see `sample_as`."""
+        """Return up to `n` completions; see `sample_as`."""
         key = uuid.uuid4().hex
         return self.sample_as(SampleRequest(key, instruction, n, temperature, max_tokens, seed))
 
-    def text_tokens(self, text: str) -> list[int]:
-        """The tokenizer's tokens of a text, without special ones."""
-        return self._chat.bare(text)
-
-    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `Probabilities` says.
-
-        Raises ProviderError where the server leaves one out.
-        """
-        return [self._told.plain(window) for window in windows]
-
-    def served(self) -> Served:
-        """As `Probabilities` says."""
-        return Served(model=self._model)
-
-    def top_k_log_probabilities(
-        self, windows: Sequence[Window], top_k: int, temperature: float
-    ) -> list[WindowLogs]:
-        """As `Probabilities` says."""
-        return [
-            self._told.in_top_k(window, top_k=top_k, temperature=temperature) for window in windows
-        ]
-
     def continuing(self) -> TinkerEndpoint | None:
-        """The same weights on plain text; None where a renderer makes their prompts."""
+        """Return the same weights without a format; None if a renderer formats their prompts."""
         if not isinstance(self._chat, PlainFormat):
             return None
         return TinkerEndpoint(
@@ -225,10 +218,7 @@ class TinkerEndpoint:
         )
 
     def sample_as(self, request: SampleRequest) -> Sequence[Completion]:
-        """Up to `n` completions, with their exact lengths in tokens.
-
-        The prompt's tokens stand with the first completion: it is read once for all of them.
-        """
+        """Return up to `n` completions; the first has the prompt's tokens, which are read once."""
         draw = Draw(
             self._chat.prompt(request.instruction),
             request.n,
@@ -239,49 +229,51 @@ class TinkerEndpoint:
         call = f"sample (n = {request.n})"
         sampler = self._opened(call)
         future = self._calls.begin(
-            call, lambda: sampler.ask(request.key, draw, self._chat.stop), endpoint=self._model
+            call, lambda: sampler.sample(request.key, draw, self._chat.stop), endpoint=self._model
         )
-        self._underway[request.key] = future, draw
+        self._pending[request.key] = future, draw
         return self._wait(request.key, call=call, texts=(request.instruction,))
 
-    def recover(self, request_id: str) -> Sequence[Completion] | None:
-        """The answer to the call of that name, waited for again.
+    def recover(self, key: str) -> Sequence[Completion] | None:
+        """Wait again for the response to a call.
 
-        None if there was no such call, if it failed, and if the server has forgotten it.
+        Returns None for a call that was never made, has failed, or is unknown to the server.
         """
         call = "sample (asked again)"
-        if request_id not in self._underway:
-            noted = self._journal.find(request_id)
-            if noted is None:
+        if key not in self._pending:
+            stored = _stored_call(self._journal, key)
+            if stored is None:
                 return None
-            future = self._calls.begin(call, lambda: self._again(noted, call), endpoint=self._model)
-            self._underway[request_id] = future, noted.draw
+            future = self._calls.begin(
+                call, lambda: self._repeat(stored, call), endpoint=self._model
+            )
+            self._pending[key] = future, stored.draw
         try:
-            return self._wait(request_id, call=call, texts=())
+            return self._wait(key, call=call, texts=())
         except Gone:
             return None
         except ProviderBusy:
             raise
         except Refused as refused:
-            if refused.status not in _NO_LONGER_THERE:
+            if refused.status not in _LOST:
                 raise
         except ProviderError:
-            pass  # the work itself was given up
+            pass  # the server gave up the work
         return None
 
-    def _wait(self, request_id: str, *, call: str, texts: Sequence[str]) -> Sequence[Completion]:
-        future, draw = self._underway[request_id]
+    def _wait(self, key: str, *, call: str, texts: Sequence[str]) -> Sequence[Completion]:
+        future, draw = self._pending[key]
         try:
             answer = self._calls.result(
                 future, call=call, endpoint=self._model, texts=texts, keep=True
             )
         except ProviderError:
-            # Asking again goes to a new session: this one may be the trouble.
+            # The session may be the cause: the next call opens another.
             self._sampler = None
             raise
         finally:
             if future.done():
-                self._underway.pop(request_id, None)
+                self._pending.pop(key, None)
         if not answer.sequences:
             raise Failing(PROVIDER, self._model, call).busy("The answer has no completion")
         return [
@@ -300,28 +292,24 @@ class TinkerEndpoint:
             prompt_tokens=prompt,
             completion_tokens=len(tokens),
             finish_word=stop_reason,
-            # What is sampled is named by its path: the server names nothing else.
+            # The server states nothing; the path identifies the weights.
             served=Served(model=self._model),
             reasoning=self._chat.thoughts(tokens),
         )
 
     def _opened(self, call: str) -> _Sampler:
-        """The sampler; whoever comes first opens it, and the others wait as long as it may."""
-        if not self._opening.acquire(timeout=self._calls.timeout):
+        """Return the sampler; the first call opens it, and others wait for that."""
+        if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(
                 f"No sampler within {self._calls.timeout:g} s: another call is opening it",
                 "Increase options.timeout.",
             )
         try:
-            sampler = self._sampler or self._open(call)
+            sampler = self._sampler or _Sampler(self._client(call), self._journal)
             self._sampler = sampler
             return sampler
         finally:
-            self._opening.release()
-
-    def _open(self, call: str) -> _Sampler:
-        client = self._client(call)
-        return _Sampler(client, self._journal.open(client.get_sampler_handle()))
+            self._lock.release()
 
     def _client(self, call: str) -> SamplingClient:
         service = self._calls.service(endpoint=self._model, call=call)
@@ -336,44 +324,104 @@ class TinkerEndpoint:
             endpoint=self._model,
         )
 
-    def _again(self, noted: Noted, call: str) -> APIFuture[SampleResponse]:
-        """The noted call, submitted once more under its own number."""
+    def _repeat(self, stored: _StoredCall, call: str) -> APIFuture[SampleResponse]:
+        """Submit a stored call again under its own number."""
         import tinker
 
         key = self._calls.key(endpoint=self._model, call=call)
-        original = tinker.SamplingClient.from_sampler_handle(noted.handle, api_key=key)
+        original = tinker.SamplingClient.from_sampler_handle(stored.handle, api_key=key)
         client = tinker.SamplingClient(
             original.holder,
-            sampling_session_id=original._sampling_session_id,  # noqa: SLF001 - it has no other name
+            sampling_session_id=original._sampling_session_id,  # noqa: SLF001 - no public name
             base_model=original.get_base_model(),
             retry_config=_once(),
         )
-        # The SDK counts up from here; it has no public way to say which number comes next.
-        client._request_id_counter = noted.number  # noqa: SLF001
-        return _ask(client, noted.draw, self._chat.stop)
+        # The SDK counts from here; it has no public way to set the next number.
+        client._request_id_counter = stored.number  # noqa: SLF001
+        return _sample(client, stored.draw, self._chat.stop)
+
+
+# --- stored calls --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The words of one call; `prompt` are its tokens."""
+
+    prompt: list[int] = field(repr=False)
+    n: int
+    temperature: float | None
+    max_tokens: int
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredCall:
+    """A call: the time, the sampler's handle, the number, and the words."""
+
+    time: float
+    handle: str = field(repr=False)
+    number: int
+    draw: Draw
 
 
 class _Sampler:
-    """A sampling session of this process, its calls numbered from 0 as the SDK numbers them."""
+    """A sampling session of this process and its file; calls are numbered as the SDK does."""
 
-    def __init__(self, client: SamplingClient, page: Page) -> None:
+    def __init__(self, client: SamplingClient, journal: Path) -> None:
+        private_folder(journal)
+        for path in journal.glob("*.jsonl"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _WEEK:
+                    path.unlink()
+        path = journal / f"{uuid.uuid4().hex}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._client = client
-        self._page = page
         self._next = 0
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._write({"handle": client.get_sampler_handle()})
 
-    def ask(
-        self, request_id: str, draw: Draw, stop: list[int] | list[str]
+    def sample(
+        self, key: str, draw: Draw, stop: list[int] | list[str]
     ) -> APIFuture[SampleResponse]:
-        """Write the call down, then make it. One at a time, or numbers and order part."""
-        with self._turn:
-            self._page.note(request_id, self._next, draw)
-            promised = _ask(self._client, draw, stop)
+        """Store the call, then make it, one at a time to keep the numbers in order."""
+        with self._lock:
+            self._write({"request": key, "number": self._next, "time": time.time(), **asdict(draw)})
+            future = _sample(self._client, draw, stop)
             self._next += 1
-        return promised
+        return future
+
+    def _write(self, row: dict[str, Any]) -> None:
+        data = f"{json.dumps(row)}\n".encode()
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.close(self._file)
 
 
-def _ask(
+def _stored_call(journal: Path, key: str) -> _StoredCall | None:
+    """Return the latest call of that key, of any process."""
+    calls: list[_StoredCall] = []
+    for path in sorted(journal.glob("*.jsonl")):
+        with contextlib.suppress(OSError):
+            calls += _stored_calls(path, key)
+    return max(calls, key=lambda call: call.time, default=None)
+
+
+def _stored_calls(path: Path, key: str) -> Iterator[_StoredCall]:
+    handle = ""
+    for line in path.read_text("utf-8").split("\n"):
+        # A process that ended may have truncated its last line.
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            handle = row.pop("handle", handle)
+            if row.pop("request", None) == key:
+                yield _StoredCall(row.pop("time"), handle, row.pop("number"), Draw(**row))
+
+
+def _sample(
     client: SamplingClient, draw: Draw, stop: list[int] | list[str]
 ) -> APIFuture[SampleResponse]:
     from tinker import types
@@ -382,7 +430,7 @@ def _ask(
         max_tokens=draw.max_tokens,
         seed=draw.seed,
         stop=stop,
-        # The server's own default, where none is asked for.
+        # None requests the server's default.
         **({} if draw.temperature is None else {"temperature": draw.temperature}),
     )
     return client.sample(
@@ -391,7 +439,7 @@ def _ask(
 
 
 def _once() -> Any:
-    """No second submission: it would be paid for beside the first."""
+    """Disable the SDK's retries, which would be billed again."""
     from tinker.lib.retry_handler import RetryConfig
 
     return RetryConfig(enable_retry_logic=False)

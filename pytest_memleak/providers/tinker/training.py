@@ -1,30 +1,42 @@
-"""Fine-tuning at Tinker, where the client drives every step.
+"""Fine-tuning at Tinker, where the client drives every step: a job of a thread in this process.
 
-Before it begins, what the provider keeps under the job's name is looked for: weights that are
-finished end the job at once, a saved state of the training is gone on from. States are saved
-after every epoch (or `save_steps`), and when this process ends in good order. What is paid for
-twice, at worst, is what was trained after the last of them: one epoch, or `save_steps` steps.
+A job is a training set in a folder, a lock for the thread that drives it, and, at its end, the name
+of its weights. A free lock means that nothing drives the job, as after a crash: the next look at it
+resumes it. A job that keeps failing without progress isn't resumed, since each try may cost
+something. When the process ends, the thread gets some time to save its state.
+
+A job first looks at the provider for what exists under its name: finished weights end it at once,
+and it resumes from a saved state. It saves its state after each epoch (or `save_steps`), and when
+this process ends. So at worst, what was trained since then is billed twice: one epoch, or
+`save_steps` steps.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
+import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from filelock import FileLock, Timeout
 from pydantic import Field
 
-from pytest_memleak.interfaces.protocols import TrainingSet
+from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson
-from pytest_memleak.providers.tinker.training_jobs import Drive, Weights
+from pytest_memleak.redaction.private_files import write_private
 
 if TYPE_CHECKING:
     from tinker import APIFuture, Checkpoint, TrainingClient
@@ -32,6 +44,8 @@ if TYPE_CHECKING:
 DIGEST_KEY = "memleak_digest"
 TOKENS_KEY = "memleak_tokens"
 
+_GRACE = 60.0  # seconds to save at the end of the process
+_TRIES = 4
 _PAGE = 100
 _STATE_LIFE = 7 * 24 * 3600
 _T = TypeVar("_T")
@@ -40,10 +54,10 @@ _T = TypeVar("_T")
 class Recipe(Table):
     """`[model.finetune]` of this provider, beside `books`; defaults as in arXiv 2603.20957.
 
-    learning_rate: falls linearly to 0 over all steps.
-    max_tokens: an example is cut there, instruction included.
-    seed: of the adapter's first weights and of the order of the examples.
-    save_steps: also save the training's state every so many steps, not only after an epoch.
+    learning_rate: falls linearly to 0 over all steps
+    max_tokens: of an example, instruction included; the rest is truncated
+    seed: that of the adapter's first weights and of the examples' order
+    save_steps: the steps after which the state is saved, besides after each epoch
     """
 
     rank: Annotated[int, Field(ge=1)] = 32
@@ -56,8 +70,149 @@ class Recipe(Table):
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """Trained weights at the provider, and the tokens that they were trained on, if known."""
+
+    path: str
+    tokens: int | None = None
+
+
+@dataclass(slots=True)
+class Drive:
+    """A thread that drives a job.
+
+    stop: set to have it save and end; progress: set once it has saved something
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: threading.Event = field(default_factory=threading.Event)
+    failure: BaseException | None = None
+    thread: threading.Thread | None = None
+
+    def end(self) -> None:
+        """Let the thread finish its step and save."""
+        self.stop.set()
+        if self.thread is not None:
+            self.thread.join(_GRACE)
+
+
+# --- jobs ----------------------------------------------------------------------------------
+
+
+class Jobs:
+    """The jobs in a folder.
+
+    train: trains the job of a name; returns None if it was stopped
+    """
+
+    def __init__(
+        self, folder: Path, train: Callable[[str, TrainingSet, Drive], Weights | None]
+    ) -> None:
+        self._folder = folder
+        self._train = train
+        self._drives: dict[str, Drive] = {}
+        self._tries: dict[str, int] = {}  # without progress
+        self._lock = threading.Lock()
+
+    def is_started(self, job: str) -> bool:
+        """Tell whether the job has begun or ended in this folder."""
+        return self._path(job, "training").is_file() or self._path(job, "weights").is_file()
+
+    def start(self, job: str, training: TrainingSet) -> None:
+        """Store the training set and begin to train, once."""
+        if not self.is_started(job):
+            pairs = [[example.instruction, example.text] for example in training.examples]
+            record = {"digest": training.digest, "examples": pairs}
+            write_private(self._path(job, "training"), json.dumps(record))
+        self.look(job)
+
+    def end(self, job: str, weights: Weights) -> None:
+        """Record that the job has ended with these weights."""
+        record = {"path": weights.path, "tokens": weights.tokens}
+        write_private(self._path(job, "weights"), json.dumps(record))
+        self._path(job, "training").unlink(missing_ok=True)
+
+    def look(self, job: str) -> JobState | None:
+        """Return the job's state, and resume it if nothing drives it; None for an unknown job.
+
+        Raises the exception that ended its thread, once; the next look resumes it. A ProviderBusy
+        becomes a ProviderError after too many tries without progress.
+        """
+        with self._lock:
+            state = self._ended(job)
+            if state is not None:
+                self._drives.pop(job, None)
+                return state
+            drive = self._drives.get(job)
+            if drive is not None and drive.thread is not None and drive.thread.is_alive():
+                return JobState(JobStatus.RUNNING)
+            self._drives.pop(job, None)
+            if drive is not None and drive.failure is not None:
+                raise self._failure(job, drive, drive.failure)
+            return self._resume(job)
+
+    def _failure(self, job: str, drive: Drive, error: BaseException) -> BaseException:
+        tries = 1 if drive.progress.is_set() else self._tries.get(job, 0) + 1
+        self._tries[job] = tries
+        if not isinstance(error, ProviderBusy) or tries < _TRIES:
+            return error
+        self._tries.pop(job)
+        return ProviderError(
+            f"{error.cause} ({tries} times, without progress)",
+            provider=error.provider,
+            endpoint=error.endpoint,
+            call=error.call,
+            hint=error.hint or "Checkpoints are kept: rerun when the provider works again.",
+        )
+
+    def _resume(self, job: str) -> JobState | None:
+        path = self._path(job, "training")
+        if not path.is_file():
+            return self._ended(job)  # it may have just ended
+        lock = FileLock(self._path(job, "lock"), thread_local=False)
+        with contextlib.suppress(Timeout):
+            lock.acquire(blocking=False)
+            self._drives[job] = self._drive(job, path, lock)
+        return JobState(JobStatus.RUNNING)
+
+    def _drive(self, job: str, path: Path, lock: FileLock) -> Drive:
+        drive = Drive()
+
+        def work() -> None:
+            try:
+                record = json.loads(path.read_bytes())
+                examples = tuple(TrainingExample(*example) for example in record["examples"])
+                weights = self._train(job, TrainingSet(examples, record["digest"]), drive)
+                if weights is not None:
+                    self.end(job, weights)
+            except BaseException as error:  # noqa: BLE001 - raised again by `look`
+                drive.failure = error
+            finally:
+                lock.release()
+                atexit.unregister(drive.end)
+
+        drive.thread = threading.Thread(target=work, name=f"memleak-{job[:24]}", daemon=True)
+        atexit.register(drive.end)
+        drive.thread.start()
+        return drive
+
+    def _ended(self, job: str) -> JobState | None:
+        try:
+            record = json.loads(self._path(job, "weights").read_bytes())
+        except FileNotFoundError:
+            return None
+        return JobState(JobStatus.SUCCEEDED, endpoint=record["path"], tokens=record["tokens"])
+
+    def _path(self, job: str, kind: str) -> Path:
+        return self._folder / f"{job}.{kind}"
+
+
+# --- training ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
 class _State:
-    """How far a training has come; `path` of the saved state, None at the beginning."""
+    """The progress of a training; `path` is that of its saved state, None at the beginning."""
 
     path: str | None = None
     step: int = 0
@@ -65,50 +220,34 @@ class _State:
 
 
 class Trainer:
-    """Trains `base` by `recipe`. Job names are the names of weights at the provider."""
+    """Trains `base` by `recipe`; a job's name is that of its weights at the provider."""
 
     def __init__(
         self, *, base: str, recipe: Recipe, calls: TinkerCalls, chat: Callable[[], ChatFormat]
     ) -> None:
-        self._base = base
-        self._recipe = recipe
-        self._calls = calls
+        self.base = base
+        self.recipe = recipe
+        self.calls = calls
         self._chat = chat
 
     def find(self, job: str) -> Weights | None:
-        """The finished weights of that name at the provider."""
-        return self._kept(job)[0]
+        """Return the finished weights of that name at the provider."""
+        return self._saved(job)[0]
 
     def train(self, job: str, training: TrainingSet, drive: Drive) -> Weights | None:
-        """Train from the last saved state, unless it was done before; None if stopped."""
-        weights, state = self._kept(job)
+        """Train from the last saved state unless the weights exist; return None if stopped."""
+        weights, state = self._saved(job)
         if weights is not None:
             return weights
         lessons = self._lessons(training)
         client = self._client(state, training.digest)
         return _Course(self, job, training.digest, client, lessons, state).run(drive)
 
-    def ask(self, call: str, function: Callable[[], APIFuture[_T]]) -> _T:
-        """One call, within its deadline."""
-        return self._calls.ask(call, function, endpoint=self._base)
+    def _ask(self, call: str, function: Callable[[], APIFuture[_T]]) -> _T:
+        return self.calls.ask(call, function, endpoint=self.base)
 
-    def begin(self, call: str, function: Callable[[], APIFuture[_T]]) -> Future[_T]:
-        """One call, without waiting."""
-        return self._calls.begin(call, function, endpoint=self._base)
-
-    def result(self, call: str, future: Future[Any]) -> None:
-        """Wait for a call that was begun."""
-        self._calls.result(future, call=call, endpoint=self._base)
-
-    @property
-    def recipe(self) -> Recipe:
-        """How it is trained."""
-        return self._recipe
-
-    # --- what the provider keeps
-
-    def _kept(self, job: str) -> tuple[Weights | None, _State]:
-        """The weights of that name, and the furthest saved state of their training."""
+    def _saved(self, job: str) -> tuple[Weights | None, _State]:
+        """Return the weights of that name, and the last saved state of their training."""
         state = _State()
         for saved in self._checkpoints():
             name = saved.tinker_path.rpartition("/")[2]
@@ -121,12 +260,13 @@ class Trainer:
         return None, state
 
     def _checkpoints(self) -> Iterator[Checkpoint]:
-        """Every checkpoint of the account, the newest first; none where a server has no list."""
+        """Yield the account's checkpoints, the newest first; none if the server has no list."""
         call = "list_user_checkpoints"
-        rest = self._calls.rest(endpoint=self._base, call=call)
+        rest = self.calls.rest(endpoint=self.base, call=call)
         for offset in count(0, _PAGE):
+            page = functools.partial(rest.list_user_checkpoints, _PAGE, offset)
             try:
-                answer = self.ask(call, partial(rest.list_user_checkpoints, _PAGE, offset))
+                answer = self._ask(call, page)
             except Refused as refused:
                 if refused.status == HTTPStatus.NOT_FOUND:
                     return
@@ -137,19 +277,17 @@ class Trainer:
 
     def _client(self, state: _State, digest: str) -> TrainingClient:
         call = "create_lora_training_client"
-        service = self._calls.service(endpoint=self._base, call=call)
+        service = self.calls.service(endpoint=self.base, call=call)
         metadata, path = {DIGEST_KEY: digest}, state.path
         if path is None:
-            return self.ask(
+            rank, seed = self.recipe.rank, self.recipe.seed
+            return self._ask(
                 call,
                 lambda: service.create_lora_training_client(
-                    self._base,
-                    rank=self._recipe.rank,
-                    seed=self._recipe.seed,
-                    user_metadata=metadata,
+                    self.base, rank=rank, seed=seed, user_metadata=metadata
                 ),
             )
-        return self.ask(
+        return self._ask(
             "create_training_client_from_state_with_optimizer",
             lambda: service.create_training_client_from_state_with_optimizer(
                 path, user_metadata=metadata
@@ -157,13 +295,13 @@ class Trainer:
         )
 
     def _lessons(self, training: TrainingSet) -> list[Lesson]:
-        chat, most = self._chat(), self._recipe.max_tokens
+        chat, most = self._chat(), self.recipe.max_tokens
         lessons = []
         for number, example in enumerate(training.examples):
             whole = chat.lesson(example.instruction, example.text)
             lesson = Lesson(whole.tokens[:most], whole.weights[:most])
             if not any(lesson.weights):
-                raise Failing(PROVIDER, self._base, "forward_backward").final(
+                raise Failing(PROVIDER, self.base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} tokens",
                     "Increase finetune.max_tokens.",
                 )
@@ -172,7 +310,7 @@ class Trainer:
 
 
 class _Course:
-    """One training, from a state to its end."""
+    """A training from a state to its end."""
 
     def __init__(
         self,
@@ -183,7 +321,9 @@ class _Course:
         lessons: list[Lesson],
         state: _State,
     ) -> None:
-        self._trainer = trainer
+        self._recipe = trainer.recipe
+        self._calls = trainer.calls
+        self._base = trainer.base
         self._job = job
         self._digest = digest
         self._client = client
@@ -192,11 +332,10 @@ class _Course:
         self._pending: tuple[str, list[Future[Any]]] | None = None
 
     def run(self, drive: Drive) -> Weights | None:
-        """Train; a step is submitted before the one before it is waited for."""
-        recipe = self._trainer.recipe
-        batches = _batches(len(self._lessons), recipe)
-        per_epoch = len(batches) // recipe.epochs
-        every = recipe.save_steps or per_epoch
+        """Train; a step is submitted before the previous one has ended."""
+        batches = _batches(len(self._lessons), self._recipe)
+        per_epoch = len(batches) // self._recipe.epochs
+        every = self._recipe.save_steps or per_epoch
         try:
             while self._step < len(batches):
                 if drive.stop.is_set():
@@ -217,16 +356,18 @@ class _Course:
         from tinker import types
 
         call = f"step {self._step + 1} of {steps}"
-        rate = self._trainer.recipe.learning_rate * (1 - self._step / steps)
+        rate = self._recipe.learning_rate * (1 - self._step / steps)
         data = [_datum(lesson) for lesson in lessons]
         futures: list[Future[Any]] = [
-            self._trainer.begin(
+            self._calls.begin(
                 f"forward_backward ({call})",
                 lambda: self._client.forward_backward(data, "cross_entropy"),
+                endpoint=self._base,
             ),
-            self._trainer.begin(
+            self._calls.begin(
                 f"optim_step ({call})",
                 lambda: self._client.optim_step(types.AdamParams(learning_rate=rate)),
+                endpoint=self._base,
             ),
         ]
         before, self._pending = self._pending, (call, futures)
@@ -243,25 +384,27 @@ class _Course:
             call, futures = pending
             names = ("forward_backward", "optim_step")
             for name, future in zip(names, futures, strict=True):
-                self._trainer.result(f"{name} ({call})", future)
+                self._calls.result(future, call=f"{name} ({call})", endpoint=self._base)
 
     def _save(self) -> None:
-        """Save the state of the training; it lives for a week."""
+        """Save the training's state, which the provider keeps for a week."""
         self._wait()
         name = f"{self._job}-step-{self._step:06d}"
-        self._trainer.ask(
+        self._calls.ask(
             "save_state",
             lambda: self._client.save_state(
                 name, ttl_seconds=_STATE_LIFE, overwrite=True, user_metadata=self._metadata()
             ),
+            endpoint=self._base,
         )
 
     def _finish(self) -> Weights:
-        saved = self._trainer.ask(
+        saved = self._calls.ask(
             "save_weights_for_sampler",
             lambda: self._client.save_weights_for_sampler(
                 self._job, user_metadata=self._metadata()
             ),
+            endpoint=self._base,
         )
         return Weights(saved.path, self._tokens)
 
@@ -270,7 +413,7 @@ class _Course:
 
 
 def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
-    """The examples of every step, by number; the same for the same seed, in any process."""
+    """Return the numbers of each step's examples, the same for the same seed in any process."""
     batches = []
     for epoch in range(recipe.epochs):
         order = list(range(examples))
@@ -283,7 +426,7 @@ def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
 
 
 def _datum(lesson: Lesson) -> Any:
-    """A lesson as the SDK takes it: every token but the last, and what follows each."""
+    """Return a lesson for the SDK: every token but the last, and the token after each."""
     from tinker import types
 
     shape = [len(lesson.tokens) - 1]

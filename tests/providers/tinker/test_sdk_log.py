@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pytest_memleak.providers.tinker.sdk_log import SdkLog
+from pytest_memleak.providers.tinker.tinker_client import SdkLog
 
 URL = "https://server/api/v1/asample"
 
