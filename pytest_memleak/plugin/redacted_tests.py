@@ -204,13 +204,17 @@ class RedactedTests:
         self, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Redact report and exception before any other plugin sees them."""
+        excinfo = call.excinfo
         if self.marked:
             self._truncate()
+            if excinfo and not isinstance(excinfo.value, pytest.skip.Exception | BaseExceptionGroup):
+                call.excinfo = _no_traceback()  # formatting a traceback takes long
         report = yield
+        call.excinfo = excinfo
         self._sections = list(report.sections)
-        if not self.marked or call.excinfo is None:
+        if not self.marked or excinfo is None:
             return report
-        raised = call.excinfo.value
+        raised = excinfo.value
         error = self._redacted(raised)
         if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
             path, line, _ = report.longrepr
@@ -309,6 +313,11 @@ def _raised(error: BaseException) -> BaseException:
     except BaseException as caught:  # noqa: BLE001 - it may be of any kind
         caught.__context__ = None
         return caught
+
+
+@functools.cache
+def _no_traceback() -> pytest.ExceptionInfo[BaseException]:
+    return pytest.ExceptionInfo.from_exception(_raised(Outcome(_REDACTED)))
 
 
 class _Redacted:

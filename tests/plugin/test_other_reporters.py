@@ -185,7 +185,8 @@ def test_88_careless_tests_leave_no_thirteen_words_in_any_report(written, protec
     for name, text in texts.items():
         if name not in LIVE or "--capture=tee-sys" not in options:
             for shown in (text, undone(text)):
-                assert not kept & grams(shown), f"{name}: {min(kept & grams(shown))}"
+                copied = kept.intersection(grams(shown))
+                assert not copied, f"{name}: {min(copied)}"
     reported = {
         one["nodeid"].partition("::")[2] for one in json.loads(texts["report.json"])["tests"]
     }
@@ -242,7 +243,7 @@ def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
     found = written("--full-trace", f"--memleak-quote={most}", tests=tests)
     kept = every_gram(protected())
     for name, text in found.items():
-        told = kept & grams(undone(text))
+        told = kept.intersection(grams(undone(text)))
         assert not told, f"{name}: {min(told)}"
 
 
