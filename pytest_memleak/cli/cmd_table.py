@@ -17,7 +17,7 @@ from pytest_memleak.reports.output_table import TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_memleak.reports.table_forms import Table
+    from pytest_memleak.reports.evidence_table import Table
 
 _FORMS = {form.name: form for form in TABLES}
 _ENDINGS = {form.ending: form.name for form in TABLES}
@@ -55,8 +55,7 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _table(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.reports.evidence_table import Evidence
-    from pytest_memleak.reports.table_forms import Table
+    from pytest_memleak.reports.evidence_table import Evidence, Table
 
     output = parsed.output
     form = parsed.format or (_ENDINGS.get(output.suffix.lower(), "text") if output else "text")

@@ -207,7 +207,9 @@ class RedactedTests:
         excinfo = call.excinfo
         if self.marked:
             self._truncate()
-            if excinfo and not isinstance(excinfo.value, pytest.skip.Exception | BaseExceptionGroup):
+            if excinfo and not isinstance(
+                excinfo.value, pytest.skip.Exception | BaseExceptionGroup
+            ):
                 call.excinfo = _no_traceback()  # formatting a traceback takes long
         report = yield
         call.excinfo = excinfo

@@ -2,23 +2,29 @@
 
     Evidence(Path("evidence.json")).to_frame()
 
-Numbers come from the bundles unchanged. A bundle whose digest doesn't match its content raises
-EvidenceError; `missing` lists what the bundles don't contain.
+Numbers come from the bundles unchanged, complete for programs (CSV, JSON, Parquet), in few columns
+for print: model, book title, samples, measures with intervals, and verdict, and bundle or suite
+only where rows differ in it.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pytest_memleak.errors import EvidenceError, SettingsError, install_command
 from pytest_memleak.records import Verdict
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.report_text import format_value
 from pytest_memleak.results.evidence_file import digest_errors, read_evidence
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -29,6 +35,14 @@ Row = dict[str, Any]
 
 ROWS = ("pairs", "excerpts", "spans")
 """The kinds of rows that a table can have."""
+
+_ORIGIN = ("model", "bundle", "suite")
+_NOTHING = "-"
+_FORMULA = ("=", "+", "-", "@")
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--",
+}  # fmt: skip
 
 
 class Evidence:
@@ -92,13 +106,29 @@ class Evidence:
             raise SettingsError(
                 f"no pair has the measure {measure!r}", hint=nearest(measure, self.measures)
             )
-        named = dict(zip(map(id, self.rows), columns_of(self.rows), strict=True))
-        columns = list(dict.fromkeys(named.values()))
+        columns = self.columns
         books: dict[str, Row] = {}
-        for row in self.rows:
+        for row, column in zip(self.rows, columns, strict=True):
             line = books.setdefault(row["book"], {"book": row["book"], **dict.fromkeys(columns)})
-            line[named[id(row)]] = row.get(measure)
+            line[column] = row.get(measure)
         return list(books.values())
+
+    @property
+    def columns(self) -> list[str]:
+        """Name each row's column in a grid: its model, with bundle or suite if it has several."""
+        rows = self.rows
+        for keys in (("model",), ("model", "bundle"), ("model", "suite"), _ORIGIN):
+            cells = Counter((row["book"], *(row[key] for key in keys)) for row in rows)
+            if max(cells.values(), default=1) == 1:
+                break
+        counts = Counter((row["book"], row["model"]) for row in rows)
+        several = {model for (_, model), count in counts.items() if count > 1}
+        return [
+            f"{row['model']} ({', '.join(row[key] for key in keys[1:])})"
+            if row["model"] in several
+            else str(row["model"])
+            for row in rows
+        ]
 
     def of(self, kind: str) -> list[Row]:
         """Return the rows of one of ROWS; SettingsError where no bundle contains any."""
@@ -115,27 +145,7 @@ class Evidence:
 
         kind: one of ROWS.
         """
-        return data_frame(self.of(kind))
-
-
-def columns_of(rows: Iterable[Row]) -> list[str]:
-    """Name each row's column in a grid: its model, with bundle or suite where it has several."""
-    rows = list(rows)
-    for keys in (("model",), ("model", "bundle"), ("model", "suite"), ("model", "bundle", "suite")):
-        cells = Counter((row["book"], *(row[key] for key in keys)) for row in rows)
-        if max(cells.values(), default=1) == 1:
-            break
-    several = {
-        model
-        for (_, model), count in Counter((row["book"], row["model"]) for row in rows).items()
-        if count > 1
-    }
-    return [
-        f"{row['model']} ({', '.join(row[key] for key in keys[1:])})"
-        if row["model"] in several
-        else str(row["model"])
-        for row in rows
-    ]
+        return _data_frame(self.of(kind))
 
 
 def _missing_reason(pair: PairResult) -> str:
@@ -219,7 +229,7 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
 # --- with the extra `tables` ---------------------------------------------------------------
 
 
-def data_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Return rows as a data frame; SettingsError without the extra `tables`."""
     try:
         import pandas as pd
@@ -230,3 +240,136 @@ def data_frame(rows: Sequence[Row]) -> pd.DataFrame:
             hint=f"install them with: {install_command('tables')}",
         ) from None
     return pd.DataFrame(list(rows))
+
+
+# --- tables --------------------------------------------------------------------------------
+
+
+class Printed(NamedTuple):
+    """A table for print: heads, cells, and the heads of numeric columns."""
+
+    heads: list[str]
+    rows: list[list[str]]
+    numbers: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of one kind of evidence, or books x models of a measure."""
+
+    evidence: Evidence
+    kind: str
+    measure: str | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows for programs."""
+        return self.evidence.grid(self.measure) if self.measure else self.evidence.of(self.kind)
+
+    @property
+    def printed(self) -> Printed:
+        """The rows for print."""
+        evidence, titles = self.evidence, self.evidence.titles
+        rows = [row | {"book": titles[row["book"]]} for row in self.rows]
+        if self.measure:
+            heads, models = list(rows[0]), list(rows[0])[1:]
+            cells = {
+                (titles[row["book"]], column): _cell(row, self.measure)
+                for row, column in zip(evidence.rows, evidence.columns, strict=True)
+            }
+            books = [row["book"] for row in rows]
+            lines = [
+                [inert(book), *(cells.get((book, model), _NOTHING) for model in models)]
+                for book in books
+            ]
+            return Printed([*map(inert, heads)], lines, [*map(inert, models)])
+        differing = [key for key in _ORIGIN[1:] if len({row[key] for row in rows}) > 1]
+        if self.kind == "pairs":
+            heads = [*differing, "model", "book", "samples", *evidence.measures, "verdict"]
+        else:
+            own = rows[0] if rows else ()
+            heads = differing + [head for head in own if head not in _ORIGIN[1:]]
+        numbers = [
+            head for head in heads if any(isinstance(row.get(head), int | float) for row in rows)
+        ]
+        return Printed(heads, [[_cell(row, head) for head in heads] for row in rows], numbers)
+
+
+def _cell(row: Row, head: str) -> str:
+    """Format a value, a measure with its interval."""
+    value, low, high = row.get(head), row.get(f"{head}_low"), row.get(f"{head}_high")
+    if value is None:
+        return _NOTHING
+    measure = MEASURES.get(head)
+    if measure is None or isinstance(value, str):
+        return f"{value:,}" if isinstance(value, int) else inert(str(value))
+    text = format_value(measure, value)
+    if low is None or high is None or low == high:
+        return text
+    return f"{text} ({format_value(measure, low)}–{format_value(measure, high)})"
+
+
+# --- forms ---------------------------------------------------------------------------------
+
+
+def write_csv(table: Table, file: TextIO) -> None:
+    """Write CSV at full precision; a ' protects text that spreadsheets take for a formula."""
+    rows = table.rows
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([_safe(head) for head in heads])
+    writer.writerows([_safe(row.get(head)) for head in heads] for row in rows)
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, str):
+        text = inert(value)
+        return f"'{text}" if text.startswith(_FORMULA) else text
+    return value
+
+
+def write_json(table: Table, file: TextIO) -> None:
+    """Write a JSON list with an object per row."""
+    file.write(json.dumps(table.rows, indent=1) + "\n")
+
+
+def write_parquet(table: Table, file: TextIO) -> None:
+    """Write Parquet; SettingsError without the extra `tables`."""
+    file.buffer.write(_data_frame(table.rows).to_parquet(index=False))
+
+
+def write_md(selected: Table, file: TextIO) -> None:
+    """Write a Markdown table with aligned source columns."""
+    table = selected.printed
+    lines = [[cell.replace("|", "/") for cell in line] for line in (table.heads, *table.rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    right = [head in table.numbers for head in table.heads]
+    rule = [
+        f"{'-' * (width - 1)}:" if numbers else "-" * width
+        for width, numbers in zip(widths, right, strict=True)
+    ]
+    for line in (lines[0], rule, *lines[1:]):
+        columns = zip(line, widths, right, strict=True)
+        cells = (cell.rjust(w) if numbers else cell.ljust(w) for cell, w, numbers in columns)
+        file.write(f"| {' | '.join(cells)} |\n")
+
+
+def write_latex(selected: Table, file: TextIO) -> None:
+    """Write a LaTeX tabular that needs no package."""
+    table = selected.printed
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(_escaped, cells)) + r" \\"
+
+    columns = "".join("r" if head in table.numbers else "l" for head in table.heads)
+    lines = [
+        rf"\begin{{tabular}}{{{columns}}}",
+        *(r"\hline", line(table.heads), r"\hline"),
+        *map(line, table.rows),
+        *(r"\hline", r"\end{tabular}"),
+    ]
+    file.writelines(f"{line}\n" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in cell)

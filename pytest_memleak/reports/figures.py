@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pytest_memleak.errors import SettingsError, install_command
-from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
+from pytest_memleak.records import Estimate
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns
-from pytest_memleak.scoring.measure_table import BMC
+from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
+from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,10 +26,12 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-    from pytest_memleak.records import Estimate
+    from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.reports.evidence_table import Evidence
-    from pytest_memleak.reports.figure_data import Books, Overlap, PlottedPair
+
+    Books = Mapping[str, Sequence["PlottedPair"]]
 
 # Okabe and Ito's palette is safe for color-blind readers; marks serve grayscale prints.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -62,11 +68,10 @@ def write_figures(evidence: Evidence, folder: Path) -> tuple[list[Path], list[st
 
     Raises SettingsError without the extra `tables`, and where no pair can be drawn.
     """
-    mpl = _matplotlib()
     written: list[Path] = []
     drawn, left_out = figures_of(evidence)
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with _matplotlib().rc_context(_STYLE), warnings.catch_warnings():
         # A script without a font here shows as boxes in PDF; SVG keeps the text.
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         for name, figure in drawn.items():
@@ -82,12 +87,9 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
 
     coverage: where in each book; samples: BMC against samples; spans: counts by length; bmc: BMC of
     all pairs with intervals and limits; overlap: whether models reproduce the same words
-
-    Raises as `write_figures` does.
     """
     mpl = _matplotlib()
-    books = plotted_pairs(evidence)
-    if not books:
+    if not (books := plotted_pairs(evidence)):
         raise SettingsError(
             "the evidence contains nothing to draw",
             hint=evidence.missing[0] if evidence.missing else "it has no pairs",
@@ -104,6 +106,96 @@ def figures_of(evidence: Evidence) -> tuple[dict[str, Figure], list[str]]:
         else:
             left_out.append("overlap: no book was tested with two models")
     return drawn, left_out
+
+
+@dataclass(frozen=True, slots=True)
+class PlottedPair:
+    """A pair with a coverage map.
+
+    label:    its model, distinct among the pairs of the book
+    coverage: its map; times: for each word of the book, the rounds that cover it; (N,)
+    bmc, limit: BMC with its interval, and its limit, if any
+    block:    first word and end of the longest block, None without one
+    agreement: the model's self-agreement
+    """
+
+    label: str
+    bmc: Estimate
+    limit: float | None
+    threshold: int
+    coverage: CoverageMap = field(repr=False)
+    times: NDArray[np.intc] = field(repr=False)
+    block: tuple[int, int] | None
+    agreement: float | None
+
+
+def plotted_pairs(evidence: Evidence) -> dict[str, list[PlottedPair]]:
+    """Collect the pairs with a coverage map, by the titles of their books.
+
+    Raises EvidenceError for a map that doesn't fit its book.
+    """
+    books: dict[str, list[PlottedPair]] = {}
+    rows = zip(evidence.pairs, evidence.rows, evidence.columns, strict=True)
+    for (_, pair), row, label in rows:
+        if (coverage := pair.coverage) is None:
+            continue
+        block = pair.measures.get(LONGEST_BLOCK.name, {})
+        drawn = PlottedPair(
+            label=inert(label),
+            bmc=Estimate(*(row[f"{BMC.name}{end}"] for end in ("", "_low", "_high"))),
+            limit=row.get(f"{BMC.name}_limit"),
+            threshold=pair.settings["span_threshold"],
+            coverage=coverage,
+            times=decode_times(coverage),
+            block=(block["start"], block["end"]) if block.get("end") else None,
+            agreement=pair.measures.get("self_agreement", {}).get("value"),
+        )
+        books.setdefault(inert(evidence.titles[row["book"]]), []).append(drawn)
+    return books
+
+
+def span_counts(pair: PlottedPair) -> tuple[list[int], list[int]]:
+    """List the distinct lengths of spans over T, and how many spans are at least that long."""
+    spans = np.sort([span.end - span.start for span in pair.coverage.spans]).astype(int)
+    lengths, first = np.unique(spans, return_index=True)
+    return lengths.tolist(), (len(spans) - first).tolist()
+
+
+class Overlap(NamedTuple):
+    """Models on one book: the Jaccard index of the words that each two reproduce, shape (m, m).
+
+    jaccard:     on the diagonal the model's self-agreement, NaN where it is unknown
+    independent: the expected index of independent models; NaN on the diagonal
+    """
+
+    labels: list[str]
+    jaccard: NDArray[np.float64]
+    independent: NDArray[np.float64]
+
+
+def overlaps(books: Books) -> dict[str, Overlap]:
+    """Compare the models of each book whose excerpts are the same (METRICS section 5)."""
+    alike = {
+        title: [pair for pair in pairs if _excerpts(pair) == _excerpts(pairs[0])]
+        for title, pairs in books.items()
+    }
+    return {title: _overlap_of(pairs) for title, pairs in alike.items() if len(pairs) > 1}
+
+
+def _excerpts(pair: PlottedPair) -> list[tuple[str, int, int]]:
+    return [(part.id, part.start, part.words) for part in pair.coverage.excerpts]
+
+
+def _overlap_of(pairs: Sequence[PlottedPair]) -> Overlap:
+    jaccard = np.full((len(pairs), len(pairs)), np.nan)
+    independent = jaccard.copy()
+    for row, a in enumerate(pairs):
+        jaccard[row, row] = np.nan if a.agreement is None else a.agreement
+        for column, b in enumerate(pairs[:row]):
+            similarity = compare(a.times > 0, b.times > 0)
+            jaccard[row, column] = jaccard[column, row] = similarity.jaccard
+            independent[row, column] = independent[column, row] = similarity.baseline
+    return Overlap([pair.label for pair in pairs], jaccard, independent)
 
 
 # --- figures -------------------------------------------------------------------------------

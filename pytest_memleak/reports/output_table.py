@@ -82,7 +82,7 @@ REPORTS = (HTML, EVIDENCE)
 """The files that the plugin's options name."""
 
 TABLES = tuple(
-    Output(form, "--output", f"table_forms:write_{form}", ending=ending)
+    Output(form, "--output", f"evidence_table:write_{form}", ending=ending)
     for form, ending in (
         ("md", ".md"),
         ("latex", ".tex"),

@@ -18,8 +18,13 @@ from pytest_memleak.records import Completeness
 from pytest_memleak.records.pair_result import RunReport, SuiteFacts
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 from pytest_memleak.reports.evidence_table import ROWS, Evidence
-from pytest_memleak.reports.figure_data import overlaps, plotted_pairs, span_counts
-from pytest_memleak.reports.figures import figures_of, write_figures
+from pytest_memleak.reports.figures import (
+    figures_of,
+    overlaps,
+    plotted_pairs,
+    span_counts,
+    write_figures,
+)
 from pytest_memleak.reports.html.coverage_strips import book_columns
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
