@@ -235,11 +235,7 @@ def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
     needs = PROVIDERS[provider].needs if provider in PROVIDERS else ProviderNeeds()
     command = command_line(
         *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0"),
-        *(
-            f"{JUNIT.option}=memleak.xml",
-            f"{HTML.option}=memleak.html",
-            f"{EVIDENCE.option}=memleak.json",
-        ),
+        *(f"{output.option}=memleak{output.ending}" for output in (JUNIT, HTML, EVIDENCE)),
     )
     variables = [
         f"          {variable}: ${{{{ secrets.{variable} }}}}\n" for variable in needs.variables

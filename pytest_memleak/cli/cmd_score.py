@@ -134,7 +134,7 @@ def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scor
     }
     if analysis is None:
         for name in with_needs(MEASURES, GENERATIONS):
-            value = getattr(measurement, name)
+            value = getattr(measurement, name, 0)
             row[name] = _place(value, names) if isinstance(value, Block) else value
         return row
     for name, estimate in estimates(analysis).items():

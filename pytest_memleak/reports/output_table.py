@@ -55,6 +55,7 @@ HTML = Output(
     "--memleak-html",
     "html.page:write_html",
     help="write an HTML report with maps and charts: one file that works offline",
+    ending=".html",
     signs=(b"<html",),
 )
 EVIDENCE = Output(
@@ -62,6 +63,7 @@ EVIDENCE = Output(
     "--memleak-evidence",
     "signature:write_evidence",
     help="write an evidence bundle: JSON without text of books or models",
+    ending=".json",
     signs=(
         b'"schema": "pytest-memleak evidence',
         # Signed evidence begins with its payload: a Statement whose predicate is a bundle.
@@ -69,7 +71,7 @@ EVIDENCE = Output(
     ),
 )
 STEP_SUMMARY = Output("step_summary", "GITHUB_STEP_SUMMARY", "markdown:append_summary")
-JUNIT = Output("junit", "--junitxml", "junit:add_properties")  # of pytest
+JUNIT = Output("junit", "--junitxml", "junit:add_properties", ending=".xml")  # of pytest
 BADGE = Output(
     "badge",
     "--badge",

@@ -97,5 +97,5 @@ def test_what_cannot_be_written_says_what_to_type(memleak, tmp_path, file, argum
     suite = file("mine.memleak.toml", "mine")
     done = memleak("init", "--book", "it.txt", "--model", "openai/x", "-o", suite.name)
     assert done.returncode == 2
-    assert "overwrites nothing" in done.stderr
+    assert "never overwrites a file" in done.stderr
     assert suite.read_text() == "mine"

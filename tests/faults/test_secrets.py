@@ -7,10 +7,13 @@ from faults import server_error
 from http_server import Refused
 from scenarios import KINDS, SECRETS
 
+from pytest_memleak.reports.output_table import REPORTS
+
 # Everything that may write: reports, the state of every local, the logs of every library.
 LOUD = (
     *("-l", "-vv", "--full-trace", "--showlocals", "--log-level=DEBUG", "--log-file=log.txt"),
-    *("--memleak-html=report.html", "--memleak-evidence=evidence", "--memleak-quote=full"),
+    *(f"{output.option}={output.name}{output.ending}" for output in REPORTS),
+    "--memleak-quote=full",
 )
 WRONG = "wrong-9876543210abcdefghij"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from ledger_file import generated_texts
 from marks import full
-from test_redaction import grams
+from test_redaction import REPORT_FILES, grams
 
 for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_pytest"):
     pytest.importorskip(plugin)
@@ -132,11 +132,11 @@ def written(pytester, online):
             *("--junitxml=junit.xml", "-o", "junit_logging=all", "--log-file=log.txt"),
             *("--json-report", "--json-report-file=report.json", "--report-log=log.jsonl"),
             *("--html=other.html", "--self-contained-html", "--alluredir=allure"),
-            *("--memleak-html=report.html", "--memleak-evidence=evidence.json"),
+            *(f"{option}={name}" for option, name in REPORT_FILES.items()),
             *("--log-level=DEBUG", "--xfail-tb", "-rA", "-l", *options),
         )
         names = ("junit.xml", "log.txt", "report.json", "log.jsonl", "other.html")
-        files = [pytester.path / name for name in (*names, "report.html", "evidence.json")]
+        files = [pytester.path / name for name in (*names, *REPORT_FILES.values())]
         files += sorted((pytester.path / "allure").iterdir())
         found = {one.name: one.read_text("utf-8") for one in files}
         return found | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}

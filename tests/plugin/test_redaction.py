@@ -15,8 +15,10 @@ from marks import full
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.redaction.log_records import safe_log_records
+from pytest_memleak.reports.output_table import REPORTS
 
 MOST = 12
+REPORT_FILES = {output.option: output.name + output.ending for output in REPORTS}
 
 OWN_TESTS = """
 import logging
@@ -60,11 +62,11 @@ def written(pytester, online, own_tests, monkeypatch):
         own_tests(OWN_TESTS, suite="online.memleak.toml")
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         result = pytester.runpytest(
-            *("-m", "copyright", "--junitxml=junit.xml", "--memleak-html=report.html"),
-            *("--memleak-evidence=evidence.json", "-o", "junit_logging=all", "--log-file=log.txt"),
-            *arguments,
+            *("-m", "copyright", "--junitxml=junit.xml", "-o", "junit_logging=all"),
+            *(f"{option}={name}" for option, name in REPORT_FILES.items()),
+            *("--log-file=log.txt", *arguments),
         )
-        files = ("junit.xml", "report.html", "evidence.json", "step.md", "log.txt")
+        files = ("junit.xml", *REPORT_FILES.values(), "step.md", "log.txt")
         found = {name: (pytester.path / name).read_text("utf-8") for name in files}
         return found | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
 
@@ -120,7 +122,7 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
     outputs = written("--memleak-quote=full")
     kept = protected()
     assert kept.intersection(grams(outputs["stdout"]))
-    assert kept.intersection(grams(outputs["report.html"]))
+    assert kept.intersection(grams(outputs["html.html"]))
     assert json.loads(outputs["evidence.json"])["pairs"]
     assert not kept.intersection(grams(outputs["evidence.json"]))
 
