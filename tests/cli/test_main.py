@@ -423,7 +423,7 @@ def odd(tmp_path):
         ("power vast.memleak.toml", "has 1,073,741,824 bytes"),
         ("ledger list --ledger circle.db", "No ledger exists here"),
         ("ledger verify --ledger circle/x.db", "No ledger exists here"),
-        ("prepare story.txt -o o.json --summaries pipe.json", "is a directory or a device"),
+        ("prepare story.txt -o o.json --summaries pipe.json", "is a device or a pipe"),
         ("prepare story.txt -o circle", "cannot be written: Too many levels"),
         ("demo taken", "taken: File exists"),
     ],
