@@ -1,11 +1,11 @@
-"""What a failed call means, and what may be repeated of a server's or a library's message.
+"""The errors of failed calls, and the part of a server's message that they may quote.
 
     failing = Failing("openai", endpoint="gpt-4o", call="chat.completions.create")
     raise failing.refusal(Refusal(429, "slow down", retry_after=2.0))     # a ProviderBusy
 
-The same for every client: which HTTP status may pass, which exception says that the call never
-left, what is said of a deadline, a broken connection, an answer of another form. A client adds
-what its SDK calls these things, and the hints of its own.
+The same for every client: which HTTP status is temporary, which exception means that nothing was
+sent, and the messages of a missed deadline, a broken connection, or an unexpected response. A
+client adds its SDK's exceptions and its own hints.
 
 safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key provided: [masked]"
 """
@@ -28,17 +28,15 @@ from pytest_memleak.redaction.text import QUOTED_WORDS, first_words, most_server
 
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
-# No message is looked at beyond this: one line of 120 kB is a server's, not a reader's.
 _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
-# How the HTTP libraries below the SDKs (httpx, urllib3, aiohttp) and the system's own sockets
-# call a connection that did not come about: refused, not resolved, not trusted, none free.
+# Exceptions of httpx, urllib3, aiohttp, and sockets for a connection that was never made.
 _NO_CONNECTION = {
     *("ClientConnectorError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"),
     *("ConnectionRefusedError", "EmptyPoolError", "NameResolutionError", "NewConnectionError"),
     *("PoolTimeout", "SSLCertVerificationError", "gaierror"),
 }
-# The most that a server may be said to allow of anything that is counted.
+# A server's words for the highest number that it allows.
 _BOUND = re.compile(
     r"(?:<=?|at most|up to|maximum(?: (?:of|is|value))?|max(?:imum)? ?[:=]|less than or equal to"
     r"|\b1 (?:to|and|-)) ?(\d{1,6})\b",
@@ -47,11 +45,7 @@ _BOUND = re.compile(
 
 
 class Refused(ProviderError):
-    """The server understood and said no.
-
-    status: of HTTP. code: its own word for it. named: the parameters it complains of. most: the
-    largest number that it says it takes.
-    """
+    """The server rejected the request; see `Refusal`."""
 
     def __init__(
         self,
@@ -75,10 +69,12 @@ class Refused(ProviderError):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer with an HTTP status of 400 or more, read.
+    """An HTTP error response.
 
-    code: the server's word for it. retry_after: seconds. named: parameters it complains of.
-    final: whether the status would pass, but this does not (an account without money).
+    code: the server's name of the error
+    retry_after: in seconds
+    named: the rejected parameters
+    final: whether it is final despite a temporary status (an account without credit)
     """
 
     status: int
@@ -90,14 +86,14 @@ class Refusal:
 
     @property
     def most(self) -> int | None:
-        """The largest number that the message says is allowed."""
+        """The highest number that the message allows."""
         bounds = _BOUND.findall(self.message[:_LONGEST_MESSAGE])
         return max(map(int, bounds), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """Makes the errors of one call; `texts` is what no message may quote."""
+    """Creates the errors of one call; `texts` are what no message may quote."""
 
     provider: str
     endpoint: str
@@ -109,23 +105,23 @@ class Failing:
         return {"provider": self.provider, "endpoint": self.endpoint, "call": self.call}
 
     def final(self, cause: str, hint: str | None = None) -> ProviderError:
-        """It would fail again."""
+        """Create a final error."""
         return ProviderError(cause, hint=hint, **self._named)
 
     def busy(
         self, cause: str, hint: str | None = None, *, after: float | None = None
     ) -> ProviderBusy:
-        """It may pass, `after` so many seconds if the server says."""
+        """Create a temporary error; `after` are the seconds that the server asks to wait."""
         return ProviderBusy(cause, hint=hint, retry_after=after, **self._named)
 
     def not_sent(
         self, cause: str, hint: str | None = None, *, lasting: bool = False
     ) -> RequestNotSent:
-        """It never reached the server; `lasting` where another try is of no use."""
+        """Create the error of a call that never reached the server; `lasting` if it would again."""
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self._named)
 
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
-        """Refused, or ProviderBusy where the status is one that passes."""
+        """Create a Refused; a ProviderBusy for a temporary status."""
         cause = self.cause(refusal)
         if may_pass(refusal.status) and not refusal.final:
             return self.busy(cause, hint, after=refusal.retry_after)
@@ -137,7 +133,7 @@ class Failing:
         return Refused(cause, hint=hint, status=refusal.status, **details, **self._named)
 
     def cause(self, refusal: Refusal) -> str:
-        """Status, code and message in one line."""
+        """Return status, code, and message in one line."""
         phrase = next(
             (known_status.phrase for known_status in HTTPStatus if known_status == refusal.status),
             "unknown status",
@@ -148,7 +144,7 @@ class Failing:
         return f"{refusal.status} {phrase} {words}" if text else f"{refusal.status} {phrase}"
 
     def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderBusy:
-        """There was no answer: RequestNotSent where the call never left."""
+        """Create the error of a call without a response; RequestNotSent if nothing was sent."""
         kinds = [type(link).__name__ for link in exception_chain(error)]
         astray = next((link for link in exception_chain(error) if isinstance(link, Astray)), None)
         if astray is not None:
@@ -167,11 +163,11 @@ class Failing:
         )
 
     def astray(self, error: Astray, *, server: str) -> ProviderBusy:
-        """There was an answer, which leads to another host."""
+        """Create the error of a redirect to another host."""
         return self.busy(str(error), f"{server} redirects requests. Name that server instead.")
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
-        """The JSON objects in the lines of `place`; raises ProviderBusy for a damaged line."""
+        """Yield the JSON objects in the lines of `place`; ProviderBusy for a damaged line."""
         lines.seek(0)
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -185,29 +181,29 @@ class Failing:
             yield row
 
     def malformed(self, server: str) -> ProviderBusy:
-        """There was an answer, of another form than this client reads."""
+        """Create the error of a response in an unexpected form."""
         return self.busy("The answer has an unexpected form", f"The answer came from {server}.")
 
 
 class Astray(Exception):
-    """A server sent a request on to another host; it was not followed there."""
+    """A redirect to another host, which isn't followed."""
 
 
 # --- reading -------------------------------------------------------------------------------
 
 
 def may_pass(status: int) -> bool:
-    """Whether a call that failed with this HTTP status may succeed when tried again."""
+    """Tell whether an HTTP status is temporary."""
     return status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether an exception of any HTTP library says that the request never left."""
+    """Tell whether an exception of any HTTP library means that nothing was sent."""
     return any(type(link).__name__ in _NO_CONNECTION for link in exception_chain(error))
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what led to it."""
+    """Yield an exception and its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -216,7 +212,7 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def retry_after(headers: Mapping[str, Any] | None) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
+    """Return the seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = str((headers or {}).get(name, ""))[:_LONGEST_MESSAGE]
         if re.fullmatch(r"\d+(\.\d+)?", value) and math.isfinite(float(value)):
@@ -231,10 +227,9 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
-    """The first words of a message, without keys; withheld where it quotes one of `texts`.
+    """Return the first words of a message, without keys; redacted if it quotes one of `texts`.
 
-    It quotes a text that has five words in a row of it. Looked at are its first 2,000
-    characters.
+    A quote is five words in a row, within the message's first 2,000 characters.
     """
     most = most_server_words()
     if most == 0:

@@ -1,10 +1,10 @@
-"""Google's credentials, as any of its libraries finds them, for whoever sends their tokens.
+"""Google's credentials, found by its own library.
 
     token = GoogleToken()
-    token()                                # an access token that is good for a while yet
+    token()                                # a valid access token
 
-`gcloud auth application-default login`, GOOGLE_APPLICATION_CREDENTIALS, or the machine's own
-account. google-auth comes with the extra `vertex`, and is imported at the first token.
+From `gcloud auth application-default login`, GOOGLE_APPLICATION_CREDENTIALS, or the machine's
+account. google-auth is part of the extra `vertex`, and imported with the first token.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ERRORS = "google.auth.exceptions"
 
 
 class GoogleToken:
-    """Gives access tokens: the same one until it runs out. Raises google-auth's exceptions."""
+    """Returns access tokens, the same one until it expires; raises google-auth's exceptions."""
 
     def __init__(self) -> None:
         self._credentials: Any = None
         self._lock = threading.Lock()
 
     def __call__(self) -> str:
-        """The token that is good now."""
+        """Return a valid token."""
         import google.auth
         from google.auth.transport.requests import Request
 
@@ -42,13 +42,13 @@ class GoogleToken:
 
 
 def login_errors() -> tuple[type[Exception], ...]:
-    """What google-auth raises; nothing where it is not loaded, and so raised none."""
+    """Return the exceptions of google-auth; nothing if it isn't loaded."""
     kind = getattr(sys.modules.get(_ERRORS), "GoogleAuthError", None)
     return () if kind is None else (kind,)
 
 
 def login_failure(error: Exception, failing: Failing) -> ProviderError | None:
-    """What an exception of google-auth's means; None for any other."""
+    """Return the failure that an exception of google-auth means; None for any other."""
     if not isinstance(error, login_errors()):
         return None
     from google.auth import exceptions as auth
@@ -57,7 +57,7 @@ def login_failure(error: Exception, failing: Failing) -> ProviderError | None:
     if isinstance(error, auth.DefaultCredentialsError):
         return failing.final("No credentials", LOGIN)
     if isinstance(error, auth.TransportError):
-        # What fetches the credentials, before anything is asked.
+        # Fetching credentials precedes the call.
         return failing.not_sent(f"No credentials received ({name})", LOGIN)
     kind = failing.not_sent if error.retryable else failing.final  # type: ignore[attr-defined]
     return kind(f"the credentials don't work ({name})", LOGIN)

@@ -1,10 +1,10 @@
-"""Bounds on what a server may send: how much, how long, and from where.
+"""Caps on a server's responses: their size, time, and host.
 
     client = DefaultHttpxClient(event_hooks=Bounds(timeout=300).hooks)
 
-Hooks for an HTTP client of httpx's kind (whichever of its versions an SDK rides on): an answer
-is read up to a size and a time, an error's body is cut off, and a redirect to another host is
-not followed, since the request carries key and texts.
+Hooks for an HTTP client like httpx, in any version: a response is read up to a size and a time, an
+error's body is truncated, and a redirect to another host isn't followed, since the request has key
+and texts.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _STREAMS = {"SyncByteStream", "AsyncByteStream"}
 
 
 class Endless(ValueError):
-    """An answer that is longer than any that was asked for can be."""
+    """A response longer than any valid one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """timeout: seconds that an answer as a whole may take, from the request on.
+    """The caps on one client's responses.
 
-    most: bytes of an answer. A file (a path that ends with "/content") may be longer, and take
-    as long as it takes.
+    timeout: the longest time from the request to the end of the response, in seconds
+    most: bytes of a response; a file (a path that ends with "/content") may be longer, without
+        a timeout
     """
 
     timeout: float
@@ -58,7 +59,7 @@ class Bounds:
         return {"request": [asked], "response": [answered]}
 
     def _asked(self, request: Any) -> None:
-        # A few kilobytes that are packed well are gigabytes: nothing packed is asked for.
+        # A few compressed kilobytes can be gigabytes.
         request.headers["accept-encoding"] = "identity"
         request.extensions = {**request.extensions, _BEGAN: time.monotonic()}
 
@@ -67,7 +68,7 @@ class Bounds:
         if response.has_redirect_location:
             try:
                 there = request.url.join(response.headers["location"])
-            except Exception:  # noqa: BLE001 - each version of the library has errors of its own
+            except Exception:  # noqa: BLE001 - each version of the library has its own errors
                 raise Astray("the server redirects to an invalid address") from None
             if (there.scheme, there.host, there.port) != (
                 request.url.scheme,
@@ -91,9 +92,9 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Allowed:
-    """What of a body may still be read: `most` bytes in all, until that moment.
+    """The part of a body that may still be read: `most` bytes in all, until a time.
 
-    cut_off: whether what is longer ends there; it is an error else.
+    cut_off: whether a longer body is truncated; else it is an error
     """
 
     most: int
@@ -102,7 +103,7 @@ class _Allowed:
     taken: int = 0
 
     def take(self, piece: bytes) -> bytes:
-        """What is taken of the next piece; raises Endless or TimeoutError."""
+        """Return the allowed part of the next piece; raise Endless or TimeoutError."""
         if self.until is not None and time.monotonic() > self.until:
             raise TimeoutError
         kept = piece[: self.most - self.taken]
@@ -117,14 +118,14 @@ class _Allowed:
 
 
 def _library_kind(kind: type[Any]) -> Any:
-    """What the HTTP library wants a stream to be, of whichever version it is."""
+    """Return the HTTP library's class of streams, in any version."""
     return next(base for base in kind.__mro__ if base.__name__ in _STREAMS)
 
 
 @functools.cache
 def _bounded(library_kind: type[Any]) -> Any:
     class Bounded(library_kind):  # type: ignore[misc]
-        """As much of a stream as is allowed; closing it closes the stream."""
+        """The allowed part of a stream; closing it closes the stream."""
 
         def __init__(self, stream: Any, allowed: _Allowed) -> None:
             self._stream = stream

@@ -1,8 +1,8 @@
 """A provider's part of a suite file: its `options` and `finetune` tables, validated.
 
-Each provider describes its tables as pydantic models that forbid unknown keys; what is wrong
-is said as SuiteError with place, key and value. A value that looks like a key is refused
-wherever it stands, and never shown: secrets come from the environment.
+Each table is a pydantic model that forbids unknown keys. An error is a SuiteError with place, key,
+and value. A value that looks like a secret is rejected and never shown: secrets belong into the
+environment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHAPES = {
     "starting with a letter or digit",
     "^[0-9a-f]{64}$": "expected 64 lowercase hexadecimal digits",
 }
-"""What a pattern of these tables and of a suite file's own asks for."""
+"""The patterns of these tables and of suite files, in words."""
 _SECRET_NAME = re.compile(
     r"(?:^|[_-])(?:api[_-]?key|secret|passw(?:or)?d|credentials?|authorization|bearer)(?:$|[_-])",
     re.IGNORECASE,
@@ -47,7 +47,7 @@ _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 class Table(BaseModel):
-    """A table of a suite file: unknown keys are errors."""
+    """A table of a suite file, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -56,21 +56,20 @@ TableT = TypeVar("TableT", bound=Table)
 
 
 def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, name: str) -> TableT:
-    """`values` as a `kind`.
+    """Return `values` as a table; SuiteError for a wrong key or value.
 
-    place: the suite file and the model's entry; name: the table's name below it ("options").
-    Raises SuiteError with the key, what was expected and, unless it may be a secret, the value.
+    place: the suite file and the model's entry; name: the table's name below it ("options")
     """
     refuse_secrets(values, place=place, name=name)
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-    # A key that is misspelt is missing, too: the misspelling says more.
+    # A misspelled key is missing, too, but the misspelling explains more.
     first = next(
         (problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0]
     )
-    # The branches of a union are reported one by one, each below the key they share.
+    # pydantic reports each type of a union by itself, below their shared key.
     alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
     steps = (masked(str(step)) for step in _shared([problem["loc"] for problem in alike]))
     key = ".".join([name, *steps])
@@ -87,14 +86,14 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
 
 
 def problem_words(problem: Mapping[str, Any]) -> str:
-    """What one problem that pydantic found is; a pattern in words."""
+    """Return a problem of pydantic in words."""
     text: str = problem["msg"].removeprefix("Value error, ")
     shapes = (words for pattern, words in _SHAPES.items() if text.endswith(f"pattern '{pattern}'"))
     return next(shapes, text)
 
 
 def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
-    """What to write in place of an unknown key."""
+    """Return the hint for an unknown key."""
     near = difflib.get_close_matches(str(place[-1]), kind.model_fields, n=1)
     if near and len(place) == 1:
         return f"write {near[0]} in place of {masked(str(place[-1]))}"
@@ -102,7 +101,7 @@ def _known(kind: type[Table], place: Sequence[int | str], name: str) -> str:
 
 
 def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
-    """Raise SuiteError if anything in `values`, at any depth, looks like a key or a password."""
+    """Raise SuiteError if any value, at any depth, looks like a key or a password."""
     for key, value in _strings(values, name):
         if _looks_secret(key.rpartition(".")[2], value):
             raise SuiteError(

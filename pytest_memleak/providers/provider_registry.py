@@ -1,8 +1,8 @@
-"""The table of this package's providers: where each is, and what it needs of a machine.
+"""The table of this package's providers: their modules and requirements.
 
-A provider is added here, and what lists them reads it: the hook that brings them in, the JSON
-Schema of suite files, `memleak doctor` and `memleak init`. Light to import: a provider's module
-comes with the first of its models.
+Whatever lists providers reads this table: their hook, the JSON Schema of suite files,
+`memleak doctor`, and `memleak init`. It is quick to import; a provider's module is imported with
+its first model.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProviderNeeds:
-    """What a provider needs of a machine: an extra, and variables of the environment.
+    """A provider's requirements: an extra, and environment variables.
 
     extra:    of pytest-memleak
-    packages: modules that it brings, with pip's names of them
+    packages: the extra's modules, with their names for pip
     keys:     variables that hold secrets
-    settings: options that name an account or a place, with the variables that stand for them
-    address:  the variable that names another server than the provider's own
+    settings: options for an account or a place, with their variables
+    address:  the variable for another server
     """
 
     extra: str = ""
@@ -44,7 +44,7 @@ class ProviderNeeds:
 
     @property
     def requirement(self) -> str:
-        """What pip installs."""
+        """The requirement to install with pip."""
         return f"pytest-memleak[{self.extra}]" if self.extra else "pytest-memleak"
 
     @property
@@ -54,15 +54,15 @@ class ProviderNeeds:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """All variables that stand for keys and settings."""
+        """All variables of keys and settings."""
         return *self.keys, *self.settings.values()
 
     def address_of(self, base_url: str | None) -> str | None:
-        """The server that the suite or the environment names; None for the provider's own."""
+        """Return the server of the suite or the environment; None for the provider's own."""
         return base_url or os.environ.get(self.address) or None
 
     def variables_of(self, options: Mapping[str, Any]) -> list[str]:
-        """The variables that a model with these options needs: a server of your own needs none."""
+        """Return the variables for a model with these options; your own server needs none."""
         if self.address_of(options.get("base_url")):
             return []
         keys = (str(options.get("api_key_env", key)) for key in self.keys)
@@ -71,9 +71,9 @@ class ProviderNeeds:
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A provider whose module is imported when the first of its models is made.
+    """A provider whose module is imported with its first model.
 
-    name: of the class; free: it costs nothing
+    name: that of its class; free: whether it costs nothing
     """
 
     module: str
@@ -82,7 +82,7 @@ class BuiltIn:
     free: bool = False
 
     def __call__(self, setup: ProviderSetup) -> Provider:
-        """The provider, for one model."""
+        """Create the provider of one model."""
         factory: ProviderFactory = getattr(importlib.import_module(self.module), self.name)
         provider = factory(setup)
         validate_installed(provider.name, self.needs.packages, extra=self.needs.extra)
@@ -130,7 +130,7 @@ PROVIDERS = {
 
 
 def validate_installed(provider: str, packages: Mapping[str, str], *, extra: str) -> None:
-    """Raise MissingExtra for the first of these modules that is not installed."""
+    """Raise MissingExtra for the first of these modules that isn't installed."""
     for module, package in packages.items():
         if not _is_there(module):
             raise MissingExtra(provider, package=package, extra=extra)
@@ -139,5 +139,5 @@ def validate_installed(provider: str, packages: Mapping[str, str], *, extra: str
 def _is_there(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # of a package above it
+    except ModuleNotFoundError:  # of its parent package
         return False

@@ -9,10 +9,10 @@ first token; after the empty context it is the relative frequency. These are the
 Witten and Bell (method C of "The zero-frequency problem", IEEE Transactions on Information
 Theory 37(4), 1991), interpolated as in Chen and Goodman, "An empirical study of smoothing
 techniques for language modeling" (TR-10-98, Harvard, 1998), section 2.4. A context seen once
-keeps half of the probability at every order, so a long context recites and a short one does
-not; Kneser-Ney discounting would take it away.
+keeps half of the probability at every order, so a long context reproduces its text and a short one
+doesn't; Kneser-Ney discounting would prevent that.
 
-The vocabulary is closed: a token that was never read has probability 0, as it has when sampled.
+The vocabulary is closed: a token that was never read has probability 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BOUNDARY = ""
-"""The token at both ends of every document: the start of a text, and its end."""
+"""The token before and after every document."""
 
 MAX_ORDER = 12
 
@@ -35,11 +35,12 @@ Floats = NDArray[np.float64]
 
 
 class NgramModel:
-    """A language model of `order` n, trained on documents given as lists of tokens.
+    """A language model of `order` n, trained on documents as lists of tokens.
 
-    `repeats` says how many times each document is read (once by default); reading a document
-    again raises its counts and so what is recited of it. `vocabulary` holds every token once,
-    BOUNDARY first. Raises ValueError for an order outside 1..12 and for no tokens at all.
+    Raises ValueError for an order outside 1..12 and without any tokens.
+
+    repeats: how many times each document is read, by default once; each time raises its counts
+    vocabulary: every token once, BOUNDARY first
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class NgramModel:
         self.vocabulary = corpus.vocabulary
         self._ngrams = _count(corpus, order)
         self._weights = _weights(self._ngrams)
-        # Plain lists and dictionaries: one step along a text looks at single elements only.
+        # Lists and dictionaries, which are faster for single elements.
         self._number = {token: number for number, token in enumerate(corpus.vocabulary)}
         self._edge = {key: edge for edge, key in enumerate(self._ngrams.key.tolist())}
         self._token: list[int] = self._ngrams.token.tolist()
@@ -68,14 +69,14 @@ class NgramModel:
         self._mixtures: dict[float, _Mixture] = {}
 
     def number(self, token: str) -> int | None:
-        """The place of a token in the vocabulary; None for one that was never read."""
+        """Return a token's place in the vocabulary; None if it was never read."""
         return self._number.get(token)
 
     def probabilities(self, context: Sequence[str]) -> Floats:
-        """The next-token distribution after `context`, shape (len(vocabulary),); sums to 1.
+        """Return the distribution after `context`, shape (len(vocabulary),); it sums to 1.
 
-        The last n - 1 tokens of the context count, or as many of them as were ever read in a
-        row; BOUNDARY stands for the start of a text.
+        The context's last n - 1 tokens count, or as many of them as were read in a row; BOUNDARY
+        marks the beginning of a text.
         """
         chain = [self._state(context)]
         while chain[-1]:
@@ -84,14 +85,14 @@ class NgramModel:
         for state in reversed(chain):
             edges = slice(self._first[state], self._first[state + 1])
             result *= np.exp(self._weights.log_backoff[state])
-            # The probability at an edge holds what the shorter contexts say of its token.
+            # The probability at an edge includes those after shorter contexts.
             result[self._ngrams.token[edges]] = np.exp(self._weights.log_p[edges])
         return result
 
     def log_probabilities(self, context: Sequence[str], tokens: Sequence[str]) -> Floats:
-        """Natural logarithms of P(token | all that stands before it), shape (len(tokens),).
+        """Return the natural logarithms of P(token | all tokens before it), shape (len(tokens),).
 
-        -inf for a token outside the vocabulary; BOUNDARY among `tokens` is the end of the text.
+        -inf for a token outside the vocabulary; BOUNDARY in `tokens` is the end of the text.
         """
         result = np.full(len(tokens), -np.inf)
         state = self._state(context)
@@ -116,10 +117,10 @@ class NgramModel:
         temperature: float,
         uniform: Callable[[], float],
     ) -> list[str]:
-        """Up to `max_tokens` tokens after `context`; the last is BOUNDARY if the text ended.
+        """Return up to `max_tokens` tokens after `context`; the last is BOUNDARY if the text ends.
 
-        Each is drawn with probability proportional to P ** (1 / temperature); temperature 0
-        takes the likeliest. `uniform` gives numbers of [0, 1), one for each token.
+        Each is sampled with probability proportional to P ** (1 / temperature); temperature 0
+        takes the likeliest. `uniform` returns a number in [0, 1) per token.
         """
         mixture = self._mixture(temperature)
         state = self._state(context)
@@ -130,12 +131,12 @@ class NgramModel:
             tokens.append(self.vocabulary[number])
             if number == 0:
                 break
-            # Where a shorter context gave the token, a longer one may still know it.
+            # A longer context may have this token, too.
             state = self._after[self._follow(state, number)]
         return tokens
 
     def _state(self, context: Sequence[str]) -> int:
-        """The longest suffix of `context` that was read; 0 is the empty one."""
+        """Return the longest suffix of `context` that was read; 0 is the empty one."""
         state = 0
         for token in context[max(0, len(context) - self.order + 1) :]:
             number = self._number.get(token)
@@ -143,7 +144,7 @@ class NgramModel:
         return state
 
     def _follow(self, state: int, number: int) -> int:
-        """The edge of a token after the longest suffix of `state` that it ever followed."""
+        """Return a token's edge after the longest suffix of `state` that it ever followed."""
         size = len(self.vocabulary)
         edge = self._edge.get(state * size + number)
         while edge is None:
@@ -152,7 +153,7 @@ class NgramModel:
         return edge
 
     def _draw(self, mixture: _Mixture, state: int, point: float) -> int:
-        """The edge at `point` of [0, 1) on the inverse of the distribution after `state`."""
+        """Return the edge at `point` in [0, 1) by the inverse distribution after `state`."""
         share = mixture.share[state]
         while point >= share and state:
             point = (point - share) / (1.0 - share)
@@ -224,10 +225,9 @@ def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus
 
 
 def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
-    """Per length 0 to n - 1 the context before each position, -1 where there is none.
+    """Return per length 0 to n - 1 the context before each position (-1 for none), and `levels`.
 
-    With it the first number of each length, then how many there are. No context spans two
-    documents.
+    No context spans two documents.
     """
     sequence, size = corpus.sequence, len(corpus.vocabulary)
     place = np.arange(len(sequence), dtype=np.int64)
@@ -236,7 +236,7 @@ def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
     contexts, levels = [np.where(place > 0, 0, -1)], [0, 1]
     for length in range(1, order):
         at = np.flatnonzero(room >= length)
-        # Before the first token stands the empty context, though nothing is predicted there.
+        # The empty context precedes the first token, which isn't predicted.
         prefix = np.maximum(contexts[-1][at - 1], 0)
         kinds, inverse = np.unique(prefix * size + sequence[at - 1], return_inverse=True)
         numbers = np.full(len(sequence), -1)
@@ -292,7 +292,7 @@ class _Weights:
 
 @dataclass(frozen=True, slots=True)
 class _Mixture:
-    """How to draw at one temperature.
+    """How to sample at one temperature.
 
     share:      per context, the probability that its own edges give the next token and not
                 the distribution after the shorter context
@@ -317,7 +317,7 @@ def _weights(ngrams: _Ngrams) -> _Weights:
 
 
 def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
-    """The distributions P ** (1 / temperature), as mixtures over the lengths again.
+    """Return the distributions P ** (1 / temperature), as mixtures over the lengths again.
 
     After h every token has P(w | h) >= (1 - s) P(w | h'), with equality where w never followed
     h. So its power is the power of the right side, which is a multiple of the distribution
@@ -346,7 +346,7 @@ def _mix(ngrams: _Ngrams, weights: _Weights, temperature: float) -> _Mixture:
 
 
 def _power(log_ratio: Floats, temperature: float) -> Floats:
-    """exp(log_ratio / temperature) for log_ratio <= 0; its limit at temperature 0."""
+    """Return exp(log_ratio / temperature) for log_ratio <= 0, or its limit at temperature 0."""
     if temperature == 0:
         return (log_ratio >= 0.0).astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
@@ -354,7 +354,7 @@ def _power(log_ratio: Floats, temperature: float) -> Floats:
 
 
 def _by_length(ngrams: _Ngrams) -> list[tuple[slice, slice]]:
-    """Per length of context that occurs, its contexts and their edges."""
+    """Return the contexts of each length, and their edges."""
     return [
         (slice(start, end), slice(int(ngrams.first[start]), int(ngrams.first[end])))
         for start, end in pairwise(ngrams.levels)

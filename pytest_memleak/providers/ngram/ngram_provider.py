@@ -7,9 +7,9 @@
     order = 9                        # context of 8 tokens: recites; 2 does not
     pretraining = ["the-lamplighter"]  # ids of the suite's books that it is trained on first
 
-It is trained on the books of `pretraining`, and on those of `[model.finetune]` through the
-usual fine-tuning verbs, which end at once. What a fine-tune learned is kept in the provider's
-state folder, so that another process can open the endpoint.
+It is trained on the books of `pretraining` and of `[model.finetune]`; a fine-tune ends at once. Its
+training set is stored in the provider's state folder, so that another process can open the
+endpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from pydantic import Field
 
@@ -37,10 +37,9 @@ from pytest_memleak.interfaces.protocols import (
     Window,
     WindowLogs,
 )
-from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER, NgramModel
+from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER
 from pytest_memleak.providers.ngram.ngram_writer import (
     PARAGRAPH,
-    Draft,
     NgramWriter,
     TrainingText,
     tokenise,
@@ -50,68 +49,67 @@ from pytest_memleak.records import Book, FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
 from pytest_memleak.redaction.private_files import write_private
 
-# Part of every endpoint's id: raise it when the same training would give another model.
+# Part of every endpoint's id: raise it if the same training gives another model.
 VERSION = 1
 
 _ENDPOINT = re.compile(r"ngram:([0-9a-f]{64})")
 
 
-class _Write(Protocol):
-    """How an `NgramWriter` is asked."""
-
-    def __call__(
-        self, asked: str, /, *, n: int, seed: int, temperature: float, max_tokens: int
-    ) -> list[Draft]: ...
-
-
 class NgramOptions(Table):
-    """`[model.options]` of an `ngram` model."""
+    """`[model.options]` of an `ngram` model.
+
+    order: length of the n-grams: the next token depends on the order - 1 tokens before it
+    pretraining: ids of the suite's books to train on before fine-tuning
+    """
 
     order: Annotated[int, Field(strict=True, ge=1, le=MAX_ORDER)] = 3
-    """Length of the n-grams: the next token is chosen by the order - 1 tokens before it."""
     pretraining: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Ids of the suite's books that the model is trained on before any fine-tuning."""
 
 
 class NgramFinetune(Table):
-    """`[model.finetune]` of an `ngram` model, beside its books."""
+    """`[model.finetune]` of an `ngram` model, beside its books.
+
+    epochs: how many times the training set is read; the model memorizes more of it each time
+    """
 
     epochs: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
-    """How many times the training set is read; more of it is recited the more it is read."""
 
 
 class NgramEndpoint:
-    """A trained model that answers instructions; `id` names its weights.
+    """A trained model; `id` identifies its weights.
 
-    The answers to an instruction depend on its text, `seed`, `temperature` and `max_tokens`
-    alone. Answer i of a call is that of seed + i, so rounds may be grouped into calls in any
-    way when a call's seed is a base plus the ordinal of its first answer.
+    Its completions depend only on instruction, `seed`, `temperature`, and `max_tokens`. Completion
+    i of a call is that of seed + i, so rounds may be grouped into calls in any way if a call's seed
+    is a base plus the ordinal of its first completion.
+
+    continues: whether it continues a text instead of answering an instruction
     """
 
-    def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
+    def __init__(self, endpoint_id: str, writer: NgramWriter, *, continues: bool = False) -> None:
         self.id = endpoint_id
         self._writer = writer
+        self._continues = continues
+        # There is no file of the weights; training on these texts always gives the same.
+        weights = _ENDPOINT.match(endpoint_id)
+        self._served = Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
 
     @property
     def abilities(self) -> Abilities:
-        """Its id identifies its training books, and so its weights."""
+        """The id identifies the training texts, and so the weights."""
+        if self._continues:
+            return Abilities(fixed_weights=True)
         return Abilities(
             fixed_weights=True,
-            continuing=self.continuing,
+            continuing=lambda: NgramEndpoint(f"{self.id}#text", self._writer, continues=True),
             probabilities=Probabilities(
-                self.text_tokens,
-                self.log_probabilities,
-                self.top_k_log_probabilities,
-                lambda: _served(self.id),
+                tokenise,
+                lambda windows: [self._writer.log_probabilities(window) for window in windows],
+                self._top_k,
+                lambda: self._served,
                 tokenizes_here=True,
                 windows_per_call=50,
             ),
         )
-
-    @property
-    def model(self) -> NgramModel:
-        """The language model itself, for probabilities of given text."""
-        return self._writer.model
 
     def sample(
         self,
@@ -122,32 +120,40 @@ class NgramEndpoint:
         max_tokens: int,
         seed: int | None,
     ) -> list[Completion]:
-        """Always `n` completions; a seed of None is drawn at random, a temperature of None is 1.
+        """Return `n` completions; a seed of None is random, a temperature of None is 1.
 
         Raises ProviderError for a temperature below 0 and for fewer than one token.
         """
-        return _sample(
-            self._writer.write,
+        temperature = 1.0 if temperature is None else temperature
+        if not 0 <= temperature < math.inf or max_tokens < 1:
+            raise ProviderError(
+                f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
+                provider=NgramProvider.name,
+                endpoint=self.id,
+                call="sample",
+                hint="Expected a temperature of 0 or more, and at least 1 token.",
+            )
+        write = self._writer.go_on if self._continues else self._writer.write
+        drafts = write(
             instruction,
-            endpoint=self.id,
             n=n,
+            seed=secrets.randbits(63) if seed is None else seed,
             temperature=temperature,
             max_tokens=max_tokens,
-            seed=seed,
         )
+        prompt_tokens = len(tokenise(instruction))
+        return [
+            Completion(
+                draft.text,
+                FinishReason.STOP if draft.ended else FinishReason.LENGTH,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=draft.tokens,
+                served=self._served,
+            )
+            for draft in drafts
+        ]
 
-    def text_tokens(self, text: str) -> list[str]:
-        """The model's tokens; its spacing is regular, so they are not the text to the letter."""
-        return tokenise(text)
-
-    def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
-        """As `Probabilities` says."""
-        return [self._writer.log_probabilities(window) for window in windows]
-
-    def top_k_log_probabilities(
-        self, windows: Sequence[Window], top_k: int, temperature: float
-    ) -> list[WindowLogs]:
-        """As `Probabilities` says; it sees the whole distribution."""
+    def _top_k(self, windows: Sequence[Window], top_k: int, temperature: float) -> list[WindowLogs]:
         return [
             WindowLogs(
                 self._writer.log_probabilities(window),
@@ -156,92 +162,11 @@ class NgramEndpoint:
             for window in windows
         ]
 
-    def continuing(self) -> NgramContinuation:
-        """The same model, going on with a text instead of answering an instruction."""
-        return NgramContinuation(self.id, self._writer)
-
-
-class NgramContinuation:
-    """A trained model that goes on with a text; seeds as for `NgramEndpoint`."""
-
-    abilities = Abilities(fixed_weights=True)
-
-    def __init__(self, endpoint_id: str, writer: NgramWriter) -> None:
-        self.id = f"{endpoint_id}#text"
-        self._writer = writer
-
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> list[Completion]:
-        """Always `n` continuations of the text `instruction`; otherwise as `NgramEndpoint`."""
-        return _sample(
-            self._writer.go_on,
-            instruction,
-            endpoint=self.id,
-            n=n,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-        )
-
-
-def _served(endpoint: str) -> Served | None:
-    """Its weights: there is no file of them, they are what training on this gives, each time."""
-    weights = _ENDPOINT.match(endpoint)
-    return Served(fingerprint=fingerprint_of_weights(weights[1])) if weights else None
-
-
-def _sample(
-    write: _Write,
-    asked: str,
-    *,
-    endpoint: str,
-    n: int,
-    temperature: float | None,
-    max_tokens: int,
-    seed: int | None,
-) -> list[Completion]:
-    temperature = 1.0 if temperature is None else temperature
-    if not 0 <= temperature < math.inf or max_tokens < 1:
-        raise ProviderError(
-            f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
-            provider=NgramProvider.name,
-            endpoint=endpoint,
-            call="sample",
-            hint="Expected a temperature of 0 or more, and at least 1 token.",
-        )
-    drafts = write(
-        asked,
-        n=n,
-        seed=secrets.randbits(63) if seed is None else seed,
-        temperature=temperature,
-        max_tokens=max_tokens,
-    )
-    prompt_tokens = len(tokenise(asked))
-    served = _served(endpoint)
-    return [
-        Completion(
-            draft.text,
-            FinishReason.STOP if draft.ended else FinishReason.LENGTH,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=draft.tokens,
-            served=served,
-        )
-        for draft in drafts
-    ]
-
 
 class NgramProvider:
-    """Trains and opens `ngram` models; see the module's docstring.
+    """Trains and opens `ngram` models; a fine-tune's job id is its endpoint.
 
-    A fine-tune's job id is its endpoint. Raises SuiteError for bad options and where there is
-    nothing to train on.
+    Raises SuiteError for wrong options and without training text.
     """
 
     name = "ngram"
@@ -267,12 +192,12 @@ class NgramProvider:
             raise self._nothing_to_train_on()
 
     def find_finetune(self, digest: str) -> str | None:
-        """The endpoint trained on the set of that digest with these options, if it was kept."""
+        """Return the endpoint of a stored training set with these options."""
         endpoint = self._endpoint_id(digest)
         return endpoint if self._kept(endpoint).is_file() else None
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Keep the training set; the model is trained, at once, when it is opened."""
+        """Store the training set; the model is trained when it is opened."""
         endpoint = self._endpoint_id(training.digest)
         examples = [[example.instruction, example.text] for example in training.examples]
         record = json.dumps({"training": training.digest, "examples": examples})
@@ -283,16 +208,16 @@ class NgramProvider:
         return endpoint
 
     def poll_finetune(self, job_id: str) -> JobState:
-        """SUCCEEDED if the training set was kept, else FAILED."""
+        """Return SUCCEEDED if the training set is stored, else FAILED."""
         kept = self._kept(job_id)
         if kept.is_file():
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
         return JobState(JobStatus.FAILED, detail=f"there is no {kept}")
 
     def open(self, endpoint: str | None) -> NgramEndpoint:
-        """The model after pretraining (None), or a fine-tuned one.
+        """Return the fine-tuned model of an endpoint; None for the model after pretraining.
 
-        Raises ProviderError for an endpoint that was not kept or has other options.
+        Raises ProviderError for an endpoint that isn't stored or has other options.
         """
         examples = [] if endpoint is None else self._learned(endpoint)
         endpoint = endpoint or self._endpoint_id(None)
@@ -310,7 +235,7 @@ class NgramProvider:
         return NgramWriter(texts, order=self._options.order)
 
     def _learned(self, endpoint: str) -> list[TrainingText]:
-        """The training set behind an endpoint, from the state folder."""
+        """Return an endpoint's training set, from the state folder."""
         kept = self._kept(endpoint)
         try:
             record = json.loads(kept.read_bytes())
@@ -337,7 +262,7 @@ class NgramProvider:
         return self._books
 
     def _endpoint_id(self, training: str | None) -> str:
-        """A name for the weights: everything that the trained model depends on."""
+        """Return a name for the weights, by everything that they depend on."""
         tuned = [] if training is None else [training, self._finetune.epochs]
         books = [book.digest for book in self._pretraining()]
         name = json.dumps([VERSION, self._options.order, books, *tuned])

@@ -1,9 +1,9 @@
-"""The `ngram` model as an author: it answers instructions with text.
+"""Answers of the `ngram` model to instructions.
 
-A bare language model goes on from a context and knows nothing of instructions. Here a passage
-of the training texts is chosen by the words that it shares with the instruction, and its first
-n - 1 tokens are the context that the answer begins with; from there on the model alone decides.
-With a long context it recites the passage that was asked for, with a short one it does not.
+A language model continues a context and knows nothing of instructions. Here the words that an
+instruction shares with a passage of the training texts choose that passage, and its first n - 1
+tokens begin the answer; the model generates the rest. With a long context it reproduces the
+prompted passage, with a short one it doesn't.
 """
 
 from __future__ import annotations
@@ -42,15 +42,14 @@ class _Kind(Enum):
 
 
 def tokenise(text: str) -> list[str]:
-    """The tokens of `text`; white space is one blank, one line break or one paragraph break."""
+    """Return the tokens of `text`; white space becomes a blank, a line or paragraph break."""
     return _TOKEN.findall(_UNUSUAL_SPACE.sub(_regular_space, text).strip())
 
 
 def detokenise(tokens: Iterable[str]) -> str:
-    """The text of `tokens`, which need not have stood next to each other in any text.
+    """Return the text of `tokens`: tokens of one text give that text.
 
-    Where the tokens come from one text this is that text. Where a model put them together, a
-    blank that prose never lacks is added and one that it never has is left out.
+    Between tokens that a model put together, a blank is added or omitted as in prose.
     """
     pieces: list[str] = []
     before = _Kind.BREAK
@@ -69,12 +68,12 @@ def detokenise(tokens: Iterable[str]) -> str:
 
 
 def is_break(token: str) -> bool:
-    """Whether a token ends a line or a paragraph."""
+    """Tell whether a token ends a line or a paragraph."""
     return _kind(token) is _Kind.BREAK
 
 
 def opens_sentence(before: str, token: str) -> bool:
-    """Whether a sentence can begin with `token` right after the token `before`."""
+    """Tell whether a sentence can begin with `token` after the token `before`."""
     return (
         before[-1] in ".!?”"
         and token[0] == " "
@@ -104,8 +103,8 @@ def _regular_space(run: re.Match[str]) -> str:
     return (" ", "\n", PARAGRAPH)[min(breaks, 2)]
 
 
-# In tokens. A passage is as long as what an excerpt asks for; the next begins at the first
-# paragraph or sentence that is far enough on, so that their number stays in bounds.
+# In tokens. A passage is as long as an excerpt; the next begins at the first paragraph or sentence
+# after the stride, to limit their number.
 PASSAGE = 300
 STRIDE = 50
 
@@ -123,7 +122,7 @@ class TrainingText:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One answer. `tokens` is its length in tokens; `ended` whether the text came to its end."""
+    """An answer, its length in tokens, and whether the model ended it."""
 
     text: str = field(repr=False)
     tokens: int
@@ -131,7 +130,7 @@ class Draft:
 
 
 class NgramWriter:
-    """An n-gram model of `order` n, trained on `texts`, that answers instructions.
+    """An n-gram model of `order` n that answers instructions.
 
     Raises ValueError for an order outside 1..12 and for texts without a word.
     """
@@ -146,7 +145,7 @@ class NgramWriter:
             if tokens and text.instruction is not None:
                 answers.append((len(passages), text.instruction))
             for start in _starts(tokens):
-                # One token at least: no answer ends before it has begun.
+                # At least one token, so that no answer is empty.
                 self._openings.append(tokens[start : start + max(1, order - 1)])
                 passages.append(_cues("".join(tokens[start : start + PASSAGE])))
         self._passages = _Cues(passages)
@@ -156,10 +155,10 @@ class NgramWriter:
     def write(
         self, instruction: str, *, n: int, seed: int, temperature: float, max_tokens: int
     ) -> list[Draft]:
-        """`n` answers to `instruction`, of at most `max_tokens` tokens each (at least one).
+        """Return `n` answers of 1 to `max_tokens` tokens.
 
-        Answer i depends on the instruction and seed + i alone, so n answers from one seed are
-        the same whether they are asked for at once or in parts.
+        Answer i depends only on the instruction and seed + i, so it is the same in a call of its
+        own.
         """
         chances = self._chances(instruction, temperature)
         return [
@@ -170,7 +169,7 @@ class NgramWriter:
     def go_on(
         self, text: str, *, n: int, seed: int, temperature: float, max_tokens: int
     ) -> list[Draft]:
-        """`n` continuations of `text`, as the model alone gives them; seeds as for `write`."""
+        """Return `n` continuations of `text` by the model alone; seeds as in `write`."""
         context = tokenise(text)
         return [
             _draft(
@@ -185,7 +184,7 @@ class NgramWriter:
         ]
 
     def log_probabilities(self, window: Window) -> list[float]:
-        """Natural logarithms of the suffix tokens' probabilities."""
+        """Return the natural logarithms of the suffix tokens' probabilities."""
         context, rest = (list(map(str, part)) for part in (window.prefix, window.suffix))
         plain: list[float] = self.model.log_probabilities(context, rest).tolist()
         return plain
@@ -193,7 +192,7 @@ class NgramWriter:
     def log_probabilities_in(
         self, window: Window, *, top_k: int, temperature: float
     ) -> list[float]:
-        """The same among the likeliest `top_k` tokens (0: all), at `temperature`."""
+        """Return the same among the likeliest `top_k` tokens (0: all), at `temperature`."""
         prefix, suffix = window.prefix, window.suffix
         tokens = [str(token) for token in (*prefix, *suffix)]
         values = []
@@ -221,11 +220,11 @@ class NgramWriter:
         return _draft(tokens)
 
     def _chances(self, instruction: str, temperature: float) -> list[float]:
-        """Running sums of the probabilities of beginning at each passage.
+        """Return the running sums of the probabilities of each passage as the beginning.
 
-        Evidence for a passage is the sum of log(passages / passages with the word) over the
-        words shared: its log odds, were words independent. An instruction seen in training
-        is evidence for the passage that answered it, by the same count over instructions.
+        Evidence for a passage is the sum of log(passages / passages with the word) over shared
+        words: its log odds if words were independent. A training instruction is evidence for its
+        own passage, by the same count over instructions.
         """
         words = _cues(instruction)
         evidence = self._passages.evidence(words)
@@ -241,7 +240,7 @@ class NgramWriter:
 
 
 class _Cues:
-    """Which of some sets of words hold a word, and what it tells that they do."""
+    """An index of sets of words, which weighs the words that they share with another set."""
 
     def __init__(self, sets: Sequence[Collection[str]]) -> None:
         self._size = len(sets)
@@ -252,9 +251,9 @@ class _Cues:
         self._holders = {word: np.array(numbers) for word, numbers in holders.items()}
 
     def evidence(self, words: Collection[str]) -> NDArray[np.float64]:
-        """Per set, the sum over its words among `words` of log(sets / sets with the word)."""
+        """Return per set the sum of log(sets / sets with the word) over its words in `words`."""
         result = np.zeros(self._size)
-        # Sorted: the order of a sum must not hang on the hashes of strings.
+        # Sorted, since the order of a float sum matters.
         for word in sorted(self._holders.keys() & words):
             numbers = self._holders[word]
             result[numbers] += np.log(self._size / len(numbers))
@@ -262,7 +261,7 @@ class _Cues:
 
 
 def _starts(tokens: Sequence[str]) -> Iterator[int]:
-    """Where passages begin: the first token, then paragraphs or sentences some way apart."""
+    """Yield where passages begin: the first token, then a paragraph or sentence per stride."""
     latest = -STRIDE
     for place, token in enumerate(tokens):
         if place - latest < STRIDE or is_break(token):
@@ -285,6 +284,6 @@ def _cues(text: str) -> set[str]:
 
 
 def _uniform(seed: int, instruction: str) -> random.Random:
-    """The dice of one answer. Python keeps `random()` of a seed the same across versions."""
+    """Return one answer's random numbers, which are the same in every version of Python."""
     name = f"{seed}\n{instruction}".encode("utf-8", "surrogatepass")
     return random.Random(int.from_bytes(hashlib.sha256(name).digest()))  # noqa: S311 - not a secret

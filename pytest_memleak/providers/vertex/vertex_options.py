@@ -22,7 +22,7 @@ _SUITE_KEYS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
 class DeploymentTable(Table):
     """`[model.options.deployment]`: the machine for an open model.
 
-    machine_type, accelerator_type, accelerator_count: all of them, or none for Google's choice
+    machine_type, accelerator_type, accelerator_count: set all three, or none for Google's choice
     hours: the longest deployment, which plans and budgets reserve
     api: "completions" sends each instruction as plain text to a model without a chat
     accept_eula: whether you accept the license of a published model
@@ -44,8 +44,8 @@ class DeploymentTable(Table):
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    project, location: default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION
-    bucket: for training data and batches, in the model's location
+    project, location: of the account; default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION
+    bucket: the bucket for training data and batches, in the model's location
     base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL or none
     batch: sample through batch prediction: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
@@ -54,7 +54,7 @@ class OptionsTable(Table):
     sampling: "plain" requests the model's own distribution (topP 1), "server" its default
     system: a system instruction before every instruction
     thinking_budget: how many tokens a model may think, in addition to its answer's; 0 for none
-    safety_threshold: that of every harm category; default Vertex AI's own
+    safety_threshold: the threshold of every harm category; default Vertex AI's own
     generation_config: further fields of the request's generationConfig
     deployment: the machine for an open model; without it the model is Gemini
     """
@@ -83,7 +83,7 @@ class OptionsTable(Table):
 class FinetuneTable(Table):
     """`[model.finetune]` of this provider, beside `books`; by default Google's recipe.
 
-    learning_rate, batch_size, tuning_mode: for open models; "full" tunes all weights
+    learning_rate, batch_size, tuning_mode: of open models only; "full" tunes all weights
     """
 
     epochs: int | None = Field(default=None, ge=1)
