@@ -9,6 +9,7 @@ pairs, and a baseline's to another model.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -125,15 +126,11 @@ class CountedGenerations:
         """
         for generation in self._census.watch(self.sampled.all_there()):
             if self._asked.counts(generation.ordinal):
-                for part in (
-                    generation.excerpt_id,
-                    generation.ordinal,
-                    generation.finish_reason,
-                    generation.written,
-                ):
-                    data = str(part).encode("utf-8", "surrogatepass")
-                    self._digest.update(len(data).to_bytes(8, "big") + data)
-                yield _with_reasoning(generation)
+                written = _with_reasoning(generation)
+                reason, ordinal = generation.finish_reason.value, str(generation.ordinal)
+                head = map(_frame_short, (generation.excerpt_id, ordinal, reason))
+                self._digest.update(b"".join((*head, _frame(written.text))))
+                yield written
 
     def completeness(
         self,
@@ -185,6 +182,15 @@ class CountedGenerations:
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),
         )
+
+
+def _frame(text: str) -> bytes:
+    """Return the text's bytes after their number, so that no two rows of texts look alike."""
+    data = text.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(8, "big") + data
+
+
+_frame_short = functools.lru_cache(maxsize=1 << 12)(_frame)
 
 
 def _with_reasoning(generation: Generation) -> Generation:

@@ -43,6 +43,7 @@ _OF_ROWS = frozenset(
     }
 )
 _KNOWN = _OF_ROWS | {"generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS}
+_TEXT_ALONE = {"generated_text"}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -232,10 +233,13 @@ def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
 
 def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -> Any:
     try:
-        return json.loads(data.decode(encoding or json.detect_encoding(data)))
+        text = data.decode(encoding or json.detect_encoding(data))
+        del data  # before the values are in memory, too
+        return json.loads(text)
     except UnicodeDecodeError as error:
         raise RecordsError(
-            f"not {error.encoding.upper()} text: byte 0x{data[error.start]:02x} at {error.start}",
+            f"not {error.encoding.upper()} text: byte 0x{error.object[error.start]:02x} at "
+            f"{error.start}",
             location=place,
             hint="save the file as UTF-8",
         ) from None
@@ -312,11 +316,15 @@ def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
             hint='each record needs "generations": [{"generated_text": "..."}]',
         )
     texts = (str(answer.get("generated_text")) for answer in answers if isinstance(answer, Mapping))
-    _validate_nothing_unread(row, "\n".join(texts), where, readable=_OF_ROWS)
+    _validate_nothing_unread(row, texts, where, readable=_OF_ROWS)
     return list(answers)
 
 
 def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Generation:
+    if isinstance(answer, dict) and answer.keys() == _TEXT_ALONE:  # most are; the rest takes longer
+        text = answer["generated_text"]
+        if isinstance(text, str):
+            return Generation(excerpt_id, ordinal, text, FinishReason.UNTOLD)
     where = f"{where}, generation {ordinal}"
     if not isinstance(answer, Mapping):
         raise RecordsError(f"expected an object, found {_kind(answer)}", location=where)
@@ -324,7 +332,7 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     reason, word = _finish(answer, where)
     if not text.strip() and not reason.withheld:
         reason = FinishReason.EMPTY
-    _validate_nothing_unread(answer, text, where)
+    _validate_nothing_unread(answer, [text], where)
     thoughts = [text for key in REASONING_KEYS if key in answer for text in texts_in(answer[key])]
     return Generation(
         excerpt_id,
@@ -337,7 +345,11 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
 
 
 def _validate_nothing_unread(
-    answer: Mapping[str, Any], text: str, where: str, *, readable: frozenset[str] = _KNOWN
+    answer: Mapping[str, Any],
+    texts: Iterable[str],
+    where: str,
+    *,
+    readable: frozenset[str] = _KNOWN,
 ) -> None:
     """Raise RecordsError for long texts that the model may have written but nothing reads.
 
@@ -348,6 +360,7 @@ def _validate_nothing_unread(
         values["messages"] = [
             turn for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "assistant"
         ]
+    text = "\n".join(texts) if values else ""
     for key, value in values.items():
         unread = (passage for passage in texts_in(value) if passage.strip() not in text)
         longest = max(map(count_runs, unread), default=0)

@@ -329,6 +329,8 @@ _LEVEL = 0.01
 # doesn't grow with the book.
 _POOLS = 32
 
+_NUMBERS_TOGETHER = 1 << 20  # bounds memory where rounds are many
+
 
 @dataclass(frozen=True, slots=True)
 class Exchangeability:
@@ -360,11 +362,16 @@ def exchangeability(
     rng = np.random.default_rng(seed)
     covered = np.zeros((permutations + 1, n), dtype=np.int64)
     covered[0] = pools.sum(axis=0)
+    parts = 1 + covered.size // _NUMBERS_TOGETHER
     for pool in pools:
-        covered[1:] += pool.take(random_orders(rng, rows=permutations, n=n))
+        for rows in np.array_split(covered[1:], parts):
+            order = random_orders(rng, rows=len(rows), n=n)
+            np.add(rows, pool.take(order), out=rows)
+    correlation = [_correlation_with_order(rows) for rows in np.array_split(covered, parts)]
     # Permutation keeps the sum, so the sum of squares replaces the variance.
     return Exchangeability(
-        clumped=_p((covered**2).sum(axis=1)), drifting=_p(np.abs(_correlation_with_order(covered)))
+        clumped=_p(np.einsum("ij,ij->i", covered, covered)),
+        drifting=_p(np.abs(np.concatenate(correlation))),
     )
 
 

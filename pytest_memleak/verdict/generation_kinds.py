@@ -34,7 +34,7 @@ from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import RunSet, slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -108,32 +108,36 @@ def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
     by_excerpt: dict[int, list[int]] = {}
     for number in np.flatnonzero(chosen).tolist():
         by_excerpt.setdefault(int(readings.excerpt[number]), []).append(number)
-    parts = [
-        (numbers, np.concatenate([runs[begin[number] : ends[number]] for number in numbers]))
-        for numbers in by_excerpt.values()
-    ]
+
+    def runs_of(numbers: Iterable[int]) -> Keys:
+        return np.concatenate([runs[begin[number] : ends[number]] for number in numbers])
+
     # Few runs share a slot with runs of so many excerpts; they are seldom half of a generation.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
-    for _, part in parts:
-        its_slots = slots(part, _SLOT_BITS)
+    for numbers in by_excerpt.values():
+        its_slots = slots(runs_of(numbers), _SLOT_BITS)
         seen = excerpts[its_slots]
         excerpts[its_slots] = seen + (seen < _SHARED)
-    likely = [excerpts[slots(part, _SLOT_BITS)] == _SHARED for _, part in parts]
     same = np.zeros(len(readings), dtype=np.bool_)
-    for (numbers, _), hits in zip(parts, likely, strict=True):
+    likely: list[Keys] = []
+    for numbers in by_excerpt.values():
+        excerpt_runs = runs_of(numbers)
+        hits = excerpts[slots(excerpt_runs, _SLOT_BITS)] == _SHARED
+        likely.append(distinct(excerpt_runs[hits]))
         same[numbers] = _mostly(hits, readings.runs[numbers])
     same &= ~readings.recites
     if same.any():
-        shared = _shared(part[hits] for (_, part), hits in zip(parts, likely, strict=True))
-        for numbers, part in parts:
+        shared = _shared(likely)
+        for numbers in by_excerpt.values():
             if same[numbers].any():
-                same[numbers] &= _mostly(shared.among(part), readings.runs[numbers])
+                same[numbers] &= _mostly(shared.among(runs_of(numbers)), readings.runs[numbers])
     return same
 
 
-def _shared(parts: Iterable[Keys]) -> RunSet:
-    """The runs that three or more of the parts have."""
-    every = np.sort(np.concatenate([distinct(part) for part in parts]))
+def _shared(parts: Sequence[Keys]) -> RunSet:
+    """The runs that three or more of the parts have; each part has a run once."""
+    every = np.concatenate(parts)
+    every.sort()
     return RunSet([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
 
 
@@ -184,7 +188,7 @@ class GenerationCensus:
         self._kept = 0
         self._below = 1 << 64  # runs with hashes under it are kept
         self._surplus = 0
-        self._withheld: Counter[str] = Counter()
+        self._withheld: Counter[tuple[FinishReason, str | None]] = Counter()
         self._recitation = 0
         self._counted: CensusResult | None = None
 
@@ -206,6 +210,7 @@ class GenerationCensus:
             parts = [self._reader.read([], [])]
         readings = GenerationFeatures.together([readings for readings, _ in parts])
         runs = np.concatenate([runs for _, runs in parts])
+        self._parts = [(readings, runs)]
         kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
         return CensusResult(
             asked=self._asked,
@@ -215,16 +220,25 @@ class GenerationCensus:
             kinds=kinds,
             runs=runs,
             surplus=self._surplus,
-            withheld=dict(self._told_untold(untold)),
+            withheld=self._withheld_words(untold=untold),
             recitation=self._recitation,
             untold=untold,
         )
 
-    def _told_untold(self, untold: bool) -> Counter[str]:
-        withheld = self._withheld.copy()
+    def _withheld_words(self, *, untold: bool) -> dict[str, int]:
+        """The server's own words, where they are told; of a server with no end of words, some."""
+        counts: Counter[str] = Counter()
+        for (reason, own_word), count in self._withheld.items():
+            none = "null" if reason is FinishReason.UNKNOWN else reason.value
+            word = own_word or none
+            mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
+            if not mapped or count_words(word) > _WORDS_OF_TABLE:
+                word = server_word(word, _WORDS_TOLD)
+            many = word not in counts and len(counts) >= _MOST_WORDS_TOLD
+            counts["others" if many else word] += count
         if untold:
-            del withheld[FinishReason.UNTOLD.value]
-        return withheld
+            del counts[FinishReason.UNTOLD.value]
+        return dict(counts)
 
     def _count(self, generation: Generation) -> None:
         self._counted = None
@@ -242,22 +256,11 @@ class GenerationCensus:
         self._seen.add(round_of)
         reason = generation.finish_reason
         if reason.withheld and (reason is not FinishReason.EMPTY or generation.text.strip()):
-            self._withheld[self._word_of(generation)] += 1
+            self._withheld[reason, generation.finish_word] += 1
             self._recitation += reason is FinishReason.RECITATION
         self._waiting.append(generation)
         if len(self._waiting) >= _READ_TOGETHER:
             self._read()
-
-    def _word_of(self, generation: Generation) -> str:
-        """The server's own word, where it is told; of a server with no end of words, some."""
-        reason = generation.finish_reason
-        none = "null" if reason is FinishReason.UNKNOWN else reason.value
-        word = generation.finish_word or none
-        mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
-        if not mapped or count_words(word) > _WORDS_OF_TABLE:
-            word = server_word(word, _WORDS_TOLD)
-        many = word not in self._withheld and len(self._withheld) >= _MOST_WORDS_TOLD
-        return "others" if many else word
 
     def _read(self) -> list[tuple[GenerationFeatures, Keys]]:
         """Everything kept, after what has waited to be read."""

@@ -5,15 +5,16 @@ METRICS section 10. An instruction aims where its own excerpt is the only neares
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.records import Issue, RuleCheck, Work
+from pytest_memleak.records import AnswerLimits, Issue, RuleCheck, Work
 from pytest_memleak.scoring.word_hashes import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.evidence_requirements import exact, fix
@@ -32,6 +33,7 @@ FEWEST_WORDS = 10
 
 _FEWEST_AIMED = 10  # in smaller books, chance alone gives many the right neighbor
 _SHORTEST_RUN = 5
+_ANY = AnswerLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,12 @@ class PromptOverlap:
 
 def prompt_overlap(book: Book, asked: GenerationRequest) -> PromptOverlap:
     """Compare each excerpt with its own instruction, in measured and in folded words."""
+    # What else was requested makes no difference.
+    return _compare(book, replace(asked, samples=0, temperature=None, recorded=False, limits=_ANY))
+
+
+@functools.lru_cache(maxsize=4)  # checked before and after sampling, and by each model
+def _compare(book: Book, asked: GenerationRequest) -> PromptOverlap:
     own = [] if asked.continuation else list(_own_words(book, asked))
     texts = [excerpt.text for excerpt in book.excerpts]
     named = bool(book.works) and all(field in asked.template for field in ("{title}", "{author}"))
