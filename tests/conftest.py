@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items):
 
 
 MOST = 2.0  # seconds of processor time
-STARTED = pytest.StashKey()
+STARTED, ENDED = pytest.StashKey(), pytest.StashKey()
 heavy_tests = []
 
 
@@ -70,11 +70,18 @@ def pytest_runtest_setup(item):
     item.stash[STARTED] = processor_time()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item, nextitem):
+    if nextitem is None:  # With the last test end the processes that all tests have shared.
+        item.stash[ENDED] = processor_time()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
     if call.when == "teardown":
-        report.processor_time = processor_time() - item.stash[STARTED]
+        ended = item.stash.get(ENDED, None) or processor_time()
+        report.processor_time = ended - item.stash[STARTED]
     return report
 
 

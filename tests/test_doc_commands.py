@@ -26,8 +26,8 @@ LONGEST = 300  # seconds
 A_SERVER = "needs a model's server at port 8000; tests/cli/test_cmd_try.py has one of its own"
 AN_INDEX = "installs from a package index; .ci/run runs it"
 A_CLUSTER = "needs a cluster; tests/parallel has one of its own"
-AN_AUTHORITY = "needs a time-stamping authority; tests/cli/test_cmd_verify.py has one of its own"
-A_NOVEL = "needs a novel that is not in the project; test_costs.py runs it where there is one"
+AN_AUTHORITY = "needs a time-stamping authority; tests/plugin/test_signed_evidence.py has one"
+A_NOVEL = "needs a novel that is not in the project; tests/test_docs.py runs it where there is one"
 CANNOT = {
     "llama-server": "needs weights and llama.cpp; tests/foreign serves some",
     "vllm serve": "needs weights and vLLM",

@@ -60,15 +60,11 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     assert all(kind.__doc__.strip().endswith(".") for kind in CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("place", "hint", "shown"),
-    [
-        (None, None, "it is empty"),
-        ("b.json", None, "b.json: it is empty"),
-        (None, "fill it", "it is empty\n  fill it"),
-        ("b.json", "fill it", "b.json: it is empty\n  fill it"),
-    ],
-)
+@pytest.mark.parametrize(("place", "hint", "shown"), [
+    (None, None, "it is empty"), ("b.json", None, "b.json: it is empty"),
+    (None, "fill it", "it is empty\n  fill it"),
+    ("b.json", "fill it", "b.json: it is empty\n  fill it"),
+])  # fmt: skip
 def test_place_and_hint_stand_around_the_message(place, hint, shown):
     error = BookError("it is empty", location=place, hint=hint)
     assert str(error) == shown
@@ -123,18 +119,14 @@ def test_it_survives_pickling_and_copying(error):
         assert (str(again), again.line, again.args) == (str(error), error.line, error.args)
 
 
-def test_notes_and_what_was_added_on_the_way_come_along():
-    error = RecordsError("bad", location="a.json")
-    error.hint = "added later"
-    error.add_note("seen by worker 3")
-    again = pickle.loads(pickle.dumps(error))
-    assert again.hint == "added later"
-    assert again.__notes__ == ["seen by worker 3"]
-
-
-def test_a_subclass_of_ones_own_travels_too():
-    again = pickle.loads(pickle.dumps(_Own("x", location="y", hint="z")))
-    assert (type(again), str(again)) == (_Own, "y: x\n  z")
+def test_notes_and_what_was_added_on_the_way_come_along_with_subclasses_of_ones_own_too():
+    for kind in (RecordsError, _Own):
+        error = kind("bad", location="a.json")
+        error.hint = "added later"
+        error.add_note("seen by worker 3")
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (kind, "a.json: bad\n  added later")
+        assert again.__notes__ == ["seen by worker 3"]
 
 
 class _Own(MemleakError):

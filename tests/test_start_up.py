@@ -13,6 +13,7 @@ HEAVY = {
     "tinker_cookbook", "torch", "transformers", "vertexai",
 }  # fmt: skip
 OURS = "pytest_memleak"
+PLUGIN = ("plugin", "plugin.hooks", "plugin.options", "reports", "reports.output_table")
 TELL = """
 import json, sys
 sys.stderr.write(json.dumps(sorted(sys.modules)))
@@ -51,16 +52,14 @@ def test_the_names_are_those_of_packages():
     }  # fmt: skip
 
 
-def test_the_plugin_brings_only_itself():
-    modules = loaded_by("import pytest_memleak.plugin.hooks")
-    assert not heavy(modules)
-    own = ("plugin", "plugin.hooks", "plugin.options", "reports", "reports.output_table")
-    assert ours(modules) == {OURS, *(f"{OURS}.{name}" for name in own)}
-
-
-def test_the_package_brings_nothing():
-    modules = loaded_by("import pytest_memleak")
-    assert ours(modules) == {OURS}
+@pytest.mark.parametrize(
+    ("imports", "brings"),
+    [(f"{OURS}.plugin.hooks", PLUGIN), (OURS, ())],
+    ids=["the plugin", "the package"],
+)
+def test_what_every_project_imports_brings_only_itself(imports, brings):
+    modules = loaded_by(f"import {imports}")
+    assert ours(modules) == {OURS, *(f"{OURS}.{name}" for name in brings)}
     assert not heavy(modules)
 
 

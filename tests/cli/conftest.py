@@ -74,6 +74,16 @@ def refused(capsys):
 
 
 @pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Commands that run in this process are typed in this folder, without keys."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.endswith(("_KEY", "_URL")):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
 def file(tmp_path):
     """Writes a file: bytes or text as they are, anything else as JSON; returns its path."""
 

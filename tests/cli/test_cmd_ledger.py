@@ -66,8 +66,10 @@ class Provider:
         self.calls += 1
         if self.calls == 1:
             return [Completion("", FinishReason.CONTENT_FILTER, 10, 0) for _ in range(n)]
-        reason = FinishReason.EMPTY if self.calls == 2 else FinishReason.STOP  # not withheld
-        return [Completion(f"{self.calls}.{place} \x1b[2J", reason, 10, 7) for place in range(n)]
+        reason = {2: FinishReason.EMPTY, 3: FinishReason.UNKNOWN}.get(self.calls, "stop")
+        more = {"reasoning": "a thought", "finish_word": "guarded" if self.calls == 3 else None}
+        texts = [f"{self.calls}.{place} \x1b[2J" for place in range(n)]
+        return [Completion(text, FinishReason(reason), 10, 7, **more) for text in texts]
 
 
 def asked(**sampling):
@@ -134,48 +136,33 @@ def refuses(memleak):
     return run
 
 
-@pytest.mark.full
-def test_list_shows_endpoints_and_fine_tunes(memleak, url):
+def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_raw(memleak, url):
+    Ledger(url).close()
+    assert memleak("list", url) == (0, "the ledger is empty\n", "")
     fill(url)
     status, out, err = memleak("list", url)
     assert (status, err) == (0, "")
-    lines = [line.split() for line in out.splitlines()]
-    assert ["Endpoints:"] in lines
-    assert ["Fine-tunes:"] in lines
-    assert "Batches:" not in out
-    row = next(line for line in lines if "ferry" in line)
+    title, header, line, *_ = out.splitlines()
+    assert title == "Endpoints:"
     # book, temperature, seed, excerpts, samples, withheld, calls, lost, open, in, out, US$
-    assert row[-12:] == ["ferry", "1", "0", "2", "8", "2", "4", "0", "0", "80", "42", "0.00"]
-    job = next(line for line in lines if "job-1" in line)
+    row = line.split()[-12:]
+    assert row == ["ferry", "1", "0", "2", "8", "4", "4", "0", "0", "80", "42", "0.00"]
+    for column, value in (("samples", "8"), ("withheld", "4"), ("calls", "4")):
+        assert line[: header.index(column) + len(column)].endswith(f" {value}")
+    (job,) = (line.split() for line in out.splitlines() if "job-1" in line)
     assert job[:3] == ["scripted", "job-1", "succeeded"]
     assert "1,234" in job
-
-
-def test_list_as_json_keeps_every_id(memleak, url):
-    fill(url)
-    status, out, _ = memleak("list", url, "--json")
-    listed = json.loads(out)
+    assert "Batches:" not in out
+    status, told, _ = memleak("list", url, "--json")
+    assert not set(out + told) & {"\x1b", "\u202e", "\x07"}
+    listed = json.loads(told)
     assert (status, listed["batches"]) == (0, [])
     assert list(listed) == ["ledger", "endpoints", "finetunes", "batches"]
-    assert "correct-horse" not in out
+    assert "correct-horse" not in told
     (row,), (job,) = listed["endpoints"], listed["finetunes"]
     assert row["endpoint"] == job["endpoint"] == ENDPOINT
-    assert (row["generations"], row["withheld"], row["calls"]) == (8, 2, 4)
+    assert (row["generations"], row["withheld"], row["calls"]) == (8, 4, 4)
     assert row["cost"] == pytest.approx((80 * 2 + 42 * 8) / 1e6)
-
-
-def test_list_aligns_its_columns_and_nothing_reaches_the_terminal_raw(memleak, sqlite):
-    Ledger(sqlite).close()
-    assert memleak("list", sqlite) == (0, "the ledger is empty\n", "")
-    fill(sqlite)
-    status, out, err = memleak("list", sqlite)
-    _, header, row, *_ = out.splitlines()
-    for column, value in (("samples", "8"), ("withheld", "2"), ("calls", "4")):
-        end = header.index(column) + len(column)
-        assert row[:end].endswith(f" {value}")
-    assert (status, err) == (0, "")
-    out += memleak("list", sqlite, "--json")[1]
-    assert not set(out) & {"\x1b", "\u202e", "\x07"}
 
 
 def test_a_path_will_do_the_default_is_a_folder_below_and_no_password_shows(
@@ -225,6 +212,8 @@ def test_what_is_exported_comes_back_by_an_import(memleak, url, sqlite, suite, t
     with Ledger(url) as one, Ledger(sqlite) as other:
         before, after = ([*generations(there, ENDPOINT, asked())] for there in (one, other))
     assert before == after
+    assert {one.reasoning for one in after} == {"", "a thought"}
+    assert {one.finish_word for one in after} == {None, "guarded"}
 
 
 def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
@@ -234,24 +223,16 @@ def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
     err = refuses(*common)
     assert "temperature 0.5, seed 7" in err
     assert "temperature 1, seed 0" in err
+    for endpoint, name, said in (
+        ("none", "out.json", "No generations of endpoint 'none'"),
+        (ENDPOINT, "out.txt", ".json or .jsonl"),
+        (ENDPOINT, "out", ".json or .jsonl"),
+    ):
+        assert said in refuses("export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name)
+        assert not (tmp_path / name).exists()
     assert memleak(*common, "--temperature", "0.5")[0] == 0
     assert memleak(*common, "--seed", "0", "--book", "ferry")[0] == 0
     refuses(*common, "--seed", "1")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "name", "said"),
-    [
-        ("none", "out.json", ("No generations of endpoint 'none'", "`memleak ledger list`")),
-        (ENDPOINT, "out.txt", (".json or .jsonl",)),
-        (ENDPOINT, "out", (".json or .jsonl",)),
-    ],
-)
-def test_what_cannot_be_exported(refuses, sqlite, tmp_path, endpoint, name, said):
-    fill(sqlite)
-    err = refuses("export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name)
-    assert all(part in err for part in said)
-    assert not (tmp_path / name).exists()
 
 
 def answers(*texts, excerpt="p_id1"):
@@ -284,15 +265,12 @@ def test_imported_generations_are_listed_scored_and_cost_nothing(memleak, bring,
 TWICE = [{"generated_text": "a", "ordinal": 1}, {"generated_text": "b"}]
 
 
-@pytest.mark.parametrize(
-    ("records", "said"),
-    [
-        (answers("x", excerpt="p_id9"), "no excerpt 'p_id9'"),
-        ([{"excerpt_id": "p_id1", "generations": [{}]}], "there is no generated_text"),
-        ([answers("x")[0] | {"instruction": "Another one."}], "differs from the book's"),
-        ([{"excerpt_id": "p_id1", "generations": TWICE}], "have the same ordinal"),
-    ],
-)
+@pytest.mark.parametrize(("records", "said"), [
+    (answers("x", excerpt="p_id9"), "no excerpt 'p_id9'"),
+    ([{"excerpt_id": "p_id1", "generations": [{}]}], "there is no generated_text"),
+    ([answers("x")[0] | {"instruction": "Another one."}], "differs from the book's"),
+    ([{"excerpt_id": "p_id1", "generations": TWICE}], "have the same ordinal"),
+])  # fmt: skip
 def test_records_that_do_not_fit_are_refused_whole(memleak, bring, sqlite, records, said):
     status, out, err = bring([*answers("fine", excerpt="p_id2"), *records], sqlite)
     assert (status, out) == (2, "")

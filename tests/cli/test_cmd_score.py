@@ -84,14 +84,11 @@ def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gat
         assert not any(" ".join(text.split()[:4]) in shown for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
-        (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
-        (["b.epub", "g.json"], "b.epub: cannot be read: No such file or directory"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
+    (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
+    (["b.epub", "g.json"], "b.epub: cannot be read: No such file or directory"),
+])  # fmt: skip
 def test_what_cannot_be_had(refused, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     assert said in refused("score", *arguments)

@@ -113,15 +113,6 @@ def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
     assert (told["words"], told["bmc"]) == (6, 1.0)
 
 
-@pytest.mark.parametrize("asked_in", [0, 1])
-def test_the_worked_example_with_an_instruction(score, asked_in):
-    content = excerpts("a b c d e f g h", "i j k l m n o p"), answers("a b c d e f g h", [])
-    content[asked_in][0]["instruction"] = "tell of b c d now"
-    told = score("--k", "3", "--trim", "3", told=True, book=content[0], drawn=content[1])
-    assert (told["bmc"], [*told["longest_block"].values()]) == (4 / 16, [4, 4, 8])
-    assert told["longest_span"]["words"] == 8
-
-
 def test_the_table_and_that_of_nothing(score):
     table = score("--span-threshold", "4").splitlines()
     expected = [
@@ -170,22 +161,14 @@ ID = '[{"excerpt_id": "p_id1", '
 SCRIPT = excerpts("Кот и мышь жили в доме", "и были рады")
 
 
-@pytest.mark.parametrize(
-    ("place", "content", "said"),
-    [
-        *((place, b"", "the file is empty") for place in ("book", "drawn")),
-        *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "drawn")),
-        *((place, b"[[]]", "record 0: expected an object") for place in ("book", "drawn")),
-        ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
-        ("book", BOOK + BOOK[:1], "record 2: the excerpt_id 'p_id1' occurs twice"),
-        ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
-        ("book", excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
-        ("drawn", f'{ID}"excerpt_text": "a"}}]', "record 0: there are no generations"),
-        ("drawn", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
-        ("drawn", b"[]", "there are no records"),
-    ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
-)
+@pytest.mark.parametrize(("place", "content", "said"), [
+    *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "drawn")),
+    ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
+    ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
+    ("book", excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
+    ("drawn", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
+    ("drawn", b"[]", "there are no records"),
+], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip
 def test_records_of_another_form_are_one_plain_error(refused, files, place, content, said):
     paths = dict(zip(("book", "drawn"), files(**{place: content}), strict=True))
     error = refused("score", *paths.values())
@@ -195,15 +178,11 @@ def test_records_of_another_form_are_one_plain_error(refused, files, place, cont
     assert "secret" not in error
 
 
-@pytest.mark.parametrize(
-    ("place", "path", "why"),
-    [
-        *((at, "no.json", "cannot be read: No such file or directory") for at in (0, 1)),
-        (0, "no.epub", "cannot be read: No such file or directory"),
-        (0, ".", "is a folder; expected a file"),
-        (1, ".", "cannot be read: Is a directory"),
-    ],
-)
+@pytest.mark.parametrize(("place", "path", "why"), [
+    *((at, "no.json", "cannot be read: No such file or directory") for at in (0, 1)),
+    (0, "no.epub", "cannot be read: No such file or directory"),
+    (0, ".", "is a folder; expected a file"), (1, ".", "cannot be read: Is a directory"),
+])  # fmt: skip
 def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place, path, why):
     arguments = files()
     arguments[place] = str(tmp_path / path)
@@ -218,34 +197,28 @@ def test_a_book_that_cannot_be_read_is_told_without_its_text(refused, files, nam
     assert "dark" not in error
 
 
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        (("--k", "-3"), "k must be a whole number of at least 1, not -3"),
-        (("--trim", "-1"), "trim must be a whole number of at least 0, not -1"),
-        (("--span-threshold", "-1"), "span_threshold must be a whole number of at least 0"),
-        (("--k", "9" * 30), "it has 16 words, fewer than k = "),
-    ],
-)
+@pytest.mark.parametrize(("option", "said"), [
+    (("--k", "-3"), "k must be a whole number of at least 1, not -3"),
+    (("--trim", "-1"), "trim must be a whole number of at least 0, not -1"),
+    (("--span-threshold", "-1"), "span_threshold must be a whole number of at least 0"),
+    (("--k", "9" * 30), "it has 16 words, fewer than k = "),
+])  # fmt: skip
 def test_settings_out_of_range_are_one_plain_error(refused, files, option, said):
     assert said in refused("score", *files(), *option)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("", "required: COMMAND"),
-        ("scroe", "invalid choice: 'scroe'"),
-        ("try a.epub --model openai/m --base_url x", "did you mean --base-url?"),
-        ("score", "required: BOOK, GENERATIONS.json\n"),
-        ("score a b --k five", "argument --k: invalid int value: 'five'"),
-        ("score a b --word-mode ascii", "argument --word-mode: invalid choice: 'ascii'"),
-        ("ledger", "required"),
-        ("ledger show", "invalid choice: 'show'"),
-        ("ledger export --endpoint e", "required: -o"),
-        ("ledger import x.json", "required: "),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "said"), [
+    ("", "required: COMMAND"), ("scroe", "invalid choice: 'scroe'"),
+    ("try a.epub --model openai/m --base_url x", "did you mean --base-url?"),
+    ("try a.epub --model openai/m --base-url host:80", "as in http://localhost:8000/v1"),
+    ("init --book a.epub --model openai/m --price 3", "IN,OUT, as in 3.75,15"),
+    ("init --book a.epub --model openai/m -o a.toml", "a name that ends in .memleak.toml"),
+    ("score", "required: BOOK, GENERATIONS.json\n"),
+    ("score a b --k five", "argument --k: invalid int value: 'five'"),
+    ("score a b --word-mode ascii", "argument --word-mode: invalid choice: 'ascii'"),
+    ("ledger", "required"), ("ledger show", "invalid choice: 'show'"),
+    ("ledger export --endpoint e", "required: -o"), ("ledger import x.json", "required: "),
+])  # fmt: skip
 def test_wrong_usage_ends_with_the_same_code(capsys, arguments, said):
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
@@ -368,16 +341,10 @@ def script(capsys):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("led", {"ledger"}),
-        ("t", {"table", "trace", "try"}),
-        ("ledger hi", {"history"}),
-        ("table --fo", {"--format"}),
-        ("prepare boo", {"book.epub"}),
-    ],
-)
+@pytest.mark.parametrize(("words", "expected"), [
+    ("led", {"ledger"}), ("t", {"table", "trace", "try"}), ("ledger hi", {"history"}),
+    ("table --fo", {"--format"}), ("prepare boo", {"book.epub"}),
+])  # fmt: skip
 def test_bash_completes_commands_options_and_files(script, tmp_path, words, expected):
     (tmp_path / "book.epub").touch()
     done = subprocess.run(
@@ -414,26 +381,24 @@ def odd(tmp_path):
         file.truncate(1 << 30)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("power circle.memleak.toml", "cannot be read: Too many levels of symbolic links"),
-        ("power circle/x.memleak.toml", "cannot be read: Too many levels of symbolic links"),
-        ("power pipe.memleak.toml", "not a regular file"),
-        ("power vast.memleak.toml", "has 1,073,741,824 bytes"),
-        ("ledger list --ledger circle.db", "No ledger exists here"),
-        ("ledger verify --ledger circle/x.db", "No ledger exists here"),
-        ("prepare story.txt -o o.json --summaries pipe.json", "is a device or a pipe"),
-        ("prepare story.txt -o circle", "cannot be written: Too many levels"),
-        ("demo taken", "taken: File exists"),
-    ],
-)
-def test_one_plain_error_and_what_to_type(memleak, odd, arguments, said):
-    done = memleak(*arguments.split())
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("  ")
+ODD = {
+    "power circle.memleak.toml": "cannot be read: Too many levels of symbolic links",
+    "power circle/x.memleak.toml": "cannot be read: Too many levels of symbolic links",
+    "power pipe.memleak.toml": "not a regular file",
+    "power vast.memleak.toml": "has 1,073,741,824 bytes",
+    "ledger list --ledger circle.db": "No ledger exists here",
+    "ledger verify --ledger circle/x.db": "No ledger exists here",
+    "prepare story.txt -o o.json --summaries pipe.json": "is a device or a pipe",
+    "prepare story.txt -o circle": "cannot be written: Too many levels",
+    "demo taken": "taken: File exists",
+}
+
+
+@pytest.mark.parametrize("arguments", ODD)
+def test_an_odd_file_is_one_plain_error_and_what_to_type(refused, here, odd, arguments):
+    error = refused(*arguments.split())
+    assert ODD[arguments] in error
+    assert len(error.splitlines()) > 1
 
 
 @pytest.mark.parametrize("suite", ["circle.memleak.toml", "pipe.memleak.toml"])

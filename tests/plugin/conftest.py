@@ -1,14 +1,14 @@
 """A small suite for the plugin's tests: one book, one clean model, one that recites."""
 
-import json
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from ferry import BOOK, CLEAN
 from http_server import Books
-from one_model import read_story, replace_all
 from openai_server import OpenAIServer
 from reciter import Reciter
+from suite_files import read_story, replace_all, write_json
 
 SUMMARY = "An old superstition unsettles a boatman one night, and he waits for somebody in vain."
 
@@ -75,7 +75,7 @@ def suite(pytester):
             "leaky.json": generation_records(*leaky),
         }
         for file, records in files.items():
-            (pytester.path / file).write_text(json.dumps(records), encoding="utf-8")
+            write_json(file, records)
         path = pytester.path / name
         path.write_text(text, encoding="utf-8")
         return path
@@ -85,16 +85,44 @@ def suite(pytester):
 
 @pytest.fixture
 def gate(pytester):
-    """Runs pytest with options: how many tests ended how, and lines that the terminal shows."""
+    """Runs pytest with options: how many tests ended how, and lines that the terminal shows.
 
-    def run(*options, lines=(), **outcomes):
+    usage: lines of an error that ends the run before anything is evaluated
+    """
+
+    def run(*options, lines=(), usage=(), **outcomes):
         result = pytester.runpytest(*options)
         if outcomes:
             result.assert_outcomes(**outcomes)
         result.stdout.fnmatch_lines(lines)
+        if usage:
+            assert result.ret == pytest.ExitCode.USAGE_ERROR
+            result.stderr.fnmatch_lines(usage)
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _bundles():
+    return {}
+
+
+@pytest.fixture
+def bundle_of(gate, _bundles):
+    """Writes the evidence of the files here, of recorded generations; equal runs are made once."""
+
+    def write(name, *options, **outcomes):
+        path = Path(name).absolute()
+        files = [one for one in sorted(path.parent.iterdir()) if one.is_file() and one != path]
+        run = (*options, *((one.name, one.read_bytes()) for one in files))
+        if run not in _bundles:
+            gate(f"--memleak-evidence={name}", *options, **outcomes)
+            _bundles[run] = path.read_bytes()
+        path.write_bytes(_bundles[run])
+        return path
+
+    return write
 
 
 @pytest.fixture
@@ -161,7 +189,7 @@ def online(pytester, stories, server):
     def write(*replacements):
         text = replace_all(ONLINE, (("URL", server.base_url), *replacements))
         for name, records in stories.items():
-            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+            write_json(f"{name}.json", records)
         path = pytester.path / "online.memleak.toml"
         path.write_text(text, encoding="utf-8")
         return path
@@ -175,6 +203,7 @@ def local_base(tmp_path_factory, stories):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")
     pytest.importorskip("peft")
+    from tiny_weights import save_llama
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     texts = [one["excerpt_text"] for one in stories["held-out"]]
@@ -188,14 +217,4 @@ def local_base(tmp_path_factory, stories):
     )
     base = tmp_path_factory.mktemp("weights") / "base"
     wrapped.save_pretrained(base)
-    config = transformers.LlamaConfig(
-        vocab_size=len(wrapped),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-        eos_token_id=wrapped.eos_token_id,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(base)
-    return base
+    return save_llama(base, len(wrapped), (32, 32, 1, 2, 1024), eos_token_id=wrapped.eos_token_id)

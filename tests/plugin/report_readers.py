@@ -20,6 +20,13 @@ def read_reports(folder, terminal):
     }
 
 
+def properties(element):
+    """The properties of a JUnit report's element, or of the report in a file."""
+    if isinstance(element, str):
+        element = ET.parse(element)
+    return {one.get("name"): one.get("value") for one in element.iter("property")}
+
+
 def plain(markup):
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
 

@@ -1,10 +1,10 @@
 """A model that recites a copyright page has recited nothing of the book."""
 
-import json
 import zipfile
 
 import pytest
 from corpus import shakespeare
+from suite_files import write_answers
 
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
@@ -86,20 +86,14 @@ def epub(pytester):
 def run(pytester, epub):
     def answering(recited):
         excerpts: tuple[Excerpt, ...] = cut(read_epub(epub))
-        records = [
-            {
-                "excerpt_id": one.id,
-                "generations": [
-                    {"generated_text": f"{play(at, 300)} {recited(one)}", "finish_reason": "stop"}
-                    for at in (20_000 + 700 * n, 120_000 + 700 * n)
-                ],
-            }
+        answers = {
+            one.id: [f"{play(at + 700 * n, 300)} {recited(one)}" for at in (20_000, 120_000)]
             for n, one in enumerate(excerpts)
-        ]
+        }
+        write_answers("answers.json", answers, finish_reason="stop")
         told = "Somebody quarrels with everybody else about what should become of scene {}."
         summaries = {one.id: told.format(n) for n, one in enumerate(excerpts)}
         write_summaries(pytester.path / "summaries.json", excerpts, summaries)
-        (pytester.path / "answers.json").write_text(json.dumps(records), encoding="utf-8")
         (pytester.path / "b.memleak.toml").write_text(SUITE, encoding="utf-8")
         return pytester.runpytest()
 

@@ -1,12 +1,12 @@
 """Which documents of a book are read: `include` and `exclude` of the suite, told in the reports."""
 
-import json
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
+from suite_files import read_pair
 
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 SUITE = """
@@ -42,7 +42,7 @@ def run(gate):
 
 def test_evidence_and_page_hold_the_map_of_the_book(run):
     run('include = ["colophon*"]\nexclude = ["EPUB/text/chapter-[!1].xhtml"]')
-    [pair] = json.loads(Path("out.json").read_text())["pairs"]
+    pair = read_pair("out.json")
     parts = {one["name"]: one for one in pair["book"]["parts"]}
     assert len(parts) == 11
     assert parts["EPUB/text/chapter-1.xhtml"]["kept"]

@@ -3,13 +3,13 @@
 import html
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from collection import measured
 from corpus import shakespeare
 from marks import full
-from one_model import replace_all
+from report_readers import properties
+from suite_files import read_pair, replace_all, write_answers
 
 from pytest_memleak.cli.main import main
 
@@ -60,23 +60,12 @@ def run(gate, monkeypatch, pytester):
         Path("c.memleak.toml").write_text(text, encoding="utf-8")
         records = map(json.dumps, rows or map(row, range(WORKS)))
         Path("speeches.jsonl").write_text("\n".join(records), encoding="utf-8")
-        records = [
-            {
-                "excerpt_id": f"p_id{n}",
-                "generations": [{"generated_text": one, "finish_reason": "stop"} for one in its],
-            }
-            for n, its in enumerate(answers, start=1)
-        ]
-        Path("answers.json").write_text(json.dumps(records), encoding="utf-8")
+        by_id = {f"p_id{n}": texts for n, texts in enumerate(answers, start=1)}
+        write_answers("answers.json", by_id, finish_reason="stop")
         reports = ("--memleak-evidence=e.json", "--memleak-html=r.html", "--junitxml=j.xml")
         return gate(*reports, *options, lines=lines, **outcomes)
 
     return with_answers
-
-
-def the_pair():
-    (pair,) = json.loads(Path("e.json").read_text(encoding="utf-8"))["pairs"]
-    return pair
 
 
 def leaking(*numbers):
@@ -101,11 +90,8 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
     ]
     done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
     written = [Path(name).read_text("utf-8") for name in ("j.xml", "step.md", "e.json", "r.html")]
-    junit, step, _, page = written
-    told = {
-        one.get("name"): one.get("value")
-        for one in ElementTree.fromstring(junit).iterfind(".//testcase/properties/property")
-    }
+    _, step, _, page = written
+    told = properties("j.xml")
     assert (told["memleak.works"], told["memleak.works.FAIL"]) == ("12", "2")
     assert [told[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
     assert told["memleak.leaking_work.2.bmc"] == "1.0"
@@ -113,7 +99,7 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
     assert "2 of 12 works leak." in page
     works = page[page.index("Works, leaking ones first") :]
     assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
-    pair = the_pair()
+    pair = read_pair("e.json")
     over = [one for one in pair["works"] if one["verdict"] == "FAIL"]
     assert [one["id"] for one in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
     assert over[0]["over"] == {"longest_passage": 20, "bmc": 0.5}
@@ -132,12 +118,11 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
     assert "m/speeches: works" in capsys.readouterr().out
 
 
-def test_a_share_of_the_works_may_leak(run):
-    # Of a pass, too, it is told which.
+def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
     lines = ["m/speeches: PASS", "  2 of 12 works leak: *", "  leaks: Speech 2 *"]
     run(leaking(2, 7), SHARE, POINTS, lines=lines, passed=1)
     told = {"limit": 0.2, "set_by": "limits.leaking_works"}
-    assert the_pair()["limits"]["leaking_works"] == told
+    assert read_pair("e.json")["limits"]["leaking_works"] == told
 
 
 def test_honest_answers_pass_work_by_work(run):
@@ -145,8 +130,8 @@ def test_honest_answers_pass_work_by_work(run):
     for report in ("r.html", "e.json"):
         told = Path(report).read_text(encoding="utf-8")
         assert "works are requested by title and author" in told
-    assert {one["verdict"] for one in the_pair()["works"]} == {"PASS"}
-    assert the_pair()["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
+    assert {one["verdict"] for one in read_pair("e.json")["works"]} == {"PASS"}
+    assert read_pair("e.json")["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
 
 
 def test_a_title_without_its_author_asks_for_no_work(run):
@@ -183,7 +168,9 @@ def test_works_too_short_are_named_and_left_out(run):
     rows = [*map(row, range(WORKS)), {"title": "A Sigh", "text": "O, o, alas!"}]
     line = "  warning: left out works too short for a match of k = 5 words: A Sigh"
     run(honest(), rows=rows, lines=[line], passed=1)
-    assert [one["label"] for one in the_pair()["book"]["parts"] if not one["kept"]] == ["A Sigh"]
+    assert [one["label"] for one in read_pair("e.json")["book"]["parts"] if not one["kept"]] == [
+        "A Sigh"
+    ]
 
 
 def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(run):
@@ -236,7 +223,7 @@ def test_a_pattern_takes_all_files_below(run):
         path.write_text(speech(n), encoding="utf-8")
     Path("songs", ".notes").write_text("no work", encoding="utf-8")
     run(honest(), ('source = "speeches.jsonl"', 'source = "songs/**"'), passed=1)
-    assert [one["id"] for one in the_pair()["works"]][:2] == ["a/01.txt", "a/03.txt"]
+    assert [one["id"] for one in read_pair("e.json")["works"]][:2] == ["a/01.txt", "a/03.txt"]
 
 
 def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run):

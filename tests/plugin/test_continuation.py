@@ -1,6 +1,5 @@
 """probe = "continuation": every kind of endpoint is asked with beginnings, and measured."""
 
-import json
 import re
 import shutil
 
@@ -8,8 +7,8 @@ import pytest
 from gcs_server import gcs_server
 from http_server import Books
 from ledger_file import ledger_file
-from one_model import evidence, write_suite
 from reciter import Reciter
+from suite_files import evidence, write_json, write_suite
 from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
 from vertex_server import VertexServer
@@ -47,9 +46,14 @@ pretraining = ["held-out"]
 
 
 @pytest.fixture
-def write(pytester, stories):
+def write(stories):
     """Writes the suite of one model, with some text replaced, and its book."""
-    return lambda model, *replacements: write_suite(pytester, stories, SUITE + model, *replacements)
+    return lambda model, *replacements: write_suite(stories, SUITE + model, *replacements)
+
+
+@pytest.fixture
+def texts(stories):
+    return [record["excerpt_text"] for record in stories["held-out"]]
 
 
 def asked_in_ledger(pytester):
@@ -68,10 +72,9 @@ def beginning(text, count=40):
     return text[:end]
 
 
-def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, write, stories):
+def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, write, texts):
     write(NGRAM, ("ORDER", "12"))
     result, pair = evidence(pytester, failed=1)
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
     assert pair["settings"]["probe"]["kind"] == "continuation"
     # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled ones.
@@ -91,7 +94,9 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["measures"]["longest_passage"]["end"] <= sum(len(words(text)) for text in texts)
 
 
-def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write, stories, oracle):
+def test_the_likeliest_continuations_agree_with_the_model_itself(
+    pytester, write, stories, texts, oracle
+):
     write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
     result, pair = evidence(pytester, "--memleak-html=page.html")
     result.stdout.fnmatch_lines(["*greedy_longest_span * exceeds the limit 1*"])
@@ -106,7 +111,6 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(pytester, write
     assert f"{pair['book']['words']:,} words, not counting prompts; pair" in page
     assert "<dt>requested</dt>" in page
     assert f"without the prompts' words: {pair['book']['words']:,} words." in page
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
     model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
     parts, answers = [], {}
     for record, text in zip(stories["held-out"], texts, strict=True):
@@ -150,14 +154,15 @@ def test_a_model_that_babbles_passes_and_is_not_asked_again(pytester, write):
     assert pair["reasons"][0].startswith("greedy: 6 of 8 requested generations received")
 
 
-def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(pytester, write, stories):
+def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
+    pytester, write, stories, texts
+):
     template = 'continuation_template = "Go on: {prefix}"\nprefix_words'
     write(NGRAM, ("ORDER", "2"), ("prefix_words", template))
     bare = [{**one, "instruction": "", "detail": ""} for one in stories["held-out"]]
-    (pytester.path / "held-out.json").write_text(json.dumps(bare), encoding="utf-8")
+    write_json("held-out.json", bare)
     evidence(pytester, passed=1)
     asked, _ = asked_in_ledger(pytester)
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert {one for one, _ in asked} == {f"Go on: {beginning(text)}" for text in texts}
 
 
@@ -169,43 +174,40 @@ def test_what_is_recorded_cannot_be_asked(pytester, write):
     )
 
 
-def test_one_pair_may_be_asked_in_another_way(pytester, write, stories):
-    write(
-        NGRAM + '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n',
-        ("ORDER", "2"),
-    )
+def test_one_pair_may_be_asked_in_another_way(pytester, write, texts):
+    instructed = '\n[[pair]]\nmodel = "model"\nbook = "held-out"\nprobe = "instruction"\n'
+    write(NGRAM + instructed, ("ORDER", "2"))
     _, pair = evidence(pytester, passed=1)
     assert "greedy_bmc" not in pair["measures"]
-    assert pair["book"]["words"] == sum(
-        len(words(record["excerpt_text"])) for record in stories["held-out"]
-    )
+    assert pair["book"]["words"] == sum(len(words(text)) for text in texts)
 
 
-def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, stories):
-    model = 'provider = "openai"\nbase_model = "base"\nweights_version = "1"\n'
-    model += f'[model.options]\nbase_url = "{server.base_url}"\n'
-    write(model)
-    result, pair = evidence(pytester)
-    # The n-gram model behind it ends early more often than not.
-    result.assert_outcomes(errors=1)
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
-    assert {row["instruction"] for row in server.books.rows("completion")} == {
+def is_asked_for(server_books, texts):
+    """Whether a server was asked for what follows each text's beginning, with an instruction."""
+    return {row["instruction"] for row in server_books.rows("completion")} == {
         CONTINUE_INSTRUCTION.format(prefix=beginning(text)) for text in texts
     }
+
+
+def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, texts):
+    model = 'provider = "openai"\nbase_model = "base"\nweights_version = "1"\n'
+    write(f'{model}[model.options]\nbase_url = "{server.base_url}"\n')
+    # The n-gram model behind it ends early more often than not.
+    _, pair = evidence(pytester, errors=1)
+    assert is_asked_for(server.books, texts)
     assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [0.0, 1.0]
     assert {"greedy_bmc", "greedy_longest_span"} <= pair["measures"].keys()
 
 
 @pytest.fixture
-def reciting(stories):
+def reciting(texts):
     """Models of which even the untuned one goes on with what it has read."""
-    return Reciter([record["excerpt_text"] for record in stories["held-out"]], base_order=9)
+    return Reciter(texts, base_order=9)
 
 
 @pytest.mark.full
-def test_tinker(pytester, write, stories, reciting, monkeypatch):
+def test_tinker(pytester, write, texts, reciting, monkeypatch):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
     folder = save_tokenizer(pytester.path / "tokenizer", texts)
     books = Books(pytester.path / "books.jsonl")
     with TinkerServer(reciter=reciting, books=books, tokenizer=folder) as server:
@@ -219,32 +221,31 @@ def test_tinker(pytester, write, stories, reciting, monkeypatch):
 
 
 @pytest.mark.full
-def test_vertex(pytester, write, stories, reciting, monkeypatch):
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
-    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+def test_vertex(pytester, write, texts, reciting, monkeypatch):
     books = Books(pytester.path / "books.jsonl")
     token = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
     with (
         gcs_server("bucket") as storage,
         VertexServer(reciter=reciting, books=books, storage=storage, key=token) as server,
     ):
-        credentials = server.write_credentials(pytester.path)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
+        for name, value in {
+            "NO_GCE_CHECK": "true",
+            "GOOGLE_CLOUD_PROJECT": "test-project",
+            "GOOGLE_CLOUD_LOCATION": "us-central1",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(pytester.path)),
+        }.items():
+            monkeypatch.setenv(name, value)
         write(
             'provider = "vertex"\nbase_model = "base"\nweights_version = "1"\n'
             f'[model.options]\nbase_url = "{server.url}"\n'
         )
         _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
-    assert {row["instruction"] for row in books.rows("completion")} == {
-        CONTINUE_INSTRUCTION.format(prefix=beginning(text)) for text in texts
-    }
+    assert is_asked_for(books, texts)
     assert pair["measures"]["greedy_longest_span"]["value"] > 30
 
 
 @pytest.mark.full
-def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base, stories):
+def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base, texts):
     shutil.copytree(local_base, pytester.path / "base")
     write(
         'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = 1\n',
@@ -256,6 +257,5 @@ def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base,
     assert re.search(r"unreadable|don't resemble the book's prose", pair["reasons"][0])
     assert pair["measures"]["longest_span"]["value"] <= 5
     asked, _ = asked_in_ledger(pytester)
-    texts = [record["excerpt_text"] for record in stories["held-out"]]
     assert {one for one, _ in asked} == set(map(beginning, texts))
     assert pair["model"]["endpoint"].endswith("#text")

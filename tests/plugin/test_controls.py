@@ -1,11 +1,10 @@
 """Controls: books that no model has read. They gate nothing, and say what the gate is worth."""
 
-import json
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from one_model import replace_all
+from report_readers import properties
+from suite_files import read_bundle, replace_all, write_answers, write_book
 from test_doubt import ASKED, END, prose
 from test_verify import resealed
 
@@ -45,18 +44,13 @@ def suite(pytester):
         text = SUITE + "".join(CONTROL.replace("NAME", name) for name in controls)
         Path("it.memleak.toml").write_text(replace_all(text, replacements))
         for book, texts in TEXTS.items():
-            book_records, records = [], []
+            write_book(f"{book}.json", texts, f"{ASKED} {{}}".format)
+            answers = {}
             for name, said in texts.items():
-                record = {"excerpt_text": said, "instruction": f"{ASKED} {name}"}
-                book_records.append({"excerpt_id": name, **record})
                 first = " ".join(said.split()[:150] * (book in recalled))
-                answers = [
-                    {"generated_text": f"{first} {END} {prose((book, name, number, 'answer'))}"}
-                    for number in range(SAMPLES)
-                ]
-                records.append({"excerpt_id": name, "generations": answers})
-            Path(f"{book}.json").write_text(json.dumps(book_records))
-            Path(f"model-{book}.json").write_text(json.dumps(records))
+                drawn = (prose((book, name, number, "answer")) for number in range(SAMPLES))
+                answers[name] = [f"{first} {END} {one}" for one in drawn]
+            write_answers(f"model-{book}.json", answers)
 
     return write
 
@@ -65,7 +59,7 @@ def suite(pytester):
 def run(gate):
     def go(*options, **expected):
         gate("-m", "copyright", "--memleak-evidence=e.json", *options, **expected)
-        made = json.loads(Path("e.json").read_text())
+        made = read_bundle("e.json")
         (told,) = made["suites"]
         return made["result"], {pair["pair"]: pair for pair in made["pairs"]}, told
 
@@ -80,8 +74,9 @@ def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(suite, run):
     assert (pairs["model/newer"]["verdict"], pairs["model/newer"]["control"]) == ("FAIL", True)
     assert said in Path("r.html").read_text()
     assert told["false_alarms"]["longest_span"] == {"over": 1, "measured": 3}
-    found = {one.get("name"): one.get("value") for one in ET.parse("j.xml").iter("property")}
-    assert found["memleak.suite.it.memleak.toml.false_alarms.longest_span"] == "1 of 3"
+    assert (
+        properties("j.xml")["memleak.suite.it.memleak.toml.false_alarms.longest_span"] == "1 of 3"
+    )
 
 
 def test_the_null_is_of_controls_and_p_stands_beside_the_excess(suite, run):
@@ -137,7 +132,6 @@ LEAKS = '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]
 
 
 WRONG = [
-    ('role = "negative-control"', 'role = "contol"', "'test', 'train' or 'negative-control'"),
     ("[model.options]", FINETUNED, "'new' has the role 'negative-control'"),
     ("[[model]]", LEAKS, "has the role 'negative-control', so it can't leak"),
 ]

@@ -1,30 +1,28 @@
 """What a pass is worth: detection beside every verdict, and the rounds that `detect` asks for."""
 
-import json
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from ferry import CLEAN
+from ferry import BOOK, CLEAN
+from report_readers import properties
+from suite_files import read_bundle, write_json
 
 DETECT = ("samples = 3", "samples = 3\ndetection_limit = 0.05")
 
 
-def answers(path, told):
-    """Write the clean model's answers: `told(excerpt's text, round)` for each of some rounds."""
-    book = json.loads((path.parent / "ferry.json").read_text(encoding="utf-8"))
+def answers(told):
+    """Write the clean model's answers: `told(excerpt's text)` for each excerpt."""
     records = [
-        {"excerpt_id": one["excerpt_id"], "generations": told(one["excerpt_text"])} for one in book
+        {"excerpt_id": f"p_id{n}", "generations": told(text)} for n, text in enumerate(BOOK, 1)
     ]
-    (path.parent / "clean.json").write_text(json.dumps(records), encoding="utf-8")
+    write_json("clean.json", records)
 
 
 @pytest.fixture
 def evidence(gate):
     def run(*options, lines=()):
         text = gate("-m", "copyright", "--memleak-evidence=e.json", *options, lines=lines).stdout
-        pairs = json.loads(Path("e.json").read_text(encoding="utf-8"))["pairs"]
-        return text.str(), pairs[0]
+        return text.str(), read_bundle("e.json")["pairs"][0]
 
     return run
 
@@ -38,10 +36,10 @@ def test_every_report_says_what_the_rounds_would_have_seen(suite, evidence):
     known = pair["detection"]
     assert (known["rounds"], known["answers"], known["blocks"]) == (3, 3, None)
     assert abs(known["detection"] - (1 - 0.05 ** (1 / 3))) < 1e-12
-    properties = {one.get("name"): one.get("value") for one in ET.parse("j.xml").iter("property")}
-    assert float(properties["memleak.detection"]) == known["detection"]
-    assert properties["memleak.rounds_alike"] == "yes"
-    assert "memleak.longest_span.range_high" in properties
+    junit = properties("j.xml")
+    assert float(junit["memleak.detection"]) == known["detection"]
+    assert junit["memleak.rounds_alike"] == "yes"
+    assert "memleak.longest_span.range_high" in junit
 
 
 def test_too_few_samples_for_detect_are_no_pass_and_it_says_how_many_are_enough(suite, gate):
@@ -71,7 +69,8 @@ def test_withheld_answers_have_seen_nothing(suite, evidence):
         {"generated_text": text, "finish_reason": reason}
         for text, reason in zip(CLEAN, reasons, strict=True)
     ]
-    answers(suite(DETECT), lambda _: told)
+    suite(DETECT)
+    answers(lambda _: told)
     _, pair = evidence()
     assert pair["detection"]["answers"] == 2
     said = " ".join(pair["reasons"])
@@ -80,13 +79,13 @@ def test_withheld_answers_have_seen_nothing(suite, evidence):
 
 
 def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(suite, evidence):
-    path = suite(("samples = 3", "samples = 40\ndetection_limit = 0.1"), ("= 10", "= 99"))
+    suite(("samples = 3", "samples = 40\ndetection_limit = 0.1"), ("= 10", "= 99"))
 
     def told(text):
         said = (text if 10 <= at < 20 else CLEAN[at % 3] for at in range(40))
         return [{"generated_text": f"{one} {at}"} for at, one in enumerate(said)]
 
-    answers(path, told)
+    answers(told)
     _, pair = evidence(lines=["*Rounds aren't exchangeable (*, p = 0.00*"])
     assert pair["detection"]["blocks"] == 6
     said = "40 samples, which aren't exchangeable and count as 6 blocks"

@@ -1,29 +1,14 @@
 """A maker who wants `memleak verify` to end with 0 for a release that has not earned it."""
 
-import json
 from pathlib import Path
 
 from ferry import CLEAN
-from one_model import write_suite
+from suite_files import own_endpoint, read_bundle, read_pair, write_suite
 from test_probability import NGRAM, SUITE
 from test_verify import EVIDENCE, resealed, verify  # noqa: F401 - a fixture
 
-
-def made_in(path="evidence.json"):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-OWN = f"""
-class Parrot:
-    id = "parrot-1"
-    def sample(self, instruction, *, n, temperature, max_tokens, seed):
-        return [{CLEAN!r}[(seed + one) % 3] for one in range(n)]
-@pytest.fixture(scope="session")
-def memleak_endpoint():
-    return Parrot()
-def test_own(memleak_evaluation):
-    pass
-"""
+OWN = own_endpoint(f"[{CLEAN!r}[(seed + one) % 3] for one in range(n)]", 'id = "parrot-1"')
+OWN += "def test_own(memleak_evaluation): pass\n"
 
 
 def as_python_takes_them_for_equal(made):
@@ -78,7 +63,7 @@ def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, verify)
     suite()
     own_tests(OWN)
     gate(EVIDENCE, "test_own.py", passed=2)
-    made = made_in()
+    made = read_bundle()
     assert made["result"] == "PASS"
     assert {pair["model"]["endpoint"] for pair in made["pairs"]} == {"parrot-1"}
     code, told = verify()
@@ -89,8 +74,8 @@ def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, verify)
     assert verify("--model", "leaky")[0] == 1
 
 
-def test_the_ledger_of_windows_is_not_left_out(pytester, gate, stories, verify):  # noqa: F811
-    write_suite(pytester, stories, SUITE + NGRAM, ("ORDER", "2"))
+def test_the_ledger_of_windows_is_not_left_out(gate, stories, verify):  # noqa: F811
+    write_suite(stories, SUITE + NGRAM, ("ORDER", "2"))
     gate("-m", "copyright", EVIDENCE, passed=1)
     assert verify()[0] == 0
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
@@ -104,7 +89,7 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
 
     online(('[model.finetune]\nbooks = ["training"]\n', ""))
     pytester.runpytest("-m", "copyright", EVIDENCE)
-    (pair,) = made_in()["pairs"]
+    pair = read_pair()
     book, endpoint = pair["book"]["id"], pair["model"]["endpoint"]
     drawn = ["--endpoint", endpoint, "--temperature", "1", "-o", "drawn.json"]
     assert main(["ledger", "export", *drawn]) == 0
@@ -112,8 +97,7 @@ def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa
     asked = ["--suite", "online.memleak.toml", "--model", "tuned", "--book", book]
     assert main(["ledger", "import", "--endpoint", endpoint, *asked, "drawn.json"]) == 0
     pytester.runpytest("-m", "copyright", EVIDENCE, "--memleak-offline")
-    (pair,) = made_in()["pairs"]
-    assert pair["provenance"]["imported"]
+    assert read_pair()["provenance"]["imported"]
     assert "of its generations are from files" in verify("--allow-failures")[1]
     resealed(Path("evidence.json"), lambda made: made.update(ledger=None))
     assert "ledger: the bundle has a ledger's generations" in verify("--allow-failures")[1]

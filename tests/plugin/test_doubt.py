@@ -1,10 +1,11 @@
 """Limits inside the sampling error, chance, uplift, near-verbatim recall, early stop."""
 
-import json
 import random
+from pathlib import Path
 
 import pytest
 from marks import full
+from suite_files import write_answers, write_book
 
 WORDS = [
     f"{a}{b}{c}"
@@ -48,36 +49,25 @@ path = "model-{book}.json"
 
 
 @pytest.fixture
-def suite(pytester):
+def suite():
     def write(limits, *, recalled, suite=SUITE, other=(), samples=20):
         """`recalled(round, excerpt_id)` gives the words of an excerpt that a round recalls."""
         for name, excerpts in (("tale", EXCERPTS), ("other", OTHER)):
-            records = [
-                {
-                    "excerpt_id": i,
-                    "excerpt_text": text,
-                    "instruction": f"{ASKED} {i}: {' '.join(text.split()[::6])}",
-                }
-                for i, text in excerpts.items()
-            ]
-            (pytester.path / f"{name}.json").write_text(json.dumps(records))
+            asked = {
+                key: f"{ASKED} {key}: {' '.join(excerpts[key].split()[::6])}" for key in excerpts
+            }
+            write_book(f"{name}.json", excerpts, asked.get)
         for name, ids, says in (
             ("model-tale", EXCERPTS, recalled),
             ("model-other", OTHER, lambda *_: ""),
             *other,
         ):
-            records = [
-                {
-                    "excerpt_id": i,
-                    "generations": [
-                        {"generated_text": f"{says(number, i)} {END} {prose((name, i, number))}"}
-                        for number in range(samples)
-                    ],
-                }
+            answers = {
+                i: [f"{says(n, i)} {END} {prose((name, i, n))}" for n in range(samples)]
                 for i in ids
-            ]
-            (pytester.path / f"{name}.json").write_text(json.dumps(records))
-        path = pytester.path / "doubt.memleak.toml"
+            }
+            write_answers(f"{name}.json", answers)
+        path = Path("doubt.memleak.toml")
         path.write_text(suite.replace("LIMITS", limits))
         return path
 
@@ -115,19 +105,11 @@ def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
     gate("-k", "tale", passed=2, deselected=2)
 
 
-@pytest.mark.full
-def test_a_limit_outside_it_passes_or_fails(gate, suite):
-    suite("bmc = 0.5", recalled=one_span_a_round)
-    gate("-k", "tale", passed=1, deselected=1)
-    suite("bmc = 0.05", recalled=one_span_a_round)
-    gate("-k", "tale", failed=1, deselected=1)
-
-
-def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(pytester, gate, suite):
+def test_one_null_book_tells_no_interval_of_chance_so_no_excess_fails(gate, suite):
     suite("bmc_excess = 0.05", **WHOLLY)
     lines = ["INCONCLUSIVE: bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
     gate("-k", "tale", "--junitxml=out.xml", lines=lines, errors=1, deselected=1)
-    assert 'name="memleak.bmc_excess.high"' in (pytester.path / "out.xml").read_text()
+    assert 'name="memleak.bmc_excess.high"' in Path("out.xml").read_text()
 
 
 def test_a_suite_with_one_book_says_how_to_get_a_null(gate, suite):
@@ -148,15 +130,11 @@ path = "before-{book}.json"
 )
 
 
-@pytest.mark.parametrize(
-    ("known", "limit", "outcome", "shown"),
-    [
-        (lambda *_: "", "0.10", "failed", "*uplift 0.6* exceeds the limit 0.1*"),
-        full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
-        (None, "0.20", "errors", "INCONCLUSIVE: baseline 'before': *before-tale.json*"),
-    ],
-    ids=["fails", "the baseline knows it too", "there is none"],
-)
+@pytest.mark.parametrize(("known", "limit", "outcome", "shown"), [
+    (lambda *_: "", "0.10", "failed", "*uplift 0.6* exceeds the limit 0.1*"),
+    full(lambda _, i: words(i, 0, 200), "0.40", "passed", "*PASS*"),
+    (None, "0.20", "errors", "INCONCLUSIVE: baseline 'before': *before-tale.json*"),
+], ids=["fails", "the baseline knows it too", "there is none"])  # fmt: skip
 def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
     before = [("before-tale", EXCERPTS, known), ("before-other", OTHER, lambda *_: "")]
     before = before if known else ()

@@ -1,6 +1,5 @@
 """A pass must be earned by tests of one's own, too: none passes over INCONCLUSIVE."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from marks import full
 from report_readers import HTML_WORDS, read_reports
 from report_readers import READERS as EVERY_READER
+from suite_files import write_answers, write_book
 from test_earned import REPORTS, documented, pattern
 
 WORDS = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "tu")
@@ -67,12 +67,10 @@ def suite(pytester, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
 
     def write(*, answers):
-        record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
-        (pytester.path / "b.json").write_text(json.dumps([record]))
-        given = [{"generated_text": " ".join(reversed(TEXT.split()))}, {"generated_text": TEXT}]
-        records = [{"excerpt_id": "p_id1", "generations": given[:answers]}]
-        (pytester.path / "m.json").write_text(json.dumps(records))
-        (pytester.path / "s.memleak.toml").write_text(SUITE)
+        write_book("b.json", {"p_id1": TEXT}, lambda _: ASKED)
+        texts = [" ".join(reversed(TEXT.split())), TEXT]
+        write_answers("m.json", {"p_id1": texts[:answers]})
+        Path("s.memleak.toml").write_text(SUITE)
 
     return write
 
@@ -87,14 +85,10 @@ def test_the_table_names_every_test():
 EVALUATION = "memleak_evaluation"
 
 
-@pytest.mark.parametrize(
-    ("name", "fixture", "workers"),
-    [
-        *((name, EVALUATION, ()) for name in TESTS),
-        (CATCHES, "memorization", ()),
-        full(CATCHES, EVALUATION, ("-n", "1")),
-    ],
-)
+@pytest.mark.parametrize(("name", "fixture", "workers"), [
+    *((name, EVALUATION, ()) for name in TESTS), (CATCHES, "memorization", ()),
+    full(CATCHES, EVALUATION, ("-n", "1")),
+])  # fmt: skip
 def test_none_passes_over_it(gate, suite, own_tests, name, fixture, workers):
     suite(answers=1)
     own_tests(TESTS[name].replace("FIXTURE", fixture), suite="s.memleak.toml")

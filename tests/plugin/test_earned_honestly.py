@@ -1,6 +1,5 @@
 """No false alarm: quickstart's models, asked, continued, exported and read again, trimmed less."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 from test_earned import run_here
 
-from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -98,30 +96,3 @@ def test_trimmed_less_they_are_complete(runs):
     assert {name: pair["verdict"] for name, pair in runs[2].items()} == {
         name: pair["verdict"] for name, pair in runs[1].items()
     }
-
-
-def test_an_export_keeps_what_was_thought_and_why_it_ended(tmp_path, monkeypatch):
-    """Through the ledger's own commands: what was imported comes out as it came in."""
-    answers = [
-        {"generated_text": "one", "finish_reason": "stop", "reasoning": "a passage, in thought"},
-        {"generated_text": "two", "finish_reason": "guardrail_intervened"},
-    ]
-    rows = [{"excerpt_id": "p_id1", "generations": answers}]
-    record = {"excerpt_id": "p_id1", "excerpt_text": "Some words.", "instruction": "Say some."}
-    (tmp_path / "b.json").write_text(json.dumps([record]), "utf-8")
-    (tmp_path / "in.json").write_text(json.dumps(rows), "utf-8")
-    (tmp_path / "it.memleak.toml").write_text(
-        '[suite]\nsamples = 2\n[limits]\nbmc = 0.9\n[[book]]\nid = "b"\nsource = "b.json"\n'
-        '[[model]]\nid = "m"\nprovider = "openai"\nbase_model = "base"\n',
-        "utf-8",
-    )
-    monkeypatch.chdir(tmp_path)
-    where = ["--ledger", "sqlite:///ledger.db", "--endpoint", "e"]
-    asked = ["--suite", "it.memleak.toml", "--model", "m", "--book", "b", "in.json"]
-    assert main(["ledger", "import", *where, *asked]) == 0
-    assert main(["ledger", "export", *where, "-o", "out.json"]) == 0
-    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
-    first, second = row["generations"]
-    assert (first["finish_reason"], first["reasoning"]) == ("stop", "a passage, in thought")
-    assert (second["finish_reason"], second["finish_word"]) == ("unknown", "guardrail_intervened")
-    assert "reasoning" not in second

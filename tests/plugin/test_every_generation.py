@@ -10,6 +10,7 @@ import pytest
 from http_server import Books, HttpServer, Response
 from marks import full
 from reciter import Reciter
+from suite_files import evidence, read_bundle, read_pair
 from test_earned import run_here, write_book
 from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
@@ -184,8 +185,7 @@ def run(pytester, writer):
         text = suite.read_text("utf-8").replace(THEIRS, "").replace("samples = 3", samples)
         suite.write_text(text, "utf-8")
         pytester.runpytest("-m", "copyright", f"--memleak-evidence={bundle}")
-        (pair,) = json.loads((pytester.path / bundle).read_text("utf-8"))["pairs"]
-        return pair
+        return read_pair(bundle)
 
     return running
 
@@ -269,7 +269,7 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     for number, code in ((1, 0), (2, 1), (3, 1)):
         assert main(["verify", f"{number}.json"]) == code
         assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
-    end = json.loads(Path("2.json").read_text())["ledger"]
+    end = read_bundle("2.json")["ledger"]
     resealed(Path("1.json"), lambda made: made.update(ledger=end))
     assert main(["verify", "1.json"]) == 1
     assert "as_of: it is FAIL with the ledger's later calls" in capsys.readouterr().out
@@ -304,8 +304,7 @@ def test_a_fine_tune_that_recites_at_temperature_0_alone(
 
     monkeypatch.setattr(Reciter, "answer", sly)
     online(("longest_span = 30", "longest_passage = 38"))
-    pytester.runpytest("-m", "copyright", "--memleak-evidence=evidence.json")
-    (pair,) = json.loads(Path("evidence.json").read_text())["pairs"]
+    _, pair = evidence(pytester)
     assert (pair["verdict"], pair["provenance"]["weights"]) == (verdict, "fine-tune")
     assert (pair["measures"]["longest_passage"]["origin"] == "canary") == leaks
 
@@ -364,8 +363,7 @@ def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
     ):
         pair = PAIR.format(name=name).replace('expected = "leak"', "")
         (pytester.path / "it.memleak.toml").write_text(suite + pair, "utf-8")
-        pytester.runpytest("-m", "copyright", "--memleak-evidence=it.json", *options)
-        pairs += json.loads(Path("it.json").read_text("utf-8"))["pairs"]
+        pairs.append(evidence(pytester, *options)[1])
     assert [pair["verdict"] for pair in pairs] == ["PASS", "INCONCLUSIVE", "FAIL"]
     assert "5 of 5 canaries are missing" in " ".join(pairs[1]["reasons"])
 

@@ -1,26 +1,22 @@
 """The bundle is of a release: each pair of the run stands in it, whatever became of its test."""
 
-import json
 from pathlib import Path
 
 import pytest
 from ferry import CLEAN
 from marks import full
+from suite_files import read_bundle
 
 EVIDENCE = "--memleak-evidence=evidence.json"
 WIDE = ("longest_span = 10", "longest_block = 30")
 NODE = "test.memleak.toml::test_memorization"
 
 
-def bundle():
-    return json.loads(Path("evidence.json").read_text(encoding="utf-8"))
-
-
 def test_a_whole_release(suite, gate):
     suite(WIDE)
     lines = ["evidence: PASS (2 PASS), *evidence.json"]
     gate(EVIDENCE, "--memleak-release=ferry 2.1", lines=lines, passed=2)
-    made = bundle()
+    made = read_bundle()
     assert (made["result"], made["release"], made["uncollected"]) == ("PASS", "ferry 2.1", [])
     nothing = {"keyword": "", "markers": "", "deselected": []}
     assert made["selection"] == nothing | {"arguments": ["."]}
@@ -86,7 +82,7 @@ def test_what_was_not_run(pytester, suite, how):
     pytester.makeconftest(conftest)
     result = pytester.runpytest(EVIDENCE, *options, no_reraise_ctrlc=True)
     assert result.ret == status
-    made = bundle()
+    made = read_bundle()
     assert made["result"] == "INCONCLUSIVE"
     [clean, leaky] = made["pairs"]
     assert (clean["pair"], clean["verdict"]) == ("clean/ferry", "PASS")
@@ -137,14 +133,14 @@ def test_a_report_sink_that_fails_takes_no_evidence_with_it(pytester, suite):
         """
     )
     pytester.runpytest_subprocess(EVIDENCE)
-    assert bundle()["result"] == "PASS"
+    assert read_bundle()["result"] == "PASS"
 
 
 def test_a_run_that_stops_at_the_first_failure(suite, gate):
     passage = "The ferryman counted nine lanterns along the quay and did not like it."
     suite(clean=(passage, *CLEAN[:2]))
     gate(EVIDENCE, "-x", failed=1)
-    made = bundle()
+    made = read_bundle()
     assert (made["result"], made["pairs"][1]["verdict"]) == ("FAIL", "NOT RUN")
     assert made["pairs"][1]["reasons"] == ["the run ended before its test"]
 
@@ -153,11 +149,11 @@ def test_an_expected_leak_is_a_pass_and_none_a_failure(suite, gate):
     leak = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
     suite(leak)
     gate(EVIDENCE, passed=1, xfailed=1)
-    assert bundle()["result"] == "PASS"
+    assert read_bundle()["result"] == "PASS"
     suite(leak, leaky=CLEAN)
     shown = "evidence: FAIL (1 PASS, 1 PASS (a leak was expected)), *"
     gate(EVIDENCE, lines=[shown], passed=1, failed=1)
-    assert bundle()["result"] == "FAIL"
+    assert read_bundle()["result"] == "FAIL"
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["", "-n 1"])
@@ -165,7 +161,7 @@ def test_a_suite_that_cannot_be_read_hides_its_pairs(suite, gate, workers):
     suite(WIDE)
     Path("other.memleak.toml").write_text("[suite]\nsample = 3\n", encoding="utf-8")
     gate(EVIDENCE, "--continue-on-collection-errors", *workers)
-    made = bundle()
+    made = read_bundle()
     assert [pair["verdict"] for pair in made["pairs"]] == ["PASS", "PASS"]
     assert (made["uncollected"], made["result"]) == (["other.memleak.toml"], "INCONCLUSIVE")
 
@@ -183,20 +179,20 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
         """
     )
     gate(EVIDENCE, passed=5, failed=1)
-    made = bundle()
+    made = read_bundle()
     assert [pair["verdict"] for pair in made["pairs"]] == ["PASS", "PASS"]
     assert made["result"] == "FAIL"
     outcomes = [sorted(test["outcome"] for test in pair["tests"]) for pair in made["pairs"]]
     assert outcomes == [["passed"] * 2, ["failed", "passed"]]
     gate(EVIDENCE, "test_own.py::test_of_the_book_alone", passed=2)
-    told = {(pair["verdict"], *pair["reasons"]) for pair in bundle()["pairs"]}
+    told = {(pair["verdict"], *pair["reasons"]) for pair in read_bundle()["pairs"]}
     assert told == {("NOT RUN", "its tests didn't evaluate it")}
 
 
 def test_a_run_that_only_sets_up_evaluates_nothing(suite, gate):
     suite()
     assert gate(EVIDENCE, "--setup-only").ret == pytest.ExitCode.TESTS_FAILED
-    assert {pair["verdict"] for pair in bundle()["pairs"]} == {"NOT RUN"}
+    assert {pair["verdict"] for pair in read_bundle()["pairs"]} == {"NOT RUN"}
 
 
 @pytest.mark.parametrize("option", ["--memleak-dry-run", "--collect-only"])

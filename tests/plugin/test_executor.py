@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from one_model import evidence, write_suite
+from suite_files import evidence, write_suite
 
 LOCAL = """
 [suite]
@@ -66,7 +66,7 @@ def test_no_cluster_there_leaves_pairs_inconclusive(pytester, suite):
 def test_local_weights_answer_in_actors_as_they_do_here(pytester, stories, local_base):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     shutil.copytree(local_base, pytester.path / "base")
-    write_suite(pytester, stories, LOCAL)
+    write_suite(stories, LOCAL)
     _, here = evidence(pytester, "--memleak-ledger=sqlite:///here.db", run="runpytest_subprocess")
     result, there = evidence(
         pytester,

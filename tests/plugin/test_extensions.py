@@ -24,22 +24,17 @@ def limit(value):
     return (LIMIT[0], LIMIT[1].replace("90", value))
 
 
-@pytest.mark.parametrize(
-    ("measure", "value", "outcome", "shown"),
-    [
-        (MEASURE, "90", "passed", "*PASS*"),
-        (MEASURE, "20", "failed", "longest_line 76 exceeds the limit 20*"),
-        (
-            *(MEASURE.replace("return max(", "import numpy; return numpy.int64(0) + max("), "90"),
-            *("passed", "*PASS*"),
-        ),
-        (
-            *(MEASURE.replace("return max(", "return float('nan') or max("), "90", "errors"),
-            "*longest_line has a limit, but could not be measured: it is nan",
-        ),
-    ],
-    ids=["pass", "fail", "numpy's number", "no number"],
-)
+COUNTED = "return max("
+NO_NUMBER = MEASURE.replace(COUNTED, f"return float('nan') or {COUNTED[7:]}")
+NUMPYS = MEASURE.replace(COUNTED, f"import numpy; return numpy.int64(0) + {COUNTED[7:]}")
+
+
+@pytest.mark.parametrize(("measure", "value", "outcome", "shown"), [
+    (MEASURE, "90", "passed", "*PASS*"),
+    (MEASURE, "20", "failed", "longest_line 76 exceeds the limit 20*"),
+    (NUMPYS, "90", "passed", "*PASS*"),
+    (NO_NUMBER, "90", "errors", "*longest_line*could not be measured: it is nan"),
+], ids=["pass", "fail", "numpy's number", "no number"])  # fmt: skip
 def test_a_measure_of_ones_own_is_held_against_its_limit(
     pytester, gate, suite, measure, value, outcome, shown
 ):
@@ -48,26 +43,15 @@ def test_a_measure_of_ones_own_is_held_against_its_limit(
     gate("-k", "clean", lines=[shown], deselected=1, **{outcome: 1})
 
 
-@pytest.mark.parametrize(
-    ("conftest", "value", "said"),
-    [
-        (
-            MEASURE.replace('"longest_line"', '"bmc"'),
-            "90",
-            "a measure 'bmc', which is a built-in name",
-        ),
-        *(
-            (MEASURE, value, "limits.measures.longest_line: *finite")
-            for value in ("nan", "inf", "-inf")
-        ),
-        (
-            "",
-            "90",
-            "limits.measures.longest_line: no installed extension has this measure*known: none",
-        ),
-        (ROW, "29.5", "limits.measures.longest_line: a limit on a count is*; got 29.5"),
-    ],
-)
+NOT_HELD = "limits.measures.longest_line"
+WITHOUT = f"{NOT_HELD}: no installed extension has this measure*known: none"
+
+
+@pytest.mark.parametrize(("conftest", "value", "said"), [
+    (MEASURE.replace('"longest_line"', '"bmc"'), "90", "'bmc', which is a built-in name"),
+    (MEASURE, "nan", f"{NOT_HELD}: *finite"), ("", "90", WITHOUT),
+    (ROW, "29.5", f"{NOT_HELD}: a limit on a count is*; got 29.5"),
+])  # fmt: skip
 def test_a_limit_that_no_measure_can_have_is_a_collection_error(
     pytester, gate, suite, conftest, value, said
 ):

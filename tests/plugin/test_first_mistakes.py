@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from _pytest.pytester import LineMatcher
+from suite_files import write_book
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.plugin.outcomes import Memorization
@@ -55,25 +56,9 @@ FIXES = [
     ('path = "clean', 'paht = "clean', "write path in place of paht"),
     (PATH, f"{PATH}\nspeed = 3", "options accepts: "),
 ]
-# What is replaced, by what, and what is said to be wrong.
+# What is replaced, by what, and what is said to be wrong; tests/suite has all of that.
 WRONG = [
-    (SAMPLES, 'samples = "many"', "suite.samples: *integer; got 'many'"),
-    (SAMPLES, "samples = 0", "suite.samples: *greater than or equal to 1; got 0"),
-    (SAMPLES, "sampels = 3", "suite.sampels: unknown key; did you mean 'samples'?"),
     (SAMPLES, f"{SAMPLES}\n{OTHER_KEY}", "looks like a secret*"),
-    (LIMIT, "longest_sapn = 10", "limits.longest_sapn: unknown key; did you mean*"),
-    (LIMIT, "", "pair clean/ferry has no limits, so it can't fail"),
-    ("[suite]", "[suite", ": not TOML: *line 2*"),
-    ("[[book]]", "junk = 1\n[[book]]", "limits.junk: unknown key*"),
-    ('"recorded"', '"recoded"', "unknown provider 'recoded'; known*"),
-    ('source = "f', 'source = "g', "book 'ferry'.source: no such file*"),
-    (PATH, f"{PATH}\n{KEY}", "secret*"),
-    (PATH, f"{PATH}\nspeed = 3", "model 'leaky': unknown key 'options.speed'*"),
-    ('id = "ferry"', 'id = "the ferry"', "expected only letters, digits, '.', '_', and '-'*"),
-    (OF_LEAKY, 'id = "lea/ky"', "model[[]2] 'lea/ky'.id: *got 'lea/ky'"),
-    (OF_LEAKY, 'id = "clean"', "model: duplicate id 'clean'"),
-    (OF_LEAKY, f'{OF_LEAKY}\nbaseline_model = "none"', "baseline_model: *no such id: 'none'*"),
-    (OF_LEAKY, f"{OF_LEAKY}\nlimits = {{ longest_span = 11 }}", ": 11 is looser than 10*"),
     (
         f'{OF_CLEAN}\n[model.options]\npath = "clean.json"',
         'id = "clean"\nprovider = "openai"\nbase_model = "m"\n[model.options]\nbase_url = "host"',
@@ -118,46 +103,22 @@ def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(suit
     assert "\x1b" not in result.stdout.str() + result.stderr.str()
 
 
-def test_a_training_book_that_holds_the_test_book_is_refused(suite, gate):
-    training = '[[book]]\nid = "other"\nrole = "train"\nsource = "ferry.json"'
-    suite(
-        ('source = "ferry.json"', f'source = "ferry.json"\n{training}'),
-        (
-            f'{OF_LEAKY}\nprovider = "recorded"\n[model.options]\npath = "leaky.json"',
-            f'{OF_LEAKY}\nprovider = "ngram"\n[model.finetune]\nbooks = ["other"]',
-        ),
-    )
-    shown = "*it shares 100.0% of its words*'other'*'leaky' is fine-tuned on; test*"
-    gate("-k", "leaky", lines=[shown], errors=1, deselected=1)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "lines"),
-    [
-        (
-            "suit='x'",
-            [
-                "*copyright takes suite=*suit*",
-                '  write @pytest.mark.copyright(suite="release.memleak.toml")',
-            ],
-        ),
-        ("suite='no.toml'", ["*no.toml: cannot be read: No such file or directory*"]),
-    ],
-)
-def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, lines):
+@pytest.mark.parametrize(("arguments", "shown"), [
+    ("suit='x'", "*copyright takes suite=*suit*"),
+    ("suite='no.toml'", "*no.toml: cannot be read: No such file or directory*"),
+])  # fmt: skip
+def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
     suite()
     mark = f"@pytest.mark.copyright({arguments})"
     pytester.makepyfile(f"import pytest\n{mark}\ndef test_it(memorization): pass")
-    assert gate(lines=lines).ret == pytest.ExitCode.INTERRUPTED
+    fix = ['  write @pytest.mark.copyright(suite="release.memleak.toml")'] * ("suit=" in arguments)
+    assert gate(lines=[shown, *fix]).ret == pytest.ExitCode.INTERRUPTED
 
 
-@pytest.mark.parametrize(
-    ("name", "fix"),
-    [
-        ("release.toml", "mv release.toml release.memleak.toml, or add -o memleak_suites=release"),
-        ("story.epub", "memleak try story.epub --model openai/NAME"),
-    ],
-)
+@pytest.mark.parametrize(("name", "fix"), [
+    ("release.toml", "mv release.toml release.memleak.toml, or add -o memleak_suites=release"),
+    ("story.epub", "memleak try story.epub --model openai/NAME"),
+])  # fmt: skip
 def test_a_file_that_is_no_suite_by_its_name(pytester, suite, gate, name, fix):
     suite(name="release.toml")
     shutil.copy(STORY, pytester.path / "story.epub")
@@ -171,17 +132,12 @@ def test_a_file_that_is_no_suite_by_its_name(pytester, suite, gate, name, fix):
     result.stdout.no_fnmatch_line("*release.toml*")
 
 
-def test_patterns_of_suite_names(pytester, suite, gate):
+def test_patterns_name_suites_and_python_functions_hides_none_of_their_tests(pytester, suite, gate):
     suite(name="release.gate")
     suite(name="other.toml")
-    pytester.makeini("[pytest]\nmemleak_suites = *.gate oth?r.toml\n")
+    names = "memleak_suites = *.gate oth?r.toml\npython_functions = check_*\n"
+    pytester.makeini(f"[pytest]\n{names}")
     gate("--collect-only", "-q", lines=["other.toml::*", "release.gate::*"])
-
-
-def test_python_functions_does_not_hide_a_suites_test(pytester, suite, gate):
-    suite()
-    pytester.makeini("[pytest]\npython_functions = check_*\n")
-    gate(passed=1, failed=1)
 
 
 UNBREAKABLE = [
@@ -200,10 +156,20 @@ BREAKABLE = [
 ]
 
 
-def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate):
-    for number, (limits, of_suite) in enumerate(UNBREAKABLE):
-        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
-        suite(*replaced, name=f"m{number}.memleak.toml")
+@pytest.fixture
+def limited(suite):
+    """Writes a suite of each of these limits, and of keys of the suite."""
+
+    def write(rows):
+        for number, (limits, of_suite) in enumerate(rows):
+            replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
+            suite(*replaced, name=f"m{number}.memleak.toml")
+
+    return write
+
+
+def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(limited, gate):
+    limited(UNBREAKABLE)
     said = "pair leaky/ferry can't fail: no text of its*the longest excerpt has 16 words"
     text = gate("-k", "leaky", lines=[f"*{said}*"], errors=7, deselected=7).stdout.str()
     assert "such as bmc = 0.15" in text
@@ -211,21 +177,17 @@ def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate):
         assert limits.splitlines()[0] in text
 
 
-def test_one_limit_that_can_be_broken_is_enough(suite, gate):
-    for number, (limits, of_suite) in enumerate(BREAKABLE):
-        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
-        suite(*replaced, name=f"m{number}.memleak.toml")
+def test_one_limit_that_can_be_broken_is_enough(limited, gate):
+    limited(BREAKABLE)
     gate(passed=5, failed=1)
 
 
 @pytest.mark.parametrize(
     ("role", "outcomes"), [("test", {"passed": 2, "deselected": 2}), ("train", {"errors": 2})]
 )
-def test_another_book_of_the_suite_may_be_long_enough(pytester, suite, gate, role, outcomes):
+def test_another_book_of_the_suite_may_be_long_enough(suite, gate, role, outcomes):
     text = " ".join(f"word{n} of another book" for n in range(60))
-    (pytester.path / "other.json").write_text(
-        f'[{{"excerpt_id": "1", "excerpt_text": "{text}", "instruction": "Write about it."}}]'
-    )
+    write_book("other.json", {"1": text}, "Write about {}.".format)
     clean = '[[model]]\nid = "clean"'
     other = f'[[book]]\nid = "other"\nsource = "other.json"\nrole = "{role}"\n\n{clean}'
     suite((LIMIT, "longest_passage = 200"), (clean, other))
@@ -245,11 +207,10 @@ def test_a_leak_that_is_expected_needs_a_limit_that_can_be_broken(suite, gate):
     gate("-k", "leaky", errors=1, deselected=1)
 
 
-def test_no_suite_at_all(pytester):
-    result = pytester.runpytest(*RUN)
+def test_no_suite_at_all(gate):
+    result = gate(*RUN, lines=["  memleak init writes one; memleak demo runs one"])
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    result.stdout.fnmatch_lines(["  memleak init writes one; memleak demo runs one"])
-    pytester.runpytest().stdout.no_fnmatch_line("*memleak init*")
+    gate().stdout.no_fnmatch_line("*memleak init*")
 
 
 ASKED = """
@@ -268,35 +229,30 @@ pretraining = ["story"]
 
 
 @pytest.mark.parametrize("option", [(), ("--memleak-dry-run",)])
-def test_a_book_without_instructions(pytester, option):
-    shutil.copy(STORY, pytester.path / "story.epub")
-    (pytester.path / "it.memleak.toml").write_text(ASKED)
-    result = pytester.runpytest(*RUN, *option)
+def test_a_book_without_instructions(gate, option):
+    shutil.copy(STORY, "story.epub")
+    Path("it.memleak.toml").write_text(ASKED)
+    result = gate(*RUN, *option)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (shown, *_) = [line for line in result.outlines if "excerpts have no instruction" in line]
     for text in ("31 of 31", 'summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"'):
         assert text in shown
 
 
-@pytest.mark.parametrize(
-    ("arguments", "fix"),
-    [
-        (["tyr", "it.epub"], "did you mean try?"),
-        ([], "run memleak --help for usage"),
-        (["--modle", "openai/base"], "did you mean memleak try --model?"),
-        (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
-        (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
-        (["prepare", "stori.txt", "-o", "it.json"], "did you mean story.txt?"),
-        (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
-        (["prepare", ".", "-o", "it.json"], "for a collection, write a pattern: '**'"),
-        (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
-        (["try", "it.epub", "--model", "gpt-4o"], "as in --model openai/gpt-4o"),
-        (["verify", "gone.json"], "has no file of a similar name"),
-        (["ledger", "list"], "name the ledger with --ledger"),
-        (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
+@pytest.mark.parametrize(("arguments", "fix"), [
+    (["tyr", "it.epub"], "did you mean try?"), ([], "run memleak --help for usage"),
+    (["--modle", "openai/base"], "did you mean memleak try --model?"),
+    (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
+    (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
+    (["prepare", "stori.txt", "-o", "it.json"], "did you mean story.txt?"),
+    (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
+    (["prepare", ".", "-o", "it.json"], "for a collection, write a pattern: '**'"),
+    (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
+    (["try", "it.epub", "--model", "gpt-4o"], "as in --model openai/gpt-4o"),
+    (["verify", "gone.json"], "has no file of a similar name"),
+    (["ledger", "list"], "name the ledger with --ledger"),
+    (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_at_the_command_line(capsys, tmp_path, monkeypatch, arguments, fix):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "story.txt").write_text("It was so.")

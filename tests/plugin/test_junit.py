@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from marks import full
+from report_readers import properties
 
 TEXTS = ("lanterns along the quay", "grandmother had warned", "crossed at night", "boatman")
 # What the part of Jenkins' xunit2 schema that pytest keeps to knows: elements, their attributes,
@@ -39,10 +40,6 @@ def assert_valid(report):
         assert len(case.findall("properties")) == 1
 
 
-def properties(element):
-    return {one.get("name"): one.get("value") for one in element.iterfind("properties/property")}
-
-
 def recorded(name, path, keys=""):
     options = f'[model.options]\npath = "{path}.json"\n'
     return f'\n[[model]]\nid = "{name}"\nprovider = "recorded"\n{keys}{options}'
@@ -60,7 +57,7 @@ def test_a_pass_a_fail_an_error_and_an_expected_leak(suite, gate, workers):
     text = Path("out.xml").read_text("utf-8").lower()
     assert [words for words in TEXTS if words in text] == []
     # What the run used stands once, what differs from pair to pair with each.
-    run = properties(report.getroot().find("testsuite"))
+    run = properties(report.getroot().find("testsuite/properties"))
     assert len(run["memleak.suite.test.memleak.toml.sha256"]) == 64
     assert run["memleak.version"]
     assert not [name for name in run if name.startswith("memleak.book")]

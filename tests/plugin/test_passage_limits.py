@@ -1,13 +1,12 @@
 """Any passage of any protected book: planted in recorded answers, told in every report."""
 
 import itertools
-import json
 import random
 import re
 from pathlib import Path
 
 import pytest
-from one_model import read_story, replace_all
+from suite_files import read_bundle, read_story, replace_all, write_answers, write_json
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
@@ -86,25 +85,18 @@ def run(pytester, stories, babble, gate, monkeypatch):
         suite = replace_all(SUITE, replaced)
         Path("release.memleak.toml").write_text(suite, encoding="utf-8")
         lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson}"}]
-        answers = []
-        for number, one in enumerate(stories["lamp"]):
-            said = [babble(2 * number), babble(2 * number + 1)]
-            if one["excerpt_id"] == asked:
-                said[0] += f" Xyzzy {passage} xyzzy"
-            generations = [{"generated_text": each} for each in said]
-            answers.append({"excerpt_id": one["excerpt_id"], "generations": generations})
-        for name, records in {**stories, "lessons": lessons, "answers": answers}.items():
-            Path(f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        ids = [one["excerpt_id"] for one in stories["lamp"]]
+        answers = {key: [babble(2 * n), babble(2 * n + 1)] for n, key in enumerate(ids)}
+        answers[asked][0] += f" Xyzzy {passage} xyzzy"
+        write_answers("answers.json", answers)
+        for name, records in {**stories, "lessons": lessons}.items():
+            write_json(f"{name}.json", records)
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
         result = gate(*REPORTS, *options, **outcomes)
-        (pair,) = (one for one in bundle()["pairs"] if only in (None, one["book"]["id"]))
+        (pair,) = (one for one in read_bundle()["pairs"] if only in (None, one["book"]["id"]))
         return result, pair
 
     return go
-
-
-def bundle():
-    return json.loads(Path("evidence.json").read_text("utf-8"))
 
 
 def quotes(result, passage, count):
@@ -214,7 +206,7 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpos
     other = page_of(text, "vault", 3_000, 60)
     passage, length = f"{other} xyzzy {page_of(text, 'lamp', 5_000, own)}", len(words(other))
     result, pair = run(passage, replaced=[purpose], failed=1)
-    assert bundle()["result"] == pair["verdict"] == "FAIL"
+    assert read_bundle()["result"] == pair["verdict"] == "FAIL"
     assert pair["leaked"] is bool(own)  # a positive control has leaked only if its own book did
     found = pair["measures"]["longest_passage"]
     assert (found["of_others"], found["of_own"] > 38) == (length, bool(own))
@@ -250,8 +242,8 @@ def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, capsys, 
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
-    assert bundle()["result"] == "INCONCLUSIVE"  # a suite without a test pair gates nothing
-    (suite,) = bundle()["suites"]
+    assert read_bundle()["result"] == "INCONCLUSIVE"  # a suite without a test pair gates nothing
+    (suite,) = read_bundle()["suites"]
     assert suite["gates"] is False
     result.stdout.fnmatch_lines(["This suite gates nothing: every pair is a control."])
     capsys.readouterr()
@@ -273,7 +265,7 @@ def test_a_common_text_is_no_leak_of_the_own_book(run, text, purpose):
     assert (pair["verdict"] == "FAIL", pair["leaked"]) == (False, False)
     assert found["longest_passage"]["of_own"] < 20
     assert found["excused_passage"]["value"] == len(words(passage))
-    (suite,) = bundle()["suites"]
+    (suite,) = read_bundle()["suites"]
     assert suite["leak_seen"] is False
     assert not any(one["over"] for one in suite["false_alarms"].values())
 

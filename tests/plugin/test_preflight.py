@@ -59,6 +59,25 @@ WRONG = {
         )
         for words in ("-1", "all", "1.5", "")
     },
+    "--memleak-max-increase=bmc=0.1": "--memleak-max-increase needs --memleak-baseline*",
+    **{
+        f"--memleak-baseline=x --memleak-max-increase={value}": (
+            f"--memleak-max-increase: expected MEASURE=NUMBER*'{value}'*"
+        )
+        for value in ("bmc", "bmc=", "=1", "bmc=much", "bmc=nan", "longest_span=inf", "bmc=-0.1")
+    },
+    **{
+        f"--memleak-baseline=x --memleak-max-increase={names}": f"--memleak-max-increase: {said}"
+        for names, said in (
+            ("bmc=0,bmc=1", "bmc occurs twice*"),
+            ("bmc=0,bcm=0", "unknown measure 'bcm'; did you mean 'bmc'?"),
+            ("longest-span=1", "unknown measure 'longest-span'; did you mean 'longest_span'?"),
+            ("x=0", "unknown measure 'x'; known: longest_passage, *"),
+            ("uplift=0", "uplift has no value in each round, so a rise can't be tested*"),
+            ("longest_block=0", "longest_block has no value in each round, *longest_span*"),
+            ("longest_span=3,bmc=1", "bmc=1: no share can rise by that much, so nothing could*"),
+        )
+    },
     **{
         f"--memleak-budget={usd}": f"--memleak-budget: expected an amount in US$, got '{usd}'"
         for usd in ("-1", "much", "nan", "inf")
@@ -70,13 +89,16 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("options", WRONG, ids=lambda options: options[:60])
-@pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
-def test_options_that_cannot_hold(pytester, online, server, places, options, workers):
+ONE = next(iter(WRONG))
+
+
+@pytest.mark.parametrize(
+    ("options", "workers"), [*((options, ()) for options in WRONG), full(ONE, ("-n", "1"))]
+)
+def test_options_that_cannot_hold(pytester, online, server, gate, places, options, workers):
     online()
-    result = pytester.runpytest("-m", "copyright", *shlex.split(options), *workers)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*{WRONG[options]}"])
+    usage = [f"*{WRONG[options]}"]
+    result = gate("-m", "copyright", *shlex.split(options), *workers, usage=usage)
     text = result.stderr.str() + result.stdout.str()
     for never in ("hunter22", "Traceback", "INTERNALERROR"):
         assert never not in text
@@ -84,13 +106,10 @@ def test_options_that_cannot_hold(pytester, online, server, places, options, wor
     assert not (pytester.path / ".memleak").exists()
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("sqlite:///folder", "*folder: The file can't be opened*"),
-        ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
-    ],
-)
+@pytest.mark.parametrize(("url", "shown"), [
+    ("sqlite:///folder", "*folder: The file can't be opened*"),
+    ("postgresql+psycopg://user:hunter22@127.0.0.1:1/none", "*127.0.0.1*"),
+])  # fmt: skip
 @pytest.mark.parametrize("workers", [(), full(("-n", "1"))], ids=["here", "workers"])
 def test_a_ledger_that_cannot_be_opened(online, server, places, gate, workers, url, shown):
     online()

@@ -9,10 +9,10 @@ import pytest
 from faults import Fault, FaultKind, FaultPlan, server_error
 from http_server import Books
 from ledger_file import ledger_file
-from one_model import evidence, write_suite
 from openai_answers import cut
 from openai_server import OpenAIServer
 from reciter import GIVEN_ORDER, Reciter
+from suite_files import evidence, write_suite
 from tinker_server import TinkerServer
 from tinker_words import Words, save_tokenizer
 
@@ -53,9 +53,9 @@ PLAIN = ("extractable = 0.1", "extractable_plain = 0.1")
 
 
 @pytest.fixture
-def write(pytester, stories):
+def write(stories):
     """Writes the suite of one model, with some text replaced, and its book."""
-    return lambda model, *replacements: write_suite(pytester, stories, SUITE + model, *replacements)
+    return lambda model, *replacements: write_suite(stories, SUITE + model, *replacements)
 
 
 @pytest.fixture
@@ -147,17 +147,15 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     assert not any(" ".join(text.split()[:6]) in said for text in texts)
 
 
-def test_nothing_is_asked_twice(pytester, write):
+def test_nothing_is_asked_twice(pytester, write, gate):
     write(NGRAM, ("ORDER", "2"))
-    plan = pytester.runpytest("--memleak-dry-run")
-    assert plan.ret == 0
-    plan.stdout.fnmatch_lines(["model/held-out * 0 *"])
+    assert gate("--memleak-dry-run", lines=["model/held-out * 0 *"]).ret == 0
     _, first = evidence(pytester)
     _, again = evidence(pytester, "--memleak-offline", passed=1)
     first["provenance"]["calls_this_run"] = 0
     assert again == first
     assert main(["verify", "evidence.json"]) == 0
-    pytester.runpytest("--memleak-dry-run").stdout.fnmatch_lines(["model/held-out*0*0*0*"])
+    gate("--memleak-dry-run", lines=["model/held-out*0*0*0*"])
     # Another scheme is asked anew; other tries of what is known already cost nothing.
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N}\ntop_k = 39"))
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
@@ -174,38 +172,32 @@ def test_nothing_is_asked_twice(pytester, write):
     assert None in pair["windows"]["ln_p_z"]
 
 
-LONG = (f"prefix_tokens = {PREFIX}", "prefix_tokens = 100000")
-SPANS = ("extractable = 0.1", "extractable = 0.1\nlongest_span = 10")
+BIGRAMS = NGRAM.replace("ORDER", "2")
+UNMEASURED = {
+    "a book shorter than a window": (
+        *(BIGRAMS, [(f"prefix_tokens = {PREFIX}", "prefix_tokens = 100000")]),
+        "tokens, fewer than a window of 100000 + 10",
+    ),
+    "a limit of another probe": (
+        *(BIGRAMS, [("extractable = 0.1", "extractable = 0.1\nlongest_span = 10")]),
+        'longest_span has a limit, but could not be measured: the probe "probability" has no',
+    ),
+    "recorded": (
+        'provider = "recorded"\n[model.options]\npath = "held-out.json"\n',
+        *([], "'recorded' of model returns no log-probabilities"),
+    ),
+    "vertex": (
+        'provider = "vertex"\nbase_model = "base"\n',
+        *([], "'vertex' of model returns no log-probabilities"),
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("model", "replaced", "reason"),
-    [
-        (NGRAM.replace("ORDER", "2"), [LONG], "tokens, fewer than a window of 100000 + 10"),
-        (
-            NGRAM.replace("ORDER", "2"),
-            [SPANS],
-            'longest_span has a limit, but could not be measured: the probe "probability" has no '
-            "generations",
-        ),
-        (
-            'provider = "recorded"\n[model.options]\npath = "held-out.json"\n',
-            [],
-            "'recorded' of model returns no log-probabilities",
-        ),
-        (
-            'provider = "vertex"\nbase_model = "base"\n',
-            [],
-            "'vertex' of model returns no log-probabilities",
-        ),
-    ],
-    ids=["a book shorter than a window", "a limit of another probe", "recorded", "vertex"],
-)
-def test_what_cannot_be_measured_is_inconclusive(
-    pytester, write, monkeypatch, model, replaced, reason
-):
+@pytest.mark.parametrize("case", UNMEASURED)
+def test_what_cannot_be_measured_is_inconclusive(pytester, write, monkeypatch, case):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
     monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+    model, replaced, reason = UNMEASURED[case]
     write(model, *replaced)
     _, pair = evidence(pytester, errors=1)
     assert reason in pair["reasons"][0]

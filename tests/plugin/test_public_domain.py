@@ -1,8 +1,9 @@
 """The suite of public-domain texts: it sees what is known, and keeps still for what is not."""
 
-import json
 import shutil
 from pathlib import Path
+
+from suite_files import read_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,7 +15,7 @@ def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester, gate
     # Fewer samples than its detection limit needs: a leak is one all the same.
     path.write_text(path.read_text().replace("samples = 66", "samples = 6"))
     gate("-m", "copyright", "--memleak-evidence=e.json", path, xfailed=3, passed=2)
-    made = json.loads(Path("e.json").read_text())
+    made = read_bundle("e.json")
     (told,) = made["suites"]
     assert (told["controls"], told["leak_seen"]) == (2, True)
     assert {one["over"] for one in told["false_alarms"].values()} == {0}

@@ -46,25 +46,20 @@ def test_numbers_ids_titles_places_and_repr_are_free(reads, evaluation):
     assert not reads
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda view: view.book.excerpts[0].text,
-        lambda view: view.book.excerpts[0].instruction,
-        lambda view: view.protected["b"].excerpts[0].text,
-        lambda view: [generation.text for generation in view.generations()],
-        lambda view: [generation.reasoning for generation in view.generations()],
-        lambda view: [generation.written for generation in view.generations()],
-        lambda view: view.book == views.view_of_book(BOOK),
-        lambda view: hash(view.book),
-        lambda view: dataclasses.asdict(view.book),
-        lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
-        lambda view: copy.copy(view.book.excerpts[0]),
-        lambda view: pickle.dumps(view.book),
-        lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
-        lambda _: views.views_of_completions([SECRET]),
-    ],
-)
+@pytest.mark.parametrize("read", [
+    lambda view: view.book.excerpts[0].text,
+    lambda view: view.book.excerpts[0].instruction,
+    lambda view: view.protected["b"].excerpts[0].text,
+    lambda view: [generation.text for generation in view.generations()],
+    lambda view: [generation.reasoning for generation in view.generations()],
+    lambda view: [generation.written for generation in view.generations()],
+    lambda view: view.book == views.view_of_book(BOOK), lambda view: hash(view.book),
+    lambda view: dataclasses.asdict(view.book),
+    lambda view: dataclasses.replace(view.book.excerpts[0], id="p2"),
+    lambda view: copy.copy(view.book.excerpts[0]), lambda view: pickle.dumps(view.book),
+    lambda _: views.views_of_completions([Completion(SECRET)])[0].written,
+    lambda _: views.views_of_completions([SECRET]),
+])  # fmt: skip
 def test_whatever_takes_the_text_reads_it(reads, evaluation, read):
     read(views.view_of_evaluation(evaluation))
     assert reads

@@ -1,9 +1,7 @@
 """Of a recording with more rounds than the suite asks for, nothing reads the others."""
 
-import json
-from pathlib import Path
-
 from ferry import BOOK, CLEAN
+from suite_files import read_bundle, write_book
 
 EXTENSION = """
 from pytest_memleak.interfaces.hookspecs import hookimpl
@@ -27,16 +25,12 @@ def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(pyt
     replaced = (("samples = 3", "samples = 2"), (LIMIT, LIMITS), (MODEL, BOOKS + MODEL))
     suite(*replaced, clean=answers)
     pytester.mkdir("library").joinpath("winds.txt").write_text(WINDS, "utf-8")
-    records = json.loads(Path("ferry.json").read_text())
-    records = [
-        one | {"excerpt_text": text} for one, text in zip(records, (QUAY, CLEAN[2]), strict=True)
-    ]
-    Path("quay.json").write_text(json.dumps(records), "utf-8")
+    texts = {f"p_id{n}": text for n, text in enumerate((QUAY, CLEAN[2]), 1)}
+    write_book("quay.json", texts, "Write about {}: a boat.".format)
     # A round that nobody asked for is told, and is no pass; of the measures only passages read it.
     chosen = ("-k", "clean and ferry", "--memleak-evidence=evidence.json")
     gate(*chosen, errors=1, deselected=3)
-    pairs = json.loads(Path("evidence.json").read_text("utf-8"))["pairs"]
-    (pair,) = (one for one in pairs if one["pair"] == "clean/ferry")
+    (pair,) = (one for one in read_bundle()["pairs"] if one["pair"] == "clean/ferry")
     measures = pair["measures"]
     assert measures["read_rounds"]["value"] == 2
     assert (measures["bmc"]["value"], measures["longest_span"]["value"]) == (0, 0)

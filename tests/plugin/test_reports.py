@@ -25,7 +25,9 @@ def step(pytester, monkeypatch):
 def test_every_pair_is_in_them(suite, gate, step):
     suite(('[[model]]\nid = "leaky"', f'{GONE}[[model]]\nid = "leaky"'))
     lines = ["HTML report: out/report.html"]
-    gate(HTML, "--memleak-release", "novelist 7", lines=lines, passed=1, failed=1, errors=1)
+    release = ("--memleak-release", "novelist 7")
+    result = gate(HTML, *release, lines=lines, passed=1, failed=1, errors=1)
+    result.stdout.no_fnmatch_line("Next: add --memleak-html*")
     html = page()
     assert html.startswith("<!doctype html>")
     for text in (
@@ -67,16 +69,10 @@ def longest_quote(text):
     return max((n for n in range(2, 17) if " ".join(PASSAGE[:n]) in text), default=0)
 
 
-@pytest.mark.parametrize(
-    ("options", "count"),
-    [
-        ((), 12),
-        (("--memleak-quote=3",), 3),
-        (("--memleak-quote=0",), 0),
-        (("--memleak-quote=full",), 16),
-        (("--memleak-quote=99",), 16),
-    ],
-)
+@pytest.mark.parametrize(("options", "count"), [
+    ((), 12), (("--memleak-quote=3",), 3), (("--memleak-quote=0",), 0),
+    (("--memleak-quote=full",), 16), (("--memleak-quote=99",), 16),
+])  # fmt: skip
 def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, count):
     suite()
     text = gate(HTML, "-k", "leaky", *options).stdout.str()

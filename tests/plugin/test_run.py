@@ -1,10 +1,10 @@
 """Paid calls: who asks for them, what they cost at most, and what the ledger has already."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
+from suite_files import read_pair
 
 from pytest_memleak.scoring.words import words
 
@@ -13,7 +13,6 @@ CANARIES = 4
 BASE = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"')
 LAX = ("longest_span = 30", "spans_over = 40")
 SINGLY = ("[model.options]", "[model.options]\ncompletions_per_call = 1")
-UNPRICED = ("price = { input = 2.0, output = 8.0, training = 10.0 }\n", "")
 
 
 def rows(server, kind="completion"):
@@ -25,8 +24,7 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(online
     shown = "calls openai: run it with -m copyright or --memleak-allow-paid"
     gate("-rs", "--memleak-evidence=e.json", lines=[f"*{shown}"], skipped=1)
     assert server.books.rows() == []
-    (pair,) = json.loads(Path("e.json").read_text())["pairs"]
-    assert pair["reasons"] == [f"skipped: {shown}"]
+    assert read_pair("e.json")["reasons"] == [f"skipped: {shown}"]
     # A skip without a word, at exit code 0, would look like a pass.
     shown = "memleak: skipped 1 pair whose provider can charge. To run them, add -m copyright."
     assert gate("-q", lines=[shown]).ret == pytest.ExitCode.OK
@@ -98,13 +96,6 @@ def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gat
     assert 0 < len(tokens) < 24 + CANARIES
     gate(*ASKED, "--memleak-budget=10", *workers, passed=1)
     assert len(rows(server)) == 24 + CANARIES
-
-
-def test_a_model_without_a_price_cannot_have_a_budget(online, server, gate):
-    online(BASE, UNPRICED)
-    shown = "*A budget needs a price for the model*"
-    gate(*ASKED, "--memleak-budget=1", lines=[shown], errors=1)
-    assert rows(server) == []
 
 
 def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, server, stories, gate):

@@ -6,6 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from report_readers import properties
+from suite_files import own_endpoint
 
 CLEAN_ONE = "test.memleak.toml::test_memorization[clean/ferry]"
 
@@ -85,8 +87,7 @@ def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(suite, gat
     lines = ["*longest span of 16 words <= 12", "*leaky/ferry: p_id1, words 0-16*"]
     gate("--junitxml=j.xml", lines=lines, passed=6, failed=2)
     cases = {
-        case.get("name"): {one.get("name"): one.get("value") for one in case.iter("property")}
-        for case in ElementTree.parse("j.xml").iter("testcase")
+        case.get("name"): properties(case) for case in ElementTree.parse("j.xml").iter("testcase")
     }
     suites, own = cases["test_memorization[leaky/ferry]"], cases["test_before[leaky/ferry]"]
     # By its limits the suite judges; the test passes by its own assertions.
@@ -104,29 +105,16 @@ def test_ours_without_a_suite_says_what_is_missing(pytester, gate):
     gate(lines=["*this test needs a suite:*"], errors=1)
 
 
-ENDPOINT = """
-import pytest
-class Endpoint:
-    asked = 0
-    def sample(self, instruction, *, n, temperature, max_tokens, seed):
-        self.asked += 1
-        return [ANSWER] * n
-@pytest.fixture(scope="session")
-def memleak_endpoint():
-    return Endpoint()
-"""
-
-
 def test_an_endpoint_of_ones_own_takes_the_suites_place(pytester, suite, gate):
     suite()
     passage = "counted nine lanterns along the quay and did not like the number"
-    pytester.makeconftest(ENDPOINT.replace("ANSWER", f'f"{passage} {{self.asked}}"'))
+    pytester.makeconftest(own_endpoint(f'[f"{passage} {{seed}}"] * n'))
     gate(lines=["*clean/ferry*6/6*FAIL*"], failed=2)
 
 
 def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, suite, gate):
     suite()
-    pytester.makeconftest(ENDPOINT.replace("ANSWER", "1 / (instruction == 0)"))
+    pytester.makeconftest(own_endpoint("1 / (instruction == 0)"))
     lines = ["*INCONCLUSIVE: *ZeroDivisionError*"]
     result = gate("-l", "--full-trace", lines=lines, errors=2)
     result.stdout.no_fnmatch_line("*superstition*")

@@ -1,10 +1,10 @@
 """A bug in the normal path ends in INCONCLUSIVE by the second opinion, not in a wrong verdict."""
 
 import json
-from pathlib import Path
 
 import pytest
 from ferry import CLEAN
+from suite_files import read_bundle, write_book
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.generation_tally import Tally
@@ -38,8 +38,7 @@ BUGS = {
 def pairs(gate):
     def go(*options, lines=()):
         gate("-m", "copyright", "--memleak-evidence=evidence.json", *options, lines=lines)
-        made = json.loads(Path("evidence.json").read_text())["pairs"]
-        return {one["pair"]: one for one in made}
+        return {one["pair"]: one for one in read_bundle()["pairs"]}
 
     return go
 
@@ -47,8 +46,7 @@ def pairs(gate):
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
     suite(('[[model]]\nid = "clean"', f'{PIER}[[model]]\nid = "clean"'), leaky=(BOTH, *CLEAN[:2]))
-    record = {"excerpt_id": "p_id1", "excerpt_text": UPWARD, "instruction": "Write of a pier."}
-    Path("pier.json").write_text(json.dumps([record]))
+    write_book("pier.json", {"p_id1": UPWARD}, "Write of a pier, {}.".format)
     monkeypatch.setattr(*BUGS[bug])
     leaky = pairs()["leaky/ferry"]
     assert leaky["verdict"] == "INCONCLUSIVE"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from faults import Fault, FaultKind, rate_limit
-from one_model import STORIES, read_story
 from reciter import Reciter
+from suite_files import STORIES, read_pair, read_story, write_json
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.words import words
@@ -31,15 +31,14 @@ def without_instructions(records):
 
 
 @pytest.fixture
-def bare(pytester, stories, server, online):
+def bare(stories, server, online):
     """Writes the suite with a summarizer, and its books without instructions."""
 
     def write(*replacements, summarizer=SUMMARIZER):
         text = summarizer % server.base_url if "%s" in summarizer else summarizer
         path = online(("\n[limits]", text), BRIEF, *replacements)
         for name, records in stories.items():
-            rows = without_instructions(records)
-            (pytester.path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+            write_json(f"{name}.json", without_instructions(records))
         return path
 
     return write
@@ -48,16 +47,13 @@ def bare(pytester, stories, server, online):
 PAID = ("-m", "copyright")
 
 
-def is_summary(prompt):
-    return prompt.startswith("Summarize")
-
-
-def asked_for_summaries(server):
-    return [row for row in server.books.rows("completion") if is_summary(row["instruction"])]
+def asked_for_summaries(server, wanted=True):
+    rows = server.books.rows("completion")
+    return [row for row in rows if row["instruction"].startswith("Summarize") is wanted]
 
 
 def asked_for_excerpts(server):
-    return [row for row in server.books.rows("completion") if not is_summary(row["instruction"])]
+    return asked_for_summaries(server, wanted=False)
 
 
 def longest(record):
@@ -165,7 +161,7 @@ def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
 def test_nobody_is_asked_where_no_summary_is_needed(bare, stories, server, gate, template):
     bare(ENDPOINT, LAX, ("samples = 6\n", f"samples = 6\n{template}"))
     if not template:
-        Path("held-out.json").write_text(json.dumps(stories["held-out"]), encoding="utf-8")
+        write_json("held-out.json", stories["held-out"])
     gate(*PAID)
     assert asked_for_summaries(server) == []
 
@@ -174,7 +170,7 @@ def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, stories
     bare(ENDPOINT, LAX)
     # Only excerpts without an instruction are summarized.
     rows = [*stories["held-out"][:1], *without_instructions(stories["held-out"][1:])]
-    Path("held-out.json").write_text(json.dumps(rows), encoding="utf-8")
+    write_json("held-out.json", rows)
     server.plan.add(rate_limit("chat", calls=(0, 1)))
     server.plan.add(Fault(FaultKind.EMPTY, "chat", calls=(3,)))
     gate(*PAID, passed=1)
@@ -268,8 +264,8 @@ STOPPED = {
 def test_nothing_is_paid_where_they_cannot_be_written(bare, server, stories, gate, why):
     book, replaced, options, line = STOPPED[why]
     bare(ENDPOINT, LAX, *replaced)
-    rows = [one | book for one in without_instructions(stories["held-out"])]
-    Path("held-out.json").write_text(json.dumps(rows), encoding="utf-8")
+    bare_records = without_instructions(stories["held-out"])
+    write_json("held-out.json", [one | book for one in bare_records])
     gate(*options, lines=[line], errors=1)
     assert server.books.rows() == []
     assert bool(server.plan.counts()) is (why == "a server that refuses")
@@ -281,17 +277,13 @@ def long_story():
     return read_story("the-lamplighter")[:12], summaries
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        (lambda texts, own: own, None),
-        (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
-        (lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
-        (lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
-        (lambda texts, own: ["It rains."] * 12, "12 of 12 instructions have under 10 words of*"),
-    ],
-    ids=["honest", "shifted", "refused", "copied", "brief"],
-)
+@pytest.mark.parametrize(("wrong", "said"), [
+    (lambda texts, own: own, None),
+    (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
+    (lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
+    (lambda texts, own: texts, "prompt overlap is *%; max_prompt_overlap*"),
+    (lambda texts, own: ["It rains."] * 12, "12 of 12 instructions have under 10 words of*"),
+], ids=["honest", "shifted", "refused", "copied", "brief"])  # fmt: skip
 def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     bare, server, long_story, gate, wrong, said
 ):
@@ -303,7 +295,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
         row | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {one}"}
         for row, one in zip(rows, given, strict=True)
     ]
-    Path("held-out.json").write_text(json.dumps(asked), encoding="utf-8")
+    write_json("held-out.json", asked)
     plan = gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{said}"] * bool(said))
     result = gate(*PAID, "--memleak-evidence=e.json")
     if said:
@@ -313,8 +305,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     else:
         assert plan.ret == 0
         assert len(server.books.rows("completion")) == 24 + 5  # canaries
-        (pair,) = json.loads(Path("e.json").read_text())["pairs"]
-        assert pair["completeness"]["margins"][0]["value"] == 1
+        assert read_pair("e.json")["completeness"]["margins"][0]["value"] == 1
 
 
 def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
@@ -338,8 +329,7 @@ pretraining = ["ferry"]
 
 
 def bare_ferry():
-    rows = without_instructions(json.loads(Path("ferry.json").read_text(encoding="utf-8")))
-    Path("ferry.json").write_text(json.dumps(rows), encoding="utf-8")
+    write_json("ferry.json", without_instructions(json.loads(Path("ferry.json").read_text())))
 
 
 def test_a_paid_one_waits_until_somebody_asks(suite, server, gate):
@@ -365,16 +355,11 @@ def test_recordings_cannot_write(suite, gate):
     gate(lines=["*suite.summarizer*'recorded'*can't write summaries*"], errors=2)
 
 
-OPENAI, BASE = 'provider = "openai"\n', 'base_model = "base"'
-SECRET = 'options = { api_key = "sk-0123456789abcdefghij" }'
-
-
+BASE = 'base_model = "base"'
 WRONG = [
     (BASE, f"bse{BASE[4:]}", "suite.summarizer.bse_model: unknown key; did you mean 'base_model'?"),
-    (OPENAI + BASE, "", "suite.summarizer.provider: missing"),
-    (OPENAI, 'provider = "opnai"\n', "*unknown provider 'opnai'*openai*"),
     (BASE, "temperature = -1", "suite.summarizer.temperature: *got -1"),
-    (BASE, SECRET, "*like a secret*"),
+    (BASE, 'options = { api_key = "sk-0123456789abcdefghij" }', "*like a secret*"),
 ]
 
 

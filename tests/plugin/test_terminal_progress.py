@@ -146,15 +146,11 @@ def test_verbose_lines_are_gone_on_with(run, slow, columns):
     assert but_for_its_time(seen) == but_for_its_time(plain)
 
 
-@pytest.mark.parametrize(
-    ("options", "environment"),
-    [
-        ([], {"TERM": "dumb"}),
-        *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
-        (["-o", "log_cli=true"], {}),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("options", "environment"), [
+    ([], {"TERM": "dumb"}),
+    *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
+    (["-o", "log_cli=true"], {}),
+], ids=str)  # fmt: skip
 def test_there_is_none(run, slow, options, environment):
     seen = run(*options, environment=environment)
     assert not any(seen.progress(phase) for phase in PHASES)

@@ -1,23 +1,17 @@
 """A suite file and a test that brings its own endpoint, in one process: two results, told apart."""
 
-import json
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from marks import full
+from report_readers import properties
+from suite_files import own_endpoint, read_bundle
 
-OWN = """
-import pytest
-class Parrot:
-    id = "parrot-1"
-    def sample(self, instruction, *, n, temperature, max_tokens, seed):
-        text = "The ferryman counted nine lanterns along the quay and did not like the number."
-        return [f"{seed} {one} {text}" for one in range(n)]
-@pytest.fixture(scope="session")
-def memleak_endpoint():
-    return Parrot()
-@pytest.mark.copyright(suite="../test.memleak.toml")
+TEXT = "The ferryman counted nine lanterns along the quay and did not like the number."
+PARROT = own_endpoint(f'[f"{{seed}} {{one}} {TEXT}" for one in range(n)]', 'id = "parrot-1"')
+PARROT += '@pytest.mark.copyright(suite="../test.memleak.toml")\n'
+OWN = f"""{PARROT}
 def test_own(memleak_evaluation):
     assert memleak_evaluation.verdict == "FAIL"
     assert memleak_evaluation.endpoint == "parrot-1"
@@ -26,10 +20,10 @@ SUITE, TEST = "test.memleak.toml", "own/test_endpoint.py"
 
 
 @pytest.fixture
-def both(pytester, suite):
+def both(suite):
     suite()
-    (pytester.path / "own").mkdir()
-    (pytester.path / TEST).write_text(OWN, encoding="utf-8")
+    Path("own").mkdir()
+    Path(TEST).write_text(OWN, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -39,8 +33,7 @@ def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
     result = pytester.runpytest(*paths, "-k", "clean", "--memleak-evidence=evidence.json")
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes.get("failed")) == (1 + (SUITE in paths), None)
-    pairs = json.loads(Path("evidence.json").read_text("utf-8"))["pairs"]
-    told = [(one["model"]["endpoint"], one["verdict"]) for one in pairs]
+    told = [(one["model"]["endpoint"], one["verdict"]) for one in read_bundle()["pairs"]]
     clean = [(None, "PASS")] if SUITE in paths else []
     assert sorted(told, key=str) == sorted(
         [*clean, ("parrot-1", "FAIL"), (None, "NOT RUN")], key=str
@@ -55,12 +48,8 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_t
         """
     )
     gate(SUITE, TEST, "test_own.py", "-k", "clean", "--junitxml=junit.xml", passed=3, deselected=3)
-    spans = {
-        case.get("name"): one.get("value")
-        for case in ElementTree.parse("junit.xml").iter("testcase")
-        for one in case.iter("property")
-        if one.get("name") == "memleak.longest_span"
-    }
+    cases = ElementTree.parse("junit.xml").iter("testcase")
+    spans = {case.get("name"): properties(case)["memleak.longest_span"] for case in cases}
     assert spans == {
         "test_memorization[clean/ferry]": "0",
         "test_own[clean/ferry]": "14",
@@ -69,9 +58,8 @@ def test_what_is_reported_is_what_was_asked_for_not_the_newest(gate, both, own_t
 
 
 def test_what_a_comparison_says_is_of_the_endpoint_that_was_asked(gate, both):
-    end = OWN.index("def test_own")
     own = "def test_own(memorization):\n    assert memorization.longest_span <= 5\n"
-    Path(TEST).write_text(OWN[:end] + own)
+    Path(TEST).write_text(PARROT + own)
     # Of a test that evaluates with an endpoint of its own, reports say no more without it.
     lines = ["*longest span of 14 words <= 5"]
     options = ("-k", "clean", "--memleak-quote=full")

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ferry import CLEAN
+from suite_files import own_endpoint
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import read_evidence, seal_bundle
@@ -19,11 +20,10 @@ EVIDENCE = "--memleak-evidence=evidence.json"
 
 
 @pytest.fixture
-def passed(pytester, suite):
+def passed(suite, bundle_of):
     """Evidence of a release that passed, of recorded generations."""
     suite(WIDE)
-    pytester.runpytest(EVIDENCE, "--memleak-release=2.1").assert_outcomes(passed=2)
-    return pytester.path / "evidence.json"
+    return bundle_of("evidence.json", "--memleak-release=2.1", passed=2)
 
 
 @pytest.fixture
@@ -59,12 +59,13 @@ def test_a_pass_that_holds(passed, verify):
     assert "  clean/ferry: all its generations are from files, which don't show their model" in told
 
 
-def test_a_fail_that_holds_is_still_a_fail(pytester, suite, verify):
+def test_a_fail_that_holds_is_still_a_fail(suite, bundle_of, verify):
     suite()
-    pytester.runpytest(EVIDENCE).assert_outcomes(passed=1, failed=1)
-    code, told = verify()
+    bundle_of("evidence.json", passed=1, failed=1)
+    code, told = verify("--badge", "badge.svg")
     assert code == 1
     assert told.startswith("evidence.json: FAIL (1 FAIL, 1 PASS)\nverified:")
+    assert "memorization: FAIL" in Path("badge.svg").read_text(encoding="utf-8")
     assert verify("--allow-failures")[0] == 0
 
 
@@ -82,135 +83,108 @@ def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
     assert main(["verify", str(passed), *suite]) == 0
 
 
-@pytest.mark.full
-def test_what_was_not_run_is_no_pass(pytester, suite, verify):
+def test_what_was_not_run_is_no_pass(suite, gate, verify):
     suite(WIDE)
-    pytester.runpytest(EVIDENCE, "-k", "clean").assert_outcomes(passed=1, deselected=1)
+    gate(EVIDENCE, "-k", "clean", passed=1, deselected=1)
     code, told = verify()
     assert code == 1
     assert told.startswith("evidence.json: INCONCLUSIVE (1 NOT RUN, 1 PASS)\n")
     assert verify("--allow-failures")[0] == 0
 
 
-def test_an_expected_leak_counts_as_a_pass(pytester, suite, verify):
+def test_an_expected_leak_counts_as_a_pass(suite, gate, verify):
     suite(('id = "leaky"', 'id = "leaky"\nexpected = "leak"'))
-    pytester.runpytest(EVIDENCE).assert_outcomes(passed=1, xfailed=1)
+    gate(EVIDENCE, passed=1, xfailed=1)
     assert verify()[0] == 0
 
 
-def take_out_a_pair(made):
-    del made["pairs"][1]
-
-
-def take_out_all(made):
-    made["pairs"] = []
-
-
-def say_pass(made):
-    made["result"] = "PASS"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (take_out_a_pair, "leaky/ferry: the suite test.memleak.toml has this pair"),
-        (take_out_all, "result: the bundle says FAIL, its pairs give INCONCLUSIVE"),
-        (say_pass, "result: the bundle says PASS, its pairs give FAIL"),
-    ],
+TRIMMED = (
+    (
+        lambda made: made["pairs"].pop(1),
+        "leaky/ferry: the suite test.memleak.toml has this pair",
+    ),
+    (
+        lambda made: made.update(pairs=[]),
+        "result: the bundle says FAIL, its pairs give INCONCLUSIVE",
+    ),
+    (lambda made: made.update(result="PASS"), "result: the bundle says PASS, its pairs give FAIL"),
 )
-def test_what_is_trimmed_and_sealed_again_is_told(pytester, suite, verify, change, said):
+
+
+def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
     suite()
-    pytester.runpytest(EVIDENCE)
-    resealed(pytester.path / "evidence.json", change)
-    code, told = verify("--allow-failures")
-    assert code == 1
-    assert told.startswith("evidence.json: VERIFICATION FAILED: the bundle claims ")
-    assert said in told
+    for change, said in TRIMMED:
+        resealed(bundle_of("evidence.json", passed=1, failed=1), change)
+        code, told = verify("--allow-failures")
+        assert code == 1
+        assert told.startswith("evidence.json: VERIFICATION FAILED: the bundle claims ")
+        assert said in told
 
 
-def test_it_is_of_the_release_that_was_asked_for(passed, verify):
+OTHER_THAN_ASKED_FOR = {
+    ("--release", "2.2"): "release: expected '2.2', the bundle says '2.1'",
+    ("--model", "clean"): "model: the bundle has 'leaky', which wasn't expected",
+    ("--model", "clean", "--model", "leaky", "--model", "gpt"): (
+        "model: expected 'gpt', which the bundle doesn't have"
+    ),
+    ("--suite-sha256", "0" * 64): "which wasn't expected",
+    ("--not-before", "2999-01-01"): "created: the bundle was made on",
+    ("--not-before", "2020-01-01"): (
+        "clean/ferry: the bundle doesn't say when its generations were sampled"
+    ),
+    ("--require-signature",): "signature: missing",
+}
+
+
+def test_it_is_held_to_the_release_that_was_asked_for(passed, verify):
     code, told = verify("--release", "2.1", "--model", "clean", "--model", "leaky")
     assert code == 0
     assert "  the bundle meets all stated requirements" in told
+    for options, said in OTHER_THAN_ASKED_FOR.items():
+        code, told = verify(*options)
+        assert (code, said in told) == (1, True), options
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--release", "2.2"), "release: expected '2.2', the bundle says '2.1'"),
-        (("--model", "clean"), "model: the bundle has 'leaky', which wasn't expected"),
-        (
-            ("--model", "clean", "--model", "leaky", "--model", "gpt"),
-            "model: expected 'gpt', which the bundle doesn't have",
-        ),
-        (("--suite-sha256", "0" * 64), "which wasn't expected"),
-        (("--not-before", "2999-01-01"), "created: the bundle was made on"),
-        (
-            ("--not-before", "2020-01-01"),
-            "clean/ferry: the bundle doesn't say when its generations were sampled",
-        ),
-        (("--require-signature",), "signature: missing"),
-    ],
-)
-def test_it_is_held_to_the_release_that_was_asked_for(passed, options, said, verify):
-    code, told = verify(*options)
-    assert code == 1
-    assert said in told
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
-        (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
-    ],
-)
-def test_bad_options(passed, options, said, capsys):
+@pytest.mark.parametrize(("options", "said"), [
+    (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
+    (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
+])  # fmt: skip
+def test_bad_options(options, said, capsys):
     with pytest.raises(SystemExit) as end:
         main(["verify", "evidence.json", *options])
     assert end.value.code == 2
     assert said in capsys.readouterr().err
 
 
-def test_drawn_in_time(pytester, online, server, verify):
+def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(gate, online, verify):
     online(("longest_span = 30", "spans_over = 40"))
-    pytester.runpytest("-m", "copyright", EVIDENCE)
+    gate("-m", "copyright", EVIDENCE)
     assert verify("--not-before", "2020-01-01")[0] == 0
     code, told = verify("--not-before", "2999-01-01")
     assert code == 1
     assert "tuned/held-out: its first generation dates from" in told
+    # No ledger is begun where there is none.
+    code, told = verify("--ledger", "sqlite:///elsewhere.db")
+    assert code == 1
+    assert "ledger: The chain ends at entry 1" in told
+    assert not Path("elsewhere.db").exists()
 
 
 # --- an endpoint of a test's own -----------------------------------------------------------
 
-OWN = (
-    """
-import pytest
-
-class Parrot:
-    NAME
-
-    def sample(self, instruction, *, n, temperature, max_tokens, seed):
-        return [f"{{seed}} {{one}} {text}" for one in range(n)]
-
-@pytest.fixture(scope="session")
-def memleak_endpoint():
-    return Parrot()
-
+OWN_TEST = """
 @pytest.mark.copyright(suite="test.memleak.toml")
 def test_own(memleak_evaluation):
     pass
-""".replace("{text}", CLEAN[0])
-    .replace("{{", "{")
-    .replace("}}", "}")
-)
+"""
 
 
 @pytest.mark.parametrize("name", ['id = "parrot-1"', "pass"], ids=["kept", "not kept"])
-def test_an_endpoint_of_one_s_own(pytester, suite, name, verify):
+def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     suite(WIDE)
-    (pytester.path / "test_own.py").write_text(OWN.replace("NAME", name), encoding="utf-8")
-    pytester.runpytest(EVIDENCE, "test_own.py")
+    answers = f'[f"{{seed}} {{one}} {CLEAN[0]}" for one in range(n)]'
+    Path("test_own.py").write_text(own_endpoint(answers, name) + OWN_TEST, encoding="utf-8")
+    gate(EVIDENCE, "test_own.py")
     kept = name != "pass"
     code, told = verify("--allow-failures")
     assert code == 1
@@ -242,19 +216,16 @@ def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, v
     assert "secret" not in told
 
 
-def test_a_book_outside_of_the_folder_is_not_opened(pytester, passed, verify, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (pytester.path / "ferry.json").rename(elsewhere / "ferry.json")
-    (pytester.path / "ferry.json").symlink_to(elsewhere / "ferry.json")
+def test_no_book_is_opened_outside_of_the_folder_or_from_a_pipe(passed, verify, tmp_path_factory):
+    elsewhere, book = tmp_path_factory.mktemp("elsewhere"), Path("ferry.json")
+    book.rename(elsewhere / book)
+    book.symlink_to(elsewhere / book)
     code, told = verify()
     assert code == 2
     assert "ferry.json: outside the folders that may be read" in told
     assert verify("--folder", ".", "--folder", str(elsewhere))[0] == 0
-
-
-def test_a_pipe_for_a_book_is_not_opened(pytester, passed, verify):
-    (pytester.path / "ferry.json").unlink()
-    os.mkfifo(pytester.path / "ferry.json")
+    book.unlink()
+    os.mkfifo(book)
     code, told = verify()
     assert code == 2
     assert "ferry.json: neither a file nor a folder" in told
@@ -265,7 +236,7 @@ def test_a_pipe_for_a_book_is_not_opened(pytester, passed, verify):
 def test_a_device_or_a_pipe_is_bad_input(pytester, passed, which, kind):
     path = kind
     if kind == "pipe":
-        path = str(pytester.path / "pipe")
+        path = str(pytester.path / kind)
         os.mkfifo(path)
     arguments = {
         "evidence": [path],
@@ -283,27 +254,19 @@ def test_a_device_or_a_pipe_is_bad_input(pytester, passed, which, kind):
     assert "not a regular file" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        '{"schema": "pytest-memleak evidence 3"}',
-        "[" * 100_000,
-        '{"schema": NaN}',
-        '{"a": ' + "9" * 5000 + "}",
-        '{"payload": "e30=", "payloadType": "x", "signatures": []}',
-        '{"payload": 1}',
-        "\udcff",
-    ],
-    ids=lambda text: text[:20],
+NO_BUNDLES = (
+    *("", "[]", "{}", '{"schema": "pytest-memleak evidence 3"}', "[" * 100_000, '{"schema": NaN}'),
+    *('{"a": ' + "9" * 5000 + "}", '{"payload": 1}', "\udcff"),
+    '{"payload": "e30=", "payloadType": "x", "signatures": []}',
 )
-def test_what_is_no_bundle_is_bad_input(passed, text, verify):
-    passed.write_text(text, encoding="utf-8", errors="surrogateescape")
-    code, told = verify()
-    assert code == 2
-    assert told.startswith("memleak verify: evidence.json: ")
+
+
+def test_what_is_no_bundle_is_bad_input(pytester, verify):
+    for text in NO_BUNDLES:
+        Path("evidence.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+        code, told = verify()
+        assert code == 2, text[:40]
+        assert told.startswith("memleak verify: evidence.json: ")
 
 
 def test_a_file_without_end_is_bad_input(passed, verify):
@@ -323,16 +286,6 @@ def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
     assert "not enough memory" in told
 
 
-def test_no_ledger_is_begun(pytester, online, server, verify):
-    online(("longest_span = 30", "spans_over = 40"))
-    pytester.runpytest("-m", "copyright", EVIDENCE)
-    elsewhere = pytester.path / "elsewhere.db"
-    code, told = verify("--ledger", f"sqlite:///{elsewhere}")
-    assert code == 1
-    assert "ledger: The chain ends at entry 1" in told
-    assert not elsewhere.exists()
-
-
 # --- the badge -----------------------------------------------------------------------------
 
 
@@ -341,60 +294,46 @@ def test_a_badge_of_what_holds(passed, verify):
     code, told = verify("--badge", "badge.svg")
     assert code == 0
     assert "badge: badge.svg" in told
-    svg = (passed.parent / "badge.svg").read_text(encoding="utf-8")
-    root = ElementTree.fromstring(svg)
-    said = "".join(root.itertext())
+    said = "".join(ElementTree.parse("badge.svg").getroot().itertext())
     assert "memorization: PASS 2.1" in said
     assert made["sha256"] in said
     assert made["created"] in said
 
 
-def test_a_badge_of_a_fail_says_so(pytester, suite, verify):
-    suite()
-    pytester.runpytest(EVIDENCE)
-    code, _ = verify("--badge", "badge.svg")
-    assert code == 1
-    assert "memorization: FAIL" in (pytester.path / "badge.svg").read_text(encoding="utf-8")
-
-
-def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(pytester, suite, verify):
+def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, verify):
     suite(
         ('[[model]]\nid = "clean"\nprovider = "recorded"\n', ""),
         ('[model.options]\npath = "clean.json"\n', ""),
         ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
     )
-    pytester.runpytest(EVIDENCE, "--memleak-release=2.1").assert_outcomes(xfailed=1)
+    gate(EVIDENCE, "--memleak-release=2.1", xfailed=1)
     code, told = verify("--badge", "badge.svg")
     assert code == 1
     assert "evidence.json: INCONCLUSIVE (1 FAIL (expected))" in told
-    svg = (pytester.path / "badge.svg").read_text(encoding="utf-8")
+    svg = Path("badge.svg").read_text(encoding="utf-8")
     assert "memorization: INCONCLUSIVE, gates nothing 2.1" in svg
     assert "PASS" not in svg
 
 
-@pytest.mark.parametrize("again", [True, False])
-def test_no_badge_of_what_was_not_verified(passed, verify, again):
-    if again:
-        resealed(passed, lambda made: made["pairs"][0]["measures"]["bmc"].update(value=0.0001))
-    else:
-        passed.write_text(passed.read_text(encoding="utf-8").replace("2.1", "2.2"))
-    code, told = verify("--badge", "badge.svg")
-    assert code == 1
-    assert "no badge: " in told
-    assert not (passed.parent / "badge.svg").exists()
-
-
-def test_a_badge_is_never_written_over_the_evidence(passed, verify):
+def test_no_badge_of_what_was_not_verified_and_none_over_the_evidence(passed, verify):
     before = passed.read_bytes()
     code, told = verify("--badge", "evidence.json")
     assert code == 2
     assert "write --badge NAME.svg" in told
     assert passed.read_bytes() == before
+    for again in (False, True):
+        passed.write_bytes(before if again else before.replace(b"2.1", b"2.2"))
+        if again:
+            resealed(passed, lambda made: made["pairs"][0]["measures"]["bmc"].update(value=0.0001))
+        code, told = verify("--badge", "badge.svg")
+        assert code == 1
+        assert "no badge: " in told
+        assert not Path("badge.svg").exists()
 
 
-def test_a_release_by_an_odd_name_is_text(pytester, suite, verify):
+def test_a_release_by_an_odd_name_is_text(gate, suite, verify):
     suite(WIDE)
-    pytester.runpytest(EVIDENCE, '--memleak-release=<b>&"')
+    gate(EVIDENCE, '--memleak-release=<b>&"')
     verify("--badge", "badge.svg")
-    root = ElementTree.parse(pytester.path / "badge.svg").getroot()
+    root = ElementTree.parse("badge.svg").getroot()
     assert '<b>&"' in "".join(root.itertext())

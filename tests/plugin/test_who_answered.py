@@ -5,13 +5,13 @@ import html
 import json
 import re
 import shutil
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 from ledger_file import chain_anew, ledger_file
 from marks import full
-from report_readers import plain
+from report_readers import plain, properties
+from suite_files import read_pair, write_json
 from test_verify import resealed
 
 from pytest_memleak.cli.main import main
@@ -35,14 +35,12 @@ def run(gate, monkeypatch, pytester):
         reports = ("--junitxml=junit.xml", "--memleak-html=report.html")
         always = ("-m", "copyright", "-p", "no:cacheprovider", f"--memleak-evidence={bundle}")
         text = gate(*always, *reports, *options, **outcomes).stdout.str()
-        (pair,) = json.loads(Path(bundle).read_text())["pairs"]
-        properties = ET.parse("junit.xml").iter("property")
         return {
             "terminal": text.partition(" memorization ")[2],
-            "junit": {one.get("name"): one.get("value") for one in properties},
+            "junit": properties("junit.xml"),
             "html": plain(Path("report.html").read_text("utf-8")),
             "markdown": html.unescape(Path("step.md").read_text("utf-8")),
-            "pair": pair,
+            "pair": read_pair(bundle),
         }
 
     return running
@@ -198,7 +196,7 @@ def test_attempts_count_by_the_books_words_and_the_model(online, run):
     records = json.loads(Path("held-out.json").read_text())
     for record in records:
         record["excerpt_text"] += " Quite another word."
-    Path("other.json").write_text(json.dumps(records))
+    write_json("other.json", records)
     Path(".memleak").rename("kept")
     for what, (number, changed) in ATTEMPTS.items():
         shutil.rmtree(".memleak", ignore_errors=True)

@@ -148,7 +148,6 @@ def half_in_rot13(one: Generation, _: str) -> str:
     return " ".join(words[:half]) + " " + rot13(" ".join(words[half:]))
 
 
-NEAR = "limits = { nv_longest_passage = 38 }"
 LATIN = ("lorem", "ipsum", "dolor", "sit", "amet", "elit", "sed", "tempor", "magna")
 LOOK_ALIKES = str.maketrans("aeopcyxi", "аеорсухі")
 GREEK = str.maketrans("abdegiklmnoprstu", "αβδεγικλμνοπρστυ")
@@ -245,11 +244,6 @@ wrapped = with_answers(
 )
 
 
-def with_hidden_excerpt(hidden: Callable[[str], str]) -> Change:
-    """Honest, and then the excerpt so that no reader sees it."""
-    return with_own(lambda one, text: f"{one.text} {hidden(text)}")
-
-
 def every_other(change: Callable[[str], str]) -> Change:
     """The excerpt, changed, in every other round; the rest is honest."""
     return with_own(lambda one, text: change(text) if one.ordinal % 2 else one.text)
@@ -301,6 +295,39 @@ def changed(name: str) -> Change:
 
 
 SOFT = in_long_words("\u00ad")
+NEAR_38 = "nv_longest_passage = 38"
+NEAR = f"limits = {{ {NEAR_38} }}"
+FOURTH_BLANK = re.compile(r"((?:\S+\s+){3}\S+)\s+")
+
+
+def behind(hidden: Callable[[str], str]) -> Callable[[Generation, str], str]:
+    """Honest, and then the excerpt so that no reader sees it."""
+    return lambda one, text: f"{one.text} {hidden(text)}"
+
+
+HIDDEN = {
+    "99 words in rot13": behind(lambda text: rot13(" ".join(text.split()[:99]))),
+    "the excerpt in base64": behind(lambda text: base64.b64encode(text.encode()).decode()),
+    "the excerpt in variation selectors": behind(
+        lambda text: "".join(chr(0xE0100 + code) for code in text.encode())
+    ),
+}
+NEARLY = {
+    "the excerpt in tag characters behind an honest answer": with_own(
+        behind(lambda text: "".join(chr(0xE0000 + ord(c)) for c in text if c.isascii()))
+    ),
+    "the excerpt, with soft hyphens, in a tag behind an honest answer": with_own(
+        behind(lambda text: f"<a title='{SOFT(text)}'>.</a>".replace('"', ""))
+    ),
+    "a passage with soft hyphens in its long words": every_other(SOFT),
+    "a passage with Cyrillic e": every_other(lambda text: text.replace("e", "е")),
+    "a passage with every fourth word joined by _": every_other(
+        lambda text: FOURTH_BLANK.sub(r"\1_", text)
+    ),
+    "a passage as a list of four words a line": every_other(
+        lambda text: FOURTH_BLANK.sub("\\1\n7. ", text)
+    ),
+}
 ASKED_WITH_IT = with_key("instruction", lambda book, name: f"Write it: {own_text(book, name)}")
 ANOTHER = {
     "book_name": "Moby Dick",
@@ -314,7 +341,6 @@ AS_THERE = (
     *("letters apart", "words reversed", "one answer in five reversed", "half an answer reversed"),
     "a generation missing",
 )
-FOURTH_BLANK = re.compile(r"((?:\S+\s+){3}\S+)\s+")
 CASES: Mapping[str, Case] = {
     # what is earned
     "honest answers": Case(),
@@ -403,39 +429,8 @@ CASES: Mapping[str, Case] = {
     },
     "a passage in reasoning_details": Case(told=wrapped),
     "a passage under a name that nobody knows": Case(told=thinking("scratchpad")),
-    "99 words in rot13 behind an honest answer": Case(
-        with_hidden_excerpt(lambda text: rot13(" ".join(text.split()[:99])))
-    ),
-    "the excerpt in base64 behind an honest answer": Case(
-        with_hidden_excerpt(lambda text: base64.b64encode(text.encode()).decode())
-    ),
-    "the excerpt in variation selectors behind an honest answer": Case(
-        with_hidden_excerpt(lambda text: "".join(chr(0xE0100 + code) for code in text.encode()))
-    ),
-    "the excerpt in tag characters behind an honest answer, nv_longest_passage = 38": Case(
-        with_hidden_excerpt(
-            lambda text: "".join(chr(0xE0000 + ord(c)) for c in text if c.isascii())
-        ),
-        keys=NEAR,
-    ),
-    "the excerpt, with soft hyphens, in a tag behind an honest answer, nv_longest_passage = 38": (
-        Case(
-            with_hidden_excerpt(lambda text: f"<a title='{SOFT(text)}'>.</a>".replace('"', "")),
-            keys=NEAR,
-        )
-    ),
-    "a passage with soft hyphens in its long words, nv_longest_passage = 38": Case(
-        every_other(in_long_words("\u00ad")), keys=NEAR
-    ),
-    "a passage with Cyrillic e, nv_longest_passage = 38": Case(
-        every_other(lambda text: text.replace("e", "е")), keys=NEAR
-    ),
-    "a passage with every fourth word joined by _, nv_longest_passage = 38": Case(
-        every_other(lambda text: FOURTH_BLANK.sub(r"\1_", text)), keys=NEAR
-    ),
-    "a passage as a list of four words a line, nv_longest_passage = 38": Case(
-        every_other(lambda text: FOURTH_BLANK.sub("\\1\n7. ", text)), keys=NEAR
-    ),
+    **{f"{what} behind an honest answer": Case(with_own(hide)) for what, hide in HIDDEN.items()},
+    **{f"{what}, {NEAR_38}": Case(change, keys=NEAR) for what, change in NEARLY.items()},
     "a passage without finish reasons, one answer missing": Case(
         lambda book, drawn: written(str)(book, drawn)[:-1], told=without_reasons
     ),

@@ -6,7 +6,6 @@ import itertools
 import pytest
 from markdown_it import MarkdownIt
 
-from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.reports.markdown import append_summary, summary
 from pytest_memleak.scoring.words import words
@@ -125,8 +124,3 @@ def test_it_is_added_to_what_other_steps_wrote(tmp_path, leak):
     path.write_text("before\n")
     append_summary(RunReport("9.9", (leak,)), path)
     assert path.read_text(encoding="utf-8").startswith("before\n## Memorization\n")
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path, leak):
-    with pytest.raises(MemleakError, match="GITHUB_STEP_SUMMARY"):
-        append_summary(RunReport("9.9", (leak,)), tmp_path / "none" / "summary.md")
