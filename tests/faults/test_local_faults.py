@@ -30,7 +30,7 @@ from pathlib import Path
 from pytest_memleak.providers.transformers.local_endpoint import LocalEndpoint
 
 ROOM = 4 << 20
-drawn = LocalEndpoint._drawn
+drawn = LocalEndpoint._sample_rows
 
 
 def draw(self, *loaded, **asked):
@@ -43,7 +43,7 @@ def draw(self, *loaded, **asked):
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-LocalEndpoint._drawn = draw
+LocalEndpoint._sample_rows = draw
 """
 
 

@@ -383,11 +383,12 @@ def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
     """The cache after a prompt, and its name; None unless all it holds are keys and values."""
     from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
+    repeatable = {DynamicLayer, DynamicSlidingWindowLayer}
     # Releases of transformers differ in how they name it, as an argument and in what comes back.
     for name, cache in prefill.items():
-        if type(cache) is DynamicCache and all(
-            type(layer) in {DynamicLayer, DynamicSlidingWindowLayer} for layer in cache.layers
-        ):
+        if type(cache) is not DynamicCache:
+            continue
+        if {type(layer) for layer in cache.layers} <= repeatable and cache.get_seq_length():
             return name, cache
     return "", None
 

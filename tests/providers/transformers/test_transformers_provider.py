@@ -24,8 +24,12 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from pytest_memleak.providers.transformers import lora, transformers_provider  # noqa: E402
-from pytest_memleak.providers.transformers.local_endpoint import BENCH  # noqa: E402
+from pytest_memleak.providers.transformers import (  # noqa: E402
+    local_endpoint,
+    lora,
+    transformers_provider,
+)
+from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint  # noqa: E402
 from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
 from pytest_memleak.providers.transformers.weights import Loaded, Wanted, find_base, load  # noqa: E402
 
@@ -133,6 +137,75 @@ def test_an_answer_depends_on_its_seed_alone(make):
     assert texts(make(completions_per_call=2).open(None), n=5, seed=30) == together
     assert not {*together} & {*texts(make().open(None), n=5, seed=40)}
     assert texts(make().open(None), seed=None) != texts(make().open(None), seed=None)
+
+
+HALF = {"num_key_value_heads": 2}
+ARCHITECTURES = {  # their configuration, and whether keys and values are all that they keep
+    "Mistral": ({**HALF, "sliding_window": 16}, True),
+    "Gemma2": (
+        {**HALF, "head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]},
+        True,
+    ),
+    "GPT2": ({}, True),
+    "Bloom": ({}, True),  # tokens have no places but by their distance
+    "Mamba": ({}, False),
+    "Lfm2": ({**HALF, "layer_types": ["conv", "full_attention"]}, False),
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_prompt_is_read_once_and_a_finished_row_leaves(make, tmp_path, monkeypatch, architecture):
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "other")
+    own, once = ARCHITECTURES[architecture]
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=len(tokenizer), initializer_range=0.3, **sizes, **ends, **own
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(tmp_path / "other")
+    endpoint = make(base="other").open(None)
+    completions = draw(endpoint, n=20)
+    read = []
+    hook = BENCH._loaded.model.register_forward_pre_hook(
+        lambda model, args, inputs: read.append(inputs["input_ids"].numel()), with_kwargs=True
+    )
+    assert texts(endpoint, n=20) == [completion.text for completion in completions]
+    hook.remove()
+    # The last token of a text is not read.
+    written = sum(completion.completion_tokens - 1 for completion in completions)
+    assert (sum(read) == completions[0].prompt_tokens + written) is once
+    assert any(completion.completion_tokens < 40 for completion in completions)
+    monkeypatch.setattr(local_endpoint, "_repeatable_cache", lambda prefill: ("", None))
+    assert texts(endpoint, n=20) == [completion.text for completion in completions]
+
+
+def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeypatch):
+    expected = texts(make().open(None), n=9)
+    sizes, most = [], 3
+    sample_rows = LocalEndpoint._sample_rows
+
+    def lack_memory(self, *args, seeds, **settings):
+        sizes.append(len(seeds))
+        if len(seeds) > most:
+            raise torch.OutOfMemoryError
+        return sample_rows(self, *args, seeds=seeds, **settings)
+
+    monkeypatch.setattr(LocalEndpoint, "_sample_rows", lack_memory)
+    endpoint = make(completions_per_call=9).open(None)
+    with pytest.warns(UserWarning, match="completions_per_call is 2 instead of 9") as warned:
+        assert texts(endpoint, n=9) == expected
+    assert texts(endpoint, n=3) == expected[:3]
+    assert sizes == [9, 2, 2, 2, 2, 1, 2, 1]
+    assert len(warned) == 1
+    most = 1
+    with pytest.raises(
+        ProviderError, match=r"(?s)enough memory.*smaller options\.completions_per_call"
+    ):
+        draw(make(completions_per_call=8).open(None), n=8)
+    assert sizes[8:] == [8, 2]
 
 
 def test_torch_and_transformers_are_left_as_they_were(make):
