@@ -250,6 +250,7 @@ ACTS = {
     "redirect_to_a_file": _redirect("file:///etc/passwd"),
     "redirect_nowhere": _wire(lambda _: _head("302 Found", Content_Length="0")),
     "redirect_with_password": _redirect("http://me:hunter2hunter2@127.0.0.1:9/"),
+    "redirect_to_many_labels": _redirect(f"http://{'.'.join('abcdefghijklm')}/"),
     "redirect_for_ever": _redirect("?again"),
     "redirect_unreadable": _redirect("http://[::1"),
     # errors

@@ -404,7 +404,10 @@ class ModelServer(HttpServer):
     """A provider's server: it checks keys, and keeps jobs.
 
     key: what a request must carry, if given. polls: how often a job is still running when asked.
+    fixtures: what tests/providers/conftest.py gives to it, by name.
     """
+
+    fixtures = ()
 
     def __init__(self, *, key=None, polls=1, **common):
         super().__init__(**common)
@@ -412,6 +415,10 @@ class ModelServer(HttpServer):
         self._polls = polls
         self._state = threading.RLock()
         self._numbers = itertools.count(1)
+
+    def credentials(self, folder):
+        """Variables of the environment by which a client has access."""
+        return {}
 
     def add_routes(self, below, *routes):
         for method, path, endpoint, handler in routes:

@@ -305,3 +305,6 @@ def _page(objects, request):
     start = ids.index(after) + 1 if after in ids else 0
     page = list(objects[start : start + limit])
     return Response.json({"object": "list", "data": page, "has_more": start + limit < len(objects)})
+
+
+EMULATOR = OpenAIServer

@@ -83,6 +83,8 @@ class TinkerServer(ModelServer):
     come so; SkyRL 0.3.0's come as JSON. most_told: of the likeliest tokens in a place.
     """
 
+    fixtures = ("key", "tokenizer")
+
     def __init__(
         self,
         *,
@@ -412,3 +414,6 @@ class TinkerServer(ModelServer):
 def _failed(fault):
     category = "user" if fault.status < 500 else "server"
     return Response.json({"error": fault.message, "category": category})
+
+
+EMULATOR = TinkerServer

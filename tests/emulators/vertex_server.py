@@ -41,6 +41,8 @@ class VertexServer(ModelServer):
     open_models: names of open base models; timing: how long their machines take.
     """
 
+    fixtures = ("key", "storage")
+
     def __init__(
         self,
         *,
@@ -95,6 +97,9 @@ class VertexServer(ModelServer):
         name = details.get("code") or STATUSES.get(status, "UNKNOWN")
         error = {**details, "code": status, "message": message, "status": name}
         return Response.json({"error": error}, status=status)
+
+    def credentials(self, folder):
+        return {"GOOGLE_APPLICATION_CREDENTIALS": str(self.write_credentials(folder))}
 
     def write_credentials(self, folder):
         """A file for GOOGLE_APPLICATION_CREDENTIALS that gets its tokens from this server."""
@@ -304,3 +309,6 @@ def _key(body):
     text = "".join(labels[name] for name in sorted(labels, key=lambda one: int(one.split("_")[-1])))
     padded = text.upper() + "=" * (-len(text) % 8)
     return base64.b32decode(padded).decode() or None
+
+
+EMULATOR = VertexServer

@@ -1,6 +1,7 @@
 """Emulators for the tests of providers, which read what servers say, to the end."""
 
 import gc
+import importlib
 import os
 from contextlib import ExitStack, closing
 from functools import partial
@@ -10,9 +11,7 @@ from clients import BOOK, OTHER, SECRETS, make_provider, prose
 from faults import FaultPlan
 from gcs_server import GcsDoor, gcs_server
 from http_server import Books
-from openai_server import OpenAIServer
 from reciter import Reciter
-from vertex_server import VertexServer
 
 from pytest_memleak.redaction.text import server_words
 
@@ -88,28 +87,25 @@ def name(request):
 
 
 @pytest.fixture
-def serve(name, books, tmp_path, monkeypatch, request):
-    """Start an emulator of the provider `name`; any number of faults, and its settings."""
-    if name == "vertex":
-        kind, own = VertexServer, {"key": SECRETS["vertex"]}
-        own["storage"] = request.getfixturevalue("storage")
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", own["storage"])
-    elif name == "tinker":
-        import tinker_server  # with the SDK, which takes its time
+def key(name):
+    return SECRETS[name]
 
-        kind, own = tinker_server.TinkerServer, {"key": SECRETS["tinker"]}
-        own["tokenizer"] = request.getfixturevalue("tokenizer")
-    else:
-        kind, own = OpenAIServer, {}
+
+@pytest.fixture
+def serve(name, books, tmp_path, monkeypatch, request):
+    """Start the emulator of NAME_server.py; any number of faults, and its settings."""
+    kind = importlib.import_module(f"{name}_server").EMULATOR
+    own = {fixture: request.getfixturevalue(fixture) for fixture in kind.fixtures}
+    if "storage" in own:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", own["storage"])
 
     with ExitStack() as servers:
 
         def start(*faults, **settings):
             settings = {"reciter": Reciter([BOOK]), "books": books, **own, **settings}
             server = servers.enter_context(kind(plan=FaultPlan(faults), **settings))
-            if name == "vertex":
-                path = server.write_credentials(tmp_path)
-                monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+            for variable, value in server.credentials(tmp_path).items():
+                monkeypatch.setenv(variable, value)
             return server
 
         yield start

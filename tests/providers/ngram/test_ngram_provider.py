@@ -2,7 +2,6 @@ import json
 from functools import partial
 from random import Random
 
-import numpy as np
 import pytest
 from clients import make_provider, sample
 
@@ -109,15 +108,6 @@ def test_more_epochs_recite_more(untaught):
     providers = (untaught(order=3, finetune={"epochs": epochs}) for epochs in (1, 30))
     once, often = (bmc(tune(provider), HARBOUR) for provider in providers)
     assert once + 0.2 < often
-
-
-def test_the_probability_of_a_given_text_can_be_asked(make):
-    endpoint = make(order=9).open(None)
-    own, other = (tokenise(book.excerpts[2].text) for book in BOOKS.values())
-    model = endpoint._writer.model
-    logs = model.log_probabilities(own[:8], own[8:58])
-    assert np.exp(logs.sum()) > 0.01
-    assert model.log_probabilities(other[:8], other[8:58]).sum() == -np.inf
 
 
 def test_an_answer_hangs_on_instruction_and_seed_alone(make):

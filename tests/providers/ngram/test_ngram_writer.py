@@ -96,9 +96,3 @@ def test_an_answer_ends_where_the_text_ends_and_none_is_empty():
     assert draft == Draft("One two three. Four!", tokens=6, ended=True)
     writer = NgramWriter([TrainingText("Yes."), TrainingText("No.")], order=1)
     assert all(draft.text for draft in write(writer, "", n=300))
-
-
-def test_text_stays_out_of_reprs():
-    text = TrainingText("Secret prose.", "Secret request.")
-    (draft,) = write(NgramWriter([text], order=2), "", n=1)
-    assert "ecret" not in repr(text) + repr(draft)

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import partial
 
 import clients
@@ -27,8 +25,6 @@ from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.openai.choices import read_completions
-from pytest_memleak.records import FinishReason
 
 provider_of = partial(make_provider, "openai")
 last_body = partial(clients.last_body, endpoint="chat")
@@ -61,16 +57,6 @@ def test_a_request_says_what_was_asked(serve):
     }
     sample(provider_of(server).open(None), seed=None)
     assert "seed" not in last_body(server)
-
-
-def test_the_time_to_wait_may_be_a_date(serve, monkeypatch):
-    server = serve()
-    late = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-    busy = Response.json({"error": {}}, status=503, headers={"Retry-After": late})
-    monkeypatch.setattr(server, "_work", lambda route, request: busy)
-    with pytest.raises(ProviderBusy) as error:
-        sample(provider_of(server).open(None))
-    assert 0 < error.value.retry_after <= 100
 
 
 def test_what_is_refused_for_good(serve, monkeypatch):
@@ -204,43 +190,3 @@ def test_a_batch_that_was_cancelled_keeps_what_was_answered(serve):
     file.data = file.data[:-40] + b"\n"  # damaged
     with pytest.raises(ProviderBusy, match=r"line 2 of file \S+ isn't a JSON object"):
         list(batches.read(batch))
-
-
-TYPED = [{"type": "text", "text": "a"}, {"text": "b"}, 3]
-
-
-@pytest.mark.parametrize(
-    ("message", "word", "text", "reason"),
-    [
-        ({"content": "a"}, "stop", "a", FinishReason.STOP),
-        ({"content": "a"}, "length", "a", FinishReason.LENGTH),
-        ({"content": "a"}, None, "a", FinishReason.UNKNOWN),
-        ({"content": " \n"}, "stop", " \n", FinishReason.EMPTY),
-        ({"content": None}, "length", "", FinishReason.EMPTY),
-        (None, "stop", "", FinishReason.EMPTY),
-        ({"content": "a"}, "abort", "a", FinishReason.UNKNOWN),
-        ({"content": "a"}, "content_filter", "a", FinishReason.CONTENT_FILTER),
-        ({"content": None}, "content_filter: RECITATION", "", FinishReason.RECITATION),
-        ({"content": None, "refusal": "No."}, "stop", "No.", FinishReason.REFUSAL),
-        ({"content": TYPED}, "stop", "ab", FinishReason.STOP),
-        ({"content": "a"}, {"type": "stop"}, "a", FinishReason.UNKNOWN),
-        *(
-            ({"content": "a"}, word, "a", FinishReason.UNKNOWN)
-            for word in (
-                *("guardrail_intervened", "sensitive", "insufficient_system_resource"),
-                *("cancelled", "tool_calls", "a_word_of_tomorrow"),
-            )
-        ),
-        *(({"content": "a"}, word, "a", FinishReason.STOP) for word in ("end_turn", "eos")),
-        ({"content": "a"}, "max_tokens", "a", FinishReason.LENGTH),
-    ],
-)
-def test_finish_reasons(message, word, text, reason):
-    """A reason that is not known to end an answer withholds it."""
-    choice = {"message": message, "finish_reason": word}
-    (completion,) = read_completions({"choices": [choice]})
-    assert (completion.text, completion.finish_reason) == (text, reason)
-    kept = "refusal" if reason is FinishReason.REFUSAL else word
-    assert completion.finish_word == ("(dict)" if isinstance(word, dict) else kept)
-    assert (completion.prompt_tokens, completion.completion_tokens) == (None, None)
-    assert reason is not FinishReason.UNKNOWN or reason.withheld

@@ -1,7 +1,6 @@
 """What is the "tinker" provider's own, against a Tinker server on loopback."""
 
-import subprocess
-import sys
+import logging
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from pytest_memleak.interfaces.protocols import (
     Window,
 )
 from pytest_memleak.providers.call_errors import Refused
-from pytest_memleak.providers.tinker.tinker_client import Gone
+from pytest_memleak.providers.tinker.tinker_client import Gone, SdkLog
 from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.records import FinishReason
 
@@ -236,14 +235,20 @@ def test_a_training_is_driven_once_however_many_look_at_it(serve, provider_of, b
     )
 
 
-def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(serve, provider_of, books):
+def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
+    serve, provider_of, books, monkeypatch
+):
+    at_the_end = []
+    monkeypatch.setattr("atexit.register", at_the_end.append)
     server = serve(slow("optim", seconds=0.2))
     recipe = {"epochs": 1, "batch_size": 1}
     provider = provider_of(server, finetune=recipe)
     job = provider.start_finetune(training())
     while not books.rows("train"):
         time.sleep(0.01)
-    provider._jobs._drives[job].end()
+    end_of_the_process = provider._jobs._drives[job].end
+    assert end_of_the_process in at_the_end
+    end_of_the_process()
     done = len(books.rows("train"))
     assert done < len(OTHERS)
     (saved,) = books.rows("state")
@@ -251,35 +256,6 @@ def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(serve, prov
     server.plan.replace([])
     end(provider_of(server, finetune=recipe), job)
     assert len(books.rows("train")) == len(OTHERS)  # nothing was trained twice
-
-
-@pytest.mark.full
-def test_a_process_that_ends_saves_its_training(
-    serve, provider_of, books, tmp_path, tokenizer, request
-):
-    server = serve(slow("optim", seconds=0.3))
-    script = f"""
-import sys, time
-from pathlib import Path
-sys.path += {[str(request.path.parent), *sys.path]!r}
-import clients, test_tinker_provider as here
-provider = clients.make_provider(
-    "tinker", base_url={server.url!r}, tokenizer={str(tokenizer)!r}, books=("x",),
-    finetune={{"epochs": 1, "batch_size": 1}}, state=Path({str(tmp_path / "state")!r}),
-)
-print(provider.start_finetune(here.training()))
-while '"optim"' not in Path({str(books.path)!r}).read_text("utf-8"):
-    time.sleep(0.02)
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
-    )
-    done = len(books.rows("train"))
-    assert done < len(OTHERS)
-    assert books.rows("state")[-1]["path"].endswith(f"-step-{done:06d}")
-    server.plan.replace([])
-    end(provider_of(server, finetune={"epochs": 1, "batch_size": 1}), ended.stdout.strip())
-    assert len(books.rows("train")) == len(OTHERS)
 
 
 def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, provider_of, books):
@@ -541,3 +517,57 @@ def test_log_probabilities_with_and_without_the_first_token(serve, provider_of, 
     (logs,) = odd.log_probabilities(windows)
     assert len(logs) == 8
     assert [logs] == plain.log_probabilities(windows)
+
+
+@pytest.fixture
+def loggers():
+    """The loggers of the SDK and its HTTP library as if nobody had listened yet."""
+    both = [logging.getLogger(name) for name in ("httpx", "tinker")]
+    before = [(each, each.level, [*each.filters], [*each.handlers]) for each in both]
+    for each in both:
+        each.setLevel(logging.NOTSET)
+        each.filters.clear()
+    yield both
+    for each, level, filters, handlers in before:
+        each.setLevel(level)
+        each.filters[:], each.handlers[:] = filters, handlers
+
+
+def log_answer(status, phrase, host="server/api"):
+    """Log it as the HTTP library does."""
+    logging.getLogger("httpx").info(
+        'HTTP Request: %s %s "%s %d %s"', "POST", f"https://{host}/v1/x", "HTTP/1.1", status, phrase
+    )
+
+
+def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(loggers, caplog):
+    log, began = SdkLog(), time.monotonic()
+    log.listen()
+    assert log.refusal_since(began) is None
+    log_answer(500, "Internal Server Error")
+    log_answer(429, "Too Many Requests")
+    log_answer(200, "OK")
+    log_answer(418, "I'm a Teapot", host="elsewhere")
+    assert caplog.records == []
+    logging.getLogger("tinker.lib").warning("paused: %s", "billing")
+    logging.getLogger("tinker.lib").info("all is well")
+    logging.getLogger("httpx").warning("something else")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert log.refusal_since(began) == "429 Too Many Requests"
+    assert log.warning_since(began) == "paused: billing"
+    assert log.refusal_since(time.monotonic()) is log.warning_since(time.monotonic()) is None
+    with caplog.at_level(logging.INFO):
+        log_answer(429, "Too Many Requests")
+    assert caplog.records[-1].levelname == "INFO"
+
+
+def test_a_level_of_the_http_library_is_kept(loggers, caplog):
+    loggers[0].setLevel(logging.ERROR)
+    log = SdkLog()
+    log.listen()
+    log.listen()
+    with caplog.at_level(logging.DEBUG):
+        log_answer(429, "Too Many Requests")
+        logging.getLogger("httpx").warning("something else")
+    assert caplog.records == []
+    assert log.refusal_since(0) == "429 Too Many Requests"

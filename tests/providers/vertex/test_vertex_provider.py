@@ -190,19 +190,6 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
         sample(endpoint)
 
 
-def test_the_time_to_wait_may_stand_among_the_details(serve, monkeypatch):
-    server = serve()
-    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "23.5s"}
-    busy = server.refusal(429, "slow down", {"details": [{"@type": "other"}, info]})
-    endpoint = provider_of(server).open(None)
-    sample(endpoint)
-    monkeypatch.setattr(server, "_work", lambda route, request: busy)
-    with pytest.raises(ProviderBusy) as error:
-        sample(endpoint)
-    assert error.value.retry_after == 23.5
-    assert "options.concurrency" in error.value.hint
-
-
 def test_a_permission_that_is_missing(serve):
     fault = server_error("generate", status=403, message="Permission denied")
     with pytest.raises(Refused, match="Permission denied") as error:
@@ -220,29 +207,6 @@ def test_a_model_that_gives_one_candidate_a_call(serve, books):
     assert len(books.rows("completion")) == 2
     with pytest.raises(Refused, match="candidateCount value of 1"):
         sample(provider_of(serve(most_candidates=0)).open(None), 8)
-
-
-@pytest.mark.parametrize(
-    ("said", "text", "reason"),
-    [
-        ("STOP", "A tale.", FinishReason.STOP),
-        (None, "A tale.", FinishReason.UNKNOWN),
-        ("STOP", " \n", FinishReason.EMPTY),
-        ("MAX_TOKENS", "A ta", FinishReason.LENGTH),
-        ("MAX_TOKENS", "", FinishReason.EMPTY),
-        *(("RECITATION", text, FinishReason.RECITATION) for text in ("", "It was the best")),
-        *(
-            (word, "", FinishReason.CONTENT_FILTER)
-            for word in ("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII")
-        ),
-        *((word, "A ta", FinishReason.UNKNOWN) for word in ("OTHER", "A_REASON_OF_TOMORROW")),
-    ],
-)
-def test_finish_reasons(said, text, reason):
-    candidate = {"content": {"parts": [{"text": text}]}, "finishReason": said}
-    (completion,) = read_completions({"candidates": [candidate]}, n=1)
-    assert (completion.text, completion.finish_reason) == (text, reason)
-    assert (completion.prompt_tokens, completion.completion_tokens) == (None, None)
 
 
 @pytest.mark.parametrize(
