@@ -246,8 +246,4 @@ def _load(book_path: Path, path: Path) -> tuple[Book, list[Generation]]:
 def _table(rows: list[dict[str, Any]]) -> None:
     """Print rows that have the same keys."""
     if rows:
-        print_table(list(rows[0]), [list(map(_cell, row.values())) for row in rows])
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        print_table(list(rows[0]), [list(row.values()) for row in rows])

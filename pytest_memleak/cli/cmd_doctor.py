@@ -10,14 +10,14 @@ import platform
 import shutil
 import socket
 import sys
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.run_pytest import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step, print_table
+from pytest_memleak.cli.shared_options import open_suite
 from pytest_memleak.errors import LedgerError, MemleakError, SuiteError, install_command
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.book import PROMPT_FIXES
@@ -26,7 +26,6 @@ from pytest_memleak.records.number_format import amount
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
 
@@ -156,17 +155,10 @@ def _check_syntax(path: Path) -> _Check:
     return _Check(str(path), f"valid keys and values: {counts}")
 
 
-def _offline_run() -> Run:
-    from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.run import Run
-
-    return Run(root=Path.cwd(), resources=Resources("sqlite://", offline=True))
-
-
 def _check_suite(path: Path) -> Iterator[_Check]:
-    with closing(_offline_run()) as run:
+    with ExitStack() as stack:
         try:
-            suite_run = run.of_suite(Path(os.path.realpath(path)))
+            suite_run = stack.enter_context(open_suite(path, offline=True))
         except MemleakError as error:
             yield _Check(str(path), "invalid suite", _fix_of(error))
             return
@@ -278,8 +270,8 @@ def _power(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.dry_run import suite_power
     from pytest_memleak.reports.terminal import power_table
 
-    with closing(_offline_run()) as run:
-        power = suite_power(run.of_suite(Path(os.path.realpath(parsed.suite))))
+    with open_suite(parsed.suite, offline=True) as suite_run:
+        power = suite_power(suite_run)
     if parsed.json:
         print(json.dumps(dataclasses.asdict(power), indent=2))
     else:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.cli.run_pytest import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step
 from pytest_memleak.cli.suite_template import (
     Draft,
     add_model_options,

@@ -110,27 +110,26 @@ _JOB_COLUMNS = (
 _BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
 
 
-def _endpoint_cells(row: EndpointRow) -> Sequence[str]:
+def _endpoint_cells(row: EndpointRow) -> Sequence[object]:
     counts = (row.excerpts, row.generations, row.withheld, row.calls, row.lost, row.open)
     return (
         *(row.endpoint, row.book, f"{row.temperature:g}", str(row.seed)),
-        *(f"{count:,}" for count in (*counts, row.prompt_tokens, row.completion_tokens)),
+        *(*counts, row.prompt_tokens, row.completion_tokens),
         "-" if row.cost is None else f"{row.cost:,.2f}",
     )
 
 
-def _job_cells(row: JobListing) -> Sequence[str]:
-    tokens = "-" if row.tokens is None else f"{row.tokens:,}"
+def _job_cells(row: JobListing) -> Sequence[object]:
     return (
-        *(row.provider, row.job_id or "-", row.state, row.endpoint or "-", f"{row.examples:,}"),
-        *(tokens, _utc(row.began), row.cause or ""),
+        *(row.provider, row.job_id or "-", row.state, row.endpoint or "-", row.examples),
+        *("-" if row.tokens is None else row.tokens, _utc(row.began), row.cause),
     )
 
 
-def _batch_cells(row: BatchListing) -> Sequence[str]:
+def _batch_cells(row: BatchListing) -> Sequence[object]:
     return (
         *(row.provider, row.batch_id or "-", row.endpoint, row.state),
-        *(f"{row.answered:,}/{row.requests:,}", _utc(row.began), row.cause or ""),
+        *(f"{row.answered:,}/{row.requests:,}", _utc(row.began), row.cause),
     )
 
 
@@ -140,7 +139,7 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     print(f"{title}:")
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
@@ -176,12 +175,12 @@ def _history(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _history_cells(row: Attempt) -> Sequence[str]:
+def _history_cells(row: Attempt) -> Sequence[object]:
     counts = (row.excerpts, row.calls, row.lost, row.failed)
     return (
         *(row.book, f"{row.temperature:g}", str(row.seed), row.kind),
         (row.source or "-")[:_SHOWN_OF_SOURCE],
-        *(f"{count:,}" for count in (*counts, row.generations, row.surplus, row.removed)),
+        *(*counts, row.generations, row.surplus, row.removed),
         *(_utc(row.first), _utc(row.last), row.endpoint),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.shared_options import add_word_mode, validate_output, writing
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
@@ -83,12 +83,7 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=Path,
         help="a file with a summary of each excerpt, for the instructions",
     )
-    prepare.add_argument(
-        "--word-mode",
-        choices=("paper", "unicode"),
-        default="paper",
-        help="what counts as a word: the paper's rule, or one for every script (default: paper)",
-    )
+    add_word_mode(prepare)
     prepare.set_defaults(run=_prepare)
 
 
@@ -101,7 +96,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
             hint="add -o BOOK.json, or --explain to list the book's documents",
         )
     if parsed.output is not None:
-        _validate_output(parsed.output, (parsed.book, parsed.summaries))
+        validate_output(parsed.output, (parsed.book, parsed.summaries))
     book = _works(parsed) if parsed.collection else _book(parsed)
     # Raises BookError for a book that no gate could measure.
     measurable_words(book, Scoring(word_mode=parsed.word_mode))
@@ -176,17 +171,10 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
 
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
-    try:
+    text = json.dumps(records, ensure_ascii=False, indent=1) + "\n"
+    with writing(parsed.output):
         # A lone surrogate becomes \udc80, as JSON writes it.
-        write_whole(
-            parsed.output,
-            json.dumps(records, ensure_ascii=False, indent=1) + "\n",
-            errors="backslashreplace",
-        )
-    except OSError as error:
-        raise BookError(
-            f"cannot be written: {error.strerror or error}", location=str(parsed.output)
-        ) from None
+        write_whole(parsed.output, text, errors="backslashreplace")
     total = sum(int(record["word_count"]) for record in records)
     works = f"{amount(len(book.works), 'work')}, " if book.works else ""
     print(f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
@@ -211,7 +199,7 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
             part.name,
             part.label or "-",
             "text" if part.kept else "excluded",
-            *(f"{count:,}" for count in (part.words, part.matter, part.notes, part.headings)),
+            *(part.words, part.matter, part.notes, part.headings),
             part.rule,
         )
         for part in parts
@@ -219,18 +207,6 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
     print_table(head, rows, right=head[3:7])
     for line in document_lines(parts):
         print(line)
-
-
-def _validate_output(output: Path, sources: Iterable[Path | None]) -> None:
-    """Raise BookError if writing the excerpts would overwrite a file that is read."""
-    for path in sources:
-        with contextlib.suppress(OSError):  # one of the files does not exist
-            if path is not None and output.samefile(path):
-                raise BookError(
-                    "the output would overwrite this input",
-                    location=str(path),
-                    hint="name another file with --output",
-                )
 
 
 # --- memleak catalog -----------------------------------------------------------------------
@@ -255,12 +231,7 @@ def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     build.add_argument(
         "-o", "--output", metavar="FILE", type=Path, required=True, help="the catalog file"
     )
-    build.add_argument(
-        "--word-mode",
-        choices=("paper", "unicode"),
-        default="paper",
-        help="what counts as a word (default: paper)",
-    )
+    add_word_mode(build)
     build.set_defaults(run=_build_catalog)
 
 

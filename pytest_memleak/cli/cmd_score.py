@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -84,7 +82,9 @@ def _score(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(rows, indent=2))
     elif parsed.csv:
-        sys.stdout.write(_csv(rows, _SPAN if parsed.spans else ()))
+        from pytest_memleak.reports.evidence_table import write_rows
+
+        write_rows(list(map(_flat, rows)), sys.stdout, heads=_SPAN if parsed.spans else ())
     elif parsed.spans:
         _print_spans(rows)
     else:
@@ -174,7 +174,7 @@ def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
 def _print_measures(rows: Sequence[Row]) -> None:
     """Print a row per measure, book by book."""
     books = [row["book"] for row in rows]
-    lines: list[tuple[str, ...]] = []
+    lines: list[tuple[object, ...]] = []
     for row in rows:
         book = row["book"]
         title = f"{book} ({Path(row['generations']).stem})" if books.count(book) > 1 else book
@@ -193,19 +193,13 @@ def _measures(row: Row) -> list[str]:
     return [name for name in row if name not in _HEAD and not name.endswith(("_low", "_high"))]
 
 
-def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[str, ...]:
+def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:
     """Return a measure's name, value, interval, and position."""
     value = row[name]
     run = value if isinstance(value, dict) else {"words": value}
     ends = (row.get(f"{name}_range{end}", row.get(f"{name}{end}")) for end in ("_low", "_high"))
     book = run.get("book") if len({*books}) > 1 else None
-    return name, _number(run["words"]), *map(_number, ends), _where(run | {"book": book})
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+    return name, run["words"], *ends, _where(run | {"book": book})
 
 
 def _where(run: Row) -> str:
@@ -221,20 +215,8 @@ def _where(run: Row) -> str:
 
 def _print_spans(rows: Sequence[Row]) -> None:
     heads = ("book", "words", "where")
-    lines = [(row["book"], f"{row['words']:,}", _where(row | {"book": None})) for row in rows]
+    lines = [(row["book"], row["words"], _where(row | {"book": None})) for row in rows]
     print_table(heads, lines, right=("words",))
-
-
-def _csv(rows: Sequence[Row], heads: Sequence[str]) -> str:
-    flat = [_flat(row) for row in rows]
-    out = io.StringIO()
-    columns = list(heads or dict.fromkeys(key for row in flat for key in row))
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in flat:
-        cells = (row.get(key) for key in columns)
-        writer.writerow([inert(cell) if isinstance(cell, str) else cell for cell in cells])
-    return out.getvalue()
 
 
 def _flat(row: Row) -> Row:

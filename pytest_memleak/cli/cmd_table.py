@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pytest_memleak.cli.columns import WHOLE, output_width, table_text
+from pytest_memleak.cli.shared_options import validate_output, writing
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.redaction.atomic_write import whole_file
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pytest_memleak.reports.evidence_table import Table
 
 _FORMS = {form.name: form for form in TABLES}
@@ -66,7 +64,7 @@ def _table(parsed: argparse.Namespace) -> int:
             f"--measure and --rows {parsed.rows} exclude each other", hint="omit one of them"
         )
     if output is not None:
-        _validate_output(output, parsed.evidence)
+        validate_output(output, parsed.evidence)
     evidence = Evidence(*parsed.evidence)
     if parsed.rows != "pairs":
         for line in evidence.missing:
@@ -75,15 +73,8 @@ def _table(parsed: argparse.Namespace) -> int:
     if output is None:
         _write(table, form, sys.stdout)
         return 0
-    try:
-        with whole_file(output) as file:
-            _write(table, form, file)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot be written: {error.strerror or error}",
-            location=str(output),
-            hint="name another file with -o",
-        ) from None
+    with writing(output), whole_file(output) as file:
+        _write(table, form, file)
     return 0
 
 
@@ -94,17 +85,6 @@ def _write(table: Table, form: str, file: TextIO) -> None:
     width = output_width() if file is sys.stdout else WHOLE
     heads, rows, numbers = table.printed
     file.write(table_text(heads, rows, right=numbers, width=width))
-
-
-def _validate_output(output: Path, evidence: Iterable[Path]) -> None:
-    """Raise SettingsError if writing to `output` would overwrite a bundle that is read."""
-    for path in evidence:
-        with contextlib.suppress(OSError):  # one of the files does not exist
-            if output.samefile(path):
-                raise SettingsError(
-                    f"the output would overwrite the bundle {path}",
-                    hint="name another file with -o",
-                )
 
 
 # --- memleak figures -----------------------------------------------------------------------

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.run_pytest import command_line, next_step, run_gate
-from pytest_memleak.cli.shared_options import FOLDER
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.shared_options import FOLDER, open_suite
 from pytest_memleak.cli.suite_template import (
     Draft,
     add_model_options,
@@ -35,10 +34,10 @@ from pytest_memleak.redaction.text import inert, short_name
 from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_memleak.interfaces.abilities import Obeyed
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
-    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
@@ -47,6 +46,7 @@ _NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hun
 _NEUTRAL_TOKENS = 200
 _FAST = 5.0  # seconds; a faster first call is mostly imports and connecting
 _CONCURRENCY = 8  # calls at first, where a provider adapts their number
+_INTERRUPTED = 130
 _LONG_ANSWER = 500  # tokens, about as many as an excerpt has
 
 
@@ -157,6 +157,32 @@ def _is_confirmed() -> bool:
     return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
 
 
+def run_gate(
+    suite: str | Path, *options: str, folder: Path, seconds: float | None = None
+) -> int | None:
+    """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
+
+    seconds: the time limit. A run over it is stopped as by Ctrl-C and returns None; its
+    generations stay in the ledger.
+    """
+    # Not with -q, which also hides progress.
+    pytest = [sys.executable, "-m", "pytest", "--no-header"]
+    command = [*pytest, "-m", "copyright", str(suite), *options]
+    sys.stdout.flush()
+    with subprocess.Popen(command, cwd=folder) as gate:  # noqa: S603 - no shell, our own pytest
+        try:
+            return gate.wait(seconds)
+        except subprocess.TimeoutExpired:
+            # A background job and its children ignore Ctrl-C.
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            gate.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
+            gate.wait()
+            return None
+        except KeyboardInterrupt:  # pytest received it too
+            gate.wait()
+            return _INTERRUPTED
+
+
 # --- the book ------------------------------------------------------------------------------
 
 
@@ -213,18 +239,10 @@ class _Trial:
         return self.seconds * math.ceil(self.excerpts / self.concurrency)
 
 
-def _open_run(ledger: str = "sqlite://") -> Run:
-    from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.run import Run
-
-    return Run(root=Path.cwd(), resources=Resources(ledger))
-
-
 def _test_endpoint(path: Path) -> _Trial:
     from pytest_memleak.interfaces.abilities import abilities_of
 
-    with closing(_open_run()) as run:
-        suite = run.of_suite(Path(os.path.realpath(path)))
+    with open_suite(path) as suite:
         (pair,) = suite.suite.pairs
         endpoint = suite.endpoints.endpoint(pair.model)
         if abilities_of(endpoint).recording is not None:
@@ -238,12 +256,13 @@ def _test_endpoint(path: Path) -> _Trial:
         texts = [str(getattr(answer, "text", answer)) for answer in answers]
         tokens = max(len(text.split()) for text in texts) * 4 / 3
         provider = suite.endpoints.provider(pair.model)
+        parameters = abilities_of(endpoint).obeyed()
         return _Trial(
-            lines=(*_identity_lines(endpoint, answers), *_parameter_lines(endpoint)),
+            lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters)),
             seconds=duration * max(1.0, _LONG_ANSWER / max(tokens, 1)),
             concurrency=provider.concurrency or _CONCURRENCY,
             excerpts=len(suite.books.cut(pair.book).excerpts),
-            text_only="chat" in _rejected_values(endpoint, "api"),
+            text_only="api" in parameters and "chat" in parameters["api"].refused,
         )
 
 
@@ -278,23 +297,13 @@ def _identity_lines(
     return lines
 
 
-def _parameter_lines(endpoint: Endpoint) -> list[tuple[str, str]]:
-    from pytest_memleak.interfaces.abilities import abilities_of
-
-    parameters = abilities_of(endpoint).obeyed()
-    if not parameters:
-        return []
+def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, str]]:
     accepted = [name for name, support in parameters.items() if support.taken]
     rejected = [name for name, support in parameters.items() if not support.taken]
-    lines = [("accepts", ", ".join(accepted))]
-    return lines + ([("rejects", f"{', '.join(rejected)} (omitted)")] if rejected else [])
-
-
-def _rejected_values(endpoint: Endpoint, name: str) -> tuple[object, ...]:
-    from pytest_memleak.interfaces.abilities import abilities_of
-
-    parameters = abilities_of(endpoint).obeyed()
-    return parameters[name].refused if name in parameters else ()
+    if parameters:
+        yield "accepts", ", ".join(accepted)
+    if rejected:
+        yield "rejects", f"{', '.join(rejected)} (omitted)"
 
 
 # --- the plan ------------------------------------------------------------------------------
@@ -304,8 +313,7 @@ def _make_plan(path: Path, ledger: str) -> Plan:
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.sampling.cost_plan import in_all
 
-    with closing(_open_run(ledger)) as run:
-        suite = run.of_suite(Path(os.path.realpath(path)))
+    with open_suite(path, ledger=ledger) as suite:
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
             raise SettingsError(f"can't be planned: {plan.obstacles[0]}", location=str(path))

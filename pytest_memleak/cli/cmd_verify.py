@@ -148,6 +148,11 @@ class _Findings:
     wrong: list[str] = field(default_factory=list)
     complete: bool = True
 
+    def add(self, wrong: Sequence[str], checked: str) -> None:
+        """Note what is wrong, or else that something was verified."""
+        self.wrong += wrong
+        self.checked += [] if wrong else [checked]
+
 
 def _verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.results.evidence_file import digest_errors, read_evidence
@@ -165,9 +170,8 @@ def _verify(parsed: argparse.Namespace) -> int:
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
     )
     if expected != Expected():
-        unmet_lines = [*unmet_expectations(expected, evidence.content)]
-        findings.wrong += unmet_lines
-        findings.checked += [] if unmet_lines else ["the bundle meets all stated requirements"]
+        unmet = [*unmet_expectations(expected, evidence.content)]
+        findings.add(unmet, "the bundle meets all stated requirements")
     if findings.wrong:
         findings.unchecked.append("numbers: not recomputed, because of the errors above")
         return _print_findings(parsed, evidence, findings)
@@ -191,8 +195,7 @@ def _check_signature(
         from pytest_memleak.reports.signature import check_signature
 
         wrong = check_signature(evidence, parsed.public_key)
-        findings.wrong += wrong
-        findings.checked += [] if wrong else [f"signed by the key in {parsed.public_key}"]
+        findings.add(wrong, f"signed by the key in {parsed.public_key}")
     elif evidence.envelope is not None:
         findings.unchecked.append("Signature not verified: add --public-key")
     else:
@@ -216,10 +219,8 @@ def _check_time_stamp(
     from pytest_memleak.reports.signature import check_time_stamp
 
     time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
-    findings.wrong += wrong
-    if not wrong:
-        stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
-        findings.checked.append(f"existed by {stamped} (time stamp {parsed.timestamp})")
+    stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
+    findings.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
 
 
 def _check_date(evidence: EvidenceFile, findings: _Findings) -> None:
@@ -234,8 +235,7 @@ def _check_comparison(
         from pytest_memleak.results.release_comparison import comparison_differences
 
         wrong = comparison_differences(evidence, parsed.baseline)
-        findings.wrong += wrong
-        findings.checked += [] if wrong else [f"comparison with {parsed.baseline}"]
+        findings.add(wrong, f"comparison with {parsed.baseline}")
     elif evidence.content.compared:
         findings.complete = False
         findings.unchecked.append("comparison with an earlier release: add --baseline")

@@ -1,8 +1,9 @@
-"""Tables and sentences on standard output: wrapped at a terminal's width, unwrapped in a pipe."""
+"""Tables, sentences, and next steps on standard output: wrapped at a terminal's width only."""
 
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
 
     from rich.table import Table
 
@@ -40,6 +42,16 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
     print("\n".join(folded))
 
 
+def command_line(*parts: str | Path) -> str:
+    """Quote a command for the shell."""
+    return shlex.join(str(part) for part in parts)
+
+
+def next_step(command: str, why: str) -> str:
+    """Return the last line of a command's output: the next command and its purpose."""
+    return f"Next: {command}   # {why}"
+
+
 def output_width() -> int:
     """Return the number of characters that fit on a line of standard output."""
     from rich.console import Console
@@ -63,7 +75,7 @@ def table_text(
     from rich.console import Console
     from rich.measure import Measurement
 
-    lines = [[inert(str(cell)) for cell in row] for row in rows]
+    lines = [[inert(_cell(cell)) for cell in row] for row in rows]
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
     unbounded = console.options.update(max_width=WHOLE)
@@ -76,6 +88,14 @@ def table_text(
         for line in lines:
             console.print(_vertical(heads, line))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:

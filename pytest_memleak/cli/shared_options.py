@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_memleak.errors import LedgerError
+from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.records import Scoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.pipeline.suite_run import SuiteRun
 
 FOLDER = ".memleak"
 
@@ -88,13 +90,18 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
         default=20,
         help="count spans longer than N words (default: 20)",
     )
+    add_word_mode(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_word_mode(parser: argparse.ArgumentParser) -> None:
+    """Add --word-mode."""
     parser.add_argument(
         "--word-mode",
         choices=("paper", "unicode"),
         default="paper",
         help="what counts as a word: the paper's rule, or one for every script (default: paper)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def scoring_of(parsed: argparse.Namespace) -> Scoring:
@@ -138,3 +145,38 @@ def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
         raise
     with opened as ledger, ledger.explaining_damage():
         yield ledger
+
+
+@contextlib.contextmanager
+def open_suite(
+    path: Path, *, ledger: str = "sqlite://", offline: bool = False
+) -> Iterator[SuiteRun]:
+    """Open a suite's books and endpoints, by default with a ledger in memory."""
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.run import Run
+
+    run = Run(root=Path.cwd(), resources=Resources(ledger, offline=offline))
+    with contextlib.closing(run):
+        yield run.of_suite(Path(os.path.realpath(path)))
+
+
+@contextlib.contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """Raise SettingsError if the output can't be written."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot be written: {error.strerror or error}"
+        raise SettingsError(message, location=str(output)) from None
+
+
+def validate_output(output: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise SettingsError if writing the output would overwrite a file that is read."""
+    for path in inputs:
+        with contextlib.suppress(OSError):  # one of the files does not exist
+            if path is not None and output.samefile(path):
+                raise SettingsError(
+                    "the output would overwrite this input",
+                    location=str(path),
+                    hint="name another file with -o",
+                )

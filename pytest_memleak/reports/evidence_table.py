@@ -314,8 +314,12 @@ def _cell(row: Row, head: str) -> str:
 
 def write_csv(table: Table, file: TextIO) -> None:
     """Write CSV at full precision; a ' protects text that spreadsheets take for a formula."""
-    rows = table.rows
-    heads = list(dict.fromkeys(key for row in rows for key in row))
+    write_rows(table.rows, file)
+
+
+def write_rows(rows: Sequence[Row], file: TextIO, *, heads: Sequence[str] = ()) -> None:
+    """Write rows as CSV; heads: of its columns, where there may be no row."""
+    heads = heads or list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([_safe(head) for head in heads])
     writer.writerows([_safe(row.get(head)) for head in heads] for row in rows)

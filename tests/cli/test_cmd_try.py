@@ -17,9 +17,8 @@ from screen import run_in_terminal
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.cli.cmd_try import _Trial
+from pytest_memleak.cli.cmd_try import _Trial, run_gate
 from pytest_memleak.cli.main import main
-from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.records.number_format import amount
 
 SUITE = "base-story.memleak.toml"
