@@ -349,28 +349,26 @@ class RunResults:
         """Write the reports, and the run's JUnit properties before JUnit's file is written."""
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        if self._result_by_pair or self._record:
-            from pytest_memleak.plugin.outcomes import run_of
-            from pytest_memleak.plugin.run_reports import run_report
-
-            findings = self._compared_results or self._results_list()
-            self._report = run_report(
-                self._config,
-                findings,
-                exitstatus,
-                run_of,
-                record=self._record,
-                comparison=self._comparison,
-            )
-        if self._report is None:
+        if not (self._result_by_pair or self._record):
             return (yield)
         from pytest_memleak.plugin.outcomes import run_of
         from pytest_memleak.plugin.run_reports import (
             add_junit_properties,
             exit_if_damaged,
+            run_report,
             write_reports,
         )
 
+        self._report = run_report(
+            self._config,
+            self._compared_results or self._results_list(),
+            exitstatus,
+            run_of,
+            record=self._record,
+            comparison=self._comparison,
+        )
+        if self._report is None:
+            return (yield)
         failed: Exception | None = None
         try:
             write_reports(self._config, self._report, run_of)

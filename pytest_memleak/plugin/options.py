@@ -5,9 +5,9 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ import pytest
 from pytest_memleak.reports.output_table import REPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pytest_memleak.plugin.progress import Display
     from pytest_memleak.records import Pair
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -24,6 +26,17 @@ DEFAULT_SUITES = "*.memleak.toml"
 HOW_TO_RUN = "run it with -m copyright or --memleak-allow-paid"
 """The end of the skip reason of a pair with paid calls."""
 _LONGEST_NAME = 100
+
+
+@contextlib.contextmanager
+def usage_errors(option: str) -> Iterator[None]:
+    """Raise a MemleakError as pytest's UsageError, which names the option."""
+    from pytest_memleak.errors import MemleakError
+
+    try:
+        yield
+    except MemleakError as error:
+        raise pytest.UsageError(f"{option}: {error}") from None
 
 
 def parse_quote(value: str) -> str:
@@ -82,13 +95,10 @@ def parse_release(value: str) -> str:
 
 def parse_tolerances(value: str) -> dict[str, float]:
     """Parse `bmc=0.01,longest_span=10`."""
-    from pytest_memleak.errors import MemleakError
     from pytest_memleak.results.comparable import parse_tolerances
 
-    try:
+    with usage_errors("--memleak-max-increase"):
         return parse_tolerances(value)
-    except MemleakError as error:
-        raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
 
 def nonempty(option: str) -> Callable[[str], str]:
@@ -109,15 +119,12 @@ def validate_measures(config: pytest.Config) -> None:
     tolerances = config.getoption("memleak_max_increase")
     if not tolerances:
         return
-    from pytest_memleak.errors import MemleakError
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.results.comparable import validate_tolerances
 
     brought = Extensions(config.pluginmanager.get_plugins()).measures()
-    try:
+    with usage_errors("--memleak-max-increase"):
         validate_tolerances(tolerances, brought)
-    except MemleakError as error:
-        raise pytest.UsageError(f"--memleak-max-increase: {error}") from None
 
 
 _OUTPUTS = {output.option.removeprefix("--memleak-"): output.help for output in REPORTS}
@@ -175,15 +182,13 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("memleak", "memorization of books by language models")
     for name, text in _HELP.items():
         option = f"--memleak-{name}"
-        if name == "executor":
-            choices = {"metavar": "EXECUTOR", "choices": ("local", "ray"), "default": "local"}
-            group.addoption(option, help=text, **choices)
-        elif name in _VALUES:
+        settings: dict[str, Any] = {"action": "store_true"}
+        if name in _VALUES:
             metavar, default, parse = _VALUES[name]
-            settings = {"metavar": metavar, "default": default, "help": text}
-            group.addoption(option, type=parse or nonempty(option), **settings)
-        else:
-            group.addoption(option, action="store_true", help=text)
+            settings = {"metavar": metavar, "default": default, "type": parse or nonempty(option)}
+        elif name == "executor":
+            settings = {"choices": ("local", "ray"), "default": "local", "metavar": "EXECUTOR"}
+        group.addoption(option, help=text, **settings)
     parser.addini(
         "memleak_suites",
         type="args",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
-from pytest_memleak.plugin.options import report_paths
+from pytest_memleak.plugin.options import report_paths, usage_errors
 from pytest_memleak.reports.output_table import REPORTS
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ def validate_outputs(config: pytest.Config) -> None:
         if value := config.getoption("memleak_baseline"):
             from pytest_memleak.results.release_comparison import Baseline
 
-            try:
+            with usage_errors("--memleak-baseline"):
                 Baseline(Path(value))
-            except MemleakError as error:
-                raise pytest.UsageError(f"--memleak-baseline: {error}") from None
         if value := config.getoption("memleak_signing_key"):
             from pytest_memleak.reports.signature import sign_bundle
             from pytest_memleak.results.evidence_file import SCHEMA
