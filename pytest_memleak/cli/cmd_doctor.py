@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
-from pytest_memleak.cli.shared_options import open_suite
 from pytest_memleak.errors import LedgerError, MemleakError, SuiteError, install_command
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.book import PROMPT_FIXES
@@ -156,6 +155,8 @@ def _check_syntax(path: Path) -> _Check:
 
 
 def _check_suite(path: Path) -> Iterator[_Check]:
+    from pytest_memleak.pipeline.run import open_suite
+
     with ExitStack() as stack:
         try:
             suite_run = stack.enter_context(open_suite(path, offline=True))
@@ -268,6 +269,7 @@ def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _power(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.dry_run import suite_power
+    from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.reports.terminal import power_table
 
     with open_suite(parsed.suite, offline=True) as suite_run:

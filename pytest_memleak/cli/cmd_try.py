@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
-from pytest_memleak.cli.shared_options import FOLDER, open_suite
+from pytest_memleak.cli.shared_options import FOLDER
 from pytest_memleak.cli.suite_template import (
     Draft,
     add_model_options,
@@ -241,6 +241,7 @@ class _Trial:
 
 def _test_endpoint(path: Path) -> _Trial:
     from pytest_memleak.interfaces.abilities import abilities_of
+    from pytest_memleak.pipeline.run import open_suite
 
     with open_suite(path) as suite:
         (pair,) = suite.suite.pairs
@@ -311,6 +312,7 @@ def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, st
 
 def _make_plan(path: Path, ledger: str) -> Plan:
     from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.sampling.cost_plan import in_all
 
     with open_suite(path, ledger=ledger) as suite:

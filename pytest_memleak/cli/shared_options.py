@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.ledger.ledger import Ledger
-    from pytest_memleak.pipeline.suite_run import SuiteRun
 
 FOLDER = ".memleak"
 
@@ -145,19 +143,6 @@ def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
         raise
     with opened as ledger, ledger.explaining_damage():
         yield ledger
-
-
-@contextlib.contextmanager
-def open_suite(
-    path: Path, *, ledger: str = "sqlite://", offline: bool = False
-) -> Iterator[SuiteRun]:
-    """Open a suite's books and endpoints, by default with a ledger in memory."""
-    from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.run import Run
-
-    run = Run(root=Path.cwd(), resources=Resources(ledger, offline=offline))
-    with contextlib.closing(run):
-        yield run.of_suite(Path(os.path.realpath(path)))
 
 
 @contextlib.contextmanager

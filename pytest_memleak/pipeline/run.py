@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.interfaces.abilities import id_of
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.pipeline.endpoints import take_down
+from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Block, Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -165,6 +166,16 @@ class Run:
             ):
                 return evaluation
         return None
+
+
+@contextlib.contextmanager
+def open_suite(
+    path: Path, *, ledger: str = "sqlite://", offline: bool = False
+) -> Iterator[SuiteRun]:
+    """Open a suite's books and endpoints, by default with a ledger in memory."""
+    run = Run(root=Path.cwd(), resources=Resources(ledger, offline=offline))
+    with contextlib.closing(run):
+        yield run.of_suite(Path(os.path.realpath(path)))
 
 
 def _named(endpoint: Endpoint | None) -> object:

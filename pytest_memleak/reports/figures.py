@@ -15,7 +15,7 @@ import numpy as np
 from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Estimate
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns
+from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns, heat_labels
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 from pytest_memleak.scoring.measures import compare
@@ -220,9 +220,8 @@ def _coverage(books: Books) -> Figure:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(title, loc="left")
     panels[-1].set_xlabel("word of the book")
-    levels = zip((0.0, *HEAT_STEPS), HEAT_STEPS, _HEAT, strict=False)
     figure.legend(
-        handles=[Patch(color=c, label=f"{100 * low:g}–{100 * up:g}%") for low, up, c in levels],
+        handles=[Patch(color=c, label=x) for x, c in zip(heat_labels(), _HEAT, strict=True)],
         title="share of rounds that reproduce a word; line below: longest block",
         loc="outside lower center",
         ncols=len(_HEAT),

@@ -30,7 +30,10 @@ def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str,
 
 
 def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]]:
-    yield from _verdict(result, own=own)
+    yield "suite_verdict" if own else "verdict", result.verdict
+    if own:
+        suite = f"{result.pair} is {result.verdict} by the limits of {result.suite.name}"
+        yield "suite_verdict.meaning", f"{suite}; this test passes or fails by its own assertions"
     yield "expected", result.expected
     yield "control", "yes" if result.control else "no"
     yield "suite", result.suite.name
@@ -133,19 +136,6 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
     for name, (low, high) in summary.ranges.items():
         yield f"{name}.range_low", low
         yield f"{name}.range_high", high
-
-
-def _verdict(result: PairResult, *, own: bool) -> list[tuple[str, str]]:
-    if not own:
-        return [("verdict", result.verdict)]
-    meaning = (
-        f"{result.pair} is {result.verdict} by the limits of {result.suite.name}; "
-        "this test passes or fails by its own assertions"
-    )
-    return [
-        ("suite_verdict", result.verdict),
-        ("suite_verdict.meaning", meaning),
-    ]
 
 
 def add_properties(run: RunReport, junit: Any) -> None:

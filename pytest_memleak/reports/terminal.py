@@ -37,7 +37,7 @@ from pytest_memleak.reports.report_text import (
 from pytest_memleak.results.build_result import collect_measures, overview_measures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult
@@ -99,16 +99,11 @@ def summary(
         for line in (*detection_captions(results), *control_lines(results))
     )
     details = (line for result in results for line in _details(result, verbose=verbose))
-    for line in (*notes, *details):
-        if wrap:
-            _print_wrapped(console, line, width=max(width, _NARROWEST))
-        else:
-            console.print(line, soft_wrap=True)
+    changes: list[Text] = []
     if compared:
-        console.print()
-        console.print(Text(inert(comparison_sentence(compared)), style="bold"), soft_wrap=True)
-        for change in comparison_lines(compared):
-            console.print(Text(f"  {inert(change)}"), soft_wrap=True)
+        changes = [Text(), Text(inert(comparison_sentence(compared)), style="bold")]
+        changes += [Text(f"  {inert(change)}") for change in comparison_lines(compared)]
+    _print_lines(console, (*notes, *details, *changes), width=width, wrap=wrap)
     return out.getvalue()
 
 
@@ -138,11 +133,7 @@ def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
             lines.append(Text(inert(line)))
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in planned.obstacles]
-    for text in lines:
-        if wrap:
-            _print_wrapped(console, text, width=max(width, _NARROWEST))
-        else:
-            console.print(text, soft_wrap=True)
+    _print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
 
@@ -168,10 +159,9 @@ def power_table(power: Power, *, width: int, color: bool) -> str:
     if any(row.cost is None for row in power.rows):
         notes += ["no price: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if power.rows]
-    for text in (*lines, *(Text(inert(limit)) for limit in power.limits)):
-        _print_wrapped(console, text, width=max(width, _NARROWEST))
-    for line in power.obstacles:
-        console.print(Text(f"Can't estimate: {inert(line)}", style="yellow"), soft_wrap=True)
+    lines += [Text(inert(limit)) for limit in power.limits]
+    lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in power.obstacles]
+    _print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
 
 
@@ -233,8 +223,17 @@ def _print_whole(console: Console, table: Table) -> None:
     console.file.write("".join(f"{line}\n" for line in lines))
 
 
+def _print_lines(console: Console, lines: Iterable[Text], *, width: int, wrap: bool) -> None:
+    """Print lines of any length; wrap: fold them at `width`."""
+    for line in lines:
+        if wrap:
+            _print_wrapped(console, line, width=max(width, _NARROWEST))
+        else:
+            console.print(line, soft_wrap=True)
+
+
 def _print_wrapped(console: Console, line: Text, *, width: int) -> None:
-    """Print a line of any length; continuation lines are indented by two more columns."""
+    """Print a line; continuation lines are indented by two more columns."""
     indent = len(line.plain) - len(line.plain.lstrip())
     first, *rest = line.wrap(console, width) if line.cell_len > width else [line]
     left = line[len(first.plain) :]

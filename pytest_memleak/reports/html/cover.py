@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.html.views import Badge, model_recipe, verdict_badge
+from pytest_memleak.reports.html.views import model_recipe, verdict_outcome
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.report_text import (
     control_lines,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import BookFacts, PairResult, Passage, RunReport
     from pytest_memleak.reports.html.views import PairView
+    from pytest_memleak.reports.report_text import Outcome
 
 # The worst passage comes from pairs that stop a release, where there are any.
 _WORST_FIRST = ("fail", "unexpected", "inconclusive", "expected", "pass")
@@ -51,7 +52,7 @@ class Cover:
     unrun:     pairs that weren't run, each with its reason; uncollected: unreadable suites
     """
 
-    result: Badge
+    result: Outcome
     reason: str
     release: str | None
     suites: tuple[tuple[str, str], ...]
@@ -78,7 +79,7 @@ def cover(
         compared=run.compared.verdict if run.compared else None,
     )
     return Cover(
-        result=verdict_badge(verdict),
+        result=verdict_outcome(verdict),
         reason=_reason(verdict, run, pairs),
         release=run.release,
         suites=tuple(dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)),

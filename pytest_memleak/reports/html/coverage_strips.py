@@ -6,6 +6,7 @@ units wide and stretches with the page.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import unicodedata
@@ -83,6 +84,12 @@ def heat_level(share: float) -> int:
     if share <= 0:
         return 0
     return 1 + min(int(np.searchsorted(HEAT_STEPS, share - 1e-9)), len(HEAT_STEPS) - 1)
+
+
+def heat_labels() -> list[str]:
+    """Label the levels, from 1."""
+    first, *others = (f"{100 * step:.0f}" for step in HEAT_STEPS)
+    return [f"up to {first}%", *(f"{a}–{b}%" for a, b in itertools.pairwise((first, *others)))]
 
 
 def x_position(position: int, words: int) -> float:

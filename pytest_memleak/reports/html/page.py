@@ -25,8 +25,8 @@ from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.atomic_write import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.cover import book_titles, cover
-from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, WIDTH, safe_text
-from pytest_memleak.reports.html.views import main_titles, pair_views
+from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
+from pytest_memleak.reports.html.views import MARKS, main_titles, pair_views
 from pytest_memleak.reports.output_table import HTML
 from pytest_memleak.reports.report_text import (
     comparison_lines,
@@ -96,7 +96,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         lead=_lead({result.probe for result in run.results}),
         heads=main_titles(run.results),
         compared=run.compared,
-        heat=_legend(),
+        heat=heat_labels(),
         width=WIDTH,
     )
 
@@ -143,6 +143,7 @@ def _environment() -> Environment:
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
         document_lines=document_lines,
+        marks=MARKS,
         rate_text=rate_text,
     )
     environment.filters.update(
@@ -160,13 +161,6 @@ def _finalize(value: Any) -> Any:
 
 def _lead(probes: set[str]) -> str:
     return _LEADS["".join(probes) if len(probes) == 1 else "several"]
-
-
-def _legend() -> list[str]:
-    """Label the colors of the strips."""
-    bounds = [0.0, *HEAT_STEPS]
-    labels = [f"{100 * low:.0f}–{100 * high:.0f}%" for low, high in itertools.pairwise(bounds)]
-    return [f"up to {100 * HEAT_STEPS[0]:.0f}%", *labels[1:]]
 
 
 # --- models compared -----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from pytest_memleak.reports.html.coverage_strips import (
 )
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
 from pytest_memleak.reports.report_text import (
+    Outcome,
     detection_lines,
     exceeds_limit,
     flatten,
@@ -49,32 +50,14 @@ if TYPE_CHECKING:
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
 
-
-_MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
-
-
-@dataclass(frozen=True, slots=True)
-class Badge:
-    """A verdict as shown: a mark and a word, never color alone."""
-
-    word: str
-    mark: str
-    kind: str
-    note: str = ""
+MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
+"""A mark beside each outcome's word, so that no verdict is shown by color alone."""
 
 
-def outcome_badge(result: PairResult) -> Badge:
-    """Build the badge of a pair's outcome."""
-    outcome = pair_outcome(result)
-    kind = outcome.kind if outcome.kind in _MARKS else "inconclusive"
-    return Badge(outcome.word, _MARKS[kind], kind, outcome.note)
-
-
-def verdict_badge(verdict: Verdict | str) -> Badge:
-    """Build the badge of a bare verdict; an unknown word shows as inconclusive."""
+def verdict_outcome(verdict: Verdict | str) -> Outcome:
+    """Show a bare verdict; an unknown word as inconclusive."""
     word = str(verdict)
-    kind = word.lower() if word.lower() in _MARKS else "inconclusive"
-    return Badge(word, _MARKS[kind], kind)
+    return Outcome(word, word.lower() if word.lower() in MARKS else "inconclusive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +95,7 @@ class PairView:
     anchor: str
     result: PairResult
     book: str
-    badge: Badge
+    badge: Outcome
     measures: tuple[MeasureView, ...]
     notices: tuple[str, ...]
     generations: tuple[str, ...]
@@ -132,13 +115,13 @@ class PairView:
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
     windows: WindowMap | None = None
-    works: tuple[tuple[str, Badge, WorkVerdict, tuple[tuple[str, bool], ...]], ...] = ()
+    works: tuple[tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]], ...] = ()
     work_heads: tuple[str, ...] = ()
 
     @property
-    def compared(self) -> Badge | None:
-        """Build the badge of the comparison with an earlier release."""
-        return verdict_badge(self.result.compared) if self.result.compared else None
+    def compared(self) -> Outcome | None:
+        """Show the comparison with an earlier release."""
+        return verdict_outcome(self.result.compared) if self.result.compared else None
 
 
 # --- pairs ---------------------------------------------------------------------------------
@@ -162,7 +145,7 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         anchor=anchor,
         result=result,
         book=titles[result.book.id],
-        badge=outcome_badge(result),
+        badge=pair_outcome(result),
         measures=tuple(sorted(measures, key=lambda measure: not measure.limit)),
         notices=(*detection_lines(result), *notice_lines(result)),
         generations=tuple(generation_lines(result)),
@@ -270,7 +253,7 @@ def _chapters(plot: PlotData, words: int) -> Iterator[tuple[str, int, float, Str
 
 def _works(
     result: PairResult, heads: Iterable[str]
-) -> Iterator[tuple[str, Badge, WorkVerdict, tuple[tuple[str, bool], ...]]]:
+) -> Iterator[tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]]]:
     """List the works: leaking first, then inconclusive, then passed."""
     rows = collect_measures([result])
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
@@ -278,7 +261,7 @@ def _works(
         cells = (
             (format_percent(rows[name], work.measures[name]), name in work.over) for name in heads
         )
-        yield work_name(work), verdict_badge(work.verdict), work, tuple(cells)
+        yield work_name(work), verdict_outcome(work.verdict), work, tuple(cells)
 
 
 def _excerpts(plot: PlotData, first: int, step: int) -> str:
