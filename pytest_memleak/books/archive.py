@@ -33,11 +33,9 @@ _DAMAGE = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
     OSError,
     OverflowError,
     RuntimeError,
-    UnicodeError,
     ValueError,
 )
 

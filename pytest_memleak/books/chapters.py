@@ -21,6 +21,7 @@ from pytest_memleak.books.html_blocks import TextBlock
 from pytest_memleak.books.text_decoding import (
     legible,
     letters_and_digits,
+    local_name,
     parse_events,
     read_source,
 )
@@ -133,10 +134,6 @@ def locate(address: str, document: str) -> tuple[str, str]:
     return posixpath.normpath(joined), unquote(place)
 
 
-def _name(tag: str) -> str:
-    return tag.rpartition("}")[2].rpartition(":")[2].lower()
-
-
 class _NavigationReader:
     """A parser target that collects the links of a `<nav>`: address, title, depth, `epub:type`."""
 
@@ -150,7 +147,7 @@ class _NavigationReader:
         self._title: list[str] = []
 
     def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
-        name = _name(tag)
+        name = local_name(tag)
         kinds = next((attributes[key] for key in EPUB_TYPE if key in attributes), "")
         if not self._within:
             declared = {*kinds.split(), (attributes.get("role") or "").removeprefix("doc-")}
@@ -166,7 +163,7 @@ class _NavigationReader:
         if not self._within:
             return
         self._within -= 1
-        name = _name(tag)
+        name = local_name(tag)
         if name in {"ol", "ul"}:
             self._depth -= 1
         elif name == "a" and self._address is not None:
@@ -188,7 +185,7 @@ class _NcxReader:
         self._in_text = False
 
     def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
-        name = _name(tag)
+        name = local_name(tag)
         if name == "navpoint":
             self._titles.append([])
         elif name == "text":
@@ -198,7 +195,7 @@ class _NcxReader:
             self.links.append((attributes.get("src") or "", title, len(self._titles), ""))
 
     def end(self, tag: str, /) -> None:
-        name = _name(tag)
+        name = local_name(tag)
         if name == "navpoint" and self._titles:
             self._titles.pop()
         elif name == "text":

@@ -12,6 +12,7 @@ and other zero-width characters are removed; any space becomes a plain space.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ from pytest_memleak.books.html_attributes import (
     terms,
     word_set,
 )
-from pytest_memleak.books.text_decoding import legible, parse_events, read_source
+from pytest_memleak.books.text_decoding import legible, local_name, parse_events, read_source
 
 _BLOCKS = word_set(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset"
@@ -151,21 +152,17 @@ class _Walker:
         self._flushes = 0
         self._gone = 0  # depth within a dropped element
         self._in_note = False
-        self._links = 0
+        self._open: Counter[str] = Counter()  # links, superscripts, labels, preformatted text
         self._matter: bool | None = None
         self._kind = ""  # of the matter
         self._heading: list[str] | None = None
         self._level = 0
-        self._pre = 0
-        self._superscripts = 0
         self._superscripts_seen = 0
-        self._labelled = 0
-        self._local_names: dict[str, str] = {}
 
     # --- called by the parser ---
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        name = self._local_names.get(tag) or self._local_name(tag)
+        name = local_name(tag)
         if name == "style":
             self._style = []
         if self._gone:
@@ -206,10 +203,10 @@ class _Walker:
                 self.note_words += len(text.split())
             return
         self.characters += len(text)
-        self.linked += len(text) if self._links else 0
+        self.linked += len(text) if self._open["link"] else 0
         self._budget.allow(self.characters, "characters of text")
         self._length += len(text)
-        self._parts.append(text.replace("\n", _BREAK) if self._pre else text)
+        self._parts.append(text.replace("\n", _BREAK) if self._open["pre"] else text)
 
     def close(self) -> None:
         pass
@@ -220,15 +217,10 @@ class _Walker:
 
     # --- elements ---
 
-    def _local_name(self, tag: str) -> str:
-        name = tag.rpartition("}")[2].rpartition(":")[2].lower()
-        self._local_names[tag] = name
-        return name
-
     def _is_dropped(self, attributes: Mapping[str, str]) -> bool:
         if "hidden" in attributes:
             return True
-        if attributes.get("aria-hidden") == "true" and not self._labelled:
+        if attributes.get("aria-hidden") == "true" and not self._open["label"]:
             # Beneath an aria-label, letters are hidden from screen readers only.
             return True
         style = attributes.get("style")
@@ -259,8 +251,7 @@ class _Walker:
         if level := _heading_level(name, attributes):
             return self._enter_heading(level)
         if name == "pre":
-            self._pre += 1
-            return self._leave_pre
+            return self._opened("pre")
         return self._flush
 
     def _enter_matter(self, matter: bool | None, kind: str) -> Callable[[], None]:
@@ -291,17 +282,22 @@ class _Walker:
         elif text:
             self._add(text, self._level)
 
-    def _leave_pre(self) -> None:
-        self._flush()
-        self._pre -= 1
+    def _opened(self, kind: str) -> Callable[[], None]:
+        self._open[kind] += 1
+
+        def leave() -> None:
+            if kind == "pre":
+                self._flush()
+            self._open[kind] -= 1
+
+        return leave
 
     def _enter_inline(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None] | None:
         if name == "br":
             self.data(_BREAK)
         elif name == "sup":
-            self._superscripts += 1
             self._superscripts_seen += 1
-            return self._leave_superscript
+            return self._opened("superscript")
         elif not attributes:
             return None
         elif name == "a" and "href" in attributes:
@@ -312,27 +308,20 @@ class _Walker:
         elif marks := page_number(attributes):
             return self._watch(lambda text, _: marks(text))
         elif "aria-label" in attributes:
-            self._labelled += 1
-            return self._leave_label
+            return self._opened("label")
         return None
 
     def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
         refers = note_reference(attributes)
         watched = self._watch(refers) if refers else None
-        self._links += 1
+        close = self._opened("link")
 
         def leave() -> None:
-            self._links -= 1
+            close()
             if watched:
                 watched()
 
         return leave
-
-    def _leave_superscript(self) -> None:
-        self._superscripts -= 1
-
-    def _leave_label(self) -> None:
-        self._labelled -= 1
 
     # --- page numbers and note references that only their text identifies ---
 
@@ -343,7 +332,7 @@ class _Walker:
         def leave() -> None:
             if flushes != self._flushes or self._length - length > LONGEST_MARK:
                 return
-            raised = bool(self._superscripts) or self._superscripts_seen > seen
+            raised = bool(self._open["superscript"]) or self._superscripts_seen > seen
             if is_apparatus("".join("".join(self._parts[parts:]).split()), raised):
                 del self._parts[parts:]
                 self._length = length
@@ -360,7 +349,7 @@ class _Walker:
         self._length = 0
         self._flushes += 1
         self._budget.allow(raw.count(_BREAK), "lines")
-        for piece in _BLANK_LINE.split(raw) if self._pre else (raw,):
+        for piece in _BLANK_LINE.split(raw) if self._open["pre"] else (raw,):
             if text := _clean(piece):
                 if self._heading is None:
                     self._add(text)

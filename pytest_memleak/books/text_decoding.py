@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html.entities import html5
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar, cast
@@ -325,6 +326,12 @@ class EventTarget(Protocol):
 
     def close(self) -> object:
         """End the document."""
+
+
+@lru_cache(maxsize=1_000)
+def local_name(tag: str) -> str:
+    """Return an element's name without its namespace or prefix, lower-cased."""
+    return tag.rpartition("}")[2].rpartition(":")[2].lower()
 
 
 _Target = TypeVar("_Target", bound=EventTarget)

@@ -141,7 +141,6 @@ def test_what_stands_around_the_text_goes(paragraphs, kept):
         (b"\n\n * * * \n", "contains no words", ""),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "is not text", ""),
         (bytes(range(1, 9)) * 100, "is not text", ""),
-        (b"{\\rtf1\\ansi words}", "is RTF, not text", "convert"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
         (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
         (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),
