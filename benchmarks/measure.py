@@ -26,14 +26,12 @@ from typing import Any
 
 import corpus
 import floor
-import numpy as np
 
 from pytest_memleak.parallel.processes import Processes
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.generation_tally import tally_generations
-from pytest_memleak.scoring.index import Index, match_all
-from pytest_memleak.scoring.multi_book_index import BookMatches, SharedIndex
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
 
 ORACLE_WORDS = 10_000
@@ -67,30 +65,14 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Matcher:
-    """What matching alone takes, in times the floor, all with the same matches.
-
-    automaton:      pyahocorasick's scans every word
-    sieve_and_join: the sieve, and runs joined and compared in numpy
-    sieve_first:    the sieve, and the automaton scans each text in which it found anything
-    """
-
-    leak_rate: str
-    automaton: float
-    sieve_and_join: float
-    sieve_first: float
-
-
-@dataclass(frozen=True)
 class IndexCost:
-    """Of one book, in ms: the sieve's tables, and the automaton; of eighty: seconds and MB.
+    """Of one book, in ms; of eighty: seconds and MB.
 
     others, style: times as long to score as with one book, where the generations are another
     author's, and where they are in the style of all eighty
     """
 
-    sieve: float
-    automaton: float
+    one: float
     eighty_seconds: float
     eighty_megabytes: float
     eighty_peak: float
@@ -160,39 +142,6 @@ def rate(leak_rate: str, *, count: int, repeats: int) -> Rate:
     )  # fmt: skip
 
 
-def matchers(leak_rate: str, *, count: int, repeats: int) -> Matcher:
-    """Three ways to the same matches."""
-    book = corpus.book()
-    texts = [one.text for one in corpus.generations(leak_rate, count)]
-    known = floor.vocabulary(excerpt.text for excerpt in book.excerpts)
-    index, shared = _ready(book), SharedIndex([book], k=5)
-    batches = [texts[at : at + 1_000] for at in range(0, len(texts), 1_000)]
-
-    def scanned(some: list[str]) -> set[tuple[int, int, int]]:
-        found = match_all(index, map(index.code_text, some))
-        return {row for one in found for row in one.rows()}
-
-    def joined(some: list[str]) -> BookMatches:
-        return shared.matches(some, near=False).matches
-
-    def sieved_first(some: list[str]) -> object:
-        return scanned([some[n] for n in np.unique(joined(some).text).tolist()])
-
-    some = batches[0]
-    rows = joined(some)
-    mine = set(zip(rows.text.tolist(), rows.start.tolist(), rows.end.tolist(), strict=True))
-    if mine != scanned(some):
-        raise RuntimeError("the matchers do not agree")
-    at_floor, *took = in_turns(
-        repeats,
-        lambda: [floor.look_up(text, known) for text in texts],
-        lambda: [list(match_all(index, map(index.code_text, one))) for one in batches],
-        lambda: [joined(one) for one in batches],
-        lambda: [sieved_first(one) for one in batches],
-    )
-    return Matcher(leak_rate, *(one / at_floor for one in took))
-
-
 def pair_cost(leak_rate: str, *, count: int, repeats: int) -> PairCost:
     """From two numbers of generations, with an index that is there."""
     book, scoring = corpus.book(), Scoring()
@@ -247,9 +196,9 @@ def _processor_time(ids: list[int]) -> float:
 
 
 def index_cost(*, count: int, repeats: int) -> IndexCost:
-    """What the sieve of one book and of eighty costs, and the automaton of one."""
+    """What an index of one book and of eighty costs."""
     book = corpus.book()
-    sieve, automaton = in_turns(5, lambda: SharedIndex([book], k=5), lambda: _ready(book))
+    (one,) = in_turns(5, lambda: SharedIndex([book], k=5))
     others = [corpus.in_style(number) for number in range(79)]
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
@@ -265,19 +214,13 @@ def index_cost(*, count: int, repeats: int) -> IndexCost:
 
     def times_one(leak_rate: str) -> float:
         drawn = list(corpus.generations(leak_rate, count))
-        one, all_of_them = in_turns(repeats, score(alone, drawn), score(eighty, drawn))
-        return all_of_them / one
+        with_one, with_all = in_turns(repeats, score(alone, drawn), score(eighty, drawn))
+        return with_all / with_one
 
     return IndexCost(
-        sieve * 1e3, automaton * 1e3, seconds, eighty.nbytes / 1e6, peak, times_one("none"),
+        one * 1e3, seconds, eighty.nbytes / 1e6, peak, times_one("none"),
         times_one("fifth in style"),
     )  # fmt: skip
-
-
-def _ready(book: Book) -> Index:
-    index = Index(book, k=5)
-    index.anchors("")  # what it looks for is made when first needed
-    return index
 
 
 def oracle_rate(*, count: int = 2) -> float:

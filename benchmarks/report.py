@@ -28,16 +28,14 @@ def main() -> None:
     arguments = _arguments()
     count = round(corpus.BOOK_WORDS / corpus.EXCERPT_WORDS * corpus.ROUNDS * arguments.scale)
     few = max(count // 5, 1)
-    rates, matchers, pairs = [], [], []
+    rates, pairs = [], []
     for leak_rate in corpus.LEAK_RATES:
         print(f"scoring {count:,} generations, leak rate {leak_rate} ...", file=sys.stderr)
         rates.append(measure.rate(leak_rate, count=count, repeats=arguments.repeats))
-        matchers.append(measure.matchers(leak_rate, count=few, repeats=arguments.repeats))
         pairs.append(measure.pair_cost(leak_rate, count=few, repeats=arguments.repeats))
     table = "\n\n".join(
         (
             _rates(rates),
-            _matchers(matchers),
             _pairs(pairs),
             _others(
                 measure.index_cost(count=few, repeats=arguments.repeats),
@@ -89,20 +87,6 @@ before BMC are what markdown (aim +{MARKDOWN}), accented letters (+{ACCENTS}) an
 {rows}"""
 
 
-def _matchers(matchers: list[measure.Matcher]) -> str:
-    rows = "\n".join(
-        f"| {one.leak_rate} | {one.automaton:.2f} | {one.sieve_first:.2f} | "
-        f"{one.sieve_and_join:.2f} |"
-        for one in matchers
-    )
-    return f"""\
-Matching alone, words included, in times the floor; all three find the same:
-
-| leak rate | automaton alone | sieve, then the automaton | sieve and join |
-| --- | --: | --: | --: |
-{rows}"""
-
-
 def _pairs(pairs: list[measure.PairCost]) -> str:
     rows = "\n".join(
         f"| {one.leak_rate} | {one.fixed:.0f} | {FIXED} | {one.a_word:.0f} |" for one in pairs
@@ -126,8 +110,7 @@ def _others(
     return f"""\
 | what | measured | aim |
 | --- | --: | --: |
-| index of one book | {index.sieve:.0f} ms | |
-| the automaton of one book | {index.automaton:.0f} ms | |
+| index of one book | {index.one:.0f} ms | |
 | index of eighty books | {index.eighty_seconds:.1f} s | {EIGHTY_SECONDS} |
 | its tables | {index.eighty_megabytes:.0f} MB | |
 | while it is made | {index.eighty_peak:.0f} MB | {EIGHTY_MEGABYTES} |

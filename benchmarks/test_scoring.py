@@ -11,7 +11,6 @@ import pytest
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.words import words
 
@@ -36,20 +35,10 @@ def test_index(benchmark, book):
     assert benchmark(lambda: SharedIndex([book], k=5)).books[0].id == book.id
 
 
-def test_automaton(benchmark, book):
-    assert len(benchmark(lambda: Index(book, k=5).anchors(""))) == 0
-
-
 def test_matches(benchmark, book, drawn):
     index = SharedIndex([book], k=5)
     texts = [one.text for one in drawn]
     benchmark(lambda: index.matches(texts))
-
-
-def test_matches_of_the_automaton(benchmark, book, drawn):
-    index = Index(book, k=5)
-    texts = [one.text for one in drawn]
-    benchmark(lambda: list(match_all(index, map(index.code_text, texts))))
 
 
 def test_whole_scoring(benchmark, book, drawn):

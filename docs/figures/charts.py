@@ -19,7 +19,7 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.detection_limit import detection_limit
-from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.rounds import blocks_of
 
@@ -105,7 +105,7 @@ def draw_novels(folder: Path) -> None:
             answers[own],
             {name: answers[name] for name in others},
             Scoring(),
-            index=Index(book, k=Scoring().k),
+            index=SharedIndex([book], k=Scoring().k),
         )
         if not found:
             raise SystemExit(f"{own} or {target} has no words")

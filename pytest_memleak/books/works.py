@@ -34,7 +34,7 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, BookPart, CollectionSource, Excerpt, WordMode, Work
 from pytest_memleak.records.paper_format import book_from_records, read_records
-from pytest_memleak.scoring.index import validate_word_breaks
+from pytest_memleak.scoring.book_layout import validate_word_breaks
 from pytest_memleak.scoring.words import words
 
 Reader = Callable[[Path], Manuscript | Book]

@@ -197,7 +197,7 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
 
 
 def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check:
-    from pytest_memleak.scoring.index import measurable_words
+    from pytest_memleak.scoring.book_layout import measurable_words
 
     subject = f"book {source.id}"
     try:

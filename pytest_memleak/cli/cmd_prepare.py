@@ -88,7 +88,7 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _prepare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.scoring.index import measurable_words
+    from pytest_memleak.scoring.book_layout import measurable_words
 
     if parsed.output is None and not parsed.explain:
         raise SettingsError(

@@ -191,7 +191,7 @@ def _word_mode_for(path: Path) -> str:
     from pytest_memleak.books.build_book import make_book
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.interfaces.protocols import Manuscript
-    from pytest_memleak.scoring.index import measurable_words
+    from pytest_memleak.scoring.book_layout import measurable_words
 
     read = Extensions().read_book(path)
 

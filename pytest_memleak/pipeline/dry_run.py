@@ -21,7 +21,7 @@ from pytest_memleak.pipeline.required_samples import (
 from pytest_memleak.pipeline.sampled_generations import generation_request
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import PlannedStep, Power, PowerRow, RunPlan
-from pytest_memleak.scoring.index import measurable_words
+from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
 from pytest_memleak.scoring.sampling_error import least_upper_end
 from pytest_memleak.verdict.prompt_overlap import instruction_issues

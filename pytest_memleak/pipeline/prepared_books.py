@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Suite,
     )
     from pytest_memleak.sampling.cost_plan import Plan
-    from pytest_memleak.scoring.index import Index
+    from pytest_memleak.scoring.book_layout import Layout
 
 # Two books by one author may share a motto; a book and another edition of it share pages.
 _SHARED_RUN = 20
@@ -145,8 +145,8 @@ class PreparedBooks:
             common = [self.cut(source) for source in self._suite.books if source.role == "common"]
             share = 0.0
             if common:
-                shared, index = _shared(book, common, self._suite.pairs[0].scoring)
-                share = len(shared) / index.total
+                shared, layout = _shared(book, common, self._suite.pairs[0].scoring)
+                share = len(shared) / layout.total
             self._common_shares[book.id] = share
         return self._common_shares[book.id]
 
@@ -278,10 +278,10 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
 
     For a collection it is the highest of its works, with that work's title.
     """
-    shared, index = _shared(book, [other], scoring)
+    shared, layout = _shared(book, [other], scoring)
     if not book.works:
-        return "it", len(shared) / index.total
-    bounds = list(index.bounds.values())
+        return "it", len(shared) / layout.total
+    bounds = list(layout.bounds.values())
     shares = (
         (len(shared.intersection(words)) / len(words), work.title)
         for work in book.works
@@ -291,15 +291,16 @@ def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]
     return f"its work {title!r}", share
 
 
-def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Index]:
-    """Return which of the book's words the others share, in long runs; and the book's index."""
-    from pytest_memleak.scoring.index import Index, find_matches
+def _shared(book: Book, others: Iterable[Book], scoring: Scoring) -> tuple[set[int], Layout]:
+    """Return which of the book's words the others share, in long runs; and the book's layout."""
+    from pytest_memleak.scoring.multi_book_index import SharedIndex
 
-    index = Index(book, k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)
+    index = SharedIndex([book], k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)
     shared: set[int] = set()
     for other in others:
         text = "\n".join(excerpt.text for excerpt in other.excerpts)
-        for start, end in find_matches(index, index.code_text(text)):
-            if end - start >= _SHARED_RUN:
-                shared.update(range(start, end))
-    return shared, index
+        matches = index.matches([text], near=False).matches
+        long = matches.where(matches.words >= _SHARED_RUN)
+        for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
+            shared.update(range(start, end))
+    return shared, index.books[0].layout

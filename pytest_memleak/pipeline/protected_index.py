@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Issue
 from pytest_memleak.records.pair_result import ScanScope
-from pytest_memleak.scoring.index import measurable_words
+from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import PASSAGES, with_needs
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected

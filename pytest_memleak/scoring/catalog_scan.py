@@ -17,10 +17,10 @@ from unicodedata import ucd_3_2_0
 import numpy as np
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.scoring.book_layout import layout_of, validate_measurable
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.index import batches_of, layout_of, validate_measurable
-from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches
+from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches, batches_of
 from pytest_memleak.scoring.near_verbatim_chains import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
 from pytest_memleak.scoring.trimming import NO_RANGES
@@ -189,7 +189,7 @@ class GenerationPrefilter:
     def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
         """Build the table from the generations of all pairs; `texts` is read once, and not kept."""
         exact, near, unchanged = [_TEXT_END], [], []
-        for batch in batches_of(texts, len, length=_CHARACTERS_TOGETHER):
+        for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
             exact.append(plain.keys[1:])

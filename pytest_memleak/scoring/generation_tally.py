@@ -12,7 +12,6 @@ import numpy as np
 from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.records.paper_format import missing_excerpt_error
-from pytest_memleak.scoring.index import Matches
 from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally
@@ -39,6 +38,17 @@ _CHARACTERS_TOGETHER = 1 << 19
 _LEAST_NUMBER_BITS = 13
 
 _PIECES_TOGETHER = 1 << 17
+
+
+class _Matches(NamedTuple):
+    """Matches of texts with the book's words [start, end)."""
+
+    text: Positions
+    start: Positions
+    end: Positions
+
+    def where(self, chosen: NDArray[np.bool_]) -> _Matches:
+        return _Matches(*(column[chosen] for column in self))
 
 
 class OwnRun(NamedTuple):
@@ -326,7 +336,7 @@ class Tally:
         self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
         inside = np.minimum(end, self._excerpt_end[prompted])
         inside -= np.maximum(start, self._excerpt_start[prompted])
-        own_matches = Matches(text, start, end).where(inside >= self._k)
+        own_matches = _Matches(text, start, end).where(inside >= self._k)
         longest = np.zeros(len(batch), dtype=np.intp)
         np.maximum.at(longest, own_matches.text, inside[inside >= self._k])
         covered = words_by_text(text[left.of], first, last, texts=len(batch))
@@ -334,9 +344,9 @@ class Tally:
         self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
         own = distinct(self._packing.pack(*own_matches))  # a match counts once
         if len(own):
-            self._count_own(Matches(*self._packing.unpack(own)), excerpt, ordinal)
+            self._count_own(_Matches(*self._packing.unpack(own)), excerpt, ordinal)
 
-    def _count_own(self, matches: Matches, excerpt: Positions, ordinal: Positions) -> None:
+    def _count_own(self, matches: _Matches, excerpt: Positions, ordinal: Positions) -> None:
         """Count the parts of these matches that lie in the prompted excerpt."""
         excerpts, rounds = excerpt[matches.text], ordinal[matches.text]
         start = np.maximum(matches.start, self._excerpt_start[excerpts])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.book_layout import layout_of, validate_measurable
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.index import layout_of, validate_measurable
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs, gram_hashes
 from pytest_memleak.scoring.word_hashes import (
     NO_WORD,
@@ -25,14 +25,16 @@ from pytest_memleak.scoring.word_hashes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, WordMode
-    from pytest_memleak.scoring.index import Layout
+    from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keys
+
+T = TypeVar("T")
 
 NEAR_MATCH = 5
 """The least words of a match of folded words (METRICS section 11)."""
@@ -40,6 +42,25 @@ NEAR_MATCH = 5
 _EXACT, _FOLDED = 1, 2
 _BOOK_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
+
+
+# Texts per batch: at most so many, and about so many characters.
+_TEXTS_TOGETHER = 1 << 12
+_CHARACTERS_TOGETHER = 1 << 19
+
+
+def batches_of(items: Iterable[T], length_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield items in batches that are fast to match together; length_of: an item's characters."""
+    batch: list[T] = []
+    left = _CHARACTERS_TOGETHER
+    for item in items:
+        batch.append(item)
+        left -= length_of(item)
+        if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
+            yield batch
+            batch, left = [], _CHARACTERS_TOGETHER
+    if batch:
+        yield batch
 
 
 class BookMatches(NamedTuple):

@@ -168,48 +168,62 @@ def _best(
     if not len(first):
         return best
     tangled = _tangled(matches, first, then)
-    plain = ~tangled[then]
-    _along_paths(best, matches, first[plain], then[plain])
-    rows = np.flatnonzero(tangled).tolist()
-    if rows:
-        before: dict[int, list[int]] = {row: [] for row in rows}
-        for previous, other in zip(first[~plain].tolist(), then[~plain].tolist(), strict=True):
-            before[other].append(previous)
-        for row, state in _states(best, matches, before, prompt_ranges, trim).items():
+    on_path = ~tangled[then]
+    head = _along_paths(best, first[on_path], then[on_path])
+    if tangled.any():
+        after = np.flatnonzero(tangled[head] & ~tangled)
+        best[after, 0] += own[head[after]]  # without its head, which has yet to be computed
+        edges = first[~on_path], then[~on_path]
+        for row, state in _states(best, matches, head, edges, prompt_ranges, trim).items():
             best[row] = state
+        best[after, 0] += best[head[after], 0]
+        best[after, 1:3] = best[head[after], 1:3]
     return best
 
 
 def _tangled(matches: _Matches, first: Positions, then: Positions) -> NDArray[np.bool_]:
-    """Return matches with several ways to them, or with partly counted overlaps on the way."""
+    """Return the matches whose best chain depends on more than the best of one match before.
+
+    Several matches are before it, or the prompt contains words of an overlap, or a chain to it
+    ends further on than it does, or begins to overlap with it before the last match.
+    """
     place, start, words, _, cut = matches
-    tangled = np.bincount(then, minlength=len(place)) > 1
-    reached, end = place[first] + words[first], start[first] + words[first]
-    knot = (place[then] + words[then] < reached) | (start[then] + words[then] < end)
-    knot |= (cut[first] | cut[then]) & ((place[then] < reached) | (start[then] < end))
-    tangled[then[knot]] = True
-    alone = ~tangled[then]
-    none = len(place)
-    before, tangled = np.full(none + 1, none), np.append(tangled, False)
-    moving = then[alone]
-    before[moving] = first[alone]
-    while len(moving):  # each step doubles a match's reach back
-        step = before[moving]
-        tangled[moving], before[moving] = tangled[moving] | tangled[step], before[step]
-        moving = moving[before[moving] < none]
-    return tangled[:-1]
+    size = len(place)
+    begin = np.stack((place, start), axis=1)
+    end = begin + words[:, None]
+    within = (end[then] < end[first]).any(axis=1)
+    overlap = (begin[then] < end[first]).any(axis=1)
+    tangled = np.bincount(then, minlength=size) > 1
+    is_last = np.bincount(first, minlength=size) == 0
+    tangled[then[within & ~is_last[then]]] = True
+    tangled[then[overlap & (cut[first] | cut[then])]] = True
+    furthest = end.copy()  # that any chain to it ends
+    edges = np.flatnonzero(within)
+    while len(edges):
+        reached = furthest[first[edges]]
+        further = (reached > furthest[then[edges]]).any(axis=1)
+        changed = then[edges[further]]
+        np.maximum.at(furthest, changed, reached[further])
+        edges = np.flatnonzero(np.bincount(changed, minlength=size)[first])
+    overlap = (begin[then] < furthest[first]).any(axis=1)
+    first, then = first[overlap], then[overlap]
+    while (spreading := tangled[first] & ~tangled[then]).any():
+        tangled[then[spreading]] = True
+    return tangled
 
 
-def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Positions) -> None:
-    """Compute `best` where each match follows at most one other: its chain is all before it."""
-    place, start, words, own, _ = matches
-    overlap = np.maximum(
-        place[first] + words[first] - place[then], start[first] + words[first] - start[then]
-    )
-    none = len(place)
-    total, before, head = np.append(own, 0), np.full(none + 1, none), np.arange(none + 1)
-    total[then] -= np.maximum(overlap, 0)
-    before[then] = first
+def _along_paths(best: Positions, first: Positions, then: Positions) -> Positions:
+    """Compute `best` where each match follows one other: its chain is all before it.
+
+    Returns the first match of each chain, which follows none here.
+    """
+    words = best[:, 3] - best[:, 1]
+    overlap = (best[first, 3:] - best[then, 1:3]).max(axis=1)
+    none = len(best)
+    total, before, head = np.append(best[:, 0], 0), np.full(none + 1, none), np.arange(none + 1)
+    total[then] += np.minimum(np.maximum(overlap, 0), words[then])
+    best[then, 3:] = np.maximum(best[then, 3:], best[first, 3:])
+    before[then] = head[then] = first
     moving = then
     while len(moving):  # each step doubles the counted way back
         step = before[moving]
@@ -217,33 +231,49 @@ def _along_paths(best: Positions, matches: _Matches, first: Positions, then: Pos
             total[moving] + total[step], before[step], head[step],
         )  # fmt: skip
         moving = moving[before[moving] < none]
-    best[then, 0] = -total[then]
+    best[then, 0] = total[then]
     best[then, 1:3] = best[head[then], 1:3]
+    return head[:-1]
 
 
 def _states(
     best: Positions,
     matches: _Matches,
-    before: dict[int, list[int]],
+    head: Positions,
+    edges: tuple[Positions, Positions],
     prompt_ranges: Ranges,
     trim: int,
 ) -> dict[int, _State]:
-    """Return, per match in `before`, the best of all chains to it; `best` has those of all others.
+    """Return, per tangled match, the best of all chains to it.
 
-    before: the matches that it follows, in the order of their start in the book.
+    best: those of all others, less what is before `head` if that is tangled
+    edges: to tangled matches, by the first
     """
-    rows = list(before)
-    ends = {
-        previous: [_State(*best[previous].tolist())]
-        for ones in before.values()
-        for previous in ones
-    }
+    before: dict[int, list[int]] = {}
+    for previous, row in zip(*(column.tolist() for column in edges), strict=True):
+        before.setdefault(row, []).append(previous)
+    previous_rows = np.unique(edges[0])
+    others = zip(
+        previous_rows.tolist(), head[previous_rows].tolist(), best[previous_rows].tolist(),
+        strict=True,
+    )  # fmt: skip
+    plain = {previous: (its_head, _State(*state)) for previous, its_head, state in others}
+    rows = sorted(before)  # each after those before it
+    ends: dict[int, list[_State]] = {}
+
+    def states_of(previous: int) -> list[_State]:
+        its_head, state = plain[previous]
+        if previous in ends or its_head not in ends:
+            return ends.get(previous, [state])
+        words, place, start, _, _ = ends[its_head][0]
+        return [_State(words + state.minus_words, place, start, state.place_end, state.end)]
+
     columns = (column[rows].tolist() for column in matches)
     for row, place, start, words, own, cut in zip(rows, *columns, strict=True):
         prompt_places = _prompt_places(place, words, prompt_ranges, trim) if cut else ()
         states = [_State(-own, place, start, place + words, start + words)]
         for previous in before[row]:
-            for total, head_place, head, reached, end in ends[previous]:
+            for total, head_place, head_start, reached, end in states_of(previous):
                 seen = max(0, reached - place, end - start)
                 new = max(0, words - seen)
                 if prompt_places:
@@ -252,13 +282,13 @@ def _states(
                     _State(
                         total - new,
                         head_place,
-                        head,
+                        head_start,
                         max(reached, place + words),
                         max(end, start + words),
                     )
                 )
         ends[row] = _worth_keeping(states)
-    return {row: ends[row][0] for row in rows}
+    return {row: states[0] for row, states in ends.items()}
 
 
 def _worth_keeping(states: list[_State]) -> list[_State]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.index import CODE_LENGTH, Index, match_all
-from pytest_memleak.scoring.intervals import Distinct, Packing
+from pytest_memleak.scoring.intervals import Distinct, Packing, cut
+from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
 from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile, student_tail
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds, jackknife_variance
 from pytest_memleak.scoring.sampling_error import (
@@ -27,7 +27,8 @@ from pytest_memleak.scoring.sampling_error import (
     spread,
     typical_span,
 )
-from pytest_memleak.scoring.trimming import Trimming
+from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
+from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -98,7 +99,7 @@ def excess_over_null(
     error: SamplingError | None = None,
     seed: int = 0,
     confidence: float = 0.95,
-    index: Index | None = None,
+    index: SharedIndex | None = None,
 ) -> Null | None:
     """Compare what a pair's generations reproduce of `book` with those for other books.
 
@@ -108,11 +109,11 @@ def excess_over_null(
     meet it; those without words are left out. The interval rests on the variance between null
     books, of the pair's generations, and of the null's instructions. error: of the pair's BMC over
     all its rounds; its variance is taken if larger, and its upper end. index: of this book with
-    this `scoring`, if already built.
+    this `scoring` alone, if already built.
 
     Returns None if the pair, or every null book, has no words. Raises BookError for a book that
-    cannot be measured, SettingsError for a confidence outside [0, 1). Memory: 4 bytes per word of
-    `own`, and no more for each null book.
+    cannot be measured, SettingsError for a confidence outside [0, 1). Memory: the texts of `own`,
+    and no more for each null book.
     """
     matcher = _Matcher(book, scoring, index)
     order = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
@@ -225,16 +226,13 @@ def _chance(
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Shuffled:
-    """A generation, coded, with its random turn."""
+    """A generation, of which the first `words` words count, with its random turn."""
 
     turn: float
     number: int
     instruction: str | None = field(compare=False, repr=False)
-    coded: str = field(compare=False, repr=False)
-
-    @property
-    def words(self) -> int:
-        return len(self.coded) // CODE_LENGTH
+    text: str = field(compare=False, repr=False)
+    words: int = field(compare=False)
 
 
 class _Covered(NamedTuple):
@@ -249,66 +247,77 @@ class _Covered(NamedTuple):
 class _Matcher:
     """A matcher of generations with one book."""
 
-    def __init__(self, book: Book, scoring: Scoring, index: Index | None) -> None:
-        self._book = book
-        self._trim = scoring.trim
-        self._index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
+    def __init__(self, book: Book, scoring: Scoring, index: SharedIndex | None) -> None:
+        self._scoring = scoring
+        self._index = index or SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
+        self._layout = self._index.books[0].layout
 
     def shuffled(
         self, answers: Iterable[Answer], order: random.Random, *, at_most: float
     ) -> tuple[list[_Shuffled], int]:
         """Return generations in random order, the first with `at_most` words, and their words."""
         heap: list[tuple[float, _Shuffled]] = []  # last turn on top
-        words = 0
+        total = 0
         for number, (instruction, text) in enumerate(answers):
             turn = order.random()
-            if words >= at_most and (not heap or turn > -heap[0][0]):
+            if total >= at_most and (not heap or turn > -heap[0][0]):
                 continue
-            coded = self._index.code_text(text)
-            if not coded:
+            count = len(words(text, self._scoring.word_mode))
+            if not count:
                 continue
-            generation = _Shuffled(turn, number, instruction, coded)
-            heapq.heappush(heap, (-turn, generation))
-            words += generation.words
-            while words - heap[0][1].words >= at_most:
-                words -= heapq.heappop(heap)[1].words
-        return sorted(generation for _, generation in heap), words
+            heapq.heappush(heap, (-turn, _Shuffled(turn, number, instruction, text, count)))
+            total += count
+            while total - heap[0][1].words >= at_most:
+                total -= heapq.heappop(heap)[1].words
+        return sorted(generation for _, generation in heap), total
 
     def cover(
         self, generations: list[_Shuffled], *, group: Callable[[_Shuffled], Hashable]
     ) -> _Covered:
         """Count what the generations cover of the book, by group."""
         groups = np.array(_numbered(map(group, generations)), dtype=np.intp) % _GROUPS
-        instructions = list(dict.fromkeys(answer.instruction for answer in generations))
-        instruction_of = np.array(
-            _numbered(answer.instruction for answer in generations), dtype=np.intp
+        instructions = dict.fromkeys(generation.instruction or "" for generation in generations)
+        prompt_words = PromptWords(
+            self._index.instructions(list(instructions), folded=False), trim=self._scoring.trim
         )
-        trimming = Trimming(self._book, self._index, instructions, trim=self._trim)
-        packing = Packing(self._index.total.bit_length(), self._index.total.bit_length())
+        instruction_of = np.array(
+            _numbered(generation.instruction or "" for generation in generations), dtype=np.intp
+        )
+        kept = np.array([generation.words for generation in generations], dtype=np.intp)
+        bits = self._layout.total.bit_length()
+        packing = Packing(bits, bits)
         pieces = Distinct()
-        longest = 0
-        for text, start, end in match_all(self._index, (answer.coded for answer in generations)):
-            left = trimming.pieces(instruction_of[text], start, end)
-            pieces.add(packing.pack(groups[text[left.of]], left.start, left.end))
-            longest = max(longest, self._within_an_excerpt(start, end))
+        longest = first = 0
+        for batch in batches_of(generations, lambda generation: len(generation.text)):
+            batch_of = slice(first, first + len(batch))
+            first += len(batch)
+            matched = self._index.matches([generation.text for generation in batch], near=False)
+            matches = matched.matches
+            ends = matched.exact.ends[:-1] + 1 + kept[batch_of]
+            place_end = np.minimum(matches.place + matches.words, ends[matches.text])
+            counted = place_end - matches.place >= self._scoring.k
+            matches, place_end = matches.where(counted), place_end[counted]
+            ranges = prompt_words.ranges(matched.exact, instruction_of[batch_of])
+            left = outside_prompt(
+                matches.place, place_end, ranges, trim=self._scoring.trim, keep=self._scoring.k
+            )
+            ahead = matches.start - matches.place
+            numbers = groups[batch_of][matches.text[left.of]]
+            start, end = left.start + ahead[left.of], left.end + ahead[left.of]
+            pieces.add(packing.pack(numbers, start, end))
+            longest = max(longest, self._within_an_excerpt(matches.start, place_end + ahead))
         rounds = Rounds.joined(*packing.unpack(pieces.ascending()))
         counts = rounds.counts(
-            words=self._index.total,
+            words=self._layout.total,
             n=int(groups.max()) + 1,
-            borders=(start for start, _ in self._index.bounds.values()),
+            borders=(start for start, _ in self._layout.bounds.values()),
         )
-        return _Covered(counts, longest if longest >= self._index.k else 0)
+        return _Covered(counts, longest if longest >= self._scoring.k else 0)
 
     def _within_an_excerpt(self, start: Positions, end: Positions) -> int:
         """Return the longest part of these matches that lies in one excerpt."""
-        starts, ends = np.array(list(self._index.bounds.values()), dtype=np.intp).T
-        within = end <= ends[ends.searchsorted(start, side="right")]
-        longest = int((end - start)[within].max(initial=0))
-        start, end = start[~within], end[~within]  # few cross a border
-        for first, last in zip(starts, ends, strict=True):
-            inside = np.minimum(end, last) - np.maximum(start, first)
-            longest = max(longest, int(inside.max(initial=0)))
-        return longest
+        _, first, last = cut(start, end, self._layout.ends)
+        return int((last - first).max(initial=0))
 
 
 def _numbered(keys: Iterable[Hashable]) -> list[int]:
@@ -319,13 +328,13 @@ def _numbered(keys: Iterable[Hashable]) -> list[int]:
 
 def _cut_to(generations: list[_Shuffled], words: int) -> list[_Shuffled]:
     """Return the first `words` words of the generations, in order."""
-    cut = []
-    for answer in generations:
+    kept = []
+    for generation in generations:
         if not words:
             break
-        cut.append(replace(answer, coded=answer.coded[: words * CODE_LENGTH]))
-        words -= cut[-1].words
-    return cut
+        kept.append(replace(generation, words=min(generation.words, words)))
+        words -= kept[-1].words
+    return kept
 
 
 def _group_by_instruction(generations: list[_Shuffled]) -> Callable[[_Shuffled], Hashable]:

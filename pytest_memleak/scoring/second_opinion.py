@@ -21,7 +21,8 @@ import ahocorasick
 import numpy as np
 
 from pytest_memleak.records import Origin
-from pytest_memleak.scoring.index import batches_of, layout_of
+from pytest_memleak.scoring.book_layout import layout_of
+from pytest_memleak.scoring.multi_book_index import batches_of
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _ONE_IN = 100
 _LEAST = 20
-_CHARACTERS_TOGETHER = 1 << 19  # bounds the automaton's memory
 _RADIX = 1 << 7
 _UNKNOWN = "\0\0"
 
@@ -112,7 +112,7 @@ def differences(
     name, book = protected
     number = index.numbers[name]
     bounds = index.books[number].layout.bounds
-    for batch in batches_of(generations, _characters, length=_CHARACTERS_TOGETHER):
+    for batch in batches_of(generations, lambda generation: len(generation.text)):
         texts = [generation.text for generation in batch]
         second = automaton_matches(book, texts, k=index.k, mode=index.mode)
         matched = index.matches(texts, near=False)
@@ -132,10 +132,6 @@ def differences(
             if before != after:
                 where = f"at word {place:,}, which is word {start:,} of {book.id}"
                 yield generation, f"{where}: {before:,} words as measured, {after:,} by automaton"
-
-
-def _characters(generation: Generation) -> int:
-    return len(generation.text)
 
 
 def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records.paper_format import missing_excerpt_error
-from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
+from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
-    from pytest_memleak.scoring.index import Layout
+    from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.intervals import Positions
 
 
@@ -108,49 +108,43 @@ class CrossBook:
         return sum(span.words > words for span in self.spans)
 
 
-def cross_excerpt(
-    book: Book, generations: Iterable[Generation], scoring: Scoring, *, index: Index | None = None
-) -> CrossExcerpt:
+def cross_excerpt(book: Book, generations: Iterable[Generation], scoring: Scoring) -> CrossExcerpt:
     """Return the spans of `book` in its generations, by prompted excerpt.
 
-    index: of this book with this `scoring`, if already built.
     Raises BookError for a book that cannot be measured, RecordsError for a generation that
     belongs to none of its excerpts.
     """
-    index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
+    index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
+    layout = index.books[0].layout
     texts = (
-        (_place(index, generation.excerpt_id, book.id), generation.text)
+        (_place(layout, generation.excerpt_id, book.id), generation.text)
         for generation in generations
     )
-    return cross_excerpts(index, *distinct_matches(index, texts))
+    return cross_excerpts(layout, *_distinct_matches(index, texts))
 
 
 def cross_excerpts(
-    index: Index | Layout, excerpt: Positions, start: Positions, end: Positions
+    layout: Layout, excerpt: Positions, start: Positions, end: Positions
 ) -> CrossExcerpt:
     """Return the spans among matches [start, end), by the number of the prompted `excerpt`."""
-    ids = list(index.bounds)
+    ids = layout.ids
     spans = tuple(
         ExcerptSpan(last - first, first, last, ids[target], tuple(map(ids.__getitem__, sources)))
-        for first, last, target, sources in spans_within_excerpts(index, excerpt, start, end)
+        for first, last, target, sources in _spans_within_excerpts(layout, excerpt, start, end)
     )
     return CrossExcerpt(spans, sum(span.cross for span in spans))
 
 
 def cross_book(
-    book: Book,
-    answers: Mapping[str, Iterable[Generation]],
-    scoring: Scoring,
-    *,
-    index: Index | None = None,
+    book: Book, answers: Mapping[str, Iterable[Generation]], scoring: Scoring
 ) -> CrossBook:
     """Return the spans of `book` in generations for other books.
 
     answers: per id of another book, one model's generations for it; the book's own, if included,
-    are left out. index: of this book with this `scoring`, if already built.
-    Raises BookError for a book that cannot be measured.
+    are left out. Raises BookError for a book that cannot be measured.
     """
-    index = index or Index(book, k=scoring.k, mode=scoring.word_mode)
+    index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
+    layout = index.books[0].layout
     numbers: dict[PromptedExcerpt, int] = {}
     texts = (
         (
@@ -161,57 +155,53 @@ def cross_book(
         if book_id != book.id
         for generation in generations
     )
-    matches = distinct_matches(index, texts)
-    sources, ids = list(numbers), list(index.bounds)
+    matches = _distinct_matches(index, texts)
+    prompted = list(numbers)
     spans = (
         BookSpan(
             last - first,
             first,
             last,
-            ids[target],
-            tuple(sorted(sources[source] for source in numbers_of_span)),
+            layout.ids[target],
+            tuple(sorted(map(prompted.__getitem__, sources))),
         )
-        for first, last, target, numbers_of_span in spans_within_excerpts(index, *matches)
+        for first, last, target, sources in _spans_within_excerpts(layout, *matches)
     )
     return CrossBook(book.id, tuple(spans))
 
 
-def _place(index: Index, excerpt_id: str, book_id: str) -> int:
+def _place(layout: Layout, excerpt_id: str, book_id: str) -> int:
     try:
-        return index.order[excerpt_id]
+        return layout.order[excerpt_id]
     except KeyError:
         raise missing_excerpt_error(excerpt_id, book_id=book_id) from None
 
 
-def distinct_matches(
-    index: Index, answers: Iterable[tuple[int, str]]
+def _distinct_matches(
+    index: SharedIndex, answers: Iterable[tuple[int, str]]
 ) -> tuple[Positions, Positions, Positions]:
     """Return source, start and end of the matches of texts from numbered sources."""
-    packing = Packing(index.total.bit_length(), index.total.bit_length())
-    matches = Distinct()
-    sources: list[int] = []
-
-    def coded() -> Iterator[str]:
-        for source, text in answers:
-            sources.append(source)
-            yield index.code_text(text)
-
-    for text, start, end in match_all(index, coded()):
-        matches.add(packing.pack(np.array(sources, dtype=np.intp)[text], start, end))
-    return packing.unpack(matches.ascending())
+    bits = index.books[0].layout.total.bit_length()
+    packing = Packing(bits, bits)
+    distinct = Distinct()
+    for batch in batches_of(answers, lambda answer: len(answer[1])):
+        sources, texts = zip(*batch, strict=True)
+        matches = index.matches(texts, near=False).matches
+        source = np.array(sources, dtype=np.intp)[matches.text]
+        distinct.add(packing.pack(source, matches.start, matches.end))
+    return packing.unpack(distinct.ascending())
 
 
-def spans_within_excerpts(
-    index: Index | Layout, source: Positions, start: Positions, end: Positions
+def _spans_within_excerpts(
+    layout: Layout, source: Positions, start: Positions, end: Positions
 ) -> Iterator[tuple[int, int, int, list[int]]]:
     """Yield the intervals that no other contains and that lie in one excerpt, with its number.
 
     The sources of each follow, ascending.
     """
     first, last = outermost(start, end)
-    excerpt_end = np.array([end for _, end in index.bounds.values()], dtype=np.intp)
-    target = excerpt_end.searchsorted(first, side="right")
-    inside = last <= excerpt_end[target]
+    target = layout.ends.searchsorted(first, side="right")
+    inside = last <= layout.ends[target]
     first, last, target = first[inside], last[inside], target[inside]
     if not len(first):
         return

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.index import Index, match_all
 from pytest_memleak.scoring.intervals import merge_intervals
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes, whole_grams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from pytest_memleak.records import Book
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
@@ -45,48 +40,6 @@ class Pieces(NamedTuple):
     of: Positions
     start: Positions
     end: Positions
-
-
-class Trimming:
-    """A book's m-grams that some instructions contain, and matches without them.
-
-    For each instruction, the book's positions where such an m-gram begins are kept as ranges
-    [first, last), each moved by the instruction's number times the book's length and one.
-    """
-
-    def __init__(
-        self, book: Book, index: Index, instructions: Sequence[str | None], *, trim: int
-    ) -> None:
-        """Find the `trim`-grams of the instructions in `book`; 0 is for none. `index` is its."""
-        self._trim, self._keep, self._apart = trim, index.k, index.total + 1
-        self._book, self._index, self._instructions = book, index, instructions
-
-    def pieces(self, instruction: Positions, start: Positions, end: Positions) -> Pieces:
-        """Trim the matches [start, end) of generations for the numbered instructions.
-
-        Each is cut where it shares m words or more with its instruction, on its own words.
-        Pieces under k words are dropped.
-        """
-        offset = instruction * self._apart
-        left = outside_prompt(
-            start + offset, end + offset, self._ranges, trim=self._trim, keep=self._keep
-        )
-        return Pieces(left.of, left.start - offset[left.of], left.end - offset[left.of])
-
-    @cached_property
-    def _ranges(self) -> Ranges:
-        """Return first and last of the ranges, ascending; built on first use."""
-        if not 0 < self._trim <= self._index.total:
-            return NO_RANGES
-        grams = self._index
-        if self._trim != grams.k:
-            grams = Index(self._book, k=self._trim, mode=grams.mode)
-        texts = (grams.code_text(instruction or "") for instruction in self._instructions)
-        matches = list(match_all(grams, texts))
-        first = np.concatenate([match.text * self._apart + match.start for match in matches])
-        last = np.concatenate([match.text * self._apart + match.end for match in matches])
-        order = first.argsort()
-        return Ranges(*merge_intervals(first[order], last[order] - self._trim + 1))
 
 
 def outside_prompt(

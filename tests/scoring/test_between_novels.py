@@ -15,7 +15,6 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.generation_tally import Tally
-from pytest_memleak.scoring.index import Index
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.protected_passages import Protected
@@ -47,7 +46,7 @@ def every_excess(books):
         name: [(name + one.id, one.text) for one in book.excerpts] for name, book in books.items()
     }
     for target, book in books.items():
-        index = Index(book, k=scoring.k)
+        index = SharedIndex([book], k=scoring.k)
         for own in books.keys() - {target}:
             rest = sorted(books.keys() - {target, own})
             chosen = (nulls for n in (2, 3, 4) for nulls in itertools.combinations(rest, n))

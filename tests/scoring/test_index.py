@@ -1,4 +1,4 @@
-"""The index: codes, what it refuses, matches, and what trimming leaves of them."""
+"""The index: what it refuses, its matches, and what trimming leaves of them."""
 
 from itertools import chain
 
@@ -10,48 +10,34 @@ from hypothesis import strategies as st
 from scored_books import book_of
 
 from pytest_memleak.errors import BookError, SettingsError
-from pytest_memleak.scoring import index as module
-from pytest_memleak.scoring.index import CODE_LENGTH, UNKNOWN, Index, find_matches, match_texts
-from pytest_memleak.scoring.trimming import Trimming
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
 
 
-def index_of(words, *, k, few=module._FEW_PLACES):
-    """The index; phrases at more than `few` places are stock phrases."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_FEW_PLACES", few)
-        return Index(book_of(" ".join(words)), k=k)
+def index_of(words, *, k):
+    return SharedIndex([book_of(" ".join(words))], k=k)
 
 
-def index_words(index):
-    words = {code: word for word, code in index._codes.items()}
-    coded = index._numbers[1:-1].tobytes().decode("utf-32-le")
-    return [words[coded[i : i + CODE_LENGTH]] for i in range(0, len(coded), CODE_LENGTH)]
+def matches_of(index, texts):
+    """Per text, the book intervals that match somewhere in it."""
+    found = index.matches(texts, near=False).matches
+    of_texts = [set() for _ in texts]
+    for text, start, end in zip(found.text, found.start, found.end, strict=True):
+        of_texts[text].add((start, end))
+    return of_texts
 
 
 def test_words_and_excerpts():
-    index = Index(book_of("a b c", "...", "D e"), k=2)
-    assert index.total == 5
-    assert index.bounds == {"p_id1": (0, 3), "p_id2": (3, 3), "p_id3": (3, 5)}
-    assert index.order == {"p_id1": 0, "p_id2": 1, "p_id3": 2}
-    assert index_words(index) == ["a", "b", "c", "d", "e"]
-    # Unknown words are coded alike.
-    index = Index(book_of("a b c d e"), k=5)
-    assert index.code_text("x, Y z!") == 3 * UNKNOWN
-    assert index.code_text("a x b")[CODE_LENGTH:-CODE_LENGTH] == UNKNOWN
-    assert index.code_text("") == ""
+    layout = SharedIndex([book_of("a b c", "...", "D e")], k=2).books[0].layout
+    assert layout.total == 5
+    assert layout.bounds == {"p_id1": (0, 3), "p_id2": (3, 3), "p_id3": (3, 5)}
+    assert layout.order == {"p_id1": 0, "p_id2": 1, "p_id3": 2}
 
 
-def test_a_vocabulary_of_a_hundred_thousand_words_whose_codes_leave_latin_1():
+def test_a_vocabulary_of_a_hundred_thousand_words():
     words = [f"w{n}" for n in range(100_000)]
     index = index_of(words, k=5)
-    codes = set(index._codes.values())
-    assert (len(codes), {len(code) for code in codes}) == (100_000, {CODE_LENGTH})
-    firsts, seconds = ({code[place] for code in codes} for place in (0, 1))
-    assert max(firsts | seconds) > "\xff"
-    assert not firsts & seconds
-    assert UNKNOWN[0] not in firsts | seconds
-    assert index_words(index) == words
-    assert find_matches(index, index.code(words[-10:-4])) == {(99_990, 99_996)}
+    assert matches_of(index, [" ".join(words[-10:-4])]) == [{(99_990, 99_996)}]
 
 
 FUSED = [f"word{number}" for number in range(300)]
@@ -68,18 +54,22 @@ KANA = "木 々 ひ ら が な one two three"
 ])  # fmt: skip
 def test_what_cannot_be_measured_is_refused(text, settings, error, message):
     with pytest.raises(error, match=message):
-        Index(book_of(text), **settings)
+        SharedIndex([book_of(text)], **settings)
 
 
 def test_a_long_word_is_no_fault_of_a_book():
     jest = "bababadalgharaghtakamminarronnkonnbronntonnerronntuonnthunntrovarrhounawnskawn" * 3
     law = "rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"
-    assert Index(book_of(f"the fall {jest} of a law {law} was read"), k=5).total == 9
     thai = "ภาษาไทยไม่มีช่องว่าง" * 40
-    assert Index(book_of(thai), k=5, mode="unicode").total > 300
     web = "https://example.com/" + "/".join(f"page-{number}" for number in range(90))
-    assert Index(book_of(web), k=5).total > 90
-    assert Index(book_of(KANA), k=3, mode="unicode").total == 9
+
+    def total(text, **settings):
+        return SharedIndex([book_of(text)], **settings).books[0].layout.total
+
+    assert total(f"the fall {jest} of a law {law} was read", k=5) == 9
+    assert total(thai, k=5, mode="unicode") > 300
+    assert total(web, k=5) > 90
+    assert total(KANA, k=3, mode="unicode") == 9
 
 
 @st.composite
@@ -100,19 +90,13 @@ def cases(draw):
         lambda parts: list(chain.from_iterable(parts))
     )
     texts = draw(st.lists(text, min_size=1, max_size=4))
-    return book, texts, k, draw(st.sampled_from([0, 1, 2, module._FEW_PLACES]))
+    return book, texts, k
 
 
 def agree_with_oracle(oracle, case):
-    book, texts, k, few = case
-    index = index_of(book, k=k, few=few)
+    book, texts, k = case
     expected = [oracle.matches(book, text, k) for text in texts]
-    coded = [index.code(text) for text in texts]
-    assert [find_matches(index, one) for one in coded] == expected
-    together = [set() for _ in texts]
-    for number, start, end in match_texts(index, coded).rows():
-        together[number].add((start, end))
-    assert together == expected
+    assert matches_of(index_of(book, k=k), [" ".join(text) for text in texts]) == expected
 
 
 @settings(max_examples=examples(2_000))
@@ -137,18 +121,16 @@ def test_matches_equal_the_oracle_on_many_more(oracle, case):
     ("abcab", "ab", 1, {(0, 2), (3, 5)}), ("abcdefgh", "efghabcd", 4, {(4, 8), (0, 4)}),
 ])  # fmt: skip
 def test_matches(book, text, k, expected):
-    index = index_of(book, k=k)
-    assert find_matches(index, index.code(text)) == expected
+    assert matches_of(index_of(book, k=k), [" ".join(text)]) == [expected]
 
 
 def test_no_match_reaches_from_one_text_into_the_next():
-    index = index_of("abcdefgh", k=3)
-    found = match_texts(index, [index.code("abcd"), index.code(""), index.code("efgh")])
-    assert sorted(found.rows()) == [(0, 0, 4), (2, 4, 8)]
+    found = matches_of(index_of("abcdefgh", k=3), ["a b c d", "", "e f g h"])
+    assert found == [{(0, 4)}, set(), {(4, 8)}]
     # A book recited whole is one match.
     words = [f"w{n % 997}x{n % 13}" for n in range(20_000)]
-    index = index_of(words, k=5)
-    assert max(find_matches(index, index.code(words)), key=lambda m: m[1] - m[0]) == (0, 20_000)
+    (found,) = matches_of(index_of(words, k=5), [" ".join(words)])
+    assert max(found, key=lambda match: match[1] - match[0]) == (0, 20_000)
 
 
 @st.composite
@@ -173,15 +155,21 @@ def trimmed_cases(draw):
 @given(trimmed_cases(), st.integers(0, 6))
 def test_pieces_equal_the_oracle(oracle, case, m):
     words, instructions, matches, k = case
-    book = book_of(" ".join(words))
-    texts = [None if one is None else " ".join(one) for one in instructions]
-    trimming = Trimming(book, Index(book, k=k), texts, trim=m)
+    index = index_of(words, k=k)
+    texts = [" ".join(one or ()) for one in instructions]
+    prompt_words = PromptWords(index.instructions(texts, folded=False), trim=m)
+    # The texts hold the matches alone, which are cut on their own words.
     number, start, end = np.array(matches, dtype=np.intp).reshape(-1, 3).T
-    found = trimming.pieces(number, start, end)
+    recited = index.instructions([" ".join(words[a:b]) for _, a, b in matches], folded=False)
+    place = recited.ends[:-1] + 1
+    ranges = prompt_words.ranges(recited, number)
+    found = outside_prompt(place, place + end - start, ranges, trim=m, keep=k)
+    ahead = (start - place)[found.of]
     expected = [
         (of, *piece)
         for of, (n, *match) in enumerate(matches)
         for piece in oracle.trimmed(words, match, instructions[n] or [], k, m)
     ]
-    rows = zip(found.of.tolist(), found.start.tolist(), found.end.tolist(), strict=True)
+    pieces = found.of, found.start + ahead, found.end + ahead
+    rows = zip(*(column.tolist() for column in pieces), strict=True)
     assert sorted(rows) == expected

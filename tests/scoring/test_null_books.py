@@ -10,7 +10,7 @@ from scored_books import book_of, prose, rounds_of
 
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.index import Index
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import NullBook, excess_over_null, uplift
 from pytest_memleak.scoring.quantiles import student_quantile, student_tail
 from pytest_memleak.scoring.rounds import block_variance
@@ -92,7 +92,7 @@ def test_what_there_is_to_compare_with():
     assert [null.book_id for null in found.books] == ["b"]  # a book without words is no null
     assert (found.words, found.bmc) == (2, 0)
     sides = [(None, "a b c d e f")] * 2, {"other": [(None, "x x x x x x")] * 2}
-    known = excess_over_null(BOOK, *sides, SCORING, index=Index(BOOK, k=5))
+    known = excess_over_null(BOOK, *sides, SCORING, index=SharedIndex([BOOK], k=5))
     assert known == excess_over_null(BOOK, *sides, SCORING)
     # Bad input.
     with pytest.raises(BookError, match="fewer than k"):
@@ -196,7 +196,7 @@ def test_unrelated_prose_has_no_excess():
     for seed in range(120):
         if seed % 10 == 0:
             book = book_of(*(" ".join(prose(rng, 400)) for _ in range(25)))
-            index = Index(book, k=5)
+            index = SharedIndex([book], k=5)
         own, *others = (
             [(f"about {n % 25}", " ".join(prose(rng, 200))) for n in range(rng.choice([25, 50]))]
             for _ in range(2 + seed % 3)
