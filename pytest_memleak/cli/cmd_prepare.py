@@ -117,7 +117,7 @@ def _book(parsed: argparse.Namespace) -> Book:
     read = Extensions().read_book(parsed.book, include=parsed.include, exclude=parsed.exclude)
     if not isinstance(read, Manuscript):
         raise BookError(
-            "this file holds excerpts already",
+            "this file already contains excerpts",
             location=str(parsed.book),
             hint="name it in a suite as source = ...; for works in rows, add --collection",
         )

@@ -318,7 +318,8 @@ def _make_plan(path: Path, ledger: str) -> Plan:
     with open_suite(path, ledger=ledger) as suite:
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
-            raise SettingsError(f"can't be planned: {plan.obstacles[0]}", location=str(path))
+            message = f"the probe can't be planned: {plan.obstacles[0]}"
+            raise SettingsError(message, location=str(path))
         return in_all([step.sampling for step in plan.steps if step.sampling])
 
 
@@ -380,8 +381,9 @@ def _demo(parsed: argparse.Namespace) -> int:
         print(f"\nUnexpected exit code {status}. Was {suite} changed?")
         print(next_step(command_line("memleak", "demo", "another-folder"), "start with a new copy"))
         return status
+    gate = command_line("pytest", "-m", "copyright", folder)
     print(f"\n`reciter` leaks, as {suite} expects. Report: {folder / 'report.html'}")
-    print('To see the gate fail, delete its line expected = "leak": pytest -m copyright', folder)
+    print(f'To see the gate fail, delete its line expected = "leak" and run: {gate}')
     print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
     return 0
 

@@ -66,8 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, validate options, and register the collectors of results."""
     config.addinivalue_line(
         "markers",
-        "copyright(suite=None): a memorization test; your own function runs once for each pair of "
-        "the file `suite`, a path relative to the function's folder",
+        "copyright(suite=None): a memorization test; with a suite file, a path relative to the "
+        "test's folder, your own function runs once for each of its pairs",
     )
     if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
@@ -396,7 +396,7 @@ class RunResults:
             _speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
-                "\nmemleak: the ledger has all generations received; rerun to continue"
+                "\nmemleak: all received generations are in the ledger; rerun to continue"
             )
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:

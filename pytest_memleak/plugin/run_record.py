@@ -167,7 +167,7 @@ class RunRecord:
     def broken(self) -> tuple[str, ...]:
         """The node ids that couldn't be collected."""
         if self._folder is not None and not self._lists:
-            return (*self._broken, "no process listed its pairs")
+            return (*self._broken, "no worker reported its pairs")
         return tuple(self._broken)
 
     def settle(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"
 _HEAT = ("#fdd49e", "#fdae6b", "#f16913", "#d94801", "#7f2704")
-_GREY = "#777777"
+_GRAY = "#777777"
 _WIDTH = 5.5  # inches: a column of text
 _COLUMNS = 400
 _ACROSS = 2
@@ -271,7 +271,7 @@ def _samples(books: Books) -> Figure:
             at = len(curve) + most * 0.02 * place
             axes.errorbar([at], [pair.bmc.value], _ends(pair.bmc), fmt=mark, color=color, **_BAR)
         for limit in {pair.limit for pair in pairs if pair.limit is not None}:
-            axes.axhline(limit, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+            axes.axhline(limit, color=_GRAY, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -299,7 +299,7 @@ def _spans(books: Books) -> Figure:
             note = f"none over {pairs[0].threshold}:\n" + "\n".join(without)
             axes.text(
                 0.98, 0.97, note, transform=axes.transAxes,
-                ha="right", va="top", color=_GREY, fontsize=7,
+                ha="right", va="top", color=_GRAY, fontsize=7,
             )  # fmt: skip
         if len(without) < len(pairs):
             _make_logarithmic(axes)
@@ -329,7 +329,7 @@ def _bmc(books: Books) -> Figure:
                 [pair.bmc.value], [at], xerr=_ends(pair.bmc), fmt=mark, color=color, **_BAR
             )
             if pair.limit is not None:
-                axes.vlines(pair.limit, at - 0.4, at + 0.4, color=_GREY, linewidth=1)
+                axes.vlines(pair.limit, at - 0.4, at + 0.4, color=_GRAY, linewidth=1)
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     for label in axes.get_yticklabels():
         if label.get_text() in books:
@@ -339,7 +339,7 @@ def _bmc(books: Books) -> Figure:
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.5)
     axes.set_axisbelow(True)
-    axes.set_xlabel("bmc, with its interval; grey: the limit")
+    axes.set_xlabel("bmc, with its interval; gray: the limit")
     return figure
 
 

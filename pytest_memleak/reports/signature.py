@@ -79,7 +79,7 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
 
     key = SSlibKey.from_crypto(_public_key(key_file))
     if evidence.envelope is None or evidence.statement is None:
-        return ["signature: there is none"]
+        return ["signature: missing"]
     by_another = [f"signature: it wasn't made with the key in {key_file}"]
     try:
         envelope = Envelope.from_dict(copy.deepcopy(evidence.envelope))
@@ -196,14 +196,14 @@ def check_time_stamp(
     # Bundles record whole seconds, and clocks differ a little.
     if when < created - datetime.timedelta(minutes=1):
         return when, [
-            f"created: the bundle says {evidence.bundle['created']}, after it was stamped"
+            f"created: the bundle says {evidence.bundle['created']}, which is after its time stamp"
         ]
     return when, []
 
 
 def _stamp_error(error: Exception) -> str:
     if "Mismatch between messages" in str(error):
-        return "it belongs to another file"
+        return "it was made for another file"
     return f"the trusted certificates don't confirm it ({type(error).__name__})"
 
 

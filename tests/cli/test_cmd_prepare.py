@@ -97,7 +97,7 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     *((f"gone.{end}", None, "cannot be read: No such file") for end in ("epub", "txt", "json")),
     ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt, "),
     ("b", b"text", "no reader for files named 'b'"), ("b.epub", b"no zip at all", "b.epub"),
-    ("b.json", [SHORT], "this file holds excerpts already"), ("b.json", b"[", "not JSON"),
+    ("b.json", [SHORT], "this file already contains excerpts"), ("b.json", b"[", "not JSON"),
     ("b.txt", b"Just four words here.", "it has 4 words, fewer than k = 5"),
     ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", 'set word_mode = "unicode"'),
 ])  # fmt: skip

@@ -120,7 +120,7 @@ def test_a_signature_holds_by_its_key_alone(signed, check, verify):  # noqa: F81
     check(((), 1, "subject: doesn't match the bundle's pairs"))
     # A key may not be given for what is unsigned.
     dump(signed, statement["predicate"])
-    check((KEY, 1, "signature: there is none"), ((), 0, "Not signed: the author is unverified"))
+    check((KEY, 1, "signature: missing"), ((), 0, "Not signed: the author is unverified"))
 
 
 def test_other_tools_check_it_too(signed, pytester):
@@ -188,10 +188,16 @@ def test_a_time_stamp(clock, signed, check):
         ),
     )
     clock("ts.cnf")
-    check((timed, 1, "time stamp: it belongs to another file"))
-    # Made after it was stamped.
+    check((timed, 1, "time stamp: it was made for another file"))
+    # Made which is after its time stamp.
     _, statement = statement_in(signed)
     made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
     dump(signed, made | seal_bundle(made))
     clock("evidence.json")
-    check((timed, 1, "created: the bundle says 2999-01-01T00:00:00+00:00, after it was stamped"))
+    check(
+        (
+            timed,
+            1,
+            "created: the bundle says 2999-01-01T00:00:00+00:00, which is after its time stamp",
+        )
+    )
