@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Model
 
 # --- books ---------------------------------------------------------------------------------
@@ -235,6 +236,10 @@ class ProviderSetup:
     root: Path
     state: Path
     read_book: Callable[[str], Book] = field(repr=False)
+
+    def error(self, message: str, hint: str) -> SuiteError:
+        """Return the error of a wrong entry, with its place."""
+        return SuiteError(message, location=self.place, hint=hint)
 
 
 class ProviderFactory(Protocol):

@@ -20,7 +20,7 @@ import sys
 import threading
 import urllib.parse
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -136,17 +136,6 @@ class Refused(Exception):
         self.details = details
 
 
-Handler = Callable[[Request], Response]
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    method: str
-    pattern: re.Pattern[str]
-    endpoint: str
-    handler: Handler
-
-
 class HttpServer:
     """A loopback server; one thread a connection, keep-alive, faults by `plan`.
 
@@ -193,7 +182,7 @@ class HttpServer:
             else re.escape(piece)
             for number, piece in enumerate(pieces)
         )
-        self._routes.append(_Route(method, re.compile(expression), endpoint, handler))
+        self._routes.append((method, re.compile(expression), endpoint, handler))
 
     def refusal(self, status, message, details):
         """The provider's form of an error; emulators override it."""
@@ -229,14 +218,15 @@ class HttpServer:
 
     def answer(self, exchange, body):
         url, method = urllib.parse.urlsplit(exchange.path), exchange.command
-        for route in self._routes:
-            match = route.pattern.fullmatch(url.path)
-            if route.method == method and match:
-                break
-        else:
+        fitting = (
+            (match, endpoint, handler)
+            for wanted, pattern, endpoint, handler in self._routes
+            if wanted == method and (match := pattern.fullmatch(url.path))
+        )
+        match, endpoint, handler = next(fitting, (None, None, None))
+        if match is None:
             exchange.send(self.refusal(404, f"no such path: {method} {url.path}", {}))
             return
-        endpoint = route.endpoint
         strike = self.plan.strike(endpoint, f"{url.path} {body.decode('latin-1')}")
         params = {key: urllib.parse.unquote(value) for key, value in match.groupdict().items()}
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
@@ -246,12 +236,12 @@ class HttpServer:
             self._active[endpoint] += 1
             self._peaks[endpoint] = max(self._peaks[endpoint], self._active[endpoint])
         try:
-            self._act(exchange, route, request, strike.transport)
+            self._act(exchange, handler, request, strike.transport)
         finally:
             with self._lock:
                 self._active[endpoint] -= 1
 
-    def _act(self, exchange, route, request, fault):
+    def _act(self, exchange, handler, request, fault):
         kind = fault.kind if fault else None
         if fault and kind is FaultKind.STATUS:
             refusal = self.refusal(
@@ -264,7 +254,7 @@ class HttpServer:
         if kind is FaultKind.DROP:
             exchange.cut()
             return
-        response = self._work(route, request)
+        response = self._work(handler, request)
         if kind is FaultKind.LOSE:
             exchange.cut()
         elif fault and kind is FaultKind.HOSTILE:
@@ -276,9 +266,9 @@ class HttpServer:
                 self._stopping.wait(fault.seconds)
             exchange.send(response, half=kind is FaultKind.TRUNCATE)
 
-    def _work(self, route, request):
+    def _work(self, handler, request):
         try:
-            return route.handler(request)
+            return handler(request)
         except Refused as refused:
             return self.refusal(refused.status, refused.message, refused.details)
         except Exception as error:  # noqa: BLE001 - kept, and raised by `stop`

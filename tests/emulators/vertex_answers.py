@@ -1,7 +1,7 @@
 """GenerateContentResponses as Vertex AI makes, checks and bills them."""
 
 import re
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 from faults import FaultKind
 from http_server import Refused
@@ -20,18 +20,6 @@ _WITHHELD = (
     (FaultKind.FILTER, "SAFETY"),
     (FaultKind.RECITATION, "RECITATION"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A checked request. `thoughts`: tokens of each candidate that are thought and not said."""
-
-    instruction: str
-    n: int
-    temperature: float
-    max_tokens: int
-    thoughts: int
-    seed: int | None
 
 
 class ContentGenerator(Completions):
@@ -108,14 +96,10 @@ class ContentGenerator(Completions):
         if not 0 <= temperature <= 2 or max_tokens < 1:
             raise Refused(400, "Unable to submit request: temperature or maxOutputTokens.")
         budget = (config.get("thinkingConfig") or {}).get("thinkingBudget", self._thinks)
-        return _Asked(
-            instruction=_instruction(body),
-            n=n,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            thoughts=min(self._thinks, budget, max_tokens),
-            seed=seed,
-        )
+        # Of each candidate, so many tokens are thought and not said.
+        thoughts = min(self._thinks, budget, max_tokens)
+        asked = {"instruction": _instruction(body), "n": n, "temperature": temperature}
+        return SimpleNamespace(**asked, max_tokens=max_tokens, thoughts=thoughts, seed=seed)
 
 
 def _instruction(body):

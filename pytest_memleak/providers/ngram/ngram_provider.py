@@ -183,10 +183,9 @@ class NgramProvider:
         self._books: tuple[Book, ...] | None = None
         self._opened: dict[str, NgramEndpoint] = {}
         if model.base_model is not None:
-            raise SuiteError(
+            raise setup.error(
                 f"base_model = {model.base_model!r}: an ngram model has no base model",
-                location=place,
-                hint="Remove base_model; options.pretraining names its training books.",
+                "Remove base_model; options.pretraining names its training books.",
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
             raise self._nothing_to_train_on()
@@ -277,10 +276,9 @@ class NgramProvider:
         return self._setup.state / f"{match[1]}.json"
 
     def _nothing_to_train_on(self) -> SuiteError:
-        return SuiteError(
+        return self._setup.error(
             "An ngram model needs training text",
-            location=self._setup.place,
-            hint="Name books of the suite in options.pretraining or [model.finetune].",
+            "Name books of the suite in options.pretraining or [model.finetune].",
         )
 
     def _failed(

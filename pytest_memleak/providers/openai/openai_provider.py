@@ -21,7 +21,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import safe_message
@@ -107,24 +106,20 @@ class OpenAIProvider:
         self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
         overridden = sorted(_SUITE_KEYS & options.extra_body.keys())
         if overridden:
-            raise SuiteError(
+            raise setup.error(
                 f"options.extra_body may not set {', '.join(overridden)}",
-                location=setup.place,
-                hint="Set them with the suite's own keys.",
+                "Set them with the suite's own keys.",
             )
         if options.store and options.api == "completions":
-            raise SuiteError(
+            raise setup.error(
                 'options.store needs a chat, but options.api is "completions"',
-                location=setup.place,
-                hint="Remove one of them: no server stores completions of plain text.",
+                "Remove one of them: no server stores completions of plain text.",
             )
         untuned = model.endpoint or model.base_model
         if untuned is None:
-            raise SuiteError(
+            raise setup.error(
                 "Neither base_model nor endpoint is set",
-                location=setup.place,
-                hint='Name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = '
-                '"ft:..."',
+                'Name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
             )
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}

@@ -27,7 +27,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import Failing
@@ -174,10 +173,9 @@ def _check_model(setup: ProviderSetup) -> None:
     elif model.endpoint is not None and not model.endpoint.startswith(SCHEME):
         problem = f"endpoint is {model.endpoint!r}; expected a path that begins with {SCHEME}"
     if problem:
-        raise SuiteError(
+        raise setup.error(
             problem,
-            location=setup.place,
-            hint='Name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
+            'Name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
             "sampling, as"
             ' in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
@@ -187,18 +185,16 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     """Return a local folder relative to the suite if it exists, else the name on the hub."""
     name = options.tokenizer or setup.model.base_model
     if name is None:
-        raise SuiteError(
+        raise setup.error(
             "The weights' tokenizer isn't set",
-            location=setup.place,
-            hint="Set base_model, or options.tokenizer (a name on the hub, or a local folder).",
+            "Set base_model, or options.tokenizer (a name on the hub, or a local folder).",
         )
     folder = setup.root / Path(name).expanduser()
     if folder.is_dir():
         return folder
     if name.startswith((".", "/", "~")):
-        raise SuiteError(
+        raise setup.error(
             f"options.tokenizer: no such folder {folder}",
-            location=setup.place,
-            hint="Use a name on the model hub, or a local folder.",
+            "Use a name on the model hub, or a local folder.",
         )
     return name

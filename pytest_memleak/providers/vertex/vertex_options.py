@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.openai.server_parameters import Api
 from pytest_memleak.providers.option_tables import Table
@@ -102,18 +101,16 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = endpoint or base
     if untuned is None:
-        raise SuiteError(
+        raise setup.error(
             "Neither base_model nor endpoint is set",
-            location=setup.place,
-            hint='Name the model, as in base_model = "gemini-2.5-flash" or '
+            'Name the model, as in base_model = "gemini-2.5-flash" or '
             'endpoint = "projects/.../locations/.../endpoints/..."',
         )
     for key, value in (("base", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
-            raise SuiteError(
+            raise setup.error(
                 f"{key} = {value!r} isn't a model name",
-                location=setup.place,
-                hint='expected "gemini-...", "publishers/.../models/..." or '
+                'expected "gemini-...", "publishers/.../models/..." or '
                 '"projects/.../locations/.../endpoints/..."',
             )
     return base or untuned, untuned
@@ -126,10 +123,9 @@ def project_and_location(
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
     project, location = named.groups() if named else (None, None)
     if location and options.location not in {None, location}:
-        raise SuiteError(
+        raise setup.error(
             f"options.location is {options.location!r}, but the endpoint is in {location!r}",
-            location=setup.place,
-            hint="Remove options.location, or name an endpoint there.",
+            "Remove options.location, or name an endpoint there.",
         )
     return (
         options.project or project or os.environ.get(NEEDS.settings["project"]),
@@ -143,10 +139,9 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
     plain_keys = {_plain(name) for name in keys}
     overridden = sorted(name for name in options.generation_config if _plain(name) in plain_keys)
     if overridden:
-        raise SuiteError(
+        raise setup.error(
             f"options.generation_config may not set {', '.join(overridden)}",
-            location=setup.place,
-            hint="Set them with the suite's own keys.",
+            "Set them with the suite's own keys.",
         )
 
 
@@ -160,17 +155,15 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
             if getattr(recipe, name) is not None
         ]
         if only:
-            raise SuiteError(
+            raise setup.error(
                 f"{' and '.join(only)}: only for open models",
-                location=setup.place,
-                hint="Name its machine in [model.options.deployment].",
+                "Name its machine in [model.options.deployment].",
             )
         if (setup.model.endpoint or "").startswith("gs://"):
-            raise SuiteError(
+            raise setup.error(
                 f"endpoint = {setup.model.endpoint!r} is a folder of weights, which must be "
                 "deployed",
-                location=setup.place,
-                hint="Name their machine in [model.options.deployment].",
+                "Name their machine in [model.options.deployment].",
             )
         return
     only = [
@@ -179,25 +172,22 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         if getattr(options, name)
     ]
     if only:
-        raise SuiteError(
+        raise setup.error(
             f"{' and '.join(only)}: not supported by a deployed model",
-            location=setup.place,
-            hint="Remove it, or remove options.deployment if the model is Gemini.",
+            "Remove it, or remove options.deployment if the model is Gemini.",
         )
     machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
     if len({setting is None for setting in machines}) > 1:
-        raise SuiteError(
+        raise setup.error(
             "options.deployment has only some of machine_type, accelerator_type and "
             "accelerator_count",
-            location=setup.place,
-            hint="Set all three, or none for Google's choice.",
+            "Set all three, or none for Google's choice.",
         )
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
     if named:
-        raise SuiteError(
+        raise setup.error(
             f"endpoint = {setup.model.endpoint!r} is already deployed",
-            location=setup.place,
-            hint="Remove options.deployment.",
+            "Remove options.deployment.",
         )
 
 

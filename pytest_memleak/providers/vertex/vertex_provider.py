@@ -33,7 +33,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
 from pytest_memleak.interfaces.protocols import (
     JobState,
@@ -89,10 +89,9 @@ class VertexProvider:
         project, location = project_and_location(options, setup)
         check_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
-            raise SuiteError(
+            raise setup.error(
                 "options.bucket is missing",
-                location=setup.place,
-                hint="Fine-tuning and batches use Cloud Storage. Name a bucket of the "
+                "Fine-tuning and batches use Cloud Storage. Name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
         deployment = options.deployment

@@ -168,18 +168,23 @@ def test_an_endpoint_s_id_names_its_weights(make):
     assert make(order=3).open(None).id == endpoints[0].id
 
 
-def test_an_endpoint_that_was_never_trained_is_not_opened(make):
-    unknown = f"ngram:{'0' * 64}"
-    assert make().poll_finetune(unknown).status is JobStatus.FAILED
-    with pytest.raises(ProviderError, match="train again") as error:
-        make().open(unknown)
-    assert error.value.endpoint == unknown
+NEVER_TRAINED = f"ngram:{'0' * 64}"
 
 
-@pytest.mark.parametrize("endpoint", ["gpt-4o", "ngram:../../x", "ngram:0123", ""])
-def test_the_id_of_another_provider_is_not_opened(make, endpoint):
-    with pytest.raises(ProviderError, match="Expected ngram:"):
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        (NEVER_TRAINED, "train again"),
+        *((other, "Expected ngram:") for other in ("gpt-4o", "ngram:../../x", "ngram:0123", "")),
+    ],
+)
+def test_an_endpoint_that_was_never_trained_or_is_another_provider_s_is_not_opened(
+    make, endpoint, said
+):
+    with pytest.raises(ProviderError, match=said) as error:
         make().open(endpoint)
+    assert error.value.endpoint == endpoint
+    assert make().poll_finetune(NEVER_TRAINED).status is JobStatus.FAILED
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"training": "f00d"}', b"\xff\xfe\x00"])
