@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records import AnswerLimits
 from pytest_memleak.scoring.measure_table import LEAKING_WORKS
 from pytest_memleak.suite.schema import SuiteTable
 from pytest_memleak.suite.suite_error_hints import suite_error
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import SuiteFile
 
+# A preset requires the defaults, or what is stricter.
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
+_DEFAULTS |= dataclasses.asdict(AnswerLimits())
+_LOOSER_ABOVE = ("k", "span_threshold", "max_short", "max_unanswered", "max_prompt_overlap")
+_LOOSER_BELOW = ("trim", "confidence", "prefix_words", "min_length_ratio")
 _LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a limit per measure"
 
 
@@ -33,22 +39,28 @@ def validate_preset(suite_file: SuiteFile, path: Path) -> None:
                 f"{where}.limits.preset: a preset applies to the whole suite",
                 f'write preset = "{limits.preset}" in [limits]',
             )
-    preset, suite = suite_file.limits.preset, suite_file.suite
+    preset = suite_file.limits.preset
     if preset is None:
         return
-    looser = {
-        "k": suite.k > _DEFAULTS["k"],
-        "trim": 0 < suite.trim < _DEFAULTS["trim"],
-        "span_threshold": suite.span_threshold > _DEFAULTS["span_threshold"],
-        "confidence": suite.confidence < _DEFAULTS["confidence"],
-    }
-    if any(looser.values()):
-        keys = ", ".join(
-            f"suite.{key}: {getattr(suite, key)} is looser than {_DEFAULTS[key]}"
-            for key, is_looser in looser.items()
-            if is_looser
+    looser = [
+        f"{where}.{key}: {getattr(table, key)} is looser than {_DEFAULTS[key]}"
+        for where, table in (
+            ("suite", suite_file.suite),
+            *((f"model {model.id!r}", model) for model in suite_file.model),
         )
-        raise suite_error(path, f"{keys}, the value that the preset {preset!r} requires", _LOOSEN)
+        for key in (*_LOOSER_ABOVE, *_LOOSER_BELOW)
+        if _is_looser(key, getattr(table, key, None))
+    ]
+    if looser:
+        raise suite_error(
+            path, f"{', '.join(looser)}, the value that the preset {preset!r} requires", _LOOSEN
+        )
+
+
+def _is_looser(key: str, value: float | None) -> bool:
+    if value is None or (key == "trim" and value == 0):  # not set; nothing is trimmed
+        return False
+    return value > _DEFAULTS[key] if key in _LOOSER_ABOVE else value < _DEFAULTS[key]
 
 
 def validate_limits(

@@ -91,6 +91,13 @@ REFUSED = [
     ("samples = 2", "samples = 2\ntrim = 1", "suite.trim: 1 is looser than 5"),
     ("samples = 2", "samples = 2\nspan_threshold = 38", "suite.span_threshold: 38 is looser"),
     ("samples = 2", "samples = 2\nconfidence = 0.9", "suite.confidence: 0.9 is looser"),
+    ("samples = 2", "samples = 2\nprefix_words = 4", "suite.prefix_words: 4 is looser than 50"),
+    ("samples = 2", "samples = 2\nmax_unanswered = 0.9\nmax_short = 0.3",
+     "suite.max_short: 0.3 is looser than 0.25, suite.max_unanswered: 0.9 is looser than 0.05"),
+    ('provider = "recorded"', 'provider = "recorded"\nmin_length_ratio = 0.1',
+     "model 'm'.min_length_ratio: 0.1 is looser than 0.2, the value that the preset 'strict'"),
+    ('provider = "recorded"', 'provider = "recorded"\nmax_prompt_overlap = 0.2',
+     "model 'm'.max_prompt_overlap: 0.2 is looser than 0.1"),
 ]  # fmt: skip
 
 
