@@ -19,7 +19,7 @@ from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.book import book_digest
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import short_name
 from pytest_memleak.scoring.words import words
 

@@ -17,7 +17,7 @@ from pytest_memleak.cli.suite_template import (
 )
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pytest_memleak.cli.shared_options import add_word_mode, validate_output, wr
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:

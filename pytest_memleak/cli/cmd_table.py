@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from pytest_memleak.cli.columns import WHOLE, output_width, table_text
 from pytest_memleak.cli.shared_options import validate_output, writing
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.redaction.atomic_write import whole_file
+from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import TABLES
 

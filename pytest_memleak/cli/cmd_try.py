@@ -29,7 +29,7 @@ from pytest_memleak.cli.suite_template import (
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring, WordMode
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert, short_name
 from pytest_memleak.reports.output_table import HTML
 

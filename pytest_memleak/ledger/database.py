@@ -42,7 +42,7 @@ from pytest_memleak.ledger.engines import (
 )
 from pytest_memleak.ledger.hash_chain import append, changed, forget
 from pytest_memleak.ledger.tables import ledger_version, metadata
-from pytest_memleak.redaction.private_files import private_file, private_folder
+from pytest_memleak.redaction.file_writing import private_file, private_folder
 
 T = TypeVar("T")
 Item = TypeVar("Item")

@@ -31,7 +31,7 @@ from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.paper_format import generations_from_records, load_records
-from pytest_memleak.redaction.atomic_write import whole_file
+from pytest_memleak.redaction.file_writing import whole_file
 
 
 def export_generations(

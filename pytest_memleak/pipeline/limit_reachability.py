@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import Issue
+from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
-from pytest_memleak.records.round_stats import DetectionSummary, PlannedRounds
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.detection_limit import detection_limit, rounds_to_detect, samples_for
 from pytest_memleak.scoring.folding import folded_words

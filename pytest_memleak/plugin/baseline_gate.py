@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.records.releases import ReleaseComparison
+    from pytest_memleak.records.verdicts import ReleaseComparison
 
 CASE = "memleak::no_worse_than_baseline"
 """The node id of the comparison's test case."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.plugin.suite_items import SuiteModule
     from pytest_memleak.records import Book, Pair, Suite
     from pytest_memleak.records.pair_result import PairResult, RunReport
-    from pytest_memleak.records.releases import ReleaseComparison
+    from pytest_memleak.records.verdicts import ReleaseComparison
     from pytest_memleak.verdict.evaluation import Evaluation
 
 _FILES = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")

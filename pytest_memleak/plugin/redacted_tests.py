@@ -26,7 +26,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.suite_items import Outcome
 from pytest_memleak.plugin.text_views import LISTENERS
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.redaction.private_files import private_folder
+from pytest_memleak.redaction.file_writing import private_folder
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.records.releases import ReleaseComparison
+    from pytest_memleak.records.verdicts import ReleaseComparison
 
     RunOf = Callable[[pytest.Config], Run]  # `outcomes.run_of`
 

@@ -91,26 +91,13 @@ class Generation:
         return hidden or (bool(self.written.strip()) and not self.finish_reason.withheld)
 
 
-_REASONS = {
-    "stop": FinishReason.STOP,
-    "end_turn": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "eos_token": FinishReason.STOP,
-    "stop_sequence": FinishReason.STOP,
-    "complete": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,
-    "max_output_tokens": FinishReason.LENGTH,
-    "model_length": FinishReason.LENGTH,
-    "continuation": FinishReason.LENGTH,
-    "refusal": FinishReason.REFUSAL,
-    "safety": FinishReason.CONTENT_FILTER,
-    "prohibited_content": FinishReason.CONTENT_FILTER,
-    "blocklist": FinishReason.CONTENT_FILTER,
-    "spii": FinishReason.CONTENT_FILTER,
-    "language": FinishReason.CONTENT_FILTER,
-    "model_armor": FinishReason.CONTENT_FILTER,
+_WORDS = {
+    FinishReason.STOP: "stop end_turn eos eos_token stop_sequence complete",
+    FinishReason.LENGTH: "length max_tokens max_output_tokens model_length continuation",
+    FinishReason.REFUSAL: "refusal",
+    FinishReason.CONTENT_FILTER: "safety prohibited_content blocklist spii language model_armor",
 }
+_REASONS = {word: reason for reason, words in _WORDS.items() for word in words.split()}
 
 
 def finish_reason(word: str | None) -> FinishReason:

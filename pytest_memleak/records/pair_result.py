@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
-from pytest_memleak.records.measurement import Measure, PassageRate
+from pytest_memleak.records.measurement import DetectionSummary, Measure, PassageRate, RoundStats
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair import is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
 from pytest_memleak.records.provenance import Provenance
-from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.records.round_stats import DetectionSummary, RoundStats
-from pytest_memleak.records.verdicts import Completeness, Verdict, WorkVerdict
+from pytest_memleak.records.verdicts import Completeness, ReleaseComparison, Verdict, WorkVerdict
 
 
 @dataclass(frozen=True, slots=True)

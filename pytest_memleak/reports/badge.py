@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import moment
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.results.run_verdict import verdict_counts
 

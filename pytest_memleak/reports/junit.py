@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.pair_result import PairResult, RunReport
-    from pytest_memleak.records.releases import ReleaseComparison
+    from pytest_memleak.records.verdicts import ReleaseComparison
 
 
 def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str, str]]:

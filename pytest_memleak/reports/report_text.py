@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
-    from pytest_memleak.records.releases import Change, ReleaseComparison
+    from pytest_memleak.records.verdicts import Change, ReleaseComparison
 
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights identified by name only"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}

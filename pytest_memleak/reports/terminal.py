@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Measure
+    from pytest_memleak.records.measurement import PlannedRounds
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.records.releases import ReleaseComparison
-    from pytest_memleak.records.round_stats import PlannedRounds
+    from pytest_memleak.records.verdicts import ReleaseComparison
     from pytest_memleak.sampling.cost_plan import PlannedStep, Power, RunPlan
 
 _NARROWEST = 80

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Block, Completeness, Measure, Verdict, VerdictResult
+from pytest_memleak.records.measurement import RoundStats
 from pytest_memleak.records.pair_result import (
     LIKELIEST_SPAN,
     BookFacts,
@@ -17,7 +18,6 @@ from pytest_memleak.records.pair_result import (
     SetLimit,
     SuiteFacts,
 )
-from pytest_memleak.records.round_stats import RoundStats
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import listed_passages, passage_details

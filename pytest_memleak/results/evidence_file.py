@@ -23,8 +23,8 @@ from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair_result import PairResult, Selection
-from pytest_memleak.records.releases import ReleaseComparison
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.records.verdicts import ReleaseComparison
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.results.result_codec import decode
 
 if TYPE_CHECKING:

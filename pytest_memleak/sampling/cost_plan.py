@@ -14,7 +14,7 @@ from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks
-from pytest_memleak.records.round_stats import PlannedRounds
+from pytest_memleak.records.measurement import PlannedRounds
 
 
 @dataclass(frozen=True, slots=True)

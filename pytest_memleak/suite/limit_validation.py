@@ -60,7 +60,8 @@ def validate_preset(suite_file: SuiteFile, path: Path) -> None:
 def _is_looser(key: str, value: float | None) -> bool:
     if value is None or (key == "trim" and value == 0):  # not set; nothing is trimmed
         return False
-    return value > _DEFAULTS[key] if key in _LOOSER_ABOVE else value < _DEFAULTS[key]
+    required: float = _DEFAULTS[key]
+    return value > required if key in _LOOSER_ABOVE else value < required
 
 
 def validate_limits(

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
         Verdict,
         VerdictResult,
     )
+    from pytest_memleak.records.measurement import DetectionSummary
     from pytest_memleak.records.pair_result import SampledCount, ScanScope
     from pytest_memleak.records.provenance import Provenance
-    from pytest_memleak.records.round_stats import DetectionSummary
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 

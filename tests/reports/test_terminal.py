@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from pair_results import NOTHING, SETTINGS, estimated, limited
 
 from pytest_memleak.records import Completeness, Kind, Verdict
-from pytest_memleak.records.measurement import PassageRate
+from pytest_memleak.records.measurement import DetectionSummary, PassageRate, PlannedRounds
 from pytest_memleak.records.pair_result import Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
-from pytest_memleak.records.round_stats import DetectionSummary, PlannedRounds
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.report_text import rate_text
 from pytest_memleak.reports.terminal import plan_table, summary

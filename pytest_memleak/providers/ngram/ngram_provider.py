@@ -47,7 +47,7 @@ from pytest_memleak.providers.ngram.ngram_writer import (
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
-from pytest_memleak.redaction.private_files import write_private
+from pytest_memleak.redaction.file_writing import write_private
 
 # Part of every endpoint's id: raise it if the same training gives another model.
 VERSION = 1

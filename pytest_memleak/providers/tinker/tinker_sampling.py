@@ -35,7 +35,7 @@ from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, Tinker
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
-from pytest_memleak.redaction.private_files import private_folder
+from pytest_memleak.redaction.file_writing import private_folder
 
 if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient

@@ -36,7 +36,7 @@ from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson
-from pytest_memleak.redaction.private_files import write_private
+from pytest_memleak.redaction.file_writing import write_private
 
 if TYPE_CHECKING:
     from tinker import APIFuture, Checkpoint, TrainingClient

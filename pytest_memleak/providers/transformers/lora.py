@@ -25,7 +25,7 @@ from pytest_memleak.providers.transformers.weights import (
     find_adapter,
     local_error,
 )
-from pytest_memleak.redaction.private_files import private_folder
+from pytest_memleak.redaction.file_writing import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.number_format import percent
-from pytest_memleak.redaction.atomic_write import write_whole
+from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
