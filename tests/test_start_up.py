@@ -93,7 +93,7 @@ def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
     drawn = tmp_path / "d.json"
     drawn.write_text(json.dumps([{"excerpt_id": "p1", "generations": [{"generated_text": text}]}]))
     modules = loaded_by(command("score", str(book), str(drawn)))
-    assert heavy(modules) == {"ahocorasick", "numpy", "rich"}
+    assert heavy(modules) == {"numpy", "rich"}
     assert "pytest" not in modules
 
 

@@ -142,7 +142,7 @@ def _run(path: Path, cost: float | None) -> int:
 
 def _detection_limit(samples: int) -> float:
     """Return the detection limit if one generation in ten is withheld, rounded up."""
-    from pytest_memleak.scoring.detection_limit import detection_limit
+    from pytest_memleak.scoring.confidence_bounds import detection_limit
 
     return math.ceil(100 * detection_limit(max(1, samples * 9 // 10), confidence=0.95)) / 100
 

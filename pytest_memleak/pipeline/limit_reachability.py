@@ -13,7 +13,7 @@ from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.scoring.book_layout import measurable_words
-from pytest_memleak.scoring.detection_limit import detection_limit, rounds_to_detect, samples_for
+from pytest_memleak.scoring.confidence_bounds import detection_limit, rounds_to_detect, samples_for
 from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.measure_table import table_with
 from pytest_memleak.scoring.words import words

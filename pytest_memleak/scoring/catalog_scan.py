@@ -21,7 +21,7 @@ from pytest_memleak.scoring.book_layout import layout_of, validate_measurable
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches, batches_of
-from pytest_memleak.scoring.near_verbatim_chains import find_chains
+from pytest_memleak.scoring.near_verbatim_passages import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
 from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END, keyed, keyed_folded

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.confidence_bounds import normal_quantile, student_quantile, student_tail
 from pytest_memleak.scoring.intervals import Distinct, Packing, cut
 from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
-from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile, student_tail
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds, jackknife_variance
 from pytest_memleak.scoring.sampling_error import (
     bmc_bounds,

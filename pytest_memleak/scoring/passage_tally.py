@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_memleak.records import Origin
 from pytest_memleak.scoring.intervals import distinct_passages
-from pytest_memleak.scoring.near_verbatim_chains import find_chains, longest_within
+from pytest_memleak.scoring.near_verbatim_passages import find_chains, longest_within
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
     LONGEST_MEASURES,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import BookMatches, NearMatches, TextMatches
-    from pytest_memleak.scoring.near_verbatim_chains import Chains
+    from pytest_memleak.scoring.near_verbatim_passages import Chains
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.trimming import Ranges
 

@@ -16,8 +16,8 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.verdicts import Change
+from pytest_memleak.scoring.confidence_bounds import normal_quantile
 from pytest_memleak.scoring.measure_table import BMC
-from pytest_memleak.scoring.quantiles import normal_quantile
 from pytest_memleak.scoring.rounds import blocks_of, random_orders
 from pytest_memleak.scoring.sampling_error import Spread, difference_bounds
 

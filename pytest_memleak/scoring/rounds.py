@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records.measurement import PassageRate
+from pytest_memleak.scoring.confidence_bounds import clopper_pearson
 from pytest_memleak.scoring.intervals import Interval, coverage, cut, merge_intervals, outermost
-from pytest_memleak.scoring.quantiles import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.confidence_bounds import Proportion
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.quantiles import Proportion
 
     Words = NDArray[np.int64]
 

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.detection_limit import detection_limit
-from pytest_memleak.scoring.quantiles import normal_quantile, student_quantile
+from pytest_memleak.scoring.confidence_bounds import (
+    detection_limit,
+    normal_quantile,
+    student_quantile,
+)
 from pytest_memleak.scoring.rounds import (
     block_variance,
     blocks_of,

@@ -65,7 +65,8 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
     after NFKC and without format characters, with the combining marks that stand in them; Han,
     Hiragana, Katakana, Thai, Lao, Khmer and Burmese are cut into user-perceived characters.
     """
-    return _paper_words(text) if mode == "paper" else _unicode_words(text)
+    # Both modes agree on ASCII.
+    return _paper_words(text) if mode == "paper" or text.isascii() else _unicode_words(text)
 
 
 def _paper_words(text: str) -> list[str]:
@@ -109,8 +110,6 @@ def _words_beyond_latin_1(text: str) -> list[str]:
 
 
 def _unicode_words(text: str) -> list[str]:
-    if text.isascii():
-        return [word.lower() for word in _TOKEN.findall(text) if word.strip("_")]
     text = normalized(text, "NFKC")
     letters = set(text)
     formats = {ord(c) for c in letters if not c.isascii() and unicodedata.category(c) == "Cf"}

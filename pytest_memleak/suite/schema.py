@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
-from pytest_memleak.scoring.detection_limit import MIN_DETECTION_LIMIT
+from pytest_memleak.scoring.confidence_bounds import MIN_DETECTION_LIMIT
 from pytest_memleak.scoring.measure_table import MEASURES
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]

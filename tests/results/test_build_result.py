@@ -18,7 +18,7 @@ from pytest_memleak.records import Generation, Kind
 from pytest_memleak.records.pair_result import RUN_ONLY, PairResult, RunReport
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import decode, encode, encode_pair
-from pytest_memleak.scoring.quantiles import clopper_pearson
+from pytest_memleak.scoring.confidence_bounds import clopper_pearson
 from pytest_memleak.suite.load import load_suite
 
 FIRST = "the ferryman counted nine lanterns along the quay and did not like the number at all"

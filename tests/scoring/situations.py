@@ -20,7 +20,7 @@ from pytest_memleak.records import (
     Verdict,
 )
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.near_verbatim import NearSpan, NearVerbatimRecall
+from pytest_memleak.scoring.near_verbatim_recall import NearSpan, NearVerbatimRecall
 from pytest_memleak.scoring.null_books import Null, NullBook, Uplift
 from pytest_memleak.scoring.protected_passages import ProtectedPassage
 

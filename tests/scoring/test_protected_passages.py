@@ -10,7 +10,7 @@ from scored_books import book_of
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import generation_tally as tally_module
-from pytest_memleak.scoring import near_verbatim_chains as chains_module
+from pytest_memleak.scoring import near_verbatim_passages as chains_module
 from pytest_memleak.scoring import protected_passages as module
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally

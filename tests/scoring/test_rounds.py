@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
+from pytest_memleak.scoring.confidence_bounds import clopper_pearson
 from pytest_memleak.scoring.intervals import (
     Distinct,
     Packing,
@@ -19,7 +20,6 @@ from pytest_memleak.scoring.intervals import (
     merge_intervals,
     outermost,
 )
-from pytest_memleak.scoring.quantiles import clopper_pearson
 from pytest_memleak.scoring.rounds import (
     Exchangeability,
     Rounds,

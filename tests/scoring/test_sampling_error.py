@@ -13,7 +13,7 @@ from scored_books import ROUNDS, WORDS, counts_of, covered, rounds_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.detection_limit import (
+from pytest_memleak.scoring.confidence_bounds import (
     answers_to_detect,
     detection_limit,
     rounds_to_detect,

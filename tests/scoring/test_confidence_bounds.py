@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.quantiles import (
+from pytest_memleak.scoring.confidence_bounds import (
     clopper_pearson,
     normal_quantile,
     student_quantile,
