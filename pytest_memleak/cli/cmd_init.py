@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.shared_options import add_output
 from pytest_memleak.cli.suite_template import (
     Draft,
     add_model_options,
@@ -106,13 +107,12 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add_model_options(init, required=False, price=", for plans and budgets")
     init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
-    init.add_argument(
-        "-o",
-        "--output",
-        metavar="SUITE",
+    add_output(
+        init,
+        "SUITE",
+        "the suite file (default: release.memleak.toml)",
         type=suite_path,
         default=Path("release.memleak.toml"),
-        help="the suite file (default: release.memleak.toml)",
     )
     init.set_defaults(run=_init)
 

@@ -1,14 +1,4 @@
-"""`memleak ledger`: subcommands that list, verify, export, import, and clean up.
-
-    memleak ledger list [--json]
-    memleak ledger history --endpoint ID [--book ID] [--json]
-    memleak ledger cleanup [--json]
-    memleak ledger verify
-    memleak ledger export --endpoint ID [--book ID] [--temperature T] [--seed N] -o FILE
-    memleak ledger import FILE --endpoint ID --suite SUITE --model ID --book ID
-
-Only `import` creates a ledger. Heavy modules are imported only when a subcommand runs.
-"""
+"""`memleak ledger`: subcommands that list, verify, export, import, and clean up."""
 
 from __future__ import annotations
 
@@ -18,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import FOLDER, add_verb, existing_ledger, ledger_url
+from pytest_memleak.cli.shared_options import (
+    FOLDER,
+    add_output,
+    add_verb,
+    existing_ledger,
+    ledger_url,
+)
 from pytest_memleak.errors import LedgerError, MemleakError, RecordsError, SuiteError
 from pytest_memleak.redaction.text import inert
 
@@ -286,13 +282,11 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--temperature", metavar="T", type=float, help="the temperature, if there are several"
     )
     verb.add_argument("--seed", metavar="N", type=int, help="the seed, if there are several")
-    verb.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
+    add_output(
+        verb,
+        "FILE",
+        "the file: .json for the paper's format, .jsonl for one generation per line",
         required=True,
-        help="the file: .json for the paper's format, .jsonl for one generation per line",
     )
     verb.set_defaults(run=_export)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import add_word_mode, validate_output, writing
+from pytest_memleak.cli.shared_options import add_output, add_word_mode, validate_output, writing
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
@@ -49,32 +49,18 @@ def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         choices=("sentence", "line"),
         help="for collections: where excerpts may end; line keeps lines whole (default: sentence)",
     )
-    prepare.add_argument(
-        "-o",
-        "--output",
-        metavar="BOOK.json",
-        type=Path,
-        help="the file of excerpts; optional with --explain",
-    )
+    add_output(prepare, "BOOK.json", "the file of excerpts; optional with --explain")
     prepare.add_argument(
         "--explain",
         action="store_true",
         help="list each document of the book, its words, and the rule that includes or excludes it",
     )
-    prepare.add_argument(
-        "--include",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="read this EPUB document in full; * and ? are wildcards; repeatable",
-    )
-    prepare.add_argument(
-        "--exclude",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="skip this EPUB document; * and ? are wildcards; repeatable",
-    )
+    for option, text in (
+        ("--include", "read this EPUB document in full"),
+        ("--exclude", "skip this EPUB document"),
+    ):
+        named = f"{text}; * and ? are wildcards; repeatable"
+        prepare.add_argument(option, metavar="NAME", action="append", default=[], help=named)
     prepare.add_argument("--author", help="the author (default: from the book's metadata)")
     prepare.add_argument("--title", help="the title (default: from the book's metadata)")
     prepare.add_argument(
@@ -228,9 +214,7 @@ def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "text.",
     )
     build.add_argument("folder", metavar="DIR", type=Path, help="the folder of books")
-    build.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, required=True, help="the catalog file"
-    )
+    add_output(build, "FILE", "the catalog file", required=True)
     add_word_mode(build)
     build.set_defaults(run=_build_catalog)
 

@@ -73,7 +73,8 @@ def _score(parsed: argparse.Namespace) -> int:
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
     for scored_file in scored_files:
         if scored_file.analysis is None:
-            _warn(f"{scored_file.drawn}: contains no generations")
+            text = f"{inert(str(scored_file.drawn))}: contains no generations"
+            print(f"memleak score: warning: {text}", file=sys.stderr)
     names = _names(scored_file.source for scored_file in scored_files)
     if parsed.spans:
         rows = [row for scored_file in scored_files for row in _spans(scored_file, names)]
@@ -107,10 +108,6 @@ def _names(sources: Iterable[Path]) -> dict[Path, str]:
     paths = set(sources)
     stems = [path.stem for path in paths]
     return {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in paths}
-
-
-def _warn(text: str) -> None:
-    print(f"memleak score: warning: {inert(text)}", file=sys.stderr)
 
 
 # --- rows ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pytest_memleak.cli.columns import WHOLE, output_width, table_text
-from pytest_memleak.cli.shared_options import validate_output, writing
+from pytest_memleak.cli.shared_options import add_output, validate_output, writing
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.redaction.text import inert
@@ -42,13 +42,7 @@ def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         choices=("text", *_FORMS),
         help="the format (default: by the extension of -o, else text)",
     )
-    table.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
-        help="the file to write (default: standard output)",
-    )
+    add_output(table, "FILE", "the file to write (default: standard output)")
     table.set_defaults(run=_table)
 
 
@@ -101,13 +95,8 @@ def add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     figures.add_argument(
         "evidence", metavar="EVIDENCE", type=Path, nargs="+", help="bundles (JSON)"
     )
-    figures.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=Path,
-        default=Path("figures"),
-        help="the folder of the figures (default: figures)",
+    add_output(
+        figures, "DIR", "the folder of the figures (default: figures)", default=Path("figures")
     )
     figures.set_defaults(run=_figures)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
-from pytest_memleak.cli.shared_options import FOLDER
+from pytest_memleak.cli.shared_options import FOLDER, add_output
 from pytest_memleak.cli.suite_template import (
     Draft,
     add_model_options,
@@ -62,13 +62,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     without = "; without it, only tokens are shown"
     add_model_options(trial, required=True, price=without)
     trial.add_argument("-y", "--yes", action="store_true", help="run without confirmation")
-    trial.add_argument(
-        "-o",
-        "--output",
-        metavar="SUITE",
-        type=suite_path,
-        help="the suite file (default: MODEL-BOOK.memleak.toml)",
-    )
+    add_output(trial, "SUITE", "the suite file (default: MODEL-BOOK.memleak.toml)", type=suite_path)
     trial.set_defaults(run=_try)
 
 

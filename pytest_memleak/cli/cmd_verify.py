@@ -165,7 +165,8 @@ def _verify(parsed: argparse.Namespace) -> int:
     findings = _Findings(wrong=digest_errors(evidence.bundle))
     _check_signature(evidence, parsed, findings)
     _check_time_stamp(evidence, parsed, findings)
-    _check_date(evidence, findings)
+    if evidence.content.created > time.time() + _CLOCK_SKEW:
+        findings.wrong.append(f"created: {evidence.bundle['created']} is in the future")
     expected = Expected(
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before
     )
@@ -221,11 +222,6 @@ def _check_time_stamp(
     time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
     findings.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
-
-
-def _check_date(evidence: EvidenceFile, findings: _Findings) -> None:
-    if evidence.content.created > time.time() + _CLOCK_SKEW:
-        findings.wrong.append(f"created: {evidence.bundle['created']} is in the future")
 
 
 def _check_comparison(

@@ -92,6 +92,11 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def add_output(parser: argparse.ArgumentParser, metavar: str, text: str, **settings: Any) -> None:
+    """Add -o; settings: what differs from an optional path."""
+    parser.add_argument("-o", "--output", metavar=metavar, help=text, **{"type": Path} | settings)
+
+
 def add_word_mode(parser: argparse.ArgumentParser) -> None:
     """Add --word-mode."""
     parser.add_argument(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.options import baseline_error_key, pair_of
+from pytest_memleak.plugin.options import baseline_error_key, pairs_of
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.junit import compared_properties
 from pytest_memleak.reports.report_text import change_text, comparison_lines, comparison_sentence
@@ -40,7 +40,7 @@ def validate_baseline(config: pytest.Config, items: Iterable[pytest.Item], run: 
     A worker of xdist, which must not raise it, evaluates no pair instead.
     """
     selected = [item for item in items if not item.get_closest_marker("skip")]
-    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, selected) if pair}
+    pairs = pairs_of(selected)
     path, measures = map(config.getoption, ("memleak_baseline", "memleak_max_increase"))
     try:
         suites = {pair.suite: run.of_suite(pair.suite).suite for pair in pairs.values()}

@@ -16,7 +16,7 @@ import pytest
 from pytest_memleak.reports.output_table import REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.plugin.progress import Display
     from pytest_memleak.records import Pair
@@ -39,12 +39,14 @@ def usage_errors(option: str) -> Iterator[None]:
         raise pytest.UsageError(f"{option}: {error}") from None
 
 
+def _expected(what: str, option: str, value: str) -> pytest.UsageError:
+    return pytest.UsageError(f"{option}: expected {what}, got {value[:_LONGEST_NAME]!r}")
+
+
 def parse_quote(value: str) -> str:
     """Validate a number of words, or `full`."""
     if value != "full" and not (value.isascii() and value.isdecimal()):
-        raise pytest.UsageError(
-            f"--memleak-quote: expected a number of words or 'full', got {value!r}"
-        )
+        raise _expected("a number of words or 'full'", "--memleak-quote", value)
     return value
 
 
@@ -52,6 +54,14 @@ def quoted_words(config: pytest.Config) -> int | None:
     """Return how many words of a passage may be shown; None for all of them."""
     value = config.getoption("memleak_quote")
     return None if value == "full" else int(value)
+
+
+def terminal_settings(config: pytest.Config) -> dict[str, Any]:
+    """Return the terminal's width, and whether lines may have color and be wrapped."""
+    writer = config.get_terminal_writer()
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    wrap = bool(getattr(reporter, "isatty", False))
+    return {"width": writer.fullwidth, "color": writer.hasmarkup, "wrap": wrap}
 
 
 def report_paths(config: pytest.Config) -> dict[str, Path]:
@@ -67,7 +77,7 @@ def parse_budget(value: str) -> float:
     except ValueError:
         usd = -1.0
     if not 0 <= usd < float("inf"):
-        raise pytest.UsageError(f"--memleak-budget: expected an amount in US$, got {value!r}")
+        raise _expected("an amount in US$", "--memleak-budget", value)
     return usd
 
 
@@ -77,19 +87,15 @@ def parse_jobs(value: str) -> int:
         affinity = getattr(os, "sched_getaffinity", None)  # not on every system
         return len(affinity(0)) if affinity else os.cpu_count() or 1
     if not (value.isascii() and value.isdecimal() and int(value)):
-        raise pytest.UsageError(
-            f"--memleak-jobs: expected a number of processes or 'auto', got {value!r}"
-        )
+        raise _expected("a number of processes or 'auto'", "--memleak-jobs", value)
     return int(value)
 
 
 def parse_release(value: str) -> str:
     """Validate a name on one line."""
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
-        raise pytest.UsageError(
-            f"--memleak-release: expected a name of at most {_LONGEST_NAME} characters on one "
-            f"line, got {value[:_LONGEST_NAME]!r}"
-        )
+        name = f"a name of at most {_LONGEST_NAME} characters on one line"
+        raise _expected(name, "--memleak-release", value)
     return value.strip()
 
 
@@ -212,6 +218,11 @@ published_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 failure_key: pytest.StashKey[str] = pytest.StashKey()
 # Whether the function that is being parametrized has the mark `copyright`.
 copyright_key: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def pairs_of(items: Iterable[pytest.Item]) -> dict[tuple[Path, str], Pair]:
+    """Return the pairs of the items, by suite and id."""
+    return {(pair.suite, pair.id): pair for pair in map(pair_of, items) if pair}
 
 
 def pair_of(item: pytest.Item) -> Pair | None:

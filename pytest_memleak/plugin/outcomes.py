@@ -24,8 +24,10 @@ from pytest_memleak.plugin.options import (
     evaluation_key,
     failure_key,
     pair_of,
+    pairs_of,
     quoted_words,
     run_key,
+    terminal_settings,
 )
 from pytest_memleak.plugin.progress import display_for
 from pytest_memleak.plugin.redacted_tests import (
@@ -197,7 +199,7 @@ def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None
 
 def expect_pairs(session: pytest.Session) -> None:
     """Tell each suite which of its pairs the session runs."""
-    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
+    pairs = pairs_of(session.items)
     for path in {suite for suite, _ in pairs}:
         its = [pair for (suite, _), pair in pairs.items() if suite == path]
         run_of(session.config).of_suite(path).expect(its)
@@ -211,19 +213,11 @@ def show_plans(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
-    pairs = {(pair.suite, pair.id): pair for pair in map(pair_of, session.items) if pair}
-    plan = plan_run(pairs.values(), lambda pair: run_of(config).of_suite(pair.suite))
+    pairs = pairs_of(session.items).values()
+    plan = plan_run(pairs, lambda pair: run_of(config).of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    writer.write(
-        plan_table(
-            plan,
-            width=writer.fullwidth,
-            color=writer.hasmarkup,
-            wrap=bool(getattr(reporter, "isatty", False)),
-        )
-    )
+    writer.write(plan_table(plan, **terminal_settings(config)))
     if plan.obstacles:
         session.testsfailed = len(plan.obstacles)
 

@@ -20,6 +20,7 @@ from pytest_memleak.plugin.options import (
     published_key,
     quoted_words,
     report_paths,
+    terminal_settings,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
@@ -154,14 +155,11 @@ def summary_text(config: pytest.Config, report: RunReport) -> str:
     """Return the terminal summary of the results."""
     from pytest_memleak.reports.terminal import summary
 
-    writer = config.get_terminal_writer()
     return summary(
         report.results,
-        width=writer.fullwidth,
-        color=writer.hasmarkup,
         verbose=config.get_verbosity() > 0,
-        wrap=bool(getattr(config.pluginmanager.get_plugin("terminalreporter"), "isatty", False)),
         compared=report.compared,
+        **terminal_settings(config),
     )
 
 

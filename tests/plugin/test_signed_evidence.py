@@ -189,7 +189,7 @@ def test_a_time_stamp(clock, signed, check):
     )
     clock("ts.cnf")
     check((timed, 1, "time stamp: it was made for another file"))
-    # Made which is after its time stamp.
+    # Made after its time stamp.
     _, statement = statement_in(signed)
     made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
     dump(signed, made | seal_bundle(made))
