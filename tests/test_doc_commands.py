@@ -166,5 +166,5 @@ def test_a_command_of_memleak_runs(command, place, monkeypatch, capsys):
 
 @pytest.mark.full
 @pytest.mark.parametrize("command", [one for one in RUN if one not in QUICK])
-def test_another_command_runs(command, place):
+def test_a_command_of_pytest_or_of_the_shell_runs(command, place):
     in_shell(command, place)

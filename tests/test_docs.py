@@ -140,7 +140,7 @@ class Recorder:
         self.markers.append(re.match(r"\w+", line)[0])
 
 
-def test_options_ini_keys_and_marks():
+def test_options_ini_keys_and_marks_are_documented():
     declared = Recorder()
     plugin.pytest_addoption(declared)
     plugin.pytest_configure(declared)
@@ -149,7 +149,7 @@ def test_options_ini_keys_and_marks():
     assert named("fixtures.md", "Marker") == set(declared.markers)
 
 
-def test_fixtures():
+def test_fixtures_are_documented():
     own = {
         name: vars(value)
         for name, value in vars(plugin).items()
@@ -159,12 +159,12 @@ def test_fixtures():
     assert named("fixtures.md", "Fixtures") == made
 
 
-def test_what_a_provider_may_also_have():
+def test_what_a_provider_may_also_have_is_documented():
     able = {"free", "id", *(field.name for field in dataclasses.fields(Abilities))}
     assert named("extending.md", "A provider", "What it may also have") == able
 
 
-def test_hooks_and_exceptions():
+def test_hooks_and_exceptions_are_documented():
     hooks = {name for name in vars(hookspecs) if name.startswith("memleak_")}
     assert named("extending.md", "Hooks") == hooks
     assert named("errors.md", "Exceptions") == set(errors.__all__)
@@ -192,7 +192,7 @@ def argument(action):
 COMMANDS = dict(commands(cli._parser()))
 
 
-def test_commands_and_what_they_take():
+def test_commands_and_what_they_take_are_documented():
     documented = {code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")}
     assert documented == set(COMMANDS)
     for command, taken in COMMANDS.items():
@@ -228,7 +228,7 @@ def section_of(kind):
     return sections.pop()
 
 
-def test_suite_tables_and_keys():
+def test_tables_and_keys_of_suites_are_documented():
     names = {name for name, _ in SUITE_TABLES if "." not in name}
     assert named("suite.md", "The tables") == names
     for kind in dict.fromkeys(kind for _, kind in SUITE_TABLES):
@@ -260,7 +260,7 @@ def read_default(cell):
 
 
 @pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
-def test_toml(snippet, tmp_path):
+def test_suites_in_the_docs_are_valid(snippet, tmp_path):
     tables = tomllib.loads(snippet.text)
     if snippet.title == "pyproject.toml":
         return
@@ -309,7 +309,7 @@ def provider_tables(provider):
     return tables
 
 
-def test_providers():
+def test_providers_are_documented():
     (summary,) = {above[1:] for above, _ in prose(DOCS / "providers.md") if above[1:] == ()}
     assert named("providers.md", *summary) == set(PROVIDERS)
     sections = {code(line) for _, line in prose(DOCS / "providers.md") if line.startswith("## `")}
@@ -317,7 +317,7 @@ def test_providers():
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_provider_keys(provider):
+def test_keys_of_a_provider_are_documented(provider):
     tables = provider_tables(provider)
     options = tables["options"].model_fields
     headings = {above[1:] for above, _ in prose(DOCS / "providers.md")}
@@ -359,7 +359,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
-def test_links(page):
+def test_links_lead_to_a_page_and_a_heading(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", "\n".join(line for _, line in prose(page))):
         if re.match(r"https?:", target):
             continue
@@ -395,7 +395,7 @@ def test_the_site_is_built_strictly(tmp_path):
     assert (tmp_path / "index.html").is_file()
 
 
-def test_measures():
+def test_the_method_s_examples_hold():
     for snippet in snippets("python", pages=[DOCS / "method.md"]):
         exec(compile(snippet.text, str(snippet), "exec"), {})
 
@@ -441,7 +441,7 @@ GATSBY = Path(os.environ.get("MEMLEAK_BOOKS", "nowhere"), "the-great-gatsby.epub
 
 
 @pytest.mark.skipif(not GATSBY.is_file(), reason="MEMLEAK_BOOKS names no folder with it")
-def test_what_a_novel_costs(tmp_path, monkeypatch, capsys):
+def test_a_novel_costs_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("gatsby.memleak.toml").write_text(titled("costs.md", "gatsby.memleak.toml"))
     Path("the-great-gatsby.epub").symlink_to(GATSBY)
@@ -460,7 +460,7 @@ def test_what_a_novel_costs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.full
-def test_what_stands_in_evidence(quickstart):
+def test_keys_of_evidence_are_documented(quickstart):
     bundle = quickstart[1]
     keys = {*bundle, *(f"pairs[].{key}" for pair in bundle["pairs"] for key in pair)}
     assert named("evidence.md", "What stands in it") == keys - {"pairs"}

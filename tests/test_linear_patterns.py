@@ -78,7 +78,7 @@ def only_at_the_beginning(place):
     return bool(uses) and set(uses) <= {"match", "fullmatch"}
 
 
-def test_they_are_found():
+def test_patterns_of_the_package_are_found():
     assert len(PATTERNS) > 60
     assert any("credentials" in place for place in PATTERNS)
 

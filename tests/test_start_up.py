@@ -63,7 +63,7 @@ def test_what_every_project_imports_brings_only_itself(imports, brings):
     assert not heavy(modules)
 
 
-def test_the_ground_is_light():
+def test_records_errors_and_interfaces_bring_nothing_heavy():
     names = ("records", "errors", "records.paper_format", "cli.main", "builtin")
     interfaces = ("interfaces.protocols", "interfaces.hookspecs", "interfaces.extensions")
     modules = ", ".join(f"{OURS}.{name}" for name in (*names, *interfaces))

@@ -1,10 +1,9 @@
-"""The command as it is typed: in a process of its own, in a folder of its own."""
+"""The command as it is typed, in a folder of its own."""
 
 import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,9 @@ PROGRAM = ("-c", "import sys; from pytest_memleak.cli.main import main; sys.exit
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
 NAMES = ("the-lamplighter", "the-seed-vault")
 SUITE = """
-[suite]
-samples = 3
-[limits]
-bmc = 0.1
-nv_recall = 0.1
-[[model]]
-id = "m"
-provider = "recorded"
-[model.options]
-path = "{book}.json"
+suite = { samples = 3 }
+limits = { bmc = 0.1, nv_recall = 0.1 }
+model = [{ id = "m", provider = "recorded", options = { path = "{book}.json" } }]
 """
 
 
@@ -37,20 +29,29 @@ def program():
 
 
 @pytest.fixture
-def memleak(tmp_path):
+def here(tmp_path, monkeypatch):
+    """Commands that run in this process are typed in this folder, without keys."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.endswith(("_KEY", "_URL")):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
+def memleak(here, capfd, monkeypatch):
     """Runs `memleak` with these arguments in tmp_path, without keys; nobody types."""
-    kept = {name: one for name, one in os.environ.items() if not name.endswith(("_KEY", "_URL"))}
 
     def run(*arguments, **environment):
-        return subprocess.run(
-            [sys.executable, *PROGRAM, *map(str, arguments)],
-            cwd=tmp_path,
-            env={**kept, "COLUMNS": "100", **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-        )
+        capfd.readouterr()
+        with monkeypatch.context() as patched:
+            for name, value in {"COLUMNS": "100", **environment}.items():
+                patched.setenv(name, value)
+            try:
+                code = main([str(one) for one in arguments])
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
 
     return run
 
@@ -71,16 +72,6 @@ def refused(capsys):
         return said.err
 
     return run
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Commands that run in this process are typed in this folder, without keys."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.endswith(("_KEY", "_URL")):
-            monkeypatch.delenv(name)
-    return tmp_path
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
 
 
 @pytest.mark.full
-def test_what_limits_can_hold(power):
+def test_power_says_which_limits_can_pass(power):
     _, out = power()
     assert "bmc limit 0.15 can pass: with no recall, its upper bound is 0.0062\n" in out
     assert "bmc_excess: 0 null books yield no interval and no p-value; add negative controls" in out

@@ -33,15 +33,9 @@ BOOK = Book(id="ferry", title="T", author="A", digest="", excerpts=EXCERPTS)
 ENDPOINT = "ft:base:\x1b[31mevil\u202e"
 DIGESTS = (f"ngram:abcd{'0' * 60}", f"ngram:abef{'1' * 60}", f"local:abcd{'2' * 60}")
 SUITE = """
-[limits]
-longest_span = 10
-[[book]]
-id = "ferry"
-source = "ferry.json"
-[[model]]
-id = "clean"
-provider = "recorded"
-options = { path = "clean.json" }
+limits = { longest_span = 10 }
+book = [{ id = "ferry", source = "ferry.json" }]
+model = [{ id = "clean", provider = "recorded", options = { path = "clean.json" } }]
 """
 
 

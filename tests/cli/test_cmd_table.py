@@ -142,7 +142,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--rows", "excerpts"], "nothing was measured"),
     ],
 )
-def test_what_cannot_be_had(bundle, capsys, arguments, said):
+def test_table_says_why_it_cannot_be_written(bundle, capsys, arguments, said):
     changed = {"sha256": "0" * 64} if not arguments else {}
     assert main(["table", bundle(**changed), *arguments]) == 2
     assert said in capsys.readouterr().err

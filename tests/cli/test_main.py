@@ -292,7 +292,7 @@ NUMBERS = ("nv_longest_passage", "bmc")
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 52, 60, 79, 80, 100, 120, WHOLE])
-def test_nothing_is_cut(width):
+def test_a_table_of_any_width_cuts_no_letter(width):
     text = table_text(HEADS, ROWS, right=NUMBERS, width=width)
     assert max(map(len, text.splitlines())) <= width
     letters = sorted("".join(text.split()))

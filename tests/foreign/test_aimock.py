@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 from environments import npm_environment, running
 from scenarios import stories
+from suite_files import evidence, write_json
 
 pytestmark = pytest.mark.full
 
@@ -45,7 +46,7 @@ def aimock(books, tmp_path):
         for record in books["held-out"]
     ]
     path = tmp_path / "told.json"
-    path.write_text(json.dumps({"fixtures": told}), encoding="utf-8")
+    write_json(path, {"fixtures": told})
 
     def serve(*options):
         return running(
@@ -63,12 +64,10 @@ def run(pytester, books):
 
     def go(url, options=""):
         for name, records in books.items():
-            (pytester.path / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+            write_json(f"{name}.json", records)
         suite = SUITE.replace("URL", url).replace("OPTIONS", options)
         pytester.makefile(".memleak.toml", it=suite.replace("SAMPLES", str(SAMPLES)))
-        result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json")
-        (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
-        return result, pair
+        return evidence(pytester, run="runpytest_subprocess")
 
     return go
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from clients import longest_passage, make_provider
+from suite_files import evidence
 
 from pytest_memleak.interfaces.protocols import Window
 from pytest_memleak.scoring.words import words
@@ -53,18 +54,16 @@ LETTERS = 600  # of a novel
 TOLERANCE = 0.2
 SAME_SERVER = 0.02  # a text that is read in one go, and one that is written word by word
 WRITTEN = AMENDMENT.replace("Government", "government")  # as the model writes it
-BOOKS = Path(__file__).resolve().parents[3] / "shared" / "books"
+BOOKS = Path(os.environ.get("MEMLEAK_BOOKS", "nowhere"))
 
 
 def evaluate(pytester, text, suite, **words):
     """Run a suite, in which these words stand for others; the result, and the evidence's pair."""
-    (pytester.path / "text.txt").write_text(text, encoding="utf-8")
+    Path("text.txt").write_text(text, encoding="utf-8")
     for word, other in words.items():
         suite = suite.replace(word, str(other))
     pytester.makefile(".memleak.toml", it=suite)
-    result = pytester.runpytest_subprocess("-m", "copyright", "--memleak-evidence=e.json", "-v")
-    (pair,) = json.loads((pytester.path / "e.json").read_text("utf-8"))["pairs"]
-    return result, pair
+    return evidence(pytester, "-v", run="runpytest_subprocess")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def endpoint(llama):
         yield make_provider("openai", base="smollm2", base_url=f"{address}/v1").open(None)
 
 
-def test_it_really_samples(endpoint):
+def test_each_seed_has_an_answer_of_its_own(endpoint):
     settings = {"n": SLOTS, "temperature": 1.0, "max_tokens": 24}
     # The completions of a call have the seeds from `seed` on, one each.
     first, other = (endpoint.sample(INSTRUCTION, seed=at, **settings) for at in (1, 1 + SLOTS))

@@ -23,20 +23,10 @@ NOTICE = (
     "ISBN 978-1-2345-6789-0 (ebook)",
 )
 SUITE = """
-[suite]
-samples = 2
-[limits]
-longest_passage = 20
-nv_longest_passage = 20
-[[book]]
-id = "book"
-source = "book.epub"
-summaries = "summaries.json"
-[[model]]
-id = "m"
-provider = "recorded"
-[model.options]
-path = "answers.json"
+suite = { samples = 2 }
+limits = { longest_passage = 20, nv_longest_passage = 20 }
+book = [{ id = "book", source = "book.epub", summaries = "summaries.json" }]
+model = [{ id = "m", provider = "recorded", options = { path = "answers.json" } }]
 """
 CHAPTERS = 3
 

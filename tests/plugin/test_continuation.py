@@ -206,7 +206,7 @@ def reciting(texts):
 
 
 @pytest.mark.full
-def test_tinker(pytester, write, texts, reciting, monkeypatch):
+def test_tinker_goes_on_with_the_prefix_itself(pytester, write, texts, reciting, monkeypatch):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
     folder = save_tokenizer(pytester.path / "tokenizer", texts)
     books = Books(pytester.path / "books.jsonl")
@@ -221,7 +221,9 @@ def test_tinker(pytester, write, texts, reciting, monkeypatch):
 
 
 @pytest.mark.full
-def test_vertex(pytester, write, texts, reciting, monkeypatch):
+def test_vertex_gets_an_instruction_around_the_prefix(
+    pytester, write, texts, reciting, monkeypatch
+):
     books = Books(pytester.path / "books.jsonl")
     token = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
     with (

@@ -40,7 +40,7 @@ CHANGES = (
 )
 
 
-def test_changes_around_the_pairs(gate, online, verify):  # noqa: F811
+def test_changes_around_the_pairs_are_found(gate, online, verify):  # noqa: F811
     suite = online(("longest_span = 30", "spans_over = 40"))
     gate("-m", "copyright", EVIDENCE)
     path = Path("evidence.json")
@@ -84,7 +84,7 @@ def test_the_ledger_of_windows_is_not_left_out(gate, stories, verify):  # noqa: 
     assert "ledger: the bundle has a ledger's generations, but not its last entry" in told
 
 
-def test_nor_that_of_imported_answers(pytester, online, server, verify):  # noqa: F811
+def test_the_ledger_of_imported_answers_is_not_left_out(pytester, online, server, verify):  # noqa: F811
     from pytest_memleak.cli.main import main
 
     online(('[model.finetune]\nbooks = ["training"]\n', ""))

@@ -120,7 +120,7 @@ def test_the_table_names_every_case():
 
 
 @pytest.mark.parametrize("name", unearned.CASES)
-def test_recorded(name, recorded):
+def test_recorded_answers_end_as_the_table_of_cases_says(name, recorded):
     pair = f"{model_ids(unearned.CASES)[name]}/b"
     check(recorded[name], pair, *documented("recorded")[name])
     # Who hands in a file has no server to look at, and nothing to draw.
@@ -159,6 +159,6 @@ def test_the_table_names_every_server():
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", unearned_servers.SERVED)
-def test_served(name, served):
+def test_a_server_ends_as_the_table_of_cases_says(name, served):
     number = model_ids(unearned_servers.SERVED)[name]
     check(served[name], f"{number}/b", *documented("server")[name])

@@ -200,18 +200,18 @@ def test_the_table_names_every_case():
 
 
 @pytest.mark.parametrize("name", AT_A_SERVER)
-def test_at_a_server(name, at_servers):
+def test_a_second_run_at_a_server_ends_as_the_table_of_cases_says(name, at_servers):
     reports = at_servers[1 if name.endswith("offline") else 2]
     check(reports, f"s{list(AT_A_SERVER).index(name)}/b", *documented("second run")[name])
 
 
 @pytest.mark.parametrize("name", OF_ONES_OWN)
-def test_of_ones_own(name, of_ones_own):
+def test_a_second_run_of_ones_own_ends_as_the_table_of_cases_says(name, of_ones_own):
     check(of_ones_own[1], f"o{list(OF_ONES_OWN).index(name)}/b", *documented("second run")[name])
 
 
 @pytest.mark.parametrize("name", FEWER)
-def test_of_fewer_samples(name, of_fewer):
+def test_a_second_run_of_fewer_samples_ends_as_the_table_of_cases_says(name, of_fewer):
     pair = f"{FEWER[name]}/b"
     check(of_fewer[1], pair, *documented("second run")[name])
     (told,) = [one for one in of_fewer[1]["evidence"]["pairs"] if one["pair"] == pair]

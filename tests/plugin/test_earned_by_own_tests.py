@@ -14,17 +14,10 @@ WORDS = ("ka", "lo", "mi", "nu", "pe", "ra", "so", "tu")
 TEXT = " ".join(f"{a}{b}{c}" for a in WORDS for b in WORDS for c in WORDS)
 ASKED = "Write the next part of the story, in which everybody goes home again"
 SUITE = """
-[suite]
-samples = 2
-[limits]
-longest_span = 38
-[[book]]
-id = "b"
-source = "b.json"
-[[model]]
-id = "m"
-provider = "recorded"
-options = { path = "m.json" }
+suite = { samples = 2 }
+limits = { longest_span = 38 }
+book = [{ id = "b", source = "b.json" }]
+model = [{ id = "m", provider = "recorded", options = { path = "m.json" } }]
 """
 ASKS, CATCHES = "a test of one's own that asks in its body", "a test of one's own that catches it"
 ASKING = 'def test_it(request, memleak_pair): request.getfixturevalue("FIXTURE")\n'
@@ -89,7 +82,9 @@ EVALUATION = "memleak_evaluation"
     *((name, EVALUATION, ()) for name in TESTS), (CATCHES, "memorization", ()),
     full(CATCHES, EVALUATION, ("-n", "1")),
 ])  # fmt: skip
-def test_none_passes_over_it(gate, suite, own_tests, name, fixture, workers):
+def test_no_test_of_ones_own_passes_over_inconclusive(
+    gate, suite, own_tests, name, fixture, workers
+):
     suite(answers=1)
     own_tests(TESTS[name].replace("FIXTURE", fixture), suite="s.memleak.toml")
     result = gate("test_own.py", *REPORTS, *workers, "-p", "no:cacheprovider")

@@ -12,7 +12,7 @@ WIDE = ("longest_span = 10", "longest_block = 30")
 NODE = "test.memleak.toml::test_memorization"
 
 
-def test_a_whole_release(suite, gate):
+def test_evidence_of_a_whole_release_says_pass(suite, gate):
     suite(WIDE)
     lines = ["evidence: PASS (2 PASS), *evidence.json"]
     gate(EVIDENCE, "--memleak-release=ferry 2.1", lines=lines, passed=2)
@@ -76,7 +76,7 @@ NOT_RUN = {
 
 
 @pytest.mark.parametrize("how", [full(how) if "-n " in how else how for how in NOT_RUN])
-def test_what_was_not_run(pytester, suite, how):
+def test_a_pair_that_was_not_run_leaves_the_release_inconclusive(pytester, suite, how):
     options, conftest, status, reason = NOT_RUN[how]
     suite()
     pytester.makeconftest(conftest)

@@ -8,21 +8,14 @@ import pytest
 from suite_files import evidence, write_suite
 
 LOCAL = """
-[suite]
-samples = 6
-max_blocked = 1.0
-[limits]
-longest_span = 30
-[[book]]
-id = "held-out"
-source = "held-out.json"
+suite = { samples = 6, max_unanswered = 1.0 }
+limits = { longest_span = 30 }
+book = [{ id = "held-out", source = "held-out.json" }]
 [[model]]
 id = "local"
 provider = "transformers"
 base_model = "base"
-[model.options]
-threads = 1
-completions_per_call = 2
+options = { threads = 1, completions_per_call = 2 }
 """
 
 

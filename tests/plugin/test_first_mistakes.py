@@ -67,7 +67,7 @@ WRONG = [
 ]
 
 
-def test_in_suite_files(suite, gate):
+def test_a_mistake_in_a_suite_file_is_told_with_its_fix(suite, gate):
     """One run of them all, which tells of each."""
     mistakes = [*FIXES, *WRONG]
     for number, (old, new, _) in enumerate(mistakes):
@@ -207,29 +207,21 @@ def test_a_leak_that_is_expected_needs_a_limit_that_can_be_broken(suite, gate):
     gate("-k", "leaky", errors=1, deselected=1)
 
 
-def test_no_suite_at_all(gate):
+def test_without_a_suite_the_command_that_writes_one_is_named(gate):
     result = gate(*RUN, lines=["  memleak init writes one; memleak demo runs one"])
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     gate().stdout.no_fnmatch_line("*memleak init*")
 
 
 ASKED = """
-[limits]
-longest_passage = 38
-[[book]]
-id = "story"
-source = "story.epub"
-[[model]]
-id = "m"
-provider = "ngram"
-[model.options]
-order = 2
-pretraining = ["story"]
+limits = { longest_passage = 38 }
+book = [{ id = "story", source = "story.epub" }]
+model = [{ id = "m", provider = "ngram", options = { order = 2, pretraining = ["story"] } }]
 """
 
 
 @pytest.mark.parametrize("option", [(), ("--memleak-dry-run",)])
-def test_a_book_without_instructions(gate, option):
+def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
     shutil.copy(STORY, "story.epub")
     Path("it.memleak.toml").write_text(ASKED)
     result = gate(*RUN, *option)
@@ -253,7 +245,9 @@ def test_a_book_without_instructions(gate, option):
     (["ledger", "list"], "name the ledger with --ledger"),
     (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
-def test_at_the_command_line(capsys, tmp_path, monkeypatch, arguments, fix):
+def test_a_mistake_at_the_command_line_is_told_with_its_fix(
+    capsys, tmp_path, monkeypatch, arguments, fix
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "story.txt").write_text("It was so.")
     try:

@@ -56,7 +56,7 @@ def run(pytester, suite, monkeypatch):
 
 
 @pytest.mark.full
-def test_the_whole_suite(run):
+def test_the_suite_sees_memory_behind_a_refusal_mask(run):
     bmc = run()
     assert bmc["base"] > 0.5
     assert bmc["aligned"] < 0.05

@@ -82,7 +82,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_pair(suite, gate, case):
+def test_a_pair_ends_as_its_answers_and_its_suite_say(suite, gate, case):
     replaced, files, chosen, outcome, *lines = CASES[case]
     suite(*replaced, **files)
     result = gate(*chosen, lines=lines, deselected=1, **{outcome: 1})

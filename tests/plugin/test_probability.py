@@ -247,7 +247,9 @@ base_url = "{server.base_url}"
 """
 
 
-def test_completions_with_echo(pytester, write, served, texts, stories):
+def test_completions_echo_the_log_probabilities_of_the_model(
+    pytester, write, served, texts, stories
+):
     server = served()
     write(openai(server), PLAIN)
     _, pair = evidence(pytester, failed=1)
@@ -424,7 +426,7 @@ def test_a_server_without_them_is_inconclusive(pytester, write, served, elsewher
     assert "completions take echo and logprobs" in pair["reasons"][0]
 
 
-def test_a_budget_stops_it(pytester, write, served):
+def test_a_budget_stops_the_calls_for_windows(pytester, write, served):
     server = served()
     # A limit that what is known by then cannot break.
     write(openai(server), ("extractable = 0.1", "extractable_plain = 0.99"))
@@ -436,7 +438,9 @@ def test_a_budget_stops_it(pytester, write, served):
 
 @pytest.mark.full
 @pytest.mark.parametrize("most", [40, 39])
-def test_tinker(pytester, write, stories, texts, monkeypatch, most):
+def test_tinker_returns_the_log_probabilities_of_the_model(
+    pytester, write, stories, texts, monkeypatch, most
+):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
     corpus = [record["excerpt_text"] for record in stories["held-out"]]
     folder = save_tokenizer(pytester.path / "tokenizer", corpus)
@@ -463,7 +467,9 @@ def test_tinker(pytester, write, stories, texts, monkeypatch, most):
 
 @pytest.mark.full
 @pytest.mark.parametrize("top_k", [0, 40, 500])
-def test_local_weights(pytester, write, local_base, texts, top_k):
+def test_local_weights_have_the_log_probabilities_of_the_model(
+    pytester, write, local_base, texts, top_k
+):
     import torch
     import transformers
 

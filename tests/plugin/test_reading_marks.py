@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import re
 
 import pytest
 
@@ -101,25 +102,27 @@ def derived(memleak_pair, request):
 """
 
 
-@pytest.mark.parametrize("user", ["text", "broken", "derived", "request"])
-def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run, user):
-    result = run(
-        f"""
-def test_first(text, derived): pass
-@pytest.mark.xfail
-def test_broken(broken): pass
-def test_second(memleak_pair, {user}):
-    assert {"request.getfixturevalue('text')" if user == "request" else user} == 0
-def test_without(memleak_book):
-    assert len(memleak_book.excerpts) == 3
-""",
-        "-l",
-        "--full-trace",
-        conftest=LASTING.replace("KIND", "pass"),
+USERS = {name: name for name in ("text", "broken", "derived")}
+USERS["request"] = "request.getfixturevalue('text')"
+
+
+def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run):
+    first = "def test_first(text, derived): pass\n"
+    first += "@pytest.mark.xfail\ndef test_broken(broken): pass\n"
+    uses = "".join(
+        f"def test_of_{user}(memleak_pair, {user}):\n    assert {value} == 0\n"
+        for user, value in USERS.items()
     )
-    kind = "ValueError" if user == "broken" else "AssertionError"
-    result.stdout.fnmatch_lines([f"*{kind}: *: redacted, *", "*assert 2 == 3*"])
-    assert SECRET not in result.stdout.str()
+    without = "def test_without(memleak_book):\n    assert len(memleak_book.excerpts) == 3\n"
+    options = ("-l", "--full-trace")
+    result = run(first + uses + without, *options, conftest=LASTING.replace("KIND", "pass"))
+    result.stdout.fnmatch_lines(["*assert 2 == 3*"])
+    text = result.stdout.str()
+    assert SECRET not in text
+    for user in USERS:
+        (section,) = (one for one in text.split("\n____") if f" test_of_{user}[" in one[:120])
+        kind = "ValueError" if user == "broken" else "AssertionError"
+        assert re.search(rf"{kind}: \S+: redacted, ", section), user
 
 
 def test_what_it_says_when_it_ends_is_redacted_whichever_test_is_the_last(run):

@@ -105,7 +105,7 @@ def test_no_thirteen_words_of_a_book_or_an_answer_come_out(written, protected, a
 
 
 @pytest.mark.parametrize("names", ["model system_fingerprint", ""])
-def test_nor_do_they_as_names_or_in_messages_of_a_server(written, server, stories, names):
+def test_none_come_out_as_names_or_in_messages_of_a_server(written, server, stories, names):
     passages = [record["excerpt_text"] for record in stories["held-out"]]
     told, code = passages[0], "_".join(passages[0].split())
     named = Fault(FaultKind.BESIDE, "chat", code=names, message=told)
@@ -128,7 +128,7 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
 
 
 @pytest.mark.parametrize("most", [0, 12])
-def test_nor_by_its_reason_phrase_or_path_in_a_log_record(caplog, most):
+def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
     told = "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
     arguments = ("POST", f"http://host:9/api/v1/{told}", "HTTP/1.1", 404, told)
     caplog.set_level("INFO")

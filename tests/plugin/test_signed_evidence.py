@@ -173,7 +173,7 @@ def clock(pytester, signed):
     return stamp
 
 
-def test_a_time_stamp(clock, signed, check):
+def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
     timed = ("--timestamp", "it.tsr", "--timestamp-roots", "ca.pem")
     none = ("--timestamp", "evidence.json")
     clock("evidence.json")

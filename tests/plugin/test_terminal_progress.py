@@ -90,7 +90,7 @@ def quickstart(pytester):
 
 
 @pytest.mark.parametrize(("columns", "at_bottom"), [(80, False), (80, True), (120, True)])
-def test_the_quickstart(run, quickstart, columns, at_bottom):
+def test_the_quickstart_leaves_a_clean_screen(run, quickstart, columns, at_bottom):
     seen = run(*quickstart, columns=columns, at_bottom=at_bottom)
     line = seen.line("suites/quickstart/quickstart.memleak.toml ")
     assert line.split() == ["suites/quickstart/quickstart.memleak.toml", "..xx", "[100%]"]
@@ -151,7 +151,7 @@ def test_verbose_lines_are_gone_on_with(run, slow, columns):
     *((options.split(), {}) for options in ("-q", "-s", "--capture=tee-sys", "-n 1")),
     (["-o", "log_cli=true"], {}),
 ], ids=str)  # fmt: skip
-def test_there_is_none(run, slow, options, environment):
+def test_where_lines_cannot_be_erased_there_is_no_progress(run, slow, options, environment):
     seen = run(*options, environment=environment)
     assert not any(seen.progress(phase) for phase in PHASES)
     assert seen.line("clean/ferry ").split()[-1] == "PASS"

@@ -18,17 +18,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 SUITE = """
-[suite]
-samples = 4
-[limits]
-longest_span = 5
-[[book]]
-id = "held-out"
-source = "held-out.json"
-[[book]]
-id = "training"
-source = "training.json"
-role = "train"
+suite = { samples = 4 }
+limits = { longest_span = 5 }
+book = [
+    { id = "held-out", source = "held-out.json" },
+    { id = "training", source = "training.json", role = "train" },
+]
 [[model]]
 id = "tuned"
 provider = "transformers"

@@ -46,7 +46,7 @@ def resealed(path, change):
     path.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
 
 
-def test_a_pass_that_holds(passed, verify):
+def test_a_pass_that_holds_is_verified(passed, verify):
     code, told = verify()
     assert code == 0
     told = told.splitlines()
@@ -149,7 +149,7 @@ def test_it_is_held_to_the_release_that_was_asked_for(passed, verify):
     (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
     (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
 ])  # fmt: skip
-def test_bad_options(options, said, capsys):
+def test_what_is_no_digest_or_date_is_refused(options, said, capsys):
     with pytest.raises(SystemExit) as end:
         main(["verify", "evidence.json", *options])
     assert end.value.code == 2

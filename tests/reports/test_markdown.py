@@ -45,7 +45,7 @@ def rows(text):
     return found
 
 
-def test_a_row_a_pair(leak):
+def test_each_pair_has_a_row(leak):
     clean = dataclasses.replace(leak, model="b", pair="b/ferry", verdict="PASS", reasons=())
     wanted = dataclasses.replace(leak, expected="leak")
     heading, *found = rows(said(leak, clean, wanted))
@@ -58,7 +58,7 @@ def test_a_row_a_pair(leak):
     assert found[0][-2:] == ["36 of 36", "39.4%"]
 
 
-def test_why_and_where(leak):
+def test_reasons_and_places_of_passages_are_told(leak):
     text = said(leak)
     shown = "".join(token.content for token in tokens(text) if token.type == "text")
     assert all(reason in shown for reason in leak.reasons)

@@ -316,7 +316,7 @@ DETAILS = {
 
 
 @pytest.mark.parametrize(("told", "below"), DETAILS.values(), ids=DETAILS)
-def test_below_the_table(told, below):
+def test_what_is_told_of_a_pair_below_the_table(told, below):
     assert lines(found(**told))[3:] == ([""] if below else []) + below
 
 

@@ -23,7 +23,7 @@ def test_every_length_is_in_one_class(lengths):
         assert count == sum(n for size, n in lengths.items() if low <= size <= high)
 
 
-def test_classes_double():
+def test_classes_of_lengths_double():
     assert length_classes([(5, 2), (9, 1), (10, 4), (44, 1)], k=5) == [
         (5, 9, 3), (10, 19, 4), (20, 39, 0), (40, 79, 1)
     ]  # fmt: skip

@@ -37,11 +37,11 @@ def columns(drawn):
     ("share", "level"), [(0, 0), (0.01, 1), (0.1, 1), (0.11, 2), (0.25, 2), (0.5, 3), (0.75, 4),
                          (0.76, 5), (1, 5)],
 )  # fmt: skip
-def test_levels(share, level):
+def test_a_share_of_rounds_has_one_of_five_levels(share, level):
     assert heat_level(share) == level
 
 
-def test_a_word_a_column():
+def test_a_column_may_hold_one_word():
     drawn = draw_strip(np.array([0, 10, 10, 1, 0], dtype=np.intc), 10, columns=5)
     assert columns(drawn) == [(200, 600, 5, 100), (600, 800, 1, 100)]
     assert drawn.ground == 1000
@@ -86,7 +86,7 @@ def test_how_strong_an_arc_is_goes_by_the_suite_s_threshold(over, weight):
     assert arc.weight == weight
 
 
-def test_places():
+def test_a_word_has_its_place_on_the_strip():
     assert x_position(0, 0) == 0
     assert x_position(50, 200) == 250
 

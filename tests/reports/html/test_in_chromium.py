@@ -380,7 +380,7 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
             assert re.search(r"Longest spans .*Prompted", text)
 
 
-def test_it_prints(browser, page):
+def test_paper_is_white_and_has_no_navigation(browser, page):
     look(browser, page, dark=True)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")

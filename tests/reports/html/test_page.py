@@ -231,7 +231,7 @@ def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
     assert "<script" not in page
 
 
-def test_chapters_matrix_and_masks(book, leak, other, recite, make_result):
+def test_chapters_and_agreement_of_models_are_shown(book, leak, other, recite, make_result):
     apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
     for n in range(3):
@@ -394,7 +394,7 @@ def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
 # --- its file ------------------------------------------------------------------------------
 
 
-def test_it_makes_its_folder(tmp_path, leak):
+def test_the_page_is_written_into_a_new_folder(tmp_path, leak):
     path = tmp_path / "a" / "b" / "report.html"
     write_html(RunReport("9.9", (leak,)), path)
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
