@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import threading
 
 import pytest
@@ -101,39 +102,6 @@ def test_the_digest_tells_books_apart(rows):
     assert one != book_digest([moved, *excerpts[1:]])
 
 
-@pytest.mark.parametrize(("records", "said"), [
-    (None, "book: expected a list of records, found null"),
-    ("text", "book: expected a list of records, found a string"),
-    ({"a": 1}, "book: expected a list of records, found an object"),
-    (7, "book: expected a list of records, found a number"),
-    ([], "book: there are no excerpts\n  a book needs at least one"),
-    ([[]], "book, record 0: expected an object, found a list"),
-    ([excerpt("p1"), None], "book, record 1: expected an object, found null"),
-    ([{"excerpt_text": "a"}], "book, record 0: there is no excerpt_id"),
-    ([excerpt(None)], "book, record 0: excerpt_id is null; expected a string such as 'p_id1'"),
-    ([excerpt(True)], "book, record 0: excerpt_id is a boolean; expected a string such*"),
-    ([excerpt(1.5)], "book, record 0: excerpt_id is a number; expected a string such*"),
-    ([excerpt("")], "book, record 0: excerpt_id is a string; expected a string such*"),
-    ([excerpt("one")], "book, record 0: excerpt_id 'one' has no number to order it by\n*"),
-    ([excerpt("p²")], "book, record 0: excerpt_id 'p²' has no number to order it by\n*"),
-    ([excerpt("p" + "9" * 5000)], "book, record 0: excerpt_id has 5,001 characters; *"),
-    ([excerpt("1 " + "of " * 12)], "book, record 0: excerpt_id has 38 characters; *"),
-    ([excerpt("1" + "事" * 22)], "book, record 0: excerpt_id has 23 characters; *"),
-    ([excerpt("p1"), excerpt("p1")], "book, record 1: the excerpt_id 'p1' occurs twice\n*"),
-    ([excerpt("1"), excerpt(1)], "book, record 1: the excerpt_id '1' occurs twice\n*"),
-    ([{"excerpt_id": "p1"}], "book, record 0: there is no excerpt_text"),
-    ([excerpt("p1", None)], "book, record 0: excerpt_text is null; expected a string"),
-    ([excerpt("p1", ["a"])], "book, record 0: excerpt_text is a list; expected a string"),
-    ([excerpt("p1", instruction=5)], "book, record 0: instruction is a number; expected*"),
-    ([excerpt("p1", book_name=["T"])], "book: book_name is a list; expected a string"),
-])  # fmt: skip
-def test_what_is_no_book_is_an_error_that_says_where(records, said):
-    with pytest.raises(RecordsError) as caught:
-        book_from_records(records, place="book")
-    assert str(caught.value).startswith(said.removesuffix("*"))
-    assert said.endswith("*") or str(caught.value) == said
-
-
 def test_generations_are_rounds_of_their_excerpt():
     drawn = generations_from_records([answered("p2", "c"), answered("p1", "a", "b"), answered(3)])
     assert drawn == [
@@ -154,6 +122,7 @@ def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
 
 
 def test_a_finish_reason_is_kept_as_it_was_said():
+    assert finish_reason(None) is finish_reason("") is FinishReason.UNKNOWN
     for reason in FinishReason:
         (one,) = generations_from_records([line("p1", "text", finish_reason=reason.value)])
         assert one.finish_reason is reason
@@ -189,10 +158,6 @@ def test_the_turns_of_a_chat_that_hold_prompt_and_answer_are_read():
     assert generations_from_records([answered("p1", "x y " * 20, messages=turns)])
 
 
-def test_no_word_is_no_end():
-    assert finish_reason(None) is finish_reason("") is FinishReason.UNKNOWN
-
-
 @pytest.mark.parametrize("blank", ["", " \n\t"])
 @pytest.mark.parametrize(("said", "kept"), [
     (None, FinishReason.UNKNOWN), ("stop", FinishReason.EMPTY), ("length", FinishReason.EMPTY),
@@ -205,7 +170,33 @@ def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
     assert one.finish_reason.withheld
 
 
-@pytest.mark.parametrize(("records", "said"), [
+NO_BOOK = [
+    (None, "book: expected a list of records, found null"),
+    ("text", "book: expected a list of records, found a string"),
+    ({"a": 1}, "book: expected a list of records, found an object"),
+    (7, "book: expected a list of records, found a number"),
+    ([], "book: there are no excerpts\n  a book needs at least one"),
+    ([[]], "book, record 0: expected an object, found a list"),
+    ([excerpt("p1"), None], "book, record 1: expected an object, found null"),
+    ([{"excerpt_text": "a"}], "book, record 0: there is no excerpt_id"),
+    ([excerpt(None)], "book, record 0: excerpt_id is null; expected a string such as 'p_id1'"),
+    ([excerpt(True)], "book, record 0: excerpt_id is a boolean; expected a string such*"),
+    ([excerpt(1.5)], "book, record 0: excerpt_id is a number; expected a string such*"),
+    ([excerpt("")], "book, record 0: excerpt_id is a string; expected a string such*"),
+    ([excerpt("one")], "book, record 0: excerpt_id 'one' has no number to order it by\n*"),
+    ([excerpt("p²")], "book, record 0: excerpt_id 'p²' has no number to order it by\n*"),
+    ([excerpt("p" + "9" * 5000)], "book, record 0: excerpt_id has 5,001 characters; *"),
+    ([excerpt("1 " + "of " * 12)], "book, record 0: excerpt_id has 38 characters; *"),
+    ([excerpt("1" + "事" * 22)], "book, record 0: excerpt_id has 23 characters; *"),
+    ([excerpt("p1"), excerpt("p1")], "book, record 1: the excerpt_id 'p1' occurs twice\n*"),
+    ([excerpt("1"), excerpt(1)], "book, record 1: the excerpt_id '1' occurs twice\n*"),
+    ([{"excerpt_id": "p1"}], "book, record 0: there is no excerpt_text"),
+    ([excerpt("p1", None)], "book, record 0: excerpt_text is null; expected a string"),
+    ([excerpt("p1", ["a"])], "book, record 0: excerpt_text is a list; expected a string"),
+    ([excerpt("p1", instruction=5)], "book, record 0: instruction is a number; expected*"),
+    ([excerpt("p1", book_name=["T"])], "book: book_name is a list; expected a string"),
+]  # fmt: skip
+NO_GENERATIONS = [
     ({"p1": []}, "drawn: expected a list of records, found an object"),
     ([{"excerpt_id": "p1"}], "drawn, record 0: there are no generations\n*"),
     ([{"excerpt_id": "p1", "generations": None}],
@@ -229,10 +220,15 @@ def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
       for name in ("reasoning", "output", "generated_text")),
     ([line("p1", "a", messages=[{"role": "assistant", "content": "x y " * 20}])],
      "drawn, record 0, generation 0: 'messages' holds a text of 40 words*"),
-])  # fmt: skip
-def test_what_are_no_generations_is_an_error_that_says_where(records, said):
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "said"), NO_BOOK + NO_GENERATIONS)
+def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(records, said):
+    place = re.match(r"\w+", said)[0]
+    read = {"book": book_from_records, "drawn": generations_from_records}[place]
     with pytest.raises(RecordsError) as caught:
-        generations_from_records(records, place="drawn")
+        read(records, place=place)
     assert str(caught.value).startswith(said.removesuffix("*"))
     assert said.endswith("*") or str(caught.value) == said
 

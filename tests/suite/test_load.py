@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import Limits, Measure, Sampling, Scoring
+from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
 MINIMAL = {
@@ -167,16 +168,14 @@ def test_what_a_model_expects_holds_for_its_pairs_unless_they_say_otherwise(load
         assert load(tables | {"pair": pairs}).pairs[0].expected == expected
 
 
-@pytest.mark.parametrize("where", [["limits"], ["model", 0, "limits"]])
-def test_limits_anywhere_are_enough(load, where):
-    tables = changed(MINIMAL, ["limits"], {})
-    assert load(changed(tables, where, {"bmc": 0.5})).pairs[0].limits == Limits(bmc=0.5)
-
-
-def test_limits_may_be_zero_and_as_tight_as_those_above(load):
-    tables = changed(MINIMAL, ["limits"], {"bmc": 0, "spans_over": 0})
-    tables = changed(tables, ["model", 0, "limits"], {"bmc": 0.0})
-    assert load(tables).pairs[0].limits == Limits(bmc=0.0, spans_over=0)
+@pytest.mark.parametrize(("general", "own", "limits"), [
+    ({"bmc": 0.5}, {}, {"bmc": 0.5}),
+    ({}, {"bmc": 0.5}, {"bmc": 0.5}),
+    ({"bmc": 0, "spans_over": 0}, {"bmc": 0.0}, {"bmc": 0.0, "spans_over": 0}),
+])  # fmt: skip
+def test_limits_anywhere_are_enough_and_may_be_zero(load, general, own, limits):
+    tables = changed(MINIMAL, ["limits"], general)
+    assert load(changed(tables, ["model", 0, "limits"], own)).pairs[0].limits == limits
 
 
 def test_a_book_of_ones_own_may_still_be_missing(load, folder):
@@ -186,46 +185,15 @@ def test_a_book_of_ones_own_may_still_be_missing(load, folder):
     assert source.bring_your_own
 
 
+def test_the_mark_that_some_editors_write_first_is_no_error(load):
+    assert load(document(MINIMAL).encode("utf-8-sig")).books[0].id == "road"
+
+
 def test_paths_start_from_the_suites_folder_or_the_root(load, folder):
     absolute = str(folder / "road.txt")
     for written in ("road.txt", "./road.txt", f"../{folder.name}/road.txt", absolute):
         suite = load(changed(MINIMAL, ["book", 0, "source"], written))
         assert suite.books[0].source.samefile(folder / "road.txt")
-
-
-BY_HAND = """
-[suite]
-samples = 100            # generations per excerpt
-[limits]                 # any subset; a pair or model may tighten them
-bmc = 0.15
-bmc_excess = 0.05
-[[book]]
-id = "road"
-source = "road.txt"
-[[book]]
-id = "sea"
-source = "sea.txt"
-role = "train"
-[[model]]
-id = "m"
-provider = "openai"
-price = { input = 3.75, output = 15.0 }   # US$ per million tokens
-[model.finetune]
-books = ["sea"]       # ids of books used only to train
-epochs = 1
-[[model]]
-id = "n"
-provider = "openai"
-"""
-
-
-def test_a_suite_as_people_write_it_loads(load):
-    suite = load(BY_HAND)
-    assert [pair.id for pair in suite.pairs] == ["m/road", "n/road"]
-    assert suite.pairs[0].limits == Limits(bmc=0.15, bmc_excess=0.05)
-    model = suite.pairs[0].model
-    assert (model.finetune, model.finetune_books) == ({"epochs": 1}, ("sea",))
-    assert model.price == (3.75, 15.0, 0.0)
 
 
 # --- what is wrong with one ----------------------------------------------------------------
@@ -429,6 +397,75 @@ def test_a_file_that_cannot_be_read(folder):
             load_suite(folder / name)
 
 
+# --- limits under one name: tightened beside it, never loosened -----------------------------
+
+STRICT = MINIMAL | {"limits": {"preset": "strict"}}
+CONTINUED = MINIMAL | {"suite": {"probe": "continuation"}}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_limits_of_a_preset_are_the_pairs(load, name):
+    (pair,) = load(CONTINUED | {"limits": {"preset": name}}).pairs
+    assert pair.limits == PRESETS[name]
+    assert pair.detection_limit is None
+    assert set(pair.limit_origins.values()) == {"limits.preset"}
+
+
+def test_greedy_limits_hold_where_greedy_generations_are_requested(load):
+    (pair,) = load(STRICT).pairs
+    assert PRESETS["strict"].keys() - pair.limits.keys() == {"greedy_bmc", "greedy_longest_span"}
+
+
+def test_strict_is_nowhere_looser_than_paper():
+    strict, paper = PRESETS["strict"], PRESETS["paper"]
+    assert all(strict[name] <= limit for name, limit in paper.items())
+
+
+def test_keys_beside_a_preset_tighten(load):
+    beside = {"bmc": 0.05, "nv_recall": 0.01}
+    (pair,) = load(changed(STRICT, ["limits"], {"preset": "strict", **beside})).pairs
+    assert pair.limits == {**load(STRICT).pairs[0].limits, **beside}
+    assert pair.limit_origins["bmc"] == "limits.bmc"
+    tighter = {"suite": {"k": 4, "trim": 0, "prefix_words": 60, "max_unanswered": 0.0}}
+    assert load(STRICT | tighter).pairs[0].answers.max_unanswered == 0
+
+
+def test_probabilities_have_limits_of_their_own_beside_a_preset(load):
+    own = {"probe": "probability", "limits": {"extractable": 0.01}}
+    (pair,) = load(STRICT | {"model": [MINIMAL["model"][0] | own]}).pairs
+    assert pair.limits == {"extractable": 0.01}
+
+
+def collection(**limits):
+    return [{"id": "c", "source": "road.txt", "limits": limits}]
+
+
+@pytest.mark.parametrize(("where", "value", "said"), [
+    (["limits", "preset"], "lenient", "limits.preset: Input should be 'strict' or 'paper'"),
+    (["limits", "preset"], 3, "limits.preset"),
+    (["limits"], {"preset": "strict", "bmc": 0.2, "spans_over": 1},
+     "limits.bmc: 0.2 is looser than 0.15, limits.spans_over: 1 is looser than 0, the limit"),
+    (["limits", "bmc"], 0.2, "write bmc = 0.15 or less, or leave it out, or replace"),
+    (["model", 0, "limits", "preset"], "paper",
+     "model 'm'.limits.preset: a preset applies to the whole suite"),
+    (["collection"], collection(bmc=0.5), "collection 'c'.limits.bmc: 0.5 is looser than 0.15"),
+    (["collection"], collection(leaking_works=1.0),
+     "collection 'c'.limits.leaking_works: 1.0 is looser than 0.0"),
+    (["suite", "k"], 8, "suite.k: 8 is looser than 5"),
+    (["suite", "trim"], 1, "suite.trim: 1 is looser than 5"),
+    (["suite", "span_threshold"], 38, "suite.span_threshold: 38 is looser"),
+    (["suite", "confidence"], 0.9, "suite.confidence: 0.9 is looser"),
+    (["suite", "prefix_words"], 4, "suite.prefix_words: 4 is looser than 50"),
+    (["suite"], {"max_unanswered": 0.9, "max_short": 0.3},
+     "suite.max_short: 0.3 is looser than 0.25, suite.max_unanswered: 0.9 is looser than 0.05"),
+    (["model", 0, "min_length_ratio"], 0.1,
+     "model 'm'.min_length_ratio: 0.1 is looser than 0.2, the value that the preset 'strict'"),
+    (["model", 0, "max_prompt_overlap"], 0.2, "model 'm'.max_prompt_overlap: 0.2 is looser"),
+])  # fmt: skip
+def test_what_loosens_a_preset_is_refused(refused, where, value, said):
+    assert said in refused(changed(STRICT, where, value))
+
+
 # --- anything at all -----------------------------------------------------------------------
 
 SCALARS = (
@@ -505,11 +542,3 @@ def test_any_toml_is_a_suite_error(load, folder, tables):
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 def test_any_bytes_are_a_suite_error(load, folder, content):
     loads_or_is_refused(load, folder, content)
-
-
-def test_the_mark_that_some_editors_write_first_is_no_error(tmp_path):
-    (tmp_path / "b.json").write_text("[]")
-    path = tmp_path / "x.memleak.toml"
-    text = '[limits]\nbmc = 0.1\n[[book]]\nid = "b"\nsource = "b.json"\n[[model]]\nid = "m"\n'
-    path.write_bytes((text + 'provider = "ngram"\n').encode("utf-8-sig"))
-    assert load_suite(path).books[0].id == "b"
