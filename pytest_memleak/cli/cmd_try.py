@@ -293,8 +293,8 @@ def _identity_lines(
 
 
 def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, str]]:
-    accepted = [name for name, support in parameters.items() if support.taken]
-    rejected = [name for name, support in parameters.items() if not support.taken]
+    accepted = [name for name, support in parameters.items() if support.accepted]
+    rejected = [name for name, support in parameters.items() if not support.accepted]
     if parameters:
         yield "accepts", ", ".join(accepted)
     if rejected:

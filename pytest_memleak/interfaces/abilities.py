@@ -36,13 +36,13 @@ class Obeyed:
     A rejected value was omitted from the request, or replaced by an equivalent.
     """
 
-    asked: tuple[Any, ...]
-    refused: tuple[Any, ...] = ()
+    requested: tuple[Any, ...]
+    rejected: tuple[Any, ...] = ()
 
     @property
-    def taken(self) -> tuple[Any, ...]:
+    def accepted(self) -> tuple[Any, ...]:
         """The values that the server didn't reject; it may still have ignored them."""
-        return tuple(value for value in self.asked if value not in self.refused)
+        return tuple(value for value in self.requested if value not in self.rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pytest_memleak.books.catalog_file import CatalogFile, Part, is_catalog_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.pipeline.prepared_books import sha256_of
 from pytest_memleak.pipeline.required_samples import all_generations
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
@@ -175,7 +176,7 @@ class Catalog:
 
     def _book(self, name: str) -> Book:
         path, sha256 = self._sources[name]
-        if sha256 is not None and _sha256(path) != sha256:
+        if sha256 is not None and sha256_of(path) != sha256:
             raise BookError(
                 "a generation shares a long run with it, but its file is missing or has changed "
                 "since the catalog was built",
@@ -299,14 +300,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:  # gone meanwhile: its reader raises
         return 0
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def catalog_name(path: Path, root: Path) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.pipeline.canaries import canaries_of, canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import call_terms, through_ledger
 from pytest_memleak.pipeline.limit_reachability import planned_rounds, validate_limit_reach
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
-    canary_prompts,
     continuation_endpoint,
     pair_prompts,
     probed_book,
@@ -158,9 +157,9 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
         return plan_windows(pair, book, suite.endpoints, opened)
     probed = probed_book(pair, book, opened)
     asked = pair_prompts(pair, probed)
-    canary_rounds = partial(canary_prompts, pair, probed)
     if opened is None:
-        every = (asked, canary_rounds(1)) if required.purpose is Purpose.OWN else (asked,)
+        first = canary_prompts(pair, probed, 1)
+        every = (asked, first) if required.purpose is Purpose.OWN else (asked,)
         terms = call_terms(pair, suite.endpoints, own=False)
         return in_all([plan(suite.resources.ledger, None, prompts, terms) for prompts in every])
     source = through_ledger(
@@ -170,8 +169,9 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
         source = source.current_series(pair, asked, may_draw=True)
     if required.purpose is not Purpose.OWN:
         return source.left(asked)
-    canaries = source.canaries(pair, canary_rounds, asked)
-    return in_all([source.left(prompts) for prompts in (asked, canaries) if prompts is not None])
+    canaries = canaries_of(source.ledger, source.endpoint_id, pair, probed)
+    few = canaries.to_request(asked, is_name=source.is_name(pair))
+    return in_all([source.left(prompts) for prompts in (asked, few) if prompts is not None])
 
 
 def _refuse_instructions(required: RequiredSamples, book: Book, suite: SuiteRun) -> None:

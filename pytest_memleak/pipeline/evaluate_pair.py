@@ -21,10 +21,9 @@ from pytest_memleak.pipeline.limit_reachability import (
     validate_limit_reach,
 )
 from pytest_memleak.pipeline.probability import extract_pair
-from pytest_memleak.pipeline.provenance_checks import identify
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.required_samples import all_generations, required_samples
-from pytest_memleak.pipeline.sampled_generations import CountedGenerations, sample_all
+from pytest_memleak.pipeline.sampled_generations import CountedGenerations, identify, sample_all
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation

@@ -27,7 +27,7 @@ from pytest_memleak.verdict.model_identity import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.call_reservations import Terms
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Generation, Issue, Pair
     from pytest_memleak.sampling.cost_plan import Plan
-
-    # Prompts of so many rounds of canaries; whether their answers show the same weights.
-    Canaries = Callable[[int], PairPrompts]
-    Alike = Callable[[Collection[Sequence[str]]], bool | None]
 
 
 _DAY = 86_400.0
@@ -113,7 +109,7 @@ class LedgerEndpoint:
         """
         from pytest_memleak.ledger.sampling_history import next_series, provenance
 
-        if not self.kept or weights_label(pair, self.opened):
+        if not self.is_name(pair):
             return self
         first = provenance(self.ledger, self.endpoint_id, asked).first
         if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
@@ -123,51 +119,9 @@ class LedgerEndpoint:
             return again.current_series(pair, asked, may_draw=may_draw)
         return self
 
-    def canaries(self, pair: Pair, canaries: Canaries, asked: PairPrompts) -> PairPrompts | None:
-        """Return the canaries to request.
-
-        For any endpoint, until each has an answer; for a name, before each reuse, too.
-        """
-        from pytest_memleak.ledger.sampling_history import provenance
-
-        history = provenance(self.ledger, self.endpoint_id, asked)
-        rounds = self._canary_rounds(canaries)
-        reused = history.calls > history.calls_this_run
-        every = self._answers(canaries)
-        if all(any(canary.answered for canary in answers) for answers in every) and not (
-            reused and self.kept and not weights_label(pair, self.opened)
-        ):
-            return None
-        return canaries(rounds + 1)
-
-    def same_weights(self, canaries: Canaries, alike: Alike) -> bool | None:
-        """Tell whether the last round of canaries answers as the first; None without two rounds."""
-        asked = self._asked_by_now(canaries, self._canary_rounds(canaries))
-        return alike([[canary.text for canary in few[:asked]] for few in self._answers(canaries)])
-
-    def _canary_rounds(self, canaries: Canaries) -> int:
-        """Count the rounds in which all canaries answered."""
-        rounds = self._answers(canaries)
-        return min(map(len, rounds)) if rounds else 0
-
-    def _asked_by_now(self, canaries: Canaries, rounds: int) -> int:
-        """Count the rounds that had been requested at the time of the evaluation."""
-        from pytest_memleak.ledger.sampling_history import provenance
-
-        while rounds:
-            last = provenance(self.ledger, self.endpoint_id, canaries(rounds)).last
-            if last is None or last <= self.resources.now:
-                break
-            rounds -= 1
-        return rounds
-
-    def _answers(self, canaries: Canaries) -> Sequence[Sequence[Generation]]:
-        """Return each canary's answers, in the order of the rounds."""
-        asked = canaries(1 << 30)
-        answers: dict[str, list[Generation]] = {prompt.excerpt_id: [] for prompt in asked.questions}
-        for generation in self.drawn(asked):
-            answers[generation.excerpt_id].append(generation)
-        return list(answers.values())
+    def is_name(self, pair: Pair) -> bool:
+        """Tell whether nothing but a name identifies its weights, and the ledger keeps it."""
+        return self.kept and not weights_label(pair, self.opened)
 
     def has_answers(self, asked: PairPrompts) -> bool:
         """Tell whether any sample exists by now."""
@@ -199,8 +153,10 @@ def through_ledger(
 
     An endpoint without an id is kept for this run only.
     """
-    resources = endpoints.resources
-    kept_as = ledger_name(pair, endpoint)
+    from pytest_memleak.ledger.sampling_history import with_weights_version
+
+    resources, own_id = endpoints.resources, id_of(endpoint)
+    kept_as = with_weights_version(own_id, pair.model.weights_version) if own_id else None
     terms = call_terms(pair, endpoints, own=own)
     actors = resources.actors_of(endpoint)
     if actors is not None:
@@ -218,14 +174,6 @@ def through_ledger(
         kept=bool(kept_as),
         stand_up=None if own else partial(endpoints.stand_up, pair.model),
     )
-
-
-def ledger_name(pair: Pair, endpoint: object) -> str | None:
-    """Return the ledger's name for the endpoint; None where nothing identifies it across runs."""
-    from pytest_memleak.ledger.sampling_history import with_weights_version
-
-    named = id_of(endpoint)
-    return with_weights_version(named, pair.model.weights_version) if named else None
 
 
 def call_terms(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:

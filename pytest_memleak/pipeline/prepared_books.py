@@ -161,7 +161,7 @@ class PreparedBooks:
     def file_digest(self, source: BookSource) -> str | None:
         """Return the SHA-256 of the book's file (hexadecimal); None without a file."""
         if source.id not in self._files:
-            self._files[source.id] = _sha256(source.source)
+            self._files[source.id] = sha256_of(source.source)
         return self._files[source.id]
 
     # --- reading ---------------------------------------------------------------------------
@@ -263,7 +263,8 @@ def _words_digest(book: Book) -> str:
     return digest.hexdigest()
 
 
-def _sha256(path: Path) -> str | None:
+def sha256_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file (hexadecimal); None where it can't be read."""
     if not path.is_file():
         return None
     try:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, TopKUnavailable
 from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.pipeline.canaries import CANARIES, Canaries
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     ProvenanceCheck,
     call_terms,
     check_provenance,
     through_ledger,
-    weights_label,
 )
 from pytest_memleak.pipeline.required_samples import Purpose
+from pytest_memleak.pipeline.sampled_generations import frame
 from pytest_memleak.records import Completeness, Issue
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.extraction import Extraction
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.ledger_endpoint import Canaries
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.cost_plan import Plan
@@ -185,18 +185,27 @@ class _Windows:
 
     def _lacking_canaries(self, asked: PairPrompts) -> PairPrompts | None:
         """Return the canaries to request: for a mere name, since windows have no generated text."""
-        if not self._source.kept or weights_label(self._pair, self._source.opened):
+        if not self._source.is_name(self._pair):
             return None
-        return self._source.canaries(self._pair, self._canaries(asked), asked)
+        return self._canaries(asked).to_request(asked, is_name=True)
 
     def _canaries(self, asked: PairPrompts) -> Canaries:
-        """Return the function that makes so many rounds of canaries for such windows."""
-        from pytest_memleak.sampling.windows import canary_windows
+        """Return the canaries of such windows."""
+        from pytest_memleak.sampling.windows import canary_windows, windows_alike
 
         few = canary_windows(
-            self._pair.id, self._tokens, self._pair.probe.windows, top_k=asked is self._scheme
+            self._pair.id,
+            self._tokens,
+            self._pair.probe.windows,
+            top_k=asked is self._scheme,
+            count=CANARIES,
         )
-        return lambda rounds: dataclasses.replace(few, samples=rounds)
+        return Canaries(
+            self._source.ledger,
+            self._source.endpoint_id,
+            lambda rounds: dataclasses.replace(few, samples=rounds),
+            windows_alike,
+        )
 
     def left(self) -> Plan:
         """Plan what is still to be requested, at most."""
@@ -208,19 +217,15 @@ class _Windows:
 
     def who_answered(self, resources: Resources) -> ProvenanceCheck:
         """Check who computed the windows that `answered` returns."""
-        from pytest_memleak.sampling.windows import windows_alike
-
         asked = self._chosen
-        same = functools.partial(self._source.same_weights, self._canaries(asked), windows_alike)
+        same = functools.partial(self._canaries(asked).same_weights, resources.now)
         return check_provenance(self._source, asked, self._pair, resources, same=same)
 
     def counted(self) -> SampledCount:
         """Return what evidence says of these windows."""
         asked, digest, got = self._chosen, hashlib.sha256(), 0
         for got, answer in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
-            for part in (answer.excerpt_id, answer.text):
-                data = part.encode("utf-8", "surrogatepass")
-                digest.update(len(data).to_bytes(8, "big") + data)
+            digest.update(frame(answer.excerpt_id) + frame(answer.text))
         return SampledCount(
             purpose=Purpose.OWN.value,
             pair=self._pair.id,

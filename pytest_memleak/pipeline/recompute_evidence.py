@@ -73,16 +73,16 @@ def recompute(
 
     Raises MemleakError for what can't be read, or may not be.
     """
-    again = _Again(
-        evidence, of_suite, evaluated, resources, suites, folders, models_named=models_named
+    comparison = _Comparison(
+        evidence, of_suite, evaluated, resources, suites, folders, models_named
     )
-    again.look_at_result()
-    if again.has_its_ledger():
+    comparison.compare_result()
+    if comparison.has_its_ledger():
         with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
             for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
-                again.look_at_pair(pair, entry)
-        again.look_for_pairs()
-    return again.result
+                comparison.compare_pair(pair, entry)
+        comparison.look_for_pairs()
+    return comparison.result
 
 
 def _has_hidden_names(evidence: EvidenceFile) -> bool:
@@ -106,34 +106,28 @@ class _Absent:
         raise Inconclusive(f"{self.id} is a test's own endpoint, so it isn't available here")
 
 
-class _Again:
-    def __init__(
-        self,
-        evidence: EvidenceFile,
-        of_suite: Callable[[Path], SuiteRun],
-        evaluated: Callable[..., Evaluation],
-        resources: Resources,
-        suites: Sequence[Path],
-        folders: Sequence[Path],
-        *,
-        models_named: bool,
-    ) -> None:
+@dataclass
+class _Comparison:
+    """The bundle beside what suite, books, and ledger give again; fields as in `recompute`."""
+
+    _evidence: EvidenceFile
+    _of_suite: Callable[[Path], SuiteRun]
+    _evaluate: Callable[..., Evaluation]
+    _resources: Resources
+    _given: Sequence[Path]
+    _folders: Sequence[Path]
+    _models_named: bool
+
+    def __post_init__(self) -> None:
         self.result = Recomputation()
-        self._models_named = models_named
-        self._evidence = evidence
-        self._bundle = evidence.content
-        self._of_suite = of_suite
-        self._evaluate = evaluated
-        self._resources = resources
-        self._end = resources.now
+        self._bundle = self._evidence.content
+        self._end = self._resources.now
         self._last_entry = 0.0
-        self._given = suites
-        self._named = {path.name: Path(os.path.realpath(path)) for path in suites}
-        self._folders = folders
+        self._named = {path.name: Path(os.path.realpath(path)) for path in self._given}
         self._suites: dict[Path, Suite] = {}
         self._computed = 0
 
-    def look_at_result(self) -> None:
+    def compare_result(self) -> None:
         bundle = self._bundle
         compared = bundle.compared.verdict if bundle.compared else None
         computed = run_result(bundle.pairs, uncollected=bundle.uncollected, compared=compared)
@@ -150,9 +144,9 @@ class _Again:
             for summary in controls
             if not summary.gates
         ]
-        self._look_at_limitations()
+        self._compare_limitations()
 
-    def _look_at_limitations(self) -> None:
+    def _compare_limitations(self) -> None:
         bundle, here = self._bundle, versions()["pytest-memleak"]
         if bundle.program.get("pytest-memleak") != here:
             self.result.unchecked.append(
@@ -183,7 +177,7 @@ class _Again:
         )
         return True
 
-    def look_at_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
+    def compare_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
         """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
         suite = self._suite_of(claimed)
         pair = next((candidate for candidate in suite.pairs if candidate.id == claimed.pair), None)

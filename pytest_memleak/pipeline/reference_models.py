@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.pipeline.canaries import begin_alike
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
-from pytest_memleak.pipeline.required_samples import Purpose, begin_alike
+from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.pipeline.sampled_generations import CountedGenerations, draw
 from pytest_memleak.records import Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -195,13 +196,16 @@ def _asked_and_answered(
 
 def sampling_distribution(answers: SampledGenerations) -> str:
     """Return the distribution of the samples, in words."""
-    refused: tuple[str, ...] = ()
-    if answers.source is not None and answers.asked is not None:
-        from pytest_memleak.ledger.sampling_history import provenance
+    return distribution(answers.required.pair.model.options, _rejected_parameters(answers))
 
-        source = answers.source
-        refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
-    return distribution(answers.required.pair.model.options, refused)
+
+def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
+    source, asked = answers.source, answers.asked
+    if source is None or asked is None:
+        return ()
+    from pytest_memleak.ledger.sampling_history import provenance
+
+    return provenance(source.ledger, source.endpoint_id, asked).refused
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
@@ -209,12 +213,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
     by_excerpt: dict[str, list[str]] = {}
     for generation in answers.generations():
         by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
-    refused: tuple[str, ...] = ()
-    if answers.source is not None and answers.asked is not None:
-        from pytest_memleak.ledger.sampling_history import provenance
-
-        source = answers.source
-        refused = provenance(source.ledger, source.endpoint_id, answers.asked).refused
+    refused = _rejected_parameters(answers)
     agreed = begin_alike(by_excerpt.values())
     issues, _ = sampling_issues(AppliedSampling(0.0, refused, greedy=True, greedy_agreed=agreed))
     return tuple(replace(issue, fix=_without_greedy(answers)) for issue in issues)

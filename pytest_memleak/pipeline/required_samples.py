@@ -5,12 +5,7 @@
 
 Planning, pricing, sampling, counting, hashing, and scoring walk this list. Windows of a text
 (`pipeline.probability`) take the place of the pair's own samples. Passages count in the pair's own,
-greedy, canary, and unrequested generations (`pipeline.sampled_generations`).
-
-Canaries are five short prompts at temperature 0 that identify the weights. Each endpoint gets them
-before its first generation; an endpoint that is only a name gets them before every run that reuses
-generations (METRICS section 10). Servers aren't exact even at temperature 0, so most canaries have
-to begin alike, not all.
+greedy, canary (`pipeline.canaries`), and unrequested generations (`pipeline.sampled_generations`).
 """
 
 from __future__ import annotations
@@ -26,16 +21,11 @@ from pytest_memleak.scoring.measure_table import CHANCE, with_needs
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.records import Book, Generation, Pair, Sampling, Suite
-
-_CANARIES = 5
-# Enough for a preamble and a passage over every preset limit, at two tokens per word.
-_TOKENS = 200
-_WORDS_ALIKE = 12
+    from pytest_memleak.records import Book, Generation, Pair, Suite
 
 
 class Purpose(StrEnum):
@@ -101,8 +91,9 @@ def required_samples(
 def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> Iterator[RequiredSamples]:
     yield RequiredSamples(Purpose.OWN, pair, endpoint)
     if pair.probe.kind == "continuation":
-        likeliest = dataclasses.replace(pair, sampling=greedy_sampling(pair.sampling))
-        yield RequiredSamples(Purpose.GREEDY, likeliest, endpoint)
+        # Twice at temperature 0, since servers vary.
+        greedy = dataclasses.replace(pair.sampling, samples=2, temperature=0.0)
+        yield RequiredSamples(Purpose.GREEDY, dataclasses.replace(pair, sampling=greedy), endpoint)
     if with_needs(pair.limits, CHANCE):
         for other in _nulls_of(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
@@ -177,11 +168,6 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
     return continuing() if continuing is not None else None
 
 
-def greedy_sampling(sampling: Sampling) -> Sampling:
-    """Return settings for the likeliest generation: temperature 0, twice, since servers vary."""
-    return dataclasses.replace(sampling, samples=2, temperature=0.0)
-
-
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """Return the pair's prompts; `book` as it is prompted for."""
     from pytest_memleak.ledger.prompts import questionnaire
@@ -189,33 +175,3 @@ def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     return questionnaire(
         pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.word_mode))
     )
-
-
-def canary_book(book: Book) -> Book:
-    """Return five excerpts, spread over the book."""
-    asked = [excerpt for excerpt in book.excerpts if excerpt.instruction]
-    step = max(1, len(asked) // _CANARIES)
-    return dataclasses.replace(book, excerpts=tuple(asked[::step][:_CANARIES]))
-
-
-def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
-    """Return the instructions of the canary book's excerpts as prompts."""
-    sampling = dataclasses.replace(
-        pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS
-    )
-    return pair_prompts(dataclasses.replace(pair, sampling=sampling), canary_book(book))
-
-
-def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
-    """Tell whether most prompts' last answers begin as the first; None without two of each.
-
-    Answers without words show nothing, so they aren't alike.
-    """
-    if not answers or min(map(len, answers)) <= 1:
-        return None
-    alike = sum([] != _beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)
-    return 2 * alike > len(answers)
-
-
-def _beginning(text: str) -> list[str]:
-    return words(text, "unicode")[:_WORDS_ALIKE]

@@ -20,16 +20,17 @@ import numpy as np
 
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
+from pytest_memleak.pipeline.canaries import Canaries, canaries_of, canary_book
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
+    ProvenanceCheck,
+    check_provenance,
     through_ledger,
 )
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
     RequiredSamples,
-    canary_book,
-    canary_prompts,
     continuation_endpoint,
     pair_prompts,
     probed_book,
@@ -39,6 +40,7 @@ from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
+from pytest_memleak.verdict.model_identity import record_issues
 from pytest_memleak.verdict.prompt_overlap import instruction_issues, prompt_overlap
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
+    from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Completeness, Generation
     from pytest_memleak.sampling.cost_plan import Plan
 
@@ -86,6 +89,10 @@ class SampledGenerations:
             generation for generation in self.all_there() if asked.counts(generation.ordinal)
         )
         return map(_with_reasoning, requested)
+
+    def canaries(self, source: LedgerEndpoint) -> Canaries:
+        """Return the canaries of their endpoint for their book."""
+        return canaries_of(source.ledger, source.endpoint_id, self.required.pair, self.book)
 
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read those of some excerpts alone."""
@@ -129,7 +136,7 @@ class CountedGenerations:
                 written = _with_reasoning(generation)
                 reason, ordinal = generation.finish_reason.value, str(generation.ordinal)
                 head = map(_frame_short, (generation.excerpt_id, ordinal, reason))
-                self._digest.update(b"".join((*head, _frame(written.text))))
+                self._digest.update(b"".join((*head, frame(written.text))))
                 yield written
 
     def completeness(
@@ -184,13 +191,13 @@ class CountedGenerations:
         )
 
 
-def _frame(text: str) -> bytes:
+def frame(text: str) -> bytes:
     """Return the text's bytes after their number, so that no two rows of texts look alike."""
     data = text.encode("utf-8", "surrogatepass")
     return len(data).to_bytes(8, "big") + data
 
 
-_frame_short = functools.lru_cache(maxsize=1 << 12)(_frame)
+_frame_short = functools.lru_cache(maxsize=1 << 12)(frame)
 
 
 def _with_reasoning(generation: Generation) -> Generation:
@@ -306,9 +313,10 @@ def _through_ledger(
         if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
             source = source.current_series(pair, asked, may_draw=may_draw)
         if required.purpose is Purpose.OWN:
-            own = partial(canary_prompts, pair, book)
-            if may_draw and (canaries := source.canaries(pair, own, asked)) is not None:
-                source.draw(canaries)
+            canaries = answers().canaries(source)
+            few = canaries.to_request(asked, is_name=source.is_name(pair)) if may_draw else None
+            if few is not None:
+                source.draw(few)
         for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
             source.draw(replace(asked, samples=samples))
             if enough and samples < asked.samples and enough(answers()):
@@ -364,24 +372,32 @@ def _from_ledger_or_record(
 ) -> Iterator[SampledGenerations]:
     """Yield the canaries and the unrequested generations, if any."""
     until = until or own.until
-    if canaries := canaries_of(own, until):
-        rounds = canaries[-1].ordinal + 1
-        few = canary_book(own.book)
-        yield _part(own, Purpose.CANARY, few, partial(canaries_of, own, until), samples=rounds)
+    if own.source is not None and until is not None:
+        stored = partial(own.canaries(own.source).stored, until)
+        if canaries := stored():
+            rounds = canaries[-1].ordinal + 1
+            yield _part(own, Purpose.CANARY, canary_book(own.book), stored, samples=rounds)
     unrequested = partial(_unrequested, (own, *greedy), until)
     if any(True for _ in unrequested()):
         yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)
 
 
-def canaries_of(own: SampledGenerations, until: float | None) -> list[Generation]:
-    """Return all canaries of the ledger, round by round."""
-    if own.source is None or until is None:
-        return []
-    from pytest_memleak.ledger.ledger_queries import surplus
-
-    asked = canary_prompts(own.required.pair, own.book, 0)
-    every = surplus(own.source.ledger, own.source.endpoint_id, asked, until=until)
-    return sorted(every, key=lambda generation: generation.ordinal)
+def identify(own: SampledGenerations, resources: Resources) -> ProvenanceCheck:
+    """Check who generated the samples; for recordings, whether their records are of this book."""
+    source, pair = own.source, own.required.pair
+    if source is None or own.asked is None or own.until is None:
+        if own.recording is None or own.recording.described is None:
+            return ProvenanceCheck()
+        described = own.recording.described(own.book)
+        continued = pair.probe.kind == "continuation"
+        return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
+    canaries = own.canaries(source)
+    same = partial(canaries.same_weights, resources.now)
+    check = check_provenance(source, own.asked, pair, resources, same=same)
+    if own.issues or next(own.generations(), None) is None:
+        return check
+    issues, notes = canaries.issues(own.until), canaries.notes(own.until)
+    return replace(check, issues=(*check.issues, *issues), notes=(*check.notes, *notes))
 
 
 def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> Iterator[Generation]:

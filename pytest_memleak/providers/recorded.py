@@ -1,4 +1,4 @@
-"""Provider `recorded`: generations that were drawn elsewhere and are read from files.
+"""Provider `recorded`: generations that were sampled elsewhere and are read from files.
 
     [[model]]
     id = "gpt-4o-murakami"
@@ -51,30 +51,24 @@ class RecordedOptions(Table):
     """The file of generations, relative to the suite file; `{book}` stands for the book's id."""
 
 
-class _Read:
-    """What a file held: its records, and the generations in them."""
+class _File:
+    """A file as it was read; version: what changes when somebody writes to it."""
 
-    def __init__(self, path: Path, version: tuple[int, ...], records: list[object]) -> None:
-        self.path, self.version, self.records = path, version, records
+    def __init__(self, path: Path, version: tuple[object, ...]) -> None:
+        self.path, self.version = path, version
+        self.records = load_records(path)
 
     @cached_property
     def generations(self) -> list[Generation]:
         return generations_from_records(self.records, place=str(self.path))
 
 
-def _version_of(path: Path) -> tuple[int, ...]:
-    seen = path.stat()
-    return seen.st_ino, seen.st_size, seen.st_mtime_ns
-
-
 class RecordedEndpoint:
     """The generations in a file for each book; nothing can be sampled from it."""
 
     def __init__(self, path: str, *, root: Path, place: str) -> None:
-        self._path = path
-        self._root = root
-        self._place = place
-        self._read: _Read | None = None
+        self._path, self._root, self._place = path, root, place
+        self._file: _File | None = None
 
     @property
     def abilities(self) -> Abilities:
@@ -83,7 +77,7 @@ class RecordedEndpoint:
         return Abilities(recording=recording)
 
     def sample(self, instruction: str, **settings: object) -> NoReturn:  # noqa: ARG002
-        """Raises SuiteError."""
+        """Raise SuiteError."""
         raise SuiteError(
             "Recorded generations can't be resampled",
             location=self._place,
@@ -91,49 +85,47 @@ class RecordedEndpoint:
         )
 
     def asked(self, book: Book) -> Book:
-        """The book with the instructions that the records say were asked, if they do."""
-        return with_recorded_instructions(book, self._reading(book).records)
+        """Return the book with the records' instructions, if they have any."""
+        return with_recorded_instructions(book, self._read(book).records)
 
     def described(self, book: Book) -> Iterator[RecordedAs]:
-        """What the records say of which book they are."""
-        return described_records(self._reading(book).records)
+        """Yield what the records say of their book."""
+        return described_records(self._read(book).records)
 
     def generations(self, book: Book) -> Iterator[Generation]:
-        """Every generation for `book`, in the order of its excerpts' ids, ordinals from 0.
+        """Yield every generation for the book, in the order of its excerpts' ids.
 
-        Excerpts without a record give none. Raises SuiteError where there is no file, and
-        RecordsError for records of another form or of excerpts that `book` does not have.
+        Excerpts without a record have none. Raises SuiteError for a missing file, RecordsError for
+        records of another form or of excerpts that the book doesn't have.
         """
-        read = self._reading(book)
+        file = self._read(book)
         hint = (
             "these generations belong to another book or to other excerpts"
             if BOOK in self._path
             else f"with several books, write {BOOK} in options.path to name a file for each"
         )
-        validate_excerpt_ids(read.generations, book, place=str(read.path), hint=hint)
-        return iter(read.generations)
+        validate_excerpt_ids(file.generations, book, place=str(file.path), hint=hint)
+        return iter(file.generations)
 
     def close(self) -> None:
         """Free the file that was read last."""
-        self._read = None
+        self._file = None
 
-    def _file(self, book: Book) -> Path:
-        return self._root / self._path.replace(BOOK, book.id)
-
-    def _reading(self, book: Book) -> _Read:
-        """The file, read once for as long as no other is asked for and nobody writes to it."""
-        path = self._file(book)
+    def _read(self, book: Book) -> _File:
+        """Read the book's file, unless it is the last one and nobody wrote to it."""
+        path = self._root / self._path.replace(BOOK, book.id)
         if not path.is_file():
             raise SuiteError(
                 f"options.path: no such file {path}",
                 location=self._place,
                 hint=f"Put the generations for the book {book.id!r} there, or correct the path.",
             )
-        version = _version_of(path)
-        if self._read is None or self._read.path != path or self._read.version != version:
-            self._read = None  # before the next one is in memory, too
-            self._read = _Read(path, version, load_records(path))
-        return self._read
+        status = path.stat()
+        version = path, status.st_ino, status.st_size, status.st_mtime_ns
+        if self._file is None or self._file.version != version:
+            self._file = None  # before the next one is in memory, too
+            self._file = _File(path, version)
+        return self._file
 
 
 class RecordedProvider:
@@ -155,19 +147,19 @@ class RecordedProvider:
             self._refuse("have an endpoint", "remove endpoint; options.path names the generations")
 
     def find_finetune(self, digest: str) -> str | None:  # noqa: ARG002 - the protocol's name
-        """None: there are no jobs."""
+        """Return None: there are no jobs."""
         return None
 
     def start_finetune(self, training: TrainingSet) -> NoReturn:  # noqa: ARG002
-        """Raises SuiteError."""
+        """Raise SuiteError."""
         self._refuse("be fine-tuned", "remove [model.finetune]")
 
     def poll_finetune(self, job_id: str) -> JobState:  # noqa: ARG002
-        """Raises SuiteError."""
+        """Raise SuiteError."""
         self._refuse("be fine-tuned", "remove [model.finetune]")
 
     def open(self, endpoint: str | None) -> RecordedEndpoint:
-        """The recording; any other endpoint than None is a SuiteError."""
+        """Return the recording. Raises SuiteError for any other endpoint than None."""
         if endpoint is not None:
             self._refuse("have an endpoint", "remove endpoint; options.path names the generations")
         return RecordedEndpoint(self._options.path, root=self._setup.root, place=self._setup.place)

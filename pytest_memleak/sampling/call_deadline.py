@@ -186,7 +186,7 @@ class Line:
             name
             for name, support in self._obeyed().items()
             if name not in _SAID_OTHERWISE
-            and (temperature in support.refused if name == "temperature" else support.refused)
+            and (temperature in support.rejected if name == "temperature" else support.rejected)
         )
 
     def _error(self, cause: str, verb: str, kept: tuple[Completion, ...] = ()) -> ProviderError:

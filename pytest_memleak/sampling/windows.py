@@ -2,7 +2,7 @@
 
     text_questions(pair, texts)               -> prompts for the tokens of each text
     window_questions(pair, tokens, ...)       -> prompts for the windows, several in each
-    canary_windows(pair, tokens, ...)         -> prompts for five of them alone
+    canary_windows(pair, tokens, ...)         -> prompts for a few of them alone
     TextEndpoint(endpoint, probabilities)     -> answers them, each with a line of JSON
 
 A prompt is JSON, so that the ledger keys it by tokens and scheme: stored results are never
@@ -36,7 +36,6 @@ Token = int | str
 
 # Rounding can raise a log-probability this far above 0.
 _ROUNDING = 1e-3
-_CANARIES = 5
 # Servers that batch calls compute a text's ln p slightly differently each time.
 _APART, _APART_IN = 0.5, 0.05
 
@@ -83,17 +82,17 @@ def window_questions(
 
 
 def canary_windows(
-    pair: str, tokens: Sequence[Token], settings: WindowSettings, *, top_k: bool
+    pair: str, tokens: Sequence[Token], settings: WindowSettings, *, top_k: bool, count: int
 ) -> PairPrompts:
-    """Build the prompts for five windows, spread over a text whatever its stride.
+    """Build the prompts for `count` windows, spread over a text whatever its stride.
 
     The ledger keys them apart from the pair's prompts, so no answer serves both.
     """
     window_length = settings.prefix_tokens + settings.suffix_tokens
-    apart = max(1, (len(tokens) - window_length) // _CANARIES)
+    apart = max(1, (len(tokens) - window_length) // count)
     spread = dataclasses.replace(settings, stride=apart)
     selected = window_questions(pair, tokens, spread, top_k=top_k, windows_per_call=1)
-    twice = [prompt for prompt in selected.questions[:_CANARIES] for _ in range(2)]
+    twice = [prompt for prompt in selected.questions[:count] for _ in range(2)]
     instructions = [prompt.instruction for prompt in twice]
     words = [prompt.prompt_words for prompt in twice]
     repeated = _questions(f"canaries of {pair}", instructions, words, of=tokens)

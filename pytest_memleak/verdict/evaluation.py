@@ -26,21 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One pair, evaluated: everything that reports speak of.
+    """One pair, evaluated: what reports show, without its generations.
 
-    book, measurement and analysis are None where the evidence could not be had; with the probe
-    "probability" there is an extraction in place of the last two.
-    job: id of the fine-tune behind the endpoint; spared: what an early stop did not draw;
-    protected: the books that hold a passage of it, by the name that the analysis gives them;
-    scan_scope: those of the suite that might have, None where nothing was measured;
-    catalog: what of books that nobody asks for was looked for, None without a catalog; unread:
-    the books that could not be looked for, and why;
-    detection: what its rounds can show; second_opinion: how many generations it is on, and its
-    differences;
-    provenance: who gave the answers; as_of: up to when its ledger was read;
-    sampled: all that it rests on, counted, the pair's own first;
-    generations: these answers themselves, fresh with each call;
-    book_file: SHA-256 of the book's file, None where there is none to read.
+    book, measurement, analysis: None without evidence; under the probe "probability", an extraction
+    takes the place of the last two
+    job: id of the fine-tune behind the endpoint; spared: what an early stop didn't sample
+    detection: what its rounds can detect; second_opinion: numbers of generations and differences
+    provenance: who generated the samples; as_of: the time up to which the ledger was read
+    sampled: counts of everything that it rests on, the pair's own first
+    protected: the books that hold a passage of it, by their names in the analysis
+    scan_scope: the books of the suite that were scanned, None where nothing was measured
+    catalog: summary of the catalog, None without one; unread: books that weren't scanned, and why
+    book_file: SHA-256 of the book's file, None without one
+    generations: reads the generations again, from the ledger or their file
     """
 
     suite: str

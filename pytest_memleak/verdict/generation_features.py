@@ -7,7 +7,7 @@ depends on the book and the generation alone; `generation_kinds` adds what depen
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -92,13 +92,9 @@ class GenerationFeatures:
     def __len__(self) -> int:
         return len(self.excerpt)
 
-    def with_runs(self, runs: Numbers) -> GenerationFeatures:
-        """The same, of which so many runs are kept."""
-        return replace(self, runs=runs)
-
     @classmethod
     def together(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
-        """All of them, in their order."""
+        """Concatenate the parts."""
         columns = (
             np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(cls)
         )
@@ -129,7 +125,7 @@ class FeatureReader:
     def read(
         self, generations: Sequence[Generation], excerpts: Sequence[int]
     ) -> tuple[GenerationFeatures, Keys]:
-        """What to keep of some generations, for the excerpts of those numbers; all their runs."""
+        """Return the features of generations, and all their runs; excerpts: by number."""
         texts = [generation.text for generation in generations]
         keyed_texts = keyed(texts, self._mode)
         starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
@@ -163,7 +159,7 @@ class FeatureReader:
         return readings, runs
 
     def _shape(self, text: str, its_words: int) -> tuple[bool, bool, bool, int]:
-        """Whether it is blank, has few words, is a refusal to the list, and how it opens."""
+        """Tell whether a text is blank, has few words, and refuses; hash its opening."""
         if its_words >= MOST_WORDS and (self._mode == "unicode" or _is_plain(text)):
             return False, False, False, 0
         seen = words(text, "unicode")
@@ -173,7 +169,7 @@ class FeatureReader:
         return False, True, declines(text), digest64(opening)
 
     def _given(self, runs: Keys, at: Positions, of: Positions, excerpt: Numbers) -> Numbers:
-        """Per generation, its words in runs of 8 or more that its own instruction has.
+        """Count each generation's words in runs of 8 or more that its own instruction has.
 
         at: the place of each run's first word; of: the number of its generation.
         """
@@ -187,7 +183,7 @@ class FeatureReader:
         return np.bincount(generation, width, minlength=len(excerpt)).astype(np.int64)
 
     def _sums(self, keys: Keys) -> tuple[_Sums, _Sums, _Sums]:
-        """The commonest words, and the pairs in order and out of it, up to each word."""
+        """Return sums of the commonest words, and of word pairs in and out of order."""
         marks = self._marked.of(keys)
         order = self._prose.order[marks[:-1], marks[1:]]
         return (
@@ -197,7 +193,7 @@ class FeatureReader:
         )
 
     def _unreadable(self, keyed_texts: Keyed, sums: tuple[_Sums, _Sums, _Sums]) -> Flags:
-        """Per generation, whether one of its stretches is not in the book's prose."""
+        """Tell which generations have a stretch that isn't the book's prose."""
         starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
         none = np.zeros(len(counts), dtype=np.bool_)
         if not self._prose.judges:
@@ -220,7 +216,7 @@ class FeatureReader:
         return none | _disordered(forward(starts, pairs), backward(starts, pairs))
 
     def _unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
-        """Per generation, whether two thirds as much of it as of the book stand in words, or less.
+        """Tell which generations have under two thirds of the book's share of characters in words.
 
         Of its marks but blanks; what is no word, or a word of over 40 letters, may be a cipher.
         """
@@ -233,7 +229,7 @@ class FeatureReader:
         return unwritten
 
     def _recites(self, keyed_texts: Keyed, runs: Keys, of: Positions) -> Flags:
-        """Per generation, whether it holds 20 words of the book in a row."""
+        """Tell which generations hold 20 words of the book in a row."""
         hits = np.bincount(of[self._book_runs.places(runs)], minlength=keyed_texts.texts)
         recites = np.zeros(keyed_texts.texts, dtype=np.bool_)
         for number in np.flatnonzero(hits > _RECITED - RUN).tolist():
@@ -262,7 +258,7 @@ class _Sums:
 
 
 def _inside(keyed_texts: Keyed) -> Positions:
-    """Per word, its marks; none of words of over 40 and of the ends of texts."""
+    """Count each word's characters; none for words of over 40 and for the ends of texts."""
     length = keyed_texts.characters()
     length[length > _LONGEST_WORD] = 0
     length[keyed_texts.ends] = 0
@@ -270,7 +266,7 @@ def _inside(keyed_texts: Keyed) -> Positions:
 
 
 def _seen(text: str) -> int:
-    """All its marks that are no blanks."""
+    """Count a text's characters other than blanks."""
     return len(text) - text.count(" ") - text.count("\n")
 
 
@@ -281,13 +277,13 @@ def _how_it_ended(generation: Generation) -> int:
 
 
 def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
-    """The hashes, such as no other excerpt has them."""
+    """Mix the excerpt's number into the hashes, so that excerpts share none."""
     mixed: Keys = runs ^ ((number.astype(np.uint64) + np.uint64(1)) * np.uint64(_OTHERS))
     return mixed
 
 
 def _is_plain(text: str) -> bool:
-    """Whether mode unicode counts no fewer words of it than mode paper."""
+    """Tell whether mode unicode counts at least as many words as mode paper."""
     if text.isascii():
         return True
     for mark in _COMMON_MARKS:
@@ -299,7 +295,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _key(text: str) -> int:
-    """The hash of the text's letters and marks, after NFKC and case folding."""
+    """Hash the text's letters and marks, after NFKC and case folding."""
     if text.isascii():
         return digest64(text.encode().translate(_LETTERS, _NO_LETTERS))
     text = unicodedata.normalize("NFKC", text).casefold()

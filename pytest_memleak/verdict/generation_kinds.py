@@ -13,7 +13,7 @@ short to be judged alone are judged together.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +60,7 @@ _WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
 def kinds_of(
     readings: GenerationFeatures, runs: Keys, asked: GenerationRequest, *, excerpts: int
 ) -> tuple[NDArray[np.int8], bool]:
-    """Per generation the place of its kind in KINDS; whether none of them told why it ended.
+    """Return each generation's place in KINDS, and whether none has a finish reason.
 
     runs: the generations' 8-word runs, `readings.runs` of each. excerpts: the book's.
     """
@@ -90,7 +90,7 @@ def kinds_of(
 
 
 def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
-    """Of the chosen, those whose opening is that of the chosen for three or more excerpts."""
+    """Tell which of the chosen open as chosen generations of three or more excerpts do."""
     at = np.flatnonzero(chosen)
     pairs = np.unique(
         np.stack([readings.opening[at], readings.excerpt[at].astype(np.uint64)]), axis=1
@@ -102,7 +102,7 @@ def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
 
 
 def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
-    """Of the chosen, those made of runs that the chosen have for three or more excerpts."""
+    """Tell which of the chosen are mostly runs that those of three or more excerpts share."""
     ends = readings.runs.cumsum()
     begin = ends - readings.runs
     by_excerpt: dict[int, list[int]] = {}
@@ -135,14 +135,14 @@ def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
 
 
 def _shared(parts: Sequence[Keys]) -> RunSet:
-    """The runs that three or more of the parts have; each part has a run once."""
+    """Return the runs that three or more parts have; each part has a run once."""
     every = np.concatenate(parts)
     every.sort()
     return RunSet([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
 
 
 def _mostly(hits: Flags, runs: Numbers) -> Flags:
-    """Per generation of so many runs, one after the other, whether over half of them are hits."""
+    """Tell for which generations, of so many runs each, over half of these are hits."""
     until = np.concatenate(([0], hits.cumsum()))
     ends = runs.cumsum()
     mostly: Flags = 2 * (until[ends] - until[ends - runs]) > runs
@@ -199,7 +199,7 @@ class GenerationCensus:
             yield generation
 
     def counted(self) -> CensusResult:
-        """What was seen so far."""
+        """Return the result so far."""
         if self._counted is None:
             self._counted = self._count_all()
         return self._counted
@@ -226,7 +226,7 @@ class GenerationCensus:
         )
 
     def _withheld_words(self, *, untold: bool) -> dict[str, int]:
-        """The server's own words, where they are told; of a server with no end of words, some."""
+        """Count the servers' own words for withheld generations; "others" from the 21st on."""
         counts: Counter[str] = Counter()
         for (reason, own_word), count in self._withheld.items():
             none = "null" if reason is FinishReason.UNKNOWN else reason.value
@@ -263,7 +263,7 @@ class GenerationCensus:
             self._read()
 
     def _read(self) -> list[tuple[GenerationFeatures, Keys]]:
-        """Everything kept, after what has waited to be read."""
+        """Read what is waiting; return all parts."""
         if self._waiting:
             numbers = [self._number[generation.excerpt_id] for generation in self._waiting]
             readings, runs = self._reader.read(self._waiting, numbers)
@@ -285,8 +285,8 @@ class GenerationCensus:
 def _sampled(
     readings: GenerationFeatures, runs: Keys, below: int
 ) -> tuple[GenerationFeatures, Keys]:
-    """The same with only the runs whose hashes are under `below`, which chooses alike for all."""
+    """Keep only runs with hashes under `below`, which selects the same runs everywhere."""
     kept = runs < np.uint64(below)
     of = np.arange(len(readings)).repeat(readings.runs)
     counts = np.bincount(of[kept], minlength=len(readings)).astype(np.int64)
-    return readings.with_runs(counts), runs[kept]
+    return replace(readings, runs=counts), runs[kept]

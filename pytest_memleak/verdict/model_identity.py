@@ -70,7 +70,7 @@ class Weights:
 def served_model_issues(
     asked: str, answered: Iterable[ServedName], *, serves: Iterable[str] = ()
 ) -> tuple[Issue, ...]:
-    """Whether one model answered, and the one that was asked, or one that the suite says serves."""
+    """Check that one model answered: the requested one, or one of the suite's served names."""
     names = {answer.name: answer.generations for answer in answered if answer.name}
     accepted = tuple(serves)
     issues = []
@@ -100,20 +100,17 @@ def served_model_issues(
 
 
 def is_requested(name: str, asked: str | None, accepted: Iterable[str]) -> bool:
-    """Whether a server's name is the requested one, perhaps with a version, or an accepted one."""
-    if asked is not None and _is_it(name, asked):
-        return True
-    return name.casefold() in {other.casefold() for other in accepted}
-
-
-def _is_it(name: str, asked: str) -> bool:
-    name, asked = name.casefold(), asked.casefold()
-    rest = name.removeprefix(asked)
-    return name.startswith(asked) and (not rest or _BEHIND.fullmatch(rest) is not None)
+    """Tell whether a server's name is the requested one, perhaps with a version, or accepted."""
+    name = name.casefold()
+    if asked is not None and name.startswith(asked.casefold()):
+        version = name.removeprefix(asked.casefold())
+        if not version or _BEHIND.fullmatch(version):
+            return True
+    return name in {other.casefold() for other in accepted}
 
 
 def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
-    """Whether it was sampled as asked; and what else the server would not take, as notes."""
+    """Check that sampling was as requested; note other parameters that the server rejects."""
     issues = []
     refused = "temperature" in obeyed.left_out and obeyed.temperature is not None
     if refused and not obeyed.greedy:
@@ -140,7 +137,7 @@ def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[s
 
 
 def age_issues(weights: Weights) -> tuple[Issue, ...]:
-    """Whether the answers are of the weights that are served now."""
+    """Check that the answers come from the weights that are served now."""
     if weights.named:
         return ()
     issues = []
@@ -175,7 +172,7 @@ def age_issues(weights: Weights) -> tuple[Issue, ...]:
 def record_issues(
     book: Book, records: Iterable[RecordedAs], *, continuation: bool = False
 ) -> tuple[Issue, ...]:
-    """Whether recorded answers are those of this book, where their records say of which they are.
+    """Check that recorded answers belong to this book, as far as their records name one.
 
     All is compared folded. continuation: the book's excerpts are the rests of the records'.
     """
@@ -209,7 +206,7 @@ def _disagreements(
     *,
     continuation: bool,
 ) -> Iterator[str]:
-    """What the record says of its book, or of the work of a collection, that is not so."""
+    """Yield the fields that contradict the book, or the work of a collection."""
     titles = (book.id, book.title, *([work.title] if work else []))
     if record.book_name and not _same(record.book_name, *titles):
         yield "book_name"

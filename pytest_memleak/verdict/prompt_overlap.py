@@ -169,7 +169,7 @@ def _share(book: Book, asked: GenerationRequest) -> Fraction:
 
 
 def _told(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
-    """How many of an excerpt's words lie in runs of `length` words or more that were said."""
+    """Count an excerpt's words in runs of at least `length` words that its instruction has."""
     at = np.flatnonzero(
         np.isin(run_hashes(excerpt_keys, length), run_hashes(instruction_keys, length))
     )

@@ -59,7 +59,7 @@ class Prose:
 
     @classmethod
     def of(cls, book: Book, mode: WordMode) -> Prose:
-        """The prose of a book, or of a collection's works together.
+        """Describe the prose of a book, or of a collection's works together.
 
         Commonest is by count, then alphabetically; no pair lies across two excerpts.
         """

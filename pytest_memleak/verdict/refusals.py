@@ -26,7 +26,7 @@ _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 
 
 def declines(text: str) -> bool:
-    """Whether the phrases know `text`, a short answer, as a refusal."""
+    """Tell whether `text`, a short answer, has a phrase of a refusal."""
     plain = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
     outside = _SPEECH.sub(" ", plain.casefold())
     return any(

@@ -29,12 +29,12 @@ _BITS_A_RUN = 4  # two to this power
 
 
 def digest64(data: bytes) -> int:
-    """64 bits of the data's BLAKE2 hash."""
+    """Return 64 bits of the data's BLAKE2 hash."""
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
 def run_hashes(keys: Keys, length: int) -> Keys:
-    """The hash of each run of `length` words, by where it begins; empty for fewer words.
+    """Hash each run of `length` words, by its start; empty for fewer words.
 
     keys: as `Keyed` has them, mixed first: often two words of a run differ in their last letters
     alone, and those must reach all bits before words are added up.
@@ -55,18 +55,18 @@ class WordNumbers:
         self._at[slots(self._keys * self._factor, _SLOT_BITS)] = np.arange(len(self._keys))
 
     def _parts(self, factor: np.uint64) -> bool:
-        """Whether no two words share a slot."""
+        """Tell whether no two words share a slot."""
         return len(np.unique(slots(self._keys * factor, _SLOT_BITS))) == len(self._keys)
 
     def of(self, keys: Keys) -> NDArray[np.intp]:
-        """The number of each word; 0 for one that has none."""
+        """Return each word's number; 0 for a word without one."""
         numbers = self._at[slots(keys * self._factor, _SLOT_BITS)].astype(np.intp)
         numbers *= self._keys[numbers] == keys
         return numbers
 
 
 def spread(starts: Positions, counts: Positions) -> Positions:
-    """The whole numbers from each start on, so many of them: [3, 8], [2, 1] gives [3, 4, 8]."""
+    """Count up from each start, so many numbers: [3, 8], [2, 1] gives [3, 4, 8]."""
     nth = np.arange(int(counts.sum())) - (counts.cumsum() - counts).repeat(counts)
     return starts.repeat(counts) + nth
 
@@ -85,13 +85,13 @@ class RunSet:
         return len(self._hashes)
 
     def among(self, hashes: Keys) -> NDArray[np.bool_]:
-        """Which of `hashes` are known ones."""
+        """Tell which of `hashes` are in the set."""
         flags = np.zeros(len(hashes), dtype=np.bool_)
         flags[self.places(hashes)] = True
         return flags
 
     def places(self, hashes: Keys) -> Positions:
-        """Where in `hashes` known ones stand, ascending."""
+        """Return the places in `hashes` of those in the set, ascending."""
         if not len(self._hashes):
             return np.empty(0, dtype=np.intp)
         at = np.flatnonzero(self._may_be[slots(hashes, self._bits)])
@@ -103,5 +103,5 @@ class RunSet:
 
 
 def slots(hashes: Keys, bits: int) -> Keys:
-    """The first bits of each: where it stands in a table of 2**bits."""
+    """Return the first bits of each hash: its slot in a table of 2**bits."""
     return hashes >> np.uint64(64 - bits)

@@ -384,12 +384,11 @@ def test_what_a_server_refuses_is_left_out_and_told(
         assert server.plan.calls(CHAT[name]) == calls + number
     body = last_body(server, CHAT[name])
     assert not left_out & body.get("generationConfig", body).keys()
-    assert endpoint.abilities.obeyed()["temperature"] == Obeyed(asked=(1.0,), refused=(1.0,))
+    parameters = endpoint.abilities.obeyed()
+    assert parameters["temperature"] == Obeyed(requested=(1.0,), rejected=(1.0,))
     if name == "openai":
-        assert endpoint.abilities.obeyed()["seed"] == Obeyed(asked=("given",), refused=("given",))
-    assert endpoint.abilities.obeyed()[{"openai": "n", "vertex": "candidateCount"}[name]].taken == (
-        3,
-    )
+        assert parameters["seed"] == Obeyed(requested=("given",), rejected=("given",))
+    assert parameters[{"openai": "n", "vertex": "candidateCount"}[name]].accepted == (3,)
 
 
 @pytest.mark.parametrize(

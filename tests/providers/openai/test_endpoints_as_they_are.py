@@ -75,7 +75,9 @@ def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
     sample(endpoint)
     sample(endpoint, temperature=0.0)
     assert "temperature" not in bodies(server, "chat")[-1]
-    assert endpoint.abilities.obeyed()["temperature"] == Obeyed(asked=(1.0, 0.0), refused=(0.0,))
+    assert endpoint.abilities.obeyed()["temperature"] == Obeyed(
+        requested=(1.0, 0.0), rejected=(0.0,)
+    )
 
 
 def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
@@ -114,7 +116,7 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temp
     sample(endpoint)
     assert server.plan.calls("chat") == 1
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
-    assert endpoint.abilities.obeyed()["api"].refused == ("chat",)
+    assert endpoint.abilities.obeyed()["api"].rejected == ("chat",)
     with pytest.raises(Refused, match=r"chat\.completions\.create .*404"):
         sample(endpoint_of(serve(models=("other",))))  # nowhere
 

@@ -85,9 +85,9 @@ def test_an_old_server_is_asked_by_the_old_name(serve, books):
     assert [len(sample(opened)) for opened in (endpoint, provider.open(None))] == [3, 3]
     assert last_body(server)["max_tokens"] == 30
     assert endpoint.abilities.obeyed()["max_completion_tokens"] == Obeyed(
-        asked=(30,), refused=(30,)
+        requested=(30,), rejected=(30,)
     )
-    assert endpoint.abilities.obeyed()["max_tokens"].taken == (30,)
+    assert endpoint.abilities.obeyed()["max_tokens"].accepted == (30,)
     # The first call was refused (and cost nothing); then the old name was remembered.
     assert server.plan.calls("chat") == 3
     assert len(books.rows("completion")) == 6

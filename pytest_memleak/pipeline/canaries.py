@@ -1,0 +1,143 @@
+"""Canaries: five short prompts at temperature 0 that show whether an endpoint's weights changed.
+
+Each endpoint gets them before its first generation; an endpoint that is only a name gets them
+before every run that reuses generations (METRICS section 10). A canary without an answer is an
+issue. Servers aren't exact even at temperature 0, so most canaries have to begin alike, not all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.pipeline.required_samples import pair_prompts
+from pytest_memleak.records import Issue
+from pytest_memleak.scoring.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.records import Book, Generation, Pair
+
+CANARIES = 5
+# Enough for a preamble and a passage over every preset limit, at two tokens per word.
+_TOKENS = 200
+_WORDS_ALIKE = 12
+
+
+def canary_book(book: Book) -> Book:
+    """Return five excerpts, spread over the book."""
+    asked = [excerpt for excerpt in book.excerpts if excerpt.instruction]
+    step = max(1, len(asked) // CANARIES)
+    return replace(book, excerpts=tuple(asked[::step][:CANARIES]))
+
+
+def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
+    """Return the instructions of the canary book's excerpts as prompts."""
+    sampling = replace(pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS)
+    return pair_prompts(replace(pair, sampling=sampling), canary_book(book))
+
+
+def canaries_of(ledger: Ledger, endpoint_id: str, pair: Pair, book: Book) -> Canaries:
+    """Return the canaries of an endpoint that is prompted for the excerpts of a book."""
+    return Canaries(ledger, endpoint_id, partial(canary_prompts, pair, book), begin_alike)
+
+
+@dataclass(frozen=True, slots=True)
+class Canaries:
+    """The canaries of one endpoint, by the name that the ledger gives it.
+
+    prompts: returns so many rounds of them
+    alike: tells whether their answers, by canary, show the same weights
+    """
+
+    ledger: Ledger
+    endpoint_id: str
+    prompts: Callable[[int], PairPrompts]
+    alike: Callable[[Collection[Sequence[str]]], bool | None]
+
+    def to_request(self, asked: PairPrompts, *, is_name: bool) -> PairPrompts | None:
+        """Return the canaries to request before the prompts `asked`.
+
+        For any endpoint, until each has an answer; before each reuse, too, where nothing but a name
+        identifies the weights (`is_name`).
+        """
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        history, answers = provenance(self.ledger, self.endpoint_id, asked), self._answers()
+        reused = history.calls > history.calls_this_run
+        complete = all(any(canary.answered for canary in few) for few in answers)
+        return None if complete and not (reused and is_name) else self.prompts(_rounds(answers) + 1)
+
+    def same_weights(self, now: float) -> bool | None:
+        """Tell whether the last round requested by now answers as the first; None without two."""
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        answers = self._answers()
+        rounds = _rounds(answers)
+        while rounds:
+            last = provenance(self.ledger, self.endpoint_id, self.prompts(rounds)).last
+            if last is None or last <= now:
+                break
+            rounds -= 1
+        return self.alike([[canary.text for canary in few[:rounds]] for few in answers])
+
+    def stored(self, until: float) -> list[Generation]:
+        """Return all canaries of the ledger up to a time, round by round."""
+        from pytest_memleak.ledger.ledger_queries import surplus
+
+        every = surplus(self.ledger, self.endpoint_id, self.prompts(0), until=until)
+        return sorted(every, key=lambda generation: generation.ordinal)
+
+    def issues(self, until: float) -> Iterator[Issue]:
+        """Yield an issue if a canary has no answer: only canaries show temperature 0."""
+        answered = {canary.excerpt_id for canary in self.stored(until) if canary.answered}
+        every = len(self.prompts(0).questions)
+        if len(answered) < every:
+            yield Issue(
+                "canaries",
+                f"{every - len(answered)} of {every} canaries are missing or withheld",
+                "rerun where the endpoint can be called, without output filters",
+            )
+
+    def notes(self, until: float) -> Iterator[str]:
+        """Yield a note if the server rejects the canaries' temperature."""
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        rounds = max((canary.ordinal + 1 for canary in self.stored(until)), default=0)
+        history = provenance(self.ledger, self.endpoint_id, self.prompts(rounds))
+        if "temperature" in history.refused:
+            yield "the server doesn't accept temperature 0: canaries were sampled at its default"
+
+    def _answers(self) -> list[list[Generation]]:
+        """Return each canary's answers, in the order of the rounds."""
+        from pytest_memleak.ledger.ledger_queries import generations
+
+        asked = self.prompts(1 << 30)
+        answers: dict[str, list[Generation]] = {prompt.excerpt_id: [] for prompt in asked.questions}
+        for generation in generations(self.ledger, self.endpoint_id, asked):
+            answers[generation.excerpt_id].append(generation)
+        return list(answers.values())
+
+
+def _rounds(answers: Sequence[Sequence[Generation]]) -> int:
+    """Count the rounds in which all canaries answered."""
+    return min(map(len, answers), default=0)
+
+
+def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
+    """Tell whether most prompts' last answers begin as the first; None without two of each.
+
+    Answers without words show nothing, so they aren't alike.
+    """
+    if not answers or min(map(len, answers)) <= 1:
+        return None
+    alike = sum([] != _beginning(texts[0]) == _beginning(texts[-1]) for texts in answers)
+    return 2 * alike > len(answers)
+
+
+def _beginning(text: str) -> list[str]:
+    return words(text, "unicode")[:_WORDS_ALIKE]
