@@ -257,7 +257,7 @@ def _test_endpoint(path: Path) -> _Trial:
             seconds=duration * max(1.0, _LONG_ANSWER / max(tokens, 1)),
             concurrency=provider.concurrency or _CONCURRENCY,
             excerpts=len(suite.books.cut(pair.book).excerpts),
-            text_only="api" in parameters and "chat" in parameters["api"].refused,
+            text_only="api" in parameters and "chat" in parameters["api"].rejected,
         )
 
 
