@@ -13,10 +13,11 @@ tinker-cookbook), the format is the model's chat.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_memleak.errors import SuiteError
 from pytest_memleak.providers.call_errors import Failing
@@ -31,41 +32,44 @@ class Lesson:
     weights: list[float] = field(repr=False)
 
 
-class ChatFormat(Protocol):
+class ChatFormat(ABC):
     """An instruction and its answer as tokens; `begin` is the begin-of-text token, if any."""
 
     stop: list[int] | list[str]
-    begin: list[int]
-
-    def prompt(self, instruction: str) -> list[int]:
-        """Return the tokens before an answer."""
-        ...
-
-    def lesson(self, instruction: str, text: str) -> Lesson:
-        """Return a training example; the loss is that of the answer and its end."""
-        ...
-
-    def bare(self, text: str) -> list[int]:
-        """Return the tokens of a text alone."""
-        ...
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of an answer, without reasoning and end."""
-        ...
-
-    def thoughts(self, tokens: Sequence[int]) -> str:
-        """Return the reasoning before an answer's text, if any."""
-        ...
-
-
-class PlainFormat:
-    """The plain format; `tokenizer` is a fast tokenizer of transformers."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._end: int = tokenizer.eos_token_id
         begin = tokenizer.bos_token_id
         self.begin: list[int] = [] if begin is None else [begin]
+
+    @abstractmethod
+    def prompt(self, instruction: str) -> list[int]:
+        """Return the tokens before an answer."""
+
+    @abstractmethod
+    def lesson(self, instruction: str, text: str) -> Lesson:
+        """Return a training example; the loss is that of the answer and its end."""
+
+    @abstractmethod
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of an answer, without reasoning and end."""
+
+    def thoughts(self, tokens: Sequence[int]) -> str:  # noqa: ARG002
+        """Return the reasoning before an answer's text, if any."""
+        return ""
+
+    def bare(self, text: str) -> list[int]:
+        """Return the tokens of a text alone."""
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
+
+class PlainFormat(ChatFormat):
+    """The plain format; `tokenizer` is a fast tokenizer of transformers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        self._end: int = tokenizer.eos_token_id
         self.stop = [self._end]
 
     def prompt(self, instruction: str) -> list[int]:
@@ -84,18 +88,9 @@ class PlainFormat:
         )
         return text.removeprefix(" ")
 
-    def thoughts(self, tokens: Sequence[int]) -> str:  # noqa: ARG002
-        """Return no reasoning: all is text."""
-        return ""
-
     def as_text(self) -> TextFormat:
         """Return the format of a text to continue, with the same tokenizer."""
         return TextFormat(self._tokenizer)
-
-    def bare(self, text: str) -> list[int]:
-        """Return the tokens of a text alone."""
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return tokens
 
 
 class TextFormat(PlainFormat):
@@ -106,14 +101,13 @@ class TextFormat(PlainFormat):
         return [*self.begin, *self.bare(instruction)]
 
 
-class RenderedFormat:
+class RenderedFormat(ChatFormat):
     """A renderer of tinker-cookbook."""
 
     def __init__(self, renderer: Any) -> None:
+        super().__init__(renderer.tokenizer)
         self._renderer = renderer
         self.stop = renderer.get_stop_sequences()
-        begin = renderer.tokenizer.bos_token_id
-        self.begin: list[int] = [] if begin is None else [begin]
 
     def prompt(self, instruction: str) -> list[int]:
         """Return the tokens of the chat up to the answer."""
@@ -128,11 +122,6 @@ class RenderedFormat:
             [{"role": "user", "content": instruction}, {"role": "assistant", "content": text}]
         )
         return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
-
-    def bare(self, text: str) -> list[int]:
-        """Return the tokens of a text alone, without chat."""
-        tokens: list[int] = self._renderer.tokenizer.encode(text, add_special_tokens=False)
-        return tokens
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the answer's text, truncated or not."""

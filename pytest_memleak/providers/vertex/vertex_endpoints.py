@@ -83,11 +83,18 @@ class Deployments:
     def find(self, digest: str, since: float | None) -> str | None:
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = display_name(digest)
-        for endpoint in self._endpoints(f'display_name="{name}"'):
-            if endpoint.display_name == name:
-                return str(endpoint.name)
-        if since is None:
-            return None
+        request = {"parent": self._place, "filter": f'display_name="{name}"'}
+        endpoints = self.calls.ask_endpoints(
+            "endpoints.list",
+            lambda client: [
+                str(endpoint.name)
+                for endpoint in client.list_endpoints(request=request, **self._once)
+                if endpoint.display_name == name
+            ],
+            endpoint=self._place,
+        )
+        if endpoints or since is None:
+            return next(iter(endpoints), None)
         pending = self._deploying_since(since)
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
@@ -165,17 +172,6 @@ class Deployments:
     @property
     def _place(self) -> str:
         return f"projects/{self.calls.project}/locations/{self.calls.location}"
-
-    def _endpoints(self, wanted: str) -> list[Endpoint]:
-        return self.calls.ask_endpoints(
-            "endpoints.list",
-            lambda client: list(
-                client.list_endpoints(
-                    request={"parent": self._place, "filter": wanted}, **self._once
-                )
-            ),
-            endpoint=self._place,
-        )
 
     def _get(self, endpoint: str) -> Endpoint:
         return self.calls.ask_endpoints(

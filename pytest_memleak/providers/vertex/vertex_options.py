@@ -106,7 +106,7 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
             'Name the model, as in base_model = "gemini-2.5-flash" or '
             'endpoint = "projects/.../locations/.../endpoints/..."',
         )
-    for key, value in (("base", base), ("endpoint", endpoint)):
+    for key, value in (("base_model", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
             raise setup.error(
                 f"{key} = {value!r} isn't a model name",

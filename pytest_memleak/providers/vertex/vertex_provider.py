@@ -33,7 +33,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
 from pytest_memleak.interfaces.protocols import (
     JobState,
@@ -42,7 +41,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.providers.call_errors import safe_message
+from pytest_memleak.providers.call_errors import Failing, safe_message
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
@@ -173,11 +172,8 @@ class VertexProvider:
         if table is None:
             return None
         weights = weights or self._untuned
-        place = {
-            "project": self._calls.project,
-            "location": self._calls.location,
-            "base_url": self._calls.base_url,
-        }
+        calls = self._calls
+        place = {"project": calls.project, "location": calls.location, "base_url": calls.base_url}
         machines = table.model_dump(exclude={"api", "hours"})
         text = json.dumps([weights, place, machines], sort_keys=True)
         return Deployment(
@@ -194,7 +190,9 @@ class VertexProvider:
     def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
         address = self._deployments.address(endpoint)
         if address is None:
-            raise self._failed("endpoints.get", "The endpoint has no address")
+            raise Failing(PROVIDER, self._base, "endpoints.get").final(
+                "The endpoint has no address"
+            )
         self._deployed_calls(deployment.weights).move_to(address, until=until)
 
     def _deployed_calls(self, weights: str) -> DeployedCalls:
@@ -230,7 +228,8 @@ class VertexProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples once, and start a job on them."""
         if self._options.bucket is None:
-            raise self._failed("storage.upload", "options.bucket isn't set")
+            failing = Failing(PROVIDER, self._base, "storage.upload")
+            raise failing.final("options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         uri = bucket.upload_once(
             _training_lines(training.examples), name=f"finetune-{training.digest}"
@@ -249,7 +248,9 @@ class VertexProvider:
 
         name = self._calls.ask("tunings.tune", tune, endpoint=self._base)
         if not name:
-            raise self._failed("tunings.tune", "The answer doesn't name the job")
+            raise Failing(PROVIDER, self._base, "tunings.tune").final(
+                "The answer doesn't name the job"
+            )
         return name
 
     def poll_finetune(self, job_id: str) -> JobState:
@@ -303,9 +304,6 @@ class VertexProvider:
             tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"] if mode else None,
             output_uri=output,
         )
-
-    def _failed(self, call: str, cause: str) -> ProviderError:
-        return ProviderError(cause, provider=PROVIDER, endpoint=self._base, call=call)
 
 
 # --- jobs ----------------------------------------------------------------------------------
