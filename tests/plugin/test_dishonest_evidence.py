@@ -28,15 +28,15 @@ def older(made):
 CHANGES = (
     (lambda made: made.update(note="audited"), 2, "note: Unexpected keyword argument"),
     (lambda made: made.pop("limitations"), 2, "limitations: Field required"),
-    (lambda made: made.update(limitations=[]), 1, "limitations: they aren't those of this"),
-    (lambda made: made["limitations"].pop(), 1, "limitations: they aren't those of this"),
+    (lambda made: made.update(limitations=[]), 1, "limitations: they differ from this version's"),
+    (lambda made: made["limitations"].pop(), 1, "limitations: they differ from this version's"),
     (lambda made: made.update(created="2999-01-01T00:00:00+00:00"), 1, "is in the future"),
     (lambda made: made["ledger"].update(entries=0), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(entries=-1), 2, "ledger.entries: Input should be greater"),
     (lambda made: made["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
     (as_python_takes_them_for_equal, 1, "stop_on_fail: the bundle says 0, recomputed false"),
     (of_another_type, 2, "sampled.0.refused: Input should be a valid integer"),
-    (older, 0, "its limitations are those of another version"),
+    (older, 0, "limitations: written by another version"),
 )
 
 
