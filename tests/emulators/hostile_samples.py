@@ -3,40 +3,26 @@
 import json
 
 import numpy as np
-from hostile import ACTS
+from hostile import ACTS, _body, _half, _instead, _whole, _wire
 from tinker.proto import tinker_public_pb2 as pb
 
 
 def _samples(changed):
     """Writes the honest samples, changed; what is no sample goes as it is."""
 
-    def act(wire, answer, _stopping):
+    def write(answer):
         body = answer.body
         if "protobuf" in answer.content_type:
             message = pb.SampleResponse.FromString(body)
             changed(message)
             body = message.SerializeToString()
-        wire.sendall(_whole(body, answer.content_type))
+        return _whole(body, **{"Content-Type": answer.content_type})
 
-    return act
-
-
-def _whole(body, content_type):
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    return _wire(write)
 
 
 def _json(value):
-    body = json.dumps(value).encode()
-
-    def act(wire, _answer, _stopping):
-        wire.sendall(_whole(body, "application/json"))
-
-    return act
-
-
-def _cut(wire, answer, _stopping):
-    wire.sendall(_whole(answer.body[: len(answer.body) // 2], answer.content_type))
+    return _instead(json.dumps(value).encode())
 
 
 def _tokens(made):
@@ -64,7 +50,7 @@ SAMPLES = {
     "no_samples": _samples(lambda message: message.ClearField("sequences")),
     "many_samples": _samples(_many),
     "stop_unknown": _samples(_stop),
-    "cut_samples": _cut,
+    "cut_samples": _body(_half),
     "odd_tokens": _tokens(lambda tokens: tokens[:-1]),
     "no_tokens": _tokens(lambda _: b""),
     "negative_tokens": _tokens(lambda tokens: _of(-1, -(2**31)) + tokens),

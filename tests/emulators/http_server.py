@@ -424,11 +424,14 @@ class ModelServer(HttpServer):
         if self.key is not None and sent != self.key:
             raise Refused(401, f"Incorrect API key provided: {sent}.", code="invalid_api_key")
 
-    def job_of(self, jobs, request):
+    def look_at(self, jobs, key, states, end, request):
+        """A job, one poll further; `end` ends it."""
         job = jobs.get(request.params["id"])
         if job is None:
             raise Refused(404, f"There is no job {request.params['id']}.")
-        return job
+        if job.step(key, states):
+            end(job)
+        return Response.json(job.object)
 
 
 def read_examples(data, key, content):

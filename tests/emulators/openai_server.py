@@ -10,6 +10,7 @@ log-probabilities. Books have a row for each "upload", "finetune", "batch", "ech
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 
 from faults import FaultKind
 from http_server import Job, ModelServer, Refused, Response, read_examples
@@ -67,6 +68,10 @@ class OpenAIServer(ModelServer):
         self._stored = {}
         shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
         self._answers = ChatCompletions(most=most_choices, most_told=most_told, **shared)
+        look_at_job = partial(self.look_at, self._jobs, "status", JOB_STATES, self._end_job)
+        look_at_batch = partial(
+            self.look_at, self._batches, "status", BATCH_STATES, self._end_batch
+        )
         self.add_routes(
             "",
             ("POST", "/v1/chat/completions", "chat", self._chat),
@@ -78,10 +83,10 @@ class OpenAIServer(ModelServer):
             ("GET", "/v1/files/{id}/content", "files.content", self._file_content),
             ("POST", "/v1/fine_tuning/jobs", "jobs.create", self._create_job),
             ("GET", "/v1/fine_tuning/jobs", "jobs.list", self._list_jobs),
-            ("GET", "/v1/fine_tuning/jobs/{id}", "jobs.get", self._get_job),
+            ("GET", "/v1/fine_tuning/jobs/{id}", "jobs.get", look_at_job),
             ("POST", "/v1/batches", "batches.create", self._create_batch),
             ("GET", "/v1/batches", "batches.list", self._list_batches),
-            ("GET", "/v1/batches/{id}", "batches.get", self._get_batch),
+            ("GET", "/v1/batches/{id}", "batches.get", look_at_batch),
         )
 
     @property
@@ -196,12 +201,6 @@ class OpenAIServer(ModelServer):
         jobs = [job.object for job in reversed(self._jobs.values())]
         return _page(self._narrowed(jobs, request), request)
 
-    def _get_job(self, request):
-        job = self.job_of(self._jobs, request)
-        if job.step("status", JOB_STATES):
-            self._end_job(job)
-        return Response.json(job.object)
-
     def _end_job(self, job):
         if FaultKind.FAIL in job.strike.content:
             message = "the training file did not pass moderation"
@@ -239,13 +238,8 @@ class OpenAIServer(ModelServer):
     def _list_batches(self, request):
         return _page([batch.object for batch in reversed(self._batches.values())], request)
 
-    def _get_batch(self, request):
-        batch = self.job_of(self._batches, request)
-        if batch.step("status", BATCH_STATES):
-            self._end_batch(batch.object, batch.strike)
-        return Response.json(batch.object)
-
-    def _end_batch(self, batch, strike):
+    def _end_batch(self, job):
+        batch, strike = job.object, job.strike
         if FaultKind.FAIL in strike.content:
             message = "the input file holds more requests than the queue of this model allows"
             error = {"code": "token_limit_exceeded", "message": message, "line": None}

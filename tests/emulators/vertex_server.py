@@ -13,6 +13,7 @@ import base64
 import itertools
 import json
 import re
+from functools import partial
 
 from faults import FaultKind
 from gcs_server import read_object, write_object
@@ -80,6 +81,8 @@ class VertexServer(ModelServer):
         )
         self.route("POST", "/token", "token", self._give_token)
         self.add_routes("", *self.machines.routes())
+        look_at_tuning = partial(self.look_at, self._tunings, "state", RUNNING, self._end_tuning)
+        look_at_batch = partial(self.look_at, self._batches, "state", RUNNING, self._end_batch)
         model = "publishers/google/models/{model}:generateContent"
         self.add_routes(
             "/v1beta1/projects/{project}/locations/{location}/",
@@ -87,10 +90,10 @@ class VertexServer(ModelServer):
             ("POST", "endpoints/{endpoint}:generateContent", "generate", self._generate),
             ("POST", "tuningJobs", "tunings.create", self._create_tuning),
             ("GET", "tuningJobs", "tunings.list", self._list_tunings),
-            ("GET", "tuningJobs/{id}", "tunings.get", self._get_tuning),
+            ("GET", "tuningJobs/{id}", "tunings.get", look_at_tuning),
             ("POST", "batchPredictionJobs", "batches.create", self._create_batch),
             ("GET", "batchPredictionJobs", "batches.list", self._list_batches),
-            ("GET", "batchPredictionJobs/{id}", "batches.get", self._get_batch),
+            ("GET", "batchPredictionJobs/{id}", "batches.get", look_at_batch),
         )
 
     def refusal(self, status, message, details):
@@ -168,20 +171,14 @@ class VertexServer(ModelServer):
     def _list_tunings(self, request):
         return self._listed("tuningJobs", self._tunings.values(), request)
 
-    def _get_tuning(self, request):
-        job = self.job_of(self._tunings, request)
-        if job.step("state", RUNNING):
-            self._end_tuning(job, request)
-        return Response.json(job.object)
-
-    def _end_tuning(self, job, request):
+    def _end_tuning(self, job):
         if FaultKind.FAIL in job.strike.content:
             error = {"code": 3, "message": "the training file did not pass moderation"}
             job.object.update(state="JOB_STATE_FAILED", error=error)
             return
         number = self._id()
-        endpoint = self._name(request, "endpoints", number)
-        model = f"{self._name(request, 'models', number)}@1"
+        place = job.object["name"].rpartition("/tuningJobs/")[0]
+        endpoint, model = f"{place}/endpoints/{number}", f"{place}/models/{number}@1"
         spec = job.object["supervisedTuningSpec"]
         examples = self._examples(spec["trainingDatasetUri"])
         output = job.object.get("outputUri")
@@ -238,12 +235,6 @@ class VertexServer(ModelServer):
             job for job in self._batches.values() if every or job.object["displayName"] == wanted[1]
         ]
         return self._listed("batchPredictionJobs", named, request)
-
-    def _get_batch(self, request):
-        batch = self.job_of(self._batches, request)
-        if batch.step("state", RUNNING):
-            self._end_batch(batch)
-        return Response.json(batch.object)
 
     def _end_batch(self, batch):
         if FaultKind.FAIL in batch.strike.content:
