@@ -281,10 +281,10 @@ def generation_lines(result: PairResult) -> Iterator[str]:
             yield _server_names(provenance)
         if provenance.calls:
             shape = distribution(result.model.options, provenance.refused)
-            yield f"Distribution: {shape}"
+            yield f"Sampling distribution: {shape}"
     if second := result.second_opinion:
         matched, differences = (amount(second[name], name[:-1]) for name in second)
-        yield f"Second opinion: {matched}, {differences}"
+        yield f"Second opinion on {matched}: {differences}"
     yield from _attempt_lines(result)
     for note in evidence.notes:
         yield f"Note: {note}"

@@ -24,13 +24,13 @@ def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
     online(OTHERS_OWN)
     gate(*PAID, "--memleak-evidence=before.json")
     baseline = (*PAID, "--memleak-baseline=before.json")
-    result = gate(*baseline, "-v", lines=["*Distribution: the server's own"])
+    result = gate(*baseline, "-v", lines=["*Sampling distribution: the server's own"])
     result.stdout.no_fnmatch_line("*different distribution*")
     online()
     said = "sampled from a different distribution: the server's own; now the "
     gate(*baseline, "--memleak-max-increase=bmc=0.9", usage=[f"*{said}*"])
     gate(*baseline, "--memleak-html=r.html", lines=[f"*the baseline was {said}model's own*"])
-    assert "Distribution: the model's own" in plain(Path("r.html").read_text("utf-8"))
+    assert "Sampling distribution: the model's own" in plain(Path("r.html").read_text("utf-8"))
 
 
 def test_what_a_server_refuses_is_another_distribution(gate, online, server):
@@ -38,13 +38,13 @@ def test_what_a_server_refuses_is_another_distribution(gate, online, server):
     gate(*PAID, "--memleak-evidence=before.json")
     server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
     online(("samples = 6", "samples = 6\nseed = 7"))
-    said = "Distribution: the model's own, but for top_k, min_p, which the server rejects"
+    said = "Sampling distribution: the model's own, but for top_k, min_p, which the server rejects"
     gate(*PAID, "-v", lines=[f"*{said}"])
 
 
 def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
     online(("[model.options]", "[model.options]\nextra_body = { top_p = 0.5 }"))
-    gate(*PAID, "-v", lines=["*Distribution: the model's own, but for top_p = 0.5"])
+    gate(*PAID, "-v", lines=["*Sampling distribution: the model's own, but for top_p = 0.5"])
 
 
 def test_an_uplift_over_another_distribution_is_inconclusive(gate, online, server):

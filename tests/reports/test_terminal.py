@@ -309,7 +309,7 @@ DETAILS = {
             "  Sampled 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
             "  Served by gpt-2024-08-06 (fp1), 5 calls; an unnamed server, 1 call; "
             "requested gpt; release R",
-            "  Distribution: the model's own",
+            "  Sampling distribution: the model's own",
         ],
     ),
 }
