@@ -41,6 +41,7 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _ENDLESS = 1 << 31
@@ -217,15 +218,37 @@ class LocalEndpoint:
     def top_k_log_probabilities(
         self, windows: Sequence[Window], top_k: int, temperature: float
     ) -> list[WindowLogs]:
-        """As `Probabilities` says; it sees the whole distribution."""
+        """As `Probabilities` says; it sees the whole distribution.
+
+        The prefix stands at the beginning of a text, after its token if the tokenizer has one, and
+        in no chat. Under top-k, any token but the likeliest has -inf. All windows have prefixes and
+        suffixes of the same lengths.
+        """
+        import torch
+
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
             failures_as(self.id, "log_probabilities"),
+            torch.inference_mode(),
         ):
-            return log_probabilities(
-                loaded.model, loaded.tokenizer, windows, top_k=top_k, temperature=temperature
+            first, suffix = beginning(loaded.tokenizer), len(windows[0].suffix)
+            rows = torch.tensor(
+                [[*first, *window.prefix, *window.suffix] for window in windows],
+                device=loaded.model.device,
             )
+            mask = torch.ones_like(rows)
+            outcome = loaded.model(input_ids=rows, attention_mask=mask, use_cache=False)
+            # The logits at one token are of the next.
+            logits = outcome.logits[:, -suffix - 1 : -1].to(_precise(rows))
+            own = logits.gather(-1, rows[:, -suffix:].unsqueeze(-1)).squeeze(-1)
+            plain = own - logits.logsumexp(dim=-1)
+            kept, inside = logits, own
+            if 0 < top_k < logits.shape[-1]:
+                kept = logits.topk(top_k, dim=-1).values
+                inside = own.masked_fill(own < kept[..., -1], -torch.inf)
+            top = inside / temperature - (kept / temperature).logsumexp(dim=-1)
+            return [WindowLogs(*both) for both in zip(plain.tolist(), top.tolist(), strict=True)]
 
     # --- sampling
 
@@ -245,9 +268,14 @@ class LocalEndpoint:
                 for seed in seeds
             ]
         )
+        generated: list[list[int]] = [[] for _ in seeds]
 
         def choose(step: int, rows: list[int], scores: Tensor) -> Tensor:
-            return self._choose_tokens(scores, numbers[rows, step], temperature)
+            tokens = self._choose_tokens(scores, numbers[rows, step], temperature)
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                if loaded.stop.isdisjoint(generated[row][-1:]):
+                    generated[row].append(token)
+            return tokens
 
         rows = [*range(len(seeds))]
         with torch.inference_mode():
@@ -255,17 +283,34 @@ class LocalEndpoint:
                 loaded, [prompt], most=1, return_dict_in_generate=True, output_logits=True
             )
             name, cache = _repeatable_cache(prefill)
-            if cache is not None:
-                cache.batch_repeat_interleave(len(rows))
-                scores = prefill.logits[0].expand(len(rows), -1)
-                return _continue_rows(loaded, scores, {name: cache}, most, choose)
-            written = _generate(
-                loaded,
-                [prompt] * len(rows),
-                most=most,
-                choose=lambda step, scores: choose(step, rows, scores),
-            )
-        return [_until(loaded.stop, row[len(prompt) :].tolist()) for row in written]
+            if cache is None:
+                _generate(
+                    loaded,
+                    [prompt] * len(rows),
+                    most=most,
+                    choose=lambda step, scores: choose(step, rows, scores),
+                )
+                return generated
+            cache.batch_repeat_interleave(len(rows))
+            scores = prefill.logits[0].expand(len(rows), -1)
+            for step in range(most):
+                tokens = choose(step, rows, scores)
+                places = [n for n, row in enumerate(rows) if generated[row][-1] not in loaded.stop]
+                if not places or step + 1 == most:
+                    break
+                if len(places) < len(rows):
+                    rows = [rows[place] for place in places]
+                    kept = torch.tensor(places, device=tokens.device)
+                    cache.batch_select_indices(kept)
+                    tokens = tokens[kept]
+                outcome = loaded.model(
+                    input_ids=tokens[:, None],
+                    attention_mask=tokens.new_ones((len(rows), len(prompt) + step + 1)),
+                    use_cache=True,
+                    **{name: cache},
+                )
+                scores = outcome.logits[:, -1].float()
+        return generated
 
     def _choose_tokens(self, scores: Tensor, numbers: Tensor, temperature: float) -> Tensor:
         """Each row's next token: the one where the sum of probabilities passes its number.
@@ -277,8 +322,7 @@ class LocalEndpoint:
         if temperature == 0:
             total, tokens = scores.max(dim=-1)
         else:
-            # Apple's GPUs have no double precision.
-            precise = torch.float32 if scores.device.type == "mps" else torch.float64
+            precise = _precise(scores)
             shares = torch.softmax(scores.to(precise) / temperature, dim=-1).cumsum(dim=-1)
             total = shares[:, -1]
             passed = (numbers.to(scores.device, precise) * total)[:, None]
@@ -305,40 +349,6 @@ class LocalEndpoint:
 
     def _error(self, cause: str, *, hint: str) -> ProviderError:
         return local_error(cause, self.id, "sample", hint=hint)
-
-
-def _continue_rows(
-    loaded: Loaded,
-    scores: Tensor,
-    cache: dict[str, Any],
-    most: int,
-    choose: Callable[[int, list[int], Tensor], Tensor],
-) -> list[list[int]]:
-    """The tokens of each row, from the scores and the cache (with its name) after the prompt."""
-    import torch
-
-    (keys_and_values,) = cache.values()
-    length = keys_and_values.get_seq_length()
-    generated: list[list[int]] = [[] for _ in scores]
-    rows = [*range(len(generated))]  # that haven't ended
-    for step in range(most):
-        tokens = choose(step, rows, scores)
-        for row, token in zip(rows, tokens.tolist(), strict=True):
-            generated[row].append(token)
-        places = [n for n, row in enumerate(rows) if generated[row][-1] not in loaded.stop]
-        if not places or step + 1 == most:
-            break
-        if len(places) < len(rows):
-            rows = [rows[place] for place in places]
-            kept = torch.tensor(places, device=tokens.device)
-            keys_and_values.batch_select_indices(kept)
-            tokens = tokens[kept]
-        mask = tokens.new_ones((len(rows), length + step + 1))
-        outcome = loaded.model(
-            input_ids=tokens[:, None], attention_mask=mask, use_cache=True, **cache
-        )
-        scores = outcome.logits[:, -1].float()
-    return generated
 
 
 def _generate(
@@ -393,12 +403,6 @@ def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
     return "", None
 
 
-def _until(stop: frozenset[int], tokens: list[int]) -> list[int]:
-    """The tokens up to and with the first that ends a generation."""
-    end = next((place for place, token in enumerate(tokens) if token in stop), len(tokens))
-    return tokens[: end + 1]
-
-
 def _completion(
     form: Format, tokens: list[int], stop: frozenset[int], served: Served, *, prompt_tokens: int
 ) -> Completion:
@@ -413,33 +417,8 @@ def _completion(
     )
 
 
-def log_probabilities(
-    model: Any, tokenizer: Any, windows: Sequence[Window], *, top_k: int, temperature: float
-) -> list[WindowLogs]:
-    """Per window the natural logarithms of its suffix tokens' probabilities.
-
-    The prefix stands at the beginning of a text, after its token if the tokenizer has one, and
-    in no chat. Under top-k only the likeliest `top_k` of the tokens that may follow count (0:
-    all), at `temperature`; any other has -inf, and one as likely as the last of them is inside.
-    All windows have prefixes and suffixes of the same lengths.
-    """
+def _precise(tensor: Tensor) -> torch.dtype:
     import torch
 
-    first = beginning(tokenizer)
-    rows = torch.tensor(
-        [[*first, *window.prefix, *window.suffix] for window in windows], device=model.device
-    )
-    suffix = len(windows[0].suffix)
-    with torch.inference_mode():
-        outcome = model(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)
-        # The logits at one token are of the next. Apple's GPUs have no double precision.
-        precise = torch.float32 if rows.device.type == "mps" else torch.float64
-        logits = outcome.logits[:, -suffix - 1 : -1].to(precise)
-        own = logits.gather(-1, rows[:, -suffix:].unsqueeze(-1)).squeeze(-1)
-        plain = own - logits.logsumexp(dim=-1)
-        kept, inside = logits, own
-        if 0 < top_k < logits.shape[-1]:
-            kept = logits.topk(top_k, dim=-1).values
-            inside = own.masked_fill(own < kept[..., -1], -torch.inf)
-        top = inside / temperature - (kept / temperature).logsumexp(dim=-1)
-    return [WindowLogs(*both) for both in zip(plain.tolist(), top.tolist(), strict=True)]
+    # Apple's GPUs have no double precision.
+    return torch.float32 if tensor.device.type == "mps" else torch.float64

@@ -100,17 +100,10 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LOADED = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt"})
-_TOKENIZERS = frozenset(
-    {
-        "tokenizer.json",
-        "tokenizer.model",
-        "tokenizer_config.json",
-        "sentencepiece.bpe.model",
-        "spiece.model",
-        "vocab.json",
-        "vocab.txt",
-    }
-)
+_TOKENIZERS = {
+    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    *("sentencepiece.bpe.model", "spiece.model", "vocab.json", "vocab.txt"),
+}
 _DIGITS = 32
 
 
