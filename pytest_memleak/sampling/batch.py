@@ -127,9 +127,7 @@ class Batches:
                 call=f"batch {batch_id}",
                 hint="Rerun to send its requests again.",
             )
-        for attempt in self.retry.attempts():
-            with attempt:
-                self.line.within("read_batch", lambda: self._read(batch, batch_id))
+        self.retry.run(lambda: self.line.within("read_batch", lambda: self._read(batch, batch_id)))
         end_job(self.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
         return True
 

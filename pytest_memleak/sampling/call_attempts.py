@@ -142,8 +142,7 @@ class CallAttempts:
         Raises ProviderError, ProviderBusy (after all retries), BudgetExceeded, Stopped.
         """
         try:
-            attempts = self._desk.retry.attempts(self._stop, unreached=self._desk.unreached)
-            return attempts(self._once)
+            return self._desk.retry.run(self._once, self._stop, unreached=self._desk.unreached)
         finally:
             if self._call is not None and (self._waiting or self._unmade):
                 cause = "given up before it was made" if self._unmade else self._turned_away

@@ -298,19 +298,16 @@ def _bounded(answer: Completion, refused: tuple[str, ...]) -> Completion:
     if max(len(answer.text), len(answer.reasoning)) > _LONGEST_ANSWER:
         word = f"longer than {_LONGEST_ANSWER:,} characters"
         answer = replace(answer, finish_reason=FinishReason.UNKNOWN, finish_word=word)
-    answer = replace(
-        answer,
-        text=_characters(answer.text[:_LONGEST_ANSWER]),
-        reasoning=_characters(answer.reasoning[:_LONGEST_ANSWER]),
-    )
-    blank = not answer.text.strip() and not answer.finish_reason.withheld
+    text = _characters(answer.text[:_LONGEST_ANSWER])
+    blank = not text.strip() and not answer.finish_reason.withheld
     served = answer.served
     if refused:
         served = served or Served()
         served = replace(served, refused=(*served.refused, *refused))
-    return replace(
-        answer,
-        finish_reason=FinishReason.EMPTY if blank else answer.finish_reason,
+    return Completion(
+        text,
+        FinishReason.EMPTY if blank else answer.finish_reason,
+        reasoning=_characters(answer.reasoning[:_LONGEST_ANSWER]),
         prompt_tokens=_tokens(answer.prompt_tokens),
         completion_tokens=_tokens(answer.completion_tokens),
         served=served

@@ -82,11 +82,11 @@ def recover_answer(line: Line, call: Call, retry: Retry) -> tuple[Completion, ..
     stop = threading.Event()
     until = min(call.began, time.time()) + retry.recovery
     while True:
-        for attempt in retry.attempts(
-            stop, unreached=lambda: None if line.reach.reached else retry.unreached
-        ):
-            with attempt:
-                kept = line.recover(call.request_id)
+        kept = retry.run(
+            lambda: line.recover(call.request_id),
+            stop,
+            unreached=lambda: None if line.reach.reached else retry.unreached,
+        )
         if kept is not None or time.time() >= until:
             return kept
         retry.pause(stop, min(LOOK_AGAIN, max(0.0, until - time.time())))

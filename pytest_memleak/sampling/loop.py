@@ -59,19 +59,23 @@ def draw(
     LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in flight get
     `retry.grace` seconds.
     """
-    drawing = _Pair(
+    limit = budget_limit(budget, terms, pair=questionnaire.pair)
+    retry, provider = retry or Retry(), terms.sampler.name
+    numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    desk = Desk(
         ledger,
-        endpoint,
-        endpoint_id=endpoint_id,
-        questionnaire=questionnaire,
-        terms=terms,
-        limit=budget_limit(budget, terms, pair=questionnaire.pair),
-        progress=progress or Progress(),
-        retry=retry or Retry(),
+        Line(endpoint, endpoint_id=endpoint_id, provider=provider, deadline=retry.deadline),
+        {numbers[question.key]: question for question in questionnaire.questions},
+        numbers,
+        terms,
+        limit,
+        retry,
+        Pace(terms.sampler.concurrency),
     )
+    drawing = _Pair(desk, questionnaire, progress or Progress())
     if (remote := abilities_of(endpoint).batches) is not None:
         batches = drawing.batches(remote, wait=wait)
-        batches.settle(drawing.desk.asked.keys())
+        batches.settle(desk.asked.keys())
         if terms.sampler.batch:
             drawing.in_batches(batches)
             return drawing.tell()
@@ -82,32 +86,12 @@ def draw(
 class _Pair:
     """The sampling of one pair."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        endpoint: Endpoint,
-        *,
-        endpoint_id: str,
-        questionnaire: PairPrompts,
-        terms: Terms,
-        limit: int | None,
-        progress: Progress,
-        retry: Retry,
-    ) -> None:
-        self._ledger = ledger
-        self._endpoint_id = endpoint_id
+    def __init__(self, desk: Desk, questionnaire: PairPrompts, progress: Progress) -> None:
+        self.desk = desk
+        self._ledger = desk.ledger
+        self._endpoint_id = desk.line.endpoint_id
         self._questionnaire = questionnaire
         self._progress = progress
-        numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
-        line = Line(
-            endpoint,
-            endpoint_id=endpoint_id,
-            provider=terms.sampler.name,
-            deadline=retry.deadline,
-        )
-        asked = {numbers[question.key]: question for question in questionnaire.questions}
-        pace = Pace(terms.sampler.concurrency)
-        self.desk = Desk(ledger, line, asked, numbers, terms, limit, retry, pace)
 
     def online(self) -> None:
         """Sample call by call until everything is stored, whoever sampled it."""

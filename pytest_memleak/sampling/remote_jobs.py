@@ -20,8 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tenacity import Retrying
-
 from pytest_memleak.errors import (
     BookError,
     JobPending,
@@ -135,27 +133,28 @@ def _found_or_started(
     """
     start_name = verbs.names[1]
     stop = threading.Event()
-    for attempt in _attempts(verbs, retry, stop):
-        with attempt:
-            job_id = find_job(verbs, retry, until=doubt.until, stop=stop)
-            if job_id is not None:
-                return job_id
-            starting()
-            try:
-                return _timed(verbs, start_name, verbs.start, verbs.deadline, late=late)
-            except NoAnswer as error:
-                raise StartUnanswered(
-                    error.cause,
-                    provider=verbs.provider,
-                    endpoint=verbs.endpoint,
-                    call=start_name,
-                    hint="Rerun later. The run first searches the provider for it.",
-                ) from None
-            except ProviderBusy as error:
-                if in_doubt(error):
-                    doubt.until = time.time() + retry.recovery
-                raise
-    raise AssertionError("the last attempt raises")
+
+    def attempt() -> str:
+        job_id = find_job(verbs, retry, until=doubt.until, stop=stop)
+        if job_id is not None:
+            return job_id
+        starting()
+        try:
+            return _timed(verbs, start_name, verbs.start, verbs.deadline, late=late)
+        except NoAnswer as error:
+            raise StartUnanswered(
+                error.cause,
+                provider=verbs.provider,
+                endpoint=verbs.endpoint,
+                call=start_name,
+                hint="Rerun later. The run first searches the provider for it.",
+            ) from None
+        except ProviderBusy as error:
+            if in_doubt(error):
+                doubt.until = time.time() + retry.recovery
+            raise
+
+    return _run_with_retries(verbs, retry, attempt, stop)
 
 
 def find_job(
@@ -172,14 +171,17 @@ def find_job(
 def looked_at(verbs: Verbs, job_id: str, retry: Retry) -> JobState:
     """Poll the job's state at the provider."""
     name = verbs.names[2]
-    for attempt in _attempts(verbs, retry, threading.Event()):
-        with attempt:
-            return _timed(verbs, name, lambda: verbs.poll(job_id), retry.deadline)
-    raise AssertionError("the last attempt raises")
+    return _run_with_retries(
+        verbs, retry, lambda: _timed(verbs, name, lambda: verbs.poll(job_id), retry.deadline)
+    )
 
 
-def _attempts(verbs: Verbs, retry: Retry, stop: threading.Event) -> Retrying:
-    return retry.attempts(stop, unreached=lambda: None if verbs.reach.reached else retry.unreached)
+def _run_with_retries(
+    verbs: Verbs, retry: Retry, attempt: Callable[[], T], stop: threading.Event | None = None
+) -> T:
+    return retry.run(
+        attempt, stop, unreached=lambda: None if verbs.reach.reached else retry.unreached
+    )
 
 
 def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:

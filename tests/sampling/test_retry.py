@@ -27,7 +27,7 @@ def tried(retry: Retry, *outcomes: Exception | None) -> tuple[int, list[float], 
         return "done"
 
     try:
-        ended: object = retry.attempts()(attempt)
+        ended: object = retry.run(attempt)
     except ProviderError as error:
         ended = error
     return count, pauses, ended
@@ -73,7 +73,7 @@ def test_a_pause_ends_when_the_event_is_set():
             raise outcome
         return "done"
 
-    assert Retry().attempts(stop)(attempt) == "done"
+    assert Retry().run(attempt, stop) == "done"
 
 
 class Server:
