@@ -23,16 +23,23 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.generation_texts import insert_generations
+from pytest_memleak.ledger.hash_chain import Row, changed
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
-from pytest_memleak.records import Generation
+from pytest_memleak.ledger.tables import (
+    calls,
+    claims,
+    generations,
+    in_parts,
+    questions,
+    runs,
+)
 
 
 class CallState(StrEnum):
@@ -45,21 +52,13 @@ class CallState(StrEnum):
     LOST = "lost"
 
 
-# Databases limit the parameters of one statement.
-QUESTIONS_AT_ONCE = 400
-
 # The cause of a call that was given up without having reached the server.
 NOT_SENT = "it never reached the server"
 
 OPEN = (CallState.ASKED, CallState.WAITING)
 
-_T = TypeVar("_T")
-
-
-def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield values in parts that one statement may name."""
-    for start in range(0, len(values), QUESTIONS_AT_ONCE):
-        yield values[start : start + QUESTIONS_AT_ONCE]
+# Every open call reserves ordinals; few calls are open.
+HAS_CLAIMS = calls.c.id.in_(sa.select(claims.c.call))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +72,16 @@ class Call:
     ordinals: tuple[int, ...]
 
 
-def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    """Count the rows of a group that match."""
-    return sa.func.sum(sa.case((condition, 1), else_=0))
-
-
 def open_calls(connection: Connection, *conditions: sa.ColumnElement[bool]) -> list[Call]:
     """List the calls that wait for an answer, among those that match `conditions`."""
     rows = connection.execute(
         sa.select(calls.c.id, calls.c.question, calls.c.request_id, calls.c.began, claims.c.ordinal)
-        .join(claims, claims.c.call == calls.c.id, isouter=True)
-        .where(calls.c.state == CallState.ASKED, *conditions)
+        .join(claims, claims.c.call == calls.c.id)
+        .where(HAS_CLAIMS, calls.c.state == CallState.ASKED, *conditions)
         .order_by(calls.c.id, claims.c.ordinal)
     ).all()
     by_call = (list(several) for _, several in itertools.groupby(rows, key=lambda row: row.id))
-    return [
-        Call(*several[0][:4], tuple(row.ordinal for row in several if row.ordinal is not None))
-        for several in by_call
-    ]
+    return [Call(*several[0][:4], tuple(row.ordinal for row in several)) for several in by_call]
 
 
 def prompt_ids_by_key(
@@ -110,7 +101,7 @@ def add_row(connection: Connection, table: sa.Table, values: Mapping[str, Any]) 
     """Add a row and its entry in the chain; return its id."""
     added = connection.execute(table.insert().values(values).returning(table.c.id))
     number: int = added.scalar_one()
-    changed(connection, table, [number])
+    changed(connection, table, [{"id": number, **values}])
     return number
 
 
@@ -119,7 +110,7 @@ def update_row(
 ) -> None:
     """Change a row, with an entry in the chain."""
     connection.execute(table.update().where(table.c.id == number).values(values))
-    changed(connection, table, [number])
+    changed(connection, table, [{"id": number, **values}])
 
 
 def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
@@ -156,8 +147,7 @@ def add_to_runs(connection: Connection, sums: Iterable[tuple[str | None, int]]) 
     for run, amount in by_run.items():
         added = connection.execute(_ADD, {"run": run, "amount": amount})
         if added.rowcount == 0:
-            connection.execute(runs.insert().values(id=run, spent=amount, began=time.time()))
-            changed(connection, runs, [run])
+            add_row(connection, runs, {"id": run, "spent": amount, "began": time.time()})
 
 
 # Building a statement takes longer than running it.
@@ -203,11 +193,20 @@ def record_each(connection: Connection, answers: Sequence[Answer]) -> list[bool 
     new = [answer for answer in answers if rows_before[answer.call.id].state != CallState.ANSWERED]
     if new:
         connection.execute(_FREE, {"calls": [answer.call.id for answer in new]})
-        rows = list(_placed(connection, new))
-        if rows:
-            connection.execute(generations.insert(), rows)
-        connection.execute(_ANSWERED, [_outcome(answer) for answer in new])
-        changed(connection, calls, (answer.call.id for answer in new), brought=rows)
+        placed = {answer.call.id: ordinals for answer, ordinals in _placed(connection, new)}
+        images = insert_generations(
+            connection,
+            [
+                (answer.call.question, answer.call.id, placed[answer.call.id], answer.completions)
+                for answer in new
+            ],
+        )
+        outcomes = [_outcome(answer) for answer in new]
+        connection.execute(
+            _ANSWERED, [{f"new_{name}": value for name, value in row.items()} for row in outcomes]
+        )
+        ended = {"claims": None}
+        changed(connection, calls, (row | ended | images.get(row["id"], {}) for row in outcomes))
         add_to_runs(
             connection,
             (
@@ -235,7 +234,7 @@ _DRAWN = sa.select(generations.c.question, generations.c.ordinal).where(
 )
 _ANSWERED = (
     calls.update()
-    .where(calls.c.id == sa.bindparam("call"))
+    .where(calls.c.id == sa.bindparam("new_id"))
     .values({name: sa.bindparam(f"new_{name}") for name in _OUTCOME})
 )
 
@@ -251,16 +250,16 @@ def _outcome(answer: Answer) -> dict[str, Any]:
     }
     refused = dict.fromkeys(name for identity in served for name in identity.refused)
     return {
-        **{f"new_{name}": value for name, value in fields.items()},
-        "new_refused": json.dumps(list(refused)) if served else None,
-        "call": answer.call.id,
-        "new_state": CallState.ANSWERED,
-        "new_came": len(answer.completions),
-        "new_recovered": answer.recovered,
-        "new_prompt_tokens": answer.prompt_tokens,
-        "new_completion_tokens": answer.completion_tokens,
-        "new_cost": answer.cost,
-        "new_ended": time.time(),
+        **fields,
+        "refused": json.dumps(list(refused)) if served else None,
+        "id": answer.call.id,
+        "state": CallState.ANSWERED,
+        "came": len(answer.completions),
+        "recovered": answer.recovered,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "cost": answer.cost,
+        "ended": time.time(),
     }
 
 
@@ -269,8 +268,10 @@ def _all_of(values: Iterable[str | None]) -> str | None:
     return ", ".join(dict.fromkeys(value for value in values if value is not None)) or None
 
 
-def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[str, Any]]:
-    """Yield the completions' rows: at the call's ordinals while they are free, then below 0."""
+def _placed(
+    connection: Connection, answers: Sequence[Answer]
+) -> Iterator[tuple[Answer, list[int]]]:
+    """Yield the completions' ordinals: the call's own while they are free, then below 0."""
     taken: dict[int, set[int]] = defaultdict(set)
     question_ids = list({answer.call.question for answer in answers})
     ordinals = [ordinal for answer in answers for ordinal in answer.call.ordinals] or [0]
@@ -280,29 +281,14 @@ def _placed(connection: Connection, answers: Sequence[Answer]) -> Iterable[dict[
     for answer in answers:
         occupied = taken[answer.call.question]
         free = iter([ordinal for ordinal in answer.call.ordinals if ordinal not in occupied])
-        for completion in answer.completions:
+        ordinals = []
+        for _ in answer.completions:
             ordinal = next(free, None)
             if ordinal is None:
                 ordinal = min(0, *occupied) - 1
             occupied.add(ordinal)
-            yield generation_row(answer.call.question, ordinal, answer.call.id, completion)
-
-
-def generation_row(
-    question: int, ordinal: int, call: int, source: Completion | Generation
-) -> dict[str, Any]:
-    """Return the row of a generation."""
-    return {
-        "question": question,
-        "ordinal": ordinal,
-        "call": call,
-        "finish_reason": source.finish_reason,
-        "finish_word": source.finish_word,
-        "reasoning": source.reasoning or None,
-        "prompt_tokens": source.prompt_tokens,
-        "completion_tokens": source.completion_tokens,
-        "text": source.text,
-    }
+            ordinals.append(ordinal)
+        yield answer, ordinals
 
 
 def give_up(ledger: Ledger, call: Call, *, billed: bool, cause: str | None) -> None:
@@ -327,17 +313,24 @@ def end_open_calls(
         ).all()
         ids = [row.id for row in still_open]
         connection.execute(claims.delete().where(claims.c.call.in_(ids)))
+        ended: Row = {
+            "state": CallState.LOST if billed else CallState.FAILED,
+            "cause": cause,
+            "ended": time.time(),
+        }
         connection.execute(
             calls.update()
             .where(calls.c.id.in_(ids))
-            .values(
-                state=CallState.LOST if billed else CallState.FAILED,
-                cost=calls.c.estimate if billed else 0,
-                cause=cause,
-                ended=time.time(),
-            )
+            .values(ended | {"cost": calls.c.estimate if billed else 0})
         )
-        changed(connection, calls, ids)
+        changed(
+            connection,
+            calls,
+            (
+                {"id": row.id, "claims": None, "cost": row.estimate if billed else 0} | ended
+                for row in still_open
+            ),
+        )
         if not billed:
             add_to_runs(connection, ((row.run, -(row.estimate or 0)) for row in still_open))
 
@@ -353,13 +346,12 @@ def resume(ledger: Ledger, call: Call) -> None:
 
 
 def _move(ledger: Ledger, call: Call, before: CallState, after: CallState) -> None:
+    moved = {"state": after, "began": time.time()}
+
     def work(connection: Connection) -> None:
-        connection.execute(
-            calls.update()
-            .where(calls.c.id == call.id, calls.c.state == before)
-            .values(state=after, began=time.time())
-        )
-        changed(connection, calls, [call.id])
+        same_state = calls.update().where(calls.c.id == call.id, calls.c.state == before)
+        if connection.execute(same_state.values(moved)).rowcount:
+            changed(connection, calls, [{"id": call.id, **moved}])
 
     ledger.write(work)
 

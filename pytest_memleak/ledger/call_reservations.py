@@ -27,11 +27,11 @@ from pytest_memleak.errors import BudgetExceeded, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
+    HAS_CLAIMS,
     Answer,
     Call,
     CallState,
     add_to_runs,
-    in_parts,
     open_calls,
     prompt_ids_by_key,
     record_each,
@@ -40,7 +40,14 @@ from pytest_memleak.ledger.call_outcomes import (
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, Ask, PromptSpec, stored_temperature
-from pytest_memleak.ledger.tables import calls, claims, generations, insert_where_new, questions
+from pytest_memleak.ledger.tables import (
+    calls,
+    claims,
+    generations,
+    in_parts,
+    insert_where_new,
+    questions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,8 @@ def prompt_ids(
 
     def work(connection: Connection) -> dict[tuple[str, str], int]:
         if rows:
-            new = insert_where_new(connection, questions).returning(questions.c.id)
-            changed(connection, questions, connection.execute(new, rows).scalars())
+            new = insert_where_new(connection, questions).returning(questions)
+            changed(connection, questions, connection.execute(new, rows).mappings())
         keys = {question.key for question in prompt_specs}
         return prompt_ids_by_key(connection, endpoint_id, keys)
 
@@ -183,7 +190,14 @@ def insert_calls(
 ) -> list[int]:
     """Add calls and their reserved ordinals; return the calls' row ids."""
     numbers = list(connection.execute(_INSERT, rows).scalars())
-    changed(connection, calls, numbers)
+    changed(
+        connection,
+        calls,
+        (
+            {"id": number, "claims": call_ordinals, **row}
+            for row, number, call_ordinals in zip(rows, numbers, ordinals, strict=True)
+        ),
+    )
     connection.execute(
         claims.insert(),
         [
@@ -247,7 +261,7 @@ def _claimed_before(connection: Connection, intents: Sequence[Intent]) -> dict[s
 
 
 _KNOWN = sa.select(calls.c.id).where(
-    calls.c.request_id.in_(sa.bindparam("requests", expanding=True))
+    HAS_CLAIMS, calls.c.request_id.in_(sa.bindparam("requests", expanding=True))
 )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.engine.default import DefaultDialect
 
-from pytest_memleak.ledger.tables import Text, metadata
+from pytest_memleak.ledger.tables import Text, call_texts, decompress_texts, metadata
 
 # Errors of code that reads a value of the wrong kind.
 OF_VALUES = (
@@ -16,6 +19,7 @@ OF_VALUES = (
     *(RecursionError, MemoryError),
 )
 _LATEST = 253_402_300_799  # the end of the year 9999, in seconds since 1970
+_DIALECT = DefaultDialect()  # these types don't depend on it
 _SHOWN = 20  # characters of a key
 
 
@@ -32,6 +36,12 @@ def damaged_cell(connection: Connection) -> str | None:
                     )
                     row = f" ({named})" if named else ""
                     return f"{column.name} of {table.name}{row} {fault}"
+    parts = connection.execute(sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part))
+    for call, rows in itertools.groupby(parts, key=lambda row: row.call):
+        try:
+            decompress_texts((part, data) for _, part, data in rows)
+        except OF_VALUES:
+            return f"data of call_texts (call {call}) isn't compressed text"
     return None
 
 
@@ -43,15 +53,12 @@ def _fault(column: sa.Column[Any], value: object) -> str | None:
     """Explain what is wrong with a value; None if nothing is."""
     if value is None:
         return None if column.nullable else "is missing"
-    if isinstance(column.type, Text):
-        return None if _is_text(value) else "isn't UTF-8"
-    if isinstance(column.type, sa.Boolean):
-        return None if value in (0, 1) else "is neither true nor false"
-    if isinstance(column.type, sa.Integer):
-        return None if type(value) is int else "isn't a whole number"
-    if isinstance(column.type, sa.Float):
-        return None if _is_number(value) else "isn't a number, or out of range"
-    return None if isinstance(value, str) else "isn't text"
+    if isinstance(column.type, sa.types.TypeDecorator):
+        return _text_fault(column.type, value)
+    for kind, is_valid, fault in _KINDS:
+        if isinstance(column.type, kind):
+            return None if is_valid(value) else fault
+    return None
 
 
 def _is_number(value: object) -> bool:
@@ -59,11 +66,18 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(float(value)) and -1 <= value <= _LATEST
 
 
-def _is_text(value: object) -> bool:
-    if not isinstance(value, bytes | memoryview):
-        return False
+def _text_fault(kind: sa.types.TypeDecorator[Any], value: Any) -> str | None:
     try:
-        bytes(value).decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return False
-    return True
+        kind.process_result_value(value, _DIALECT)
+    except OF_VALUES:
+        return "isn't UTF-8" if isinstance(kind, Text) else "isn't compressed text"
+    return None
+
+
+_KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], Callable[[Any], bool], str], ...] = (
+    (sa.LargeBinary, lambda value: isinstance(value, bytes | memoryview), "isn't binary"),
+    (sa.Boolean, lambda value: value in (0, 1), "is neither true nor false"),
+    (sa.Integer, lambda value: type(value) is int, "isn't a whole number"),
+    (sa.Float, _is_number, "isn't a number, or out of range"),
+    (sa.String, lambda value: isinstance(value, str), "isn't text"),
+)

@@ -48,7 +48,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 RECONNECT_FOR = 90.0
 # While several threads write, each turn waits this long for others: a commit takes longer.
 _FOR_COMPANY = 0.001
@@ -119,6 +119,10 @@ class Database:
         self._check_open()
         with self._explaining():
             return self._retry_while_away(lambda: self._read(work))
+
+    def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        """Return the rows of a query."""
+        return self.read(lambda connection: connection.execute(query).all())
 
     def snapshot(self, work: Work[T]) -> T:
         """Return the result of `work`, all of whose reads see one state."""
@@ -377,7 +381,7 @@ def _prepare(connection: Connection, *, place: str) -> None:
         metadata.create_all(connection, checkfirst=False)
         row = {"version": SCHEMA_VERSION, "since": time.time()}
         connection.execute(ledger_version.insert().values(row))
-        changed(connection, ledger_version, [None])
+        changed(connection, ledger_version, [row])
 
 
 def _version_of(connection: Connection, *, place: str) -> int | None:
@@ -411,6 +415,6 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
         raise LedgerError(
             f"The ledger has version {version}; this program reads version {SCHEMA_VERSION}",
             location=place,
-            hint="Start a new ledger, or use the pytest-memleak that wrote this one.",
+            hint="To start a new one, add --memleak-ledger=NEW.db (commands: --ledger NEW.db).",
         )
     return version

@@ -211,12 +211,13 @@ def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> N
     values = {"state": state, "lease": None, "cause": cause}
 
     def work(connection: Connection) -> None:
-        connection.execute(
+        released = connection.execute(
             deployments.update()
             .where(deployments.c.id == job.number, deployments.c.undeployed.is_(None))
             .values(values)
         )
-        changed(connection, deployments, [job.number])
+        if released.rowcount:
+            changed(connection, deployments, [{"id": job.number, **values}])
 
     ledger.write(work)
 

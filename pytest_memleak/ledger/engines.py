@@ -23,6 +23,7 @@ from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
 LOCK_WAIT = 60.0
+_PAGE_SIZE = 16_384  # less of a page stays empty between texts
 _PG_CONNECT = {"connect_timeout": 10, "application_name": "pytest-memleak"}
 # A lost machine's locks are freed within half a minute, not two hours.
 _PG_SETTINGS = {
@@ -99,6 +100,7 @@ def _sqlite(url: URL) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _(connection: Any, _: object) -> None:
+        connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")  # of a new file
         connection.execute("PRAGMA foreign_keys=ON")
         # A commit survives a power cut.
         connection.execute("PRAGMA synchronous=FULL")

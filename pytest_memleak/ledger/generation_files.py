@@ -23,15 +23,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, RecordsError
-from pytest_memleak.ledger.call_outcomes import CallState, generation_row
+from pytest_memleak.ledger.call_outcomes import CallState, add_row
 from pytest_memleak.ledger.call_reservations import prompt_ids
+from pytest_memleak.ledger.generation_texts import insert_generations, texts_of_calls
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger_queries import rows_with_texts
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records import FinishReason, Generation
 from pytest_memleak.records.paper_format import generations_from_records, load_records
 from pytest_memleak.redaction.file_writing import whole_file
+
+_Records = Iterable[tuple[Any, Sequence[tuple[Any, str, str]]]]
+"""Prompts, each with its generations: their rows, texts, and reasoning."""
 
 
 def export_generations(
@@ -110,7 +115,7 @@ def _number(excerpt_id: str) -> int:
     return int(match.group()) if match else 0
 
 
-def _records(ledger: Ledger, prompts: Iterable[Any]) -> Iterator[tuple[Any, Sequence[Any]]]:
+def _records(ledger: Ledger, prompts: Iterable[Any]) -> _Records:
     """Yield each prompt with its generations; only one prompt's are in memory at a time."""
     columns = generations.c
     for question in prompts:
@@ -119,26 +124,28 @@ def _records(ledger: Ledger, prompts: Iterable[Any]) -> Iterator[tuple[Any, Sequ
             .where(columns.question == question.id, columns.ordinal >= 0)
             .order_by(columns.ordinal)
         )
-        yield question, ledger.rows(statement)
+        yield question, rows_with_texts(ledger, statement)
 
 
-def _write_list(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> int:
+def _write_list(file: TextIO, records: _Records) -> int:
     count = 0
     file.write("[")
     for place, (question, rows) in enumerate(records):
         file.write(",\n" if place else "\n")
-        record = _prompt(question) | {"generations": [_generation(row) for row in rows]}
+        record = _prompt(question) | {"generations": [_generation(*row) for row in rows]}
         json.dump(record, file, indent=1)
         count += len(rows)
     file.write("\n]\n")
     return count
 
 
-def _write_lines(file: TextIO, records: Iterable[tuple[Any, Sequence[Any]]]) -> int:
+def _write_lines(
+    file: TextIO, records: Iterable[tuple[Any, Sequence[tuple[Any, str, str]]]]
+) -> int:
     count = 0
     for question, rows in records:
         for row in rows:
-            file.write(json.dumps(_prompt(question) | _generation(row)) + "\n")
+            file.write(json.dumps(_prompt(question) | _generation(*row)) + "\n")
             count += 1
     return count
 
@@ -151,17 +158,18 @@ def _prompt(question: Any) -> dict[str, Any]:
     }
 
 
-def _generation(row: Any) -> dict[str, Any]:
+def _generation(row: Any, text: str, reasoning: str) -> dict[str, Any]:
     details = {
-        name: value
-        for name in ("prompt_tokens", "completion_tokens", "finish_word", "reasoning")
-        if (value := getattr(row, name)) is not None
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+        "finish_word": row.finish_word,
+        "reasoning": reasoning or None,
     }
     return {
         "ordinal": row.ordinal,
-        "generated_text": row.text,
+        "generated_text": text,
         "finish_reason": row.finish_reason,
-        **details,
+        **{name: value for name, value in details.items() if value is not None},
     }
 
 
@@ -276,20 +284,15 @@ def _not_there(
     connection: Connection, question: int, samples: Sequence[Generation], place: str
 ) -> list[Generation]:
     columns = generations.c
-    stored = {
-        row.ordinal: row
-        for row in connection.execute(
-            sa.select(columns.ordinal, columns.text, columns.finish_reason).where(
-                columns.question == question, columns.ordinal >= 0
-            )
-        )
-    }
+    query = sa.select(generations).where(columns.question == question, columns.ordinal >= 0)
+    rows = connection.execute(query).all()
+    texts = texts_of_calls(connection, (row.call for row in rows))
+    stored = {row.ordinal: (texts[row.call][row.place][0], row.finish_reason) for row in rows}
     new = []
     for generation in samples:
-        row = stored.get(generation.ordinal)
-        if row is None:
+        if generation.ordinal not in stored:
             new.append(generation)
-        elif (row.text, row.finish_reason) != (generation.text, generation.finish_reason):
+        elif stored[generation.ordinal] != (generation.text, generation.finish_reason):
             raise LedgerError(
                 f"The ledger holds another generation {generation.ordinal} of excerpt"
                 f" {generation.excerpt_id!r}",
@@ -307,23 +310,23 @@ def _add(
     file_digest: str,
 ) -> None:
     now = time.time()
-    call = connection.execute(
-        calls.insert()
-        .values(
-            question=number,
-            kind="import",
-            provider="file",
-            request_id=file_digest,
-            state=CallState.ANSWERED,
-            first=new[0].ordinal,
-            asked=len(new),
-            came=len(new),
-            max_tokens=question.max_tokens,
-            began=now,
-            ended=now,
-        )
-        .returning(calls.c.id)
-    ).scalar_one()
-    rows = [generation_row(number, generation.ordinal, call, generation) for generation in new]
-    connection.execute(generations.insert(), rows)
-    changed(connection, calls, [call], brought=rows)
+    call = add_row(
+        connection,
+        calls,
+        {
+            "question": number,
+            "kind": "import",
+            "provider": "file",
+            "request_id": file_digest,
+            "state": CallState.ANSWERED,
+            "first": new[0].ordinal,
+            "asked": len(new),
+            "came": len(new),
+            "max_tokens": question.max_tokens,
+            "began": now,
+            "ended": now,
+        },
+    )
+    ordinals = [generation.ordinal for generation in new]
+    images = insert_generations(connection, [(number, call, ordinals, new)])
+    changed(connection, calls, [{"id": call, **images[call]}])

@@ -1,13 +1,14 @@
-"""The ledger's hash chain: every row as it was written, each entry linked to the one before.
+"""The ledger's hash chain: what each transaction wrote, each entry linked to the one before.
 
-    changed(connection, calls, [number])     # within a work: these rows were added or changed
-    append(connection)                       # before the commit: add their entries
+    changed(connection, calls, [values])     # within a work: these values were written
+    append(connection)                       # before the commit: add them as an entry
     ledger.read(head)                        # what an evidence bundle stores of it
 
-An entry is canonical JSON: time, table, and the row without nulls. Texts of books and models are
-stored as SHA-256, so the chain holds none. A call's row lists the ordinals that it reserves while
-it is open, and its generations once it is answered. An entry's link is the SHA-256 of the previous
-link and the entry. Entries are only ever added; verify_chain.py compares the tables with them.
+An entry is canonical JSON: the time, and each row's table, key, and new values. Texts of books and
+models are stored as SHA-256, so the chain holds none. A call lists the ordinals that it reserves
+while it is open, and its generations once it is answered. An entry's link is the SHA-256 of the
+previous link and the entry. Entries are only ever added; verify_chain.py compares the tables with
+them.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,6 @@ from pytest_memleak.ledger.tables import (
     batches,
     calls,
     chain,
-    claims,
     deployments,
     generations,
     jobs,
@@ -39,7 +38,7 @@ from pytest_memleak.ledger.tables import (
 )
 
 _PENDING = "pytest_memleak.changed"
-_AT_ONCE = 400  # rows per statement
+_ROWS_PER_ENTRY = 50  # so that verification decodes no long entry for one row
 
 # Claims and generations are part of their calls' entries; tenants aren't evidence.
 CHAINED = (
@@ -47,7 +46,7 @@ CHAINED = (
 )
 _DIGESTED = {"instruction", "text", "reasoning"}
 # A run's spending is the sum of its calls.
-_LEFT_OUT = {runs.name: {"spent"}, generations.name: {"call"}}
+_LEFT_OUT = {runs.name: {"spent"}, generations.name: {"question", "call", "place"}}
 
 Row = dict[str, Any]
 
@@ -60,50 +59,38 @@ class Head:
     link: str
 
 
-class _Changes:
-    """The rows that a transaction has changed so far."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, dict[Any, None]] = defaultdict(dict)
-        self.brought: dict[int, list[Row]] = defaultdict(list)
-
-
 def forget(connection: Connection) -> None:
     """Begin a transaction with no changes."""
-    connection.info[_PENDING] = _Changes()
+    connection.info[_PENDING] = {}
 
 
-def changed(
-    connection: Connection,
-    table: sa.Table,
-    keys: Iterable[Any],
-    *,
-    brought: Iterable[Mapping[Any, Any]] = (),
-) -> None:
-    """Record that rows were added or changed, by their primary keys.
+def changed(connection: Connection, table: sa.Table, rows: Iterable[Mapping[Any, Any]]) -> None:
+    """Record values that were written: each row's primary key, and its columns' new values.
 
-    brought: the rows of the generations that these calls received.
+    A call's row may have `claims`, the ordinals it reserves, and `generations`, their images.
     """
-    changes: _Changes = connection.info[_PENDING]
-    changes.keys[table.name].update(dict.fromkeys(keys))
-    for row in brought:
-        changes.brought[row["call"]].append(image(generations, row))
+    changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]
+    for row in rows:
+        key = table.name, row_key(table, row)
+        changes.setdefault(key, {}).update(_written(table, row))
 
 
 def append(connection: Connection) -> None:
-    """Add the entries of this transaction's changes."""
-    changes: _Changes = connection.info[_PENDING]
-    if any(changes.keys.values()):
-        by_name = {table.name: table for table in CHAINED}
-        _append(
-            connection,
-            (
-                (name, row)
-                for name, keys in changes.keys.items()
-                for row in _images(connection, by_name[name], list(keys), changes.brought)
-            ),
-        )
-        forget(connection)
+    """Add an entry of this transaction's changes."""
+    changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]
+    if not changes:
+        return
+    number, link = connection.execute(_HEAD).first() or (0, "")
+    written = [[name, row] for (name, _), row in changes.items()]
+    at = time.time()
+    entries = []
+    for start in range(0, len(written), _ROWS_PER_ENTRY):
+        rows = written[start : start + _ROWS_PER_ENTRY]
+        entry = json.dumps({"at": at, "rows": rows}, sort_keys=True)
+        number, link = number + 1, chain_link(link, entry)
+        entries.append({"number": number, "entry": entry, "link": link})
+    connection.execute(_INSERT, entries)
+    forget(connection)
 
 
 def head(connection: Connection) -> Head | None:
@@ -122,25 +109,16 @@ def chain_link(before: str, entry: str) -> str:
 
 def image(table: sa.Table, row: Mapping[Any, Any]) -> Row:
     """Return a row without nulls, its texts as SHA-256: a new column changes no old entry."""
+    return {name: value for name, value in _written(table, row).items() if value is not None}
+
+
+def _written(table: sa.Table, row: Mapping[Any, Any]) -> Row:
     left_out = _LEFT_OUT.get(table.name, set())
     return {
-        name: text_digest(value) if name in _DIGESTED else value
+        name: text_digest(value) if name in _DIGESTED and value is not None else value
         for name, value in row.items()
-        if value is not None and name not in left_out
+        if name not in left_out
     }
-
-
-def call_image(
-    row: Mapping[Any, Any], claimed: Iterable[int], answers: Sequence[Mapping[Any, Any]]
-) -> Row:
-    """Return a call's row with the ordinals it reserves and the images of its generations."""
-    row_image = image(calls, row)
-    ordinals = sorted(claimed)
-    if ordinals:
-        row_image["claims"] = ordinals
-    if answers:
-        row_image["generations"] = sorted(answers, key=lambda answer: answer["ordinal"])
-    return row_image
 
 
 def row_key(table: sa.Table, row: Mapping[Any, Any]) -> Any:
@@ -154,55 +132,6 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _images(
-    connection: Connection,
-    table: sa.Table,
-    keys: Sequence[Any],
-    brought: Mapping[int, Sequence[Row]],
-) -> Iterator[Row]:
-    for start in range(0, len(keys), _AT_ONCE):
-        some = {"keys": keys[start : start + _AT_ONCE]}
-        rows = connection.execute(_ROWS[table.name], some).mappings().all()
-        if table is not calls:
-            yield from (image(table, row) for row in rows)
-            continue
-        held: dict[int, list[int]] = defaultdict(list)
-        for call, ordinal in connection.execute(_CLAIMED, some):
-            held[call].append(ordinal)
-        for row in rows:
-            yield call_image(row, held[row["id"]], brought.get(row["id"], ()))
-
-
-def _append(connection: Connection, images: Iterable[tuple[str, Row]]) -> None:
-    last = connection.execute(_HEAD).first()
-    number, link = last or (0, "")
-    stamp: Row = {"at": time.time()}
-    rows = []
-    for number, (table, row) in enumerate(images, number + 1):  # noqa: B020 - goes on
-        entry = json.dumps(stamp | {"table": table, "row": row}, sort_keys=True)
-        link = chain_link(link, entry)
-        rows.append({"number": number, "entry": entry, "link": link})
-        if len(rows) >= _AT_ONCE:
-            connection.execute(chain.insert(), rows)
-            rows = []
-    if rows:
-        connection.execute(chain.insert(), rows)
-
-
 # Building a statement takes longer than running it.
 _HEAD = sa.select(chain.c.number, chain.c.link).order_by(chain.c.number.desc()).limit(1)
-_CLAIMED = sa.select(claims.c.call, claims.c.ordinal).where(
-    claims.c.call.in_(sa.bindparam("keys", expanding=True))
-)
-
-
-def _rows_of(table: sa.Table) -> sa.Select[Any]:
-    keys = list(table.primary_key.columns)
-    if not keys:
-        return sa.select(table)
-    named = keys[0] if len(keys) == 1 else sa.tuple_(*keys)
-    rows = sa.select(table).where(named.in_(sa.bindparam("keys", expanding=True)))
-    return rows.order_by(*keys)
-
-
-_ROWS = {table.name: _rows_of(table) for table in CHAINED}
+_INSERT = chain.insert()

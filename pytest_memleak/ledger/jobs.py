@@ -139,7 +139,7 @@ def _update(connection: Connection, job: Job, values: dict[str, Any]) -> None:
         table.update().where(table.c.id == job.number, table.c.state.in_(OPEN_JOB)).values(values)
     )
     if done.rowcount:
-        changed(connection, table, [job.number])
+        changed(connection, table, [{"id": job.number, **values}])
 
 
 # --- fine-tunes ----------------------------------------------------------------------------

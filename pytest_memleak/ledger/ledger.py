@@ -22,11 +22,11 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -34,7 +34,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.database import Database, Work
+from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.tables import leases
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-class Ledger:
+class Ledger(Database):
     """An open ledger.
 
     url:    `sqlite:///PATH` (its folder is created), `sqlite://` for a run that stores nothing, or
@@ -56,9 +56,9 @@ class Ledger:
 
     def __init__(self, url: str, *, create: bool = True, run: str | None = None) -> None:
         self.run = run or uuid.uuid4().hex
-        self._database = Database(url, create=create)
         self._lease: Lease | None = None
         self._making_lease = threading.Lock()
+        super().__init__(url, create=create)
 
     def __enter__(self) -> Self:
         return self
@@ -75,16 +75,7 @@ class Ledger:
         """Release everything this process holds. Other processes may take over unfinished calls."""
         if self._lease is not None:
             self._lease.end()
-        self._database.close()
-
-    @property
-    def place(self) -> str:
-        """The ledger's location without a password, for messages."""
-        return self._database.place
-
-    def validate_file(self) -> None:
-        """Raise LedgerError if the ledger's file was replaced or is damaged; reads all of it."""
-        self._database.validate_file()
+        super().close()
 
     # --- leases ----------------------------------------------------------------------------
 
@@ -99,41 +90,13 @@ class Ledger:
 
     def expire_leases(self) -> None:
         """End the leases of dead processes: others may take over what they held."""
-        expire_leases(self._database)
+        expire_leases(self)
 
     def _leased(self) -> Lease:
         with self._making_lease:
             if self._lease is None:
-                self._lease = Lease(self._database)
+                self._lease = Lease(self)
             return self._lease
-
-    # --- reading and writing ---------------------------------------------------------------
-
-    def explaining_damage(self) -> AbstractContextManager[None]:
-        """Delegate to `Database.explaining_damage`."""
-        return self._database.explaining_damage()
-
-    def read(self, work: Work[T]) -> T:
-        """Delegate to `Database.read`."""
-        return self._database.read(work)
-
-    def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
-        """Return the rows of a query."""
-        return self.read(lambda connection: connection.execute(query).all())
-
-    def snapshot(self, work: Work[T]) -> T:
-        """Delegate to `Database.snapshot`."""
-        return self._database.snapshot(work)
-
-    def write(self, work: Work[T]) -> T:
-        """Delegate to `Database.write`."""
-        return self._database.write(work)
-
-    def write_each(
-        self, work: Callable[[Connection, Sequence[Item]], Sequence[T | Exception]], item: Item
-    ) -> T:
-        """Delegate to `Database.write_each`."""
-        return self._database.write_each(work, item)
 
 
 class Lease:
@@ -165,7 +128,7 @@ class Lease:
             number: int = connection.execute(
                 leases.insert().values(row).returning(leases.c.id)
             ).scalar_one()
-            changed(connection, leases, [number])
+            changed(connection, leases, [{"id": number, **row}])
             return number
 
         self.id: int = self._database.write(work)
@@ -205,8 +168,9 @@ def expire_leases(database: Database) -> None:
 
 
 def _end(connection: Connection, numbers: Sequence[int]) -> None:
-    connection.execute(leases.update().where(leases.c.id.in_(numbers)).values(ended=time.time()))
-    changed(connection, leases, numbers)
+    ended = {"ended": time.time()}
+    connection.execute(leases.update().where(leases.c.id.in_(numbers)).values(ended))
+    changed(connection, leases, ({"id": number, **ended} for number in numbers))
 
 
 # --- locks that die with their process -----------------------------------------------------

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.call_outcomes import CallState, in_parts, prompt_ids_by_key
+from pytest_memleak.ledger.call_outcomes import CallState, prompt_ids_by_key
+from pytest_memleak.ledger.generation_texts import texts_of_calls
 from pytest_memleak.ledger.hash_chain import changed, text_digest
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.tables import calls, claims, insert_where_new, leases
+from pytest_memleak.ledger.tables import calls, claims, in_parts, insert_where_new, leases
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.ledger.tables import summaries as summaries_
 from pytest_memleak.records import FinishReason, Generation
@@ -77,26 +78,37 @@ def generations(
     """Yield the pair's stored generations, by excerpt in book order, then by ordinal."""
     numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
     columns = generations_.c
-    names = ("ordinal", "text", "finish_reason", "prompt_tokens", "completion_tokens")
     query = (
-        sa.select(*(columns[name] for name in (*names, "finish_word", "reasoning")))
+        sa.select(generations_)
         .where(columns.ordinal >= 0, columns.ordinal < questionnaire.samples)
         .order_by(columns.ordinal)
     )
     for question in questionnaire.questions:
         number = numbers.get(question.key)
         if number is not None:
-            for row in ledger.rows(query.where(columns.question == number)):
+            of_prompt = query.where(columns.question == number)
+            for row, text, reasoning in rows_with_texts(ledger, of_prompt):
                 yield Generation(
                     question.excerpt_id,
                     row.ordinal,
-                    row.text,
+                    text,
                     FinishReason(row.finish_reason),
                     row.prompt_tokens,
                     row.completion_tokens,
                     row.finish_word,
-                    row.reasoning or "",
+                    reasoning,
                 )
+
+
+def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any, str, str]]:
+    """Return the rows of a query for generations, each with its text and reasoning."""
+
+    def work(connection: Connection) -> Sequence[tuple[Any, str, str]]:
+        rows = connection.execute(query).all()
+        texts = texts_of_calls(connection, (row.call for row in rows))
+        return [(row, *texts[row.call][row.place]) for row in rows]
+
+    return ledger.read(work)
 
 
 def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> LedgerCounts:
@@ -224,8 +236,8 @@ def surplus(
     reports a surplus: races between processes and late answers cause some of it.
     """
     counts: Counter[str] = Counter()
-    for excerpt_id, row in _surplus_rows(ledger, endpoint_id, questionnaire, until):
-        yield _surplus_generation(excerpt_id, counts[excerpt_id], row)
+    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, questionnaire, until):
+        yield _surplus_generation(excerpt_id, counts[excerpt_id], row, *texts)
         counts[excerpt_id] += 1
 
 
@@ -238,28 +250,31 @@ def unrequested(
     """
     extra: Counter[int] = Counter()
     counts: Counter[str] = Counter()
-    for excerpt_id, row in _surplus_rows(ledger, endpoint_id, questionnaire, until):
+    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, questionnaire, until):
         if row.ordinal < 0 and not row.recovered and extra[row.call] < (row.came or 0) - row.asked:
             extra[row.call] += 1
-            yield _surplus_generation(excerpt_id, questionnaire.samples + counts[excerpt_id], row)
+            ordinal = questionnaire.samples + counts[excerpt_id]
+            yield _surplus_generation(excerpt_id, ordinal, row, *texts)
             counts[excerpt_id] += 1
 
 
-def _surplus_generation(excerpt_id: str, ordinal: int, row: Any) -> Generation:
+def _surplus_generation(
+    excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str
+) -> Generation:
     return Generation(
         excerpt_id,
         ordinal,
-        row.text,
+        text,
         FinishReason(row.finish_reason),
         finish_word=row.finish_word,
-        reasoning=row.reasoning or "",
+        reasoning=reasoning,
     )
 
 
 def _surplus_rows(
     ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, until: float
-) -> Iterator[tuple[str, Any]]:
-    """Yield each surplus row with its excerpt."""
+) -> Iterator[tuple[str, Any, str, str]]:
+    """Yield the excerpt of each surplus row, the row, its text, and its reasoning."""
     numbers_by_key = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
     excerpts = {
         number: prompt.excerpt_id
@@ -272,17 +287,16 @@ def _surplus_rows(
             sa.or_(generations_.c.ordinal < 0, generations_.c.ordinal >= questionnaire.samples),
             sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
         )
-        for row in ledger.rows(query):
-            yield excerpts[row.question], row
+        for row, text, reasoning in rows_with_texts(ledger, query):
+            yield excerpts[row.question], row, text, reasoning
 
 
 _BESIDE = (
     sa.select(
         *(
             generations_.c[name]
-            for name in ("question", "ordinal", "call", "text", "finish_reason", "finish_word")
+            for name in ("question", "ordinal", "call", "place", "finish_reason", "finish_word")
         ),
-        generations_.c.reasoning,
         *(calls.c[name] for name in ("asked", "came", "recovered")),
     )
     .join(calls, calls.c.id == generations_.c.call)
@@ -324,6 +338,6 @@ def keep_summary(ledger: Ledger, summarizer: str, text: str, summary: str) -> No
     def work(connection: Connection) -> None:
         added = connection.execute(insert_where_new(connection, summaries_).values(row))
         if added.rowcount:
-            changed(connection, summaries_, [(row["text_digest"], row["summarizer"])])
+            changed(connection, summaries_, [row])
 
     ledger.write(work)

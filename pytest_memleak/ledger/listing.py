@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.call_outcomes import OPEN, CallState, count_where
+from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import batches, calls, generations, jobs, questions
+from pytest_memleak.ledger.tables import batches, calls, count_where, generations, jobs, questions
 from pytest_memleak.records import FinishReason
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{16,}$")

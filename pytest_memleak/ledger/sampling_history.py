@@ -22,11 +22,11 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.interfaces.protocols import Served
-from pytest_memleak.ledger.call_outcomes import CallState, count_where, in_parts
+from pytest_memleak.ledger.call_outcomes import CallState
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
 from pytest_memleak.ledger.prompts import PairPrompts, stored_temperature
-from pytest_memleak.ledger.tables import calls, generations, questions
+from pytest_memleak.ledger.tables import calls, count_where, generations, in_parts, questions
 from pytest_memleak.records.provenance import Tried, weights_digest
 
 Setting = tuple[str, str, float, int]

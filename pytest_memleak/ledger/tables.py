@@ -5,6 +5,7 @@
     claims          ordinals that an open call is sampling; inserting the row reserves one
     generations     completions by prompt and ordinal; surplus ones are below 0: paid for, stored,
                     never scored
+    call_texts      what each call brought: its completions' texts and reasoning, compressed as one
     jobs            fine-tunes, by provider and digest of the training set
     batches         batches, by digest of their requests
     deployments     models on machines paid by the hour, active until `undeployed` is set
@@ -12,16 +13,20 @@
     summaries       summaries of excerpts, by digest of the text and of the summarizer
     leases          the processes that hold calls, jobs, and batches
     runs            each run's spending, its open calls at their highest cost
-    chain           every row as it was written, linked to the entry before (hash_chain.py)
+    chain           what each transaction wrote, linked to the entry before (hash_chain.py)
     ledger_version  one row: the version of these tables (database.py)
 
 Foreign values (texts, ids, causes) are stored as UTF-8 bytes, so that NUL and lone surrogates
-survive in every database. Times are seconds since 1970, costs billionths of a US$.
+survive in every database; generated texts and the chain's entries are compressed. Times are
+seconds since 1970, costs billionths of a US$.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
@@ -46,6 +51,95 @@ class Text(sa.types.TypeDecorator[str]):
         if not isinstance(value, bytes | memoryview):
             raise TypeError("not text")
         return bytes(value).decode("utf-8", "surrogatepass")
+
+
+class ChainEntry(sa.types.TypeDecorator[str]):
+    """An entry of the chain, stored compressed."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
+        """Return the stored bytes."""
+        return None if value is None else _compress(value, _OF_ENTRIES)
+
+    def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
+        """Return the stored entry."""
+        return None if value is None else _decompress(value, _OF_ENTRIES)
+
+
+def compress_texts(texts: Sequence[tuple[str, str]]) -> list[bytes]:
+    """Return the parts in which a call's generations, as text and reasoning, are stored."""
+    data = _compress(json.dumps(texts, ensure_ascii=False), _OF_TEXTS)
+    return [data[start : start + _PART] for start in range(0, len(data), _PART)]
+
+
+def decompress_texts(parts: Iterable[tuple[int, bytes]]) -> list[tuple[str, str]]:
+    """Invert `compress_texts`, from numbered parts; TypeError or ValueError if it can't."""
+    data = []
+    for number, (part, piece) in enumerate(parts):
+        if part != number:
+            raise ValueError("a part is missing")
+        data.append(piece)
+    texts = json.loads(_decompress(b"".join(data), _OF_TEXTS))
+    if not all(type(text) is type(reasoning) is str for text, reasoning in texts):
+        raise TypeError("not a text")
+    return [(text, reasoning) for text, reasoning in texts]
+
+
+def _compress(text: str, dictionary: bytes) -> bytes:
+    """Return a text's zlib stream; `dictionary` is what such texts have in common."""
+    stream = zlib.compressobj(zdict=dictionary)
+    return stream.compress(text.encode("utf-8", "surrogatepass")) + stream.flush()
+
+
+def _decompress(value: object, dictionary: bytes) -> str:
+    """Return the text of one whole zlib stream; TypeError or ValueError for anything else."""
+    if not isinstance(value, bytes | memoryview):
+        raise TypeError("not compressed")
+    stream = zlib.decompressobj(zdict=dictionary)
+    try:
+        text = stream.decompress(value)
+    except zlib.error:
+        raise ValueError("not compressed") from None
+    if not stream.eof or stream.unused_data:
+        raise ValueError("not one whole stream")
+    return text.decode("utf-8", "surrogatepass")
+
+
+# Larger rows would leave much of a page empty, and PostgreSQL would store them elsewhere.
+_PART = 1_960
+
+
+# What English texts have in common, the most frequent last.
+_OF_TEXTS = (
+    b"something nothing everything morning evening together another against between through "
+    b"without because before after himself herself themselves thought looked turned seemed father "
+    b"mother brother sister children people little great world house night heart hands eyes face "
+    b"voice young woman never always again still where there their these those which while would "
+    b"could should might shall every other under about being having going coming. It was not until "
+    b"At the end of the In the middle of the and in the of the to the on the for the from the with "
+    b"the by the at the that the into the over the was a had been have been it is there was there "
+    b"were they were he had she had he said she said I have I am you are you have do not did not "
+    b"could not would not as if and then and yet but the when the. The . He . She . It . They . "
+    b"And . But . I , and , but , the , with a , who , which ing the tion that the ment ness less "
+    b'ful ly ed the er est , he said. "I "You "What "Why said the of his of her in his in her to '
+    b'be it was he was she was as the as a like a in a of a to a for a with the [["", ""]]'
+)
+
+# What the chain's entries have in common, the most frequent last.
+_OF_ENTRIES = (
+    b'"cause": "fingerprint": "finish_word": "STOP" "length" "reasoning": "run": "imported"'
+    b'[["calls", {"cause": null, "claims": null, "cost": 0, "ended": , "state": "failed"}]'
+    b'"refused": "[]", "response_id": "chatcmpl-", "model": "kind": "batch", "batch": '
+    b'{"at": 17, "rows": [["calls", {"claims": null, "came": 1, "completion_tokens": , "cost": , '
+    b'"ended": 17, "fingerprint": null, "generations": [{"completion_tokens": , "finish_reason": '
+    b'"stop", "ordinal": 0, "prompt_tokens": , "text": "0123456789abcdef"}], "id": , "model": null,'
+    b' "prompt_tokens": , "recovered": false, "refused": null, "response_id": null, '
+    b'"state": "answered"}], ["calls", {"asked": 1, "began": 17, "claims": [0], "estimate": '
+    b'"first": 0, "id": , "kind": "sample", "lease": 1, "max_tokens": , "provider": "openai", '
+    b'"question": , "request_id": "fedcba9876543210", "run": "", "seed": , "state": "asked"}]]}'
+)
 
 
 # SQLite assigns row ids only in a column of exactly this type.
@@ -190,10 +284,13 @@ calls = sa.Table(
     sa.Column("fingerprint", Text),
     sa.Column("response_id", Text),
     sa.Column("refused", Text),  # settings that the server would not take, a JSON list
-    sa.Index("calls_by_question", "question", "state"),
-    sa.Index("calls_by_batch", "batch"),
-    sa.Index("calls_by_lease", "lease", "state"),
-    sa.Index("calls_by_request", "request_id"),
+    sa.Index("calls_by_question", "question"),
+    sa.Index(
+        "calls_by_batch",
+        "batch",
+        sqlite_where=sa.text("batch IS NOT NULL"),
+        postgresql_where=sa.text("batch IS NOT NULL"),
+    ),
 )
 
 claims = sa.Table(
@@ -210,14 +307,19 @@ generations = sa.Table(
     sa.Column("question", RowId, sa.ForeignKey("questions.id"), primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("call", RowId, sa.ForeignKey("calls.id"), nullable=False),
+    sa.Column("place", sa.Integer, nullable=False),  # among the call's texts
     sa.Column("finish_reason", State, nullable=False),
     sa.Column("finish_word", Text),  # the server's own
-    sa.Column("reasoning", Text),  # what it thought, where it was shown
     sa.Column("prompt_tokens", sa.BigInteger),
     sa.Column("completion_tokens", sa.BigInteger),
-    sa.Column("text", Text, nullable=False),
-    # Counts are read from here, without going through the texts.
-    sa.Index("generations_by_reason", "question", "ordinal", "finish_reason"),
+)
+
+call_texts = sa.Table(
+    "call_texts",
+    metadata,
+    sa.Column("call", RowId, sa.ForeignKey("calls.id"), primary_key=True, autoincrement=False),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
 summaries = sa.Table(
@@ -233,7 +335,7 @@ chain = sa.Table(
     "chain",
     metadata,
     sa.Column("number", RowId, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
-    sa.Column("entry", Text, nullable=False),
+    sa.Column("entry", ChainEntry, nullable=False),
     sa.Column("link", Digest, nullable=False),
 )
 
@@ -248,3 +350,20 @@ def insert_where_new(connection: Connection, table: sa.Table) -> Any:
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table).on_conflict_do_nothing()
+
+
+# Databases limit the parameters of one statement.
+QUESTIONS_AT_ONCE = 400
+
+_T = TypeVar("_T")
+
+
+def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield values in parts that one statement may name."""
+    for start in range(0, len(values), QUESTIONS_AT_ONCE):
+        yield values[start : start + QUESTIONS_AT_ONCE]
+
+
+def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """Count the rows of a group that match."""
+    return sa.func.sum(sa.case((condition, 1), else_=0))

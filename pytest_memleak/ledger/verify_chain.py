@@ -21,11 +21,11 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
+from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
 from pytest_memleak.ledger.hash_chain import (
     CHAINED,
     Head,
     Row,
-    call_image,
     chain_link,
     image,
     row_key,
@@ -95,7 +95,7 @@ class _Check:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._checked = Checked()
-        self._last: dict[tuple[str, Any], int] = {}  # the number of each row's last entry
+        self._entries: dict[tuple[str, Any], list[int]] = defaultdict(list)  # of each row
 
     def done(self, bundle_head: Head | None) -> Checked:
         wrong = self._checked.wrong
@@ -109,7 +109,7 @@ class _Check:
                         wrong += filter(None, (prompt_fault(asked[row["id"]]) for row in chained))
         for rows in self._parts(_ASKED, _QUESTIONS_AT_ONCE):
             self._check_calls([row["question"] for row in rows])
-        wrong += [f"{_named(table, key)} is gone" for table, key in self._last]
+        wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
         wrong += run_faults(self._connection)
         return self._checked
 
@@ -128,18 +128,13 @@ class _Check:
             if row["link"] != chain_link(link, row["entry"]):
                 checked.wrong.append(f"Entry {number:,} of the chain was changed")
             link = row["link"]
-            entry = _entry(row["entry"])
-            if entry is not None:
-                table = _TABLES[entry["table"]]
-                self._last[table.name, row_key(table, entry["row"])] = number
-                if (
-                    bundle_head
-                    and number == bundle_head.entries
-                    and isinstance(entry.get("at"), float)
-                ):
-                    checked.at = entry["at"]
-            if bundle_head and number == bundle_head.entries and link != bundle_head.link:
-                checked.wrong.append(f"The chain differs from the bundle's at entry {number:,}")
+            at, written = _entry(row["entry"])
+            for key in written:
+                self._entries[key].append(number)
+            if bundle_head and number == bundle_head.entries:
+                checked.at = at
+                if link != bundle_head.link:
+                    checked.wrong.append(f"The chain differs from the bundle's at entry {number:,}")
         checked.entries = number
         if bundle_head and number < bundle_head.entries:
             checked.wrong.append(
@@ -148,15 +143,21 @@ class _Check:
             )
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
-        answers: dict[tuple[int, int], list[Row]] = defaultdict(list)
+        answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
         claimed: dict[tuple[int, int], list[int]] = defaultdict(list)
         prompts = {row["id"]: row for row in self._rows(questions, questions.c.id.in_(numbers))}
         for row in self._rows(generations, generations.c.question.in_(numbers)):
-            answers[row["question"], row["call"]].append(image(generations, row))
+            answers[row["question"], row["call"]].append(row)
+        texts = texts_of_calls(self._connection, (call for _, call in answers))
         for row in self._rows(claims, claims.c.question.in_(numbers)):
             claimed[row["question"], row["call"]].append(row["ordinal"])
         images = [
-            call_image(row, claimed.pop(key, ()), answers.pop(key, ()))
+            image(calls, row)
+            | {
+                "claims": sorted(claimed.pop(key, ())) or None,
+                "generations": generation_images(answers.pop(key, ()), texts.get(row["id"], ()))
+                or None,
+            }
             for row in self._rows(calls, calls.c.question.in_(numbers))
             for key in [(row["question"], row["id"])]
         ]
@@ -172,22 +173,21 @@ class _Check:
 
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
-        keys = [row_key(table, row) for row in rows]
-        numbers = [self._last.pop((table.name, key), 0) for key in keys]
-        entries: dict[int, Any] = {}
+        keys = [(table.name, row_key(table, row)) for row in rows]
+        numbers = sorted({number for key in keys for number in self._entries.pop(key, ())})
+        written: dict[tuple[str, Any], Row] = {}
         for start in range(0, len(numbers), _ROWS_AT_ONCE):
             some = chain.c.number.in_(numbers[start : start + _ROWS_AT_ONCE])
-            entries |= {row["number"]: _entry(row["entry"]) for row in self._rows(chain, some)}
+            for entry in self._rows(chain, some):
+                for key, values in _entry(entry["entry"])[1].items():
+                    written.setdefault(key, {}).update(values)
         matched = []
-        for key, row, number in zip(keys, rows, numbers, strict=True):
-            entry = entries.get(number)
-            if entry is None:
-                self._checked.wrong.append(
-                    f"{_named(table.name, key)} was added by another program"
-                )
-                continue
-            self._checked.wrong += _differences(_named(table.name, key), entry["row"], row)
-            matched.append(row)
+        for key, row in zip(keys, rows, strict=True):
+            if key in written:
+                self._checked.wrong += _differences(_named(*key), written[key], row)
+                matched.append(row)
+            else:
+                self._checked.wrong.append(f"{_named(*key)} was added by another program")
         return matched
 
     # --- reading -----------------------------------------------------------------------------
@@ -215,14 +215,14 @@ _ASKED = sa.union(
 ).order_by("question")
 
 
-def _entry(text: str) -> Any:
-    """Parse an entry; None if it is invalid."""
+def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
+    """Return an entry's time and what it wrote, by table and key; nothing if it is invalid."""
     try:
         entry = json.loads(text)
-        hash(row_key(_TABLES[entry["table"]], entry["row"]))
+        written = {(name, row_key(_TABLES[name], row)): dict(row) for name, row in entry["rows"]}
+        return float(entry["at"]), written
     except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return entry
+        return 0.0, {}
 
 
 def _differences(name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[str]:
@@ -282,7 +282,7 @@ def _cause(row: Mapping[Any, Any], question: Any) -> str | None:
         row["first"]
     ):
         return f"its seed {row.get('seed')} doesn't match its prompt"
-    answer_count, claim_count = len(row.get("generations", ())), len(row.get("claims", ()))
+    answer_count, claim_count = len(row.get("generations") or ()), len(row.get("claims") or ())
     came = "came" in row
     if row["state"] in OPEN:
         wrong = claim_count != row["asked"] or answer_count or came or "ended" in row

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
+    HAS_CLAIMS,
     Answer,
     Call,
     CallState,
@@ -96,12 +97,9 @@ def leave_open(ledger: Ledger, call: Call) -> None:
     """Release a call with an unknown outcome to the next process that samples its prompt."""
 
     def work(connection: Connection) -> None:
-        connection.execute(
-            calls.update()
-            .where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
-            .values(lease=None)
-        )
-        changed(connection, calls, [call.id])
+        still_open = calls.update().where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
+        if connection.execute(still_open.values(lease=None)).rowcount:
+            changed(connection, calls, [{"id": call.id, "lease": None}])
 
     ledger.write(work)
 
@@ -117,7 +115,7 @@ def _take_over_calls(ledger: Ledger, asked: Collection[int], *, recoverable: boo
 
     def work(connection: Connection) -> list[Call]:
         waiting = connection.execute(
-            sa.select(calls.c.id).where(calls.c.state == CallState.WAITING, orphaned)
+            sa.select(calls.c.id).where(HAS_CLAIMS, calls.c.state == CallState.WAITING, orphaned)
         ).scalars()
         end_open_calls(connection, list(waiting), billed=False, cause=_LOST)
         left = [call for call in open_calls(connection, orphaned) if call.question in asked]
@@ -126,7 +124,7 @@ def _take_over_calls(ledger: Ledger, asked: Collection[int], *, recoverable: boo
             end_open_calls(connection, numbers, billed=True, cause=_LOST)
             return []
         connection.execute(calls.update().where(calls.c.id.in_(numbers)).values(lease=lease))
-        changed(connection, calls, numbers)
+        changed(connection, calls, ({"id": number, "lease": lease} for number in numbers))
         return left
 
     return ledger.write(work)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pytest_memleak import score
 from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import decompress_texts
 from pytest_memleak.ledger.verify_chain import check_ledger
 
 CANARY_TOKENS = 64
@@ -22,6 +23,7 @@ class Contents:
     questions: Mapping[int, Any]
     calls: Sequence[Any]
     generations: Sequence[Any]
+    call_texts: Sequence[Any]
     claims: Sequence[Any]
     jobs: Sequence[Any]
     batches: Sequence[Any]
@@ -154,8 +156,8 @@ def _key_in_ledger(scenario, ledger, call):
 def _matched(scenario, ledger, *, doubts=False):
     """The books' rows that are in the ledger, and those of calls that the ledger calls lost."""
     texts = defaultdict(list)
-    for row in ledger.generations:
-        texts[row.call].append(row.text)
+    for call, rows in itertools.groupby(ledger.call_texts, key=lambda row: row.call):
+        texts[call] = [text for text, _ in decompress_texts((row.part, row.data) for row in rows)]
     left = _booked(scenario)
     recorded = []
     for call in ledger.by_state("answered"):

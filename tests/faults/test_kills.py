@@ -84,7 +84,8 @@ class Killer:
 
     def _there(self):
         try:
-            return {tuple(row) for row in contents(self.url).generations}
+            ledger = contents(self.url)
+            return {tuple(row) for row in (*ledger.generations, *ledger.call_texts)}
         except LedgerError:
             return set()  # not even begun
 

@@ -3,10 +3,14 @@
 import dataclasses
 
 import pytest
+import sqlalchemy as sa
 from faults import server_error
 from http_server import Refused
 from scenarios import KINDS, SECRETS
 
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger_queries import rows_with_texts
+from pytest_memleak.ledger.tables import chain, generations
 from pytest_memleak.reports.output_table import REPORTS
 
 # Everything that may write: reports, the state of every local, the logs of every library.
@@ -40,6 +44,10 @@ def assert_nowhere(secret, outcome):
     assert any(path.name == "log.txt" and content for path, content in files.items())
     assert secret not in outcome.result.stdout.str() + outcome.result.stderr.str()
     assert [path for path, content in files.items() if secret.encode() in content] == []
+    [path] = [path for path in files if path.name == "ledger.db"]
+    with Ledger(f"sqlite:///{path}") as ledger:  # where texts and the chain are compressed
+        texts = rows_with_texts(ledger, sa.select(generations))
+        assert secret not in f"{texts} {ledger.rows(sa.select(chain.c.entry))}"
 
 
 @pytest.mark.full

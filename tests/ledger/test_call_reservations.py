@@ -9,7 +9,7 @@ from pytest_memleak.errors import BudgetExceeded
 from pytest_memleak.ledger.call_outcomes import give_up, postpone, record, resume, run_spending
 from pytest_memleak.ledger.call_reservations import claim, prompt_ids
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations, missing
+from pytest_memleak.ledger.ledger_queries import generations, missing, rows_with_texts
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.ledger.tables import generations as table
@@ -45,10 +45,9 @@ def spent(ledger):
 
 def texts(ledger, asked):
     """The generations that a run sees, by ordinal, and those that have no place, below 0."""
-    below = sa.select(table.c.ordinal, table.c.text).where(table.c.ordinal < 0)
-    rows = ledger.read(lambda c: c.execute(below).all())
+    below = rows_with_texts(ledger, sa.select(table).where(table.c.ordinal < 0))
     seen = {one.ordinal: one.text for one in generations(ledger, "e", asked)}
-    return seen | {row.ordinal: row.text for row in rows}
+    return seen | {row.ordinal: text for row, text, _ in below}
 
 
 def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask):

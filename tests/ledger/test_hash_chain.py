@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import shutil
+import zlib
 
 import pytest
 from by_hand import answer, intent
@@ -16,10 +17,11 @@ from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import head
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.tables import metadata
+from pytest_memleak.ledger.tables import _OF_TEXTS, ChainEntry, decompress_texts, metadata
 from pytest_memleak.ledger.verify_chain import check_ledger
 
 SEED = 14
+ENTRY = ChainEntry()
 TAMPERS_PER_COLUMN = 3
 # Who asks a deployment just now is nothing that was written down.
 SEALED = [one for one in metadata.sorted_tables if one.name not in {"chain", "tenants"}]
@@ -61,9 +63,9 @@ def reseal(url, rewritten):
     """Rewrite every entry of the chain, and seal all of them again."""
     link = ""
     for row in rows_of(url, "chain"):
-        entry = rewritten(bytes(row["entry"]).decode())
+        entry = rewritten(ENTRY.process_result_value(row["entry"], None))
         link = hashlib.sha256(f"{link}{entry}".encode()).hexdigest()
-        values = {"e": entry.encode(), "l": link, "n": row["number"]}
+        values = {"e": ENTRY.process_bind_param(entry, None), "l": link, "n": row["number"]}
         tamper(url, "UPDATE chain SET entry = :e, link = :l WHERE number = :n", values)
 
 
@@ -93,14 +95,21 @@ def test_a_row_that_is_taken_out_is_found(copy, whole, table):
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("INSERT INTO generations (question, ordinal, call, finish_reason, text) SELECT question,"
-         " 40, call, finish_reason, text FROM generations WHERE ordinal = 1",
+        ("INSERT INTO generations (question, ordinal, call, place, finish_reason) SELECT question,"
+         " 40, call, place, finish_reason FROM generations WHERE ordinal = 1",
          "call 1: generation 40 was added"),
         ("INSERT INTO leases (lock, host, pid, began) VALUES ('x', X'79', 1, 0)",
          "lease 2 was added by another program"),
         ("UPDATE calls SET cost = 99 WHERE id = 1", "call 1: cost is 99, but was written as 13"),
-        ("UPDATE generations SET text = X'78' WHERE call = 1 AND ordinal = 0",
+        ("UPDATE generations SET place = 1 WHERE call = 1 AND ordinal = 0",
          "call 1: generation 0: text is"),
+        ("UPDATE call_texts SET data = (SELECT data FROM call_texts WHERE call = 2)"
+         " WHERE call = 1", "call 1: generation 0: reasoning is nothing, but was written as"),
+        ("DELETE FROM call_texts WHERE call = 1", "call 1: generation 0: reasoning is nothing"),
+        ("UPDATE call_texts SET data = X'78' WHERE call = 1",
+         "The ledger is damaged: data of call_texts (call 1) isn't compressed text"),
+        ("UPDATE call_texts SET data = CAST(data || X'00' AS BLOB) WHERE call = 1",
+         "The ledger is damaged: data of call_texts (call 1) isn't compressed text"),
         ("DELETE FROM generations WHERE call = 1 AND ordinal = 0", "call 1: generation 0 is gone"),
         ("DELETE FROM summaries", f"summary {hashlib.sha256(b'a text').hexdigest()[:12]} is gone"),
         ("UPDATE runs SET spent = 1", "run this-run: its spending is 1, but its calls"),
@@ -109,6 +118,18 @@ def test_a_row_that_is_taken_out_is_found(copy, whole, table):
 def test_it_says_what_was_done(copy, statement, told):
     assert tamper(copy, statement) >= 1
     assert [one for one in wrong(copy) if one.startswith(told)]
+
+
+def test_texts_may_be_compressed_anew(copy):
+    """As another version of zlib does: what was written is the text."""
+    for row in rows_of(copy, "call_texts"):
+        stream = zlib.compressobj(0, zdict=_OF_TEXTS)
+        texts = decompress_texts([(0, row["data"])])
+        data = stream.compress(json.dumps(texts).encode()) + stream.flush()
+        values = {"new": data, "call": row["call"]}
+        assert tamper(copy, "UPDATE call_texts SET data = :new WHERE call = :call", values) == 1
+        assert data != row["data"]
+    assert wrong(copy) == []
 
 
 def test_the_chain_itself(copy, whole):
@@ -155,10 +176,9 @@ def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
 
     def without_the_first(text):
         entry = json.loads(text)
-        if entry["table"] == "calls" and entry["row"]["id"] == 1:
-            kept = [one for one in entry["row"].get("generations", ()) if one["ordinal"]]
-            if kept:
-                entry["row"]["generations"] = kept
+        for table, row in entry["rows"]:
+            if table == "calls" and row["id"] == 1 and "generations" in row:
+                row["generations"] = [one for one in row["generations"] if one["ordinal"]]
         return json.dumps(entry, sort_keys=True)
 
     tamper(copy, "DELETE FROM generations WHERE call = 1 AND ordinal = 0")

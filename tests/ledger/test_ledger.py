@@ -47,7 +47,8 @@ def test_what_is_written_stays_and_a_closed_ledger_is_closed(url):
         if url.startswith("sqlite"):
             assert ledger.place == url.removeprefix("sqlite:///")
             journal = ledger.read(lambda c: c.exec_driver_sql("PRAGMA journal_mode").scalar())
-            assert journal == "wal"
+            page = ledger.read(lambda c: c.exec_driver_sql("PRAGMA page_size").scalar())
+            assert (journal, page) == ("wal", 16_384)
         add_run(ledger)
     ledger = Ledger(url, create=False)
     assert count_runs(ledger) == 1
@@ -91,7 +92,7 @@ def test_threads_share_commits_and_not_failures(ledger):
         holding.wait(10)
         for name in [*"abcdefgh", "bad"]:
             pool.submit(write, name)
-        while len(ledger._database._waiting) < 9:
+        while len(ledger._waiting) < 9:
             pass
         hold.set()
     assert sorted(results) == sorted("ABCDEFGH")
@@ -293,8 +294,9 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
             call = claim(ledger, intent(ledger, asked, Ask(question, (0,))))
             record(ledger, Answer(call, [Completion("a")], 1, 1, None))
     damage = sqlite if url.startswith("sqlite") else f"'{value}'"
-    execute(url, f"UPDATE generations SET text = {damage} WHERE question = 2")
-    expected = r"damaged: text of generations \(question 2, ordinal 0\) isn't UTF-8"
+    execute(url, f"UPDATE call_texts SET data = {damage} WHERE call = 2")
+    fault = "binary" if value == "a str" else "compressed text"
+    expected = rf"damaged: data of call_texts \(call 2(, part 0)?\) isn't {fault}"
     with Ledger(url) as ledger:
         with pytest.raises(LedgerError, match=expected) as caught:
             list(generations(ledger, "e", asked))

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import random
 from collections import Counter
 
 import pytest
@@ -26,6 +27,7 @@ from pytest_memleak.ledger.ledger_queries import (
 )
 from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 from pytest_memleak.ledger.prompts import Ask, asks, questionnaire
+from pytest_memleak.ledger.tables import chain
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records
 from pytest_memleak.sampling.loop import draw
@@ -33,6 +35,7 @@ from pytest_memleak.sampling.remote_jobs import ensure_finetune
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 ODD = "NUL \x00, lone \ud83d and \udc00, both \ud83d\ude00, whole \U0001f600"
+LONG = "".join(map(chr, random.Random(1).choices(range(0x100, 0x3000), k=3_000)))  # in parts
 NUMBERS = itertools.count()
 
 
@@ -108,7 +111,7 @@ def test_counts(ledger, ask):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
 @given(st.lists(any_text, min_size=1, max_size=4), any_text)
 def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
-    texts = [*texts, ODD]
+    texts = [*texts, ODD, LONG]
     asked = ask(excerpts=1, samples=len(texts))
     endpoint_id = f"{endpoint_id} {next(NUMBERS)}"
     wanted = Ask(asked.questions[0], tuple(range(len(texts))))
@@ -371,6 +374,10 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
             assert "sk-abc" not in told
         with pytest.raises(ProviderError):
             drawn_in_batches(ledger, batching, ask(), hasty)
+        entries = "".join(row.entry for row in ledger.rows(sa.select(chain.c.entry)))
+        assert "[masked]" in entries
+        assert secret not in entries
+        assert "sk-abcdef" not in entries
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from pytest_memleak.ledger.hash_chain import CHAINED, append, changed, forget, head, row_key
+from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
+from pytest_memleak.ledger.hash_chain import CHAINED, append, changed, forget, head
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.ledger_queries import rows_with_texts
 from pytest_memleak.ledger.tables import calls, chain, generations
 
 
@@ -32,9 +35,12 @@ def chain_anew(folder: Path) -> dict[str, object]:
             forget(connection)
             for table in CHAINED:
                 rows = connection.execute(sa.select(table)).mappings()
-                changed(connection, table, [row_key(table, row) for row in rows])
-            rows = connection.execute(sa.select(generations)).mappings()
-            changed(connection, calls, [], brought=rows)
+                changed(connection, table, rows)
+            rows = connection.execute(sa.select(generations).order_by(generations.c.call))
+            for call, its in itertools.groupby(rows.mappings(), key=lambda row: row["call"]):
+                texts = texts_of_calls(connection, [call])[call]
+                images = generation_images(its, texts)
+                changed(connection, calls, [{"id": call, "generations": images}])
             append(connection)
     finally:
         engine.dispose()
@@ -45,5 +51,4 @@ def chain_anew(folder: Path) -> dict[str, object]:
 def generated_texts(folder: Path) -> list[str]:
     """Every text that the ledger under `folder` has been given."""
     with Ledger(f"sqlite:///{folder}/.memleak/ledger.db", create=False) as ledger:
-        wanted = sa.select(generations.c.text)
-        return ledger.read(lambda connection: [*connection.execute(wanted).scalars()])
+        return [text for _, text, _ in rows_with_texts(ledger, sa.select(generations))]

@@ -9,6 +9,7 @@ from ledger_file import ledger_file
 from marks import full
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.ledger.tables import compress_texts, decompress_texts
 from pytest_memleak.results.evidence_file import seal_bundle
 
 WIDE = ("longest_span = 30", "bmc = 0.2\nlongest_span = 30\nnv_longest_span = 60")
@@ -54,11 +55,13 @@ def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, caps
     assert verify() == 1
     # A generation is changed behind its back.
     with ledger_file(Path()) as ledger:
-        text = ledger.execute("select text from generations order by rowid limit 1").fetchone()[0]
-        ledger.execute(
-            "update generations set text = ? where rowid = (select min(rowid) from generations)",
-            ((b"!" if isinstance(text, bytes) else "!") + text,),
-        )
+        parts = "call_texts where call = (select min(call) from call_texts)"
+        stored = ledger.execute(f"select * from {parts} order by part").fetchall()
+        (text, reasoning), *others = decompress_texts(row[1:] for row in stored)
+        ledger.execute(f"delete from {parts}")
+        changed = enumerate(compress_texts([(f"!{text}", reasoning), *others]))
+        rows = [(stored[0][0], part, data) for part, data in changed]
+        ledger.executemany("insert into call_texts values (?, ?, ?)", rows)
     capsys.readouterr()
     assert verify("--allow-failures") == 1
     assert ": generation 0: text is" in capsys.readouterr().out

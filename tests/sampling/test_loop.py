@@ -22,7 +22,7 @@ from scripted import (
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
-from pytest_memleak.ledger.ledger_queries import generations, surplus
+from pytest_memleak.ledger.ledger_queries import generations, rows_with_texts, surplus
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
@@ -284,8 +284,7 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
 
 
 def everything(ledger) -> set[str]:
-    column = generations_table.c.text
-    return set(ledger.read(lambda c: c.execute(sa.select(column)).scalars().all()))
+    return {text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))}
 
 
 def test_a_provider_that_always_hangs(drawing, memory, ask):
