@@ -1,36 +1,45 @@
-"""How fast generations go into the ledger, and how much memory a pair takes from draw to verdict.
+"""Speed and size of the ledger: generations per second, bytes per generation, seconds to resume.
 
-    python benchmarks/ledger_throughput.py                       # 25,000 of them, into SQLite
-    python benchmarks/ledger_throughput.py --per-call 1 --ledger postgresql+psycopg://...
+    python benchmarks/ledger_throughput.py                        # 25,000 generations into SQLite
+    python benchmarks/ledger_throughput.py --per-call 1 --writers 4 --ledger postgresql+psycopg://...
+    python benchmarks/ledger_throughput.py --resume 1000000       # a synthetic ledger, then a rerun
 
-The endpoint is in this process and answers at once with as many words as an excerpt has, so
-what is timed is the run loop and the ledger: claim, intent, answer, one row a completion.
+The endpoint is in the same process and answers at once, so that the run loop and the ledger are
+timed: reservation, intent, answer. Its texts are as English as a trigram chain writes it; zlib
+alone stores them in 1,030 to 1,200 bytes. Writers are processes that share the pair; the
+processor time is that of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import random
-import resource
+import multiprocessing
+import os
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+import sqlalchemy as sa
+from corpus import answers
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.call_outcomes import Answer, Call, record_each
+from pytest_memleak.ledger.call_reservations import Terms, call_row, insert_calls, prompt_ids
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
-from pytest_memleak.records import Book, Excerpt, Sampling, Scoring
+from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks, questionnaire
+from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.sampling.loop import draw
 
 EXCERPTS = 250
-LEXICON = 8_000
-MEBIBYTE = 1024  # of ru_maxrss, which counts kibibytes
+TEXTS = 1_000  # different ones
+CALLS_AT_ONCE = 500  # of the synthetic ledger
+ENDPOINT = "benchmark"
 
 
 @dataclass(frozen=True)
@@ -43,124 +52,166 @@ class Sampler:
     batch: bool = False
 
 
-class Talker:
-    """Answers at once, each time another stretch of the same words."""
+class Writer:
+    """An endpoint that answers at once, with another text each time."""
 
-    def __init__(self, words: int) -> None:
-        dice = random.Random(1)
-        self._text = [f"w{dice.randrange(LEXICON)}" for _ in range(100 * words)]
-        self._words = words
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
         self._numbers = itertools.count()
 
     def sample(self, _instruction: str, *, n: int, **_settings: Any) -> list[Completion]:
-        return [self._completion(next(self._numbers)) for _ in range(n)]
+        return [
+            Completion(
+                self._texts[next(self._numbers) % TEXTS], prompt_tokens=60, completion_tokens=600
+            )
+            for _ in range(n)
+        ]
 
-    def _completion(self, number: int) -> Completion:
-        start = number * 7 % (len(self._text) - self._words)
-        text = " ".join(self._text[start : start + self._words])
-        return Completion(text, prompt_tokens=60, completion_tokens=600)
+
+def texts_of(words: int) -> list[str]:
+    """Return different texts of so many words, written by a trigram chain over Shakespeare."""
+    return [" ".join(answer.text.split()[:words]) for answer in answers(TEXTS)]
 
 
-def a_book(words: int) -> Book:
-    dice = random.Random(2)
+def build_prompts(samples: int, words: int) -> PairPrompts:
     excerpts = tuple(
-        Excerpt(
-            f"p_id{number}",
-            " ".join(f"w{dice.randrange(LEXICON)}" for _ in range(words)),
-            f"Write excerpt {number} of a book that nobody has written.",
-        )
+        Excerpt(f"p_id{number}", "word " * words, f"Write excerpt {number} of a book.")
         for number in range(1, EXCERPTS + 1)
     )
-    return Book("book", "A Book", "An Author", excerpts, "0" * 64)
+    book = Book("book", "A Book", "An Author", excerpts, "0" * 64)
+    sampling = Sampling(samples=samples)
+    return questionnaire("model/book", book, sampling, words=lambda text: len(text.split()))
 
 
-class Peak:
-    """The most memory that the process has had, sampled while the context lasts."""
-
-    def __enter__(self) -> Self:
-        self._before = rss()
-        self._most = self._before
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.02):
-            self._most = max(self._most, rss())
-
-    def __str__(self) -> str:
-        return f"{self._most:,.0f} MiB at most ({self._before:,.0f} MiB before)"
+def sample_all(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> None:
+    """Sample what the ledger lacks."""
+    with Ledger(url, run="benchmark") as ledger:
+        counts = draw(
+            ledger,
+            Writer(texts),
+            endpoint_id=ENDPOINT,
+            questionnaire=prompts,
+            terms=Terms(sampler, price=(2.0, 8.0)),
+        )
+    if counts.got != prompts.asked:
+        raise SystemExit(f"{counts.got} of {prompts.asked} generations are stored")
 
 
-def rss() -> float:
-    """The memory of this process now, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1024 / MEBIBYTE
+def fill(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> None:
+    """Write the whole pair without a run loop: calls reserved and answered in large parts."""
+    writer = Writer(texts)
+    with Ledger(url, run="benchmark") as ledger:
+        numbers = prompt_ids(ledger, ENDPOINT, prompts.questions)
+        missing = {prompt: range(prompts.samples) for prompt in prompts.questions}
+        wanted = asks(missing, sampler.completions_per_call)
+        lease = ledger.lease
+        while some := list(itertools.islice(wanted, CALLS_AT_ONCE)):
+            ledger.write(lambda c, some=some: write_answers(c, some, numbers, lease, writer))
 
 
-def drawn(ledger: Ledger, asked: PairPrompts, sampler: Sampler, words: int) -> float:
-    """Draw it all; the seconds that it took."""
-    began = time.perf_counter()
-    tally = draw(
-        ledger,
-        Talker(words),
-        endpoint_id="benchmark",
-        questionnaire=asked,
-        terms=Terms(sampler, price=(2.0, 8.0)),
-    )
-    seconds = time.perf_counter() - began
-    if tally.got != asked.asked:
-        raise SystemExit(f"{tally.got} of {asked.asked} generations are there")
-    return seconds
+def write_answers(
+    connection: sa.Connection, some: list[Ask], numbers: Any, lease: int, writer: Writer
+) -> None:
+    rows = [
+        call_row(
+            ask,
+            numbers[ask.question.key],
+            kind="sample",
+            provider="benchmark",
+            request_id=f"{numbers[ask.question.key]:016x}{ask.ordinals[0]:016x}",
+            lease=lease,
+            estimate=4_692_000,
+            run="benchmark",
+        )
+        for ask in some
+    ]
+    calls = insert_calls(connection, rows, [ask.ordinals for ask in some])
+    brought = [
+        Answer(
+            Call(number, row["question"], row["request_id"], row["began"], ask.ordinals),
+            writer.sample("", n=len(ask.ordinals)),
+            60,
+            600 * len(ask.ordinals),
+            4_920_000,
+        )
+        for ask, row, number in zip(some, rows, calls, strict=True)
+    ]
+    record_each(connection, brought)
+
+
+@contextmanager
+def timed(what: str, count: int) -> Iterator[None]:
+    """Print how long the context took, and how many generations that is a second."""
+    began, processor = time.perf_counter(), processor_time()
+    yield
+    seconds, processor = time.perf_counter() - began, processor_time() - processor
+    rate = f"{count / seconds:9,.0f} a second" if count else ""
+    print(f"{what:9}{rate:>20}{seconds:8.1f} s{processor:8.1f} s of processor time", flush=True)
+
+
+def processor_time() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def size(url: str) -> int:
+    """Return the bytes that the ledger takes."""
+    if url.startswith("sqlite"):
+        return Path(url.removeprefix("sqlite:///")).stat().st_size
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        tables = sa.text(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r'"
+            " AND relnamespace = current_schema()::regnamespace"
+        )
+        total = int(connection.execute(tables).scalar_one())
+    engine.dispose()
+    return total
 
 
 def main() -> None:
     given = arguments()
-    book = a_book(given.words)
-    samples = max(1, given.generations // EXCERPTS)
-    asked = questionnaire(
-        "model/book", book, Sampling(samples=samples), words=lambda text: len(text.split())
-    )
+    samples = max(1, (given.resume or given.generations) // EXCERPTS)
+    prompts = build_prompts(samples, given.words)
     sampler = Sampler(concurrency=given.concurrency, completions_per_call=given.per_call)
+    texts = texts_of(given.words)
     print(
-        f"{asked.asked:,} generations of {given.words} words, {given.per_call} a call, "
-        f"{given.concurrency} calls at once"
+        f"{prompts.asked:,} generations of {given.words} words, {given.per_call} per call,"
+        f" {given.writers} writers of {given.concurrency} threads"
     )
     with tempfile.TemporaryDirectory() as folder:
         url = given.ledger or f"sqlite:///{folder}/ledger.db"
-        with Ledger(url) as ledger:
-            with Peak() as peak:
-                seconds = drawn(ledger, asked, sampler, given.words)
-            print(f"drawn:  {asked.asked / seconds:8,.0f} a second, {seconds:6.1f} s, {peak}")
-            with Peak() as peak:
-                began = time.perf_counter()
-                read = sum(1 for _ in generations(ledger, "benchmark", asked))
-                seconds = time.perf_counter() - began
-            print(f"read:   {read / seconds:8,.0f} a second, {seconds:6.1f} s, {peak}")
-            with Peak() as peak:
-                began = time.perf_counter()
-                measured(book, ledger, asked)
-                seconds = time.perf_counter() - began
-            print(f"scored: {read / seconds:8,.0f} a second, {seconds:6.1f} s, {peak}")
-
-
-def measured(book: Book, ledger: Ledger, asked: PairPrompts) -> None:
-    from pytest_memleak.scoring.analysis import analyze
-
-    analyze(book, generations(ledger, "benchmark", asked), Scoring())
+        if given.resume:
+            with timed("written", prompts.asked):
+                fill(url, prompts, sampler, texts)
+            with timed("resumed", 0):
+                sample_all(url, prompts, sampler, texts)
+        else:
+            fork = multiprocessing.get_context("fork")
+            others = [
+                fork.Process(target=sample_all, args=(url, prompts, sampler, texts))
+                for _ in range(given.writers - 1)
+            ]
+            Ledger(url).close()
+            with timed("sampled", prompts.asked):
+                for process in others:
+                    process.start()
+                sample_all(url, prompts, sampler, texts)
+                for process in others:
+                    process.join()
+            with timed("read", prompts.asked), Ledger(url) as ledger:
+                sum(1 for _ in generations(ledger, ENDPOINT, prompts))
+        print(f"size     {size(url) / prompts.asked:9,.0f} bytes a generation")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Generations a second into the ledger.")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--generations", type=int, default=25_000, metavar="N")
-    parser.add_argument("--word-mode", type=int, default=400, metavar="N", help="of an answer")
+    parser.add_argument("--words", type=int, default=400, metavar="N", help="of a generation")
     parser.add_argument("--per-call", type=int, default=10, metavar="N")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N")
+    parser.add_argument("--writers", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument("--resume", type=int, metavar="N", help="resume with N generations stored")
     parser.add_argument("--ledger", metavar="URL", help="default: SQLite in a temporary folder")
     return parser.parse_args()
 
