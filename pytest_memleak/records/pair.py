@@ -117,12 +117,12 @@ class BookSource:
 
     id: str
     source: Path
-    title: str | None
-    author: str | None
-    role: Literal["test", "train", "negative-control", "common"]
-    summaries: Path | None
-    instruction_template: str | None
-    bring_your_own: bool
+    title: str | None = None
+    author: str | None = None
+    role: Literal["test", "train", "negative-control", "common"] = "test"
+    summaries: Path | None = None
+    instruction_template: str | None = None
+    bring_your_own: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     collection: CollectionSource | None = None

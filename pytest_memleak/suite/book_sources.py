@@ -64,9 +64,7 @@ def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
     catalog_files: dict[Path, None] = {}
     for number, table in enumerate(suite_file.catalog, start=1):
         key = f"catalog[{number}].source"
-        files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
-        if not files:
-            raise suite_error(path, f"{key}: no file matches {shown(table.source)}", _FROM_HERE)
+        files = _named_files(table.source, key, path)
         if files == [path.parent / table.source] and not files[0].stat().st_size:
             raise suite_error(
                 path,
@@ -83,22 +81,17 @@ def common_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
     Raises SuiteError for a pattern without a match.
     """
     for number, table in enumerate(suite_file.common, start=1):
-        key = f"common[{number}].source"
-        files = _matching_files(path.parent, table.source, key, place=str(path), hint=_FROM_HERE)
-        if not files:
-            raise suite_error(path, f"{key}: no file matches {shown(table.source)}", _FROM_HERE)
-        for file in files:
+        for file in _named_files(table.source, f"common[{number}].source", path):
             name = Path(os.path.relpath(file, path.parent)).as_posix()
-            yield BookSource(
-                id=name if "/" in name else f"./{name}",  # A book's id has no slash.
-                source=file,
-                title=None,
-                author=None,
-                role="common",
-                summaries=None,
-                instruction_template=None,
-                bring_your_own=False,
-            )
+            # A book's id has no slash.
+            yield BookSource(name if "/" in name else f"./{name}", file, role="common")
+
+
+def _named_files(source: str, key: str, path: Path) -> list[Path]:
+    files = _matching_files(path.parent, source, key, place=str(path), hint=_FROM_HERE)
+    if not files:
+        raise suite_error(path, f"{key}: no file matches {shown(source)}", _FROM_HERE)
+    return files
 
 
 def collection_files(

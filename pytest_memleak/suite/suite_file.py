@@ -260,24 +260,19 @@ def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
 def _validate_controls(suite_file: SuiteFile, path: Path) -> None:
     """Raise SuiteError for a negative control that is trained on or expected to leak."""
     controls = {book.id for book in suite_file.book if book.role == "negative-control"}
-    hint = "a negative control is a book in no training set"
-    for model in suite_file.model:
-        where = f"model {model.id!r}"
-        for book_id in model.finetune.books if model.finetune else ():
-            if book_id in controls:
-                raise suite_error(
-                    path,
-                    f"{where}.finetune.books: {book_id!r} has the role 'negative-control'",
-                    hint,
-                )
-    for number, pair in enumerate(suite_file.pair, start=1):
-        if pair.book in controls and pair.expected == "leak":
-            raise suite_error(
-                path,
-                f"pair[{number}].expected: {pair.book!r} has the role 'negative-control', so it "
-                "can't leak",
-                hint,
-            )
+    problems = [
+        f"model {model.id!r}.finetune.books: {book_id!r} has the role 'negative-control'"
+        for model in suite_file.model
+        for book_id in (model.finetune.books if model.finetune else ())
+        if book_id in controls
+    ]
+    problems += [
+        f"pair[{number}].expected: {pair.book!r} has the role 'negative-control', so it can't leak"
+        for number, pair in enumerate(suite_file.pair, start=1)
+        if pair.book in controls and pair.expected == "leak"
+    ]
+    if problems:
+        raise suite_error(path, problems[0], "a negative control is a book in no training set")
 
 
 def _validate_continuation_template(suite: SuiteTable, path: Path) -> None:

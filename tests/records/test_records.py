@@ -126,10 +126,7 @@ def test_a_limit_is_the_most_that_a_measure_may_be(value, high, over, in_doubt):
 
 
 def test_a_suites_book_is_found_by_its_id():
-    books = tuple(
-        BookSource(one, Path("b.txt"), None, None, "test", None, None, bring_your_own=False)
-        for one in ("a", "b")
-    )
+    books = tuple(BookSource(one, Path("b.txt")) for one in ("a", "b"))
     suite = Suite(Path("s.toml"), "s.toml", "", books, (), ())
     assert suite.book("b") is books[1]
     with pytest.raises(KeyError):

@@ -83,7 +83,7 @@ def make_result():
         book, generations, *, model="candidate", suite="x.memleak.toml", limits=None, samples=6,
         quoted=12, expected="pass", endpoint="ep", issues=(), scoring=None, whole=None,
     ):  # fmt: skip
-        source = BookSource(book.id, Path("b.epub"), None, None, "test", None, None, False)
+        source = BookSource(book.id, Path("b.epub"))
         pair = Pair(
             Path(suite), Model(id=model, provider="recorded"), source, Sampling(samples=samples),
             scoring=scoring or Scoring(), limits=limits or Limits(bmc=0.3, longest_span=30),
