@@ -17,7 +17,7 @@ from pytest_memleak.redaction.text import inert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.pipeline.scored_files import ScoredFile
+    from pytest_memleak.pipeline.score_files import ScoredFile
     from pytest_memleak.records import Block, Scoring
 
 Row = dict[str, Any]
@@ -64,7 +64,7 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _score(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.pipeline.scored_files import score_files
+    from pytest_memleak.pipeline.score_files import score_files
 
     if parsed.csv and parsed.json:
         raise SettingsError("--csv and --json exclude each other", hint="omit one of them")

@@ -6,6 +6,7 @@ Limits that no text of the books could exceed are rejected before any paid call.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
@@ -75,17 +76,7 @@ def _is_within_reach(
         return True
     if counted:
         return _holds_more_than(limit, stretches, each=pair.scoring.span_threshold + 1)
-    return _is_longer_than(limit, stretches)
-
-
-def _is_longer_than(limit: float, stretches: Iterable[Iterable[int]]) -> bool:
-    for parts in stretches:
-        length = 0
-        for part in parts:
-            length += part
-            if length > limit:
-                return True
-    return False
+    return any(length > limit for parts in stretches for length in accumulate(parts))
 
 
 def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: int) -> bool:
@@ -93,8 +84,7 @@ def _holds_more_than(limit: float, stretches: Iterable[Iterable[int]], *, each: 
     before = 0
     for parts in stretches:
         length = 0
-        for part in parts:
-            length += part
+        for length in accumulate(parts):
             if before + length // each > limit:
                 return True
         before += length // each

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_memleak.cli.columns import WHOLE, table_text
 from pytest_memleak.cli.main import main
-from pytest_memleak.pipeline import scored_files
+from pytest_memleak.pipeline import score_files
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES, with_needs
 
 
@@ -231,7 +231,7 @@ def test_ctrl_c_and_a_broken_stand_in_for_stdout(files, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(scored_files, "score_files", interrupted)
+        patched.setattr(score_files, "score_files", interrupted)
         assert main(["score", *files()]) == 130
     assert capsys.readouterr() == ("", "")
 
