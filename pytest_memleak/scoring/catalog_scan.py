@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 _SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _TEXT_END = np.array([TEXT_END], dtype=np.uint64)
-_CHARACTERS_TOGETHER = 1 << 20
 # Covers whatever decides words and keys, on each code path of texts.
 _SPECIMENS = (
     "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of **verses** \x07!",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,8 +15,8 @@ from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
-from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.passage_tally import PassageTally
+from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
+from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
 from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
 from pytest_memleak.scoring.rounds import Rounds, words_by_text
 from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
     Count = Callable[..., "Tally"]
-
-# Generations per batch: at most so many texts and characters.
-_TEXTS_TOGETHER = 1 << 12
-_CHARACTERS_TOGETHER = 1 << 19
 
 # Bits that remain for a round or an excerpt.
 _LEAST_NUMBER_BITS = 13
@@ -153,8 +151,9 @@ class Tally:
         Raises RecordsError for one that belongs to none of the book's excerpts, is a duplicate, or
         has an ordinal that is below 0 or too large.
         """
-        for batch in self._batches(generations):
-            self._count(batch)
+        for _, of_origin in groupby(self._noted(generations), attrgetter("origin")):
+            for batch in batches_of(of_origin, lambda generation: len(generation.text)):
+                self._count(batch)
 
     def add_counted(self, other: TallyResult) -> None:
         """Add the counts of other generations by a tally of the same book and settings.
@@ -276,16 +275,11 @@ class Tally:
         """Return the most words of a passage, folded ones if `near`; 0 if none is sought."""
         return self._passages.most_words(near=near) if self._passages else 0
 
-    def _batches(self, generations: Iterable[Generation]) -> Iterator[list[Generation]]:
-        """Yield batches of some hundreds of generations of one origin; record their ordinals."""
+    def _noted(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+        """Yield the generations, and record the ordinals of the sampled ones."""
         order = self.layout.order
         ordinals = range(1 << self._packing.high)
-        batch: list[Generation] = []
-        left = _CHARACTERS_TOGETHER
         for generation in generations:
-            if batch and generation.origin is not batch[0].origin:
-                yield batch
-                batch, left = [], _CHARACTERS_TOGETHER
             sampled = generation.origin is Origin.SAMPLED
             seen = self.counted.seen.setdefault(generation.excerpt_id, set()) if sampled else set()
             if (
@@ -298,13 +292,7 @@ class Tally:
                 seen.add(generation.ordinal)
                 self.counted.generations += 1
                 self.counted.rounds = max(self.counted.rounds, generation.ordinal + 1)
-            batch.append(generation)
-            left -= len(generation.text)
-            if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
-                yield batch
-                batch, left = [], _CHARACTERS_TOGETHER
-        if batch:
-            yield batch
+            yield generation
 
     def _count(self, batch: Sequence[Generation]) -> None:
         """Count the matches of some generations' texts."""
@@ -317,8 +305,8 @@ class Tally:
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:
-            counts, origin = self.counted.passages, batch[0].origin
-            self._passages.count(counts, shared, prompt_ranges, excerpt, ordinal, origin)
+            texts = Prompted(excerpt, ordinal, batch[0].origin)
+            self._passages.count(self.counted.passages, shared, prompt_ranges, texts)
         if batch[0].origin is not Origin.SAMPLED:
             return
         matches = shared.matches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,11 +31,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import BookMatches, NearMatches, TextMatches
     from pytest_memleak.scoring.near_verbatim_passages import Chains
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.trimming import Ranges
+
+
+class Prompted(NamedTuple):
+    """Texts of one origin: number of the excerpt that prompted each, and its round."""
+
+    excerpt: Positions
+    ordinal: Positions
+    origin: Origin
+
+    def of(self, texts: Positions) -> Prompted:
+        """Return those of some texts, by number."""
+        return Prompted(self.excerpt[texts], self.ordinal[texts], self.origin)
 
 
 class PassageTally:
@@ -75,29 +88,19 @@ class PassageTally:
         self._first_excerpt = np.cumsum([0, *counts])
 
     def count(
-        self,
-        counts: PassageCounts,
-        shared: TextMatches,
-        prompt_ranges: Ranges,
-        excerpt: Positions,
-        ordinal: Positions,
-        origin: Origin,
+        self, counts: PassageCounts, shared: TextMatches, prompt_ranges: Ranges, prompted: Prompted
     ) -> None:
-        """Count the passages in texts, each prompted with its `excerpt`, in round `ordinal`.
-
-        prompt_ranges: where texts contain m-grams of their own instructions; origin: of all texts.
-        """
-        self._count_exact(counts, shared, prompt_ranges, excerpt, ordinal, origin)
+        """Count the passages in texts; prompt_ranges: of m-grams of their own instructions."""
+        self._count_exact(counts, shared, prompt_ranges, prompted)
         for near in shared.near:
             alike = self._same_instructions and near.words is shared.exact
+            near_prompted = prompted.of(near.texts)
             near_ranges = (
                 prompt_ranges
                 if alike
-                else self._near_prompt_words.ranges(near.words, excerpt[near.texts])
+                else self._near_prompt_words.ranges(near.words, near_prompted.excerpt)
             )
-            self._count_near(
-                counts, near, near_ranges, excerpt[near.texts], ordinal[near.texts], origin
-            )
+            self._count_near(counts, near, near_ranges, near_prompted)
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
@@ -145,9 +148,7 @@ class PassageTally:
         counts: PassageCounts,
         shared: TextMatches,
         prompt_ranges: Ranges,
-        excerpt: Positions,
-        ordinal: Positions,
-        origin: Origin,
+        prompted: Prompted,
     ) -> None:
         matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
@@ -164,23 +165,15 @@ class PassageTally:
         text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
         start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
         kind = self._kinds(rank, partial(_contained_in, matches, pieces))
-        columns = (
-            -words, np.full_like(words, origin), excerpt[text], ordinal[text],
-            pieces.start - shared.exact.ends[text] - 1, rank, start, start + words,
-        )  # fmt: skip
-        note_best(counts.longest, columns, kind)
-        limited = kind != EXCUSED
-        if origin is Origin.SAMPLED:
-            note_rounds(counts.by_round, text[limited], words[limited], ordinal)
-        if self._by_excerpt:
-            ends = [self._protected.index.books[number].layout.ends for number in self._order]
-            self._note_excerpts(
-                counts.of_excerpts, rank[limited], start[limited], words[limited], ends
-            )
+        place = pieces.start - shared.exact.ends[text] - 1
+        layouts = [self._protected.index.books[number].layout for number in self._order]
+        longest = counts.longest, counts.by_round, counts.of_excerpts
+        passages = text, words, place, rank, start, start + words
+        columns = self._note(longest, passages, kind, prompted, layouts)
         over = np.flatnonzero(words > self._scoring.span_threshold)
         if len(over):
             first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
-            over = over[first & limited[over]]
+            over = over[first & (kind[over] != EXCUSED)]
             *in_text, rank, start, end = (column[over] for column in columns)
             counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
@@ -209,9 +202,7 @@ class PassageTally:
         counts: PassageCounts,
         matched: NearMatches,
         prompt_ranges: Ranges,
-        excerpt: Positions,
-        ordinal: Positions,
-        origin: Origin,
+        prompted: Prompted,
     ) -> None:
         near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)
@@ -219,38 +210,44 @@ class PassageTally:
         if not len(chains.words):
             return
         text = chains.text
-        rank, kind = (
-            self._rank[chains.book],
-            self._kinds(self._rank[chains.book], partial(_nearly_contained_in, near, chains)),
-        )
-        limited = kind != EXCUSED
+        rank = self._rank[chains.book]
+        kind = self._kinds(rank, partial(_nearly_contained_in, near, chains))
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
-        columns = (
-            -chains.words, np.full_like(text, origin), excerpt[text], ordinal[text], place,
-            rank, chains.start, chains.end,
-        )  # fmt: skip
-        note_best(counts.nv_longest, columns, kind)
-        if origin is Origin.SAMPLED:
-            note_rounds(counts.nv_by_round, text[limited], chains.words[limited], ordinal)
-        if self._by_excerpt:
-            ends = [self._protected.index.books[number].folded.ends for number in self._order]
-            limited_chains = rank[limited], chains.start[limited], chains.words[limited]
-            self._note_excerpts(counts.nv_of_excerpts, *limited_chains, ends)
+        layouts = [self._protected.index.books[number].folded for number in self._order]
+        longest = counts.nv_longest, counts.nv_by_round, counts.nv_of_excerpts
+        passages = text, chains.words, place, rank, chains.start, chains.end
+        self._note(longest, passages, kind, prompted, layouts)
 
-    def _note_excerpts(
+    def _note(
         self,
-        longest: dict[int, int],
-        rank: Positions,
-        start: Positions,
-        words: Positions,
-        ends: Sequence[Positions],
-    ) -> None:
-        """Record passages by the excerpts that they begin in; `ends`: of each book's excerpts."""
-        place = self._first_excerpt[rank]
-        for book in np.unique(rank).tolist():
-            of_book = rank == book
-            place[of_book] += ends[book].searchsorted(start[of_book], side="right")
-        note_longest(longest, place, words, size=int(self._first_excerpt[-1]))
+        longest: tuple[dict[int, RankedPassage], dict[int, int], dict[int, int]],
+        passages: tuple[Positions, ...],
+        kind: Positions,
+        prompted: Prompted,
+        layouts: Sequence[Layout],
+    ) -> tuple[Positions, ...]:
+        """Record the longest passages of each kind, round, and excerpt; return all as ranked.
+
+        passages: text, words, place, rank, start and end; layouts: of the books, by rank
+        """
+        text, words, place, rank, start, end = passages
+        columns = (
+            -words, np.full_like(words, prompted.origin), prompted.excerpt[text],
+            prompted.ordinal[text], place, rank, start, end,
+        )  # fmt: skip
+        best, by_round, of_excerpts = longest
+        note_best(best, columns, kind)
+        limited = kind != EXCUSED
+        if prompted.origin is Origin.SAMPLED:
+            note_rounds(by_round, text[limited], words[limited], prompted.ordinal)
+        if self._by_excerpt:
+            place = self._first_excerpt[rank]
+            for book in np.unique(rank).tolist():
+                of_book = rank == book
+                place[of_book] += layouts[book].ends.searchsorted(start[of_book], side="right")
+            size = int(self._first_excerpt[-1])
+            note_longest(of_excerpts, place[limited], words[limited], size=size)
+        return columns
 
     # --- records ---------------------------------------------------------------------------
 
