@@ -3,12 +3,12 @@
     python benchmarks/calls.py                    # 2,000 calls of 1 answer, 8 at once
     python benchmarks/calls.py --per-call 10 --words 400
 
-The server is a process of its own on loopback, which answers at once; its time is not counted.
-Three ways, each with what the one before it does:
+The server is another process on loopback, which responds at once; its time isn't counted.
 
-    openai    the SDK's client by itself, as its documentation calls it
-    endpoint  the provider's endpoint: bounds, habits, answers read
-    run       the run loop around it: claim, intent, answer and generations in an SQLite ledger
+    openai    the SDK's client alone, as in its documentation
+    endpoint  the provider's endpoint: caps, parameters, and reading the response. It posts the
+              body as it is, so that the SDK neither transforms it nor builds models
+    run       the run loop around it: reservation, call, and generations in an SQLite ledger
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ INSTRUCTION = "Write this part of a book that nobody has written, in its own sty
 
 
 class Answering(socketserver.StreamRequestHandler):
-    """Gives the same answer to whatever is asked, and keeps the connection."""
+    """Responds the same to every request, and keeps the connection."""
 
     answer = b""
 
@@ -61,10 +61,10 @@ class Answering(socketserver.StreamRequestHandler):
 
 
 def serve(per_call: int, words: int) -> None:
-    """Serve until the process is ended; says its port first."""
+    """Print the port, and serve until the process is killed."""
     dice = random.Random(1)
     text = " ".join(f"w{dice.randrange(8000)}" for _ in range(words))
-    told = {
+    response = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
@@ -83,7 +83,7 @@ def serve(per_call: int, words: int) -> None:
             "total_tokens": 60 + words * per_call,
         },
     }
-    body = json.dumps(told).encode()
+    body = json.dumps(response).encode()
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     Answering.answer = f"{head}\r\n\r\n".encode() + body
     socketserver.ThreadingTCPServer.daemon_threads = True
@@ -92,25 +92,25 @@ def serve(per_call: int, words: int) -> None:
         server.serve_forever()
 
 
-# --- the three ways ------------------------------------------------------------------------
+# --- three ways ----------------------------------------------------------------------------
 
 
 def at_once(call: Callable[[], object], calls: int, concurrency: int) -> None:
-    """Make the call so many times, so many at once."""
+    """Call so many times, `concurrency` at once."""
     with ThreadPoolExecutor(concurrency) as pool:
-        for done in [pool.submit(call) for _ in range(calls)]:
-            done.result()
+        for future in [pool.submit(call) for _ in range(calls)]:
+            future.result()
 
 
 def milliseconds(work: Callable[[], object], calls: int) -> float:
-    """Processor time of `work`, a call."""
+    """Return the processor time of `work` per call."""
     began = time.process_time()
     work()
     return 1000 * (time.process_time() - began) / calls
 
 
 def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds a call of each way."""
+    """Return the milliseconds per call of each way."""
     import openai
 
     settings: dict[str, Any] = {"n": given.per_call, "temperature": 1.0, "seed": 1}
@@ -148,10 +148,10 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
         return endpoint.sample(INSTRUCTION, max_tokens=600, **settings)
 
     ways = {"openai": by_sdk, "endpoint": by_endpoint}
-    found = {}
+    times = {}
     for name, call in ways.items():
         at_once(call, 3 * given.concurrency, given.concurrency)  # connections, imports
-        found[name] = milliseconds(
+        times[name] = milliseconds(
             lambda call=call: at_once(call, given.calls, given.concurrency), given.calls
         )
     asked = questionnaire(
@@ -171,13 +171,13 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
                 terms=Terms(provider, price=(2.0, 8.0)),
             )
 
-        found["run"] = milliseconds(run, asked.asked // given.per_call)
+        times["run"] = milliseconds(run, asked.asked // given.per_call)
     provider.abilities.close()
-    return found
+    return times
 
 
 def a_book() -> Book:
-    """Excerpts whose instructions are as long as any."""
+    """Return a book of excerpts with instructions of usual length."""
     excerpts = tuple(
         Excerpt(f"p_id{number}", f"word{number} " * 400, f"{number}. {INSTRUCTION}")
         for number in range(1, EXCERPTS + 1)
@@ -197,15 +197,15 @@ def main() -> None:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
-            found = measured(f"http://127.0.0.1:{port}/v1", given)
+            times = measured(f"http://127.0.0.1:{port}/v1", given)
         finally:
             server.kill()
     print(
         f"{given.calls:,} calls of {given.per_call} answers of {given.words} words, "
         f"{given.concurrency} at once; processor time a call, aim {AIM} ms:"
     )
-    for name, took in found.items():
-        print(f"  {name:10}{took:6.2f} ms")
+    for name, milliseconds_per_call in times.items():
+        print(f"  {name:10}{milliseconds_per_call:6.2f} ms")
 
 
 def arguments() -> argparse.Namespace:
