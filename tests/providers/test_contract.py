@@ -559,6 +559,22 @@ def test_fewer_completions_than_asked_for_and_greedy_ones(serve, provider_of, bo
     assert len({each.text for each in completions}) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "limit", "most"), [("openai", "most_choices", 4), ("vertex", "most_candidates", 1)]
+)
+def test_a_server_that_allows_fewer_completions_in_a_call(
+    name, serve, provider_of, books, limit, most
+):
+    server = serve(**{limit: most})
+    endpoint = provider_of(server).open(None)
+    assert [len(sample(endpoint, n)) for n in (10, 10, 1)] == [most, most, 1]
+    # The first call was refused (and cost nothing); then it was remembered.
+    assert server.plan.calls(CHAT[name]) == 4
+    assert len(books.rows("completion")) == 2 * most + 1
+    with pytest.raises(Refused, match=r"expected a value of 1 to 0|candidateCount value of 1"):
+        sample(provider_of(serve(**{limit: 0})).open(None), 8)
+
+
 WITHHELD = [
     *((name, FaultKind.EMPTY, FinishReason.EMPTY) for name in CHAT),
     *((name, FaultKind.FILTER, FinishReason.CONTENT_FILTER) for name in TUNE),

@@ -110,15 +110,6 @@ def test_threads_that_learn_the_old_name_at_once(serve):
         assert [len(answer) for answer in answers] == [3] * 6
 
 
-def test_a_server_that_allows_fewer_completions_in_a_call(serve):
-    server = serve(most_choices=4)
-    endpoint = provider_of(server).open(None)
-    assert [len(sample(endpoint, n)) for n in (10, 10, 1)] == [4, 4, 1]
-    assert server.plan.calls("chat") == 4
-    with pytest.raises(Refused, match="expected a value of 1 to 0"):
-        sample(provider_of(serve(most_choices=0)).open(None), 8)
-
-
 def test_an_answer_lost_on_its_way_is_found_again(serve, books):
     server = serve(lose("chat", calls=(0,)), drop("chat", calls=(2,)))
     endpoint = provider_of(server, store=True).open(None)

@@ -198,17 +198,6 @@ def test_a_permission_that_is_missing(serve):
     assert "test-project" in error.value.hint
 
 
-def test_a_model_that_gives_one_candidate_a_call(serve, books):
-    server = serve(most_candidates=1)
-    endpoint = provider_of(server).open(None)
-    assert [len(sample(endpoint, 8)) for _ in range(2)] == [1, 1]
-    # The first call was refused (and cost nothing); then it was remembered.
-    assert server.plan.calls("generate") == 3
-    assert len(books.rows("completion")) == 2
-    with pytest.raises(Refused, match="candidateCount value of 1"):
-        sample(provider_of(serve(most_candidates=0)).open(None), 8)
-
-
 @pytest.mark.parametrize(
     "beside",
     [
