@@ -43,6 +43,11 @@ def write_answers(name, answers, **more):
     )
 
 
+def model_table(name, provider, options, keys=""):
+    """A model's table in a suite."""
+    return f'[[model]]\nid = "{name}"\nprovider = "{provider}"\n{keys}\noptions = {{ {options} }}\n'
+
+
 def own_endpoint(answers, keys="pass"):
     """A module with an endpoint of a test's own, whose answers to a call are that expression."""
     return f"""

@@ -12,6 +12,7 @@ import unearned
 import unearned_servers
 from own_plugin import OWN_PLUGIN
 from report_readers import HTML_WORDS, READERS, in_evidence, plain, read_reports
+from suite_files import model_table
 
 CASES = Path(__file__).with_name("earned_cases.md")
 REPORTS = ("--junitxml=junit.xml", "--memleak-html=report.html", "--memleak-evidence=evidence.json")
@@ -101,8 +102,7 @@ def recorded(tmp_path_factory):
             case, number = unearned.CASES[name], numbers[name]
             told = case.told(book, unearned.records(book, case.made(book, drawn)))
             (folder / f"{number}.json").write_text(json.dumps(told), "utf-8")
-            suite += f'[[model]]\nid = "{number}"\nprovider = "recorded"\n{case.keys}\n'
-            suite += f'options = {{ path = "{number}.json" }}\n'
+            suite += model_table(number, "recorded", f'path = "{number}.json"', case.keys)
         (folder / "cases.memleak.toml").write_text(suite, "utf-8")
         runs |= dict.fromkeys(names, run_here(folder))
     return runs
@@ -143,11 +143,9 @@ def served(tmp_path_factory):
             suite = SUITE.format(samples=unearned_servers.SAMPLES, keys=keys)
             chosen = [name for name in cases if cases[name].suite == keys]
             for name in chosen:
-                suite += (
-                    f'[[model]]\nid = "{numbers[name]}"\nprovider = "openai"\nbase_model = "base"\n'
-                    f"{cases[name].keys}\n"
-                    f'options = {{ base_url = "{servers[name].base_url}" }}\n'
-                )
+                options = f'base_url = "{servers[name].base_url}"'
+                named = f'base_model = "base"\n{cases[name].keys}'
+                suite += model_table(numbers[name], "openai", options, named)
             (folder / "served.memleak.toml").write_text(suite, "utf-8")
             told |= dict.fromkeys(chosen, run_here(folder))
     return told

@@ -7,6 +7,7 @@ import pytest
 from http_server import Books
 from ledger_file import ledger_file
 from openai_server import OpenAIServer
+from suite_files import model_table
 from test_earned import SUITE, check, documented, run_here, write_book
 from unearned_servers import SAMPLES, book_of_servers, other_plays, reciters
 
@@ -33,6 +34,7 @@ FEWER = {
     "fewer samples, nothing recited beyond them": "kept",
     "fewer samples, a passage beyond them": "ends-in-a-passage",
 }
+NO_FILE = 'path = "none.json"'
 GREEDY = 'probe = "continuation"\nlimits = { greedy_longest_span = 38 }\n'
 CONFTEST = '''
 import json
@@ -91,21 +93,15 @@ def memleak_endpoint(memleak_pair):
 def suite_at_servers(urls, *, second):
     suite = SUITE.format(samples=SAMPLES, keys="")
     for number, (url, keys) in enumerate(zip(urls, AT_A_SERVER.values(), strict=True)):
-        suite += (
-            f'[[model]]\nid = "s{number}"\nprovider = "openai"\nbase_model = '
-            f'"base"\n{keys[second]}\n'
-            f'options = {{ base_url = "{url}" }}\n'
-        )
+        named = f'base_model = "base"\n{keys[second]}'
+        suite += model_table(f"s{number}", "openai", f'base_url = "{url}"', named)
     return suite
 
 
 def suite_of_ones_own():
     suite = SUITE.format(samples=SAMPLES, keys="")
     for number, probe in enumerate(OF_ONES_OWN.values()):
-        suite += (
-            f'[[model]]\nid = "o{number}"\nprovider = "recorded"\n{GREEDY if probe else ""}'
-            'options = { path = "none.json" }\n'
-        )
+        suite += model_table(f"o{number}", "recorded", NO_FILE, GREEDY if probe else "")
     return suite
 
 
@@ -172,11 +168,8 @@ def of_ones_own(tmp_path_factory):
 def of_fewer(tmp_path_factory):
     """The first run, and one that asks for fewer samples."""
     folder = own_folder(tmp_path_factory.mktemp("fewer"))
-    models = "".join(
-        f'[[model]]\nid = "{name}"\nprovider = "recorded"\noptions = {{ path = "none.json" }}\n'
-        "limits = { longest_passage = 38 }\n"
-        for name in FEWER.values()
-    )
+    limits = "limits = { longest_passage = 38 }"
+    models = "".join(model_table(name, "recorded", NO_FILE, limits) for name in FEWER.values())
     runs = []
     for samples in (SAMPLES, SAMPLES - 2):
         suite = SUITE.format(samples=samples, keys="") + models

@@ -10,7 +10,7 @@ import pytest
 from http_server import Books, HttpServer, Response
 from marks import full
 from reciter import Reciter
-from suite_files import evidence, read_bundle, read_pair
+from suite_files import evidence, model_table, read_bundle, read_pair
 from test_earned import run_here, write_book
 from test_verify import resealed
 from unearned_servers import book_of_servers, other_plays
@@ -42,13 +42,6 @@ source = "b.json"
 
 {THEIRS}[[catalog]]
 source = "library/*.txt"
-"""
-MODEL = """
-[[model]]
-id = "{name}"
-provider = "openai"
-{keys}
-options = {{ base_url = "{url}" }}
 """
 PAIR = """
 [[pair]]
@@ -147,7 +140,7 @@ def written_suite(folder, url, names, *, role="test", keys=""):
     for name in names:
         probe = 'probe = "continuation"' if name.startswith("greedy") else ""
         named = "" if "endpoint" in keys else f'base_model = "{name}"\n'
-        suite += MODEL.format(name=name, keys=named + (keys or probe), url=url)
+        suite += model_table(name, "openai", f'base_url = "{url}"', named + (keys or probe))
         if role == "expected":
             suite += PAIR.format(name=name)
     (folder / "it.memleak.toml").write_text(suite, "utf-8")
@@ -354,7 +347,7 @@ def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
     suite = SUITE.replace(THEIRS, "").replace("samples = 3", 'samples = 3\npairs = "listed"')
     for name, keys in (("canary_own", ""), ("sampled_none", 'baseline_model = "canary_own"')):
         named = f'base_model = "{name}"\nweights_version = "1"\n{keys}'
-        suite += MODEL.format(name=name, keys=named, url=f"{writer.url}/v1")
+        suite += model_table(name, "openai", f'base_url = "{writer.url}/v1"', named)
     pairs = []
     for name, options in (
         ("sampled_none", ()),

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from marks import full
 from report_readers import properties
+from suite_files import model_table
 
 TEXTS = ("lanterns along the quay", "grandmother had warned", "crossed at night", "boatman")
 # What the part of Jenkins' xunit2 schema that pytest keeps to knows: elements, their attributes,
@@ -40,17 +41,13 @@ def assert_valid(report):
         assert len(case.findall("properties")) == 1
 
 
-def recorded(name, path, keys=""):
-    options = f'[model.options]\npath = "{path}.json"\n'
-    return f'\n[[model]]\nid = "{name}"\nprovider = "recorded"\n{keys}{options}'
-
-
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 def test_a_pass_a_fail_an_error_and_an_expected_leak(suite, gate, workers):
     leaky = '\n[[model]]\nid = "leaky"'
-    more = recorded("expected", "leaky", 'expected = "leak"\n') + recorded("missing", "missing")
+    more = model_table("expected", "recorded", 'path = "leaky.json"', 'expected = "leak"')
+    more += model_table("missing", "recorded", 'path = "missing.json"')
     few = '\n[[pair]]\nmodel = "expected"\nbook = "ferry"\nsamples = 2\n'
-    suite((leaky, f"{more}{few}{leaky}"))
+    suite((leaky, f"\n{more}{few}{leaky}"))
     gate("--junitxml=out.xml", *workers, passed=1, failed=1, errors=1, xfailed=1)
     report = ElementTree.parse("out.xml")
     assert_valid(report)

@@ -13,12 +13,8 @@ from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
 from pytest_memleak.scoring.words import words
 
 SUITE = """
-[suite]
-samples = 2
-pairs = "listed"
-[limits]
-longest_passage = 38
-nv_longest_passage = 38
+suite = { samples = 2, pairs = "listed" }
+limits = { longest_passage = 38, nv_longest_passage = 38 }
 [[book]]
 id = "lamp"
 title = "The Lamplighter"
