@@ -53,9 +53,8 @@ class Own:
         self.new, self.obeys = new, obeys
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         greedy = self.obeys and temperature == 0
-        return [
-            self.one(instruction, random.Random(instruction if greedy else None)) for _ in range(n)
-        ]
+        dice = [instruction if greedy else f"{instruction} {seed} {at}" for at in range(n)]
+        return [self.one(instruction, random.Random(die)) for die in dice]
     def one(self, instruction, dice):
         if self.new:
             return BOOK.get(instruction, "")
