@@ -205,12 +205,10 @@ class GenerationCensus:
         return self._counted
 
     def _count_all(self) -> CensusResult:
-        parts = self._read()
-        if not parts:
-            parts = [self._reader.read([], [])]
-        readings = GenerationFeatures.together([readings for readings, _ in parts])
-        runs = np.concatenate([runs for _, runs in parts])
-        self._parts = [(readings, runs)]
+        self._parts = self._read() or [self._reader.read([], [])]
+        readings = GenerationFeatures.together([readings for readings, _ in self._parts])
+        runs = np.concatenate([runs for _, runs in self._parts])
+        self._parts = [(readings, runs)]  # frees the parts
         kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
         return CensusResult(
             asked=self._asked,
