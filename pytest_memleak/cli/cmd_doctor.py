@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
+from pytest_memleak.cli.shared_options import add_command
 from pytest_memleak.errors import LedgerError, MemleakError, SuiteError, install_command
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.book import PROMPT_FIXES
@@ -25,6 +26,7 @@ from pytest_memleak.records.number_format import amount
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
 
@@ -42,26 +44,22 @@ class _Check:
     fix: str = ""
 
 
-def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_doctor(commands: Commands) -> None:
     """Register `memleak doctor`."""
-    doctor = commands.add_parser(
+    add_command(
+        commands,
         "doctor",
-        help="check extras, keys, ledger, and a suite's books and endpoints",
-        description="Check the installation and everything the suites need. Calls no model; prints "
-        "no key. Exits with 1 if something needs a fix.",
+        _doctor,
+        "check extras, keys, ledger, and a suite's books and endpoints",
+        "Check the installation and everything the suites need. Calls no model; prints no key. "
+        "Exits with 1 if something needs a fix.",
+        arguments={
+            "suite SUITE": "suite files",
+            "--ledger URL": "the ledger (default: .memleak/ledger.db in the current folder)",
+            "--syntax-only": "check only the suites' keys and values; open no book, key, or server",
+        },
+        suite={"nargs": "*"},
     )
-    doctor.add_argument("suite", metavar="SUITE", type=Path, nargs="*", help="suite files")
-    doctor.add_argument(
-        "--ledger",
-        metavar="URL",
-        help="the ledger (default: .memleak/ledger.db in the current folder)",
-    )
-    doctor.add_argument(
-        "--syntax-only",
-        action="store_true",
-        help="check only the suites' keys and values; open no book, key, or server",
-    )
-    doctor.set_defaults(run=_doctor)
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
@@ -100,9 +98,6 @@ def _next_line(suites: list[Path], failures: list[_Check]) -> str:
     return next_step("memleak demo", "run an example; memleak init writes your own suite")
 
 
-# --- this machine --------------------------------------------------------------------------
-
-
 def _check_installation() -> Iterator[_Check]:
     from importlib.metadata import version
 
@@ -137,9 +132,6 @@ def _check_ledger(url: str | None) -> _Check:
 
 def _sets(count: int) -> str:
     return f"{count:,} set{'' if count == 1 else 's'} of generations" if count else "empty"
-
-
-# --- a suite -------------------------------------------------------------------------------
 
 
 def _check_syntax(path: Path) -> _Check:
@@ -250,21 +242,18 @@ def _check_server(url: str) -> _Check:
     return _Check(subject, "reachable")
 
 
-# --- memleak power -------------------------------------------------------------------------
-
-
-def add_power(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_power(commands: Commands) -> None:
     """Register `memleak power`."""
-    power = commands.add_parser(
+    add_command(
+        commands,
         "power",
-        help="show the detection limit and maximum cost for several sample counts",
-        description="Show the detection limit and maximum cost for several sample counts, and "
-        "whether each limit can pass. Ignores stored generations. Makes no API calls. Exits with 1 "
-        "if something can't be planned.",
+        _power,
+        "show the detection limit and maximum cost for several sample counts",
+        "Show the detection limit and maximum cost for several sample counts, and whether each "
+        "limit can pass. Ignores stored generations. Makes no API calls. Exits with 1 if something "
+        "can't be planned.",
+        arguments={"suite SUITE": "the suite file", "--json": "print JSON instead of a table"},
     )
-    power.add_argument("suite", metavar="SUITE", type=Path, help="the suite file")
-    power.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    power.set_defaults(run=_power)
 
 
 def _power(parsed: argparse.Namespace) -> int:

@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import (
-    FOLDER,
-    add_output,
-    add_verb,
-    existing_ledger,
-    ledger_url,
-)
+from pytest_memleak.cli.shared_options import FOLDER, add_command, existing_ledger, ledger_url
 from pytest_memleak.errors import LedgerError, MemleakError, RecordsError, SuiteError
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.deployments import OpenDeployment
     from pytest_memleak.ledger.ledger import Ledger
@@ -29,10 +24,14 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair, Suite
 
 _SUFFIXES = (".json", ".jsonl")
+_LEDGER = (
+    "PATH.db, sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
+    "(default: .memleak/ledger.db in the current folder)"
+)
 _ENDPOINT = "the endpoint as `list` shows it; the beginning of its digest is enough"
 
 
-def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_ledger(commands: Commands) -> None:
     """Add the subcommand `ledger`."""
     ledger = commands.add_parser(
         "ledger",
@@ -41,21 +40,70 @@ def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "that earlier runs left active.",
     )
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    _add_list(verbs)
-    _add_history(verbs)
-    _add_cleanup(verbs)
-    _add_verify(verbs)
-    _add_export(verbs)
-    _add_import(verbs)
 
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        text: str,
+        arguments: Mapping[str, str],
+        *required: str,
+    ) -> None:
+        arguments = {"--ledger URL": _LEDGER, **arguments}
+        settings = {option: {"required": True} for option in required}
+        texts = text, f"{text.capitalize()}."
+        add_command(verbs, name, run, *texts, arguments=arguments, **settings)
 
-# --- memleak ledger list -------------------------------------------------------------------
-
-
-def _add_list(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "list", "list endpoints, fine-tunes, and batches")
-    verb.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    verb.set_defaults(run=_list)
+    add(
+        "list",
+        _list,
+        "list endpoints, fine-tunes, and batches",
+        {"--json": "print JSON instead of tables"},
+    )
+    add(
+        "history",
+        _history,
+        "list every sampling of an endpoint, by run and setting",
+        {
+            "--endpoint ID": _ENDPOINT,
+            "--book ID": "list only this book's samplings",
+            "--json": "print JSON instead of a table",
+        },
+        "endpoint",
+    )
+    add(
+        "cleanup",
+        _cleanup,
+        "delete deployments that earlier runs left active",
+        {"--json": "print JSON instead of lines"},
+    )
+    add("verify", _verify, "verify every row against the ledger's hash chain", {})
+    add(
+        "export",
+        _export,
+        "write an endpoint's generations to a file",
+        {
+            "--endpoint ID": _ENDPOINT,
+            "--book ID": "the book, if the endpoint was sampled for several",
+            "--temperature T": "the temperature, if there are several",
+            "--seed N": "the seed, if there are several",
+            "-o/--output FILE": "the file: .json for the paper's format, .jsonl for one "
+            "generation per line",
+        },
+        *("endpoint", "output"),
+    )
+    add(
+        "import",
+        _import,
+        "import a file's generations as samples of an endpoint",
+        {
+            "file FILE": "generations (.json or .jsonl)",
+            "--endpoint ID": "the endpoint, as `list` shows it",
+            "--suite SUITE": "the suite file of the pair whose prompts were used",
+            "--model ID": "the pair's model",
+            "--book ID": "the pair's book",
+        },
+        *("endpoint", "suite", "model", "book"),
+    )
 
 
 def _list(parsed: argparse.Namespace) -> int:
@@ -140,21 +188,11 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
 
-# --- memleak ledger history ---------------------------------------------------------------
-
 _HISTORY_COLUMNS = (
     *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
     *("samples", "surplus", "removed", "first", "last", "endpoint"),
 )
 _SHOWN_OF_SOURCE = 12  # characters
-
-
-def _add_history(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "history", "list every sampling of an endpoint, by run and setting")
-    verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
-    verb.add_argument("--book", metavar="ID", help="list only this book's samplings")
-    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    verb.set_defaults(run=_history)
 
 
 def _history(parsed: argparse.Namespace) -> int:
@@ -181,15 +219,7 @@ def _history_cells(row: Attempt) -> Sequence[object]:
     )
 
 
-# --- memleak ledger cleanup ---------------------------------------------------------------
-
 _STILL_DEPLOYED = 1
-
-
-def _add_cleanup(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "cleanup", "delete deployments that earlier runs left active")
-    verb.add_argument("--json", action="store_true", help="print JSON instead of lines")
-    verb.set_defaults(run=_cleanup)
 
 
 def _cleanup(parsed: argparse.Namespace) -> int:
@@ -242,14 +272,7 @@ def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) 
     }
 
 
-# --- memleak ledger verify ------------------------------------------------------------------
-
 _DIFFERS = 1
-
-
-def _add_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "verify", "verify every row against the ledger's hash chain")
-    verb.set_defaults(run=_verify)
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -267,28 +290,6 @@ def _verify(parsed: argparse.Namespace) -> int:
     outcome = f"{len(check.wrong):,} differences" if check.wrong else "every row is unchanged"
     print_sentence(f"{place}: {text}: {outcome}", indent=2)
     return _DIFFERS if check.wrong else 0
-
-
-# --- memleak ledger export -----------------------------------------------------------------
-
-
-def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "export", "write an endpoint's generations to a file")
-    verb.add_argument("--endpoint", metavar="ID", required=True, help=_ENDPOINT)
-    verb.add_argument(
-        "--book", metavar="ID", help="the book, if the endpoint was sampled for several"
-    )
-    verb.add_argument(
-        "--temperature", metavar="T", type=float, help="the temperature, if there are several"
-    )
-    verb.add_argument("--seed", metavar="N", type=int, help="the seed, if there are several")
-    add_output(
-        verb,
-        "FILE",
-        "the file: .json for the paper's format, .jsonl for one generation per line",
-        required=True,
-    )
-    verb.set_defaults(run=_export)
 
 
 def _export(parsed: argparse.Namespace) -> int:
@@ -312,27 +313,6 @@ def _export(parsed: argparse.Namespace) -> int:
         )
     print(f"{count:,} generations -> {inert(str(parsed.output))}")
     return 0
-
-
-# --- memleak ledger import -----------------------------------------------------------------
-
-
-def _add_import(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = add_verb(verbs, "import", "import a file's generations as samples of an endpoint")
-    verb.add_argument("file", metavar="FILE", type=Path, help="generations (.json or .jsonl)")
-    verb.add_argument(
-        "--endpoint", metavar="ID", required=True, help="the endpoint, as `list` shows it"
-    )
-    verb.add_argument(
-        "--suite",
-        metavar="SUITE",
-        type=Path,
-        required=True,
-        help="the suite file of the pair whose prompts were used",
-    )
-    verb.add_argument("--model", metavar="ID", required=True, help="the pair's model")
-    verb.add_argument("--book", metavar="ID", required=True, help="the pair's book")
-    verb.set_defaults(run=_import)
 
 
 def _import(parsed: argparse.Namespace) -> int:

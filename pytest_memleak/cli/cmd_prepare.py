@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import add_output, add_word_mode, validate_output, writing
+from pytest_memleak.cli.shared_options import (
+    REPEATED,
+    WORD_MODE,
+    add_command,
+    validate_output,
+    writing,
+)
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
@@ -20,57 +26,41 @@ from pytest_memleak.redaction.text import inert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.records import Book, BookPart
     from pytest_memleak.scoring.catalog_scan import BookKeys
 
 
-def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_prepare(commands: Commands) -> None:
     """Register `memleak prepare`."""
-    prepare = commands.add_parser(
+    add_command(
+        commands,
         "prepare",
-        help="cut a book into excerpts",
-        description="Cut a book or the works of a collection into excerpts of at most 500 words, "
-        "and write them in the paper's format.",
+        _prepare,
+        "cut a book into excerpts",
+        "Cut a book or the works of a collection into excerpts of at most 500 words, and write "
+        "them in the paper's format.",
+        arguments={
+            "book BOOK.epub": "the book (.epub, .txt, ...), or a collection's file or quoted "
+            "pattern",
+            "--collection": "read many works: the files of a pattern such as 'songs/**', the "
+            "headings of a file, or the rows of a .jsonl",
+            "--unit": "for collections: where excerpts may end; line keeps lines whole "
+            "(default: sentence)",
+            "-o/--output BOOK.json": "the file of excerpts; optional with --explain",
+            "--explain": "list each document of the book, its words, and the rule that includes or "
+            "excludes it",
+            "--include NAME": "read this EPUB document in full; * and ? are wildcards; repeatable",
+            "--exclude NAME": "skip this EPUB document; * and ? are wildcards; repeatable",
+            "--author AUTHOR": "the author (default: from the book's metadata)",
+            "--title TITLE": "the title (default: from the book's metadata)",
+            "--summaries FILE": "a file with a summary of each excerpt, for the instructions",
+            **WORD_MODE,
+        },
+        unit={"choices": ("sentence", "line")},
+        include=REPEATED,
+        exclude=REPEATED,
     )
-    prepare.add_argument(
-        "book",
-        metavar="BOOK.epub",
-        type=Path,
-        help="the book (.epub, .txt, ...), or a collection's file or quoted pattern",
-    )
-    prepare.add_argument(
-        "--collection",
-        action="store_true",
-        help="read many works: the files of a pattern such as 'songs/**', the headings of a file, "
-        "or the rows of a .jsonl",
-    )
-    prepare.add_argument(
-        "--unit",
-        choices=("sentence", "line"),
-        help="for collections: where excerpts may end; line keeps lines whole (default: sentence)",
-    )
-    add_output(prepare, "BOOK.json", "the file of excerpts; optional with --explain")
-    prepare.add_argument(
-        "--explain",
-        action="store_true",
-        help="list each document of the book, its words, and the rule that includes or excludes it",
-    )
-    for option, text in (
-        ("--include", "read this EPUB document in full"),
-        ("--exclude", "skip this EPUB document"),
-    ):
-        named = f"{text}; * and ? are wildcards; repeatable"
-        prepare.add_argument(option, metavar="NAME", action="append", default=[], help=named)
-    prepare.add_argument("--author", help="the author (default: from the book's metadata)")
-    prepare.add_argument("--title", help="the title (default: from the book's metadata)")
-    prepare.add_argument(
-        "--summaries",
-        metavar="FILE",
-        type=Path,
-        help="a file with a summary of each excerpt, for the instructions",
-    )
-    add_word_mode(prepare)
-    prepare.set_defaults(run=_prepare)
 
 
 def _prepare(parsed: argparse.Namespace) -> int:
@@ -195,28 +185,27 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
         print(line)
 
 
-# --- memleak catalog -----------------------------------------------------------------------
-
-
-def add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_catalog(commands: Commands) -> None:
     """Register `memleak catalog build`."""
     catalog = commands.add_parser(
         "catalog",
         help="prepare a catalog of works to scan for but never prompt",
         description="Prepare the protected works that a suite's [[catalog]] names.",
     )
-    actions = catalog.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser(
+    add_command(
+        catalog.add_subparsers(dest="action", required=True, metavar="ACTION"),
         "build",
-        help="write a folder's books as word hashes",
-        description="Write the word hashes of all books in a folder and its subfolders to one "
-        "file, for a suite's [[catalog]]. Runs then don't parse these books. The file contains no "
-        "text.",
+        _build_catalog,
+        "write a folder's books as word hashes",
+        "Write the word hashes of all books in a folder and its subfolders to one file, for a "
+        "suite's [[catalog]]. Runs then don't parse these books. The file contains no text.",
+        arguments={
+            "folder DIR": "the folder of books",
+            "-o/--output FILE": "the catalog file",
+            **WORD_MODE,
+        },
+        output={"required": True},
     )
-    build.add_argument("folder", metavar="DIR", type=Path, help="the folder of books")
-    add_output(build, "FILE", "the catalog file", required=True)
-    add_word_mode(build)
-    build.set_defaults(run=_build_catalog)
 
 
 def _build_catalog(parsed: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import add_scoring_options, scoring_of
+from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_of
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
 from pytest_memleak.redaction.text import inert
@@ -17,50 +17,33 @@ from pytest_memleak.redaction.text import inert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.pipeline.score_files import ScoredFile
     from pytest_memleak.records import Block, Scoring
 
 Row = dict[str, Any]
 
 
-def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_score(commands: Commands) -> None:
     """Register `memleak score`."""
-    score = commands.add_parser(
+    add_command(
+        commands,
         "score",
-        help="measure generations against their books",
-        description="Measure each file of generations against the book named before it, as the "
-        "gate does, and scan it for passages of all these books.",
+        _score,
+        "measure generations against their books",
+        "Measure each file of generations against the book named before it, as the gate does, and "
+        "scan it for passages of all these books.",
+        arguments={
+            "book BOOK": "the book (.epub, .txt, ...) or its excerpts",
+            "generations GENERATIONS.json": "its generations (.json or .jsonl)",
+            "further BOOK GENERATIONS.json": "more books, each followed by its generations",
+            **SCORING,
+            "--csv": "print CSV instead of a table",
+            "--near-verbatim": "also compute nv_recall and nv_longest_span, which takes far longer",
+            "--spans": "list the spans over --span-threshold words instead of the measures",
+        },
+        further={"nargs": "*", "default": []},
     )
-    score.add_argument(
-        "book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...) or its excerpts"
-    )
-    score.add_argument(
-        "generations",
-        metavar="GENERATIONS.json",
-        type=Path,
-        help="its generations (.json or .jsonl)",
-    )
-    score.add_argument(
-        "further",
-        metavar="BOOK GENERATIONS.json",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="more books, each followed by its generations",
-    )
-    add_scoring_options(score)
-    score.add_argument("--csv", action="store_true", help="print CSV instead of a table")
-    score.add_argument(
-        "--near-verbatim",
-        action="store_true",
-        help="also compute nv_recall and nv_longest_span, which takes far longer",
-    )
-    score.add_argument(
-        "--spans",
-        action="store_true",
-        help="list the spans over --span-threshold words instead of the measures",
-    )
-    score.set_defaults(run=_score)
 
 
 def _score(parsed: argparse.Namespace) -> int:
@@ -108,9 +91,6 @@ def _names(sources: Iterable[Path]) -> dict[Path, str]:
     paths = set(sources)
     stems = [path.stem for path in paths]
     return {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in paths}
-
-
-# --- rows ----------------------------------------------------------------------------------
 
 
 def _measures_row(scored_file: ScoredFile, names: dict[Path, str], scoring: Scoring) -> Row:
@@ -163,9 +143,6 @@ def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
         row = {"book": names[scored_file.source], "generations": str(scored_file.drawn)}
         row |= _place(span, names)
         yield {key: row[key] for key in _SPAN}
-
-
-# --- output --------------------------------------------------------------------------------
 
 
 def _print_measures(rows: Sequence[Row]) -> None:

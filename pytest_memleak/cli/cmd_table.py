@@ -8,42 +8,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pytest_memleak.cli.columns import WHOLE, output_width, table_text
-from pytest_memleak.cli.shared_options import add_output, validate_output, writing
+from pytest_memleak.cli.shared_options import add_command, validate_output, writing
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import TABLES
 
 if TYPE_CHECKING:
+    from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.reports.evidence_table import Table
 
 _FORMS = {form.name: form for form in TABLES}
 _ENDINGS = {form.ending: form.name for form in TABLES}
 
 
-def add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_table(commands: Commands) -> None:
     """Register `memleak table`."""
-    table = commands.add_parser(
+    add_command(
+        commands,
         "table",
-        help="write evidence bundles as a table",
-        description="Write evidence bundles as a table: a row for each pair, excerpt, or span; or, "
-        "with --measure, a row for each book and a column for each model.",
+        _table,
+        "write evidence bundles as a table",
+        "Write evidence bundles as a table: a row for each pair, excerpt, or span; or, with "
+        "--measure, a row for each book and a column for each model.",
+        arguments={
+            "evidence EVIDENCE": "bundles (JSON)",
+            "--measure NAME": "show this measure for books x models",
+            "--rows": "what each row shows (default: pairs)",
+            "--format": "the format (default: by the extension of -o, else text)",
+            "-o/--output FILE": "the file to write (default: standard output)",
+        },
+        evidence={"nargs": "+"},
+        rows={"choices": ("pairs", "excerpts", "spans"), "default": "pairs"},
+        format={"choices": ("text", *_FORMS)},
     )
-    table.add_argument("evidence", metavar="EVIDENCE", type=Path, nargs="+", help="bundles (JSON)")
-    table.add_argument("--measure", metavar="NAME", help="show this measure for books x models")
-    table.add_argument(
-        "--rows",
-        choices=("pairs", "excerpts", "spans"),
-        default="pairs",
-        help="what each row shows (default: pairs)",
-    )
-    table.add_argument(
-        "--format",
-        choices=("text", *_FORMS),
-        help="the format (default: by the extension of -o, else text)",
-    )
-    add_output(table, "FILE", "the file to write (default: standard output)")
-    table.set_defaults(run=_table)
 
 
 def _table(parsed: argparse.Namespace) -> int:
@@ -81,24 +79,22 @@ def _write(table: Table, form: str, file: TextIO) -> None:
     file.write(table_text(heads, rows, right=numbers, width=width))
 
 
-# --- memleak figures -----------------------------------------------------------------------
-
-
-def add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_figures(commands: Commands) -> None:
     """Register `memleak figures`."""
-    figures = commands.add_parser(
+    add_command(
+        commands,
         "figures",
-        help="draw evidence bundles as figures, in SVG and PDF",
-        description="Draw figures from evidence bundles: positions in the books, BMC by samples, "
-        "span lengths, and models compared. Each is written as SVG and PDF.",
+        _figures,
+        "draw evidence bundles as figures, in SVG and PDF",
+        "Draw figures from evidence bundles: positions in the books, BMC by samples, span lengths, "
+        "and models compared. Each is written as SVG and PDF.",
+        arguments={
+            "evidence EVIDENCE": "bundles (JSON)",
+            "-o/--output DIR": "the folder of the figures (default: figures)",
+        },
+        evidence={"nargs": "+"},
+        output={"default": Path("figures")},
     )
-    figures.add_argument(
-        "evidence", metavar="EVIDENCE", type=Path, nargs="+", help="bundles (JSON)"
-    )
-    add_output(
-        figures, "DIR", "the folder of the figures (default: figures)", default=Path("figures")
-    )
-    figures.set_defaults(run=_figures)
 
 
 def _figures(parsed: argparse.Namespace) -> int:

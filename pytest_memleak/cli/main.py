@@ -128,9 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# --- completion ----------------------------------------------------------------------------
-
-
 class PrintCompletion(argparse.Action):
     """Action that prints a shell's completion script and exits."""
 

@@ -13,9 +13,11 @@ from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.records import Scoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pytest_memleak.ledger.ledger import Ledger
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
 FOLDER = ".memleak"
 
@@ -69,42 +71,71 @@ class Parser(argparse.ArgumentParser):
         }
 
 
+_PATHS = ("FILE", "DIR", "SUITE", "BOOK.json")
+_TYPES: Mapping[str, Any] = {"N": int, "T": float, **dict.fromkeys(_PATHS, Path)}
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "k": {"default": 5},
+    "trim": {"default": 5},
+    "span_threshold": {"default": 20},
+    "word_mode": {"choices": ("paper", "unicode"), "default": "paper"},
+}
+REPEATED: Mapping[str, Any] = {"action": "append", "default": []}
+
+WORD_MODE = {
+    "--word-mode": "what counts as a word: the paper's rule, or one for every script "
+    "(default: paper)"
+}
+SCORING = {
+    "--k N": "shortest match in words (default: 5)",
+    "--trim N": "exclude runs of N words that the instruction contains; 0 excludes none "
+    "(default: 5)",
+    "--span-threshold N": "count spans longer than N words (default: 20)",
+    **WORD_MODE,
+    "--json": "print JSON instead of a table",
+}
+"""The options for measuring generations."""
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *texts: str,
+    arguments: Mapping[str, str],
+    **settings: Mapping[str, Any],
+) -> None:
+    """Add a command. texts: its help and its description."""
+    parser = commands.add_parser(name, help=texts[0], description=texts[-1])
+    add_arguments(parser, arguments, **settings)
+    parser.set_defaults(run=run)
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, arguments: Mapping[str, str], **settings: Mapping[str, Any]
+) -> None:
+    """Add arguments; their help is under their usage: `book BOOK.json`, `-o/--output FILE`.
+
+    One without a metavar is a switch. settings: what else argparse must know, by name
+    """
+    for usage, text in arguments.items():
+        names, _, metavar = usage.partition(" ")
+        flags = names.split("/")
+        name = flags[-1].lstrip("-").replace("-", "_")
+        own = settings.get(name) or _SETTINGS.get(name, {})
+        if metavar:
+            kind = _TYPES.get(metavar) if names.startswith("-") else Path
+            own = {"metavar": metavar, "type": kind, **own}
+        parser.add_argument(*flags, help=text, **own or {"action": "store_true"})
+
+
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for measuring generations, and --json."""
-    parser.add_argument(
-        "--k", metavar="N", type=int, default=5, help="shortest match in words (default: 5)"
-    )
-    parser.add_argument(
-        "--trim",
-        metavar="N",
-        type=int,
-        default=5,
-        help="exclude runs of N words that the instruction contains; 0 excludes none (default: 5)",
-    )
-    parser.add_argument(
-        "--span-threshold",
-        metavar="N",
-        type=int,
-        default=20,
-        help="count spans longer than N words (default: 20)",
-    )
-    add_word_mode(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    """Add the options for measuring generations."""
+    add_arguments(parser, SCORING)
 
 
 def add_output(parser: argparse.ArgumentParser, metavar: str, text: str, **settings: Any) -> None:
     """Add -o; settings: what differs from an optional path."""
-    parser.add_argument("-o", "--output", metavar=metavar, help=text, **{"type": Path} | settings)
-
-
-def add_word_mode(parser: argparse.ArgumentParser) -> None:
-    """Add --word-mode."""
-    parser.add_argument(
-        "--word-mode",
-        choices=("paper", "unicode"),
-        default="paper",
-        help="what counts as a word: the paper's rule, or one for every script (default: paper)",
-    )
+    add_arguments(parser, {f"-o/--output {metavar}": text}, output={"type": Path} | settings)
 
 
 def scoring_of(parsed: argparse.Namespace) -> Scoring:
@@ -115,20 +146,6 @@ def scoring_of(parsed: argparse.Namespace) -> Scoring:
         span_threshold=parsed.span_threshold,
         word_mode=parsed.word_mode,
     )
-
-
-def add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
-) -> argparse.ArgumentParser:
-    """Add a subcommand of `memleak ledger`, with --ledger."""
-    verb = verbs.add_parser(name, help=description, description=f"{description.capitalize()}.")
-    verb.add_argument(
-        "--ledger",
-        metavar="URL",
-        help="PATH.db, sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
-        "(default: .memleak/ledger.db in the current folder)",
-    )
-    return verb
 
 
 def ledger_url(parsed: argparse.Namespace) -> str:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_memleak.cli.shared_options import add_arguments
 from pytest_memleak.errors import SettingsError
 
 SUITE_ENDS = ".memleak.toml"
@@ -30,23 +31,17 @@ preset = "strict"  # further limits may only be tighter
 
 def add_model_options(parser: argparse.ArgumentParser, *, required: bool, price: str) -> None:
     """Add --model, --base-url, and --price, which is for this."""
-    parser.add_argument(
-        "--model",
-        metavar="PROVIDER/NAME",
-        required=required,
-        help="the model to test, as in openai/gpt-4o",
-    )
-    parser.add_argument(
-        "--base-url",
-        metavar="URL",
-        type=url_of,
-        help="your own server, as in http://localhost:8000/v1",
-    )
-    parser.add_argument(
-        "--price",
-        metavar="IN,OUT",
-        type=price_of,
-        help=f"US$ per million input and output tokens{price}",
+    arguments = {
+        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-4o",
+        "--base-url URL": "your own server, as in http://localhost:8000/v1",
+        "--price IN,OUT": f"US$ per million input and output tokens{price}",
+    }
+    add_arguments(
+        parser,
+        arguments,
+        model={"required": required},
+        base_url={"type": url_of},
+        price={"type": price_of},
     )
 
 

@@ -127,9 +127,6 @@ class Memorization:
         return value.value if isinstance(value, Estimate) else value
 
 
-# --- evaluating ----------------------------------------------------------------------------
-
-
 def run_of(config: pytest.Config) -> Run:
     """Return this run, created when the first suite is collected."""
     if run_key not in config.stash:

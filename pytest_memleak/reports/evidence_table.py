@@ -156,9 +156,6 @@ def _missing_reason(pair: PairResult) -> str:
     return "nothing was measured"
 
 
-# --- rows ----------------------------------------------------------------------------------
-
-
 def _row(stem: str, created: str, pair: PairResult) -> Row:
     model, book = pair.model, pair.book
     row: Row = {
@@ -226,9 +223,6 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
         }
 
 
-# --- with the extra `tables` ---------------------------------------------------------------
-
-
 def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Return rows as a data frame; SettingsError without the extra `tables`."""
     try:
@@ -240,9 +234,6 @@ def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
             hint=f"install them with: {install_command('tables')}",
         ) from None
     return pd.DataFrame(list(rows))
-
-
-# --- tables --------------------------------------------------------------------------------
 
 
 class Printed(NamedTuple):
@@ -307,9 +298,6 @@ def _cell(row: Row, head: str) -> str:
     if low is None or high is None or low == high:
         return text
     return f"{text} ({format_value(measure, low)}–{format_value(measure, high)})"
-
-
-# --- forms ---------------------------------------------------------------------------------
 
 
 def write_csv(table: Table, file: TextIO) -> None:

@@ -163,9 +163,6 @@ def _lead(probes: set[str]) -> str:
     return _LEADS["".join(probes) if len(probes) == 1 else "several"]
 
 
-# --- models compared -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class BookView:
     """Models compared on one book: their strips, and a matrix of Jaccard indices.

@@ -124,9 +124,6 @@ class PairView:
         return verdict_outcome(self.result.compared) if self.result.compared else None
 
 
-# --- pairs ---------------------------------------------------------------------------------
-
-
 def pair_views(
     results: Iterable[PairResult], titles: Mapping[tuple[str, str], str]
 ) -> list[PairView]:
