@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError
-from pytest_memleak.records import Generation, Origin
 from pytest_memleak.scoring.generation_tally import Tally, TallyResult
 
 if TYPE_CHECKING:
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.protected_passages import Protected
 
-    Block = list[tuple[str, int, str, int]]  # excerpt id, ordinal, text, origin
+    Block = list[Generation]
     _Work = tuple[Book, Scoring, Protected | None]
 
 # Characters per block: about five hundred generations of 400 words.
@@ -37,23 +36,13 @@ def blocks(generations: Iterable[Generation]) -> Iterator[Block]:
     block: Block = []
     length = 0
     for generation in generations:
-        block.append(
-            (generation.excerpt_id, generation.ordinal, generation.text, generation.origin.value)
-        )
+        block.append(generation)
         length += len(generation.text)
         if length >= _BLOCK:
             yield block
             block, length = [], 0
     if block:
         yield block
-
-
-def generations_of(block: Block) -> Iterator[Generation]:
-    """Yield the generations of a block, with the fields that scoring needs."""
-    return (
-        Generation(excerpt_id, ordinal, text, origin=Origin(origin))
-        for excerpt_id, ordinal, text, origin in block
-    )
 
 
 class Processes:
@@ -169,7 +158,7 @@ def _tally_blocks(connection: Connection, work: _Work) -> TallyResult | MemleakE
     while (block := connection.recv()) is not None:
         try:
             if error is None:
-                tally.add(generations_of(block))
+                tally.add(block)
         except MemleakError as raised:
             error = raised
     return error or tally.counted

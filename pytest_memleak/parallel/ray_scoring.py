@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError, SettingsError, install_command
 from pytest_memleak.parallel.actors import Actors
-from pytest_memleak.parallel.processes import blocks, generations_of
+from pytest_memleak.parallel.processes import blocks
 from pytest_memleak.scoring.catalog_scan import scan
 from pytest_memleak.scoring.generation_tally import Tally, TallyResult
 
@@ -67,20 +67,14 @@ class OnRay:
         """
         tally = Tally(book, scoring, protected=protected)
         ray = self._connected_ray()
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_count)
-        pending: list[Any] = []
-        try:
+
+        def arguments() -> Iterator[tuple[Any, ...]]:
             book_ref, index_ref = ray.put(book), ray.put(protected)
             for block in blocks(generations):
-                pending.append(task.remote(book_ref, index_ref.hex(), scoring, index_ref, block))
-                if len(pending) >= _AHEAD * _cores(ray):
-                    _add_one(ray, tally, pending)
-            while pending:
-                _add_one(ray, tally, pending)
-        except ray.exceptions.RayError as error:
-            raise _task_lost(error, f"book {book.id!r}") from None
-        finally:
-            _cancel(ray, pending)
+                yield book_ref, index_ref.hex(), scoring, index_ref, block
+
+        for counted in _run_tasks(ray, _count, arguments(), f"book {book.id!r}"):
+            tally.add_counted(counted)
         return tally
 
     def actors(self, make: Callable[[], Endpoint], *, endpoint_id: str) -> Actors:
@@ -99,20 +93,13 @@ class OnRay:
         task fails after all retries.
         """
         ray = self._connected_ray()
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_scan)
-        pending: list[Any] = []
-        try:
+
+        def arguments() -> Iterator[tuple[Any, ...]]:
             table_ref = ray.put(table)
             for shard in shards:
-                pending.append(task.remote(shard, table_ref, least))
-                if len(pending) >= _AHEAD * _cores(ray):
-                    yield _first(ray, pending)
-            while pending:
-                yield _first(ray, pending)
-        except ray.exceptions.RayError as error:
-            raise _task_lost(error, "the catalog") from None
-        finally:
-            _cancel(ray, pending)
+                yield shard, table_ref, least
+
+        yield from _run_tasks(ray, _scan, arguments(), "the catalog")
 
     def close(self) -> None:
         """Leave the cluster if this object joined it."""
@@ -150,14 +137,6 @@ class OnRay:
         self._started = True
 
 
-def _task_lost(error: Exception, place: str) -> Inconclusive:
-    return Inconclusive(
-        f"the Ray cluster lost a scoring task ({type(error).__name__})",
-        location=place,
-        hint="rerun: stored generations are reused",
-    )
-
-
 def _check_reachable(address: str | None) -> None:
     """Raise OSError if HOST:PORT is unreachable; Ray itself would wait for minutes."""
     host, _, port = (address or "").rpartition(":")
@@ -170,24 +149,41 @@ def _cores(ray: Any) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def _run_tasks(
+    ray: Any,
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    place: str,
+) -> Iterator[Any]:
+    """Yield the result of each task, in no order. Raises the error that a task returned."""
+    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(function)
+    pending: list[Any] = []
+    try:
+        for task_arguments in arguments:
+            pending.append(task.remote(*task_arguments))
+            if len(pending) >= _AHEAD * _cores(ray):
+                yield _first(ray, pending)
+        while pending:
+            yield _first(ray, pending)
+    except ray.exceptions.RayError as error:
+        raise Inconclusive(
+            f"the Ray cluster lost a scoring task ({type(error).__name__})",
+            location=place,
+            hint="rerun: stored generations are reused",
+        ) from None
+    finally:
+        for ref in pending:
+            with contextlib.suppress(Exception):
+                ray.cancel(ref)
+
+
 def _first(ray: Any, pending: list[Any]) -> Any:
-    """Return the first result that is ready. Raises the error that a task returned."""
+    """Return the first result that is ready."""
     (ready,), pending[:] = ray.wait(pending, num_returns=1)
     result = ray.get(ready)
     if isinstance(result, MemleakError):
         raise result
     return result
-
-
-def _cancel(ray: Any, pending: list[Any]) -> None:
-    for task in pending:
-        with contextlib.suppress(Exception):
-            ray.cancel(task)
-
-
-def _add_one(ray: Any, tally: Tally, pending: list[Any]) -> None:
-    """Add the first block's result that is ready."""
-    tally.add_counted(_first(ray, pending))
 
 
 def _count(
@@ -200,7 +196,7 @@ def _count(
     try:
         tally = _cached_tally(book, index, scoring, protected)
         tally.counted = TallyResult()
-        tally.add(generations_of(block))
+        tally.add(block)
     except MemleakError as error:
         return error
     return tally.counted

@@ -40,21 +40,17 @@ class Block:
             return _fields(self) == _fields(other)
         return self.words == other if isinstance(other, int | float) else NotImplemented
 
-    def __lt__(self, other: object) -> bool:
-        length = _length(other)
-        return NotImplemented if length is None else self.words < length
+    def __lt__(self, other: Block | float) -> bool:
+        return self.words < _length(other)
 
-    def __le__(self, other: object) -> bool:
-        length = _length(other)
-        return NotImplemented if length is None else self.words <= length
+    def __le__(self, other: Block | float) -> bool:
+        return self.words <= _length(other)
 
-    def __gt__(self, other: object) -> bool:
-        length = _length(other)
-        return NotImplemented if length is None else self.words > length
+    def __gt__(self, other: Block | float) -> bool:
+        return self.words > _length(other)
 
-    def __ge__(self, other: object) -> bool:
-        length = _length(other)
-        return NotImplemented if length is None else self.words >= length
+    def __ge__(self, other: Block | float) -> bool:
+        return self.words >= _length(other)
 
     def __hash__(self) -> int:
         return hash(self.words)
@@ -71,19 +67,13 @@ class Span(Block):
     generation: int | None = None
 
 
-def _length(other: object) -> float | None:
-    if isinstance(other, Block):
-        return other.words
-    return other if isinstance(other, int | float) else None
+def _length(other: Block | float) -> float:
+    return other.words if isinstance(other, Block) else other
 
 
 def _fields(run: Block) -> tuple[object, ...]:
-    return (
-        run.words,
-        run.start,
-        run.end,
-        *((run.excerpt_id, run.generation) if isinstance(run, Span) else ()),
-    )
+    generation = (run.excerpt_id, run.generation) if isinstance(run, Span) else ()
+    return (run.words, run.start, run.end, *generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +93,9 @@ class Coverage:
 class Measurement:
     """The four measures of one model on one book (METRICS section 3).
 
-    words:         N, the number of words of the book
-    bmc:           BMC@k, covered words / N
-    longest_block: longest contiguous memorized block
-    longest_span:  longest contiguous regurgitated span, in one generation
-    spans_over:    number of distinct contiguous regurgitated spans longer than T words
-    spans:         those spans, longest first
+    words:      N, the number of words of the book
+    bmc:        BMC@k, covered words / N
+    spans_over: number of distinct spans longer than T words; `spans`, longest first
     excerpt_starts: positions of the excerpts' first words
     """
 
@@ -133,9 +120,7 @@ class Measurement:
     def bmc_at(self, k: int) -> float:
         """Return BMC@k for a k that is at least the measured one."""
         if k < self.k:
-            raise ValueError(
-                f"BMC@{k} needs a measurement with k <= {k}; this one has k = {self.k}"
-            )
+            raise ValueError(f"BMC@{k} needs a measurement with k <= {k}; this has k = {self.k}")
         return sum(reach >= k for reach in self.coverage.reach) / self.words
 
 
@@ -186,7 +171,6 @@ class Measure:
     strict, paper: its limit in these presets, if any
     overview: the probes whose overviews show it, with or without a limit
     charted:  whether reports draw its value, interval, and limit
-    needs:    the part of an analysis that it needs
     read:     its value from that analysis (an Analysis or an Extraction), perhaps with an
               interval; None if it can't be computed
     by_round: its value in each round, of a share in whole words; None if it has no value per

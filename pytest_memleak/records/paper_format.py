@@ -65,11 +65,7 @@ def book_from_records(
         where = f"{place}, record {number}"
         excerpt_id = _excerpt_id(row, where)
         if excerpt_id in excerpts:
-            raise RecordsError(
-                f"the excerpt_id {excerpt_id!r} occurs twice",
-                location=where,
-                hint="give each excerpt its own id",
-            )
+            raise _occurs_twice(excerpt_id, where, "give each excerpt its own id")
         excerpts[excerpt_id] = Excerpt(
             id=excerpt_id,
             text=_text(row, "excerpt_text", where),
@@ -113,11 +109,8 @@ def generations_from_records(
         _optional_text(row, "instruction", where)
         single = "generated_text" in row and "generations" not in row
         if excerpt_id in whole or (excerpt_id in generations and not single):
-            raise RecordsError(
-                f"the excerpt_id {excerpt_id!r} occurs twice",
-                location=where,
-                hint="put all generations of an excerpt into one record",
-            )
+            hint = "put all generations of an excerpt into one record"
+            raise _occurs_twice(excerpt_id, where, hint)
         if not single:
             whole.add(excerpt_id)
         rounds = generations.setdefault(excerpt_id, [])
@@ -186,9 +179,7 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
             f"cannot be read: {error.strerror or error}", location=str(path)
         ) from None
     if not isinstance(records, list):
-        raise RecordsError(
-            f"expected a list of records, found {_kind(records)}", location=str(path)
-        )
+        raise _no_list(records, str(path))
     yield from records
 
 
@@ -249,12 +240,10 @@ def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -
             f" column {error.colno}",
             location=place,
         ) from None
-    except RecursionError:
-        raise RecordsError("not usable JSON: it is nested too deeply", location=place) from None
-    except ValueError:
-        raise RecordsError(
-            "not usable JSON: a number has too many digits", location=place
-        ) from None
+    except (RecursionError, ValueError) as error:
+        deep = isinstance(error, RecursionError)
+        cause = "it is nested too deeply" if deep else "a number has too many digits"
+        raise RecordsError(f"not usable JSON: {cause}", location=place) from None
 
 
 # --- one record ----------------------------------------------------------------------------
@@ -262,13 +251,17 @@ def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -
 
 def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     if not isinstance(records, Sequence) or isinstance(records, str | bytes):
-        raise RecordsError(f"expected a list of records, found {_kind(records)}", location=place)
+        raise _no_list(records, place)
     for number, row in enumerate(records):
         if not isinstance(row, Mapping):
             raise RecordsError(
                 f"expected an object, found {_kind(row)}", location=f"{place}, record {number}"
             )
     return list(records)
+
+
+def _no_list(records: object, place: str) -> RecordsError:
+    return RecordsError(f"expected a list of records, found {_kind(records)}", location=place)
 
 
 def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
@@ -299,10 +292,12 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
     return value
 
 
+def _occurs_twice(excerpt_id: str, where: str, hint: str) -> RecordsError:
+    return RecordsError(f"the excerpt_id {excerpt_id!r} occurs twice", location=where, hint=hint)
+
+
 def _order(excerpt_id: str) -> int:
-    match = _INTEGER.search(excerpt_id)
-    # Every ID was validated on reading.
-    return int(match.group()) if match else 0
+    return int(_INTEGER.findall(excerpt_id)[0])  # every ID was validated on reading
 
 
 def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
@@ -334,14 +329,8 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
         reason = FinishReason.EMPTY
     _validate_nothing_unread(answer, [text], where)
     thoughts = [text for key in REASONING_KEYS if key in answer for text in texts_in(answer[key])]
-    return Generation(
-        excerpt_id,
-        ordinal,
-        text,
-        reason,
-        finish_word=word,
-        reasoning=without_answer(thoughts, text),
-    )
+    thoughts_text = without_answer(thoughts, text)
+    return Generation(excerpt_id, ordinal, text, reason, finish_word=word, reasoning=thoughts_text)
 
 
 def _validate_nothing_unread(

@@ -8,10 +8,10 @@ Opens no book; only checks that its file exists.
 from __future__ import annotations
 
 import math
+from inspect import signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import (
     AnswerLimits,
     BookSource,
@@ -42,12 +42,11 @@ from pytest_memleak.suite.book_sources import (
     common_sources,
 )
 from pytest_memleak.suite.limit_validation import validate_limits
-from pytest_memleak.suite.schema import AnswerKeys
 from pytest_memleak.suite.suite_error_hints import plain, suite_error
 from pytest_memleak.suite.suite_file import read_suite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.records import Measure, ProbeKind
@@ -59,6 +58,8 @@ if TYPE_CHECKING:
         SuiteFile,
         SummarizerTable,
     )
+
+Record = TypeVar("Record")
 
 
 def load_suite(
@@ -93,50 +94,38 @@ def load_suite(
 
 
 def _model(table: ModelTable) -> Model:
-    finetune = table.finetune
-    return Model(
-        id=table.id,
-        provider=table.provider,
-        base_model=table.base_model,
-        endpoint=table.endpoint,
-        baseline_model=table.baseline_model,
+    finetune, price = table.finetune, table.price
+    return _record(
+        Model,
+        table,
         finetune_books=tuple(finetune.books) if finetune else (),
         finetune=dict(finetune.model_extra or {}) if finetune else {},
-        options=table.options,
-        price=_price(table.price),
-        price_per_hour=table.price.hour if table.price else None,
-        weights_version=table.weights_version or "",
+        price=_price(price),
+        price_per_hour=price.hour if price else None,
         served_names=tuple(table.served_names),
     )
-
-
-def _answers(*tables: AnswerKeys) -> AnswerLimits:
-    """Return the completeness requirements; the last table that sets one wins."""
-    requirements = {
-        name: value
-        for table in tables
-        for name in AnswerKeys.model_fields
-        if (value := getattr(table, name)) is not None
-    }
-    return AnswerLimits(**requirements)
 
 
 def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     if table is None:
         return None
-    model = Model(
-        id="[suite.summarizer]",
-        provider=table.provider,
-        base_model=table.base_model,
-        endpoint=table.endpoint,
-        options=table.options,
-        price=_price(table.price),
-    )
+    model = _record(Model, table, id="[suite.summarizer]", price=_price(table.price))
     return Summarizer(model, table.temperature)
 
 
 def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
     return (table.input, table.output, table.training) if table else None
+
+
+def _record(kind: Callable[..., Record], /, *tables: object, **fields: object) -> Record:
+    """Make a record of the tables' keys of the same names; the last table that sets one wins."""
+    keys = {
+        name: value
+        for table in tables
+        for name in signature(kind).parameters
+        if (value := getattr(table, name, None)) is not None
+    }
+    return kind(**(keys | fields))
 
 
 def _pairs(
@@ -147,20 +136,20 @@ def _pairs(
     extension_measures: Mapping[str, Measure],
 ) -> tuple[Pair, ...]:
     listed = {(pair.model, pair.book): pair for pair in suite_file.pair}
-    tables = {table.id: table for table in suite_file.model}
+    every = suite_file.suite.pairs == "all"
     pairs = tuple(
         _pair(
             model,
             book,
-            tables[model.id],
+            table,
             listed.get((model.id, book.id)),
             suite_file,
             path,
             extension_measures,
         )
-        for model in models
+        for model, table in zip(models, suite_file.model, strict=True)
         for book in books
-        if _are_paired(model, book, listed, suite_file.suite.pairs == "all")
+        if _are_paired(model, book, listed, every)
     )
     if not pairs:
         raise suite_error(
@@ -215,9 +204,7 @@ def _pair(
         _tighten(limits, tighter, key, path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(tighter)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in tighter.measures}
-    _limit_works(
-        limits, origins, book, probe, any_works=bool(suite_file.collection), place=str(path)
-    )
+    _limit_works(limits, origins, book, probe, path, any_works=bool(suite_file.collection))
     measures = table_with(extension_measures)
     validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
     expected = override.expected if override and override.expected else table.expected
@@ -227,33 +214,22 @@ def _pair(
         suite=path,
         model=model,
         book=book,
-        sampling=Sampling(
-            samples=override.samples if override and override.samples else suite.samples,
+        sampling=_record(
+            Sampling,
+            suite,
+            suite_file.sampling,
+            override,
             temperature=None if suite.temperature == "default" else suite.temperature,
-            seed=suite.seed,
-            max_tokens=suite.max_tokens,
-            max_age_days=suite.max_age_days,
-            stop_on_fail=suite_file.sampling.stop_on_fail,
         ),
-        scoring=Scoring(
-            k=suite.k,
-            trim=suite.trim,
-            span_threshold=suite.span_threshold,
-            word_mode=suite.word_mode,
-        ),
+        scoring=_record(Scoring, suite),
         limits=Limits(
             limits, brought=[row for name, row in extension_measures.items() if name in limits]
         ),
         confidence=suite.confidence,
         detection_limit=suite.detection_limit,
-        answers=_answers(suite, table),
+        answers=_record(AnswerLimits, suite, table),
         expected=expected,
-        probe=Probe(
-            kind=probe,
-            prefix_words=suite.prefix_words,
-            continuation_template=suite.continuation_template,
-            windows=WindowSettings(**suite.probability.model_dump()),
-        ),
+        probe=_record(Probe, suite, kind=probe, windows=_record(WindowSettings, suite.probability)),
         limit_origins=origins,
     )
 
@@ -272,27 +248,27 @@ def _limit_works(
     origins: dict[str, str],
     book: BookSource,
     probe: ProbeKind,
+    path: Path,
     *,
     any_works: bool,
-    place: str,
 ) -> None:
     """Limit a collection's leaking works to none by default; a book has no works."""
     if book.collection is None:
         limits.pop(LEAKING_WORKS.name, None)
         key = origins.pop(LEAKING_WORKS.name, None)
         if key and (key.startswith("pair ") or not any_works):
-            raise SuiteError(
+            raise suite_error(
+                path,
                 f"{key}: the book {book.id!r} has no works",
-                location=place,
-                hint="use leaking_works for a [[collection]] only",
+                "use leaking_works for a [[collection]] only",
             )
         return
     if probe == "probability":
-        raise SuiteError(
+        raise suite_error(
+            path,
             f"{book.id!r}: the probe 'probability' doesn't support collections, because its windows"
             " would span works",
-            location=place,
-            hint='set probe = "instruction" or "continuation" for a collection',
+            'set probe = "instruction" or "continuation" for a collection',
         )
     limits.setdefault(LEAKING_WORKS.name, 0.0)
 

@@ -78,16 +78,17 @@ def test_a_node_that_is_killed_changes_nothing(cluster, joined, case, plain, mon
     node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
     cluster.wait_for_nodes()
     results = []
-    add_one = ray_scoring._add_one
+    first = ray_scoring._first
 
-    def killing(*arguments):
-        add_one(*arguments)
-        results.append(len(arguments[-1]))
+    def killing(ray, pending):
+        result = first(ray, pending)
+        results.append(len(pending))
         if len(results) == 2:
-            assert results[-1]  # others are under way
+            assert pending  # others are under way
             cluster.remove_node(node, allow_graceful=False)
+        return result
 
-    monkeypatch.setattr(ray_scoring, "_add_one", killing)
+    monkeypatch.setattr(ray_scoring, "_first", killing)
     together = analyze(*case, SCORING, count=joined.tally_generations)
     assert len(results) > 10
     assert plain(together) == plain(analyze(*case, SCORING))
