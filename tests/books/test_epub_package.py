@@ -157,10 +157,7 @@ SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></pack
         *(({"files": {OPF: data}}, f"'{OPF}' is not XML") for data in (b"", b"\x89PNG\r\n", b"a")),
         ({"spine": [], "hint": "repair"}, "the package has no spine"),
         ({"package": SPINLESS}, "the package has no spine"),
-        (
-            {"leave_out": {"OEBPS/one.xhtml"}, "hint": "one.xhtml"},
-            "no document of the spine can",
-        ),
+        ({"leave_out": {"OEBPS/one.xhtml"}, "hint": "one.xhtml"}, "no document of the spine can"),
         ({"manifest": item("a", "../../evil.xhtml")}, "points outside the zip"),
         ({"manifest": item("a", "..%2F..%2Fevil.xhtml")}, "points outside the zip"),
         ({"manifest": item("a", "..\\..\\evil.xhtml")}, "points outside the zip"),

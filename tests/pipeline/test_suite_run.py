@@ -7,13 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_memleak.errors import (
-    BookError,
-    Inconclusive,
-    JobPending,
-    ProviderError,
-    SuiteError,
-)
+from pytest_memleak.errors import BookError, Inconclusive, JobPending, ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning, Recording
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl

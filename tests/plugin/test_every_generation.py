@@ -17,10 +17,7 @@ from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.cli.main import main
 
-PLACES = (
-    *("sampled", "greedy", "canary", "unrequested"),
-    *("reasoning", "tool-call", "refusal"),
-)
+PLACES = (*("sampled", "greedy", "canary", "unrequested"), *("reasoning", "tool-call", "refusal"))
 BOOKS = ("own", "other", "catalog")
 CANARY_TOKENS = 200
 THEIRS = """[[book]]
@@ -52,10 +49,7 @@ expected = "leak"
 ROLES = ("test", full("negative-control"), full("expected"))
 OF_TEST_PAIRS = pytest.mark.parametrize("told", ["test"], indirect=True)
 PLAYS = other_plays(300_000)
-PASSAGES = {
-    "other": PLAYS[280_000:280_060],
-    "catalog": PLAYS[290_000:290_060],
-}
+PASSAGES = {"other": PLAYS[280_000:280_060], "catalog": PLAYS[290_000:290_060]}
 
 
 class Writer(HttpServer):

@@ -240,9 +240,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize(
-    "way",
-    [way if name == "exits_pytest" else full(way) for name, way in ENDS.items()],
-    ids=ENDS,
+    "way", [way if name == "exits_pytest" else full(way) for name, way in ENDS.items()], ids=ENDS
 )
 @pytest.mark.parametrize("most", ["12", full("0")])
 def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):

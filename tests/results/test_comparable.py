@@ -21,8 +21,7 @@ BEFORE = dataclasses.replace(
     NOTHING,
     settings=SETTINGS,
     model=dataclasses.replace(
-        NOTHING.model,
-        options={"base_url": "http://a.test", "system": "You are a novelist."},
+        NOTHING.model, options={"base_url": "http://a.test", "system": "You are a novelist."}
     ),
     scan_scope=ScanScope({"pier": "aa"}, {"quay": "bb"}),
 )

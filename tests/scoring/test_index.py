@@ -93,23 +93,12 @@ def cases(draw):
     return book, texts, k
 
 
-def agree_with_oracle(oracle, case):
+@settings(max_examples=examples(100_000, fast=200))
+@given(cases())
+def test_matches_equal_the_oracle(oracle, case):
     book, texts, k = case
     expected = [oracle.matches(book, text, k) for text in texts]
     assert matches_of(index_of(book, k=k), [" ".join(text) for text in texts]) == expected
-
-
-@settings(max_examples=examples(2_000))
-@given(cases())
-def test_matches_equal_the_oracle(oracle, case):
-    agree_with_oracle(oracle, case)
-
-
-@pytest.mark.full
-@settings(max_examples=examples(100_000))
-@given(cases())
-def test_matches_equal_the_oracle_on_many_more(oracle, case):
-    agree_with_oracle(oracle, case)
 
 
 @pytest.mark.parametrize(("book", "text", "k", "expected"), [

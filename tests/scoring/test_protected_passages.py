@@ -37,26 +37,6 @@ def passages_of(books, generations, **settings):
     return tally_of(books, generations, **settings).passages()
 
 
-def test_a_passage_across_a_border():
-    book = book_of("a b c d e f g h", "i j k l m n o p")
-    tally = tally_of([book], [Generation("p_id1", 0, "x f g h i j k y")])
-    longest = tally.passages().longest_passage
-    assert (longest.words, longest.start, longest.end, longest.place) == (6, 5, 11, 1)
-    assert (longest.book, longest.books, longest.generation) == ("b", ("b",), 0)
-    assert (longest.excerpt_at, longest.excerpt_id) == ("p_id1", "p_id1")
-    assert longest <= 6
-    assert tally.counted.longest is None
-
-
-def test_a_near_verbatim_passage():
-    book = book_of("a b c d e f g h i j k l m n o p q r s t u v w x y z")
-    said = "a b c d e f ZZ h i j k l m ZZ o p q r s t ZZ v w x y z"
-    found = passages_of([book], [Generation("p_id1", 3, said)])
-    assert (found.longest_passage, found.nv_longest_passage) == (6, 23)
-    assert (found.nv_longest_passage.start, found.nv_longest_passage.end) == (0, 26)
-    assert (found.by_round, found.nv_by_round) == ((0, 0, 0, 6), (0, 0, 0, 23))
-
-
 @pytest.mark.parametrize(("cell", "together", "times"), [(64, 1 << 20, 200), (3, 5, 8), (1, 1, 8)])
 def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     monkeypatch.setattr(chains_module, "_CELL", cell)
@@ -84,22 +64,6 @@ def test_a_piece_that_two_books_hold_counts_once_and_names_both():
     assert [(one.book, one.books) for one in found.passages] == [("own", ("own", "other"))]
     assert (found.passages[0].excerpt_at, found.passages[0].start) == ("p_id2", 8)
     assert found.passages_over == 1
-
-
-def test_what_a_training_book_holds_is_reported_and_not_held_to_the_limit():
-    words = [f"w{n}" for n in range(60)]
-    own, tuned = (
-        book_of(" ".join(words), book_id="own"),
-        book_of(" ".join(words[10:45]), book_id="tuned"),
-    )
-    said = [Generation("p_id1", 0, " ".join(words[12:40]))]
-    tuned_on = {"excused": ["tuned"], "unprotected": ["tuned"]}
-    found = passages_of([own, tuned], said, **tuned_on)
-    assert (found.longest_passage, found.nv_longest_passage, found.passages_over) == (0, 0, 0)
-    assert (found.excused, found.nv_excused) == (28, 28)
-    assert found.excused.books == ("own", "tuned")
-    found = passages_of([own, tuned], [Generation("p_id1", 0, " ".join(words[5:40]))], **tuned_on)
-    assert (found.longest_passage, found.excused) == (35, 0)
 
 
 def test_the_own_book_where_it_is_excused_stands_apart_from_others():

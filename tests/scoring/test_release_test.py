@@ -77,22 +77,6 @@ def compare_many(before, after):
     return compare_releases(before, after, [Comparison(pair, "bmc") for pair in before])
 
 
-def test_holm_asks_more_of_one_rise_among_many():
-    new, others = poisson(5.8, seed=4, bmc=0.2), {str(n): poisson(5) for n in range(19)}
-    (alone,) = compare(poisson(5), new)
-    assert 0.05 / 20 < alone.p < 0.05
-    assert alone.verdict is FAIL
-    *_, among_many = compare_many(others | {"a": poisson(5)}, others | {"a": new})
-    assert among_many.p == pytest.approx(alone.p, abs=0.005)
-    assert among_many.verdict is PASS
-    # It goes on from the smallest.
-    risen, slightly = poisson(9, seed=1, bmc=0.2), poisson(5.8, seed=4, bmc=0.2)
-    changes = compare_many(
-        dict.fromkeys("abc", poisson(5)), {"a": risen, "b": slightly, "c": risen}
-    )
-    assert [change.verdict for change in changes] == [FAIL] * 3
-
-
 @pytest.mark.parametrize(("n", "comparisons", "enough"), [
     (1, 1, False), (4, 1, False), (5, 1, True), (7, 60, False), (8, 60, True),
 ])  # fmt: skip

@@ -137,12 +137,6 @@ def test_no_confidence_is_the_value_itself_and_one_round_says_nothing_of_its_err
         assert difference_bounds(0.1, unknown, typical_less=0.1, confidence=confidence) == bounds
 
 
-@pytest.mark.parametrize("confidence", [-0.1, 1, 95, math.nan])
-def test_a_confidence_out_of_range_is_refused(confidence):
-    with pytest.raises(SettingsError, match="confidence"):
-        bounds_of(counts_of([set()]), confidence=confidence)
-
-
 def test_the_typical_span_is_of_one_round_and_counted_once():
     counts = counts_of([{(0, 4), (10, 12)}, {(4, 6), (10, 12), (1, 3)}])
     assert typical_span(counts, scoring=SCORING) == pytest.approx(

@@ -5,8 +5,8 @@ import os
 FEWEST = 25
 
 
-def examples(number):
-    """Return how many of `number` examples this run tries."""
+def examples(number, *, fast=None):
+    """Return how many of `number` examples this run tries; `fast`: in place of a tenth."""
     if os.environ.get("MEMLEAK_EXAMPLES") == "all":
         return number
-    return min(number, max(FEWEST, number // 10))
+    return fast or min(number, max(FEWEST, number // 10))
