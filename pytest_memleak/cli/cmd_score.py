@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.pipeline.score_files import ScoredFile
-    from pytest_memleak.records import Block, Scoring
+    from pytest_memleak.records import Block
 
 Row = dict[str, Any]
 

@@ -140,12 +140,7 @@ def add_output(parser: argparse.ArgumentParser, metavar: str, text: str, **setti
 
 def scoring_of(parsed: argparse.Namespace) -> Scoring:
     """Return the settings that `add_scoring_options` asks for."""
-    return Scoring(
-        k=parsed.k,
-        trim=parsed.trim,
-        span_threshold=parsed.span_threshold,
-        word_mode=parsed.word_mode,
-    )
+    return Scoring(parsed.k, parsed.trim, parsed.span_threshold, parsed.word_mode)
 
 
 def ledger_url(parsed: argparse.Namespace) -> str:

@@ -49,38 +49,21 @@ class _Text:
         self._slot.__set__(record, value)
 
 
-def _reports_reads(kind: type[_R]) -> type[_R]:
-    """Make a record report reads of the fields that its `repr` omits, which hold text."""
-    fields: Any = kind
-    for field in dataclasses.fields(fields):
-        if not field.repr:
-            setattr(kind, field.name, _Text(getattr(kind, field.name)))
-    return kind
+def _reporting_reads(kind: Any) -> Any:
+    """Derive a record that reports reads of the fields that its `repr` omits, which hold text."""
+    texts = [field.name for field in dataclasses.fields(kind) if not field.repr]
+    attributes = {name: _Text(getattr(kind, name)) for name in texts}
+    return type(kind.__name__, (kind,), {"__slots__": (), **attributes})
 
 
-@_reports_reads
-class Excerpt(records.Excerpt):
-    """An excerpt as a test gets it."""
-
-    __slots__ = ()
+Excerpt = _reporting_reads(records.Excerpt)
+Generation = _reporting_reads(records.Generation)
+Completion = _reporting_reads(protocols.Completion)
 
 
-@_reports_reads
-class Generation(records.Generation):
-    """A generation as a test gets it."""
-
-    __slots__ = ()
-
-
-@_reports_reads
-class Completion(protocols.Completion):
-    """A completion as a test gets it."""
-
-    __slots__ = ()
-
-
-def _view(kind: type[_R], record: Any) -> _R:
-    return kind(*(getattr(record, field.name) for field in dataclasses.fields(record)))
+def _view(kind: Any, record: _R) -> _R:
+    view: _R = kind(*(getattr(record, field.name) for field in dataclasses.fields(kind)))
+    return view
 
 
 def view_of_book(book: records.Book) -> records.Book:
