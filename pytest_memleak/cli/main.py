@@ -14,9 +14,8 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_compare import add_compare, add_trace
@@ -32,9 +31,7 @@ from pytest_memleak.cli.shared_options import Parser
 from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_memleak.errors import MemleakError
+    from collections.abc import Sequence
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -113,12 +110,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="memleak", description="Measure how much of a book a language model reproduces."
     )
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
-    parser.add_argument(
-        "--print-completion",
-        action=PrintCompletion,
-        choices=("bash", "zsh", "tcsh"),
-        help="print a script for your shell that completes commands, options, and file names",
-    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (
         *(add_demo, add_try, add_init, add_doctor, add_score, add_prepare, add_catalog, add_power),
@@ -126,40 +117,3 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add_command(commands)
     return parser
-
-
-class PrintCompletion(argparse.Action):
-    """Action that prints a shell's completion script and exits."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        _namespace: argparse.Namespace,
-        values: Any,
-        _option: str | None = None,
-    ) -> None:
-        """Print the script; without shtab, exit with 2 and the package to install."""
-        try:
-            import shtab
-        except ImportError:
-            from pytest_memleak.errors import install_command
-
-            parser.exit(
-                2,
-                "memleak --print-completion needs the package shtab\n"
-                f"  install it with: {install_command('completion')}\n",
-            )
-        for action in _actions(parser):
-            if action.type is Path:
-                setattr(action, "complete", shtab.FILE)  # noqa: B010 - shtab's own attribute
-        print(shtab.complete(parser, values))
-        parser.exit()
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield every argument of a parser and of its subcommands."""
-    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
-        yield action
-        if isinstance(action.choices, Mapping):
-            for inner in action.choices.values():
-                yield from _actions(inner)

@@ -1,11 +1,10 @@
-"""The command `memleak`: scores, bad input, ends of processes, tables, completion, odd files."""
+"""The command `memleak`: scores, bad input, ends of processes, tables, odd files."""
 
 import io
 import json
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -315,55 +314,6 @@ def test_a_pipe_gets_a_row_a_line_and_a_terminal_whole_numbers():
     # Text of others moves no cursor.
     assert not {"\x1b", "\u202e"} & set(table_text(("a",), [("\x1b[31m\u202e[red]b",)]))
     assert "[red]b" in table_text(("a",), [("[red]b",)])
-
-
-COMPLETE = """
-source /dev/stdin
-COMP_WORDS=(memleak {words})
-COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-_shtab_memleak
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-
-
-@pytest.fixture
-def script(capsys):
-    pytest.importorskip("shtab")
-
-    def printed(shell, code=None):
-        with pytest.raises(SystemExit) as ended:
-            main(["--print-completion", shell])
-        assert (ended.value.code or None) == code
-        captured = capsys.readouterr()
-        return captured.err if code else captured.out
-
-    return printed
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize(("words", "expected"), [
-    ("led", {"ledger"}), ("t", {"table", "trace", "try"}), ("ledger hi", {"history"}),
-    ("table --fo", {"--format"}), ("prepare boo", {"book.epub"}),
-])  # fmt: skip
-def test_bash_completes_commands_options_and_files(script, tmp_path, words, expected):
-    (tmp_path / "book.epub").touch()
-    done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-c", COMPLETE.format(words=words)],
-        input=script("bash"),
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=60,
-    )
-    assert set(done.stdout.split()) == expected, done.stderr
-
-
-def test_other_shells_have_a_script_too_and_none_without_the_extra(script, monkeypatch):
-    assert "ledger" in script("zsh")
-    assert "ledger" in script("tcsh")
-    monkeypatch.setitem(sys.modules, "shtab", None)
-    assert "pip install 'shtab>=" in script("bash", code=2)
 
 
 STORY = "Every word of it was true, and they all knew it well enough by then. " * 120
