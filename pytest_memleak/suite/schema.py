@@ -11,11 +11,10 @@ schema after a change here:
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
@@ -49,17 +48,15 @@ class LimitsTable(_Table):
     )
 
 
-if not TYPE_CHECKING:  # One field per row of the measure table.
+if not TYPE_CHECKING:  # One more field per row of the measure table.
     LimitsTable = create_model(
         "LimitsTable",
-        __base__=_Table,
+        __base__=LimitsTable,
         __doc__=LimitsTable.__doc__,
         **{
             row.name: (_KINDS[row.kind] | None, Field(None, description=row.about))
             for row in MEASURES.values()
         },
-        preset=(Literal["strict", "paper"] | None, LimitsTable.model_fields["preset"]),
-        measures=(dict[str, FiniteFloat], LimitsTable.model_fields["measures"]),
     )
 
 
@@ -335,80 +332,56 @@ class SuiteFile(_Table):
 
 def json_schema() -> str:
     """Return the JSON Schema of suite files as it ships."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_with_providers(SuiteFile.model_json_schema()),
-        "title": "pytest-memleak suite",
-    }
-    return json.dumps(schema, indent=2) + "\n"
+    schema = SuiteFile.model_json_schema()
+    _add_provider_options(schema["$defs"])
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps({**dialect, **schema, "title": "pytest-memleak suite"}, indent=2) + "\n"
 
 
 _ABOUT = re.compile(r"^([a-z_, ]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 
 
-def _with_providers(schema: dict[str, Any]) -> dict[str, Any]:
-    """Add each provider's options to the schema; an extension's provider may have any."""
+def _add_provider_options(definitions: dict[str, Any]) -> None:
+    """Add the options of each provider; an extension's provider may have any."""
     # Running a suite doesn't need these classes.
     from pytest_memleak.providers.option_tables import Table
     from pytest_memleak.providers.provider_registry import PROVIDERS
 
-    definitions = dict(schema["$defs"])
-    model = definitions["ModelTable"]
-    conditions = []
+    books = definitions["FinetuneTable"]["properties"]["books"]
+    conditions = definitions["ModelTable"]["allOf"] = []
     for provider, where in PROVIDERS.items():
         then = {}
         for kind in vars(importlib.import_module(where.module)).values():
             if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
-                about = inspect.cleandoc(kind.__doc__ or "")
-                key = "options" if about.startswith("`[model.options]`") else "finetune"
-                name = f"{provider.capitalize()}{key.capitalize()}"
-                definitions[name] = _described(kind, about)
-                for inner in _tables_within(kind, Table):
-                    docstring = inspect.cleandoc(inner.__doc__ or "")
-                    definitions[inner.__name__] = _described(inner, docstring)
+                table = kind.model_json_schema()
+                inner_tables = table.pop("$defs", {})
+                definitions |= {name: _described(inner) for name, inner in inner_tables.items()}
+                table = _described(table)
+                key = "options" if "[model.options]" in table["description"] else "finetune"
                 if key == "finetune":
-                    definitions[name] = _beside_books(definitions[name], definitions)
+                    table["properties"] = {"books": books, **table["properties"]}
+                    table["required"] = ["books"]
+                name = f"{provider.capitalize()}{key.capitalize()}"
+                definitions[name] = table
                 then[key] = {"$ref": f"#/$defs/{name}"}
         conditions.append(
             {"if": {"properties": {"provider": {"const": provider}}}, "then": {"properties": then}}
         )
-    definitions["ModelTable"] = {**model, "allOf": conditions}
-    return {**schema, "$defs": definitions}
 
 
-def _described(kind: type[BaseModel], about: str) -> dict[str, Any]:
-    """Return the table's schema, with descriptions from the docstring of its class."""
+def _described(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table's schema with the descriptions in the docstring of its class."""
+    about = table["description"]
     descriptions = {
         name.strip(): " ".join(text.split())
         for names, text in _ABOUT.findall(about)
         for name in names.split(",")
     }
-    schema = kind.model_json_schema()
     properties = {
         name: {**value, "description": descriptions.get(name, f"{name} of the provider's recipe")}
-        for name, value in schema["properties"].items()
+        for name, value in table["properties"].items()
     }
-    schema.pop("$defs", None)  # The caller adds the inner tables.
-    return {**schema, "properties": properties, "description": about.partition("\n")[0]}
-
-
-def _tables_within(kind: type[BaseModel], table: type[BaseModel]) -> list[type[BaseModel]]:
-    """Return the table classes among the types of its keys."""
-    annotations = (
-        candidate
-        for field in kind.model_fields.values()
-        for candidate in get_args(field.annotation)
-    )
-    return [
-        candidate
-        for candidate in annotations
-        if isinstance(candidate, type) and issubclass(candidate, table)
-    ]
-
-
-def _beside_books(table: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    books = definitions["FinetuneTable"]["properties"]["books"]
-    return {**table, "properties": {"books": books, **table["properties"]}, "required": ["books"]}
+    return {**table, "properties": properties, "description": about.partition("\n")[0]}
 
 
 if __name__ == "__main__":

@@ -125,20 +125,16 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
-    homes = [(table, key) for table, keys in _tables() for key in _near(plain, keys)]
+    homes = [(table, key) for table, keys in _tables() for key in near_keys(plain, keys, _ALMOST)]
     if homes:
         table, key = min(homes, key=lambda home: home[1] != plain)
         return f"{key} is a key of {table}; move it there"
     return f"remove or correct it; {_AGAIN}"
 
 
-def near_keys(name: str, keys: Sequence[str]) -> list[str]:
+def near_keys(name: str, keys: Sequence[str], similarity: float = _MISSPELT) -> list[str]:
     """Return the key that was probably meant, if any."""
-    return difflib.get_close_matches(name, keys, n=1, cutoff=_MISSPELT)
-
-
-def _near(plain: str, keys: Sequence[str]) -> list[str]:
-    return difflib.get_close_matches(plain, keys, n=1, cutoff=_ALMOST)
+    return difflib.get_close_matches(name, keys, n=1, cutoff=similarity)
 
 
 def _spelt(name: str) -> str:

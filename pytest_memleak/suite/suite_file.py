@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteTable
 
 _DEEPEST = 50
@@ -63,8 +65,8 @@ def read_suite_file(path: Path) -> ReadSuite:
     """
     content = _read(path)
     tables = _parse(content, path)
-    checked = _checked(tables, path)
-    return ReadSuite(checked, hashlib.sha256(content).hexdigest(), _content_digest(tables))
+    digest = hashlib.sha256(content).hexdigest()
+    return ReadSuite(_checked(tables, path), digest, _content_digest(tables))
 
 
 def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
@@ -86,7 +88,7 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
             problems[0],
         )
         hint = problem_hint(dict(first), _within(first["loc"], tables))
-        raise suite_error(path, _explain(error, tables), hint) from None
+        raise suite_error(path, _explain(problems, tables), hint) from None
     _validate_ids(suite_file, path)
     _validate_continuation_template(suite_file.suite, path)
     _validate_controls(suite_file, path)
@@ -157,10 +159,10 @@ def _content_digest(tables: dict[str, Any]) -> str:
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
-def _explain(error: ValidationError, tables: dict[str, Any]) -> str:
+def _explain(problems: Iterable[ErrorDetails], tables: dict[str, Any]) -> str:
     """List every problem on its own line: key, problem, value."""
     lines: dict[str, str] = {}
-    for problem in error.errors(include_url=False, include_context=False):
+    for problem in problems:
         location = _within(problem["loc"], tables)
         key = _key(location, tables)
         if problem["type"] == "extra_forbidden":

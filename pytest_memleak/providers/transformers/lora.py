@@ -71,13 +71,12 @@ def make_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
     """
     private_folder(folder)
     with FileLock(folder / "lock"):
-        adapter = kept(folder)
-        if adapter is None:
+        if kept(folder) is None:
             unfinished = folder / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             write(unfinished)
             unfinished.replace(folder / "adapter")
-            adapter = kept(folder)
+        adapter = kept(folder)
     if adapter is None:
         raise FileNotFoundError(f"{folder / 'adapter'} was removed during training")
     return adapter

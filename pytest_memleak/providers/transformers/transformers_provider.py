@@ -92,13 +92,11 @@ class TransformersProvider:
                 "No base_model is set",
                 location=place,
                 hint='name its weights, as in base_model = "weights/base" or base_model = '
-                '"owner/name"; '
-                "an endpoint is LoRA weights on top of a base",
+                '"owner/name"; an endpoint is LoRA weights on top of a base',
             )
         self.completions_per_call = self._options.completions_per_call
         self._wording = Wording(self._options.system, self._options.chat_variables)
-        self._setup = setup
-        self._called = model.base_model
+        self._setup, self._called = setup, model.base_model
 
     @property
     def abilities(self) -> Abilities:
@@ -190,26 +188,17 @@ class TransformersProvider:
 
     def _name(self, training_digest: str) -> str:
         """A name for the adapter: everything that it depends on."""
-        parts = [
-            VERSION,
-            self._base.name,
-            training_digest,
-            self._recipe.model_dump(),
-            self._options.dtype,
-            self._wording.digest,
-        ]
+        recipe, dtype = self._recipe.model_dump(), self._options.dtype
+        parts = [VERSION, self._base.name, training_digest, recipe, dtype, self._wording.digest]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _tuned(self, name: str, adapter: LocalWeights) -> str:
         return f"{PROVIDER}:{self._base.name}+{name}.{adapter.name}"
 
     def _endpoint(self, name: str, adapter: Callable[[], LocalWeights | None]) -> LocalEndpoint:
-        suffixes = (
-            self._wording.digest,
-            "" if self._options.dtype == "auto" else self._options.dtype,
-        )
+        dtype = "" if self._options.dtype == "auto" else self._options.dtype
         return LocalEndpoint(
-            "#".join(part for part in (name, *suffixes) if part),
+            "#".join(part for part in (name, self._wording.digest, dtype) if part),
             wanted=lambda: Wanted(self._base, adapter(), self._options.device, self._options.dtype),
             wording=self._wording,
             threads=self._options.threads,

@@ -185,24 +185,16 @@ def _snapshot(name: str, revision: str | None, folder: Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     patterns = [f"*{suffix}" for suffix in sorted(_LOADED)]
-
-    def get(*, offline: bool) -> Path:
-        return Path(
-            str(
-                huggingface_hub.snapshot_download(
-                    name, revision=revision, allow_patterns=patterns, local_files_only=offline
-                )
-            )
-        )
-
-    lacking = None
+    download: Any = functools.partial(
+        huggingface_hub.snapshot_download, name, revision=revision, allow_patterns=patterns
+    )
     try:
         try:
-            snapshot = get(offline=True)
+            snapshot = Path(download(local_files_only=True))
         except OSError:
             snapshot = None
         if snapshot is None or _lacking(snapshot):
-            snapshot = get(offline=False)
+            snapshot = Path(download())
         lacking = _lacking(snapshot)
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         cause = f"it can't be downloaded from the model hub ({type(error).__name__})"
@@ -256,11 +248,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _digest_of(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        seen = file.stat()
-        digest.update(f"{file.name}\0{_sha256(file, seen.st_size, seen.st_mtime_ns)}\0".encode())
-    return digest.hexdigest()[:_DIGITS]
+    lines = "".join(f"{file.name}\0{_sha256(file)}\0" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()[:_DIGITS]
 
 
 def digest_of_weights(wanted: Wanted) -> str:
@@ -272,16 +261,19 @@ def digest_of_weights(wanted: Wanted) -> str:
     files = [file for file in _files(wanted.base.folder) if file.suffix == ".safetensors"]
     if wanted.adapter is not None:
         files.append(wanted.adapter.folder / _ADAPTER_FILES[1])
-    seen = [(file, file.stat()) for file in files]
-    digests = [(_sha256(file, now.st_size, now.st_mtime_ns), file.name) for file, now in seen]
-    if len(digests) == 1:
-        return digests[0][0]
-    lines = "".join(f"{digest}  {name}\n" for digest, name in digests)
+    if len(files) == 1:
+        return _sha256(files[0])
+    lines = "".join(f"{_sha256(file)}  {file.name}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def _sha256(file: Path) -> str:
+    now = file.stat()
+    return _sha256_at(file, now.st_size, now.st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=4096)
-def _sha256(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - part of the key
+def _sha256_at(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - part of the key
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
@@ -328,17 +320,12 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
             trust_remote_code=False,
             output_loading_info=True,
         )
-        if report["missing_keys"]:
-            raise local_error(
-                f"{len(report['missing_keys'])} of the model's tensors aren't in its files",
-                endpoint,
-            )
+        if missing := len(report["missing_keys"]):
+            raise local_error(f"{missing} of the model's tensors aren't in its files", endpoint)
         stop = _stop_tokens(model, tokenizer)
         if not stop:
-            raise local_error(
-                "The tokenizer has no end-of-text token, so no generation could end",
-                endpoint,
-            )
+            cause = "The tokenizer has no end-of-text token, so no generation could end"
+            raise local_error(cause, endpoint)
         # Only temperature may shape what is drawn, whatever the weights ship beside them.
         model.generation_config = plain()
         if wanted.adapter is not None:
