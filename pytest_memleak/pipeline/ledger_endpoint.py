@@ -17,8 +17,6 @@ from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, server_word, short_name
 from pytest_memleak.verdict.model_identity import (
-    AppliedSampling,
-    ServedName,
     Weights,
     age_issues,
     is_requested,
@@ -222,11 +220,11 @@ def check_provenance(
         weights=weights_label(pair, source.opened) or "a name",
         tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
     )
-    issues, notes = sampling_issues(AppliedSampling(pair.sampling.temperature, history.refused))
-    by_name = [ServedName(server.model, calls) for server, calls in history.served]
+    issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
+    by_name = {server.model: calls for server, calls in history.served}
     if name is not None:
-        issues += served_model_issues(name, by_name, serves=pair.model.served_names)
-    issues += age_issues(_weights(pair, source, history, resources, same=same))
+        issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
+    issues += (*age_issues(_weights(pair, source, history, resources, same=same)),)
     if history.imported:
         notes += (f"{history.imported:,} generations were imported from files",)
     return ProvenanceCheck(record, issues, notes)

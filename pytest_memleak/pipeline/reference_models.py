@@ -21,7 +21,7 @@ from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
-from pytest_memleak.verdict.model_identity import AppliedSampling, sampling_issues
+from pytest_memleak.verdict.model_identity import greedy_sampling_issues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -215,7 +215,7 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
         by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
     refused = _rejected_parameters(answers)
     agreed = begin_alike(by_excerpt.values())
-    issues, _ = sampling_issues(AppliedSampling(0.0, refused, greedy=True, greedy_agreed=agreed))
+    issues = greedy_sampling_issues(refused, agreed=agreed)
     return tuple(replace(issue, fix=_without_greedy(answers)) for issue in issues)
 
 

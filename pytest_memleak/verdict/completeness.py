@@ -7,20 +7,21 @@ beside its threshold.
 
 from __future__ import annotations
 
-from collections import Counter
 from fractions import Fraction
 from functools import cached_property
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_memleak.records import Completeness, Issue, Kind, RuleCheck
+from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import instruction_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.verdict.generation_features import Flags, GenerationFeatures
@@ -59,22 +60,22 @@ def completeness(
     issues, notes: what else is known, from provenance and records (`model_identity`).
     """
     case = RuleContext(counted, overlap, over_limit=over_limit)
-    broken, margins, rule_notes = apply_rules(case)
-    kinds = Counter({KINDS[place]: n for place, n in enumerate(case.counts)})
+    outcomes = [outcome for rule in _RULES for outcome in rule(case)]
+    broken = (outcome for outcome in outcomes if isinstance(outcome, Issue))
+    rule_notes = (outcome for outcome in outcomes if isinstance(outcome, str))
+    ratio = case.median_length_ratio
     return Completeness(
         requested=case.asked_for,
         received=len(counted.readings),
         surplus=counted.surplus,
-        kinds={kind: kinds[kind] for kind in Kind},
+        kinds=case.counts,
         withheld=counted.withheld,
-        median_length_ratio=None
-        if case.median_length_ratio is None
-        else float(case.median_length_ratio),
+        median_length_ratio=None if ratio is None else float(ratio),
         prompt_overlap=None if overlap.share is None else float(overlap.share),
         accept_refusals=counted.asked.limits.accept_refusals,
         unanswered=tuple(counted.excerpts[number] for number in case.unanswered.tolist()),
         issues=_causes((*issues, *broken), case),
-        margins=margins,
+        margins=tuple(outcome for outcome in outcomes if isinstance(outcome, RuleCheck)),
         notes=(*rule_notes, *notes),
     )
 
@@ -108,9 +109,7 @@ def diversity(
                 [runs[ends[number] - readings.runs[number] : ends[number]] for number in numbers]
             )
             if len(excerpt_runs):
-                excerpt_runs.sort()
-                distinct = 1 + int(np.count_nonzero(excerpt_runs[1:] != excerpt_runs[:-1]))
-                stretches.append(Fraction(distinct, len(excerpt_runs)))
+                stretches.append(Fraction(len(distinct(excerpt_runs)), len(excerpt_runs)))
     return texts, stretches
 
 
@@ -123,19 +122,16 @@ class RuleContext:
         self.readings, self.kinds = counted.readings, counted.kinds
         self.excerpts = len(counted.excerpts)
         self.asked_for = self.excerpts * counted.asked.samples
-        self.counts: list[int] = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
+        counts = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
+        self.counts: dict[Kind, int] = dict(zip(KINDS, counts, strict=True))
 
     def of(self, *kinds: Kind) -> Flags:
         """Tell which generations are of one of these kinds."""
         return np.isin(self.kinds, [KINDS.index(kind) for kind in kinds])
 
-    def count(self, kind: Kind) -> int:
-        """Count the generations of a kind."""
-        return self.counts[KINDS.index(kind)]
-
-    def fix(self, rule: str) -> str:
-        """Return the fix for a broken rule, or for too many generations of a kind."""
-        return fix(rule, recorded=self.asked.recorded)
+    def issue(self, rule: str, cause: str, cure: str | None = None) -> Issue:
+        """Return the broken rule, with the fix for `cure`, or else for the rule itself."""
+        return Issue(rule, cause, fix(cure or rule, recorded=self.asked.recorded))
 
     @property
     def answering(self) -> tuple[Kind, ...]:
@@ -160,60 +156,35 @@ class RuleContext:
         own, expected = whole[counts], self.readings.expected[counts]
         order = np.argsort(own / expected, kind="stable")
         middle = {int(order[(len(own) - 1) // 2]), int(order[len(own) // 2])}
-        return sum((Fraction(int(own[at]), int(expected[at])) for at in middle), Fraction(0)) / len(
-            middle
-        )
-
-
-def apply_rules(
-    case: RuleContext,
-) -> tuple[tuple[Issue, ...], tuple[RuleCheck, ...], tuple[str, ...]]:
-    """Apply every rule; return issues, margins, and notes."""
-    issues: list[Issue] = []
-    margins: list[RuleCheck] = []
-    notes: list[str] = []
-    for rule in _RULES:
-        for outcome in rule(case):
-            if isinstance(outcome, Issue):
-                issues.append(outcome)
-            elif isinstance(outcome, RuleCheck):
-                margins.append(outcome)
-            else:
-                notes.append(outcome)
-    return tuple(issues), tuple(margins), tuple(notes)
+        return median(Fraction(int(own[at]), int(expected[at])) for at in middle)
 
 
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.asked_for:
-        yield Issue("all received", "nothing was requested of the model", case.fix("asked"))
+        yield case.issue("all received", "nothing was requested of the model", "asked")
     if got < case.asked_for:
-        yield Issue(
-            "all received",
-            f"{got:,} of {case.asked_for:,} requested generations received",
-            case.fix("all received"),
-        )
+        cause = f"{got:,} of {case.asked_for:,} requested generations received"
+        yield case.issue("all received", cause)
     if case.counted.surplus:
-        yield Issue(
+        yield case.issue(
             "no surplus",
             f"the {'file' if case.asked.recorded else 'ledger'} holds {case.counted.surplus:,} "
             "generations beyond the requested samples",
-            case.fix("no surplus"),
         )
     if case.counted.untold:
         yield "no generation has a finish reason, so all count as complete"
 
 
 def _short(case: RuleContext) -> Iterator[RuleOutcome]:
-    got, short = len(case.readings), case.count(Kind.SHORT)
+    got, short = len(case.readings), case.counts[Kind.SHORT]
     most = exact(case.limits.max_short)
     yield RuleCheck("short", short / max(got, 1), "<=", float(most))
     if short * most.denominator > got * most.numerator:
-        yield Issue(
+        yield case.issue(
             "short",
             f"{short:,} of {got:,} generations are shorter than min_length_ratio = "
             f"{case.limits.min_length_ratio:g}; max_short = {case.limits.max_short:g}",
-            case.fix("short"),
         )
 
 
@@ -233,12 +204,12 @@ def _unanswered(case: RuleContext) -> Iterator[RuleOutcome]:
     if none * most.denominator > got * most.numerator:
         kinds_text = ", ".join(f"{n:,} {_noun(kind, n)}" for kind, n in counted.items() if n)
         chief = max(counted, key=lambda kind: counted[kind])
-        yield Issue(
+        yield case.issue(
             "unanswered",
             f"{none:,} of {got:,} generations aren't answers ({kinds_text}"
             f"{_server_words(case.counted.withheld)}); max_unanswered = "
             f"{case.limits.max_unanswered:g}",
-            case.fix(chief),
+            chief,
         )
 
 
@@ -247,23 +218,22 @@ def _noun(kind: Kind, count: int) -> str:
     return plural.get(kind, kind.value)
 
 
-def _server_words(withheld: object) -> str:
-    counts = dict(withheld) if isinstance(withheld, dict) else {}
-    words_text = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(counts.items()))
+def _server_words(withheld: Mapping[str, int]) -> str:
+    words_text = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(withheld.items()))
     return f"; withheld as {words_text}" if words_text else ""
 
 
 def _median(case: RuleContext) -> Iterator[RuleOutcome]:
-    median = case.median_length_ratio
-    if median is None:
+    ratio = case.median_length_ratio
+    if ratio is None:
         return
-    yield RuleCheck("median length ratio", float(median), ">=", float(_LEAST_MEDIAN_YIELD))
-    if median < _LEAST_MEDIAN_YIELD:
-        chief = max(KINDS, key=case.count)
-        yield Issue(
+    yield RuleCheck("median length ratio", float(ratio), ">=", float(_LEAST_MEDIAN_YIELD))
+    if ratio < _LEAST_MEDIAN_YIELD:
+        chief = max(KINDS, key=case.counts.__getitem__)
+        yield case.issue(
             "median length ratio",
-            f"median length ratio is {_percent(median)}; at least 50% is required",
-            case.fix(chief if chief in _WORDLESS else "median length ratio"),
+            f"median length ratio is {_percent(ratio)}; at least 50% is required",
+            chief if chief in _WORDLESS else None,
         )
 
 
@@ -274,11 +244,10 @@ def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
     )
     yield RuleCheck("excerpts without an answer", len(without), "<=", allowed)
     if len(without) > allowed and len(case.readings):  # without any, the first rule fails
-        yield Issue(
+        yield case.issue(
             "excerpts without an answer",
             f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
             f"({_some(case, without.tolist())}); at most {allowed} may have none",
-            case.fix("excerpts without an answer"),
         )
 
 
@@ -290,18 +259,17 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     yield RuleCheck("withheld per excerpt", float((kept / drawn).max()), "<=", 0.5)
     most = np.flatnonzero(2 * kept > drawn)
     if len(most):
-        yield Issue(
+        yield case.issue(
             "withheld per excerpt",
             f"the provider withheld more than half of the generations of {len(most):,} excerpts "
             f"({_some(case, most.tolist())})",
-            case.fix(Kind.WITHHELD),
+            Kind.WITHHELD,
         )
     if case.counted.recitation:
-        yield Issue(
+        yield case.issue(
             "recitation",
             f"the provider withheld {case.counted.recitation:,} generations for recitation, so its "
             "filter matched verbatim text",
-            case.fix("recitation"),
         )
 
 
@@ -316,14 +284,13 @@ def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
         if not values:
             yield f"{what} not judged: no excerpt has two answers"
             continue
-        ordered = sorted(values)
-        middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        middle = median(values)
         yield RuleCheck(what, float(middle), ">", float(_LEAST_VARIETY))
         if middle <= _LEAST_VARIETY:
-            yield Issue(
+            yield case.issue(
                 what,
                 f"median share of {what} is {_percent(middle)}; over 50% is required: {suspected}",
-                case.fix("sampled"),
+                "sampled",
             )
 
 
@@ -352,11 +319,11 @@ def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
     for what, value, least in shares:
         yield RuleCheck(what, float(value), ">=", float(least))
         if value < least:
-            yield Issue(
+            yield case.issue(
                 what,
                 f"answers don't resemble the book's prose: {what} {_percent(value)}, minimum "
                 f"{_percent(least)}",
-                case.fix(Kind.UNREADABLE),
+                Kind.UNREADABLE,
             )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_memleak.records import FinishReason
 from pytest_memleak.scoring.word_hashes import keyed
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines
 from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes, spread
@@ -51,7 +51,6 @@ _LONGEST_WORD = 40
 
 _LETTERS = bytes(range(256)).lower()
 _NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
-_COMMON_MARKS = "’‘“”—–…"
 _OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
 
 
@@ -139,9 +138,7 @@ class FeatureReader:
         readings = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
-            ended=np.array(
-                [_how_it_ended(generation) for generation in generations], dtype=np.int64
-            ),
+            ended=np.array([*map(_how_it_ended, generations)], dtype=np.int64),
             words=counts,
             own=counts - self._given(runs, at, of, excerpt),
             blank=np.array(blank, dtype=np.bool_),
@@ -284,14 +281,8 @@ def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
 
 def _is_plain(text: str) -> bool:
     """Tell whether mode unicode counts at least as many words as mode paper."""
-    if text.isascii():
-        return True
-    for mark in _COMMON_MARKS:
-        text = text.replace(mark, " ")
-    try:
-        return b"\xad" not in text.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
+    latin_1 = in_latin_1(text)
+    return latin_1 is not None and b"\xad" not in latin_1
 
 
 def _key(text: str) -> int:

@@ -200,17 +200,14 @@ class GenerationCensus:
 
     def counted(self) -> CensusResult:
         """Return the result so far."""
-        if self._counted is None:
-            self._counted = self._count_all()
-        return self._counted
-
-    def _count_all(self) -> CensusResult:
+        if self._counted:
+            return self._counted
         self._parts = self._read() or [self._reader.read([], [])]
         readings = GenerationFeatures.together([readings for readings, _ in self._parts])
         runs = np.concatenate([runs for _, runs in self._parts])
         self._parts = [(readings, runs)]  # frees the parts
         kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
-        return CensusResult(
+        self._counted = CensusResult(
             asked=self._asked,
             excerpts=tuple(self._number),
             prose=self._prose,
@@ -222,6 +219,7 @@ class GenerationCensus:
             recitation=self._recitation,
             untold=untold,
         )
+        return self._counted
 
     def _withheld_words(self, *, untold: bool) -> dict[str, int]:
         """Count the servers' own words for withheld generations; "others" from the 21st on."""
@@ -266,18 +264,15 @@ class GenerationCensus:
             numbers = [self._number[generation.excerpt_id] for generation in self._waiting]
             readings, runs = self._reader.read(self._waiting, numbers)
             self._waiting = []
-            self._keep(readings, runs)
-        return self._parts
-
-    def _keep(self, readings: GenerationFeatures, runs: Keys) -> None:
-        if self._below < 1 << 64:
-            readings, runs = _sampled(readings, runs, self._below)
-        self._parts.append((readings, runs))
-        self._kept += len(runs)
+            if self._below < 1 << 64:
+                readings, runs = _sampled(readings, runs, self._below)
+            self._parts.append((readings, runs))
+            self._kept += len(runs)
         while self._kept > _MOST_RUNS:
             self._below >>= 1
             self._parts = [_sampled(*part, self._below) for part in self._parts]
             self._kept = sum(len(runs) for _, runs in self._parts)
+        return self._parts
 
 
 def _sampled(

@@ -161,23 +161,17 @@ def work_verdicts(
     FAIL: a measure is over its limit. INCONCLUSIVE: it has an excerpt without an answer, or no
     limit that it could break, or the evidence is incomplete. PASS: all else.
     """
-    unanswered = set(completeness.unanswered)
     return tuple(
-        _judged(
-            measured, number, completeness, no_answer=_lacks(book, measured, number, unanswered)
-        )
-        for number in range(len(measured.works))
+        _judge_work(measured, number, book, completeness) for number in range(len(measured.works))
     )
 
 
-def _lacks(book: Book, measured: WorkMeasures, number: int, unanswered: set[str]) -> bool:
-    work = measured.works[number]
-    return any(excerpt.id in unanswered for excerpt in book.excerpts[work.first : work.end])
-
-
-def _judged(
-    measured: WorkMeasures, number: int, completeness: Completeness, *, no_answer: bool
+def _judge_work(
+    measured: WorkMeasures, number: int, book: Book, completeness: Completeness
 ) -> WorkVerdict:
+    work = measured.works[number]
+    ids = {excerpt.id for excerpt in book.excerpts[work.first : work.end]}
+    no_answer = not ids.isdisjoint(completeness.unanswered)
     over = {name: measured.limits[name] for name in measured.over(number)}
     reason = None
     if over:
@@ -186,7 +180,6 @@ def _judged(
         verdict, reason = Verdict.INCONCLUSIVE, _NO_ANSWER if no_answer else _NO_LIMIT
     else:
         verdict = Verdict.PASS if completeness.complete else Verdict.INCONCLUSIVE
-    work = measured.works[number]
     return WorkVerdict(
         id=work.id,
         title=work.title,

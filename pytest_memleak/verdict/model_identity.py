@@ -14,38 +14,13 @@ from pytest_memleak.redaction.text import is_hidden, server_word, short_name
 from pytest_memleak.scoring.folding import folded_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.records import Book, Work
     from pytest_memleak.records.provenance import RecordedAs
 
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
 _BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
-
-
-@dataclass(frozen=True, slots=True)
-class ServedName:
-    """The name that a server gave with some of the answers; None where it gave none."""
-
-    name: str | None
-    generations: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedSampling:
-    """What was asked of the sampling, and what of it the server took.
-
-    temperature: as the suite says it, None for the server's own
-    left_out:    names of the parameters that the server refused, so that they were not sent
-    greedy:       whether the likeliest answer was asked for
-    greedy_agreed: whether the same greedy question had the same answer twice; None where that is
-                 not known
-    """
-
-    temperature: float | None
-    left_out: tuple[str, ...] = ()
-    greedy: bool = False
-    greedy_agreed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +43,14 @@ class Weights:
 
 
 def served_model_issues(
-    asked: str, answered: Iterable[ServedName], *, serves: Iterable[str] = ()
-) -> tuple[Issue, ...]:
-    """Check that one model answered: the requested one, or one of the suite's served names."""
-    names = {answer.name: answer.generations for answer in answered if answer.name}
+    asked: str, answered: Mapping[str | None, int], *, serves: Iterable[str] = ()
+) -> Iterator[Issue]:
+    """Check that one model answered: the requested one, or one of the suite's served names.
+
+    answered: number of generations by the name that the server gave, None where it gave none
+    """
+    names = {name: n for name, n in answered.items() if name}
     accepted = tuple(serves)
-    issues = []
     strangers = sorted(name for name in names if not is_requested(name, asked, accepted))
     shown = {
         name: _in_quotes(server_word(name)) if name in strangers else _quoted(name)
@@ -84,19 +61,16 @@ def served_model_issues(
         fix = f"set served_names = [{served}] if this is another name for the model"
         if is_hidden(server_word(strangers[0])):
             fix = "rerun with --memleak-quote 12, and set served_names to its name if it is right"
-        issues.append(
-            Issue("requested model", f"{_quoted(asked)} was requested, but {served} answered", fix)
+        yield Issue(
+            "requested model", f"{_quoted(asked)} was requested, but {served} answered", fix
         )
     if len(names) > 1:
         counts = ", ".join(f"{shown[name]} {n:,}" for name, n in sorted(names.items()))
-        issues.append(
-            Issue(
-                "one model",
-                f"{len(names)} models answered ({counts})",
-                "request one by its full name, and resample",
-            )
+        yield Issue(
+            "one model",
+            f"{len(names)} models answered ({counts})",
+            "request one by its full name, and resample",
         )
-    return tuple(issues)
 
 
 def is_requested(name: str, asked: str | None, accepted: Iterable[str]) -> bool:
@@ -109,64 +83,55 @@ def is_requested(name: str, asked: str | None, accepted: Iterable[str]) -> bool:
     return name in {other.casefold() for other in accepted}
 
 
-def sampling_issues(obeyed: AppliedSampling) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
-    """Check that sampling was as requested; note other parameters that the server rejects."""
-    issues = []
-    refused = "temperature" in obeyed.left_out and obeyed.temperature is not None
-    if refused and not obeyed.greedy:
-        issues.append(
-            Issue(
-                "requested temperature",
-                f"the server rejects temperature, but {obeyed.temperature:g} was requested",
-                'set temperature = "default" to test the server\'s own',
-            )
-        )
-    if (refused and obeyed.greedy) or obeyed.greedy_agreed is False:
-        issues.append(
-            Issue(
-                "greedy",
-                "the server rejects temperature, so no generation is greedy"
-                if refused
-                else "the same greedy prompt returned two different generations",
-            )
-        )
-    others = [
-        parameter for parameter in obeyed.left_out if parameter != "temperature" or not issues
-    ]
-    return tuple(issues), tuple(f"the server rejects {parameter}" for parameter in others)
+def sampling_issues(
+    temperature: float | None, rejected: Sequence[str]
+) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
+    """Check the temperature, None for the server's own; note other parameters that it rejects."""
+    notes = {parameter: f"the server rejects {parameter}" for parameter in rejected}
+    if temperature is None or not notes.pop("temperature", None):
+        return (), tuple(notes.values())
+    issue = Issue(
+        "requested temperature",
+        f"the server rejects temperature, but {temperature:g} was requested",
+        'set temperature = "default" to test the server\'s own',
+    )
+    return (issue,), tuple(notes.values())
 
 
-def age_issues(weights: Weights) -> tuple[Issue, ...]:
+def greedy_sampling_issues(rejected: Sequence[str], *, agreed: bool | None) -> Iterator[Issue]:
+    """Check that generations are greedy; agreed: whether the same prompt returned the same twice.
+
+    It is None where that is not known.
+    """
+    if "temperature" in rejected:
+        yield Issue("greedy", "the server rejects temperature, so no generation is greedy")
+    elif agreed is False:
+        yield Issue("greedy", "the same greedy prompt returned two different generations")
+
+
+def age_issues(weights: Weights) -> Iterator[Issue]:
     """Check that the answers come from the weights that are served now."""
     if weights.named:
-        return ()
-    issues = []
+        return
     if weights.age_days > weights.max_age_days:
-        issues.append(
-            Issue(
-                "age",
-                f"answers are {weights.age_days:.3g} days old (max_age_days = "
-                f"{weights.max_age_days:g}), and only a name identifies the weights",
-                "resample, or set weights_version in the suite",
-            )
+        yield Issue(
+            "age",
+            f"answers are {weights.age_days:.3g} days old (max_age_days = "
+            f"{weights.max_age_days:g}), and only a name identifies the weights",
+            "resample, or set weights_version in the suite",
         )
     if weights.reused and weights.canaries is None:
-        issues.append(
-            Issue(
-                "canaries",
-                "stored answers are reused, but nothing shows that the model hasn't changed",
-                "run where the endpoint can be called, or set weights_version",
-            )
+        yield Issue(
+            "canaries",
+            "stored answers are reused, but nothing shows that the model hasn't changed",
+            "run where the endpoint can be called, or set weights_version",
         )
     if weights.canaries is False:
-        issues.append(
-            Issue(
-                "canaries",
-                "the model no longer answers the canaries as it did when sampled",
-                "set a new weights_version to resample",
-            )
+        yield Issue(
+            "canaries",
+            "the model no longer answers the canaries as it did when sampled",
+            "set a new weights_version to resample",
         )
-    return tuple(issues)
 
 
 def record_issues(

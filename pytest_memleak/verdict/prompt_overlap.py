@@ -160,9 +160,8 @@ def _share(book: Book, asked: GenerationRequest) -> Fraction:
     overlapping = 0
     for plain, folded in zip(as_measured, as_folded, strict=True):
         count = _told(*plain, length)
-        if not np.array_equal(
-            folded[1], plain[1]
-        ):  # near-verbatim passages are trimmed by folded words
+        if not np.array_equal(folded[1], plain[1]):
+            # Near-verbatim passages are trimmed by folded words.
             count = min(max(count, _told(*folded, length)), len(plain[0]))
         overlapping += count
     return Fraction(overlapping, max(int(excerpt_words.lengths().sum()), 1))
@@ -187,12 +186,8 @@ def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
         for word, count in Counter(words(text, "unicode")).items():
             places[word].append(place)
             counts[word].append(count)
-    rarity = {
-        word: log(len(texts) / len(texts_with_word)) for word, texts_with_word in places.items()
-    }
-    weights = {
-        word: (1 + np.log(word_counts)) * rarity[word] for word, word_counts in counts.items()
-    }
+    rarity = {word: log(len(texts) / len(its_places)) for word, its_places in places.items()}
+    weights = {word: (1 + np.log(counts[word])) * rarity[word] for word in counts}
     squares = np.zeros(len(texts))
     for word, word_weights in weights.items():
         squares[places[word]] += word_weights**2

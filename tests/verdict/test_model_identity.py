@@ -5,10 +5,9 @@ import pytest
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.verdict.model_identity import (
-    AppliedSampling,
-    ServedName,
     Weights,
     age_issues,
+    greedy_sampling_issues,
     record_issues,
     sampling_issues,
     served_model_issues,
@@ -25,34 +24,43 @@ from pytest_memleak.verdict.model_identity import (
     ("gpt-4o", "", True),  # it gives no name
 ])  # fmt: skip
 def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, it_is):
-    issues = served_model_issues(asked, [ServedName(name or None, 5)])
+    issues = served_model_issues(asked, {name or None: 5})
     assert [issue.rule for issue in issues] == ([] if it_is else ["requested model"])
-    assert served_model_issues(asked, [ServedName(name or None, 5)], serves=[name.upper()]) == ()
+    assert not list(served_model_issues(asked, {name or None: 5}, serves=[name.upper()]))
 
 
 def test_one_model_answers_and_its_name_is_made_inert():
-    (issue,) = served_model_issues("m", [ServedName("m", 5), ServedName("m-0613", 3)])
+    (issue,) = served_model_issues("m", {"m": 5, "m-0613": 3})
     assert issue.cause == '2 models answered ("m" 5, "m-0613" 3)'
-    assert served_model_issues("m", [ServedName("m", 5), ServedName(None, 3)]) == ()
-    (issue,) = served_model_issues("m", [ServedName("evil\x1b[2J" + "x" * 500, 1)])
+    assert not list(served_model_issues("m", {"m": 5, None: 3}))
+    (issue,) = served_model_issues("m", {"evil\x1b[2J" + "x" * 500: 1})
     assert "\x1b" not in issue.cause + issue.fix
     assert len(issue.cause) < 200
 
 
-@pytest.mark.parametrize(("applied", "rules", "notes", "said"), [
-    (AppliedSampling(0.7, ("temperature", "top_p")), ["requested temperature"],
-     ("the server rejects top_p",), 'temperature = "default"'),
-    (AppliedSampling(None, ("temperature",)), [], ("the server rejects temperature",), ""),
-    (AppliedSampling(0.0, greedy=True, greedy_agreed=True), [], (), ""),
-    (AppliedSampling(0.0, greedy=True, greedy_agreed=None), [], (), ""),
-    (AppliedSampling(0.0, greedy=True, greedy_agreed=False), ["greedy"], (), ""),
-    (AppliedSampling(0.0, ("temperature", "seed"), greedy=True), ["greedy"],
-     ("the server rejects seed",), "rejects temperature"),
+@pytest.mark.parametrize(("temperature", "rejected", "rules", "notes", "fix"), [
+    (0.7, ("temperature", "top_p"), ["requested temperature"], ("the server rejects top_p",),
+     'temperature = "default"'),
+    (None, ("temperature",), [], ("the server rejects temperature",), ""),
+    (0.0, (), [], (), ""),
 ])  # fmt: skip
-def test_sampling_that_was_not_taken(applied, rules, notes, said):
-    issues, told = sampling_issues(applied)
-    assert ([issue.rule for issue in issues], told) == (rules, notes)
-    assert said in "".join(issue.cause + issue.fix for issue in issues)
+def test_sampling_that_was_not_taken(temperature, rejected, rules, notes, fix):
+    issues, noted = sampling_issues(temperature, rejected)
+    assert ([issue.rule for issue in issues], noted) == (rules, notes)
+    assert fix in "".join(issue.fix for issue in issues)
+
+
+@pytest.mark.parametrize(("rejected", "agreed", "causes"), [
+    ((), True, []), ((), None, []),
+    ((), False, ["the same greedy prompt returned two different generations"]),
+    (("temperature", "seed"), None,
+     ["the server rejects temperature, so no generation is greedy"]),
+])  # fmt: skip
+def test_generations_that_are_not_greedy(rejected, agreed, causes):
+    issues = greedy_sampling_issues(rejected, agreed=agreed)
+    assert [(issue.rule, issue.cause) for issue in issues] == [
+        ("greedy", cause) for cause in causes
+    ]
 
 
 @pytest.mark.parametrize(("weights", "told"), [
