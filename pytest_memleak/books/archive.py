@@ -72,7 +72,8 @@ class Archive:
             raise BookError(
                 f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is {limit:,}",
                 location=self.place,
-                hint="the file is damaged or hostile: a document of a book is far smaller",
+                hint="the file is damaged or hostile: a document of a book is far smaller; use"
+                " another edition",
             )
         try:
             with self._zip.open(info) as member:
@@ -117,7 +118,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
         raise BookError(
             f"the zip is damaged or cut short: {_cause(error)}"
             if looks_right
-            else "is not a zip file, so not an EPUB",
+            else "isn't a zip file, so it can't be an EPUB",
             location=place,
             hint="download the file again" if looks_right else "check the book's format",
         ) from None
@@ -143,7 +144,8 @@ class _Guarded:
             raise BookError(
                 f"the zip's directory has {size:,} bytes; the maximum is {self.limit:,}",
                 location=self._place,
-                hint="the file is damaged or hostile: a book has far fewer files",
+                hint="the file is damaged or hostile: a book has far fewer files; use another"
+                " edition",
             )
         return self._stream.read(size)
 
@@ -155,15 +157,15 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
             raise BookError(
                 f"the zip has the path {info.filename!r}, which points outside it",
                 location=place,
-                hint="the file is hostile: no EPUB has such paths",
+                hint="the file is hostile: no EPUB has such paths; use another edition",
             )
         if info.flag_bits & _ENCRYPTED:
             raise BookError(
-                f"{name!r} is locked with a password", location=place, hint="unlock the zip first"
+                f"{name!r} is password-protected", location=place, hint="unlock the zip first"
             )
         if info.compress_type not in _COMPRESSIONS:
             raise BookError(
-                f"{name!r} is compressed by method {info.compress_type};"
+                f"{name!r} uses compression method {info.compress_type};"
                 " EPUB allows 0 (stored) and 8 (deflated)",
                 location=place,
                 hint="zip the book again with deflate",
@@ -202,7 +204,8 @@ def read_bytes(path: Path) -> bytes:
             raise BookError(
                 f"has {size:,} bytes; the maximum is {MAX_DOCUMENT_BYTES:,}",
                 location=place,
-                hint="a book is far smaller: split a collection into its books",
+                hint="a book is far smaller; if it is a collection, split it into one file per"
+                " book",
             )
         return path.read_bytes()
     except OSError as error:
@@ -212,7 +215,7 @@ def read_bytes(path: Path) -> bytes:
 def _require_file(path: Path) -> None:
     if path.is_dir():
         raise BookError(
-            "is a directory; expected a file",
+            "is a folder; expected a file",
             location=str(path),
             hint="if it is an unpacked EPUB, zip it",
         )
@@ -258,10 +261,10 @@ class Budget:
         """Raise BookError if `amount` exceeds what is left."""
         if amount > self._left[what]:
             raise BookError(
-                f"has more than {_MOST[what]:,} {what}, the maximum per book",
+                f"exceeds the maximum of {_MOST[what]:,} {what} per book",
                 location=self.place,
-                hint="split a collection into its books: the longest novels have ten million"
-                " characters",
+                hint="if it is a collection, split it into one file per book (the longest novels"
+                " have ten million characters)",
             )
 
     def spend(self, amount: int, what: Amount) -> None:

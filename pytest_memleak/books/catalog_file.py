@@ -123,8 +123,8 @@ class CatalogFile:
             ) from None
         if file_numbering != numbering(self.mode):
             raise BookError(
-                "built by another version of memleak, which reads words differently, so some "
-                "passages would be missed",
+                "built by a version of memleak that reads words differently, so some passages "
+                "would be missed",
                 location=str(path),
                 hint=_AGAIN,
             )

@@ -149,7 +149,11 @@ def manuscript_from_document(
     """Return the manuscript of a single-document file. Raises BookError if it has no words."""
     composed = compose([Leaf(name, markup)], (), (), title=title, author=author, place=place)
     notes = (*warnings, *markup.notes, *composed.warnings)
-    require_words(composed.chapters, place=place, hint="; ".join(notes) or "check the file")
+    require_words(
+        composed.chapters,
+        place=place,
+        hint="; ".join(notes) or "check that the file contains the book's text",
+    )
     return Manuscript(title, author, composed.chapters, notes, composed.parts)
 
 
@@ -211,7 +215,11 @@ def _chosen_documents(
             chosen[-1] |= matches
     both = sorted(chosen[0] & chosen[1])
     if both:
-        raise BookError(f"include and exclude both name {both[0]!r}", location=place)
+        raise BookError(
+            f"include and exclude both name {both[0]!r}",
+            location=place,
+            hint="remove it from one of them",
+        )
     return chosen[0], chosen[1]
 
 

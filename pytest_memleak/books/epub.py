@@ -90,7 +90,8 @@ def read_epub(
         composed.chapters,
         place=str(path),
         hint="; ".join(notes)
-        or "its pages may be images, or all its text is declared front matter",
+        or "run OCR if its pages are images; if all its text is declared front matter, name the"
+        " documents in include",
     )
     return Manuscript(title, author, composed.chapters, tuple(notes), composed.parts)
 
@@ -172,7 +173,7 @@ def _guide_landmarks(guide: Iterable[Mapping[str, str | None]]) -> list[Entry]:
 # --- DRM (OCF 3.3, section 4.2.6) ---------------------------------------------------------
 
 _ENCRYPTION = "META-INF/encryption.xml"
-_RIGHTS = {"META-INF/rights.xml": "Adobe's DRM", "META-INF/sinf.xml": "Apple's"}
+_RIGHTS = {"META-INF/rights.xml": "Adobe", "META-INF/sinf.xml": "Apple"}
 
 # Font obfuscation needs no key, so it isn't DRM.
 _FONT_OBFUSCATION = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
@@ -188,7 +189,7 @@ def reject_drm(archive: Archive) -> None:
     """Raise BookError for DRM files and for encrypted parts, except fonts, audio and video."""
     for rights, maker in _RIGHTS.items():
         if archive.find(rights) is not None:
-            raise _under_drm(archive, f"it contains {rights}, which {maker} writes")
+            raise _under_drm(archive, f"it contains {rights}, a DRM file written by {maker}")
     name = archive.find(_ENCRYPTION)
     if name is None:
         return

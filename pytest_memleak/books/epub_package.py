@@ -151,7 +151,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
                 location=archive.place,
                 hint="check that it is an EPUB",
             )
-        notes.add(f"{_CONTAINER} is missing; read the first package file instead", packages[0])
+        notes.add(f"{_CONTAINER} is missing; used the first package file instead", packages[0])
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
     typed = [rootfile for rootfile in rootfiles if rootfile.get("media-type") == _PACKAGE_TYPE]
@@ -230,7 +230,7 @@ def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
         raise BookError(
             f"the package names the path {path!r}, which points outside the zip",
             location=archive.place,
-            hint="the file is hostile: no EPUB has such paths",
+            hint="the file is hostile: no EPUB has such paths; use another edition",
         )
     return joined
 
@@ -260,7 +260,7 @@ def _read_spine(
                 idref,
             )
         elif item.name and item.name in spine:
-            notes.add("read only once: documents that the spine lists twice", item.name)
+            notes.add("documents listed twice in the spine were read only once", item.name)
         elif item.name:
             spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
     if not spine:

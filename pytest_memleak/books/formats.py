@@ -89,7 +89,7 @@ def _read_zip(path: Path) -> Manuscript:
             if names:
                 shown = ", ".join(map(repr, names[:_LISTED]))
                 raise BookError(
-                    f"contains {len(names):,} texts; expected one",
+                    f"contains {len(names):,} text files; expected one",
                     location=str(path),
                     hint=f"unpack it and name one of them: {shown}",
                 )
@@ -159,7 +159,7 @@ def read_docx(path: Path) -> Manuscript:
                     raise BookError(
                         f"{name!r} has a document type declaration",
                         location=str(path),
-                        hint="the file is hostile: no Word document has one",
+                        hint="the file is hostile: no Word document has one; use another edition",
                     )
     budget = Budget(str(path))
     [html] = parse_in_subprocess("docx", read_bytes(path), budget=budget, of="bytes of markup")
@@ -207,7 +207,7 @@ def read_pdf(path: Path) -> Manuscript:
     text, hyphens = _join_lines(body)
     note = (
         "read from a PDF, so paragraphs are guessed from the lines;"
-        f" removed {heads:,} running heads and page numbers and {hyphens:,} hyphens at line ends"
+        f" removed running heads and page numbers ({heads:,}) and line-end hyphens ({hyphens:,})"
     )
     if not text.strip():
         raise BookError(

@@ -112,7 +112,7 @@ def _summary(excerpt: Excerpt, summaries: Mapping[str, str], place: str | None) 
         raise BookError(
             f"the excerpt {excerpt.id!r} has no summary",
             location=place,
-            hint="write one, or let a chat model write it: every excerpt needs one",
+            hint="write one, or set [suite.summarizer]: every excerpt needs a summary",
         )
     return summaries[excerpt.id]
 
@@ -184,7 +184,7 @@ def _end_of(count: int, whole: list[str], text: str, mode: WordMode) -> int:
 # summaries of other excerpts are never used after a change of the book or its cutting. Keys that
 # begin with _ are notes.
 _FORM = 'expected {"p_id1": {"summary": "...", "excerpt_sha256": "..."}, ...}'
-_REWRITE = "rewrite the summary of this excerpt: the book or its excerpts have changed"
+_REWRITE = "rewrite the summary of this excerpt"
 
 
 def excerpt_sha256(excerpt: Excerpt) -> str:
@@ -284,7 +284,7 @@ def _checked_summary(
         )
     if digest.lower() != excerpt_sha256(by_id[excerpt_id]):
         raise BookError(
-            f"the text of excerpt {excerpt_id!r} differs from the summarized one",
+            f"the text of excerpt {excerpt_id!r} has changed since it was summarized",
             location=place,
             hint=_REWRITE,
         )

@@ -104,12 +104,12 @@ def _pdf(data: bytes) -> Iterator[str]:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
-            raise BookError("is locked with a password", hint="unlock it first") from None
+            raise BookError("is password-protected", hint="unlock it first") from None
         raise BookError("is not a readable PDF", hint="download the file again") from None
     if len(document) > _MAX_PAGES:
         raise BookError(
             f"has {len(document):,} pages; the maximum is {_MAX_PAGES:,}",
-            hint="split a collection into its books",
+            hint="if it is a collection, split it into one file per book",
         )
     for number in range(len(document)):
         text = ""

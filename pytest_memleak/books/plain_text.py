@@ -231,7 +231,8 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
         raise BookError(
             f"has {len(text):,} characters; the maximum for Markdown is {_LONGEST_MARKDOWN:,}",
             location=place,
-            hint="split a collection into its books, or convert it to EPUB with pandoc",
+            hint="if it is a collection, split it into one file per book, or convert it to EPUB"
+            " with pandoc",
         )
     text = without_controls(text.replace("\r\n", "\n"))
     header = _FRONT_MATTER.match(text)

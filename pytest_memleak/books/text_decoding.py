@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar, cast
 
 from pytest_memleak.errors import BookError
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.folding import without_references
 from pytest_memleak.scoring.words import normalized
 
@@ -81,7 +82,7 @@ def read_source(data: bytes) -> Source:
     text, dropped = _with_named_entities(text, own_entities)
     if dropped:
         notes.append(
-            f"omitted {dropped:,} references to entities that the document declares"
+            f"omitted {amount(dropped, 'reference')} to entities that the document declares"
             " (only short entities without tags or nested references are expanded)"
         )
     return Source(text, tuple(notes))
@@ -117,12 +118,13 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
         pass
     if encoding != "utf-8":
         text = data.decode(encoding, "replace")
-        return text, f"{text.count(chr(0xFFFD)):,} characters are not {encoding.upper()}"
+        broken = text.count("\ufffd")
+        return text, f"undecodable as {encoding.upper()}: {amount(broken, 'character')}"
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
     if broken < beyond_ascii - broken:
-        return text, f"{broken:,} characters are not UTF-8"
+        return text, f"undecodable as UTF-8: {amount(broken, 'character')}"
     return data.decode("cp1252", "replace"), "not UTF-8; read as windows-1252"
 
 
@@ -386,5 +388,5 @@ def _check_nesting(text: str) -> None:
     if steps > _MOST_STEPS:
         raise BookError(
             f"has unclosed elements nested {depth:,} deep",
-            hint="the file is damaged or hostile: no book has such a document",
+            hint="the file is damaged or hostile: no book has such a document; use another edition",
         )

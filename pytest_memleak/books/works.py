@@ -221,7 +221,8 @@ def make_collection(
         counted, total = _words(work_excerpts, mode), _words(work_excerpts, "unicode")
         if mode == "paper" and total - counted >= k and 10 * counted < 9 * total:
             raise BookError(
-                f"word mode 'paper' keeps {counted:,} of the {total:,} words of work {work.id!r}",
+                f"word mode 'paper' recognizes only {counted:,} of the {total:,} words of "
+                f"work {work.id!r}",
                 location=place,
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',
             )
@@ -247,7 +248,11 @@ def make_collection(
                 hint="split it into several collections",
             )
     if not kept:
-        raise BookError(f"has no work of k = {k} words or more", location=place)
+        raise BookError(
+            f"has no work of k = {k} words or more",
+            location=place,
+            hint="lower k, or check the pattern",
+        )
     if left := [part.label or part.name for part in parts if not part.kept]:
         warnings.append(f"left out works too short for a match of k = {k} words: {', '.join(left)}")
     book = Book(

@@ -78,7 +78,7 @@ def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
         )
         if total < _LEAST_KEPT * seen:
             raise BookError(
-                f"word mode 'paper' keeps {total:,} of its {seen:,} words "
+                f"word mode 'paper' recognizes only {total:,} of its {seen:,} words "
                 f"({total / seen:.0%}), too few to measure",
                 location=f"book {book.id!r}",
                 hint='set word_mode = "unicode" (--word-mode unicode on the command line)',

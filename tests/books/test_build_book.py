@@ -57,7 +57,7 @@ def test_a_book_and_what_nothing_says_of_it(summaries):
     with pytest.raises(BookError, match=needs):
         make_book("x", nameless, summaries=summaries)
     other = Manuscript("A Book", "An Author", (Chapter("I", (TEXT.replace("true", "false"),)),))
-    with pytest.raises(BookError, match="'p_id1' differs from"):
+    with pytest.raises(BookError, match="'p_id1' has changed since it was summarized"):
         make_book("x", other, summaries=summaries)
 
 

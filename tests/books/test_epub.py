@@ -26,7 +26,7 @@ def test_the_documents_of_the_spine_in_its_order(new_epub, text_of):
     spine = ["nav", "1.xhtml", '<itemref idref="2.xhtml" linear="no"/>', "1.xhtml"]
     path = new_epub(documents, spine=spine, nav="<h1>Contents</h1><p>contents</p>").write()
     assert text_of(path) == ["a", "b"]
-    assert "only once: documents that the spine lists twice" in read_epub(path).warnings[0]
+    assert "documents listed twice in the spine were read only once" in read_epub(path).warnings[0]
 
 
 REFINE = '<meta refines="#{}" property="{}">{}</meta>'
@@ -141,7 +141,7 @@ def test_members_that_cannot_be_read_matter_where_they_are_documents(
     patch_member(path, "OEBPS/film.mp4", "size", 100 << 20)
     assert text_of(path) == ["Some words."]
     patch_member(path, "OEBPS/one.xhtml", "flags", 1)
-    refused("locked with a password", path)
+    refused("is password-protected", path)
 
 
 @pytest.mark.parametrize(
@@ -216,12 +216,15 @@ def test_reads_members_under_the_names_that_documents_use(path):
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (Path.mkdir, "is a directory"),
+        (Path.mkdir, "is a folder"),
         (lambda path: None, "cannot be read: No such file"),
         (os.mkfifo, "a device or a pipe"),
         (Path.touch, "is empty"),
-        (lambda path: path.write_bytes(b"PDF-1.4 and so on"), "is not a zip file"),
-        (lambda path: path.write_bytes(b"\0" * 1000), "is not a zip file"),
+        (
+            lambda path: path.write_bytes(b"PDF-1.4 and so on"),
+            "isn't a zip file, so it can't be an EPUB",
+        ),
+        (lambda path: path.write_bytes(b"\0" * 1000), "isn't a zip file, so it can't be an EPUB"),
         (lambda path: damage(path, lambda data: data[:-200]), "damaged or cut short"),
         (lambda path: damage(path, lambda data: data.replace(b"wor", b"war")), "Bad CRC-32"),
         *(
@@ -229,7 +232,7 @@ def test_reads_members_under_the_names_that_documents_use(path):
             for name in ("../evil.xhtml", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil")
         ),
         *(
-            (lambda path, method=method: write(path, "a", method), f"by method {method}")
+            (lambda path, method=method: write(path, "a", method), f"method {method}")
             for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
         ),
     ],
@@ -242,8 +245,8 @@ def test_what_is_no_zip_is_refused(path, refuse, make, match):
 @pytest.mark.parametrize(
     ("field", "value", "match"),
     [
-        ("flags", 1, f"'{PAGE}' is locked with a password"),
-        ("method", 97, "compressed by method 97"),
+        ("flags", 1, f"'{PAGE}' is password-protected"),
+        ("method", 97, "uses compression method 97"),
         ("size", MAX_DOCUMENT_BYTES + 1, f"'{PAGE}' has 67,108,865 bytes decompressed"),
     ],
 )

@@ -89,7 +89,7 @@ def test_markdown_and_jsonl(read, refuse):
 def test_a_zip_of_project_gutenbergs(read, refuse, members, expected):
     assert told(read("book.zip", members)) == expected
     two = {"a.txt": "words", "b.txt": "words"}
-    refuse("book.zip", two, "contains 2 texts; expected one", "'a.txt', 'b.txt'")
+    refuse("book.zip", two, "contains 2 text files; expected one", "'a.txt', 'b.txt'")
     refuse("book.zip", {"a.png": "x"}, "contains neither .txt nor .html", "unpack it")
 
 
@@ -183,7 +183,7 @@ def test_pdf(read):
     assert "He slept." not in found  # it ends its paragraph
     assert found[0].endswith("He slept.")
     assert manuscript.warnings[0].endswith(
-        "removed 10 running heads and page numbers and 5 hyphens at line ends"
+        "removed running heads and page numbers (10) and line-end hyphens (5)"
     )
 
 

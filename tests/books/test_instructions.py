@@ -93,7 +93,7 @@ def but(entry, **changes):
     [
         ({"p_id1": GOOD["p_id1"]}, "excerpt 'p_id2' has no summary"),
         ({**GOOD, "p_id3": GOOD["p_id1"]}, "'p_id3', which isn't an excerpt of the book"),
-        (but("p_id1", excerpt_sha256="0" * 64), "'p_id1' differs from"),
+        (but("p_id1", excerpt_sha256="0" * 64), "'p_id1' has changed"),
         (but("p_id1", summary=" "), "'p_id1' has no summary"),
         (but("p_id2", summary=None), "'p_id2' has no summary"),
         (but("p_id2", excerpt_sha256=None), "'p_id2' has no excerpt_sha256"),

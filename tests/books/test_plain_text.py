@@ -158,7 +158,7 @@ def test_what_is_no_file_is_refused_and_one_over_64_mib_unread(tmp_path):
     with path.open("wb") as stream:
         stream.truncate((64 << 20) + 1)
     for place, match in (
-        (tmp_path, "is a directory"),
+        (tmp_path, "is a folder"),
         (tmp_path / "nowhere.txt", "cannot be read: No such file"),
         (path, "has 67,108,865 bytes"),
     ):
@@ -211,7 +211,7 @@ def test_what_is_no_encoding_of_text_is_not_used(name):
     assert note == f"the declared encoding {name!r} is unknown; read as UTF-8"
     # One broken character doesn't make UTF-8 something else.
     broken = decode("“café” Ωμέγα ".encode() + b"\xff")
-    assert broken == ("“café” Ωμέγα \ufffd", "1 characters are not UTF-8")
+    assert broken == ("“café” Ωμέγα \ufffd", "undecodable as UTF-8: 1 character")
 
 
 @pytest.mark.parametrize(

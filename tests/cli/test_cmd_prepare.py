@@ -83,7 +83,9 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     assert len(err.splitlines()) > 1
     assert all(line.startswith("memleak prepare: warning: ") for line in err.splitlines())
     book = file("kusamakura.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.")
-    assert "word mode 'paper' keeps 6 of its" in refused("prepare", book, "-o", "out.json")
+    assert "word mode 'paper' recognizes only 6 of its" in refused(
+        "prepare", book, "-o", "out.json"
+    )
     prepare(book, "--word-mode", "unicode")
     note = file("note.txt", "Just four words here.")
     error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
