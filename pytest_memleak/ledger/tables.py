@@ -61,7 +61,7 @@ class ChainEntry(sa.types.TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
         """Return the stored bytes."""
-        return None if value is None else _compress(value, _OF_ENTRIES)
+        return None if value is None else _compress(value, _OF_ENTRIES, zlib.Z_FILTERED)
 
     def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
         """Return the stored entry."""
@@ -87,9 +87,9 @@ def decompress_texts(parts: Iterable[tuple[int, bytes]]) -> list[tuple[str, str]
     return [(text, reasoning) for text, reasoning in texts]
 
 
-def _compress(text: str, dictionary: bytes) -> bytes:
+def _compress(text: str, dictionary: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
     """Return a text's zlib stream; `dictionary` is what such texts have in common."""
-    stream = zlib.compressobj(zdict=dictionary)
+    stream = zlib.compressobj(strategy=strategy, zdict=dictionary)
     return stream.compress(text.encode("utf-8", "surrogatepass")) + stream.flush()
 
 
@@ -146,6 +146,7 @@ _OF_ENTRIES = (
 RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 Digest = sa.String(64)
 State = sa.String(16)
+_BY_KEY: Any = {"sqlite_with_rowid": False}  # else SQLite stores a key of several columns twice
 
 
 ledger_version = sa.Table(
@@ -253,6 +254,7 @@ tenants = sa.Table(
     metadata,
     sa.Column("deployment", RowId, sa.ForeignKey("deployments.id"), primary_key=True),
     sa.Column("lease", RowId, sa.ForeignKey("leases.id"), primary_key=True),
+    **_BY_KEY,
 )
 
 calls = sa.Table(
@@ -299,6 +301,7 @@ claims = sa.Table(
     sa.Column("question", RowId, sa.ForeignKey("questions.id"), primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("call", RowId, sa.ForeignKey("calls.id"), nullable=False, index=True),
+    **_BY_KEY,
 )
 
 generations = sa.Table(
@@ -312,6 +315,7 @@ generations = sa.Table(
     sa.Column("finish_word", Text),  # the server's own
     sa.Column("prompt_tokens", sa.BigInteger),
     sa.Column("completion_tokens", sa.BigInteger),
+    **_BY_KEY,
 )
 
 call_texts = sa.Table(

@@ -395,7 +395,8 @@ def check(intact, tmp_path, capsys):
 def edit(table, column, value, row=1):
     def damage(path):
         connection = sqlite3.connect(path)
-        where = f"rowid = (SELECT rowid FROM {table} LIMIT 1 OFFSET {row - 1})"
+        key = ", ".join(metadata.tables[table].primary_key.columns.keys()) or "rowid"
+        where = f"({key}) = (SELECT {key} FROM {table} LIMIT 1 OFFSET {row - 1})"
         with contextlib.suppress(sqlite3.IntegrityError):  # of a value that no one can write
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
         connection.commit()
