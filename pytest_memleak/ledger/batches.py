@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import SampleRequest
-from pytest_memleak.ledger.call_outcomes import add_row, add_to_runs, run_spending
+from pytest_memleak.ledger.call_outcomes import add_to_runs, run_spending
 from pytest_memleak.ledger.call_reservations import (
     Terms,
     budget_exceeded,
@@ -26,6 +26,7 @@ from pytest_memleak.ledger.call_reservations import (
     insert_calls,
     taken_ordinals,
 )
+from pytest_memleak.ledger.hash_chain import add_row
 from pytest_memleak.ledger.jobs import OPEN_JOB, Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, prompt_from_row

@@ -20,7 +20,7 @@ import itertools
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -30,16 +30,9 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.generation_texts import insert_generations
-from pytest_memleak.ledger.hash_chain import Row, changed
+from pytest_memleak.ledger.hash_chain import Row, add_row, changed, update_row
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import (
-    calls,
-    claims,
-    generations,
-    in_parts,
-    questions,
-    runs,
-)
+from pytest_memleak.ledger.tables import calls, claims, generations, in_parts, questions, runs
 
 
 class CallState(StrEnum):
@@ -95,22 +88,6 @@ def prompt_ids_by_key(
         for instruction, settings, number in rows
         if (instruction, settings) in keys
     }
-
-
-def add_row(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
-    """Add a row and its entry in the chain; return its id."""
-    added = connection.execute(table.insert().values(values).returning(table.c.id))
-    number: int = added.scalar_one()
-    changed(connection, table, [{"id": number, **values}])
-    return number
-
-
-def update_row(
-    connection: Connection, table: sa.Table, number: int, values: Mapping[str, Any]
-) -> None:
-    """Change a row, with an entry in the chain."""
-    connection.execute(table.update().where(table.c.id == number).values(values))
-    changed(connection, table, [{"id": number, **values}])
 
 
 def outcomes_in_run(connection: Connection, run: str, endpoint_id: str) -> tuple[bool, bool]:
@@ -337,23 +314,23 @@ def end_open_calls(
 
 def postpone(ledger: Ledger, call: Call) -> None:
     """Record that a call was rejected unbilled and will be sent again."""
-    _move(ledger, call, CallState.ASKED, CallState.WAITING)
+    _change(ledger, call, CallState.ASKED, {"state": CallState.WAITING, "began": time.time()})
 
 
 def resume(ledger: Ledger, call: Call) -> None:
     """Record that a postponed call is about to be sent again."""
-    _move(ledger, call, CallState.WAITING, CallState.ASKED)
+    _change(ledger, call, CallState.WAITING, {"state": CallState.ASKED, "began": time.time()})
 
 
-def _move(ledger: Ledger, call: Call, before: CallState, after: CallState) -> None:
-    moved = {"state": after, "began": time.time()}
+def leave_open(ledger: Ledger, call: Call) -> None:
+    """Release a call with an unknown outcome to the next process that samples its prompt."""
+    _change(ledger, call, CallState.ASKED, {"lease": None})
 
-    def work(connection: Connection) -> None:
-        same_state = calls.update().where(calls.c.id == call.id, calls.c.state == before)
-        if connection.execute(same_state.values(moved)).rowcount:
-            changed(connection, calls, [{"id": call.id, **moved}])
 
-    ledger.write(work)
+def _change(ledger: Ledger, call: Call, before: CallState, values: Row) -> None:
+    ledger.write(
+        lambda connection: update_row(connection, calls, call.id, values, calls.c.state == before)
+    )
 
 
 def _reserved(row: Any) -> int:

@@ -117,8 +117,7 @@ class Database:
     def read(self, work: Work[T]) -> T:
         """Return the result of `work`, which must not return a cursor."""
         self._check_open()
-        with self._explaining():
-            return self._retry_while_away(lambda: self._read(work))
+        return self.retry_while_away(lambda: self._read(work))
 
     def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
         """Return the rows of a query."""
@@ -126,9 +125,7 @@ class Database:
 
     def snapshot(self, work: Work[T]) -> T:
         """Return the result of `work`, all of whose reads see one state."""
-        self._check_open()
-        with self._explaining():
-            return self._retry_while_away(lambda: self._read(_of_one_moment(work)))
+        return self.read(_of_one_moment(work))
 
     def write(self, work: Work[T]) -> T:
         """Return the result of `work` once its writes are committed."""

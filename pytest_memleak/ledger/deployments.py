@@ -22,9 +22,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.abilities import Deployment
-from pytest_memleak.ledger.call_outcomes import add_row, add_to_runs, run_spending, update_row
+from pytest_memleak.ledger.call_outcomes import add_to_runs, run_spending
 from pytest_memleak.ledger.call_reservations import budget_exceeded
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.hash_chain import add_row, update_row
 from pytest_memleak.ledger.jobs import Job, JobKind, JobRow, held_job, rows_with_leases
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import deployments, insert_where_new, leases, tenants
@@ -209,17 +209,8 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
 def release_deployment(ledger: Ledger, job: Job, *, state: str, cause: str) -> None:
     """Release a deployment that can't be deleted now; `cause` must be masked."""
     values = {"state": state, "lease": None, "cause": cause}
-
-    def work(connection: Connection) -> None:
-        released = connection.execute(
-            deployments.update()
-            .where(deployments.c.id == job.number, deployments.c.undeployed.is_(None))
-            .values(values)
-        )
-        if released.rowcount:
-            changed(connection, deployments, [{"id": job.number, **values}])
-
-    ledger.write(work)
+    active = deployments.c.undeployed.is_(None)
+    ledger.write(lambda c: update_row(c, deployments, job.number, values, active))
 
 
 def settle_deployment(ledger: Ledger, job: Job, *, stood: bool, failed: str | None = None) -> None:

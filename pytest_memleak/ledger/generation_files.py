@@ -23,10 +23,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import LedgerError, RecordsError
-from pytest_memleak.ledger.call_outcomes import CallState, add_row
+from pytest_memleak.ledger.call_outcomes import CallState
 from pytest_memleak.ledger.call_reservations import prompt_ids
 from pytest_memleak.ledger.generation_texts import insert_generations, texts_of_calls
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.hash_chain import add_row, changed
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import rows_with_texts
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec

@@ -75,6 +75,27 @@ def changed(connection: Connection, table: sa.Table, rows: Iterable[Mapping[Any,
         changes.setdefault(key, {}).update(_written(table, row))
 
 
+def add_row(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int:
+    """Add a row and its entry in the chain; return its id."""
+    added = connection.execute(table.insert().values(values).returning(table.c.id))
+    number: int = added.scalar_one()
+    changed(connection, table, [{"id": number, **values}])
+    return number
+
+
+def update_row(
+    connection: Connection,
+    table: sa.Table,
+    number: int,
+    values: Mapping[str, Any],
+    *conditions: sa.ColumnElement[bool],
+) -> None:
+    """Change a row that meets the conditions, with an entry in the chain."""
+    statement = table.update().where(table.c.id == number, *conditions).values(values)
+    if connection.execute(statement).rowcount:
+        changed(connection, table, [{"id": number, **values}])
+
+
 def append(connection: Connection) -> None:
     """Add an entry of this transaction's changes."""
     changes: dict[tuple[str, Any], Row] = connection.info[_PENDING]

@@ -19,8 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.call_outcomes import OPEN, add_row, end_open_calls, update_row
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.call_outcomes import OPEN, end_open_calls
+from pytest_memleak.ledger.hash_chain import add_row, update_row
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches, calls, deployments, jobs, leases
 
@@ -108,7 +108,7 @@ def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
     table = _TABLES[job.kind]
 
     def work(connection: Connection) -> Job:
-        _update(connection, job, values)
+        update_row(connection, table, job.number, values, table.c.state.in_(OPEN_JOB))
         row = connection.execute(sa.select(table).where(table.c.id == job.number)).one()
         return Job(job.kind, row.id, row.digest, row.state, row.job_id, row.endpoint, row.cause)
 
@@ -120,6 +120,7 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
 
     `cause` must have gone through `masked`; the row of a job that succeeded keeps none.
     """
+    table = _TABLES[job.kind]
 
     def work(connection: Connection) -> None:
         if job.kind is JobKind.BATCH:
@@ -128,18 +129,10 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
             ).scalars()
             end_open_calls(connection, list(unanswered), billed=False, cause=cause)
         kept = cause if state is JobRow.FAILED else None
-        _update(connection, job, values | {"state": state, "cause": kept, "ended": time.time()})
+        ended = values | {"state": state, "cause": kept, "ended": time.time()}
+        update_row(connection, table, job.number, ended, table.c.state.in_(OPEN_JOB))
 
     ledger.write(work)
-
-
-def _update(connection: Connection, job: Job, values: dict[str, Any]) -> None:
-    table = _TABLES[job.kind]
-    done = connection.execute(
-        table.update().where(table.c.id == job.number, table.c.state.in_(OPEN_JOB)).values(values)
-    )
-    if done.rowcount:
-        changed(connection, table, [{"id": job.number, **values}])
 
 
 # --- fine-tunes ----------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -35,11 +35,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.database import Database
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.hash_chain import add_row, changed
 from pytest_memleak.ledger.tables import leases
-
-T = TypeVar("T")
-Item = TypeVar("Item")
 
 
 class Ledger(Database):
@@ -56,9 +53,10 @@ class Ledger(Database):
 
     def __init__(self, url: str, *, create: bool = True, run: str | None = None) -> None:
         self.run = run or uuid.uuid4().hex
-        self._lease: Lease | None = None
-        self._making_lease = threading.Lock()
+        self._lease: int | None = None
+        self._leasing = threading.RLock()
         super().__init__(url, create=create)
+        self._locks = _locks_for(self)
 
     def __enter__(self) -> Self:
         return self
@@ -73,98 +71,56 @@ class Ledger(Database):
 
     def close(self) -> None:
         """Release everything this process holds. Other processes may take over unfinished calls."""
-        if self._lease is not None:
-            self._lease.end()
+        if self._lease is not None and os.getpid() == self._pid:
+            lease = self._lease
+            with suppress(LedgerError):
+                self.write(lambda connection: _end(connection, [lease]))
+            self._locks.leave()
         super().close()
 
     # --- leases ----------------------------------------------------------------------------
 
     @property
     def lease(self) -> int:
-        """The row id of this process's lease, created on first use (outside a work)."""
-        return self._leased().id
+        """The row id of this process's lease, created on first use (outside a work).
+
+        A server that lost our connection ends the lease, and others may take over what it held.
+        `keep_alive` notices and starts a new one.
+        """
+        with self._leasing:
+            if self._lease is None:
+                self._lease = self._begin_lease()
+                self.expire_leases()
+            return self._lease
 
     def keep_alive(self) -> None:
-        """Renew the lease if it was lost; call this every few seconds."""
-        self._leased().keep_alive()
+        """Renew the lease if its lock was lost; call this every few seconds."""
+        with self._leasing:
+            if self._lease is None or self._locks.held():
+                return
+            # A process may have seen the old lock free in between.
+            self._lease = self._begin_lease()
+
+    def _begin_lease(self) -> int:
+        name = uuid.uuid4().hex
+        self.retry_while_away(lambda: self._locks.hold(name))
+        row = {"lock": name, "host": platform.node(), "pid": os.getpid(), "began": time.time()}
+        return self.write(lambda connection: add_row(connection, leases, row))
 
     def expire_leases(self) -> None:
         """End the leases of dead processes: others may take over what they held."""
-        expire_leases(self)
 
-    def _leased(self) -> Lease:
-        with self._making_lease:
-            if self._lease is None:
-                self._lease = Lease(self)
-            return self._lease
+        def work(connection: Connection) -> list[str]:
+            living = connection.execute(
+                sa.select(leases.c.id, leases.c.lock).where(leases.c.ended.is_(None))
+            ).all()
+            over = [(lease, lock) for lease, lock in living if self._locks.free(connection, lock)]
+            if over:
+                _end(connection, [lease for lease, _ in over])
+            return [lock for _, lock in over]
 
-
-class Lease:
-    """This process's row among the leases, and the lock that shows that it is running.
-
-    `id` may change: a server that lost our connection ends the lease, and others may take over what
-    it held. `keep_alive` notices and starts a new one.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._locks = _locks_for(database)
-        self._pid = os.getpid()
-        self._renewing = threading.Lock()
-        self._begin()
-        expire_leases(database)
-
-    def _begin(self) -> None:
-        self._name = uuid.uuid4().hex
-        self._database.retry_while_away(lambda: self._locks.hold(self._name))
-        row = {
-            "lock": self._name,
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "began": time.time(),
-        }
-
-        def work(connection: Connection) -> int:
-            number: int = connection.execute(
-                leases.insert().values(row).returning(leases.c.id)
-            ).scalar_one()
-            changed(connection, leases, [{"id": number, **row}])
-            return number
-
-        self.id: int = self._database.write(work)
-
-    def keep_alive(self) -> None:
-        """Renew the lease if the lock was lost; call this every few seconds."""
-        with self._renewing:
-            if self._locks.held():
-                return
-            # A process may have seen the old lock free in between.
-            self._begin()
-
-    def end(self) -> None:
-        """Release everything the lease holds."""
-        if os.getpid() != self._pid:
-            return
-        with suppress(LedgerError):
-            self._database.write(lambda connection: _end(connection, [self.id]))
-        self._locks.leave()
-
-
-def expire_leases(database: Database) -> None:
-    """End the leases whose process is dead."""
-    locks = _locks_for(database)
-
-    def work(connection: Connection) -> list[str]:
-        living = connection.execute(
-            sa.select(leases.c.id, leases.c.lock).where(leases.c.ended.is_(None))
-        ).all()
-        over = [(lease, lock) for lease, lock in living if locks.free(connection, lock)]
-        if over:
-            _end(connection, [lease for lease, _ in over])
-        return [lock for _, lock in over]
-
-    for lock in database.write(work):
-        locks.forget(lock)
+        for lock in self.write(work):
+            self._locks.forget(lock)
 
 
 def _end(connection: Connection, numbers: Sequence[int]) -> None:
@@ -176,21 +132,29 @@ def _end(connection: Connection, numbers: Sequence[int]) -> None:
 # --- locks that die with their process -----------------------------------------------------
 
 
-class _Locks(Protocol):
+class _Locks:
+    """Those of a ledger in memory, which no other process sees."""
+
     def hold(self, name: str) -> None: ...
-    def held(self) -> bool: ...
+
+    def held(self) -> bool:
+        return True  # of a process on this machine, only its end takes it away
+
     def leave(self) -> None: ...
-    def free(self, connection: Connection, name: str) -> bool: ...
+
+    def free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - others need them
+        return False
+
     def forget(self, name: str) -> None: ...
 
 
 def _locks_for(database: Database) -> _Locks:
     if database.path is not None:
         return _LockFiles(database.path.with_name(f"{database.path.name}-leases"))
-    return _Alone() if database.in_memory else _AdvisoryLocks(database.engine)
+    return _Locks() if database.in_memory else _AdvisoryLocks(database.engine)
 
 
-class _LockFiles:
+class _LockFiles(_Locks):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: FileLock | None = None
@@ -205,9 +169,6 @@ class _LockFiles:
                 f"Can't create a lock file: {getattr(error, 'strerror', None) or error}",
                 location=str(self._folder),
             ) from None
-
-    def held(self) -> bool:
-        return True  # only the end of the process takes it away
 
     def leave(self) -> None:
         if self._lock is not None:
@@ -233,7 +194,7 @@ class _LockFiles:
         return self._folder / f"{name}.lock"
 
 
-class _AdvisoryLocks:
+class _AdvisoryLocks(_Locks):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._session: Connection | None = None
@@ -265,22 +226,6 @@ class _AdvisoryLocks:
     def free(self, connection: Connection, name: str) -> bool:
         # Held until the transaction ends, so that no other process ends the same lease.
         return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name)))))
-
-    def forget(self, name: str) -> None: ...
-
-
-class _Alone:
-    def hold(self, name: str) -> None: ...
-
-    def held(self) -> bool:
-        return True
-
-    def leave(self) -> None: ...
-
-    def free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _Locks has it
-        return False
-
-    def forget(self, name: str) -> None: ...
 
 
 def _key(name: str) -> int:

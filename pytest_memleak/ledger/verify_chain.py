@@ -22,14 +22,7 @@ from sqlalchemy.engine import Connection
 from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
-from pytest_memleak.ledger.hash_chain import (
-    CHAINED,
-    Head,
-    Row,
-    chain_link,
-    image,
-    row_key,
-)
+from pytest_memleak.ledger.hash_chain import CHAINED, Head, Row, chain_link, image, row_key
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import prompt_from_row
 from pytest_memleak.ledger.tables import (

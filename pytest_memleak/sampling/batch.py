@@ -14,10 +14,7 @@ from dataclasses import dataclass
 
 from pytest_memleak.errors import JobPending, ProviderError
 from pytest_memleak.interfaces.abilities import BatchCalls
-from pytest_memleak.interfaces.protocols import (
-    JobStatus,
-    SampleRequest,
-)
+from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
 from pytest_memleak.ledger.batches import (
     batch_prompts,
     batch_requests,

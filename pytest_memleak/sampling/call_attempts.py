@@ -23,6 +23,7 @@ from pytest_memleak.ledger.call_outcomes import (
     Answer,
     Call,
     give_up,
+    leave_open,
     outcomes_in_run,
     postpone,
     record,
@@ -33,7 +34,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.call_deadline import BadAnswer, Line, NoAnswer, in_doubt
-from pytest_memleak.sampling.interrupted_calls import leave_open, recover_answer
+from pytest_memleak.sampling.interrupted_calls import recover_answer
 from pytest_memleak.sampling.retry import Pace, Retry
 
 

@@ -27,12 +27,7 @@ from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import (
-    Completion,
-    Endpoint,
-    SampleRequest,
-    Served,
-)
+from pytest_memleak.interfaces.protocols import Completion, Endpoint, SampleRequest, Served
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
@@ -49,11 +44,7 @@ _LONGEST_ANSWER = 1_000_000
 _SAID_OTHERWISE = {"api", "candidateCount", "max_completion_tokens", "n"}
 _HTTP_STATUS = re.compile(r"(\d{3})\b")
 # With these, the server may still have done the work.
-_UNSURE = {
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.GATEWAY_TIMEOUT,
-}
+_UNSURE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
 
 
 @dataclass(slots=True)
@@ -83,11 +74,7 @@ class Line:
         return self._recovery is not None
 
     def sample(
-        self,
-        call: Call,
-        question: PromptSpec,
-        *,
-        late: Callable[[tuple[Completion, ...]], object],
+        self, call: Call, question: PromptSpec, *, late: Callable[[tuple[Completion, ...]], object]
     ) -> tuple[Completion, ...]:
         """Return the endpoint's answer; `late` gets one that misses the deadline."""
         request = SampleRequest(

@@ -187,12 +187,7 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
 
 
 def _looked_at(
-    ledger: Ledger,
-    platform: DeploymentCalls,
-    job: Job,
-    job_id: str,
-    verbs: Verbs,
-    retry: Retry,
+    ledger: Ledger, platform: DeploymentCalls, job: Job, job_id: str, verbs: Verbs, retry: Retry
 ) -> Job:
     state = looked_at(verbs, job_id, retry)
     if state.status is JobStatus.RUNNING:

@@ -25,6 +25,7 @@ from pytest_memleak.ledger.call_outcomes import (
     CallState,
     end_open_calls,
     give_up,
+    leave_open,
     open_calls,
     record,
 )
@@ -41,12 +42,7 @@ _NEVER = "the provider has no answer to it"
 
 
 def settle_interrupted_calls(
-    ledger: Ledger,
-    line: Line,
-    *,
-    asked: Mapping[int, PromptSpec],
-    terms: Terms,
-    retry: Retry,
+    ledger: Ledger, line: Line, *, asked: Mapping[int, PromptSpec], terms: Terms, retry: Retry
 ) -> None:
     """Settle the calls that dead processes left open.
 
@@ -93,24 +89,12 @@ def recover_answer(line: Line, call: Call, retry: Retry) -> tuple[Completion, ..
         retry.pause(stop, min(LOOK_AGAIN, max(0.0, until - time.time())))
 
 
-def leave_open(ledger: Ledger, call: Call) -> None:
-    """Release a call with an unknown outcome to the next process that samples its prompt."""
-
-    def work(connection: Connection) -> None:
-        still_open = calls.update().where(calls.c.id == call.id, calls.c.state == CallState.ASKED)
-        if connection.execute(still_open.values(lease=None)).rowcount:
-            changed(connection, calls, [{"id": call.id, "lease": None}])
-
-    ledger.write(work)
-
-
 def _take_over_calls(ledger: Ledger, asked: Collection[int], *, recoverable: bool) -> list[Call]:
     """Take over the open calls that no running process holds, or end them as lost."""
     lease = ledger.lease
     living = sa.select(leases.c.id).where(leases.c.ended.is_(None))
     orphaned = sa.and_(
-        calls.c.kind == "sample",
-        sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living)),
+        calls.c.kind == "sample", sa.or_(calls.c.lease.is_(None), calls.c.lease.not_in(living))
     )
 
     def work(connection: Connection) -> list[Call]:

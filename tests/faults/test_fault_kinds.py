@@ -19,10 +19,7 @@ TIMEOUT = 0.5
 @pytest.mark.parametrize("what", ON_THE_WAY)
 @pytest.mark.parametrize(
     ("kind", "where"),
-    [
-        *((kind, "every") for kind in KINDS if kind != "vertex-open"),
-        ("tinker", "paid"),
-    ],
+    [*((kind, "every") for kind in KINDS if kind != "vertex-open"), ("tinker", "paid")],
 )
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, where, what):
     server = scenario(kind, **({"polls": 0} if where == "every" else {}))
