@@ -207,13 +207,14 @@ def _trace(parsed: argparse.Namespace) -> int:
     }
     for path in parsed.others:
         other = book_from_records(load_records(path), book_id=path.stem, place=str(path))
-        spans = cross_book(other, {book.id: generations}, scoring)
+        texts = [] if other.id == book.id else [generation.text for generation in generations]
+        lengths = cross_book(other, texts, scoring)
         result["books"].append(
             {
                 "book": path.stem,
-                "spans": spans.count,
-                "longest": spans.longest.words if spans.longest else 0,
-                "over": spans.over(scoring.span_threshold),
+                "spans": len(lengths),
+                "longest": max(lengths, default=0),
+                "over": sum(words > scoring.span_threshold for words in lengths),
             }
         )
     if parsed.json:

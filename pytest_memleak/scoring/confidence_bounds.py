@@ -56,15 +56,15 @@ def student_tail(t: float, freedom: float) -> float:
     return tail if t >= 0 else 1 - tail
 
 
-class Proportion(NamedTuple):
-    """The ends of the interval of a proportion."""
+class ShareInterval(NamedTuple):
+    """The ends of an interval of a share."""
 
     low: float
     high: float
 
 
 @lru_cache(maxsize=4096)
-def clopper_pearson(hits: float, tries: float, *, confidence: float) -> Proportion:
+def clopper_pearson(hits: float, tries: float, *, confidence: float) -> ShareInterval:
     """Return the exact interval of a proportion with `hits` of `tries`.
 
     Neither need be a whole number: a design effect may divide both. With confidence 0 both ends
@@ -72,9 +72,9 @@ def clopper_pearson(hits: float, tries: float, *, confidence: float) -> Proporti
     confidence outside [0, 1).
     """
     if normal_quantile(confidence) == 0 and tries:
-        return Proportion(hits / tries, hits / tries)
+        return ShareInterval(hits / tries, hits / tries)
     tail, missed = (1 - confidence) / 2, tries - hits
-    return Proportion(
+    return ShareInterval(
         _beta_quantile(tail, hits, missed + 1) if hits > 0 else 0.0,
         _beta_quantile(1 - tail, hits + 1, missed) if missed > 0 else 1.0,
     )

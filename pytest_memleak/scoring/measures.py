@@ -39,11 +39,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_] | Coverage | Measurement | Sequence[bool]
 
 
-def measure(
-    book: Book,
-    generations: Iterable[Generation],
-    scoring: Scoring,
-) -> Measurement:
+def measure(book: Book, generations: Iterable[Generation], scoring: Scoring) -> Measurement:
     """Measure how much of `book` its `generations` reproduce.
 
     Raises SettingsError for settings out of range, BookError for a book that cannot be
@@ -139,8 +135,9 @@ def compare(a: Mask, b: Mask) -> Similarity:
     """
     a_mask, b_mask = _mask(a), _mask(b)
     n = len(a_mask)
-    shares = (np.count_nonzero(a_mask) / n, np.count_nonzero(b_mask) / n) if n else (0.0, 0.0)
-    return Similarity(jaccard(a_mask, b_mask), independence(*shares))
+    p, q = (np.count_nonzero(mask) / n if n else 0.0 for mask in (a_mask, b_mask))
+    either = p + q - p * q
+    return Similarity(jaccard(a_mask, b_mask), p * q / either if either else 0.0)
 
 
 def jaccard(a: Mask, b: Mask) -> float:
@@ -156,12 +153,6 @@ def jaccard(a: Mask, b: Mask) -> float:
         )
     either = int(np.count_nonzero(a_mask | b_mask))
     return int(np.count_nonzero(a_mask & b_mask)) / either if either else 0.0
-
-
-def independence(a: float, b: float) -> float:
-    """Return the Jaccard index of two independent masks that cover the shares `a` and `b`."""
-    either = a + b - a * b
-    return a * b / either if either else 0.0
 
 
 def self_agreement(book: Book, generations: Iterable[Generation], scoring: Scoring) -> float:

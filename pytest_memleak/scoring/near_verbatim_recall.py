@@ -110,15 +110,12 @@ class NearVerbatimRecall:
     longest_span: NearSpan
 
 
-def near_verbatim(book: str, text: str, *, fold: bool = True) -> NearVerbatim:
+def near_verbatim(book: str, text: str) -> NearVerbatim:
     """Measure how much of `book` the `text` contains in long blocks with small changes.
-
-    fold: fold look-alike letters, ligatures, invisible characters, case and punctuation
-    (`folded_words`). Without it, words are what white space separates.
 
     Raises BookError for a book without words.
     """
-    book_words, text_words = _words(book, fold=fold), _words(text, fold=fold)
+    book_words, text_words = folded_words(book), folded_words(text)
     if not book_words:
         raise BookError("it has no words", location="near_verbatim")
     raw = matching_blocks(book_words, text_words)
@@ -134,18 +131,17 @@ def near_verbatim(book: str, text: str, *, fold: bool = True) -> NearVerbatim:
     )
 
 
-def near_verbatim_spans(excerpt: str, generation: str, *, fold: bool = True) -> list[NearBlock]:
+def near_verbatim_spans(excerpt: str, generation: str) -> list[NearBlock]:
     """Return the near-verbatim spans of a generation: its blocks of at least 20 words, in order."""
-    return _spans(_words(excerpt, fold=fold), _words(generation, fold=fold))
+    return _spans(folded_words(excerpt), folded_words(generation))
 
 
 class NearVerbatimTally:
     """Near-verbatim spans, generation by generation; `recall` can be read at any time."""
 
-    def __init__(self, book: Book, *, fold: bool = True) -> None:
+    def __init__(self, book: Book) -> None:
         self._book_id = book.id
-        self._fold = fold
-        self._excerpts = {excerpt.id: _words(excerpt.text, fold=fold) for excerpt in book.excerpts}
+        self._excerpts = {excerpt.id: folded_words(excerpt.text) for excerpt in book.excerpts}
         self._order = {excerpt_id: place for place, excerpt_id in enumerate(self._excerpts)}
         self._covered: dict[str, NDArray[np.bool_]] = {}
         self._longest = NearSpan(0)
@@ -159,7 +155,7 @@ class NearVerbatimTally:
         if excerpt_id not in self._excerpts:
             raise missing_excerpt_error(excerpt_id, book_id=self._book_id)
         excerpt = self._excerpts[excerpt_id]
-        for block in _spans(excerpt, _words(generation.text, fold=self._fold)):
+        for block in _spans(excerpt, folded_words(generation.text)):
             covered = self._covered.setdefault(excerpt_id, np.zeros(len(excerpt), dtype=np.bool_))
             for run in block.runs:
                 covered[run.i : run.i + run.words] = True
@@ -182,10 +178,6 @@ class NearVerbatimTally:
         total = sum(map(len, self._excerpts.values()))
         covered = sum(int(np.count_nonzero(mask)) for mask in self._covered.values())
         return NearVerbatimRecall(total, covered / total, self._longest)
-
-
-def _words(text: str, *, fold: bool) -> list[str]:
-    return folded_words(text) if fold else text.split()
 
 
 def _spans(excerpt: list[str], generation: list[str]) -> list[NearBlock]:

@@ -178,12 +178,7 @@ def _compared(
 
 
 def _excess_bounds(
-    excess: float,
-    nulls: Numbers,
-    *,
-    own: float | None,
-    within: float | None,
-    confidence: float,
+    excess: float, nulls: Numbers, *, own: float | None, within: float | None, confidence: float
 ) -> tuple[float, float] | tuple[None, None]:
     """Return excess ± t sqrt(V_own + mean V_null / b + s² (1 + 1 / b)), s² the nulls' variance."""
     b = len(nulls)

@@ -144,11 +144,7 @@ class PassageTally:
     # --- counting --------------------------------------------------------------------------
 
     def _count_exact(
-        self,
-        counts: PassageCounts,
-        shared: TextMatches,
-        prompt_ranges: Ranges,
-        prompted: Prompted,
+        self, counts: PassageCounts, shared: TextMatches, prompt_ranges: Ranges, prompted: Prompted
     ) -> None:
         matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
@@ -198,11 +194,7 @@ class PassageTally:
         return first
 
     def _count_near(
-        self,
-        counts: PassageCounts,
-        matched: NearMatches,
-        prompt_ranges: Ranges,
-        prompted: Prompted,
+        self, counts: PassageCounts, matched: NearMatches, prompt_ranges: Ranges, prompted: Prompted
     ) -> None:
         near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.confidence_bounds import Proportion
     from pytest_memleak.scoring.intervals import Positions
 
     Words = NDArray[np.int64]
@@ -69,17 +68,6 @@ class RoundCounts:
         return np.bincount(self.runs.round, words, self.rounds).astype(np.int64)
 
 
-class Patterns(NamedTuple):
-    """Sets of rounds, and how many words exactly those rounds cover.
-
-    rounds: whether a round is in the set; shape (sets, n)
-    words:  shape (sets,)
-    """
-
-    rounds: NDArray[np.bool_]
-    words: NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounds:
     """The words [start, end) that each round covers, in runs that overlap in no round.
@@ -110,12 +98,11 @@ class Rounds:
     def together(cls, parts: Sequence[Rounds]) -> Rounds:
         """Concatenate different rounds, in order."""
         empty = np.empty(0, dtype=np.intp)
-        columns = (
-            [part.round for part in parts],
-            [part.start for part in parts],
-            [part.end for part in parts],
+        return cls(
+            np.concatenate([empty, *(part.round for part in parts)]),
+            np.concatenate([empty, *(part.start for part in parts)]),
+            np.concatenate([empty, *(part.end for part in parts)]),
         )
-        return cls(*(np.concatenate([empty, *column]) for column in columns))
 
     def times(self, *, words: int) -> NDArray[np.intc]:
         """Return, per word of a book of `words`, the number of rounds that cover it."""
@@ -157,9 +144,10 @@ class Rounds:
         order = np.lexsort((self.start, number))
         return Rounds.joined(number[order], self.start[order], self.end[order])
 
-    def patterns(self, *, n: int) -> Patterns:
+    def patterns(self, *, n: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Return the sets of the n rounds that cover words together, and their word counts.
 
+        Whether a round is in a set: shape (sets, n); words that exactly its rounds cover: (sets,).
         Memory: n / 8 bytes per stretch of words between two ends of runs.
         """
         marks, place = np.unique(np.concatenate((self.start, self.end)), return_inverse=True)
@@ -171,7 +159,7 @@ class Rounds:
         rounds, set_of = np.unique(covered, axis=0, return_inverse=True)
         words = np.zeros(len(rounds))
         np.add.at(words, set_of.reshape(-1), np.diff(marks))
-        return Patterns(np.unpackbits(rounds, axis=1, count=n).astype(np.bool_), words)
+        return np.unpackbits(rounds, axis=1, count=n).astype(np.bool_), words
 
     def halves(self, *, words: int, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return, per word, whether the first and the second half of the rounds cover it.
@@ -229,8 +217,8 @@ class _BlockCover:
 
     def __init__(self, counts: RoundCounts, group: Positions) -> None:
         self._blocks = int(group[-1]) + 1
-        patterns = counts.runs.grouped(group).patterns(n=self._blocks)
-        self._sets, self._share = patterns.rounds, patterns.words / counts.words
+        self._sets, words = counts.runs.grouped(group).patterns(n=self._blocks)
+        self._share = words / counts.words
 
     def lost(self) -> NDArray[np.float64]:
         """Return, per block, what it alone covers."""
@@ -267,14 +255,11 @@ def passage_rates(
     whole = _contained_whole(places, own, n)
     hits = whole.sum(axis=1)
     effect = np.ones(len(places)) if alike else _design_effect(whole)
-    return tuple(
-        PassageRate(start, end, count, n, *_interval(count, n, by, confidence), not alike)
-        for (start, end), count, by in zip(passages, hits.tolist(), effect.tolist(), strict=True)
-    )
-
-
-def _interval(hits: int, n: int, effect: float, confidence: float) -> Proportion:
-    return clopper_pearson(hits / effect, n / effect, confidence=confidence)
+    rates = []
+    for (start, end), count, by in zip(passages, hits.tolist(), effect.tolist(), strict=True):
+        interval = clopper_pearson(count / by, n / by, confidence=confidence)
+        rates.append(PassageRate(start, end, count, n, *interval, not alike))
+    return tuple(rates)
 
 
 def _contained_whole(places: NDArray[np.intp], own: Rounds, n: int) -> NDArray[np.bool_]:

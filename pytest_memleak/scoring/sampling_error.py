@@ -15,6 +15,7 @@ import numpy as np
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.confidence_bounds import (
+    ShareInterval,
     detection_limit,
     normal_quantile,
     student_quantile,
@@ -74,13 +75,6 @@ def _unseen(counts: RoundCounts) -> tuple[float, float]:
     return unseen / words, 1 - once / (n * unseen + once)
 
 
-class BmcInterval(NamedTuple):
-    """The ends of an interval, as shares of the book."""
-
-    low: float
-    high: float
-
-
 class Spread(NamedTuple):
     """The components of an interval of BMC.
 
@@ -118,7 +112,7 @@ def spread(
     return Spread(max(variance, over_blocks), blocks, typical)
 
 
-def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> BmcInterval:
+def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> ShareInterval:
     """Return the two-sided interval, in [0, 1], of the expected BMC of n rounds.
 
     It covers the mean over such samples, not the value of another sample. To the spread of
@@ -131,15 +125,15 @@ def bmc_bounds(bmc: float, spread: Spread, *, confidence: float) -> BmcInterval:
     """
     z = normal_quantile(confidence)
     if z == 0:
-        return BmcInterval(bmc, bmc)
+        return ShareInterval(bmc, bmc)
     if spread.variance is None:
-        return BmcInterval(0.0, 1.0)
+        return ShareInterval(0.0, 1.0)
     of_rounds = student_quantile(confidence, spread.units - 1) ** 2 * spread.variance
     low = math.sqrt(of_rounds + 2 * (z * spread.typical) ** 2)
     wilson = z * z / 2 * spread.typical
     wilson += math.sqrt(of_rounds + (z * z / 2 * spread.typical) ** 2)
     high = max(low, wilson)  # below a confidence of 0.85 `low` can be greater
-    return BmcInterval(max(bmc - low, 0.0), min(bmc + high, 1.0))
+    return ShareInterval(max(bmc - low, 0.0), min(bmc + high, 1.0))
 
 
 def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float:
@@ -153,7 +147,7 @@ def least_upper_end(words: int, *, scoring: Scoring, confidence: float) -> float
 
 def difference_bounds(
     difference: float, spread: Spread, *, typical_less: float, confidence: float
-) -> BmcInterval:
+) -> ShareInterval:
     """Return the interval of one BMC minus another, computed as `bmc_bounds` is, in [-1, 1].
 
     spread: of the difference, with the typical span of the minuend's coverage;
@@ -161,13 +155,13 @@ def difference_bounds(
     """
     z = normal_quantile(confidence)
     if z == 0:
-        return BmcInterval(difference, difference)
+        return ShareInterval(difference, difference)
     if spread.variance is None:
-        return BmcInterval(-1.0, 1.0)
+        return ShareInterval(-1.0, 1.0)
     of_rounds = student_quantile(confidence, spread.units - 1) ** 2 * spread.variance
     more, less = z * z / 2 * spread.typical, z * z / 2 * typical_less
     width = math.sqrt(of_rounds + more * more + less * less)
-    return BmcInterval(max(difference - less - width, -1.0), min(difference + more + width, 1.0))
+    return ShareInterval(max(difference - less - width, -1.0), min(difference + more + width, 1.0))
 
 
 def typical_span(counts: RoundCounts, *, scoring: Scoring) -> float:
@@ -217,11 +211,7 @@ class SamplingError:
 
 
 def sampling_error(
-    counts: RoundCounts,
-    *,
-    scoring: Scoring | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
+    counts: RoundCounts, *, scoring: Scoring | None = None, confidence: float = 0.95, seed: int = 0
 ) -> SamplingError:
     """Compute interval, detection limit, rarefaction and extrapolation of the BMC of `counts`.
 

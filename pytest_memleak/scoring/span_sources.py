@@ -1,4 +1,4 @@
-"""Source excerpts of spans: the excerpt or book whose prompt produced each (METRICS section 4).
+"""Source excerpts of spans: the excerpt whose prompt produced each (METRICS section 4).
 
 All matches of at least k words count, untrimmed. Of the distinct intervals of the book, those
 that another contains are dropped, and those that lie in no single excerpt (the target).
@@ -16,7 +16,7 @@ from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
 from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.book_layout import Layout
@@ -62,52 +62,6 @@ class CrossExcerpt:
         return self.cross / len(self.spans) if self.spans else 0.0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PromptedExcerpt:
-    """A prompted excerpt of a book."""
-
-    book_id: str
-    excerpt_id: str
-
-
-class BookSpan(NamedTuple):
-    """A span [start, end) of the excerpt `target` in generations for other books.
-
-    sources: their prompted excerpts, ascending.
-    """
-
-    words: int
-    start: int
-    end: int
-    target: str
-    sources: tuple[PromptedExcerpt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CrossBook:
-    """The spans of one book in a model's generations for other books, by start.
-
-    Prose shares runs of a few words with any book: only long ones matter.
-    """
-
-    book_id: str
-    spans: tuple[BookSpan, ...] = field(repr=False)
-
-    @property
-    def count(self) -> int:
-        """Return the number of spans."""
-        return len(self.spans)
-
-    @property
-    def longest(self) -> BookSpan | None:
-        """Return the longest span; the first of equals."""
-        return max(self.spans, key=lambda span: span.words, default=None)
-
-    def over(self, words: int) -> int:
-        """Return how many spans are longer than `words`."""
-        return sum(span.words > words for span in self.spans)
-
-
 def cross_excerpt(book: Book, generations: Iterable[Generation], scoring: Scoring) -> CrossExcerpt:
     """Return the spans of `book` in its generations, by prompted excerpt.
 
@@ -135,39 +89,16 @@ def cross_excerpts(
     return CrossExcerpt(spans, sum(span.cross for span in spans))
 
 
-def cross_book(
-    book: Book, answers: Mapping[str, Iterable[Generation]], scoring: Scoring
-) -> CrossBook:
-    """Return the spans of `book` in generations for other books.
+def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
+    """Return the words of each span of `book` in generations for other books, by its start.
 
-    answers: per id of another book, one model's generations for it; the book's own, if included,
-    are left out. Raises BookError for a book that cannot be measured.
+    Prose shares runs of a few words with any book: only long ones matter. Raises BookError for a
+    book that cannot be measured.
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
-    layout = index.books[0].layout
-    numbers: dict[PromptedExcerpt, int] = {}
-    texts = (
-        (
-            numbers.setdefault(PromptedExcerpt(book_id, generation.excerpt_id), len(numbers)),
-            generation.text,
-        )
-        for book_id, generations in answers.items()
-        if book_id != book.id
-        for generation in generations
-    )
-    matches = _distinct_matches(index, texts)
-    prompted = list(numbers)
-    spans = (
-        BookSpan(
-            last - first,
-            first,
-            last,
-            layout.ids[target],
-            tuple(sorted(map(prompted.__getitem__, sources))),
-        )
-        for first, last, target, sources in _spans_within_excerpts(layout, *matches)
-    )
-    return CrossBook(book.id, tuple(spans))
+    matches = _distinct_matches(index, ((0, text) for text in texts))
+    spans = _spans_within_excerpts(index.books[0].layout, *matches)
+    return [last - first for first, last, _, _ in spans]
 
 
 def _place(layout: Layout, excerpt_id: str, book_id: str) -> int:

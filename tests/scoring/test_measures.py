@@ -16,7 +16,6 @@ from pytest_memleak.records import Block, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.measures import (
     compare,
-    independence,
     jaccard,
     measure,
     round_agreement,
@@ -248,8 +247,8 @@ def test_worked_example_of_two_models():
 
 def test_nothing_covered():
     nothing = np.zeros(4, dtype=np.bool_)
-    assert (jaccard(nothing, nothing), independence(0, 0)) == (0, 0)
-    assert (compare(nothing, nothing).jaccard, compare([], []).baseline) == (0, 0)
+    for masks in ((nothing, nothing), ([], [])):
+        assert (jaccard(*masks), compare(*masks).jaccard, compare(*masks).baseline) == (0, 0, 0)
     assert self_agreement(BOOK, [], FIVE) == 0
     assert round_agreement(Rounds.of({}), words=16, n=4) == 0
     # One generation agrees with nothing.

@@ -59,8 +59,8 @@ def test_patterns_are_the_sets_of_rounds_that_cover_a_word(rounds):
     sets = [covered(intervals) for intervals in rounds]
     expected = Counter(tuple(at in one for one in sets) for at in range(WORDS))
     del expected[(False,) * n]
-    found = rounds_of(rounds).patterns(n=n)
-    words = dict(zip(map(tuple, found.rounds.tolist()), found.words.tolist(), strict=True))
+    found, counts = rounds_of(rounds).patterns(n=n)
+    words = dict(zip(map(tuple, found.tolist()), counts.tolist(), strict=True))
     words.pop((False,) * n, None)
     assert words == expected
 
