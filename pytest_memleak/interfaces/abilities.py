@@ -121,8 +121,7 @@ class Recording:
 class Finetuning:
     """What is known of a provider's fine-tunes before they start.
 
-    weights_options: the options that determine the weights or their location, and so identify a
-        fine-tune; None for all options
+    weights_options: the options that identify a fine-tune and its location; None for all options
     epochs:          how often the training set is read, an int if the client knows it; None for
         `epochs` of the suite's recipe
     start_deadline:  the seconds that `start_finetune` may take, infinity for as long as it takes;
@@ -139,7 +138,6 @@ class Deployment:
     """The specification of a deployment.
 
     digest:  identifies the specification; part of the provider's display name
-    weights: the provider's name of the weights
     options: enough to make a provider that can delete the deployment
     hours:   the longest time that it is used
     """
@@ -154,7 +152,6 @@ class Deployment:
 class DeploymentCalls:
     """Deployments on machines that are billed by the hour; the caller records each call first.
 
-    provider: its name
     needed:   returns the deployment that `open(weights)` needs; None if it needs none
     find:     returns the endpoint or operation that carries a digest, if any. Takes the time of a
         request whose response never arrived (seconds since 1970), or None. Raises ProviderBusy
@@ -179,7 +176,6 @@ class Abilities:
     """The abilities of a provider and of an endpoint; by default, there are none.
 
     Of a provider:
-    finetuning:    what is known of its fine-tunes
     count_tokens:  counts the tokens that a text is billed as, without a call; None for 4/3 of the
         words
     close:         releases connections, processes, or memory, once at the end of the run
@@ -211,12 +207,9 @@ class Abilities:
     recording: Recording | None = None
 
 
-_NONE = Abilities()
-
-
 def abilities_of(owner: object) -> Abilities:
     """Return the record that a provider or an endpoint declares; the defaults without one."""
-    abilities: Abilities = getattr(owner, "abilities", _NONE)
+    abilities: Abilities = getattr(owner, "abilities", Abilities())
     return abilities
 
 

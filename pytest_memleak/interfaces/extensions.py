@@ -41,8 +41,7 @@ class Extensions:
     ) -> Manuscript | Book:
         """Read a book with the first reader for its format; raise BookError if there is none.
 
-        include, exclude: documents that are read whole or not at all; BookError for a format
-        without documents.
+        Also for `include` and `exclude` with a format without documents.
         """
         book: Manuscript | Book | None = self._manager.hook.memleak_read_book(
             path=path, include=tuple(include), exclude=tuple(exclude)
@@ -61,18 +60,15 @@ class Extensions:
                 "install a reader",
             )
         if (include or exclude) and not book.parts:
-            raise BookError(
-                "include and exclude apply to an EPUB only",
-                location=str(path),
-                hint="remove them",
-            )
+            cause = "include and exclude apply to an EPUB only"
+            raise BookError(cause, location=str(path), hint="remove them")
         return book
 
     def provider(self, name: str, *, place: str) -> ProviderFactory:
         """Return the provider of that name; raise SuiteError if there is none."""
         factories: dict[str, ProviderFactory] = {}
         for provided in reversed(self._manager.hook.memleak_providers()):
-            factories.update(provided)
+            factories |= provided
         if name not in factories:
             near = difflib.get_close_matches(name, factories, n=1)
             raise SuiteError(

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     Block = list[Generation]
     _Work = tuple[Book, Scoring, Protected | None]
 
-# Characters per block: about five hundred generations of 400 words.
-_BLOCK = 1_000_000
+_BLOCK = 1_000_000  # characters: about five hundred generations of 400 words
 
 
 def blocks(generations: Iterable[Generation]) -> Iterator[Block]:

@@ -27,15 +27,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, Shard, ShardScan
     from pytest_memleak.scoring.protected_passages import Protected
 
-# Blocks in flight per core; more would only wait in memory.
-_AHEAD = 2
-
-# Retries of a task whose node is lost.
-_RETRIES = 5
-
-# Seconds to wait for the cluster.
-_CONNECT_TIMEOUT = 10
-
+_AHEAD = 2  # blocks in flight per core; more would only wait in memory
+_RETRIES = 5  # of a task whose node is lost
+_CONNECT_TIMEOUT = 10  # seconds
 _TALLIES_KEPT = 2
 _tallies: OrderedDict[str, Tally] = OrderedDict()
 
@@ -89,8 +83,7 @@ class OnRay:
         """Scan the shards as `pytest_memleak.scoring.catalog_scan.scan_shards` does, in no order.
 
         One shard per core. Each node reads and parses its shards, so it needs their files.
-        Raises SettingsError without Ray, and Inconclusive if the cluster is unreachable or a
-        task fails after all retries.
+        Raises as `tally_generations` does.
         """
         ray = self._connected_ray()
 

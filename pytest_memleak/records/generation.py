@@ -65,7 +65,6 @@ class Generation:
     """A completion for an excerpt. `ordinal` is its round, from 0.
 
     finish_word: the server's own finish reason; "null" if it gave null.
-    reasoning: the model's reasoning before it, if the server returns it.
     origin: only sampled generations form rounds; of the others, only passages count.
     """
 

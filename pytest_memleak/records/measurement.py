@@ -21,8 +21,7 @@ class Block:
     """A run of the book's words [start, end), `words` long; both None if it is empty.
 
     It compares with runs and numbers by its length in words, so a test can assert
-    `memorization.longest_passage <= 38`. Equal runs also have equal positions; two of one length
-    at different positions are neither longer nor shorter than each other.
+    `memorization.longest_passage <= 38`. Equal runs also have equal positions.
     """
 
     words: int
@@ -58,10 +57,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Span(Block):
-    """A run that one generation shares with its own excerpt.
-
-    `generation` is the generation's index among those of `excerpt_id`, from 0.
-    """
+    """A run that generation number `generation` (from 0) shares with its own excerpt."""
 
     excerpt_id: str | None = None
     generation: int | None = None
@@ -80,9 +76,8 @@ def _fields(run: Block) -> tuple[object, ...]:
 class Coverage:
     """Coverage of each word of the book by memorized pieces (METRICS section 3).
 
-    reach:  length of the longest memorized piece over the word, or 0; BMC@k' for any k' >= k is
-            the share of words with reach >= k'.
-    rounds: number of rounds (the r-th generation of every excerpt) that cover it.
+    reach:  length of the longest memorized piece over the word, or 0
+    rounds: number of rounds (the r-th generation of every excerpt) that cover it
     """
 
     reach: array[int] = field(repr=False)
@@ -141,11 +136,9 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The part of an analysis that a measure needs.
+    """The attribute of an Analysis or an Extraction that a measure needs.
 
-    part:       the attribute of an Analysis or an Extraction
-    otherwise:  the reason to give if it is missing
-    of_windows: the reason for a pair with the probe "probability"
+    otherwise, of_windows: why it is missing; for a pair with the probe "probability"
     """
 
     part: str
@@ -249,9 +242,8 @@ class PassageRate:
 
 @dataclass(frozen=True, slots=True)
 class RoundStats:
-    """Statistics of a pair's rounds (METRICS section 7); numbers only.
+    """Statistics of a pair's rounds (METRICS section 7); `alike` if they are exchangeable.
 
-    alike:    whether the rounds are exchangeable
     units:    number of rounds, or of their blocks if they aren't exchangeable
     variance: of BMC over these; None for one round
     typical:  typical length of a span, a share of the book
@@ -269,8 +261,6 @@ class RoundStats:
 class DetectionSummary:
     """Detection limit of n rounds (METRICS section 6).
 
-    rounds:     n
-    confidence: of `detection`
     answers:    fewest generations of any excerpt, without withheld ones; at most 1 at temperature 0
     detection:  d: a passage that its own prompt generates at a rate above d appears at least once
     clumped, drifting: p-values against exchangeable rounds
@@ -301,8 +291,8 @@ class DetectionSummary:
 class PlannedRounds:
     """Detection limit of planned rounds, if exchangeable and none withheld.
 
-    detection_limit: the detection limit that the suite requires, None without one
-    needed: samples that reach `detection_limit` if one in ten is withheld, None if none do
+    needed: samples that reach the suite's `detection_limit` if one in ten is withheld, None if
+            none do
     """
 
     samples: int

@@ -32,9 +32,8 @@ class AnswerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling settings: `samples` per excerpt at `temperature`.
+    """Sampling settings: `samples` per excerpt at `temperature`, None for the server's default.
 
-    temperature: None for the server's default
     max_tokens: cap on a generation; None derives it from the excerpt's length
     max_age_days: age at which generations of an endpoint known by name only are resampled
     stop_on_fail: whether to stop sampling once a limit is exceeded
@@ -60,10 +59,9 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class WindowSettings:
-    """Windows that slide over a book, and the sampling scheme of their probability.
+    """Windows that slide over a book's tokens, and the sampling scheme of their probability.
 
-    prefix_tokens, suffix_tokens, stride: in the model's tokens; top_k: 0 for all tokens;
-    n, p: number of tries, and the least probability of generating a window in them
+    top_k: 0 for all tokens; n, p: number of tries, and the least probability of a window in them
     """
 
     prefix_tokens: int = 50
@@ -79,11 +77,9 @@ class WindowSettings:
 class Probe:
     """The form of a pair's prompts.
 
-    kind:         an instruction, the beginning of each excerpt to continue, or the probability of
-                  the book's tokens
-    prefix_words: words of that beginning
+    prefix_words: words of an excerpt's beginning that a continuation's prompt has
     continuation_template: the suite's template around it, None for the endpoint's default
-    windows:      for the probability
+    windows:      for the probability of the book's tokens
     """
 
     kind: ProbeKind = "instruction"
@@ -161,9 +157,8 @@ def is_gating(expected: str, *, control: bool) -> bool:
 class Pair:
     """One model and one book, the limits that hold for them, and what is expected.
 
-    suite: the suite file that the pair is of. answers: how complete they have to be.
     detection_limit: the most that detection may be for a pass, None for any.
-    limit_origins: the key of that file that set each limit, by measure.
+    limit_origins: the key of the suite file that set each limit, by measure.
     """
 
     suite: Path
@@ -180,8 +175,7 @@ class Pair:
     limit_origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        # Reporters show it as a test's parameter.
-        return self.id
+        return self.id  # reporters show it as a test's parameter
 
     @property
     def control(self) -> bool:
@@ -201,10 +195,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Summarizer:
-    """The chat model that writes a suite's missing summaries, and its temperature.
-
-    Its ID can't occur in a suite.
-    """
+    """The chat model that writes a suite's missing summaries; its ID can't occur in a suite."""
 
     model: Model
     temperature: float = 1.0

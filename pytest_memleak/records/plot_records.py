@@ -31,7 +31,7 @@ class Heading:
 class SpanNote:
     """A span of one generation: its place, its redacted words, and its source excerpts.
 
-    sources: IDs of excerpts, at most eight; more: number left out.
+    sources: IDs of excerpts, at most eight; `more` are left out.
     rate: how often its own prompt generated it.
     """
 
@@ -49,10 +49,7 @@ class SpanNote:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A span in generations for another excerpt.
-
-    target, sources: indices of excerpts.
-    """
+    """A span in generations for another excerpt; `target`, `sources`: indices of excerpts."""
 
     start: int
     end: int
@@ -64,7 +61,6 @@ class Link:
 class PlotData:
     """Chart data of one pair.
 
-    rounds, confidence: n, and of the interval of BMC
     heat:     run-length code of the rounds that cover each word: count, length, count, length...
     excerpts, starts: ids of the excerpts and positions of their first words
     block:    the longest block, None where there is none
@@ -106,10 +102,7 @@ class PlotData:
 
 @dataclass(frozen=True, slots=True)
 class CoveredExcerpt:
-    """An excerpt: its first word, its words, and those covered.
-
-    longest_span: words of the longest span in a generation for its own prompt
-    """
+    """An excerpt's first word, words, covered words, and longest span for its own prompt."""
 
     id: str
     start: int
@@ -132,11 +125,10 @@ class PlacedSpan:
 class CoverageMap:
     """Where in its book a pair's generations reproduce it: numbers and excerpt IDs, no text.
 
-    rounds:   n
-    times:    rounds that cover each word, as runs: "0x120 3x4" is no round for the first 120 words
-              and three rounds for the next 4
-    spans:    spans over T, longest first
-    curve:    expected BMC of m = 1..n rounds, to six decimals
+    times: rounds that cover each word, as runs: "0x120 3x4" is no round for the first 120 words
+           and three rounds for the next 4
+    spans: spans over T, longest first
+    curve: expected BMC of m = 1..n rounds, to six decimals
     """
 
     rounds: int

@@ -43,7 +43,7 @@ class ServedBy:
 class Tried:
     """Attempts of an endpoint on a book, up to these generations.
 
-    number:       number of this attempt, from 1. Another seed or temperature, and resampling
+    number:       of this attempt, from 1. Another seed or temperature, and resampling
                   of aged generations, is another attempt; temperature 0 counts only if these
                   are at 0 too, since greedy generations and canaries are
     seeds, temperatures: number of different ones in this and earlier attempts
@@ -68,14 +68,12 @@ class Tried:
 class Provenance:
     """Endpoint, weights, dates and calls behind generations. Times are seconds since 1970.
 
-    requested:      the requested model name, if any
-    served:         the names that the server gave
-    first, last:    times of the first and last generation; None if all are from files
-    calls_this_run: calls that this run made; calls: all calls
-    imported:       number of generations from files
-    refused:        settings that the server rejects
-    weights:        identity of the weights: "release R", "fixed", or "a name", which can change
-    tried:          earlier attempts; None if nothing was sampled
+    requested:   the requested model name, if any
+    first, last: times of the first and last generation; None if all are from files
+    imported:    number of generations from files
+    refused:     settings that the server rejects
+    weights:     identity of the weights: "release R", "fixed", or "a name", which can change
+    tried:       earlier attempts; None if nothing was sampled
     """
 
     requested: str | None = None
@@ -108,10 +106,7 @@ _SHAPES = (
 
 
 def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
-    """Describe the sampling distribution; different ones can't be compared (`options.sampling`).
-
-    options: of the model; refused: settings that the server rejects
-    """
+    """Describe the sampling distribution; different ones can't be compared (`options.sampling`)."""
     if options.get("sampling") == "server":
         return "the server's own"
     refused = set(refused)

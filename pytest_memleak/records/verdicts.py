@@ -12,10 +12,7 @@ from pytest_memleak.records.measurement import Measure
 
 
 class Verdict(StrEnum):
-    """Verdict on a pair's limits (METRICS section 9).
-
-    NOT_RUN marks a pair of the run that wasn't evaluated.
-    """
+    """Verdict on a pair's limits (METRICS section 9); NOT_RUN if it wasn't evaluated."""
 
     PASS = "PASS"  # noqa: S105 - a verdict
     FAIL = "FAIL"
@@ -58,10 +55,7 @@ class Limits(Mapping[str, float]):
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """A limit compared with a measure.
-
-    low, high: the ends of the measure's interval; rises: whether more samples can only raise it.
-    """
+    """A limit compared with a measure and its interval; `rises`: more samples only raise it."""
 
     measure: str
     value: float
@@ -107,12 +101,9 @@ class RuleCheck:
 class Completeness:
     """Completeness of a pair's evidence, and its generations by kind.
 
-    requested, received, surplus: number of generations
-    kinds:        received generations of each kind
     withheld:     withheld generations by the server's own word
     median_length_ratio: of generations, 1 for accepted refusals; None without any others
     prompt_overlap: share of the measured words that instructions contain; None for trim = 0
-    accept_refusals: whether refusals count as answers
     unanswered:   IDs of the excerpts without an answer
     issues:       in the order of METRICS section 10; empty if it is complete
     margins:      each evaluated rule, its value and threshold
@@ -194,7 +185,6 @@ class VerdictResult:
 class Change:
     """A measure of a pair in two releases.
 
-    rounds:      n, of each release
     p:           one-sided p-value of no rise in the mean per round
     verdict:     FAIL if Holm's procedure over all comparisons rejects and the rise exceeds the
                  tolerance; INCONCLUSIVE if so few rounds can't reach a level that Holm may need
@@ -230,7 +220,6 @@ class ReleaseComparison:
     baseline, sha256: name and digest of the earlier release's bundle
     tolerances: the tolerated rise of each named measure
     confidence: the probability of no false finding if nothing got worse
-    verdict:    `comparison_verdict`
     changes:    of every comparable pair in each named measure
     obstacles:  by pair, why others aren't comparable
     left_out:   pairs that gate in the earlier release and weren't evaluated in the later

@@ -23,9 +23,9 @@ _OTHERS = 0o077  # permissions of group and others
 _IGNORE_ALL = "# Created by pytest-memleak: these files may contain whole books.\n*\n"
 
 
-def write_whole(path: Path, text: str, *, encoding: str = "utf-8", errors: str = "strict") -> None:
+def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
     """Write a file to an existing folder."""
-    with whole_file(path, encoding=encoding, errors=errors) as file:
+    with whole_file(path, errors=errors) as file:
         file.write(text)
 
 

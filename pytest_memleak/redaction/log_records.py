@@ -63,8 +63,6 @@ def safe_log_records(most_words: Callable[[], int | None]) -> Iterator[None]:
 
 
 _HTTP_RECORD = 'HTTP Request: %s %s "%s %d %s"'
-
-
 _BASE_URL = re.compile(r"[a-z]+://[^/\s]*(?:/(?:api|v\d))*/?")
 
 

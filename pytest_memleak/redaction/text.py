@@ -54,9 +54,7 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
     A digest behind the first words of a long name keeps different names different.
     """
     short = first_words(name, most)
-    if short == name:
-        return name
-    return f"{short} {_digest_mark(name)}"
+    return name if short == name else f"{short} {_digest_mark(name)}"
 
 
 # --- words of servers ----------------------------------------------------------------------
@@ -101,4 +99,4 @@ def _digest_mark(name: str) -> str:
 
 def count_words(text: str) -> int:
     """Count the words of a short text as `first_words` does."""
-    return sum(1 for _ in _WORD.finditer(text))
+    return len(_WORD.findall(text))

@@ -305,9 +305,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
-def test_no_more_is_read_than_the_limit_and_of_jsonl_only_the_line_is_limited(
-    tmp_path, monkeypatch, name
-):
+def test_no_more_is_read_than_the_limit_of_a_file_or_a_line(tmp_path, monkeypatch, name):
     path = tmp_path / name
     path.write_text(json.dumps(["x" * 40]))
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)

@@ -5,7 +5,6 @@ import dataclasses
 import operator
 import pickle
 from array import array
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,20 +22,15 @@ from pytest_memleak.records import (
     Generation,
     LimitCheck,
     Measurement,
-    Model,
     Span,
-    Suite,
 )
 
 LENGTHS = st.integers(0, 5)
 PLACES = st.integers(0, 3)
 BLOCKS = st.builds(lambda words, start: Block(words, start, start + words), LENGTHS, PLACES)
+EXCERPTS = st.sampled_from(["p_id1", "p_id2", None])
 SPANS = st.builds(
-    lambda words, start, excerpt, ordinal: Span(words, start, start + words, excerpt, ordinal),
-    LENGTHS,
-    PLACES,
-    st.sampled_from(["p_id1", "p_id2", None]),
-    st.integers(0, 2),
+    lambda block, *own: Span(block.words, block.start, block.end, *own), BLOCKS, EXCERPTS, PLACES
 )
 RUNS = BLOCKS | SPANS
 NUMBERS = LENGTHS | st.floats(-1, 6)
@@ -123,16 +117,6 @@ def test_all_but_a_natural_end_and_the_length_are_withheld():
 def test_a_limit_is_the_most_that_a_measure_may_be(value, high, over, in_doubt):
     check = LimitCheck("longest_span", value, 10, value, high)
     assert (check.over, check.in_doubt) == (over, in_doubt)
-
-
-def test_a_suites_book_is_found_by_its_id():
-    books = tuple(BookSource(one, Path("b.txt")) for one in ("a", "b"))
-    suite = Suite(Path("s.toml"), "s.toml", "", books, (), ())
-    assert suite.book("b") is books[1]
-    with pytest.raises(KeyError):
-        suite.book("c")
-    # Models don't share their options.
-    assert Model("a", "ngram").options is not Model("b", "ngram").options
 
 
 SECRET = "the ferryman counted nine lanterns"

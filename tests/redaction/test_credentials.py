@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,18 +5,12 @@ from hypothesis import strategies as st
 from pytest_memleak.redaction.credentials import masked, without_credentials
 
 KEYS = [
-    "sk-proj-abcDEF0123456789",
-    "sk-ant-api03-abcDEF0123456789",
-    "tml-abcdefghijkl0123",
-    "Basic c3ZjOmh1bnRlcjIyMjI=",
-    "ya29.a0AfH6SMBx-example_token",
-    "AIzaSyD-0123456789abcdefghij",
-    "ghp_0123456789abcdefABCD",
-    "hf_abcdefghijklmnop",
-    "AKIAIOSFODNN7EXAMPLE",
+    "sk-proj-abcDEF0123456789", "sk-ant-api03-abcDEF0123456789", "tml-abcdefghijkl0123",
+    "Basic c3ZjOmh1bnRlcjIyMjI=", "ya29.a0AfH6SMBx-example_token", "hf_abcdefghijklmnop",
+    "AIzaSyD-0123456789abcdefghij", "ghp_0123456789abcdefABCD", "AKIAIOSFODNN7EXAMPLE",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\ndef\n-----END RSA PRIVATE KEY-----",
-]
+]  # fmt: skip
 
 
 MASKED = {
@@ -52,23 +44,20 @@ def test_secrets_of_the_environment(monkeypatch):
     assert masked("it said open sesame, less and less") == "it said [masked], less and less"
 
 
-@pytest.mark.parametrize(
-    ("url", "plain"),
-    [
-        ("http://svc:password@host/v1", "http://host/v1"),
-        ("http://svc:pass@word@host:8000/v1", "http://host:8000/v1"),
-        ("http://svc:pa/ss@host/v1", "http://host/v1"),
-        ("https://token@host", "https://host"),
-        ("http://localhost:8000/v1", "http://localhost:8000/v1"),
-        ("http://localhost:8000/v1/@me", "http://localhost:8000/v1/@me"),
-        ("https://host/a@b?c=d@e#f", "https://host/a@b"),
-        ("https://host/v1?key=secret", "https://host/v1"),
-        ("http://svc:pa?ss#word@host/v1?key=secret", "http://host/v1"),
-        ("postgresql+psycopg://me:secret@db/x", "postgresql+psycopg://db/x"),
-        ("", ""),
-        ("no url", "no url"),
-    ],
-)
+@pytest.mark.parametrize(("url", "plain"), [
+    ("http://svc:password@host/v1", "http://host/v1"),
+    ("http://svc:pass@word@host:8000/v1", "http://host:8000/v1"),
+    ("http://svc:pa/ss@host/v1", "http://host/v1"),
+    ("https://token@host", "https://host"),
+    ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+    ("http://localhost:8000/v1/@me", "http://localhost:8000/v1/@me"),
+    ("https://host/a@b?c=d@e#f", "https://host/a@b"),
+    ("https://host/v1?key=secret", "https://host/v1"),
+    ("http://svc:pa?ss#word@host/v1?key=secret", "http://host/v1"),
+    ("postgresql+psycopg://me:secret@db/x", "postgresql+psycopg://db/x"),
+    ("", ""),
+    ("no url", "no url"),
+])  # fmt: skip
 def test_urls_come_without_credentials(url, plain):
     assert without_credentials(url) == plain
 

@@ -122,17 +122,14 @@ def test_a_quote_is_the_matched_words(texts, data):
     assert shown == " ".join(inert(word, longest=40) for word in everything[start:end])
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (TEXT, "The ferryman counted nine lanterns along the quay, and did not like …"),
-        ("_".join(words(TEXT)), f"{'_'.join(words(TEXT)[:12])} …"),
-        ("他想起了从前的事情，夜色很深，灯火", "他想起了从前的事情，夜色很 …"),
-        ("x" * 200, "x" * 96 + " …"),
-        ("no more than a dozen words stay as they are", None),
-        ("", None),
-    ],
-)
+@pytest.mark.parametrize(("text", "shown"), [
+    (TEXT, "The ferryman counted nine lanterns along the quay, and did not like …"),
+    ("_".join(words(TEXT)), f"{'_'.join(words(TEXT)[:12])} …"),
+    ("他想起了从前的事情，夜色很深，灯火", "他想起了从前的事情，夜色很 …"),
+    ("x" * 200, "x" * 96 + " …"),
+    ("no more than a dozen words stay as they are", None),
+    ("", None),
+])  # fmt: skip
 def test_the_first_twelve_words(text, shown):
     assert first_words(text) == (text if shown is None else shown)
     assert first_words(text, 0) == (" …" if text else "")

@@ -137,11 +137,7 @@ class LocalEndpoint:
         They come from the model's own distribution at that temperature (None: 1): no top-k, no
         top-p, no penalty, whatever ships with the weights. Where the context has no room for
         `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens stand with the first.
-
         Out of memory, a quarter as many are sampled side by side from then on, with a warning.
-
-        Raises ProviderError for a temperature below 0, for fewer than one token, for an
-        instruction that fills the context, and for whatever torch fails of.
         """
         temperature = 1.0 if temperature is None else temperature
         if temperature < 0 or max_tokens < 1:
@@ -262,15 +258,13 @@ class LocalEndpoint:
         """
         import torch
 
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         numbers = torch.stack(
-            [
-                torch.rand(most, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-                for seed in seeds
-            ]
+            [torch.rand(most, generator=own, dtype=torch.float64) for own in generators]
         )
         generated: list[list[int]] = [[] for _ in seeds]
 
-        def choose(step: int, rows: list[int], scores: Tensor) -> Tensor:
+        def choose(step: int, scores: Tensor, *, rows: list[int]) -> Tensor:
             tokens = self._choose_tokens(scores, numbers[rows, step], temperature)
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 if loaded.stop.isdisjoint(generated[row][-1:]):
@@ -284,17 +278,13 @@ class LocalEndpoint:
             )
             name, cache = _repeatable_cache(prefill)
             if cache is None:
-                _generate(
-                    loaded,
-                    [prompt] * len(rows),
-                    most=most,
-                    choose=lambda step, scores: choose(step, rows, scores),
-                )
+                choice = functools.partial(choose, rows=rows)
+                _generate(loaded, [prompt] * len(rows), most=most, choose=choice)
                 return generated
             cache.batch_repeat_interleave(len(rows))
             scores = prefill.logits[0].expand(len(rows), -1)
             for step in range(most):
-                tokens = choose(step, rows, scores)
+                tokens = choose(step, scores, rows=rows)
                 places = [n for n, row in enumerate(rows) if generated[row][-1] not in loaded.stop]
                 if not places or step + 1 == most:
                     break

@@ -24,10 +24,7 @@ from pytest_memleak.providers.transformers.weights import Loaded
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What is said in every prompt, beside what is asked.
-
-    system: a system prompt; variables: of the chat template.
-    """
+    """The system prompt, and the variables of the chat template, of every prompt."""
 
     system: str | None = field(default=None, repr=False)
     variables: Mapping[str, Any] = field(default_factory=dict)

@@ -99,9 +99,6 @@ def train(
 
     base: the name of the base weights, to be kept beside the adapter; endpoint: as error
     messages name the model.
-
-    Raises ProviderError where an instruction leaves no room for its text, and where the loss
-    is no number.
     """
     import peft
     import torch

@@ -442,15 +442,12 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "training", "kind", "said"),
-    [
-        ({}, TrainingSet((), "ab"), SuiteError, "have no text"),
-        ({}, TrainingSet((TrainingExample(ASKED, " "),), "ab"), SuiteError, "have no text"),
-        ({"max_tokens": 4}, TRAINING, ProviderError, "2 of 2 instructions fill"),
-        ({"epochs": 50, "learning_rate": 1e30}, TRAINING, ProviderError, "no longer a number"),
-    ],
-)
+@pytest.mark.parametrize(("recipe", "training", "kind", "said"), [
+    ({}, TrainingSet((), "ab"), SuiteError, "have no text"),
+    ({}, TrainingSet((TrainingExample(ASKED, " "),), "ab"), SuiteError, "have no text"),
+    ({"max_tokens": 4}, TRAINING, ProviderError, "2 of 2 instructions fill"),
+    ({"epochs": 50, "learning_rate": 1e30}, TRAINING, ProviderError, "no longer a number"),
+])  # fmt: skip
 def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, recipe, training, kind, said):
     provider = make(finetune=recipe)
     with pytest.raises(kind, match=said):
@@ -614,24 +611,21 @@ lose_a_shard = write(INDEX, json.dumps(SHARDS))
 forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
 
 
-@pytest.mark.parametrize(
-    ("change", "kind", "said"),
-    [
-        (remove("config.json"), SuiteError, "has no config.json"),
-        (remove("model.safetensors"), SuiteError, "has no weights in safetensors"),
-        (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
-        (lose_a_shard, SuiteError, r"lacks 1 of its weight files \(model-1.safetensors"),
-        (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
-        (truncate, ProviderError, "load failed"),
-        (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
-        (change_the_shape, ProviderError, "load failed: .*mismatched_sizes"),
-        (lose_the_end, ProviderError, "no end-of-text token"),
-        (forget_all_words, ProviderError, "The tokenizer has no vocabulary"),
-        (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
-        (write("config.json", "{"), ProviderError, "load failed"),
-        (shutil.rmtree, SuiteError, "there is no folder"),
-    ],
-)
+@pytest.mark.parametrize(("change", "kind", "said"), [
+    (remove("config.json"), SuiteError, "has no config.json"),
+    (remove("model.safetensors"), SuiteError, "has no weights in safetensors"),
+    (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
+    (lose_a_shard, SuiteError, r"lacks 1 of its weight files \(model-1.safetensors"),
+    (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
+    (truncate, ProviderError, "load failed"),
+    (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
+    (change_the_shape, ProviderError, "load failed: .*mismatched_sizes"),
+    (lose_the_end, ProviderError, "no end-of-text token"),
+    (forget_all_words, ProviderError, "The tokenizer has no vocabulary"),
+    (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
+    (write("config.json", "{"), ProviderError, "load failed"),
+    (shutil.rmtree, SuiteError, "there is no folder"),
+])  # fmt: skip
 def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, said):
     change(copy)
     with pytest.raises(kind, match=said) as failed:
