@@ -14,6 +14,7 @@ from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import add_scoring_options, scoring_of
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
@@ -221,7 +222,8 @@ def _trace(parsed: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2))
     else:
         print(
-            f"{within.count:,} spans, {within.cross:,} of them cross-excerpt ({within.ratio:.3f})"
+            f"{amount(within.count, 'span')}, {within.cross:,} of them cross-excerpt "
+            f"({within.ratio:.3f})"
         )
         _table(result["books"])
     return 0

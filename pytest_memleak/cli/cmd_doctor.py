@@ -51,12 +51,13 @@ def add_doctor(commands: Commands) -> None:
         "doctor",
         _doctor,
         "check extras, keys, ledger, and a suite's books and endpoints",
-        "Check the installation and everything the suites need. Calls no model; prints no key. "
-        "Exits with 1 if something needs a fix.",
+        "Check the installation and everything the suites need. Calls no model; prints no API "
+        "keys. Exits with 1 if something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
             "--ledger URL": "the ledger (default: .memleak/ledger.db in the current folder)",
-            "--syntax-only": "check only the suites' keys and values; open no book, key, or server",
+            "--syntax-only": "check only the suite files' syntax, keys, and values; don't "
+            "read books or API keys, or contact servers",
         },
         suite={"nargs": "*"},
     )
@@ -182,7 +183,7 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
         if rounds and rounds.needed is not None and rounds.needed > rounds.samples:
             yield _Check(
                 f"pair {step.what}",
-                f"{rounds.samples:,} samples are too few for detection_limit = "
+                f"samples = {rounds.samples} is too few for detection_limit = "
                 f"{rounds.detection_limit:g}",
                 f"set samples = {rounds.needed}, or a higher detection_limit",
             )

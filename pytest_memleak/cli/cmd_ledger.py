@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import FOLDER, add_command, existing_ledger, ledger_url
 from pytest_memleak.errors import LedgerError, MemleakError, RecordsError, SuiteError
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".json", ".jsonl")
 _LEDGER = (
-    "PATH.db, sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
+    "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME "
     "(default: .memleak/ledger.db in the current folder)"
 )
 _ENDPOINT = "the endpoint as `list` shows it; the beginning of its digest is enough"
@@ -98,7 +99,7 @@ def add_ledger(commands: Commands) -> None:
         {
             "file FILE": "generations (.json or .jsonl)",
             "--endpoint ID": "the endpoint, as `list` shows it",
-            "--suite SUITE": "the suite file of the pair whose prompts were used",
+            "--suite SUITE": "the suite file with the pair whose prompts produced the generations",
             "--model ID": "the pair's model",
             "--book ID": "the pair's book",
         },
@@ -284,10 +285,10 @@ def _verify(parsed: argparse.Namespace) -> int:
         check = check_ledger(ledger)
     for line in check.wrong:
         print_sentence(inert(line), indent=2)
-    text = f"{check.entries:,} entries, {check.calls:,} calls"
+    text = f"{amount(check.entries, 'entry', 'entries')}, {amount(check.calls, 'call')}"
     if check.imports:
         text += f" ({check.imports:,} imported from files)"
-    outcome = f"{len(check.wrong):,} differences" if check.wrong else "every row is unchanged"
+    outcome = amount(len(check.wrong), "difference") if check.wrong else "every row is unchanged"
     print_sentence(f"{place}: {text}: {outcome}", indent=2)
     return _DIFFERS if check.wrong else 0
 
@@ -311,7 +312,7 @@ def _export(parsed: argparse.Namespace) -> int:
             temperature=parsed.temperature,
             seed=parsed.seed,
         )
-    print(f"{count:,} generations -> {inert(str(parsed.output))}")
+    print(f"{amount(count, 'generation')} -> {inert(str(parsed.output))}")
     return 0
 
 
@@ -327,8 +328,8 @@ def _import(parsed: argparse.Namespace) -> int:
     pair = _pair(suite, model=parsed.model, book=parsed.book)
     if pair.probe.kind != "instruction":
         raise SuiteError(
-            f"{pair.id} has the probe {pair.probe.kind!r}; only generations for instructions can "
-            "be imported",
+            f"{pair.id} has the probe {pair.probe.kind!r}; only generations for probe = "
+            '"instruction" can be imported',
             location=str(parsed.suite),
         )
     resources = Resources(ledger_url(parsed), offline=True)
@@ -342,7 +343,8 @@ def _import(parsed: argparse.Namespace) -> int:
     finally:
         suite_run.close()
         resources.close()
-    print(f"{counts.added:,} generations added, {counts.present:,} already there -> {inert(place)}")
+    added = f"{amount(counts.added, 'generation')} added"
+    print(f"{added}, {counts.present:,} already there -> {inert(place)}")
     return 0
 
 

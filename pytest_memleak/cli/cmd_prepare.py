@@ -95,7 +95,7 @@ def _book(parsed: argparse.Namespace) -> Book:
         raise BookError(
             "this file already contains excerpts",
             location=str(parsed.book),
-            hint="name it in a suite as source = ...; for works in rows, add --collection",
+            hint="use it as is: set source = ... in a suite. For works in rows, add --collection",
         )
     if parsed.explain:
         _print_documents(read.parts)

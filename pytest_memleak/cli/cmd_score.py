@@ -50,7 +50,7 @@ def _score(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.score_files import score_files
 
     if parsed.csv and parsed.json:
-        raise SettingsError("--csv and --json exclude each other", hint="omit one of them")
+        raise SettingsError("--csv and --json can't be combined", hint="omit one of them")
     files = _in_twos([parsed.book, parsed.generations, *parsed.further])
     scoring = scoring_of(parsed)
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))

@@ -53,7 +53,7 @@ def _table(parsed: argparse.Namespace) -> int:
         raise SettingsError("Parquet needs a file", hint="name it with -o TABLE.parquet")
     if parsed.measure and parsed.rows != "pairs":
         raise SettingsError(
-            f"--measure and --rows {parsed.rows} exclude each other", hint="omit one of them"
+            f"--measure and --rows {parsed.rows} can't be combined", hint="omit one of them"
         )
     if output is not None:
         validate_output(output, parsed.evidence)

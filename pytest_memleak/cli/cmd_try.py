@@ -101,8 +101,8 @@ def _try(parsed: argparse.Namespace) -> int:
         _print_plan(trial, plan, samples, cost, seconds)
         if stored:
             print_sentence(
-                f"{FOLDER}/ledger.db holds {amount(stored, 'generation')} of an earlier run, which "
-                "will be reused."
+                f"{FOLDER}/ledger.db holds {amount(stored, 'generation')} from an earlier run. "
+                "They will be reused."
             )
         confirmed = parsed.yes or _is_confirmed()
     except BaseException:

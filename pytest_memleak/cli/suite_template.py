@@ -25,7 +25,7 @@ probe = "continuation"
 """
 _LIMITS = """\
 [limits]
-preset = "strict"  # further limits may only be tighter
+preset = "strict"  # limits that you add can only be tighter
 """
 
 

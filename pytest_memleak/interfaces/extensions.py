@@ -56,7 +56,7 @@ class Extensions:
             raise BookError(
                 f"no reader for files named {path.suffix or path.name!r}",
                 location=str(path),
-                hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip or the paper's .json, or "
+                hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip, or the paper's .json; or "
                 "install a reader",
             )
         if (include or exclude) and not book.parts:

@@ -299,7 +299,8 @@ class Database:
             raise LedgerError(
                 "The ledger file was deleted, moved, or replaced during the run",
                 location=self.place,
-                hint="Later writes aren't in it: put the file back, or rerun.",
+                hint="Generations received after that weren't stored there: put the file back, or "
+                "rerun.",
             )
 
     @contextmanager
@@ -412,6 +413,7 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
         raise LedgerError(
             f"The ledger has version {version}; this program reads version {SCHEMA_VERSION}",
             location=place,
-            hint="To start a new one, add --memleak-ledger=NEW.db (commands: --ledger NEW.db).",
+            hint="To start a new one, add --memleak-ledger=NEW.db "
+            "(memleak commands: add --ledger NEW.db).",
         )
     return version

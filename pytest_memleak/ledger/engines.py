@@ -39,7 +39,7 @@ _PG_SETTINGS = {
 
 def parse_url(url: str) -> URL:
     """Parse a ledger's URL into SQLAlchemy's form; LedgerError for any other kind."""
-    expected = "expected a path that ends in .db, sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+    expected = "expected a path that ends in .db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE"
     if is_path(url):
         return URL.create("sqlite", database=url)
     try:

@@ -106,6 +106,7 @@ def _asked(
             f"Excerpt {excerpt!r} has {most} different prompts, since its book was split or"
             " summarized again; a file holds one",
             location=ledger.place,
+            hint="Sample under a new endpoint id, then export that.",
         )
     return sorted(rows, key=lambda row: (_number(row.excerpt), row.excerpt))
 
@@ -214,6 +215,7 @@ def import_generations(
             raise RecordsError(
                 f"Two generations of excerpt {question.excerpt_id!r} have the same ordinal",
                 location=place,
+                hint="Number the generations of each excerpt from 0.",
             )
     numbers = prompt_ids(ledger, endpoint_id, by_question)
     file_digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -294,10 +296,10 @@ def _not_there(
             new.append(generation)
         elif stored[generation.ordinal] != (generation.text, generation.finish_reason):
             raise LedgerError(
-                f"The ledger holds another generation {generation.ordinal} of excerpt"
+                f"The ledger already holds a different generation {generation.ordinal} of excerpt"
                 f" {generation.excerpt_id!r}",
                 location=place,
-                hint="Import the file under another endpoint id.",
+                hint="Import the file under a different endpoint id.",
             )
     return new
 

@@ -42,7 +42,10 @@ def with_weights_version(endpoint_id: str, release: str) -> str:
     Raises SettingsError if the id already contains a version.
     """
     if _RELEASE in endpoint_id:
-        raise SettingsError(f"The endpoint id {endpoint_id!r} contains {_RELEASE!r}")
+        raise SettingsError(
+            f"The endpoint id {endpoint_id!r} contains {_RELEASE!r}",
+            hint=f"Rename the endpoint without {_RELEASE!r}.",
+        )
     return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
 
 

@@ -34,6 +34,7 @@ from pytest_memleak.ledger.tables import (
     questions,
     runs,
 )
+from pytest_memleak.records.number_format import amount
 
 _QUESTIONS_AT_ONCE = 20  # their generations are in memory at a time
 _ROWS_AT_ONCE = 400
@@ -279,17 +280,18 @@ def _cause(row: Mapping[Any, Any], question: Any) -> str | None:
     came = "came" in row
     if row["state"] in OPEN:
         wrong = claim_count != row["asked"] or answer_count or came or "ended" in row
-        counts = f"{claim_count} of {row['asked']} ordinals and has {answer_count}"
-        return f"it reserves {counts} generations" if wrong else None
+        reserved = f"{amount(claim_count, 'ordinal')} of {row['asked']}"
+        text = f"it reserves {reserved} and has {amount(answer_count, 'generation')}"
+        return text if wrong else None
     if claim_count:
-        return f"it still reserves {claim_count} ordinals"
+        return f"it still reserves {amount(claim_count, 'ordinal')}"
     if row["state"] == CallState.ANSWERED:
         wrong = row.get("came") != answer_count
-        counts = f"{answer_count} of {row.get('came')} generations"
-        return f"it has {counts}" if wrong else None
+        text = f"it has {amount(answer_count, 'generation')}, not {row.get('came')}"
+        return text if wrong else None
     cost = 0 if row["state"] == CallState.FAILED else row.get("estimate")
     wrong = answer_count or came or row.get("cost") != cost
-    text = f"it has {answer_count} generations and cost {row.get('cost')}, not {cost}"
+    text = f"it has {amount(answer_count, 'generation')} and cost {row.get('cost')}, not {cost}"
     return text if wrong else None
 
 

@@ -66,8 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, validate options, and register the collectors of results."""
     config.addinivalue_line(
         "markers",
-        "copyright(suite=None): a memorization test; with a suite file, a path relative to the "
-        "test's folder, your own function runs once for each of its pairs",
+        "copyright(suite=None): a memorization test. suite: path of a suite file, relative to the "
+        "test's folder; the function runs once for each pair of that suite",
     )
     if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
@@ -140,12 +140,13 @@ def _reject_other_files(path: Path, patterns: list[str]) -> None:
     if path.suffix == ".toml":
         error = SuiteError(
             f"{path.name} doesn't match memleak_suites ({' '.join(patterns)}).",
-            hint=f"mv {path.name} {path.stem}.memleak.toml, or add -o memleak_suites={path.name}",
+            hint=f"rename it: mv {path.name} {path.stem}.memleak.toml; or add "
+            f"-o memleak_suites={path.name}",
         )
     elif path.suffix == ".epub":
         error = SuiteError(
             f"{path.name} is a book; pytest runs suites",
-            hint=f"memleak try {path.name} --model openai/NAME",
+            hint=f"to test this book, run: memleak try {path.name} --model openai/NAME",
         )
     if error is not None:
         raise pytest.Collector.CollectError(str(error))

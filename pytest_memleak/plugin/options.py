@@ -156,7 +156,8 @@ _HELP = {
     "dry-run": "show the outstanding calls and their maximum cost, and run nothing",
     "offline": "score the ledger's generations without API calls",
     "no-wait": "submit fine-tunes and batches without waiting; their pairs are INCONCLUSIVE",
-    "budget": "stop before a call that may exceed this many US$ (default: no budget)",
+    "budget": "stop before a call that could push the run's total cost above this many US$ "
+    "(default: no budget)",
     "jobs": "score in this many processes, 'auto' for one per core (default: %(default)s)",
     "executor": "score on this machine ('local') or on a Ray cluster ('ray') "
     "(default: %(default)s)",

@@ -82,7 +82,8 @@ class SuiteEndpoint:
             self._suite.endpoints.stand_up(self._pair.model)
         if abilities_of(opened).recording is not None:
             raise PairInconclusive(
-                f"{self._pair.model.id} is a recording: it can't generate new samples"
+                f"{self._pair.model.id} is a recording: it can't generate new samples; "
+                "use a model that can be sampled"
             )
         with hiding_tracebacks(self._config):
             completions = opened.sample(

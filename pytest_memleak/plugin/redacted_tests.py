@@ -40,7 +40,10 @@ redaction_key: pytest.StashKey[RedactedTests] = pytest.StashKey()
 
 _Raised = TypeVar("_Raised", bound=BaseException)
 _REDACTED = "redacted"
-_HINT = "redacted, since this test read protected text; --memleak-quote full shows the rest"
+_HINT = (
+    "redacted, since this test read protected text; to see the rest, rerun with "
+    "--memleak-quote full"
+)
 
 
 class RedactedTests:

@@ -276,7 +276,7 @@ def test_other_generations_in_their_places_and_other_pairs_are_refused(bring, sq
     bring(answers("one"), sqlite)
     status, _, err = bring(answers("another"), sqlite)
     assert status == 2
-    assert "The ledger holds another generation 0 of excerpt 'p_id1'" in err
+    assert "The ledger already holds a different generation 0 of excerpt 'p_id1'" in err
     assert "another\n" not in err
     for pair in ({"model": "other"}, {"book": "other"}):
         status, _, err = bring(answers("one"), sqlite, **pair)

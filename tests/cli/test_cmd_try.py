@@ -52,7 +52,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     done = memleak(*arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout
-    assert "of an earlier run" not in told
+    assert "from an earlier run" not in told
     shown = ("6 excerpts", "served by    base (fp_emulated)", "accepts      n, temperature")
     assert all(part in told for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
     (tmp_path / SUITE).unlink()
     told = memleak(*arguments).stdout
-    assert "generations of an earlier run, which will be reused." in " ".join(told.split())
+    assert "generations from an earlier run. They will be reused." in " ".join(told.split())
 
 
 @pytest.mark.parametrize(("seconds", "samples"), [(0, 1), (3.9, 1), (8, 4), (20, 10), (900, 10)])

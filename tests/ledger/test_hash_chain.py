@@ -183,7 +183,7 @@ def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
 
     tamper(copy, "DELETE FROM generations WHERE call = 1 AND ordinal = 0")
     reseal(copy, without_the_first)
-    assert wrong(copy) == ["call 1 is answered, but it has 1 of 2 generations"]
+    assert wrong(copy) == ["call 1 is answered, but it has 1 generation, not 2"]
 
 
 def test_in_each_kind_of_database(url, ask, tmp_path):

@@ -286,7 +286,7 @@ def test_the_papers_own_records(ledger, asked, imported):
     # What is there stays.
     assert imported({1: "ab"}, "e2") == Imported(2, 0)
     assert imported({1: "abc"}, "e2") == Imported(1, 2)
-    with pytest.raises(LedgerError, match="holds another generation 1 of excerpt 'p_id1'"):
+    with pytest.raises(LedgerError, match="holds a different generation 1 of excerpt 'p_id1'"):
         imported({2: "x", 1: ["a", "other"]}, "e2")
     assert tally(ledger, "e2", asked).got == 3
     assert imported({1: ["a", "other"]}, "e3").added == 2

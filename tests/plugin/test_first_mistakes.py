@@ -116,8 +116,9 @@ def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
 
 
 @pytest.mark.parametrize(("name", "fix"), [
-    ("release.toml", "mv release.toml release.memleak.toml, or add -o memleak_suites=release"),
-    ("story.epub", "memleak try story.epub --model openai/NAME"),
+    ("release.toml", "rename it: mv release.toml release.memleak.toml; or add "
+     "-o memleak_suites=release"),
+    ("story.epub", "to test this book, run: memleak try story.epub --model openai/NAME"),
 ])  # fmt: skip
 def test_a_file_that_is_no_suite_by_its_name(pytester, suite, gate, name, fix):
     suite(name="release.toml")
