@@ -24,7 +24,7 @@ from pytest_memleak.scoring.measures import (
     round_agreement,
 )
 from pytest_memleak.scoring.near_verbatim_recall import NearVerbatimRecall, NearVerbatimTally
-from pytest_memleak.scoring.null_books import Null, Uplift
+from pytest_memleak.scoring.null_books import Null
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import (
@@ -90,7 +90,7 @@ class Analysis:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
     null: Null | None = None
-    uplift: Uplift | None = None
+    uplift: Estimate | None = None
     greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)
     works: WorkMeasures | None = None

@@ -98,6 +98,7 @@ class Tally:
 
     layout:  the excerpts of the book among its words
     counted: the counts so far
+    k:       the shortest match that counts, in words
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Tally:
         _check_index(book, scoring, protected)
         self.counted = TallyResult()
         self._book = book
-        self._k, self._trim = scoring.k, scoring.trim
+        self.k, self._trim = scoring.k, scoring.trim
         self._threshold = scoring.span_threshold
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._prompt_words = PromptWords(
@@ -177,11 +178,6 @@ class Tally:
         if other.longest:
             self._note_longest([other.longest])
 
-    @property
-    def k(self) -> int:
-        """Return the shortest match that counts, in words."""
-        return self._k
-
     def rounds(self) -> Rounds:
         """Return the words that the memorized pieces of each round cover."""
         packed = self.counted.pieces.ascending()
@@ -197,23 +193,27 @@ class Tally:
     def covered_by_excerpt(self) -> NDArray[np.int64]:
         """Return how many words each excerpt's generation of each round covers; shape (E, n)."""
         covered = np.zeros((len(self.layout.bounds), self.counted.rounds), dtype=np.int64)
-        for excerpt, ordinal, words, _ in (rows.T for rows in self.counted.given_back):
-            covered[excerpt, ordinal] = words
+        excerpt, ordinal, words, _ = self._given_back()
+        covered[excerpt, ordinal] = words
         return covered
 
     def longest_by_round(self) -> NDArray[np.intp]:
         """Return the longest run with its prompted excerpt in each round; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
-        for _, ordinal, _, words in (rows.T for rows in self.counted.given_back):
-            np.maximum.at(longest, ordinal, words)
+        _, ordinal, _, words = self._given_back()
+        np.maximum.at(longest, ordinal, words)
         return longest
 
     def longest_by_excerpt(self) -> NDArray[np.intp]:
         """Return the longest run with each prompted excerpt in its generations; shape (E,)."""
         longest = np.zeros(len(self.layout.bounds), dtype=np.intp)
-        for excerpt, _, _, words in (rows.T for rows in self.counted.given_back):
-            np.maximum.at(longest, excerpt, words)
+        excerpt, _, _, words = self._given_back()
+        np.maximum.at(longest, excerpt, words)
         return longest
+
+    def _given_back(self) -> NDArray[np.intp]:
+        """Return the columns of `TallyResult.given_back`; shape (4, m)."""
+        return np.concatenate([np.empty((0, 4), dtype=np.intp), *self.counted.given_back]).T
 
     def over_by_round(self, *, over: int) -> NDArray[np.intp]:
         """Return how many spans of over `over` words, at least T, each round has; shape (n,).
@@ -317,16 +317,16 @@ class Tally:
         self.counted.matches.add(self._packing.pack(prompted, start, end))
         place = matches.place
         left = outside_prompt(
-            place, place + matches.words, prompt_ranges, trim=self._trim, keep=self._k
+            place, place + matches.words, prompt_ranges, trim=self._trim, keep=self.k
         )
         ahead = (start - place)[left.of]
         first, last = left.start + ahead, left.end + ahead
         self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
         inside = np.minimum(end, self._excerpt_end[prompted])
         inside -= np.maximum(start, self._excerpt_start[prompted])
-        own_matches = _Matches(text, start, end).where(inside >= self._k)
+        own_matches = _Matches(text, start, end).where(inside >= self.k)
         longest = np.zeros(len(batch), dtype=np.intp)
-        np.maximum.at(longest, own_matches.text, inside[inside >= self._k])
+        np.maximum.at(longest, own_matches.text, inside[inside >= self.k])
         covered = words_by_text(text[left.of], first, last, texts=len(batch))
         rows = np.stack((excerpt, ordinal, covered, longest), axis=1)
         self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
@@ -353,10 +353,8 @@ class Tally:
         self.counted.longest = min(candidates, key=self._rank)
 
     def _rank(self, run: OwnRun) -> tuple[int, ...]:
-        return -run.words, self._place_of(run), run.ordinal, run.start
-
-    def _place_of(self, run: OwnRun) -> int:
-        return bisect_right(self.layout.ends, run.start)
+        excerpt = bisect_right(self.layout.ends, run.start)
+        return -run.words, excerpt, run.ordinal, run.start
 
     def _error_for(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:

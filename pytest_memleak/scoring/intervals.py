@@ -119,6 +119,12 @@ def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
     return start[furthest], end[furthest]
 
 
+def count_up(starts: Positions, counts: Positions) -> Positions:
+    """Count up from each start, so many numbers: [3, 8], [2, 1] gives [3, 4, 8]."""
+    nth = np.arange(int(counts.sum())) - (counts.cumsum() - counts).repeat(counts)
+    return starts.repeat(counts) + nth
+
+
 def cut(
     start: Positions, end: Positions, borders: Positions
 ) -> tuple[Positions, Positions, Positions]:
@@ -129,7 +135,7 @@ def cut(
     first = borders.searchsorted(start, side="right")
     inside = np.maximum(borders.searchsorted(end) - first, 0)
     of = np.repeat(np.arange(len(start)), inside + 1)
-    place = np.arange(len(of)) - np.repeat(np.cumsum(inside + 1) - inside - 1, inside + 1)
+    place = count_up(np.zeros_like(inside), inside + 1)
     ends = np.concatenate((borders, [0]))[first[of] + np.minimum(place, inside[of] - 1)]
     piece_end = np.where(place == inside[of], end[of], ends)
     piece_start = np.where(place == 0, start[of], np.concatenate(([0], piece_end[:-1])))

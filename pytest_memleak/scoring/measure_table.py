@@ -8,7 +8,6 @@ import: other processes read the rows without the scoring code.
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
@@ -40,23 +39,6 @@ def _excess(null: Any) -> Estimate:
     low = -1.0 if null.low is None else null.low
     high = null.own_high if null.high is None else null.high
     return Estimate(null.excess, low, high, null.p)
-
-
-def _of_greedy(row: Measure, title: str, about: str) -> Measure:
-    """Return a row of the same measure, of the greedy continuations alone."""
-    return replace(
-        row,
-        name=f"greedy_{row.name}",
-        title=title,
-        about=about,
-        of_works=False,
-        paper=None,
-        overview=(),
-        charted=False,
-        needs=GREEDY,
-        read=lambda result: getattr(result.greedy, row.name),
-        by_round=None,
-    )
 
 
 LONGEST_PASSAGE = Measure(
@@ -196,7 +178,7 @@ UPLIFT = Measure(
     about="BMC minus the baseline model's",
     kind="share",
     needs=BASELINE,
-    read=lambda result: Estimate(result.uplift.uplift, result.uplift.low, result.uplift.high),
+    read=lambda result: result.uplift,
 )
 NV_RECALL = Measure(
     "nv_recall",
@@ -219,15 +201,29 @@ NV_LONGEST_SPAN = Measure(
     needs=NEAR,
     read=lambda result: result.near.longest_span.words,
 )
-GREEDY_BMC = _of_greedy(
-    BMC,
-    "greedy coverage",
-    'BMC@k of the greedy continuations alone (probe = "continuation")',
+GREEDY_BMC = Measure(
+    "greedy_bmc",
+    title="greedy coverage",
+    unit=BMC.unit,
+    about='BMC@k of the greedy continuations alone (probe = "continuation")',
+    kind="share",
+    rises=True,
+    strict=BMC.strict,
+    needs=GREEDY,
+    read=lambda result: result.greedy.bmc,
 )
-GREEDY_LONGEST_SPAN = _of_greedy(
-    LONGEST_SPAN,
-    "longest greedy span",
-    "longest regurgitated span of the greedy continuations, in words",
+GREEDY_LONGEST_SPAN = Measure(
+    "greedy_longest_span",
+    title="longest greedy span",
+    unit="words",
+    about="longest regurgitated span of the greedy continuations, in words",
+    kind="count",
+    runs="longest",
+    lies_in="excerpt",
+    rises=True,
+    strict=LONGEST_SPAN.strict,
+    needs=GREEDY,
+    read=lambda result: result.greedy.longest_span,
 )
 EXTRACTABLE = Measure(
     "extractable",

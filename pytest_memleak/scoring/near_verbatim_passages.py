@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.trimming import Ranges, in_prompt, outside_prompt
+from pytest_memleak.scoring.intervals import count_up
+from pytest_memleak.scoring.trimming import NO_RANGES, Ranges, in_prompt, outside_prompt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,8 +113,7 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     order = np.argsort(key, kind="stable")
     key = key[order]
     active = np.arange(len(place)).repeat(cells)
-    looks = cell[active] + np.arange(len(active)) - (np.cumsum(cells) - cells)[active]
-    looks = (looks << _START_BITS) | start[active]
+    looks = (count_up(cell, cells) << _START_BITS) | start[active]
     first_match = key.searchsorted(looks, side="right")
     count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_match
     ahead = np.cumsum(count)
@@ -122,10 +122,8 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     while at < len(active):
         done = ahead[at] - count[at]
         to = max(at + 1, int(ahead.searchsorted(done + _TOGETHER, side="right")))
-        counts = count[at:to]
-        first = active[at:to].repeat(counts)
-        nth = np.arange(len(first)) - (ahead[at:to] - counts - done).repeat(counts)
-        then = order[first_match[at:to].repeat(counts) + nth]
+        first = active[at:to].repeat(count[at:to])
+        then = order[count_up(first_match[at:to], count[at:to])]
         at = to
         in_book = np.maximum(start[then] - start[first] - words[first], 0)
         in_text = np.maximum(place[then] - place[first] - words[first], 0)
@@ -278,15 +276,8 @@ def _states(
                 new = max(0, words - seen)
                 if prompt_places:
                     new -= sum(at >= place + seen for at in prompt_places)
-                states.append(
-                    _State(
-                        total - new,
-                        head_place,
-                        head_start,
-                        max(reached, place + words),
-                        max(end, start + words),
-                    )
-                )
+                ends_at = max(reached, place + words), max(end, start + words)
+                states.append(_State(total - new, head_place, head_start, *ends_at))
         ends[row] = _worth_keeping(states)
     return {row: states[0] for row, states in ends.items()}
 
@@ -329,6 +320,5 @@ def longest_within(matched: BookMatches, place: int, place_end: int) -> int:
     nothing = np.zeros(len(first), dtype=np.bool_)
     matches = _Matches(first, start, words, words, nothing)
     first_match, next_match = _edges(matches, part)
-    no_ranges = Ranges(first[:0], first[:0])
-    best = _best(matches, first_match, next_match, no_ranges, 1)
+    best = _best(matches, first_match, next_match, NO_RANGES, 1)
     return int(-best[:, 0].min(initial=0))

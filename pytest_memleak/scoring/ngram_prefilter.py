@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.word_hashes import NO_WORD
 
 if TYPE_CHECKING:
@@ -156,12 +157,8 @@ class NgramPrefilter:
         hit_at, grams = [], []
         while len(at):
             in_bucket = gram < last
-            at, gram, last, hashes = (
-                at[in_bucket],
-                gram[in_bucket],
-                last[in_bucket],
-                hashes[in_bucket],
-            )
+            at, gram = at[in_bucket], gram[in_bucket]
+            last, hashes = last[in_bucket], hashes[in_bucket]
             same = self._grams[gram] == hashes
             hit_at.append(at[same])
             grams.append(gram[same])
@@ -184,8 +181,7 @@ class NgramPrefilter:
         first = self._first_place[gram].astype(np.intp)
         count = self._first_place[gram + 1].astype(np.intp) - first
         if len(count) and int(count.max()) > 1:
-            nth = np.arange(int(count.sum())) + np.repeat(first - count.cumsum() + count, count)
-            at, place = np.repeat(at, count), self._places[nth].astype(np.intp)
+            at, place = at.repeat(count), self._places[count_up(first, count)].astype(np.intp)
         else:
             place = self._places[first].astype(np.intp)
         begins = text[at - 1] != self.keys[place - 1]

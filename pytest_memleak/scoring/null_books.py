@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.records import Estimate
 from pytest_memleak.scoring.confidence_bounds import normal_quantile, student_quantile, student_tail
 from pytest_memleak.scoring.intervals import Distinct, Packing, cut
 from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
@@ -144,9 +145,9 @@ def _compared(
     confidence: float,
 ) -> Null:
     own = spread(pair.counts, scoring=scoring)
-    own_high = error.high if error else bmc_bounds(pair.bmc, own, confidence=confidence).high
-    null_bmcs = np.array([null.bmc for null in nulls.values()])
-    excess = pair.bmc - float(null_bmcs.mean())
+    own_high = error.high if error else bmc_bounds(pair.counts.bmc, own, confidence=confidence).high
+    null_bmcs = np.array([null.counts.bmc for null in nulls.values()])
+    excess = pair.counts.bmc - float(null_bmcs.mean())
     low, high = _excess_bounds(
         excess,
         null_bmcs,
@@ -158,12 +159,12 @@ def _compared(
         confidence=confidence,
     )
     floor = scoring.k / pair.counts.words
-    p, visible = _chance(pair.bmc + floor, null_bmcs + floor, confidence)
+    p, visible = _chance(pair.counts.bmc + floor, null_bmcs + floor, confidence)
     return Null(
         words=words,
-        bmc=pair.bmc,
+        bmc=pair.counts.bmc,
         books=tuple(
-            NullBook(book_id, null.bmc, null.longest_span) for book_id, null in nulls.items()
+            NullBook(book_id, null.counts.bmc, null.longest_span) for book_id, null in nulls.items()
         ),
         null_bmc=float(null_bmcs.mean()),
         null_longest_span=max(null.longest_span for null in nulls.values()),
@@ -233,10 +234,6 @@ class _Shuffled:
 class _Covered(NamedTuple):
     counts: RoundCounts
     longest_span: int
-
-    @property
-    def bmc(self) -> float:
-        return self.counts.bmc
 
 
 class _Matcher:
@@ -342,21 +339,6 @@ def _group_by_instruction(generations: list[_Shuffled]) -> Callable[[_Shuffled],
 # --- a baseline model ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Uplift:
-    """A model against its baseline, on the same excerpts and rounds.
-
-    uplift: bmc - baseline_bmc; low, high: its interval, at `confidence`.
-    """
-
-    bmc: float
-    baseline_bmc: float
-    uplift: float
-    low: float
-    high: float
-    confidence: float
-
-
 def uplift(
     counts: RoundCounts,
     baseline: RoundCounts,
@@ -365,8 +347,8 @@ def uplift(
     confidence: float = 0.95,
     alike: bool = True,
     seed: int = 0,
-) -> Uplift:
-    """Compare how much of a book a model and its baseline reproduce.
+) -> Estimate:
+    """Return the BMC of a model minus that of its baseline, on the same excerpts and rounds.
 
     The interval is the paired jackknife's: round r is left out of both at once. If the rounds
     of either are not `alike`, blocks of rounds are used, and the blocks' bootstrap covers both at
@@ -387,4 +369,4 @@ def uplift(
         typical_less=typical_span(baseline, scoring=scoring),
         confidence=confidence,
     )
-    return Uplift(counts.bmc, baseline.bmc, difference, low, high, confidence)
+    return Estimate(difference, low, high)

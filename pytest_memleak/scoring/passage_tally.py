@@ -19,9 +19,7 @@ from pytest_memleak.scoring.protected_passages import (
     ProtectedPassage,
     ProtectedPassages,
     RankedPassage,
-    note_best,
     note_longest,
-    note_rounds,
 )
 from pytest_memleak.scoring.trimming import Pieces, PromptWords, outside_prompt
 
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import BookMatches, NearMatches, TextMatches
     from pytest_memleak.scoring.near_verbatim_passages import Chains
-    from pytest_memleak.scoring.protected_passages import Protected
+    from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
     from pytest_memleak.scoring.trimming import Ranges
 
 
@@ -104,15 +102,16 @@ class PassageTally:
 
     def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
-        best = [counts.longest.get(kind) for kind in (OTHER, OWN, EXCUSED)]
+        exact, near = counts.exact, counts.near
+        best = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
         others, own, excused, *distinct = self._describe_exact([*best, *self._passages(counts)])
         nv_others, nv_own, nv_excused = (
-            self._describe_near(counts.nv_longest.get(kind)) for kind in (OTHER, OWN, EXCUSED)
+            self._describe_near(near.best.get(kind)) for kind in (OTHER, OWN, EXCUSED)
         )
         apart = self._own_rank >= 0
         return ProtectedPassages(
-            longest_passage=own if _ranks_first(counts.longest) == OWN else others,
-            nv_longest_passage=nv_own if _ranks_first(counts.nv_longest) == OWN else nv_others,
+            longest_passage=own if exact.first_kind() == OWN else others,
+            nv_longest_passage=nv_own if near.first_kind() == OWN else nv_others,
             passages=tuple(distinct),
             excused=excused,
             nv_excused=nv_excused,
@@ -120,10 +119,10 @@ class PassageTally:
             of_others=dict(zip(LONGEST_MEASURES, (others, nv_others), strict=True))
             if apart
             else {},
-            by_round=tuple(counts.by_round.get(number, 0) for number in range(rounds)),
-            nv_by_round=tuple(counts.nv_by_round.get(number, 0) for number in range(rounds)),
-            of_excerpts=self._by_ids(counts.of_excerpts),
-            nv_of_excerpts=self._by_ids(counts.nv_of_excerpts),
+            by_round=tuple(exact.by_round.get(number, 0) for number in range(rounds)),
+            nv_by_round=tuple(near.by_round.get(number, 0) for number in range(rounds)),
+            of_excerpts=self._by_ids(exact.of_excerpts),
+            nv_of_excerpts=self._by_ids(near.of_excerpts),
             own=self._protected.whole or self._protected.measured,
         )
 
@@ -163,9 +162,8 @@ class PassageTally:
         kind = self._kinds(rank, partial(_contained_in, matches, pieces))
         place = pieces.start - shared.exact.ends[text] - 1
         layouts = [self._protected.index.books[number].layout for number in self._order]
-        longest = counts.longest, counts.by_round, counts.of_excerpts
         passages = text, words, place, rank, start, start + words
-        columns = self._note(longest, passages, kind, prompted, layouts)
+        columns = self._note(counts.exact, passages, kind, prompted, layouts)
         over = np.flatnonzero(words > self._scoring.span_threshold)
         if len(over):
             first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
@@ -206,13 +204,12 @@ class PassageTally:
         kind = self._kinds(rank, partial(_nearly_contained_in, near, chains))
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
         layouts = [self._protected.index.books[number].folded for number in self._order]
-        longest = counts.nv_longest, counts.nv_by_round, counts.nv_of_excerpts
         passages = text, chains.words, place, rank, chains.start, chains.end
-        self._note(longest, passages, kind, prompted, layouts)
+        self._note(counts.near, passages, kind, prompted, layouts)
 
     def _note(
         self,
-        longest: tuple[dict[int, RankedPassage], dict[int, int], dict[int, int]],
+        longest: LongestPassages,
         passages: tuple[Positions, ...],
         kind: Positions,
         prompted: Prompted,
@@ -227,18 +224,16 @@ class PassageTally:
             -words, np.full_like(words, prompted.origin), prompted.excerpt[text],
             prompted.ordinal[text], place, rank, start, end,
         )  # fmt: skip
-        best, by_round, of_excerpts = longest
-        note_best(best, columns, kind)
+        longest.note_best(columns, kind)
         limited = kind != EXCUSED
         if prompted.origin is Origin.SAMPLED:
-            note_rounds(by_round, text[limited], words[limited], prompted.ordinal)
+            note_longest(longest.by_round, prompted.ordinal[text[limited]], words[limited])
         if self._by_excerpt:
             place = self._first_excerpt[rank]
             for book in np.unique(rank).tolist():
                 of_book = rank == book
                 place[of_book] += layouts[book].ends.searchsorted(start[of_book], side="right")
-            size = int(self._first_excerpt[-1])
-            note_longest(of_excerpts, place[limited], words[limited], size=size)
+            note_longest(longest.of_excerpts, place[limited], words[limited])
         return columns
 
     # --- records ---------------------------------------------------------------------------
@@ -296,11 +291,6 @@ class PassageTally:
             origin=Origin(key.origin),
             books=books,
         )
-
-
-def _ranks_first(best: Mapping[int, RankedPassage]) -> int:
-    """Return the kind of the best passage that is not excused; OTHER if there is none."""
-    return min((kind for kind in (OTHER, OWN) if kind in best), key=best.__getitem__, default=OTHER)
 
 
 def _contained_in(matches: BookMatches, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -159,40 +159,70 @@ class RankedPassage(NamedTuple):
 
 
 @dataclass(slots=True)
+class LongestPassages:
+    """The longest passages of some generations.
+
+    best:        of each kind (OTHER, OWN, EXCUSED), as they are ranked
+    by_round:    words of the longest that is not EXCUSED, per round
+    of_excerpts: for a collection, words of the longest that is not EXCUSED and begins in each
+                 excerpt, by its number among those of all protected books
+    """
+
+    best: dict[int, RankedPassage] = field(default_factory=dict)
+    by_round: dict[int, int] = field(default_factory=dict)
+    of_excerpts: dict[int, int] = field(default_factory=dict)
+
+    def add(self, other: LongestPassages) -> None:
+        """Add those of other generations."""
+        for kind, key in other.best.items():
+            self.best[kind] = min(self.best.get(kind, key), key)
+        _raise_to(self.by_round, other.by_round)
+        _raise_to(self.of_excerpts, other.of_excerpts)
+
+    def note_best(self, columns: tuple[Positions, ...], kind: Positions) -> None:
+        """Keep the best of these rows of keys, by the kind of each."""
+        for number in np.unique(kind).tolist():
+            chosen = kind == number
+            least = int(columns[0][chosen].min())
+            first = np.flatnonzero(chosen & (columns[0] == least))
+            rows = np.stack([column[first] for column in columns], axis=1).tolist()
+            key = min(RankedPassage(*row) for row in rows)
+            self.best[number] = min(self.best.get(number, key), key)
+
+    def first_kind(self) -> int:
+        """Return the kind of the best passage that is not excused; OTHER if there is none."""
+        kinds = (kind for kind in (OTHER, OWN) if kind in self.best)
+        return min(kinds, key=self.best.__getitem__, default=OTHER)
+
+
+def note_longest(longest: dict[int, int], numbers: Positions, words: Positions) -> None:
+    """Record the most words of each number."""
+    distinct, place = np.unique(numbers, return_inverse=True)
+    most = np.zeros(len(distinct), dtype=np.intp)
+    np.maximum.at(most, place, words)
+    _raise_to(longest, dict(zip(distinct.tolist(), most.tolist(), strict=True)))
+
+
+def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
+    for number, words in other.items():
+        longest[number] = max(longest.get(number, 0), words)
+
+
+@dataclass(slots=True)
 class PassageCounts:
     """The counts of some generations; small, so that they travel well between processes.
 
-    longest, nv_longest: the best of each kind (OTHER, OWN, EXCUSED), as they are ranked
-    by_round, nv_by_round: per round the longest that is not EXCUSED;
-    of_excerpts, nv_of_excerpts: the longest that begins in each excerpt, by its number among those
-    of all protected books, for a collection
     over: of pieces over T: rank, end, and the other fields of RankedPassage in order; shape (n, 8)
     """
 
-    longest: dict[int, RankedPassage] = field(default_factory=dict)
-    nv_longest: dict[int, RankedPassage] = field(default_factory=dict)
-    by_round: dict[int, int] = field(default_factory=dict)
-    nv_by_round: dict[int, int] = field(default_factory=dict)
-    of_excerpts: dict[int, int] = field(default_factory=dict)
-    nv_of_excerpts: dict[int, int] = field(default_factory=dict)
+    exact: LongestPassages = field(default_factory=LongestPassages)
+    near: LongestPassages = field(default_factory=LongestPassages)
     over: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, other: PassageCounts) -> None:
         """Add the counts of other generations."""
-        for best, other_best in (
-            (self.longest, other.longest),
-            (self.nv_longest, other.nv_longest),
-        ):
-            for kind, key in other_best.items():
-                best[kind] = min(best.get(kind, key), key)
-        for longest, other_longest in (
-            (self.by_round, other.by_round),
-            (self.nv_by_round, other.nv_by_round),
-            (self.of_excerpts, other.of_excerpts),
-            (self.nv_of_excerpts, other.nv_of_excerpts),
-        ):
-            for number, words in other_longest.items():
-                longest[number] = max(longest.get(number, 0), words)
+        self.exact.add(other.exact)
+        self.near.add(other.near)
         for rows in other.over:
             self.add_over(rows)
 
@@ -212,37 +242,3 @@ class PassageCounts:
         first[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
         self.over = [rows[first]]
         return self.over[0]
-
-
-def note_best(
-    best: dict[int, RankedPassage], columns: tuple[Positions, ...], kind: Positions
-) -> None:
-    """Keep the best of these rows of keys, by the kind of each."""
-    for number in np.unique(kind).tolist():
-        chosen = kind == number
-        least = int(columns[0][chosen].min())
-        first = np.flatnonzero(chosen & (columns[0] == least))
-        rows = np.stack([column[first] for column in columns], axis=1).tolist()
-        key = min(RankedPassage(*row) for row in rows)
-        best[number] = min(best.get(number, key), key)
-
-
-def note_longest(
-    longest: dict[int, int], numbers: Positions, words: Positions, *, size: int
-) -> None:
-    """Record the most words of each number, from 0 to size - 1."""
-    most = np.zeros(size, dtype=np.intp)
-    np.maximum.at(most, numbers, words)
-    for number in np.flatnonzero(most).tolist():
-        longest[number] = max(longest.get(number, 0), int(most[number]))
-
-
-def note_rounds(
-    longest: dict[int, int], text: Positions, words: Positions, ordinal: Positions
-) -> None:
-    """Record the most words of each round; `ordinal`: that of each text."""
-    most = np.zeros(len(ordinal), dtype=np.intp)
-    np.maximum.at(most, text, words)
-    for number, most_words in zip(ordinal.tolist(), most.tolist(), strict=True):
-        if most_words > longest.get(number, 0):
-            longest[number] = most_words

@@ -22,16 +22,16 @@ _FILTERED = np.uint64(64 - _FILTER_BITS)
 class Ranges(NamedTuple):
     """Places [first, last) where m-grams of the instruction begin, ascending.
 
-    counted: the number of such places before each place, if known
+    counted: the number of such places before each place; not in NO_RANGES
     """
 
     first: Positions
     last: Positions
-    counted: Positions | None = None
+    counted: NDArray[np.int32]
 
 
 _NOTHING = np.empty(0, dtype=np.intp)
-NO_RANGES = Ranges(_NOTHING, _NOTHING)
+NO_RANGES = Ranges(_NOTHING, _NOTHING, np.empty(0, dtype=np.int32))
 
 
 class Pieces(NamedTuple):
@@ -70,11 +70,8 @@ def in_prompt(
     if not len(prompt_ranges.first):
         return np.zeros(len(start), dtype=np.bool_)
     long_enough: NDArray[np.bool_] = end - start >= trim
-    if prompt_ranges.counted is not None:
-        before_last = prompt_ranges.counted[np.maximum(end - trim + 1, start)]
-        return long_enough & (before_last > prompt_ranges.counted[start])
-    begun = prompt_ranges.first.searchsorted(end - trim, side="right")
-    return long_enough & (begun > 0) & (prompt_ranges.last[begun - 1] > start)
+    before_last = prompt_ranges.counted[np.maximum(end - trim + 1, start)]
+    return long_enough & (before_last > prompt_ranges.counted[start])
 
 
 def _cut(

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import FinishReason
+from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.word_hashes import keyed
 from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines
-from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes, spread
+from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,7 @@ class FeatureReader:
         starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
         excerpt = np.array(excerpts, dtype=np.int64)
         run_counts = np.maximum(counts - RUN + 1, 0)
-        at, of = spread(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
+        at, of = count_up(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
         runs = run_hashes(keyed_texts.keys, RUN)[at]
         common, forward, backward = sums = self._sums(keyed_texts.keys)
         shapes = [self._shape(text, n) for text, n in zip(texts, counts.tolist(), strict=True)]
@@ -198,7 +199,7 @@ class FeatureReader:
         stretches = -(-counts // _STRETCH)
         of = np.arange(len(counts)).repeat(stretches)
         # The last stretch ends with the generation, so that its end counts.
-        within = _STRETCH * spread(np.zeros(len(counts), dtype=np.intp), stretches)
+        within = _STRETCH * count_up(np.zeros(len(counts), dtype=np.intp), stretches)
         begin = starts[of] + np.minimum(within, np.maximum(counts - _STRETCH, 0)[of])
         size = np.minimum(counts[of], _STRETCH)
         common, forward, backward = sums

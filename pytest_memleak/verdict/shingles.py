@@ -65,12 +65,6 @@ class WordNumbers:
         return numbers
 
 
-def spread(starts: Positions, counts: Positions) -> Positions:
-    """Count up from each start, so many numbers: [3, 8], [2, 1] gives [3, 4, 8]."""
-    nth = np.arange(int(counts.sum())) - (counts.cumsum() - counts).repeat(counts)
-    return starts.repeat(counts) + nth
-
-
 class RunSet:
     """A set of hashes that most others are not in; a small table turns those away first."""
 

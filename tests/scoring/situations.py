@@ -11,6 +11,7 @@ from pytest_memleak.records import (
     Block,
     Book,
     Completeness,
+    Estimate,
     Excerpt,
     Generation,
     Issue,
@@ -21,7 +22,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.near_verbatim_recall import NearSpan, NearVerbatimRecall
-from pytest_memleak.scoring.null_books import Null, NullBook, Uplift
+from pytest_memleak.scoring.null_books import Null, NullBook
 from pytest_memleak.scoring.protected_passages import ProtectedPassage
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -58,7 +59,7 @@ def analysis(
         changed = replace(changed, null=null)
     if gain is not None:
         value, end, low = (*gain, 0.0)[:3]
-        up = Uplift(bmc=value, baseline_bmc=0.0, uplift=value, low=low, high=end, confidence=0.95)
+        up = Estimate(value, low, end)
         changed = replace(changed, uplift=up)
     if further is not None:
         changed = replace(changed, further={"rhymes": further})

@@ -50,7 +50,7 @@ KANA = "木 々 ひ ら が な one two three"
     ("a b", {"k": 3}, BookError, "2 words, fewer than k = 3"),
     (FUSED, {"k": 5}, BookError, "50% of its letters are in words of over 40"),
     (FUSED, {"k": 5, "mode": "unicode"}, BookError, "50% of its letters are in words of over 40"),
-    (KANA, {"k": 3}, BookError, r"keeps 3 of its 9 words \(33%\).*\n.*unicode"),
+    (KANA, {"k": 3}, BookError, r"recognizes only 3 of its 9 words \(33%\).*\n.*unicode"),
 ])  # fmt: skip
 def test_what_cannot_be_measured_is_refused(text, settings, error, message):
     with pytest.raises(error, match=message):
