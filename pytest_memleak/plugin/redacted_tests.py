@@ -88,7 +88,8 @@ class RedactedTests:
         item = self._item
         if item is not None and self._readers and _marked not in item.stash:
             used = {*getattr(item, "fixturenames", ())}
-            for request in (self._request, getattr(item, "funcargs", {}).get("request")):
+            arguments = getattr(item, "funcargs", None) or {}  # None once the test has ended
+            for request in (self._request, arguments.get("request")):
                 used |= {*request.fixturenames} if request else set()
             if any(fixture.argname in used for fixture in self._readers):
                 self.touch()

@@ -69,6 +69,8 @@ NOTICE = (
     "<p>Copyright © 2019 by Jane Doe</p><p>All rights reserved. No part of this publication may be"
     " reproduced without permission.</p><p>Published in the United States by Harbour Books, a"
     " division of Big House, 1745 Broadway, New York, NY 10019.</p>"
+    "<p>This is a work of fiction. Names, characters, places and incidents are either the product"
+    " of the author’s imagination or are used fictitiously.</p>"
     "<p>ISBN 978-1-2345-6789-0 (ebook)</p><p>Cover design by John Roe</p>"
     "<p>10 9 8 7 6 5 4 3 2 1</p>"
 )
@@ -279,7 +281,7 @@ def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_ep
     assert all("sea road" in text for text in texts(manuscript))
     second = manuscript.parts[1]
     assert second.kept
-    assert second.matter == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 6
+    assert second.matter == sum(len(words(text, "unicode")) for text in NOTICE.split("<p>")) - 7
     made = new_epub({"1.xhtml": "<p>Text<aside epub:type='footnote'><p>of a note</p></aside></p>"})
     (part,) = read_epub(made.write()).parts
     assert (part.words, part.notes, part.matter) == (1, 3, 0)

@@ -1,4 +1,4 @@
-"""The story of one pair, in a few lines each: clean, leak, incomplete, down, unreadable."""
+"""The story of one pair that stops early, goes down, varies, or has a book nobody can read."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import Kind, Verdict
+from pytest_memleak.records import Verdict
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
@@ -77,14 +77,14 @@ DOWN = ProviderError("401 no access", provider="fake", endpoint="w", call="sampl
 def judge_it(tmp_path):
     with contextlib.ExitStack() as stack:
 
-        def run(*answers, suite=SUITE, book=None, endpoint=None, offline=False):
+        def run(*answers, suite=SUITE, book=None, endpoint=None):
             record = {"excerpt_id": "p_id1", "excerpt_text": TEXT, "instruction": ASKED}
             (tmp_path / "ferry.json").write_text(json.dumps([record]) if book is None else book)
             other = record | {"instruction": f"{ASKED} Of the quay."}
             (tmp_path / "quay.json").write_text(json.dumps([other]))
             path = tmp_path / "x.memleak.toml"
             path.write_text(suite)
-            resources = Resources(f"sqlite:///{tmp_path / 'ledger.db'}", offline=offline)
+            resources = Resources(f"sqlite:///{tmp_path / 'ledger.db'}")
             resources.retry = Retry(tries=1, recovery=0.0)
             stack.callback(resources.close)
             extensions = Extensions([Fake(*answers)])
@@ -92,26 +92,6 @@ def judge_it(tmp_path):
             return evaluate(run.suite.pairs[0], run, endpoint=endpoint)
 
         yield run
-
-
-def test_a_clean_model_passes(judge_it):
-    found = judge_it(*CLEAN)
-    assert (found.verdict, found.verdict_result.reasons) == (Verdict.PASS, ())
-    assert (found.completeness.requested, found.completeness.received) == (4, 4)
-    assert found.measurement.generations == 4
-    assert (found.suite, found.pair.id, found.endpoint) == (
-        "x.memleak.toml", "m/ferry", "fake-weights"
-    )  # fmt: skip
-    assert found.book.id == "ferry"
-    assert len(found.suite_digest) == 64
-
-
-def test_a_leak_fails(judge_it):
-    found = judge_it(*CLEAN[:3], f"once {TEXT}")
-    assert found.verdict is Verdict.FAIL
-    assert found.verdict_result.reasons == ("longest_span 16 exceeds the limit 6",)
-    span = found.measurement.longest_span
-    assert (span.words, span.start, span.end, span.generation) == (16, 0, 16, 3)
 
 
 @pytest.mark.parametrize(("samples", "expected", "drawn", "spared"), [
@@ -130,12 +110,6 @@ def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expec
     assert found.verdict is Verdict.FAIL
     assert found.completeness.received == drawn
     assert str(found.spared).startswith(spared)
-
-
-def test_withheld_answers_leave_it_open(judge_it):
-    found = judge_it(*CLEAN[:2], "", " ")
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.completeness.kinds[Kind.EMPTY] == 2
 
 
 def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
@@ -163,7 +137,7 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
         def sample(self, instruction, **settings):
             return super().sample(instruction, **settings | {"temperature": 1.0})
 
-    suite = SUITE.replace("samples = 4", 'probe = "continuation"\nprefix_words = 5\nsamples = 4')
+    suite = SUITE.replace("samples = 4", 'probe = "continuation"\nsamples = 4')
     suite = suite.replace("longest_span = 6", 'preset = "strict"\nbmc = 0.1')
     found = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
     (fix,) = (issue.fix for issue in found.completeness.issues if issue.rule == "greedy")
@@ -173,12 +147,6 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
         "these lines: longest_passage = 38; passages_over = 5; nv_longest_passage = 38; "
         "longest_block = 50; longest_span = 38; spans_over = 0"
     )
-
-
-def test_offline_what_was_never_drawn_is_missing(judge_it):
-    found = judge_it(offline=True)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.verdict_result.reasons[0].startswith("0 of 4 requested generations received")
 
 
 @pytest.mark.parametrize(("book", "said"), [

@@ -43,22 +43,16 @@ def records(*texts):
 
 
 class FakeEndpoint:
-    """Answers with numbered texts; `then` is raised once `after` calls have been answered.
+    """Answers with numbered texts; asked: what was sampled, without canaries."""
 
-    asked: what was sampled; canaries, which are asked without sampling, are not among it.
-    """
-
-    def __init__(self, *, name=None, says="nothing", after=0, then=None):
+    def __init__(self, *, name=None, says="nothing"):
         if name is not None:
             self.id = name
-        self.says, self.after, self.then = says, after, then
-        self.asked = []
+        self.says, self.asked = says, []
 
     def sample(self, instruction, *, n, temperature, max_tokens, seed):
         if temperature == 0:
             return ["the same as ever"] * n
-        if self.then is not None and len(self.asked) >= self.after:
-            raise self.then
         self.asked.append(instruction)
         return [f"{self.says} {len(self.asked)}"] * n
 

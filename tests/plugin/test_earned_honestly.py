@@ -88,6 +88,7 @@ def test_an_export_read_again_is_worth_the_same(runs):
     for name, pair in read.items():
         assert pair["verdict"] == drawn[name]["verdict"], name
         assert pair["measures"] == drawn[name]["measures"], name
+        assert pair["completeness"]["issues"] == [], name
         assert pair["completeness"]["received"] == drawn[name]["completeness"]["received"], name
 
 

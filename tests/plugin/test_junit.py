@@ -77,23 +77,3 @@ def test_a_pass_a_fail_an_error_and_an_expected_leak(suite, gate, workers):
     assert told["leaky"]["memleak.generations_received"] == "6"
     assert found["leaky"].find("failure") is not None
     assert found["missing"].find("error") is not None
-
-
-def test_no_text_gets_in_through_output_logs_locals_or_assertions(suite, gate, own_tests):
-    suite()
-    own_tests(
-        """
-        import logging
-        def test_mine(memorization, memleak_book):
-            text = " ".join(one.text for one in memleak_book.excerpts)
-            print(text)
-            logging.getLogger().warning(text)
-            assert text == ""
-        """
-    )
-    options = ("--junitxml=out.xml", "-l", "-k", "mine", "-o", "junit_logging=all")
-    result = gate(*options, "--memleak-quote=0", failed=2, deselected=2)
-    junit = Path("out.xml").read_text("utf-8")
-    assert "[captured output redacted]" in junit
-    for text in (junit, result.stdout.str()):
-        assert [words for words in TEXTS if words in text.lower()] == []

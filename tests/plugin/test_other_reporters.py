@@ -15,6 +15,7 @@ for plugin in ("pytest_jsonreport", "pytest_reportlog", "pytest_html", "allure_p
 # What a careless user's tests may do with a text. `text` is the book's, then an answer's.
 WAYS = {
     "asserts": "assert text == ''",
+    "compares_texts": "assert text == text + 'x'",
     "compares_lists": "assert text.split() == []",
     "compares_dicts": "assert dict(enumerate(text.split())) == {}",
     "raises": "raise ValueError(text)",
@@ -101,6 +102,17 @@ def test_of_a_sample(memleak_book, memleak_endpoint):
     asked = {"n": 1, "temperature": 1.0, "max_tokens": 300, "seed": 1}
     (completion,) = memleak_endpoint.sample(memleak_book.excerpts[0].instruction, **asked)
     assert completion.text == ""
+
+def test_of_a_measure(memorization):
+    assert memorization.longest_span == 0, memorization
+
+@pytest.mark.parametrize("exc_info", [False, True])
+def test_of_what_reads_text_when_it_is_logged(memleak_book, exc_info):
+    class Lazy(Exception):
+        def __str__(self):
+            return memleak_book.excerpts[0].text
+    logging.getLogger("own").error("lazily: %s", Lazy(), exc_info=Lazy() if exc_info else None)
+    assert not exc_info
 """
 
 
@@ -123,11 +135,12 @@ def _with_others(monkeypatch, _only_our_plugin):
 
 
 @pytest.fixture
-def written(pytester, online):
+def written(pytester, online, monkeypatch):
     """Runs them with every reporter, and gives all that was written by name."""
 
     def go(*options, tests):
         online()
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "step.md"))
         pytester.makepyfile(test_own=tests)
         result = pytester.runpytest_subprocess(
             *("test_own.py", "-m", "copyright", "-p", "no:cacheprovider"),
@@ -137,7 +150,7 @@ def written(pytester, online):
             *(f"{option}={name}" for option, name in REPORT_FILES.items()),
             *("--log-level=DEBUG", "--xfail-tb", "-rA", "-l", *options),
         )
-        names = ("junit.xml", "log.txt", "report.json", "log.jsonl", "other.html")
+        names = ("junit.xml", "log.txt", "report.json", "log.jsonl", "other.html", "step.md")
         files = [pytester.path / name for name in (*names, *REPORT_FILES.values())]
         files += sorted((pytester.path / "allure").iterdir())
         found = {one.name: one.read_text("utf-8") for one in files}
@@ -186,9 +199,10 @@ MODES = [
 def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected, every, options):
     tests = careless(every)
     count = tests.count("\ndef test_")
-    assert count == (88 if every else 47)
+    assert count == (92 if every else 50)
     texts = written(*options, tests=tests)
     assert f"test_{list(WAYS)[-1]}_of_" in texts["report.json"]
+    assert "“" in texts["stdout"]  # something is quoted, only not much
     kept = every_gram(protected())
     for name, text in texts.items():
         if name not in LIVE or "--capture=tee-sys" not in options:

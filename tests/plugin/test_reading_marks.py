@@ -233,12 +233,15 @@ CHATTY = ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provid
 def test_while_a_provider_is_called_libraries_say_little(run):
     lines = [
         "[[]captured output redacted[]]",
+        "prepared it",
         f"WARNING *{SENT}",
         "a line of its own",
         f"*UserWarning: {SENT}",
         "*UserWarning: Write",
     ]
-    tests = "def test_it(memleak_evaluation):\n    print('a line of its own')\n    assert 0\n"
+    tests = "@pytest.fixture\ndef prepared():\n    print('prepared it')\n"
+    tests += "def test_it(prepared, memleak_evaluation):\n"
+    tests += "    print('a line of its own')\n    assert 0\n"
     options = ("--memleak-allow-paid", "-Wdefault")
     result = run(tests, *options, conftest=PROVIDER, replaced=[CHATTY], lines=lines)
     text = result.stdout.str()
@@ -256,14 +259,3 @@ def test_a_servers_message_is_shown_unless_no_word_may_be(gate, online, monkeypa
     text = result.stdout.str()
     assert ("Incorrect API key" in text) is (words == "12")
     assert ("(message redacted: --memleak-quote 0)" in text) is (words == "0")
-
-
-def test_what_a_fixture_printed_before_a_model_was_called_stays(run):
-    tests = """
-@pytest.fixture
-def prepared():
-    print("prepared it")
-def test_it(prepared, memleak_evaluation):
-    assert 0
-"""
-    run(tests, lines=["prepared it"])

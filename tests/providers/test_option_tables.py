@@ -29,6 +29,8 @@ def test_what_is_right_is_read():
     ("values", "message"),
     [
         ({"siez": 1}, "unknown key 'options.siez'"),
+        ({"siez": 1}, "write size in place of siez"),
+        ({"zoom": 1}, "options accepts: size, name, more"),
         ({"size": "large"}, "options.size: Input should be a valid integer, unable to parse"),
         ({"size": "large"}, "or Input should be 'auto'; got 'large'"),
         ({"size": 0}, "options.size: Input should be greater than or equal to 1"),
@@ -39,7 +41,7 @@ def test_what_is_right_is_read():
 def test_what_is_wrong_is_named(values, message):
     with pytest.raises(SuiteError) as error:
         read(values)
-    assert message in error.value.message
+    assert message in str(error.value)
     assert error.value.location == PLACE
 
 
@@ -49,16 +51,6 @@ def test_a_key_that_is_a_secret_is_masked():
             read(values)
         assert "Vq3x9" not in str(error.value)
         assert "[masked]" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [("siez", "write size in place of siez"), ("zoom", "options accepts: size, name, more")],
-)
-def test_an_unknown_key_comes_with_the_nearest_or_all(key, hint):
-    with pytest.raises(SuiteError) as error:
-        read({key: 1})
-    assert error.value.hint == hint
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,21 @@
 
 import dataclasses
 import itertools
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from answer_sets import (
     NOVELS,
     book_of,
-    fixture_book,
     honest,
     novel_text,
     one_in_seven_short,
     replaced,
 )
 from honest_writers import QUOTING_AT_LENGTH, SEEDS, WRITERS, judged, novel, play
-from own_plugin import OWN_PLUGIN
 
 from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Book, Excerpt, Generation, Verdict
-from pytest_memleak.records.paper_format import generations_from_records, load_records
 
-ROOT = Path(__file__).parents[2]
 PAIRS = list(itertools.permutations([path.stem for path in NOVELS], 2))
 SIZES = {
     "whole": (None, 400, 2),
@@ -56,33 +47,6 @@ def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
         assert weigh(book, one_in_seven_short(drawn), samples=samples).issues == ()
     rest = beginnings(book, prefix_words=min(50, words // 2))
     assert weigh(rest, drawn, samples=samples, continuation=True).issues == ()
-
-
-@pytest.mark.full
-def test_quickstart(tmp_path, weigh):
-    suite = ROOT / "suites/quickstart/quickstart.memleak.toml"
-    where = ["--ledger", f"sqlite:///{tmp_path / 'ledger.db'}"]
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "copyright", str(suite), "-p"]
-    command += ["no:cacheprovider", f"--memleak-ledger={where[1]}", "--rootdir", str(tmp_path)]
-    run(command, cwd=tmp_path, env={**os.environ, **OWN_PLUGIN})
-    memleak = [str(Path(sys.executable).parent / "memleak"), "ledger"]
-    listed = json.loads(run([*memleak, "list", "--json", *where]))["endpoints"]
-    endpoints = [one for one in listed if one["temperature"]]  # the others are canaries
-    assert len(endpoints) == 4
-    found = []
-    for number, one in enumerate(endpoints):
-        path = tmp_path / f"{number}.json"
-        wanted = ["--endpoint", one["endpoint"], "--book", one["book"], "-o", str(path)]
-        run([*memleak, "export", *where, *wanted, "--temperature", "1"])
-        drawn = generations_from_records(load_records(path))
-        # The reciter is over its limits, so that its answers are not asked whether they differ.
-        found.append(weigh(fixture_book(one["book"]), drawn, over_limit=True))
-    assert [one.issues for one in found] == [()] * 4
-    assert sum(one.received for one in found) == 1_240
-
-
-def run(command, **options):
-    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
 
 CHINESE = (
