@@ -11,6 +11,7 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
 
 TEXT = "<p>" + "the text itself " * 20 + "</p>"
+PAGE = "OEBPS/one.xhtml"
 
 
 def test_the_documents_of_the_spine_in_its_order(new_epub, text_of):
@@ -156,9 +157,6 @@ def test_members_that_cannot_be_read_matter_where_they_are_documents(
 def test_marks_never_join_words_and_lines_of_verse_never_run_on(text_of, body, expected):
     sheet = "/* . { */ .v, i.x { display: block }"
     assert text_of({"one.xhtml": body}, files={"OEBPS/s.css": sheet}) == expected
-
-
-PAGE = "OEBPS/one.xhtml"
 
 
 @pytest.fixture

@@ -171,6 +171,7 @@ def test_packages_that_cannot_be_read(refused, settings, match):
 AES = "http://www.w3.org/2001/04/xmlenc#aes128-cbc"
 IDPF = "http://www.idpf.org/2008/embedding"
 ADOBE = "http://ns.adobe.com/pdf/enc#RC"
+KEY = f'<KeyInfo><EncryptedKey><EncryptionMethod Algorithm="{AES}"/></EncryptedKey></KeyInfo>'
 
 
 def encrypted(*entries, key=""):
@@ -185,9 +186,6 @@ def encrypted(*entries, key=""):
         ' xmlns:enc="http://www.w3.org/2001/04/xmlenc#">'
     )
     return {"META-INF/encryption.xml": f"{opening}{data}</encryption>"}
-
-
-KEY = f'<KeyInfo><EncryptedKey><EncryptionMethod Algorithm="{AES}"/></EncryptedKey></KeyInfo>'
 
 
 @pytest.mark.parametrize(

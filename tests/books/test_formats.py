@@ -51,6 +51,7 @@ PAGE = (
     "<body><h2>One</h2><p>The <i>first</i> text.<p>More.<h2>Two</h2><p>The end.</body></html>"
 )
 CHAPTERS = [("One", ("The first text.", "More.")), ("Two", ("The end.",))]
+W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
 @pytest.mark.parametrize("suffix", ["html", "htm", "xhtml", "HTML"])
@@ -91,9 +92,6 @@ def test_a_zip_of_project_gutenbergs(read, refuse, members, expected):
     two = {"a.txt": "words", "b.txt": "words"}
     refuse("book.zip", two, "contains 2 text files; expected one", "'a.txt', 'b.txt'")
     refuse("book.zip", {"a.png": "x"}, "contains neither .txt nor .html", "unpack it")
-
-
-W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
 def paragraph(*runs, style=None):

@@ -74,8 +74,6 @@ NOTICE = (
     "<p>ISBN 978-1-2345-6789-0 (ebook)</p><p>Cover design by John Roe</p>"
     "<p>10 9 8 7 6 5 4 3 2 1</p>"
 )
-
-
 CONTENTS = [
     *(("Cover", "cover.xhtml"), ("Title Page", "title.xhtml"), ("Copyright", "copy.xhtml")),
     *(("1. The Storm", "c1.xhtml"), ("2. The Calm", "c2.xhtml"), ("Chapter 3", "c3.xhtml")),

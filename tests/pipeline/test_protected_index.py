@@ -12,8 +12,6 @@ from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 
 SCORING = Scoring(k=3, span_threshold=4)
-
-
 FERRY = book_of("a b c d e f g h", "i j k l m n o p", book_id="ferry")
 ONE_EXCERPT = book_of("a b c d e f g h i j k l", book_id="ferry")
 WINDS = book_of("one two three four five six seven", book_id="winds")

@@ -129,8 +129,6 @@ def test_a_control_that_nobody_looked_at_is_no_pass(suite, run, capsys):
 
 FINETUNED = '[model.finetune]\nbooks = ["new"]\n[model.options]'
 LEAKS = '[[pair]]\nmodel = "model"\nbook = "new"\nexpected = "leak"\n\n[[model]]'
-
-
 WRONG = [
     ("[model.options]", FINETUNED, "'new' has the role 'negative-control'"),
     ("[[model]]", LEAKS, "has the role 'negative-control', so it can't leak"),

@@ -15,8 +15,6 @@ base_model = "base"
 [model.options]
 base_url = "URL"
 """
-
-
 PAID = ("-m", "copyright")
 
 

@@ -46,12 +46,14 @@ TESTS = {
     ),
 }
 SUITE_VERDICT = "memleak.suite_verdict"
+EVALUATION = "memleak_evaluation"
 XFAILS_ALL = """
 import pytest
 def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.xfail(reason="flaky"))
 """
+READERS = {name: read for name, read in EVERY_READER.items() if name != "junit"}
 
 
 @pytest.fixture
@@ -68,14 +70,8 @@ def suite(pytester, monkeypatch):
     return write
 
 
-READERS = {name: read for name, read in EVERY_READER.items() if name != "junit"}
-
-
 def test_the_table_names_every_test():
     assert documented("own test").keys() == TESTS.keys()
-
-
-EVALUATION = "memleak_evaluation"
 
 
 @pytest.mark.parametrize(("name", "fixture", "workers"), [

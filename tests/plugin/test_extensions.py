@@ -18,6 +18,7 @@ ROW = MEASURE.replace("import hookimpl", "import Measure, hookimpl").replace(
     '{"longest_line": Measure("", kind="count", unit="letters", function=longest_line)}',
 )
 LIMIT = ("longest_span = 10", "longest_span = 10\n[limits.measures]\nlongest_line = 90")
+WORKERS = pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 
 
 def limit(value):
@@ -58,9 +59,6 @@ def test_a_limit_that_no_measure_can_have_is_a_collection_error(
     pytester.makeconftest(conftest)
     suite(limit(value))
     gate(lines=[f"*{said}*"], errors=1)
-
-
-WORKERS = pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
 
 
 @WORKERS

@@ -53,8 +53,6 @@ SPOILS = [
     ("training", f"os.truncate(ledger, 0); {WAL}", CUT),
     ("training", f"os.truncate(ledger, ledger.stat().st_size // 2); {WAL}", CUT),
 ]
-
-
 WHILE_IT_ENDS = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')"
 
 

@@ -183,8 +183,6 @@ def undone(text):
 
 
 LIVE = ("stdout", "stderr")  # with --capture=tee-sys, where tests print to the terminal themselves
-
-
 MODES = [
     *(("-n", "2"), ("--tb=native",), ("--capture=tee-sys",)),
     ("--full-trace", "-vv", "-o", "log_cli=true"),

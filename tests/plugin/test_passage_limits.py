@@ -194,6 +194,7 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
 
 CONTROL = ('title = "The Lamplighter"', 'title = "The Lamplighter"\nrole = "negative-control"')
 LEAKER = ('id = "candidate"', 'id = "candidate"\nexpected = "leak"')
+COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
 
 
 @pytest.mark.parametrize("purpose", [CONTROL, LEAKER])
@@ -247,9 +248,6 @@ def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, capsys, 
     assert "release.memleak.toml: it gates nothing" in capsys.readouterr().out
     if purpose == CONTROL:
         assert suite["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
-
-
-COMMON = ("[[model]]", '[[common]]\nsource = "ps*.txt"\n\n[[model]]')
 
 
 @pytest.mark.parametrize("purpose", [CONTROL, LEAKER])

@@ -87,8 +87,6 @@ WRONG = {
         for jobs in ("0", "-1", "many", "1.5")
     },
 }
-
-
 ONE = next(iter(WRONG))
 
 

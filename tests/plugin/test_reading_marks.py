@@ -14,8 +14,6 @@ from pytest_memleak.verdict.evaluation import Evaluation
 
 SECRET = "counted nine lanterns along the quay"
 REDACTED = "AssertionError: test_own.py:*: redacted, since this test read protected text; *"
-
-
 BOOK = Book("b", "Title", "Author", (Excerpt("p1", SECRET, f"Write {SECRET}", "One"),), "digest")
 GENERATION = Generation("p1", 0, SECRET, reasoning=SECRET)
 
@@ -100,8 +98,6 @@ def broken(memleak_book):
 def derived(memleak_pair, request):
     return {"it": request.getfixturevalue("text")}
 """
-
-
 USERS = {name: name for name in ("text", "broken", "derived")}
 USERS["request"] = "request.getfixturevalue('text')"
 
@@ -225,8 +221,6 @@ def memleak_providers():
     return {"chatty": Chatty}
 """
 SENT = "sent Write about: An old superstition unsettles a boatman one night, and …"
-
-
 CHATTY = ('provider = "recorded"\n[model.options]\npath = "clean.json"', 'provider = "chatty"')
 
 

@@ -16,6 +16,7 @@ ENDPOINT = ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweight
 # The base model ends some answers early.
 BRIEF = ("samples = 6\n", "samples = 6\nmax_short = 0.5\n")
 LAX = ("longest_span = 30", "spans_over = 40")
+PAID = ("-m", "copyright")
 SUMMARIZER = """
 [suite.summarizer]
 provider = "openai"
@@ -42,9 +43,6 @@ def bare(stories, server, online):
         return path
 
     return write
-
-
-PAID = ("-m", "copyright")
 
 
 def asked_for_summaries(server, wanted=True):

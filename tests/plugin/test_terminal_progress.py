@@ -54,6 +54,7 @@ def start(thread):
         raise RuntimeError("can't start new thread")
     original(thread)
 """
+ONE_LINE = ["test.memleak.toml", "..", "[100%]"]
 
 
 @pytest.fixture
@@ -61,9 +62,6 @@ def slow(pytester, suite):
     """A suite whose pairs take half a second and more each."""
     pytester.makeconftest(SLOW)
     return suite()
-
-
-ONE_LINE = ["test.memleak.toml", "..", "[100%]"]
 
 
 @pytest.fixture

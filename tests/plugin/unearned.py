@@ -24,8 +24,6 @@ EXCERPTS, WORDS, SAMPLES = 12, 200, 8
 
 Records = list[dict[str, Any]]
 Drawn = list[Generation]
-
-
 Change = Callable[[Book, Drawn], Drawn]
 RecordChange = Callable[[Book, Records], Records]
 

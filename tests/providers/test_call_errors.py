@@ -6,8 +6,6 @@ from pytest_memleak.providers.call_errors import safe_message, stored_message
 from pytest_memleak.redaction.text import server_words
 
 ASKED = "Write about the night on which the lamp went out for good."
-
-
 KEYS = ["sk-abc123DEF456ghi789", "tml-abc123DEF456", "ya29.a0AfH6SMBx-example_token"]
 
 

@@ -13,6 +13,7 @@ from pytest_memleak.scoring.sampling_error import Spread, block_range, maximum_r
 
 NO_BORDERS = np.empty(0, dtype=np.intp)
 THRESHOLD = 20
+MEASURES = ("bmc", "longest_span", "spans_over")
 
 
 def generator(*names):
@@ -87,9 +88,6 @@ def _maxima(rng, model, rounds):
     )
     of_spans = maximum_range(longest, typical=typical, most=model.words)
     return {"longest_block": (block, of_blocks), "longest_span": (int(longest.max()), of_spans)}
-
-
-MEASURES = ("bmc", "longest_span", "spans_over")
 
 
 def called_worse_though_the_same(temper, *, releases, pairs=20, rounds=100, spans=40):

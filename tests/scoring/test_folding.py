@@ -123,15 +123,13 @@ PIECES = st.sampled_from([
     "&lt;b&gt;", "&#13;", "аЕ", "ा", "٣", "word ", "1 ", "__", " é ", " _ ", "abcdefgÿ", "abcdefgh",
     "abcdefghi", "averylongwordofmorethansixteenbytes",
 ])  # fmt: skip
+SOME_TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 
 
 @settings(max_examples=examples(1_000))
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_equals_the_oracle(oracle, text):
     assert passage_words(text) == oracle.folded(text)
-
-
-SOME_TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 
 
 def spellings(found):

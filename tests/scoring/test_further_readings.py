@@ -23,6 +23,8 @@ from pytest_memleak.scoring.word_hashes import keyed
 
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
 PASSAGE, AROUND, TRIALS = 60, 120, 8
+LEET = str.maketrans("eaiost", "3@1057")
+TAGS = ("DT", "NN", "IN", "VBD", "PRP$", "TO", "JJ", "NNP")
 
 
 @cache
@@ -49,9 +51,6 @@ def bpe(words):
     return "".join(letters[byte] for byte in " ".join(words).encode())
 
 
-LEET = str.maketrans("eaiost", "3@1057")
-
-
 def in_lines(turn, length=9):
     return lambda words: "\n".join(
         turn(words[at : at + length]) for at in range(0, len(words), length)
@@ -62,9 +61,6 @@ def pieces(words, mark):
     """Words in pieces of three letters, of which all but the first have a mark."""
     cut_up = ([word[at : at + 3] for at in range(0, len(word), 3)] for word in words)
     return " ".join(mark.join(parts) for parts in cut_up)
-
-
-TAGS = ("DT", "NN", "IN", "VBD", "PRP$", "TO", "JJ", "NNP")
 
 
 def tagged(words, glue):

@@ -180,6 +180,7 @@ def test_generations_of_another_book_or_twice_the_same_are_refused():
 
 
 FEW_WORDS = st.lists(st.sampled_from([*"abcde", "b.", "A"]), min_size=1, max_size=12)
+NAMES = ("prefix_words", "k", "trim", "span_threshold")
 
 
 def beginnings_of(*texts, prefix_words):
@@ -195,9 +196,6 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
     found = analyze(book, drawn(across), scoring)
     assert found.cross.count == 0
-
-
-NAMES = ("prefix_words", "k", "trim", "span_threshold")
 
 
 @settings(max_examples=examples(2_000))
@@ -224,8 +222,6 @@ def test_continuations_agree_with_the_oracle(oracle, texts, reciting, numbers):
 
 
 FIVE = Scoring(k=5, trim=5)
-
-
 BOOK = book_of("a b c d e f g h", "i j k l m n o p")
 MODEL_A = drawn(["a b c d e f", "c d e f g"], ["i j k l m"])
 MODEL_B = drawn(["d e f g h"], ["k l m n o p", "i j k l m"])

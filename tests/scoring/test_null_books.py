@@ -17,10 +17,11 @@ from pytest_memleak.scoring.rounds import block_variance
 from pytest_memleak.scoring.sampling_error import sampling_error
 
 SCORING = Scoring(k=5, trim=5, span_threshold=20)
-
-
 ALPHABET = list("abcdefghijklmnopqrst")
 BOOK = book_of(" ".join(ALPHABET[:8]), " ".join(ALPHABET[8:]))
+LETTERS = " ".join(ALPHABET)
+OWN = [(None, LETTERS), (None, "x " * 20)]
+CLEAN = [(None, "x " * 20)] * 2
 
 
 def test_the_null_is_what_each_other_books_generations_share():
@@ -101,9 +102,6 @@ def test_what_there_is_to_compare_with():
         excess_over_null(BOOK, [(None, "a")], {"b": [(None, "a")]}, SCORING, confidence=1.5)
 
 
-LETTERS = " ".join(ALPHABET)
-
-
 def nulls_with(*words):
     """Null books that share the first so many letters; 40 words each, in two generations."""
     shared = [" ".join(ALPHABET[:one]) for one in words]
@@ -111,9 +109,6 @@ def nulls_with(*words):
         str(number): [(None, f"{text} {'x ' * (20 - one)}"), (None, "x " * 20)]
         for number, (one, text) in enumerate(zip(words, shared, strict=True))
     }
-
-
-OWN = [(None, LETTERS), (None, "x " * 20)]
 
 
 def test_the_interval_rests_on_the_variance_between_null_books():
@@ -160,9 +155,6 @@ def test_null_books_that_agree_to_the_word():
     # A single generation tells nothing of its variance.
     found = excess_over_null(BOOK, [(None, LETTERS)], nulls_with(6, 6), SCORING)
     assert (found.low, found.high) == (-1, 1)
-
-
-CLEAN = [(None, "x " * 20)] * 2
 
 
 def test_one_null_book_gives_no_interval_and_the_pairs_own_upper_end():

@@ -89,6 +89,7 @@ def test_extrapolation_is_chao2():
 
 SCORING = Scoring(k=5, span_threshold=20)
 Z = 1.959963984540054
+NO_BORDERS = np.empty(0, dtype=np.intp)
 
 
 def bounds_of(counts, *, confidence=0.95, alike=True):
@@ -232,9 +233,6 @@ def test_what_it_takes_to_settle_a_limit():
     # A curve that ends before the limit says nothing.
     assert samples_to_settle(error_with(**level), 0.11) is None
     assert samples_to_settle(error_with(**level, variance=None), 0.11) is None
-
-
-NO_BORDERS = np.empty(0, dtype=np.intp)
 
 
 def test_the_low_end_is_what_nearly_every_half_has_and_the_high_two_typical_spans_away():

@@ -11,8 +11,6 @@ from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
 
 SCORING = Scoring(k=5)
-
-
 BOOK = book_of("a b c d e f g h", "i j k l m n o p")
 FIRST = ["a b c d e f z i j k l m n", "x f g h i j k y"]
 

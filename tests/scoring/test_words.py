@@ -136,14 +136,12 @@ def test_unicode_mode_keeps_every_script_and_mark(text, expected):
 
 LETTERS = st.sampled_from(sorted({c for text in SCRIPTS.values() for c in text}))
 ANY = st.text(alphabet=LETTERS | st.sampled_from("\u200d\u200c\u0e4d\u0e33\u0eb3\u0ecd_ a"))
+MARKS = st.sampled_from("\u0301\u0323\u0344\u0345\u05b0\u0f71\u0f73")
 
 
 @given(ANY)
 def test_in_any_mixture_of_fifteen_scripts(text):
     check(text)
-
-
-MARKS = st.sampled_from("\u0301\u0323\u0344\u0345\u05b0\u0f71\u0f73")
 
 
 @given(

@@ -19,6 +19,7 @@ NAMES = (
     *("bmc", "longest_block", "longest_span", "spans_over"),
     *("longest_passage", "passages_over", "nv_longest_passage"),
 )
+LIMITS = {"longest_passage": 8, "leaking_works": 0.5}
 
 
 def book_of(works, *, name="songs"):
@@ -95,9 +96,6 @@ def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_i
     assert both.measurement.longest_block == Block(10, 0, 10)
     assert both.passages.longest_passage.words == 10
     assert [one["longest_passage"] for one in both.works.of_each] == [10, 10, 0]
-
-
-LIMITS = {"longest_passage": 8, "leaking_works": 0.5}
 
 
 def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():

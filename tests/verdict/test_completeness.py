@@ -12,6 +12,8 @@ from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.scoring.words import words as words_in
 
 APOLOGY = "I'm sorry, but I can't write that passage."
+TEMPLATE = "Write {words} words as {author} would, about {summary}"
+REFUSAL = "I'm sorry, but I can't help with summarizing that passage"
 
 
 def rules(evidence):
@@ -281,9 +283,6 @@ def told_by(book, instruct):
     return dataclasses.replace(book, excerpts=excerpts)
 
 
-TEMPLATE = "Write {words} words as {author} would, about {summary}"
-
-
 @pytest.mark.parametrize(("own", "broken"), [(10, []), (9, ["instructions"])])
 def test_instructions_of_ten_words_that_their_template_does_not_bring(
     own, broken, book, answers, weigh
@@ -294,9 +293,6 @@ def test_instructions_of_ten_words_that_their_template_does_not_bring(
     assert rules(weigh(asked, answers, template=TEMPLATE)) == broken
     assert weigh(asked, answers).complete  # of another form: all its words are its own
     assert weigh(asked, answers, template=TEMPLATE, continuation=True).complete
-
-
-REFUSAL = "I'm sorry, but I can't help with summarizing that passage"
 
 
 @pytest.mark.parametrize(("excerpts", "wrong", "broken"), [
