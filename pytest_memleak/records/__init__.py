@@ -14,7 +14,6 @@ from pytest_memleak.records.measurement import (
     Estimate,
     Measure,
     Measurement,
-    Needs,
     ProbeKind,
     Span,
 )
@@ -45,7 +44,7 @@ from pytest_memleak.records.verdicts import (
 __all__ = [
     "AnswerLimits", "Block", "Book", "BookPart", "BookSource", "CollectionSource", "Completeness",
     "Coverage", "Estimate", "Excerpt", "FinishReason", "Generation", "Issue", "Kind",
-    "LimitCheck", "Limits", "Measure", "Measurement", "Model", "Needs", "Origin", "Pair", "Probe",
+    "LimitCheck", "Limits", "Measure", "Measurement", "Model", "Origin", "Pair", "Probe",
     "ProbeKind", "RuleCheck", "Sampling", "Scoring", "Span", "Suite", "Summarizer", "Verdict",
     "VerdictResult", "WindowSettings", "WordMode", "Work", "WorkVerdict",
 ]  # fmt: skip

@@ -124,27 +124,18 @@ def generations_from_records(
 
 
 def described_records(records: object) -> Iterator[RecordedAs]:
-    """Yield what generation records say about their book, if anything."""
+    """Yield what generation records say about their book."""
     for row in records if isinstance(records, Sequence) else ():
-        description = {
-            key: value
-            for key in ("book_name", "author_name", "excerpt_text")
-            if isinstance(value := row.get(key), str) and value
-        }
-        if description and isinstance(row.get("excerpt_id"), str | int):
-            yield RecordedAs(str(row["excerpt_id"]), **description)
+        if isinstance(row, Mapping) and isinstance(row.get("excerpt_id"), str | int):
+            keys = ("book_name", "author_name", "excerpt_text", "instruction")
+            texts = {key: row[key] for key in keys if isinstance(row.get(key), str) and row[key]}
+            yield RecordedAs(str(row["excerpt_id"]), **texts)
 
 
 def with_recorded_instructions(book: Book, records: object) -> Book:
     """Return the book with the instructions in the generation records, if they have any."""
-    asked = {
-        str(row["excerpt_id"]): row["instruction"]
-        for row in (records if isinstance(records, Sequence) else ())
-        if isinstance(row, Mapping)
-        and isinstance(row.get("excerpt_id"), str | int)
-        and isinstance(row.get("instruction"), str)
-        and row["instruction"]
-    }
+    described = described_records(records)
+    asked = {row.excerpt_id: row.instruction for row in described if row.instruction}
     if not asked:
         return book
     excerpts = tuple(
@@ -192,9 +183,7 @@ def _whole(path: Path, most_bytes: int) -> bytearray:
             if len(data) > most_bytes:
                 raise _too_big("the file", str(path), most_bytes)
     if not data.strip():
-        raise RecordsError(
-            "the file is empty", location=str(path), hint="expected a JSON list of records"
-        )
+        raise _empty(path, "expected a JSON list of records")
     return data
 
 
@@ -209,9 +198,11 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
                 seen = True
                 yield _json(text, f"{path}, line {number}", encoding="utf-8")
     if not seen:
-        raise RecordsError(
-            "the file is empty", location=str(path), hint="expected one JSON record on each line"
-        )
+        raise _empty(path, "expected one JSON record on each line")
+
+
+def _empty(path: Path, hint: str) -> RecordsError:
+    return RecordsError("the file is empty", location=str(path), hint=hint)
 
 
 def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:

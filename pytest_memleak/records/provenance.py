@@ -96,6 +96,7 @@ class RecordedAs:
     book_name: str | None = None
     author_name: str | None = None
     excerpt_text: str | None = field(default=None, repr=False)
+    instruction: str | None = field(default=None, repr=False)
 
 
 # Without these, a server's defaults apply. A rejected temperature has its own rule.

@@ -57,9 +57,6 @@ def short_name(name: str, most: int = QUOTED_WORDS) -> str:
     return name if short == name else f"{short} {_digest_mark(name)}"
 
 
-# --- words of servers ----------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def server_words(most: int | None) -> Iterator[None]:
     """Show at most this many words of a server's message in this process; None: all."""

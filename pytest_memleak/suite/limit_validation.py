@@ -27,10 +27,9 @@ _LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a li
 
 def validate_preset(suite_file: SuiteFile, path: Path) -> None:
     """Raise SuiteError for a preset outside [limits], or one that the suite loosens."""
-    tables = [(f"model {model.id!r}", model.limits) for model in suite_file.model]
-    tables += [
-        (f"collection {collection.id!r}", collection.limits) for collection in suite_file.collection
-    ]
+    models = [(f"model {model.id!r}", model) for model in suite_file.model]
+    tables = [(where, model.limits) for where, model in models]
+    tables += [(f"collection {works.id!r}", works.limits) for works in suite_file.collection]
     tables += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair]
     for where, limits in tables:
         if limits.preset:
@@ -44,10 +43,7 @@ def validate_preset(suite_file: SuiteFile, path: Path) -> None:
         return
     looser = [
         f"{where}.{key}: {getattr(table, key)} is looser than {_DEFAULTS[key]}"
-        for where, table in (
-            ("suite", suite_file.suite),
-            *((f"model {model.id!r}", model) for model in suite_file.model),
-        )
+        for where, table in (("suite", suite_file.suite), *models)
         for key in (*_LOOSER_ABOVE, *_LOOSER_BELOW)
         if _is_looser(key, getattr(table, key, None))
     ]

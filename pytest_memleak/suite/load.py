@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from inspect import signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pytest_memleak.records import (
     AnswerLimits,
@@ -85,7 +85,7 @@ def load_suite(
         digest=read.digest,
         books=books,
         models=models,
-        pairs=_pairs(suite_file, books, models, path, extension_measures),
+        pairs=_pairs(_Source(suite_file, path, extension_measures), books, models),
         summarizer=_summarizer(suite_file.suite.summarizer),
         catalog=catalog(suite_file, path),
         content_digest=read.content_digest,
@@ -128,32 +128,28 @@ def _record(kind: Callable[..., Record], /, *tables: object, **fields: object) -
     return kind(**(keys | fields))
 
 
+class _Source(NamedTuple):
+    """The suite file that pairs are read from, and the extensions' measures by name."""
+
+    tables: SuiteFile
+    path: Path
+    extension_measures: Mapping[str, Measure]
+
+
 def _pairs(
-    suite_file: SuiteFile,
-    books: Sequence[BookSource],
-    models: Sequence[Model],
-    path: Path,
-    extension_measures: Mapping[str, Measure],
+    source: _Source, books: Sequence[BookSource], models: Sequence[Model]
 ) -> tuple[Pair, ...]:
-    listed = {(pair.model, pair.book): pair for pair in suite_file.pair}
-    every = suite_file.suite.pairs == "all"
+    listed = {(pair.model, pair.book): pair for pair in source.tables.pair}
+    every = source.tables.suite.pairs == "all"
     pairs = tuple(
-        _pair(
-            model,
-            book,
-            table,
-            listed.get((model.id, book.id)),
-            suite_file,
-            path,
-            extension_measures,
-        )
-        for model, table in zip(models, suite_file.model, strict=True)
+        _pair(source, model, book, table, listed.get((model.id, book.id)))
+        for model, table in zip(models, source.tables.model, strict=True)
         for book in books
         if _are_paired(model, book, listed, every)
     )
     if not pairs:
         raise suite_error(
-            path,
+            source.path,
             "the suite has no pair to test",
             'add a [[book]] or [[collection]] with role = "test" and, for pairs = "listed", '
             "a [[pair]]",
@@ -171,14 +167,9 @@ def _are_paired(
 
 
 def _pair(
-    model: Model,
-    book: BookSource,
-    table: ModelTable,
-    override: PairTable | None,
-    suite_file: SuiteFile,
-    path: Path,
-    extension_measures: Mapping[str, Measure],
+    source: _Source, model: Model, book: BookSource, table: ModelTable, override: PairTable | None
 ) -> Pair:
+    suite_file, path, extension_measures = source
     suite = suite_file.suite
     of_collection = [
         collection.limits for collection in suite_file.collection if collection.id == book.id

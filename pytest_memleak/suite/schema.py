@@ -1,11 +1,7 @@
 """The suite file's tables, keys, types and defaults.
 
-A JSON Schema generated from these classes ships as `memleak-suite.schema.json`. Editors complete
-a suite file that has `#:schema .../memleak-suite.schema.json` on its first line. Regenerate the
-schema after a change here:
-
-    cd pytest_memleak/suite
-    python -m pytest_memleak.suite.schema > memleak-suite.schema.json
+This module writes `memleak-suite.schema.json` (CONTRIBUTING.md). Editors complete a suite file that
+has `#:schema .../memleak-suite.schema.json` on its first line.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ _ALSO = {
 _SCHEMA = "memleak-suite.schema.json"
 _MISSPELT = 0.65  # similarity to a key of the same table
 _ALMOST = 0.9  # similarity to a key of another table
-_LONGEST = 200
+_LONGEST = 200  # characters of a hint
+_SHOWN = 80  # characters of a name or value
 
 
 def suite_error(path: Path, message: str, hint: str | None = None) -> SuiteError:
@@ -165,11 +166,6 @@ def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
     parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
     tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
     return next(tables, None)
-
-
-# --- quoted names and values --------------------------------------------------------------
-
-_SHOWN = 80
 
 
 def plain(name: str) -> str:

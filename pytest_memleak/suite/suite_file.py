@@ -58,11 +58,7 @@ class ReadSuite(NamedTuple):
 
 
 def read_suite_file(path: Path) -> ReadSuite:
-    """Read and validate the suite file at `path`.
-
-    Raises SuiteError with file, key and value: not TOML, an unknown key, a bad value, a duplicate
-    or undefined id.
-    """
+    """Read and validate the suite file at `path`. Raises SuiteError with file, key and value."""
     content = _read(path)
     tables = _parse(content, path)
     digest = hashlib.sha256(content).hexdigest()
@@ -282,9 +278,8 @@ def _validate_continuation_template(suite: SuiteTable, path: Path) -> None:
         try:
             validate_continuation(suite.continuation_template)
         except BookError as error:
-            raise suite_error(
-                path, f"suite.continuation_template: {error.message}", error.hint
-            ) from None
+            message = f"suite.continuation_template: {error.message}"
+            raise suite_error(path, message, error.hint) from None
 
 
 def _validate_unique(kind: str, ids: Iterable[str], path: Path) -> None:

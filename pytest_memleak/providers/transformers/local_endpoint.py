@@ -20,12 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, Probabilities
 from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
-from pytest_memleak.providers.transformers.local_format import (
-    Format,
-    Wording,
-    beginning,
-    text_tokens,
-)
+from pytest_memleak.providers.transformers.local_format import Format, Wording, beginning
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -204,7 +199,8 @@ class LocalEndpoint:
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokenizer's tokens of a text, without special ones."""
-        return text_tokens(self._tokenizer, text)
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
 
     def log_probabilities(self, windows: Sequence[Window]) -> list[list[float]]:
         """As `Probabilities` says."""

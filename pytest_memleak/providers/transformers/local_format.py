@@ -100,15 +100,10 @@ class Format:
         return chat
 
     def _tokens(self, text: str) -> list[int]:
-        return text_tokens(self._tokenizer, text)
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
 
 
 def beginning(tokenizer: Any) -> list[int]:
     """The begin-of-text token, where the tokenizer has one."""
     return [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-
-
-def text_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of the text alone."""
-    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
-    return tokens

@@ -56,9 +56,6 @@ class FinetuneTable(Table):
     seed: int = Field(default=0, ge=0)
 
 
-# --- keeping -------------------------------------------------------------------------------
-
-
 def kept(folder: Path) -> LocalWeights | None:
     """The adapter that `make_once` made in `folder`, if it came to an end."""
     return find_adapter(folder / "adapter")
@@ -80,9 +77,6 @@ def make_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
     if adapter is None:
         raise FileNotFoundError(f"{folder / 'adapter'} was removed during training")
     return adapter
-
-
-# --- training ------------------------------------------------------------------------------
 
 
 def train(

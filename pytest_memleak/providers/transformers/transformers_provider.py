@@ -108,8 +108,7 @@ class TransformersProvider:
     def open(self, endpoint: str | None) -> LocalEndpoint:
         """A fine-tuned model by its job's endpoint, or LoRA weights in a folder (on the base).
 
-        None means the suite's `endpoint`, or the base as it is. Raises SuiteError for a base
-        that is not there, ProviderError for LoRA weights that are not, or a hub that is not.
+        None means the suite's `endpoint`, or the base as it is.
         """
         endpoint = endpoint or self._setup.model.endpoint
         tuned = _TUNED.fullmatch(endpoint or "")
@@ -123,8 +122,6 @@ class TransformersProvider:
             name = f"{PROVIDER}:{self._base.name}+{adapter.name}"
         return self._endpoint(name, lambda: adapter)
 
-    # --- fine-tuning
-
     def find_finetune(self, digest: str) -> str | None:
         """The endpoint trained on that set from this base by this recipe, if it is here."""
         name = self._name(digest)
@@ -132,10 +129,7 @@ class TransformersProvider:
         return None if adapter is None else self._tuned(name, adapter)
 
     def start_finetune(self, training: TrainingSet) -> str:
-        """Train, unless it is here already, and keep the LoRA weights.
-
-        Raises SuiteError where there is nothing to train on, ProviderError for whatever fails.
-        """
+        """Train, unless it is here already, and keep the LoRA weights."""
         if not any(example.text.strip() for example in training.examples):
             raise SuiteError(
                 "The books to fine-tune on have no text",
@@ -174,8 +168,6 @@ class TransformersProvider:
         if tuned is None or adapter is None or adapter.name != tuned["adapter"]:
             return JobState(JobStatus.FAILED, detail=f"Its LoRA weights aren't in {folder}")
         return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
-
-    # --- names and weights
 
     @functools.cached_property
     def _base(self) -> LocalWeights:

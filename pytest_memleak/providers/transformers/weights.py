@@ -150,18 +150,14 @@ class Loaded:
 
 
 def find_base(base: str, *, root: Path, revision: str | None, place: str) -> LocalWeights:
-    """The weights of that name: a folder, from `root`, or else a model at the hub.
+    """The weights of that name: a folder, from `root`, or else a model `owner/name` at the hub.
 
-    A hub name is `owner/name`. What is in the hub's cache already is taken from there, without
-    asking whether there is something newer; otherwise it is downloaded.
-
-    Raises SuiteError for a folder that is missing or is no model's, ProviderError for a hub
-    model that cannot be had.
+    What is in the hub's cache already is taken from there, without asking whether there is
+    something newer; otherwise it is downloaded.
     """
     folder = root / Path(base).expanduser()
     if folder.is_dir():
-        lacking = _lacking(folder)
-        if lacking:
+        if lacking := _lacking(folder):
             raise SuiteError(
                 f"the folder {folder} {lacking}",
                 location=place,
@@ -282,10 +278,7 @@ def _sha256_at(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - pa
 
 
 def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
-    """The tokenizer alone; `endpoint` is how error messages name it.
-
-    Raises ProviderError for one that is damaged or empty.
-    """
+    """The tokenizer alone; `endpoint` is how error messages name it."""
     from transformers import AutoTokenizer
 
     with failures_as(endpoint, "load"):
@@ -299,11 +292,7 @@ def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
 
 
 def load(wanted: Wanted, *, endpoint: str) -> Loaded:
-    """Load model and tokenizer; `endpoint` is how error messages name them.
-
-    Raises ProviderError for weights that are damaged, incomplete, or of no causal language
-    model, for a tokenizer without an end-of-text token, and for a device that is not here.
-    """
+    """Load model and tokenizer; `endpoint` is how error messages name them."""
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     folder = str(wanted.base.folder)
@@ -346,10 +335,8 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     own = model.generation_config.eos_token_id
-    stop_tokens = own if isinstance(own, list | tuple) else [own]
-    return frozenset(
-        int(token) for token in [*stop_tokens, tokenizer.eos_token_id] if token is not None
-    )
+    tokens = [*(own if isinstance(own, list | tuple) else [own]), tokenizer.eos_token_id]
+    return frozenset(int(token) for token in tokens if token is not None)
 
 
 def _device(asked: str, endpoint: str) -> str:
