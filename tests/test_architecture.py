@@ -99,6 +99,8 @@ def test_options_of_outputs_stand_in_their_table_alone():
     named = [(text, file) for text, file in literals() if text.partition("=")[0] in options]
     assert sorted(named) == sorted((option, "output_table.py") for option in options)
     assert not {output.dest for output in REPORTS} & {text for text, _ in literals()}
+    # Without its signs, a report isn't recognized, and its second run refuses to overwrite it.
+    assert all(output.signs for output in REPORTS)
 
 
 def test_names_say_what_they_hold():

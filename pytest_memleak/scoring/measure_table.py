@@ -270,8 +270,8 @@ _ROWS = (
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
 """The rows of this package, by name, in the order of reports."""
 
-OF_PASSAGES = tuple(row.name for row in _ROWS if row.needs is PASSAGES)
-"""The measures that cover every protected book."""
+OF_PASSAGES = (LONGEST_PASSAGE.name, PASSAGES_OVER.name, NV_LONGEST_PASSAGE.name)
+"""The measures that are split by book and by work of a collection; no others are."""
 
 PRESETS = {
     preset: {row.name: limit for row in _ROWS if (limit := getattr(row, preset)) is not None}
