@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
@@ -212,6 +212,7 @@ def test_coverage(intervals):
 
 
 @given(SPANS)
+@example([(0, 2), (2, 4)])
 def test_united(intervals):
     found = rows(*merge_intervals(*columns(sorted(intervals))))
     held = {at for start, end in found for at in range(start, end)}
