@@ -280,22 +280,18 @@ class Sampler(Protocol):
     @property
     def name(self) -> str:
         """The name in a suite's `provider`."""
-        ...
 
     @property
     def concurrency(self) -> int | None:
         """The number of concurrent calls; None to adapt it."""
-        ...
 
     @property
     def completions_per_call(self) -> int:
         """The most completions per call."""
-        ...
 
     @property
     def batch(self) -> bool:
         """Whether to sample in batches."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

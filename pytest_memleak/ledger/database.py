@@ -125,7 +125,18 @@ class Database:
 
     def snapshot(self, work: Work[T]) -> T:
         """Return the result of `work`, all of whose reads see one state."""
-        return self.read(_of_one_moment(work))
+
+        def within(connection: Connection) -> T:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            try:
+                return work(connection)
+            finally:
+                connection.rollback()
+
+        return self.read(within)
 
     def write(self, work: Work[T]) -> T:
         """Return the result of `work` once its writes are committed."""
@@ -337,20 +348,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _of_one_moment(work: Work[T]) -> Work[T]:
-    def within(connection: Connection) -> T:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN")
-        else:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        try:
-            return work(connection)
-        finally:
-            connection.rollback()
-
-    return within
 
 
 def _done(connection: Connection, batch: Sequence[_Ticket]) -> list[tuple[_Ticket, Any]]:

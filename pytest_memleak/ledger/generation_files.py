@@ -140,9 +140,7 @@ def _write_list(file: TextIO, records: _Records) -> int:
     return count
 
 
-def _write_lines(
-    file: TextIO, records: Iterable[tuple[Any, Sequence[tuple[Any, str, str]]]]
-) -> int:
+def _write_lines(file: TextIO, records: _Records) -> int:
     count = 0
     for question, rows in records:
         for row in rows:

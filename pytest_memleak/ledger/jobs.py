@@ -5,8 +5,8 @@
     end_job(ledger, job, JobRow.FAILED, cause="...")
 
 A row is written before its job starts, and held by the process that starts it. Any process may
-take over a job whose start was interrupted. batches.py and
-deployments.py hold the rest about those.
+take over a job whose start was interrupted. sampling/batch.py
+and deployments.py hold the rest about those.
 """
 
 from __future__ import annotations

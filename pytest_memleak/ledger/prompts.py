@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.records import Book, Sampling
 
 TOKENS_PER_WORD = 4 / 3
@@ -57,16 +58,27 @@ class PromptSpec:
         token_limits = {self.max_tokens} | ({most_tokens(0)} if self.max_tokens == 1 else set())
         temperature = _told(self.temperature)
         return self.settings_digest in {
-            _digest(temperature, max_tokens, self.seed) for max_tokens in token_limits
+            digest_of(temperature, max_tokens, self.seed) for max_tokens in token_limits
         } and any(
-            self.instruction_digest == _digest(self.instruction, repeat)
+            self.instruction_digest == digest_of(self.instruction, repeat)
             for repeat in range(_MOST_REPEATS)
         )
 
     def seed_from(self, first: int) -> int:
         """Return the seed (31 bits) of the call whose first completion has the ordinal `first`."""
-        digest = _digest(self.seed, self.instruction_digest, first)
+        digest = digest_of(self.seed, self.instruction_digest, first)
         return int(digest[:8], 16) & 0x7FFF_FFFF
+
+    def request(self, request_id: str, ordinals: Sequence[int]) -> SampleRequest:
+        """Build the request of a call for these ordinals."""
+        return SampleRequest(
+            request_id,
+            self.instruction,
+            len(ordinals),
+            self.temperature,
+            self.max_tokens,
+            self.seed_from(ordinals[0]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +122,11 @@ def questionnaire(
         questions.append(
             PromptSpec(
                 book_id=book.id,
-                book_words=book.words_digest or _digest(book.id),
+                book_words=book.words_digest or digest_of(book.id),
                 excerpt_id=excerpt.id,
                 instruction=excerpt.instruction,
-                instruction_digest=_digest(excerpt.instruction, repeat),
-                settings_digest=_digest(_told(sampling.temperature), max_tokens, sampling.seed),
+                instruction_digest=digest_of(excerpt.instruction, repeat),
+                settings_digest=digest_of(_told(sampling.temperature), max_tokens, sampling.seed),
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
@@ -176,7 +188,8 @@ def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator
         yield from (ask for ask in round_ if ask is not None)
 
 
-def _digest(*parts: object) -> str:
+def digest_of(*parts: object) -> str:
+    """Return the SHA-256 of some parts, each after its length (hexadecimal)."""
     digest = hashlib.sha256()
     for part in parts:
         data = str(part).encode("utf-8", "surrogatepass")

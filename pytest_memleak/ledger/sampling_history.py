@@ -122,13 +122,8 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
 
 _BEHIND = (
     sa.select(
-        calls.c.kind,
-        calls.c.run,
-        calls.c.began,
-        calls.c.ended,
-        calls.c.model,
-        calls.c.fingerprint,
-        calls.c.refused,
+        *(calls.c[name] for name in ("kind", "run", "began", "ended")),
+        *(calls.c[name] for name in ("model", "fingerprint", "refused")),
         sa.func.count().label("drawn"),
     )
     .join(calls, calls.c.id == generations.c.call)

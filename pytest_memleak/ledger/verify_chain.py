@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,30 +25,23 @@ from pytest_memleak.ledger.hash_chain import CHAINED, Head, Row, chain_link, ima
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import prompt_from_row
 from pytest_memleak.ledger.tables import (
+    QUESTIONS_AT_ONCE,
     calls,
     chain,
     claims,
     deployments,
     generations,
+    in_parts,
+    ledger_version,
     questions,
     runs,
 )
 from pytest_memleak.records.number_format import amount
 
-_QUESTIONS_AT_ONCE = 20  # their generations are in memory at a time
-_ROWS_AT_ONCE = 400
+_PROMPTS_AT_ONCE = 20  # their generations are in memory at a time
 _SHOWN = 60  # characters of a value
 _TABLES = {table.name: table for table in CHAINED}
-_ONE_OF = {
-    "leases": "lease",
-    "runs": "run",
-    "questions": "question",
-    "jobs": "fine-tune",
-    "batches": "batch",
-    "deployments": "deployment",
-    "calls": "call",
-    "summaries": "summary",
-}
+_ONE_OF = {"jobs": "fine-tune", "batches": "batch", "summaries": "summary"}
 
 
 @dataclass(slots=True)
@@ -78,7 +70,9 @@ def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None) -> Checked:
             return check.done(bundle_head)
         except OF_VALUES as error:
             damage = damaged_cell(connection) or f"a value can't be read ({type(error).__name__})"
-            return check.broken_off(damage)
+            fault = f"The ledger is damaged: {damage}; the rest wasn't verified"
+            check.checked.wrong.append(fault)
+            return check.checked
 
     return ledger.snapshot(work)
 
@@ -88,32 +82,27 @@ class _Check:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._checked = Checked()
+        self.checked = Checked()
         self._entries: dict[tuple[str, Any], list[int]] = defaultdict(list)  # of each row
 
     def done(self, bundle_head: Head | None) -> Checked:
-        wrong = self._checked.wrong
+        wrong = self.checked.wrong
         self._read_chain(bundle_head)
         for table in CHAINED:
             if table is not calls:
-                for rows in self._parts(sa.select(table), _ROWS_AT_ONCE):
+                for rows in self._stream(sa.select(table)).partitions():
                     chained = self._chained(table, [image(table, row) for row in rows])
                     if table is questions:
                         asked = {row["id"]: row for row in rows}
                         wrong += filter(None, (prompt_fault(asked[row["id"]]) for row in chained))
-        for rows in self._parts(_ASKED, _QUESTIONS_AT_ONCE):
+        for rows in self._stream(_ASKED).partitions(_PROMPTS_AT_ONCE):
             self._check_calls([row["question"] for row in rows])
         wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
         wrong += run_faults(self._connection)
-        return self._checked
-
-    def broken_off(self, damage: str) -> Checked:
-        """Return the faults so far, and what ended the check."""
-        self._checked.wrong.append(f"The ledger is damaged: {damage}; the rest wasn't verified")
-        return self._checked
+        return self.checked
 
     def _read_chain(self, bundle_head: Head | None) -> None:
-        checked, link, number = self._checked, "", 0
+        checked, link, number = self.checked, "", 0
         rows = self._stream(sa.select(chain).order_by(chain.c.number))
         for number, row in enumerate(rows, 1):
             if row["number"] != number:
@@ -157,45 +146,37 @@ class _Check:
         ]
         for call_row in self._chained(calls, images):
             fault = call_fault(call_row, prompts.get(call_row["question"]))
-            self._checked.wrong += [fault] if fault else []
-        self._checked.wrong += [
+            self.checked.wrong += [fault] if fault else []
+        self.checked.wrong += [
             f"Call {call} has generations or ordinals of prompt {question}, which it didn't send"
             for question, call in sorted(answers.keys() | claimed.keys())
         ]
-        self._checked.calls += len(images)
-        self._checked.imports += sum(call_row["kind"] == "import" for call_row in images)
+        self.checked.calls += len(images)
+        self.checked.imports += sum(call_row["kind"] == "import" for call_row in images)
 
     def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
         keys = [(table.name, row_key(table, row)) for row in rows]
         numbers = sorted({number for key in keys for number in self._entries.pop(key, ())})
         written: dict[tuple[str, Any], Row] = {}
-        for start in range(0, len(numbers), _ROWS_AT_ONCE):
-            some = chain.c.number.in_(numbers[start : start + _ROWS_AT_ONCE])
-            for entry in self._rows(chain, some):
+        for some in in_parts(numbers):
+            for entry in self._rows(chain, chain.c.number.in_(some)):
                 for key, values in _entry(entry["entry"])[1].items():
                     written.setdefault(key, {}).update(values)
         matched = []
         for key, row in zip(keys, rows, strict=True):
             if key in written:
-                self._checked.wrong += _differences(_named(*key), written[key], row)
+                self.checked.wrong += _differences(_named(*key), written[key], row)
                 matched.append(row)
             else:
-                self._checked.wrong.append(f"{_named(*key)} was added by another program")
+                self.checked.wrong.append(f"{_named(*key)} was added by another program")
         return matched
 
     # --- reading -----------------------------------------------------------------------------
 
-    def _stream(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Iterator[Any]:
-        options = {"yield_per": _ROWS_AT_ONCE}
-        yield from self._connection.execute(statement, execution_options=options).mappings()
-
-    def _parts(
-        self, statement: sa.Select[Any] | sa.CompoundSelect[Any], size: int
-    ) -> Iterator[list[Any]]:
-        rows = self._stream(statement)
-        while part := list(islice(rows, size)):
-            yield part
+    def _stream(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> sa.MappingResult:
+        options = {"yield_per": QUESTIONS_AT_ONCE}
+        return self._connection.execute(statement, execution_options=options).mappings()
 
     def _rows(self, table: sa.Table, condition: sa.ColumnElement[bool]) -> Iterable[Any]:
         keys = table.primary_key.columns
@@ -220,12 +201,10 @@ def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
 
 
 def _differences(name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[str]:
-    differ = [
-        column for column in sorted({**before, **after}) if before.get(column) != after.get(column)
-    ]
     return [
         f"{name}: {_what_differs(column, before.get(column), after.get(column))}"
-        for column in differ
+        for column in sorted({**before, **after})
+        if before.get(column) != after.get(column)
     ]
 
 
@@ -251,9 +230,10 @@ def _shown(value: Any) -> str:
 
 
 def _named(table: str, key: Any) -> str:
-    if table not in _ONE_OF:
+    if table == ledger_version.name:
         return "the ledger's version"
-    return f"{_ONE_OF[table]} {str(key[0] if isinstance(key, tuple) else key)[:12]}"
+    kind = _ONE_OF.get(table, table.removesuffix("s"))
+    return f"{kind} {str(key[0] if isinstance(key, tuple) else key)[:12]}"
 
 
 def prompt_fault(row: Any) -> str | None:

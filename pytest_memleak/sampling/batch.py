@@ -1,38 +1,61 @@
 """Batches at a provider: many requests at once, answered within a day, each paid for once.
 
-    batches.settle(question_ids)    # wait for the open ones
-    batches.submit(asks, numbers)   # request what is missing, in new ones
+    batches.settle()       # wait for the open ones
+    batches.submit(asks)   # request what is missing, in new ones
 
 A request without an answer is sent again in the next batch.
+
+In the ledger, a batch has one call for every request in it. They hold their ordinals until the
+batch ends, even if the process dies. Its digest covers its requests, its endpoint, and how often
+the same batch was sent before, so a later process finds the batch at the provider even without the
+ledger.
 """
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from pytest_memleak.errors import JobPending, ProviderError
 from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
-from pytest_memleak.ledger.batches import (
-    batch_prompts,
-    batch_requests,
-    claim_batch,
-    open_batches,
-    request_key,
+from pytest_memleak.ledger.call_outcomes import (
+    Answer,
+    add_to_runs,
+    open_calls,
+    record_each,
+    run_spending,
 )
-from pytest_memleak.ledger.call_outcomes import Answer, open_calls, record_each
-from pytest_memleak.ledger.call_reservations import Terms
-from pytest_memleak.ledger.jobs import Job, JobRow, end_job
+from pytest_memleak.ledger.call_reservations import (
+    Terms,
+    budget_exceeded,
+    call_row,
+    first_free,
+    insert_calls,
+    taken_ordinals,
+)
+from pytest_memleak.ledger.hash_chain import add_row
+from pytest_memleak.ledger.jobs import (
+    OPEN_JOB,
+    Job,
+    JobKind,
+    JobRow,
+    end_job,
+    held_job,
+    rows_with_leases,
+)
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.ledger.tables import calls
+from pytest_memleak.ledger.prompts import Ask, PromptSpec, digest_of, prompt_from_row
+from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_deadline import Line
+from pytest_memleak.sampling.call_attempts import Desk
 from pytest_memleak.sampling.remote_jobs import NO_REASON, Verbs, looked_at, pauses, started
-from pytest_memleak.sampling.retry import Retry
 
 _VERBS = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
@@ -42,48 +65,47 @@ _RECORDED_AT_ONCE = 200
 class Batches:
     """The batches of one endpoint.
 
-    limit: the run's budget, in billionths of a US$; None without one
-    wait:  whether to wait for batches to end; progress: notified meanwhile
+    wait: whether to wait for batches to end; progress: notified meanwhile
     """
 
-    ledger: Ledger
+    desk: Desk
     remote: BatchCalls
-    endpoint_id: str
-    line: Line
-    terms: Terms
-    limit: int | None
-    retry: Retry
     wait: bool
     progress: Progress
 
-    def settle(self, question_ids: AbstractSet[int]) -> None:
-        """Finish every batch that contains any of these prompts (by row id).
+    def settle(self) -> None:
+        """Finish every batch that contains any of the desk's prompts.
 
         Raises JobPending if one is unfinished and `wait` is false, ProviderError if one failed: its
         ordinals are free again then.
         """
-        for _ in pauses(self.retry):
-            self.ledger.expire_leases()
-            batches = open_batches(
-                self.ledger, self.endpoint_id, question_ids, recovery=self.retry.recovery
-            )
-            left = [batch for batch in batches if not self._advance(batch)]
+        desk = self.desk
+        for _ in pauses(desk.retry):
+            desk.ledger.expire_leases()
+            left = [batch for batch in _open_batches(desk) if not self._advance(batch)]
             if not left:
                 return
             if not self.wait or any(batch.stuck for batch in left):
-                raise self._pending(left)
+                named = ", ".join(batch.job_id or "not started yet" for batch in left)
+                raise JobPending(
+                    f"{len(left)} batches are unfinished: {named}"
+                    if len(left) > 1
+                    else f"The batch is unfinished: {named}",
+                    location=f"{desk.terms.sampler.name} endpoint {desk.line.endpoint_id}",
+                    hint="Rerun later to continue.",
+                )
             self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "that is being started"))
 
-    def submit(self, asks: Iterable[Ask], numbers: Mapping[tuple[str, str], int]) -> None:
+    def submit(self, asks: Iterable[Ask]) -> None:
         """Request all asks, in as few batches as hold them."""
         for chunk in self._chunks(asks):
             batch = claim_batch(
-                self.ledger,
+                self.desk.ledger,
                 chunk,
-                endpoint_id=self.endpoint_id,
-                numbers=numbers,
-                terms=self.terms,
-                limit=self.limit,
+                endpoint_id=self.desk.line.endpoint_id,
+                numbers=self.desk.numbers,
+                terms=self.desk.terms,
+                limit=self.desk.limit,
             )
             if batch is not None:
                 self._started(batch)
@@ -92,7 +114,9 @@ class Batches:
         chunk: list[Ask] = []
         size = 0
         for ask in asks:
-            request_size = self.remote.request_bytes(_measured(ask))
+            request_size = self.remote.request_bytes(
+                ask.question.request(request_key("0" * 64, 0), ask.ordinals)  # of its final length
+            )
             too_large = size + request_size > self.remote.max_bytes
             if chunk and (len(chunk) >= self.remote.max_requests or too_large):
                 yield chunk
@@ -111,51 +135,56 @@ class Batches:
         if batch.job_id is None:
             return False
         batch_id = batch.job_id
-        state = looked_at(self._verbs(batch), batch_id, self.retry)
+        state = looked_at(self._verbs(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:
             cause = masked(state.detail or NO_REASON)
-            end_job(self.ledger, batch, JobRow.FAILED, cause=cause)
+            end_job(self.desk.ledger, batch, JobRow.FAILED, cause=cause)
             raise ProviderError(
                 cause,
-                provider=self.terms.sampler.name,
-                endpoint=self.endpoint_id,
+                provider=self.desk.terms.sampler.name,
+                endpoint=self.desk.line.endpoint_id,
                 call=f"batch {batch_id}",
                 hint="Rerun to send its requests again.",
             )
-        self.retry.run(lambda: self.line.within("read_batch", lambda: self._read(batch, batch_id)))
-        end_job(self.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
+        self.desk.retry.run(
+            lambda: self.desk.line.within("read_batch", lambda: self._read(batch, batch_id))
+        )
+        end_job(self.desk.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
         return True
 
     def _started(self, batch: Job) -> Job:
-        return started(self.ledger, batch, self._verbs(batch), self.retry)
+        return started(self.desk.ledger, batch, self._verbs(batch))
 
     def _verbs(self, batch: Job) -> Verbs:
         return Verbs(
-            provider=self.terms.sampler.name,
-            endpoint=self.endpoint_id,
+            provider=self.desk.terms.sampler.name,
+            endpoint=self.desk.line.endpoint_id,
             names=_VERBS,
             find=lambda: self.remote.find(batch.digest),
-            start=lambda: self.remote.start(batch_requests(self.ledger, batch), batch.digest),
+            start=lambda: self.remote.start(_requests(self.desk.ledger, batch), batch.digest),
             poll=self.remote.poll,
-            deadline=self.retry.deadline,
-            reach=self.line.reach,
+            retry=self.desk.retry,
+            start_deadline=self.desk.retry.deadline,
+            reach=self.desk.line.reach,
         )
 
     def _read(self, batch: Job, batch_id: str) -> None:
         """Record the answers; those recorded before stay unchanged."""
-        unanswered = self.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
+        unanswered = self.desk.ledger.read(lambda c: open_calls(c, calls.c.batch == batch.number))
         by_key = {call.request_id: call for call in unanswered}
-        prompts = batch_prompts(self.ledger, batch)
+        prompts = _prompts(self.desk.ledger, batch)
         answers: list[Answer] = []
         try:
             for key, completions in self.remote.read(batch_id):
                 call = by_key.pop(key, None)
                 if call is None:
                     continue
-                came = self.line.completions(completions, "read_batch")
-                answers.append(Answer(call, came, *self.terms.billed(prompts[call.question], came)))
+                came = self.desk.line.completions(completions, "read_batch")
+                answers.append(
+                    Answer(call, came, *self.desk.terms.billed(prompts[call.question], came))
+                )
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
         finally:
@@ -164,28 +193,131 @@ class Batches:
     def _recorded(self, answers: Sequence[Answer]) -> list[Answer]:
         """Record the answers; return an empty list for the next ones."""
         if answers:
-            self.ledger.write(lambda connection: record_each(connection, answers))
+            self.desk.ledger.write(lambda connection: record_each(connection, answers))
         return []
 
-    def _pending(self, left: Sequence[Job]) -> JobPending:
-        named = ", ".join(batch.job_id or "not started yet" for batch in left)
-        return JobPending(
-            f"{len(left)} batches are unfinished: {named}"
-            if len(left) > 1
-            else f"The batch is unfinished: {named}",
-            location=f"{self.terms.sampler.name} endpoint {self.endpoint_id}",
-            hint="Rerun later to continue.",
+
+# --- batches in the ledger -----------------------------------------------------------------
+
+_DIGEST_IN_KEY = 20
+
+
+def request_key(digest: str, place: int) -> str:
+    """Return the key of a batch's request: the same whenever the same batch is sent."""
+    return f"{digest[:_DIGEST_IN_KEY]}-{place:06d}"
+
+
+def claim_batch(
+    ledger: Ledger,
+    asks: Sequence[Ask],
+    *,
+    endpoint_id: str,
+    numbers: Mapping[tuple[str, str], int],
+    terms: Terms,
+    limit: int | None,
+) -> Job | None:
+    """Record that a batch is about to start, with every ordinal of `asks` that is free.
+
+    Returns None if none is free. Raises BudgetExceeded if the run's budget is too small.
+    """
+    lease, run, provider = ledger.lease, ledger.run, terms.sampler.name
+
+    def work(connection: Connection) -> Job | None:
+        taken = taken_ordinals(connection, [(numbers[ask.question.key], ask) for ask in asks])
+        free = [
+            ask
+            for candidate in asks
+            if (ask := first_free([candidate], numbers, taken)) is not None
+        ]
+        if not free:
+            return None
+        estimates = [terms.estimate(ask) for ask in free]
+        total = sum(estimate or 0 for estimate in estimates)
+        spent = run_spending(connection, {run})[run]
+        if limit is not None and spent + total > limit:
+            raise budget_exceeded(spent, total, limit)
+        digest = _new_digest(connection, endpoint_id, free)
+        shared = {"provider": provider, "lease": lease, "run": run, "began": time.time()}
+        state = {"endpoint": endpoint_id, "digest": digest, "state": JobRow.STARTING}
+        number = add_row(connection, batches, shared | state)
+        rows = [
+            call_row(
+                ask,
+                numbers[ask.question.key],
+                kind="batch",
+                batch=number,
+                request_id=request_key(digest, place),
+                estimate=estimate,
+                **shared,
+            )
+            for place, (ask, estimate) in enumerate(zip(free, estimates, strict=True))
+        ]
+        insert_calls(connection, rows, [ask.ordinals for ask in free])
+        add_to_runs(connection, [(run, total)])
+        return Job(
+            JobKind.BATCH, number, digest, JobRow.STARTING, endpoint=endpoint_id, ours_to_start=True
         )
 
+    return ledger.write(work)
 
-def _measured(ask: Ask) -> SampleRequest:
-    """Build the request at its final length, before its batch has a digest."""
-    question = ask.question
-    return SampleRequest(
-        request_key("0" * 64, 0),
-        question.instruction,
-        len(ask.ordinals),
-        question.temperature,
-        question.max_tokens,
-        question.seed_from(ask.ordinals[0]),
+
+def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -> str:
+    """Digest the asks and how often the same asks were sent before."""
+    for attempt in itertools.count():
+        parts = (f"{ask.question.key} {ask.ordinals}" for ask in asks)
+        digest = digest_of(endpoint_id, attempt, *parts)
+        same_digest = sa.select(batches.c.id).where(batches.c.digest == digest)
+        if connection.execute(same_digest).first() is None:
+            return digest
+    raise AssertionError("count does not end")
+
+
+def _open_batches(desk: Desk) -> list[Job]:
+    """List the unfinished batches that contain any of the desk's prompts.
+
+    Takes over batches whose start was interrupted.
+    """
+    lease, recovery = desk.ledger.lease, desk.retry.recovery
+
+    def work(connection: Connection) -> list[Job]:
+        rows = connection.execute(
+            rows_with_leases(JobKind.BATCH)
+            .where(batches.c.endpoint == desk.line.endpoint_id, batches.c.state.in_(OPEN_JOB))
+            .order_by(batches.c.id)
+        ).all()
+        return [
+            held_job(connection, JobKind.BATCH, row, lease=lease, recovery=recovery)
+            for row in rows
+            if not desk.asked.keys().isdisjoint(
+                connection.execute(
+                    sa.select(calls.c.question).where(calls.c.batch == row.id).distinct()
+                ).scalars()
+            )
+        ]
+
+    return desk.ledger.write(work)
+
+
+def _requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:
+    """Return the batch's requests, in order."""
+    query = (
+        sa.select(
+            calls.c.request_id,
+            questions.c.instruction,
+            calls.c.asked,
+            questions.c.temperature,
+            calls.c.max_tokens,
+            calls.c.seed,
+        )
+        .join(questions, questions.c.id == calls.c.question)
+        .where(calls.c.batch == batch.number)
+        .order_by(calls.c.id)
     )
+    return [SampleRequest(*row) for row in ledger.rows(query)]
+
+
+def _prompts(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
+    """Return the batch's prompts by row id."""
+    of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
+    rows = ledger.rows(sa.select(questions).where(questions.c.id.in_(of_batch)))
+    return {row.id: prompt_from_row(row._mapping) for row in rows}  # noqa: SLF001 - its public name

@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, SampleRequest, Served
+from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
@@ -77,14 +77,7 @@ class Line:
         self, call: Call, question: PromptSpec, *, late: Callable[[tuple[Completion, ...]], object]
     ) -> tuple[Completion, ...]:
         """Return the endpoint's answer; `late` gets one that misses the deadline."""
-        request = SampleRequest(
-            call.request_id,
-            question.instruction,
-            len(call.ordinals),
-            question.temperature,
-            question.max_tokens,
-            question.seed_from(call.ordinals[0]),
-        )
+        request = question.request(call.request_id, call.ordinals)
 
         def sample() -> Sequence[Completion | str]:
             if self._recovery is not None:

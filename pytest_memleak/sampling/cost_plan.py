@@ -7,13 +7,13 @@ draw(..., terms=terms, budget=20.0)               -> BudgetExceeded before US$ 2
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
-from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks
+from pytest_memleak.ledger.prompts import PairPrompts, asks
 from pytest_memleak.records.measurement import PlannedRounds
 
 
@@ -118,15 +118,14 @@ def plan(ledger: Ledger, endpoint_id: str | None, questionnaire: PairPrompts, te
         lacking = missing(ledger, endpoint_id, questionnaire)
         free, pending = lacking.free, lacking.elsewhere + lacking.in_batches
     calls = list(asks(free, terms.sampler.completions_per_call))
-    prompt_tokens, completion_tokens = _tokens(calls, terms)
     costs = [terms.estimate(ask) or 0 for ask in calls]
     return Plan(
         pair=questionnaire.pair,
         calls=len(calls),
         generations=sum(map(len, free.values())),
         pending=pending,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
+        prompt_tokens=sum(terms.prompt_tokens(ask.question) for ask in calls),
+        completion_tokens=sum(len(ask.ordinals) * ask.question.max_tokens for ask in calls),
         cost=None if terms.price is None else sum(costs) / 1e9,
     )
 
@@ -143,11 +142,3 @@ def in_all(plans: Sequence[Plan]) -> Plan:
         completion_tokens=sum(pair_plan.completion_tokens for pair_plan in plans),
         cost=sum(costs) if len(costs) == len(plans) else None,
     )
-
-
-def _tokens(calls: Iterable[Ask], terms: Terms) -> tuple[int, int]:
-    prompt_tokens = completion_tokens = 0
-    for ask in calls:
-        prompt_tokens += terms.prompt_tokens(ask.question)
-        completion_tokens += len(ask.ordinals) * ask.question.max_tokens
-    return prompt_tokens, completion_tokens

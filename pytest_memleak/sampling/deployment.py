@@ -93,9 +93,9 @@ def ensure_deployment(
         if job.state != JobRow.SUCCEEDED:
             tell(ProgressEvent(Phase.DEPLOYING, job.job_id or f"at {platform.provider}"))
         if job.ours_to_start:
-            job = _begun(ledger, job, verbs, retry)
+            job = _begun(ledger, job, verbs)
         if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _looked_at(ledger, platform, job, job.job_id, verbs, retry)
+            job = _looked_at(ledger, platform, job, job.job_id, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             stands = Stands(job, job.endpoint, until(ledger, job))
             if time.time() < stands.until:
@@ -105,9 +105,9 @@ def ensure_deployment(
             # Another process deletes it, or died doing so. Then it is created again.
             settle(ledger, platform, _debt_of(ledger, job), retry=retry)
         if job.state == JobRow.FAILED:
-            raise failure(verbs, job, kind="deployment", hint=_ASKED_ANEW)
+            raise failure(verbs, job, hint=_ASKED_ANEW)
         if not wait or job.stuck:
-            raise pending(verbs, job, kind="deployment", hint=_GOES_ON)
+            raise pending(verbs, job, hint=_GOES_ON)
     raise AssertionError("pauses do not end")
 
 
@@ -123,7 +123,7 @@ def move_in(
     retry = _patient(retry)
     verbs = _verbs(platform, wanted, retry, since=None)
     moving = replace(verbs, names=(*_VERBS[:2], "move_in"), poll=moved)
-    looked_at(moving, stands.endpoint, retry)
+    looked_at(moving, stands.endpoint)
 
 
 def leave(
@@ -157,13 +157,13 @@ def settle(
     verbs = _verbs(platform, wanted, retry, since=None if debt.job_id else debt.began)
     state = debt.state
     try:
-        stood = _put_up(verbs, debt, retry)
+        stood = _put_up(verbs, debt)
         if stood is not None and stood.status is JobStatus.RUNNING:
             release_deployment(ledger, job, state=state, cause="it is still being created")
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
-            _take_down(platform, verbs, stood.endpoint, retry)
+            _take_down(platform, verbs, stood.endpoint)
     except MemleakError as error:
         release_deployment(ledger, job, state=state, cause=masked(error.message))
         return False
@@ -176,9 +176,9 @@ def settle(
 # --- creation ------------------------------------------------------------------------------
 
 
-def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
+def _begun(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
     try:
-        return started(ledger, job, verbs, retry)
+        return started(ledger, job, verbs)
     except ProviderError as error:
         debt = _debt_of(ledger, job)
         if debt is not None and debt.state == JobRow.FAILED:  # rejected, or never sent
@@ -187,9 +187,9 @@ def _begun(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
 
 
 def _looked_at(
-    ledger: Ledger, platform: DeploymentCalls, job: Job, job_id: str, verbs: Verbs, retry: Retry
+    ledger: Ledger, platform: DeploymentCalls, job: Job, job_id: str, verbs: Verbs
 ) -> Job:
-    state = looked_at(verbs, job_id, retry)
+    state = looked_at(verbs, job_id)
     if state.status is JobStatus.RUNNING:
         return job
     if state.status is JobStatus.SUCCEEDED and state.endpoint is not None:
@@ -198,34 +198,36 @@ def _looked_at(
         )
     # What it left behind is taken down at once, or stays a debt.
     leave_deployment(ledger, job)
-    settle(ledger, platform, _debt_of(ledger, job), retry=retry)
+    settle(ledger, platform, _debt_of(ledger, job), retry=verbs.retry)
     return replace(job, state=JobRow.FAILED, cause=masked(state.detail or NO_REASON))
 
 
 # --- taking down ---------------------------------------------------------------------------
 
 
-def _put_up(verbs: Verbs, debt: OpenDeployment, retry: Retry) -> JobState | None:
+def _put_up(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
     """What became of it, with whatever endpoint it left; None where it never came."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
-    job_id = debt.job_id or find_job(verbs, retry, until=debt.began + retry.recovery)
+    job_id = debt.job_id or find_job(verbs, until=debt.began + verbs.retry.recovery)
     if job_id is None:
         return None
-    state = looked_at(verbs, job_id, retry)
+    state = looked_at(verbs, job_id)
     if state.status is JobStatus.FAILED:
-        return replace(state, endpoint=find_job(verbs, retry, until=0.0))
+        return replace(state, endpoint=find_job(verbs, until=0.0))
     return state
 
 
-def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str, retry: Retry) -> None:
+def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
+    retry = verbs.retry
+
     def ended(name: str) -> JobState:
         done = platform.end(name)
         return JobState(JobStatus.SUCCEEDED if done else JobStatus.RUNNING)
 
     ending = replace(verbs, names=(*_VERBS[:2], "end_deployment"), poll=ended)
     began, stop, pause = time.monotonic(), threading.Event(), retry.first
-    while looked_at(ending, endpoint, retry).status is JobStatus.RUNNING:
+    while looked_at(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
             raise ProviderError(
                 f"It is still active {retry.total:g} s after its deletion was requested",
@@ -268,7 +270,8 @@ def _verbs(
         find=lambda: platform.find(wanted.digest, asked[0]),
         start=start,
         poll=platform.poll,
-        deadline=retry.deadline,
+        retry=retry,
+        start_deadline=retry.deadline,
         reach=Reach(),
     )
 

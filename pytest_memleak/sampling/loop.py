@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import JobPending, ProviderError
-from pytest_memleak.interfaces.abilities import BatchCalls, abilities_of
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
 from pytest_memleak.ledger.call_reservations import Terms, budget_limit, prompt_ids
@@ -26,9 +26,13 @@ from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing,
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import Batches
-from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Stopped
+from pytest_memleak.sampling.call_attempts import (
+    CallAttempts,
+    Desk,
+    Stopped,
+    settle_interrupted_calls,
+)
 from pytest_memleak.sampling.call_deadline import Line
-from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 from pytest_memleak.sampling.retry import Pace, Retry
 
 _FRUITLESS_BATCHES = 3
@@ -72,10 +76,11 @@ def draw(
         retry,
         Pace(terms.sampler.concurrency),
     )
-    drawing = _Pair(desk, questionnaire, progress or Progress())
+    progress = progress or Progress()
+    drawing = _Pair(desk, questionnaire, progress)
     if (remote := abilities_of(endpoint).batches) is not None:
-        batches = drawing.batches(remote, wait=wait)
-        batches.settle(desk.asked.keys())
+        batches = Batches(desk, remote, wait, progress)
+        batches.settle()
         if terms.sampler.batch:
             drawing.in_batches(batches)
             return drawing.tell()
@@ -119,28 +124,13 @@ class _Pair:
                     raise self._no_use(lacking)
                 fewest = min(fewest, lacking.count)
                 per_call = self.desk.terms.sampler.completions_per_call
-                batches.submit(asks(lacking.free, per_call), self.desk.numbers)
+                batches.submit(asks(lacking.free, per_call))
                 self.tell()
             elif lacking.elsewhere:
                 time.sleep(_LOOK_AT_OTHERS)
             elif not lacking.in_batches:
                 return
-            batches.settle(self.desk.asked.keys())
-
-    def batches(self, remote: BatchCalls, *, wait: bool) -> Batches:
-        """Return the batches of this pair's endpoint."""
-        desk = self.desk
-        return Batches(
-            ledger=desk.ledger,
-            remote=remote,
-            endpoint_id=self._endpoint_id,
-            line=desk.line,
-            terms=desk.terms,
-            limit=desk.limit,
-            retry=desk.retry,
-            wait=wait,
-            progress=self._progress,
-        )
+            batches.settle()
 
     def tell(self) -> LedgerCounts:
         """Count what is stored now, and report it as progress."""
@@ -172,7 +162,7 @@ class _Pair:
                 self._standing(
                     before,
                     done=before.got + counts.done,
-                    tokens=counts.prompt_tokens + counts.completion_tokens,
+                    tokens=counts.tokens,
                     cost=cost,
                 )
             )
@@ -180,10 +170,7 @@ class _Pair:
         workers.draw(asks(lacking.free, workers.per_call), tell=tell)
 
     def _lacking(self) -> Missing:
-        desk = self.desk
-        settle_interrupted_calls(
-            desk.ledger, desk.line, asked=desk.asked, terms=desk.terms, retry=desk.retry
-        )
+        settle_interrupted_calls(self.desk)
         return missing(self._ledger, self._endpoint_id, self._questionnaire)
 
     def _unread(self, lacking: Missing) -> JobPending:

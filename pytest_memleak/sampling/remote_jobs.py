@@ -11,7 +11,6 @@ run in which it failed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -38,6 +37,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.prompts import digest_of
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -54,8 +54,8 @@ NO_REASON = "The provider gives no reason"
 class Verbs:
     """The three calls of a job, and their names in errors.
 
-    deadline: the seconds that a start may take
-    reach:    whether the server has answered anything yet
+    start_deadline: the seconds that a start may take
+    reach:          whether the server has answered anything yet
     """
 
     provider: str
@@ -64,7 +64,8 @@ class Verbs:
     find: Callable[[], str | None]
     start: Callable[[], str]
     poll: Callable[[str], JobState]
-    deadline: float
+    retry: Retry
+    start_deadline: float
     reach: Reach
 
 
@@ -72,33 +73,34 @@ class StartUnanswered(ProviderError):
     """A start that missed its deadline, and may still begin a job."""
 
 
-def started(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
+def started(ledger: Ledger, job: Job, verbs: Verbs) -> Job:
     """Find the job at the provider, or else start it; return its row afterwards.
 
     Raises ProviderError if that fails: a start that was rejected or never sent ends the job; any
     other interruption leaves it to the next process. Raises StartUnanswered if a start misses its
     deadline: it isn't repeated.
     """
+    doubtful_until = job.doubtful_until
 
-    def late(result: str | BaseException) -> None:
-        # The late answer tells whether there is a job.
-        with suppress(LedgerError):
-            if isinstance(result, str):
-                update_job(ledger, job, state=JobRow.RUNNING, job_id=result, cause=None)
-            else:
-                update_job(ledger, job, lease=None, cause=None)
+    def attempt() -> str:
+        nonlocal doubtful_until
+        job_id = find_job(verbs, until=doubtful_until)
+        if job_id is not None:
+            return job_id
+        try:
+            return _start(ledger, job, verbs)
+        except ProviderBusy as error:
+            if in_doubt(error):  # a job may still come of it
+                doubtful_until = time.time() + verbs.retry.recovery
+            raise
 
-    def starting() -> None:
-        update_job(ledger, job, began=time.time())
-
-    doubt = _Doubt(job.doubtful_until)
     try:
-        job_id = _found_or_started(verbs, retry, doubt, starting, late)
+        job_id = _run_with_retries(verbs, attempt)
     except StartUnanswered as error:
         update_job(ledger, job, cause=masked(error.cause))
         raise
     except ProviderBusy as error:
-        if isinstance(error, RequestNotSent) and not doubt.until:
+        if isinstance(error, RequestNotSent) and not doubtful_until:
             end_job(ledger, job, JobRow.FAILED, cause=masked(error.cause))
         else:
             update_job(ledger, job, lease=None)
@@ -109,100 +111,70 @@ def started(ledger: Ledger, job: Job, verbs: Verbs, retry: Retry) -> Job:
     return update_job(ledger, job, state=JobRow.RUNNING, job_id=job_id)
 
 
-@dataclass(slots=True)
-class _Doubt:
-    """The time (seconds since 1970) after which a job that isn't found doesn't exist.
+def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
+    def late(result: str | BaseException) -> None:
+        # The late answer tells whether there is a job.
+        with suppress(LedgerError):
+            if isinstance(result, str):
+                update_job(ledger, job, state=JobRow.RUNNING, job_id=result, cause=None)
+            else:
+                update_job(ledger, job, lease=None, cause=None)
 
-    An earlier start may still create one until then; 0 without an earlier start.
-    """
-
-    until: float
-
-
-def _found_or_started(
-    verbs: Verbs,
-    retry: Retry,
-    doubt: _Doubt,
-    starting: Callable[[], object],
-    late: Callable[[str | BaseException], object],
-) -> str:
-    """Find or start the job; return its id.
-
-    starting: called before each start
-    late:     called with the late result of an abandoned start
-    """
-    start_name = verbs.names[1]
-    stop = threading.Event()
-
-    def attempt() -> str:
-        job_id = find_job(verbs, retry, until=doubt.until, stop=stop)
-        if job_id is not None:
-            return job_id
-        starting()
-        try:
-            return _timed(verbs, start_name, verbs.start, verbs.deadline, late=late)
-        except NoAnswer as error:
-            raise StartUnanswered(
-                error.cause,
-                provider=verbs.provider,
-                endpoint=verbs.endpoint,
-                call=start_name,
-                hint="Rerun later. The run first searches the provider for it.",
-            ) from None
-        except ProviderBusy as error:
-            if in_doubt(error):
-                doubt.until = time.time() + retry.recovery
-            raise
-
-    return _run_with_retries(verbs, retry, attempt, stop)
+    update_job(ledger, job, began=time.time())
+    try:
+        return _timed(verbs, verbs.names[1], verbs.start, verbs.start_deadline, late=late)
+    except NoAnswer as error:
+        raise StartUnanswered(
+            error.cause,
+            provider=verbs.provider,
+            endpoint=verbs.endpoint,
+            call=verbs.names[1],
+            hint="Rerun later. The run first searches the provider for it.",
+        ) from None
 
 
-def find_job(
-    verbs: Verbs, retry: Retry, *, until: float, stop: threading.Event | None = None
-) -> str | None:
+def find_job(verbs: Verbs, *, until: float) -> str | None:
     """Return the job's id, searching until then (seconds since 1970) if it isn't found."""
+    retry = verbs.retry
     while True:
         job_id = _timed(verbs, verbs.names[0], verbs.find, retry.deadline)
         if job_id is not None or time.time() >= until:
             return job_id
-        retry.pause(stop or threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
+        retry.pause(threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
 
 
-def looked_at(verbs: Verbs, job_id: str, retry: Retry) -> JobState:
+def looked_at(verbs: Verbs, job_id: str) -> JobState:
     """Poll the job's state at the provider."""
-    name = verbs.names[2]
+    name, deadline = verbs.names[2], verbs.retry.deadline
     return _run_with_retries(
-        verbs, retry, lambda: _timed(verbs, name, lambda: verbs.poll(job_id), retry.deadline)
+        verbs, lambda: _timed(verbs, name, lambda: verbs.poll(job_id), deadline)
     )
 
 
-def _run_with_retries(
-    verbs: Verbs, retry: Retry, attempt: Callable[[], T], stop: threading.Event | None = None
-) -> T:
-    return retry.run(
-        attempt, stop, unreached=lambda: None if verbs.reach.reached else retry.unreached
-    )
+def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
+    retry = verbs.retry
+    return retry.run(attempt, unreached=lambda: None if verbs.reach.reached else retry.unreached)
 
 
-def failure(verbs: Verbs, job: Job, *, kind: str, hint: str) -> ProviderError:
-    """Build the error for a failed job; `kind` names it."""
+def failure(verbs: Verbs, job: Job, *, hint: str) -> ProviderError:
+    """Build the error for a failed job."""
     return ProviderError(
         stored_message(job.cause) if job.cause else NO_REASON,
         provider=verbs.provider,
         endpoint=verbs.endpoint,
-        call=f"{kind} {job.job_id}" if job.job_id else verbs.names[1],
+        call=f"{job.kind} {job.job_id}" if job.job_id else verbs.names[1],
         hint=hint,
     )
 
 
-def pending(verbs: Verbs, job: Job, *, kind: str, hint: str) -> JobPending:
-    """Build the error for an unfinished job; `kind` names it."""
+def pending(verbs: Verbs, job: Job, *, hint: str) -> JobPending:
+    """Build the error for an unfinished job."""
     if job.stuck:
-        what = f"The provider hasn't confirmed the start of the {kind}"
+        what = f"The provider hasn't confirmed the start of the {job.kind}"
     elif job.job_id is None:
-        what = f"Another process is starting the {kind}"
+        what = f"Another process is starting the {job.kind}"
     else:
-        what = f"The {kind} {job.job_id} is still running"
+        what = f"The {job.kind} {job.job_id} is still running"
     return JobPending(what, location=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
 
 
@@ -259,14 +231,8 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
             f"Nothing to fine-tune on: no excerpt of the books ({named}) has an instruction",
             hint="Add summaries to the training books, from which instructions are built.",
         )
-    digest = hashlib.sha256()
-    for part in (
-        json.dumps(recipe, sort_keys=True, default=str),
-        *(text for example in examples for text in (example.instruction, example.text)),
-    ):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return TrainingSet(examples, digest.hexdigest())
+    texts = (text for example in examples for text in (example.instruction, example.text))
+    return TrainingSet(examples, digest_of(json.dumps(recipe, sort_keys=True, default=str), *texts))
 
 
 def ensure_finetune(
@@ -292,7 +258,8 @@ def ensure_finetune(
         find=lambda: provider.find_finetune(training.digest),
         start=lambda: provider.start_finetune(training),
         poll=provider.poll_finetune,
-        deadline=retry.deadline if deadline is None else deadline,
+        retry=retry,
+        start_deadline=retry.deadline if deadline is None else deadline,
         reach=Reach(),
     )
     for _ in pauses(retry):
@@ -307,20 +274,20 @@ def ensure_finetune(
         if job.state != JobRow.SUCCEEDED:
             tell(ProgressEvent(Phase.TUNING, job.job_id or f"at {provider.name}"))
         if job.ours_to_start:
-            job = started(ledger, job, verbs, retry)
+            job = started(ledger, job, verbs)
         if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _looked_at(ledger, job, job.job_id, verbs, retry)
+            job = _looked_at(ledger, job, job.job_id, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             return job.endpoint
         if job.state == JobRow.FAILED:
-            raise failure(verbs, job, kind="fine-tune", hint=_STARTED_ANEW)
+            raise failure(verbs, job, hint=_STARTED_ANEW)
         if not wait or job.stuck:
-            raise pending(verbs, job, kind="fine-tune", hint=_GOES_ON)
+            raise pending(verbs, job, hint=_GOES_ON)
     raise AssertionError("pauses do not end")
 
 
-def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs, retry: Retry) -> Job:
-    state = looked_at(verbs, job_id, retry)
+def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
+    state = looked_at(verbs, job_id)
     if state.status is JobStatus.RUNNING:
         return job
     ended: dict[str, Any] = {"ended": time.time()}

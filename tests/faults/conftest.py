@@ -12,9 +12,9 @@ import pytest
 import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
 from gcs_server import gcs_server
+from ledgers import postgres  # noqa: F401 - a fixture
 from nursery import Nursery
 from own_plugin import OWN_PLUGIN
-from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.retry import Retry
@@ -68,14 +68,6 @@ def tokenizer(stories, tmp_path_factory):
         for key in ("excerpt_text", "instruction")
     ]
     return save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
-    with PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from by_hand import answer, intent
+from scripted import spent
 
 from pytest_memleak.errors import BudgetExceeded
-from pytest_memleak.ledger.call_outcomes import give_up, postpone, record, resume, run_spending
+from pytest_memleak.ledger.call_outcomes import give_up, postpone, record, resume
 from pytest_memleak.ledger.call_reservations import claim, prompt_ids
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, rows_with_texts
@@ -32,15 +33,8 @@ def reserve(ledger, asked):
 
 
 def row_of(ledger, call):
-    return ledger.read(lambda c: c.execute(sa.select(calls).where(calls.c.id == call.id)).one())
-
-
-def count(ledger, rows):
-    return ledger.read(lambda c: c.scalar(sa.select(sa.func.count()).select_from(rows)))
-
-
-def spent(ledger):
-    return ledger.read(lambda c: run_spending(c, {ledger.run}))[ledger.run]
+    (row,) = ledger.rows(sa.select(calls).where(calls.c.id == call.id))
+    return row
 
 
 def texts(ledger, asked):
@@ -160,7 +154,7 @@ def test_a_claim_that_was_written_before_the_connection_broke(ledger, asked):
     wanted = intent(ledger, asked, Ask(asked.questions[0], (0, 1)))
     call, again = claim(ledger, wanted), claim(ledger, wanted)
     assert again == (None if ledger.place.endswith("ledger.db") else call)
-    assert (count(ledger, calls), count(ledger, claims)) == (1, 2)
+    assert [len(ledger.rows(sa.select(rows))) for rows in (calls, claims)] == [1, 2]
 
 
 def test_processes_share_a_budget(url, ask):

@@ -278,7 +278,7 @@ def test_a_server_that_is_started_anew(postgres):
 )
 def test_a_ledger_of_another_version_is_refused(url, change, message):
     Ledger(url).close()
-    execute(url, change.format("ledger_version"))
+    execute(url, change)
     assert message in refused(url).message
 
 

@@ -9,7 +9,6 @@ from by_hand import answer, intent
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.ledger.batches import claim_batch
 from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, record
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim, prompt_ids
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
@@ -19,6 +18,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import keep_summary
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
+from pytest_memleak.sampling.batch import claim_batch
 
 
 def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:

@@ -7,11 +7,11 @@ from scripted import Batching, Scripted, broken, busy, drawn, open_claims, spent
 
 from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
-from pytest_memleak.ledger.batches import request_key
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations, missing, surplus
 from pytest_memleak.ledger.tables import batches
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
+from pytest_memleak.sampling.batch import request_key
 from pytest_memleak.sampling.cost_plan import plan
 from pytest_memleak.sampling.retry import Retry
 
