@@ -3,8 +3,8 @@
     if (batches := abilities_of(endpoint).batches) is not None:
         batch_id = batches.start(requests, digest)
 
-Providers and endpoints declare the record as their attribute `abilities`; nothing probes for names.
-Each call of it is one exchange with the provider, and may raise what the protocols' methods may.
+Providers and endpoints declare the record as their attribute `abilities`. Each call of it is one
+exchange with the provider, and may raise what the protocols' methods may.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ Completions = Sequence[Completion | str]
 
 @dataclass(frozen=True, slots=True)
 class Obeyed:
-    """One request parameter: its requested values, and those that the server rejected.
-
-    A rejected value was omitted from the request, or replaced by an equivalent.
-    """
+    """A request parameter's requested values; rejected ones were omitted or replaced."""
 
     requested: tuple[Any, ...]
     rejected: tuple[Any, ...] = ()

@@ -67,13 +67,11 @@ class Work:
 class Book:
     """A book as its excerpts, in order; their words together are the book's words.
 
-    `digest` is the SHA-256 of the excerpts' IDs, texts and instructions (hexadecimal),
-    `words_digest` that of the whole book's words, by which the ledger counts attempts;
-    `warnings` name what its reader left out; `contiguous` is whether each excerpt continues the
-    one before word for word. If not, no match crosses from one excerpt to the next.
-    `parts` are the documents of its file, in reading order, if its reader reports them.
-    `works` are those of a collection, which together span all excerpts; empty for a book. No match
-    crosses from one work to the next.
+    digest: `book_digest` of the excerpts; words_digest: SHA-256 of the whole book's words, by which
+    the ledger counts attempts; warnings: what its reader left out; parts: documents of its file, if
+    its reader reports them; contiguous: whether each excerpt continues the one before word for
+    word; works: of a collection, which together span all excerpts. No match crosses from one work
+    to the next, nor between excerpts that aren't contiguous.
     """
 
     id: str

@@ -90,11 +90,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSource:
-    """Files of a collection's works.
+    """Files of a collection, each a work; or its single file, with all works `together`.
 
-    files: those of its pattern, in order, each a work; or the single file with all works
-    together: whether it is that single file
-    unit:  the unit that a cut never splits: a sentence, or a line of verse
+    unit: what a cut never splits: a sentence, or a line of verse
     """
 
     files: tuple[Path, ...]

@@ -155,12 +155,9 @@ def _learn(
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
-            raise local_error(
-                "The loss is no longer a number",
-                endpoint,
-                "start_finetune",
-                hint='Decrease finetune.learning_rate, or set options.dtype = "float32"',
-            )
+            hint = 'Decrease finetune.learning_rate, or set options.dtype = "float32"'
+            cause = "The loss is no longer a number"
+            raise local_error(cause, endpoint, "start_finetune", hint=hint)
         torch.nn.utils.clip_grad_norm_(trained, _MOST_NORM)
         optimizer.step()
         falling.step()

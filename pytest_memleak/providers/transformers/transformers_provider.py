@@ -171,12 +171,8 @@ class TransformersProvider:
 
     @functools.cached_property
     def _base(self) -> LocalWeights:
-        return find_base(
-            self._called,
-            root=self._setup.root,
-            revision=self._options.revision,
-            place=self._setup.place,
-        )
+        setup, revision = self._setup, self._options.revision
+        return find_base(self._called, root=setup.root, revision=revision, place=setup.place)
 
     def _name(self, training_digest: str) -> str:
         """A name for the adapter: everything that it depends on."""
@@ -200,33 +196,23 @@ class TransformersProvider:
     def _own(self, endpoint: str, tuned: re.Match[str]) -> LocalWeights:
         """The adapter of an endpoint that was made here, if it still is what it was."""
         if tuned["base"] != self._base.name:
-            raise local_error(
-                "It was tuned from other base weights than the current ones",
-                endpoint,
-                "open",
-                hint=f"Restore the weights of {self._called!r}, or start a new ledger.",
-            )
+            cause = "It was tuned from other base weights than the current ones"
+            hint = f"Restore the weights of {self._called!r}, or start a new ledger."
+            raise local_error(cause, endpoint, "open", hint=hint)
         folder = self._setup.state / tuned["name"]
         adapter = kept(folder)
-        if adapter is None or adapter.name != tuned["adapter"]:
-            raise local_error(
-                f"Its LoRA weights aren't in {folder}"
-                if adapter is None
-                else f"the LoRA weights in {folder} have changed since training",
-                endpoint,
-                "open",
-                hint="Restore them, or start a new ledger to train them again.",
-            )
-        return adapter
+        if adapter is not None and adapter.name == tuned["adapter"]:
+            return adapter
+        cause = f"Its LoRA weights aren't in {folder}"
+        if adapter is not None:
+            cause = f"the LoRA weights in {folder} have changed since training"
+        hint = "Restore them, or start a new ledger to train them again."
+        raise local_error(cause, endpoint, "open", hint=hint)
 
     def _attached(self, endpoint: str) -> LocalWeights:
         folder = self._setup.root / Path(endpoint).expanduser()
         adapter = find_adapter(folder)
         if adapter is None:
-            raise local_error(
-                f"No LoRA weights in {folder}",
-                endpoint,
-                "open",
-                hint="endpoint is a folder with adapter_config.json and adapter_model.safetensors",
-            )
+            hint = "endpoint is a folder with adapter_config.json and adapter_model.safetensors"
+            raise local_error(f"No LoRA weights in {folder}", endpoint, "open", hint=hint)
         return adapter

@@ -53,10 +53,8 @@ def make_tokenizer():
     from tokenizers import ByteLevelBPETokenizer
 
     tokenizer = ByteLevelBPETokenizer()
-    special = ["<unk>", "<end>"]
-    tokenizer.train_from_iterator(
-        [TEXT, ASKED], 360, 0, special_tokens=special, show_progress=False
-    )
+    settings = {"special_tokens": ["<unk>", "<end>"], "show_progress": False}
+    tokenizer.train_from_iterator([TEXT, ASKED], 360, 0, **settings)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
 
 
@@ -66,13 +64,8 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "base"
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(folder)
-    return save_llama(
-        folder,
-        len(tokenizer),
-        (48, 96, 2, 4, CONTEXT),
-        initializer_range=0.1,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    sizes, end = (48, 96, 2, 4, CONTEXT), tokenizer.eos_token_id
+    return save_llama(folder, len(tokenizer), sizes, initializer_range=0.1, eos_token_id=end)
 
 
 @pytest.fixture
@@ -140,12 +133,10 @@ def test_an_answer_depends_on_its_seed_alone(make):
 
 
 HALF = {"num_key_value_heads": 2}
+LAYERS = ["sliding_attention", "full_attention"]
 ARCHITECTURES = {  # their configuration, and whether keys and values are all that they keep
     "Mistral": ({**HALF, "sliding_window": 16}, True),
-    "Gemma2": (
-        {**HALF, "head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]},
-        True,
-    ),
+    "Gemma2": ({**HALF, "head_dim": 8, "layer_types": LAYERS}, True),
     "GPT2": ({}, True),
     "Bloom": ({}, True),  # tokens have no places but by their distance
     "Mamba": ({}, False),
@@ -285,16 +276,13 @@ def test_an_answer_is_cut_where_the_context_ends(make):
     assert any(answer.finish_reason is FinishReason.LENGTH for answer in drawn)
 
 
-def test_an_instruction_that_fills_the_context_is_refused_unquoted(make):
+def test_what_cannot_be_sampled_is_refused_unquoted(make):
     with pytest.raises(ProviderError, match=r"has 2,\d+ tokens; the model's context has 256") as it:
         draw(make().open(None), "gull" * 1200)
     assert "gull" not in str(it.value)
-
-
-@pytest.mark.parametrize("asked", [{"temperature": -0.1}, {"max_tokens": 0}])
-def test_what_cannot_be_sampled_is_refused(make, asked):
-    with pytest.raises(ProviderError, match="can't be sampled"):
-        draw(make().open(None), **asked)
+    for asked in ({"temperature": -0.1}, {"max_tokens": 0}):
+        with pytest.raises(ProviderError, match="can't be sampled"):
+            draw(make().open(None), **asked)
 
 
 def test_probabilities_that_are_no_numbers_are_an_error(make, copy):
@@ -591,10 +579,6 @@ def lose_a_tensor(folder):
     edit_weights(folder / "model.safetensors", lambda weights: weights.pop("lm_head.weight"))
 
 
-def change_the_shape(folder):
-    edit_json(folder / "config.json", hidden_size=64)
-
-
 def lose_the_end(folder):
     tokenizer = make_tokenizer()
     tokenizer.eos_token = None
@@ -619,7 +603,8 @@ forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
     (write(INDEX, "[]"), SuiteError, "a readable model.safetensors.index.json"),
     (truncate, ProviderError, "load failed"),
     (lose_a_tensor, ProviderError, "1 of the model's tensors aren't in its files"),
-    (change_the_shape, ProviderError, "load failed: .*mismatched_sizes"),
+    (lambda folder: edit_json(folder / "config.json", hidden_size=64), ProviderError,
+     "load failed: .*mismatched_sizes"),
     (lose_the_end, ProviderError, "no end-of-text token"),
     (forget_all_words, ProviderError, "The tokenizer has no vocabulary"),
     (remove("tokenizer.json"), ProviderError, "Couldn't instantiate the backend tokenizer"),
