@@ -126,13 +126,10 @@ def _check_ledger(url: str | None) -> _Check:
     try:
         with Ledger(url or f"sqlite:///{default}", create=False) as ledger:
             endpoints = list_endpoints(ledger)
-            return _Check("ledger", f"{ledger.place}: {_sets(len(endpoints))}")
+            content = f"{amount(len(endpoints), 'set')} of generations" if endpoints else "empty"
+            return _Check("ledger", f"{ledger.place}: {content}")
     except LedgerError as error:
         return _Check("ledger", error.message, error.hint or "name another ledger with --ledger")
-
-
-def _sets(count: int) -> str:
-    return f"{count:,} set{'' if count == 1 else 's'} of generations" if count else "empty"
 
 
 def _check_syntax(path: Path) -> _Check:

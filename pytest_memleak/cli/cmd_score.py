@@ -70,7 +70,8 @@ def _score(parsed: argparse.Namespace) -> int:
 
         write_rows(list(map(_flat, rows)), sys.stdout, heads=_SPAN if parsed.spans else ())
     elif parsed.spans:
-        _print_spans(rows)
+        lines = [(row["book"], row["words"], _where(row | {"book": None})) for row in rows]
+        print_table(("book", "words", "where"), lines, right=("words",))
     else:
         _print_measures(rows)
     return 0
@@ -152,19 +153,16 @@ def _print_measures(rows: Sequence[Row]) -> None:
     for row in rows:
         book = row["book"]
         title = f"{book} ({Path(row['generations']).stem})" if books.count(book) > 1 else book
-        for name in _measures(row):
-            lines.append((title, *_cells(row, name, books)))
-            title = ""  # named once
+        for name in row:
+            if name not in _HEAD and not name.endswith(("_low", "_high")):
+                lines.append((title, *_cells(row, name, books)))
+                title = ""  # named once
     named = len(rows) == 1  # by the command line
     heads = ("book", "measure", "value", "low", "high", "where")
     print_table(heads[named:], [line[named:] for line in lines], right=heads[2:5])
 
 
 _HEAD = ("book", "generations", "k", "trim", "span_threshold")
-
-
-def _measures(row: Row) -> list[str]:
-    return [name for name in row if name not in _HEAD and not name.endswith(("_low", "_high"))]
 
 
 def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:
@@ -185,12 +183,6 @@ def _where(run: Row) -> str:
     if run.get("excerpt_id"):
         parts.append(f"{inert(run['excerpt_id'])}, generation {run['generation']}")
     return ", ".join(parts)
-
-
-def _print_spans(rows: Sequence[Row]) -> None:
-    heads = ("book", "words", "where")
-    lines = [(row["book"], row["words"], _where(row | {"book": None})) for row in rows]
-    print_table(heads, lines, right=("words",))
 
 
 def _flat(row: Row) -> Row:

@@ -110,8 +110,6 @@ class Display:
             writer.flush()
             return os.dup(sys.stdout.fileno()), writer.width_of_current_line
 
-    # --- in a thread -----------------------------------------------------------------------
-
     def _draw(self, terminal: int, column: int, stop: threading.Event) -> None:
         drawn: tuple[str, int] | None = None
         with self._guarded():

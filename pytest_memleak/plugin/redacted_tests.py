@@ -349,8 +349,6 @@ def _alike(kind: type[_Raised], text: str) -> _Raised:
     raise AssertionError(kind)
 
 
-# --- internal errors -----------------------------------------------------------------------
-
 # Kinds whose messages name files, positions, and versions. Others may quote their data.
 _PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
 _LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
@@ -371,17 +369,13 @@ def error_sentence(error: BaseException) -> str:
     message = next(
         (meaning for error_kind, meaning in _MEANINGS.items() if isinstance(error, error_kind)), ""
     )
-    if not message and _has_safe_message(error):
+    library = type(error).__module__.partition(".")[0]
+    if not message and (isinstance(error, _PLAIN) or library in _LIBRARIES):
         # A database's own error has no statement and no parameters.
         text = str(getattr(error, "orig", None) or error).partition("\n")[0]
         words = masked(text).split()
         message = " ".join(words[:QUOTED_WORDS]) + (" …" if len(words) > QUOTED_WORDS else "")
     return f"{kind}: {message}" if message else f"{kind} (its message may quote a book)"
-
-
-def _has_safe_message(error: BaseException) -> bool:
-    library = type(error).__module__.partition(".")[0]
-    return isinstance(error, _PLAIN) or library in _LIBRARIES
 
 
 def write_traceback(error: BaseException, folder: Path) -> Path | None:

@@ -93,8 +93,6 @@ class RunRecord:
         self._broken: list[str] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    # --- where tests are collected ---------------------------------------------------------
-
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Note tests that -k, -m, and the like deselect."""
         self._deselected += items
@@ -134,8 +132,6 @@ class RunRecord:
                     "skip": _skip_reason(item),
                 }
 
-    # --- where reports arrive --------------------------------------------------------------
-
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker of xdist where to write its list."""
@@ -161,8 +157,6 @@ class RunRecord:
         if result is not None:
             reports.endpoint = result["model"]["endpoint"] or ""
 
-    # --- in the end ------------------------------------------------------------------------
-
     @property
     def broken(self) -> tuple[str, ...]:
         """The node ids that couldn't be collected."""
@@ -178,7 +172,10 @@ class RunRecord:
         A pair that one test evaluated and another didn't is in both.
         status: the session's exit status.
         """
-        self._gather()
+        if self._folder is not None:
+            for path in sorted(Path(self._folder.name).glob("*.json")):
+                self._lists.append(json.loads(path.read_text(encoding="utf-8")))
+            self._folder.cleanup()
         nodes = {test["node"]: test for listed in self._lists for test in listed["tests"]}
         tests: dict[TestedKey, tuple[PairTest, ...]] = {}
         for test in nodes.values():
@@ -189,12 +186,6 @@ class RunRecord:
         pairs = {(row["suite"]["path"], row["pair"]): row for row in rows}
         unrun = (_unrun_result(pair, tests) for pair in pairs.values())
         return tests, tuple(result for result in unrun if result is not None)
-
-    def _gather(self) -> None:
-        if self._folder is not None:
-            for path in sorted(Path(self._folder.name).glob("*.json")):
-                self._lists.append(json.loads(path.read_text(encoding="utf-8")))
-            self._folder.cleanup()
 
     def _pair_test(self, listed: dict[str, Any], status: int) -> PairTest:
         reports = self._reports.get(listed["node"], _TestReports())

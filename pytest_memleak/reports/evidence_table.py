@@ -14,7 +14,7 @@ import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pytest_memleak.errors import EvidenceError, SettingsError, install_command
 from pytest_memleak.records import Verdict
@@ -39,10 +39,10 @@ ROWS = ("pairs", "excerpts", "spans")
 _ORIGIN = ("model", "bundle", "suite")
 _NOTHING = "-"
 _FORMULA = ("=", "+", "-", "@")
-_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "–": "--",
-}  # fmt: skip
+_LATEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+)
 
 
 class Evidence:
@@ -224,7 +224,6 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
 
 
 def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return rows as a data frame; SettingsError without the extra `tables`."""
     try:
         import pandas as pd
         import pyarrow  # noqa: F401 - what pandas writes Parquet with
@@ -234,14 +233,6 @@ def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
             hint=f"install them with: {install_command('tables')}",
         ) from None
     return pd.DataFrame(list(rows))
-
-
-class Printed(NamedTuple):
-    """A table for print: heads, cells, and the heads of numeric columns."""
-
-    heads: list[str]
-    rows: list[list[str]]
-    numbers: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,22 +249,22 @@ class Table:
         return self.evidence.grid(self.measure) if self.measure else self.evidence.of(self.kind)
 
     @property
-    def printed(self) -> Printed:
-        """The rows for print."""
+    def printed(self) -> tuple[list[str], list[list[str]], list[str]]:
+        """The rows for print: heads, cells, and the heads of numeric columns."""
         evidence, titles = self.evidence, self.evidence.titles
         rows = [row | {"book": titles[row["book"]]} for row in self.rows]
         if self.measure:
-            heads, models = list(rows[0]), list(rows[0])[1:]
             cells = {
                 (titles[row["book"]], column): _cell(row, self.measure)
                 for row, column in zip(evidence.rows, evidence.columns, strict=True)
             }
-            books = [row["book"] for row in rows]
+            columns = dict.fromkeys(evidence.columns)
             lines = [
-                [inert(book), *(cells.get((book, model), _NOTHING) for model in models)]
-                for book in books
+                [inert(book), *(cells.get((book, column), _NOTHING) for column in columns)]
+                for book in (row["book"] for row in rows)
             ]
-            return Printed([*map(inert, heads)], lines, [*map(inert, models)])
+            models = [*map(inert, columns)]
+            return ["book", *models], lines, models
         differing = [key for key in _ORIGIN[1:] if len({row[key] for row in rows}) > 1]
         if self.kind == "pairs":
             heads = [*differing, "model", "book", "samples", *evidence.measures, "verdict"]
@@ -283,7 +274,7 @@ class Table:
         numbers = [
             head for head in heads if any(isinstance(row.get(head), int | float) for row in rows)
         ]
-        return Printed(heads, [[_cell(row, head) for head in heads] for row in rows], numbers)
+        return heads, [[_cell(row, head) for head in heads] for row in rows], numbers
 
 
 def _cell(row: Row, head: str) -> str:
@@ -332,36 +323,32 @@ def write_parquet(table: Table, file: TextIO) -> None:
 
 def write_md(selected: Table, file: TextIO) -> None:
     """Write a Markdown table with aligned source columns."""
-    table = selected.printed
-    lines = [[cell.replace("|", "/") for cell in line] for line in (table.heads, *table.rows)]
+    heads, rows, numbers = selected.printed
+    lines = [[cell.replace("|", "/") for cell in line] for line in (heads, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    right = [head in table.numbers for head in table.heads]
+    right = [head in numbers for head in heads]
     rule = [
-        f"{'-' * (width - 1)}:" if numbers else "-" * width
-        for width, numbers in zip(widths, right, strict=True)
+        f"{'-' * (width - 1)}:" if is_number else "-" * width
+        for width, is_number in zip(widths, right, strict=True)
     ]
     for line in (lines[0], rule, *lines[1:]):
         columns = zip(line, widths, right, strict=True)
-        cells = (cell.rjust(w) if numbers else cell.ljust(w) for cell, w, numbers in columns)
+        cells = (cell.rjust(w) if is_number else cell.ljust(w) for cell, w, is_number in columns)
         file.write(f"| {' | '.join(cells)} |\n")
 
 
 def write_latex(selected: Table, file: TextIO) -> None:
     """Write a LaTeX tabular that needs no package."""
-    table = selected.printed
+    heads, rows, numbers = selected.printed
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(_escaped, cells)) + r" \\"
+        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
 
-    columns = "".join("r" if head in table.numbers else "l" for head in table.heads)
+    columns = "".join("r" if head in numbers else "l" for head in heads)
     lines = [
         rf"\begin{{tabular}}{{{columns}}}",
-        *(r"\hline", line(table.heads), r"\hline"),
-        *map(line, table.rows),
+        *(r"\hline", line(heads), r"\hline"),
+        *map(line, rows),
         *(r"\hline", r"\end{tabular}"),
     ]
     file.writelines(f"{line}\n" for line in lines)
-
-
-def _escaped(cell: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in cell)

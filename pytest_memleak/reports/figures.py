@@ -198,9 +198,6 @@ def _overlap_of(pairs: Sequence[PlottedPair]) -> Overlap:
     return Overlap([pair.label for pair in pairs], jaccard, independent)
 
 
-# --- figures -------------------------------------------------------------------------------
-
-
 def _coverage(books: Books) -> Figure:
     """Draw a strip per model; a column's height is the share of its words that are reproduced."""
     from matplotlib.patches import Patch
@@ -366,8 +363,6 @@ def _overlap(books: Mapping[str, Overlap]) -> Figure:
     figure.supxlabel(caption, fontsize=7)
     return figure
 
-
-# --- shared parts --------------------------------------------------------------------------
 
 _BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 

@@ -80,7 +80,6 @@ def _works(result: PairResult) -> Iterator[tuple[str, object]]:
 
 
 def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
-    """Yield the properties that identify the suite and the weights."""
     yield "suite_sha256", result.suite.sha256
     if result.model.endpoint:
         yield "endpoint", inert(result.model.endpoint)

@@ -104,7 +104,6 @@ def coverage_chart(
 
 
 def _chart(kind: str, **options: Any) -> Any:
-    """Create an empty pygal chart."""
     pygal = _pygal()
     style = pygal.style.Style(**{f"{font}_font_size": _FONT_SIZE for font in _FONTS})
     return getattr(pygal, kind)(**_LAYOUT, **options, style=style)
@@ -156,7 +155,8 @@ def _svg(chart: Any, *, name: str, title: str, text: str) -> Markup:
         element.tag = element.tag.rpartition("}")[2]
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag in {"defs", "title", "desc", "style", "script"} or _unseen(child):
+            unseen = "tooltip-overlay" in child.get("class", "")
+            if unseen or child.tag in {"defs", "title", "desc", "style", "script"}:
                 parent.remove(child)
     for element in root.iter():
         element.attrib.pop("style", None)
@@ -175,7 +175,3 @@ def _svg(chart: Any, *, name: str, title: str, text: str) -> Markup:
         element.text = content
         root.insert(place, element)
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - escaped by it
-
-
-def _unseen(element: ElementTree.Element) -> bool:
-    return "tooltip-overlay" in element.get("class", "")

@@ -150,15 +150,9 @@ def draw_arcs(
             height = 20 + (_ARC_HEIGHT - 24) * (abs(b - a) / WIDTH) ** 0.5
             top = round(_ARC_HEIGHT - height, 1)
             path = f"M{a:g} {_ARC_HEIGHT}C{a:g} {top:g} {b:g} {top:g} {b:g} {_ARC_HEIGHT}"
-            drawn.append(Arc(path, _weight(link.end - link.start, over)))
+            weight = 1 + sum(link.end - link.start > times * over for times in (2, 4))
+            drawn.append(Arc(path, weight))
     return tuple(drawn)
-
-
-def _weight(words: int, over: int) -> int:
-    return 1 + sum(words > times * over for times in (2, 4))
-
-
-# --- windows of the probe "probability" ----------------------------------------------------------
 
 
 _COLUMNS = 600
@@ -205,9 +199,6 @@ def _share(probability: float | str | None, n: int) -> float:
     """Return the probability to appear in n tries, 0 below one in a thousand."""
     share = seen_in_tries(probability, n) if isinstance(probability, int | float) else 0.0
     return share if share >= 1 / 1000 else 0.0
-
-
-# --- the book's text -----------------------------------------------------------------------------
 
 
 _CHUNK = re.compile(r"\S+|\s+")

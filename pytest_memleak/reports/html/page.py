@@ -83,6 +83,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     # The policy's digest covers the bytes between the tags.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = _environment().get_template("report.html.j2")
+    probes = {result.probe for result in run.results}
     return template.render(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=digest,
@@ -93,7 +94,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         cover=front,
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        lead=_lead({result.probe for result in run.results}),
+        lead=_LEADS["".join(probes) if len(probes) == 1 else "several"],
         heads=main_titles(run.results),
         compared=run.compared,
         heat=heat_labels(),
@@ -157,10 +158,6 @@ def _finalize(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return inert(value, longest=_LONGEST_TEXT)
     return value
-
-
-def _lead(probes: set[str]) -> str:
-    return _LEADS["".join(probes) if len(probes) == 1 else "several"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,8 +311,6 @@ def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
     }
 
 
-# --- models and settings, key by key ---------------------------------------------------------
-
 # Keys of [suite.probability], which only that probe reads.
 _WINDOWS = "probe.windows."
 _RECIPE = ("base_model", "baseline_model", "weights_version", "job")
