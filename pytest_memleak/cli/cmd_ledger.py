@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair, Suite
 
 _SUFFIXES = (".json", ".jsonl")
+_SHOWN_OF_SOURCE = 12  # characters
+_DIFFERS = 1
+_STILL_DEPLOYED = 1
 _LEDGER = (
     "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME "
     "(default: .memleak/ledger.db in the current folder)"
@@ -153,6 +156,10 @@ _JOB_COLUMNS = (
     *("began", "cause"),
 )
 _BATCH_COLUMNS = ("provider", "batch", "endpoint", "state", "answered", "began", "cause")
+_HISTORY_COLUMNS = (
+    *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
+    *("samples", "surplus", "removed", "first", "last", "endpoint"),
+)
 
 
 def _endpoint_cells(row: EndpointRow) -> Sequence[object]:
@@ -189,13 +196,6 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
 
-_HISTORY_COLUMNS = (
-    *("book", "temp.", "seed", "by", "run or file", "excerpts", "calls", "lost", "failed"),
-    *("samples", "surplus", "removed", "first", "last", "endpoint"),
-)
-_SHOWN_OF_SOURCE = 12  # characters
-
-
 def _history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import resolve_endpoint
     from pytest_memleak.ledger.sampling_history import attempts
@@ -218,9 +218,6 @@ def _history_cells(row: Attempt) -> Sequence[object]:
         *(*counts, row.generations, row.surplus, row.removed),
         *(_utc(row.first), _utc(row.last), row.endpoint),
     )
-
-
-_STILL_DEPLOYED = 1
 
 
 def _cleanup(parsed: argparse.Namespace) -> int:
@@ -271,9 +268,6 @@ def _delete(deployment: OpenDeployment, ledger: Ledger, extensions: Extensions) 
         "became": became,
         "reason": reason,
     }
-
-
-_DIFFERS = 1
 
 
 def _verify(parsed: argparse.Namespace) -> int:

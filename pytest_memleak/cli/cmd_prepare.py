@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import (
@@ -99,14 +99,7 @@ def _book(parsed: argparse.Namespace) -> Book:
         )
     if parsed.explain:
         _print_documents(read.parts)
-    return make_book(
-        str(parsed.book),
-        read,
-        title=parsed.title,
-        author=parsed.author,
-        summaries=parsed.summaries,
-        mode=parsed.word_mode,
-    )
+    return make_book(str(parsed.book), read, **_named(parsed))
 
 
 def _works(parsed: argparse.Namespace) -> Book:
@@ -130,15 +123,17 @@ def _works(parsed: argparse.Namespace) -> Book:
         pattern,
         read_works(source, Extensions().read_book),
         k=Scoring().k,
-        title=parsed.title,
-        author=parsed.author,
         in_lines=source.unit == "line",
-        summaries=parsed.summaries,
-        mode=parsed.word_mode,
+        **_named(parsed),
     )
     if parsed.explain:
         _print_documents(book.parts)
     return book
+
+
+def _named(parsed: argparse.Namespace) -> dict[str, Any]:
+    names = ("title", "author", "summaries")
+    return {name: getattr(parsed, name) for name in names} | {"mode": parsed.word_mode}
 
 
 def _write(book: Book, parsed: argparse.Namespace) -> None:

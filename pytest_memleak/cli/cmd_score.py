@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_HEAD = ("book", "generations", "k", "trim", "span_threshold")
+_SPAN = ("book", "generations", "words", "start", "end", "excerpt_id", "generation")
+
 
 def add_score(commands: Commands) -> None:
     """Register `memleak score`."""
@@ -136,9 +139,6 @@ def _place(run: Block, names: dict[Path, str]) -> Row:
     return row | {"start": run.start, "end": run.end}
 
 
-_SPAN = ("book", "generations", "words", "start", "end", "excerpt_id", "generation")
-
-
 def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
     for span in scored_file.measurement.spans:
         row = {"book": names[scored_file.source], "generations": str(scored_file.drawn)}
@@ -160,9 +160,6 @@ def _print_measures(rows: Sequence[Row]) -> None:
     named = len(rows) == 1  # by the command line
     heads = ("book", "measure", "value", "low", "high", "where")
     print_table(heads[named:], [line[named:] for line in lines], right=heads[2:5])
-
-
-_HEAD = ("book", "generations", "k", "trim", "span_threshold")
 
 
 def _cells(row: Row, name: str, books: Sequence[str]) -> tuple[object, ...]:

@@ -63,11 +63,12 @@ def compare_with_baseline(
     pairs = label_pairs(map(localize, results))  # as a bundle has them
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     comparison = baseline.compare(pairs, tolerances) if tolerances else None
+    all_changes = comparison.changes if comparison else ()
     compared_results = []
     for name, result in zip(pairs, results, strict=True):
-        lines = [change_text(change) for change in _changes(comparison, name)]
-        tested = {change.measure for change in _changes(comparison, name)}
-        lines += baseline.change_lines(pairs[name], but=tested)
+        tested = [change for change in all_changes if change.pair == name]
+        lines = [change_text(change) for change in tested]
+        lines += baseline.change_lines(pairs[name], but={change.measure for change in tested})
         verdict = comparison.of(name) if comparison else None
         compared_results.append(
             dataclasses.replace(
@@ -77,10 +78,6 @@ def compare_with_baseline(
             )
         )
     return tuple(compared_results), comparison
-
-
-def _changes(comparison: ReleaseComparison | None, name: str) -> list[Any]:
-    return [change for change in comparison.changes if change.pair == name] if comparison else []
 
 
 def report_comparison(session: pytest.Session, comparison: ReleaseComparison) -> None:

@@ -44,6 +44,14 @@ _HINT = (
     "redacted, since this test read protected text; to see the rest, rerun with "
     "--memleak-quote full"
 )
+# Kinds whose messages name files, positions, and versions. Others may quote their data.
+_PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
+_LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
+_MEANINGS = {
+    MemoryError: "not enough memory",
+    RecursionError: "input is nested too deeply",
+    TimeoutError: "timed out",
+}
 
 
 class RedactedTests:
@@ -250,8 +258,6 @@ class RedactedTests:
         if self.marked:
             warning_message.message = _alike(warning_message.category, _REDACTED)
 
-    # --- helpers ---------------------------------------------------------------------------
-
     def _remember(self) -> None:
         """Remember what was recorded so far, which may be shown."""
         if self._item is None:
@@ -347,16 +353,6 @@ def _alike(kind: type[_Raised], text: str) -> _Raised:
             copy: _Raised = like.__new__(like, text)
             return copy
     raise AssertionError(kind)
-
-
-# Kinds whose messages name files, positions, and versions. Others may quote their data.
-_PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
-_LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
-_MEANINGS = {
-    MemoryError: "not enough memory",
-    RecursionError: "input is nested too deeply",
-    TimeoutError: "timed out",
-}
 
 
 def error_sentence(error: BaseException) -> str:

@@ -186,15 +186,12 @@ def explain_comparison(run: Run, op: str, left: object, right: object) -> list[s
     kind = "passage" if book else "longest span" if isinstance(block, Span) else "longest block"
     lines = [f"{kind} of {block.words} words {op} {limit}"]
     evaluation = run.evaluated_with(block)
+    place = ""
     if evaluation and book:
-        excerpt_at = getattr(block, "excerpt_at", "")
-        lines.append(
-            f"{evaluation.pair.id}: {inert(book)}, {excerpt_at}, words {block.start}-{block.end}"
-        )
+        place = f"{inert(book)}, {getattr(block, 'excerpt_at', '')}"
     elif evaluation and evaluation.measurement and evaluation.book and block.start is not None:
         excerpt = evaluation.book.excerpts[evaluation.measurement.excerpt_at(block.start)]
-        chapter = f"{inert(excerpt.chapter)}, " if excerpt.chapter else ""
-        lines.append(
-            f"{evaluation.pair.id}: {chapter}{excerpt.id}, words {block.start}-{block.end}"
-        )
+        place = f"{inert(excerpt.chapter)}, {excerpt.id}" if excerpt.chapter else excerpt.id
+    if evaluation and place:
+        lines.append(f"{evaluation.pair.id}: {place}, words {block.start}-{block.end}")
     return lines

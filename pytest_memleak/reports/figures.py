@@ -42,6 +42,7 @@ _WIDTH = 5.5  # inches: a column of text
 _COLUMNS = 400
 _ACROSS = 2
 _DARK = 0.6
+_BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 _STYLE: Mapping[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -362,9 +363,6 @@ def _overlap(books: Mapping[str, Overlap]) -> Figure:
     caption = "Jaccard index of reproduced words (if independent); diagonal: self-agreement"
     figure.supxlabel(caption, fontsize=7)
     return figure
-
-
-_BAR: Mapping[str, Any] = {"markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 
 
 def _ends(bmc: Estimate) -> list[list[float]]:

@@ -84,14 +84,8 @@ def summary(run: RunReport) -> str:
 def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
     measures = overview_measures(results)
     compared = ["compared"] if any(result.compared for result in results) else []
-    heads = [
-        "pair",
-        "verdict",
-        *compared,
-        *(row.name for row in measures),
-        "received",
-        "detection limit",
-    ]
+    heads = ["pair", "verdict", *compared, *(row.name for row in measures)]
+    heads += ["received", "detection limit"]
     yield f"| {' | '.join(heads)} |"
     yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: | ---: |"
     for result in results:

@@ -131,9 +131,6 @@ def flatten(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, 
             yield f"{name}{key}", value
 
 
-# --- works of a collection, documents of a book --------------------------------------------
-
-
 def work_lines(result: PairResult) -> Iterator[str]:
     """Count the leaking works, list each of them, and list those without a verdict."""
     works = result.works
@@ -177,9 +174,6 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
     for rule, left_out in rules.items():
         total = sum(part.matter for part in left_out)
         yield f"excluded because {rule}: {amount(len(left_out), 'document')}, {total:,} words"
-
-
-# --- detection, chance, controls -----------------------------------------------------------
 
 
 def detection_text(result: PairResult) -> str:
@@ -261,9 +255,6 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
     for suite in suites:
         for line in control_sentences(suite):
             yield line if len(suites) == 1 else f"{suite.suite}: {line}"
-
-
-# --- generations and their provenance ------------------------------------------------------
 
 
 def generation_lines(result: PairResult) -> Iterator[str]:
@@ -371,11 +362,8 @@ def _server_names(provenance: Provenance) -> str:
     return f"Served by {'; '.join([*parts, weights])}"
 
 
-# --- a release against an earlier one (METRICS section 7) ----------------------------------
-
-
 def comparison_sentence(comparison: ReleaseComparison) -> str:
-    """State the comparison's verdict in a sentence."""
+    """State the comparison's verdict in a sentence (METRICS section 7)."""
     if not comparison.changes:
         text = "nothing to compare"
     else:

@@ -191,21 +191,14 @@ def _planned(step: PlannedStep) -> list[str]:
     if sampling is None:
         return ["recorded", *"------"]
     counts = (
-        sampling.calls,
-        sampling.generations,
-        sampling.pending,
-        sampling.prompt_tokens,
-        sampling.completion_tokens,
-        step.training_tokens,
+        *(sampling.calls, sampling.generations, sampling.pending),
+        *(sampling.prompt_tokens, sampling.completion_tokens, step.training_tokens),
     )
     return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
 
 
 def _print_table(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
-    """Print the pairs' table as narrow as the width requires.
-
-    wrap: fold rows, too
-    """
+    """Print the pairs' table as narrow as the width requires; wrap: fold rows, too."""
     for narrow in _Narrow if wrap else tuple(_Narrow)[: _Narrow.EXPECTED]:
         table = _table(results, narrow)
         if _width(console, table) <= console.width:

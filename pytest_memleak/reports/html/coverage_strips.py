@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 WIDTH = 1000
 _HEIGHT = 100
 _ARC_HEIGHT = 150
+_CHUNK = re.compile(r"\S+|\s+")
+_PARAGRAPH = re.compile(r"\n\s*\n")
+_COLUMNS, _ROUNDS = 600, 100  # of the map of windows
 
 # Upper ends of the shares of rounds, a color each.
 HEAT_STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -155,10 +158,6 @@ def draw_arcs(
     return tuple(drawn)
 
 
-_COLUMNS = 600
-_ROUNDS = 100
-
-
 @dataclass(frozen=True, slots=True)
 class WindowMap:
     """A strip of the windows, colored by the probability to appear in n tries.
@@ -199,10 +198,6 @@ def _share(probability: float | str | None, n: int) -> float:
     """Return the probability to appear in n tries, 0 below one in a thousand."""
     share = seen_in_tries(probability, n) if isinstance(probability, int | float) else 0.0
     return share if share >= 1 / 1000 else 0.0
-
-
-_CHUNK = re.compile(r"\S+|\s+")
-_PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = 600
 _CHAPTER_COLUMNS = 3000
+# Keys of [suite.probability], which only that probe reads.
+_WINDOWS = "probe.windows."
+_RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
 MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
 """A mark beside each outcome's word, so that no verdict is shown by color alone."""
@@ -309,11 +312,6 @@ def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
         row.name: f"{row.title}, {unit_text(row, results)}".strip(", ")
         for row in overview_measures(results)
     }
-
-
-# Keys of [suite.probability], which only that probe reads.
-_WINDOWS = "probe.windows."
-_RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
 
 def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
