@@ -11,9 +11,8 @@ import shutil
 import socket
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
@@ -35,8 +34,7 @@ _SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(NamedTuple):
     """The state of one thing that suites need; fix: what to do if it has a problem."""
 
     subject: str
@@ -86,17 +84,14 @@ def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     failures = [check for check in checks if check.fix]
     for check in failures:
         print(f"{check.subject}: {check.fix}")
-    print(_next_line(suites, failures))
-    return PROBLEMS if failures else 0
-
-
-def _next_line(suites: list[Path], failures: list[_Check]) -> str:
     if failures:
-        return next_step(command_line("memleak", "doctor", *suites), "check again")
-    if suites:
+        print(next_step(command_line("memleak", "doctor", *suites), "check again"))
+    elif suites:
         plan = command_line("pytest", "-m", "copyright", *suites, "--memleak-dry-run")
-        return next_step(plan, "show the calls and their maximum cost")
-    return next_step("memleak demo", "run an example; memleak init writes your own suite")
+        print(next_step(plan, "show the calls and their maximum cost"))
+    else:
+        print(next_step("memleak demo", "run an example; memleak init writes your own suite"))
+    return PROBLEMS if failures else 0
 
 
 def _check_installation() -> Iterator[_Check]:

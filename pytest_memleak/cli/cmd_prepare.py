@@ -167,11 +167,8 @@ def _print_documents(parts: Iterable[BookPart]) -> None:
     head = ("document", "label", "read", "words", "matter", "notes", "headings", "rule")
     rows = [
         (
-            part.name,
-            part.label or "-",
-            "text" if part.kept else "excluded",
-            *(part.words, part.matter, part.notes, part.headings),
-            part.rule,
+            *(part.name, part.label or "-", "text" if part.kept else "excluded"),
+            *(part.words, part.matter, part.notes, part.headings, part.rule),
         )
         for part in parts
     ]

@@ -41,8 +41,7 @@ _UP = "\r\x1b[A"
 def display_for(config: pytest.Config) -> Display | None:
     """Return the run's display; None without a terminal, or while others write to it.
 
-    There is none without a terminal or with a dumb one, under -q, and in xdist's workers. Others
-    write without capture (-s, tee-sys) and with a live log.
+    Others write without capture (-s, tee-sys) and with a live log.
     """
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if (

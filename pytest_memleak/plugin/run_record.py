@@ -170,7 +170,6 @@ class RunRecord:
         """Return the tests of each evaluation, and the pairs that weren't run, with reasons.
 
         A pair that one test evaluated and another didn't is in both.
-        status: the session's exit status.
         """
         if self._folder is not None:
             for path in sorted(Path(self._folder.name).glob("*.json")):

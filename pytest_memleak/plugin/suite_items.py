@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Pair, Suite
 
-TEST_NAME = "test_memorization"
-
-
-if TYPE_CHECKING:
     Failed = Exception
 else:
     # What pytest.fail raises: shown by its message alone, and JUnit's <failure> or <error>.
     Failed = pytest.fail.Exception
+
+TEST_NAME = "test_memorization"
 
 
 class Outcome(Failed):

@@ -141,10 +141,7 @@ class Evidence:
         return rows
 
     def to_frame(self, kind: str = "pairs") -> pd.DataFrame:
-        """Return the rows as a pandas DataFrame; SettingsError without the extra `tables`.
-
-        kind: one of ROWS.
-        """
+        """Return rows as a pandas DataFrame; SettingsError without the extra `tables`."""
         return _data_frame(self.of(kind))
 
 
@@ -191,13 +188,8 @@ def _row(stem: str, created: str, pair: PairResult) -> Row:
     return row
 
 
-def _pair_keys(bundle: str, pair: PairResult) -> Row:
-    return {
-        "bundle": bundle,
-        "suite": pair.suite.name,
-        "model": pair.model.id,
-        "book": pair.book.id,
-    }
+def _pair_keys(stem: str, pair: PairResult) -> Row:
+    return {"bundle": stem, "suite": pair.suite.name, "model": pair.model.id, "book": pair.book.id}
 
 
 def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
@@ -217,10 +209,8 @@ def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
 
 def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
     for span in pair.coverage.spans if pair.coverage else ():
-        yield _pair_keys(bundle, pair) | {
-            "words": span.end - span.start,
-            **dataclasses.asdict(span),
-        }
+        own = {"words": span.end - span.start, **dataclasses.asdict(span)}
+        yield _pair_keys(bundle, pair) | own
 
 
 def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:

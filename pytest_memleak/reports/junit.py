@@ -14,7 +14,7 @@ from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pytest_memleak.records import Completeness
     from pytest_memleak.records.pair_result import PairResult, RunReport
@@ -81,9 +81,7 @@ def _works(result: PairResult) -> Iterator[tuple[str, object]]:
 
 def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
     yield "suite_sha256", result.suite.sha256
-    if result.model.endpoint:
-        yield "endpoint", inert(result.model.endpoint)
-    for key in ("provider", "base_model", "weights_version", "baseline_model", "job"):
+    for key in ("endpoint", "provider", "base_model", "weights_version", "baseline_model", "job"):
         if value := getattr(result.model, key):
             yield key, inert(value)
 
@@ -138,24 +136,19 @@ def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
 
 
 def add_properties(run: RunReport, junit: Any) -> None:
-    """Add the run's properties to `junit`, pytest's writer of the file."""
-    for name, value in suite_properties(run.results, version=run.version):
-        junit.add_global_property(name, value)
-
-
-def suite_properties(results: Sequence[PairResult], *, version: str) -> list[tuple[str, str]]:
-    """List the properties of the whole run: versions, suite digests and controls."""
-    properties = {"memleak.version": version, "memleak.python": platform.python_version()}
-    for result in results:
+    """Add the run's versions, suite digests and controls to `junit`, pytest's writer."""
+    properties = {"memleak.version": run.version, "memleak.python": platform.python_version()}
+    for result in run.results:
         properties[f"memleak.suite.{result.suite.name}.sha256"] = result.suite.sha256
-    for suite in suite_controls(results):
+    for suite in suite_controls(run.results):
         name = f"memleak.suite.{suite.suite}"
         properties[f"{name}.controls"] = str(suite.controls)
         properties[f"{name}.leak_seen"] = "yes" if suite.leak_seen else "no"
         properties[f"{name}.gates"] = "yes" if suite.gates else "no"
         for limit, alarms in suite.false_alarms.items():
             properties[f"{name}.false_alarms.{limit}"] = f"{alarms.over} of {alarms.measured}"
-    return list(properties.items())
+    for name, value in properties.items():
+        junit.add_global_property(name, value)
 
 
 def compared_properties(compared: ReleaseComparison) -> list[tuple[str, str]]:

@@ -89,19 +89,17 @@ def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: | ---: |"
     for result in results:
+        word = result.compared
+        change = f"{_MARKS[word.lower()]} {word}" if word else ""
         cells = [
             _plain(result.pair, _LONGEST_NAME),
             f"{_MARKS[pair_outcome(result).kind]} {pair_outcome(result).word}",
-            *([_compared(result)] if compared else []),
+            *([change] if compared else []),
             *(_cell(result, row) for row in measures),
             f"{result.received:,} of {result.requested:,}",
             detection_text(result),
         ]
         yield f"| {' | '.join(cells)} |"
-
-
-def _compared(result: PairResult) -> str:
-    return f"{_MARKS[result.compared.lower()]} {result.compared}" if result.compared else ""
 
 
 def _cell(result: PairResult, row: Measure) -> str:

@@ -295,12 +295,13 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     if with_compared:
         table.add_column("compared", no_wrap=True)
     for result in results:
+        compared = Text(result.compared or "-", style=_STYLES.get(result.compared.lower(), ""))
         table.add_row(
             *([Text(inert(result.suite.name))] if len(suites) > 1 else []),
             Text(result.pair.replace("/", "/\n", 1) if folded else result.pair),
             *(_cell(result, row, with_limit=not alike) for row in rows),
             *_verdict(result, sensitive=sensitive, narrow=narrow),
-            *([_compared(result)] if with_compared else []),
+            *([compared] if with_compared else []),
         )
     return table
 
@@ -316,10 +317,6 @@ def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Te
     if narrow >= _Narrow.COUNTS:
         return [verdict.append("".join(f"\n{count}" for count in counts), style="default")]
     return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]
-
-
-def _compared(result: PairResult) -> Text:
-    return Text(result.compared or "-", style=_STYLES.get(result.compared.lower(), ""))
 
 
 def _cell(result: PairResult, row: Measure, *, with_limit: bool) -> Text:
@@ -352,7 +349,6 @@ def _details(result: PairResult, *, verbose: bool) -> Iterator[Text]:
 
 
 def _intervals(result: PairResult) -> str:
-    """List the intervals of the measures that have a limit."""
     rows = collect_measures([result])
     ranges = [
         f"{name} {format_value(rows[name], low)}–{format_value(rows[name], high)}"

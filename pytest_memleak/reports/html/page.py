@@ -26,7 +26,7 @@ from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
-from pytest_memleak.reports.html.views import MARKS, main_titles, pair_views
+from pytest_memleak.reports.html.views import MARKS, pair_views
 from pytest_memleak.reports.output_table import HTML
 from pytest_memleak.reports.report_text import (
     comparison_lines,
@@ -35,7 +35,9 @@ from pytest_memleak.reports.report_text import (
     detection_text,
     document_lines,
     rate_text,
+    unit_text,
 )
+from pytest_memleak.results.build_result import overview_measures
 from pytest_memleak.scoring.measure_table import BMC, LEAKING_WORKS
 from pytest_memleak.scoring.measures import compare
 
@@ -95,7 +97,10 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
         lead=_LEADS["".join(probes) if len(probes) == 1 else "several"],
-        heads=main_titles(run.results),
+        heads={
+            row.name: f"{row.title}, {unit_text(row, run.results)}".strip(", ")
+            for row in overview_measures(run.results)
+        },
         compared=run.compared,
         heat=heat_labels(),
         width=WIDTH,

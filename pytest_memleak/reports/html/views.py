@@ -33,11 +33,11 @@ from pytest_memleak.reports.report_text import (
     unit_text,
     work_name,
 )
-from pytest_memleak.results.build_result import collect_measures, overview_measures
+from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import BMC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from markupsafe import Markup
 
@@ -169,7 +169,6 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
 
 
 def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
-    """Add all drawings to the view."""
     result = view.result
     times, words = plot.times, result.book.words or 0
     classes = length_classes(plot.lengths, k=result.settings["k"])
@@ -210,13 +209,18 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
         state = (
             "over" if exceeds_limit(result, row, limit) else "doubt" if high > limit else "within"
         )
+    doubt = []
+    if low < high:
+        doubt.append(f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}")
+    if row.name in result.chances:
+        doubt.append(format_p(result.chances[row.name]))
     places = [round(100 * share, 2) for share in (low, value, high)]
     return MeasureView(
         name=row.name,
         title=row.title,
         unit=unit_text(row, [result]),
         value=format_percent(row, value),
-        interval=", ".join(_doubt(result, row, low, high)),
+        interval=", ".join(doubt),
         limit="" if limit is None else format_percent(row, limit),
         state=state,
         scale=(*places, None if limit is None else round(100 * limit, 2))  # type: ignore[arg-type]
@@ -225,21 +229,14 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
     )
 
 
-def _doubt(result: PairResult, row: Measure, low: float, high: float) -> Iterator[str]:
-    if low < high:
-        yield f"{format_percent(row, low).removesuffix('%')}–{format_percent(row, high)}"
-    if row.name in result.chances:
-        yield format_p(result.chances[row.name])
-
-
 def _chapters(plot: PlotData, words: int) -> Iterator[tuple[str, int, float, Strip]]:
     """Draw a strip per chapter, or per group of excerpts where the book has no headings."""
     parts = [(chapter.title, chapter.start) for chapter in plot.chapters]
     if len(parts) == 1:
         step = max(1, -(-len(plot.starts) // 12))
-        parts = [
-            (_excerpts(plot, n, step), plot.starts[n]) for n in range(0, len(plot.starts), step)
-        ]
+        groups = (plot.excerpts[n : n + step] for n in range(0, len(plot.starts), step))
+        names = [" to ".join(dict.fromkeys((group[0], group[-1]))) for group in groups]
+        parts = [*zip(names, plot.starts[::step], strict=True)]
     ends = [*(start for _, start in parts[1:]), words]
     longest = max(end - start for (_, start), end in zip(parts, ends, strict=True))
     columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(parts)))
@@ -262,13 +259,6 @@ def _works(
             (format_percent(rows[name], work.measures[name]), name in work.over) for name in heads
         )
         yield work_name(work), verdict_outcome(work.verdict), work, tuple(cells)
-
-
-def _excerpts(plot: PlotData, first: int, step: int) -> str:
-    last = min(first + step, len(plot.excerpts)) - 1
-    if first == last:
-        return plot.excerpts[first]
-    return f"{plot.excerpts[first]} to {plot.excerpts[last]}"
 
 
 def _coverage(result: PairResult, plot: PlotData, anchor: str) -> Markup:
@@ -304,14 +294,6 @@ def _text(result: PairResult, plot: PlotData) -> tuple[tuple[str, tuple[Run, ...
         (name, tuple(heat_runs(text, times[start:end], plot.rounds, result.settings["word_mode"])))
         for name, text, start, end in zip(plot.excerpts, plot.text, plot.starts, ends, strict=True)
     )
-
-
-def main_titles(results: Sequence[PairResult]) -> dict[str, str]:
-    """Title the overview's measures with their units, by name, in its order."""
-    return {
-        row.name: f"{row.title}, {unit_text(row, results)}".strip(", ")
-        for row in overview_measures(results)
-    }
 
 
 def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:
