@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_memleak.pipeline.required_samples import Purpose, all_generations
-from pytest_memleak.records import Issue, Origin
+from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.analysis import analyze, judged_measures, split_judged_measures
 from pytest_memleak.scoring.measure_table import NEAR, with_needs
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.sampled_generations import PairSamples, Stop
-    from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
 _SHOWN = 3
 Name = tuple[Origin, str, int]

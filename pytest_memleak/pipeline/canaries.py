@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.pipeline.required_samples import pair_prompts
-from pytest_memleak.records import Issue
+from pytest_memleak.records import Book, Generation, Issue, Pair
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.records import Book, Generation, Pair
 
 CANARIES = 5
 # Enough for a preamble and a passage over every preset limit, at two tokens per word.

@@ -1,7 +1,5 @@
 """The catalog of a suite: protected works that are scanned for but never prompted.
 
-    held = catalog.held_by(written)   -> the books that share long runs with the generations
-
 The generations make a table, and the catalog streams past it: once for all pairs whose generations
 are stored, and once for each pair that is still to be sampled. The few matching books go to the
 exact index with the suite's own books (METRICS section 11).
@@ -17,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.catalog_file import CatalogFile, Part, is_catalog_file
 from pytest_memleak.errors import BookError, MemleakError, SuiteError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.pipeline.prepared_books import sha256_of
-from pytest_memleak.pipeline.required_samples import all_generations
-from pytest_memleak.records import Issue
+from pytest_memleak.pipeline.required_samples import Samples, all_generations
+from pytest_memleak.records import Book, Issue, Limits, Scoring, Suite
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
@@ -31,12 +30,8 @@ from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Scan
-    from pytest_memleak.records import Book, Limits, Scoring, Suite
     from pytest_memleak.scoring.catalog_scan import BookKeys, ScannedBook, Shard
-
-
 _One = TypeVar("_One")
 
 _QUOTATION = 12
@@ -85,8 +80,14 @@ def min_passage_words(suite: Suite) -> int:
 def validate_catalog(suite: Suite) -> None:
     """Raise BookError for a damaged catalog file, SuiteError for one of another word mode."""
     for path in suite.catalog:
-        if is_catalog_file(path):
-            _refuse_other_words(CatalogFile(path), suite)
+        mode = suite.pairs[0].scoring.word_mode
+        if is_catalog_file(path) and (made_for := CatalogFile(path).mode) != mode:
+            raise SuiteError(
+                f"the catalog {path.name} was made for word_mode = {made_for!r}, and the suite has "
+                f"word_mode = {mode!r}",
+                location=str(suite.path),
+                hint=f"rebuild it: memleak catalog build DIR -o {path.name} --word-mode {mode}",
+            )
 
 
 class Catalog:
@@ -120,16 +121,16 @@ class Catalog:
         if not self._suite.catalog:
             return CatalogMatches()
         required = parts[0].required
-        pair = required.pair
+        limits = required.pair.limits
         try:
-            if pair.id not in self._done or required.endpoint is not None:
+            if required.pair.id not in self._done or required.endpoint is not None:
                 self._look_for(parts)
         except MemleakError as error:
-            return self._failed(error, pair.limits)
+            return self._failed(error, limits)
         if not self._looked:
-            return self._failed(BookError("none of its books can be read"), pair.limits)
+            return self._failed(BookError("none of its books can be read"), limits)
         books, unread = tuple(self._surviving.values()), self._told_unread()
-        return CatalogMatches(books, self._least, self._issues(pair.limits), unread, self._told())
+        return CatalogMatches(books, self._least, self._issues(limits), unread, self._told())
 
     def _look_for(self, parts: Sequence[Samples]) -> None:
         of_suite = parts[0].required.endpoint is None
@@ -169,10 +170,10 @@ class Catalog:
     def _own_digests(self) -> frozenset[str]:
         """Digests of the suite's books, which are scanned already."""
         scoring = self._suite.pairs[0].scoring
-        book_keys_of_suite = (
-            book_keys(book, k=scoring.k, mode=scoring.word_mode) for book in self._own_books()
+        return frozenset(
+            book_keys(book, k=scoring.k, mode=scoring.word_mode).digest
+            for book in self._own_books()
         )
-        return frozenset(keys.digest for keys in book_keys_of_suite)
 
     def _book(self, name: str) -> Book:
         path, sha256 = self._sources[name]
@@ -184,8 +185,6 @@ class Catalog:
                 hint="restore it, or rebuild: memleak catalog build DIR -o FILE",
             )
         return dataclasses.replace(self._reader.read(path), id=name)
-
-    # --- sources ---------------------------------------------------------------------------
 
     @functools.cached_property
     def _sources(self) -> dict[str, tuple[Path, str | None]]:
@@ -203,9 +202,19 @@ class Catalog:
         return sources
 
     def _shards(self) -> Iterator[Shard]:
-        return catalog_shards(self._suite, self._reader, most=_SHARD_BYTES)
-
-    # --- telling ---------------------------------------------------------------------------
+        """Yield the catalog in shards of so many bytes to read, or of one book."""
+        root = self._suite.path.parent
+        loose: list[tuple[str, Path]] = []
+        for path in self._suite.catalog:
+            if is_catalog_file(path):
+                file = CatalogFile(path)
+                named = [(catalog_name(file.source(book), root), book) for book in file.books]
+                for some in _up_to(named, [book.nbytes for book in file.books]):
+                    yield Part(path, tuple(some))
+            else:
+                loose.append((catalog_name(path, root), path))
+        for files in _up_to(loose, [_size(path) for _, path in loose]):
+            yield CatalogBooks(tuple(files), self._reader)
 
     def _told(self) -> dict[str, object]:
         scanned = [self._looked[name] for name in sorted(self._looked)]
@@ -237,40 +246,13 @@ class Catalog:
         return CatalogMatches(issues=(issue,), unread=self._told_unread())
 
 
-def catalog_shards(suite: Suite, reader: CatalogReader, *, most: int) -> Iterator[Shard]:
-    """Yield the suite's catalog in shards of so many bytes to read, or of one book."""
-    root = suite.path.parent
-    loose: list[tuple[str, Path]] = []
-    for path in suite.catalog:
-        if is_catalog_file(path):
-            file = CatalogFile(path)
-            named = [(catalog_name(file.source(book), root), book) for book in file.books]
-            for some in _up_to(named, [book.nbytes for book in file.books], most):
-                yield Part(path, tuple(some))
-        else:
-            loose.append((catalog_name(path, root), path))
-    for files in _up_to(loose, [_size(path) for _, path in loose], most):
-        yield CatalogBooks(tuple(files), reader)
-
-
-def _refuse_other_words(file: CatalogFile, suite: Suite) -> None:
-    mode = suite.pairs[0].scoring.word_mode
-    if file.mode != mode:
-        raise SuiteError(
-            f"the catalog {file.path.name} was made for word_mode = {file.mode!r}, and the suite "
-            f"has word_mode = {mode!r}",
-            location=str(suite.path),
-            hint=f"rebuild it: memleak catalog build DIR -o {file.path.name} --word-mode {mode}",
-        )
-
-
-def _up_to(items: Sequence[_One], sizes: Iterable[int], most: int) -> Iterator[list[_One]]:
+def _up_to(items: Sequence[_One], sizes: Iterable[int]) -> Iterator[list[_One]]:
     some: list[_One] = []
-    left = most
+    left = _SHARD_BYTES
     for element, size in zip(items, sizes, strict=True):
         if some and size > left:
             yield some
-            some, left = [], most
+            some, left = [], _SHARD_BYTES
         some.append(element)
         left -= size
     if some:
@@ -324,8 +306,6 @@ class CatalogReader:
 
     def read(self, path: Path) -> Book:
         """Read and cut the book. Raises BookError or RecordsError."""
-        from pytest_memleak.books.build_book import make_book
-
         read = self._extensions.read_book(path)
         if isinstance(read, Manuscript):
             return make_book(path.name, read, mode=self.scoring.word_mode)
@@ -346,9 +326,9 @@ class CatalogBooks:
     def books(self) -> Iterator[tuple[str, BookKeys | MemleakError]]:
         """Yield each book's keys, or the error."""
         for name, path in self.files:
+            keys: BookKeys | MemleakError
             try:
                 keys = self.reader.keys(path)
             except MemleakError as error:
-                yield name, error
-            else:
-                yield name, keys
+                keys = error
+            yield name, keys

@@ -19,7 +19,7 @@ from pytest_memleak.pipeline.required_samples import (
 )
 from pytest_memleak.pipeline.sampled_generations import generation_request
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.cost_plan import PlannedStep, Power, PowerRow, RunPlan
+from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, Power, PowerRow, RunPlan
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
 from pytest_memleak.scoring.sampling_error import least_upper_end
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.required_samples import RequiredSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, BookSource, Pair
-    from pytest_memleak.sampling.cost_plan import Plan
 _USUAL = (10, 30, 66, 100, 299)
 # The excess that so many null books detect, as a multiple of chance (METRICS section 7).
 _SEEN = (

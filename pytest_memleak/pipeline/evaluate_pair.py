@@ -24,7 +24,7 @@ from pytest_memleak.pipeline.probability import extract_pair
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.required_samples import all_generations, required_samples
 from pytest_memleak.pipeline.sampled_generations import CountedGenerations, identify, sample_all
-from pytest_memleak.records import Completeness, Issue
+from pytest_memleak.records import Completeness, Generation, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.sampled_generations import PairSamples
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Generation, Pair
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
 
@@ -56,12 +55,7 @@ def evaluate(pair: Pair, suite: SuiteRun, *, endpoint: Endpoint | None = None) -
         if pair.probe.kind == "probability":
             windows = extract_pair(pair, book, suite.endpoints, endpoint=endpoint)
             return _judged(
-                pair,
-                suite,
-                windows.extraction,
-                windows.completeness,
-                book=book,
-                **windows.fields,
+                pair, suite, windows.extraction, windows.completeness, book=book, **windows.fields
             )
         return _of_generations(pair, suite, endpoint)
     except MemleakError as error:

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.records import Issue
+from pytest_memleak.records import Book, Issue, Measure, Pair, Suite
 from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.scoring.book_layout import measurable_words
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
-    from pytest_memleak.records import Book, Measure, Pair, Suite
     from pytest_memleak.scoring.analysis import Analysis
 
 

@@ -7,8 +7,11 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_memleak.books.build_book import make_book, with_summaries
+from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -179,8 +182,6 @@ class PreparedBooks:
                 )
 
     def _read(self, source: BookSource) -> Book:
-        from pytest_memleak.books.build_book import make_book
-
         if source.collection is not None:
             return self._read_works(source, source.collection)
         read = self._extensions.read_book(
@@ -220,18 +221,13 @@ class PreparedBooks:
 
     def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:
         """Return the excerpts whose summaries the summarizer has to write."""
-        from pytest_memleak.books.instructions import check_template
-
         book = self.cut(source)
-        if self._suite.summarizer is None or source.summaries is not None:
-            return ()
-        if "summary" not in check_template(template_of(source)):
+        written = self._suite.summarizer is not None and source.summaries is None
+        if not written or "summary" not in check_template(template_of(source)):
             return ()
         return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
 
     def _with_summaries(self, source: BookSource, summaries: Mapping[str, str]) -> Book:
-        from pytest_memleak.books.build_book import with_summaries
-
         return with_summaries(
             self.cut(source),
             summaries,
@@ -244,18 +240,13 @@ class PreparedBooks:
 
 def template_of(source: BookSource) -> str:
     """Return the template of the book's instructions. Raises BookError for a bad one."""
-    from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
-
-    template = (
-        DEFAULT_INSTRUCTION if source.instruction_template is None else source.instruction_template
-    )
+    own = source.instruction_template
+    template = DEFAULT_INSTRUCTION if own is None else own
     check_template(template, place=f"book {source.id!r}")
     return template
 
 
 def _words_digest(book: Book) -> str:
-    from pytest_memleak.scoring.words import words
-
     digest = hashlib.sha256()
     for excerpt in book.excerpts:
         text = "".join(f"{word} " for word in words(excerpt.text, "unicode"))

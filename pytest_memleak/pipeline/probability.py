@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, TopKUnavailable
-from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.interfaces.abilities import Probabilities, abilities_of
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts
 from pytest_memleak.pipeline.canaries import CANARIES, Canaries
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
@@ -22,22 +23,19 @@ from pytest_memleak.pipeline.ledger_endpoint import (
 )
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.pipeline.sampled_generations import frame
-from pytest_memleak.records import Completeness, Issue
+from pytest_memleak.records import Book, Completeness, Issue, Pair
 from pytest_memleak.records.pair_result import SampledCount
+from pytest_memleak.sampling import windows
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import TOP_K, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.interfaces.abilities import Probabilities
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.records import Book, Pair
     from pytest_memleak.sampling.cost_plan import Plan
-    from pytest_memleak.sampling.windows import LogP
 
 _PARAGRAPH = "\n\n"
 
@@ -67,11 +65,7 @@ class WindowExtraction:
 
 
 def extract_pair(
-    pair: Pair,
-    book: Book,
-    endpoints: Endpoints,
-    *,
-    endpoint: Endpoint | None = None,
+    pair: Pair, book: Book, endpoints: Endpoints, *, endpoint: Endpoint | None = None
 ) -> WindowExtraction:
     """Measure the pair's windows; request those that the ledger lacks.
 
@@ -84,9 +78,7 @@ def extract_pair(
     probabilities = abilities_of(opened).probabilities
     if probabilities is None:
         return WindowExtraction(None, _completeness((), (_tells_nothing(pair),)))
-    from pytest_memleak.sampling.windows import TextEndpoint
-
-    asking = TextEndpoint(opened, probabilities)
+    asking = windows.TextEndpoint(opened, probabilities)
     source = through_ledger(pair, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     source = source.current_series(pair, texts, may_draw=not endpoints.resources.offline)
@@ -122,19 +114,21 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
     log-probabilities.
     """
     from pytest_memleak.sampling.cost_plan import in_all, plan
-    from pytest_memleak.sampling.windows import TextEndpoint
 
     terms = call_terms(pair, endpoints, own=False)
     texts = _text_questions(pair, book)
     if opened is None:
-        guessed = _window_questions(pair, _guessed(texts), 1, top_k=True)
+        guessed = windows.window_questions(
+            pair.id, _guessed(texts), pair.probe.windows, top_k=True, windows_per_call=1
+        )
         return in_all(
             [plan(endpoints.resources.ledger, None, prompts, terms) for prompts in (texts, guessed)]
         )
     probabilities = abilities_of(opened).probabilities
     if probabilities is None:
         raise Inconclusive(_tells_nothing(pair))
-    source = through_ledger(pair, endpoints, TextEndpoint(opened, probabilities), own=False)
+    asking = windows.TextEndpoint(opened, probabilities)
+    source = through_ledger(pair, endpoints, asking, own=False)
     source = source.current_series(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
@@ -160,9 +154,12 @@ class _Windows:
         settings = pair.probe.windows
         self._both_alike = settings.top_k == 0 and settings.temperature == 1.0
         at_once = probabilities.windows_per_call
-        self._plain = _window_questions(pair, tokens, at_once, top_k=False)
+        asked = functools.partial(
+            windows.window_questions, pair.id, tokens, settings, windows_per_call=at_once
+        )
+        self._plain = asked(top_k=False)
         truncated = probabilities.top_k is not None and not self._both_alike
-        self._scheme = _window_questions(pair, tokens, at_once, top_k=True) if truncated else None
+        self._scheme = asked(top_k=True) if truncated else None
         self._limited = bool(with_needs(pair.limits, TOP_K))
 
     def draw(self) -> tuple[str, ...]:
@@ -191,9 +188,7 @@ class _Windows:
 
     def _canaries(self, asked: PairPrompts) -> Canaries:
         """Return the canaries of such windows."""
-        from pytest_memleak.sampling.windows import canary_windows, windows_alike
-
-        few = canary_windows(
+        few = windows.canary_windows(
             self._pair.id,
             self._tokens,
             self._pair.probe.windows,
@@ -204,7 +199,7 @@ class _Windows:
             self._source.ledger,
             self._source.endpoint_id,
             lambda rounds: dataclasses.replace(few, samples=rounds),
-            windows_alike,
+            windows.windows_alike,
         )
 
     def left(self) -> Plan:
@@ -249,14 +244,11 @@ class _Windows:
 
         The second is None where the ledger knows more windows without the scheme.
         """
-        prompts = self._chosen
-        both = self._of(prompts)
+        both = self._of(self._chosen)
         own = tuple(plain for plain, _ in both)
         if self._both_alike:
             return own, own
-        return own, tuple(
-            under_scheme for _, under_scheme in both
-        ) if prompts is self._scheme else None
+        return own, tuple(log for _, log in both) if self._chosen is self._scheme else None
 
     def _wanted(self) -> PairPrompts | None:
         """Return the prompts under the scheme; None where all that a limit needs is known."""
@@ -264,48 +256,28 @@ class _Windows:
             return self._scheme
         return None if self._source.left(self._scheme).generations else self._scheme
 
-    def _of(self, asked: PairPrompts) -> tuple[LogP, ...]:
-        from pytest_memleak.sampling.windows import answered_windows
-
-        return tuple(answered_windows(asked, self._source.drawn(asked)))
+    def _of(self, asked: PairPrompts) -> tuple[windows.LogP, ...]:
+        return tuple(windows.answered_windows(asked, self._source.drawn(asked)))
 
 
-def _known(windows: Sequence[LogP]) -> int:
-    return sum(plain is not None for plain, _ in windows)
+def _known(logs: Sequence[windows.LogP]) -> int:
+    return sum(plain is not None for plain, _ in logs)
 
 
 def _guessed(texts: PairPrompts) -> list[int]:
     """Return as many distinct tokens as the texts are likely to have."""
-    from pytest_memleak.ledger.prompts import TOKENS_PER_WORD
-
     words = sum(question.prompt_words for question in texts.questions)
     return list(range(math.ceil(words * TOKENS_PER_WORD)))
 
 
 def _text_questions(pair: Pair, book: Book) -> PairPrompts:
-    from pytest_memleak.sampling.windows import text_questions
-
     last = len(book.excerpts) - 1
-    return text_questions(
+    return windows.text_questions(
         pair.id,
         [
             excerpt.text if place == last else excerpt.text + _PARAGRAPH
             for place, excerpt in enumerate(book.excerpts)
         ],
-    )
-
-
-def _window_questions(
-    pair: Pair, tokens: Sequence[int | str], windows_per_call: int, *, top_k: bool
-) -> PairPrompts:
-    from pytest_memleak.sampling.windows import window_questions
-
-    return window_questions(
-        pair.id,
-        tokens,
-        pair.probe.windows,
-        top_k=top_k,
-        windows_per_call=windows_per_call,
     )
 
 
@@ -320,9 +292,7 @@ def _drawn(source: LedgerEndpoint, asked: PairPrompts) -> tuple[str, ...]:
 
 def _tokens(source: LedgerEndpoint, texts: PairPrompts) -> list[list[int | str]] | None:
     """Return the tokens of each text; None unless all are there."""
-    from pytest_memleak.sampling.windows import answered_tokens
-
-    tokens = answered_tokens(texts, source.drawn(texts))
+    tokens = windows.answered_tokens(texts, source.drawn(texts))
     complete = [text_tokens for text_tokens in tokens if text_tokens is not None]
     return complete if len(complete) == len(tokens) else None
 

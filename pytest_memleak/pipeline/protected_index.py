@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.records import Issue
+from pytest_memleak.records import Book, Issue, Pair, Scoring, Suite
 from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import PASSAGES, with_needs
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.pipeline.prepared_books import PreparedBooks
-    from pytest_memleak.records import Book, Pair, Scoring, Suite
     from pytest_memleak.scoring.analysis import Analysis
 
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.canaries import begin_alike
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
-from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.pipeline.sampled_generations import CountedGenerations, draw
-from pytest_memleak.records import Issue
+from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.pipeline.sampled_generations import CountedGenerations, SampledGenerations, draw
+from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
-from pytest_memleak.scoring.analysis import analyze
+from pytest_memleak.scoring.analysis import Analysis, analyze
 from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null, uplift
 from pytest_memleak.verdict.model_identity import greedy_sampling_issues
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.required_samples import RequiredSamples
-    from pytest_memleak.pipeline.sampled_generations import SampledGenerations
-    from pytest_memleak.records import Book, Generation
-    from pytest_memleak.scoring.analysis import Analysis
 
 _DRAWN = {"sampled", "all received", "no surplus"}
 

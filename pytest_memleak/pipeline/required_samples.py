@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
 from pytest_memleak.interfaces.abilities import abilities_of, baseline_of
-from pytest_memleak.records import Origin
+from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
+from pytest_memleak.records import Book, Generation, Origin, Pair, Suite
 from pytest_memleak.scoring.measure_table import CHANCE, with_needs
 from pytest_memleak.scoring.words import words
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.records import Book, Generation, Pair, Suite
 
 
 class Purpose(StrEnum):
@@ -141,8 +141,6 @@ def probed_book(pair: Pair, book: Book, endpoint: Endpoint | None) -> Book:
     """Return the book as `endpoint` is prompted for it and as it is measured."""
     if pair.probe.kind == "instruction":
         return book
-    from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
-
     default = BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
     return beginnings(
         book,
@@ -158,8 +156,6 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
     They are where the endpoint can't continue a text, and where the suite's template adds to the
     prefix.
     """
-    from pytest_memleak.books.instructions import BARE_PREFIX
-
     if pair.probe.kind == "instruction" or (
         pair.probe.continuation_template not in (None, BARE_PREFIX)
     ):
@@ -170,8 +166,6 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
 
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """Return the pair's prompts; `book` as it is prompted for."""
-    from pytest_memleak.ledger.prompts import questionnaire
-
     return questionnaire(
         pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.word_mode))
     )

@@ -35,7 +35,7 @@ from pytest_memleak.pipeline.required_samples import (
     pair_prompts,
     probed_book,
 )
-from pytest_memleak.records import Issue, Kind
+from pytest_memleak.records import Book, Completeness, Generation, Issue, Kind
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.records import Book, Completeness, Generation
     from pytest_memleak.sampling.cost_plan import Plan
 
     Enough = Callable[["SampledGenerations"], bool]
@@ -236,17 +235,12 @@ def draw(
         return SampledGenerations(
             required, book, tuple, issues=(required.describe(required.missing),)
         )
-    bad = (
-        instruction_issues(book, generation_request(required))
-        if pair.probe.kind == "instruction"
-        else ()
-    )
+    bad: list[Issue] = []
+    if pair.probe.kind == "instruction":
+        bad = instruction_issues(book, generation_request(required))
     # A pair's own completeness lists them.
-    issues = (
-        ()
-        if required.purpose is Purpose.OWN
-        else tuple(required.describe(issue.cause) for issue in bad)
-    )
+    listed = [] if required.purpose is Purpose.OWN else bad
+    issues = tuple(required.describe(issue.cause) for issue in listed)
     try:
         opened = required.endpoint
         if opened is None:

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_memleak.books.build_book import make_book
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -74,8 +75,6 @@ def score_files(
 
 def _read(path: Path, extensions: Extensions, scoring: Scoring) -> Book:
     """Read the book by its path: files in two folders may share a name."""
-    from pytest_memleak.books.build_book import make_book
-
     read = extensions.read_book(path)
     if isinstance(read, Manuscript):
         return make_book(str(path), read, mode=scoring.word_mode)

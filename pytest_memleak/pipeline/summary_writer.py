@@ -19,9 +19,9 @@ from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger_queries import generations, keep_summary, stored_summaries
-from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, most_tokens, questionnaire
-from pytest_memleak.records import Book, Excerpt, Kind, Sampling
-from pytest_memleak.sampling.cost_plan import plan
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, most_tokens, questionnaire
+from pytest_memleak.records import Book, Excerpt, Generation, Kind, Sampling, Summarizer, WordMode
+from pytest_memleak.sampling.cost_plan import Plan, plan
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.generation_features import FeatureReader
@@ -32,11 +32,8 @@ from pytest_memleak.verdict.prose import Prose
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.records import Generation, Summarizer, WordMode
-    from pytest_memleak.sampling.cost_plan import Plan
 
 # Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
@@ -59,12 +56,7 @@ class SummaryWriter:
     """
 
     def __init__(
-        self,
-        summarizer: Summarizer,
-        endpoints: Endpoints,
-        resources: Resources,
-        *,
-        mode: WordMode,
+        self, summarizer: Summarizer, endpoints: Endpoints, resources: Resources, *, mode: WordMode
     ) -> None:
         model = summarizer.model
         endpoint = endpoints.endpoint(model)

@@ -85,15 +85,9 @@ def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
     return tuple(row for row in rows if row.name in shown)
 
 
-def build_result(
-    evaluation: Evaluation,
-    *,
-    quoted: int | None = QUOTED_WORDS,
-) -> PairResult:
+def build_result(evaluation: Evaluation, *, quoted: int | None = QUOTED_WORDS) -> PairResult:
     """Build the result of an evaluation. quoted: words of each passage to quote, None for all."""
-    from pytest_memleak.results.coverage_map import (
-        build_plot_data,  # numpy isn't needed to collect
-    )
+    from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
     return dataclasses.replace(
         build_plain_result(evaluation),
@@ -240,9 +234,7 @@ def _windows(extraction: Extraction) -> dict[str, Any]:
         "ln_p_z": _log_values(extraction.log_p),
         "ln_p_z_plain": _log_values(extraction.plain),
         "discoverable_windows": [
-            place
-            for place, is_discoverable in enumerate(extraction.discoverable)
-            if is_discoverable
+            place for place, reached in enumerate(extraction.discoverable) if reached
         ],
         "chapters": [start for _, start in extraction.chapters],
     }

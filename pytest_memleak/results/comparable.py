@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.pair_result import ScanScope
+from pytest_memleak.records.pair_result import PairResult, ScanScope
 from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_memleak.records.pair_result import PairResult
 
 # These change neither the sampling distribution, nor what a round measures, nor how strict it is.
 _FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")

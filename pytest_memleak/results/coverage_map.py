@@ -1,8 +1,7 @@
 """Where in its book a pair's generations reproduce it, for the evidence and for the charts.
 
 The evidence's map (`CoverageMap`) has numbers and excerpt IDs, no text. `build_plot_data` adds what
-the charts need; it travels from xdist's workers to the process that writes
-the report. Positions are words of the book, intervals half-open.
+the charts need. Positions are words of the book, intervals half-open.
 """
 
 from __future__ import annotations
@@ -156,11 +155,7 @@ def _containing(
 
 
 def _span_note(
-    span: Span,
-    source_span: ExcerptSpan | None,
-    analysis: Analysis,
-    book: Book,
-    quoted: int | None,
+    span: Span, source_span: ExcerptSpan | None, analysis: Analysis, book: Book, quoted: int | None
 ) -> SpanNote:
     measured = analysis.measurement
     start, end = span.start or 0, span.end or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.records import Origin
+from pytest_memleak.records import Book, Origin
 from pytest_memleak.records.pair_result import Passage
 from pytest_memleak.results.quotes import passage_rate, quote_anywhere
 from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
@@ -14,7 +14,6 @@ from pytest_memleak.scoring.words import words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.records import Book
     from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -69,10 +68,8 @@ def _passages_to_list(passages: ProtectedPassages) -> Iterator[tuple[str, Protec
     first = [passage for passage in longest_first if of_each_book[passage.book] is passage]
     further = [passage for passage in longest_first if of_each_book[passage.book] is not passage]
     listed = [passages.longest_passage]
-    if (near := passages.of_others.get(NV_LONGEST_PASSAGE.name)) not in (
-        None,
-        passages.nv_longest_passage,
-    ):
+    near = passages.of_others.get(NV_LONGEST_PASSAGE.name)
+    if near not in (None, passages.nv_longest_passage):
         yield "near-verbatim passage", near
     for passage in (*first, *further):
         if not any(_within(passage, other) for other in listed):
@@ -112,12 +109,7 @@ def _passage(
         excerpt_id=passage.excerpt_at or "",
         generation=passage.generation if passage.origin is Origin.SAMPLED else None,
         quote=quote_anywhere(
-            book,
-            start,
-            end,
-            mode=evaluation.pair.scoring.word_mode,
-            folded=near,
-            most=quoted,
+            book, start, end, mode=evaluation.pair.scoring.word_mode, folded=near, most=quoted
         ),
         book=book.id if of_other else None,
         title=book.title if of_other else None,
@@ -131,13 +123,11 @@ def _passage(
 
 def _source(passage: ProtectedPassage) -> str:
     """Name its generation, unless that is one of the sampled rounds."""
+    if passage.origin is Origin.SAMPLED:
+        return ""
     if passage.origin is Origin.CANARY:
         return f"canary {(passage.generation or 0) + 1}, for {passage.excerpt_id}"
-    return (
-        ""
-        if passage.origin is Origin.SAMPLED
-        else (f"{passage.origin.label} generation for {passage.excerpt_id}")
-    )
+    return f"{passage.origin.label} generation for {passage.excerpt_id}"
 
 
 def _rate(passage: ProtectedPassage, book: Book, evaluation: Evaluation) -> PassageRate | None:

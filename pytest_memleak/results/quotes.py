@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import amount
@@ -29,10 +30,7 @@ def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = Q
     count = run.words if most is None else min(run.words, most)
     place = measured.excerpt_at(run.start)
     skipped = run.start - measured.excerpt_starts[place]
-
-    def split(text: str) -> list[str]:
-        return words(text, measured.word_mode)
-
+    split = partial(words, mode=measured.word_mode)
     return _quoted(book.excerpts[place:], split, skipped, count, run.words)
 
 
@@ -52,10 +50,7 @@ def quote_anywhere(
     if most == 0:
         return ""
     count = end - start if most is None else min(end - start, most)
-
-    def split(text: str) -> list[str]:
-        return passage_words(text) if folded else words(text, mode)
-
+    split = passage_words if folded else partial(words, mode=mode)
     return _quoted(book.excerpts, split, start, count, end - start)
 
 

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.abilities import Abilities, Obeyed
+from pytest_memleak.interfaces.abilities import Abilities, Deployment, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from google.cloud.aiplatform_v1.types import Endpoint
     from openai import OpenAI
 
-    from pytest_memleak.interfaces.abilities import Deployment
 
 _Answer = TypeVar("_Answer")
 

@@ -186,8 +186,7 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
     named = RESOURCE.fullmatch(setup.model.endpoint or "")
     if named:
         raise setup.error(
-            f"endpoint = {setup.model.endpoint!r} is already deployed",
-            "Remove options.deployment.",
+            f"endpoint = {setup.model.endpoint!r} is already deployed", "Remove options.deployment."
         )
 
 
