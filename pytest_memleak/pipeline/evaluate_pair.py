@@ -77,7 +77,7 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
     scan_issues = (*second_opinion.issues(analysis), *protected.issues(pair), *catalog.issues)
     references = compare_references(analysis, own, beside, required, suite.endpoints)
     analysis, sampled = references.analysis, (*counted, *references.sampled)
-    served = identify(own.sampled, resources)
+    served = identify(own.sampled)
     detection = detection_summary(analysis, pair, answers=own.fewest) if analysis else None
     completeness = own.completeness(
         beside=beside,

@@ -183,12 +183,7 @@ def call_terms(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
 
 
 def check_provenance(
-    source: LedgerEndpoint,
-    asked: PairPrompts,
-    pair: Pair,
-    resources: Resources,
-    *,
-    same: Callable[[], bool | None],
+    source: LedgerEndpoint, asked: PairPrompts, pair: Pair, *, same: Callable[[], bool | None]
 ) -> ProvenanceCheck:
     """Check who generated the samples that the ledger holds for some prompts.
 
@@ -218,13 +213,13 @@ def check_provenance(
         imported=history.imported,
         refused=history.refused,
         weights=weights_label(pair, source.opened) or "a name",
-        tried=tried(source.ledger, source.endpoint_id, asked, until=resources.now),
+        tried=tried(source.ledger, source.endpoint_id, asked, until=source.resources.now),
     )
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
     by_name = {server.model: calls for server, calls in history.served}
     if name is not None:
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
-    issues += (*age_issues(_weights(pair, source, history, resources, same=same)),)
+    issues += (*age_issues(_weights(pair, source, history, same=same)),)
     if history.imported:
         notes += (f"{history.imported:,} generations were imported from files",)
     return ProvenanceCheck(record, issues, notes)
@@ -248,10 +243,10 @@ def _weights(
     pair: Pair,
     source: LedgerEndpoint,
     history: SamplingHistory,
-    resources: Resources,
     *,
     same: Callable[[], bool | None],
 ) -> Weights:
+    resources = source.resources
     named = bool(weights_label(pair, source.opened))
     reused = history.calls > history.calls_this_run
     if named or not reused or not source.kept:

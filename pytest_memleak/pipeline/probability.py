@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.sampling.cost_plan import Plan
 
 _PARAGRAPH = "\n\n"
@@ -97,7 +96,7 @@ def extract_pair(
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
-    provenance_check = asked.who_answered(endpoints.resources)
+    provenance_check = asked.who_answered()
     return WindowExtraction(
         extraction,
         _completeness(plain, issues, provenance_check),
@@ -210,11 +209,12 @@ class _Windows:
         every = (asked, self._lacking_canaries(asked))
         return in_all([self._source.left(prompts) for prompts in every if prompts is not None])
 
-    def who_answered(self, resources: Resources) -> ProvenanceCheck:
+    def who_answered(self) -> ProvenanceCheck:
         """Check who computed the windows that `answered` returns."""
         asked = self._chosen
-        same = functools.partial(self._canaries(asked).same_weights, resources.now)
-        return check_provenance(self._source, asked, self._pair, resources, same=same)
+        now = self._source.resources.now
+        same = functools.partial(self._canaries(asked).same_weights, now)
+        return check_provenance(self._source, asked, self._pair, same=same)
 
     def counted(self) -> SampledCount:
         """Return what evidence says of these windows."""

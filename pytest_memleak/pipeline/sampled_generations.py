@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.sampling.cost_plan import Plan
 
     Enough = Callable[["SampledGenerations"], bool]
@@ -376,7 +375,7 @@ def _from_ledger_or_record(
         yield _part(own, Purpose.UNREQUESTED, own.book, unrequested, samples=0)
 
 
-def identify(own: SampledGenerations, resources: Resources) -> ProvenanceCheck:
+def identify(own: SampledGenerations) -> ProvenanceCheck:
     """Check who generated the samples; for recordings, whether their records are of this book."""
     source, pair = own.source, own.required.pair
     if source is None or own.asked is None or own.until is None:
@@ -386,8 +385,8 @@ def identify(own: SampledGenerations, resources: Resources) -> ProvenanceCheck:
         continued = pair.probe.kind == "continuation"
         return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
     canaries = own.canaries(source)
-    same = partial(canaries.same_weights, resources.now)
-    check = check_provenance(source, own.asked, pair, resources, same=same)
+    same = partial(canaries.same_weights, source.resources.now)
+    check = check_provenance(source, own.asked, pair, same=same)
     if own.issues or next(own.generations(), None) is None:
         return check
     issues, notes = canaries.issues(own.until), canaries.notes(own.until)

@@ -13,6 +13,7 @@ safe_message("Incorrect API key provided: sk-abc...")  ->  "Incorrect API key pr
 from __future__ import annotations
 
 import email.utils
+import http.client
 import json
 import math
 import re
@@ -47,24 +48,10 @@ _BOUND = re.compile(
 class Refused(ProviderError):
     """The server rejected the request; see `Refusal`."""
 
-    def __init__(
-        self,
-        cause: str,
-        *,
-        provider: str,
-        endpoint: str,
-        call: str,
-        hint: str | None,
-        status: int,
-        code: str | None = None,
-        named: tuple[str, ...] = (),
-        most: int | None = None,
-    ) -> None:
-        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
-        self.status = status
-        self.code = code
-        self.named = named
-        self.most = most
+    def __init__(self, cause: str, refusal: Refusal, **place: Any) -> None:
+        super().__init__(cause, **place)
+        self.status, self.code = refusal.status, refusal.code
+        self.named, self.most = refusal.named, refusal.most
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +112,11 @@ class Failing:
         cause = self.cause(refusal)
         if may_pass(refusal.status) and not refusal.final:
             return self.busy(cause, hint, after=refusal.retry_after)
-        details: dict[str, Any] = {
-            "code": refusal.code,
-            "named": refusal.named,
-            "most": refusal.most,
-        }
-        return Refused(cause, hint=hint, status=refusal.status, **details, **self._named)
+        return Refused(cause, refusal, hint=hint, **self._named)
 
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""
-        phrase = next(
-            (known_status.phrase for known_status in HTTPStatus if known_status == refusal.status),
-            "unknown status",
-        )
+        phrase = http.client.responses.get(refusal.status, "unknown status")
         code = f"({refusal.code})" if refusal.code and refusal.code != str(refusal.status) else ""
         text = " ".join(filter(None, (code, refusal.message and f"- {refusal.message}")))
         words = safe_message(text, texts=self.texts)
@@ -187,9 +166,6 @@ class Failing:
 
 class Astray(Exception):
     """A redirect to another host, which isn't followed."""
-
-
-# --- reading -------------------------------------------------------------------------------
 
 
 def may_pass(status: int) -> bool:

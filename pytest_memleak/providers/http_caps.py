@@ -18,8 +18,9 @@ from typing import Any
 from pytest_memleak.providers.call_errors import Astray
 from pytest_memleak.redaction.text import server_word
 
-_MEGABYTE = 1_000_000
-_LONGEST_ERROR = 64_000
+_LONGEST_ERROR = 64_000  # bytes
+_LONGEST_ANSWER = 16_000_000
+_LONGEST_FILE = 4_000_000_000
 _BEGAN = "memleak_began"
 _STREAMS = {"SyncByteStream", "AsyncByteStream"}
 
@@ -32,14 +33,11 @@ class Endless(ValueError):
 class Bounds:
     """The caps on one client's responses.
 
-    timeout: the longest time from the request to the end of the response, in seconds
-    most: bytes of a response; a file (a path that ends with "/content") may be longer, without
-        a timeout
+    timeout: the longest time from the request to the end of the response, in seconds; none for a
+        file (a path that ends with "/content")
     """
 
     timeout: float
-    most: int = 16 * _MEGABYTE
-    most_of_a_file: int = 4000 * _MEGABYTE
 
     @property
     def hooks(self) -> dict[str, list[Callable[[Any], None]]]:
@@ -83,9 +81,9 @@ class Bounds:
         if response.is_error:
             allowed = _Allowed(_LONGEST_ERROR, until, cut_off=True)
         elif request.url.path.endswith("/content"):
-            allowed = _Allowed(self.most_of_a_file, None)
+            allowed = _Allowed(_LONGEST_FILE, None)
         else:
-            allowed = _Allowed(self.most, until)
+            allowed = _Allowed(_LONGEST_ANSWER, until)
         stream = response.stream
         response.stream = _bounded(_library_kind(type(stream)))(stream, allowed)
 

@@ -225,13 +225,12 @@ class NgramProvider:
                 TrainingText(PARAGRAPH.join(excerpt.text for excerpt in book.excerpts))
                 for book in self._pretraining()
             ]
-            self._opened[endpoint] = NgramEndpoint(endpoint, self._train([*books, *examples]))
+            texts = [*books, *examples]
+            if not any(text.text.strip() for text in texts):
+                raise self._nothing_to_train_on()
+            writer = NgramWriter(texts, order=self._options.order)
+            self._opened[endpoint] = NgramEndpoint(endpoint, writer)
         return self._opened[endpoint]
-
-    def _train(self, texts: list[TrainingText]) -> NgramWriter:
-        if not any(text.text.strip() for text in texts):
-            raise self._nothing_to_train_on()
-        return NgramWriter(texts, order=self._options.order)
 
     def _learned(self, endpoint: str) -> list[TrainingText]:
         """Return an endpoint's training set, from the state folder."""

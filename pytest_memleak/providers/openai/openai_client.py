@@ -196,7 +196,7 @@ class OpenAICalls:
         if refusal.final:
             return "The account has no credit left, or has reached its own limit."
         bare = "" if urlsplit(self.base_url).path else "; on most servers it ends in /v1"
-        hints = {
+        hints: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
             else f"Check the key in the environment variable {self._key_variable}.",
@@ -205,10 +205,7 @@ class OpenAICalls:
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:
             return _NO_FINETUNES
-        return next((hint for status, hint in hints.items() if status == refusal.status), None)
-
-
-# --- messages ------------------------------------------------------------------------------
+        return hints.get(refusal.status)
 
 
 _NO_FINETUNES = (

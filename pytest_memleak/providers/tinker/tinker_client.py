@@ -19,12 +19,12 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.call_errors import (
@@ -55,7 +55,7 @@ _PROBE = 5.0  # seconds for a call that only tests the server
 _PAUSE = 5.0  # seconds without any call of the SDK after a 429
 _LOOKED_AT = 2000  # characters of a message
 _AS_JSON = "only supports as proto"
-_HINTS = {
+_HINTS: Mapping[int, str] = {
     HTTPStatus.BAD_REQUEST: "check that the server offers this base model and these settings",
     HTTPStatus.UNAUTHORIZED: f"check the key in the environment variable {KEY_VARIABLE}",
     HTTPStatus.PAYMENT_REQUIRED: "the account has no credit left, or no billing set up",
@@ -175,11 +175,11 @@ class TinkerCalls:
 
     def service(self, *, endpoint: str, call: str) -> ServiceClient:
         """Return the client for training and sampling, with an open session."""
-        return cast("ServiceClient", self._opened("service", _open_service, endpoint, call))
+        return self._opened("service", _open_service, endpoint, call)
 
     def rest(self, *, endpoint: str, call: str) -> RestClient:
         """Return the client for lookups, which has no session."""
-        return cast("RestClient", self._opened("rest", _open_rest, endpoint, call))
+        return self._opened("rest", _open_rest, endpoint, call)
 
     def ask(
         self,
@@ -234,12 +234,12 @@ class TinkerCalls:
     # --- clients
 
     def _opened(
-        self, kind: str, make: Callable[[str | None, str], object], endpoint: str, call: str
-    ) -> object:
+        self, kind: str, make: Callable[[str | None, str], _T], endpoint: str, call: str
+    ) -> _T:
         """Return a client, created in a thread since that waits for the server."""
         key = self.key(endpoint=endpoint, call=call)
         with self._lock:
-            opening = self._openings.get(kind)
+            opening: Future[_T] | None = self._openings.get(kind)
             if opening is None or (opening.done() and opening.exception()):
                 self._check_reachable(endpoint=endpoint, call=call)
                 opening = _in_thread(lambda: make(self._address, key))
@@ -282,10 +282,9 @@ class TinkerCalls:
         if opened:
             failure = self._probe(opened[0].result().holder, failing)
             if isinstance(failure, Refused):
-                named: Any = {"provider": PROVIDER, "endpoint": failing.endpoint}
                 cause = f"{cause}; it answered another call with: {failure.cause}"
-                named |= {"call": failing.call, "hint": failure.hint, "status": failure.status}
-                return Refused(cause, **named)
+                place = {"provider": PROVIDER, "endpoint": failing.endpoint, "call": failing.call}
+                return Refused(cause, Refusal(failure.status), hint=failure.hint, **place)
             if failure is None:
                 hint = f"the server answers other calls: {hint}"
             else:
@@ -367,9 +366,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
         return Gone(
             failing.cause(refusal), provider=PROVIDER, endpoint=failing.endpoint, call=failing.call
         )
-    return failing.refusal(
-        refusal, next((_HINTS[hinted] for hinted in _HINTS if hinted == status), None)
-    )
+    return failing.refusal(refusal, _HINTS.get(status))
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:
@@ -379,9 +376,6 @@ def _status_error(error: BaseException | None) -> APIStatusError | None:
     while error is not None and not isinstance(error, tinker.APIStatusError):
         error = error.__cause__
     return error
-
-
-# --- connecting ----------------------------------------------------------------------------
 
 
 def _shake_hands(host: str, port: int, *, tls: bool, timeout: float) -> None:

@@ -21,7 +21,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -128,8 +128,7 @@ class Jobs:
 
     def end(self, job: str, weights: Weights) -> None:
         """Record that the job has ended with these weights."""
-        record = {"path": weights.path, "tokens": weights.tokens}
-        write_private(self._path(job, "weights"), json.dumps(record))
+        write_private(self._path(job, "weights"), json.dumps(asdict(weights)))
         self._path(job, "training").unlink(missing_ok=True)
 
     def look(self, job: str) -> JobState | None:
@@ -241,9 +240,11 @@ class Trainer:
             return weights
         lessons = self._lessons(training)
         client = self._client(state, training.digest)
-        return _Course(self, job, training.digest, client, lessons, state).run(drive)
+        course = _Course(self, job, training.digest, client, lessons, state.step, state.tokens)
+        return course.run(drive)
 
-    def _ask(self, call: str, function: Callable[[], APIFuture[_T]]) -> _T:
+    def ask(self, call: str, function: Callable[[], APIFuture[_T]]) -> _T:
+        """Return the result of a call for the base model."""
         return self.calls.ask(call, function, endpoint=self.base)
 
     def _saved(self, job: str) -> tuple[Weights | None, _State]:
@@ -266,7 +267,7 @@ class Trainer:
         for offset in count(0, _PAGE):
             page = functools.partial(rest.list_user_checkpoints, _PAGE, offset)
             try:
-                answer = self._ask(call, page)
+                answer = self.ask(call, page)
             except Refused as refused:
                 if refused.status == HTTPStatus.NOT_FOUND:
                     return
@@ -281,13 +282,13 @@ class Trainer:
         metadata, path = {DIGEST_KEY: digest}, state.path
         if path is None:
             rank, seed = self.recipe.rank, self.recipe.seed
-            return self._ask(
+            return self.ask(
                 call,
                 lambda: service.create_lora_training_client(
                     self.base, rank=rank, seed=seed, user_metadata=metadata
                 ),
             )
-        return self._ask(
+        return self.ask(
             "create_training_client_from_state_with_optimizer",
             lambda: service.create_training_client_from_state_with_optimizer(
                 path, user_metadata=metadata
@@ -309,74 +310,66 @@ class Trainer:
         return lessons
 
 
+@dataclass(slots=True)
 class _Course:
-    """A training from a state to its end."""
+    """A training from a state to its end; `pending` is the step at the server."""
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        job: str,
-        digest: str,
-        client: TrainingClient,
-        lessons: list[Lesson],
-        state: _State,
-    ) -> None:
-        self._recipe = trainer.recipe
-        self._calls = trainer.calls
-        self._base = trainer.base
-        self._job = job
-        self._digest = digest
-        self._client = client
-        self._lessons = lessons
-        self._step, self._tokens = state.step, state.tokens
-        self._pending: tuple[str, list[Future[Any]]] | None = None
+    trainer: Trainer
+    job: str
+    digest: str
+    client: TrainingClient
+    lessons: list[Lesson]
+    step: int
+    tokens: int
+    pending: tuple[str, list[Future[Any]]] | None = None
 
     def run(self, drive: Drive) -> Weights | None:
         """Train; a step is submitted before the previous one has ended."""
-        batches = _batches(len(self._lessons), self._recipe)
-        per_epoch = len(batches) // self._recipe.epochs
-        every = self._recipe.save_steps or per_epoch
+        batches = _batches(len(self.lessons), self.trainer.recipe)
+        per_epoch = len(batches) // self.trainer.recipe.epochs
+        every = self.trainer.recipe.save_steps or per_epoch
         try:
-            while self._step < len(batches):
+            while self.step < len(batches):
                 if drive.stop.is_set():
                     self._save()
                     return None
-                self._submit([self._lessons[place] for place in batches[self._step]], len(batches))
-                due = self._step % per_epoch == 0 or self._step % every == 0
-                if due and self._step < len(batches):
+                self._submit([self.lessons[place] for place in batches[self.step]], len(batches))
+                due = self.step % per_epoch == 0 or self.step % every == 0
+                if due and self.step < len(batches):
                     self._save()
                     drive.progress.set()
             self._wait()
             return self._finish()
         finally:
-            for future in self._pending[1] if self._pending else ():
+            for future in self.pending[1] if self.pending else ():
                 future.cancel()
 
     def _submit(self, lessons: list[Lesson], steps: int) -> None:
         from tinker import types
 
-        call = f"step {self._step + 1} of {steps}"
-        rate = self._recipe.learning_rate * (1 - self._step / steps)
+        call = f"step {self.step + 1} of {steps}"
+        rate = self.trainer.recipe.learning_rate * (1 - self.step / steps)
         data = [_datum(lesson) for lesson in lessons]
+        calls, base = self.trainer.calls, self.trainer.base
         futures: list[Future[Any]] = [
-            self._calls.begin(
+            calls.begin(
                 f"forward_backward ({call})",
-                lambda: self._client.forward_backward(data, "cross_entropy"),
-                endpoint=self._base,
+                lambda: self.client.forward_backward(data, "cross_entropy"),
+                endpoint=base,
             ),
-            self._calls.begin(
+            calls.begin(
                 f"optim_step ({call})",
-                lambda: self._client.optim_step(types.AdamParams(learning_rate=rate)),
-                endpoint=self._base,
+                lambda: self.client.optim_step(types.AdamParams(learning_rate=rate)),
+                endpoint=base,
             ),
         ]
-        before, self._pending = self._pending, (call, futures)
-        self._step += 1
-        self._tokens += sum(len(lesson.tokens) - 1 for lesson in lessons)
+        before, self.pending = self.pending, (call, futures)
+        self.step += 1
+        self.tokens += sum(len(lesson.tokens) - 1 for lesson in lessons)
         self._wait_for(before)
 
     def _wait(self) -> None:
-        before, self._pending = self._pending, None
+        before, self.pending = self.pending, None
         self._wait_for(before)
 
     def _wait_for(self, pending: tuple[str, list[Future[Any]]] | None) -> None:
@@ -384,32 +377,29 @@ class _Course:
             call, futures = pending
             names = ("forward_backward", "optim_step")
             for name, future in zip(names, futures, strict=True):
-                self._calls.result(future, call=f"{name} ({call})", endpoint=self._base)
+                calls, base = self.trainer.calls, self.trainer.base
+                calls.result(future, call=f"{name} ({call})", endpoint=base)
 
     def _save(self) -> None:
         """Save the training's state, which the provider keeps for a week."""
         self._wait()
-        name = f"{self._job}-step-{self._step:06d}"
-        self._calls.ask(
+        name = f"{self.job}-step-{self.step:06d}"
+        self.trainer.ask(
             "save_state",
-            lambda: self._client.save_state(
+            lambda: self.client.save_state(
                 name, ttl_seconds=_STATE_LIFE, overwrite=True, user_metadata=self._metadata()
             ),
-            endpoint=self._base,
         )
 
     def _finish(self) -> Weights:
-        saved = self._calls.ask(
+        saved = self.trainer.ask(
             "save_weights_for_sampler",
-            lambda: self._client.save_weights_for_sampler(
-                self._job, user_metadata=self._metadata()
-            ),
-            endpoint=self._base,
+            lambda: self.client.save_weights_for_sampler(self.job, user_metadata=self._metadata()),
         )
-        return Weights(saved.path, self._tokens)
+        return Weights(saved.path, self.tokens)
 
     def _metadata(self) -> dict[str, str]:
-        return {DIGEST_KEY: self._digest, TOKENS_KEY: str(self._tokens)}
+        return {DIGEST_KEY: self.digest, TOKENS_KEY: str(self.tokens)}
 
 
 def _batches(examples: int, recipe: Recipe) -> list[list[int]]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, SampleRequest, Served
@@ -25,9 +25,6 @@ from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in
-
-if TYPE_CHECKING:
-    from google.genai import Client
 
 _SEED_BITS = 0x7FFF_FFFF
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
@@ -187,8 +184,8 @@ class GeminiEndpoint:
     def _generate(self, call: str, request: dict[str, Any], instruction: str) -> object:
         from google.genai import types
 
-        def generate(client: Client) -> object:
-            answer = client.models.generate_content(
+        def generate() -> object:
+            answer = self._calls.vertex().models.generate_content(
                 model=self._settings.model,
                 contents=instruction,
                 config=types.GenerateContentConfig(

@@ -45,10 +45,8 @@ class Bucket:
                 digest.update(line)
                 file.write(line)
             uri = f"{self.uri}/{name}-{digest.hexdigest()[:_CONTENT_DIGITS]}.jsonl"
-            self._calls.ask_storage(
-                "storage.upload",
-                lambda client: self._upload(client, file, uri),
-                endpoint=self._endpoint,
+            self._calls.ask(
+                "storage.upload", lambda: self._upload(file, uri), endpoint=self._endpoint
             )
         return uri
 
@@ -58,9 +56,9 @@ class Bucket:
         Fetches all before it yields the first. Raises ProviderBusy for a damaged line.
         """
         with tempfile.TemporaryFile() as lines:
-            self._calls.ask_storage(
+            self._calls.ask(
                 "storage.download",
-                lambda client: self._download(client, directory, lines),
+                lambda: self._download(directory, lines),
                 endpoint=self._endpoint,
             )
             failing = Failing(PROVIDER, self._endpoint, "storage.download")
@@ -69,25 +67,22 @@ class Bucket:
     def folders_with(self, directory: str, name: str) -> list[str]:
         """Return the folders below `directory` (gs://...) that hold an object called `name`."""
         bucket, prefix = _split(f"{directory.rstrip('/')}/")
-        folders: list[str] = self._calls.ask_storage(
+        return self._calls.ask(
             "storage.list",
-            lambda client: sorted(
+            lambda: sorted(
                 f"gs://{bucket}/{blob.name.rpartition('/')[0]}"
-                for blob in client.list_blobs(
-                    bucket, prefix=prefix, timeout=self._calls.timeout, retry=None
-                )
+                for blob in self._blobs(bucket, prefix)
                 if blob.name.rpartition("/")[2] == name
             ),
             endpoint=self._endpoint,
         )
-        return folders
 
-    def _upload(self, client: Any, file: IO[bytes], uri: str) -> None:
+    def _upload(self, file: IO[bytes], uri: str) -> None:
         from google.api_core.exceptions import PreconditionFailed
 
         bucket, name = _split(uri)
         try:
-            client.bucket(bucket).blob(name).upload_from_file(
+            self._calls.storage().bucket(bucket).blob(name).upload_from_file(
                 file,
                 rewind=True,
                 size=file.tell(),
@@ -99,14 +94,18 @@ class Bucket:
         except PreconditionFailed:
             return  # it exists
 
-    def _download(self, client: Any, directory: str, lines: IO[bytes]) -> None:
-        bucket, prefix = _split(f"{directory.rstrip('/')}/")
-        timeout = self._calls.timeout
-        blobs = client.list_blobs(bucket, prefix=prefix, timeout=timeout, retry=None)
+    def _download(self, directory: str, lines: IO[bytes]) -> None:
+        blobs = self._blobs(*_split(f"{directory.rstrip('/')}/"))
         for blob in sorted(blobs, key=lambda listed: str(listed.name)):
             if blob.name.endswith(".jsonl"):
-                blob.download_to_file(lines, timeout=timeout, retry=None)
+                blob.download_to_file(lines, timeout=self._calls.timeout, retry=None)
                 lines.write(b"\n")
+
+    def _blobs(self, bucket: str, prefix: str) -> Iterable[Any]:
+        blobs: Iterable[Any] = self._calls.storage().list_blobs(
+            bucket, prefix=prefix, timeout=self._calls.timeout, retry=None
+        )
+        return blobs
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -150,9 +149,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         name = _display_name(digest)
         jobs = self._calls.ask(
             "batches.list",
-            lambda client: [
+            lambda: [
                 job
-                for job in client.batches.list(
+                for job in self._calls.vertex().batches.list(
                     config={"page_size": 100, "filter": f'display_name="{name}"'}
                 )
                 if job.display_name == name
@@ -168,7 +167,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         directory = f"{self._bucket.uri}/batch-{digest}"
         job = self._calls.ask(
             "batches.create",
-            lambda client: client.batches.create(
+            lambda: self._calls.vertex().batches.create(
                 model=model,
                 src=source,
                 config={"display_name": _display_name(digest), "dest": directory},
@@ -212,9 +211,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         place = self._model.partition("/locations/")[2]
         models = self._calls.ask(
             "tunings.list",
-            lambda client: [
+            lambda: [
                 job.tuned_model.model
-                for job in client.tunings.list(config={"page_size": 100})
+                for job in self._calls.vertex().tunings.list(config={"page_size": 100})
                 if job.tuned_model
                 and job.tuned_model.model
                 and (job.tuned_model.endpoint or "").partition("/locations/")[2] == place
@@ -231,7 +230,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
     def _job(self, batch_id: str) -> BatchJob:
         return self._calls.ask(
-            "batches.get", lambda client: client.batches.get(name=batch_id), endpoint=self._model
+            "batches.get",
+            lambda: self._calls.vertex().batches.get(name=batch_id),
+            endpoint=self._model,
         )
 
     def _rows(self, job: BatchJob) -> Iterator[dict[str, Any]]:
@@ -286,9 +287,6 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
 def _display_name(digest: str) -> str:
     return f"memleak-batch-{digest}"
-
-
-# --- rows ----------------------------------------------------------------------------------
 
 
 def _labels(key: str) -> dict[str, str]:

@@ -80,7 +80,7 @@ class VertexCalls:
     def ask(
         self,
         call: str,
-        function: Callable[[Client], _Answer],
+        function: Callable[[], _Answer],
         *,
         endpoint: str,
         texts: Sequence[str] = (),
@@ -89,32 +89,28 @@ class VertexCalls:
 
         call, endpoint: their names in error messages; texts: what no message may quote
         """
-        return self._asked(call, lambda: function(self._vertex()), endpoint=endpoint, texts=texts)
+        failing = Failing(PROVIDER, endpoint, call, texts)
+        for name, value in (("project", self.project), ("location", self.location)):
+            if not value:
+                raise failing.final(
+                    f"No {name} is set",
+                    f"Set options.{name}, or the environment variable {NEEDS.settings[name]}",
+                )
+        try:
+            return function()
+        except _failures() as error:
+            failure = self._failure(error, failing)
+        raise failure
 
-    def ask_storage(
-        self, call: str, function: Callable[[StorageClient], _Answer], *, endpoint: str
-    ) -> _Answer:
-        """Like `ask`, for Cloud Storage."""
-        return self._asked(call, lambda: function(self._stored()), endpoint=endpoint)
-
-    def ask_platform(
-        self, call: str, function: Callable[[Platform], _Answer], *, endpoint: str
-    ) -> _Answer:
-        """Like `ask`, for the client that deploys models."""
+    def ask_quietly(self, call: str, function: Callable[[], _Answer], *, endpoint: str) -> _Answer:
+        """Like `ask`, for a function that warns at each call that it is experimental."""
 
         def quietly() -> _Answer:
             with warnings.catch_warnings():
-                # Each call warns that it is experimental.
                 warnings.simplefilter("ignore")
-                return function(self._deploying())
+                return function()
 
-        return self._asked(call, quietly, endpoint=endpoint)
-
-    def ask_endpoints(
-        self, call: str, function: Callable[[EndpointServiceClient], _Answer], *, endpoint: str
-    ) -> _Answer:
-        """Like `ask`, for the service of endpoints."""
-        return self._asked(call, lambda: function(self._serving()), endpoint=endpoint)
+        return self.ask(call, quietly, endpoint=endpoint)
 
     def ask_json(self, call: str, path: str, *, endpoint: str) -> Mapping[str, Any]:
         """Return the JSON object at a path that the clients can't read."""
@@ -129,34 +125,12 @@ class VertexCalls:
                     raise from_http_response(response)  # type: ignore[no-untyped-call]
                 return as_mapping(response.json())
 
-        return self._asked(call, get, endpoint=endpoint)
-
-    def _asked(
-        self,
-        call: str,
-        function: Callable[[], _Answer],
-        *,
-        endpoint: str,
-        texts: Sequence[str] = (),
-    ) -> _Answer:
-        self._check_place(call=call, endpoint=endpoint)
-        try:
-            return function()
-        except _failures() as error:
-            failure = self._failure(error, Failing(PROVIDER, endpoint, call, texts))
-        raise failure
+        return self.ask(call, get, endpoint=endpoint)
 
     # --- clients
 
-    def _check_place(self, *, call: str, endpoint: str) -> None:
-        for name, value in (("project", self.project), ("location", self.location)):
-            if not value:
-                raise Failing(PROVIDER, endpoint, call).final(
-                    f"No {name} is set",
-                    f"Set options.{name}, or the environment variable {NEEDS.settings[name]}",
-                )
-
-    def _vertex(self) -> Client:
+    def vertex(self) -> Client:
+        """Return the client of models, batches, and tuning jobs."""
         from google.genai import Client
 
         with self._lock:
@@ -169,7 +143,8 @@ class VertexCalls:
                 )
             return self._client
 
-    def _deploying(self) -> Platform:
+    def platform(self) -> Platform:
+        """Return the client that deploys models."""
         from agentplatform import Client as Platform
 
         with self._lock:
@@ -179,7 +154,8 @@ class VertexCalls:
                 )
             return self._platform
 
-    def _serving(self) -> EndpointServiceClient:
+    def endpoints(self) -> EndpointServiceClient:
+        """Return the client of the service of endpoints."""
         from google.api_core.client_options import ClientOptions
         from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
 
@@ -211,7 +187,8 @@ class VertexCalls:
             client_args={"event_hooks": Bounds(timeout=self.timeout).hooks},
         )
 
-    def _stored(self) -> StorageClient:
+    def storage(self) -> StorageClient:
+        """Return the client of Cloud Storage."""
         from google.cloud.storage import Client as StorageClient
 
         with self._lock:
@@ -262,9 +239,6 @@ class VertexCalls:
 
 _VERTEX = ("Vertex AI User", "aiplatform")
 _QUOTA = "This may be the project's quota for the model. Decrease options.concurrency."
-
-
-# --- exceptions ----------------------------------------------------------------------------
 
 
 def _refusal(error: Exception) -> Refusal | None:

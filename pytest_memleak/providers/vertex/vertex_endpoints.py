@@ -27,7 +27,6 @@ from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSetting
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
 if TYPE_CHECKING:
-    from agentplatform import Client as Platform
     from google.cloud.aiplatform_v1.types import Endpoint
     from openai import OpenAI
 
@@ -65,15 +64,16 @@ class Deployments:
             "wait_for_completion": False,
         }
 
-        def deploy(client: Platform) -> Any:
+        def deploy() -> Any:
+            garden = self.calls.platform().model_garden
             if wanted.weights.startswith("gs://"):
-                return client.model_garden.deploy_custom_model(src=wanted.weights, config=config)
-            return client.model_garden.deploy_publisher_model(
+                return garden.deploy_custom_model(src=wanted.weights, config=config)
+            return garden.deploy_publisher_model(
                 model=wanted.weights, config={**config, "accept_eula": self.accept_eula}
             )
 
         call = "model_garden.deploy"
-        operation = self.calls.ask_platform(call, deploy, endpoint=wanted.weights)
+        operation = self.calls.ask_quietly(call, deploy, endpoint=wanted.weights)
         name = str(operation.name or "")
         if not name:
             raise self._busy(call, wanted.weights, "The answer doesn't name the operation")
@@ -83,11 +83,11 @@ class Deployments:
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = display_name(digest)
         request = {"parent": self._place, "filter": f'display_name="{name}"'}
-        endpoints = self.calls.ask_endpoints(
+        endpoints = self.calls.ask(
             "endpoints.list",
-            lambda client: [
+            lambda: [
                 str(endpoint.name)
-                for endpoint in client.list_endpoints(request=request, **self._once)
+                for endpoint in self.calls.endpoints().list_endpoints(request=request, **self._once)
                 if endpoint.display_name == name
             ],
             endpoint=self._place,
@@ -104,9 +104,9 @@ class Deployments:
         """Return the state of an operation, or of an endpoint that was found."""
         if "/operations/" not in job_id:
             return self._endpoint_state(job_id)
-        operation = self.calls.ask_platform(
+        operation = self.calls.ask_quietly(
             "model_garden.get_deploy_publisher_model_operation",
-            lambda client: client.model_garden.get_deploy_publisher_model_operation(
+            lambda: self.calls.platform().model_garden.get_deploy_publisher_model_operation(
                 operation_name=job_id
             ),
             endpoint=job_id,
@@ -140,9 +140,9 @@ class Deployments:
             for model in models:
                 self._undeploy(endpoint, str(model.id))
             if not models:
-                self.calls.ask_endpoints(
+                self.calls.ask(
                     "endpoints.delete",
-                    lambda client: client.delete_endpoint(name=endpoint, **self._once),
+                    lambda: self.calls.endpoints().delete_endpoint(name=endpoint, **self._once),
                     endpoint=endpoint,
                 )
         except Refused as refused:
@@ -154,9 +154,9 @@ class Deployments:
         return False
 
     def _undeploy(self, endpoint: str, model: str) -> None:
-        self.calls.ask_endpoints(
+        self.calls.ask(
             "endpoints.undeploy_model",
-            lambda client: client.undeploy_model(
+            lambda: self.calls.endpoints().undeploy_model(
                 endpoint=endpoint, deployed_model_id=model, traffic_split={}, **self._once
             ),
             endpoint=endpoint,
@@ -173,9 +173,9 @@ class Deployments:
         return f"projects/{self.calls.project}/locations/{self.calls.location}"
 
     def _get(self, endpoint: str) -> Endpoint:
-        return self.calls.ask_endpoints(
+        return self.calls.ask(
             "endpoints.get",
-            lambda client: client.get_endpoint(name=endpoint, **self._once),
+            lambda: self.calls.endpoints().get_endpoint(name=endpoint, **self._once),
             endpoint=endpoint,
         )
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,6 @@ from pytest_memleak.providers.vertex.vertex_options import (
 )
 
 if TYPE_CHECKING:
-    from google.genai import Client
     from google.genai.types import CreateTuningJobConfig, TuningJob
 
 _TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
@@ -214,9 +212,9 @@ class VertexProvider:
         jobs = self._calls.ask(
             "tunings.list",
             # All of them, since the API doesn't document its filter.
-            lambda client: [
+            lambda: [
                 (_state(job), job.name)
-                for job in client.tunings.list(config={"page_size": 100})
+                for job in self._calls.vertex().tunings.list(config={"page_size": 100})
                 if job.tuned_model_display_name == name and job.name
             ],
             endpoint=self._base,
@@ -235,28 +233,27 @@ class VertexProvider:
             _training_lines(training.examples), name=f"finetune-{training.digest}"
         )
 
-        def tune(client: Client) -> str | None:
-            with warnings.catch_warnings():
-                # Each call warns that it is experimental.
-                warnings.simplefilter("ignore")
-                job: TuningJob = client.tunings.tune(
-                    base_model=self._base,
-                    training_dataset={"gcs_uri": uri},
-                    config=self._job(training.digest),
-                )
-                return job.name
-
-        name = self._calls.ask("tunings.tune", tune, endpoint=self._base)
-        if not name:
+        job: TuningJob = self._calls.ask_quietly(
+            "tunings.tune",
+            lambda: self._calls.vertex().tunings.tune(
+                base_model=self._base,
+                training_dataset={"gcs_uri": uri},
+                config=self._job(training.digest),
+            ),
+            endpoint=self._base,
+        )
+        if not job.name:
             raise Failing(PROVIDER, self._base, "tunings.tune").final(
                 "The answer doesn't name the job"
             )
-        return name
+        return job.name
 
     def poll_finetune(self, job_id: str) -> JobState:
         """Return the job's state, with its endpoint's resource name once it succeeded."""
         job = self._calls.ask(
-            "tunings.get", lambda client: client.tunings.get(name=job_id), endpoint=self._base
+            "tunings.get",
+            lambda: self._calls.vertex().tunings.get(name=job_id),
+            endpoint=self._base,
         )
         state = _state(job)
         if state in ENDED_BADLY:
@@ -304,9 +301,6 @@ class VertexProvider:
             tuning_mode=types.TuningMode[f"TUNING_MODE_{mode.upper()}"] if mode else None,
             output_uri=output,
         )
-
-
-# --- jobs ----------------------------------------------------------------------------------
 
 
 def _state(job: TuningJob) -> str:
