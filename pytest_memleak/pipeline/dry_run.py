@@ -105,7 +105,7 @@ class _Planner:
         if sampling or tokens or required.purpose is Purpose.OWN:
             own = required.purpose is Purpose.OWN and pair.probe.kind != "probability"
             rounds = planned_rounds(required.pair) if own else None
-            yield PlannedStep(_named(pair, required), sampling, tokens or 0, cost, rounds=rounds)
+            yield PlannedStep(_named(required), sampling, tokens or 0, cost, rounds=rounds)
         if sampling is not None and sampling.generations:
             yield from self._deployment(required.pair, suite)
 
@@ -136,11 +136,9 @@ class _Planner:
         return first
 
 
-def _named(pair: Pair, required: RequiredSamples) -> str:
-    if required.purpose is Purpose.OWN:
-        return pair.id
-    whose = required.pair.id if required.purpose is not Purpose.GREEDY else pair.id
-    return f"{whose} ({required.purpose})"
+def _named(required: RequiredSamples) -> str:
+    name = required.pair.id
+    return name if required.purpose is Purpose.OWN else f"{name} ({required.purpose})"
 
 
 def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | None) -> Plan:
@@ -149,7 +147,10 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
     pair = required.pair
     book = _book_of(pair, suite)
     if pair.probe.kind == "instruction":
-        _refuse_instructions(required, book, suite)
+        bad = instruction_issues(book, generation_request(required))
+        # Summaries that are still to be written can't be judged yet.
+        if bad and suite.books.outstanding_summaries(pair.book) is None:
+            raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
     if pair.probe.kind == "probability":
         from pytest_memleak.pipeline.probability import plan_windows
 
@@ -171,14 +172,6 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
     canaries = canaries_of(source.ledger, source.endpoint_id, pair, probed)
     few = canaries.to_request(asked, is_name=source.is_name(pair))
     return in_all([source.left(prompts) for prompts in (asked, few) if prompts is not None])
-
-
-def _refuse_instructions(required: RequiredSamples, book: Book, suite: SuiteRun) -> None:
-    """Raise BookError where the book's instructions can't earn a pass."""
-    bad = instruction_issues(book, generation_request(required))
-    # Summaries that are still to be written can't be judged yet.
-    if bad and suite.books.outstanding_summaries(required.pair.book) is None:
-        raise BookError(bad[0].cause, location=f"book {book.id!r}", hint=bad[0].fix)
 
 
 def _book_of(pair: Pair, suite: SuiteRun) -> Book:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Generation, Issue, Pair
     from pytest_memleak.sampling.cost_plan import Plan
 
-
 _DAY = 86_400.0
 
 
@@ -100,16 +99,22 @@ class LedgerEndpoint:
         yield from self.drawn(asked)
         yield from unrequested(self.ledger, self.endpoint_id, asked, until=until)
 
+    def history(self, asked: PairPrompts) -> SamplingHistory:
+        """Return when and by whom the requested rounds were sampled."""
+        from pytest_memleak.ledger.sampling_history import provenance
+
+        return provenance(self.ledger, self.endpoint_id, asked)
+
     def current_series(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
         """Return this endpoint, or its next series where samples of a mere name are too old.
 
         may_draw: whether to begin a series; else only one with samples counts
         """
-        from pytest_memleak.ledger.sampling_history import next_series, provenance
+        from pytest_memleak.ledger.sampling_history import next_series
 
         if not self.is_name(pair):
             return self
-        first = provenance(self.ledger, self.endpoint_id, asked).first
+        first = self.history(asked).first
         if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
@@ -123,9 +128,7 @@ class LedgerEndpoint:
 
     def has_answers(self, asked: PairPrompts) -> bool:
         """Tell whether any sample exists by now."""
-        from pytest_memleak.ledger.sampling_history import provenance
-
-        first = provenance(self.ledger, self.endpoint_id, asked).first
+        first = self.history(asked).first
         return first is not None and first <= self.resources.now
 
     def left(self, asked: PairPrompts) -> Plan:
@@ -189,9 +192,9 @@ def check_provenance(
 
     same: whether the canaries still answer as before, where that matters
     """
-    from pytest_memleak.ledger.sampling_history import provenance, tried
+    from pytest_memleak.ledger.sampling_history import tried
 
-    history = provenance(source.ledger, source.endpoint_id, asked)
+    history = source.history(asked)
     name = abilities_of(source.opened).model_name
     accepted = (*pair.model.served_names, pair.model.base_model or "", source.endpoint_id)
     served = tuple(
@@ -240,11 +243,7 @@ def served_record(
 
 
 def _weights(
-    pair: Pair,
-    source: LedgerEndpoint,
-    history: SamplingHistory,
-    *,
-    same: Callable[[], bool | None],
+    pair: Pair, source: LedgerEndpoint, history: SamplingHistory, *, same: Callable[[], bool | None]
 ) -> Weights:
     resources = source.resources
     named = bool(weights_label(pair, source.opened))

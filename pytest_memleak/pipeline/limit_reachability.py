@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.scoring.analysis import Analysis
 
-
 _IN_ANY_CASE = 100  # words of a limit, or of counted passages, and their number
 # For detection where the suite judges by observed values (`confidence = 0`).
 _CONFIDENCE = 0.95

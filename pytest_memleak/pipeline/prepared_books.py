@@ -136,7 +136,6 @@ class PreparedBooks:
                 )
 
     def _other_test_books(self, book: Book) -> Iterator[Book]:
-        """Yield the suite's other test books that can be read."""
         for source in self._suite.books:
             if source.role == "test" and source.id != book.id:
                 with contextlib.suppress(MemleakError):
@@ -167,13 +166,10 @@ class PreparedBooks:
             self._files[source.id] = sha256_of(source.source)
         return self._files[source.id]
 
-    # --- reading ---------------------------------------------------------------------------
-
     def _refuse_missing(self, source: BookSource) -> None:
-        whole = source.collection
-        for path in (source.source, source.summaries):
-            if path is source.source and whole is not None and whole.files:
-                continue
+        works = source.collection
+        own = None if works is not None and works.files else source.source
+        for path in (own, source.summaries):
             if path is not None and not path.exists():
                 raise Inconclusive(
                     f"no such file: {path}",

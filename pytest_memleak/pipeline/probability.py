@@ -91,7 +91,8 @@ def extract_pair(
     issues += asked.draw()
     plain, scheme = asked.answered()
     if not plain:
-        issues += (_too_short(pair, len(whole)),)
+        size = f"{pair.probe.windows.prefix_tokens} + {pair.probe.windows.suffix_tokens}"
+        issues += (f"the book has {len(whole):,} tokens, fewer than a window of {size}",)
         return WindowExtraction(None, _completeness(plain, issues), source.endpoint_id)
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
@@ -186,7 +187,6 @@ class _Windows:
         return self._canaries(asked).to_request(asked, is_name=True)
 
     def _canaries(self, asked: PairPrompts) -> Canaries:
-        """Return the canaries of such windows."""
         few = windows.canary_windows(
             self._pair.id,
             self._tokens,
@@ -332,12 +332,4 @@ def _tells_nothing(pair: Pair) -> str:
     return (
         f"the provider {pair.model.provider!r} of {pair.model.id} returns no log-probabilities of "
         'a given text; probe = "probability" needs them'
-    )
-
-
-def _too_short(pair: Pair, tokens: int) -> str:
-    settings = pair.probe.windows
-    return (
-        f"the book has {tokens:,} tokens, fewer than a window of "
-        f"{settings.prefix_tokens} + {settings.suffix_tokens}"
     )

@@ -196,12 +196,9 @@ def sampling_distribution(answers: SampledGenerations) -> str:
 
 
 def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
-    source, asked = answers.source, answers.asked
-    if source is None or asked is None:
+    if answers.source is None or answers.asked is None:
         return ()
-    from pytest_memleak.ledger.sampling_history import provenance
-
-    return provenance(source.ledger, source.endpoint_id, asked).refused
+    return answers.source.history(answers.asked).refused
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
-from pytest_memleak.pipeline.canaries import Canaries, canaries_of, canary_book
+from pytest_memleak.pipeline.canaries import canaries_of, canary_book
 from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     ProvenanceCheck,
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     PairSamples = Sequence["SampledGenerations"]
     Stop = Callable[[PairSamples], bool]
 
-
 _FIRST_STAGE = 5
 
 
@@ -88,10 +87,6 @@ class SampledGenerations:
         )
         return map(_with_reasoning, requested)
 
-    def canaries(self, source: LedgerEndpoint) -> Canaries:
-        """Return the canaries of their endpoint for their book."""
-        return canaries_of(source.ledger, source.endpoint_id, self.required.pair, self.book)
-
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read those of some excerpts alone."""
         if self.source is None or self.asked is None:
@@ -107,22 +102,12 @@ class CountedGenerations:
     """Generations that are counted as they are read: number, kinds, and digest."""
 
     def __init__(self, answers: SampledGenerations) -> None:
-        self.sampled = answers
+        self.sampled, self.required, self.book = answers, answers.required, answers.book
         self._asked = replace(
             generation_request(answers.required), recorded=answers.recording is not None
         )
         self._census = GenerationCensus(answers.book, self._asked)
         self._digest = hashlib.sha256()
-
-    @property
-    def required(self) -> RequiredSamples:
-        """The requirement that they meet."""
-        return self.sampled.required
-
-    @property
-    def book(self) -> Book:
-        """The book as it was prompted for and is measured."""
-        return self.sampled.book
 
     def generations(self) -> Iterator[Generation]:
         """Yield the requested generations with all that was written; count the others, too.
@@ -306,7 +291,7 @@ def _through_ledger(
         if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
             source = source.current_series(pair, asked, may_draw=may_draw)
         if required.purpose is Purpose.OWN:
-            canaries = answers().canaries(source)
+            canaries = canaries_of(source.ledger, source.endpoint_id, pair, book)
             few = canaries.to_request(asked, is_name=source.is_name(pair)) if may_draw else None
             if few is not None:
                 source.draw(few)
@@ -366,7 +351,9 @@ def _from_ledger_or_record(
     """Yield the canaries and the unrequested generations, if any."""
     until = until or own.until
     if own.source is not None and until is not None:
-        stored = partial(own.canaries(own.source).stored, until)
+        source, pair = own.source, own.required.pair
+        every = canaries_of(source.ledger, source.endpoint_id, pair, own.book)
+        stored = partial(every.stored, until)
         if canaries := stored():
             rounds = canaries[-1].ordinal + 1
             yield _part(own, Purpose.CANARY, canary_book(own.book), stored, samples=rounds)
@@ -384,7 +371,7 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
         described = own.recording.described(own.book)
         continued = pair.probe.kind == "continuation"
         return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
-    canaries = own.canaries(source)
+    canaries = canaries_of(source.ledger, source.endpoint_id, pair, own.book)
     same = partial(canaries.same_weights, source.resources.now)
     check = check_provenance(source, own.asked, pair, same=same)
     if own.issues or next(own.generations(), None) is None:

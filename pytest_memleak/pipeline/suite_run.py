@@ -66,10 +66,7 @@ class SuiteRun:
     @functools.cached_property
     def catalog(self) -> Catalog:
         """The suite's catalog."""
-        from pytest_memleak.pipeline.catalog import (
-            Catalog,  # with numpy
-            CatalogReader,
-        )
+        from pytest_memleak.pipeline.catalog import Catalog, CatalogReader  # with numpy
 
         return Catalog(
             self.suite,

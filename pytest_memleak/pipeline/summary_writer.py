@@ -119,7 +119,6 @@ class SummaryWriter:
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        """Return the stored summaries, by the text they summarize."""
         return stored_summaries(self._ledger, self._name, [excerpt.text for excerpt in excerpts])
 
     def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:

@@ -128,7 +128,7 @@ class Failing:
         astray = next((link for link in exception_chain(error) if isinstance(link, Astray)), None)
         if astray is not None:
             return self.astray(astray, server=server)
-        if never_sent(error):
+        if not _NO_CONNECTION.isdisjoint(kinds):
             return self.not_sent(
                 f"Connection failed ({kinds[-1]}). Nothing was sent or billed",
                 f"Check that {server} runs and is reachable.",
@@ -171,11 +171,6 @@ class Astray(Exception):
 def may_pass(status: int) -> bool:
     """Tell whether an HTTP status is temporary."""
     return status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def never_sent(error: BaseException) -> bool:
-    """Tell whether an exception of any HTTP library means that nothing was sent."""
-    return any(type(link).__name__ in _NO_CONNECTION for link in exception_chain(error))
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:

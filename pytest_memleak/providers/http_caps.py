@@ -85,7 +85,8 @@ class Bounds:
         else:
             allowed = _Allowed(_LONGEST_ANSWER, until)
         stream = response.stream
-        response.stream = _bounded(_library_kind(type(stream)))(stream, allowed)
+        kind: Any = type(stream)
+        response.stream = _bounded(kind)(stream, allowed)
 
 
 @dataclass(slots=True)
@@ -115,13 +116,11 @@ class _Allowed:
         return self.cut_off and self.taken >= self.most
 
 
-def _library_kind(kind: type[Any]) -> Any:
-    """Return the HTTP library's class of streams, in any version."""
-    return next(base for base in kind.__mro__ if base.__name__ in _STREAMS)
-
-
 @functools.cache
-def _bounded(library_kind: type[Any]) -> Any:
+def _bounded(kind: type[Any]) -> Any:
+    # The HTTP library's own class, in any version.
+    library_kind: Any = next(base for base in kind.__mro__ if base.__name__ in _STREAMS)
+
     class Bounded(library_kind):  # type: ignore[misc]
         """The allowed part of a stream; closing it closes the stream."""
 

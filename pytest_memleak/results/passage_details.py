@@ -80,7 +80,6 @@ def _passages_to_list(passages: ProtectedPassages) -> Iterator[tuple[str, Protec
 
 
 def _within(passage: ProtectedPassage, other: ProtectedPassage) -> bool:
-    """Tell whether a passage lies within another of the same book."""
     stretches = passage.start, passage.end, other.start, other.end
     start, end, around_start, around_end = (each or 0 for each in stretches)
     return passage.book == other.book and around_start <= start and end <= around_end
@@ -150,7 +149,6 @@ def _rate(passage: ProtectedPassage, book: Book, evaluation: Evaluation) -> Pass
 
 
 def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the IDs of further books that contain it."""
     ids = dict.fromkeys(_book_id(book, evaluation) for book in passage.books)
     return tuple(book for book in ids if book != _book_id(passage.book, evaluation))
 

@@ -14,6 +14,7 @@ endpoint.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -180,7 +181,6 @@ class NgramProvider:
         self._setup = setup
         self._options = read_table(NgramOptions, model.options, place=place, name="options")
         self._finetune = read_table(NgramFinetune, model.finetune, place=place, name="finetune")
-        self._books: tuple[Book, ...] | None = None
         self._opened: dict[str, NgramEndpoint] = {}
         if model.base_model is not None:
             raise setup.error(
@@ -223,7 +223,7 @@ class NgramProvider:
         if endpoint not in self._opened:
             books = [
                 TrainingText(PARAGRAPH.join(excerpt.text for excerpt in book.excerpts))
-                for book in self._pretraining()
+                for book in self._pretraining
             ]
             texts = [*books, *examples]
             if not any(text.text.strip() for text in texts):
@@ -254,15 +254,14 @@ class NgramProvider:
             )
         return texts
 
+    @functools.cached_property
     def _pretraining(self) -> tuple[Book, ...]:
-        if self._books is None:
-            self._books = tuple(map(self._setup.read_book, self._options.pretraining))
-        return self._books
+        return tuple(map(self._setup.read_book, self._options.pretraining))
 
     def _endpoint_id(self, training: str | None) -> str:
         """Return a name for the weights, by everything that they depend on."""
         tuned = [] if training is None else [training, self._finetune.epochs]
-        books = [book.digest for book in self._pretraining()]
+        books = [book.digest for book in self._pretraining]
         name = json.dumps([VERSION, self._options.order, books, *tuned])
         return f"ngram:{hashlib.sha256(name.encode()).hexdigest()}"
 

@@ -127,8 +127,6 @@ class ChatEndpoint:
         settings = dataclasses.replace(self._settings, api="completions", system=None, store=False)
         return type(self)(settings=settings, calls=self._calls, parameters=self._parameters)
 
-    # --- one call
-
     def _sample(
         self,
         request: SampleRequest,
@@ -192,8 +190,6 @@ class ChatEndpoint:
             # The server silently ignored the parameter's new name.
             self._parameters.use_old_name()
         return completions
-
-    # --- stored responses
 
     def _sample_stored(self, request: SampleRequest) -> Sequence[Completion]:
         """Sample, and have the provider store the response under the request's key."""

@@ -27,7 +27,7 @@ from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.abilities import Probabilities
 from pytest_memleak.interfaces.protocols import Window, WindowLogs
 from pytest_memleak.providers.call_errors import Failing, Refused
-from pytest_memleak.providers.openai.choices import as_mapping
+from pytest_memleak.providers.openai.choices import as_list, as_mapping
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
 _SHORT = "The"  # any text, to find the tokens that mark a beginning
@@ -202,8 +202,7 @@ class WrittenTokens(_ByNumber):
         number, value = _number_and_log(entry)
         if number != token or value is None:
             raise self._lacking("The answer lacks the generated token's log-probability")
-        listed = as_mapping(entry).get("top_logprobs")
-        pairs = map(_number_and_log, listed if isinstance(listed, list) else ())
+        pairs = map(_number_and_log, as_list(as_mapping(entry).get("top_logprobs")))
         return value, {
             number: log for number, log in pairs if number is not None and log is not None
         }
@@ -286,9 +285,7 @@ def _reason(tokens: list[Any], text: str) -> str:
 
 def _echo_of(answer: object) -> tuple[list[Any], list[Any]]:
     """Return the first choice's tokens and log-probabilities; empty if it has none."""
-    logprobs = first_choice(answer).get("logprobs")
-    if not isinstance(logprobs, Mapping):
-        return [], []
+    logprobs = as_mapping(first_choice(answer).get("logprobs"))
     tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list):
         return [], []

@@ -86,7 +86,7 @@ class ChatBatches:
         return BatchCalls(
             self._find,
             self._start,
-            self._poll,
+            lambda batch_id: self._state(self._batch(batch_id)),
             self._read,
             max_requests=50_000,
             max_bytes=200_000_000,
@@ -125,14 +125,6 @@ class ChatBatches:
             endpoint=self._model,
         )
 
-    def _poll(self, batch_id: str) -> JobState:
-        """Return the state; `detail` names what failed, even if part of it was answered.
-
-        A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose requests
-        were all rejected for good FAILED.
-        """
-        return self._state(self._batch(batch_id))
-
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
         """Yield the answered requests; a prompt that the filter rejects is withheld completions.
 
@@ -146,8 +138,6 @@ class ChatBatches:
                 yield key, completions
         yield from withheld
 
-    # --- one batch
-
     def _line(self, request: SampleRequest) -> bytes:
         line = {"custom_id": request.key, "method": "POST", "url": self._url}
         return json.dumps({**line, "body": self._body(request)}).encode() + b"\n"
@@ -160,6 +150,11 @@ class ChatBatches:
         )
 
     def _state(self, batch: Batch) -> JobState:
+        """Return the state; `detail` names what failed, even if part of it was answered.
+
+        A canceled or expired batch SUCCEEDED if part of it was answered; a batch whose requests
+        were all rejected for good FAILED.
+        """
         if batch.status in _RUNNING:
             return JobState(JobStatus.RUNNING)
         if batch.status == "failed":

@@ -170,8 +170,6 @@ class OpenAICalls:
         """The model that served this thread's last `ask_json`."""
         return self._last.served
 
-    # --- failures
-
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         import openai
 

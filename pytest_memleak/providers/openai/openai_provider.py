@@ -164,8 +164,6 @@ class OpenAIProvider:
         )
         return ChatEndpoint(settings=settings, calls=self._calls, parameters=self._parameters)
 
-    # --- fine-tuning
-
     def find_finetune(self, digest: str) -> str | None:
         """Return a job with that digest that hasn't failed, preferably one that succeeded."""
         jobs = self._calls.ask(

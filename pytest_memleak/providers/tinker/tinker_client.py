@@ -231,8 +231,6 @@ class TinkerCalls:
                 self._openings.pop("service", None)
         raise failure
 
-    # --- clients
-
     def _opened(
         self, kind: str, make: Callable[[str | None, str], _T], endpoint: str, call: str
     ) -> _T:
@@ -265,8 +263,6 @@ class TinkerCalls:
             "Check that the server runs and is reachable.",
             lasting=distrusted,
         )
-
-    # --- failures
 
     def _overdue(self, began: float, failing: Failing) -> ProviderError:
         cause = f"no answer within {self.timeout:g} s"

@@ -107,8 +107,6 @@ class TinkerProvider:
             renderer=self._options.renderer,
         )
 
-    # --- fine-tuning
-
     def find_finetune(self, digest: str) -> str | None:
         """Return the job on that training set by this recipe, if it began or its weights exist."""
         job = self._job(digest)
@@ -175,9 +173,8 @@ def _check_model(setup: ProviderSetup) -> None:
     if problem:
         raise setup.error(
             problem,
-            'Name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for '
-            "sampling, as"
-            ' in endpoint = "tinker://RUN/sampler_weights/NAME"',
+            'Name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for sampling, as '
+            'in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
 
 

@@ -341,9 +341,6 @@ class TinkerEndpoint:
         return _sample(client, stored.draw, self._chat.stop)
 
 
-# --- stored calls --------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Draw:
     """The words of one call; `prompt` are its tokens."""

@@ -96,9 +96,6 @@ class Drive:
             self.thread.join(_GRACE)
 
 
-# --- jobs ----------------------------------------------------------------------------------
-
-
 class Jobs:
     """The jobs in a folder.
 
@@ -204,9 +201,6 @@ class Jobs:
 
     def _path(self, job: str, kind: str) -> Path:
         return self._folder / f"{job}.{kind}"
-
-
-# --- training ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,8 +371,9 @@ class _Course:
             call, futures = pending
             names = ("forward_backward", "optim_step")
             for name, future in zip(names, futures, strict=True):
-                calls, base = self.trainer.calls, self.trainer.base
-                calls.result(future, call=f"{name} ({call})", endpoint=base)
+                self.trainer.calls.result(
+                    future, call=f"{name} ({call})", endpoint=self.trainer.base
+                )
 
     def _save(self) -> None:
         """Save the training's state, which the provider keeps for a week."""

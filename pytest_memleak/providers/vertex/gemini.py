@@ -60,9 +60,8 @@ class GeminiSettings:
         if self.plain and not any(value is not None for value in settings):
             return ""
         settings += [] if self.plain else ["server"]
-        return hashlib.sha256(
-            json.dumps(settings, sort_keys=True, default=str).encode()
-        ).hexdigest()[:12]
+        text = json.dumps(settings, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def wanted(self, request: SampleRequest) -> dict[str, Any]:
         """Return a request's parameters by the API's names; None for those to omit."""
@@ -201,9 +200,6 @@ class GeminiEndpoint:
         system = self._settings.system
         texts = (instruction, system) if system else (instruction,)
         return self._calls.ask(call, generate, endpoint=self._settings.model, texts=texts)
-
-
-# --- answers -------------------------------------------------------------------------------
 
 
 def read_completions(answer: object, *, n: int) -> list[Completion]:

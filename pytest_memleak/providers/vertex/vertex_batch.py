@@ -197,8 +197,6 @@ class BatchGeminiEndpoint(GeminiEndpoint):
                 )
             yield key, completions
 
-    # --- one batch
-
     def _line(self, request: SampleRequest) -> bytes:
         line = {"request": {**self._request(request), "labels": _labels(request.key)}}
         return json.dumps(line).encode() + b"\n"

@@ -63,19 +63,16 @@ class VertexCalls:
         self.timeout = timeout
         self.project = project
         self.location = location
-        self._client: Client | None = None
-        self._platform: Platform | None = None
-        self._endpoints: EndpointServiceClient | None = None
-        self._storage: StorageClient | None = None
+        self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections."""
-        for client in (self._client, self._storage):
-            if client is not None:
+        for kind, client in self._clients.items():
+            if kind in ("vertex", "storage"):
                 client.close()
-        if self._endpoints is not None:
-            self._endpoints.transport.close()  # type: ignore[no-untyped-call]
+            elif kind == "endpoints":
+                client.transport.close()
 
     def ask(
         self,
@@ -127,46 +124,35 @@ class VertexCalls:
 
         return self.ask(call, get, endpoint=endpoint)
 
-    # --- clients
-
     def vertex(self) -> Client:
         """Return the client of models, batches, and tuning jobs."""
         from google.genai import Client
 
-        with self._lock:
-            if self._client is None:
-                self._client = Client(
-                    vertexai=True,
-                    project=self.project,
-                    location=self.location,
-                    http_options=self._http(),
-                )
-            return self._client
+        place: Any = {"project": self.project, "location": self.location}
+        return self._opened(
+            "vertex", lambda: Client(vertexai=True, **place, http_options=self._http())
+        )
 
     def platform(self) -> Platform:
         """Return the client that deploys models."""
         from agentplatform import Client as Platform
 
-        with self._lock:
-            if self._platform is None:
-                self._platform = Platform(
-                    project=self.project, location=self.location, http_options=self._http()
-                )
-            return self._platform
+        place: Any = {"project": self.project, "location": self.location}
+        return self._opened("platform", lambda: Platform(**place, http_options=self._http()))
 
     def endpoints(self) -> EndpointServiceClient:
         """Return the client of the service of endpoints."""
         from google.api_core.client_options import ClientOptions
         from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
 
-        with self._lock:
-            if self._endpoints is None:
-                self._endpoints = EndpointServiceClient(
-                    credentials=self._credentials(),
-                    transport="rest",
-                    client_options=ClientOptions(api_endpoint=self._service),
-                )
-            return self._endpoints
+        return self._opened(
+            "endpoints",
+            lambda: EndpointServiceClient(
+                credentials=self._credentials(),
+                transport="rest",
+                client_options=ClientOptions(api_endpoint=self._service),
+            ),
+        )
 
     @property
     def _service(self) -> str:
@@ -191,12 +177,14 @@ class VertexCalls:
         """Return the client of Cloud Storage."""
         from google.cloud.storage import Client as StorageClient
 
-        with self._lock:
-            if self._storage is None:
-                self._storage = StorageClient(project=self.project)
-            return self._storage
+        return self._opened("storage", lambda: StorageClient(project=self.project))
 
-    # --- failures
+    def _opened(self, kind: str, make: Callable[[], _Answer]) -> _Answer:
+        with self._lock:
+            if kind not in self._clients:
+                self._clients[kind] = make()
+            client: _Answer = self._clients[kind]
+            return client
 
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         server = self.base_url or "Google Cloud"

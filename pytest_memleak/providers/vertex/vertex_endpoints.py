@@ -162,8 +162,6 @@ class Deployments:
             endpoint=endpoint,
         )
 
-    # --- endpoints and operations
-
     @property
     def _once(self) -> dict[str, Any]:
         return {"timeout": self.calls.timeout, "retry": None}

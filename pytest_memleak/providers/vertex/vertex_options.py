@@ -93,9 +93,6 @@ class FinetuneTable(Table):
     tuning_mode: Literal["full", "peft_adapter"] | None = None
 
 
-# --- the suite's entry ---------------------------------------------------------------------
-
-
 def models_of(setup: ProviderSetup) -> tuple[str, str]:
     """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
@@ -183,8 +180,7 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
             "accelerator_count",
             "Set all three, or none for Google's choice.",
         )
-    named = RESOURCE.fullmatch(setup.model.endpoint or "")
-    if named:
+    if RESOURCE.fullmatch(setup.model.endpoint or ""):
         raise setup.error(
             f"endpoint = {setup.model.endpoint!r} is already deployed", "Remove options.deployment."
         )

@@ -162,8 +162,6 @@ class VertexProvider:
             )
         return GeminiEndpoint(settings=settings, calls=self._calls)
 
-    # --- deployments
-
     def _deployment(self, weights: str | None) -> Deployment | None:
         """Return the deployment that an open model needs; None for Gemini."""
         table = self._options.deployment
@@ -203,8 +201,6 @@ class VertexProvider:
         self._calls.close()
         for calls in self._deployed.values():
             calls.close()
-
-    # --- fine-tuning
 
     def find_finetune(self, digest: str) -> str | None:
         """Return a job with that digest that hasn't failed, preferably one that succeeded."""
@@ -278,9 +274,8 @@ class VertexProvider:
             return None
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         folders = bucket.folders_with(job.output_uri, "config.json")
-        return next((folder for folder in folders if folder.endswith("/final")), None) or next(
-            iter(folders), None
-        )
+        final = [folder for folder in folders if folder.endswith("/final")]
+        return next(iter(final or folders), None)
 
     def _job(self, digest: str) -> CreateTuningJobConfig:
         from google.genai import types
