@@ -112,10 +112,8 @@ def test_generations_are_rounds_of_their_excerpt():
 
 def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
     lines = [line("p2", "a"), line("p1", "b"), line("p2", "c"), line("p1", "d")]
-    drawn = generations_from_records(lines)
-    assert [(one.excerpt_id, one.ordinal, one.text) for one in drawn] == [
-        ("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")
-    ]  # fmt: skip
+    drawn = [(one.excerpt_id, one.ordinal, one.text) for one in generations_from_records(lines)]
+    assert drawn == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
     # A record with both forms has its generations in the list.
     (one,) = generations_from_records([line("p1", "old", generations=[{"generated_text": "n"}])])
     assert one == Generation("p1", 0, "n", FinishReason.UNTOLD)

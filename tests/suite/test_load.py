@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.records import Limits, Measure, Sampling, Scoring
+from pytest_memleak.records import Limits, Measure, Model, Sampling, Scoring
 from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
@@ -138,11 +138,9 @@ def test_a_full_suite_says_everything(load, folder):
     book = first.book
     assert (book.title, book.author, book.instruction_template) == ("T", "A", "Write: {summary}")
     assert book.summaries == folder / "sum.json"
-    model = first.model
-    assert (model.provider, model.base_model, model.baseline_model) == ("openai", "gpt", "n")
-    assert (model.finetune_books, model.finetune) == (("sea",), {"epochs": 2})
-    assert model.price == (3.75, 15.0, 0.0)
-    assert model.options == {"url": "http://x"}
+    finetune = {"finetune_books": ("sea",), "finetune": {"epochs": 2}}
+    own = {"base_model": "gpt", "baseline_model": "n", "options": {"url": "http://x"}}
+    assert first.model == Model("m", "openai", **own, **finetune, price=(3.75, 15.0, 0.0))
     assert (second.model.endpoint, second.expected) == ("ft:x", "pass")  # the pair's word counts
     assert second.sampling == dataclasses.replace(first.sampling, samples=2)
     assert second.limits["longest_span"] == 20
