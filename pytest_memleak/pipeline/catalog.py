@@ -179,8 +179,8 @@ class Catalog:
         path, sha256 = self._sources[name]
         if sha256 is not None and sha256_of(path) != sha256:
             raise BookError(
-                "a generation shares a long run with it, but its file is missing or has changed "
-                "since the catalog was built",
+                "a generation shares a long run of words with this book, but the book's file is "
+                "missing or has changed since the catalog was built",
                 location=name,
                 hint="restore it, or rebuild: memleak catalog build DIR -o FILE",
             )
@@ -235,8 +235,8 @@ class Catalog:
             return ()
         name, why = min(self._unread.items())
         others = f" (and {amount(len(self._unread) - 1, 'other')})" if len(self._unread) > 1 else ""
-        cause = f"{name}{others} of the catalog wasn't scanned: {why}"
-        return (Issue("catalog", cause, "repair it, or remove it from the catalog"),)
+        cause = f"not scanned from the catalog: {name}{others}: {why}"
+        return (Issue("catalog", cause, "repair each such file, or remove it from the catalog"),)
 
     def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
         cause = f"the catalog: {error.line}"

@@ -214,10 +214,10 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
     notes: dict[int, list[str]] = {}
     for pair in pairs:
         planned = planned_rounds(pair)
-        notes.setdefault(planned.samples, []).append("asked for")
+        notes.setdefault(planned.samples, []).append("set in the suite")
         if planned.needed is not None:
             notes.setdefault(planned.needed, []).append(
-                f"for detection_limit {planned.detection_limit:g}, 10% withheld"
+                f"for detection_limit {planned.detection_limit:g}, if 10% are withheld"
             )
     return {samples: ", ".join(dict.fromkeys(texts)) for samples, texts in notes.items()}
 
@@ -247,14 +247,14 @@ def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
         ]
         if least_ends:
             yield (
-                f"bmc limit {limit:g} can pass: with no recall, its upper bound is "
-                f"{max(least_ends):.2g}"
+                f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc "
+                f"is {max(least_ends):.2g}"
             )
     for (limit, book), least in least_by_limit.items():
         if least > limit:
             yield (
                 f"bmc limit {limit:g} can't pass for {book}, which is too short: with no recall, "
-                f"its upper bound is {least:.2g}; raise the limit there"
+                f"the upper bound of bmc is {least:.2g}; raise the limit for this book"
             )
 
 
@@ -272,6 +272,6 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             yield f"{limit}: {books} can detect an excess of {seen} the chance level"
         else:
             yield (
-                f"{limit}: {books} yield no interval and no p-value; add negative controls to the "
+                f"{limit}: no interval and no p-value from {books}; add negative controls to the "
                 "suite until it has two"
             )

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, server_word, short_name
 from pytest_memleak.verdict.model_identity import (
@@ -224,7 +225,7 @@ def check_provenance(
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
     issues += (*age_issues(_weights(pair, source, history, same=same)),)
     if history.imported:
-        notes += (f"{history.imported:,} generations were imported from files",)
+        notes += (f"imported from files: {amount(history.imported, 'generation')}",)
     return ProvenanceCheck(record, issues, notes)
 
 

@@ -129,8 +129,8 @@ class PreparedBooks:
             share = self._common_share(tested)
             if share >= _COMMON_SHARE:
                 raise BookError(
-                    f"[[common]] texts contain {share:.1%} of its words, in runs of {_SHARED_RUN} "
-                    "or more, and excuse them",
+                    f"[[common]] texts excuse {share:.1%} of its words (runs of {_SHARED_RUN} or "
+                    "more)",
                     location=f"{self._suite.path}: book {tested.id!r}",
                     hint="list in [[common]] only passages that anyone may quote",
                 )

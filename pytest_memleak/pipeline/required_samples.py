@@ -64,7 +64,7 @@ class RequiredSamples:
     def describe(self, issue: str) -> str:
         """Return the issue with the purpose of these samples."""
         if self.purpose is Purpose.NULL:
-            return f"null from {self.pair.book.id!r}: {issue}"
+            return f"null book {self.pair.book.id!r}: {issue}"
         if self.purpose is Purpose.BASELINE:
             return f"baseline {self.pair.model.id!r}: {issue}"
         return f"greedy: {issue}" if self.purpose is Purpose.GREEDY else issue

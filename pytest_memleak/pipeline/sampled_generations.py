@@ -36,6 +36,7 @@ from pytest_memleak.pipeline.required_samples import (
     probed_book,
 )
 from pytest_memleak.records import Book, Completeness, Generation, Issue, Kind
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
@@ -316,10 +317,10 @@ def _stages(samples: int, *, in_stages: object) -> list[int]:
 
 
 def _spared(left: Plan, samples: int, asked: int) -> str:
-    cost = "" if left.cost is None else f", at most US${left.cost:,.2f},"
+    cost = "" if left.cost is None else f" (at most US${left.cost:,.2f})"
     return (
-        f"stopped after {samples} of {asked} rounds, since a limit is exceeded: "
-        f"{left.calls:,} calls for {left.generations:,} generations{cost} were saved"
+        f"stopped after {samples} of {asked} rounds, since a limit is exceeded; this saved "
+        f"{amount(left.calls, 'call')} for {amount(left.generations, 'generation')}{cost}"
     )
 
 

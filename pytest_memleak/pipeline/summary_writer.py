@@ -215,7 +215,7 @@ class SummaryWriter:
             return Inconclusive(
                 f"{len(left):,} of {all_:,} summaries of its excerpts aren't written yet",
                 location=f"book {book_id!r}",
-                hint="run online: [suite.summarizer] writes them",
+                hint="rerun without --memleak-offline: [suite.summarizer] writes them",
             )
         more = len(refused) - _NAMED
         return Inconclusive(

@@ -138,7 +138,7 @@ def work_lines(result: PairResult) -> Iterator[str]:
         return
     count = Counter(work.verdict for work in works)
     counts = [f"{count[verdict]:,} {verdict}" for verdict in Verdict if count[verdict]]
-    yield f"{count[Verdict.FAIL]:,} of {amount(len(works), 'work')} leak: {', '.join(counts)}"
+    yield f"leaking: {count[Verdict.FAIL]:,} of {amount(len(works), 'work')} ({', '.join(counts)})"
     for work in result.leaking:
         over = (
             f"{name} {format_value(MEASURES[name], work.measures[name])} > "
@@ -323,7 +323,7 @@ def _generation_counts(evidence: Completeness) -> str:
     text = f"Generations: {', '.join(counts)}"
     if evidence.withheld:
         words = ", ".join(f"{count:,} {word}" for word, count in evidence.withheld.items())
-        text += f"; withheld as {words}"
+        text += f"; finish reasons of withheld text: {words}"
     if evidence.surplus:
         text += f"; {evidence.surplus:,} beyond the requested samples"
     if evidence.median_length_ratio is not None:

@@ -94,7 +94,7 @@ class Batches:
                     location=f"{desk.terms.sampler.name} endpoint {desk.line.endpoint_id}",
                     hint="Rerun later to continue.",
                 )
-            self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "that is being started"))
+            self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)"))
 
     def submit(self, asks: Iterable[Ask]) -> None:
         """Request all asks, in as few batches as hold them."""

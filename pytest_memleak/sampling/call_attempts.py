@@ -152,7 +152,7 @@ class CallAttempts:
             return self._desk.retry.run(self._once, self._stop, unreached=self._desk.unreached)
         finally:
             if self._call is not None and (self._waiting or self._unmade):
-                cause = "given up before it was made" if self._unmade else self._turned_away
+                cause = "abandoned before it was sent" if self._unmade else self._turned_away
                 give_up(self._desk.ledger, self._call, billed=False, cause=cause)
 
     def _once(self) -> Answer | None:

@@ -24,6 +24,7 @@ from pytest_memleak.ledger.call_reservations import Terms, budget_limit, prompt_
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
 from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import Batches
 from pytest_memleak.sampling.call_attempts import (
@@ -175,14 +176,15 @@ class _Pair:
 
     def _unread(self, lacking: Missing) -> JobPending:
         return JobPending(
-            f"{lacking.in_batches:,} generations are in unread batches",
+            f"unread batches hold {amount(lacking.in_batches, 'generation')}",
             location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
             hint="Set batch = true once more for this endpoint.",
         )
 
     def _no_use(self, lacking: Missing) -> ProviderError:
         return ProviderError(
-            f"{lacking.count:,} generations are still missing after {_FRUITLESS_BATCHES} batches",
+            f"still missing after {_FRUITLESS_BATCHES} batches: "
+            f"{amount(lacking.count, 'generation')}",
             provider=self.desk.terms.sampler.name,
             endpoint=self._endpoint_id,
             call="batch",

@@ -131,7 +131,8 @@ def differences(
                     before = 0
             if before != after:
                 where = f"at word {place:,}, which is word {start:,} of {book.id}"
-                yield generation, f"{where}: {before:,} words as measured, {after:,} by automaton"
+                lengths = f"{before:,} words by the measurement, {after:,} by the second opinion"
+                yield generation, f"{where}: {lengths}"
 
 
 def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> bool:

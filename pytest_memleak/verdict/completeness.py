@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Completeness, Issue, Kind, RuleCheck
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.generation_kinds import KINDS
@@ -162,9 +163,9 @@ class RuleContext:
 def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     got = len(case.readings)
     if not case.asked_for:
-        yield case.issue("all received", "nothing was requested of the model", "asked")
+        yield case.issue("all received", "no generation was requested from the model", "asked")
     if got < case.asked_for:
-        cause = f"{got:,} of {case.asked_for:,} requested generations received"
+        cause = f"{got:,} of {amount(case.asked_for, 'requested generation')} received"
         yield case.issue("all received", cause)
     if case.counted.surplus:
         yield case.issue(
@@ -220,7 +221,7 @@ def _noun(kind: Kind, count: int) -> str:
 
 def _server_words(withheld: Mapping[str, int]) -> str:
     words_text = ", ".join(f"{n:,} {ascii(word)[1:-1]}" for word, n in sorted(withheld.items()))
-    return f"; withheld as {words_text}" if words_text else ""
+    return f"; finish reasons of withheld text: {words_text}" if words_text else ""
 
 
 def _median(case: RuleContext) -> Iterator[RuleOutcome]:
@@ -246,8 +247,8 @@ def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
     if len(without) > allowed and len(case.readings):  # without any, the first rule fails
         yield case.issue(
             "excerpts without an answer",
-            f"{len(without):,} of {case.excerpts:,} excerpts have no answer "
-            f"({_some(case, without.tolist())}); at most {allowed} may have none",
+            f"no answer to {len(without):,} of {amount(case.excerpts, 'excerpt')} "
+            f"({_some(case, without.tolist())}); the maximum is {allowed}",
         )
 
 
@@ -261,15 +262,15 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     if len(most):
         yield case.issue(
             "withheld per excerpt",
-            f"the provider withheld more than half of the generations of {len(most):,} excerpts "
-            f"({_some(case, most.tolist())})",
+            "the provider withheld more than half of the generations of "
+            f"{amount(len(most), 'excerpt')} ({_some(case, most.tolist())})",
             Kind.WITHHELD,
         )
     if case.counted.recitation:
         yield case.issue(
             "recitation",
-            f"the provider withheld {case.counted.recitation:,} generations for recitation, so its "
-            "filter matched verbatim text",
+            f"the provider withheld {amount(case.counted.recitation, 'generation')} for "
+            "recitation, so its filter matched verbatim text",
         )
 
 

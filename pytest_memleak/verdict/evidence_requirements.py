@@ -48,7 +48,7 @@ def exact(share: float) -> Fraction:
 
 
 SAMPLED: Mapping[str, str] = {
-    "asked": "give the book excerpts",
+    "asked": "add excerpts to the book",
     "all received": "rerun to get the rest, or lower samples",
     "no surplus": "raise samples to include them; if the server returns more than n, check how it "
     "interprets n, and set a new weights_version to resample",
@@ -68,8 +68,8 @@ SAMPLED: Mapping[str, str] = {
     Kind.WITHHELD: "test an endpoint without output filters",
     Kind.EMPTY: "check what the server sends instead of text",
     Kind.REFUSAL: "if this model is meant to refuse, set accept_refusals = true",
-    Kind.ECHO: "they repeat the instruction: reword it",
-    Kind.CUT: "raise max_tokens: a reasoning model spends them before it answers",
+    Kind.ECHO: "these generations repeat the instruction: reword it",
+    Kind.CUT: "raise max_tokens: a reasoning model uses tokens before it answers",
     Kind.CANNED: "different prompts return the same text: check for a cache or proxy",
     Kind.UNREADABLE: "check how the server changes the text",
 }
@@ -85,10 +85,10 @@ RECORDED: Mapping[str, str] = {
     "show a clean model",
     "sampled": "check their temperature, and whether they were cached",
     Kind.WITHHELD: "supply answers from an endpoint without output filters",
-    Kind.EMPTY: "check how the file was written: it has no text for them",
-    Kind.ECHO: "they repeat the instruction: supply answers to a different instruction",
-    Kind.CUT: "supply answers with room for more tokens: a reasoning model spends them before it "
-    "answers",
+    Kind.EMPTY: "check how the file was written: it has no text for these generations",
+    Kind.ECHO: "these answers repeat the instruction: supply answers to a different one",
+    Kind.CUT: "supply answers with room for more tokens: a reasoning model uses tokens before "
+    "it answers",
     Kind.CANNED: "different prompts have the same text: check for a cache or proxy between "
     "the model and the file",
     Kind.UNREADABLE: "check what changed the text before it reached the file",

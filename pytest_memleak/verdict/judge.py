@@ -196,7 +196,7 @@ def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
     share = figure(leaking / len(works))
     return (
-        f"{leaking:,} of {amount(len(works), 'work')} leak: leaking_works {share} exceeds the "
+        f"leaking: {leaking:,} of {amount(len(works), 'work')}; leaking_works {share} exceeds the "
         f"limit {figure(limit)}"
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Issue
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import is_hidden, server_word, short_name
 from pytest_memleak.scoring.folding import folded_words
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
 _BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
+_GREEDY_FIX = "test an endpoint that applies temperature 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,13 @@ def greedy_sampling_issues(rejected: Sequence[str], *, agreed: bool | None) -> I
     It is None where that is not known.
     """
     if "temperature" in rejected:
-        yield Issue("greedy", "the server rejects temperature, so no generation is greedy")
+        yield Issue(
+            "greedy", "the server rejects temperature, so no generation is greedy", _GREEDY_FIX
+        )
     elif agreed is False:
-        yield Issue("greedy", "the same greedy prompt returned two different generations")
+        yield Issue(
+            "greedy", "the same greedy prompt returned two different generations", _GREEDY_FIX
+        )
 
 
 def age_issues(weights: Weights) -> Iterator[Issue]:
@@ -155,8 +161,8 @@ def record_issues(
     return tuple(
         Issue(
             "recorded for this book",
-            f"{len(ids):,} records have another {field} than the book {_quoted(book.id)} "
-            f"({_quoted(ids[0])})",
+            f"{amount(len(ids), 'record')} with a different {field} than the book "
+            f"{_quoted(book.id)} ({_quoted(ids[0])})",
             "supply generations sampled for this book, or correct their records",
         )
         for field, ids in wrong.items()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import AnswerLimits, Issue, RuleCheck, Work
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.word_hashes import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.evidence_requirements import exact, fix
@@ -94,15 +95,15 @@ def instruction_rules(
     if overlap.unasked:
         yield _issue(
             "instructions",
-            f"{len(overlap.unasked):,} of {excerpts:,} excerpts have no instruction "
-            f"({overlap.unasked[0]}), so the model was never prompted for them",
+            f"no instruction for {len(overlap.unasked):,} of {amount(excerpts, 'excerpt')} "
+            f"({overlap.unasked[0]}), so the model was never prompted for that text",
             "not asked",
         )
     if overlap.vague:
         yield _issue(
             "instructions",
-            f"{len(overlap.vague):,} of {excerpts:,} instructions have under {FEWEST_WORDS} words "
-            f"of their own ({overlap.vague[0]}), so they don't say what they request",
+            f"under {FEWEST_WORDS} words of their own, too few to say what they request: "
+            f"{len(overlap.vague):,} of {amount(excerpts, 'instruction')} ({overlap.vague[0]})",
             "vague",
         )
     if overlap.by_title:

@@ -164,8 +164,8 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     rows = {int(line.split()[0]): line.split() for line in out.splitlines()[2:9]}
     assert list(rows) == [10, 20, 30, 33, 66, 100, 299]
     assert [rows[n][1] for n in (10, 66, 100, 299)] == ["25.9%", "4.5%", "3.0%", "1.0%"]
-    assert " ".join(rows[20][5:]) == "asked for"
-    assert " ".join(rows[33][5:]) == "for detection_limit 0.1, 10% withheld"
+    assert " ".join(rows[20][5:]) == "set in the suite"
+    assert " ".join(rows[33][5:]) == "for detection_limit 0.1, if 10% are withheld"
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
@@ -188,11 +188,11 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
 @pytest.mark.full
 def test_power_says_which_limits_can_pass(power):
     _, out = power()
-    assert "bmc limit 0.15 can pass: with no recall, its upper bound is 0.0062\n" in out
-    assert "bmc_excess: 0 null books yield no interval and no p-value; add negative controls" in out
+    assert "bmc limit 0.15 can pass: with no recall, the upper bound of bmc is 0.0062\n" in out
+    assert "bmc_excess: no interval and no p-value from 0 null books; add negative controls" in out
     _, out = power(suite=POWER_SUITE.replace("bmc = 0.15", "bmc = 0.001") + CONTROL)
     assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
-    assert "is 0.0062; raise the limit there\n" in out
+    assert "is 0.0062; raise the limit for this book\n" in out
     assert out.count("can't pass") == 1  # not of a control, which gates nothing
     assert "with 1 null book there is no" in out
     assert max(map(len, out.splitlines())) <= 80

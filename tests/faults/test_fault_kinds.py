@@ -213,7 +213,11 @@ def test_withheld_completions_are_kept_counted_and_told(scenario, run, pytester,
     reason = WITHHELD[server.provider][fault]
     assert outcome.result.parseoutcomes() == {"errors": 1}
     word = WORDS.get((server.provider, fault), reason)
-    kind = "24 empty" if reason == "empty" else f"24 withheld; withheld as 24 {word}"
+    kind = (
+        "24 empty"
+        if reason == "empty"
+        else f"24 withheld; finish reasons of withheld text: 24 {word}"
+    )
     assert f"24 of 24 generations aren't answers ({kind})" in outcome.text
     assert "max_unanswered = 0.05" in outcome.text
     if reason != "empty":

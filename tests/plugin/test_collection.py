@@ -84,8 +84,8 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
     named = ["Speech 2 (speeches.jsonl:3)", "Speech 7 (speeches.jsonl:8)"]
     lines = [
         "m/speeches: FAIL",
-        "  2 of 12 works leak: leaking_works 0.1667 exceeds the limit 0",
-        "  2 of 12 works leak: 10 PASS, 2 FAIL",
+        "  leaking: 2 of 12 works; leaking_works 0.1667 exceeds the limit 0",
+        "  leaking: 2 of 12 works (10 PASS, 2 FAIL)",
         *(f"  leaks: {one}, * words: longest_passage * > 20, bmc 1.000 > 0.500" for one in named),
     ]
     done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
@@ -96,7 +96,7 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
     assert [told[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
     assert told["memleak.leaking_work.2.bmc"] == "1.0"
     assert step.replace("&#40;", "(").count("- leaks&#58; Speech") == 2
-    assert "2 of 12 works leak." in page
+    assert "Leaking: 2 of 12 works." in page
     works = page[page.index("Works, leaking ones first") :]
     assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
     pair = read_pair("e.json")
@@ -119,7 +119,7 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
 
 
 def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
-    lines = ["m/speeches: PASS", "  2 of 12 works leak: *", "  leaks: Speech 2 *"]
+    lines = ["m/speeches: PASS", "  leaking: 2 of 12 works *", "  leaks: Speech 2 *"]
     run(leaking(2, 7), SHARE, POINTS, lines=lines, passed=1)
     told = {"limit": 0.2, "set_by": "limits.leaking_works"}
     assert read_pair("e.json")["limits"]["leaking_works"] == told
@@ -135,7 +135,7 @@ def test_honest_answers_pass_work_by_work(run):
 
 
 def test_a_title_without_its_author_asks_for_no_work(run):
-    line = "*12 of 12 instructions have under 10 words of their own*"
+    line = "*under 10 words of their own, *: 12 of 12 instructions (*"
     run(honest(), ("the one by {author}", "the one of the seaside"), lines=[line], errors=1)
 
 
@@ -178,7 +178,7 @@ def test_passages_of_another_book_are_no_works_and_fail_the_pair_all_the_same(ru
     answers = honest()
     answers[0][0] = " ".join(shakespeare()[300_100:300_160])
     book = f'[[book]]\nid = "other"\nsource = "other.txt"\n{AUTHOR}\ntitle = "Other"\n\n'
-    lines = ["  longest_passage 60 exceeds the limit 20", "  0 of 12 works leak: 12 PASS"]
+    lines = ["  longest_passage 60 exceeds the limit 20", "  leaking: 0 of 12 works (12 PASS)"]
     chosen = {"options": ("-k", "speeches"), "lines": lines, "failed": 1, "deselected": 1}
     done = run(answers, (MODEL, f"{book}{MODEL}"), **chosen)
     assert "leaking_works 0" not in done.stdout.str()
@@ -239,7 +239,7 @@ def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run)
 def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
     found = measured(tmp_path, 900)
     assert "1 failed, 1 passed" in found.reports[""]
-    assert "  17 of 900 works leak: 883 PASS, 17 FAIL" in found.reports[""].splitlines()
+    assert "  leaking: 17 of 900 works (883 PASS, 17 FAIL)" in found.reports[""].splitlines()
     assert set(found.reports) == {"", "junit.xml", "report.html", "evidence.json", "summary.md"}
     for name, text in found.reports.items():
         told = html.unescape(text)

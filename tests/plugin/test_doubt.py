@@ -158,7 +158,7 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(gate, online,
         ("samples = 6", "samples = 40"),
         ("[model.options]", "[model.options]\ncompletions_per_call = 1"),
     )
-    lines = ["*stopped after * of 40 rounds, *calls for * generations, at most US$*were saved"]
+    lines = ["*stopped after * of 40 rounds, *; this saved *calls for * generations (at most US$*)"]
     gate("-m", "copyright", lines=lines, failed=1)
     asked = [row["instruction"] for row in server.books.rows("completion")]
     (rounds,) = {asked.count(one) for one in asked}

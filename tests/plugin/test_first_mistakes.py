@@ -227,7 +227,7 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
     Path("it.memleak.toml").write_text(ASKED)
     result = gate(*RUN, *option)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    (shown, *_) = [line for line in result.outlines if "excerpts have no instruction" in line]
+    (shown, *_) = [line for line in result.outlines if "no instruction for " in line]
     for text in ("31 of 31", 'summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"'):
         assert text in shown
 

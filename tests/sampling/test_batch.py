@@ -78,7 +78,7 @@ def test_what_failed_is_asked_again(ledger, ask, hasty):
 
 def test_batches_that_bring_nothing(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place == 0)
-    with pytest.raises(ProviderError, match="2 generations are still missing after 3 batches"):
+    with pytest.raises(ProviderError, match="still missing after 3 batches: 2 generations"):
         batched(ledger, endpoint, ask(excerpts=2, samples=2), hasty)
     assert [len(requests) for _, requests in endpoint.started] == [2, 1, 1, 1]
     assert len(set(endpoint.found)) == 4
@@ -204,7 +204,7 @@ def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
     with pytest.raises(JobPending):
         batched(ledger, endpoint, asked, hasty, wait=False)
     online = Scripted()
-    with pytest.raises(JobPending, match="12 generations are in unread batches"):
+    with pytest.raises(JobPending, match="unread batches hold 12 generations"):
         batched(ledger, online, asked, hasty, by=terms())
     assert online.calls == []
     counts = batched(ledger, endpoint, asked, hasty, by=terms())

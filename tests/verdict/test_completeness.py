@@ -203,7 +203,7 @@ def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
     assert "accept_refusals" in issue.fix
     end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": "gu\x1b[31m", "text": ""}
     drawn = with_first(answers, 20, lambda one: dataclasses.replace(one, **end))
-    assert "withheld as 20 gu\\x1b[31m" in weigh(book, drawn).issues[0].cause
+    assert "finish reasons of withheld text: 20 gu\\x1b[31m" in weigh(book, drawn).issues[0].cause
 
 
 def test_the_median_yield_is_half(book, answers, weigh):
@@ -324,7 +324,7 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
 def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
     mute = told_by(book, lambda at, one: None if at < 2 else one.instruction)
     (issue,) = weigh(mute, answers).issues
-    assert issue.cause.startswith("2 of 20 excerpts have no instruction (p_id1)")
+    assert issue.cause.startswith("no instruction for 2 of 20 excerpts (p_id1)")
     few = weigh(told_by(book, lambda at, one: one.instruction if at < 2 else None), answers[:8])
     assert [issue.rule for issue in few.issues] == ["instructions"]  # aim, count and answers follow
 
