@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+import scripted
 import sqlalchemy as sa
 from by_hand import a_book, answer, count_words, intent
 from examples import examples
@@ -293,8 +294,7 @@ def test_the_papers_own_records(ledger, asked, imported):
 
 
 def drawn_in_batches(ledger, endpoint, asked, retry):
-    settings = {"questionnaire": asked, "terms": terms(per_call=2, batch=True), "retry": retry}
-    return draw(ledger, endpoint, endpoint_id="e", **settings)
+    return scripted.drawn(ledger, endpoint, asked, retry, terms(per_call=2, batch=True))
 
 
 def test_endpoints(filled, ask):
@@ -353,8 +353,7 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
     batching.states["batch-0"] = refused
 
     def sampled(ledger, endpoint):
-        settings = {"questionnaire": ask(), "terms": terms(), "retry": hasty}
-        draw(ledger, endpoint, endpoint_id="e", **settings)
+        scripted.drawn(ledger, endpoint, ask(), hasty)
 
     def tuned(ledger, tuner):
         ensure_finetune(ledger, tuner, TRAINING, retry=hasty)

@@ -80,15 +80,6 @@ def bring(url, tmp_path):
     return run
 
 
-@pytest.fixture
-def remove_second(url):
-    def run():
-        with Ledger(url) as ledger:
-            ledger.write(lambda c: c.execute(sa.delete(table).where(table.c.ordinal == 1)).rowcount)
-
-    return run
-
-
 def test_who_answered_and_when(url, ask, drawn, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
     assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, (), ())
@@ -165,10 +156,12 @@ def test_every_draw_is_an_attempt(url, ask, drawn, bring):
     assert all(one.first <= one.last for one in found)
 
 
-def test_what_was_removed_and_drawn_again_shows(url, ask, drawn, tried, remove_second):
+def test_what_was_removed_and_drawn_again_shows(url, ask, drawn, tried):
     asked = ask(excerpts=1, samples=3)
     drawn(asked)
-    remove_second()
+    with Ledger(url) as ledger:
+        second = sa.delete(table).where(table.c.ordinal == 1)
+        ledger.write(lambda connection: connection.execute(second).rowcount)
     assert tried(asked) == Tried(1, removed=1)
     drawn(asked, run="again")
     with Ledger(url) as ledger:

@@ -29,12 +29,17 @@ def cut_off(url, asked):
         return claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1)), price=100))
 
 
-def test_it_is_lost_where_no_answers_are_kept(cut_off, ledger, asked, hasty):
+@pytest.mark.parametrize(("kind", "ended"), [(Scripted, "lost"), (Keeping, "failed")])
+def test_without_an_answer_it_is_lost_or_known_to_have_failed(
+    cut_off, ledger, asked, hasty, kind, ended
+):
     assert missing(ledger, "e", asked).count == 3
-    endpoint = Scripted()
+    endpoint = kind()
     counts = drawn(ledger, endpoint, asked, hasty)
-    assert (counts.got, counts.lost, counts.recovered) == (3, 1, 0)
+    assert (counts.got, counts.lost, counts.recovered) == (3, ended == "lost", 0)
     assert len(endpoint.calls) == 3
+    assert getattr(endpoint, "scan_scope", [cut_off.request_id]) == [cut_off.request_id]
+    assert states(ledger) == {"answered": 3, ended: 1}
 
 
 def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(cut_off, ledger, asked, hasty):
@@ -45,14 +50,6 @@ def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(cut_off, led
     assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
     assert len(endpoint.calls) == 1
     assert [one.text for one in generations(ledger, "e", asked)][:2] == ["a", "b"]
-
-
-def test_what_was_never_answered_is_asked_again(cut_off, ledger, asked, hasty):
-    endpoint = Keeping()
-    counts = drawn(ledger, endpoint, asked, hasty)
-    assert (counts.got, counts.lost) == (3, 0)
-    assert endpoint.scan_scope == [cut_off.request_id]
-    assert states(ledger) == {"answered": 3, "failed": 1}
 
 
 def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
