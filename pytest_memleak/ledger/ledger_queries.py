@@ -292,13 +292,7 @@ def _surplus_rows(
 
 
 _BESIDE = (
-    sa.select(
-        *(
-            generations_.c[name]
-            for name in ("question", "ordinal", "call", "place", "finish_reason", "finish_word")
-        ),
-        *(calls.c[name] for name in ("asked", "came", "recovered")),
-    )
+    sa.select(generations_, calls.c.asked, calls.c.came, calls.c.recovered)
     .join(calls, calls.c.id == generations_.c.call)
     .order_by(
         generations_.c.question, generations_.c.ordinal < 0, sa.func.abs(generations_.c.ordinal)

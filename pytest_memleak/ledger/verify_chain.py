@@ -93,12 +93,21 @@ class _Check:
                 for rows in self._stream(sa.select(table)).partitions():
                     chained = self._chained(table, [image(table, row) for row in rows])
                     if table is questions:
-                        asked = {row["id"]: row for row in rows}
-                        wrong += filter(None, (prompt_fault(asked[row["id"]]) for row in chained))
+                        numbers = {row["id"] for row in chained}
+                        wrong += [
+                            f"prompt {row['id']}: its digests don't match its text and settings"
+                            for row in rows
+                            if row["id"] in numbers and not prompt_from_row(row).keyed
+                        ]
         for rows in self._stream(_ASKED).partitions(_PROMPTS_AT_ONCE):
             self._check_calls([row["question"] for row in rows])
         wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
-        wrong += run_faults(self._connection)
+        wrong += [
+            f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} (billionths"
+            " of a US$)"
+            for row in self._connection.execute(_SPENT_AND_COST)
+            if row.spent != row.cost
+        ]
         return self.checked
 
     def _read_chain(self, bundle_head: Head | None) -> None:
@@ -145,8 +154,9 @@ class _Check:
             for key in [(row["question"], row["id"])]
         ]
         for call_row in self._chained(calls, images):
-            fault = call_fault(call_row, prompts.get(call_row["question"]))
-            self.checked.wrong += [fault] if fault else []
+            if fault := _call_fault(call_row, prompts.get(call_row["question"])):
+                named = f"call {call_row['id']} is {call_row['state']}"
+                self.checked.wrong.append(f"{named}, but {fault}")
         self.checked.wrong += [
             f"Call {call} has generations or ordinals of prompt {question}, which it didn't send"
             for question, call in sorted(answers.keys() | claimed.keys())
@@ -236,20 +246,8 @@ def _named(table: str, key: Any) -> str:
     return f"{kind} {str(key[0] if isinstance(key, tuple) else key)[:12]}"
 
 
-def prompt_fault(row: Any) -> str | None:
-    """Explain why a prompt is inconsistent; None if it isn't."""
-    if prompt_from_row(row).keyed:
-        return None
-    return f"prompt {row['id']}: its digests don't match its text and settings"
-
-
-def call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
+def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
     """Explain why a call, as its chain entry has it, is inconsistent; None if it isn't."""
-    cause = _cause(row, question)
-    return cause and f"call {row['id']} is {row['state']}, but {cause}"
-
-
-def _cause(row: Mapping[Any, Any], question: Any) -> str | None:
     if question is None:
         return f"prompt {row['question']} doesn't exist"
     if row["kind"] != "import" and row.get("seed") != prompt_from_row(question).seed_from(
@@ -273,16 +271,6 @@ def _cause(row: Mapping[Any, Any], question: Any) -> str | None:
     wrong = answer_count or came or row.get("cost") != cost
     text = f"it has {amount(answer_count, 'generation')} and cost {row.get('cost')}, not {cost}"
     return text if wrong else None
-
-
-def run_faults(connection: Connection) -> list[str]:
-    """List runs whose spending isn't that of their calls and deployments."""
-    return [
-        f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} (billionths of"
-        " a US$)"
-        for row in connection.execute(_SPENT_AND_COST)
-        if row.spent != row.cost
-    ]
 
 
 _COST = sa.case(

@@ -204,7 +204,13 @@ class CallAttempts:
             # The next process to sample it looks again; here, every other call would fail, too.
             leave_open(self._desk.ledger, call)
             self._call = None
-            raise _final(error) from None
+            raise ProviderError(  # which isn't retried
+                error.cause,
+                provider=error.provider,
+                endpoint=error.endpoint,
+                call=error.call,
+                hint=error.hint,
+            ) from None
         if kept is None:
             # A provider that stores answers and has none wasn't paid, unless it still works.
             billed = not self._desk.line.recoverable or isinstance(error, NoAnswer)
@@ -233,17 +239,6 @@ class CallAttempts:
     def _answer(self, call: Call, came: Sequence[Completion], *, recovered: bool) -> Answer:
         billed = self._desk.terms.billed(self._question, came)
         return Answer(call, came, *billed, recovered=recovered)
-
-
-def _final(error: ProviderBusy) -> ProviderError:
-    """Convert the error to one that isn't retried."""
-    return ProviderError(
-        error.cause,
-        provider=error.provider,
-        endpoint=error.endpoint,
-        call=error.call,
-        hint=error.hint,
-    )
 
 
 # --- interrupted calls ---------------------------------------------------------------------

@@ -21,9 +21,10 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, Generic, TypeGuard, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.abilities import abilities_of
@@ -335,51 +336,23 @@ def within(
 ) -> T:
     """Return what `call` returns; raise what it raises, or Overdue after `seconds`.
 
-    `late` is called in the call's own thread, with the value or the exception, if it ends after
-    Overdue was raised.
+    `late` is called with the value or the exception if the call ends after Overdue was raised.
     """
-    running = _Call(call, late)
+    future: Future[T] = Future()
     try:
         runner = _idle.pop()
     except IndexError:
         runner = _Runner()
         runner.start()
-    runner.inbox.put(running)
-    if not running.returned.wait(min(seconds, threading.TIMEOUT_MAX)) and running.abandon():
-        raise Overdue
-    if isinstance(running.result, BaseException):
-        raise running.result
-    return cast(T, running.result)
-
-
-class _Call(Generic[T]):
-    def __init__(
-        self, call: Callable[[], T], late: Callable[[T | BaseException], object] | None
-    ) -> None:
-        self._call = call
-        self._late = late
-        self._meeting = threading.Lock()
-        self._abandoned = False
-        self.returned = threading.Event()
-        self.result: T | BaseException | None = None
-
-    def run(self) -> None:
-        result: T | BaseException
-        try:
-            result = self._call()
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            result = error
-        with self._meeting:
-            self.result = result
-            self.returned.set()
-        if self._abandoned and self._late is not None:
-            self._late(result)
-
-    def abandon(self) -> bool:
-        """Give up the call unless it has just returned; tell whether it was given up."""
-        with self._meeting:
-            self._abandoned = not self.returned.is_set()
-            return self._abandoned
+    runner.inbox.put((future, call))
+    try:
+        return future.result(min(seconds, threading.TIMEOUT_MAX))
+    except TimeoutError:
+        if future.done():  # just in time, or it was the call that raised this
+            return future.result()
+    if late is not None:
+        future.add_done_callback(lambda ended: late(ended.exception() or ended.result()))
+    raise Overdue
 
 
 class _Runner(threading.Thread):
@@ -387,12 +360,21 @@ class _Runner(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="memleak-call", daemon=True)
-        self.inbox: queue.SimpleQueue[_Call[Any]] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
 
     def run(self) -> None:
         while True:
-            self.inbox.get().run()
+            _run_call(*self.inbox.get())
             _idle.append(self)
+
+
+def _run_call(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        returned = call()
+    except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        future.set_exception(error)
+    else:
+        future.set_result(returned)
 
 
 _idle: deque[_Runner] = deque()

@@ -107,7 +107,11 @@ class _Pair:
             if lacking.free:
                 self._draw(workers, lacking)
             elif lacking.in_batches:
-                raise self._unread(lacking)
+                raise JobPending(
+                    f"unread batches hold {amount(lacking.in_batches, 'generation')}",
+                    location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
+                    hint="Set batch = true once more for this endpoint.",
+                )
             elif lacking.elsewhere:
                 self.tell()
                 time.sleep(_LOOK_AT_OTHERS)
@@ -122,7 +126,14 @@ class _Pair:
             if lacking.free:
                 fruitless = fruitless + 1 if lacking.count >= fewest else 0
                 if fruitless == _FRUITLESS_BATCHES:
-                    raise self._no_use(lacking)
+                    raise ProviderError(
+                        f"still missing after {_FRUITLESS_BATCHES} batches: "
+                        f"{amount(lacking.count, 'generation')}",
+                        provider=self.desk.terms.sampler.name,
+                        endpoint=self._endpoint_id,
+                        call="batch",
+                        hint="See the batch's error file at the provider.",
+                    )
                 fewest = min(fewest, lacking.count)
                 per_call = self.desk.terms.sampler.completions_per_call
                 batches.submit(asks(lacking.free, per_call))
@@ -173,23 +184,6 @@ class _Pair:
     def _lacking(self) -> Missing:
         settle_interrupted_calls(self.desk)
         return missing(self._ledger, self._endpoint_id, self._questionnaire)
-
-    def _unread(self, lacking: Missing) -> JobPending:
-        return JobPending(
-            f"unread batches hold {amount(lacking.in_batches, 'generation')}",
-            location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
-            hint="Set batch = true once more for this endpoint.",
-        )
-
-    def _no_use(self, lacking: Missing) -> ProviderError:
-        return ProviderError(
-            f"still missing after {_FRUITLESS_BATCHES} batches: "
-            f"{amount(lacking.count, 'generation')}",
-            provider=self.desk.terms.sampler.name,
-            endpoint=self._endpoint_id,
-            call="batch",
-            hint="See the batch's error file at the provider.",
-        )
 
 
 _NONE_IN_A_ROW = 3
