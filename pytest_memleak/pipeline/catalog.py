@@ -83,7 +83,7 @@ def validate_catalog(suite: Suite) -> None:
         mode = suite.pairs[0].scoring.word_mode
         if is_catalog_file(path) and (made_for := CatalogFile(path).mode) != mode:
             raise SuiteError(
-                f"the catalog {path.name} was made for word_mode = {made_for!r}, and the suite has "
+                f"the catalog {path.name} was made for word_mode = {made_for!r}, but the suite has "
                 f"word_mode = {mode!r}",
                 location=str(suite.path),
                 hint=f"rebuild it: memleak catalog build DIR -o {path.name} --word-mode {mode}",

@@ -161,7 +161,7 @@ class Failing:
 
     def malformed(self, server: str) -> ProviderBusy:
         """Create the error of a response in an unexpected form."""
-        return self.busy("The answer has an unexpected form", f"The answer came from {server}.")
+        return self.busy("The response has an unexpected format", f"Check {server}, which sent it.")
 
 
 class Astray(Exception):

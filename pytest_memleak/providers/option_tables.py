@@ -23,7 +23,7 @@ _SHAPES = {
     "http://localhost:8000/v1",
     "^[A-Za-z_][A-Za-z0-9_]*$": "expected the name of an environment variable, as in "
     "OPENAI_API_KEY",
-    r"^(auto|cpu|mps|cuda(:\d+)?)$": "expected auto, cpu, mps, cuda or cuda:NUMBER",
+    r"^(auto|cpu|mps|cuda(:\d+)?)$": "expected auto, cpu, mps, cuda, or cuda:NUMBER",
     r"^gs://[^\s/]+(/[^\s/]+)*/?$": "expected a bucket, as in gs://NAME",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "expected only letters, digits, '.', '_', and '-', "
     "starting with a letter or digit",
@@ -107,8 +107,8 @@ def refuse_secrets(values: Mapping[str, Any], *, place: str, name: str) -> None:
             raise SuiteError(
                 f"{masked(key)} looks like a secret (value not shown)",
                 location=place,
-                hint="suite files hold no keys: remove it, and set the provider's environment "
-                "variable instead",
+                hint="suite files must not contain secrets: remove it, and set the provider's "
+                "environment variable instead",
             )
 
 

@@ -81,7 +81,7 @@ class RecordedEndpoint:
         raise SuiteError(
             "Recorded generations can't be resampled",
             location=self._place,
-            hint="Name a model of another provider.",
+            hint="Use a model from a different provider.",
         )
 
     def asked(self, book: Book) -> Book:
@@ -100,7 +100,7 @@ class RecordedEndpoint:
         """
         file = self._read(book)
         hint = (
-            "these generations belong to another book or to other excerpts"
+            "name the file recorded for this book and these excerpts; this one belongs to others"
             if BOOK in self._path
             else f"with several books, write {BOOK} in options.path to name a file for each"
         )

@@ -38,9 +38,9 @@ def failure_of(name, serve, provider_of):
 @pytest.mark.parametrize(
     ("name", "act", "said"),
     [
-        *((name, "endless_body", "has an unexpected form") for name in ("openai", "vertex")),
+        *((name, "endless_body", "has an unexpected format") for name in ("openai", "vertex")),
         ("tinker", "endless_body", "The answer was longer than 16000000 bytes"),
-        ("openai", "gzip_bomb", "has an unexpected form"),  # nothing packed is unpacked
+        ("openai", "gzip_bomb", "has an unexpected format"),  # nothing packed is unpacked
     ],
 )
 def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, said):

@@ -211,7 +211,7 @@ class NgramProvider:
         kept = self._kept(job_id)
         if kept.is_file():
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
-        return JobState(JobStatus.FAILED, detail=f"there is no {kept}")
+        return JobState(JobStatus.FAILED, detail=f"the stored training set {kept} is missing")
 
     def open(self, endpoint: str | None) -> NgramEndpoint:
         """Return the fine-tuned model of an endpoint; None for the model after pretraining.
@@ -249,7 +249,7 @@ class NgramProvider:
             raise self._failed(
                 "open",
                 endpoint,
-                "It was trained with another order, pretraining, or number of epochs",
+                "It was trained with a different order, pretraining, or number of epochs",
                 "Restore them, or remove the endpoint from the suite to train a new one.",
             )
         return texts
@@ -285,7 +285,7 @@ class NgramProvider:
         return ProviderError(cause, provider=self.name, endpoint=endpoint, call=call, hint=hint)
 
 
-_TRAIN_AGAIN = "train again: name its books in [model.finetune], without endpoint."
+_TRAIN_AGAIN = "train again: name its books in [model.finetune], and remove endpoint."
 
 
 def _cause(error: OSError) -> str:

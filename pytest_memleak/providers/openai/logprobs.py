@@ -97,7 +97,7 @@ class _ByNumber(TokenForm):
     def _numbers(self, text: str, *, special: bool) -> list[int] | None: ...
 
     def _fewer(self, count: int, top_k: int) -> TopKUnavailable:
-        cause = f"Got {count} log-probabilities at a position, requested {top_k}"
+        cause = f"Got {count} log-probabilities at a position; {top_k} were requested"
         return self._too_few(cause, billed=True)
 
 
@@ -105,7 +105,7 @@ class NumberedTokens(_ByNumber):
     """Tokens of vLLM."""
 
     call = "completions.create (prompt_logprobs)"
-    needs = "whose completions take prompt_logprobs"
+    needs = "whose completions endpoint accepts prompt_logprobs"
     _no_tokens = "The answer lacks the prompt's token_ids"
 
     def log_probabilities(self, window: Window) -> list[float]:
@@ -219,7 +219,7 @@ class EchoCompletions(TokenForm):
     """Tokens as texts, echoed by older completions."""
 
     call = "completions.create (echo)"
-    needs = "whose completions take echo and logprobs"
+    needs = "whose completions endpoint accepts echo and logprobs"
 
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of a text, which join to it; ProviderError if there is no echo."""

@@ -20,6 +20,7 @@ from pytest_memleak.providers.openai.choices import (
 )
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api
+from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -166,7 +167,7 @@ class ChatBatches:
             return self._unanswered(batch)
         counts = batch.request_counts
         answered, total = (counts.completed, counts.total) if counts else (None, None)
-        missing = "" if answered == total else f"{answered} of {total} requests were answered"
+        missing = "" if answered == total else f"answered {answered} of {total} requests"
         ended = "" if batch.status == "completed" else batch.status
         detail = ": ".join(part for part in (ended, missing) if part)
         return JobState(JobStatus.SUCCEEDED, detail=detail or None)
@@ -182,7 +183,11 @@ class ChatBatches:
             message = error.get("message") or error.get("code") or ""
             causes[" ".join(part for part in (f"{status or ''}", message) if part)] += 1
         (cause, count) = causes.most_common(1)[0] if causes else ("", 0)
-        reason = f": {count} times {safe_message(cause)}" if cause else ""
+        reason = (
+            f"; most frequent error ({amount(count, 'time')}): {safe_message(cause)}"
+            if cause
+            else ""
+        )
         return JobState(
             JobStatus.SUCCEEDED if worth_reading else JobStatus.FAILED,
             detail=f"{batch.status}, no request was answered{reason}",

@@ -180,7 +180,10 @@ class OpenAICalls:
             refusal = _refusal(error)
             return failing.refusal(refusal, self._hint(refusal, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
-            return failing.final("The text has characters that can't be sent (lone surrogates)")
+            return failing.final(
+                "The text has characters that can't be sent (lone surrogates)",
+                "Remove them from the book or its summaries.",
+            )
         if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIError):
             return failing.final(
                 "No API key", f"Set the environment variable {self._key_variable}."
@@ -193,7 +196,7 @@ class OpenAICalls:
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
             return "The account has no credit left, or has reached its own limit."
-        bare = "" if urlsplit(self.base_url).path else "; on most servers it ends in /v1"
+        bare = "" if urlsplit(self.base_url).path else "; on most servers, base_url ends in /v1"
         hints: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token

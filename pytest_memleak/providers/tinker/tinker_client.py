@@ -337,11 +337,10 @@ class TinkerCalls:
 
 def _malformed(error: Exception, failing: Failing) -> ProviderError:
     if _AS_JSON not in str(error):
-        return failing.busy("The answer has an unexpected form")
+        return failing.busy("The response has an unexpected format")
     return failing.final(
         "The server answers in JSON, which this SDK no longer reads",
-        f"tinker {version('tinker')} wants protobuf: use a newer release of the server;"
-        " SkyRL 0.3.0 is too old",
+        f"tinker {version('tinker')} requires protobuf: upgrade the server; SkyRL 0.3.0 is too old",
     )
 
 

@@ -99,7 +99,7 @@ class TokenProbabilities:
         likeliest = (answer.topk_prompt_logprobs or [])[-len(window.suffix) :]
         fewest = min((len(entry or ()) for entry in likeliest), default=0)
         if len(likeliest) < len(plain) or fewest < top_k:
-            cause = f"Got {fewest} log-probabilities at a position, requested {top_k}"
+            cause = f"Got {fewest} log-probabilities at a position; {top_k} were requested"
             raise self._too_few(cause, billed=True)
         scheme: Any = {"top_k": top_k, "temperature": temperature}
         among = [
@@ -275,7 +275,9 @@ class TinkerEndpoint:
             if future.done():
                 self._pending.pop(key, None)
         if not answer.sequences:
-            raise Failing(PROVIDER, self._model, call).busy("The answer has no completion")
+            raise Failing(PROVIDER, self._model, call).busy(
+                "The answer has no completion", "Check that the server serves this model."
+            )
         return [
             self._completion(
                 sequence.tokens, sequence.stop_reason, 0 if place else len(draw.prompt)

@@ -166,7 +166,8 @@ class LocalEndpoint:
         if self.at_once < at_once:
             with contextlib.suppress(UserWarning):  # under -W error
                 warnings.warn(
-                    f"Out of memory: completions_per_call is {self.at_once} instead of {at_once}",
+                    "Out of memory: completions_per_call was reduced from "
+                    f"{at_once} to {self.at_once}",
                     stacklevel=2,
                 )
         return [

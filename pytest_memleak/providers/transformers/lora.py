@@ -102,8 +102,7 @@ def train(
     crowded = sum(len(lesson.prompt) >= most for lesson in lessons)
     if crowded:
         raise local_error(
-            f"{crowded} of {len(lessons)} instructions fill the {most:,} tokens that an example "
-            "may have",
+            f"{crowded} of {len(lessons)} instructions use up all {most:,} tokens of an example",
             endpoint,
             "start_finetune",
             hint="Increase finetune.max_tokens, up to the model's context.",

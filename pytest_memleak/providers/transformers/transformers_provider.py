@@ -196,7 +196,7 @@ class TransformersProvider:
     def _own(self, endpoint: str, tuned: re.Match[str]) -> LocalWeights:
         """The adapter of an endpoint that was made here, if it still is what it was."""
         if tuned["base"] != self._base.name:
-            cause = "It was tuned from other base weights than the current ones"
+            cause = "It was fine-tuned from base weights other than the current ones"
             hint = f"Restore the weights of {self._called!r}, or start a new ledger."
             raise local_error(cause, endpoint, "open", hint=hint)
         folder = self._setup.state / tuned["name"]

@@ -161,8 +161,8 @@ def find_base(base: str, *, root: Path, revision: str | None, place: str) -> Loc
             raise SuiteError(
                 f"the folder {folder} {lacking}",
                 location=place,
-                hint="base needs config.json, *.safetensors and a tokenizer, as save_pretrained "
-                "writes them",
+                hint="base_model needs config.json, *.safetensors, and a tokenizer, as "
+                "save_pretrained writes them",
             )
         return LocalWeights(folder, _digest_of(_files(folder)))
     if not _HUB_NAME.fullmatch(base):
@@ -287,7 +287,11 @@ def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
         )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         # Of files that hold none, transformers makes an empty one and says nothing.
-        raise local_error("The tokenizer has no vocabulary", endpoint)
+        raise local_error(
+            "The tokenizer has no vocabulary",
+            endpoint,
+            hint="Restore its files, as save_pretrained writes them.",
+        )
     return tokenizer
 
 
@@ -310,11 +314,15 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
             output_loading_info=True,
         )
         if missing := len(report["missing_keys"]):
-            raise local_error(f"{missing} of the model's tensors aren't in its files", endpoint)
+            raise local_error(
+                f"{missing} of the model's tensors aren't in its files",
+                endpoint,
+                hint="Download or save the weights again.",
+            )
         stop = _stop_tokens(model, tokenizer)
         if not stop:
             cause = "The tokenizer has no end-of-text token, so no generation could end"
-            raise local_error(cause, endpoint)
+            raise local_error(cause, endpoint, hint="Use a tokenizer with an eos_token.")
         # Only temperature may shape what is drawn, whatever the weights ship beside them.
         model.generation_config = plain()
         if wanted.adapter is not None:
@@ -329,7 +337,11 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
     adapted = PeftModel.from_pretrained(model, str(folder))
     expected = get_peft_model_state_dict(adapted).keys()
     if expected != load_peft_weights(str(folder), device="cpu").keys():
-        raise local_error(f"the LoRA weights in {folder} belong to another kind of model", endpoint)
+        raise local_error(
+            f"the LoRA weights in {folder} belong to a different kind of model",
+            endpoint,
+            hint="Set base_model to the model they were trained on.",
+        )
     return adapted
 
 
@@ -346,5 +358,9 @@ def _device(asked: str, endpoint: str) -> str:
     if asked == "auto":
         return next((device for device, there in here.items() if there), "cpu")
     if not here.get(asked.partition(":")[0], True):
-        raise local_error(f"torch finds no device {asked!r} on this machine", endpoint)
+        raise local_error(
+            f"torch finds no device {asked!r} on this machine",
+            endpoint,
+            hint='Set options.device to "auto" or "cpu".',
+        )
     return asked

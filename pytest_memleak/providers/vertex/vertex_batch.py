@@ -19,6 +19,7 @@ from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
 from pytest_memleak.providers.openai.choices import as_mapping
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings, read_completions
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
+from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
     from google.genai.types import BatchJob
@@ -252,7 +253,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         answered = (stats.successful_count or 0) if stats else None
         missing = ((stats.failed_count or 0) + max(stats.incomplete_count or 0, 0)) if stats else 0
         if state in _ENDED_WELL and answered != 0:
-            counted = f"{missing} requests were not answered" if missing else None
+            counted = f"unanswered: {amount(missing, 'request')}" if missing else None
             return JobState(JobStatus.SUCCEEDED, detail=counted)
         return self._state_by_rows(job, state)
 
@@ -269,7 +270,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             temporary += any(may_pass(int(code)) for code in _CODE.findall(status))
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
-            return JobState(JobStatus.SUCCEEDED, detail=f"{ended}: {answered} requests answered")
+            return JobState(
+                JobStatus.SUCCEEDED, detail=f"{ended}: answered {amount(answered, 'request')}"
+            )
         if temporary and state in _ENDED_WELL:
             return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
         error = job.error.message if job.error else None

@@ -207,8 +207,8 @@ class VertexCalls:
         if status == HTTPStatus.FORBIDDEN:
             role, service = ("Storage Object User", "storage") if is_storage else _VERTEX
             return (
-                f"the account needs the role {role!r} in project {self.project}, and the "
-                f"project the service (gcloud services enable {service}.googleapis.com)"
+                f"grant the account the role {role!r} in project {self.project}, and enable the "
+                f"service there (gcloud services enable {service}.googleapis.com)"
             )
         if status == HTTPStatus.NOT_FOUND and is_storage:
             return "check that the bucket in options.bucket exists"
@@ -226,7 +226,7 @@ class VertexCalls:
 
 
 _VERTEX = ("Vertex AI User", "aiplatform")
-_QUOTA = "This may be the project's quota for the model. Decrease options.concurrency."
+_QUOTA = "The project may have reached its quota for the model. Decrease options.concurrency."
 
 
 def _refusal(error: Exception) -> Refusal | None:

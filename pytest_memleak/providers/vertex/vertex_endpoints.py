@@ -97,7 +97,7 @@ class Deployments:
         pending = self._deploying_since(since)
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
-            raise self._busy("operations.list", self._place, cause)
+            raise self._busy("operations.list", self._place, cause, "Rerun when it has finished.")
         return None
 
     def poll(self, job_id: str) -> JobState:
@@ -200,8 +200,8 @@ class Deployments:
             and _begun(operation) >= earliest
         ]
 
-    def _busy(self, call: str, endpoint: str, cause: str) -> ProviderBusy:
-        return Failing(PROVIDER, endpoint, call).busy(cause)
+    def _busy(self, call: str, endpoint: str, cause: str, hint: str | None = None) -> ProviderBusy:
+        return Failing(PROVIDER, endpoint, call).busy(cause, hint)
 
 
 def _begun(operation: Mapping[str, Any]) -> datetime:
@@ -329,7 +329,7 @@ class AttachedEndpoint(GeminiEndpoint):
         if given:
             raise Failing(PROVIDER, settings.model, "sample").final(
                 f"This endpoint's own model doesn't support {' and '.join(given)}",
-                "Remove it from the suite.",
+                "Remove these options from the suite.",
             )
         calls = DeployedCalls(place=self._calls.base_url or PROVIDER, timeout=self._calls.timeout)
         calls.move_to(address, until=float("inf"))

@@ -153,8 +153,8 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         ]
         if only:
             raise setup.error(
-                f"{' and '.join(only)}: only for open models",
-                "Name its machine in [model.options.deployment].",
+                f"{' and '.join(only)}: supported only for open models",
+                "If this is an open model, name its machine in [model.options.deployment].",
             )
         if (setup.model.endpoint or "").startswith("gs://"):
             raise setup.error(
@@ -171,12 +171,12 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
     if only:
         raise setup.error(
             f"{' and '.join(only)}: not supported by a deployed model",
-            "Remove it, or remove options.deployment if the model is Gemini.",
+            "Remove these options, or remove options.deployment if the model is Gemini.",
         )
     machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
     if len({setting is None for setting in machines}) > 1:
         raise setup.error(
-            "options.deployment has only some of machine_type, accelerator_type and "
+            "options.deployment has only some of machine_type, accelerator_type, and "
             "accelerator_count",
             "Set all three, or none for Google's choice.",
         )

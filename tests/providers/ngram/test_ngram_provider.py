@@ -154,7 +154,7 @@ def test_another_process_opens_a_tuned_endpoint(make):
     job = first.start_finetune(training_on(HARBOUR))
     later = make(order=5, endpoint=job)
     assert ask(later.open(job), FIRST) == ask(first.open(job), FIRST)
-    with pytest.raises(ProviderError, match="trained with another order"):
+    with pytest.raises(ProviderError, match="trained with a different order"):
         make(order=9).open(job)
 
 

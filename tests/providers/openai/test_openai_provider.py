@@ -176,7 +176,7 @@ def test_a_batch_that_was_cancelled_keeps_what_was_answered(serve):
     kept["status"] = "cancelled"
     state = batches.poll(batch)
     assert state.status is JobStatus.SUCCEEDED
-    assert state.detail == "cancelled: 2 of 4 requests were answered"
+    assert state.detail == "cancelled: answered 2 of 4 requests"
     file = server._files[kept["output_file_id"]]
     file.data = file.data[:-40] + b"\n"  # damaged
     with pytest.raises(ProviderBusy, match=r"line 2 of file \S+ isn't a JSON object"):

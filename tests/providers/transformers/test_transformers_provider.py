@@ -186,7 +186,7 @@ def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeyp
 
     monkeypatch.setattr(LocalEndpoint, "_sample_rows", lack_memory)
     endpoint = make(completions_per_call=9).open(None)
-    with pytest.warns(UserWarning, match="completions_per_call is 2 instead of 9") as warned:
+    with pytest.warns(UserWarning, match="completions_per_call was reduced from 9 to 2") as warned:
         assert texts(endpoint, n=9) == expected
     assert texts(endpoint, n=3) == expected[:3]
     assert sizes == [9, 2, 2, 2, 2, 1, 2, 1]

@@ -296,7 +296,7 @@ def test_a_job_in_an_odd_state(serve, tuning):
     kept = server._tunings[job.rpartition("/")[2]].object
     kept["state"] = "JOB_STATE_NEW"
     # The SDK warns of it, and warnings are errors here, as they may be in anybody's tests.
-    with pytest.raises(ProviderBusy, match="has an unexpected form"):
+    with pytest.raises(ProviderBusy, match="has an unexpected format"):
         provider.poll_finetune(job)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
