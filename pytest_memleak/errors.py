@@ -92,6 +92,10 @@ class SuiteError(MemleakError):
     """An invalid suite file."""
 
 
+class MissingFile(SuiteError):
+    """A file that a suite names, and that doesn't exist."""
+
+
 class BookError(MemleakError):
     """A book that can't be read, cut into excerpts, or prompted for."""
 

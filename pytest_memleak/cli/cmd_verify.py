@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.recompute_evidence import Recomputation
     from pytest_memleak.results.evidence_file import EvidenceFile
 
-_VERIFIED, _FAILED = 0, 1
+_VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
 _HEX = 64
 _CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
@@ -35,9 +35,11 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verify = commands.add_parser(
         "verify",
         help="verify an evidence bundle against suite, books, and ledger",
-        description="Recompute every number of an evidence bundle from the suite, its books, and "
-        "the ledger. Exits with 0 if everything matches and the result is PASS; with 1 if "
-        "something differs, can't be recomputed, or isn't a PASS; with 2 for invalid input.",
+        description="Check the signature of an evidence bundle, recompute every number from the "
+        "suite, its books, and the ledger, and name the levels reached: attested, recomputed, "
+        "current. Exits with 0 if everything matches and the result is PASS; with 1 if something "
+        "differs or the result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, "
+        "but not everything could be recomputed.",
     )
     verify.add_argument("evidence", metavar="EVIDENCE", type=Path, help="the bundle (JSON)")
     verify.add_argument(
@@ -138,15 +140,32 @@ def _time(value: str) -> datetime.datetime:
 
 @dataclass(slots=True)
 class _Findings:
-    """Lines on what was verified, what was not, and what is wrong.
+    """Lines on what was verified, what was not, what is wrong, and what is missing.
 
+    attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
+    current:  whether the bundle meets all stated requirements, of which there are some
     """
 
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    attested: bool = False
     complete: bool = True
+    current: bool = False
+
+    @property
+    def levels(self) -> list[str]:
+        """The levels of verification reached."""
+        if self.wrong:
+            return []
+        levels = {
+            "attested": self.attested,
+            "recomputed": self.complete,
+            "current": self.complete and self.current,
+        }
+        return [level for level, is_reached in levels.items() if is_reached]
 
     def add(self, wrong: Sequence[str], checked: str) -> None:
         """Note what is wrong, or else that something was verified."""
@@ -173,11 +192,13 @@ def _verify(parsed: argparse.Namespace) -> int:
     if expected != Expected():
         unmet = [*unmet_expectations(expected, evidence.content)]
         findings.add(unmet, "the bundle meets all stated requirements")
+        findings.current = not unmet
     if findings.wrong:
         findings.unchecked.append("numbers: not recomputed, because of the errors above")
         return _print_findings(parsed, evidence, findings)
     recomputed = _recompute(evidence, parsed)
     findings.wrong += recomputed.wrong
+    findings.missing += recomputed.missing
     findings.checked += recomputed.checked
     findings.unchecked += recomputed.unchecked
     findings.complete = recomputed.complete
@@ -190,22 +211,22 @@ def _check_signature(
 ) -> None:
     from pytest_memleak.results.run_evidence import subjects
 
-    if evidence.statement and evidence.statement["subject"] != subjects(evidence.content.pairs):
+    is_signed = evidence.payload is not None
+    if is_signed and evidence.subject != subjects(evidence.content.pairs):
         findings.wrong.append("subject: doesn't match the bundle's pairs")
     if parsed.public_key:
         from pytest_memleak.reports.signature import check_signature
 
         wrong = check_signature(evidence, parsed.public_key)
         findings.add(wrong, f"signed by the key in {parsed.public_key}")
-    elif evidence.envelope is not None:
+        findings.attested = not wrong
+    elif is_signed:
         findings.unchecked.append("Signature not verified: add --public-key")
     else:
         findings.unchecked.append("Not signed: the author is unverified")
     if parsed.require_signature and not parsed.public_key:
         findings.wrong.append(
-            "signature: missing"
-            if evidence.envelope is None
-            else "signature: not verified; add --public-key"
+            "signature: not verified; add --public-key" if is_signed else "signature: missing"
         )
 
 
@@ -239,18 +260,22 @@ def _check_comparison(
 
 def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     from pytest_memleak.ledger.engines import file_of, parse_url
-    from pytest_memleak.pipeline.recompute_evidence import recompute
+    from pytest_memleak.pipeline.recompute_evidence import Recomputation, recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
-    url = parsed.ledger
-    path = file_of(parse_url(url))
-    if path is not None and not path.exists():
-        url = "sqlite://"  # creates no ledger; its calls are reported as missing
-    elif path is not None and not path.is_file():
+    path = file_of(parse_url(parsed.ledger))
+    is_there = path is None or path.exists()
+    if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
+    if not is_there and evidence.content.ledger:
+        return Recomputation(
+            missing=[f"the ledger: no file {path}; add --ledger URL"], complete=False
+        )
     # The end of the second in which the bundle was made.
-    resources = Resources(url, offline=True, as_of=evidence.content.created + 1)
+    resources = Resources(
+        parsed.ledger if is_there else "sqlite://", offline=True, as_of=evidence.content.created + 1
+    )
     run = Run(root=Path.cwd(), resources=resources)
     try:
         return recompute(
@@ -280,19 +305,25 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
     if findings.wrong:
         word = f"VERIFICATION FAILED: the bundle claims {claim}"
     elif not findings.complete:
-        word = f"VERIFICATION INCOMPLETE: the bundle claims {claim}"
+        signature = "signature valid; " if findings.attested else ""
+        amount = "nothing was recomputed" if findings.missing else "not everything was recomputed"
+        word = f"{signature}{amount}. The bundle claims {claim}"
     print_sentence(inert(f"{parsed.evidence}: {word}"), indent=2)
+    print(f"level: {', '.join(findings.levels) or 'none'}")
+    _print_lines("missing", findings.missing)
     _print_lines("wrong", findings.wrong)
     _print_lines("verified", findings.checked)
     _print_lines("not verified", [*findings.unchecked, *_UNVERIFIABLE])
-    verified = findings.complete and not findings.wrong
+    verified = "recomputed" in findings.levels
     if parsed.badge and verified:
         BADGE.write(bundle, parsed.badge)
         print(f"badge: {parsed.badge}")
     elif parsed.badge:
         print(f"no badge: the bundle isn't fully verified; {parsed.badge} is unchanged")
+    if not verified:
+        return _FAILED if findings.wrong else _NOT_RECOMPUTED
     passed = bundle.result is Verdict.PASS or parsed.allow_failures
-    return _VERIFIED if passed and verified else _FAILED
+    return _VERIFIED if passed else _FAILED
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:

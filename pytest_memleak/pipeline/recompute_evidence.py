@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_memleak.errors import EvidenceError, Inconclusive
+from pytest_memleak.errors import EvidenceError, Inconclusive, MissingFile
 from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import moment
@@ -45,12 +45,14 @@ class Recomputation:
     """The result, in sentences.
 
     wrong: where the bundle differs; checked: what holds; unchecked: what can't be verified
+    missing: files without which nothing was recomputed
     complete: whether every pair of the bundle could be recomputed
     """
 
     wrong: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     complete: bool = True
 
 
@@ -77,7 +79,7 @@ def recompute(
         evidence, of_suite, evaluated, resources, suites, folders, models_named
     )
     comparison.compare_result()
-    if comparison.has_its_ledger():
+    if not comparison.lacks_files() and comparison.has_its_ledger():
         with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
             for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
                 comparison.compare_pair(pair, entry)
@@ -155,6 +157,27 @@ class _Comparison:
         elif bundle.limitations != limitations():
             self.result.wrong.append("limitations: they differ from this version's")
 
+    def lacks_files(self) -> bool:
+        """Tell whether a suite of the bundle, or a file that it names, isn't here."""
+        missing = {}
+        for pair in self._bundle.pairs:
+            path = self._path_of(pair)
+            if not path.exists():
+                hint = f"run this in the folder of the run, or add --suite {pair.suite.name}"
+                missing[f"the suite: no file {path}; {hint}"] = None
+                continue
+            try:
+                books = {book.id: book.source for book in self._suite_of(pair).books}
+            except MissingFile as error:
+                missing[str(error)] = None
+                continue
+            # A book that its reader supplies may be missing where the suite is read.
+            if pair.book.sha256 and pair.book.id in books and not books[pair.book.id].exists():
+                missing[f"the book {pair.book.id}: no file {books[pair.book.id]}"] = None
+        self.result.missing += missing
+        self.result.complete = not missing
+        return bool(missing)
+
     def has_its_ledger(self) -> bool:
         """Tell whether the ledger is as it was written; from another, nothing can be recomputed."""
         from pytest_memleak.ledger.verify_chain import check_ledger
@@ -225,14 +248,7 @@ class _Comparison:
         name = pair.suite.name
         if name in self._named:
             return self._named[name]
-        path = validate_path(Path(pair.suite.path), self._folders)
-        if not path.exists():
-            raise EvidenceError(
-                f"the suite {name!r} that it names is missing",
-                location=str(path),
-                hint=f"run this in the folder of the run, or give its path: --suite {name}",
-            )
-        return path
+        return validate_path(Path(pair.suite.path), self._folders)
 
     def _suite_of(self, pair: PairResult) -> Suite:
         path = self._path_of(pair)

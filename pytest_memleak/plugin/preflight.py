@@ -15,7 +15,7 @@ import pytest
 
 from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
 from pytest_memleak.plugin.options import report_paths, usage_errors
-from pytest_memleak.reports.output_table import REPORTS
+from pytest_memleak.reports.output_table import EVIDENCE, REPORTS
 
 if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -41,10 +41,13 @@ def validate_outputs(config: pytest.Config) -> None:
             with usage_errors("--memleak-baseline"):
                 Baseline(Path(value))
         if value := config.getoption("memleak_signing_key"):
-            from pytest_memleak.reports.signature import sign_bundle
-            from pytest_memleak.results.evidence_file import SCHEMA
+            from pytest_memleak.reports.signature import read_signing_key, test_result_path
 
-            sign_bundle({"schema": SCHEMA, "pairs": []}, Path(value))
+            read_signing_key(Path(value))
+            if EVIDENCE.name in paths:
+                path = test_result_path(paths[EVIDENCE.name])
+                _validate_writable(EVIDENCE.option, path)
+                _validate_overwrite(EVIDENCE, path)
         if value := config.getoption("memleak_ledger"):
             from pytest_memleak.ledger.engines import parse_url
 

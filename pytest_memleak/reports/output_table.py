@@ -66,8 +66,10 @@ EVIDENCE = Output(
     ending=".json",
     signs=(
         b'"schema": "pytest-memleak evidence',
-        # Signed evidence begins with its payload: a Statement whose predicate is a bundle.
+        # Signed evidence begins with its payload: a Statement whose predicate is a bundle ...
         base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"com'),
+        # ... or, beside it, a test result.
+        base64.b64encode(b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"con'),
     ),
 )
 STEP_SUMMARY = Output("step_summary", "GITHUB_STEP_SUMMARY", "markdown:append_summary")

@@ -15,22 +15,24 @@ the one that securesystemslib computes. An RFC 3161 time stamp shows that the fi
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import datetime
+import hashlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, MissingExtra
-from pytest_memleak.records.pair_result import PairResult
+from pytest_memleak.records import Verdict
 from pytest_memleak.results.evidence_file import (
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
+    STATEMENT_TYPE,
     canonical_json,
     read_regular,
     write_evidence_file,
 )
-from pytest_memleak.results.result_codec import decode
-from pytest_memleak.results.run_evidence import run_evidence, subjects
+from pytest_memleak.results.run_evidence import collect_pairs, run_evidence, subjects
+from pytest_memleak.results.run_verdict import passes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,31 +40,41 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
-    from pytest_memleak.records.pair_result import RunReport
+    from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.results.evidence_file import EvidenceFile
 
+TEST_RESULT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 _MOST_OF_A_KEY = 100_000  # bytes
 
 
 def write_evidence(run: RunReport, path: Path) -> None:
-    """Write a run's evidence bundle, signed if a key is given."""
+    """Write a run's evidence bundle; if a key is given, signed and with a signed test result.
+
+    Raises EvidenceError.
+    """
     bundle = run_evidence(run)
     if key_file := run.outputs.get("signing_key"):
-        bundle = sign_bundle(bundle, key_file)
-    write_evidence_file(bundle, path)
+        key, pairs = read_signing_key(key_file), collect_pairs(run)
+        write_evidence_file(_sign(_statement(pairs, PREDICATE_TYPE, bundle), key), path)
+        result = _test_result(pairs, Verdict(bundle["result"]), path)
+        statement = _statement(pairs, TEST_RESULT_TYPE, result)
+        write_evidence_file(_sign(statement, key), test_result_path(path))
+    else:
+        write_evidence_file(bundle, path)
 
 
-def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:
-    """Sign a bundle with the private key in `key_file` (PEM) and return the envelope.
+def test_result_path(evidence: Path) -> Path:
+    """Return the file beside signed evidence that holds in-toto's predicate test-result."""
+    return evidence.with_suffix(".test-result.json")
 
-    Raises EvidenceError for a file that isn't such a key.
-    """
-    require("securesystemslib", "in_toto_attestation", "cryptography")
+
+def _sign(statement: dict[str, Any], key: Any) -> dict[str, Any]:
+    """Sign a Statement and return its envelope."""
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
-    envelope = Envelope(canonical_json(_statement(bundle)), PAYLOAD_TYPE, {})
-    envelope.sign(CryptoSigner(_private_key(key_file)))
+    envelope = Envelope(canonical_json(statement), PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(key))
     signed_envelope = envelope.to_dict()
     return {key: signed_envelope[key] for key in ("payloadType", "payload", "signatures")}
 
@@ -70,49 +82,61 @@ def sign_bundle(bundle: dict[str, Any], key_file: Path) -> dict[str, Any]:
 def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
     """List what is wrong with the signature, checked with the public key in `key_file`.
 
+    One valid signature by the key is enough; key ids and signatures by other keys say nothing.
+
     Raises EvidenceError for a file that isn't such a key.
     """
-    require("securesystemslib", "in_toto_attestation", "cryptography")
+    require("securesystemslib", "cryptography")
+    from cryptography.exceptions import InvalidSignature
     from securesystemslib.dsse import Envelope
-    from securesystemslib.exceptions import VerificationError
-    from securesystemslib.signer import SSlibKey
 
-    key = SSlibKey.from_crypto(_public_key(key_file))
-    if evidence.envelope is None or evidence.statement is None:
+    key = _public_key(key_file)
+    if evidence.payload is None:
         return ["signature: missing"]
-    by_another = [f"signature: it wasn't made with the key in {key_file}"]
-    try:
-        envelope = Envelope.from_dict(copy.deepcopy(evidence.envelope))
-        envelope.verify([key], 1)
-    except (VerificationError, ValueError, TypeError, LookupError, AttributeError):
-        return by_another
-    [signature, *more] = evidence.envelope["signatures"]
-    if more or {*signature} != {"keyid", "sig"} or envelope.to_dict()["signatures"] != [signature]:
-        return by_another
-    return []
+    message = Envelope(evidence.payload, PAYLOAD_TYPE, {}).pae()
+    for signature in evidence.signatures:
+        with contextlib.suppress(InvalidSignature):
+            key.verify(signature, message)
+            return []
+    return [f"signature: none was made with the key in {key_file}"]
 
 
-def _statement(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Build the Statement as JSON, since protobuf would change the bundle's numbers."""
-    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
-    from in_toto_attestation.v1.statement import Statement
-
-    pairs = [decode(PairResult, pair) for pair in bundle["pairs"]]
-    subject_list = [ResourceDescriptor(**subject).pb for subject in subjects(pairs)]
-    statement = Statement(subject_list, PREDICATE_TYPE, {"schema": bundle["schema"]})
-    statement.validate()
+def _statement(
+    pairs: Sequence[PairResult], predicate_type: str, predicate: dict[str, Any]
+) -> dict[str, Any]:
+    """Build a Statement as JSON, since protobuf would change the bundle's numbers."""
     return {
-        "_type": statement.pb.type,
-        "subject": [
-            {"name": subject.name, "digest": dict(subject.digest)}
-            for subject in statement.pb.subject
-        ],
-        "predicateType": statement.pb.predicate_type,
-        "predicate": bundle,
+        "_type": STATEMENT_TYPE,
+        "subject": subjects(pairs),
+        "predicateType": predicate_type,
+        "predicate": predicate,
     }
 
 
-def _private_key(path: Path) -> Any:
+def _test_result(pairs: Sequence[PairResult], result: Verdict, path: Path) -> dict[str, Any]:
+    """Summarize a run as in-toto's test-result, version 0.1: what is no PASS failed.
+
+    path: the evidence file, which is written
+    """
+    tests: dict[bool, list[str]] = {True: [], False: []}
+    for pair in pairs:
+        tests[passes(pair)].append(f"{pair.suite.name}::{pair.pair}")
+    files = {pair.suite.name: pair.suite.sha256 for pair in pairs}
+    files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        "result": "PASSED" if result is Verdict.PASS else "FAILED",
+        "configuration": [
+            {"name": name, "digest": {"sha256": digest}} for name, digest in files.items()
+        ],
+        "passedTests": tests[True],
+        "warnedTests": [],
+        "failedTests": tests[False],
+    }
+
+
+def read_signing_key(path: Path) -> Any:
+    """Read an Ed25519 private key (PEM). Raises EvidenceError, or MissingExtra without `sign`."""
+    require("securesystemslib", "cryptography")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -164,6 +188,8 @@ def require(*modules: str) -> None:
 
 
 _MOST = 1_000_000  # bytes of a time stamp, or of certificates
+_CERTIFICATES = 0xA0  # the tag, within SignedData
+_LONG_FORM = 0x80  # from here, a length byte is the number of bytes of the length
 
 
 def check_time_stamp(
@@ -179,15 +205,17 @@ def check_time_stamp(
     from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
     try:
-        stamp = decode_timestamp_response(read_regular(stamp_file, most=_MOST))
+        stamp = decode_timestamp_response(_sort_certificates(read_regular(stamp_file, most=_MOST)))
         when = stamp.tst_info.gen_time
-    except ValueError:
+    except (ValueError, LookupError):
         raise EvidenceError(
             "not a response of a time stamp authority (RFC 3161)", location=str(stamp_file)
         ) from None
-    builder = VerifierBuilder()
-    for root in _certificates(roots_file):
-        builder = builder.add_root_certificate(root)
+    trusted = [*dict.fromkeys(_certificates(roots_file))]
+    signer = None
+    if not stamp.signed_data.certificates:
+        signer = next((trust for trust in trusted if _is_signer(trust, stamp)), None)
+    builder = VerifierBuilder(roots=trusted, tsa_certificate=signer)
     try:
         builder.build().verify_message(stamp, evidence.data)
     except (VerificationError, ValueError) as error:
@@ -199,6 +227,46 @@ def check_time_stamp(
             f"created: the bundle says {evidence.bundle['created']}, which is after its time stamp"
         ]
     return when, []
+
+
+def _sort_certificates(response: bytes) -> bytes:
+    """Sort the certificates of a DER time stamp response, which no signature covers.
+
+    DER's order of a set, on which the decoder insists, isn't that of most authorities.
+    Raises IndexError for bytes that end within an element.
+    """
+    [(_, start, _, end)] = _elements(response, 0, len(response))
+    _, (_, start, _, end) = _elements(response, start, end)  # status, token
+    _, (_, start, _, end) = _elements(response, start, end)  # type, content
+    [(_, start, _, end)] = _elements(response, start, end)  # SignedData
+    for tag, first, _, last in _elements(response, start, end):
+        if tag == _CERTIFICATES:
+            certificates = _elements(response, first, last)
+            ordered = sorted(response[begin:stop] for _, _, begin, stop in certificates)
+            return response[:first] + b"".join(ordered) + response[last:]
+    return response
+
+
+def _elements(data: bytes, start: int, end: int) -> list[tuple[int, int, int, int]]:
+    """Return each DER element's tag, content start, start, and end."""
+    elements = []
+    while start < end:
+        content, length = start + 2, data[start + 1]
+        if length >= _LONG_FORM:
+            content += length - _LONG_FORM
+            length = int.from_bytes(data[start + 2 : content])
+        elements.append((data[start], content, start, content + length))
+        start = content + length
+    if start != end:
+        raise IndexError(start)
+    return elements
+
+
+def _is_signer(certificate: Certificate, stamp: Any) -> bool:
+    return any(
+        (certificate.issuer, certificate.serial_number) == (info.issuer, info.serial_number)
+        for info in stamp.signed_data.signer_infos
+    )
 
 
 def _stamp_error(error: Exception) -> str:

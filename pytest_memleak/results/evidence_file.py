@@ -9,7 +9,6 @@ recomputes every number of `pairs`.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -104,17 +103,19 @@ class Bundle:
 class EvidenceFile:
     """Content of an evidence file.
 
-    bundle:    the bundle as it is written, and `content` without unknown keys of its pairs
-    data:      the file's bytes
-    envelope:  its DSSE envelope, None if unsigned
-    statement: the in-toto Statement in that envelope
+    bundle:     the bundle as it is written, and `content` without unknown keys of its pairs
+    data:       the file's bytes
+    payload:    the signed bytes in its DSSE envelope, None if unsigned
+    signatures: of the payload, by any keys
+    subject:    of the in-toto Statement that is the payload
     """
 
     bundle: dict[str, Any]
     content: Bundle
     data: bytes
-    envelope: dict[str, Any] | None = None
-    statement: dict[str, Any] | None = None
+    payload: bytes | None = None
+    signatures: tuple[bytes, ...] = ()
+    subject: object = None
 
 
 def seal_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
@@ -161,19 +162,15 @@ def read_evidence(path: Path) -> EvidenceFile:
     """Read evidence, signed or not, without checking signature or digest.
 
     Raises EvidenceError unless it is a regular file of at most 200 MB that holds a bundle of this
-    schema, formatted byte for byte as this program writes it.
+    schema: formatted byte for byte as this program writes it, or so in any DSSE envelope.
     """
     data = read_regular(path)
     content = _parsed(data, path)
     if "payload" in content:
-        statement = _statement(content, path)
-        bundle = statement["predicate"]
-        evidence = EvidenceFile(bundle, _content(bundle, path), data, content, statement)
-    else:
-        evidence = EvidenceFile(content, _content(content, path), data)
+        return _read_envelope(content, data, path)
     if data != _file_text(content).encode():
         raise EvidenceError("its formatting was changed", location=str(path))
-    return evidence
+    return EvidenceFile(content, _content(content, path), data)
 
 
 def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
@@ -209,20 +206,18 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Decode an envelope's Statement, which must be in canonical form."""
-    payload = envelope["payload"]
-    if {*envelope} != {"payload", "payloadType", "signatures"}:
-        raise EvidenceError("its keys aren't those of a DSSE envelope", location=str(path))
+def _read_envelope(envelope: dict[str, Any], data: bytes, path: Path) -> EvidenceFile:
+    """Decode a DSSE envelope, of any tool, around a Statement in canonical form."""
     try:
-        data = base64.b64decode(payload, validate=True)
-    except (ValueError, TypeError, binascii.Error) as error:
+        payload = _decode_base64(envelope["payload"])
+        signatures = tuple(_decode_base64(entry["sig"]) for entry in envelope["signatures"])
+        payload_type = envelope["payloadType"]
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise EvidenceError(f"not a DSSE envelope: {error}", location=str(path)) from None
-    statement = _parsed(data, path)
+    statement = _parsed(payload, path)
     if (
-        base64.b64encode(data).decode() != payload
-        or not _is_canonical(data, statement)
-        or envelope["payloadType"] != PAYLOAD_TYPE
+        not _is_canonical(payload, statement)
+        or payload_type != PAYLOAD_TYPE
         or {*statement} != {"_type", "subject", "predicateType", "predicate"}
         or statement["_type"] != STATEMENT_TYPE
         or statement["predicateType"] != PREDICATE_TYPE
@@ -231,7 +226,15 @@ def _statement(envelope: dict[str, Any], path: Path) -> dict[str, Any]:
         raise EvidenceError(
             f"not an envelope around an in-toto Statement of {PREDICATE_TYPE}", location=str(path)
         )
-    return statement
+    bundle = statement["predicate"]
+    return EvidenceFile(
+        bundle, _content(bundle, path), data, payload, signatures, statement["subject"]
+    )
+
+
+def _decode_base64(text: str) -> bytes:
+    """Decode base64, in the standard or the URL-safe alphabet: DSSE allows both."""
+    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
 
 
 def _is_canonical(data: bytes, value: object) -> bool:

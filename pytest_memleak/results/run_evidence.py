@@ -173,17 +173,16 @@ def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
 
 
 def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
-    """List the models of pairs that gate: `{"name": ..., "digest": {"sha256": ...}}`.
+    """List the models of pairs that gate, by name and digest.
 
-    The digest is that of the weights if they were on this machine and wrote all generations; else
-    of the canonical JSON of provider, server, endpoint and the names that the server gave.
+    The digest is `sha256`, that of the weights, if they were on this machine and wrote all
+    generations; else `modelNames`, the SHA-256 of the canonical JSON of provider, server, endpoint
+    and the names that the server gave: no artifact's.
     """
-    models = {
-        (pair.model.id, _weights(pair) or _digest(pair)): None for pair in pairs if pair.gates
-    }
+    models = {(pair.model.id, *_digest(pair)): None for pair in pairs if pair.gates}
     if not models:
-        models[("no model", hashlib.sha256(canonical_json(None)).hexdigest())] = None
-    return [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(models)]
+        models["no model", "modelNames", hashlib.sha256(canonical_json(None)).hexdigest()] = None
+    return [{"name": name, "digest": {kind: digest}} for name, kind, digest in sorted(models)]
 
 
 def model_names(pair: PairResult) -> set[str]:
@@ -202,7 +201,9 @@ def _weights(pair: PairResult) -> str | None:
     return weights_digest(provenance.served[0].fingerprint)
 
 
-def _digest(pair: PairResult) -> str:
+def _digest(pair: PairResult) -> tuple[str, str]:
+    if weights := _weights(pair):
+        return "sha256", weights
     model = pair.model
     identity = {
         "provider": model.provider,
@@ -210,7 +211,7 @@ def _digest(pair: PairResult) -> str:
         "endpoint": model.endpoint,
         "served": sorted(model_names(pair)),
     }
-    return hashlib.sha256(canonical_json(identity)).hexdigest()
+    return "modelNames", hashlib.sha256(canonical_json(identity)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

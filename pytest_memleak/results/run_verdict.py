@@ -47,6 +47,11 @@ def verdict_counts(pairs: Sequence[PairResult]) -> str:
     return ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items())) or "no pair"
 
 
+def passes(pair: PairResult) -> bool:
+    """Tell whether a pair doesn't keep its run from passing."""
+    return _is_spared(pair) or _outcome(pair) is Verdict.PASS
+
+
 def _is_spared(pair: PairResult) -> bool:
     """Tell whether a pair is a control whose generations were searched and hold no other book."""
     measured = pair.measures and pair.plain_verdict is not Verdict.NOT_RUN

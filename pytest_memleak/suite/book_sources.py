@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import SuiteError
+from pytest_memleak.errors import MissingFile, SuiteError
 from pytest_memleak.records import BookSource, CollectionSource
 from pytest_memleak.suite.suite_error_hints import plain, shown, suite_error
 
@@ -145,9 +145,9 @@ def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> P
             path, f"{key}: {shown(source)} cannot be accessed: {error.strerror}"
         ) from None
     if not is_there and not may_be_missing:
-        raise suite_error(
-            path,
+        raise MissingFile(
             f"{key}: no such file: {shown(source)}",
-            f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
+            location=str(path),
+            hint=f"looked for {plain(str(file))}; paths are relative to the suite file's folder",
         )
     return file

@@ -4,10 +4,12 @@ import base64
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from test_verify import EVIDENCE, WIDE, verify  # noqa: F401 - a fixture
 
+from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
 
 # Before pytester runs: it forgets what was imported since.
@@ -15,6 +17,15 @@ pytest.importorskip("securesystemslib.dsse")
 pytest.importorskip("securesystemslib.signer")
 pytest.importorskip("in_toto_attestation.v1.statement")
 pytest.importorskip("rfc3161_client")
+
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from google.protobuf import json_format
+from in_toto_attestation.v1 import statement_pb2
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import SSlibKey
 
 AUTHORITY = """
 [tsa]
@@ -89,20 +100,18 @@ CHANGES = (
     (lambda e, s: s["subject"].clear(), 1),
     (lambda e, s: s.update(predicateType="urn:other"), 2),
     (lambda e, s: e.update(payloadType="text/plain"), 2),
-    (lambda e, s: e.update(more=1), 2),
     (lambda e, s: e["signatures"].clear(), 1),
-    (lambda e, s: e["signatures"].append({}), 1),
-    (lambda e, s: e["signatures"][0].update(note="x"), 1),
+    (lambda e, s: e["signatures"].append({}), 2),
     (lambda e, s: e["signatures"][0].update(sig="AAAA"), 1),
-    (lambda e, s: e["signatures"][0].update(sig=1), 1),
-    (lambda e, s: e.update(signatures=None), 1),
+    (lambda e, s: e["signatures"][0].update(sig=1), 2),
+    (lambda e, s: e.update(signatures=None), 2),
 )
 
 
 def test_a_signature_holds_by_its_key_alone(signed, check, verify):  # noqa: F811
     check(
         ((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"),
-        (THEIRS, 1, "signature: it wasn't made with the key in theirs.pub"),
+        (THEIRS, 1, "signature: none was made with the key in theirs.pub"),
         ((), 0, "Signature not verified: add --public-key"),
         ((REQUIRED,), 1, "signature: not verified; add --public-key"),
     )
@@ -115,7 +124,7 @@ def test_a_signature_holds_by_its_key_alone(signed, check, verify):  # noqa: F81
         signed.write_bytes(before)
     # Subjects are checked without a key, too.
     envelope, statement = statement_in(signed)
-    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+    statement["subject"][0]["digest"]["modelNames"] = "0" * 64
     put(signed, envelope, statement)
     check(((), 1, "subject: doesn't match the bundle's pairs"))
     # A key may not be given for what is unsigned.
@@ -136,8 +145,138 @@ def test_other_tools_check_it_too(signed, pytester):
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "urn:pytest-memleak:evidence:3"
     said = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
-    digest = {"sha256": hashlib.sha256(canonical_json(said)).hexdigest()}
+    digest = {"modelNames": hashlib.sha256(canonical_json(said)).hexdigest()}
     assert statement["subject"][0] == {"name": "clean", "digest": digest}
+
+
+def test_securesystemslib_and_in_toto_read_both_statements(signed):
+    """As strangers do: the bundle, and beside it a test result that policy engines know."""
+    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+    from in_toto_attestation.v1.statement import Statement
+
+    result_file = signed.with_name("evidence.test-result.json")
+    key = SSlibKey.from_crypto(load_pem_public_key(Path("ours.pub").read_bytes()))
+    statements = []
+    for path in (signed, result_file):
+        envelope = Envelope.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        assert envelope.verify([key], 1)
+        proto = json_format.Parse(envelope.payload, statement_pb2.Statement())
+        Statement.copy_from_pb(proto).validate()
+        statements.append(json.loads(envelope.payload))
+    bundle, result = statements
+    assert result["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert result["subject"] == bundle["subject"]
+    predicate = json_format.ParseDict(result["predicate"], test_result_pb2.TestResult())
+    assert predicate.result == "PASSED"
+    assert [*predicate.passed_tests] == [
+        "test.memleak.toml::clean/ferry",
+        "test.memleak.toml::leaky/ferry",
+    ]
+    digests = {entry.name: entry.digest["sha256"] for entry in predicate.configuration}
+    assert digests == {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        for name in ("test.memleak.toml", "evidence.json")
+    }
+
+
+def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
+    make_keys()
+    suite()
+    pytester.runpytest(EVIDENCE, "--memleak-signing-key=ours.key", "-k", "leaky")
+    _, statement = statement_in(pytester.path / "evidence.test-result.json")
+    assert statement["predicate"]["result"] == "FAILED"
+    assert statement["predicate"]["passedTests"] == []
+    assert [name.rpartition("/")[0] for name in statement["predicate"]["failedTests"]] == [
+        "test.memleak.toml::clean",  # not run
+        "test.memleak.toml::leaky",
+    ]
+
+
+def test_a_test_result_replaces_no_other_file(signed, gate):
+    other = signed.with_name("evidence.test-result.json")
+    gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)
+    other.write_text("my notes", encoding="utf-8")
+    result = gate(EVIDENCE, "--memleak-signing-key=ours.key")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert other.read_text(encoding="utf-8") == "my notes"
+
+
+def co_sign(envelope):
+    """Add the signature of another key, before ours."""
+    dsse = Envelope.from_dict(json.loads(json.dumps(envelope)))
+    theirs = load_pem_private_key(Path("theirs.key").read_bytes(), password=None)
+    signature = base64.b64encode(theirs.sign(dsse.pae())).decode()
+    envelope["signatures"].insert(0, {"keyid": "notary", "sig": signature})
+
+
+def name_key_otherwise(envelope):
+    envelope["signatures"][0]["keyid"] = "SHA256:release"
+
+
+def leave_out_key_id(envelope):
+    del envelope["signatures"][0]["keyid"]
+
+
+def use_url_safe_base64(envelope):
+    for table, key in ((envelope, "payload"), (envelope["signatures"][0], "sig")):
+        table[key] = table[key].replace("+", "-").replace("/", "_")
+
+
+def add_field(envelope):
+    envelope["note"] = "filed on Monday"
+
+
+@pytest.mark.parametrize(
+    "rewrite", [co_sign, name_key_otherwise, leave_out_key_id, use_url_safe_base64, add_field]
+)
+@pytest.mark.parametrize("indent", [None, 4], ids=["one line", "indented"])
+def test_any_valid_envelope_is_accepted(signed, check, rewrite, indent):
+    envelope, _ = statement_in(signed)
+    rewrite(envelope)
+    signed.write_text(json.dumps(envelope, indent=indent), encoding="utf-8")
+    check(((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"))
+
+
+def test_with_bundle_and_key_alone_the_signature_is_verified(signed, capsys, monkeypatch, pytester):
+    """The five situations of whoever receives a bundle."""
+
+    def read(*options, folder="elsewhere"):
+        monkeypatch.chdir(pytester.path / folder)
+        capsys.readouterr()
+        code = main(["verify", str(signed), "--folder", "..", *options])
+        return code, " ".join(capsys.readouterr().out.split())
+
+    pytester.mkdir("elsewhere")
+    book = pytester.path / "ferry.json"
+    kept = book.read_bytes()
+    key, suite = ("--public-key", "../ours.pub"), ("--suite", "../test.memleak.toml")
+    claim = "The bundle claims PASS (2 PASS)"
+
+    code, text = read(*key)
+    assert code == 3
+    assert f"signature valid; nothing was recomputed. {claim} level: attested missing: " in text
+    assert "the suite: no file" in text
+    code, text = read(*key, "--require-signature", "--release", "other")
+    assert (code, "VERIFICATION FAILED" in text) == (1, True)
+    book.unlink()
+    code, text = read(*key, *suite)
+    assert code == 3
+    assert f"signature valid; nothing was recomputed. {claim} level: attested missing: " in text
+    assert "no such file: 'ferry.json'" in text
+    book.write_bytes(kept)
+    code, text = read(*key, *suite)
+    assert code == 0
+    assert "PASS (2 PASS) level: attested, recomputed verified: signed by the key" in text
+    code, text = read("--public-key", "../theirs.pub", *suite)
+    assert code == 1
+    assert "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: " in text
+    code, text = read(*key, *suite, "--not-before", "2999-01-01")
+    assert code == 1
+    assert "before 2999-01-01" in text
+    announced = hashlib.sha256(Path("../test.memleak.toml").read_bytes()).hexdigest()
+    code, text = read(*key, *suite, "--suite-sha256", announced)
+    assert code == 0
+    assert "PASS (2 PASS) level: attested, recomputed, current " in text
 
 
 def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate):
@@ -152,25 +291,73 @@ def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate
 
 @pytest.fixture
 def clock(pytester, signed):
-    """Time stamps by an authority of one's own."""
+    """Time stamps by an authority of one's own, which an intermediate one certified."""
     (pytester.path / "ts.cnf").write_text(AUTHORITY, encoding="utf-8")
     (pytester.path / "serial").write_text("01\n", encoding="utf-8")
     new = ("-config", "ts.cnf", "-newkey", "rsa:2048", "-nodes")
     for key, name in (("ca", "root"), ("x", "other")):
         files = ("-keyout", f"{key}.key", "-out", f"{key}.pem")
         openssl("req", "-x509", *new, "-extensions", "root", *files, "-subj", f"/CN={name}")
-    openssl("req", "-new", *new, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=clock")
-    by_root = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
-    extension = ("-extfile", "ts.cnf", "-extensions", "stamp")
-    openssl("x509", "-req", "-in", "tsa.csr", *by_root, "-out", "tsa.pem", *extension)
+    for key, issuer, extension in (("middle", "ca", "root"), ("tsa", "middle", "stamp")):
+        openssl(
+            "req",
+            "-new",
+            *new,
+            "-keyout",
+            f"{key}.key",
+            "-out",
+            f"{key}.csr",
+            "-subj",
+            f"/CN={key}",
+        )
+        by_issuer = ("-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial")
+        extensions = ("-extfile", "ts.cnf", "-extensions", extension)
+        openssl("x509", "-req", "-in", f"{key}.csr", *by_issuer, "-out", f"{key}.pem", *extensions)
 
-    def stamp(file):
-        openssl("ts", "-query", "-data", file, "-sha256", "-cert", "-out", "it.tsq")
-        by_tsa = ("-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "it.tsr")
+    def stamp(file, chain=("middle", "ca"), *, certified=True):
+        concatenate("chain.pem", chain)
+        certificates = ["-cert"] if certified else []
+        openssl("ts", "-query", "-data", file, "-sha256", *certificates, "-out", "it.tsq")
+        by_tsa = ("-signer", "tsa.pem", "-inkey", "tsa.key", "-chain", "chain.pem")
         reply = ("-config", "ts.cnf", "-section", "clock", "-queryfile", "it.tsq")
-        openssl("ts", "-reply", *reply, *by_tsa)
+        openssl("ts", "-reply", *reply, *by_tsa, "-out", "it.tsr")
 
     return stamp
+
+
+def concatenate(path, names):
+    Path(path).write_text("".join(Path(f"{name}.pem").read_text() for name in names))
+
+
+@pytest.mark.parametrize(
+    ("chain", "certified", "roots"),
+    [
+        (("middle", "ca"), True, ("ca",)),
+        (("ca", "middle"), True, ("ca",)),
+        (("x", "middle", "ca"), True, ("x", "ca")),
+        (("middle",), True, ("ca", "ca", "middle")),
+        ((), False, ("ca", "middle", "tsa")),
+    ],
+    ids=["in order", "reversed", "with another", "without root", "without any"],
+)
+def test_certificates_of_a_time_stamp_in_any_number_and_order(
+    clock, check, chain, certified, roots
+):
+    clock("evidence.json", chain, certified=certified)
+    concatenate("roots.pem", roots)
+    openssl(
+        "ts",
+        "-verify",
+        "-queryfile",
+        "it.tsq",
+        "-in",
+        "it.tsr",
+        "-CAfile",
+        "roots.pem",
+        "-untrusted",
+        "roots.pem",
+    )
+    check((("--timestamp", "it.tsr", "--timestamp-roots", "roots.pem"), 0, "  existed by 20"))
 
 
 def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):

@@ -7,13 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from marks import full
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import CryptoSigner
 from test_evidence import holder, leaves
 from test_signed_evidence import dump, make_keys, put, statement_in
 from test_verify import WIDE
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.results.evidence_file import seal_bundle
+from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
 
 BUNDLE, SIGNED, EARLIER = (Path(f"{name}.json") for name in ("evidence", "signed", "earlier"))
 BOOK, SUITE = Path("ferry.json"), Path("test.memleak.toml")
@@ -102,7 +105,11 @@ def field(chosen):
 def byte(chosen):
     path = chosen.choice((BUNDLE, SIGNED))
     data = bytearray(path.read_bytes())
-    data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(7)
+    # Of an envelope, the payload and the signature: layout and key ids may be any tool's.
+    end = data.index(b'"keyid"') if path == SIGNED else len(data)
+    data[chosen.randrange(data.index(b'"payload"') if path == SIGNED else 0, end)] ^= (
+        1 << chosen.randrange(7)
+    )
     path.write_bytes(data)
     return OF_SIGNED if path == SIGNED else None
 
@@ -126,21 +133,24 @@ def change_and_seal(statement, chosen):
 
 
 def signed_again_by_another_key(chosen):
-    from pytest_memleak.reports.signature import sign_bundle
-
-    _, statement = statement_in(SIGNED)
+    envelope, statement = statement_in(SIGNED)
     made = statement["predicate"] | {"release": f"2.{chosen.randrange(9)}"}
-    dump(SIGNED, sign_bundle(made | seal_bundle(made), Path("theirs.key")))
+    statement["predicate"] = made | seal_bundle(made)
+    key = load_pem_private_key(Path("theirs.key").read_bytes(), password=None)
+    dsse = Envelope(canonical_json(statement), envelope["payloadType"], {})
+    dsse.sign(CryptoSigner(key))
+    dump(SIGNED, dsse.to_dict())
     return OF_SIGNED
 
 
 def signature(chosen):
     envelope = load(SIGNED)
-    [one] = envelope["signatures"]
-    key = chosen.choice(("keyid", "sig"))
-    at = chosen.randrange(len(one[key]) - 2)
-    one[key] = one[key][:at] + chosen.choice("ABCDEF") * 2 + one[key][at + 2 :]
-    dump(SIGNED, envelope | {"signatures": [one | {"sig": f"{one['sig'][:-4]}AAA="}]})
+    text = envelope["signatures"][0]["sig"]
+    at = chosen.randrange(len(text) - 6)
+    envelope["signatures"][0]["sig"] = (
+        f"{text[:at]}{chosen.choice('ABCDEF') * 2}{text[at + 2 : -4]}AAA="
+    )
+    dump(SIGNED, envelope)
     return OF_SIGNED
 
 
