@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import json
@@ -18,7 +19,6 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
 
     from pytest_memleak.records import Book, Generation
@@ -61,19 +61,34 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="with bundles: fail if a measure rose by more than BY and more than noise, as in "
         "bmc=0.01,longest_span=10",
     )
+    compare.add_argument(
+        "--as",
+        dest="new_names",
+        metavar="OLD=NEW",
+        type=_new_name,
+        action="append",
+        default=[],
+        help="with bundles: a model or suite file that the later release renamed; repeatable",
+    )
     add_scoring_options(compare)
     compare.set_defaults(run=_compare)
+
+
+def _new_name(value: str) -> tuple[str, str]:
+    old, equals, new = value.partition("=")
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW, got {value[:80]!r}")
+    return old, new
 
 
 def _compare(parsed: argparse.Namespace) -> int:
     if is_bundle(parsed.book):
         if len(parsed.generations) > 1:
             raise SettingsError("expected two bundles: an earlier and a later release")
-        return compare_bundles(
-            parsed.book, parsed.generations[0], tolerances=parsed.max_increase, as_json=parsed.json
-        )
-    if parsed.max_increase is not None:
-        raise SettingsError(f"--max-increase needs evidence bundles; {parsed.book} isn't one")
+        return _compare_bundles(parsed)
+    for option, value in (("--max-increase", parsed.max_increase), ("--as", parsed.new_names)):
+        if value:
+            raise SettingsError(f"{option} needs evidence bundles; {parsed.book} isn't one")
     return _compare_models(parsed)
 
 
@@ -112,8 +127,8 @@ def is_bundle(path: Path) -> bool:
         return _BUNDLE.match(file.read(200)) is not None
 
 
-def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_json: bool) -> int:
-    """Print what changed and, with `tolerances`, what got worse; return the exit code."""
+def _compare_bundles(parsed: argparse.Namespace) -> int:
+    """Print what changed and, with tolerances, what got worse; return the exit code."""
     from pytest_memleak.results.comparable import parse_tolerances, validate_tolerances
     from pytest_memleak.results.release_comparison import (
         Baseline,
@@ -121,9 +136,10 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
         read_unchanged_bundle,
     )
 
-    limits = {} if tolerances is None else parse_tolerances(tolerances)
+    after = parsed.generations[0]
+    limits = {} if parsed.max_increase is None else parse_tolerances(parsed.max_increase)
     validate_tolerances(limits)
-    baseline = Baseline(before)
+    baseline = Baseline(parsed.book, dict(parsed.new_names))
     bundle = read_unchanged_bundle(after)
     if limits and bundle.sha256 == baseline.sha256:
         raise EvidenceError(
@@ -132,11 +148,12 @@ def compare_bundles(before: Path, after: Path, *, tolerances: str | None, as_jso
             hint="name the bundle of the later release",
         )
     later = label_pairs(bundle.pairs)
+    baseline.validate_common(later.values())
     if limits:
-        return _print_tests(baseline, later, limits, as_json)
+        return _print_tests(baseline, later, limits, parsed.json)
     for pair in baseline.missing_pairs(later.values()):
         print(f"{pair}: only in the earlier release", file=sys.stderr)
-    return _print_changes(baseline, later, as_json)
+    return _print_changes(baseline, later, parsed.json)
 
 
 def _print_changes(baseline: Baseline, later: Mapping[str, PairResult], as_json: bool) -> int:

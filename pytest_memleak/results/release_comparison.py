@@ -40,13 +40,24 @@ if TYPE_CHECKING:
 
 
 class Baseline:
-    """A baseline bundle. Raises EvidenceError if its file can't be read or was changed."""
+    """A baseline bundle. Raises EvidenceError if its file can't be read or was changed.
 
-    def __init__(self, path: Path) -> None:
+    new_names: of models and suite files that the later release renamed, by the old ones
+    """
+
+    def __init__(self, path: Path, new_names: Mapping[str, str] | None = None) -> None:
         self.name = path.name
         bundle = read_unchanged_bundle(path)
         self.sha256 = bundle.sha256
-        self._pairs = [*label_pairs(bundle.pairs).values()]
+        pairs = label_pairs(bundle.pairs).values()
+        known = {name for pair in pairs for name in (pair.model.id, pair.suite.name)}
+        for old in new_names or ():
+            if old not in known:
+                raise EvidenceError(
+                    f"no model or suite is named {old!r}; there are {_listed(sorted(known))}",
+                    location=str(path),
+                )
+        self._pairs = [_renamed(pair, new_names or {}) for pair in pairs]
         self._gated = [pair for pair in self._pairs if pair.gates]
 
     # --- before anything runs --------------------------------------------------------------
@@ -125,6 +136,20 @@ class Baseline:
         """Return the pairs that gate in the baseline and weren't evaluated in a later release."""
         there = {(pair.suite.name, pair.pair) for pair in now}
         return [pair.pair for pair in self._gated if (pair.suite.name, pair.pair) not in there]
+
+    def validate_common(self, now: Iterable[PairResult]) -> None:
+        """Raise EvidenceError unless a later release has a pair of this one, by its name."""
+        later = {(pair.suite.name, pair.pair) for pair in now}
+        earlier = {(pair.suite.name, pair.pair) for pair in self._pairs}
+        if not later & earlier:
+            sides = [
+                _listed(sorted("::".join(names) for names in side)) for side in (earlier, later)
+            ]
+            raise EvidenceError(
+                f"no pair is in both releases: the earlier has {sides[0]}, the later {sides[1]}",
+                location=self.name,
+                hint="if a model or suite file was renamed, add --as OLD=NEW",
+            )
 
     # --- afterwards ------------------------------------------------------------------------
 
@@ -266,6 +291,17 @@ def read_unchanged_bundle(path: Path) -> Bundle:
     if wrong := digest_errors(evidence.bundle):
         raise EvidenceError(wrong[0], location=str(path), hint="it was changed after it was made")
     return evidence.content
+
+
+def _renamed(pair: PairResult, new_names: Mapping[str, str]) -> PairResult:
+    model, suite = pair.model, pair.suite
+    name = new_names.get(model.id, model.id)
+    return dataclasses.replace(
+        pair,
+        pair=name + pair.pair.removeprefix(model.id),
+        model=dataclasses.replace(model, id=name),
+        suite=dataclasses.replace(suite, name=new_names.get(suite.name, suite.name)),
+    )
 
 
 _TELLS_APART = (operator.attrgetter("suite.path"), operator.attrgetter("model.endpoint"))

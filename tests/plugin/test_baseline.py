@@ -1,5 +1,6 @@
 """--memleak-baseline and --memleak-max-increase."""
 
+import contextlib
 import json
 import random
 import re
@@ -143,10 +144,10 @@ def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gat
     release(recite=12)
     gate(*SAME, "--memleak-evidence=after.json", passed=2, failed=1)
     verify = ["verify", "after.json", "--ledger", "sqlite:///none.db", "--allow-failures"]
-    assert main(verify) == 1
+    assert main(verify) == 3
     told = capsys.readouterr().out
     assert "comparison with an earlier release: add --baseline" in told
-    assert "VERIFICATION INCOMPLETE" in told
+    assert "after.json: not everything was recomputed. The bundle claims FAIL" in told
     assert main([*verify, "--baseline=before.json"]) == 0
     assert "  comparison with before.json" in capsys.readouterr().out
     assert main([*verify, "--baseline=after.json"]) == 1
@@ -194,6 +195,32 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(release, earlier, 
         assert main(["compare", *files, "--max-increase", value]) == 2
         assert said in capsys.readouterr().err
     assert main(["compare", "before.json", "after.json", "after.json"]) == 2
+
+
+def test_renamed_models_are_compared_under_their_new_names(pytester, release, earlier, capsys):
+    release(('id = "clean"', 'id = "newer"'), ('id = "leaky"', 'id = "latest"'), recite=12)
+    pytester.runpytest("--memleak-evidence=after.json")
+    compare = ["compare", "before.json", "after.json"]
+    for options in ([], ["--max-increase=longest_span=10"]):
+        capsys.readouterr()
+        assert main([*compare, *options]) == 2
+        error = capsys.readouterr().err
+        assert "no pair is in both releases" in error
+        assert "--as OLD=NEW" in error
+    renamed = ["--as", "clean=newer", "--as=leaky=latest"]
+    assert main([*compare, *renamed]) == 0
+    assert "newer/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
+    assert main([*compare, *renamed, "--max-increase=longest_span=10"]) == 1
+    for name, said in (
+        ("cleen=newer", "there are clean, leaky, test"),
+        ("clean", "expected OLD=NEW"),
+    ):
+        with contextlib.suppress(SystemExit):
+            assert main([*compare, f"--as={name}"]) == 2
+        assert said in capsys.readouterr().err
+    with contextlib.suppress(SystemExit):
+        assert main(["compare", "ferry.json", "clean.json", "--as=a=b"]) == 2
+    assert "--as needs evidence bundles" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-x"])
@@ -257,12 +284,11 @@ def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
     gate("--memleak-evidence=after.json")
     why = "its suite is newer.memleak.toml now, and was test.memleak.toml"
     capsys.readouterr()
-    assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0"]) == 1
-    told = capsys.readouterr().out
-    assert f"clean/ferry: INCONCLUSIVE: {why}" in told
-    assert "no pair of this name" not in told
-    assert main(["compare", "before.json", "after.json"]) == 0
-    assert f"clean/ferry: the baseline lacks this pair: {why}" in capsys.readouterr().out
+    assert main(["compare", "before.json", "after.json"]) == 2
+    assert "the later newer.memleak.toml::clean/ferry" in capsys.readouterr().err
+    renamed = "--as=test.memleak.toml=newer.memleak.toml"
+    assert main(["compare", "before.json", "after.json", renamed]) == 0
+    assert "clean/ferry: longest_span 0 -> 0 (+0)" in capsys.readouterr().out
     gate(*SAME, usage=[f"*clean/ferry: {why}", "  restore the suite file's old name"])
 
 

@@ -166,8 +166,8 @@ def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(gate, online,
     assert "tuned/held-out: its first generation dates from" in told
     # No ledger is begun where there is none.
     code, told = verify("--ledger", "sqlite:///elsewhere.db")
-    assert code == 1
-    assert "ledger: The chain ends at entry 1" in told
+    assert code == 3
+    assert "missing:\n  the ledger: no file elsewhere.db" in told
     assert not Path("elsewhere.db").exists()
 
 
