@@ -50,11 +50,11 @@ class Baseline:
         bundle = read_unchanged_bundle(path)
         self.sha256 = bundle.sha256
         pairs = label_pairs(bundle.pairs).values()
-        known = {name for pair in pairs for name in (pair.model.id, pair.suite.name)}
+        names = {name for pair in pairs for name in (pair.model.id, pair.suite.name)}
         for old in new_names or ():
-            if old not in known:
+            if old not in names:
                 raise EvidenceError(
-                    f"no model or suite is named {old!r}; there are {_listed(sorted(known))}",
+                    f"no model or suite is named {old!r}; there are {_listed(sorted(names))}",
                     location=str(path),
                 )
         self._pairs = [_renamed(pair, new_names or {}) for pair in pairs]
