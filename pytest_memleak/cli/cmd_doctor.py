@@ -219,6 +219,10 @@ def _check_access(model: Model) -> Iterator[_Check]:
     url = needs.address_of(model.options.get("base_url"))
     if isinstance(url, str):
         yield _check_server(url)
+    try:
+        needs.validate_host(model.options, frozenset(), place=model.id)
+    except SuiteError as error:
+        yield _Check(f"model {model.id}", error.line)
 
 
 def _check_server(url: str) -> _Check:

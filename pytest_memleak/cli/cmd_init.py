@@ -130,12 +130,12 @@ def _init(parsed: argparse.Namespace) -> int:
         prompt = "Server, as in http://localhost:8000/v1"
         address = _option_or_answer(None, prompt, "--base-url", _address, _OPENAI)
     prompt = f"CI job ({', '.join(CI)}, or none)"
+    draft = Draft(books, provider, base_model, _SAMPLES, _DETECT, address, parsed.price)
     job = _option_or_answer(
-        parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, provider), "none"
+        parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, draft), "none"
     )
     if job:
         _validate_new(job[0])
-    draft = Draft(books, provider, base_model, _SAMPLES, _DETECT, address, parsed.price)
     _write(suite, draft.text(suite), "the suite; check its limits")
     if job:
         _write(
@@ -223,7 +223,7 @@ def _ignore_ledger() -> None:
         print(f"{path}: excludes {_IGNORED}, the ledger of all generations")
 
 
-def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
+def ci_job(name: str, suite: Path, draft: Draft) -> tuple[Path, str] | None:
     """Return the job's file and text, None for `none`; raise SettingsError for another name."""
     if name == "none":
         return None
@@ -232,9 +232,10 @@ def ci_job(name: str, suite: Path, provider: str) -> tuple[Path, str] | None:
             f"--ci: unknown service {name!r}", hint=f"write {', '.join(CI)}, or none"
         )
     path, text = CI[name]
-    needs = PROVIDERS[provider].needs if provider in PROVIDERS else ProviderNeeds()
+    built_in = PROVIDERS.get(draft.provider)
+    needs = built_in.needs if built_in else ProviderNeeds()
     command = command_line(
-        *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0"),
+        *("pytest", "-m", "copyright", suite.as_posix(), "--memleak-quote", "0", *draft.options),
         *(f"{output.option}=memleak{output.ending}" for output in (JUNIT, HTML, EVIDENCE)),
     )
     variables = [

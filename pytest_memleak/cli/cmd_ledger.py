@@ -326,7 +326,7 @@ def _import(parsed: argparse.Namespace) -> int:
             '"instruction" can be imported',
             location=str(parsed.suite),
         )
-    resources = Resources(ledger_url(parsed), offline=True)
+    resources = Resources(ledger_url(parsed), offline=True, hosts=None)
     suite_run = SuiteRun(suite, Extensions(), state=Path.cwd() / FOLDER, resources=resources)
     try:
         prompts = pair_prompts(pair, suite_run.books.book(pair.book))

@@ -70,31 +70,31 @@ def _try(parsed: argparse.Namespace) -> int:
     provider, base_model = model_named(parsed.model)
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
+    draft = Draft(
+        (parsed.book,), provider, base_model, 1, 1.0, base_url=parsed.base_url, price=parsed.price
+    )
     if path.exists():
         raise SettingsError(
             "this suite already exists",
             location=str(path),
-            hint=f"run it with: {_gate(path)}; or name another file with -o",
+            hint=f"run it with: {_gate(path, *draft.options)}; or name another file with -o",
         )
-    draft = Draft(
-        (parsed.book,), provider, base_model, 1, 1.0, base_url=parsed.base_url, price=parsed.price
-    )
     draft = replace(draft, words=_word_mode_for(parsed.book))
     write_whole(path, draft.text(path))
     try:
         print_sentence(f"Testing {base_model} with a neutral prompt ...")
         sys.stdout.flush()
-        trial = _test_endpoint(path)
+        trial = _test_endpoint(path, draft)
         samples = trial.samples_in(_MINUTES * 60)
         detection_limit = _detection_limit(samples)
         draft = replace(
             draft, samples=samples, detection_limit=detection_limit, text_only=trial.text_only
         )
         write_whole(path, draft.text(path))
-        plan = full_plan = _make_plan(path, "sqlite://")
+        plan = full_plan = _make_plan(path, draft, "sqlite://")
         ledger_path = Path.cwd() / FOLDER / "ledger.db"
         if ledger_path.exists():
-            plan = _make_plan(path, f"sqlite:///{ledger_path}")
+            plan = _make_plan(path, draft, f"sqlite:///{ledger_path}")
         stored = full_plan.generations - plan.generations
         cost = None if plan.cost is None else math.ceil(plan.cost * 100) / 100
         seconds = trial.round * samples * plan.generations / full_plan.generations
@@ -110,13 +110,13 @@ def _try(parsed: argparse.Namespace) -> int:
         raise
     if not confirmed:
         print(f"No prompt about the book was sent. Suite: {path}")
-        print(next_step(_gate(path), "run the probe later"))
+        print(next_step(_gate(path, *draft.options), "run the probe later"))
         return 0
-    return _run(path, cost)
+    return _run(path, draft, cost)
 
 
-def _run(path: Path, cost: float | None) -> int:
-    options = [f"--memleak-budget={cost:.2f}"] if cost else []
+def _run(path: Path, draft: Draft, cost: float | None) -> int:
+    options = [*draft.options, *([f"--memleak-budget={cost:.2f}"] if cost else [])]
     status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
     if status is None:
         print(f"\nStopped after {_MINUTES} minutes. Results so far:")
@@ -130,7 +130,7 @@ def _run(path: Path, cost: float | None) -> int:
         "replace a release test: memleak init writes a suite for one."
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
-    print(next_step(_gate(path, f"{HTML.option}={page}"), more))
+    print(next_step(_gate(path, *draft.options, f"{HTML.option}={page}"), more))
     return int(status or 0)
 
 
@@ -233,11 +233,11 @@ class _Trial:
         return self.seconds * math.ceil(self.excerpts / self.concurrency)
 
 
-def _test_endpoint(path: Path) -> _Trial:
+def _test_endpoint(path: Path, draft: Draft) -> _Trial:
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
 
-    with open_suite(path) as suite:
+    with open_suite(path, hosts=draft.hosts) as suite:
         (pair,) = suite.suite.pairs
         endpoint = suite.endpoints.endpoint(pair.model)
         if abilities_of(endpoint).recording is not None:
@@ -304,12 +304,12 @@ def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, st
 # --- the plan ------------------------------------------------------------------------------
 
 
-def _make_plan(path: Path, ledger: str) -> Plan:
+def _make_plan(path: Path, draft: Draft, ledger: str) -> Plan:
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.sampling.cost_plan import in_all
 
-    with open_suite(path, ledger=ledger) as suite:
+    with open_suite(path, ledger=ledger, hosts=draft.hosts) as suite:
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
             message = f"the probe can't be planned: {plan.obstacles[0]}"

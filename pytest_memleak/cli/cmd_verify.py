@@ -274,7 +274,10 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
         )
     # The end of the second in which the bundle was made.
     resources = Resources(
-        parsed.ledger if is_there else "sqlite://", offline=True, as_of=evidence.content.created + 1
+        parsed.ledger if is_there else "sqlite://",
+        offline=True,
+        as_of=evidence.content.created + 1,
+        hosts=None,
     )
     run = Run(root=Path.cwd(), resources=resources)
     try:

@@ -9,14 +9,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_memleak.cli.columns import command_line
 from pytest_memleak.cli.shared_options import add_arguments
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.providers.provider_registry import host_of, is_loopback
 
 SUITE_ENDS = ".memleak.toml"
 _HEAD = """\
 # Does this model reproduce these books?
 #
-#     pytest -m copyright {name}
+#     {command}
 """
 _PROBE = """\
 # The model continues the beginning of each excerpt. To prompt it with instructions instead, name a
@@ -66,9 +68,21 @@ class Draft:
     words: str = "paper"
     text_only: bool = False
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of the model's own server, which may receive its key."""
+        host = host_of(self.base_url or "")
+        return (host,) if host and not is_loopback(host) else ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of pytest that permit `hosts`."""
+        return tuple(part for host in self.hosts for part in ("--memleak-host", host))
+
     def text(self, path: Path) -> str:
         """Return the suite's text, with books relative to the folder of `path`."""
-        blocks = [_HEAD.format(name=path.name), self._suite(), _LIMITS]
+        command = command_line("pytest", "-m", "copyright", path.name, *self.options)
+        blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
         blocks += [_book(name, book, path) for name, book in _named(self.books).items()]
         return "\n".join([*blocks, self._model()])
 

@@ -229,6 +229,7 @@ class ProviderSetup:
     root:   the folder of relative paths in the suite.
     state:  the provider's own folder, for weights it makes; it may not exist yet.
     read_book: reads a book of the suite by its id (SuiteError for an unknown one).
+    hosts:  that may receive a key, beside the provider's own; None: no call is made.
     """
 
     model: Model
@@ -236,6 +237,7 @@ class ProviderSetup:
     root: Path
     state: Path
     read_book: Callable[[str], Book] = field(repr=False)
+    hosts: frozenset[str] | None = frozenset()
 
     def error(self, message: str, hint: str) -> SuiteError:
         """Return the error of a wrong entry, with its place."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive, JobPending, MemleakError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import ProviderSetup
+from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.records import Model
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Endpoints:
                 read_book=self._book_by_id(
                     place, self.books.cut if self._is_summarizer(model) else self.books.book
                 ),
+                hosts=self.resources.hosts,
             )
             self._providers[model.id] = factory(setup)
         return self._providers[model.id]
@@ -333,6 +335,8 @@ def _platform_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
             root=state,
             state=state / debt.provider,
             read_book=no_book,  # type: ignore[arg-type]
+            # The run that deployed it was permitted to.
+            hosts=frozenset({host_of(str(debt.options.get("base_url", "")))}),
         )
     )
     platform = abilities_of(provider).deployments

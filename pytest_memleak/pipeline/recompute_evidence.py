@@ -159,7 +159,7 @@ class _Comparison:
 
     def lacks_files(self) -> bool:
         """Tell whether a suite of the bundle, or a file that it names, isn't here."""
-        missing = {}
+        missing: dict[str, None] = {}
         for pair in self._bundle.pairs:
             path = self._path_of(pair)
             if not path.exists():

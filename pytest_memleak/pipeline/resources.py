@@ -48,6 +48,7 @@ class Resources:
     run: a name that all processes of the run share, and with it the budget
     progress: receives how far the run is
     as_of: when the run was, in seconds since 1970, where an earlier one is recomputed
+    hosts: that may receive a key, beside the providers' own; None where no call can be made
     retry: how long to wait for calls and jobs; None for the default
     """
 
@@ -64,7 +65,9 @@ class Resources:
         spread: Callable[[], ScoringPool | None] | None = None,
         progress: Progress | None = None,
         as_of: float | None = None,
+        hosts: Iterable[str] | None = (),
     ) -> None:
+        self.hosts = None if hosts is None else frozenset(hosts)
         self.as_of = as_of
         self.progress = progress or Progress()
         self.wait = wait

@@ -170,10 +170,18 @@ class Run:
 
 @contextlib.contextmanager
 def open_suite(
-    path: Path, *, ledger: str = "sqlite://", offline: bool = False
+    path: Path,
+    *,
+    ledger: str = "sqlite://",
+    offline: bool = False,
+    hosts: Iterable[str] = (),
 ) -> Iterator[SuiteRun]:
-    """Open a suite's books and endpoints, by default with a ledger in memory."""
-    run = Run(root=Path.cwd(), resources=Resources(ledger, offline=offline))
+    """Open a suite's books and endpoints, by default with a ledger in memory.
+
+    hosts: that may receive a key, beside the providers' own
+    """
+    resources = Resources(ledger, offline=offline, hosts=None if offline else hosts)
+    run = Run(root=Path.cwd(), resources=resources)
     with contextlib.closing(run):
         yield run.of_suite(Path(os.path.realpath(path)))
 

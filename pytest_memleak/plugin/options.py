@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,17 @@ def parse_jobs(value: str) -> int:
     return int(value)
 
 
+def parse_host(value: str) -> str:
+    """Validate the name of a server, without port or path."""
+    from pytest_memleak.providers.provider_registry import host_of
+
+    if not re.fullmatch(r"[\w.:-]+", value) or host_of(f"//{value}") != value.lower():
+        raise pytest.UsageError(
+            f"--memleak-host: expected a host, as in api.example.com, got {value[:_LONGEST_NAME]!r}"
+        )
+    return value.lower()
+
+
 def parse_release(value: str) -> str:
     """Validate a name on one line."""
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
@@ -151,6 +163,7 @@ _HELP = {
     "quote": "show this many words of a passage: a number, 0 for none, or 'full' for all "
     "(default: %(default)s)",
     "allow-paid": "make paid calls even without -m copyright",
+    "host": "send the key of a model's base_url to this host, too; repeatable",
     "ledger": "store generations in this ledger: PATH.db, sqlite:///PATH, or "
     "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
     "dry-run": "show the outstanding calls and their maximum cost, and run nothing",
@@ -193,6 +206,8 @@ def add_options(parser: pytest.Parser) -> None:
         if name in _VALUES:
             metavar, default, parse = _VALUES[name]
             settings = {"metavar": metavar, "default": default, "type": parse or nonempty(option)}
+        elif name == "host":
+            settings = {"action": "append", "type": parse_host, "default": [], "metavar": "HOST"}
         elif name == "executor":
             settings = {"choices": ("local", "ray"), "default": "local", "metavar": "EXECUTOR"}
         group.addoption(option, help=text, **settings)

@@ -165,6 +165,7 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
         run=worker.get("testrunuid"),
         spread=functools.partial(_spread, config),
         progress=progress,
+        hosts=None if config.getoption("memleak_offline") else config.getoption("memleak_host"),
     )
 
 

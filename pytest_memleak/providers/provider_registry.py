@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from pytest_memleak.errors import MissingExtra
+from pytest_memleak.errors import MissingExtra, SuiteError
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Provider, ProviderFactory, ProviderSetup
@@ -29,6 +31,7 @@ class ProviderNeeds:
     keys:     variables that hold secrets
     settings: options for an account or a place, with their variables
     address:  the variable for another server
+    host:     the provider's own server, "" if it has none
     """
 
     extra: str = ""
@@ -36,6 +39,7 @@ class ProviderNeeds:
     keys: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    host: str = ""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -61,6 +65,36 @@ class ProviderNeeds:
         """Return the server of the suite or the environment; None for the provider's own."""
         return base_url or os.environ.get(self.address) or None
 
+    def validate_host(
+        self, options: Mapping[str, Any], hosts: frozenset[str], *, place: str
+    ) -> None:
+        """Raise SuiteError if a key would be sent to a host that the suite file alone names.
+
+        hosts: those named outside the file, beside the provider's own and `address`. A loopback
+        address may receive any key; http elsewhere, none.
+        """
+        variables = [str(options.get("api_key_env", key)) for key in self.keys]
+        if not self.host or (variables and not any(map(os.environ.get, variables))):
+            return
+        key = variables[0] if variables else "your credentials"
+        url = urlsplit(self.address_of(options.get("base_url")) or f"https://{self.host}")
+        host = url.hostname or ""
+        own = self.host if variables == [*self.keys] else None
+        if is_loopback(host):
+            return
+        if url.scheme != "https":
+            raise SuiteError(
+                f"{key} would go to {host} unencrypted",
+                location=place,
+                hint=f"write https:// in base_url, or unset {key} if the server needs none",
+            )
+        if host not in {*hosts, own, host_of(os.environ.get(self.address, ""))}:
+            raise SuiteError(
+                f"{key} would go to {host}, which nothing outside this file names",
+                location=place,
+                hint=f"if this server may have it, add --memleak-host {host}",
+            )
+
     def variables_of(self, options: Mapping[str, Any]) -> list[str]:
         """Return the variables for a model with these options; your own server needs none."""
         if self.address_of(options.get("base_url")):
@@ -85,6 +119,8 @@ class BuiltIn:
         """Create the provider of one model."""
         factory: ProviderFactory = getattr(importlib.import_module(self.module), self.name)
         provider = factory(setup)
+        if setup.hosts is not None:
+            self.needs.validate_host(setup.model.options, setup.hosts, place=setup.place)
         validate_installed(provider.name, self.needs.packages, extra=self.needs.extra)
         return provider
 
@@ -98,7 +134,11 @@ PROVIDERS = {
         f"{_HERE}.openai.openai_provider",
         "OpenAIProvider",
         ProviderNeeds(
-            "openai", {"openai": "openai"}, keys=("OPENAI_API_KEY",), address="OPENAI_BASE_URL"
+            "openai",
+            {"openai": "openai"},
+            keys=("OPENAI_API_KEY",),
+            address="OPENAI_BASE_URL",
+            host="api.openai.com",
         ),
     ),
     "vertex": BuiltIn(
@@ -109,6 +149,7 @@ PROVIDERS = {
             {"google.genai": "google-genai", "google.cloud.storage": "google-cloud-storage"},
             settings={"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"},
             address="GOOGLE_VERTEX_BASE_URL",
+            host="googleapis.com",
         ),
     ),
     "tinker": BuiltIn(
@@ -119,6 +160,7 @@ PROVIDERS = {
             {"tinker": "tinker", "transformers": "transformers"},
             keys=("TINKER_API_KEY",),
             address="TINKER_BASE_URL",
+            host="tinker.thinkingmachines.dev",
         ),
     ),
     "transformers": BuiltIn(
@@ -127,6 +169,19 @@ PROVIDERS = {
         ProviderNeeds("local", {"torch": "torch", "transformers": "transformers", "peft": "peft"}),
     ),
 }
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL, "" for none."""
+    return urlsplit(url).hostname or ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def validate_installed(provider: str, packages: Mapping[str, str], *, extra: str) -> None:

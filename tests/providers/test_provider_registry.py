@@ -1,0 +1,80 @@
+"""A key goes only to hosts that something outside the suite file names."""
+
+import pytest
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.providers.provider_registry import PROVIDERS
+
+OWN, ELSEWHERE = {}, {"base_url": "https://models.example/v1"}
+OTHER_KEY = {"api_key_env": "DEPLOY_TOKEN"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for needs in (built_in.needs for built_in in PROVIDERS.values()):
+        for name in (*needs.variables, needs.address):
+            monkeypatch.delenv(name, raising=False)
+
+    def put(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return put
+
+
+@pytest.mark.parametrize("provider", ["openai", "vertex", "tinker"])
+@pytest.mark.parametrize(
+    ("options", "hosts", "error"),
+    [
+        (OWN, (), None),
+        (ELSEWHERE, (), "would go to models.example, which nothing outside this file names"),
+        (ELSEWHERE, ("models.example.org",), "would go to models.example, which"),
+        (ELSEWHERE, ("models.example",), None),
+        ({"base_url": "https://MODELS.example:8443/v1"}, ("models.example",), None),
+        ({"base_url": "https://models.example@evil.example/v1"}, ("models.example",), "evil.exam"),
+        ({"base_url": "http://models.example/v1"}, ("models.example",), "unencrypted"),
+        ({"base_url": "http://localhost:8000/v1"}, (), None),
+        ({"base_url": "http://127.0.0.9:8000/v1"}, (), None),
+        ({"base_url": "http://[::1]:8000/v1"}, (), None),
+        ({"base_url": "http://127.0.0.1.evil.example/v1"}, (), "unencrypted"),
+        ({"base_url": "https://localhost.evil.example/v1"}, (), "evil.example"),
+    ],
+)
+def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, environment):
+    environment(OPENAI_API_KEY="sk-1", TINKER_API_KEY="tml-1", DEPLOY_TOKEN="x")
+    needs = PROVIDERS[provider].needs
+    if error is None:
+        needs.validate_host(options, frozenset(hosts), place="a suite")
+        return
+    with pytest.raises(SuiteError, match=error) as raised:
+        needs.validate_host(options, frozenset(hosts), place="a suite")
+    if "unencrypted" not in error:
+        assert f"--memleak-host {'evil.example' if 'evil' in error else 'models.example'}" in (
+            raised.value.hint.replace("localhost.", "")
+        )
+
+
+def test_a_secret_of_another_service_goes_nowhere_unnamed(environment):
+    """Whoever may change the suite file chooses the variable, but not who receives it."""
+    needs = PROVIDERS["openai"].needs
+    environment(OPENAI_API_KEY="sk-1", DEPLOY_TOKEN="x")
+    for options, host in ((OTHER_KEY, "api.openai.com"), (ELSEWHERE | OTHER_KEY, "models.example")):
+        with pytest.raises(SuiteError, match=f"DEPLOY_TOKEN would go to {host}"):
+            needs.validate_host(options, frozenset(), place="a suite")
+        needs.validate_host(options, frozenset({host}), place="a suite")
+    needs.validate_host(ELSEWHERE | {"api_key_env": "NOT_SET"}, frozenset(), place="a suite")
+
+
+def test_the_environment_names_a_host(environment):
+    needs = PROVIDERS["openai"].needs
+    environment(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="https://models.example/v1")
+    needs.validate_host(OWN, frozenset(), place="a suite")
+    needs.validate_host(ELSEWHERE, frozenset(), place="a suite")
+    with pytest.raises(SuiteError, match="evil"):
+        needs.validate_host({"base_url": "https://evil.example"}, frozenset(), place="a suite")
+
+
+def test_without_a_key_any_host_may_be_called(environment):
+    PROVIDERS["openai"].needs.validate_host(
+        {"base_url": "http://models.example/v1"}, frozenset(), place="a suite"
+    )
