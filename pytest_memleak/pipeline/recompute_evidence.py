@@ -132,7 +132,12 @@ class _Comparison:
     def compare_result(self) -> None:
         bundle = self._bundle
         compared = bundle.compared.verdict if bundle.compared else None
-        computed = run_result(bundle.pairs, uncollected=bundle.uncollected, compared=compared)
+        computed = run_result(
+            bundle.pairs,
+            uncollected=bundle.uncollected,
+            compared=compared,
+            exit_status=bundle.exit_status,
+        )
         if bundle.result != computed:
             self.result.wrong.append(
                 f"result: the bundle says {bundle.result}, its pairs give {computed}"

@@ -31,7 +31,7 @@ from pytest_memleak.plugin.options import (
     run_key,
     validate_measures,
 )
-from pytest_memleak.reports.output_table import EVIDENCE, HTML
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -317,6 +317,7 @@ class RunResults:
         self._compared_results: tuple[PairResult, ...] = ()
         self._comparison: ReleaseComparison | None = None
         self._broke = False
+        self._interrupted = False
 
     def pytest_internalerror(self) -> None:
         """Remember the error: after a worker's, xdist would exit with 0."""
@@ -350,6 +351,8 @@ class RunResults:
         """Write the reports, and the run's JUnit properties before JUnit's file is written."""
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        elif self._interrupted and not exitstatus:
+            exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED  # `pytest.exit` gave 0
         if not (self._result_by_pair or self._record):
             return (yield)
         from pytest_memleak.plugin.outcomes import run_of
@@ -378,11 +381,25 @@ class RunResults:
             self._report = dataclasses.replace(self._report, outputs={})
         if self._report.results:
             add_junit_properties(self._config, self._report)
-        result = yield
-        if failed is not None:
-            raise failed
-        exit_if_damaged(self._config, run_of)  # again, since other plugins ran in between
+        status: int = pytest.ExitCode.INTERNAL_ERROR
+        try:
+            result = yield
+            if failed is not None:
+                raise failed
+            exit_if_damaged(self._config, run_of)  # again, since other plugins ran in between
+            status = session.exitstatus
+        finally:
+            self._correct(status)
         return result
+
+    def _correct(self, status: int) -> None:
+        """Write the reports again if other plugins ended the run otherwise than they say."""
+        report = self._report
+        if report is None or report.exit_status == status:
+            return
+        self._report = dataclasses.replace(report, exit_status=int(status))
+        for output in REPORTS:
+            output.write_if_requested(self._report)
 
     def _results_list(self) -> tuple[PairResult, ...]:
         from pytest_memleak.results.build_result import results_from_json
@@ -392,6 +409,7 @@ class RunResults:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """After Ctrl-C, say that stored generations are kept."""
+        self._interrupted = True
         # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
         if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
             _speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))

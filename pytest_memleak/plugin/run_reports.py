@@ -31,7 +31,7 @@ from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMM
 from pytest_memleak.reports.report_text import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import encode
-from pytest_memleak.results.run_verdict import run_result, verdict_counts
+from pytest_memleak.results.run_verdict import result_of_run, run_result, verdict_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +101,7 @@ def run_report(
         outputs["signing_key"] = Path(key_file)
     if step_summary := os.environ.get(STEP_SUMMARY.option):
         outputs[STEP_SUMMARY.name] = Path(step_summary)
-    report = RunReport(__version__, results, outputs, comparison)
+    report = RunReport(__version__, results, outputs, comparison, exit_status=int(status))
     if record is None:
         return report
     tests, unrun = record.settle(status)
@@ -126,12 +126,10 @@ def evidence_line(report: RunReport) -> str:
     from pytest_memleak.results.run_evidence import collect_pairs
 
     pairs = collect_pairs(report)
-    result = run_result(
-        pairs,
-        uncollected=report.uncollected,
-        compared=report.compared.verdict if report.compared else None,
-    )
-    return f"evidence: {result} ({verdict_counts(pairs)}), {report.outputs[EVIDENCE.name]}"
+    result, counts = result_of_run(report, pairs), verdict_counts(pairs)
+    if result is not run_result(pairs) and report.exit_status:
+        counts += f"; pytest ended with exit code {int(report.exit_status)}"
+    return f"evidence: {result} ({counts}), {report.outputs[EVIDENCE.name]}"
 
 
 def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> None:

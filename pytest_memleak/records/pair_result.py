@@ -353,6 +353,7 @@ class RunReport:
     release: its name; selection: the selected tests; unrun: pairs with tests of which none
     evaluated them; uncollected: suites that couldn't be collected, whose pairs are unknown;
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is empty
+    exit_status: pytest's, at the end
     """
 
     version: str
@@ -364,3 +365,4 @@ class RunReport:
     unrun: tuple[PairResult, ...] = ()
     uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None
+    exit_status: int = 0

@@ -86,6 +86,7 @@ class Bundle:
     created: Annotated[float, MOMENT]
     selection: Selection
     uncollected: tuple[str, ...]
+    exit_status: int
     ledger: LedgerEnd | None
     pairs: tuple[PairResult, ...]
     compared: ReleaseComparison | None

@@ -32,7 +32,7 @@ from pytest_memleak.results.evidence_file import (
     seal_bundle,
 )
 from pytest_memleak.results.result_codec import encode, localize
-from pytest_memleak.results.run_verdict import run_result
+from pytest_memleak.results.run_verdict import result_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,17 +65,14 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
     pairs = collect_pairs(run)
     bundle = Bundle(
         schema=SCHEMA,
-        result=run_result(
-            pairs,
-            uncollected=run.uncollected,
-            compared=run.compared.verdict if run.compared else None,
-        ),
+        result=result_of_run(run, pairs),
         release=run.release,
         program=versions(),
         platform={"python": platform.python_version(), "system": platform.platform()},
         created=float(int(time.time())),
         selection=run.selection,
         uncollected=run.uncollected,
+        exit_status=run.exit_status,
         ledger=LedgerEnd(**run.ledger) if run.ledger else None,
         pairs=pairs,
         compared=run.compared,

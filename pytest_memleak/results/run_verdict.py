@@ -10,10 +10,20 @@ from pytest_memleak.records import Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.records.pair_result import PairResult, RunReport
 
 _FAILED = {"failed", "xpassed"}
 _ENDED_OTHERWISE = {"error", "crashed", "unfinished"}
+
+
+def result_of_run(run: RunReport, pairs: Sequence[PairResult]) -> Verdict:
+    """Return the result of a run whose pairs, evaluated or not, are `pairs`."""
+    return run_result(
+        pairs,
+        uncollected=run.uncollected,
+        compared=run.compared.verdict if run.compared else None,
+        exit_status=run.exit_status,
+    )
 
 
 def run_result(
@@ -21,14 +31,16 @@ def run_result(
     *,
     uncollected: Sequence[str] = (),
     compared: Verdict | None = None,
+    exit_status: int = 0,
 ) -> Verdict:
     """Return FAIL if any pair failed, PASS if all passed, and INCONCLUSIVE otherwise.
 
     A leak that the suite expects counts as a pass, and its absence as a failure. A measured
     negative control counts only if it leaks another book. A run without pairs doesn't pass, nor
     does a run with a pair that wasn't run, a suite that couldn't be collected or gates nothing, or
-    a passing pair whose test failed by limits of its own.
+    a passing pair whose test failed by limits of its own, nor one that pytest ended otherwise.
     compared: the verdict of the comparison with an earlier release.
+    exit_status: pytest's.
     """
     outcomes = {_outcome(pair) for pair in pairs if not _is_spared(pair)}
     outcomes |= set(filter(None, [compared]))
@@ -36,7 +48,7 @@ def run_result(
         return Verdict.FAIL
     suites = {pair.suite.path for pair in pairs}
     gating = {pair.suite.path for pair in pairs if pair.gates}
-    if uncollected or outcomes != {Verdict.PASS} or suites != gating:
+    if exit_status or uncollected or outcomes != {Verdict.PASS} or suites != gating:
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
 

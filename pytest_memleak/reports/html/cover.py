@@ -22,7 +22,7 @@ from pytest_memleak.reports.report_text import (
 )
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
-from pytest_memleak.results.run_verdict import run_result
+from pytest_memleak.results.run_verdict import result_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,11 +73,7 @@ def cover(
 ) -> Cover:
     """Build the cover of a run. titles: of books, by suite and id."""
     everyone = (*run.results, *run.unrun)
-    verdict = run_result(
-        collect_pairs(run),
-        uncollected=run.uncollected,
-        compared=run.compared.verdict if run.compared else None,
-    )
+    verdict = result_of_run(run, collect_pairs(run))
     return Cover(
         result=verdict_outcome(verdict),
         reason=_reason(verdict, run, pairs),
@@ -140,6 +136,8 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
             reasons.append("the comparison with the baseline is inconclusive")
         idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
         reasons += [f"{name} gates nothing" for name in idle]
+        if run.exit_status and not reasons:
+            reasons = [f"pytest ended with exit code {run.exit_status}"]
         text = f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
     return f"{text[0].upper()}{text[1:]}."
 
