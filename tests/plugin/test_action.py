@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_signed_evidence import make_keys
+
+from pytest_memleak.cli.main import main
 
 ACTION = yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text(encoding="utf-8"))
 STEPS = {one["name"]: one for one in ACTION["runs"]["steps"] if "run" in one}
@@ -20,7 +23,7 @@ def step(pytester, tmp_path):
 
     def run(name, **given):
         inputs = {key: one.get("default", "") for key, one in ACTION["inputs"].items()} | given
-        stands_for = re.compile(r"\$\{\{ inputs\.(\w+) \}\}")
+        stands_for = re.compile(r"\$\{\{ inputs\.([\w-]+) \}\}")
         told = {
             key: stands_for.sub(lambda found: inputs[found[1]], value)
             for key, value in STEPS[name]["env"].items()
@@ -59,6 +62,18 @@ def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp
     options = "-k clean\n\n--memleak-signing-key no.key"
     done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.full
+def test_it_signs_with_the_key_that_it_is_given(step, suite, pytester, monkeypatch):
+    suite()
+    make_keys()
+    monkeypatch.setenv("TMPDIR", str(pytester.mkdir("temporary")))
+    key = (pytester.path / "ours.key").read_text()
+    step("Measure", suite="test.memleak.toml", **{"signing-key": key})
+    evidence = pytester.path / "memleak-reports" / "memleak.json"
+    assert main(["verify", str(evidence), "--public-key", "ours.pub", "--allow-failures"]) == 0
+    assert not [*(pytester.path / "temporary").glob("tmp.*")]
 
 
 @pytest.mark.full
