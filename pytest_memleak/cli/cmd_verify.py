@@ -26,7 +26,8 @@ _HEX = 64
 _CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
     "the author's statements: selected tests, collection errors, test outcomes, release name",
-    "served models and generations: taken from the ledger, which its author could have written",
+    "served models and generations: taken from the ledger, which the bundle's author could have "
+    "fabricated",
 )
 
 
@@ -117,7 +118,7 @@ def _add_expectations(verify: argparse.ArgumentParser) -> None:
         "--not-before",
         metavar="DATE",
         type=_time,
-        help="require that the bundle and its generations are no older than this",
+        help="require that the bundle and its generations are from DATE or later",
     )
     verify.add_argument(BADGE.option, metavar=f"FILE{BADGE.ending}", type=Path, help=BADGE.help)
 
@@ -322,7 +323,7 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
         BADGE.write(bundle, parsed.badge)
         print(f"badge: {parsed.badge}")
     elif parsed.badge:
-        print(f"no badge: the bundle isn't fully verified; {parsed.badge} is unchanged")
+        print(f"no badge: the bundle isn't fully verified; {parsed.badge} was not written")
     if not verified:
         return _FAILED if findings.wrong else _NOT_RECOMPUTED
     passed = bundle.result is Verdict.PASS or parsed.allow_failures

@@ -326,7 +326,9 @@ def _platform_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
     )
 
     def no_book(_: str) -> object:
-        raise MemleakError("a deployment to be removed reads no book", location=place)
+        raise MemleakError(
+            "a deployment can't read books while it is being deleted", location=place
+        )
 
     provider = extensions.provider(debt.provider, place=place)(
         ProviderSetup(

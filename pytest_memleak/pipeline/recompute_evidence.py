@@ -140,14 +140,14 @@ class _Comparison:
         )
         if bundle.result != computed:
             self.result.wrong.append(
-                f"result: the bundle says {bundle.result}, its pairs give {computed}"
+                f"result: the bundle says {bundle.result}, but its pairs give {computed}"
             )
         controls = bundle_controls(bundle.pairs)
         claimed = {"suites": self._evidence.bundle["suites"]}
         self.result.wrong += differences(claimed, {"suites": [encode(suite) for suite in controls]})
         self.result.unchecked += [f"{suite} could not be collected" for suite in bundle.uncollected]
         self.result.unchecked += [
-            f"{summary.suite}: it gates nothing: every pair is a control"
+            f"{summary.suite}: no pair is gated: all are controls"
             for summary in controls
             if not summary.gates
         ]
@@ -190,7 +190,7 @@ class _Comparison:
         if self._bundle.ledger is None:
             if any(map(_is_of_a_ledger, self._bundle.pairs)):
                 self.result.wrong.append(
-                    "ledger: the bundle has a ledger's generations, but not its last entry"
+                    "ledger: the bundle has generations from a ledger, but not its last entry"
                 )
             return True
         head = Head(self._bundle.ledger.entries, self._bundle.ledger.link)
@@ -198,7 +198,9 @@ class _Comparison:
         self._last_entry = chain.at
         if chain.wrong:
             self.result.wrong += [f"ledger: {fault}" for fault in chain.wrong]
-            self.result.unchecked.append("no pair was recomputed from such a ledger")
+            self.result.unchecked.append(
+                "no pair was recomputed, because the ledger failed verification"
+            )
             return False
         self.result.checked.append(
             f"the ledger is unchanged, and its entry {head.entries:,} matches the bundle"
@@ -318,7 +320,7 @@ class _Comparison:
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
-            note = f"{pair.id}: answered by {endpoint}, a test's own endpoint, not the suite's"
+            note = f"{pair.id}: answered by {endpoint}, a test's endpoint in place of the suite's"
             if not self._models_named:
                 self.result.complete = False
                 note += "; name it with --model, if it is the model under test"
@@ -330,7 +332,7 @@ class _Comparison:
                 f"{imported:,} of its generations are" if imported else "all its generations are"
             )
             self.result.unchecked.append(
-                f"{pair.id}: {count} from files, which don't show their model"
+                f"{pair.id}: {count} from files, which don't prove which model wrote them"
             )
         return evaluation, absent
 

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import gc
-import inspect
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evaluation import Evaluation
 
 _FILES = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
-_SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
 # --- options -------------------------------------------------------------------------------
 
@@ -412,7 +408,9 @@ class RunResults:
         self._interrupted = True
         # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
         if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
-            _speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
+            from pytest_memleak.plugin.run_reports import speed_up_exit
+
+            speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
             reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
             reporter.write_line(
                 "\nmemleak: all received generations are in the ledger; rerun to continue"
@@ -437,22 +435,6 @@ class RunResults:
             for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)
         _write_skipped(terminalreporter)
-
-
-def _speed_up_exit(excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool) -> None:
-    """Make pytest exit without delay, even while a server keeps threads busy.
-
-    whole: whether to show the whole traceback; else only its last line is shown.
-    """
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    # With an SDK's million objects, garbage collections at exit would take seconds.
-    gc.freeze()
-    if not whole:
-        excinfo.traceback = excinfo.traceback.filter(excinfo)[-1:] or excinfo.traceback
-    # Otherwise `inspect` would search the files of all modules.
-    for entry in excinfo.traceback:
-        name = entry.frame.f_globals.get("__name__")
-        inspect.modulesbyfile.setdefault(entry.frame.code.raw.co_filename, str(name))
 
 
 def _write_skipped(terminalreporter: Any) -> None:

@@ -33,7 +33,7 @@ def validate_outputs(config: pytest.Config) -> None:
         _validate_overwrite(output, paths[output.name])
     if len({path.absolute() for path in paths.values()}) < len(paths):
         options = " and ".join(output.option for output in outputs)
-        raise pytest.UsageError(f"{options} need different files")
+        raise pytest.UsageError(f"{options} name the same file; name a different file for each")
     try:
         if value := config.getoption("memleak_baseline"):
             from pytest_memleak.results.release_comparison import Baseline

@@ -150,7 +150,7 @@ def read_signing_key(path: Path) -> Any:
         raise EvidenceError(
             f"not an unencrypted private key in PEM form ({type(error).__name__})",
             location=str(path),
-            hint="openssl genpkey -algorithm ed25519 -out release.key",
+            hint="create one: openssl genpkey -algorithm ed25519 -out release.key",
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise EvidenceError("not an Ed25519 key", location=str(path))
@@ -167,7 +167,7 @@ def _public_key(path: Path) -> Any:
         raise EvidenceError(
             f"not a public key in PEM form ({type(error).__name__})",
             location=str(path),
-            hint="openssl pkey -in release.key -pubout -out release.pub",
+            hint="extract it: openssl pkey -in release.key -pubout -out release.pub",
         ) from None
     if not isinstance(key, Ed25519PublicKey):
         raise EvidenceError("not an Ed25519 key", location=str(path))

@@ -134,7 +134,7 @@ def digest_errors(bundle: dict[str, Any]) -> list[str]:
     digest = _digest(bundle)
     if bundle["sha256"] == digest:
         return []
-    return [f"sha256: the bundle says {bundle['sha256']}, its content gives {digest}"]
+    return [f"sha256: the bundle says {bundle['sha256']}, but its content gives {digest}"]
 
 
 def _digest(bundle: dict[str, Any]) -> str:
@@ -170,7 +170,9 @@ def read_evidence(path: Path) -> EvidenceFile:
     if "payload" in content:
         return _read_envelope(content, data, path)
     if data != _file_text(content).encode():
-        raise EvidenceError("its formatting was changed", location=str(path))
+        raise EvidenceError(
+            "its formatting was changed", location=str(path), hint="restore the original file"
+        )
     return EvidenceFile(content, _content(content, path), data)
 
 
@@ -288,7 +290,7 @@ def differences(claimed: object, computed: object, key: str = "") -> list[str]:
         return [line for n, pair in pairs for line in differences(*pair, f"{key}[{n}]")]
     if type(claimed) is type(computed) and claimed == computed:
         return []
-    return [f"{key}: the bundle says {_shown(claimed)}, recomputed {_shown(computed)}"]
+    return [f"{key}: the bundle says {_shown(claimed)}; recomputed: {_shown(computed)}"]
 
 
 _MISSING = object()

@@ -87,7 +87,7 @@ class Baseline:
         self._validate_none_dropped(suites.values())
         if pairs and not gated:
             raise EvidenceError(
-                "no pair of this run gates: all are controls",
+                "no pair of this run is gated: all are controls",
                 hint="omit --memleak-max-increase: nothing could get worse",
             )
         for pair in gated:
@@ -106,7 +106,7 @@ class Baseline:
         for pair in self._gated:
             if pair.pair not in has.get(pair.suite.name, {pair.pair}):
                 raise EvidenceError(
-                    f"{pair.pair}: it gates in the baseline, but isn't in the suite now",
+                    f"{pair.pair}: it is gated in the baseline, but is no longer in the suite",
                     location=self.name,
                     hint="put it back, or rebuild the baseline without it from that release's "
                     "ledger, which makes no API calls",
@@ -123,7 +123,7 @@ class Baseline:
             return otherwise
         if before.rounds is None:
             why = INCOMPLETE if before.windows is None else GENERATIONS.of_windows
-            return f"the baseline has no rounds of it: {why}", "exclude the pair with -k"
+            return f"the baseline has no rounds for this pair: {why}", "exclude the pair with -k"
         measured = before.rounds.measures
         missing = [name for name in measures if name not in measured]
         obstacle = (
@@ -289,7 +289,11 @@ def read_unchanged_bundle(path: Path) -> Bundle:
     """Read a bundle, signed or not. Raises EvidenceError if it was changed after it was made."""
     evidence = read_evidence(path)
     if wrong := digest_errors(evidence.bundle):
-        raise EvidenceError(wrong[0], location=str(path), hint="it was changed after it was made")
+        raise EvidenceError(
+            wrong[0],
+            location=str(path),
+            hint="restore the original file: it was changed after it was made",
+        )
     return evidence.content
 
 

@@ -120,7 +120,7 @@ def control_sentences(suite: SuiteControls) -> Iterator[str]:
         pairs = amount(suite.controls, "negative control")
         yield f"False positives on {pairs}: {counts or 'none was measured'}"
     if not suite.gates:
-        yield "This suite gates nothing: every pair is a control."
+        yield "This suite has no gated pair: all are controls."
     elif not suite.leak_seen:
         yield (
             "No positive control leaked, so this run doesn't show that the gate can detect a "
@@ -228,7 +228,7 @@ class Expected:
 def unmet_expectations(expected: Expected, bundle: Bundle) -> Iterator[str]:
     """Yield a sentence for each expectation that a bundle doesn't meet."""
     if expected.release not in (None, bundle.release):
-        yield f"release: expected {expected.release!r}, the bundle says {bundle.release!r}"
+        yield f"release: expected {expected.release!r}, but the bundle says {bundle.release!r}"
     if expected.suites:
         digests = {pair.suite.sha256 for pair in bundle.pairs}
         yield from _set_differences("suite", expected.suites, digests)

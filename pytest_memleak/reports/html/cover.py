@@ -135,7 +135,7 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
         if compared is Verdict.INCONCLUSIVE:
             reasons.append("the comparison with the baseline is inconclusive")
         idle = [suite.suite for suite in suite_controls(run.results) if not suite.gates]
-        reasons += [f"{name} gates nothing" for name in idle]
+        reasons += [f"{name} has no gated pair" for name in idle]
         if run.exit_status and not reasons:
             reasons = [f"pytest ended with exit code {run.exit_status}"]
         text = f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
