@@ -4,14 +4,15 @@
     checked.wrong                                      # one sentence per fault
 
 Two kinds of faults: entries and rows that were changed, added, or removed; and rows that this
-program can't have written. Memory grows with the number of rows, not with their texts.
+program can't have written, at the times that they say. Memory grows with the number of rows, not
+with their texts.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,11 +36,15 @@ from pytest_memleak.ledger.tables import (
     ledger_version,
     questions,
     runs,
+    summaries,
 )
-from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.number_format import amount, moment
 
 _PROMPTS_AT_ONCE = 20  # their generations are in memory at a time
 _SHOWN = 60  # characters of a value
+_CLOCK_SKEW = 3_600  # seconds between the clocks of machines that share a ledger
+_LATEST = 86_400  # seconds from the end of a call until its entry
+_WRITTEN_ONCE = {questions.name, summaries.name}
 _TABLES = {table.name: table for table in CHAINED}
 _ONE_OF = {"jobs": "fine-tune", "batches": "batch", "summaries": "summary"}
 
@@ -52,6 +57,7 @@ class Checked:
     entries: the number of the chain's entries
     calls:   the number of calls; imports: those that imported files
     at:      when the bundle's head was written, in seconds since 1970
+    late:    by endpoint, calls that ended by `until`, but were written after the bundle's head
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -59,15 +65,19 @@ class Checked:
     calls: int = 0
     imports: int = 0
     at: float = 0.0
+    late: Counter[str] = field(default_factory=Counter)
 
 
-def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None) -> Checked:
-    """Compare every row with the chain, and the chain with the head in a bundle."""
+def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None, until: float = 0.0) -> Checked:
+    """Compare every row with the chain, and the chain with the head in a bundle.
+
+    until: the end of the bundle's run, in seconds since 1970
+    """
 
     def work(connection: Connection) -> Checked:
         check = _Check(connection)
         try:
-            return check.done(bundle_head)
+            return check.done(bundle_head, until)
         except OF_VALUES as error:
             damage = damaged_cell(connection) or f"a value can't be read ({type(error).__name__})"
             fault = f"The ledger is damaged: {damage}; the rest wasn't verified"
@@ -85,9 +95,9 @@ class _Check:
         self.checked = Checked()
         self._entries: dict[tuple[str, Any], list[int]] = defaultdict(list)  # of each row
 
-    def done(self, bundle_head: Head | None) -> Checked:
+    def done(self, bundle_head: Head | None, until: float) -> Checked:
         wrong = self.checked.wrong
-        self._read_chain(bundle_head)
+        self._read_chain(bundle_head, until)
         for table in CHAINED:
             if table is not calls:
                 for rows in self._stream(sa.select(table)).partitions():
@@ -110,8 +120,8 @@ class _Check:
         ]
         return self.checked
 
-    def _read_chain(self, bundle_head: Head | None) -> None:
-        checked, link, number = self.checked, "", 0
+    def _read_chain(self, bundle_head: Head | None, until: float) -> None:
+        checked, link, number, newest = self.checked, "", 0, 0.0
         rows = self._stream(sa.select(chain).order_by(chain.c.number))
         for number, row in enumerate(rows, 1):
             if row["number"] != number:
@@ -121,8 +131,10 @@ class _Check:
                 checked.wrong.append(f"Entry {number:,} of the chain was changed")
             link = row["link"]
             at, written = _entry(row["entry"])
-            for key in written:
-                self._entries[key].append(number)
+            if at < newest - _CLOCK_SKEW:
+                checked.wrong.append(f"Entry {number:,} of the chain is older than one before it")
+            newest = max(newest, at)
+            self._note_rows(number, at, written, until if _is_after(number, bundle_head) else None)
             if bundle_head and number == bundle_head.entries:
                 checked.at = at
                 if link != bundle_head.link:
@@ -133,6 +145,18 @@ class _Check:
                 f"The chain ends at entry {number:,}, but the bundle counts"
                 f" {bundle_head.entries:,}: this ledger is an older copy, or was truncated"
             )
+
+    def _note_rows(
+        self, number: int, at: float, written: Mapping[tuple[str, Any], Row], until: float | None
+    ) -> None:
+        """Note what an entry wrote; until: the end of the bundle's run if it is after its head."""
+        for key, values in written.items():
+            self._entries[key].append(number)
+            if key[0] == calls.name:
+                self.checked.wrong += _time_faults(_named(*key), values, at)
+                if until is not None and "generations" in values:
+                    ended = sa.and_(calls.c.id == key[1], calls.c.ended <= until)
+                    self.checked.late.update(self._connection.scalars(_ENDPOINT.where(ended)))
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
         answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
@@ -172,7 +196,13 @@ class _Check:
         for some in in_parts(numbers):
             for entry in self._rows(chain, chain.c.number.in_(some)):
                 for key, values in _entry(entry["entry"])[1].items():
-                    written.setdefault(key, {}).update(values)
+                    before = written.setdefault(key, {})
+                    if before.get("generations") or (before and key[0] in _WRITTEN_ONCE):
+                        number = f"entry {entry['number']:,}"
+                        self.checked.wrong.append(
+                            f"{_named(*key)} was changed after its end, in {number}"
+                        )
+                    before.update(values)
         matched = []
         for key, row in zip(keys, rows, strict=True):
             if key in written:
@@ -194,6 +224,7 @@ class _Check:
         return self._connection.execute(statement).mappings().all()
 
 
+_ENDPOINT = sa.select(questions.c.endpoint).join(calls, calls.c.question == questions.c.id)
 # A removed prompt may have left its calls behind.
 _ASKED = sa.union(
     *(sa.select(table.c.question) for table in (calls, generations, claims))
@@ -208,6 +239,18 @@ def _entry(text: str) -> tuple[float, dict[tuple[str, Any], Row]]:
         return float(entry["at"]), written
     except (ValueError, TypeError, KeyError, RecursionError):
         return 0.0, {}
+
+
+def _is_after(number: int, bundle_head: Head | None) -> bool:
+    return bundle_head is not None and number > bundle_head.entries
+
+
+def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
+    """Yield that a row says another time than that of the entry that wrote it."""
+    for column in ("began", "ended"):
+        time = written.get(column)
+        if isinstance(time, int | float) and not -_CLOCK_SKEW <= at - time <= _LATEST:
+            yield f"{name}: {column} is {moment(time)}, but it was written on {moment(at)}"
 
 
 def _differences(name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[str]:

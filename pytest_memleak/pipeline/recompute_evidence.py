@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pytest_memleak.errors import EvidenceError, Inconclusive, MissingFile
 from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import moment
+from pytest_memleak.records.number_format import amount, moment
 from pytest_memleak.redaction.text import is_hidden, server_words
 from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
 from pytest_memleak.results.evidence_file import differences
@@ -125,6 +125,7 @@ class _Comparison:
         self._bundle = self._evidence.content
         self._end = self._resources.now
         self._last_entry = 0.0
+        self._late: Mapping[str, int] = {}
         self._named = {path.name: Path(os.path.realpath(path)) for path in self._given}
         self._suites: dict[Path, Suite] = {}
         self._computed = 0
@@ -194,8 +195,8 @@ class _Comparison:
                 )
             return True
         head = Head(self._bundle.ledger.entries, self._bundle.ledger.link)
-        chain = check_ledger(self._resources.ledger, bundle_head=head)
-        self._last_entry = chain.at
+        chain = check_ledger(self._resources.ledger, bundle_head=head, until=self._end)
+        self._last_entry, self._late = chain.at, chain.late
         if chain.wrong:
             self.result.wrong += [f"ledger: {fault}" for fault in chain.wrong]
             self.result.unchecked.append(
@@ -218,8 +219,17 @@ class _Comparison:
             self.result.complete = False
             self.result.unchecked.append(f"{name}: no ledger holds the generations of {endpoint}")
             return
-        lines = self._of_pair(claimed, entry, pair, suite)
+        lines = [*self._late_calls(claimed), *self._of_pair(claimed, entry, pair, suite)]
         self.result.wrong += [f"{name}: {line}" for line in lines]
+
+    def _late_calls(self, claimed: PairResult) -> Iterator[str]:
+        """Yield that the ledger got calls of the pair's run only after the bundle's entry."""
+        for endpoint in sorted({count.endpoint for count in claimed.sampled if count.endpoint}):
+            if calls := self._late.get(endpoint):
+                yield (
+                    f"{amount(calls, 'call')} to {endpoint} ended before the bundle was made, but "
+                    "came into the ledger after the bundle's entry"
+                )
 
     def look_for_pairs(self) -> None:
         """Check that the bundle covers whole suites, and has each pair once per endpoint."""

@@ -212,3 +212,54 @@ def test_other_processes_write_while_it_reads(url, ask):
             call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (n,))))
             assert check_ledger(reader).wrong == []
             record(ledger, answer(call, f"text {n}"))
+
+
+# --- a chain that was made anew ------------------------------------------------------------
+
+
+def moved_in_time(entry, table, column, seconds):
+    """The entry with another time in what it wrote into a table."""
+    content = json.loads(entry)
+    for name, row in content["rows"]:
+        if name == table and row.get(column):
+            row[column] += seconds
+    return json.dumps(content, sort_keys=True)
+
+
+def test_entries_do_not_run_backwards(copy):
+    numbers = iter(range(10**6))
+    first_later = {0: 2 * 86_400}
+
+    def moved(entry):
+        content = json.loads(entry)
+        content["at"] += first_later.get(next(numbers), 0)
+        return json.dumps(content, sort_keys=True)
+
+    reseal(copy, moved)
+    assert "Entry 2 of the chain is older than one before it" in wrong(copy)
+
+
+@pytest.mark.parametrize("seconds", [-2 * 86_400, 2 * 86_400])
+@pytest.mark.parametrize("column", ["began", "ended"])
+def test_a_call_has_the_time_of_its_entry(copy, column, seconds):
+    """Samples that are older than they may be, dated anew in table and chain."""
+    tamper(copy, f"UPDATE calls SET {column} = {column} + {seconds} WHERE {column} IS NOT NULL")
+    reseal(copy, lambda entry: moved_in_time(entry, "calls", column, seconds))
+    faults = wrong(copy)
+    assert any(f": {column} is " in fault and "but it was written on" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "new"), [("calls", "cost", 1), ("questions", "seed", 5)]
+)
+def test_what_ended_is_not_changed_by_a_later_entry(copy, table, column, new):
+    """The newest entry agrees with the table, and all links are right."""
+    last = rows_of(copy, "chain")[-1]
+    row = next(row for row in rows_of(copy, table) if row.get("state", "answered") == "answered")
+    tamper(copy, f"UPDATE {table} SET {column} = {new} WHERE id = {row['id']}")
+    at = json.loads(ENTRY.process_result_value(last["entry"], None))["at"]
+    entry = json.dumps({"at": at, "rows": [[table, {"id": row["id"], column: new}]]})
+    link = hashlib.sha256(f"{last['link']}{entry}".encode()).hexdigest()
+    values = {"n": last["number"] + 1, "e": ENTRY.process_bind_param(entry, None), "l": link}
+    tamper(copy, "INSERT INTO chain (number, entry, link) VALUES (:n, :e, :l)", values)
+    assert any(f"after its end, in entry {last['number'] + 1:,}" in fault for fault in wrong(copy))

@@ -8,10 +8,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import sqlalchemy as sa
 from ferry import CLEAN
 from suite_files import own_endpoint
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.tables import chain
 from pytest_memleak.results.evidence_file import read_evidence, seal_bundle
 from pytest_memleak.results.run_evidence import model_names
 
@@ -169,6 +172,25 @@ def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(gate, online,
     assert code == 3
     assert "missing:\n  the ledger: no file " in told
     assert not Path("elsewhere.db").exists()
+
+
+def test_calls_lie_before_the_entry_that_the_bundle_names(gate, online, verify):
+    """A bundle of a ledger that was filled later: every link is right."""
+    online(("longest_span = 30", "spans_over = 40"))
+    gate("-m", "copyright", EVIDENCE)
+    with Ledger("sqlite:///.memleak/ledger.db", create=False) as ledger:
+        links = ledger.read(lambda connection: [*connection.scalars(sa.select(chain.c.link))])
+    for entries in (1, len(links) // 2):
+        end = {"entries": entries, "link": links[entries - 1]}
+        resealed(Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end))
+        code, told = verify()
+        assert code == 1
+        assert "came into the ledger after the bundle's entry" in told
+    resealed(
+        Path("evidence.json"),
+        lambda bundle: bundle.update(ledger={"entries": len(links), "link": links[-1]}),
+    )
+    assert verify()[0] == 0
 
 
 # --- an endpoint of a test's own -----------------------------------------------------------
