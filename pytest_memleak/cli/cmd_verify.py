@@ -26,8 +26,7 @@ _HEX = 64
 _CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
     "the author's statements: selected tests, collection errors, test outcomes, release name",
-    "served models and generations: taken from the ledger, which the bundle's author could have "
-    "fabricated",
+    "served models and generations: from the ledger, which its author could have fabricated",
 )
 
 

@@ -169,11 +169,12 @@ def read_evidence(path: Path) -> EvidenceFile:
     content = _parsed(data, path)
     if "payload" in content:
         return _read_envelope(content, data, path)
+    evidence = EvidenceFile(content, _content(content, path), data)
     if data != _file_text(content).encode():
         raise EvidenceError(
             "its formatting was changed", location=str(path), hint="restore the original file"
         )
-    return EvidenceFile(content, _content(content, path), data)
+    return evidence
 
 
 def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:

@@ -238,7 +238,7 @@ def test_an_expected_leak_gates_nothing(release, gate):
     release(leak, narrow, leaky=12)
     shown = "Compared with before.json: PASS: worse in 0 of 1 comparison*"
     gate(*SAME, lines=[shown], passed=2, xfailed=1)
-    gate(*SAME, "-k", "leaky", usage=["*no pair of this run gates: all are controls*"])
+    gate(*SAME, "-k", "leaky", usage=["*no pair of this run is gated: all are controls*"])
 
 
 def test_answers_that_cannot_be_judged_leave_it_inconclusive(release, earlier, gate):
@@ -324,7 +324,7 @@ def test_pairs_may_be_left_out_but_not_gone(release, earlier, gate, capsys):
     shown = "*PASS: worse in 0 of 1 comparison, 1 baseline pair not compared (*"
     gate(*SAME, "-k", "leaky", lines=[shown], passed=2, deselected=1)
     release(('id = "clean"', 'id = "newer"'))
-    gone = "*before.json: clean/ferry: it gates in the baseline, but isn't in the suite now"
+    gone = "*before.json: clean/ferry: it is gated in the baseline, but is no longer in the suite"
     gate(*SAME, "-k", "leaky", usage=[gone])
     gate("-k", "leaky", "--memleak-evidence=after.json", passed=1, deselected=1)
     capsys.readouterr()

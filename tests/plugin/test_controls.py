@@ -103,7 +103,7 @@ def test_that_nothing_showed_that_the_gate_could_see_is_told(suite, run):
 def test_a_suite_of_leaks_alone_says_that_it_gates_nothing(suite, run):
     leak = ('provider = "recorded"', 'provider = "recorded"\nexpected = "leak"')
     suite(leak, recalled=("tale",), controls=BOOKS[1:3])
-    lines = ["This suite gates nothing: every pair is a control."]
+    lines = ["This suite has no gated pair: all are controls."]
     _, pairs, told = run(lines=lines, xfailed=1, passed=2)  # a control is not expected to leak
     assert (told["leak_seen"], told["gates"]) == (True, False)
     assert pairs["model/new"]["expected"] == "pass"
@@ -122,7 +122,7 @@ def test_a_control_that_nobody_looked_at_is_no_pass(suite, run, capsys):
     assert run("--deselect", "it.memleak.toml::test_memorization[model/new]")[0] == "INCONCLUSIVE"
     resealed(Path("e.json"), lambda made: made.update(result="PASS"))
     assert main(["verify", "e.json"]) == 1
-    assert "the bundle says PASS, its pairs give INCONCLUSIVE" in capsys.readouterr().out
+    assert "the bundle says PASS, but its pairs give INCONCLUSIVE" in capsys.readouterr().out
     Path("model-new.json").unlink()
     assert run()[0] == "INCONCLUSIVE"
 

@@ -242,10 +242,10 @@ def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, capsys, 
     assert read_bundle()["result"] == "INCONCLUSIVE"  # a suite without a test pair gates nothing
     (suite,) = read_bundle()["suites"]
     assert suite["gates"] is False
-    result.stdout.fnmatch_lines(["This suite gates nothing: every pair is a control."])
+    result.stdout.fnmatch_lines(["This suite has no gated pair: all are controls."])
     capsys.readouterr()
     main(["verify", "evidence.json", "--allow-failures"])
-    assert "release.memleak.toml: it gates nothing" in capsys.readouterr().out
+    assert "release.memleak.toml: no pair is gated" in capsys.readouterr().out
     if purpose == CONTROL:
         assert suite["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
 

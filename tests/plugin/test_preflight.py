@@ -30,7 +30,7 @@ WRONG = {
     f"{EVIDENCE}=circle": f"{EVIDENCE}: circle cannot be written: Too many*",
     f"{HTML}=circle/o": f"{HTML}: circle/o cannot be written: Too many*",
     f"{HTML}=astray/o": f"{HTML}: astray/o cannot be written: No such*",
-    f"{HTML}=o {EVIDENCE}=o": "*need different files",
+    f"{HTML}=o {EVIDENCE}=o": "*name the same file*",
     f"{EVIDENCE}=/proc/no/e.json": f"{EVIDENCE}: /proc/no/e.json cannot*",
     f"{SIGNED}=gone.key": "*gone.key: cannot be read: *",
     f"{SIGNED}=own.key": "*own.key: not an unencrypted*",

@@ -60,7 +60,10 @@ def test_a_pass_that_holds_is_verified(passed, verify):
         "  pairs recomputed from suite, books, and ledger: 2 of 2",
     ]
     assert told[4:6] == ["not verified:", "  Not signed: the author is unverified"]
-    assert "  clean/ferry: all its generations are from files, which don't show their model" in told
+    assert (
+        "  clean/ferry: all its generations are from files, which don't prove which model wrote them"
+        in told
+    )
 
 
 def test_a_fail_that_holds_is_still_a_fail(suite, bundle_of, verify):
@@ -109,9 +112,12 @@ TRIMMED = (
     ),
     (
         lambda made: made.update(pairs=[]),
-        "result: the bundle says FAIL, its pairs give INCONCLUSIVE",
+        "result: the bundle says FAIL, but its pairs give INCONCLUSIVE",
     ),
-    (lambda made: made.update(result="PASS"), "result: the bundle says PASS, its pairs give FAIL"),
+    (
+        lambda made: made.update(result="PASS"),
+        "result: the bundle says PASS, but its pairs give FAIL",
+    ),
 )
 
 
@@ -126,7 +132,7 @@ def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
 
 
 OTHER_THAN_ASKED_FOR = {
-    ("--release", "2.2"): "release: expected '2.2', the bundle says '2.1'",
+    ("--release", "2.2"): "release: expected '2.2', but the bundle says '2.1'",
     ("--model", "clean"): "model: the bundle has 'leaky', which wasn't expected",
     ("--model", "clean", "--model", "leaky", "--model", "gpt"): (
         "model: expected 'gpt', which the bundle doesn't have"
@@ -211,7 +217,7 @@ def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     kept = name != "pass"
     code, told = verify("--allow-failures")
     assert code == 3
-    assert ("answered by parrot-1, a test's own endpoint" in told) is kept
+    assert ("answered by parrot-1, a test's endpoint" in told) is kept
     assert "not everything was recomputed" in told
     pairs = read_evidence(Path("evidence.json")).content.pairs
     named = {one for pair in pairs for one in model_names(pair)}
