@@ -213,11 +213,11 @@ class Measure:
     def refusal(self, limit: float) -> str | None:
         """Return why a number can't be a limit on it; None if it can."""
         if not math.isfinite(limit):
-            return "a limit is a finite number"
+            return "a limit must be a finite number"
         if self.kind == "share" and not 0 <= limit <= 1:
-            return "a limit on a share is from 0 to 1"
+            return "a limit on a share must be from 0 to 1"
         if self.kind == "count" and (limit < 0 or limit != int(limit)):
-            return "a limit on a count is a whole number, 0 or more"
+            return "a limit on a count must be a whole number, 0 or more"
         return None
 
 

@@ -62,7 +62,7 @@ class TimeText:
         except OverflowError:
             canonical = None
         if canonical != text:
-            raise ValueError("not a time as this program writes it")
+            raise ValueError("not a time in this program's format")
         return seconds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:

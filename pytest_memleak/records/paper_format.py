@@ -207,7 +207,7 @@ def _empty(path: Path, hint: str) -> RecordsError:
 
 def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     return RecordsError(
-        f"{what} exceeds the {most_bytes:,} bytes that are read at once",
+        f"{what} exceeds the maximum of {most_bytes:,} bytes",
         location=place,
         hint="split it by book, or use .jsonl, which is read line by line",
     )

@@ -38,7 +38,7 @@ _SVG = """\
 def write_badge(bundle: Bundle, path: Path) -> None:
     """Write the SVG badge of a verified bundle."""
     gates = all(suite.gates for suite in bundle.suites) or bundle.result is Verdict.FAIL
-    message = bundle.result.value if gates else f"{bundle.result}, gates nothing"
+    message = bundle.result.value if gates else f"{bundle.result}, controls only"
     message = inert(message + (f" {bundle.release}" if bundle.release else ""), longest=_LONGEST)
     label_width, message_width = (round(len(text) * _CHARACTER) for text in (_LABEL, message))
     left = label_width + _MARGIN

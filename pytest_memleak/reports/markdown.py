@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
@@ -70,13 +71,13 @@ def summary(run: RunReport) -> str:
         lines += ["", f"**{_plain(comparison_sentence(run.compared))}**", ""]
         lines += [f"- {_plain(line)}" for line in comparison_lines(run.compared)]
     if left := len(run.results) - _MOST_ROWS:
-        lines += ["", f"… and {left:,} more pairs."] if left > 0 else []
+        lines += ["", f"… and {amount(left, 'more pair')}."] if left > 0 else []
     # Pairs with reasons first, since the page has room for so many only.
     noticed = sorted(filter(_to_tell, run.results), key=lambda result: not result.reasons)
     for result in noticed[:_MOST_DETAILS]:
         lines += ["", *_details(result)]
     if len(noticed) > _MOST_DETAILS:
-        lines += ["", f"… and {len(noticed) - _MOST_DETAILS:,} more with reasons."]
+        lines += ["", f"… and reasons for {amount(len(noticed) - _MOST_DETAILS, 'more pair')}."]
     lines += ["", f"pytest-memleak {_plain(run.version)}", "", ""]
     return "\n".join(lines)
 

@@ -52,7 +52,7 @@ def pair_outcome(result: PairResult) -> Outcome:
         note = "Controls and expected leaks don't excuse passages of other books."
         return Outcome(result.verdict, "fail", note)
     if result.control:
-        note = "" if verdict is Verdict.PASS else "A control gates nothing, so its test passes."
+        note = "" if verdict is Verdict.PASS else "A control isn't gated, so its test passes."
         kind = _CONTROL.get(verdict, "inconclusive")
         return Outcome(f"{result.verdict} (control)", kind, note)
     if result.expected == "leak" and verdict is Verdict.FAIL:
@@ -245,7 +245,7 @@ def _chance_lines(result: PairResult) -> Iterator[str]:
     else:
         yield (
             f"{text}, {format_p(null['p'])}. {books} can detect "
-            f"{null['visible']:.1f} times the chance level."
+            f"coverage of {null['visible']:.1f} times the chance level."
         )
 
 
@@ -335,7 +335,7 @@ def _generation_counts(evidence: Completeness) -> str:
 
 def _sampling_dates(provenance: Provenance) -> str:
     if provenance.first is None or provenance.last is None:
-        return "Imported from files without dates"
+        return "Imported from files that give no dates"
     days = days_text(provenance.first, provenance.last)
     calls = f"{provenance.calls_this_run:,} of {amount(provenance.calls, 'call')} in this run"
     imported = amount(provenance.imported, "generation")
@@ -378,7 +378,7 @@ def comparison_sentence(comparison: ReleaseComparison) -> str:
     certainty = (
         f"probability of any false alarm at most {1 - comparison.confidence:.2g}"
         if comparison.confidence
-        else "without a significance test: any increase over its tolerance fails"
+        else "without a significance test: any increase beyond the tolerance fails"
     )
     return f"Compared with {comparison.baseline}: {comparison.verdict.value}: {text} ({certainty})"
 

@@ -267,7 +267,7 @@ def _coverage(evaluation: Evaluation) -> CoverageMap | None:
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
     own = evaluation.book.warnings if evaluation.book else ()
-    return (*own, *(f"not looked for: {book}" for book in evaluation.unread))
+    return (*own, *(f"not scanned for passages: {book}" for book in evaluation.unread))
 
 
 def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:

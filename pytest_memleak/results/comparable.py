@@ -55,14 +55,17 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
     """Return why the settings of two releases aren't comparable, and the fix; None if they are."""
     if before.gates and not now.gates:
         role = "a negative control" if now.control else "expected to leak"
-        return f"it gates in the baseline, but is {role} now", (
-            "make it gate again, or leave it out of both releases"
+        return f"it is gated in the baseline, but is {role} now", (
+            "gate it again, or remove it from both releases"
         )
     for name, old, new in differing_settings(before, now):
         return f"the baseline has {name} {old!r}, this release {new!r}", _MEASURE_ALIKE
     theirs, ours = (distribution(pair.model.options, ()) for pair in (before, now))
     if theirs != ours:
-        return f"sampled from a different distribution: {theirs}; now {ours}", _MEASURE_ALIKE
+        return (
+            f"the baseline was sampled from a different distribution: {theirs}; now {ours}",
+            _MEASURE_ALIKE,
+        )
     return None
 
 
@@ -115,7 +118,7 @@ def find_scan_mismatch(
 def find_obstacle(before: PairResult, now: PairResult) -> str:
     """Return why the measures of two releases can't be compared; "" if they can."""
     if _IDENTITY(before.book) != _IDENTITY(now.book):
-        return "the baseline used another book, or other instructions for it"
+        return "the baseline used a different book or different instructions"
     for name, old, new in differing_settings(before, now):
         if name not in _LENIENT_DIRECTION:
             return f"the baseline has {name} {old!r}, this release {new!r}"
@@ -143,7 +146,9 @@ def parse_tolerances(value: str) -> dict[str, float]:
             number = math.nan
         name = measure.strip()
         if not (name and 0 <= number < math.inf):
-            raise SettingsError(f"expected MEASURE=NUMBER,... with numbers from 0, got {part!r}")
+            raise SettingsError(
+                f"expected MEASURE=NUMBER,... with numbers of 0 or more, got {part!r}"
+            )
         if name in tolerances:
             raise SettingsError(f"{name} occurs twice")
         tolerances[name] = number
@@ -163,8 +168,8 @@ def validate_tolerances(tolerances: Mapping[str, float], brought: Iterable[str] 
             raise SettingsError(f"unknown measure {name!r}; {nearest(name, names)}")
         if name not in testable:
             raise SettingsError(
-                f"{name} has no value in each round, so a rise can't be tested against noise; "
-                f"name {', '.join(testable)}"
+                f"{name} has no per-round values, so a rise can't be tested against noise; "
+                f"use {', '.join(testable)}"
             )
         if by >= 1 and MEASURES[name].kind == "share":
             raise SettingsError(

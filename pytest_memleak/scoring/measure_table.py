@@ -287,7 +287,7 @@ def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
     """
     if taken := sorted(MEASURES.keys() & rows.keys()):
         raise SettingsError(
-            f"an extension adds a measure {taken[0]!r}, which is a built-in name",
+            f"an extension adds the measure {taken[0]!r}, but a built-in measure has that name",
             hint="rename it in memleak_measures",
         )
     return {**MEASURES, **rows}

@@ -282,7 +282,7 @@ def _tighten(limits: dict[str, float], table: LimitsTable, key: str, path: Path)
         highest = " and ".join(f"{name} = {general:g}" for name, general in looser.items())
         raise suite_error(
             path,
-            f"{', '.join(problems)}, the limit above it",
+            f"{', '.join(problems)}, the more general limit",
             f"write {highest} or less, or leave it out{preset}",
         )
     limits |= tighter

@@ -235,7 +235,9 @@ def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
         if model.baseline_model is not None:
             _validate_reference(f"{where}.baseline_model", model.baseline_model, models, path)
             if model.baseline_model == model.id:
-                raise suite_error(path, f"{where}.baseline_model: names the model itself")
+                raise suite_error(
+                    path, f"{where}.baseline_model: a model can't be its own baseline"
+                )
         for book_id in model.finetune.books if model.finetune else ():
             _validate_reference(f"{where}.finetune.books", book_id, books, path)
         if model.finetune and model.endpoint:

@@ -260,7 +260,7 @@ def test_another_book_leaves_it_inconclusive(release, earlier, gate):
     path.write_text(path.read_text().replace("an odd light", "an odder light"))
     lines = [
         "Compared with before.json: INCONCLUSIVE: nothing to compare*",
-        "clean/ferry: INCONCLUSIVE: the baseline used another book, or other instructions*",
+        "clean/ferry: INCONCLUSIVE: the baseline used a different book or different instructions*",
     ]
     gate(*SAME, lines=lines, passed=2, errors=1)
 
@@ -391,5 +391,5 @@ def test_an_extension_s_measure_has_no_rounds_either(pytester, suite, gate):
         "    return {'answers': lambda book, generations: len(list(generations))}\n"
     )
     suite()
-    for name, shown in (("answers", "has no value in each round"), ("anwsers", "mean 'answers'?")):
+    for name, shown in (("answers", "has no per-round values"), ("anwsers", "mean 'answers'?")):
         gate(SAME[0], f"--memleak-max-increase={name}=0", usage=[f"*{shown}*"])

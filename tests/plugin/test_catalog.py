@@ -180,7 +180,7 @@ def test_no_pass_rests_on_a_catalog_that_was_not_read(
     result = gate("-k", "clean", lines=[shown] * limited, deselected=1, **outcome)
     # Of the whole catalog it says so in one of the two ways.
     for warning in warnings[limited and case != "in part" :]:
-        result.stdout.fnmatch_lines([f"  warning: not looked for: {warning}"])
+        result.stdout.fnmatch_lines([f"  warning: not scanned for passages: {warning}"])
 
 
 @pytest.mark.parametrize("missing", [False, True])

@@ -49,9 +49,9 @@ WITHOUT = f"{NOT_HELD}: no installed extension has this measure*known: none"
 
 
 @pytest.mark.parametrize(("conftest", "value", "said"), [
-    (MEASURE.replace('"longest_line"', '"bmc"'), "90", "'bmc', which is a built-in name"),
+    (MEASURE.replace('"longest_line"', '"bmc"'), "90", "'bmc', but a built-in measure has"),
     (MEASURE, "nan", f"{NOT_HELD}: *finite"), ("", "90", WITHOUT),
-    (ROW, "29.5", f"{NOT_HELD}: a limit on a count is*; got 29.5"),
+    (ROW, "29.5", f"{NOT_HELD}: a limit on a count must be*; got 29.5"),
 ])  # fmt: skip
 def test_a_limit_that_no_measure_can_have_is_a_collection_error(
     pytester, gate, suite, conftest, value, said

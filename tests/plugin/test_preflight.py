@@ -73,8 +73,8 @@ WRONG = {
             ("bmc=0,bcm=0", "unknown measure 'bcm'; did you mean 'bmc'?"),
             ("longest-span=1", "unknown measure 'longest-span'; did you mean 'longest_span'?"),
             ("x=0", "unknown measure 'x'; known: longest_passage, *"),
-            ("uplift=0", "uplift has no value in each round, so a rise can't be tested*"),
-            ("longest_block=0", "longest_block has no value in each round, *longest_span*"),
+            ("uplift=0", "uplift has no per-round values, so a rise can't be tested*"),
+            ("longest_block=0", "longest_block has no per-round values, *longest_span*"),
             ("longest_span=3,bmc=1", "bmc=1: no share can rise by that much, so nothing could*"),
         )
     },

@@ -338,7 +338,7 @@ def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, ver
     assert code == 1
     assert "evidence.json: INCONCLUSIVE (1 FAIL (expected))" in told
     svg = Path("badge.svg").read_text(encoding="utf-8")
-    assert "memorization: INCONCLUSIVE, gates nothing 2.1" in svg
+    assert "memorization: INCONCLUSIVE, controls only 2.1" in svg
     assert "PASS" not in svg
 
 

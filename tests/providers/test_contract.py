@@ -121,7 +121,7 @@ def batching(tuning):
         (
             "vertex",
             {"finetune": {"tuning_mode": "full"}},
-            "tuning_mode: supported only for",
+            "tuning_mode: supported only for open models",
         ),
         *(
             ("vertex", {"base": base}, "isn't a model name")

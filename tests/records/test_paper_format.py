@@ -309,7 +309,7 @@ def test_no_more_is_read_than_the_limit_of_a_file_or_a_line(tmp_path, monkeypatc
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 44)
     assert load_records(path)
     monkeypatch.setattr(paper, "MAX_JSON_BYTES", 43)
-    with pytest.raises(RecordsError, match="exceeds the 43 bytes that are read at once") as caught:
+    with pytest.raises(RecordsError, match="exceeds the maximum of 43 bytes") as caught:
         load_records(path)
     assert caught.value.location.startswith(str(path))
     assert "jsonl" in caught.value.hint
@@ -336,7 +336,7 @@ def test_a_pipe_which_has_no_size_is_limited_too(tmp_path, monkeypatch):
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    with pytest.raises(RecordsError, match="exceeds the 100 bytes"):
+    with pytest.raises(RecordsError, match="exceeds the maximum of 100 bytes"):
         load_records(pipe)
     writer.join(timeout=30)
     assert left

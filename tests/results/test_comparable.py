@@ -75,7 +75,7 @@ def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
     assert [one.gates for one in (BEFORE, control, leak)] == [True, False, False]
     for now, what in ((control, "a negative control"), (leak, "expected to leak")):
-        assert find_mismatch(BEFORE, now)[0] == f"it gates in the baseline, but is {what} now"
+        assert find_mismatch(BEFORE, now)[0] == f"it is gated in the baseline, but is {what} now"
     assert find_mismatch(control, BEFORE) is None
 
 
