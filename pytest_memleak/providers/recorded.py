@@ -45,10 +45,12 @@ def _path_of_records(value: str) -> str:
 
 
 class RecordedOptions(Table):
-    """`[model.options]` of a `recorded` model."""
+    """`[model.options]` of a `recorded` model.
+
+    path: the file of generations, relative to the suite file; `{book}` stands for the book's id
+    """
 
     path: Annotated[str, AfterValidator(_path_of_records)]
-    """The file of generations, relative to the suite file; `{book}` stands for the book's id."""
 
 
 class _File:

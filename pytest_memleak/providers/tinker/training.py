@@ -54,10 +54,10 @@ _T = TypeVar("_T")
 class Recipe(Table):
     """`[model.finetune]` of this provider, beside `books`; defaults as in arXiv 2603.20957.
 
-    learning_rate: that of the first step; it falls linearly to 0
+    learning_rate: learning rate at the first step; it falls linearly to 0
     max_tokens: the longest example, instruction included; the rest is truncated
     seed: determines the adapter's first weights and the examples' order
-    save_steps: after how many steps to save the state, besides after each epoch
+    save_steps: number of steps between saves, in addition to one after each epoch
     """
 
     rank: Annotated[int, Field(ge=1)] = 32

@@ -39,9 +39,11 @@ _IGNORED = -100  # the label that torch's cross entropy leaves out
 class FinetuneTable(Table):
     """`[model.finetune]` of this provider, beside `books`: the recipe.
 
-    rank: of the adapters, on every linear layer but the last; alpha: their scale is alpha / rank
+    rank: rank of the adapters, on every linear layer but the last
+    alpha: scale factor; the adapters' scale is alpha / rank
     learning_rate: at the first step; it falls linearly to 0
-    batch_size: examples a step; micro_batch_size: examples in memory at once, default all of them
+    batch_size: examples per step
+    micro_batch_size: examples in memory at once; default: all of a step's
     max_tokens: an example is cut there, instruction included
     seed: of the adapter's first weights and of the order of the examples
     """

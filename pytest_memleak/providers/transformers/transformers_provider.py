@@ -58,8 +58,8 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     device: where the model runs; "auto" takes a GPU where torch finds one.
-    dtype: of the weights in memory; "auto" takes what their files have.
-    threads: of torch on the CPU; default what torch takes.
+    dtype: data type of the weights in memory; "auto" uses the files' type.
+    threads: number of torch's CPU threads; default: torch's own.
     completions_per_call: how many generations are sampled side by side.
     revision: a branch, a tag or a commit of a base at the hub; default what is in the hub's
         cache, or the newest.

@@ -21,7 +21,8 @@ _SUITE_KEYS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
 class DeploymentTable(Table):
     """`[model.options.deployment]`: the machine for an open model.
 
-    machine_type, accelerator_type, accelerator_count: set all three, or none for Google's choice
+    machine_type, accelerator_type, accelerator_count: the deployment's machine; set all three, or
+        none for Google's choice
     hours: the longest deployment, which plans and budgets reserve
     api: "completions" sends each instruction as plain text to a model without a chat
     accept_eula: whether you accept the license of a published model
