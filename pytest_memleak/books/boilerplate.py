@@ -42,7 +42,7 @@ _HINTS = (
     ("edition", r"\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:e-?book |\w{1,15} )?edition\b"),
     ("www.|http", r"\bwww\.\w|\bhttps?://"),
     ("street|avenue|road|broadway|plaza|square",
-     r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b[A-Z]{1,2} ?\d{1,5}\b"),
+     r"\b(?:street|avenue|road|broadway|plaza|square)\b[^\n]{0,60}\b(?-i:[A-Z]{1,2}) ?\d{1,5}\b"),
     ("permission|retrieval",
      r"\b(?:reproduced|stored|transmitted|photocopying)\b.{0,200}\b(?:permission|retrieval)\b"),
     ("0 |1 |2 |3 |4 |5 |6 |7 |8 |9 ", r"^\W*(?:\d\d? ){4,}\d\d?\W*$"),
@@ -53,12 +53,13 @@ _HINT_PATTERNS = tuple(
 )
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBORS = 3
+_FEWEST_OF_PROSE = 40
 _ENOUGH = 2
 _MOST_WITHIN = 2
 
 
 def find_notices(paragraphs: Sequence[str]) -> list[bool]:
-    """Return for each paragraph whether it belongs to a copyright page."""
+    """Return for each paragraph whether it belongs to a copyright page, which prose ends."""
     scores = [_score(paragraph) for paragraph in paragraphs]
     is_matter = [score >= _ENOUGH for score in scores]
     for indices in (range(len(is_matter)), range(len(is_matter) - 1, -1, -1)):
@@ -68,6 +69,8 @@ def find_notices(paragraphs: Sequence[str]) -> list[bool]:
                 is_matter[index] = True
             if is_matter[index]:
                 last = index
+            elif not scores[index] and len(paragraphs[index].split()) >= _FEWEST_OF_PROSE:
+                last = None
     return is_matter
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct, load_summaries
-from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.words import words
@@ -44,6 +44,7 @@ def make_book(
         digest="",
         warnings=manuscript.warnings,
         parts=manuscript.parts,
+        excluded=excluded_excerpts(manuscript.excluded),
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
     return with_summaries(
@@ -53,6 +54,14 @@ def make_book(
         title=title or manuscript.title,
         template=template,
         mode=mode,
+    )
+
+
+def excluded_excerpts(documents: Iterable[Chapter]) -> tuple[Excerpt, ...]:
+    """Return the excluded text of each document, in which passages are looked for."""
+    return tuple(
+        Excerpt(f"excluded{number}", "\n\n".join(document.paragraphs), chapter=document.title)
+        for number, document in enumerate(documents, start=1)
     )
 
 

@@ -24,11 +24,12 @@ from pytest_memleak.books.chapters import (
 )
 from pytest_memleak.books.front_and_back_matter import (
     RUN_ON,
+    Exclusion,
     Leaf,
     is_authors_preface,
     outer_matter,
 )
-from pytest_memleak.books.html_attributes import APPARATUS, is_matter
+from pytest_memleak.books.html_attributes import APPARATUS, BY_OTHERS, is_matter
 from pytest_memleak.books.html_blocks import Markup, TextBlock
 from pytest_memleak.books.sentences import sentences
 from pytest_memleak.errors import BookError
@@ -37,7 +38,8 @@ from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import words
 
 _TEXT = "it is text"
-_NOTICE = "copyright notice"
+_NOTICE, _LICENSE = "copyright notice", "license"
+_BY_OTHERS = BY_OTHERS | {_NOTICE, _LICENSE}
 _SHOWN = 5
 _PREFACES = frozenset({"preface", "foreword", "introduction"})
 
@@ -48,11 +50,18 @@ _LONGER_THAN_CONTENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A book's chapters, the record of each document, and warnings of contradictory metadata."""
+    """A book's chapters, excluded text by document, the record of each document, and warnings."""
 
     chapters: tuple[Chapter, ...] = field(repr=False)
+    excluded: tuple[Chapter, ...] = field(repr=False)
     parts: tuple[BookPart, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
+
+    def manuscript(
+        self, title: str | None, author: str | None, warnings: Iterable[str]
+    ) -> Manuscript:
+        """Return the manuscript, with these warnings."""
+        return Manuscript(title, author, self.chapters, tuple(warnings), self.parts, self.excluded)
 
 
 def compose(
@@ -84,22 +93,22 @@ def compose(
         if _is_preface(leaf, called[leaf.name], labels[leaf.name])
         and is_authors_preface(author, leaf, labels[leaf.name])
     }
-    warnings: list[str] = []
-    for rules, source in (
-        (_outside(kept, landmarks, called, prefaces), "landmarks"),
-        (
-            outer_matter(leaves, _listed_kinds(entries), out=out, title=title)
-            if len(leaves) > 1
-            else {},
-            "contents",
-        ),
-    ):
-        if _is_most(rules, kept):
-            warnings.append(f"ignored the {source}, which would exclude most of the book")
-        else:
-            out |= {name: rule for name, rule in rules.items() if name not in out}
+    ignored = "ignored the {}, which would exclude most of the book"
+    outside = _outside(kept, landmarks, called, prefaces)
+    warnings = [ignored.format("landmarks")] if _is_most(outside, kept) else []
+    out |= {} if warnings else outside
+    matter, stays = (
+        outer_matter(leaves, _listed_kinds(entries), out=out, title=title)
+        if len(leaves) > 1
+        else ({}, {})
+    )
+    if _is_most(matter, kept):
+        warnings.append(ignored.format("contents"))
+    else:
+        out |= matter
     out = {name: rule for name, rule in out.items() if name not in whole}
-    out |= dict.fromkeys(left_out, "it matches exclude")
+    out |= dict.fromkeys(left_out, Exclusion("it matches exclude", searched=False))
+    warnings += [warning for name, warning in stays.items() if name not in whole | left_out]
     texts = [leaf for leaf in leaves if leaf.name not in out]
     marked = [_marked(leaf, whole=leaf.name in whole | prefaces) for leaf in texts]
     titled = with_titles(
@@ -130,11 +139,16 @@ def compose(
             leaf,
             labels[leaf.name],
             blocks_of.get(leaf.name),
-            out.get(leaf.name) or ("it matches include" if leaf.name in whole else _TEXT),
+            out.get(leaf.name) or Exclusion("it matches include" if leaf.name in whole else _TEXT),
         )
         for leaf in leaves
     )
-    return Composed(chapters, parts, tuple(warnings))
+    excluded = tuple(
+        Chapter(f"excluded: {labels[leaf.name] or leaf.name}", paragraphs)
+        for leaf in leaves
+        if (paragraphs := _excluded_text(leaf, blocks_of.get(leaf.name), out.get(leaf.name)))
+    )
+    return Composed(chapters, excluded, parts, tuple(warnings))
 
 
 def manuscript_from_document(
@@ -154,12 +168,12 @@ def manuscript_from_document(
         place=place,
         hint="; ".join(notes) or "check that the file contains the book's text",
     )
-    return Manuscript(title, author, composed.chapters, notes, composed.parts)
+    return composed.manuscript(title, author, notes)
 
 
 _ROLES = {
-    "navigation": "it is the navigation document",
-    "not linear": 'the spine marks it linear="no"',
+    "navigation": Exclusion("it is the navigation document", searched=False),
+    "not linear": Exclusion('the spine marks it linear="no"'),
 }
 
 
@@ -237,7 +251,7 @@ def _outside(
     landmarks: Sequence[Entry],
     called: Mapping[str, set[str]],
     prefaces: set[str],
-) -> dict[str, str]:
+) -> dict[str, Exclusion]:
     """Map the documents that landmarks or their own markup place outside the text to the rule."""
     order = {leaf.name: position for position, leaf in enumerate(leaves)}
     first, end = 0, len(leaves)
@@ -266,12 +280,16 @@ def _outside(
             and called[leaf.name] == {"toc"}
         )
     }
-    rules = dict.fromkeys(outside, "the landmarks place it outside the main text")
+    rules = {
+        name: Exclusion(
+            "the landmarks place it outside the main text", searched=not called[name] & BY_OTHERS
+        )
+        for name in outside
+    }
     for leaf in leaves:
         if not leaf.letters and leaf.markup.everything and leaf.name not in prefaces:
-            rules.setdefault(
-                leaf.name, f"its markup labels it {leaf.markup.everything[0].matter!r}"
-            )
+            label = f"its markup labels it {leaf.markup.everything[0].matter!r}"
+            rules.setdefault(leaf.name, Exclusion(label))
     return rules
 
 
@@ -332,11 +350,35 @@ def _mark_license(block: TextBlock, texts: Iterable[str]) -> TextBlock:
     text = next(iter(texts))
     if text is block.text:
         return block
-    return replace(block, text=text) if text else replace(block, matter="license")
+    return replace(block, text=text) if text else replace(block, matter=_LICENSE)
+
+
+def _excluded_text(
+    leaf: Leaf, blocks: Sequence[TextBlock] | None, exclusion: Exclusion | None
+) -> tuple[str, ...]:
+    """Return the paragraphs that aren't measured, but which the book's author may have written.
+
+    Not titles, notices and licenses, nor what the user excludes. `blocks` are those of a document
+    that is text.
+    """
+    if exclusion and not (exclusion.searched and leaf.markup.linked < _LINKS_OF_CONTENTS):
+        return ()
+    left_out = (
+        [block for block in blocks if block.matter]
+        if blocks is not None
+        else _marked(leaf, whole=False)
+    )
+    paragraphs = (
+        block.text
+        for block in left_out
+        if not block.level and block.matter not in _BY_OTHERS and "Gutenberg" not in block.text
+    )
+    # A note of a single word is its reference.
+    return (*paragraphs, *(text for text in leaf.markup.note_texts if " " in text))
 
 
 def _book_part(
-    leaf: Leaf, label: str | None, blocks: Sequence[TextBlock] | None, rule: str
+    leaf: Leaf, label: str | None, blocks: Sequence[TextBlock] | None, exclusion: Exclusion
 ) -> BookPart:
     kept = blocks is not None
     counted = [
@@ -347,10 +389,11 @@ def _book_part(
         name=leaf.name,
         label=label,
         kept=kept,
-        rule=rule,
+        rule=exclusion.rule,
+        by_title=exclusion.by_title,
         words=sum(count for block, count in counted if kept and not (block.matter or block.level)),
         matter=sum(count for block, count in counted if block.matter or not kept),
-        notes=leaf.markup.note_words,
+        notes=sum(len(text.split()) for text in leaf.markup.note_texts),
         headings=sum(
             count for block, count in counted if kept and block.level and not block.matter
         ),

@@ -41,10 +41,11 @@ def read_epub(
 ) -> Manuscript:
     """Read the text of an EPUB: the documents of its spine, in order.
 
-    Leaves out documents with `linear="no"`, the navigation document, front and back matter
-    according to `epub:type`, `role`, landmarks or the table of contents, copyright notices, and
-    Project Gutenberg's license. The manuscript's `parts` record for each document whether it is
-    text, and why; its `warnings` list what couldn't be read.
+    Leaves out documents with `linear="no"` that the contents don't list, the navigation document,
+    front and back matter according to `epub:type`, `role`, landmarks or the table of contents,
+    copyright notices, and Project Gutenberg's license. The manuscript's `parts` record for each
+    document whether it is text, and why; its `warnings` list what couldn't be read; `excluded` has
+    what its author may have written of the rest.
 
     `include` and `exclude` name documents to read in full or not at all, against every rule. A
     name may omit its folders and contain `*` and `?`.
@@ -93,7 +94,7 @@ def read_epub(
         or "run OCR if its pages are images; if all its text is declared front matter, name the"
         " documents in include",
     )
-    return Manuscript(title, author, composed.chapters, tuple(notes), composed.parts)
+    return composed.manuscript(title, author, notes)
 
 
 def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:
@@ -109,7 +110,7 @@ def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[
     for idref, linear in book.spine:
         name = items[idref].file_name
         role = "navigation" if NAVIGATION in items[idref].properties else ""
-        if linear == "no":
+        if linear == "no" and name not in places:
             role = "not linear"
         document_places = frozenset(places.get(name, ())) - {""}
         markup = _read_document(archive, name, budget, as_blocks, document_places)

@@ -144,6 +144,9 @@ _AROUND = word_set(
     " revision-history"
 )
 
+# Publishers' text.
+BY_OTHERS = word_set("copyright-page imprint imprimatur colophon")
+
 _GENERAL = frozenset({"frontmatter", "backmatter", "rearmatter"})
 
 # Matter, except within declared text.

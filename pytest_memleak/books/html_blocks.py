@@ -82,8 +82,8 @@ class Markup:
     """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
 
     `everything` includes front and back matter. `places` maps each requested id to the first block
-    at or after it; `linked` is the share of characters in links; `note_words` counts the words of
-    notes, which aren't blocks.
+    at or after it; `linked` is the share of characters in links, `links` their number;
+    `note_texts` are the texts of notes, which aren't blocks.
     """
 
     everything: tuple[TextBlock, ...]
@@ -91,7 +91,8 @@ class Markup:
     notes: tuple[str, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict)
     linked: float = 0.0
-    note_words: int = field(default=0, repr=False)
+    links: int = 0
+    note_texts: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def blocks(self) -> tuple[TextBlock, ...]:
@@ -125,7 +126,8 @@ def read_markup(
         source.notes,
         walker.places,
         walker.linked / max(walker.characters, 1),
-        walker.note_words,
+        walker.links,
+        tuple(walker.note_texts),
     )
 
 
@@ -139,7 +141,8 @@ class _Walker:
         self.blocks: list[TextBlock] = []
         self.characters = 0
         self.linked = 0  # characters of links
-        self.note_words = 0
+        self.links = 0
+        self.note_texts: list[str] = []
         self.places: dict[str, int] = {}
         self._wanted = places
         self._budget = budget
@@ -151,7 +154,7 @@ class _Walker:
         self._length = 0  # of the parts
         self._flushes = 0
         self._gone = 0  # depth within a dropped element
-        self._in_note = False
+        self._note: list[str] | None = None  # text of the note that is being dropped
         self._open: Counter[str] = Counter()  # links, superscripts, labels, preformatted text
         self._matter: bool | None = None
         self._kind = ""  # of the matter
@@ -167,6 +170,8 @@ class _Walker:
             self._style = []
         if self._gone:
             self._gone += 1
+            if self._note and name in _BLOCKS:
+                self._note.append(" ")
             return
         if (
             name in _GONE
@@ -176,7 +181,7 @@ class _Walker:
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1
-            self._in_note = not APPARATUS.isdisjoint(_declared(attributes))
+            self._note = None if APPARATUS.isdisjoint(_declared(attributes)) else []
         elif name in _BLOCKS or (attributes and self._is_displayed_as_block(attributes)):
             self._leave.append(self._enter_block(name, attributes))
         else:
@@ -189,6 +194,9 @@ class _Walker:
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
         if self._gone:
             self._gone -= 1
+            if not self._gone and self._note and (text := _clean("".join(self._note))):
+                self.note_texts.append(text)
+                self._budget.allow(len(self.note_texts), "paragraphs")
             if self._style is not None:
                 self._as_blocks |= block_classes(["".join(self._style)])
                 self._style = None
@@ -199,8 +207,10 @@ class _Walker:
         if self._gone:
             if self._style is not None:
                 self._style.append(text)
-            elif self._in_note:
-                self.note_words += len(text.split())
+            elif self._note is not None:
+                self.characters += len(text)
+                self._budget.allow(self.characters, "characters of text")
+                self._note.append(text)
             return
         self.characters += len(text)
         self.linked += len(text) if self._open["link"] else 0
@@ -314,6 +324,7 @@ class _Walker:
     def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
         refers = note_reference(attributes)
         watched = self._watch(refers) if refers else None
+        self.links += 1
         close = self._opened("link")
 
         def leave() -> None:

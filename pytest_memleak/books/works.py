@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
-from pytest_memleak.books.build_book import with_summaries
+from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
 from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
 from pytest_memleak.books.instructions import load_summaries
@@ -62,6 +62,7 @@ class ReadWork:
     excerpts: tuple[Excerpt, ...] = field(default=(), repr=False)
     matter: int = 0
     warnings: tuple[str, ...] = ()
+    excluded: tuple[Chapter, ...] = field(default=(), repr=False)
 
 
 def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
@@ -87,6 +88,7 @@ def read_works(source: CollectionSource, read: Reader) -> Iterator[ReadWork]:
                 manuscript.chapters,
                 matter=sum(part.matter for part in manuscript.parts),
                 warnings=tuple(f"{name}: {warning}" for warning in manuscript.warnings),
+                excluded=manuscript.excluded,
             )
 
 
@@ -122,6 +124,7 @@ def _works_under_headings(manuscript: Manuscript, path: Path, name: str) -> Iter
             manuscript.author,
             (chapter,),
             warnings=manuscript.warnings if number == 1 else (),
+            excluded=manuscript.excluded if number == 1 else (),
         )
 
 
@@ -214,10 +217,12 @@ def make_collection(
     excerpts: list[Excerpt] = []
     parts: list[BookPart] = []
     warnings: list[str] = []
+    excluded: list[Chapter] = []
     for work in works:
         work_excerpts = work.excerpts or _cut(work, mode, in_lines=in_lines)
         budget.spend(sum(len(excerpt.text) for excerpt in work_excerpts), "characters of text")
         warnings += work.warnings
+        excluded += work.excluded
         counted, total = _words(work_excerpts, mode), _words(work_excerpts, "unicode")
         if mode == "paper" and total - counted >= k and 10 * counted < 9 * total:
             raise BookError(
@@ -264,6 +269,7 @@ def make_collection(
         warnings=tuple(warnings),
         parts=tuple(parts),
         works=tuple(kept),
+        excluded=excluded_excerpts(excluded),
     )
     stored = load_summaries(summaries, excerpts) if summaries else None
     return with_summaries(book, stored, template=template, mode=mode, place=place)

@@ -33,7 +33,8 @@ class Manuscript:
     """A book before it is cut into excerpts, as a book reader returns it.
 
     `warnings` name unreadable parts that were left out; `parts` list the file's documents in
-    reading order, and whether each is text.
+    reading order, and whether each is text; `excluded` has the text, by document, that isn't
+    measured but in which passages are looked for.
     """
 
     title: str | None
@@ -41,6 +42,7 @@ class Manuscript:
     chapters: tuple[Chapter, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
+    excluded: tuple[Chapter, ...] = field(default=(), repr=False)
 
 
 # --- sampling ------------------------------------------------------------------------------

@@ -305,11 +305,11 @@ class CatalogReader:
         return CatalogReader, (self.scoring,)
 
     def read(self, path: Path) -> Book:
-        """Read and cut the book. Raises BookError or RecordsError."""
+        """Read and cut the book, its excluded text last. Raises BookError or RecordsError."""
         read = self._extensions.read_book(path)
         if isinstance(read, Manuscript):
-            return make_book(path.name, read, mode=self.scoring.word_mode)
-        return read
+            read = make_book(path.name, read, mode=self.scoring.word_mode)
+        return dataclasses.replace(read, excerpts=read.excerpts + read.excluded)
 
     def keys(self, path: Path) -> BookKeys:
         """Return the book's keys. Raises BookError, also for a book that can't be measured."""

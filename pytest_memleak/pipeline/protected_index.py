@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Book, Issue, Pair, Scoring, Suite
+from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import PASSAGES, with_needs
@@ -39,22 +41,30 @@ class ProtectedBooks:
         """Return what the pair's generations are compared with: its book, then the suite's others.
 
         measured: the pair's book as it is measured; where that is only parts of it, the whole is
-        scanned for passages. beyond: books of the catalog, last, from `least` words on. Raises
-        BookError for a book that can't be measured.
+        scanned for passages. A book's excluded text is scanned as a book of its own. beyond: books
+        of the catalog, last, from `least` words on. Raises BookError for a book that can't be
+        measured.
         """
         index = self._index_of(pair, measured, beyond)
-        role = {book.id: book.role for book in self._suite.books}
-        others = [book.id for book in index.books if book.id in role and book.id != measured.id]
+        tests = {book.id for book in self._suite.books if book.role == "test"}
         whole = f"{measured.id}{_WHOLE}"
         own = whole if whole in index.numbers else measured.id
+        books = [own, f"{measured.id}{_EXCLUDED}"]
+        books += (
+            book.id
+            for book in index.books
+            if book.id.removesuffix(_EXCLUDED) in tests - {measured.id}
+        )
         excused = (
-            own if book_id == measured.id else book_id for book_id in self._suite.excused(pair)
+            name
+            for book_id in self._suite.excused(pair)
+            for name in (own if book_id == measured.id else book_id, f"{book_id}{_EXCLUDED}")
         )
         return Protected(
             index,
             measured.id,
-            (own, *(book_id for book_id in others if role[book_id] == "test")),
-            tuple(book_id for book_id in excused if book_id in index.numbers),
+            tuple(name for name in books if name in index.numbers),
+            tuple(name for name in excused if name in index.numbers),
             tuple(book.id for book in beyond),
             least,
             whole=whole if own == whole else None,
@@ -141,6 +151,10 @@ class ProtectedBooks:
                     self.unread[source.id] = error.line
                     continue
                 self._readable[source.id] = book
+                excluded = _excluded_text(book)
+                with contextlib.suppress(MemleakError):  # too few words for a passage
+                    measurable_words(excluded, scoring)
+                    self._readable[excluded.id] = excluded
         return self._readable
 
 
@@ -148,5 +162,18 @@ def _texts(book: Book) -> list[str]:
     return [excerpt.text for excerpt in book.excerpts]
 
 
+def _excluded_text(book: Book) -> Book:
+    """Return the book's excluded text as a book."""
+    return dataclasses.replace(
+        book,
+        id=f"{book.id}{_EXCLUDED}",
+        excerpts=book.excluded,
+        digest=book_digest(book.excluded),
+        contiguous=False,
+        works=(),
+    )
+
+
 # No id in a suite file has blanks or brackets.
 _WHOLE = " (whole)"
+_EXCLUDED = " (excluded text)"

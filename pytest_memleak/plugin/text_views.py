@@ -68,8 +68,11 @@ def _view(kind: Any, record: _R) -> _R:
 
 def view_of_book(book: records.Book) -> records.Book:
     """Return the book with views of its excerpts."""
-    excerpts = tuple(_view(Excerpt, excerpt) for excerpt in book.excerpts)
-    return dataclasses.replace(book, excerpts=excerpts)
+    excerpts, excluded = (
+        tuple(_view(Excerpt, excerpt) for excerpt in texts)
+        for texts in (book.excerpts, book.excluded)
+    )
+    return dataclasses.replace(book, excerpts=excerpts, excluded=excluded)
 
 
 def view_of_evaluation(evaluation: Evaluation) -> Evaluation:

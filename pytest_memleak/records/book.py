@@ -34,9 +34,9 @@ class BookPart:
     """A document of a book, and the words read from it.
 
     `label` is its title in the table of contents, or its first heading; `kept`: whether it counts
-    as text; `rule`: the rule that decided. Word counts cover every script (METRICS section 1):
-    `words` of the text, `matter` excluded as front and back matter or copyright notices, `notes`
-    excluded as notes, `headings` of titles.
+    as text; `rule`: the rule that decided; `by_title`: whether a title alone excludes it. Word
+    counts cover every script (METRICS section 1): `words` of the text, `matter` excluded as front
+    and back matter or copyright notices, `notes` excluded as notes, `headings` of titles.
     """
 
     name: str
@@ -47,6 +47,7 @@ class BookPart:
     matter: int = 0
     notes: int = 0
     headings: int = 0
+    by_title: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,10 @@ class Book:
 
     digest: `book_digest` of the excerpts; words_digest: SHA-256 of the whole book's words, by which
     the ledger counts attempts; warnings: what its reader left out; parts: documents of its file, if
-    its reader reports them; contiguous: whether each excerpt continues the one before word for
-    word; works: of a collection, which together span all excerpts. No match crosses from one work
-    to the next, nor between excerpts that aren't contiguous.
+    its reader reports them; excluded: text that isn't measured, such as notes, in which passages
+    are looked for, one entry per document; contiguous: whether each excerpt continues the one
+    before word for word; works: of a collection, which together span all excerpts. No match crosses
+    from one work to the next, nor between excerpts that aren't contiguous.
     """
 
     id: str
@@ -84,6 +86,7 @@ class Book:
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
     works: tuple[Work, ...] = field(default=(), repr=False)
     words_digest: str = ""
+    excluded: tuple[Excerpt, ...] = field(default=(), repr=False)
 
     @property
     def breaks(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.report_text import flatten, server_name, work_name
+from pytest_memleak.reports.report_text import excluded_lines, flatten, server_name, work_name
 from pytest_memleak.results.run_evidence import suite_controls
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
@@ -44,6 +44,7 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     for name, value in flatten(result.settings):
         yield f"setting.{name}", inert(str(value))
     yield "words", result.book.words or 0
+    yield from (("excluded", line) for line in excluded_lines(result.book.parts))
     yield "generations_requested", result.requested
     yield "generations_received", result.received
     yield from _works(result)

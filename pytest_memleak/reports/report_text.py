@@ -167,6 +167,7 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
         f"excluded from these: {headings:,} words of headings, {notes:,} of notes, "
         f"{sum(part.matter for part in measured):,} of other matter"
     )
+    yield from excluded_lines(parts)
     rules: dict[str, list[BookPart]] = {}
     for part in parts:
         if not part.kept:
@@ -174,6 +175,18 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
     for rule, left_out in rules.items():
         total = sum(part.matter for part in left_out)
         yield f"excluded because {rule}: {amount(len(left_out), 'document')}, {total:,} words"
+
+
+def excluded_lines(parts: Sequence[BookPart], *, by_title_alone: bool = False) -> Iterator[str]:
+    """State how much of a book's file isn't measured; only if a title alone decided, on request."""
+    words, *excluded = (
+        sum(getattr(part, name) for part in parts)
+        for name in ("words", "headings", "notes", "matter")
+    )
+    by_title = sum(part.matter for part in parts if part.by_title)
+    if any(excluded) and (by_title or not by_title_alone):
+        share = sum(excluded) / (words + sum(excluded))
+        yield f"{share:.1%} of the file excluded, {by_title:,} words by title alone"
 
 
 def detection_text(result: PairResult) -> str:
@@ -277,14 +290,16 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         matched, differences = (amount(second[name], name[:-1]) for name in second)
         yield f"Second opinion on {matched}: {differences}"
     yield from _attempt_lines(result)
+    yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
         yield f"Note: {note}"
 
 
 def notice_lines(result: PairResult) -> Iterator[str]:
-    """Describe what readers must know even of a pass: rounds, earlier attempts, refusals."""
+    """Describe what readers must know even of a pass: rounds, attempts, refusals, exclusions."""
     yield from _round_lines(result)
     yield from _attempt_lines(result)
+    yield from excluded_lines(result.book.parts, by_title_alone=True)
 
 
 def _attempt_lines(result: PairResult) -> Iterator[str]:

@@ -41,6 +41,7 @@ BODIES = {
     "tags alone": "<b/>" * 2_100_000 + "word",
     "a paragraph a letter": "<p>a" * 400_000,
     "headings alone": "<h1>a</h1>" * 150_000,
+    "notes alone": "<p>word</p>" + "<i role='doc-footnote'>a note</i>" * 150_000,
     "a chapter a word": "<h1>a</h1><p>b</p>" * 50_000,
     "a break a letter": "<pre>" + "a\n" * 1_100_000 + "</pre>",
     "a word a letter": f"<p>{'a ' * MEBI}</p>",

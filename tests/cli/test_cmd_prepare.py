@@ -37,10 +37,11 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys
     assert "Colophon" in by_name["EPUB/text/colophon.xhtml"]
     assert "excluded" in by_name["EPUB/text/colophon.xhtml"]
     chapter = by_name["EPUB/text/chapter-3.xhtml"].split()[-8:]
-    assert chapter == ["text", "1,659", "0", "49", "5", "it", "is", "text"]
+    assert chapter == ["text", "1,659", "0", "48", "5", "it", "is", "text"]
     assert by_name["EPUB/nav.xhtml"].endswith('the spine marks it linear="no"')
     assert lines[12].startswith("12,345 words of text in 7 of 11 documents")
     assert lines[13:] == [
+        "1.5% of the file excluded, 0 words by title alone",
         "excluded because the landmarks place it outside the main text: 3 documents, 108 words",
         'excluded because the spine marks it linear="no": 1 document, 0 words',
     ]

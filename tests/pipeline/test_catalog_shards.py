@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -125,3 +126,9 @@ def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
     assert library.findings(scan=on_other_nodes) == one_shard
     file = library.prepare("there.keys", library.paths)
     assert library.findings(file, scan=on_other_nodes) == one_shard
+
+
+def test_text_of_a_catalog_that_no_measure_would_cover_is_scanned():
+    path = Path(__file__).parents[2] / "fixtures" / "books" / "the-seed-vault.epub"
+    book = CatalogReader(Scoring()).read(path)
+    assert book.excerpts[-1].chapter == "excluded: Three Steps"

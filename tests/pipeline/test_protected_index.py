@@ -1,5 +1,6 @@
 """The protected books of a suite: one index, and the whole book in place of its rests."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from scored_books import book_of
 from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.errors import BookError
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
-from pytest_memleak.records import Generation, Scoring
+from pytest_memleak.records import Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 
 SCORING = Scoring(k=3, span_threshold=4)
@@ -28,13 +29,13 @@ class Books:
 
 @pytest.fixture
 def protected():
-    def make(*books, training=()):
+    def make(*books, training=(), excused=()):
         sources = [
             SimpleNamespace(id=one.id, role="train" if one.id in training else "test")
             for one in books
         ]
         pair = SimpleNamespace(scoring=SCORING, book=sources[0])
-        suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: training)
+        suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: excused or training)
         return ProtectedBooks(suite, Books(*books)), pair
 
     return make
@@ -88,6 +89,43 @@ def test_another_book_and_a_training_book(protected):
     analysis = passages(other, pair, FERRY, "x two three four five six y")
     assert analysis.passages.longest_passage.book == "winds"
     assert other.holding(analysis, FERRY) == {"winds": WINDS, "ferry": FERRY}
+
+
+NOTES = (
+    Excerpt("excluded1", "q r s t u v", chapter="excluded: Notes"),
+    Excerpt("excluded2", "w x"),
+)
+WITH_NOTES = dataclasses.replace(FERRY, excluded=NOTES)
+
+
+def test_text_that_is_not_measured_is_looked_for_and_named(protected):
+    found, pair = protected(WITH_NOTES, WINDS)
+    of = found.for_pair(pair, WITH_NOTES)
+    assert of.books == ("ferry", "ferry (excluded text)", "winds")
+    assert found.for_pair(pair, WINDS).books == ("winds", "ferry", "ferry (excluded text)")
+    analysis = passages(found, pair, WITH_NOTES, "z q r s t u v w x z")
+    longest = analysis.passages.longest_passage
+    # No passage runs on from one document into the next.
+    assert (longest.words, longest.book, longest.excerpt_at) == (6, of.books[1], "excluded1")
+    assert analysis.measurement.words == 16
+    holder = found.holding(analysis, WITH_NOTES)[longest.book]
+    assert (holder.title, holder.excerpts) == (FERRY.title, NOTES)
+    assert [book.id for book in found.test_books()] == ["ferry", "winds"]
+    assert set(found.scan_scope(pair).books) == {"winds"}
+    # A book's role is its excluded text's, too.
+    found, pair = protected(WINDS, WITH_NOTES, training=("ferry",))
+    of = found.for_pair(pair, WINDS)
+    assert (of.books, of.excused) == (("winds",), ("ferry", "ferry (excluded text)"))
+    # Too few words for a passage are no book.
+    few = dataclasses.replace(FERRY, excluded=NOTES[1:])
+    found, pair = protected(few)
+    assert found.for_pair(pair, few).books == ("ferry",)
+
+
+def test_of_a_control_its_excluded_text_is_excused(protected):
+    found, pair = protected(WITH_NOTES, WINDS, excused=("ferry",))
+    told = passages(found, pair, WITH_NOTES, "z q r s t u v z").passages
+    assert (told.longest_passage.words, told.excused.words) == (0, 6)
 
 
 def test_a_book_that_cannot_be_measured_is_told(protected):

@@ -34,7 +34,8 @@ def run(gate):
     def with_keys(which, story=STORY, lines=(), **outcomes):
         shutil.copy(story, STORY.name)
         Path("story.memleak.toml").write_text(SUITE.replace("WHICH", which), encoding="utf-8")
-        reports = ("--memleak-html=out.html", "--memleak-evidence=out.json")
+        files = ("html=out.html", "evidence=out.json")
+        reports = (*(f"--memleak-{file}" for file in files), "--junitxml=out.xml")
         gate(*reports, lines=lines, **outcomes)
 
     return with_keys
@@ -52,6 +53,8 @@ def test_evidence_and_page_hold_the_map_of_the_book(run):
     page = Path("out.html").read_text()
     assert "EPUB/text/chapter-2.xhtml" in page
     assert "excluded because it matches exclude: 6 documents" in page
+    for report in (page, Path("out.xml").read_text()):
+        assert "86.3% of the file excluded, 0 words by title alone" in report
 
 
 def test_a_chapter_whose_words_only_a_style_sheet_parts_stops_the_pair(run):

@@ -3,11 +3,13 @@
 import itertools
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from suite_files import read_bundle, read_story, replace_all, write_answers, write_json
 
+from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
 from pytest_memleak.scoring.words import words
@@ -46,6 +48,14 @@ REPORTS = ("--junitxml=junit.xml", "--memleak-evidence=evidence.json", "--memlea
 @pytest.fixture(scope="module")
 def stories():
     return {"lamp": read_story("the-lamplighter"), "vault": read_story("the-seed-vault")}
+
+
+@pytest.fixture(scope="module")
+def read_note():
+    """An EPUB, and the text of its only note."""
+    path = Path(__file__).parents[2] / "fixtures" / "books" / "the-seed-vault.epub"
+    *_, note = read_epub(path).excluded
+    return path, note.paragraphs[0]
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +144,20 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
     assert f'"memleak.longest_passage.start" value="{before}"' in junit
     assert not quotes(result, passage, 13)
+
+
+def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_note):
+    path, note = read_note
+    shutil.copy(path, "vault.epub")
+    result, pair = run(note, replaced=(("vault.json", "vault.epub"),))
+    found = pair["measures"]["longest_passage"]
+    assert (found["value"], found["book"]) == (len(words(note)), "vault (excluded text)")
+    assert pair["verdict"] == "FAIL"
+    assert pair["second_opinion"]["differences"] == 0
+    result.stdout.fnmatch_lines(
+        ["*at vault (excluded text) (The Seed Vault): excluded: Three Steps*"]
+    )
+    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
 
 
 DISGUISES = {

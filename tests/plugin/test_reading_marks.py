@@ -14,7 +14,8 @@ from pytest_memleak.verdict.evaluation import Evaluation
 
 SECRET = "counted nine lanterns along the quay"
 REDACTED = "AssertionError: test_own.py:*: redacted, since this test read protected text; *"
-BOOK = Book("b", "Title", "Author", (Excerpt("p1", SECRET, f"Write {SECRET}", "One"),), "digest")
+EXCERPTS = (Excerpt("p1", SECRET, f"Write {SECRET}", "One"),)
+BOOK = Book("b", "Title", "Author", EXCERPTS, "digest", excluded=EXCERPTS)
 GENERATION = Generation("p1", 0, SECRET, reasoning=SECRET)
 
 
@@ -48,6 +49,7 @@ def test_numbers_ids_titles_places_and_repr_are_free(reads, evaluation):
 @pytest.mark.parametrize("read", [
     lambda view: view.book.excerpts[0].text,
     lambda view: view.book.excerpts[0].instruction,
+    lambda view: view.book.excluded[0].text,
     lambda view: view.protected["b"].excerpts[0].text,
     lambda view: [generation.text for generation in view.generations()],
     lambda view: [generation.reasoning for generation in view.generations()],

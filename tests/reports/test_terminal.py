@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair_results import NOTHING, SETTINGS, estimated, limited
 
-from pytest_memleak.records import Completeness, Kind, Verdict
+from pytest_memleak.records import BookPart, Completeness, Kind, Verdict
 from pytest_memleak.records.measurement import DetectionSummary, PassageRate, PlannedRounds
 from pytest_memleak.records.pair_result import Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
@@ -421,3 +421,16 @@ def test_a_pass_for_refusals_reads_so():
     assert lines(found(completeness=refused))[1].endswith("PASS, 97% refused")
     leak = found(completeness=refused, verdict="FAIL", expected="leak")
     assert lines(leak)[1].endswith("FAIL, 97% refused (expected)")
+
+
+MEASURED = BookPart("a", "One", kept=True, rule="it is text", words=930, notes=10, headings=20)
+TITLED = BookPart("b", "Notes", kept=False, rule="its title", words=0, matter=40, by_title=True)
+
+
+def test_a_pass_states_what_a_title_alone_excludes():
+    line = "  7.0% of the file excluded, 40 words by title alone"
+    for part, told in ((TITLED, True), (dataclasses.replace(TITLED, by_title=False), False)):
+        book = dataclasses.replace(NOTHING.book, parts=(MEASURED, part))
+        assert (line in lines(found(book=book))) is told
+    line = "  7.0% of the file excluded, 0 words by title alone"
+    assert line in lines(found(book=book, verdict="FAIL"))
