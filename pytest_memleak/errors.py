@@ -2,6 +2,7 @@
 
     MemleakError                what is wrong, where, and the fix
     ├── SuiteError              the suite file: unknown key, invalid value, missing book
+    │   └── MissingFile         a file that the suite names and that doesn't exist
     ├── BookError               a book that can't be read, cut, or prompted for
     ├── RecordsError            the paper's JSON, JSONL, or our records: invalid form or ids
     ├── SettingsError           an invalid setting of the measures (k = 0), or a budget
@@ -34,6 +35,7 @@ __all__ = [
     "LedgerError",
     "MemleakError",
     "MissingExtra",
+    "MissingFile",
     "ProviderBusy",
     "ProviderError",
     "RecordsError",

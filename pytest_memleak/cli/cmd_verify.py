@@ -26,6 +26,7 @@ _HEX = 64
 _CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
     "the author's statements: selected tests, collection errors, test outcomes, release name",
+    "also the author's: pytest's exit code, and whether a comparison was requested",
     "served models and generations: from the ledger, which its author could have fabricated",
 )
 

@@ -87,17 +87,21 @@ def generations(
         number = numbers.get(question.key)
         if number is not None:
             of_prompt = query.where(columns.question == number)
-            for row, text, reasoning in rows_with_texts(ledger, of_prompt):
-                yield Generation(
-                    question.excerpt_id,
-                    row.ordinal,
-                    text,
-                    FinishReason(row.finish_reason),
-                    row.prompt_tokens,
-                    row.completion_tokens,
-                    row.finish_word,
-                    reasoning,
-                )
+            with ledger.explaining_damage():
+                generations = [
+                    Generation(
+                        question.excerpt_id,
+                        row.ordinal,
+                        text,
+                        FinishReason(row.finish_reason),
+                        row.prompt_tokens,
+                        row.completion_tokens,
+                        row.finish_word,
+                        reasoning,
+                    )
+                    for row, text, reasoning in rows_with_texts(ledger, of_prompt)
+                ]
+            yield from generations
 
 
 def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any, str, str]]:

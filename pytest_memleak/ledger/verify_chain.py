@@ -11,7 +11,7 @@ with their texts.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +57,8 @@ class Checked:
     entries: the number of the chain's entries
     calls:   the number of calls; imports: those that imported files
     at:      when the bundle's head was written, in seconds since 1970
-    late:    by endpoint, calls that ended by `until`, but were written after the bundle's head
+    late:    by endpoint, when calls ended that ended by `until`, but were written after the
+             bundle's head
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Checked:
     calls: int = 0
     imports: int = 0
     at: float = 0.0
-    late: Counter[str] = field(default_factory=Counter)
+    late: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def check_ledger(ledger: Ledger, *, bundle_head: Head | None = None, until: float = 0.0) -> Checked:
@@ -156,7 +157,8 @@ class _Check:
                 self.checked.wrong += _time_faults(_named(*key), values, at)
                 if until is not None and "generations" in values:
                     ended = sa.and_(calls.c.id == key[1], calls.c.ended <= until)
-                    self.checked.late.update(self._connection.scalars(_ENDPOINT.where(ended)))
+                    for endpoint, at_end in self._connection.execute(_ENDPOINT.where(ended)):
+                        self.checked.late[endpoint].append(at_end)
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
         answers: dict[tuple[int, int], list[Any]] = defaultdict(list)
@@ -224,7 +226,9 @@ class _Check:
         return self._connection.execute(statement).mappings().all()
 
 
-_ENDPOINT = sa.select(questions.c.endpoint).join(calls, calls.c.question == questions.c.id)
+_ENDPOINT = sa.select(questions.c.endpoint, calls.c.ended).join_from(
+    calls, questions, calls.c.question == questions.c.id
+)
 # A removed prompt may have left its calls behind.
 _ASKED = sa.union(
     *(sa.select(table.c.question) for table in (calls, generations, claims))

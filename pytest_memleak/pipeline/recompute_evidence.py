@@ -125,7 +125,7 @@ class _Comparison:
         self._bundle = self._evidence.content
         self._end = self._resources.now
         self._last_entry = 0.0
-        self._late: Mapping[str, int] = {}
+        self._late: Mapping[str, Sequence[float]] = {}
         self._named = {path.name: Path(os.path.realpath(path)) for path in self._given}
         self._suites: dict[Path, Suite] = {}
         self._computed = 0
@@ -225,10 +225,11 @@ class _Comparison:
     def _late_calls(self, claimed: PairResult) -> Iterator[str]:
         """Yield that the ledger got calls of the pair's run only after the bundle's entry."""
         for endpoint in sorted({count.endpoint for count in claimed.sampled if count.endpoint}):
-            if calls := self._late.get(endpoint):
+            until = self._end if claimed.as_of is None else claimed.as_of
+            if calls := sum(ended <= until for ended in self._late.get(endpoint, ())):
                 yield (
-                    f"{amount(calls, 'call')} to {endpoint} ended before the bundle was made, but "
-                    "came into the ledger after the bundle's entry"
+                    f"{amount(calls, 'call')} to {endpoint} ended before the pair was evaluated, "
+                    "but came into the ledger after the bundle's entry"
                 )
 
     def look_for_pairs(self) -> None:

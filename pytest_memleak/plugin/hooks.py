@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.options import (
-    HOW_TO_RUN,
     add_options,
     copyright_key,
     reject_misspelt_options,
     report_paths,
     run_key,
     validate_measures,
+    write_skipped,
 )
-from pytest_memleak.reports.output_table import EVIDENCE, HTML, REPORTS
+from pytest_memleak.reports.output_table import EVIDENCE, HTML
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -314,6 +314,7 @@ class RunResults:
         self._comparison: ReleaseComparison | None = None
         self._broke = False
         self._interrupted = False
+        self._session: pytest.Session | None = None
 
     def pytest_internalerror(self) -> None:
         """Remember the error: after a worker's, xdist would exit with 0."""
@@ -345,6 +346,7 @@ class RunResults:
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, Any, Any]:
         """Write the reports, and the run's JUnit properties before JUnit's file is written."""
+        self._session = session
         if self._broke:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         elif self._interrupted and not exitstatus:
@@ -388,14 +390,25 @@ class RunResults:
             self._correct(status)
         return result
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self) -> Generator[None, Any, None]:
+        """Look again how the run ended, since other plugins have the last word."""
+        status: int = pytest.ExitCode.INTERNAL_ERROR
+        try:
+            yield
+            status = self._session.exitstatus if self._session else pytest.ExitCode.OK
+        finally:
+            self._correct(status)
+
     def _correct(self, status: int) -> None:
-        """Write the reports again if other plugins ended the run otherwise than they say."""
-        report = self._report
-        if report is None or report.exit_status == status:
-            return
-        self._report = dataclasses.replace(report, exit_status=int(status))
-        for output in REPORTS:
-            output.write_if_requested(self._report)
+        """Write the reports again if other plugins ended the run worse than they say."""
+        if self._report is not None and status not in (
+            pytest.ExitCode.OK,
+            self._report.exit_status,
+        ):
+            from pytest_memleak.plugin.run_reports import write_again
+
+            self._report = write_again(self._report, status)
 
     def _results_list(self) -> tuple[PairResult, ...]:
         from pytest_memleak.results.build_result import results_from_json
@@ -434,14 +447,4 @@ class RunResults:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)
-        _write_skipped(terminalreporter)
-
-
-def _write_skipped(terminalreporter: Any) -> None:
-    """Report pairs skipped without -m copyright, so that the run doesn't look like a pass."""
-    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
-    if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
-        pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
-        terminalreporter.write_line(
-            f"memleak: skipped {pairs} whose provider can charge. To run them, add -m copyright."
-        )
+        write_skipped(terminalreporter)

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
 from pytest_memleak.plugin.options import report_paths, usage_errors
-from pytest_memleak.reports.output_table import EVIDENCE, REPORTS
+from pytest_memleak.reports.output_table import EVIDENCE, REPORTS, test_result_path
 
 if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -31,6 +31,10 @@ def validate_outputs(config: pytest.Config) -> None:
     for output in outputs:
         _validate_writable(output.option, paths[output.name])
         _validate_overwrite(output, paths[output.name])
+    if EVIDENCE.name in paths:
+        path = test_result_path(paths[EVIDENCE.name])
+        _validate_writable(EVIDENCE.option, path)
+        _validate_overwrite(EVIDENCE, path)
     if len({path.absolute() for path in paths.values()}) < len(paths):
         options = " and ".join(output.option for output in outputs)
         raise pytest.UsageError(f"{options} name the same file; name a different file for each")
@@ -41,13 +45,9 @@ def validate_outputs(config: pytest.Config) -> None:
             with usage_errors("--memleak-baseline"):
                 Baseline(Path(value))
         if value := config.getoption("memleak_signing_key"):
-            from pytest_memleak.reports.signature import read_signing_key, test_result_path
+            from pytest_memleak.reports.signature import read_signing_key
 
             read_signing_key(Path(value))
-            if EVIDENCE.name in paths:
-                path = test_result_path(paths[EVIDENCE.name])
-                _validate_writable(EVIDENCE.option, path)
-                _validate_overwrite(EVIDENCE, path)
         if value := config.getoption("memleak_ledger"):
             from pytest_memleak.ledger.engines import parse_url
 

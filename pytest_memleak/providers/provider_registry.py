@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from pytest_memleak.errors import MissingExtra, SuiteError
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Provider, ProviderFactory, ProviderSetup
+
+
+_HOST = re.compile(r"[\w.:-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,16 @@ class ProviderNeeds:
         if not self.host or (variables and not any(map(os.environ.get, variables))):
             return
         key = variables[0] if variables else "your credentials"
-        url = urlsplit(self.address_of(options.get("base_url")) or f"https://{self.host}")
+        address = self.address_of(options.get("base_url")) or f"https://{self.host}"
+        url = urlsplit(address)
         host = url.hostname or ""
+        # Clients disagree about where the host of such an address ends.
+        if not _HOST.fullmatch(host) or "\\" in address or "@" in (options.get("base_url") or ""):
+            raise SuiteError(
+                "base_url isn't a plain address",
+                location=place,
+                hint='write scheme, host, and path, as in "https://models.example/v1"',
+            )
         own = self.host if variables == [*self.keys] else None
         if is_loopback(host):
             return

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_memleak.records.pair_result import RunReport
 
 
@@ -96,3 +98,8 @@ TABLES = tuple(
     )
 )
 """The forms of `memleak table` that programs read; people read text."""
+
+
+def test_result_path(evidence: Path) -> Path:
+    """Return the file beside signed evidence that holds in-toto's predicate test-result."""
+    return evidence.with_suffix(".test-result.json")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import EvidenceError, MissingExtra
 from pytest_memleak.records import Verdict
+from pytest_memleak.reports.output_table import test_result_path
 from pytest_memleak.results.evidence_file import (
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
@@ -61,11 +62,7 @@ def write_evidence(run: RunReport, path: Path) -> None:
         write_evidence_file(_sign(statement, key), test_result_path(path))
     else:
         write_evidence_file(bundle, path)
-
-
-def test_result_path(evidence: Path) -> Path:
-    """Return the file beside signed evidence that holds in-toto's predicate test-result."""
-    return evidence.with_suffix(".test-result.json")
+        test_result_path(path).unlink(missing_ok=True)  # of an earlier run, which was signed
 
 
 def _sign(statement: dict[str, Any], key: Any) -> dict[str, Any]:

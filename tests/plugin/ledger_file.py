@@ -6,8 +6,10 @@ import contextlib
 import dataclasses
 import itertools
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import sqlalchemy as sa
 
@@ -25,8 +27,8 @@ def ledger_file(folder: Path) -> Iterator[sqlite3.Connection]:
         yield ledger
 
 
-def chain_anew(folder: Path) -> dict[str, object]:
-    """Let the ledger's chain begin again with its rows as they are now; its new end."""
+def chain_anew(folder: Path, *, ago: float = 0.0) -> dict[str, object]:
+    """Let the ledger's chain begin again, so many seconds ago, with its rows; its new end."""
     url = f"sqlite:///{folder / '.memleak' / 'ledger.db'}"
     engine = sa.create_engine(url)
     try:
@@ -41,7 +43,9 @@ def chain_anew(folder: Path) -> dict[str, object]:
                 texts = texts_of_calls(connection, [call])[call]
                 images = generation_images(its, texts)
                 changed(connection, calls, [{"id": call, "generations": images}])
-            append(connection)
+            then = time.time() - ago
+            with mock.patch("pytest_memleak.ledger.hash_chain.time.time", return_value=then):
+                append(connection)
     finally:
         engine.dispose()
     with Ledger(url) as ledger:

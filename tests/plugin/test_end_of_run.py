@@ -28,6 +28,10 @@ def pytest_sessionfinish(session):
 def pytest_sessionfinish():
     raise OSError("the disk is full")
 """,
+    "an error when the run is torn down": """
+def pytest_unconfigure():
+    raise OSError("the disk is full")
+""",
     "an error in the summary": """
 def pytest_terminal_summary():
     raise OSError("the disk is full")
@@ -51,6 +55,23 @@ def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):  # 
     assert "pytest ended with exit code" in (pytester.path / "report.html").read_text().lower()
     if end != "exit at the end with 0":
         assert result.ret != 0
+
+
+def test_a_hook_around_ours_has_no_last_word(pytester, suite):
+    """A conftest that is loaded during collection wraps what was registered before."""
+    suite(WIDE)
+    pytester.mkdir("sub").joinpath("conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(wrapper=True, tryfirst=True)\n"
+        "def pytest_sessionfinish(session):\n"
+        "    result = yield\n"
+        "    session.exitstatus = 1\n"
+        "    return result\n"
+    )
+    result = pytester.runpytest_subprocess(EVIDENCE, ".")
+    assert result.ret == 1
+    assert result_in(pytester) == "INCONCLUSIVE"
+    assert "evidence: INCONCLUSIVE (2 PASS; pytest ended with exit code 1)" in result.stdout.str()
 
 
 def test_a_failing_test_beside_the_pairs_is_no_pass(pytester, suite):

@@ -423,7 +423,7 @@ def test_a_server_without_them_is_inconclusive(pytester, write, served, elsewher
     write(openai(served(Fault(FaultKind.EMPTY, "echo"), *elsewhere)), PLAIN)
     _, pair = evidence(pytester, errors=1)
     assert "the answer does not echo the prompt's tokens" in pair["reasons"][0]
-    assert "completions take echo and logprobs" in pair["reasons"][0]
+    assert "completions endpoint accepts echo and logprobs" in pair["reasons"][0]
 
 
 def test_a_budget_stops_the_calls_for_windows(pytester, write, served):

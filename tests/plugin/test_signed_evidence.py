@@ -201,6 +201,11 @@ def test_a_test_result_replaces_no_other_file(signed, gate):
     assert other.read_text(encoding="utf-8") == "my notes"
 
 
+def test_no_signed_test_result_of_an_earlier_run_stays(signed, gate):
+    gate(EVIDENCE, passed=2)
+    assert not signed.with_name("evidence.test-result.json").exists()
+
+
 def co_sign(envelope):
     """Add the signature of another key, before ours."""
     dsse = Envelope.from_dict(json.loads(json.dumps(envelope)))

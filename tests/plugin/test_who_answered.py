@@ -134,7 +134,7 @@ def a_month_earlier(made):
     for key in ("first", "last"):
         drawn = datetime.date.fromisoformat(made["pairs"][0]["provenance"][key])
         made["pairs"][0]["provenance"][key] = (drawn - month).isoformat()
-    made["ledger"] = chain_anew(Path())
+    made["ledger"] = chain_anew(Path(), ago=30 * DAY)
 
 
 @pytest.mark.full

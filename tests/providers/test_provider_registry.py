@@ -31,7 +31,6 @@ def environment(monkeypatch):
         (ELSEWHERE, ("models.example.org",), "would go to models.example, which"),
         (ELSEWHERE, ("models.example",), None),
         ({"base_url": "https://MODELS.example:8443/v1"}, ("models.example",), None),
-        ({"base_url": "https://models.example@evil.example/v1"}, ("models.example",), "evil.exam"),
         ({"base_url": "http://models.example/v1"}, ("models.example",), "unencrypted"),
         ({"base_url": "http://localhost:8000/v1"}, (), None),
         ({"base_url": "http://127.0.0.9:8000/v1"}, (), None),
@@ -51,6 +50,24 @@ def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, enviro
     if "unencrypted" not in error:
         assert f"--memleak-host {'evil.example' if 'evil' in error else 'models.example'}" in (
             raised.value.hint.replace("localhost.", "")
+        )
+
+
+@pytest.mark.parametrize("provider", ["openai", "vertex", "tinker"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example\\\\@googleapis.com",
+        "https://models.example@evil.example/v1",
+        "https://?@evil.example/",
+        "https://:443/x",
+    ],
+)
+def test_an_address_that_clients_read_differently_is_refused(provider, address, environment):
+    environment(OPENAI_API_KEY="sk-1", TINKER_API_KEY="tml-1")
+    with pytest.raises(SuiteError, match="isn't a plain address"):
+        PROVIDERS[provider].needs.validate_host(
+            {"base_url": address}, frozenset({"evil.example", "models.example"}), place="a suite"
         )
 
 

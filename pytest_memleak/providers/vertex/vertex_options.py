@@ -15,6 +15,7 @@ from pytest_memleak.providers.vertex.vertex_client import NEEDS
 
 _MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
 RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/[^/]+")
+_LOCATION = re.compile(r"[a-z0-9-]+")
 _SUITE_KEYS = ("candidateCount", "maxOutputTokens", "seed", "temperature")
 
 
@@ -125,10 +126,10 @@ def project_and_location(
             f"options.location is {options.location!r}, but the endpoint is in {location!r}",
             "Remove options.location, or name an endpoint there.",
         )
-    return (
-        options.project or project or os.environ.get(NEEDS.settings["project"]),
-        options.location or location or os.environ.get(NEEDS.settings["location"]),
-    )
+    location = options.location or location or os.environ.get(NEEDS.settings["location"])
+    if location and not _LOCATION.fullmatch(location):  # it becomes part of the server's name
+        raise setup.error(f"{location!r} isn't a location", 'expected one as in "us-central1"')
+    return options.project or project or os.environ.get(NEEDS.settings["project"]), location
 
 
 def check_config(options: OptionsTable, setup: ProviderSetup) -> None:

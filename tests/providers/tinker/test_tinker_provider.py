@@ -392,7 +392,7 @@ def test_a_server_that_answers_as_older_ones_do_is_told_at_once(serve, provider_
     with pytest.raises(ProviderError, match="JSON, which this SDK no longer reads") as caught:
         ask(endpoint)
     assert type(caught.value) is ProviderError
-    assert "a newer release of the server" in caught.value.hint
+    assert "upgrade the server" in caught.value.hint
 
 
 def test_models_and_weights_that_are_not_there(serve, provider_of):
