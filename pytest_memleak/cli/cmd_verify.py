@@ -159,12 +159,11 @@ class _Findings:
     @property
     def levels(self) -> list[str]:
         """The levels of verification reached."""
-        if self.wrong:
-            return []
+        recomputed = self.complete and not self.wrong
         levels = {
             "attested": self.attested,
-            "recomputed": self.complete,
-            "current": self.complete and self.current,
+            "recomputed": recomputed,
+            "current": recomputed and self.current,
         }
         return [level for level, is_reached in levels.items() if is_reached]
 
@@ -261,7 +260,7 @@ def _check_comparison(
 
 def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputation:
     from pytest_memleak.ledger.engines import file_of, parse_url
-    from pytest_memleak.pipeline.recompute_evidence import Recomputation, recompute
+    from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
@@ -269,10 +268,7 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
-    if not is_there and evidence.content.ledger:
-        return Recomputation(
-            missing=[f"the ledger: no file {path}; add --ledger URL"], complete=False
-        )
+    needed = not is_there and evidence.content.ledger
     # The end of the second in which the bundle was made.
     resources = Resources(
         parsed.ledger if is_there else "sqlite://",
@@ -290,6 +286,7 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
             models_named=bool(parsed.model),
+            missing=[f"the ledger: no file {path}; add --ledger URL"] if needed else [],
         )
     finally:
         run.close()

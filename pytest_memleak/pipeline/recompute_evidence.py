@@ -65,6 +65,7 @@ def recompute(
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
     models_named: bool = False,
+    missing: Sequence[str] = (),
 ) -> Recomputation:
     """Recompute all of a bundle, as of when it was made.
 
@@ -72,6 +73,7 @@ def recompute(
     suites: files that replace those of their names in the bundle
     folders: where files may be opened; a suite of `suites` may be anywhere
     models_named: whether the caller named the models
+    missing: what the caller knows to be missing: a sentence each
 
     Raises MemleakError for what can't be read, or may not be.
     """
@@ -79,7 +81,7 @@ def recompute(
         evidence, of_suite, evaluated, resources, suites, folders, models_named
     )
     comparison.compare_result()
-    if not comparison.lacks_files() and comparison.has_its_ledger():
+    if not comparison.lacks_files(missing) and comparison.has_its_ledger():
         with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
             for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
                 comparison.compare_pair(pair, entry)
@@ -163,9 +165,12 @@ class _Comparison:
         elif bundle.limitations != limitations():
             self.result.wrong.append("limitations: they differ from this version's")
 
-    def lacks_files(self) -> bool:
-        """Tell whether a suite of the bundle, or a file that it names, isn't here."""
-        missing: dict[str, None] = {}
+    def lacks_files(self, also: Sequence[str]) -> bool:
+        """Tell whether a suite of the bundle, or a file that it names, isn't here.
+
+        also: what else is missing
+        """
+        missing: dict[str, None] = dict.fromkeys(also)
         for pair in self._bundle.pairs:
             path = self._path_of(pair)
             if not path.exists():
