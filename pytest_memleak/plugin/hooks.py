@@ -1,14 +1,8 @@
-"""The plugin's hooks and fixtures: options, collection of suite files, outcomes, reports.
+"""The plugin's hooks: options, collection of suite files, outcomes, reports at the end.
 
 PYTEST_DONT_REWRITE
 
-An idle plugin costs nothing: heavy modules are imported when the first suite is collected. Your
-own tests use its fixtures; override `memleak_endpoint` in a conftest to test your own model, any
-object with `sample`.
-
-    @pytest.mark.copyright(suite="release.memleak.toml")
-    def test_no_long_passage(memorization):
-        assert memorization.longest_passage <= 38
+An idle plugin costs nothing: heavy modules are imported when the first suite is collected.
 """
 
 from __future__ import annotations
@@ -20,29 +14,28 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.plugin.options import (
+    HOW_TO_RUN,
     add_options,
     copyright_key,
     reject_misspelt_options,
     report_paths,
     run_key,
     validate_measures,
-    write_skipped,
 )
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
-    from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.plugin.outcomes import Memorization
     from pytest_memleak.plugin.run_record import RunRecord
     from pytest_memleak.plugin.suite_items import SuiteModule
-    from pytest_memleak.records import Book, Pair, Suite
+    from pytest_memleak.records import Suite
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.records.verdicts import ReleaseComparison
     from pytest_memleak.verdict.evaluation import Evaluation
 
+pytest_plugins = ("pytest_memleak.plugin.fixtures",)
 _FILES = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
 
 # --- options -------------------------------------------------------------------------------
@@ -86,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         record = RunRecord(config)
     if gathers:
-        config.pluginmanager.register(RunResults(config, record), "memleak-run-results")
+        config.pluginmanager.register(EndOfRun(config, record), "memleak-end-of-run")
     if record:
         config.pluginmanager.register(record, "memleak-run-record")
 
@@ -210,72 +203,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.stash[run_key].settle()
 
 
-# --- fixtures of books ---------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def memleak_pair(request: pytest.FixtureRequest) -> Pair:
-    """Return the pair of model and book under test (`pytest_memleak.records.Pair`)."""
-    if not hasattr(request, "param"):
-        pytest.fail(
-            'this test needs a suite:\n    @pytest.mark.copyright(suite="release.memleak.toml")',
-            pytrace=False,
-        )
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture(scope="session")
-def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
-    """Return the pair's book, cut into excerpts with their instructions."""
-    from pytest_memleak.plugin.outcomes import hiding_tracebacks
-    from pytest_memleak.plugin.text_views import view_of_book
-
-    run = request.config.stash[run_key]
-    with hiding_tracebacks(request.config):
-        return view_of_book(run.of_suite(memleak_pair.suite).books.book_of(memleak_pair))
-
-
-@pytest.fixture(scope="session")
-def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint:
-    """Return the model's endpoint, opened (and fine-tuned if necessary) on first use."""
-    from pytest_memleak.plugin.outcomes import SuiteEndpoint
-
-    return SuiteEndpoint(memleak_pair, request.config)
-
-
-@pytest.fixture
-def memleak_evaluation(
-    memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
-) -> Evaluation:
-    """Return the pair's evaluation: measurement, completeness, verdict; error if INCONCLUSIVE."""
-    from pytest_memleak.plugin.outcomes import evaluate_for, recording_failure, require_conclusive
-    from pytest_memleak.plugin.text_views import view_of_evaluation
-
-    with recording_failure(request.node):
-        return view_of_evaluation(
-            require_conclusive(evaluate_for(request.node, memleak_pair, memleak_endpoint))
-        )
-
-
-@pytest.fixture
-def memorization(
-    memleak_pair: Pair, memleak_endpoint: Any, request: pytest.FixtureRequest
-) -> Memorization:
-    """Return the pair's measures, on complete evidence only; the suite's limits don't count."""
-    from pytest_memleak.plugin.outcomes import (
-        Memorization,
-        evaluate_for,
-        recording_failure,
-        require_complete,
-    )
-
-    with recording_failure(request.node):
-        return Memorization(
-            require_complete(evaluate_for(request.node, memleak_pair, memleak_endpoint)),
-            request.node,
-        )
-
-
 # --- outcomes ------------------------------------------------------------------------------
 
 
@@ -302,8 +229,12 @@ def pytest_assertrepr_compare(
     return explain_comparison(config.stash[run_key], op, left, right)
 
 
-class RunResults:
-    """The results that test reports carry, from this process or from xdist's workers."""
+class EndOfRun:
+    """Gathers the results that test reports carry, and reports them when pytest ends.
+
+    They come from this process or from xdist's workers. Reports are written when the session
+    finishes, and once more where other plugins then let the run end worse than they say.
+    """
 
     def __init__(self, config: pytest.Config, record: RunRecord | None) -> None:
         self._config = config
@@ -315,6 +246,7 @@ class RunResults:
         self._broke = False
         self._interrupted = False
         self._session: pytest.Session | None = None
+        self._written: Mapping[str, Path] = {}
 
     def pytest_internalerror(self) -> None:
         """Remember the error: after a worker's, xdist would exit with 0."""
@@ -372,6 +304,7 @@ class RunResults:
         if self._report is None:
             return (yield)
         failed: Exception | None = None
+        self._written = self._report.outputs
         try:
             write_reports(self._config, self._report, run_of)
         except Exception as error:  # noqa: BLE001 - raised once all others have ended
@@ -401,14 +334,24 @@ class RunResults:
             self._correct(status)
 
     def _correct(self, status: int) -> None:
-        """Write the reports again if other plugins ended the run worse than they say."""
-        if self._report is not None and status not in (
-            pytest.ExitCode.OK,
-            self._report.exit_status,
-        ):
-            from pytest_memleak.plugin.run_reports import write_again
+        """Write the reports again if the run ended worse than they say."""
+        report = self._report
+        if report is None or status in (pytest.ExitCode.OK, report.exit_status):
+            return
+        from pytest_memleak.errors import MemleakError
+        from pytest_memleak.plugin.run_reports import evidence_line, write_again
 
-            self._report = write_again(self._report, status)
+        self._report = dataclasses.replace(report, exit_status=int(status))
+        try:
+            write_again(dataclasses.replace(self._report, outputs=self._written))
+        except MemleakError as error:
+            # No bundle is better than one that claims too much.
+            if evidence := self._written.get(EVIDENCE.name):
+                evidence.unlink(missing_ok=True)
+            print(f"memleak: {error}")
+            return
+        if EVIDENCE.name in report.outputs:
+            print(evidence_line(self._report))
 
     def _results_list(self) -> tuple[PairResult, ...]:
         from pytest_memleak.results.build_result import results_from_json
@@ -447,4 +390,14 @@ class RunResults:
                 terminalreporter.write_line(evidence_line(self._report))
             for line in (*next_lines(self._report), *deployment_lines(self._config)):
                 terminalreporter.write_line(line)
-        write_skipped(terminalreporter)
+        _write_skipped(terminalreporter)
+
+
+def _write_skipped(terminalreporter: Any) -> None:
+    """Report pairs skipped without -m copyright, so that the run doesn't look like a pass."""
+    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
+        pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
+        terminalreporter.write_line(
+            f"memleak: skipped {pairs} whose provider can charge. To run them, add -m copyright."
+        )

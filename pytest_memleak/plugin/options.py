@@ -248,13 +248,3 @@ def pair_of(item: pytest.Item) -> Pair | None:
     callspec = getattr(item, "callspec", None)
     pair = callspec.params.get("memleak_pair") if callspec else None
     return pair if isinstance(pair, Pair) else None
-
-
-def write_skipped(terminalreporter: Any) -> None:
-    """Report pairs skipped without -m copyright, so that the run doesn't look like a pass."""
-    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
-    if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
-        pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
-        terminalreporter.write_line(
-            f"memleak: skipped {pairs} whose provider can charge. To run them, add -m copyright."
-        )

@@ -30,7 +30,7 @@ from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties
-from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, REPORTS, STEP_SUMMARY
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
 from pytest_memleak.reports.report_text import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import encode
@@ -146,14 +146,10 @@ def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> No
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def write_again(report: RunReport, status: int) -> RunReport:
-    """Write the reports of a run that ended with another exit status; return its report."""
-    report = dataclasses.replace(report, exit_status=int(status))
-    for output in REPORTS:
+def write_again(report: RunReport) -> None:
+    """Write the files of a run again, evidence first: it must not say PASS."""
+    for output in (EVIDENCE, HTML):
         output.write_if_requested(report)
-    if EVIDENCE.name in report.outputs:
-        print(evidence_line(report))
-    return report
 
 
 def exit_if_damaged(config: pytest.Config, run_of: RunOf) -> None:

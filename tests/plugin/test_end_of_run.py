@@ -32,6 +32,13 @@ def pytest_sessionfinish():
 def pytest_unconfigure():
     raise OSError("the disk is full")
 """,
+    "a sink that fails once the bundle is written": """
+import pytest_memleak
+
+@pytest_memleak.hookimpl
+def memleak_report(run):
+    raise OSError("the disk is full")
+""",
     "an error in the summary": """
 def pytest_terminal_summary():
     raise OSError("the disk is full")
