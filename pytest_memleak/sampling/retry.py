@@ -16,13 +16,14 @@ a time.
 
 from __future__ import annotations
 
-import itertools
-import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from tenacity.wait import wait_base, wait_exponential_jitter
 
 from pytest_memleak.errors import ProviderBusy, RequestNotSent
 
@@ -73,27 +74,42 @@ class Retry:
         The last ProviderBusy is raised once `tries` or `total` is used up. RequestNotSent is
         retried for at most `unreached` seconds, and not at all if that is of no use.
         """
-        pausing, began, idle = stop or threading.Event(), time.monotonic(), 0.0
-        for number in itertools.count(1):
-            try:
-                return attempt()
-            except ProviderBusy as error:
-                pause = self._pause_after(number, error)
-                idle += pause
-                if isinstance(error, RequestNotSent):
-                    passed = max(idle, time.monotonic() - began + pause)
-                    most = unreached()
-                    if error.lasting or (most is not None and passed > most):
-                        raise
-                if number >= self.tries or idle > self.total:
-                    raise
-            self.pause(pausing, pause)
-        raise AssertionError("count does not end")
+        pausing = stop or threading.Event()
 
-    def _pause_after(self, number: int, error: ProviderBusy) -> float:
-        """Return the pause after a failed attempt, at least as long as the provider requested."""
-        backoff = self.first * (2.0 ** (number - 1) + random.random())  # noqa: S311 - no secret
-        return max(min(backoff, self.most), error.retry_after or 0.0)
+        def give_up(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            idle = state.idle_for + state.upcoming_sleep
+            if isinstance(error, RequestNotSent):
+                passed = max(idle, (state.seconds_since_start or 0.0) + state.upcoming_sleep)
+                most = unreached()
+                if error.lasting or (most is not None and passed > most):
+                    return True
+            return state.attempt_number >= self.tries or idle > self.total
+
+        def sleep(seconds: float) -> None:
+            self.pause(pausing, seconds)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(ProviderBusy),
+            wait=_AsRequested(wait_exponential_jitter(self.first, self.most, jitter=self.first)),
+            stop=give_up,
+            sleep=sleep,
+            reraise=True,
+        )
+        return retrying(attempt)
+
+
+class _AsRequested(wait_base):
+    """A pause at least as long as the provider requested."""
+
+    def __init__(self, backoff: wait_base) -> None:
+        self._backoff = backoff
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        pause = self._backoff(retry_state)
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        requested = error.retry_after if isinstance(error, ProviderBusy) else None
+        return max(pause, requested or 0.0)
 
 
 FIRST = 8
