@@ -39,7 +39,7 @@ def failure_of(name, serve, provider_of):
     ("name", "act", "said"),
     [
         *((name, "endless_body", "has an unexpected format") for name in ("openai", "vertex")),
-        ("tinker", "endless_body", "The answer was longer than 16000000 bytes"),
+        ("tinker", "endless_body", "The response was longer than 16000000 bytes"),
         ("openai", "gzip_bomb", "has an unexpected format"),  # nothing packed is unpacked
     ],
 )

@@ -183,7 +183,7 @@ class ChatEndpoint:
         completions = read_completions(answer, max_tokens=most, instruction=request.instruction)
         if not completions:
             raise Failing(self._calls.provider, self._settings.model, call).busy(
-                "The answer has no completion",
+                "The response has no completion",
                 f"Check that {self._calls.base_url} serves chat completions.",
             )
         if api == "chat" and all((each.completion_tokens or 0) > most for each in completions):

@@ -106,7 +106,7 @@ class NumberedTokens(_ByNumber):
 
     call = "completions.create (prompt_logprobs)"
     needs = "whose completions endpoint accepts prompt_logprobs"
-    _no_tokens = "The answer lacks the prompt's token_ids"
+    _no_tokens = "The response lacks the prompt's token_ids"
 
     def log_probabilities(self, window: Window) -> list[float]:
         """Return those of the suffix tokens after the prefix; see `Probabilities`."""
@@ -135,7 +135,7 @@ class NumberedTokens(_ByNumber):
         answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
         entries = first_choice(answer).get("prompt_logprobs")
         if not isinstance(entries, list) or len(entries) != len(asked):
-            raise self._lacking("The answer lacks prompt_logprobs for some tokens of the prompt")
+            raise self._lacking("The response lacks prompt_logprobs for some tokens of the prompt")
         count = len(window.suffix)
         return list(zip(asked[-count:], entries[-count:], strict=True))
 
@@ -143,7 +143,7 @@ class NumberedTokens(_ByNumber):
         log = as_mapping(entry).get(str(token))
         value = _log(log.get("logprob") if isinstance(log, Mapping) else log)
         if value is None:
-            raise self._lacking("The answer lacks a token's log-probability")
+            raise self._lacking("The response lacks a token's log-probability")
         return value
 
     def _in_top_k(self, entry: object, token: int, *, top_k: int, temperature: float) -> float:
@@ -201,7 +201,7 @@ class WrittenTokens(_ByNumber):
         entry = content[0] if isinstance(content, list) and content else None
         number, value = _number_and_log(entry)
         if number != token or value is None:
-            raise self._lacking("The answer lacks the generated token's log-probability")
+            raise self._lacking("The response lacks the generated token's log-probability")
         pairs = map(_number_and_log, as_list(as_mapping(entry).get("top_logprobs")))
         return value, {
             number: log for number, log in pairs if number is not None and log is not None
@@ -238,7 +238,7 @@ class EchoCompletions(TokenForm):
             # Part of a character may be a token without text, before the character.
             if end > len(prefix) or (not token and end == len(prefix)):
                 if value is None:
-                    raise self._lacking("The answer lacks a token's log-probability")
+                    raise self._lacking("The response lacks a token's log-probability")
                 values.append(value)
         missing = len(window.suffix) - len(values)
         if missing >= 0:

@@ -349,7 +349,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     if isinstance(why, Astray):
         return failing.astray(why, server=error.request.url.host)
     if why is not None:
-        return failing.busy(f"The answer was {why}")
+        return failing.busy(f"The response was {why}")
     status = error.status_code
     detail = error.body.get("detail") if isinstance(error.body, dict) else None
     refusal = Refusal(

@@ -156,7 +156,10 @@ def load_format(
     except (OSError, ValueError, KeyError, ImportError) as error:
         seen = type(error).__name__
     else:
-        return _format(loaded, str(tokenizer), renderer=renderer, base=base, place=place)
+        if len(loaded) > len(loaded.all_special_tokens):
+            return _format(loaded, str(tokenizer), renderer=renderer, base=base, place=place)
+        # Of an empty folder, transformers before 5.2 makes an empty one and says nothing.
+        seen = "it has no vocabulary"
     raise Failing(PROVIDER, endpoint, "AutoTokenizer.from_pretrained").final(
         f"Can't load the tokenizer {str(tokenizer)!r} ({seen})",
         "Set options.tokenizer to a name on the model hub or a local folder.",

@@ -276,7 +276,7 @@ class TinkerEndpoint:
                 self._pending.pop(key, None)
         if not answer.sequences:
             raise Failing(PROVIDER, self._model, call).busy(
-                "The answer has no completion", "Check that the server serves this model."
+                "The response has no completion", "Check that the server serves this model."
             )
         return [
             self._completion(

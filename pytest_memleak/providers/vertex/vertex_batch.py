@@ -176,7 +176,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             endpoint=self._model,
         )
         if not job.name:
-            raise self._failed("batches.create", "The answer doesn't name the batch")
+            raise self._failed("batches.create", "The response doesn't name the batch")
         return job.name
 
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:

@@ -76,7 +76,7 @@ class Deployments:
         operation = self.calls.ask_quietly(call, deploy, endpoint=wanted.weights)
         name = str(operation.name or "")
         if not name:
-            raise self._busy(call, wanted.weights, "The answer doesn't name the operation")
+            raise self._busy(call, wanted.weights, "The response doesn't name the operation")
         return name
 
     def find(self, digest: str, since: float | None) -> str | None:

@@ -240,7 +240,7 @@ class VertexProvider:
         )
         if not job.name:
             raise Failing(PROVIDER, self._base, "tunings.tune").final(
-                "The answer doesn't name the job"
+                "The response doesn't name the job"
             )
         return job.name
 
