@@ -25,8 +25,7 @@ _VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
 _HEX = 64
 _CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
-    "the author's statements: selected tests, collection errors, test outcomes, release name",
-    "also the author's: pytest's exit code, and whether a comparison was requested",
+    "the author's statements: tests selected, their outcomes, exit code, comparison, release name",
     "served models and generations: from the ledger, which its author could have fabricated",
 )
 
@@ -268,7 +267,7 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
-    needed = not is_there and evidence.content.ledger
+    is_missing = evidence.content.ledger is not None and not is_there
     # The end of the second in which the bundle was made.
     resources = Resources(
         parsed.ledger if is_there else "sqlite://",
@@ -286,7 +285,7 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
             models_named=bool(parsed.model),
-            missing=[f"the ledger: no file {path}; add --ledger URL"] if needed else [],
+            missing=[f"the ledger: no file {path}; add --ledger URL"] if is_missing else [],
         )
     finally:
         run.close()

@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         hint = _usage(parsed.command)
         _print_error(parsed.command, f"not enough memory for this input\n  {hint}")
-    except (KeyboardInterrupt, EOFError) as error:
-        print(end="\n" * isinstance(error, EOFError))  # Ctrl-D at a question ends no line
+    except (KeyboardInterrupt, EOFError):  # Ctrl-C, or Ctrl-D at a question, ends no line
+        print(file=sys.stderr)
         return INTERRUPTED
     else:
         return status
