@@ -4,7 +4,7 @@
 
 FOLDER holds EPUBs of novels, each of which answers the instructions of every other. RECORDED is a
 folder of generations as `memleak ledger export` writes them, NAME.BOOK.json for one of the
-fixtures' books. METRICS section 10; a threshold moves only with this table.
+fixtures' books. docs/method.md; a threshold moves only with this table.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class Abilities:
 
     Of an endpoint:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or a
-        fine-tune's name; else they may change, and generations age (METRICS section 10)
+        fine-tune's name; else they may change, and generations age (docs/method.md)
     model_name:    the name in requests, which responses should repeat; None if servers use none
     obeyed:        returns the parameters requested so far, by the server's own names; one that the
         server silently ignores counts as accepted

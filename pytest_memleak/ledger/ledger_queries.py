@@ -236,7 +236,7 @@ def surplus(
 ) -> Iterator[Generation]:
     """Yield what was received by `until` (seconds since 1970) beyond the requested samples.
 
-    By excerpt, those that once had a place first; ordinals start again at 0. METRICS section 10
+    By excerpt, those that once had a place first; ordinals start again at 0. docs/method.md
     reports a surplus: races between processes and late answers cause some of it.
     """
     counts: Counter[str] = Counter()

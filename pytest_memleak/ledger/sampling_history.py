@@ -5,7 +5,7 @@
     tried(ledger, endpoint_id, questionnaire)        -> Tried, the pair's place among the attempts
     endpoint_id = with_weights_version("gpt-4o", "2026-11")    # other weights behind the same name
 
-METRICS.md section 10 defines the rules.
+docs/method.md defines the rules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Canaries: five short prompts at temperature 0 that show whether an endpoint's weights changed.
 
 Each endpoint gets them before its first generation; an endpoint that is only a name gets them
-before every run that reuses generations (METRICS section 10). A canary without an answer is an
+before every run that reuses generations (docs/method.md). A canary without an answer is an
 issue. Servers aren't exact even at temperature 0, so most canaries have to begin alike, not all.
 """
 

@@ -2,7 +2,7 @@
 
 The generations make a table, and the catalog streams past it: once for all pairs whose generations
 are stored, and once for each pair that is still to be sampled. The few matching books go to the
-exact index with the suite's own books (METRICS section 11).
+exact index with the suite's own books (docs/method.md).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class CatalogMatches:
 def min_passage_words(suite: Suite) -> int:
     """Return the words from which a catalog's passages count: no limit depends on shorter ones.
 
-    Runs of 12 words and more that two works share are quotations (METRICS section 11).
+    Runs of 12 words and more that two works share are quotations (docs/method.md).
     """
     scoring = suite.pairs[0].scoring
     limits = [

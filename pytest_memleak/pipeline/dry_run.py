@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, BookSource, Pair
 _USUAL = (10, 30, 66, 100, 299)
-# The excess that so many null books detect, as a multiple of chance (METRICS section 7).
+# The excess that so many null books detect, as a multiple of chance (docs/method.md).
 _SEEN = (
     (10, "about twice"),
     (4, "two to three times"),

@@ -1,6 +1,6 @@
 """An endpoint through the ledger, which stores every generation and requests none twice.
 
-Also its provenance: which model served, and whether it is the requested one (METRICS 10).
+Also its provenance: which model served, and whether it is the requested one (docs/method.md).
 
 source = through_ledger(pair, suite_run.endpoints, endpoint, own=False)
 source.draw(questionnaire)

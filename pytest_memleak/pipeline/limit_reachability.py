@@ -1,4 +1,4 @@
-"""Whether a limit can be exceeded by any text, and what so many rounds can detect (METRICS 6).
+"""Whether a limit can be exceeded by any text, and what so many rounds can detect (docs/method.md).
 
 Limits that no text of the books could exceed are rejected before any paid call. A limit of up to
 100 words is always accepted: a shorter text reproduces too little to matter.

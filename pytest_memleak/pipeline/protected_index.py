@@ -1,4 +1,4 @@
-"""The protected books of a suite, in one index that all its pairs share (METRICS section 11)."""
+"""The protected books of a suite, in one index that all its pairs share (docs/method.md)."""
 
 from __future__ import annotations
 

@@ -165,12 +165,12 @@ class _Comparison:
         elif bundle.limitations != limitations():
             self.result.wrong.append("limitations: they differ from this version's")
 
-    def lacks_files(self, also: Sequence[str]) -> bool:
+    def lacks_files(self, others: Sequence[str]) -> bool:
         """Tell whether a suite of the bundle, or a file that it names, isn't here.
 
-        also: what else is missing
+        others: further files that are missing
         """
-        missing: dict[str, None] = dict.fromkeys(also)
+        missing: dict[str, None] = dict.fromkeys(others)
         for pair in self._bundle.pairs:
             path = self._path_of(pair)
             if not path.exists():

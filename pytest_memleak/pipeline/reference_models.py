@@ -1,4 +1,4 @@
-"""A pair compared with chance and with its baseline model (METRICS section 7).
+"""A pair compared with chance and with its baseline model (docs/method.md).
 
 Only samples of one distribution are compared; greedy ones must be the likeliest.
 """

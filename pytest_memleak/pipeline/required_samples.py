@@ -108,7 +108,7 @@ def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
 
 
 def _is_null_of(other: Pair, pair: Pair) -> bool:
-    """Tell whether the same model is prompted for another book alike (METRICS section 7)."""
+    """Tell whether the same model is prompted for another book alike (docs/method.md)."""
     asked_alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
     return asked_alike and other.book.id != pair.book.id
 

@@ -3,7 +3,7 @@
     sample_all(required_samples(pair, suite), endpoints)
         -> the pair's sampled, greedy, canary, and unrequested generations, by purpose
 
-All that a pair's model wrote counts (METRICS section 11). Null books' generations belong to other
+All that a pair's model wrote counts (docs/method.md). Null books' generations belong to other
 pairs, and a baseline's to another model.
 """
 
@@ -131,7 +131,7 @@ class CountedGenerations:
         issues: Iterable[Issue] = (),
         notes: Iterable[str] = (),
     ) -> Completeness:
-        """Judge what was read (METRICS section 10).
+        """Judge what was read (docs/method.md).
 
         beside: what else the pair's model wrote: nothing anywhere may be withheld for recitation;
         issues, notes: what else is known

@@ -35,7 +35,7 @@ class BookPart:
 
     `label` is its title in the table of contents, or its first heading; `kept`: whether it counts
     as text; `rule`: the rule that decided; `by_title`: whether a title alone excludes it. Word
-    counts cover every script (METRICS section 1): `words` of the text, `matter` excluded as front
+    counts cover every script (docs/method.md): `words` of the text, `matter` excluded as front
     and back matter or copyright notices, `notes` excluded as notes, `headings` of titles.
     """
 

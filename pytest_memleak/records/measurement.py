@@ -1,6 +1,6 @@
 """Measurements of a pair: runs of the book's words, coverage, the four measures, its rounds.
 
-Positions are 0-based positions in the book's words, intervals half-open (METRICS section 1).
+Positions are 0-based positions in the book's words, intervals half-open (docs/method.md).
 A `Measure` is a row of the table in `scoring.measure_table`; extensions add rows.
 """
 
@@ -74,7 +74,7 @@ def _fields(run: Block) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Coverage of each word of the book by memorized pieces (METRICS section 3).
+    """Coverage of each word of the book by memorized pieces (docs/method.md).
 
     reach:  length of the longest memorized piece over the word, or 0
     rounds: number of rounds (the r-th generation of every excerpt) that cover it
@@ -86,7 +86,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The four measures of one model on one book (METRICS section 3).
+    """The four measures of one model on one book (docs/method.md).
 
     words:      N, the number of words of the book
     bmc:        BMC@k, covered words / N
@@ -223,7 +223,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class PassageRate:
-    """The rate at which a passage's own prompt generates all of it (METRICS section 6).
+    """The rate at which a passage's own prompt generates all of it (docs/method.md).
 
     start, end:  the book's words [start, end)
     hits, tries: rounds that contain it, and all rounds
@@ -242,7 +242,7 @@ class PassageRate:
 
 @dataclass(frozen=True, slots=True)
 class RoundStats:
-    """Statistics of a pair's rounds (METRICS section 7); `alike` if they are exchangeable.
+    """Statistics of a pair's rounds (docs/method.md); `alike` if they are exchangeable.
 
     units:    number of rounds, or of their blocks if they aren't exchangeable
     variance: of BMC over these; None for one round
@@ -259,7 +259,7 @@ class RoundStats:
 
 @dataclass(frozen=True, slots=True)
 class DetectionSummary:
-    """Detection limit of n rounds (METRICS section 6).
+    """Detection limit of n rounds (docs/method.md).
 
     answers:    fewest generations of any excerpt, without withheld ones; at most 1 at temperature 0
     detection:  d: a passage that its own prompt generates at a rate above d appears at least once

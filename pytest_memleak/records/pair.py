@@ -49,7 +49,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Scoring settings (METRICS section 3)."""
+    """Scoring settings (docs/method.md)."""
 
     k: int = 5
     trim: int = 5
@@ -227,7 +227,7 @@ class Suite:
         """Return the IDs of the books whose passages are excused in a pair's generations.
 
         These are a negative control's own book, the books that the same model is expected to leak,
-        its training books, and common texts (METRICS sections 7 and 11).
+        its training books, and common texts (docs/method.md).
         """
         own = [pair.book.id] if pair.control else []
         leaks = [

@@ -1,4 +1,4 @@
-"""Limits, completeness and verdicts (METRICS section 9), also on a release against another."""
+"""Limits, completeness and verdicts (docs/method.md), also on a release against another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_memleak.records.measurement import Measure
 
 
 class Verdict(StrEnum):
-    """Verdict on a pair's limits (METRICS section 9); NOT_RUN if it wasn't evaluated."""
+    """Verdict on a pair's limits (docs/method.md); NOT_RUN if it wasn't evaluated."""
 
     PASS = "PASS"  # noqa: S105 - a verdict
     FAIL = "FAIL"
@@ -105,7 +105,7 @@ class Completeness:
     median_length_ratio: of generations, 1 for accepted refusals; None without any others
     prompt_overlap: share of the measured words that instructions contain; None for trim = 0
     unanswered:   IDs of the excerpts without an answer
-    issues:       in the order of METRICS section 10; empty if it is complete
+    issues:       in the order of docs/method.md; empty if it is complete
     margins:      each evaluated rule, its value and threshold
     notes:        what couldn't be evaluated and isn't an issue
     """

@@ -175,7 +175,7 @@ class Overlap(NamedTuple):
 
 
 def overlaps(books: Books) -> dict[str, Overlap]:
-    """Compare the models of each book whose excerpts are the same (METRICS section 5)."""
+    """Compare the models of each book whose excerpts are the same (docs/method.md)."""
     alike = {
         title: [pair for pair in pairs if _excerpts(pair) == _excerpts(pairs[0])]
         for title, pairs in books.items()

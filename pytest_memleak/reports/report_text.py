@@ -378,7 +378,7 @@ def _server_names(provenance: Provenance) -> str:
 
 
 def comparison_sentence(comparison: ReleaseComparison) -> str:
-    """State the comparison's verdict in a sentence (METRICS section 7)."""
+    """State the comparison's verdict in a sentence (docs/method.md)."""
     if not comparison.changes:
         text = "nothing to compare"
     else:

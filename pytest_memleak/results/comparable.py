@@ -1,4 +1,4 @@
-"""Comparability of a pair's evidence in two releases (METRICS section 7).
+"""Comparability of a pair's evidence in two releases (docs/method.md).
 
     find_mismatch(before, now)               settings under which they aren't comparable, and a fix
     find_scan_mismatch(before, now, names)   differences in the books scanned for passages

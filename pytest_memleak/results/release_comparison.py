@@ -4,7 +4,7 @@
     Baseline(path).change_lines(pair)           every measure of a pair, then and now
     Baseline(path).compare(pairs, tolerances)   test whether a named measure got worse
 
-Pairs have the paths that bundles have (`localize`). METRICS section 7.
+Pairs have the paths that bundles have (`localize`). docs/method.md.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def score(
     span_threshold: int = 20,
     word_mode: WordMode = "paper",
 ) -> Measurement:
-    """Measure how much of a book a model's generations reproduce (METRICS section 3).
+    """Measure how much of a book a model's generations reproduce (docs/method.md).
 
     `book` and `generations` are this package's records or the paper's (lists of dicts with
     `excerpt_id`, `excerpt_text`, `instruction` and `generations: [{"generated_text": ...}]`;

@@ -62,7 +62,7 @@ class SpansByRound(NamedTuple):
 class Analysis:
     """The results of one pass over a pair's generations.
 
-    error:     sampling error of BMC (METRICS section 6)
+    error:     sampling error of BMC (docs/method.md)
     counts:    its basis: rounds per word of the book
     agreement: self-agreement of the first and second half of the rounds (section 5)
     cross:     source excerpts of spans (section 4)
@@ -216,7 +216,7 @@ def split_judged_measures(
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Return the judged measures of the pair's own book and, if it is excused, of all others.
 
-    Otherwise the first dict holds all of them, and the second is empty (METRICS section 7).
+    Otherwise the first dict holds all of them, and the second is empty (docs/method.md).
     """
     judged = judged_measures(analysis)
     passages = analysis.passages if isinstance(analysis, Analysis) else None
@@ -234,7 +234,7 @@ def split_judged_measures(
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
     """Return, per measure that releases are compared in, its value for each round alone.
 
-    By name; shares in whole words (METRICS section 7).
+    By name; shares in whole words (docs/method.md).
     """
     return {
         name: tuple(row.by_round(analysis))

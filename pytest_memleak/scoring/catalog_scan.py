@@ -1,4 +1,4 @@
-"""Catalog scan: a library of any size, matched with all generations at once (METRICS section 11).
+"""Catalog scan: a library of any size, matched with all generations at once (docs/method.md).
 
 The generations form the prefilter table, and the library's books stream past it as word keys,
 which can be stored and reread without parsing. The few books that match go to the exact index

@@ -1,4 +1,4 @@
-"""Detection limits (METRICS section 6), exact intervals of proportions, and quantiles.
+"""Detection limits (docs/method.md), exact intervals of proportions, and quantiles.
 
 The beta distribution is summed by its continued fraction (Lentz's method, Abramowitz and Stegun
 26.5.8), and its quantiles are found by Newton's steps inside a bracket.
@@ -112,7 +112,7 @@ def samples_for(answers: int, *, answered: float = 1.0) -> int:
     """Return the samples to request for this many answers.
 
     answered: observed share of samples that were not withheld. Plans expect at most nine in ten
-    (METRICS section 9).
+    (docs/method.md).
     """
     return math.ceil(answers / min(answered, _ANSWERED) - _ROUNDING)
 

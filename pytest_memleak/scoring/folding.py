@@ -1,6 +1,6 @@
 """Words of near-verbatim matching, folded: text that only looks different becomes equal.
 
-Two foldings: `passage_words` for passages (METRICS section 11) and `folded_words` for
+Two foldings: `passage_words` for passages (docs/method.md) and `folded_words` for
 near-verbatim recall (section 8). Neither touches the four measures of section 3, whose words are
 in `words`.
 """
@@ -78,7 +78,7 @@ def _latin() -> dict[str, str]:
 
 
 LATIN = _latin()
-"""The Latin letters that each look-alike is read as (METRICS section 11)."""
+"""The Latin letters that each look-alike is read as (docs/method.md)."""
 
 _WORD = re.compile(r"[^\W_]+")
 # No character has more than seven digits, and Python's `int` reads no more than 4,300.
@@ -110,7 +110,7 @@ def passage_words(text: str) -> list[str]:
 
 
 def folded(text: str) -> str:
-    """Fold the text as METRICS section 11 does; characters between words don't matter.
+    """Fold the text as docs/method.md does; characters between words don't matter.
 
     Text that no reader sees, in tags and in tag characters, comes last.
     """

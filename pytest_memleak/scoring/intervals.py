@@ -155,7 +155,7 @@ def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positi
 def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tuple[int, int, int]]:
     """Return the passages longer than `over` words, longest first, with the number of their run.
 
-    Greedy over runs and their suffixes (METRICS section 3). start, end: of runs, of which no two
+    Greedy over runs and their suffixes (docs/method.md). start, end: of runs, of which no two
     end at one place. A run that overlaps a passage already taken is cut to its longest suffix that
     does not. Runs without overlap are taken whole; only those with it are processed one by one.
     """

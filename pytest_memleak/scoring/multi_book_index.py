@@ -1,4 +1,4 @@
-"""The index of a run's protected books, built once and used by all pairs (METRICS 2, 11).
+"""The index of a run's protected books, built once and used by all pairs (docs/method.md).
 
 It holds each book's words as the measures count them and, where folding changes any, once
 more as near-verbatim passages count them; a text that folding leaves alone is read once for both.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NEAR_MATCH = 5
-"""The least words of a match of folded words (METRICS section 11)."""
+"""The least words of a match of folded words (docs/method.md)."""
 
 _EXACT, _FOLDED = 1, 2
 _BOOK_BITS = 32

@@ -1,4 +1,4 @@
-"""Chains of matches of folded words: near-verbatim passages (METRICS section 11)."""
+"""Chains of matches of folded words: near-verbatim passages (docs/method.md)."""
 
 from __future__ import annotations
 

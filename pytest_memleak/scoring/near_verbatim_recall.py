@@ -1,4 +1,4 @@
-"""Near-verbatim recall: long stretches reproduced with small changes (METRICS section 8).
+"""Near-verbatim recall: long stretches reproduced with small changes (docs/method.md).
 
 Source: arXiv 2601.02671, section 3.3.
 

@@ -1,4 +1,4 @@
-"""BMC compared with chance and with a baseline model (METRICS section 7).
+"""BMC compared with chance and with a baseline model (docs/method.md).
 
 The null: what the same model shares with a book when it is prompted for others. Prose shares runs
 of a few words with any book, so BMC alone doesn't separate recall from common phrases. The spread

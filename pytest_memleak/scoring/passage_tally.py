@@ -1,4 +1,4 @@
-"""The tally of protected passages in any generation of a pair (METRICS section 11)."""
+"""The tally of protected passages in any generation of a pair (docs/method.md)."""
 
 from __future__ import annotations
 

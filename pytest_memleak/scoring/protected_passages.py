@@ -1,4 +1,4 @@
-"""Passages of protected books, and their counts while generations pass (METRICS section 11)."""
+"""Passages of protected books, and their counts while generations pass (docs/method.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Release tests: is a rise from one release to the next real or noise? (METRICS section 7).
+"""Release tests: is a rise from one release to the next real or noise? (docs/method.md).
 
 Each measure compared for a pair is tested by permuting whole rounds between the releases;
 Holm's procedure limits the chance that noise passes for any rise to 1 - confidence over all.

@@ -1,4 +1,4 @@
-"""Rounds: the words each covers, whether they're exchangeable, passage rates (METRICS section 6).
+"""Rounds: the words each covers, whether they're exchangeable, passage rates (docs/method.md).
 
 Round r is the r-th generation of every excerpt. BMC needs, per word of the book, the number of
 rounds that cover it, and per round how many words it alone covers.

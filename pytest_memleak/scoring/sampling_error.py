@@ -1,4 +1,4 @@
-"""Sampling error: the uncertainty of BMC and of the maxima over n rounds (METRICS section 6).
+"""Sampling error: the uncertainty of BMC and of the maxima over n rounds (docs/method.md).
 
 Sources: rarefaction and extrapolation of incidence data, Colwell et al. 2012 (equations 17 and
 18), Chao et al. 2014. Longest block, span and passage rest on the one luckiest generation, so

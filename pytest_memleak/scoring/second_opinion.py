@@ -4,7 +4,7 @@
     analysis = analyze(book, sample.watch(generations), ...)
     differences((book.id, book), index, sample.generations)   -> places where the two disagree
 
-Both paths share the words (METRICS section 1) and nothing else. Here a dictionary numbers the
+Both paths share the words (docs/method.md) and nothing else. Here a dictionary numbers the
 words, the automaton holds their k-grams, and the book streams past it, without prefilter or keys.
 """
 
@@ -142,7 +142,7 @@ def _covers(rounds: Rounds, generation: Generation, start: int, end: int) -> boo
 
 
 def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMode) -> Matches:
-    """Find all matches of at least `k` words (METRICS section 2).
+    """Find all matches of at least `k` words (docs/method.md).
 
     Every k words of a text contain an anchor, a little over half as long.
     """

@@ -1,4 +1,4 @@
-"""Source excerpts of spans: the excerpt whose prompt produced each (METRICS section 4).
+"""Source excerpts of spans: the excerpt whose prompt produced each (docs/method.md).
 
 All matches of at least k words count, untrimmed. Of the distinct intervals of the book, those
 that another contains are dropped, and those that lie in no single excerpt (the target).

@@ -1,4 +1,4 @@
-"""Trimming: matches without the words that their instruction contains (METRICS section 3)."""
+"""Trimming: matches without the words that their instruction contains (docs/method.md)."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ _NUMBERS = re.compile(
 
 
 def _folded(latin_1: bytes) -> bytes:
-    """Fold texts as METRICS section 11 does."""
+    """Fold texts as docs/method.md does."""
     table, longer = _folding()
     latin_1 = latin_1.translate(None, _UNSEEN)
     if not latin_1.isascii():

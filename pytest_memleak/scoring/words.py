@@ -1,4 +1,4 @@
-"""Words as the paper counts them, and for every script (METRICS section 1)."""
+"""Words as the paper counts them, and for every script (docs/method.md)."""
 
 from __future__ import annotations
 

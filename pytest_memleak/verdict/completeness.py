@@ -1,6 +1,6 @@
 """Whether a pair's evidence is complete: the model was asked, and it answered.
 
-METRICS section 10, as a pure function of the book, a census of its generations, and their
+docs/method.md, as a pure function of the book, a census of its generations, and their
 provenance. Each broken rule is an issue with its cause and fix; margins hold every rule's value
 beside its threshold.
 """

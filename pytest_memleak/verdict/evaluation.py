@@ -67,5 +67,5 @@ class Evaluation:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS, FAIL or INCONCLUSIVE (METRICS section 10)."""
+        """PASS, FAIL or INCONCLUSIVE (docs/method.md)."""
         return self.verdict_result.verdict

@@ -1,4 +1,4 @@
-"""What a pair requests of a model, and the fix for each broken requirement (METRICS section 10)."""
+"""What a pair requests of a model, and the fix for each broken requirement (docs/method.md)."""
 
 from __future__ import annotations
 

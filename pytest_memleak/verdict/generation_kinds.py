@@ -1,4 +1,4 @@
-"""The kind of each generation, and a census of a pair's generations (METRICS section 10).
+"""The kind of each generation, and a census of a pair's generations (docs/method.md).
 
     census = GenerationCensus(book, request)
     for generation in census.watch(generations): ...
@@ -6,7 +6,7 @@
 
 The census streams. Of 25,000 generations of 400 words it keeps 80 MB of hashes, and never more than
 twice `_MOST_RUNS` of them; beyond that it samples the 8-word runs by their hashes, which changes
-the shares of METRICS section 10 only by sampling error. A collection counts as one book: works too
+the shares of docs/method.md only by sampling error. A collection counts as one book: works too
 short to be judged alone are judged together.
 """
 

@@ -1,4 +1,4 @@
-"""The verdict on a pair and on each work of a collection (METRICS section 9).
+"""The verdict on a pair and on each work of a collection (docs/method.md).
 
 A verdict compares a measurement with limits, on complete evidence only.
 """

@@ -1,4 +1,4 @@
-"""Whose answers these are, and whether they were drawn as was asked (METRICS section 10).
+"""Whose answers these are, and whether they were drawn as was asked (docs/method.md).
 
 Nothing here looks at a clock, a ledger or a server: what is known of them is handed in.
 """

@@ -1,6 +1,6 @@
 """Whether a book's instructions ask for its excerpts, aim at them, and don't contain their words.
 
-METRICS section 10. An instruction aims where its own excerpt is the only nearest to its summary.
+docs/method.md. An instruction aims where its own excerpt is the only nearest to its summary.
 """
 
 from __future__ import annotations

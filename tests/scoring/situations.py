@@ -1,4 +1,4 @@
-"""Situations that a verdict is made of (METRICS section 9), and the verdict that is right in each.
+"""Situations that a verdict is made of (docs/method.md), and the verdict that is right in each.
 
     analysis, completeness, limits, verdict, reasons
 

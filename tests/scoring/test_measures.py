@@ -1,4 +1,4 @@
-"""The measures, of continuations too, against METRICS section 3 and the slow oracle."""
+"""The measures, of continuations too, against docs/method.md and the slow oracle."""
 
 import random
 

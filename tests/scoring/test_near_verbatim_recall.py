@@ -1,4 +1,4 @@
-"""Near-verbatim recall, METRICS section 8, and the matching blocks that it rests on."""
+"""Near-verbatim recall, docs/method.md, and the matching blocks that it rests on."""
 
 import difflib
 import random

@@ -1,4 +1,4 @@
-"""BMC compared with chance and with a baseline, METRICS section 7."""
+"""BMC compared with chance and with a baseline, docs/method.md."""
 
 import dataclasses
 import math

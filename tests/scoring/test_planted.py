@@ -1,4 +1,4 @@
-"""Passages planted in other prose are found, whatever was done to them (METRICS section 11)."""
+"""Passages planted in other prose are found, whatever was done to them (docs/method.md)."""
 
 import random
 from functools import cache

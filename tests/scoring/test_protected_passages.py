@@ -1,4 +1,4 @@
-"""Passages of any passage of any protected book (METRICS section 11), against the oracle."""
+"""Passages of any passage of any protected book (docs/method.md), against the oracle."""
 
 import pickle
 import random

@@ -1,4 +1,4 @@
-"""Release against release, METRICS section 7."""
+"""Release against release, docs/method.md."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Rounds (METRICS section 6): their words, blocks, likeness and passage rates, against sets."""
+"""Rounds (docs/method.md): their words, blocks, likeness and passage rates, against sets."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Sampling error and detection limit, METRICS section 6: against brute force, or by formulas."""
+"""Sampling error and detection limit, docs/method.md: against brute force, or by formulas."""
 
 import dataclasses
 import itertools

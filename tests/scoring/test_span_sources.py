@@ -1,4 +1,4 @@
-"""Where spans came from, METRICS section 4: its examples, and a slow oracle."""
+"""Where spans came from, docs/method.md: its examples, and a slow oracle."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Words in both modes, METRICS section 1: against an oracle, and uniseg in fifteen scripts."""
+"""Words in both modes, docs/method.md: against an oracle, and uniseg in fifteen scripts."""
 
 import unicodedata
 from itertools import accumulate
