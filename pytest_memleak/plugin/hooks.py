@@ -7,6 +7,7 @@ An idle plugin costs nothing: heavy modules are imported when the first suite is
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -304,8 +305,9 @@ class EndOfRun:
         if self._report is None:
             return (yield)
         failed: Exception | None = None
-        self._written = self._report.outputs
         try:
+            exit_if_damaged(self._config, run_of)
+            self._written = self._report.outputs
             write_reports(self._config, self._report, run_of)
         except Exception as error:  # noqa: BLE001 - raised once all others have ended
             failed = error
@@ -347,7 +349,8 @@ class EndOfRun:
         except MemleakError as error:
             # No bundle is better than one that claims too much.
             if evidence := self._written.get(EVIDENCE.name):
-                evidence.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    evidence.unlink()
             print(f"memleak: {error}")
             return
         if EVIDENCE.name in report.outputs:

@@ -45,7 +45,14 @@ from pathlib import Path
 def pytest_sessionfinish():
     Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
 """
-PLUGIN = ("plugin", "plugin.hooks", "plugin.options", "plugin.suite_items", "errors")
+PLUGIN = (
+    "plugin",
+    "plugin.fixtures",
+    "plugin.hooks",
+    "plugin.options",
+    "plugin.suite_items",
+    "errors",
+)
 PLUGIN += ("reports", "reports.output_table")
 HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 
