@@ -36,15 +36,16 @@ def make_book(
     template that can't be filled.
     """
     place = f"book {book_id!r}"
+    excluded, unsearched = excluded_excerpts(manuscript.excluded, mode)
     book = Book(
         id=book_id,
         title=title or manuscript.title or _UNTITLED,
         author=author or manuscript.author or _UNKNOWN,
         excerpts=cut(manuscript, mode=mode, place=place),
         digest="",
-        warnings=manuscript.warnings,
+        warnings=manuscript.warnings + unsearched,
         parts=manuscript.parts,
-        excluded=excluded_excerpts(manuscript.excluded),
+        excluded=excluded,
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
     return with_summaries(
@@ -57,12 +58,26 @@ def make_book(
     )
 
 
-def excluded_excerpts(documents: Iterable[Chapter]) -> tuple[Excerpt, ...]:
-    """Return the excluded text of each document, in which passages are looked for."""
-    return tuple(
-        Excerpt(f"excluded{number}", "\n\n".join(document.paragraphs), chapter=document.title)
-        for number, document in enumerate(documents, start=1)
-    )
+def excluded_excerpts(
+    documents: Iterable[Chapter], mode: WordMode
+) -> tuple[tuple[Excerpt, ...], tuple[str, ...]]:
+    """Return the excluded text of each document, in which passages are looked for.
+
+    Returns warnings, too: of text in scripts that word mode `paper` can't count.
+    """
+    excerpts: list[Excerpt] = []
+    warnings: list[str] = []
+    for number, document in enumerate(documents, start=1):
+        text = "\n\n".join(document.paragraphs)
+        total = len(words(text, "unicode"))
+        if 10 * len(words(text, mode)) >= 9 * total:
+            excerpts.append(Excerpt(f"excluded{number}", text, chapter=document.title))
+        else:
+            warnings.append(
+                f"doesn't search {total:,} words ({document.title}), which word mode 'paper' can't "
+                'count; set word_mode = "unicode" (--word-mode unicode on the command line)'
+            )
+    return tuple(excerpts), tuple(warnings)
 
 
 def with_summaries(

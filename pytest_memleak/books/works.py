@@ -260,16 +260,17 @@ def make_collection(
         )
     if left := [part.label or part.name for part in parts if not part.kept]:
         warnings.append(f"left out works too short for a match of k = {k} words: {', '.join(left)}")
+    excluded_texts, unsearched = excluded_excerpts(excluded, mode)
     book = Book(
         id=book_id,
         title=title or book_id,
         author=author or _VARIOUS,
         excerpts=tuple(excerpts),
         digest="",
-        warnings=tuple(warnings),
+        warnings=(*warnings, *unsearched),
         parts=tuple(parts),
         works=tuple(kept),
-        excluded=excluded_excerpts(excluded),
+        excluded=excluded_texts,
     )
     stored = load_summaries(summaries, excerpts) if summaries else None
     return with_summaries(book, stored, template=template, mode=mode, place=place)

@@ -139,6 +139,7 @@ def _named(parsed: argparse.Namespace) -> dict[str, Any]:
 def _write(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.books.build_book import paper_records
     from pytest_memleak.books.instructions import load_summaries
+    from pytest_memleak.scoring.words import words
 
     summaries = load_summaries(parsed.summaries, book.excerpts) if parsed.summaries else None
     records = paper_records(book, summaries=summaries, mode=parsed.word_mode)
@@ -149,6 +150,12 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     total = sum(int(record["word_count"]) for record in records)
     works = f"{amount(len(book.works), 'work')}, " if book.works else ""
     print(f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
+    if excluded := sum(len(words(text.text, parsed.word_mode)) for text in book.excluded):
+        print(
+            f"memleak prepare: warning: {amount(excluded, 'word')} of excluded text aren't in this "
+            f"file: a suite searches them only if its source is {parsed.book}",
+            file=sys.stderr,
+        )
     if summaries is None:
         print(
             "memleak prepare: warning: without summaries, the excerpts have no instructions: add "

@@ -175,3 +175,14 @@ def test_books_and_collections_carry_it(new_epub, tmp_path):
     source = CollectionSource((tmp_path / "a.txt", path), together=False)
     works = make_collection("c", read_works(source, read_manuscript), k=5)
     assert [one.text for one in works.excluded] == [excluded.text]
+
+
+def test_excluded_text_of_other_scripts_is_searched_or_a_warning_names_it(new_epub):
+    notes = f"<h1>Notes</h1><p>{'Бриг ушёл в море ночью. ' * 9}</p>"
+    manuscript = read_epub(
+        new_epub(CHAPTERS | {"x.xhtml": f"<h1>Glossary</h1>{SMALL}", "y.xhtml": notes}).write()
+    )
+    book = make_book("b", manuscript)
+    assert [text.chapter for text in book.excluded] == ["excluded: Glossary"]
+    assert "doesn't search 45 words (excluded: Notes)" in book.warnings[-1]
+    assert len(make_book("b", manuscript, mode="unicode").excluded) == 2

@@ -130,3 +130,9 @@ def test_no_input_is_ever_overwritten(refused, file, tmp_path):
         error = refused("prepare", book, "-o", path, *more)
         assert f"{path.resolve()}: the output would overwrite this input" in error
     assert (book.read_text(encoding="utf-8"), summaries.read_text()) == (STORY, "{}")
+
+
+def test_a_warning_says_that_excluded_text_is_not_in_the_file(prepare):
+    _, (_, err) = prepare(LAMPLIGHTER)
+    assert "69 words of excluded text aren't in this file" in err
+    assert f"only if its source is {LAMPLIGHTER}" in err
