@@ -1,10 +1,11 @@
 """Measure a collection: 900 poems, two models, one pytest, every report.
 
     python benchmarks/collection.py                # some minutes
-    python benchmarks/collection.py --works 90
+    python benchmarks/collection.py --works 10_000
 
-The works are stretches of the King James text, the answers Shakespeare's prose, read from files as
-`recorded` generations, so that nothing is spent on sampling. One model recites 17 of the works.
+The works are stretches of the King James text and of books in its style, the answers those of a
+chain over Shakespeare's prose, read from files as `recorded` generations, so that nothing is spent
+on sampling. One model recites 17 of the works.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 
-from corpus import king_james, shakespeare
+from corpus import GENERATION_WORDS, answers, in_style, king_james
 
 LEAKED = 17
 SUITE = """
@@ -87,31 +89,26 @@ def measured(folder: Path, works: int) -> Measured:
 def write_suite(folder: Path, works: int) -> tuple[str, ...]:
     """The titles of those works that the model `leaky` recites."""
     draw = random.Random(16)
-    texts, at = [], 0
-    for _ in range(works):
-        length = draw.randrange(50, 150)
-        texts.append(" ".join(king_james()[at : at + length]))
-        at += 3 * length
+    books = (each.text.split() for number in count() for each in in_style(number).excerpts)
+    source = chain(king_james(), chain.from_iterable(books))
+    texts = [" ".join(islice(source, draw.randrange(50, 150))) for _ in range(works)]
     rows = [{"title": f"Poem {n}", "author": "A", "text": text} for n, text in enumerate(texts)]
     (folder / "poems.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     leaked = sorted(draw.sample(range(works), LEAKED))
-    honest, at = [], 0
-    for text in texts:
-        its, length = [], len(text.split())
-        for _ in range(8):
-            its.append(" ".join(shakespeare()[at : at + length]))
-            at = (at + length) % (len(shakespeare()) - 200)
-        honest.append(its)
+    lengths = [len(text.split()) for text in texts]
+    drawn = answers(8 * sum(lengths) // GENERATION_WORDS + 1)
+    prose = chain.from_iterable(each.text.split() for each in drawn)
+    honest = [[" ".join(islice(prose, length)) for _ in range(8)] for length in lengths]
     reciting = [
         [*its[:3], texts[n], *its[4:]] if n in leaked else its for n, its in enumerate(honest)
     ]
-    for name, answers in (("clean", honest), ("leaky", reciting)):
+    for name, texts_of in (("clean", honest), ("leaky", reciting)):
         records = [
             {
                 "excerpt_id": f"p_id{n}",
                 "generations": [{"generated_text": one, "finish_reason": "stop"} for one in its],
             }
-            for n, its in enumerate(answers, start=1)
+            for n, its in enumerate(texts_of, start=1)
         ]
         (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
     models = "".join(MODEL.replace("NAME", name) for name in ("clean", "leaky"))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights identified by name only"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
+_WORKS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +132,28 @@ def flatten(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, 
             yield f"{name}{key}", value
 
 
-def work_lines(result: PairResult) -> Iterator[str]:
-    """Count the leaking works, list each of them, and list those without a verdict."""
+def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
+    """Count the leaking works; list ten of them and ten without a verdict, or all if `verbose`."""
     works = result.works
     if not works:
         return
     count = Counter(work.verdict for work in works)
     counts = [f"{count[verdict]:,} {verdict}" for verdict in Verdict if count[verdict]]
     yield f"leaking: {count[Verdict.FAIL]:,} of {amount(len(works), 'work')} ({', '.join(counts)})"
-    for work in result.leaking:
+    open_works = [work for work in works if work.reason]
+    shown = len(works) if verbose else _WORKS_SHOWN
+    for work in result.leaking[:shown]:
         over = (
             f"{name} {format_value(MEASURES[name], work.measures[name])} > "
             f"{format_value(MEASURES[name], result.limits[name].limit)}"
             for name in work.over
         )
         yield f"leaks: {work_name(work)}, {amount(work.words, 'word')}: {', '.join(over)}"
-    for work in works:
-        if work.reason:
-            yield f"inconclusive: {work_name(work)}: {work.reason}"
+    for work in open_works[:shown]:
+        yield f"inconclusive: {work_name(work)}: {work.reason}"
+    if left := max(len(result.leaking) - shown, 0) + max(len(open_works) - shown, 0):
+        where = "all are in --memleak-html=FILE and --memleak-evidence=FILE, and shown by -v"
+        yield f"{amount(left, 'more work')}: {where}"
 
 
 def work_name(work: WorkVerdict) -> str:

@@ -340,7 +340,7 @@ def _details(result: PairResult, *, verbose: bool) -> Iterator[Text]:
     yield from _passages(result, verbose=verbose)
     for line in (*result.reasons, *result.changes, *filter(None, [result.spared])):
         yield Text(f"  {inert(line)}")
-    yield from (Text(f"  {inert(line)}") for line in work_lines(result))
+    yield from (Text(f"  {inert(line)}") for line in work_lines(result, verbose=verbose))
     if whole and (ranges := _intervals(result)):
         yield Text(f"  {ranges}", style="dim")
     yield from (Text(f"  {inert(line)}", style="dim") for line in answers)

@@ -125,6 +125,13 @@ def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
     assert read_pair("e.json")["limits"]["leaking_works"] == told
 
 
+def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
+    more = "  2 more works: all are in --memleak-html=FILE and --memleak-evidence=FILE, and *"
+    done = run(leaking(*range(WORKS)), lines=["  leaks: Speech 0 *", more], failed=1)
+    assert done.stdout.str().count("  leaks: ") == 10
+    assert run(leaking(*range(WORKS)), options=["-v"], failed=1).stdout.str().count("leaks: ") == 12
+
+
 def test_honest_answers_pass_work_by_work(run):
     run(honest(), passed=1)
     for report in ("r.html", "e.json"):
