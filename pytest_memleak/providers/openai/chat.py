@@ -29,7 +29,7 @@ class ChatSettings:
 
     api: "completions" sends each instruction as plain text, without a chat
     plain: whether to request the model's own distribution
-    named: whether requests name the model; a server with a single model needs no name
+    fixed: whether the model's name identifies its weights
     batch, store: whether batches are answered, and whether the provider stores responses
     """
 
@@ -38,14 +38,9 @@ class ChatSettings:
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     api: Api = "chat"
     plain: bool = True
-    named: bool = True
+    fixed: bool = False
     batch: bool = False
     store: bool = False
-
-    @property
-    def sent(self) -> str:
-        """The name in requests."""
-        return self.model if self.named else ""
 
     @property
     def digest(self) -> str:
@@ -77,21 +72,21 @@ class ChatEndpoint:
         raw = "text" if settings.api == "completions" else ""
         parts = (f"{place} {settings.model}", settings.digest, raw)
         self.id = "#".join(part for part in parts if part)
-        self._probabilities = TokenProbabilities(settings.model, calls, sent=settings.sent)
+        self._probabilities = TokenProbabilities(settings.model, calls)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
     @property
     def abilities(self) -> Abilities:
-        """OpenAI never changes the weights behind a fine-tune's name."""
+        """The most that the settings allow."""
         settings = self._settings
         api: Api = "completions" if settings.api == "completions" else "chat"
         batches = ChatBatches(
             self._calls, settings.model, api=api, body=lambda request: self._body(request, api=api)
         )
         return Abilities(
-            fixed_weights=settings.model.startswith("ft:"),
+            fixed_weights=settings.fixed,
             model_name=settings.model,
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
@@ -170,7 +165,7 @@ class ChatEndpoint:
     def _body(self, request: SampleRequest, *, api: Api, n: int | None = None) -> dict[str, Any]:
         name = "max_tokens" if api == "completions" else self._parameters.max_tokens_parameter
         return {
-            "model": self._settings.sent,
+            "model": self._settings.model,
             **self._settings.prompt(request.instruction, api=api),
             **self._parameters.parameters(request, limit_name=name, n=n or request.n),
             **self._settings.extra_body,

@@ -38,7 +38,7 @@ _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class TokenForm:
-    """One way to request tokens of `model` from a server; `sent` is its name in requests.
+    """One way to request tokens of `model` from a server.
 
     call, needs: its name in error messages, and what it needs of a server
     """
@@ -46,13 +46,12 @@ class TokenForm:
     call: str
     needs: str
 
-    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
+    def __init__(self, model: str, calls: OpenAICalls) -> None:
         self._model = model
-        self._sent = sent
         self._calls = calls
 
     def _ask(self, body: dict[str, Any], *, texts: tuple[str, ...] = ()) -> object:
-        request = {"model": self._sent, "max_tokens": 1, "temperature": 0, **body}
+        request = {"model": self._model, "max_tokens": 1, "temperature": 0, **body}
         return self._calls.ask_json(
             self.call, "completions", request, endpoint=self._model, texts=texts
         )
@@ -294,14 +293,14 @@ def _echo_of(answer: object) -> tuple[list[Any], list[Any]]:
 
 
 class TokenProbabilities:
-    """Those of `model` at one server; `sent` is its name in requests."""
+    """Those of `model` at one server."""
 
-    def __init__(self, model: str, calls: OpenAICalls, *, sent: str) -> None:
+    def __init__(self, model: str, calls: OpenAICalls) -> None:
         self._model = model
         self._calls = calls
-        self._numbered = NumberedTokens(model, calls, sent=sent)
-        self._written = WrittenTokens(model, calls, sent=sent)
-        self._echo = EchoCompletions(model, calls, sent=sent)
+        self._numbered = NumberedTokens(model, calls)
+        self._written = WrittenTokens(model, calls)
+        self._echo = EchoCompletions(model, calls)
         self._supported: dict[str, bool] = {}
         self._lock = threading.Lock()
 

@@ -63,6 +63,7 @@ class OpenAICalls:
     auth: "google" sends Google's short-lived tokens instead of a key
     timeout: the longest wait for the server, in seconds
     provider: its name in error messages
+    official_url: the provider's own server, which needs a key
     plain_by_itself: whether the server samples from the model's own distribution by default
     """
 
@@ -76,11 +77,12 @@ class OpenAICalls:
         timeout: float,
         auth: Literal["key", "google"] = "key",
         provider: str = PROVIDER,
+        official_url: str = OFFICIAL_URL,
     ) -> None:
         self.provider = provider
         self._address = (NEEDS.address_of(base_url) or OFFICIAL_URL).rstrip("/")
         self.base_url = without_credentials(self._address)
-        self.official = self.base_url == OFFICIAL_URL
+        self.official = self.base_url == official_url
         host = f"{urlsplit(self.base_url).hostname}"
         self.plain_by_itself = host.endswith(_PLAIN_HOSTS)
         self._key_variable = key_variable

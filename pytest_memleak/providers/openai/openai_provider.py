@@ -154,12 +154,14 @@ class OpenAIProvider:
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """Return the endpoint of a model name; None for the suite's `endpoint` or `base_model`."""
+        model = endpoint or self._untuned
         settings = ChatSettings(
-            model=endpoint or self._untuned,
+            model=model,
             system=self._options.system,
             extra_body=self._options.extra_body,
             api=self._options.api,
             plain=self._options.sampling == "plain",
+            fixed=model.startswith("ft:"),  # OpenAI never changes the weights behind its name
             batch=self._options.batch,
             store=self._options.store,
         )

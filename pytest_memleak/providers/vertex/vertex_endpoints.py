@@ -8,35 +8,31 @@ waited for.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.abilities import Abilities, Deployment, Obeyed
+from pytest_memleak.interfaces.abilities import Deployment, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
-from pytest_memleak.providers.openai.openai_client import OpenAICalls
-from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, Api, ServerParameters
+from pytest_memleak.providers.openai.deployed_model import (
+    DeployedCalls,
+    DeployedEndpoint,
+    deployed_endpoint,
+)
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1.types import Endpoint
-    from openai import OpenAI
-
-
-_Answer = TypeVar("_Answer")
 
 _LONGEST = timedelta(hours=2)  # Google's limit for a deployment
 _SKEW = timedelta(minutes=5)  # between its clock and ours
 _DEPLOYS = "DeployOperationMetadata"
-_NO_ADDRESS = "http://not-deployed.invalid"
 
 
 def display_name(digest: str) -> str:
@@ -213,71 +209,9 @@ def _begun(operation: Mapping[str, Any]) -> datetime:
         return datetime.now(UTC)
 
 
-class DeployedCalls(OpenAICalls):
-    """Calls to a model that has an address only while it is deployed.
-
-    place: replaces the address in names, since each deployment has another
-    """
-
-    def __init__(self, *, place: str, timeout: float) -> None:
-        super().__init__(
-            base_url=_NO_ADDRESS,
-            key_variable="",
-            organization=None,
-            project=None,
-            timeout=timeout,
-            auth="google",
-            provider=PROVIDER,
-        )
-        self.base_url = place
-        self._until: float | None = None
-
-    def move_to(self, address: str, *, until: float) -> None:
-        """Use an address up to a time (seconds since 1970)."""
-        with self._lock:
-            if address != self._address:
-                self._address, self._client = address, None
-            self._until = until
-
-    def ask(
-        self,
-        call: str,
-        function: Callable[[OpenAI], _Answer],
-        *,
-        endpoint: str,
-        texts: Sequence[str] = (),
-    ) -> _Answer:
-        """Like `OpenAICalls.ask`; RequestNotSent before the deployment and after its hours."""
-        failing = Failing(PROVIDER, endpoint, call)
-        if self._until is None:
-            raise failing.not_sent("The model isn't deployed", lasting=True)
-        if time.time() >= self._until:
-            hint = "rerun to continue, or raise options.deployment.hours"
-            raise failing.not_sent("The deployment reached its time limit", hint, lasting=True)
-        return super().ask(call, function, endpoint=endpoint, texts=texts)
-
-
-class DeployedEndpoint(ChatEndpoint):
-    """A deployed model; `id` identifies its weights and the server in front of Vertex AI."""
-
-    @property
-    def abilities(self) -> Abilities:
-        """No model name, since the container chooses it. Weights in a bucket never change."""
-        fixed = self._settings.model.startswith("gs://")
-        return replace(super().abilities, fixed_weights=fixed, model_name=None)
-
-
-def deployed_endpoint(
-    model: str, calls: DeployedCalls, *, system: str | None, api: Api, plain: bool
-) -> DeployedEndpoint:
-    """Open a model in one of Google's containers (mostly vLLM)."""
-    return DeployedEndpoint(
-        settings=ChatSettings(model, system, api=api, plain=plain, named=False),
-        calls=calls,
-        parameters=ServerParameters(
-            max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
-        ),
-    )
+def deployed_calls(calls: VertexCalls) -> DeployedCalls:
+    """Return the calls of one deployed model."""
+    return DeployedCalls(PROVIDER, place=calls.base_url, timeout=calls.timeout, auth="google")
 
 
 class AttachedEndpoint(GeminiEndpoint):
@@ -331,8 +265,13 @@ class AttachedEndpoint(GeminiEndpoint):
                 f"This endpoint's own model doesn't support {' and '.join(given)}",
                 "Remove these options from the suite.",
             )
-        calls = DeployedCalls(place=self._calls.base_url or PROVIDER, timeout=self._calls.timeout)
+        calls = deployed_calls(self._calls)
         calls.move_to(address, until=float("inf"))
         return deployed_endpoint(
-            settings.model, calls, system=settings.system, api="chat", plain=settings.plain
+            settings.model,
+            calls,
+            fixed=False,
+            system=settings.system,
+            api="chat",
+            plain=settings.plain,
         )

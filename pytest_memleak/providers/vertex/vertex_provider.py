@@ -27,8 +27,8 @@ names at Google contain digests, never texts.
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,12 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.providers.call_errors import Failing, safe_message
+from pytest_memleak.providers.openai.deployed_model import (
+    DeployedCalls,
+    DeployedEndpoint,
+    deployed_endpoint,
+    deployment_of,
+)
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
@@ -48,10 +54,8 @@ from pytest_memleak.providers.vertex.vertex_batch import ENDED_BADLY, BatchGemin
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
     AttachedEndpoint,
-    DeployedCalls,
-    DeployedEndpoint,
     Deployments,
-    deployed_endpoint,
+    deployed_calls,
     display_name,
 )
 from pytest_memleak.providers.vertex.vertex_options import (
@@ -107,7 +111,7 @@ class VertexProvider:
             machines=deployment.machines if deployment else {},
             accept_eula=deployment is not None and deployment.accept_eula,
         )
-        self._deployed: dict[str, DeployedCalls] = {}
+        self._deployed = defaultdict[str, DeployedCalls](lambda: deployed_calls(self._calls))
 
     @property
     def abilities(self) -> Abilities:
@@ -137,7 +141,8 @@ class VertexProvider:
             weights = endpoint or self._untuned
             return deployed_endpoint(
                 weights,
-                self._deployed_calls(weights),
+                self._deployed[weights],
+                fixed=weights.startswith("gs://"),
                 system=self._options.system,
                 api=table.api,
                 plain=self._options.sampling == "plain",
@@ -170,16 +175,11 @@ class VertexProvider:
         weights = weights or self._untuned
         calls = self._calls
         place = {"project": calls.project, "location": calls.location, "base_url": calls.base_url}
-        machines = table.model_dump(exclude={"api", "hours"})
-        text = json.dumps([weights, place, machines], sort_keys=True)
-        return Deployment(
-            digest=hashlib.sha256(text.encode()).hexdigest(),
-            weights=weights,
-            options={
-                **{name: value for name, value in place.items() if value is not None},
-                "timeout": self._options.timeout,
-                "deployment": {},
-            },
+        return deployment_of(
+            weights,
+            place=place,
+            machines=table.model_dump(exclude={"api", "hours"}),
+            timeout=self._options.timeout,
             hours=table.hours,
         )
 
@@ -189,13 +189,7 @@ class VertexProvider:
             raise Failing(PROVIDER, self._base, "endpoints.get").final(
                 "The endpoint has no address"
             )
-        self._deployed_calls(deployment.weights).move_to(address, until=until)
-
-    def _deployed_calls(self, weights: str) -> DeployedCalls:
-        place = self._calls.base_url or PROVIDER
-        return self._deployed.setdefault(
-            weights, DeployedCalls(place=place, timeout=self._options.timeout)
-        )
+        self._deployed[deployment.weights].move_to(address, until=until)
 
     def _close(self) -> None:
         self._calls.close()

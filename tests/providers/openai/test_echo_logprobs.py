@@ -26,7 +26,7 @@ class Answering:
 def echoing(tokens, *logs):
     """An echo of these tokens, parted by strokes; the first has no log-probability."""
     told = {"tokens": tokens.split("/"), "token_logprobs": [None, *logs]}
-    return EchoCompletions("m", Answering({"choices": [{"logprobs": told}]}), sent="m")
+    return EchoCompletions("m", Answering({"choices": [{"logprobs": told}]}))
 
 
 @pytest.mark.parametrize("mark", ["<s>", "<|begin_of_text|>", ""])
@@ -72,7 +72,7 @@ def test_parts_of_a_character_count_with_it():
 )
 def test_what_does_not_echo_is_an_error(answer):
     with pytest.raises(ProviderError, match="does not echo the prompt"):
-        EchoCompletions("m", Answering(answer), sent="m").log_probabilities(WINDOW)
+        EchoCompletions("m", Answering(answer)).log_probabilities(WINDOW)
 
 
 def test_a_suffix_that_is_not_known_is_an_error():
