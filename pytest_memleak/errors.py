@@ -75,7 +75,7 @@ class MemleakError(Exception):
         """The whole error on one line, for a table or a list."""
         line, *others = str(self).replace("\n  ", "\n").splitlines() or [""]
         for other in others:
-            line = f"{line.rstrip('.')}. {other}" if other[:1].isupper() else f"{line}; {other}"
+            line = f"{line.rstrip('.')}; {other}"
         return line
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -123,7 +123,7 @@ class MissingExtra(MemleakError):
 
     def __init__(self, provider: str, *, package: str, extra: str) -> None:
         super().__init__(
-            f"provider {provider!r} needs the package {package!r}, which is not installed",
+            f"provider {provider!r} needs the package {package!r}, which isn't installed",
             hint=f"install it with: {install_command(extra)}",
         )
 

@@ -116,7 +116,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     except _DAMAGE as error:
         looks_right = start.startswith(b"PK")
         raise BookError(
-            f"the zip is damaged or cut short: {_cause(error)}"
+            f"the zip is damaged or truncated: {_cause(error)}"
             if looks_right
             else "isn't a zip file, so it can't be an EPUB",
             location=place,
@@ -204,7 +204,7 @@ def read_bytes(path: Path) -> bytes:
             raise BookError(
                 f"has {size:,} bytes; the maximum is {MAX_DOCUMENT_BYTES:,}",
                 location=place,
-                hint="a book is far smaller; if it is a collection, split it into one file per"
+                hint="a book is far smaller; if this is a collection, split it into one file per"
                 " book",
             )
         return path.read_bytes()
@@ -225,7 +225,7 @@ def _require_file(path: Path) -> None:
 
 def unreadable(error: OSError, place: str) -> BookError:
     """Return the error for a file that the operating system doesn't give."""
-    return BookError(f"cannot be read: {error.strerror or error}", location=place)
+    return BookError(f"can't be read: {error.strerror or error}", location=place)
 
 
 # --- caps on a book's size ----------------------------------------------------------------
@@ -263,7 +263,7 @@ class Budget:
             raise BookError(
                 f"exceeds the maximum of {_MOST[what]:,} {what} per book",
                 location=self.place,
-                hint="if it is a collection, split it into one file per book (the longest novels"
+                hint="if this is a collection, split it into one file per book (the longest novels"
                 " have ten million characters)",
             )
 

@@ -136,7 +136,7 @@ class CatalogFile:
     def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str]:
         with self.path.open("rb") as file:
             if file.read(len(_SIGN)) != _SIGN:
-                raise ValueError("another kind of file")
+                raise ValueError("not a catalog file")
             end = file.seek(-_LENGTH, os.SEEK_END)
             length = int.from_bytes(file.read(_LENGTH), "little")
             file.seek(end - length)

@@ -55,7 +55,7 @@ def parse_member(archive: Archive, name: str) -> _Element:
         root = None
     if root is None:
         raise BookError(
-            f"{name!r} is not XML", location=archive.place, hint="check that it is an EPUB"
+            f"{name!r} isn't XML", location=archive.place, hint="check that it is an EPUB"
         )
     return root
 
@@ -162,7 +162,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
     )
     if name is None:
         raise BookError(
-            f"the package file (OPF) {path!r} that {_CONTAINER} names is not in the zip"
+            f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip"
             if path
             else f"{_CONTAINER} names no package file (OPF)",
             location=archive.place,

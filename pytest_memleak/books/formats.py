@@ -72,7 +72,7 @@ def read_manuscript(
         return read_epub(path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(
-            "include and exclude apply to an EPUB only", location=str(path), hint="remove them"
+            "include and exclude apply only to an EPUB", location=str(path), hint="remove them"
         )
     if suffix == ".zip":
         return _read_zip(path)
@@ -171,7 +171,7 @@ def read_docx(path: Path) -> Manuscript:
 def _require_package(name: str, place: str) -> None:
     if find_spec(name) is None:
         raise BookError(
-            f"needs the package {name!r}, which is not installed",
+            f"needs the package {name!r}, which isn't installed",
             location=place,
             hint=f"install it with: {install_command('formats')}",
         )

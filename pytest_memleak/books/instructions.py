@@ -231,7 +231,7 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
         write_whole(path, text)
     except OSError as error:
         raise BookError(
-            f"cannot be written: {error.strerror or error}", location=str(path)
+            f"can't be written: {error.strerror or error}", location=str(path)
         ) from None
 
 
@@ -241,17 +241,17 @@ def _read_summaries(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:
-        raise BookError("is not UTF-8", location=place, hint="save the file as UTF-8") from None
+        raise BookError("isn't UTF-8", location=place, hint="save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         raise BookError(
-            f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            f"isn't JSON: {error.msg} at line {error.lineno}, column {error.colno}",
             location=place,
             hint=_FORM,
         ) from None
     except (RecursionError, ValueError) as error:
         raise BookError(f"is invalid JSON: {error}", location=place, hint=_FORM) from None
     if not isinstance(value, dict):
-        raise BookError("is not a JSON object", location=place, hint=_FORM)
+        raise BookError("isn't a JSON object", location=place, hint=_FORM)
     return value
 
 

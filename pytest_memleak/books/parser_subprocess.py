@@ -73,7 +73,7 @@ def _lines(name: str, data: bytes, place: str, most: int) -> list[str]:
 
 def _cap_error(place: str) -> BookError:
     return BookError(
-        f"cannot be read within {_MOST_SECONDS} s of CPU time and {_MOST_MEBIBYTES} MiB",
+        f"can't be read within {_MOST_SECONDS} s of CPU time and {_MOST_MEBIBYTES} MiB",
         location=place,
         hint="the file is damaged or hostile: use another edition, an EPUB or plain text",
     )
@@ -105,11 +105,11 @@ def _pdf(data: bytes) -> Iterator[str]:
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise BookError("is password-protected", hint="unlock it first") from None
-        raise BookError("is not a readable PDF", hint="download the file again") from None
+        raise BookError("isn't a readable PDF", hint="download the file again") from None
     if len(document) > _MAX_PAGES:
         raise BookError(
             f"has {len(document):,} pages; the maximum is {_MAX_PAGES:,}",
-            hint="if it is a collection, split it into one file per book",
+            hint="if this is a collection, split it into one file per book",
         )
     for number in range(len(document)):
         text = ""

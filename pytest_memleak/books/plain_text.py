@@ -78,7 +78,7 @@ def text_manuscript(data: bytes, *, name: str, place: str, lines: bool = False) 
         raise BookError("is HTML, not plain text", location=place, hint="rename the file to .html")
     if is_binary(text):
         raise BookError(
-            "is not text: it has many control characters",
+            "isn't text: it has many control characters",
             location=place,
             hint="check that it is a .txt file",
         )
@@ -231,7 +231,7 @@ def read_markdown(path: Path, *, lines: bool = False) -> Manuscript:
         raise BookError(
             f"has {len(text):,} characters; the maximum for Markdown is {_LONGEST_MARKDOWN:,}",
             location=place,
-            hint="if it is a collection, split it into one file per book, or convert it to EPUB"
+            hint="if this is a collection, split it into one file per book, or convert it to EPUB"
             " with pandoc",
         )
     text = without_controls(text.replace("\r\n", "\n"))

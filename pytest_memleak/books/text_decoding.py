@@ -74,7 +74,7 @@ def read_source(data: bytes) -> Source:
     text, note = decode(data, declared=match[1].decode("ascii", "replace") if match else None)
     notes = [note] if note else []
     if is_noise(text):
-        return Source("", ("is not text: it has many control characters",))
+        return Source("", ("isn't text: it has many control characters",))
     text = without_controls(text)
     if declaration := _XML_DECLARATION.match(text):
         text = text[declaration.end() :]

@@ -105,7 +105,7 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="a book (.epub, .txt, ...); repeatable",
     )
-    add_model_options(init, required=False, price=", for plans and budgets")
+    add_model_options(init, required=False, price=", for cost estimates and budgets")
     init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
     add_output(
         init,

@@ -40,7 +40,7 @@ def add_ledger(commands: Commands) -> None:
     ledger = commands.add_parser(
         "ledger",
         help="list, verify, export, and import generations; clean up deployments",
-        description="List, verify, export, and import what a ledger holds, and delete deployments "
+        description="List, verify, export, and import generations, and delete deployments "
         "that earlier runs left active.",
     )
     verbs = ledger.add_subparsers(dest="verb", required=True, metavar="COMMAND")
@@ -66,10 +66,10 @@ def add_ledger(commands: Commands) -> None:
     add(
         "history",
         _history,
-        "list every sampling of an endpoint, by run and setting",
+        "list how an endpoint was sampled, by run and settings",
         {
             "--endpoint ID": _ENDPOINT,
-            "--book ID": "list only this book's samplings",
+            "--book ID": "list this book only",
             "--json": "print JSON instead of a table",
         },
         "endpoint",

@@ -188,7 +188,7 @@ def add_catalog(commands: Commands) -> None:
     """Register `memleak catalog build`."""
     catalog = commands.add_parser(
         "catalog",
-        help="prepare a catalog of works to scan for but never prompt",
+        help="prepare a catalog of works that runs scan for but never prompt",
         description="Prepare the protected works that a suite's [[catalog]] names.",
     )
     add_command(

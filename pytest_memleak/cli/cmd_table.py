@@ -33,7 +33,7 @@ def add_table(commands: Commands) -> None:
         "--measure, a row for each book and a column for each model.",
         arguments={
             "evidence EVIDENCE": "bundles (JSON)",
-            "--measure NAME": "show this measure for books x models",
+            "--measure NAME": "compare books and models by this measure",
             "--rows": "what each row shows (default: pairs)",
             "--format": "the format (default: by the extension of -o, else text)",
             "-o/--output FILE": "the file to write (default: standard output)",

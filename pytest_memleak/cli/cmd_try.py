@@ -377,7 +377,7 @@ def _demo(parsed: argparse.Namespace) -> int:
         return status
     gate = command_line("pytest", "-m", "copyright", folder)
     print(f"\n`reciter` leaks, as {suite} expects. Report: {folder / 'report.html'}")
-    print(f'To see the gate fail, delete its line expected = "leak" and run: {gate}')
+    print(f'To see the gate fail, delete the line expected = "leak" and run: {gate}')
     print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
     return 0
 

@@ -319,7 +319,7 @@ def _print_findings(parsed: argparse.Namespace, evidence: EvidenceFile, findings
         BADGE.write(bundle, parsed.badge)
         print(f"badge: {parsed.badge}")
     elif parsed.badge:
-        print(f"no badge: the bundle isn't fully verified; {parsed.badge} was not written")
+        print(f"no badge: the bundle isn't fully verified; {parsed.badge} wasn't written")
     if not verified:
         return _FAILED if findings.wrong else _NOT_RECOMPUTED
     passed = bundle.result is Verdict.PASS or parsed.allow_failures

@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnicodeEncodeError as error:  # from a file name that is not UTF-8
         _print_error(
             parsed.command,
-            f"UTF-8 cannot encode {error.object[error.start]!r}\n"
-            "  rename the file whose name is not UTF-8",
+            f"UTF-8 can't encode {error.object[error.start]!r}\n"
+            "  rename the file whose name isn't UTF-8",
         )
     except MemoryError:
         hint = _usage(parsed.command)

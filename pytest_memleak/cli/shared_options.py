@@ -168,7 +168,7 @@ def writing(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot be written: {error.strerror or error}"
+        message = f"can't be written: {error.strerror or error}"
         raise SettingsError(message, location=str(output)) from None
 
 

@@ -60,7 +60,7 @@ class Extensions:
                 "install a reader",
             )
         if (include or exclude) and not book.parts:
-            cause = "include and exclude apply to an EPUB only"
+            cause = "include and exclude apply only to an EPUB"
             raise BookError(cause, location=str(path), hint="remove them")
         return book
 

@@ -270,7 +270,7 @@ def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:
     return BudgetExceeded(
         f"Budget: US${spent / 1e9:.4f} of US${limit / 1e9:.2f} is spent or reserved; the next call"
         f" may cost US${estimate / 1e9:.4f}",
-        hint="Raise the budget and rerun. Stored generations are reused.",
+        hint="raise the budget and rerun; stored generations are reused",
     )
 
 
@@ -364,12 +364,12 @@ def budget_limit(budget: float | None, terms: Terms, *, pair: str) -> int | None
     if budget is None:
         return None
     if not budget >= 0 or math.isinf(budget):
-        raise SettingsError(f"The budget is {budget}; expected US$ 0 or more")
+        raise SettingsError(f"The budget is {budget}; expected US$0 or more")
     if terms.price is None:
         raise SettingsError(
             "A budget needs a price for the model",
             location=pair,
-            hint="Add price = { input = ..., output = ... } (US$ per million tokens) to the"
-            " [[model]]; 0 if it is free.",
+            hint="add price = { input = ..., output = ... } (US$ per million tokens) to the"
+            " [[model]]; 0 if the model is free",
         )
     return math.floor(budget * 1e9)

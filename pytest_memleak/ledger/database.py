@@ -250,7 +250,7 @@ class Database:
                 "The file is damaged: "
                 + ("it is empty" if version is None else f"{check}".replace("\n", " ")),
                 location=self.place,
-                hint="Restore a copy, or start a new ledger.",
+                hint="restore a copy, or start a new ledger",
             )
 
     def retry_while_away(self, attempt: Callable[[], T]) -> T:
@@ -302,7 +302,7 @@ class Database:
             raise LedgerError(
                 "Another process opened this ledger",
                 location=self.place,
-                hint="Open a Ledger in each process.",
+                hint="open a Ledger in each process",
             )
         if self._closed:
             raise LedgerError("The ledger is closed", location=self.place)
@@ -310,8 +310,8 @@ class Database:
             raise LedgerError(
                 "The ledger file was deleted, moved, or replaced during the run",
                 location=self.place,
-                hint="Generations received after that weren't stored there: put the file back, or "
-                "rerun.",
+                hint="generations received after that weren't stored there: put the file back, or "
+                "rerun",
             )
 
     @contextmanager
@@ -337,7 +337,7 @@ class Database:
         return LedgerError(
             f"The ledger is damaged: {damage}",
             location=self.place,
-            hint="Restore a copy, or start a new ledger.",
+            hint="restore a copy, or start a new ledger",
         )
 
 
@@ -393,7 +393,7 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             raise LedgerError(
                 f"The database isn't a ledger: it holds another program's table {min(foreign)!r}",
                 location=place,
-                hint="Give the ledger its own file or database.",
+                hint="give the ledger its own file or database",
             )
         return None
     versions = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
@@ -403,14 +403,14 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             if len(versions) != 1
             else f"The ledger is damaged: its version is {versions[0]}",
             location=place,
-            hint="Restore a copy, or start a new ledger.",
+            hint="restore a copy, or start a new ledger",
         )
     version = int(versions[0])
     if version != SCHEMA_VERSION:
         raise LedgerError(
             f"The ledger has version {version}; this program reads version {SCHEMA_VERSION}",
             location=place,
-            hint="To start a new one, add --memleak-ledger=NEW.db "
-            "(memleak commands: add --ledger NEW.db).",
+            hint="to start a new one, add --memleak-ledger=NEW.db "
+            "(memleak commands: add --ledger NEW.db)",
         )
     return version

@@ -51,7 +51,7 @@ def parse_url(url: str) -> URL:
         if parsed.query or parsed.host:
             raise LedgerError(
                 "The ledger's URL isn't of the form sqlite:///PATH",
-                hint="Name a file on this machine, without options.",
+                hint="name a file on this machine, without options",
             )
         return parsed.set(drivername="sqlite")
     if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
@@ -118,7 +118,7 @@ def _postgresql(url: URL) -> Engine:
     except ImportError:
         raise LedgerError(
             "A PostgreSQL ledger needs the package 'psycopg', which isn't installed",
-            hint=f"Install it: {install_command('postgres')}",
+            hint=f"install it: {install_command('postgres')}",
         ) from None
 
 
@@ -144,8 +144,8 @@ def _forget_in_forks(engine: Engine) -> None:
 
 # --- failures ------------------------------------------------------------------------------
 
-_DAMAGED = "Restore a copy, or start a new ledger."
-_NO_HOST = ("Unknown host", "Check the URL.")
+_DAMAGED = "restore a copy, or start a new ledger"
+_NO_HOST = ("Unknown host", "check the URL")
 _EXPLANATIONS = {
     "file is not a database": ("The file isn't an SQLite database", _DAMAGED),
     "malformed": ("The file is damaged", _DAMAGED),
@@ -153,63 +153,66 @@ _EXPLANATIONS = {
     "no such table": ("The file was emptied during the run", _DAMAGED),
     "unable to open database file": (
         "The file can't be opened",
-        "Check that it is a file with read permission.",
+        "check that it is a file with read permission",
     ),
-    "readonly database": ("The file is read-only", "Add write permission, or copy the file."),
+    "readonly database": ("The file is read-only", "add write permission, or copy the file"),
     "database is locked": (
         f"Another program locked the file for {LOCK_WAIT:.0f} s",
-        "End the program that writes to it.",
+        "end the program that writes to it",
     ),
     "lock timeout": (
         f"Another session held the ledger's lock for {LOCK_WAIT:.0f} s",
-        "End the session that holds it (see pg_stat_activity).",
+        "end the session that holds it (see pg_stat_activity)",
     ),
-    "disk is full": ("The disk is full", "Free space and rerun. Stored generations are reused."),
+    "disk is full": ("The disk is full", "free space and rerun; stored generations are reused"),
     "password authentication failed": (
         "The server rejected the password",
-        "Check the URL, PGPASSWORD, or the .pgpass file.",
+        "check the URL, PGPASSWORD, or the .pgpass file",
     ),
     "no password supplied": (
         "The server requires a password",
-        "Put it into the URL, PGPASSWORD, or a .pgpass file.",
+        "put it into the URL, PGPASSWORD, or a .pgpass file",
     ),
     "no space left on device": (
         "The server's disk is full",
-        "Free space there and rerun. Stored generations are reused.",
+        "free space there and rerun; stored generations are reused",
     ),
     "disk i/o error": (
         "The file can't be read or written completely",
-        "Check for a truncated file, a file size limit (ulimit -f), or a failing disk.",
+        "check for a truncated file, a file size limit (ulimit -f), or a failing disk",
     ),
     "read-only transaction": (
         "The server is read-only",
-        "Name the primary server instead of a replica, or end the maintenance.",
+        "name the primary server instead of a replica, or end the maintenance",
     ),
     "permission denied": (
         "The server doesn't let this user write",
-        "Grant CREATE on the schema, or name another database.",
+        "grant CREATE on the schema, or name a different database",
     ),
     "does not support ssl": (
         "The URL requires TLS, which the server doesn't support",
-        "Remove sslmode from the URL, or enable TLS on the server.",
+        "remove sslmode from the URL, or enable TLS on the server",
     ),
     "certificate verify failed": (
         "The server's certificate isn't trusted here",
-        "Name its authority with sslrootcert=FILE in the URL.",
+        "name its authority with sslrootcert=FILE in the URL",
     ),
     "root certificate file": (
-        "No root certificate to verify the server's",
-        "Name its authority with sslrootcert=FILE in the URL.",
+        "No root certificate to verify the server with",
+        "name its authority with sslrootcert=FILE in the URL",
     ),
     "no encryption": (
         "The server rejects this user, database, or connections without TLS",
-        "Add sslmode=require to the URL, or request an entry in pg_hba.conf.",
+        "add sslmode=require to the URL, or request an entry in pg_hba.conf",
     ),
     "connection refused": (
         "The server is unreachable",
-        "Check that it runs at this host and port.",
+        "check that it runs at this host and port",
     ),
-    "connection timeout": ("No answer from the server in 10 s", "Check host, port, and firewall."),
+    "connection timeout": (
+        "No response from the server within 10 s",
+        "check host, port, and firewall",
+    ),
     "resolve host": _NO_HOST,
     "could not translate host name": _NO_HOST,
 }
@@ -232,7 +235,7 @@ def explain_error(error: Exception, url: URL) -> Exception:
         return LedgerError(
             f"Unusable: {error.strerror or error}",
             location=shown(url),
-            hint="Fix the path, or choose another one for the ledger.",
+            hint="fix the path, or choose a different one for the ledger",
         )
     if not isinstance(error, SQLAlchemyError | sqlite3.Error):
         return error
@@ -245,5 +248,5 @@ def explain_error(error: Exception, url: URL) -> Exception:
     return LedgerError(
         f"The database failed: {masked(cause)}",
         location=shown(url),
-        hint="Rerun. If it fails again, restore a copy of the ledger, or start a new one.",
+        hint="rerun; if it fails again, restore a copy of the ledger, or start a new one",
     )

@@ -90,23 +90,23 @@ def _asked(
             f"No generations of endpoint {endpoint_id!r}"
             + (f" for book {book_id!r}" if book_id else ""),
             location=ledger.place,
-            hint="See `memleak ledger list`.",
+            hint="see `memleak ledger list`",
         )
     if len(kinds) > 1:
         listed = "; ".join(f"book {b!r}, temperature {t:g}, seed {s}" for b, t, s in kinds)
         raise LedgerError(
             f"Several sets of generations of endpoint {endpoint_id!r}: {listed}",
             location=ledger.place,
-            hint="Choose one by book, temperature, and seed.",
+            hint="choose one by book, temperature, and seed",
         )
     times = Counter(row.excerpt for row in rows)
     excerpt, most = times.most_common(1)[0]
     if most > 1:
         raise LedgerError(
             f"Excerpt {excerpt!r} has {most} different prompts, since its book was split or"
-            " summarized again; a file holds one",
+            " summarized again; a file can hold only one",
             location=ledger.place,
-            hint="Sample under a new endpoint id, then export that.",
+            hint="sample under a new endpoint id, then export that",
         )
     return sorted(rows, key=lambda row: (_number(row.excerpt), row.excerpt))
 
@@ -204,7 +204,7 @@ def import_generations(
             raise RecordsError(
                 f"The book has no excerpt {generation.excerpt_id!r} with an instruction",
                 location=place,
-                hint="Import the file for the book it was sampled for.",
+                hint="import the file for the book it was sampled for",
             )
         by_question.setdefault(question, []).append(generation)
     for question, samples in by_question.items():
@@ -213,7 +213,7 @@ def import_generations(
             raise RecordsError(
                 f"Two generations of excerpt {question.excerpt_id!r} have the same ordinal",
                 location=place,
-                hint="Number the generations of each excerpt from 0.",
+                hint="number the generations of each excerpt from 0",
             )
     numbers = prompt_ids(ledger, endpoint_id, by_question)
     file_digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -276,7 +276,7 @@ def _validate_instructions(
             raise RecordsError(
                 f"The instruction for excerpt {question.excerpt_id!r} differs from the book's",
                 location=f"{place}, record {number}",
-                hint="Import the file with the book and summaries that were used then.",
+                hint="import the file with the book and summaries that were used then",
             )
 
 
@@ -297,7 +297,7 @@ def _not_there(
                 f"The ledger already holds a different generation {generation.ordinal} of excerpt"
                 f" {generation.excerpt_id!r}",
                 location=place,
-                hint="Import the file under a different endpoint id.",
+                hint="import the file under a different endpoint id",
             )
     return new
 

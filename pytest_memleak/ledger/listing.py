@@ -102,7 +102,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
         raise LedgerError(
             f"{name!r} matches {len(matches)} endpoints: {', '.join(sorted(matches))}",
             location=ledger.place,
-            hint="Type more of the id.",
+            hint="type more of the id",
         )
     return matches[0] if matches else name
 

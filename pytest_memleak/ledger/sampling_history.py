@@ -44,7 +44,7 @@ def with_weights_version(endpoint_id: str, release: str) -> str:
     if _RELEASE in endpoint_id:
         raise SettingsError(
             f"The endpoint id {endpoint_id!r} contains {_RELEASE!r}",
-            hint=f"Rename the endpoint without {_RELEASE!r}.",
+            hint=f"rename the endpoint without {_RELEASE!r}",
         )
     return f"{endpoint_id}{_RELEASE}{release}" if release else endpoint_id
 
@@ -116,7 +116,7 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
         raise LedgerError(
             "The ledger is damaged: a call's rejected settings aren't a list of names",
             location=ledger.place,
-            hint="Run memleak ledger verify, and restore a copy.",
+            hint="run memleak ledger verify, and restore a copy",
         ) from None
 
 
@@ -181,7 +181,7 @@ def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> li
             f"No samples from endpoint {endpoint_id!r}"
             + (f" for book {book_id!r}" if book_id else ""),
             location=ledger.place,
-            hint="See `memleak ledger list`.",
+            hint="see `memleak ledger list`",
         )
     return history
 

@@ -115,7 +115,7 @@ class _Check:
         wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
         wrong += [
             f"run {row.id}: its spending is {row.spent}, but its calls cost {row.cost} (billionths"
-            " of a US$)"
+            " of a US dollar)"
             for row in self._connection.execute(_SPENT_AND_COST)
             if row.spent != row.cost
         ]

@@ -108,7 +108,7 @@ class OnRay:
                 import ray
             except ImportError:
                 raise SettingsError(
-                    "--memleak-executor ray needs the package 'ray', which is not installed",
+                    "--memleak-executor ray needs the package 'ray', which isn't installed",
                     hint=f"install it with: {install_command('ray')}",
                 ) from None
             self._ray = ray

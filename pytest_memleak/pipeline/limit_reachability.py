@@ -160,7 +160,7 @@ def detection_issues(summary: DetectionSummary | None) -> Iterator[Issue]:
     fix = f"set samples = {summary.samples_needed}, or raise detection_limit"
     if summary.samples_needed is None:
         samples += " at temperature 0, which count as 1"
-        fix = "set a temperature over 0, or drop detection_limit"
+        fix = "set a temperature above 0, or remove detection_limit"
     elif summary.blocks is not None:
         samples += f", which aren't exchangeable and count as {amount(summary.blocks, 'block')}"
     elif summary.answers < summary.rounds:

@@ -123,7 +123,7 @@ class PreparedBooks:
                     f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} or more, "
                     f"with {training.id!r}, which the model {pair.model.id!r} is fine-tuned on",
                     location=f"{self._suite.path}: book {book.id!r}",
-                    hint="test with a book that the model was not trained on",
+                    hint="test with a book that the model wasn't trained on",
                 )
         for tested in (book, *self._other_test_books(book)):
             share = self._common_share(tested)

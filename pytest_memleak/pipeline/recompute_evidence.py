@@ -148,7 +148,7 @@ class _Comparison:
         controls = bundle_controls(bundle.pairs)
         claimed = {"suites": self._evidence.bundle["suites"]}
         self.result.wrong += differences(claimed, {"suites": [encode(suite) for suite in controls]})
-        self.result.unchecked += [f"{suite} could not be collected" for suite in bundle.uncollected]
+        self.result.unchecked += [f"{suite} couldn't be collected" for suite in bundle.uncollected]
         self.result.unchecked += [
             f"{summary.suite}: no pair is gated: all are controls"
             for summary in controls
@@ -234,7 +234,7 @@ class _Comparison:
             if calls := sum(ended <= until for ended in self._late.get(endpoint, ())):
                 yield (
                     f"{amount(calls, 'call')} to {endpoint} ended before the pair was evaluated, "
-                    "but came into the ledger after the bundle's entry"
+                    "but were added to the ledger after the bundle's entry"
                 )
 
     def look_for_pairs(self) -> None:
@@ -326,8 +326,8 @@ class _Comparison:
             again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
-                    f"as_of: it is {again.verdict} with the ledger's later calls, up to the end of "
-                    "the bundle's run"
+                    f"as_of: the verdict is {again.verdict} with the ledger's calls up to the end "
+                    "of the bundle's run"
                 )
 
     def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
@@ -336,10 +336,12 @@ class _Comparison:
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
-            note = f"{pair.id}: answered by {endpoint}, a test's endpoint in place of the suite's"
+            note = (
+                f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"
+            )
             if not self._models_named:
                 self.result.complete = False
-                note += "; name it with --model, if it is the model under test"
+                note += "; if this is the model under test, name it with --model"
             self.result.unchecked.append(note)
         provenance = evaluation.provenance
         imported = provenance.imported if provenance else 0

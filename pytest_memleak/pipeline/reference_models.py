@@ -219,7 +219,7 @@ def _without_greedy(answers: SampledGenerations) -> str:
     preset = [name for name in pair.limits if pair.limit_origins.get(name) == "limits.preset"]
     if set(greedy) & set(preset):
         lines = (f"{name} = {pair.limits[name]:g}" for name in preset if name not in greedy)
-        change = f"in [limits] replace preset with these lines: {'; '.join(lines)}"
+        change = f"in [limits], replace preset with these lines: {'; '.join(lines)}"
     else:
         change = f"delete {' and '.join(greedy)}"
     named = source is None or weights_label(pair, source.opened)

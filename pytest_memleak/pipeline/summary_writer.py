@@ -148,7 +148,7 @@ class SummaryWriter:
                 "a budget needs a price for the summarizer",
                 location=asked.pair,
                 hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
-                " [suite.summarizer]; 0 if it is free",
+                " [suite.summarizer]; 0 if the model is free",
             )
         try:
             self._stand_up()
@@ -219,7 +219,7 @@ class SummaryWriter:
             )
         more = len(refused) - _NAMED
         return Inconclusive(
-            f"[suite.summarizer] returned no summary of {len(refused):,} of {all_:,} excerpts in "
+            f"[suite.summarizer] returned no summary for {len(refused):,} of {all_:,} excerpts in "
             f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
             + (f" and {more:,} more" if more > 0 else ""),
             location=f"book {book_id!r}",

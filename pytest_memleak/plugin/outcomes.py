@@ -122,7 +122,7 @@ class Memorization:
             why = why_unmeasured(name, windows=evaluation.extraction is not None)
             with recording_failure(self._item):
                 raise PairInconclusive(
-                    f"{name} could not be measured: {why}. This test is INCONCLUSIVE; the "
+                    f"{name} couldn't be measured: {why}. This test is INCONCLUSIVE; the "
                     f"pair itself is {evaluation.verdict}."
                 )
         return value.value if isinstance(value, Estimate) else value

@@ -101,5 +101,5 @@ def _validate_writable(option: str, path: Path) -> None:
             pass
     except OSError as error:
         raise pytest.UsageError(
-            f"{option}: {path} cannot be written: {error.strerror or error}"
+            f"{option}: {path} can't be written: {error.strerror or error}"
         ) from None

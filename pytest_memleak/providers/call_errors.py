@@ -131,19 +131,19 @@ class Failing:
         if not _NO_CONNECTION.isdisjoint(kinds):
             return self.not_sent(
                 f"Connection failed ({kinds[-1]}). Nothing was sent or billed",
-                f"Check that {server} runs and is reachable.",
+                f"check that {server} runs and is reachable",
                 lasting="SSLCertVerificationError" in kinds,
             )
         if any("Timeout" in kind for kind in kinds):
-            return self.busy(f"no answer within {timeout:g} s", "Increase options.timeout.")
+            return self.busy(f"no response within {timeout:g} s", "increase options.timeout")
         return self.busy(
             f"The connection failed or was interrupted ({kinds[min(1, len(kinds) - 1)]})",
-            f"Check that {server} runs and is reachable.",
+            f"check that {server} runs and is reachable",
         )
 
     def astray(self, error: Astray, *, server: str) -> ProviderBusy:
         """Create the error of a redirect to another host."""
-        return self.busy(str(error), f"{server} redirects requests. Name that server instead.")
+        return self.busy(str(error), f"{server} redirects requests; name that server instead")
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects in the lines of `place`; ProviderBusy for a damaged line."""
@@ -161,7 +161,7 @@ class Failing:
 
     def malformed(self, server: str) -> ProviderBusy:
         """Create the error of a response in an unexpected form."""
-        return self.busy("The response has an unexpected format", f"Check {server}, which sent it.")
+        return self.busy("The response has an unexpected format", f"check {server}, which sent it")
 
 
 class Astray(Exception):

@@ -74,7 +74,7 @@ class Bounds:
                 request.url.port,
             ):
                 place = server_word(there.host or f"{there.scheme}:")
-                raise Astray(f"the server redirects to another server ({place})")
+                raise Astray(f"the server redirects to a different server ({place})")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Endless("compressed, which the request doesn't allow")
         until = request.extensions.get(_BEGAN, time.monotonic()) + self.timeout

@@ -81,7 +81,7 @@ def read_table(kind: type[TableT], values: Mapping[str, Any], *, place: str, nam
     raise SuiteError(
         f"{key}: {expected}; got {_shown(first.get('input'))}",
         location=place,
-        hint=f"Correct {key} in the suite file.",
+        hint=f"correct {key} in the suite file",
     )
 
 

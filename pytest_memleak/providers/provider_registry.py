@@ -102,9 +102,9 @@ class ProviderNeeds:
             )
         if host not in {*hosts, own, host_of(os.environ.get(self.address, ""))}:
             raise SuiteError(
-                f"{key} would go to {host}, which nothing outside this file names",
+                f"{key} would go to {host}, which only this suite file names",
                 location=place,
-                hint=f"if this server may have it, add --memleak-host {host}",
+                hint=f"if this host may receive the key, add --memleak-host {host}",
             )
 
     def variables_of(self, options: Mapping[str, Any]) -> list[str]:

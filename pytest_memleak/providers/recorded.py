@@ -83,7 +83,7 @@ class RecordedEndpoint:
         raise SuiteError(
             "Recorded generations can't be resampled",
             location=self._place,
-            hint="Use a model from a different provider.",
+            hint="use a model from a different provider",
         )
 
     def asked(self, book: Book) -> Book:
@@ -120,7 +120,7 @@ class RecordedEndpoint:
             raise SuiteError(
                 f"options.path: no such file {path}",
                 location=self._place,
-                hint=f"Put the generations for the book {book.id!r} there, or correct the path.",
+                hint=f"put the generations for the book {book.id!r} there, or correct the path",
             )
         status = path.stat()
         version = path, status.st_ino, status.st_size, status.st_mtime_ns

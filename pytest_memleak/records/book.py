@@ -10,8 +10,8 @@ from typing import Literal
 WordMode = Literal["paper", "unicode"]
 
 PROMPT_FIXES = (
-    'name a file with a summary for each, summaries = "FILE", in the [[book]]; or let a '
-    '[suite.summarizer] write them; or set probe = "continuation" in [suite], which needs none'
+    'set summaries = "FILE" in [[book]] (a file with a summary for each excerpt); or let '
+    '[suite.summarizer] write the summaries; or set probe = "continuation" in [suite]'
 )
 """Fixes for a book whose excerpts have no instructions."""
 

@@ -167,7 +167,7 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
         records: Any = _json(_whole(path, most_bytes), str(path))
     except OSError as error:
         raise RecordsError(
-            f"cannot be read: {error.strerror or error}", location=str(path)
+            f"can't be read: {error.strerror or error}", location=str(path)
         ) from None
     if not isinstance(records, list):
         raise _no_list(records, str(path))

@@ -141,7 +141,7 @@ def read_signing_key(path: Path) -> Any:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise EvidenceError(
-            f"cannot be read: {error.strerror or error}", location=str(path)
+            f"can't be read: {error.strerror or error}", location=str(path)
         ) from None
     except (ValueError, TypeError) as error:
         raise EvidenceError(
@@ -268,7 +268,7 @@ def _is_signer(certificate: Certificate, stamp: Any) -> bool:
 
 def _stamp_error(error: Exception) -> str:
     if "Mismatch between messages" in str(error):
-        return "it was made for another file"
+        return "it was made for a different file"
     return f"the trusted certificates don't confirm it ({type(error).__name__})"
 
 

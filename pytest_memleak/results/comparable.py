@@ -59,7 +59,7 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
             "gate it again, or remove it from both releases"
         )
     for name, old, new in differing_settings(before, now):
-        return f"the baseline has {name} {old!r}, this release {new!r}", _MEASURE_ALIKE
+        return f"{name} is {old!r} in the baseline, but {new!r} in this release", _MEASURE_ALIKE
     theirs, ours = (distribution(pair.model.options, ()) for pair in (before, now))
     if theirs != ours:
         return (
@@ -121,7 +121,7 @@ def find_obstacle(before: PairResult, now: PairResult) -> str:
         return "the baseline used a different book or different instructions"
     for name, old, new in differing_settings(before, now):
         if name not in _LENIENT_DIRECTION:
-            return f"the baseline has {name} {old!r}, this release {new!r}"
+            return f"{name} is {old!r} in the baseline, but {new!r} in this release"
     theirs, ours = _pair_distribution(before), _pair_distribution(now)
     if theirs != ours:
         return f"the baseline was sampled from a different distribution: {theirs}; now {ours}"

@@ -153,7 +153,7 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
         write_whole(path, _file_text(content))
     except OSError as error:
         raise EvidenceError(
-            f"cannot be written: {error.strerror or error}",
+            f"can't be written: {error.strerror or error}",
             location=str(path),
             hint="free space or name another file, then rerun with --memleak-offline",
         ) from None
@@ -188,7 +188,7 @@ def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EvidenceError(f"cannot be read: {reason}", location=str(path)) from None
+        raise EvidenceError(f"can't be read: {reason}", location=str(path)) from None
     if len(data) > most:
         raise EvidenceError(f"larger than {most // 1_000_000:,} MB", location=str(path))
     return data

@@ -286,13 +286,13 @@ def _planned_result(pair: Pair, suite: Suite) -> PairResult:
 
 
 def read_unchanged_bundle(path: Path) -> Bundle:
-    """Read a bundle, signed or not. Raises EvidenceError if it was changed after it was made."""
+    """Read a bundle, signed or not. Raises EvidenceError if it was changed after it was created."""
     evidence = read_evidence(path)
     if wrong := digest_errors(evidence.bundle):
         raise EvidenceError(
             wrong[0],
             location=str(path),
-            hint="restore the original file: it was changed after it was made",
+            hint="restore the original file: it was changed after it was created",
         )
     return evidence.content
 

@@ -249,7 +249,7 @@ def _set_differences(what: str, expected: frozenset[str], present: set[str]) -> 
 def _too_early(not_before: datetime.datetime, bundle: Bundle) -> Iterator[str]:
     if bundle.created < not_before.timestamp():
         created, earliest = moment(bundle.created), not_before.isoformat()
-        yield f"created: the bundle was made on {created}, before {earliest}"
+        yield f"created: the bundle was created on {created}, before {earliest}"
     earliest = not_before.date().isoformat()
     for pair in bundle.pairs:
         if pair.plain_verdict is Verdict.NOT_RUN:

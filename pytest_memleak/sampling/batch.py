@@ -92,7 +92,7 @@ class Batches:
                     if len(left) > 1
                     else f"The batch is unfinished: {named}",
                     location=f"{desk.terms.sampler.name} endpoint {desk.line.endpoint_id}",
-                    hint="Rerun later to continue.",
+                    hint="rerun later to continue",
                 )
             self.progress(ProgressEvent(Phase.WAITING, left[0].job_id or "(being started)"))
 
@@ -146,12 +146,12 @@ class Batches:
                 provider=self.desk.terms.sampler.name,
                 endpoint=self.desk.line.endpoint_id,
                 call=f"batch {batch_id}",
-                hint="Rerun to send its requests again.",
+                hint="rerun to send its requests again",
             )
         self.desk.retry.run(
             lambda: self.desk.line.within("read_batch", lambda: self._read(batch, batch_id))
         )
-        end_job(self.desk.ledger, batch, JobRow.SUCCEEDED, cause="not answered in its batch")
+        end_job(self.desk.ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
         return True
 
     def _started(self, batch: Job) -> Job:
@@ -269,7 +269,7 @@ def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -
         same_digest = sa.select(batches.c.id).where(batches.c.digest == digest)
         if connection.execute(same_digest).first() is None:
             return digest
-    raise AssertionError("count does not end")
+    raise AssertionError("count doesn't end")
 
 
 def _open_batches(desk: Desk) -> list[Job]:

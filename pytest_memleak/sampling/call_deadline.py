@@ -196,7 +196,7 @@ def timed(
     try:
         returned = within(deadline, call, late=late)
     except Overdue:
-        cause = f"no answer within {deadline:g} s"
+        cause = f"no response within {deadline:g} s"
         raise NoAnswer(cause, provider=provider, endpoint=endpoint, call=verb) from None
     except MemleakError as error:
         _mask(error)
@@ -208,7 +208,7 @@ def timed(
     except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
         last = traceback.extract_tb(error.__traceback__)[-1]
         cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
-        hint = "Call the endpoint directly to see the whole error."
+        hint = "call the endpoint directly to see the whole error"
         failure = _Unforeseen(cause, provider=provider, endpoint=endpoint, call=verb, hint=hint)
     else:
         if reach is not None:
@@ -218,7 +218,7 @@ def timed(
     raise failure
 
 
-_NOT_SENT = "Nothing was sent or billed. Check that the server runs at this address."
+_NOT_SENT = "nothing was sent or billed; check that the server runs at this address"
 
 
 def _mask(error: MemleakError) -> None:

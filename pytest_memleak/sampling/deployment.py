@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
 
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
-_NEVER = "It was requested, but never became active"
-_ASKED_ANEW = "Rerun to request it again."
-_GOES_ON = "Rerun later to continue, or delete it with memleak ledger cleanup."
+_NEVER = "The deployment was requested, but never became active"
+_ASKED_ANEW = "rerun to request it again"
+_GOES_ON = "rerun later to continue, or delete it with memleak ledger cleanup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def ensure_deployment(
             raise failure(verbs, job, hint=_ASKED_ANEW)
         if not wait or job.stuck:
             raise pending(verbs, job, hint=_GOES_ON)
-    raise AssertionError("pauses do not end")
+    raise AssertionError("pauses don't end")
 
 
 def move_in(
@@ -159,7 +159,9 @@ def settle(
     try:
         stood = _put_up(verbs, debt)
         if stood is not None and stood.status is JobStatus.RUNNING:
-            release_deployment(ledger, job, state=state, cause="it is still being created")
+            release_deployment(
+                ledger, job, state=state, cause="the deployment is still being created"
+            )
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
@@ -230,7 +232,7 @@ def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
     while looked_at(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
             raise ProviderError(
-                f"It is still active {retry.total:g} s after its deletion was requested",
+                f"The deployment is still active {retry.total:g} s after the deletion request",
                 provider=verbs.provider,
                 endpoint=verbs.endpoint,
                 call="end_deployment",
@@ -283,6 +285,6 @@ def _limit(budget: float | None, price: float | None, wanted: Deployment) -> int
         raise SettingsError(
             "A budget needs an hourly price for the deployment",
             location=wanted.weights,
-            hint="Add hour = ... (US$) to the price of the [[model]]; 0 if it is free.",
+            hint="add hour = ... (US$) to the price of the [[model]]; 0 if the deployment is free",
         )
     return math.floor(budget * 1e9)

@@ -29,8 +29,8 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.call_attempts import Desk, recovered_answer
 
-_LOST = "its process ended before the answer arrived"
-_NEVER = "the provider has no answer to it"
+_LOST = "its process ended before the response arrived"
+_NEVER = "the provider has no response to it"
 
 
 def settle_interrupted_calls(desk: Desk) -> None:

@@ -106,7 +106,7 @@ class _Pair:
                 raise JobPending(
                     f"unread batches hold {amount(lacking.in_batches, 'generation')}",
                     location=f"{self.desk.terms.sampler.name} endpoint {self._endpoint_id}",
-                    hint="Set batch = true once more for this endpoint.",
+                    hint="set batch = true once more for this endpoint",
                 )
             elif lacking.elsewhere:
                 self.tell()
@@ -128,7 +128,7 @@ class _Pair:
                         provider=self.desk.terms.sampler.name,
                         endpoint=self._endpoint_id,
                         call="batch",
-                        hint="See the batch's error file at the provider.",
+                        hint="see the batch's error file at the provider",
                     )
                 fewest = min(fewest, lacking.count)
                 per_call = self.desk.terms.sampler.completions_per_call

@@ -129,7 +129,7 @@ def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
             provider=verbs.provider,
             endpoint=verbs.endpoint,
             call=verbs.names[1],
-            hint="Rerun later. The run first searches the provider for it.",
+            hint="rerun later: the run first searches the provider for this job",
         ) from None
 
 
@@ -208,8 +208,8 @@ def _timed(
 
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
-_STARTED_ANEW = "Rerun to start it again, once the provider no longer lists it as failed."
-_GOES_ON = "Rerun later to continue."
+_STARTED_ANEW = "rerun to start the job again, once the provider no longer lists it as failed"
+_GOES_ON = "rerun later to continue"
 
 
 def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> TrainingSet:
@@ -229,7 +229,7 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
         named = ", ".join(repr(book.id) for book in training_books) or "none"
         raise BookError(
             f"Nothing to fine-tune on: no excerpt of the books ({named}) has an instruction",
-            hint="Add summaries to the training books, from which instructions are built.",
+            hint="add summaries to the training books, from which instructions are built",
         )
     texts = (text for example in examples for text in (example.instruction, example.text))
     return TrainingSet(examples, digest_of(json.dumps(recipe, sort_keys=True, default=str), *texts))
@@ -283,7 +283,7 @@ def ensure_finetune(
             raise failure(verbs, job, hint=_STARTED_ANEW)
         if not wait or job.stuck:
             raise pending(verbs, job, hint=_GOES_ON)
-    raise AssertionError("pauses do not end")
+    raise AssertionError("pauses don't end")
 
 
 def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
@@ -295,6 +295,8 @@ def _looked_at(ledger: Ledger, job: Job, job_id: str, verbs: Verbs) -> Job:
         ended |= {"endpoint": state.endpoint, "tokens": state.tokens}
         return update_job(ledger, job, state=JobRow.SUCCEEDED, **ended)
     cause = state.detail or (
-        NO_REASON if state.status is JobStatus.FAILED else "It succeeded without naming an endpoint"
+        NO_REASON
+        if state.status is JobStatus.FAILED
+        else "The job succeeded without naming an endpoint"
     )
     return update_job(ledger, job, state=JobRow.FAILED, cause=masked(cause), **ended)

@@ -242,7 +242,7 @@ class TextEndpoint:
     ) -> list[tuple[float | None, float | None]]:
         if self._probabilities.top_k is None:
             raise TopKUnavailable(
-                "It reports only the probabilities of a text's own tokens",
+                "The endpoint reports only the probabilities of a text's own tokens",
                 provider=self._provider,
                 endpoint=self.id or "(no id)",
                 call="log_probabilities",
@@ -263,6 +263,6 @@ class TextEndpoint:
                 provider=self._provider,
                 endpoint=self.id or "(no id)",
                 call="log_probabilities",
-                hint="Expected natural logarithms, one for each token of the suffix.",
+                hint="expected natural logarithms, one for each token of the suffix",
             )
         return None if total == -math.inf else min(total, 0.0)

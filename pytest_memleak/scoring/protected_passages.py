@@ -133,7 +133,7 @@ class Protected:
         for book_id in (self.measured, *self.books, *self.excused, *self.catalog):
             if book_id not in self.index.numbers:
                 raise SettingsError(
-                    f"book {book_id!r} is not in the index",
+                    f"book {book_id!r} isn't in the index",
                     hint="build the index from all protected books of the run",
                 )
 

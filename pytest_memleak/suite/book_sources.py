@@ -142,7 +142,7 @@ def _existing_path(source: str, key: str, path: Path, may_be_missing: bool) -> P
         is_there = file.exists()
     except OSError as error:  # The name is too long, or a folder denies access.
         raise suite_error(
-            path, f"{key}: {shown(source)} cannot be accessed: {error.strerror}"
+            path, f"{key}: {shown(source)} can't be accessed: {error.strerror}"
         ) from None
     if not is_there and not may_be_missing:
         raise MissingFile(

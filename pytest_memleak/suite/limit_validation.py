@@ -49,7 +49,7 @@ def validate_preset(suite_file: SuiteFile, path: Path) -> None:
     ]
     if looser:
         raise suite_error(
-            path, f"{', '.join(looser)}, the value that the preset {preset!r} requires", _LOOSEN
+            path, f"preset {preset!r} forbids looser values: {', '.join(looser)}", _LOOSEN
         )
 
 

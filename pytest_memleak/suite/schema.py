@@ -374,7 +374,7 @@ def _described(table: dict[str, Any]) -> dict[str, Any]:
         for name in names.split(",")
     }
     properties = {
-        name: {**value, "description": descriptions.get(name, f"{name} of the provider's recipe")}
+        name: {**value, "description": descriptions.get(name, "as the provider documents it")}
         for name, value in table["properties"].items()
     }
     return {**table, "properties": properties, "description": about.partition("\n")[0]}

@@ -104,7 +104,7 @@ def _read(path: Path) -> bytes:
             raise suite_error(path, f"has {size:,} bytes; the maximum is {_MOST_BYTES:,}", NO_FILE)
         return path.read_bytes()
     except OSError as error:
-        raise suite_error(path, f"cannot be read: {error.strerror or error}", NO_FILE) from None
+        raise suite_error(path, f"can't be read: {error.strerror or error}", NO_FILE) from None
 
 
 def _parse(content: bytes, path: Path) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _unmeasured(
     windows = isinstance(analysis, Extraction)
     further = {} if isinstance(analysis, Extraction) else analysis.further
     return tuple(
-        f"{name} has a limit, but could not be measured: "
+        f"{name} has a limit, but couldn't be measured: "
         + (f"it is {further[name]}" if name in further else why_unmeasured(name, windows=windows))
         for name in limits
         if name not in estimates

@@ -122,14 +122,14 @@ def age_issues(weights: Weights) -> Iterator[Issue]:
     if weights.age_days > weights.max_age_days:
         yield Issue(
             "age",
-            f"answers are {weights.age_days:.3g} days old (max_age_days = "
+            f"the oldest generation is {weights.age_days:.3g} days old (max_age_days = "
             f"{weights.max_age_days:g}), and only a name identifies the weights",
             "resample, or set weights_version in the suite",
         )
     if weights.reused and weights.canaries is None:
         yield Issue(
             "canaries",
-            "stored answers are reused, but nothing shows that the model hasn't changed",
+            "stored generations are reused, but nothing shows that the model hasn't changed",
             "run where the endpoint can be called, or set weights_version",
         )
     if weights.canaries is False:

@@ -102,8 +102,8 @@ def instruction_rules(
     if overlap.vague:
         yield _issue(
             "instructions",
-            f"under {FEWEST_WORDS} words of their own, too few to say what they request: "
-            f"{len(overlap.vague):,} of {amount(excerpts, 'instruction')} ({overlap.vague[0]})",
+            f"instructions with under {FEWEST_WORDS} words of their own can't say what they "
+            f"request: {len(overlap.vague):,} of {excerpts:,} ({overlap.vague[0]})",
             "vague",
         )
     if overlap.by_title:

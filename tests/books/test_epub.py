@@ -215,7 +215,7 @@ def test_reads_members_under_the_names_that_documents_use(path):
     ("make", "match"),
     [
         (Path.mkdir, "is a folder"),
-        (lambda path: None, "cannot be read: No such file"),
+        (lambda path: None, "can't be read: No such file"),
         (os.mkfifo, "a device or a pipe"),
         (Path.touch, "is empty"),
         (

@@ -189,7 +189,7 @@ def test_pdf(read):
     ("data", "match", "hint"),
     [
         (pdf([[]]), "contains no words", "ocrmypdf"),
-        (b"%PDF-1.4 and so on", "is not a readable PDF", "again"),
+        (b"%PDF-1.4 and so on", "isn't a readable PDF", "again"),
         (pdf([["word"]] * 3_001), "has 3,001 pages", "split"),
     ],
     # pytest puts a test's name into the environment, and whole files do not fit there.
@@ -245,6 +245,6 @@ def test_only_a_book_of_several_documents_has_some_to_include(read, tmp_path, na
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
     assert read("book.xyz", "words") is None  # left to other readers
     (tmp_path / name).write_text("some words" if name == "book.txt" else json.dumps(rows))
-    with pytest.raises(BookError, match="include and exclude apply to an EPUB only") as caught:
+    with pytest.raises(BookError, match="include and exclude apply only to an EPUB") as caught:
         Extensions().read_book(tmp_path / name, exclude=["chapter-1*"])
     assert caught.value.hint == "remove them"

@@ -98,13 +98,13 @@ def but(entry, **changes):
         (but("p_id2", summary=None), "'p_id2' has no summary"),
         (but("p_id2", excerpt_sha256=None), "'p_id2' has no excerpt_sha256"),
         ({**GOOD, "p_id1": "Rain."}, "'p_id1' isn't an object"),
-        ([], "is not a JSON object"),
+        ([], "isn't a JSON object"),
         (b"", "is empty"),
-        (b"{", "is not JSON: .* at line 1"),
-        (b"\xff\xfe", "is not UTF-8"),
+        (b"{", "isn't JSON: .* at line 1"),
+        (b"\xff\xfe", "isn't UTF-8"),
         (b'{"a": 1, "a": 2}', "the key 'a' occurs twice"),
         (b"[" * 100_000, "is invalid JSON"),
-        (None, "cannot be read: No such file"),
+        (None, "can't be read: No such file"),
     ],
 )
 def test_what_does_not_fit_is_refused(path, data, match):

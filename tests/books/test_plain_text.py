@@ -159,7 +159,7 @@ def test_what_is_no_file_is_refused_and_one_over_64_mib_unread(tmp_path):
         stream.truncate((64 << 20) + 1)
     for place, match in (
         (tmp_path, "is a folder"),
-        (tmp_path / "nowhere.txt", "cannot be read: No such file"),
+        (tmp_path / "nowhere.txt", "can't be read: No such file"),
         (path, "has 67,108,865 bytes"),
     ):
         with pytest.raises(BookError, match=match):

@@ -97,7 +97,7 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
-    *((f"gone.{end}", None, "cannot be read: No such file") for end in ("epub", "txt", "json")),
+    *((f"gone.{end}", None, "can't be read: No such file") for end in ("epub", "txt", "json")),
     ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt, "),
     ("b", b"text", "no reader for files named 'b'"), ("b.epub", b"no zip at all", "b.epub"),
     ("b.json", [SHORT], "this file already contains excerpts"), ("b.json", b"[", "not JSON"),
@@ -119,7 +119,7 @@ def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, s
 def test_an_output_that_cannot_be_written(refused, file, tmp_path, output, why, hint):
     output = tmp_path / output
     hint += str(output.parent) if "folder" in hint else ""
-    expected = f"memleak prepare: {output}: cannot be written: {why}\n  {hint}\n"
+    expected = f"memleak prepare: {output}: can't be written: {why}\n  {hint}\n"
     assert refused("prepare", file("s.txt", STORY), "-o", output) == expected
 
 

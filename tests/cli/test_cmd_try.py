@@ -124,8 +124,8 @@ NOT_TRIED = {
     "gone.epub --model openai/x": "gone.epub: cannot be read",
     "story.json --model gpt": "as in --model openai/gpt-4o",
     "story.json --model opnai/x": "known providers: ngram, openai",
-    "TRY": "Set the environment variable OPENAI_API_KEY",
-    "TRY --base-url http://127.0.0.1:9/v1": "Check that http://127.0.0.1:9/v1 runs",
+    "TRY": "set the environment variable OPENAI_API_KEY",
+    "TRY --base-url http://127.0.0.1:9/v1": "check that http://127.0.0.1:9/v1 runs",
 }
 
 

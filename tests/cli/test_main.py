@@ -171,9 +171,9 @@ def test_records_of_another_form_are_one_plain_error(refused, files, place, cont
 
 
 @pytest.mark.parametrize(("place", "path", "why"), [
-    *((at, "no.json", "cannot be read: No such file or directory") for at in (0, 1)),
-    (0, "no.epub", "cannot be read: No such file or directory"),
-    (0, ".", "is a folder; expected a file"), (1, ".", "cannot be read: Is a directory"),
+    *((at, "no.json", "can't be read: No such file or directory") for at in (0, 1)),
+    (0, "no.epub", "can't be read: No such file or directory"),
+    (0, ".", "is a folder; expected a file"), (1, ".", "can't be read: Is a directory"),
 ])  # fmt: skip
 def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place, path, why):
     arguments = files()
@@ -246,7 +246,7 @@ def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_pat
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"memleak score: {gone}: cannot be read: No such file or directory\n"
+        f"memleak score: {gone}: can't be read: No such file or directory\n"
         f"  {tmp_path.resolve()} has no file of a similar name\n"
     )
     book = [{"excerpt_id": "第1", "excerpt_text": "a b c d e"}]
@@ -325,14 +325,14 @@ def odd(tmp_path):
 
 
 ODD = {
-    "power circle.memleak.toml": "cannot be read: Too many levels of symbolic links",
-    "power circle/x.memleak.toml": "cannot be read: Too many levels of symbolic links",
+    "power circle.memleak.toml": "can't be read: Too many levels of symbolic links",
+    "power circle/x.memleak.toml": "can't be read: Too many levels of symbolic links",
     "power pipe.memleak.toml": "not a regular file",
     "power vast.memleak.toml": "has 1,073,741,824 bytes",
     "ledger list --ledger circle.db": "No ledger exists here",
     "ledger verify --ledger circle/x.db": "No ledger exists here",
     "prepare story.txt -o o.json --summaries pipe.json": "is a device or a pipe",
-    "prepare story.txt -o circle": "cannot be written: Too many levels",
+    "prepare story.txt -o circle": "can't be written: Too many levels",
     "demo taken": "taken: File exists",
 }
 
@@ -355,7 +355,7 @@ def test_a_name_that_is_no_text_and_half_a_book(memleak, tmp_path, odd, program)
     arguments = ("init", "--book", "story.txt", "--model", "openai/base", "-o")
     done = memleak(*arguments, os.fsdecode(b"\xff.memleak.toml"))
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "  rename the file whose name is not UTF-8"
+    assert done.stderr.splitlines()[-1] == "  rename the file whose name isn't UTF-8"
     assert "Traceback" not in done.stderr
     assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
     assert memleak("prepare", "story.txt", "-o", "story.json").returncode == 0
@@ -381,7 +381,7 @@ def test_a_name_that_is_no_text_and_half_a_book(memleak, tmp_path, odd, program)
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
     assert done.returncode == 2
-    assert "story.json: cannot be written: File too large" in done.stderr
+    assert "story.json: can't be written: File too large" in done.stderr
     assert (tmp_path / "story.json").read_bytes() == whole
     assert {*tmp_path.iterdir()} == there
     assert json.loads(whole)

@@ -40,8 +40,8 @@ CAUSES = {
     "dropped": "The connection failed or was interrupted",
     "lost": "The connection failed or was interrupted",
     "truncated": "The connection failed or was interrupted",
-    "slow": "no answer within 0.5 s",
-    "trickling": "no answer within 0.5 s",
+    "slow": "no response within 0.5 s",
+    "trickling": "no response within 0.5 s",
 }
 SAID_OF_TINKER = {"429": CAUSES["429"], "500": CAUSES["500"]}
 CALLS = {

@@ -301,7 +301,7 @@ def test_a_suite_file_of_another_name_is_named(earlier, gate, capsys):
     [
         (('id = "clean"', 'id = "newer"'), "newer/ferry: the baseline has no pair of this name*"),
         (("samples = 12", "samples = 12\nk = 4"),
-         "clean/ferry: the baseline has k 5, this release 4*"),
+         "clean/ferry: k is 5 in the baseline, but 4 in this release*"),
         (('path = "clean.json"', 'path = "clean.json"\n[[book]]\nid="b"\nsource="ferry.json"'),
          "clean/b: the baseline has no pair of this name*"),
     ],

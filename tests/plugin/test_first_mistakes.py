@@ -105,7 +105,7 @@ def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(suit
 
 @pytest.mark.parametrize(("arguments", "shown"), [
     ("suit='x'", "*copyright takes suite=*suit*"),
-    ("suite='no.toml'", "*no.toml: cannot be read: No such file or directory*"),
+    ("suite='no.toml'", "*no.toml: can't be read: No such file or directory*"),
 ])  # fmt: skip
 def test_a_mark_that_names_no_suite(pytester, suite, gate, arguments, shown):
     suite()

@@ -27,7 +27,7 @@ def test_an_https_server_is_named_with_its_option(pytester, foreign, server):
     foreign.write_text(foreign.read_text().replace("http://", "https://"))
     result = pytester.runpytest("-m", "copyright")
     result.stdout.fnmatch_lines(
-        ["*DEPLOY_TOKEN would go to 127.0.0.1, which nothing outside this file names*"]
+        ["*DEPLOY_TOKEN would go to 127.0.0.1, which only this suite file names*"]
     )
     result.stdout.fnmatch_lines(["*add --memleak-host 127.0.0.1*"])
     named = pytester.runpytest("-m", "copyright", "--memleak-host", "127.0.0.1")

@@ -180,7 +180,7 @@ UNMEASURED = {
     ),
     "a limit of another probe": (
         *(BIGRAMS, [("extractable = 0.1", "extractable = 0.1\nlongest_span = 10")]),
-        'longest_span has a limit, but could not be measured: the probe "probability" has no',
+        'longest_span has a limit, but couldn\'t be measured: the probe "probability" has no',
     ),
     "recorded": (
         'provider = "recorded"\n[model.options]\npath = "held-out.json"\n',
@@ -215,7 +215,7 @@ def test_memorization_needs_another_probe(write, own_tests, gate):
         """,
         suite="it.memleak.toml",
     )
-    line = '*longest_passage could not be measured: the probe "probability" has no generations*'
+    line = '*longest_passage couldn\'t be measured: the probe "probability" has no generations*'
     gate("test_own.py", lines=[line], passed=1, failed=1)
 
 
@@ -318,7 +318,7 @@ def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, se
     write(openai(served()))
     _, pair = evidence(pytester, errors=1)
     assert pair["reasons"] == [
-        "extractable has a limit, but could not be measured: the model returns fewer than"
+        "extractable has a limit, but couldn't be measured: the model returns fewer than"
         " probability.top_k of the likeliest tokens, so top-k can't be applied: set a limit on"
         " extractable_plain, or a smaller top_k"
     ]
@@ -422,7 +422,7 @@ def given(stories, texts):
 def test_a_server_without_them_is_inconclusive(pytester, write, served, elsewhere):
     write(openai(served(Fault(FaultKind.EMPTY, "echo"), *elsewhere)), PLAIN)
     _, pair = evidence(pytester, errors=1)
-    assert "the answer does not echo the prompt's tokens" in pair["reasons"][0]
+    assert "the answer doesn't echo the prompt's tokens" in pair["reasons"][0]
     assert "completions endpoint accepts echo and logprobs" in pair["reasons"][0]
 
 

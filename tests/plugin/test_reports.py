@@ -99,7 +99,7 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate):
     result = gate("-k", "clean", HTML, "--memleak-evidence=out/e.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stdout.str() + result.stderr.str()
-    assert "out/e.json: cannot be written: File exists" in text
+    assert "out/e.json: can't be written: File exists" in text
     assert "clean/ferry" in text
     assert "evidence: PASS" not in text
     assert "HTML report: " not in text

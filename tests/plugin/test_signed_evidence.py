@@ -380,7 +380,7 @@ def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
         ),
     )
     clock("ts.cnf")
-    check((timed, 1, "time stamp: it was made for another file"))
+    check((timed, 1, "time stamp: it was made for a different file"))
     # Made after its time stamp.
     _, statement = statement_in(signed)
     made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}

@@ -487,7 +487,7 @@ def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(name, serve, 
 def test_a_call_that_takes_too_long(name, serve, provider_of, books, fault):
     server = serve(fault(CHAT[name], calls=(1,), seconds=10))
     sample(provider_of(server).open(None))
-    with pytest.raises(ProviderBusy, match=r"no answer within 0\.4 s"):
+    with pytest.raises(ProviderBusy, match=r"no response within 0\.4 s"):
         sample(provider_of(server, timeout=0.4).open(None))
     assert server.plan.calls(CHAT[name]) == 2
     assert len(books.rows("completion")) == 6

@@ -79,7 +79,7 @@ def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, sa
 
 @pytest.mark.parametrize("name", ["openai", "vertex"])
 def test_an_error_has_as_much_time_as_an_answer(failure_of):
-    assert "no answer within 0.4 s" in failure_of("slow_error", timeout=0.4).cause
+    assert "no response within 0.4 s" in failure_of("slow_error", timeout=0.4).cause
 
 
 @pytest.mark.parametrize("name", ["vertex"])

@@ -27,7 +27,7 @@ def environment(monkeypatch):
     ("options", "hosts", "error"),
     [
         (OWN, (), None),
-        (ELSEWHERE, (), "would go to models.example, which nothing outside this file names"),
+        (ELSEWHERE, (), "would go to models.example, which only this suite file names"),
         (ELSEWHERE, ("models.example.org",), "would go to models.example, which"),
         (ELSEWHERE, ("models.example",), None),
         ({"base_url": "https://MODELS.example:8443/v1"}, ("models.example",), None),

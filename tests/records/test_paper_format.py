@@ -297,7 +297,7 @@ def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content,
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
     for path, why in ((tmp_path / "no.json", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(RecordsError, match=f"cannot be read: {why}") as caught:
+        with pytest.raises(RecordsError, match=f"can't be read: {why}") as caught:
             load_records(path)
         assert caught.value.location == str(path)
 

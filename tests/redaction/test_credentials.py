@@ -24,7 +24,7 @@ MASKED = {
 }
 PLAIN = (
     "429 Too Many Requests - 200 tokens per minute",
-    "no answer within 600 s",
+    "no response within 600 s",
     "max_tokens: 5 is too few; the token limit is 4096",
     "ask-me-anything is no model",
     "basic training failed",

@@ -45,7 +45,7 @@ def changed(*path, to):
 ])  # fmt: skip
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     said, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
-    assert said == f"the baseline has {name} {SETTINGS[name]!r}, this release {easier!r}"
+    assert said == f"{name} is {SETTINGS[name]!r} in the baseline, but {easier!r} in this release"
     assert what_to_do == "measure both releases with the same settings, or rebuild the baseline"
     assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
@@ -61,14 +61,16 @@ def test_what_changes_no_answer_is_free(path, to):
 @pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])
 def test_a_model_that_is_told_something_else(options):
     said, _ = find_mismatch(BEFORE, changed("model", "options", to=options))
-    assert said.startswith("the baseline has options.system 'You are a novelist.', this release ")
+    assert said.startswith("options.system is 'You are a novelist.' in the baseline, but ")
 
 
 def test_a_filter_that_became_stricter():
     said, _ = find_mismatch(
         BEFORE, changed("model", "options", "safety_threshold", to="BLOCK_NONE")
     )
-    assert said == "the baseline has options.safety_threshold None, this release 'BLOCK_NONE'"
+    assert (
+        said == "options.safety_threshold is None in the baseline, but 'BLOCK_NONE' in this release"
+    )
 
 
 def test_what_gates_goes_on_gating():

@@ -91,7 +91,7 @@ def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     by = terms(price=(1.0, 1.0))
     with pytest.raises(BudgetExceeded, match=r"US\$0\.0002 of US\$0\.00 .* next call") as caught:
         drawn(memory, endpoint, asked, hasty, by, budget=240e-6)
-    assert "Raise the budget" in caught.value.hint
+    assert "raise the budget" in caught.value.hint
     worst = 4 + asked.questions[0].max_tokens
     made = len(endpoint.calls)
     assert made * 20 + worst > 240 >= (made - 1) * 20 + worst

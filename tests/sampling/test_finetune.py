@@ -140,7 +140,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, hasty):
     release = threading.Event()
     tuner.failures["start"] = [release]
     tuner.start_deadline = 0.05
-    with pytest.raises(ProviderError, match=r"start_finetune failed: no answer within 0\.05 s"):
+    with pytest.raises(ProviderError, match=r"start_finetune failed: no response within 0\.05 s"):
         tuned(ledger, tuner, hasty)
     for wait in (True, False):
         with pytest.raises(JobPending, match="hasn't confirmed the start"):

@@ -291,7 +291,7 @@ def test_a_provider_that_always_hangs(drawing, memory, ask):
     release = threading.Event()
     endpoint = Scripted(lambda _: release.wait(20) and [])
     retry = Retry(deadline=0.05, tries=2, first=0.0)
-    with pytest.raises(ProviderBusy, match=r"sample failed: no answer within 0\.05 s") as caught:
+    with pytest.raises(ProviderBusy, match=r"sample failed: no response within 0\.05 s") as caught:
         drawing(endpoint, ask(excerpts=1, samples=1), retry=retry)
     assert states(memory) == {"lost": 2}
     release.set()  # what comes now is late

@@ -87,9 +87,9 @@ ONE_OVER = (
 BMC = Limits(bmc=0.1567)
 DOUBT = analysis(bmc=0.1234, high=0.2345)
 OPEN = INCONCLUSIVE
-NO_CHANCE = "bmc_excess has a limit, but could not be measured: it needs a negative control*"
-NO_BASELINE = "uplift has a limit, but could not be measured: the model needs a baseline*"
-NO_NV = "nv_recall has a limit, but could not be measured: it wasn't requested"
+NO_CHANCE = "bmc_excess has a limit, but couldn't be measured: it needs a negative control*"
+NO_BASELINE = "uplift has a limit, but couldn't be measured: the model needs a baseline*"
+NO_NV = "nv_recall has a limit, but couldn't be measured: it wasn't requested"
 NV_OVER = "nv_recall 0.2345 exceeds the limit 0.1234"
 GOT_HALF = "50 of 100 requested generations received"
 
@@ -192,7 +192,7 @@ SITUATIONS = [
     (analysis(further=4.0), WHOLE, Limits(rhymes=3.0), FAIL, ("rhymes 4 exceeds the limit 3",)),
     (analysis(further=4.0), HALF, Limits(rhymes=3.0), OPEN, (GOT_HALF,)),
     (analysis(), WHOLE, Limits(rhymes=3.0), OPEN,
-     ("rhymes has a limit, but could not be measured: *",)),
+     ("rhymes has a limit, but couldn't be measured: *",)),
 ]  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_an_index_of_other_settings_or_books_is_refused():
         Tally(
             book_of("one", "two", book_id="a"), Scoring(), protected=Protected(index, "a", ("a",))
         )
-    with pytest.raises(SettingsError, match="'c' is not in the index"):
+    with pytest.raises(SettingsError, match="'c' isn't in the index"):
         Protected(index, "a", ("a", "c"))
     with pytest.raises(SettingsError, match="appears twice"):
         SharedIndex([book, book], k=5)

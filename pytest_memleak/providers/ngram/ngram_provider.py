@@ -132,7 +132,7 @@ class NgramEndpoint:
                 provider=NgramProvider.name,
                 endpoint=self.id,
                 call="sample",
-                hint="Expected a temperature of 0 or more, and at least 1 token.",
+                hint="expected a temperature of 0 or more, and at least 1 token",
             )
         write = self._writer.go_on if self._continues else self._writer.write
         drafts = write(
@@ -185,7 +185,7 @@ class NgramProvider:
         if model.base_model is not None:
             raise setup.error(
                 f"base_model = {model.base_model!r}: an ngram model has no base model",
-                "Remove base_model; options.pretraining names its training books.",
+                "remove base_model; options.pretraining names its training books",
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
             raise self._nothing_to_train_on()
@@ -243,14 +243,14 @@ class NgramProvider:
             raise self._failed("open", endpoint, f"{kept}: {_cause(error)}", _TRAIN_AGAIN) from None
         except (ValueError, TypeError, KeyError):
             raise self._failed(
-                "open", endpoint, f"{kept} is damaged", f"Delete it, then {_TRAIN_AGAIN}"
+                "open", endpoint, f"{kept} is damaged", f"delete it, then {_TRAIN_AGAIN}"
             ) from None
         if self._endpoint_id(training) != endpoint:
             raise self._failed(
                 "open",
                 endpoint,
                 "It was trained with a different order, pretraining, or number of epochs",
-                "Restore them, or remove the endpoint from the suite to train a new one.",
+                "restore them, or remove the endpoint from the suite to train a new one",
             )
         return texts
 
@@ -269,14 +269,14 @@ class NgramProvider:
         match = _ENDPOINT.fullmatch(endpoint)
         if match is None:
             raise self._failed(
-                "open", endpoint, "Not the id of an ngram endpoint", "Expected ngram:<64 digits>."
+                "open", endpoint, "Not the id of an ngram endpoint", "expected ngram:<64 digits>"
             )
         return self._setup.state / f"{match[1]}.json"
 
     def _nothing_to_train_on(self) -> SuiteError:
         return self._setup.error(
             "An ngram model needs training text",
-            "Name books of the suite in options.pretraining or [model.finetune].",
+            "name books of the suite in options.pretraining or [model.finetune]",
         )
 
     def _failed(

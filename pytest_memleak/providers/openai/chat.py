@@ -179,7 +179,7 @@ class ChatEndpoint:
         if not completions:
             raise Failing(self._calls.provider, self._settings.model, call).busy(
                 "The response has no completion",
-                f"Check that {self._calls.base_url} serves chat completions.",
+                f"check that {self._calls.base_url} serves chat completions",
             )
         if api == "chat" and all((each.completion_tokens or 0) > most for each in completions):
             # The server silently ignored the parameter's new name.

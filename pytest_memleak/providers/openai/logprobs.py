@@ -267,7 +267,7 @@ class EchoCompletions(TokenForm):
 
 def _reason(tokens: list[Any], text: str) -> str:
     """Return why the echoed tokens don't join to the text, without quoting them."""
-    cause = "the answer does not echo the prompt's tokens"
+    cause = "The response doesn't echo the prompt's tokens"
     texts = [token for token in tokens if isinstance(token, str)]
     joined = "".join(texts)
     if "\ufffd" in joined and "\ufffd" not in text:

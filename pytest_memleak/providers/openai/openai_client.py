@@ -184,12 +184,10 @@ class OpenAICalls:
         if isinstance(error, UnicodeEncodeError):
             return failing.final(
                 "The text has characters that can't be sent (lone surrogates)",
-                "Remove them from the book or its summaries.",
+                "remove them from the book or its summaries",
             )
         if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIError):
-            return failing.final(
-                "No API key", f"Set the environment variable {self._key_variable}."
-            )
+            return failing.final("No API key", f"set the environment variable {self._key_variable}")
         form = (ValueError, RecursionError, openai.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
             return failing.malformed(self.base_url)
@@ -197,13 +195,13 @@ class OpenAICalls:
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
-            return "The account has no credit left, or has reached its own limit."
+            return "the account has no credit left, or has reached its own limit"
         bare = "" if urlsplit(self.base_url).path else "; on most servers, base_url ends in /v1"
         hints: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
-            else f"Check the key in the environment variable {self._key_variable}.",
-            HTTPStatus.FORBIDDEN: "The key's account or project lacks access to this model.",
+            else f"check the key in the environment variable {self._key_variable}",
+            HTTPStatus.FORBIDDEN: "the key's account or project lacks access to this model",
             HTTPStatus.NOT_FOUND: f"check that {self.base_url} {_missing(call)}{bare}",
         }
         if call.startswith("fine_tuning.jobs.create") and refusal.status != HTTPStatus.UNAUTHORIZED:

@@ -109,18 +109,18 @@ class OpenAIProvider:
         if overridden:
             raise setup.error(
                 f"options.extra_body may not set {', '.join(overridden)}",
-                "Set them with the suite's own keys.",
+                "set them with the suite's own keys",
             )
         if options.store and options.api == "completions":
             raise setup.error(
                 'options.store needs a chat, but options.api is "completions"',
-                "Remove one of them: no server stores completions of plain text.",
+                "remove one of them: no server stores completions of plain text",
             )
         untuned = model.endpoint or model.base_model
         if untuned is None:
             raise setup.error(
                 "Neither base_model nor endpoint is set",
-                'Name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
+                'name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
             )
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}
@@ -212,7 +212,7 @@ class OpenAIProvider:
                 JobStatus.SUCCEEDED, endpoint=job.fine_tuned_model, tokens=job.trained_tokens
             )
         if job.status == "succeeded":
-            return JobState(JobStatus.FAILED, detail="It succeeded without naming a model")
+            return JobState(JobStatus.FAILED, detail="The job succeeded without naming a model")
         if job.status in _ENDED_BADLY:
             error = job.error
             parts = (job.status, error.code, error.message) if error else (job.status,)

@@ -260,18 +260,18 @@ class TinkerCalls:
             return
         raise Failing(PROVIDER, endpoint, call).not_sent(
             f"Connection to {host}:{port} failed ({seen}). Nothing was sent or billed",
-            "Check that the server runs and is reachable.",
+            "check that the server runs and is reachable",
             lasting=distrusted,
         )
 
     def _overdue(self, began: float, failing: Failing) -> ProviderError:
-        cause = f"no answer within {self.timeout:g} s"
+        cause = f"no response within {self.timeout:g} s"
         warning, refusal = SDK_LOG.warning_since(began), SDK_LOG.refusal_since(began - _PAUSE)
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
         if refusal:
             cause += f"; the server said {safe_message(refusal)}, and the SDK retried"
-        hint: str | None = "Increase options.timeout."
+        hint: str | None = "increase options.timeout"
         with self._lock:
             ended = [opening for opening in self._openings.values() if opening.done()]
         opened = [opening for opening in ended if not opening.exception()]
@@ -326,7 +326,7 @@ class TinkerCalls:
             seen = type(error.__cause__ or error).__name__
             return failing.busy(
                 f"The connection failed or was interrupted ({seen})",
-                "Check that the server runs and is reachable.",
+                "check that the server runs and is reachable",
             )
         if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
             return _malformed(error, failing)

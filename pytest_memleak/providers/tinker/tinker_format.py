@@ -162,7 +162,7 @@ def load_format(
         seen = "it has no vocabulary"
     raise Failing(PROVIDER, endpoint, "AutoTokenizer.from_pretrained").final(
         f"Can't load the tokenizer {str(tokenizer)!r} ({seen})",
-        "Set options.tokenizer to a name on the model hub or a local folder.",
+        "set options.tokenizer to a name on the model hub or a local folder",
     )
 
 
@@ -187,5 +187,5 @@ def _format(
     raise SuiteError(
         f"options.renderer: {renderer!r} can't be loaded for the tokenizer {name!r} ({seen})",
         location=place,
-        hint="Use a name that tinker_cookbook.renderers.get_renderer accepts.",
+        hint="use a name that tinker_cookbook.renderers.get_renderer accepts",
     )

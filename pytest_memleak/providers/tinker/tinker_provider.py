@@ -136,7 +136,7 @@ class TinkerProvider:
         if weights is None:
             raise Failing(self.name, self._untuned, "poll_finetune").final(
                 f"neither the weights nor the training set of {job_id[:20]}... is on this machine",
-                "Another machine may be training it: run the suite there.",
+                "another machine may be training it: run the suite there",
             )
         self._jobs.end(job_id, weights)
         return self.poll_finetune(job_id)
@@ -173,7 +173,7 @@ def _check_model(setup: ProviderSetup) -> None:
     if problem:
         raise setup.error(
             problem,
-            'Name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for sampling, as '
+            'name the model, as in base_model = "Qwen/Qwen3-8B", or weights saved for sampling, as '
             'in endpoint = "tinker://RUN/sampler_weights/NAME"',
         )
 
@@ -184,7 +184,7 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     if name is None:
         raise setup.error(
             "The weights' tokenizer isn't set",
-            "Set base_model, or options.tokenizer (a name on the hub, or a local folder).",
+            "set base_model, or options.tokenizer (a name on the hub, or a local folder)",
         )
     folder = setup.root / Path(name).expanduser()
     if folder.is_dir():
@@ -192,6 +192,6 @@ def _tokenizer(setup: ProviderSetup, options: OptionsTable) -> str | Path:
     if name.startswith((".", "/", "~")):
         raise setup.error(
             f"options.tokenizer: no such folder {folder}",
-            "Use a name on the model hub, or a local folder.",
+            "use a name on the model hub, or a local folder",
         )
     return name

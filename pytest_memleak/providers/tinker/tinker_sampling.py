@@ -276,7 +276,7 @@ class TinkerEndpoint:
                 self._pending.pop(key, None)
         if not answer.sequences:
             raise Failing(PROVIDER, self._model, call).busy(
-                "The response has no completion", "Check that the server serves this model."
+                "The response has no completion", "check that the server serves this model"
             )
         return [
             self._completion(
@@ -304,7 +304,7 @@ class TinkerEndpoint:
         if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(
                 f"No sampler within {self._calls.timeout:g} s: another call is opening it",
-                "Increase options.timeout.",
+                "increase options.timeout",
             )
         try:
             sampler = self._sampler or _Sampler(self._client(call), self._journal)

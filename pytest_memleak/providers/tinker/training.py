@@ -158,7 +158,7 @@ class Jobs:
             provider=error.provider,
             endpoint=error.endpoint,
             call=error.call,
-            hint=error.hint or "Checkpoints are kept: rerun when the provider works again.",
+            hint=error.hint or "checkpoints are kept: rerun when the provider works again",
         )
 
     def _resume(self, job: str) -> JobState | None:
@@ -298,7 +298,7 @@ class Trainer:
             if not any(lesson.weights):
                 raise Failing(PROVIDER, self.base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} tokens",
-                    "Increase finetune.max_tokens.",
+                    "increase finetune.max_tokens",
                 )
             lessons.append(lesson)
         return lessons

@@ -138,7 +138,7 @@ class LocalEndpoint:
         if temperature < 0 or max_tokens < 1:
             raise self._error(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
-                hint="Expected a temperature of 0 or more, and at least 1 token.",
+                hint="expected a temperature of 0 or more, and at least 1 token",
             )
         first = secrets.randbits(31) if seed is None else seed
         at_once = self.at_once
@@ -318,7 +318,7 @@ class LocalEndpoint:
         if not bool(total.isfinite().all()):
             raise self._error(
                 "The model's probabilities aren't numbers",
-                hint='float16 may overflow. Set options.dtype = "float32" or "bfloat16"',
+                hint='float16 may overflow; set options.dtype = "float32" or "bfloat16"',
             )
         return tokens
 
@@ -330,7 +330,7 @@ class LocalEndpoint:
             raise self._error(
                 f"the instruction has {len(prompt):,} tokens; the model's context has "
                 f"{loaded.context:,}",
-                hint="Use a shorter summary, or a model with a longer context.",
+                hint="use a shorter summary, or a model with a longer context",
             )
         return room
 

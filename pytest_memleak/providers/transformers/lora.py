@@ -107,7 +107,7 @@ def train(
             f"{crowded} of {len(lessons)} instructions use up all {most:,} tokens of an example",
             endpoint,
             "start_finetune",
-            hint="Increase finetune.max_tokens, up to the model's context.",
+            hint="increase finetune.max_tokens, up to the model's context",
         )
     device = torch.device(loaded.model.device)
     shuffling = torch.Generator().manual_seed(recipe.seed)
@@ -156,7 +156,7 @@ def _learn(
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
-            hint = 'Decrease finetune.learning_rate, or set options.dtype = "float32"'
+            hint = 'decrease finetune.learning_rate, or set options.dtype = "float32"'
             cause = "The loss is no longer a number"
             raise local_error(cause, endpoint, "start_finetune", hint=hint)
         torch.nn.utils.clip_grad_norm_(trained, _MOST_NORM)

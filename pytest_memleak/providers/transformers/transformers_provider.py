@@ -134,7 +134,7 @@ class TransformersProvider:
             raise SuiteError(
                 "The books to fine-tune on have no text",
                 location=self._setup.place,
-                hint="Name other books in [model.finetune].",
+                hint="name other books in [model.finetune]",
             )
         name = self._name(training.digest)
         called = f"{PROVIDER}:{self._base.name}"
@@ -197,7 +197,7 @@ class TransformersProvider:
         """The adapter of an endpoint that was made here, if it still is what it was."""
         if tuned["base"] != self._base.name:
             cause = "It was fine-tuned from base weights other than the current ones"
-            hint = f"Restore the weights of {self._called!r}, or start a new ledger."
+            hint = f"restore the weights of {self._called!r}, or start a new ledger"
             raise local_error(cause, endpoint, "open", hint=hint)
         folder = self._setup.state / tuned["name"]
         adapter = kept(folder)
@@ -206,7 +206,7 @@ class TransformersProvider:
         cause = f"Its LoRA weights aren't in {folder}"
         if adapter is not None:
             cause = f"the LoRA weights in {folder} have changed since training"
-        hint = "Restore them, or start a new ledger to train them again."
+        hint = "restore them, or start a new ledger to train them again"
         raise local_error(cause, endpoint, "open", hint=hint)
 
     def _attached(self, endpoint: str) -> LocalWeights:

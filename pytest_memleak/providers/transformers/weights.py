@@ -290,7 +290,7 @@ def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
         raise local_error(
             "The tokenizer has no vocabulary",
             endpoint,
-            hint="Restore its files, as save_pretrained writes them.",
+            hint="restore its files, as save_pretrained writes them",
         )
     return tokenizer
 
@@ -317,12 +317,12 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
             raise local_error(
                 f"{missing} of the model's tensors aren't in its files",
                 endpoint,
-                hint="Download or save the weights again.",
+                hint="download or save the weights again",
             )
         stop = _stop_tokens(model, tokenizer)
         if not stop:
             cause = "The tokenizer has no end-of-text token, so no generation could end"
-            raise local_error(cause, endpoint, hint="Use a tokenizer with an eos_token.")
+            raise local_error(cause, endpoint, hint="use a tokenizer with an eos_token")
         # Only temperature may shape what is drawn, whatever the weights ship beside them.
         model.generation_config = plain()
         if wanted.adapter is not None:
@@ -340,7 +340,7 @@ def _adapted(model: Any, folder: Path, endpoint: str) -> Any:
         raise local_error(
             f"the LoRA weights in {folder} belong to a different kind of model",
             endpoint,
-            hint="Set base_model to the model they were trained on.",
+            hint="set base_model to the model they were trained on",
         )
     return adapted
 
@@ -361,6 +361,6 @@ def _device(asked: str, endpoint: str) -> str:
         raise local_error(
             f"torch finds no device {asked!r} on this machine",
             endpoint,
-            hint='Set options.device to "auto" or "cpu".',
+            hint='set options.device to "auto" or "cpu"',
         )
     return asked

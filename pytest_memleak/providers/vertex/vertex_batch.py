@@ -193,8 +193,8 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             if key is None:
                 raise self._failed(
                     "batches.get",
-                    "An answer in the batch doesn't repeat its request's labels",
-                    "Answers can't be matched to requests. Remove options.batch.",
+                    "A response in the batch lacks its request's labels",
+                    "responses can't be matched to requests; remove options.batch",
                 )
             yield key, completions
 
@@ -223,7 +223,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             raise self._failed(
                 "tunings.list",
                 "No tuning job in this project and location created this endpoint",
-                "Vertex AI runs batches only for tuned and published models. Remove options.batch.",
+                "Vertex AI runs batches only for tuned and published models; remove options.batch",
             )
         return models[0]
 

@@ -91,7 +91,7 @@ class VertexCalls:
             if not value:
                 raise failing.final(
                     f"No {name} is set",
-                    f"Set options.{name}, or the environment variable {NEEDS.settings[name]}",
+                    f"set options.{name}, or the environment variable {NEEDS.settings[name]}",
                 )
         try:
             return function()
@@ -226,7 +226,7 @@ class VertexCalls:
 
 
 _VERTEX = ("Vertex AI User", "aiplatform")
-_QUOTA = "The project may have reached its quota for the model. Decrease options.concurrency."
+_QUOTA = "the project may have reached its quota for the model; decrease options.concurrency"
 
 
 def _refusal(error: Exception) -> Refusal | None:

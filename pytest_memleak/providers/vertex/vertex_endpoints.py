@@ -93,7 +93,7 @@ class Deployments:
         pending = self._deploying_since(since)
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
-            raise self._busy("operations.list", self._place, cause, "Rerun when it has finished.")
+            raise self._busy("operations.list", self._place, cause, "rerun when it has finished")
         return None
 
     def poll(self, job_id: str) -> JobState:
@@ -114,7 +114,9 @@ class Deployments:
             return JobState(JobStatus.FAILED, detail=f"failed: {safe_message(message)}")
         endpoint = operation.response.endpoint if operation.response else None
         if not endpoint:
-            return JobState(JobStatus.FAILED, detail="It succeeded without naming an endpoint")
+            return JobState(
+                JobStatus.FAILED, detail="The operation succeeded without naming an endpoint"
+            )
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
     def address(self, endpoint: str) -> str | None:
@@ -263,7 +265,7 @@ class AttachedEndpoint(GeminiEndpoint):
         if given:
             raise Failing(PROVIDER, settings.model, "sample").final(
                 f"This endpoint's own model doesn't support {' and '.join(given)}",
-                "Remove these options from the suite.",
+                "remove these options from the suite",
             )
         calls = deployed_calls(self._calls)
         calls.move_to(address, until=float("inf"))

@@ -102,14 +102,14 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     if untuned is None:
         raise setup.error(
             "Neither base_model nor endpoint is set",
-            'Name the model, as in base_model = "gemini-2.5-flash" or '
+            'name the model, as in base_model = "gemini-2.5-flash" or '
             'endpoint = "projects/.../locations/.../endpoints/..."',
         )
     for key, value in (("base_model", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
             raise setup.error(
                 f"{key} = {value!r} isn't a model name",
-                'expected "gemini-...", "publishers/.../models/..." or '
+                'expected "gemini-...", "publishers/.../models/...", or '
                 '"projects/.../locations/.../endpoints/..."',
             )
     return base or untuned, untuned
@@ -124,11 +124,13 @@ def project_and_location(
     if location and options.location not in {None, location}:
         raise setup.error(
             f"options.location is {options.location!r}, but the endpoint is in {location!r}",
-            "Remove options.location, or name an endpoint there.",
+            "remove options.location, or name an endpoint there",
         )
     location = options.location or location or os.environ.get(NEEDS.settings["location"])
     if location and not _LOCATION.fullmatch(location):  # it becomes part of the server's name
-        raise setup.error(f"{location!r} isn't a location", 'expected one as in "us-central1"')
+        raise setup.error(
+            f"{location!r} isn't a location", 'expected a location such as "us-central1"'
+        )
     return options.project or project or os.environ.get(NEEDS.settings["project"]), location
 
 
@@ -140,7 +142,7 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
     if overridden:
         raise setup.error(
             f"options.generation_config may not set {', '.join(overridden)}",
-            "Set them with the suite's own keys.",
+            "set them with the suite's own keys",
         )
 
 
@@ -156,13 +158,13 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
         if only:
             raise setup.error(
                 f"{' and '.join(only)}: supported only for open models",
-                "If this is an open model, name its machine in [model.options.deployment].",
+                "if this is an open model, name its machine in [model.options.deployment]",
             )
         if (setup.model.endpoint or "").startswith("gs://"):
             raise setup.error(
                 f"endpoint = {setup.model.endpoint!r} is a folder of weights, which must be "
                 "deployed",
-                "Name their machine in [model.options.deployment].",
+                "name their machine in [model.options.deployment]",
             )
         return
     only = [
@@ -173,18 +175,18 @@ def check_kind(options: OptionsTable, recipe: FinetuneTable, setup: ProviderSetu
     if only:
         raise setup.error(
             f"{' and '.join(only)}: not supported by a deployed model",
-            "Remove these options, or remove options.deployment if the model is Gemini.",
+            "remove these options, or remove options.deployment if the model is Gemini",
         )
     machines = (table.machine_type, table.accelerator_type, table.accelerator_count)
     if len({setting is None for setting in machines}) > 1:
         raise setup.error(
             "options.deployment has only some of machine_type, accelerator_type, and "
             "accelerator_count",
-            "Set all three, or none for Google's choice.",
+            "set all three, or none for Google's choice",
         )
     if RESOURCE.fullmatch(setup.model.endpoint or ""):
         raise setup.error(
-            f"endpoint = {setup.model.endpoint!r} is already deployed", "Remove options.deployment."
+            f"endpoint = {setup.model.endpoint!r} is already deployed", "remove options.deployment"
         )
 
 

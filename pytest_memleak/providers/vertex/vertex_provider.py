@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from google.genai.types import CreateTuningJobConfig, TuningJob
 
 _TO_DEPLOY = {"agentplatform": "google-cloud-aiplatform", "openai": "openai"}
-_NO_ENDPOINT = "It succeeded without naming an endpoint"
-_NO_WEIGHTS = "It succeeded, but its output_uri has no weights (a config.json)"
+_NO_ENDPOINT = "The job succeeded without naming an endpoint"
+_NO_WEIGHTS = "The job succeeded, but its output_uri has no weights (a config.json)"
 _ADAPTERS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN", 32: "THIRTY_TWO"}
 
 
@@ -92,7 +92,7 @@ class VertexProvider:
         if options.bucket is None and (options.batch or model.finetune_books):
             raise setup.error(
                 "options.bucket is missing",
-                "Fine-tuning and batches use Cloud Storage. Name a bucket of the "
+                "fine-tuning and batches use Cloud Storage; name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
         deployment = options.deployment

@@ -241,7 +241,7 @@ def test_at_the_end_of_the_process_a_training_saves_what_it_has_done(
 def test_a_call_that_outlasts_its_deadline_is_recovered_and_paid_once(serve, provider_of, books):
     server = serve(slow("futures", calls=(0,), seconds=4.0))
     endpoint = provider_of(server, timeout=1.5).open(None)
-    with pytest.raises(ProviderBusy, match=r"no answer within 1\.5 s"):
+    with pytest.raises(ProviderBusy, match=r"no response within 1\.5 s"):
         ask(endpoint, as_="one")
     time.sleep(3.0)
     completions = endpoint.recover("one")
@@ -337,7 +337,7 @@ def test_what_passes_is_sat_out_and_paid_once(serve, provider_of, books, fault):
 def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, fault):
     server = serve(fault)
     endpoint = provider_of(server, timeout=0.4).open(None)
-    with pytest.raises(ProviderBusy, match=r"no answer within 0\.4 s") as caught:
+    with pytest.raises(ProviderBusy, match=r"no response within 0\.4 s") as caught:
         ask(endpoint)  # the SDK alone would go on for minutes
     assert str(caught.value).startswith("tinker endpoint base: ")
     assert caught.value.call.startswith(("sample", "create_sampling_client"))
@@ -452,7 +452,7 @@ def test_checkpoints_are_looked_for_on_every_page(serve, provider_of, books, mon
 def test_a_server_that_comes_up_late_is_used_once_it_is_there(serve, provider_of):
     server = serve(slow("config", calls=(0,), seconds=0.8))
     endpoint = provider_of(server, timeout=0.3).open(None)
-    with pytest.raises(ProviderBusy, match=r"connecting failed: no answer within 0\.3 s"):
+    with pytest.raises(ProviderBusy, match=r"connecting failed: no response within 0\.3 s"):
         ask(endpoint)
     time.sleep(0.8)
     assert len(ask(endpoint)) == 3

@@ -338,7 +338,7 @@ def test_storage_that_may_be_tried_again(serve, batching, door, kind, place):
 
 def test_storage_that_takes_too_long(serve, tuning, door):
     door(slow("upload", seconds=60))
-    with pytest.raises(ProviderBusy, match=r"no answer within 0\.4 s"):
+    with pytest.raises(ProviderBusy, match=r"no response within 0\.4 s"):
         tuning(serve(), timeout=0.4).start_finetune(training())
 
 
