@@ -168,8 +168,9 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
         sum(getattr(part, name) for part in parts) for name in ("words", "headings", "notes")
     )
     yield (
-        f"{words:,} words of text in {len(measured):,} of {amount(len(parts), 'document')}; "
-        f"excluded from these: {headings:,} words of headings, {notes:,} of notes, "
+        f"{amount(words, 'word')} of text in {len(measured):,} of "
+        f"{amount(len(parts), 'document')}; excluded from these: "
+        f"{amount(headings, 'word')} of headings, {notes:,} of notes, "
         f"{sum(part.matter for part in measured):,} of other matter"
     )
     yield from excluded_lines(parts)
@@ -179,7 +180,8 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
             rules.setdefault(part.rule, []).append(part)
     for rule, left_out in rules.items():
         total = sum(part.matter for part in left_out)
-        yield f"excluded because {rule}: {amount(len(left_out), 'document')}, {total:,} words"
+        documents = amount(len(left_out), "document")
+        yield f"excluded because {rule}: {documents}, {amount(total, 'word')}"
 
 
 def excluded_lines(parts: Sequence[BookPart], *, by_title_alone: bool = False) -> Iterator[str]:
@@ -191,7 +193,7 @@ def excluded_lines(parts: Sequence[BookPart], *, by_title_alone: bool = False) -
     by_title = sum(part.matter for part in parts if part.by_title)
     if any(excluded) and (by_title or not by_title_alone):
         share = sum(excluded) / (words + sum(excluded))
-        yield f"{share:.1%} of the file excluded, {by_title:,} words by title alone"
+        yield f"{share:.1%} of the file excluded, {amount(by_title, 'word')} by title alone"
 
 
 def detection_text(result: PairResult) -> str:

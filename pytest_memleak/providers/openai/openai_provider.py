@@ -49,7 +49,8 @@ class OptionsTable(Table):
     base_url: a compatible server ("http://localhost:8000/v1"); default OPENAI_BASE_URL or OpenAI
     api_key_env: the environment variable that holds the API key
     auth: "google" sends Google's short-lived tokens instead of a key (Vertex AI's endpoints)
-    organization, project: the account to bill, if the key has several
+    organization: the organization to bill, if the key has several
+    project: the project to bill, if the key has several
     batch: sample through the Batch API: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call (`n`)
@@ -57,13 +58,13 @@ class OptionsTable(Table):
     max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name first,
         then the older (never within a batch)
     api: "completions" sends each instruction as plain text to a model without a chat; "auto"
-        begins with chat, and falls back if the server has none for the model
+        begins with chat, and uses "completions" if the server has no chat for the model
     sampling: "plain" requests the model's own distribution (top_p 1; on servers other than
         OpenAI's and Google's, also top_k off, min_p 0, no penalties); "server" uses the server's
         defaults
     system: a system prompt before every instruction
     store: have the provider store responses, so that a lost response can be recovered
-    extra_body: further fields of the request
+    extra_body: additional fields of the request
     """
 
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")

@@ -44,7 +44,7 @@ class OptionsTable(Table):
     base_url: a compatible server; default TINKER_BASE_URL or Tinker
     tokenizer: the model's, by its name on the model hub or as a local folder (which needs no
         network); default `base_model`
-    renderer: a chat format of tinker-cookbook; by default a plain format (tinker_format.py)
+    renderer: a chat format of tinker-cookbook; default: plain "User: ..." and "Assistant:"
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call
     timeout: the longest call, in seconds

@@ -41,11 +41,11 @@ class FinetuneTable(Table):
 
     rank: rank of the adapters, on every linear layer but the last
     alpha: scale factor; the adapters' scale is alpha / rank
-    learning_rate: at the first step; it falls linearly to 0
+    learning_rate: learning rate at the first step; it falls linearly to 0
     batch_size: examples per step
     micro_batch_size: examples in memory at once; default: all of a step's
-    max_tokens: an example is cut there, instruction included
-    seed: of the adapter's first weights and of the order of the examples
+    max_tokens: the longest example, instruction included; the rest is truncated
+    seed: determines the adapter's first weights and the examples' order
     """
 
     rank: int = Field(default=32, ge=1)

@@ -57,14 +57,14 @@ _TUNED = re.compile(
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    device: where the model runs; "auto" takes a GPU where torch finds one.
-    dtype: data type of the weights in memory; "auto" uses the files' type.
-    threads: number of torch's CPU threads; default: torch's own.
-    completions_per_call: how many generations are sampled side by side.
-    revision: a branch, a tag or a commit of a base at the hub; default what is in the hub's
-        cache, or the newest.
-    system: a system prompt before every instruction.
-    chat_variables: variables of the tokenizer's chat template.
+    device: where the model runs; "auto" uses a GPU if torch finds one
+    dtype: data type of the weights in memory; "auto" uses the files' type
+    threads: number of torch's CPU threads; default: torch's own
+    completions_per_call: how many generations are sampled at the same time
+    revision: a branch, tag, or commit of base_model on the hub; default: the one in the hub's
+        cache, or the newest
+    system: a system prompt before every instruction
+    chat_variables: variables of the tokenizer's chat template
     """
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")

@@ -24,7 +24,7 @@ class DeploymentTable(Table):
 
     machine_type, accelerator_type, accelerator_count: the deployment's machine; set all three, or
         none for Google's choice
-    hours: the longest deployment, which plans and budgets reserve
+    hours: the most hours that the model stays deployed; plans and budgets reserve them all
     api: "completions" sends each instruction as plain text to a model without a chat
     accept_eula: whether you accept the license of a published model
     """
@@ -45,7 +45,8 @@ class DeploymentTable(Table):
 class OptionsTable(Table):
     """`[model.options]` of this provider.
 
-    project, location: of the account; default GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION
+    project: the Google Cloud project; default GOOGLE_CLOUD_PROJECT
+    location: the Google Cloud location; default GOOGLE_CLOUD_LOCATION
     bucket: the bucket for training data and batches, in the model's location
     base_url: a server in front of Vertex AI (a proxy); default GOOGLE_VERTEX_BASE_URL or none
     batch: sample through batch prediction: half the price, within a day
@@ -54,10 +55,10 @@ class OptionsTable(Table):
     timeout: the longest wait for a server, in seconds
     sampling: "plain" requests the model's own distribution (topP 1), "server" its default
     system: a system instruction before every instruction
-    thinking_budget: how many tokens a model may think, in addition to its answer's; 0 for none
+    thinking_budget: tokens that the model may think with, in addition to max_tokens; 0 for none
     safety_threshold: the threshold of every harm category; default Vertex AI's own
-    generation_config: further fields of the request's generationConfig
-    deployment: the machine for an open model; without it the model is Gemini
+    generation_config: additional fields of the request's generationConfig
+    deployment: the machine for an open model; omit it for Gemini
     """
 
     project: str | None = Field(default=None, min_length=1)
@@ -84,7 +85,8 @@ class OptionsTable(Table):
 class FinetuneTable(Table):
     """`[model.finetune]` of this provider, beside `books`; by default Google's recipe.
 
-    learning_rate, batch_size, tuning_mode: of open models only; "full" tunes all weights
+    learning_rate, batch_size: for open models only
+    tuning_mode: for open models only; "full" tunes all weights
     """
 
     epochs: int | None = Field(default=None, ge=1)
