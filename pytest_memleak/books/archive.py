@@ -73,7 +73,7 @@ class Archive:
                 f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is {limit:,}",
                 location=self.place,
                 hint="the file is damaged or hostile: a document of a book is far smaller; use"
-                " another edition",
+                " a different edition",
             )
         try:
             with self._zip.open(info) as member:
@@ -144,7 +144,7 @@ class _Guarded:
             raise BookError(
                 f"the zip's directory has {size:,} bytes; the maximum is {self.limit:,}",
                 location=self._place,
-                hint="the file is damaged or hostile: a book has far fewer files; use another"
+                hint="the file is damaged or hostile: a book has far fewer files; use a different"
                 " edition",
             )
         return self._stream.read(size)
@@ -157,7 +157,7 @@ def _check(members: list[zipfile.ZipInfo], place: str) -> None:
             raise BookError(
                 f"the zip has the path {info.filename!r}, which points outside it",
                 location=place,
-                hint="the file is hostile: no EPUB has such paths; use another edition",
+                hint="the file is hostile: no EPUB has such paths; use a different edition",
             )
         if info.flag_bits & _ENCRYPTED:
             raise BookError(

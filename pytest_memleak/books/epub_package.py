@@ -230,7 +230,7 @@ def _archive_path(path: str, archive: Archive, folder: str = "") -> str:
         raise BookError(
             f"the package names the path {path!r}, which points outside the zip",
             location=archive.place,
-            hint="the file is hostile: no EPUB has such paths; use another edition",
+            hint="the file is hostile: no EPUB has such paths; use a different edition",
         )
     return joined
 

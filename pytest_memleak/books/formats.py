@@ -159,7 +159,8 @@ def read_docx(path: Path) -> Manuscript:
                     raise BookError(
                         f"{name!r} has a document type declaration",
                         location=str(path),
-                        hint="the file is hostile: no Word document has one; use another edition",
+                        hint="the file is hostile: no Word document has one; use a different "
+                        "edition",
                     )
     budget = Budget(str(path))
     [html] = parse_in_subprocess("docx", read_bytes(path), budget=budget, of="bytes of markup")
@@ -213,7 +214,7 @@ def read_pdf(path: Path) -> Manuscript:
         raise BookError(
             "contains no words",
             location=place,
-            hint="its pages are images: run OCR first (ocrmypdf), or use another edition",
+            hint="its pages are images: run OCR first (ocrmypdf), or use a different edition",
         )
     return lines_manuscript(text, name=path.name, warnings=(note,), place=place)
 

@@ -75,7 +75,7 @@ def _cap_error(place: str) -> BookError:
     return BookError(
         f"can't be read within {_MOST_SECONDS} s of CPU time and {_MOST_MEBIBYTES} MiB",
         location=place,
-        hint="the file is damaged or hostile: use another edition, an EPUB or plain text",
+        hint="the file is damaged or hostile: use a different edition, an EPUB or plain text",
     )
 
 

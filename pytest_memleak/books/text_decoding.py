@@ -388,5 +388,6 @@ def _check_nesting(text: str) -> None:
     if steps > _MOST_STEPS:
         raise BookError(
             f"has unclosed elements nested {depth:,} deep",
-            hint="the file is damaged or hostile: no book has such a document; use another edition",
+            hint="the file is damaged or hostile: no book has such a document; use "
+            "a different edition",
         )

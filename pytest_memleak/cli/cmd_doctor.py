@@ -124,7 +124,9 @@ def _check_ledger(url: str | None) -> _Check:
             content = f"{amount(len(endpoints), 'set')} of generations" if endpoints else "empty"
             return _Check("ledger", f"{ledger.place}: {content}")
     except LedgerError as error:
-        return _Check("ledger", error.message, error.hint or "name another ledger with --ledger")
+        return _Check(
+            "ledger", error.message, error.hint or "name a different ledger with --ledger"
+        )
 
 
 def _check_syntax(path: Path) -> _Check:

@@ -203,7 +203,7 @@ def _validate_new(path: Path) -> None:
         raise SettingsError(
             "this file already exists; memleak init never overwrites a file",
             location=str(path),
-            hint="name another suite with -o, or omit the job with --ci none",
+            hint="name a different suite with -o, or omit the job with --ci none",
         )
 
 

@@ -217,7 +217,7 @@ def _build_catalog(parsed: argparse.Namespace) -> int:
         raise BookError(
             "this file exists and isn't a catalog",
             location=str(output),
-            hint="name another file with --output, or delete it",
+            hint="name a different file with --output, or delete it",
         )
     books = write_catalog(output, _catalog_books(parsed), mode=parsed.word_mode)
     if not books:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         place = error.filename or "standard output"
         full = error.errno == errno.ENOSPC
-        hint = "free some space, or write to another disk" if full else _usage(parsed.command)
+        hint = "free some space, or write to a different disk" if full else _usage(parsed.command)
         _print_error(parsed.command, f"{place}: {error.strerror or error}\n  {hint}")
     except UnicodeEncodeError as error:  # from a file name that is not UTF-8
         _print_error(

@@ -180,5 +180,5 @@ def validate_output(output: Path, inputs: Iterable[Path | None]) -> None:
                 raise SettingsError(
                     "the output would overwrite this input",
                     location=str(path),
-                    hint="name another file with -o",
+                    hint="name a different file with -o",
                 )

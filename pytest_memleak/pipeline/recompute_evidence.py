@@ -160,7 +160,7 @@ class _Comparison:
         bundle, here = self._bundle, versions()["pytest-memleak"]
         if bundle.program.get("pytest-memleak") != here:
             self.result.unchecked.append(
-                f"limitations: written by another version ({here} is installed)"
+                f"limitations: written by a different version ({here} is installed)"
             )
         elif bundle.limitations != limitations():
             self.result.wrong.append("limitations: they differ from this version's")

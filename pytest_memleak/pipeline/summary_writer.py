@@ -223,5 +223,5 @@ class SummaryWriter:
             f"{_TRIES} tries: {', '.join(refused[:_NAMED])}"
             + (f" and {more:,} more" if more > 0 else ""),
             location=f"book {book_id!r}",
-            hint="set another model there, or add a file of summaries to the book",
+            hint="set a different model there, or add a file of summaries to the book",
         )

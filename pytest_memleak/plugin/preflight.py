@@ -82,7 +82,7 @@ def _validate_overwrite(output: Output, path: Path) -> None:
         if beginning.strip() and not any(sign in beginning for sign in output.signs):
             raise pytest.UsageError(
                 f"{output.option}: {path} exists and isn't a report; "
-                "name another file, or delete it"
+                "name a different file, or delete it"
             )
 
 

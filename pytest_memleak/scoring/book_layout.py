@@ -128,7 +128,7 @@ def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) ->
             f"{fused / letters:.0%} of its letters are in words of over {_LONGEST_WORD} letters, "
             "which no generation could match",
             location=place,
-            hint="its words may be separated only by a style sheet: use another edition",
+            hint="its words may be separated only by a style sheet: use a different edition",
         )
 
 

@@ -63,7 +63,7 @@ SAMPLED: Mapping[str, str] = {
     "vague": "write summaries that say what happens in the excerpt, or request the works of a "
     "collection by {title} and {author}",
     "instruction match": "write summaries that name who and what each excerpt is about, in the "
-    "excerpts' order; check for refusals and for summaries of another book",
+    "excerpts' order; check for refusals and for summaries of a different book",
     "prompt overlap": "write summaries that don't use the book's wording",
     Kind.WITHHELD: "test an endpoint without output filters",
     Kind.EMPTY: "check what the server sends instead of text",

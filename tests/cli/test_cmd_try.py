@@ -139,7 +139,7 @@ def test_what_cannot_be_tried_says_what_to_type(here, file, story, capsys):
         assert [one.name for one in here.iterdir()] == ["story.json"]
     suite = file("mine.memleak.toml", "mine")
     error = refused(f"TRY -o {suite.name}")
-    assert f"pytest -m copyright {suite.name}; or name another file with -o" in error
+    assert f"pytest -m copyright {suite.name}; or name a different file with -o" in error
     assert suite.read_text() == "mine"
 
 

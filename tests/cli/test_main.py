@@ -270,7 +270,7 @@ def test_output_that_nobody_reads_or_that_cannot_be_written(files, in_a_process,
     assert done.returncode == 2
     assert done.stderr == (
         "memleak score: standard output: No space left on device\n"
-        "  free some space, or write to another disk\n"
+        "  free some space, or write to a different disk\n"
     )
 
 

@@ -211,7 +211,7 @@ class OpenAICalls:
 
 _NO_FINETUNES = (
     "the server may not offer fine-tuning of this model (OpenAI is ending fine-tuning):"
-    ' test an existing model with endpoint = "ft:...", or use another provider'
+    ' test an existing model with endpoint = "ft:...", or use a different provider'
 )
 # By the beginning of a call's name.
 _MISSING = {

@@ -214,13 +214,13 @@ class VertexCalls:
             return "check that the bucket in options.bucket exists"
         if call.startswith("tunings.tune"):
             return (
-                f"{self.location} may not offer this model for tuning: try another base_model "
+                f"{self.location} may not offer this model for tuning: try a different base_model "
                 'or location, or test a tuned model with endpoint = "projects/..."'
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
                 f"{self.location} doesn't have this model: it may be retired, deleted, or in "
-                "another location; check base_model, endpoint, and options.location"
+                "a different location; check base_model, endpoint, and options.location"
             )
         return None
 
