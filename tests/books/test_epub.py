@@ -223,7 +223,7 @@ def test_reads_members_under_the_names_that_documents_use(path):
             "isn't a zip file, so it can't be an EPUB",
         ),
         (lambda path: path.write_bytes(b"\0" * 1000), "isn't a zip file, so it can't be an EPUB"),
-        (lambda path: damage(path, lambda data: data[:-200]), "damaged or cut short"),
+        (lambda path: damage(path, lambda data: data[:-200]), "damaged or truncated"),
         (lambda path: damage(path, lambda data: data.replace(b"wor", b"war")), "Bad CRC-32"),
         *(
             (lambda path, name=name: write(path, name), "points outside it")

@@ -151,17 +151,17 @@ SPINLESS = f"<package><manifest>{item('a', 'one.xhtml')}</manifest><spin/></pack
     ("settings", "match"),
     [
         ({"leave_out": {META, OPF}}, r"the zip contains no package file \(OPF\)"),
-        ({"leave_out": {OPF}}, rf"package file \(OPF\) '{OPF}' that {META} names is not in"),
+        ({"leave_out": {OPF}}, rf"package file \(OPF\) '{OPF}' that {META} names isn't in"),
         ({"files": {META: "<container/>"}}, "names no package file"),
         ({"files": rootfiles("../content.opf")}, "points outside the zip"),
-        *(({"files": {OPF: data}}, f"'{OPF}' is not XML") for data in (b"", b"\x89PNG\r\n", b"a")),
+        *(({"files": {OPF: data}}, f"'{OPF}' isn't XML") for data in (b"", b"\x89PNG\r\n", b"a")),
         ({"spine": [], "hint": "repair"}, "the package has no spine"),
         ({"package": SPINLESS}, "the package has no spine"),
         ({"leave_out": {"OEBPS/one.xhtml"}, "hint": "one.xhtml"}, "no document of the spine can"),
         ({"manifest": item("a", "../../evil.xhtml")}, "points outside the zip"),
         ({"manifest": item("a", "..%2F..%2Fevil.xhtml")}, "points outside the zip"),
         ({"manifest": item("a", "..\\..\\evil.xhtml")}, "points outside the zip"),
-        ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' is not XML"),
+        ({"files": {"META-INF/encryption.xml": b"\0\1"}}, "'META-INF/encryption.xml' isn't XML"),
     ],
 )
 def test_packages_that_cannot_be_read(refused, settings, match):

@@ -119,7 +119,7 @@ def test_what_is_written_can_be_loaded_and_nothing_else_is_written(path):
     with pytest.raises(BookError, match="'p_id2' has no summary"):
         write_summaries(path, EXCERPTS, {"p_id1": "Rain."})
     assert not path.exists()
-    with pytest.raises(BookError, match="cannot be written"):
+    with pytest.raises(BookError, match="can't be written"):
         write_summaries(path / "no.json", EXCERPTS, {"p_id1": "Rain.", "p_id2": "None."})
     summaries = {"p_id1": "Rain.", "p_id2": "None."}
     write_summaries(path, EXCERPTS, summaries)

@@ -139,8 +139,8 @@ def test_what_stands_around_the_text_goes(paragraphs, kept):
     [
         (b"", "is empty", ""),
         (b"\n\n * * * \n", "contains no words", ""),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "is not text", ""),
-        (bytes(range(1, 9)) * 100, "is not text", ""),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, "isn't text", ""),
+        (bytes(range(1, 9)) * 100, "isn't text", ""),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><p>words</p>", "is HTML, not plain text", ".html"),
         (b"<HTML><body>words</body></HTML>", "is HTML, not plain text", ".html"),
         (b"<!-- made by hand -->\n<html>words</html>", "is HTML, not plain text", ".html"),

@@ -142,7 +142,7 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
     found = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
     (fix,) = (issue.fix for issue in found.completeness.issues if issue.rule == "greedy")
     assert fix == (
-        'in x.memleak.toml, add weights_version = "1" to [[model]], and in [limits] replace '
+        'in x.memleak.toml, add weights_version = "1" to [[model]], and in [limits], replace '
         "preset with "
         "these lines: longest_passage = 38; passages_over = 5; nv_longest_passage = 38; "
         "longest_block = 50; longest_span = 38; spans_over = 0"

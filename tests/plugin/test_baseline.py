@@ -190,7 +190,7 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(release, earlier, 
         ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
         ("before.json", "before.json", "bmc=0", "both bundles are the same"),
         ("ferry.json", "clean.json", "bmc=0", "ferry.json isn't one"),
-        ("before.json", "changed.json", "bmc=0", "it was changed after it was made"),
+        ("before.json", "changed.json", "bmc=0", "it was changed after it was created"),
     ):
         assert main(["compare", *files, "--max-increase", value]) == 2
         assert said in capsys.readouterr().err
@@ -377,7 +377,7 @@ def test_a_bundle_without_rounds_or_that_was_changed_is_refused(gate, earlier):
     path = Path("before.json")
     whole = path.read_text()
     path.write_text(whole.replace('"received": 24', '"received": 23', 1))
-    gate(*SAME, usage=["*before.json: sha256: *", "*it was changed after it was made*"])
+    gate(*SAME, usage=["*before.json: sha256: *", "*it was changed after it was created*"])
     path.write_text(whole)
     resealed(path, lambda made: [one.pop("rounds") for one in made["pairs"]])
     gate(*SAME, usage=["*before.json: not a bundle: pairs.0.rounds: Field required"])

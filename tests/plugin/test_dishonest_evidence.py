@@ -36,7 +36,7 @@ CHANGES = (
     (lambda made: made["ledger"].update(link=""), 1, "The chain differs from the bundle's"),
     (as_python_takes_them_for_equal, 1, "stop_on_fail: the bundle says 0; recomputed: false"),
     (of_another_type, 2, "sampled.0.refused: Input should be a valid integer"),
-    (older, 0, "limitations: written by another version"),
+    (older, 0, "limitations: written by a different version"),
 )
 
 
@@ -69,7 +69,8 @@ def test_an_answerer_that_is_none_of_the_suite_s(gate, suite, own_tests, verify)
     code, told = verify()
     assert code == 3
     assert "not everything was recomputed" in told
-    assert "a test's endpoint in place of the suite's; name it with --model" in told
+    question = "instead of the suite's; if this is the model under test, name it with --model"
+    assert f"a test's own endpoint {question}" in told
     assert verify("--model", "parrot-1")[0] == 0
     assert verify("--model", "leaky")[0] == 1
 

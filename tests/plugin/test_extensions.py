@@ -34,7 +34,7 @@ NUMPYS = MEASURE.replace(COUNTED, f"import numpy; return numpy.int64(0) + {COUNT
     (MEASURE, "90", "passed", "*PASS*"),
     (MEASURE, "20", "failed", "longest_line 76 exceeds the limit 20*"),
     (NUMPYS, "90", "passed", "*PASS*"),
-    (NO_NUMBER, "90", "errors", "*longest_line*could not be measured: it is nan"),
+    (NO_NUMBER, "90", "errors", "*longest_line*couldn't be measured: it is nan"),
 ], ids=["pass", "fail", "numpy's number", "no number"])  # fmt: skip
 def test_a_measure_of_ones_own_is_held_against_its_limit(
     pytester, gate, suite, measure, value, outcome, shown

@@ -31,7 +31,7 @@ WRONG = {
     f"{HTML}=circle/o": f"{HTML}: circle/o can't be written: Too many*",
     f"{HTML}=astray/o": f"{HTML}: astray/o can't be written: No such*",
     f"{HTML}=o {EVIDENCE}=o": "*name the same file*",
-    f"{EVIDENCE}=/proc/no/e.json": f"{EVIDENCE}: /proc/no/e.json cannot*",
+    f"{EVIDENCE}=/proc/no/e.json": f"{EVIDENCE}: /proc/no/e.json can't*",
     f"{SIGNED}=gone.key": "*gone.key: can't be read: *",
     f"{SIGNED}=own.key": "*own.key: not an unencrypted*",
     f"{SIGNED}=folder": "*folder: can't be read: *",

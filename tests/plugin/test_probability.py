@@ -422,7 +422,7 @@ def given(stories, texts):
 def test_a_server_without_them_is_inconclusive(pytester, write, served, elsewhere):
     write(openai(served(Fault(FaultKind.EMPTY, "echo"), *elsewhere)), PLAIN)
     _, pair = evidence(pytester, errors=1)
-    assert "the answer doesn't echo the prompt's tokens" in pair["reasons"][0]
+    assert "The response doesn't echo the prompt's tokens" in pair["reasons"][0]
     assert "completions endpoint accepts echo and logprobs" in pair["reasons"][0]
 
 

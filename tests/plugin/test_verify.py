@@ -136,7 +136,7 @@ OTHER_THAN_ASKED_FOR = {
         "model: expected 'gpt', which the bundle doesn't have"
     ),
     ("--suite-sha256", "0" * 64): "which wasn't expected",
-    ("--not-before", "2999-01-01"): "created: the bundle was made on",
+    ("--not-before", "2999-01-01"): "created: the bundle was created on",
     ("--not-before", "2020-01-01"): (
         "clean/ferry: the bundle doesn't say when its generations were sampled"
     ),
@@ -189,7 +189,7 @@ def test_calls_lie_before_the_entry_that_the_bundle_names(gate, online, verify):
         resealed(Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end))
         code, told = verify()
         assert code == 1
-        assert "came into the ledger after the bundle's entry" in told
+        assert "were added to the ledger after the bundle's entry" in told
     resealed(
         Path("evidence.json"),
         lambda bundle: bundle.update(ledger={"entries": len(links), "link": links[-1]}),
@@ -215,7 +215,7 @@ def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     kept = name != "pass"
     code, told = verify("--allow-failures")
     assert code == 3
-    assert ("answered by parrot-1, a test's endpoint" in told) is kept
+    assert ("sampled from parrot-1, a test's own endpoint" in told) is kept
     assert "not everything was recomputed" in told
     pairs = read_evidence(Path("evidence.json")).content.pairs
     named = {one for pair in pairs for one in model_names(pair)}

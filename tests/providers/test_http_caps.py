@@ -60,11 +60,11 @@ def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, 
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        ("redirect_elsewhere", "redirects to another server (127.0.0.1)"),
+        ("redirect_elsewhere", "redirects to a different server (127.0.0.1)"),
         ("redirect_unreadable", "redirects to an invalid address"),
-        ("redirect_to_a_file", "redirects to another server (file:)"),
-        ("redirect_with_password", "redirects to another server (127.0.0.1)"),
-        ("redirect_to_many_labels", "another server (a.b.c.d.e.f.g.h.i.j.k.l … #"),
+        ("redirect_to_a_file", "redirects to a different server (file:)"),
+        ("redirect_with_password", "redirects to a different server (127.0.0.1)"),
+        ("redirect_to_many_labels", "a different server (a.b.c.d.e.f.g.h.i.j.k.l … #"),
     ],
 )
 def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, said):

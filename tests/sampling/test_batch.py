@@ -157,7 +157,7 @@ def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
     release = threading.Event()
     endpoint.failures["start"] = [release]
     retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
-    with pytest.raises(ProviderError, match="start_batch failed: no answer within"):
+    with pytest.raises(ProviderError, match="start_batch failed: no response within"):
         batched(ledger, endpoint, asked, retry)
     with pytest.raises(JobPending, match="not started yet"):
         batched(ledger, endpoint, asked, retry)

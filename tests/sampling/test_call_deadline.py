@@ -70,7 +70,7 @@ def test_an_answer_to_a_call_that_was_given_up_is_kept_too(memory, ask, hasty):
 
     asked = ask(excerpts=1, samples=2)
     soon = dataclasses.replace(hasty, deadline=0.05, tries=1)
-    with pytest.raises(ProviderError, match="no answer within"):
+    with pytest.raises(ProviderError, match="no response within"):
         priced(memory, Scripted(late), asked, retry=soon)
     release.set()
     for _ in range(500):

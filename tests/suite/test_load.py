@@ -274,7 +274,7 @@ REFUSED = [
     (["suite", "seed"], 2**63, "suite.seed: the number exceeds 64 bits"),
     (["model", 0, "options", "n"], -(10**4000), "model[1].options.n: the number exceeds 64 bits"),
     (["suite", "samples"], int("9" * 4000), "suite.samples: the number exceeds 64 bits"),
-    (["book", 0, "source"], "x" * 5000, "book 'road'.source: 'xxx*(5002 characters) cannot be*"),
+    (["book", 0, "source"], "x" * 5000, "book 'road'.source: 'xxx*(5002 characters) can't be*"),
     (["book", 0, "source"], "a\0b", "book 'road'.source: *"),
 ]  # fmt: skip
 

@@ -135,7 +135,7 @@ def test_a_cut_off_answer_says_so_and_counts_its_tokens(make):
     "wrong", [{"temperature": -0.1}, {"temperature": float("nan")}, {"max_tokens": 0}]
 )
 def test_what_cannot_be_sampled_is_an_error(make, wrong):
-    with pytest.raises(ProviderError, match="Expected a temperature of 0 or more"):
+    with pytest.raises(ProviderError, match="expected a temperature of 0 or more"):
         ask(make().open(None), **wrong)
 
 
@@ -175,7 +175,7 @@ NEVER_TRAINED = f"ngram:{'0' * 64}"
     ("endpoint", "said"),
     [
         (NEVER_TRAINED, "train again"),
-        *((other, "Expected ngram:") for other in ("gpt-4o", "ngram:../../x", "ngram:0123", "")),
+        *((other, "expected ngram:") for other in ("gpt-4o", "ngram:../../x", "ngram:0123", "")),
     ],
 )
 def test_an_endpoint_that_was_never_trained_or_is_another_provider_s_is_not_opened(

@@ -71,7 +71,7 @@ def test_parts_of_a_character_count_with_it():
     ],
 )
 def test_what_does_not_echo_is_an_error(answer):
-    with pytest.raises(ProviderError, match="does not echo the prompt"):
+    with pytest.raises(ProviderError, match="doesn't echo the prompt"):
         EchoCompletions("m", Answering(answer)).log_probabilities(WINDOW)
 
 

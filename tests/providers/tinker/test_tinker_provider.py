@@ -169,7 +169,7 @@ def test_weights_are_found_from_another_machine_and_after_a_crash(
     assert at("here").start_finetune(training()) == job
     assert end(at("here"), job).endpoint == books.rows("weights")[0]["path"]
     assert (len(books.rows("model")), len(books.rows("weights"))) == (1, 1)
-    with pytest.raises(ProviderError, match="Another machine may be training it"):
+    with pytest.raises(ProviderError, match="another machine may be training it"):
         at("here").poll_finetune("memleak-" + "0" * 64)
 
 
