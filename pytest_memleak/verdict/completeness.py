@@ -16,10 +16,11 @@ import numpy as np
 
 from pytest_memleak.records import Completeness, Issue, Kind, RuleCheck
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.verdict.evidence_requirements import exact, fix
+from pytest_memleak.verdict.generation_features import runs_by_excerpt
 from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import instruction_rules
+from pytest_memleak.verdict.shingles import count_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,19 +99,12 @@ def diversity(
 
     Only excerpts with two answers or more count; runs need 8 words.
     """
-    ends = readings.runs.cumsum()
-    of: dict[int, list[int]] = {}
-    for number in np.flatnonzero(answers).tolist():
-        of.setdefault(int(readings.excerpt[number]), []).append(number)
     texts, stretches = [], []
-    for numbers in of.values():
+    for numbers, excerpt_runs in runs_by_excerpt(readings, runs, answers):
         if len(numbers) > 1:
             texts.append(Fraction(len(np.unique(readings.key[numbers])), len(numbers)))
-            excerpt_runs = np.concatenate(
-                [runs[ends[number] - readings.runs[number] : ends[number]] for number in numbers]
-            )
             if len(excerpt_runs):
-                stretches.append(Fraction(len(distinct(excerpt_runs)), len(excerpt_runs)))
+                stretches.append(Fraction(count_distinct(excerpt_runs), len(excerpt_runs)))
     return texts, stretches
 
 

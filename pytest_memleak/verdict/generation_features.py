@@ -22,7 +22,7 @@ from pytest_memleak.verdict.refusals import MOST_WORDS, declines
 from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,6 +99,27 @@ class GenerationFeatures:
             np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(cls)
         )
         return cls(*columns)
+
+
+def runs_by_excerpt(
+    readings: GenerationFeatures, runs: Keys, chosen: Flags
+) -> Iterator[tuple[Positions, Keys]]:
+    """Yield, per excerpt, the numbers of its chosen generations and all their runs.
+
+    runs: the generations' 8-word runs, `readings.runs` of each.
+    """
+    ends = readings.runs.cumsum()
+    begin = ends - readings.runs
+    at = np.flatnonzero(chosen)
+    at = at[np.argsort(readings.excerpt[at], kind="stable")]
+    for numbers in np.split(at, np.flatnonzero(np.diff(readings.excerpt[at])) + 1):
+        if not len(numbers):
+            return
+        if numbers[-1] - numbers[0] == len(numbers) - 1:  # most stand together
+            yield numbers, runs[begin[numbers[0]] : ends[numbers[-1]]]
+        else:
+            each = map(slice, begin[numbers].tolist(), ends[numbers].tolist())
+            yield numbers, np.concatenate([runs[part] for part in each])
 
 
 class FeatureReader:

@@ -29,12 +29,13 @@ from pytest_memleak.verdict.generation_features import (
     UNTOLD,
     FeatureReader,
     GenerationFeatures,
+    runs_by_excerpt,
 )
 from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import RunSet, slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -103,40 +104,28 @@ def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
 
 def canned(readings: GenerationFeatures, runs: Keys, chosen: Flags) -> Flags:
     """Tell which of the chosen are mostly runs that those of three or more excerpts share."""
-    ends = readings.runs.cumsum()
-    begin = ends - readings.runs
-    by_excerpt: dict[int, list[int]] = {}
-    for number in np.flatnonzero(chosen).tolist():
-        by_excerpt.setdefault(int(readings.excerpt[number]), []).append(number)
-
-    def runs_of(numbers: Iterable[int]) -> Keys:
-        return np.concatenate([runs[begin[number] : ends[number]] for number in numbers])
-
     # Few runs share a slot with runs of so many excerpts; they are seldom half of a generation.
     excerpts = np.zeros(1 << _SLOT_BITS, dtype=np.uint8)
-    for numbers in by_excerpt.values():
-        its_slots = slots(runs_of(numbers), _SLOT_BITS)
+    for _, excerpt_runs in runs_by_excerpt(readings, runs, chosen):
+        its_slots = slots(excerpt_runs, _SLOT_BITS)
         seen = excerpts[its_slots]
         excerpts[its_slots] = seen + (seen < _SHARED)
     same = np.zeros(len(readings), dtype=np.bool_)
-    likely: list[Keys] = []
-    for numbers in by_excerpt.values():
-        excerpt_runs = runs_of(numbers)
+    for numbers, excerpt_runs in runs_by_excerpt(readings, runs, chosen & ~readings.recites):
         hits = excerpts[slots(excerpt_runs, _SLOT_BITS)] == _SHARED
-        likely.append(distinct(excerpt_runs[hits]))
         same[numbers] = _mostly(hits, readings.runs[numbers])
-    same &= ~readings.recites
     if same.any():
-        shared = _shared(likely)
-        for numbers in by_excerpt.values():
-            if same[numbers].any():
-                same[numbers] &= _mostly(shared.among(runs_of(numbers)), readings.runs[numbers])
+        suspected = RunSet(suspects for _, suspects in runs_by_excerpt(readings, runs, same))
+        every = (part for _, part in runs_by_excerpt(readings, runs, chosen))
+        shared = _shared(part[suspected.places(part)] for part in every)
+        for numbers, excerpt_runs in runs_by_excerpt(readings, runs, same.copy()):
+            same[numbers] = _mostly(shared.among(excerpt_runs), readings.runs[numbers])
     return same
 
 
-def _shared(parts: Sequence[Keys]) -> RunSet:
-    """Return the runs that three or more parts have; each part has a run once."""
-    every = np.concatenate(parts)
+def _shared(parts: Iterable[Keys]) -> RunSet:
+    """Return the runs that three or more parts have."""
+    every = np.concatenate([distinct(part) for part in parts])
     every.sort()
     return RunSet([every[_SHARED - 1 :][every[_SHARED - 1 :] == every[: 1 - _SHARED]]])
 

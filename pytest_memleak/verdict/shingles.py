@@ -96,6 +96,15 @@ class RunSet:
         return matching
 
 
-def slots(hashes: Keys, bits: int) -> Keys:
+def slots(hashes: Keys, bits: int) -> Positions:
     """Return the first bits of each hash: its slot in a table of 2**bits."""
-    return hashes >> np.uint64(64 - bits)
+    return (hashes >> np.uint64(64 - bits)).view(np.intp)  # numpy is slow on other indices
+
+
+def count_distinct(hashes: Keys) -> int:
+    """Count the hashes that differ: one for each slot, and those that aren't the last in theirs."""
+    at = slots(hashes, _SLOT_BITS)
+    last, filled = np.empty(1 << _SLOT_BITS, dtype=np.uint64), np.zeros(1 << _SLOT_BITS, np.bool_)
+    last[at], filled[at] = hashes, True
+    others = hashes[hashes != last[at]]
+    return int(np.count_nonzero(filled)) + len(distinct(others))
