@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -39,6 +40,7 @@ from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.suite.load import load_suite
+from pytest_memleak.suite.matrix import Written, expand
 from pytest_memleak.suite.schema import SuiteFile
 
 ROOT = Path(__file__).parents[1]
@@ -264,6 +266,10 @@ def test_suites_in_the_docs_are_valid(snippet, tmp_path):
     tables = tomllib.loads(snippet.text)
     if snippet.title == "pyproject.toml":
         return
+    for table in snippets("csv", pages=[DOCS / snippet.page]):
+        (tmp_path / table.title).parent.mkdir(exist_ok=True)
+        (tmp_path / table.title).write_text(table.text, encoding="utf-8")
+    tables = expand(Written(tables, snippet.text, tmp_path / "any.memleak.toml")).tables
     for name, value in tables.items():
         field = SuiteFile.model_fields[name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
@@ -271,6 +277,8 @@ def test_suites_in_the_docs_are_valid(snippet, tmp_path):
         check_provider_tables(model)
     if {"book", "model"} <= tables.keys():
         folder = tmp_path / "suites" / "any"
+        if (tmp_path / "books").exists():
+            shutil.copytree(tmp_path / "books", folder / "books")
         for book in tables["book"]:
             for key in ("source", "summaries"):
                 file = folder / book.get(key, "nothing.txt")

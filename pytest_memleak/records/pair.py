@@ -106,7 +106,8 @@ class BookSource:
 
     `instruction_template` is the suite's template, None for the paper's own; `include` and
     `exclude` name documents in it to read whole, or not at all; `collection` is None for a book. A
-    negative control is in no training set; a common text may be quoted freely.
+    negative control is in no training set; a common text may be quoted freely. `metadata`: further
+    facts for readers.
     """
 
     id: str
@@ -120,6 +121,7 @@ class BookSource:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     collection: CollectionSource | None = None
+    metadata: Mapping[str, str | int | float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ class BookFacts:
     file_sha256: of its file; sha256: of its excerpts and their instructions
     words, excerpts: if it was measured or read
     parts: the documents of its file: which are text, and by which rule
+    metadata: the suite's further facts, such as its year
     """
 
     id: str
@@ -161,6 +162,7 @@ class BookFacts:
     words: int | None
     excerpts: int | None
     parts: tuple[BookPart, ...]
+    metadata: dict[str, str | int | float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

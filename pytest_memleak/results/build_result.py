@@ -113,6 +113,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
             words=measured.words or None if measured else None,
             excerpts=len(book.excerpts) or None if book else None,
             parts=book.parts if book else (),
+            metadata=dict(pair.book.metadata),
         ),
         model=ModelFacts(
             id=model.id,

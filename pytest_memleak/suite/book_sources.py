@@ -33,6 +33,7 @@ def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
         bring_your_own=table.bring_your_own,
         include=tuple(table.include),
         exclude=tuple(table.exclude),
+        metadata=table.metadata,
     )
 
 

@@ -139,31 +139,34 @@ class _Source(NamedTuple):
 def _pairs(
     source: _Source, books: Sequence[BookSource], models: Sequence[Model]
 ) -> tuple[Pair, ...]:
-    listed = {(pair.model, pair.book): pair for pair in source.tables.pair}
-    every = source.tables.suite.pairs == "all"
+    overrides = {(pair.model, pair.book): pair for pair in source.tables.pair}
     pairs = tuple(
-        _pair(source, model, book, table, listed.get((model.id, book.id)))
+        _pair(source, model, book, table, overrides.pop((model.id, book.id), None))
         for model, table in zip(models, source.tables.model, strict=True)
         for book in books
-        if _are_paired(model, book, listed, every)
+        if _are_paired(table, book)
     )
+    for model_id, book_id in overrides:
+        raise suite_error(
+            source.path,
+            f"pair {model_id}/{book_id}: the model's tests don't list the book",
+            f"add {book_id!r} to the tests of {model_id!r}, or remove the [[pair]]",
+        )
     if not pairs:
         raise suite_error(
             source.path,
             "the suite has no pair to test",
-            'add a [[book]] or [[collection]] with role = "test" and, for pairs = "listed", '
-            "a [[pair]]",
+            'add a [[book]] or [[collection]] with role = "test"; where models have tests, list it '
+            "there",
         )
     return pairs
 
 
-def _are_paired(
-    model: Model, book: BookSource, listed: Mapping[tuple[str, str], PairTable], every: bool
-) -> bool:
+def _are_paired(model: ModelTable, book: BookSource) -> bool:
     """Whether model and book are a pair; a model with any pair is paired with all controls."""
     if book.role == "negative-control":
-        return every or any(model.id == model_id for model_id, _ in listed)
-    return book.role == "test" and (every or (model.id, book.id) in listed)
+        return model.tests != []
+    return book.role == "test" and (model.tests is None or book.id in model.tests)
 
 
 def _pair(

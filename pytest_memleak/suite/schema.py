@@ -159,9 +159,6 @@ class SuiteTable(AnswerKeys):
         description="highest acceptable detection limit (recall rate per prompt); a pair with too "
         "few samples for it can't pass",
     )
-    pairs: Literal["all", "listed"] = Field(
-        "all", description="all: every model with every test book; listed: only the [[pair]] tables"
-    )
     instruction_template: Text | None = Field(
         None, description="instruction template with {words}, {author}, {title}, {summary}"
     )
@@ -191,10 +188,15 @@ class BookTable(_Table):
 
     id: Id = Field(description="the book's name in node ids and in this file")
     source: Text = Field(
-        description="the book's path, relative to this file: .epub, .txt, the paper's .json, ..."
+        description="the book's path, relative to this file: .epub, .txt, the paper's .json, ...; "
+        "or a folder or a table (.csv) of books"
     )
     title: Text | None = Field(None, description="title; default: from the book's metadata")
     author: Text | None = Field(None, description="author; default: from the book's metadata")
+    metadata: dict[str, str | int | float] = Field(
+        default_factory=dict,
+        description="further facts, such as year or group, for selectors, reports, and tables",
+    )
     role: Literal["test", "train", "negative-control"] = Field(
         "test",
         description="train: only for fine-tuning; negative-control: a book in no training set, "
@@ -282,6 +284,9 @@ class ModelTable(AnswerKeys):
     served_names: list[Text] = Field(
         default_factory=list, description="names under which the server may report this model"
     )
+    tests: list[Id] | None = Field(
+        None, description="ids of the books that it is tested with; default: all"
+    )
     expected: Expected = Field(
         "pass", description="leak: a positive control; all its pairs must fail their limits"
     )
@@ -330,6 +335,7 @@ def json_schema() -> str:
     """Return the JSON Schema of suite files as it ships."""
     schema = SuiteFile.model_json_schema()
     _add_provider_options(schema["$defs"])
+    _add_matrix(schema["$defs"])
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps({**dialect, **schema, "title": "pytest-memleak suite"}, indent=2) + "\n"
 
@@ -363,6 +369,29 @@ def _add_provider_options(definitions: dict[str, Any]) -> None:
         conditions.append(
             {"if": {"properties": {"provider": {"const": provider}}}, "then": {"properties": then}}
         )
+
+
+def _add_matrix(definitions: dict[str, Any]) -> None:
+    """Allow what is expanded before validation: books without an id, lists, and selectors."""
+    definitions["BookTable"]["required"].remove("id")
+    text: dict[str, Any] = {"type": "string"}
+    texts = {"type": "array", "items": {"anyOf": [text, {"type": "array", "items": text}]}}
+    entries = {"anyOf": [text, texts]}
+    for name, table in definitions.items():
+        keys = table["properties"]
+        if name == "ModelTable":
+            keys["tests"] |= entries
+            listed = ["base_model", "endpoint"]
+            keys["id"] = {**keys["id"], **text, "pattern": ".", "maxLength": 1000}
+        elif name.endswith("Finetune") or name == "FinetuneTable":
+            listed = [key for key in keys if key != "books"]
+            keys["books"] = {"description": keys["books"]["description"], **entries}
+        else:
+            continue
+        for key in listed:
+            about = keys[key].pop("description")
+            either = {"anyOf": [keys[key], {"type": "array", "items": keys[key]}]}
+            keys[key] = {**either, "description": about}
 
 
 def _described(table: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from pytest_memleak.books.instructions import validate_continuation
-from pytest_memleak.errors import BookError
+from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.limit_validation import validate_preset
+from pytest_memleak.suite.matrix import Written, expand
 from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
@@ -35,11 +36,12 @@ from pytest_memleak.suite.suite_error_hints import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
+    from pytest_memleak.suite.matrix import Expanded
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteTable
 
 _DEEPEST = 50
@@ -61,15 +63,19 @@ def read_suite_file(path: Path) -> ReadSuite:
     """Read and validate the suite file at `path`. Raises SuiteError with file, key and value."""
     content = _read(path)
     tables = _parse(content, path)
-    digest = hashlib.sha256(content).hexdigest()
-    return ReadSuite(_checked(tables, path), digest, _content_digest(tables))
-
-
-def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
     _validate_bounds(tables, path)
     refuse_secrets(tables, place=str(path), name="suite file")
+    written = Written(tables, content.decode("utf-8-sig"), path)
+    expanded = expand(written)
+    refuse_secrets(expanded.tables, place=str(path), name="suite file")
+    digest = hashlib.sha256(content).hexdigest()
+    return ReadSuite(_checked(expanded, written), digest, _content_digest(expanded.tables))
+
+
+def _checked(expanded: Expanded, written: Written) -> SuiteFile:
+    path = written.path
     try:
-        suite_file = SuiteFile.model_validate(tables)
+        suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         # A key that is misspelt is missing, too: the misspelling says more.
@@ -83,8 +89,8 @@ def _checked(tables: dict[str, Any], path: Path) -> SuiteFile:
             ),
             problems[0],
         )
-        hint = problem_hint(dict(first), _within(first["loc"], tables))
-        raise suite_error(path, _explain(problems, tables), hint) from None
+        hint = problem_hint(dict(first), _within(first["loc"], expanded.tables))
+        raise _explain(problems, expanded, written, hint) from None
     _validate_ids(suite_file, path)
     _validate_continuation_template(suite_file.suite, path)
     _validate_controls(suite_file, path)
@@ -155,12 +161,20 @@ def _content_digest(tables: dict[str, Any]) -> str:
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
-def _explain(problems: Iterable[ErrorDetails], tables: dict[str, Any]) -> str:
-    """List every problem on its own line: key, problem, value."""
+def _explain(
+    problems: Iterable[ErrorDetails], expanded: Expanded, written: Written, hint: str
+) -> SuiteError:
+    """Return the error that lists every problem on its own line: place, key, problem, value."""
     lines: dict[str, str] = {}
+    places: dict[str, str] = {}
+    seen = set()
     for problem in problems:
-        location = _within(problem["loc"], tables)
-        key = _key(location, tables)
+        location, row = expanded.as_written(_within(problem["loc"], expanded.tables))
+        key = _key(location, written.tables)
+        if (key, row, problem["msg"]) in seen:  # of another model or book of the same table
+            continue
+        seen.add((key, row, problem["msg"]))
+        places[key] = row or written.place(location)
         if problem["type"] == "extra_forbidden":
             lines[key] = f"{key}: unknown key{_nearest(location)}"
         elif problem["type"] == "missing":
@@ -171,9 +185,17 @@ def _explain(problems: Iterable[ErrorDetails], tables: dict[str, Any]) -> str:
             before = lines.get(key, f"{key}: {_SHOULD_BE}").partition(f"{key}: {_SHOULD_BE}")[2]
             message = other + before if before else f"{message}; got {shown(problem['input'])}"
             lines[key] = f"{key}: {message}"
-    if not tables.get("book") and not tables.get("collection"):
+    if not written.tables.get("book") and not written.tables.get("collection"):
         lines.setdefault("book", _NO_BOOK)
-    return "\n  ".join([*lines.values()] if len(lines) == 1 else ["", *lines.values()])
+    if len(lines) == 1:
+        (key,) = lines
+        return SuiteError(lines[key], location=places.get(key, str(written.path)), hint=hint)
+    listed = [""]
+    for key, line in lines.items():
+        file, colon, number = places.get(key, "").rpartition(":")
+        place = f"line {number}: " if file == str(written.path) else f"{file}:{number}: "
+        listed.append((place if colon else "") + line)
+    return suite_error(written.path, "\n  ".join(listed), hint)
 
 
 def _within(location: Sequence[int | str], tables: dict[str, Any]) -> Sequence[int | str]:
@@ -240,6 +262,8 @@ def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
                 )
         for book_id in model.finetune.books if model.finetune else ():
             _validate_reference(f"{where}.finetune.books", book_id, books, path)
+        for book_id in model.tests or ():
+            _validate_tested(f"{where}.tests", book_id, books, path)
         if model.finetune and model.endpoint:
             raise suite_error(
                 path,
@@ -248,13 +272,7 @@ def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
             )
     for number, pair in enumerate(suite_file.pair, start=1):
         _validate_reference(f"pair[{number}].model", pair.model, models, path)
-        _validate_reference(f"pair[{number}].book", pair.book, books, path)
-        if books[pair.book].role == "train":
-            raise suite_error(
-                path,
-                f"pair[{number}].book: {pair.book!r} has the role 'train'",
-                'name a book with role = "test"',
-            )
+        _validate_tested(f"pair[{number}].book", pair.book, books, path)
 
 
 def _validate_controls(suite_file: SuiteFile, path: Path) -> None:
@@ -288,6 +306,16 @@ def _validate_unique(kind: str, ids: Iterable[str], path: Path) -> None:
     duplicates = [duplicate for duplicate, count in Counter(ids).items() if count > 1]
     if duplicates:
         raise suite_error(path, f"{kind}: duplicate id {duplicates[0]!r}")
+
+
+def _validate_tested(
+    key: str, book_id: str, books: Mapping[str, BookTable | CollectionTable], path: Path
+) -> None:
+    _validate_reference(key, book_id, books, path)
+    if books[book_id].role == "train":
+        raise suite_error(
+            path, f"{key}: {book_id!r} has the role 'train'", 'name a book with role = "test"'
+        )
 
 
 def _validate_reference(key: str, value: str, known_ids: Iterable[str], path: Path) -> None:

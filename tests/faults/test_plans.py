@@ -127,7 +127,6 @@ def test_of_a_run_that_was_cut_short_the_rest_is_planned(scenario, run, pytester
 
 
 KINDS = ["openai", "openai-batch", "vertex", "vertex-batch", "tinker"]
-LISTED = '\n[[pair]]\nmodel = "tuned"\nbook = "held-out"\n'
 
 
 def rewrite(pytester, *replacements, end=""):
@@ -153,7 +152,7 @@ def plan_and_run(run, server, *arguments):
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting):
+def test_a_pair_and_its_untested_baseline(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
     counting(server.provider)
     server.write_suite(pytester.path)
@@ -163,9 +162,8 @@ def test_a_listed_pair_and_its_baseline(scenario, run, pytester, kind, counting)
     plain = tuned.replace(finetune, "").replace('"tuned"', '"plain"')
     rewrite(
         pytester,
-        ("[suite]\n", '[suite]\npairs = "listed"\n'),
         ('id = "tuned"\n', 'id = "tuned"\nbaseline_model = "plain"\n'),
-        end=plain + LISTED,
+        end=plain.replace('"plain"', '"plain"\ntests = []'),
     )
     counts, lines, bill = plan_and_run(run, server)
     assert counts[:5] == bill

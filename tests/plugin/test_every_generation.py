@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -338,9 +339,9 @@ def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, ru
 
 def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
     """As those of a baseline, or imported ones: nobody asked for canaries."""
-    suite = SUITE.replace(THEIRS, "").replace("samples = 3", 'samples = 3\npairs = "listed"')
+    suite = SUITE.replace(THEIRS, "")
     for name, keys in (("canary_own", ""), ("sampled_none", 'baseline_model = "canary_own"')):
-        named = f'base_model = "{name}"\nweights_version = "1"\n{keys}'
+        named = f'base_model = "{name}"\nweights_version = "1"\n{keys}\ntests = TESTS_{name}'
         suite += model_table(name, "openai", f'base_url = "{writer.url}/v1"', named)
     pairs = []
     for name, options in (
@@ -348,8 +349,8 @@ def test_offline_samples_without_canaries_are_incomplete(writer, pytester):
         ("canary_own", ["--memleak-offline"]),
         ("canary_own", ()),
     ):
-        pair = PAIR.format(name=name).replace('expected = "leak"', "")
-        (pytester.path / "it.memleak.toml").write_text(suite + pair, "utf-8")
+        text = suite.replace(f"TESTS_{name}", '["mine"]')
+        (pytester.path / "it.memleak.toml").write_text(re.sub(r"TESTS_\w+", "[]", text), "utf-8")
         pairs.append(evidence(pytester, *options)[1])
     assert [pair["verdict"] for pair in pairs] == ["PASS", "INCONCLUSIVE", "FAIL"]
     assert "5 of 5 canaries are missing" in " ".join(pairs[1]["reasons"])

@@ -15,7 +15,7 @@ from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
 from pytest_memleak.scoring.words import words
 
 SUITE = """
-suite = { samples = 2, pairs = "listed" }
+suite = { samples = 2 }
 limits = { longest_passage = 38, nv_longest_passage = 38 }
 [[book]]
 id = "lamp"
@@ -31,12 +31,10 @@ source = "lessons.json"
 role = "train"
 [[model]]
 id = "candidate"
+tests = ["lamp"]
 provider = "recorded"
 [model.options]
 path = "answers.json"
-[[pair]]
-model = "candidate"
-book = "lamp"
 """
 TUNED = (
     'provider = "recorded"\n[model.options]\npath = "answers.json"',
@@ -340,9 +338,10 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_t
 
 
 def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(run, text):
-    expected = '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[pair]]'
+    expected = '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[model]]'
+    both = [("[[model]]", expected), ('tests = ["lamp"]', "")]
     passage = page_of(text, "vault", 3_000, 60)
-    _, made = run(passage, "-k", "lamp", replaced=[("[[pair]]", expected)], only="lamp")
+    _, made = run(passage, "-k", "lamp", replaced=both, only="lamp")
     assert made["verdict"] != "FAIL"
     assert made["measures"]["excused_passage"]["value"] == len(words(passage))
     assert list(made["scan_scope"]["excused"]) == ["vault"]

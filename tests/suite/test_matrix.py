@@ -1,0 +1,206 @@
+"""Many books and models in one table of a suite file, expanded into plain ones."""
+
+import re
+
+import pytest
+
+from pytest_memleak.errors import SuiteError
+from pytest_memleak.suite.load import load_suite
+
+TABLE = """\
+id,source,author,year,rival
+kafka,kafka.txt,Haruki Murakami,2002,Cormac McCarthy
+wood,wood.txt,Haruki Murakami,1987,Cormac McCarthy
+road,road.txt,Cormac McCarthy,2006,Haruki Murakami
+suttree,suttree.txt,"McCarthy, Cormac",,Haruki Murakami
+"""
+BOOKS = '[limits]\nbmc = 0.1\n[[book]]\nsource = "books/list.csv"\n'
+MODEL = '[[model]]\nid = "{id}"\nprovider = "openai"\nbase_model = {base}\n{more}\n'
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a suite of these tables beside the books of TABLE."""
+
+    def write(text, table=TABLE):
+        folder = tmp_path / "books"
+        folder.mkdir(exist_ok=True)
+        (folder / "list.csv").write_text(table, encoding="utf-8")
+        for name in ("kafka", "wood", "road", "suttree"):
+            (folder / f"{name}.txt").touch()
+        path = tmp_path / "x.memleak.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_suite(path)
+
+    return write
+
+
+def model(name="m", base='"gpt"', more="", **finetune):
+    recipe = "".join(f"{key} = {value}\n" for key, value in finetune.items())
+    table = MODEL.format(id=name, base=base, more=more)
+    return table + ("[model.finetune]\n" + recipe if recipe else "")
+
+
+def pairs_of(suite):
+    return [pair.id for pair in suite.pairs]
+
+
+def training_of(suite):
+    return {each.id: each.finetune_books for each in suite.models}
+
+
+def test_a_table_of_books_gives_plain_books_with_their_metadata(load, tmp_path):
+    suite = load(
+        BOOKS + 'title = "{id} of {year}"\nrole = "test"\n' + model(), TABLE.replace(",,", ",1979,")
+    )
+    kafka = suite.book("kafka")
+    assert kafka.source == tmp_path / "books" / "kafka.txt"
+    assert (kafka.author, kafka.title) == ("Haruki Murakami", "kafka of 2002")
+    assert kafka.metadata == {"year": "2002", "rival": "Cormac McCarthy"}
+    assert pairs_of(suite) == ["m/kafka", "m/wood", "m/road", "m/suttree"]
+
+
+def test_a_row_wins_over_its_table_and_an_empty_cell_says_nothing(load):
+    suite = load(BOOKS + 'author = "Nobody"\n[book.metadata]\nyear = 1900\n' + model())
+    assert suite.book("suttree").metadata == {"year": 1900, "rival": "Haruki Murakami"}
+    assert suite.book("suttree").author == "McCarthy, Cormac"
+
+
+def test_a_folder_is_its_books_without_their_summaries(load, tmp_path):
+    load(BOOKS + model())
+    for name in ("kafka", "wood", "road", "suttree"):
+        (tmp_path / "books" / f"{name}.summaries.json").touch()
+    shared = '[limits]\nbmc = 0.1\n[[book]]\nsource = "books"\nid = "own-{id}"\n'
+    shared += 'summaries = "books/{id}.summaries.json"\nmetadata = { group = "mine" }\n'
+    suite = load(shared + model())
+    assert pairs_of(suite) == ["m/own-kafka", "m/own-road", "m/own-suttree", "m/own-wood"]
+    book = suite.book("own-wood")
+    assert book.summaries == tmp_path / "books" / "wood.summaries.json"
+    assert book.metadata == {"group": "mine"}
+
+
+def test_lists_of_base_models_training_sets_and_seeds_are_multiplied(load):
+    recipe = {"books": '[["road"], ["author:murakami"]]', "seed": "[1, 2]", "epochs": 3}
+    name = "{base_model}-{books}-{seed}"
+    suite = load(BOOKS + 'role = "train"\n[[book]]\nid = "it"\nsource = "books/road.txt"\n'
+                 + model(name, '["org/gpt", "gem"]', **recipe))  # fmt: skip
+    assert training_of(suite) == {
+        f"{base}-{books}-{seed}": ids
+        for base in ("org-gpt", "gem")
+        for books, ids in (("road", ("road",)), ("murakami", ("kafka", "wood")))
+        for seed in (1, 2)
+    }
+    assert suite.models[0].base_model == "org/gpt"
+    assert [each.finetune for each in suite.models[:2]] == [
+        {"seed": 1, "epochs": 3},
+        {"seed": 2, "epochs": 3},
+    ]
+
+
+def test_a_training_set_leaves_out_the_tested_book(load):
+    suite = load(
+        BOOKS + model("m-{book}", books='"author:{author}"'),
+        TABLE.replace('"McCarthy, Cormac"', "Cormac McCarthy"),
+    )
+    assert training_of(suite) == {
+        "m-kafka": ("wood",), "m-wood": ("kafka",), "m-road": ("suttree",), "m-suttree": ("road",),
+    }  # fmt: skip
+    assert pairs_of(suite) == ["m-kafka/kafka", "m-wood/wood", "m-road/road", "m-suttree/suttree"]
+
+
+def test_models_that_are_the_same_for_several_books_are_one(load):
+    suite = load(
+        BOOKS + model("m-{rival}", books='"author:{rival}"', more='tests = "author:mccarthy"')
+    )
+    assert training_of(suite) == {"m-Haruki-Murakami": ("kafka", "wood")}
+    assert pairs_of(suite) == ["m-Haruki-Murakami/road", "m-Haruki-Murakami/suttree"]
+
+
+def test_an_endpoint_may_stand_in_the_table_of_books(load):
+    text = (
+        BOOKS + '[[model]]\nid = "m-{book}"\nprovider = "openai"\nendpoint = "ft:{year}/{author}"\n'
+    )
+    suite = load(text + 'tests = ["kafka", "road"]\n')
+    assert [each.endpoint for each in suite.models] == [
+        "ft:2002/Haruki Murakami",
+        "ft:2006/Cormac McCarthy",
+    ]
+    assert pairs_of(suite) == ["m-kafka/kafka", "m-road/road"]
+
+
+def test_controls_are_tested_with_every_model(load):
+    control = '[[book]]\nid = "quiet"\nsource = "books/road.txt"\nrole = "negative-control"\n'
+    suite = load(BOOKS + control + model(more='tests = ["kafka"]'))
+    assert pairs_of(suite) == ["m/kafka", "m/quiet"]
+
+
+def test_the_content_digest_covers_the_table_of_books(load):
+    first, same = load(BOOKS + model()), load(BOOKS + model())
+    changed = load(BOOKS + model(), TABLE.replace("2006", "2007"))
+    assert first.content_digest == same.content_digest != changed.content_digest
+    assert first.digest == changed.digest
+
+
+WRONG = [
+    ("m", {"books": '"author:mccarthy"'}, "6: model[1].id: several models are 'm'", "add {book}"),
+    ("m", {"books": '["road"]', "seed": "[1, 2]"}, "6: model[1].id: several", "add {seed}"),
+    ("m-{books}", {"books": "[[]]"}, "11: model[1] 'm-{books}'.finetune.books: List", "change"),
+    ("m-{x}", {}, "6: model[1].id: there is no '{x}' in 'm-{x}'", "use author, base_model, book"),
+    ("m-{book}", {"books": '"author:woolf"'},
+     "11: model[1].finetune.books: no book matches 'author:woolf'",
+     "values of author: 'Haruki Murakami', 'Cormac McCarthy'"),
+    ("m-{book}", {"books": '"year:2006"'},
+     "11: model[1].finetune.books: no book is left to train on for the test with 'road'",
+     "list the books to test in tests"),
+    ("m-{seed}", {"books": '["road"]', "seed": "[]"},
+     "12: model[1].finetune.seed: the list is empty", "remove the key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "finetune", "said", "hint"), WRONG)
+def test_an_error_of_a_matrix_names_file_line_and_key(load, name, finetune, said, hint):
+    with pytest.raises(SuiteError) as caught:
+        load(BOOKS + model(name, **finetune))
+    assert f"x.memleak.toml:{said}" in str(caught.value)
+    assert hint in caught.value.hint
+
+
+TABLES = [
+    ("id\nx\n", "list.csv:2: source: missing"),
+    ("id,id\n", "list.csv:1: the column 'id' must be a name, and no other column's"),
+    ("id,1\n", "list.csv:1: the column '1' must be"),
+    ("id,source,sumaries\n", "list.csv:1: the column 'sumaries' is almost a key of [[book]]"),
+    ("id,source\nroad,road.txt,a, b\n", "list.csv:2: has 4 cells, but there are 2 columns"),
+    ('id,source\nroad,"road.txt\n', "list.csv: cannot be read: unexpected end of data"),
+    ("id,source,role\nroad,road.txt,tested\n", "list.csv:2: book[1].role: Input should be "),
+    ("id,source\na b,road.txt\n", "list.csv:2: book[1].id: "),
+    ("id,source\na,road.txt\na,wood.txt\n", "book: duplicate id 'a'"),
+    ("id,source\na,gone.txt\n", "book 'a'.source: no such file: 'books/gone.txt'"),
+    ("id,source,key\na,road.txt,sk-proj-Vq3x9LmT0aZr7Bn2\n", "key looks like a secret"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "said"), TABLES)
+def test_an_error_of_a_table_of_books_names_its_row(load, table, said):
+    with pytest.raises(SuiteError) as caught:
+        load(BOOKS + model(), table)
+    assert said in str(caught.value)
+    assert "Vq3x9" not in str(caught.value)
+
+
+def test_a_problem_of_many_models_is_told_once_with_its_line(load):
+    text = BOOKS + model("{base_model}", '["a", "b"]', more="accept = 1\nlimits = { bcm = 1 }")
+    with pytest.raises(SuiteError) as caught:
+        load(text)
+    assert re.findall(r"line (\d+): (.*?): ", str(caught.value)) == [
+        ("10", "model[1] '{base_model}'.limits.bcm"), ("9", "model[1] '{base_model}'.accept"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["nobody", "empty"])
+def test_a_folder_without_books_is_an_error(load, tmp_path, source):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        SuiteError, match=r"no such file|x.memleak.toml:4: book\[1\].source: 'empty'"
+    ):
+        load(BOOKS.replace("books/list.csv", f"{source}") + 'id = "x"\n' + model())
