@@ -44,7 +44,7 @@ def add_prepare(commands: Commands) -> None:
             "book BOOK.epub": "the book (.epub, .txt, ...), or a collection's file or quoted "
             "pattern",
             "--collection": "read many works: the files of a pattern such as 'songs/**', the "
-            "headings of a file, or the rows of a .jsonl",
+            "sections of a file, or the rows of a .jsonl",
             "--unit": "for collections: where excerpts may end; line keeps lines whole "
             "(default: sentence)",
             "-o/--output BOOK.json": "the file of excerpts; optional with --explain",
@@ -152,8 +152,8 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     print(f"{works}{amount(len(records), 'excerpt')}, {total:,} words -> {parsed.output}")
     if excluded := sum(len(words(text.text, parsed.word_mode)) for text in book.excluded):
         print(
-            f"memleak prepare: warning: {amount(excluded, 'word')} of excluded text aren't in this "
-            f"file: a suite searches them only if its source is {parsed.book}",
+            f"memleak prepare: warning: this file omits {amount(excluded, 'word')} of excluded "
+            f"text, which a suite searches only if its source is {parsed.book}",
             file=sys.stderr,
         )
     if summaries is None:

@@ -54,7 +54,7 @@ class Extensions:
                     hint=f"for a collection, write a pattern: {(path / '**').as_posix()!r}",
                 )
             raise BookError(
-                f"no reader for files named {path.suffix or path.name!r}",
+                f"no reader for {path.suffix or path.name!r} files",
                 location=str(path),
                 hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip, or the paper's .json; or "
                 "install a reader",

@@ -272,6 +272,6 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             yield f"{limit}: {books} can detect an excess of {seen} the chance level"
         else:
             yield (
-                f"{limit}: no interval and no p-value from {books}; add negative controls to the "
-                "suite until it has two"
+                f"{limit}: no interval and no p-value from {books}; add negative controls until "
+                "the suite has two"
             )

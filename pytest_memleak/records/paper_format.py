@@ -401,7 +401,7 @@ def _kind(value: object) -> str:
 
 # --- generations against their book ---------------------------------------------------------
 
-_HINT = "score generations against the book they were prompted with"
+_HINT = "score generations against the book whose prompts produced them"
 
 
 def validate_excerpt_ids(

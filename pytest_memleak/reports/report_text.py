@@ -152,8 +152,8 @@ def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
     for work in open_works[:shown]:
         yield f"inconclusive: {work_name(work)}: {work.reason}"
     if left := max(len(result.leaking) - shown, 0) + max(len(open_works) - shown, 0):
-        where = "all are in --memleak-html=FILE and --memleak-evidence=FILE, and shown by -v"
-        yield f"{amount(left, 'more work')}: {where}"
+        where = "for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE"
+        yield f"{amount(left, 'more work')}; {where}"
 
 
 def work_name(work: WorkVerdict) -> str:

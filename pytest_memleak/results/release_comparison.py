@@ -54,7 +54,7 @@ class Baseline:
         for old in new_names or ():
             if old not in names:
                 raise EvidenceError(
-                    f"no model or suite is named {old!r}; there are {_listed(sorted(names))}",
+                    f"no model or suite is named {old!r}; the names are {_listed(sorted(names))}",
                     location=str(path),
                 )
         self._pairs = [_renamed(pair, new_names or {}) for pair in pairs]

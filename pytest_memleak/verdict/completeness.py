@@ -164,8 +164,8 @@ def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     if case.counted.surplus:
         yield case.issue(
             "no surplus",
-            f"the {'file' if case.asked.recorded else 'ledger'} holds {case.counted.surplus:,} "
-            "generations beyond the requested samples",
+            f"the {'file' if case.asked.recorded else 'ledger'} holds "
+            f"{amount(case.counted.surplus, 'generation')} beyond the requested samples",
         )
     if case.counted.untold:
         yield "no generation has a finish reason, so all count as complete"

@@ -98,8 +98,8 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
 
 @pytest.mark.parametrize(("name", "content", "said"), [
     *((f"gone.{end}", None, "can't be read: No such file") for end in ("epub", "txt", "json")),
-    ("b.djvu", b"AT&T", "no reader for files named '.djvu'\n  use .epub, .txt, "),
-    ("b", b"text", "no reader for files named 'b'"), ("b.epub", b"no zip at all", "b.epub"),
+    ("b.djvu", b"AT&T", "no reader for '.djvu' files\n  use .epub, .txt, "),
+    ("b", b"text", "no reader for 'b' files"), ("b.epub", b"no zip at all", "b.epub"),
     ("b.json", [SHORT], "this file already contains excerpts"), ("b.json", b"[", "not JSON"),
     ("b.txt", b"Just four words here.", "it has 4 words, fewer than k = 5"),
     ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", 'set word_mode = "unicode"'),
@@ -134,5 +134,5 @@ def test_no_input_is_ever_overwritten(refused, file, tmp_path):
 
 def test_a_warning_says_that_excluded_text_is_not_in_the_file(prepare):
     _, (_, err) = prepare(LAMPLIGHTER)
-    assert "69 words of excluded text aren't in this file" in err
+    assert "this file omits 69 words of excluded text" in err
     assert f"only if its source is {LAMPLIGHTER}" in err

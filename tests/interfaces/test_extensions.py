@@ -117,7 +117,7 @@ NOT_READ = {"b.fb2": r"'\.fb2'", "b": "'b'", "b.EPUB2": r"'\.EPUB2'", ".txt": r"
 
 @pytest.mark.parametrize("name", NOT_READ)
 def test_a_file_that_nobody_reads_is_named(name):
-    with pytest.raises(BookError, match=f"no reader for files named {NOT_READ[name]}") as caught:
+    with pytest.raises(BookError, match=f"no reader for {NOT_READ[name]} files") as caught:
         Extensions().read_book(Path(name))
     assert caught.value.location == name
 

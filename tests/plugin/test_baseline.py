@@ -212,7 +212,7 @@ def test_renamed_models_are_compared_under_their_new_names(pytester, release, ea
     assert "newer/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
     assert main([*compare, *renamed, "--max-increase=longest_span=10"]) == 1
     for name, said in (
-        ("cleen=newer", "there are clean, leaky, test"),
+        ("cleen=newer", "the names are clean, leaky, test"),
         ("clean", "expected OLD=NEW"),
     ):
         with contextlib.suppress(SystemExit):

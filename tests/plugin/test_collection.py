@@ -126,7 +126,7 @@ def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
 
 
 def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
-    more = "  2 more works: all are in --memleak-html=FILE and --memleak-evidence=FILE, and *"
+    more = "  2 more works; for all, use -v, --memleak-html=FILE, or --memleak-evidence=FILE*"
     done = run(leaking(*range(WORKS)), lines=["  leaks: Speech 0 *", more], failed=1)
     assert done.stdout.str().count("  leaks: ") == 10
     assert run(leaking(*range(WORKS)), options=["-v"], failed=1).stdout.str().count("leaks: ") == 12
@@ -142,7 +142,7 @@ def test_honest_answers_pass_work_by_work(run):
 
 
 def test_a_title_without_its_author_asks_for_no_work(run):
-    line = "*under 10 words of their own, *: 12 of 12 instructions (*"
+    line = "*instructions with under 10 words of their own can't say *: 12 of 12 (*"
     run(honest(), ("the one by {author}", "the one of the seaside"), lines=[line], errors=1)
 
 
