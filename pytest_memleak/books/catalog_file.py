@@ -22,6 +22,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.catalog_scan import BookKeys, numbering
+from pytest_memleak.scoring.words import installed_icu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,9 +82,9 @@ def write_catalog(
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(_SIGN)
-            written = 0
+            written, icu = 0, None
             for source, sha256, book in books:
-                digest = hashlib.sha256()
+                digest, icu = hashlib.sha256(), icu or book.icu
                 parts = [book.exact] if book.folded is book.exact else [book.exact, book.folded]
                 places = []
                 for keys in parts:
@@ -98,6 +99,7 @@ def write_catalog(
             table = {
                 "words": mode,
                 "numbering": numbering(mode),
+                "icu": icu,
                 "books": [dataclasses.asdict(book) for book in prepared],
             }
             data = json.dumps(table).encode()
@@ -114,17 +116,17 @@ class CatalogFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.mode, self.books, file_numbering = self._table()
+            self.mode, self.books, file_numbering, icu = self._table()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BookError(
                 f"not a complete catalog file ({type(error).__name__})",
                 location=str(path),
                 hint=_AGAIN,
             ) from None
-        if file_numbering != numbering(self.mode):
+        if file_numbering != numbering(self.mode) or icu not in (None, installed_icu()):
             raise BookError(
-                "built by a version of memleak that reads words differently, so some passages "
-                "would be missed",
+                "built by a version of memleak or ICU that reads words differently, so some "
+                "passages would be missed",
                 location=str(path),
                 hint=_AGAIN,
             )
@@ -133,7 +135,7 @@ class CatalogFile:
         """Return the file that the book was read from."""
         return Path(os.path.normpath(self.path.parent / book.source))
 
-    def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str]:
+    def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str, str | None]:
         with self.path.open("rb") as file:
             if file.read(len(_SIGN)) != _SIGN:
                 raise ValueError("not a catalog file")
@@ -147,7 +149,7 @@ class CatalogFile:
             first + count > keys for book in books for first, count in (book.exact, book.folded)
         ):
             raise ValueError("its table doesn't match")
-        return table["words"], books, table.get("numbering", "")
+        return table["words"], books, table.get("numbering", ""), table.get("icu")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.folding import without_references
-from pytest_memleak.scoring.words import normalized
+from pytest_memleak.scoring.words import normalized, without_references
 
 # UTF-32's byte order mark begins like UTF-16's, so it comes first.
 _BYTE_ORDER_MARKS = (

@@ -69,11 +69,12 @@ class Book:
     """A book as its excerpts, in order; their words together are the book's words.
 
     digest: `book_digest` of the excerpts; words_digest: SHA-256 of the whole book's words, by which
-    the ledger counts attempts; warnings: what its reader left out; parts: documents of its file, if
-    its reader reports them; excluded: text that isn't measured, such as notes, in which passages
-    are looked for, one entry per document; contiguous: whether each excerpt continues the one
-    before word for word; works: of a collection, which together span all excerpts. No match crosses
-    from one work to the next, nor between excerpts that aren't contiguous.
+    the ledger counts attempts; icu: the version of ICU that separates its words, if any; warnings:
+    what its reader left out; parts: documents of its file, if its reader reports them; excluded:
+    text that isn't measured, such as notes, in which passages are looked for, one entry per
+    document; contiguous: whether each excerpt continues the one before word for word; works: of a
+    collection, which together span all excerpts. No match crosses from one work to the next, nor
+    between excerpts that aren't contiguous.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Book:
     parts: tuple[BookPart, ...] = field(default=(), repr=False)
     works: tuple[Work, ...] = field(default=(), repr=False)
     words_digest: str = ""
+    icu: str | None = None
     excluded: tuple[Excerpt, ...] = field(default=(), repr=False)
 
     @property

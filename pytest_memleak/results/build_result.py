@@ -128,7 +128,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
             weights_version=model.weights_version or None,
             served_names=model.served_names,
         ),
-        settings=pair_settings(pair),
+        settings=pair_settings(pair) | ({"icu": book.icu} if book and book.icu else {}),
         completeness=evaluation.completeness,
         provenance=evaluation.provenance,
         as_of=evaluation.as_of,

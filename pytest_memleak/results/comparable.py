@@ -19,6 +19,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.pair_result import PairResult, ScanScope
 from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
+from pytest_memleak.scoring.words import installed_icu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,6 +73,8 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
 def differing_settings(before: PairResult, now: PairResult) -> Iterator[tuple[str, Any, Any]]:
     """Yield each setting that must agree but doesn't: its name, old value and new value."""
     was, current = before.settings, now.settings
+    if "icu" in was and now.book.sha256 is None:  # not read yet
+        current = {**current, "icu": installed_icu()}
     for name in sorted(was.keys() | current.keys()):
         old, new = was.get(name), current.get(name)
         if name in _FREE_SETTINGS or old == new:

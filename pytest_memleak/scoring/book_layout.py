@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.words import in_latin_1, words
+from pytest_memleak.errors import BookError, install_command
+from pytest_memleak.scoring.words import in_latin_1, installed_icu, needs_icu, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,6 +70,7 @@ def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
 
     lengths: of its excerpts, in words of that mode.
     """
+    icu_of(book)
     total = sum(lengths)
     if mode == "paper" and total < _LEAST_KEPT * _most_seen(book, lengths):
         seen = sum(
@@ -88,6 +89,22 @@ def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
     )
     if total < k:
         raise BookError(f"it has {total} words, fewer than k = {k}", location=f"book {book.id!r}")
+
+
+def icu_of(book: Book) -> str | None:
+    """Return the version of ICU that separates words of the book; None if none has to.
+
+    Raises BookError if ICU isn't installed.
+    """
+    if not needs_icu(excerpt.text for excerpt in (*book.excerpts, *book.excluded)):
+        return None
+    if version := installed_icu():
+        return version
+    raise BookError(
+        "only ICU can separate its words, and the package icu4py isn't installed",
+        location=f"book {book.id!r}",
+        hint=f"install it with: {install_command('icu')}",
+    )
 
 
 def _most_seen(book: Book, lengths: Sequence[int]) -> int:

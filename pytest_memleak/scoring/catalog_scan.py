@@ -17,14 +17,15 @@ from unicodedata import ucd_3_2_0
 import numpy as np
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.scoring.book_layout import layout_of, validate_measurable
+from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measurable
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches, batches_of
 from pytest_memleak.scoring.near_verbatim_passages import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
 from pytest_memleak.scoring.trimming import NO_RANGES
-from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END, keyed, keyed_folded
+from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +47,7 @@ _SPECIMENS = (
     "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of **verses** \x07!",
     "caf\xe9 co\xadop x\xb2 stra\xdfe-\n\xc6on incomprehensibilit\xe9s \xb5\xaa\xbb\n00:12\xa0so",
     "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be a-\nble\n\u2014 7. or",
-    "\u0915\u093f \u6728\u3005 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 \u115f",
+    "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 \u115f",
 )
 _SCRAMBLED_TOGETHER = 1 << 20
 
@@ -59,12 +60,14 @@ class BookKeys:
     digest: SHA-256 of its words' keys (hexadecimal), independent of its excerpts
     exact:  keys of its words as the measures count them; shape (n,), uint64
     folded: keys of its folded words; `exact` itself if folding changes none
+    icu:    the version of ICU that separates its words, if any
     """
 
     words: int
     digest: str
     exact: Keys = field(repr=False)
     folded: Keys = field(repr=False)
+    icu: str | None = None
 
 
 def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
@@ -73,13 +76,14 @@ def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
     plain = keyed(texts, mode)
     lengths = plain.lengths().tolist()
     validate_measurable(book, lengths, k=k, mode=mode)
+    icu = icu_of(book)
     layout = layout_of(book, lengths)
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
     if near is plain:
-        return BookKeys(layout.total, _digest(exact), exact, exact)
+        return BookKeys(layout.total, _digest(exact), exact, exact, icu)
     borders = layout_of(book, near.lengths().tolist()).borders
-    return BookKeys(layout.total, _digest(exact), exact, _bordered(near, borders))
+    return BookKeys(layout.total, _digest(exact), exact, _bordered(near, borders), icu)
 
 
 @functools.cache

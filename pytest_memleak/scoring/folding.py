@@ -7,9 +7,10 @@ in `words`.
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
+
+from pytest_memleak.scoring.words import has_unspaced, separate_words, without_references
 
 # Letters that look like Latin ones, as data (Unicode confusables, UTS 39).
 LIGATURES = {
@@ -81,8 +82,6 @@ LATIN = _latin()
 """The Latin letters that each look-alike is read as (docs/method.md)."""
 
 _WORD = re.compile(r"[^\W_]+")
-# No character has more than seven digits, and Python's `int` reads no more than 4,300.
-_DIGITS = re.compile("&#0*([0-9]{1,8})[0-9]*")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # A quoted attribute may contain the tag's end.
 _TAG = re.compile(
@@ -131,11 +130,6 @@ def folded(text: str) -> str:
     return _NUMBERS.sub("", text).translate(_READ_AS).casefold()
 
 
-def without_references(text: str) -> str:
-    """Return the text with HTML character references decoded, whatever number they name."""
-    return html.unescape(_DIGITS.sub(r"&#\1", text)) if "&" in text else text
-
-
 def _without(tag: re.Match[str]) -> str:
     return "" if tag[1].lower() in _WITHIN_WORDS else " "
 
@@ -145,14 +139,21 @@ def _unmarked(text: str) -> str:
 
     NFKD comes first: NFKC combines a letter and its mark.
     """
-    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
-    removed = {ord(c): None for c in set(parts) if _is_unseen(c)}
-    return unicodedata.normalize("NFC", parts.translate(removed))
+    composed = unicodedata.normalize("NFKC", text)
+    if has_unspaced(composed):
+        composed = separate_words(_without_kinds(composed, "C"))
+    parts = _without_kinds(unicodedata.normalize("NFKD", composed), "MC")
+    return unicodedata.normalize("NFC", parts)
 
 
-def _is_unseen(c: str) -> bool:
-    kind = unicodedata.category(c)
-    return kind[0] == "M" or (kind[0] == "C" and not c.isspace()) or c in _BLANK_LETTERS
+def _without_kinds(text: str, kinds: str) -> str:
+    """Return the text without invisible characters of these categories."""
+    removed = {
+        ord(c): None
+        for c in set(text)
+        if (unicodedata.category(c)[0] in kinds and not c.isspace()) or c in _BLANK_LETTERS
+    }
+    return text.translate(removed)
 
 
 _EDGED_WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")

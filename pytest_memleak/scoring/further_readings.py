@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.folding import without_references
 from pytest_memleak.scoring.word_hashes import keys_of
+from pytest_memleak.scoring.words import without_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

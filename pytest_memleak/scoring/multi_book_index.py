@@ -15,14 +15,9 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.book_layout import layout_of, validate_measurable
 from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs, gram_hashes
-from pytest_memleak.scoring.word_hashes import (
-    NO_WORD,
-    Keyed,
-    changed_by_folding,
-    keyed,
-    keyed_folded,
-)
+from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
-from functools import lru_cache
-from typing import Literal
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Literal
 
-from pytest_memleak.records import WordMode
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from icu4py.breakers import WordBreaker
+
+    from pytest_memleak.records import WordMode
 
 _TOKEN = re.compile(r"\w+")
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
@@ -32,26 +38,33 @@ _SHAPE = bytes(range(0x80)) + b"_" * 0x80
 # ASCII letters (and would then count), and a sigma's lower case depends on its neighbors.
 _LOWERS_ALONE = re.compile("[\u0130\u212aΣ]")
 
-# Scripts written without spaces, by Unicode's Script property, with the two marks (U+3006,
-# U+30FC) that only they use: each user-perceived character is a word of its own.
+# Letters and marks, but no digits, of scripts written without spaces, by Unicode's Script property,
+# with the two marks (U+3006, U+30FC) that only they use.
 _UNSPACED = (
-    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b"  # Han: radicals, marks, numerals
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00016fe3\U00020000-\U000323af"  # Han
-    "\u3041-\u309f\U0001b001-\U0001b11f\U0001b132\U0001b150-\U0001b152"  # Hiragana
-    "\u30a0-\u30ff\u31f0-\u31ff\U0001aff0-\U0001affe\U0001b000"  # Katakana
+    "\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\U00016fe3\U00020000-\U000323af"  # Han
+    "\u3041-\u3096\u309d-\u309f\U0001b001-\U0001b11f\U0001b132\U0001b150-\U0001b152"  # Hiragana
+    "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\U0001aff0-\U0001affe\U0001b000"  # Katakana
     "\U0001b120-\U0001b122\U0001b155\U0001b164-\U0001b167"  # Katakana
-    "\u0e01-\u0e3a\u0e40-\u0e5b"  # Thai
-    "\u0e81-\u0edf"  # Lao
-    "\u1780-\u17dd\u17e0-\u17e9\u17f0-\u17f9\u19e0-\u19ff"  # Khmer
-    "\u1000-\u109f\ua9e0-\ua9fe\uaa60-\uaa7f\U000116d0-\U000116e3"  # Burmese
+    "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
+    "\u0e81-\u0ece\u0edc-\u0edf"  # Lao
+    "\u1780-\u17d3\u17d7\u17dc\u17dd"  # Khmer
+    "\u1000-\u103f\u1050-\u108f\u109a-\u109d"  # Burmese
+    "\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a-\uaa7f"  # Burmese
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_RUN = re.compile(rf"[{_UNSPACED}]\s*[{_UNSPACED}]")
 
-# NFKC decomposes the vowel am of Thai and Lao, which readers see as one with its consonant.
-_REST_OF_AM = (
-    "(?:(?:(?<=\u0e4d)|(?<=\u0e4d[\u0e48-\u0e4b]))\u0e32"
-    "|(?:(?<=\u0ecd)|(?<=\u0ecd[\u0ec8-\u0ecb]))\u0eb2)"
+# NFKC decomposes the vowel am of Thai and Lao, which dictionaries have as one letter.
+_PARTS_OF_AM = (
+    (re.compile(f"(?<=[{_UNSPACED}])\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\u0e33"),
+    (re.compile(f"(?<=[{_UNSPACED}])\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\u0eb3"),
 )
+
+_LINE_ENDS = "\n\r\v\f\x85\u2028\u2029"
+
+# No character has more than seven digits, and Python's `int` reads no more than 4,300.
+_DIGITS = re.compile("&#0*([0-9]{1,8})[0-9]*")
 
 # Normalizing takes minutes to sort many marks on one letter.
 _MANY_MARKS = 30
@@ -62,8 +75,8 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
 
     `paper`: the runs of word characters that have an ASCII letter or digit in them, as the
     paper's released code counts them (arXiv 2603.20957). `unicode`: those of every script,
-    after NFKC and without format characters, with the combining marks that stand in them; Han,
-    Hiragana, Katakana, Thai, Lao, Khmer and Burmese are cut into user-perceived characters.
+    after NFKC and without format characters, with the combining marks that stand in them; ICU
+    tells the words of Han, Hiragana, Katakana, Thai, Lao, Khmer and Burmese apart.
     """
     # Both modes agree on ASCII.
     return _paper_words(text) if mode == "paper" or text.isascii() else _unicode_words(text)
@@ -111,28 +124,79 @@ def _words_beyond_latin_1(text: str) -> list[str]:
 
 def _unicode_words(text: str) -> list[str]:
     text = normalized(text, "NFKC")
-    letters = set(text)
-    formats = {ord(c) for c in letters if not c.isascii() and unicodedata.category(c) == "Cf"}
+    formats = {ord(c) for c in set(text) if not c.isascii() and unicodedata.category(c) == "Cf"}
     if formats:
         text = text.translate(dict.fromkeys(formats))
-    marks = "".join(sorted(c for c in letters if unicodedata.category(c).startswith("M")))
-    token_pattern, piece_pattern = _patterns(marks)
-    tokens = token_pattern.findall(text)
-    if _IS_UNSPACED.search(text):
-        tokens = [piece for token in tokens for piece in piece_pattern.findall(token)]
+    token_pattern, _ = _patterns(_marks_in(text))
+    tokens = token_pattern.findall(separate_words(text))
     return [word.lower() for word in tokens if "_" not in word or _LETTER_OR_DIGIT.search(word)]
+
+
+def has_unspaced(text: str) -> bool:
+    """Whether a text has letters of a script without spaces."""
+    return not text.isascii() and _IS_UNSPACED.search(text) is not None
+
+
+def separate_words(text: str) -> str:
+    """Separate the words of scripts without spaces by spaces, in a text without format characters.
+
+    A word never crosses a blank line. Without ICU, which every book of such a script requires
+    (`needs_icu`), each letter is a word.
+    """
+    if not has_unspaced(text):
+        return text
+    for parts, am in _PARTS_OF_AM:
+        text = parts.sub(am, text)
+    _, run_pattern = _patterns(_marks_in(text))
+    runs = "\n".join("".join(run.split()) for run in run_pattern.findall(text))
+    words_of_runs = iter(_broken(runs).split("\n"))
+    return run_pattern.sub(lambda _: f" {next(words_of_runs)} ", text)
+
+
+def _broken(runs: str) -> str:
+    """Put spaces between the words of runs, one per line."""
+    breaker = _word_breaker()
+    if breaker is None:
+        return re.sub(f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])", " ", runs)
+    return " ".join(breaker(runs, "root"))
+
+
+@cache
+def _word_breaker() -> type[WordBreaker] | None:
+    try:
+        from icu4py.breakers import WordBreaker
+    except ImportError:
+        return None
+    return WordBreaker
+
+
+def needs_icu(texts: Iterable[str]) -> bool:
+    """Whether any text has two letters of a script without spaces in a row."""
+    return any(has_unspaced(text) and _RUN.search(text) for text in texts)
+
+
+def installed_icu() -> str | None:
+    """Return the version of the ICU that is installed; None without any."""
+    if _word_breaker() is None:
+        return None
+    from icu4py import icu_version
+
+    return icu_version
+
+
+def _marks_in(text: str) -> str:
+    return "".join(sorted(c for c in set(text) if unicodedata.category(c).startswith("M")))
 
 
 @lru_cache(maxsize=64)
 def _patterns(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of words with these combining marks, and of the pieces of an unspaced one."""
-    more = f"[{marks}]*" if marks else ""
+    """Return patterns of words with these combining marks, and of runs of unspaced scripts."""
+    letter = f"(?![{marks}])[{_UNSPACED}]" if marks else f"[{_UNSPACED}]"
+    letters = f"{letter}[{_UNSPACED}{marks}]*+"
+    blanks = rf"[^\S{_LINE_ENDS}]*+"
     return (
         re.compile(rf"\w[\w{marks}]*"),
-        re.compile(
-            rf"[{_UNSPACED}]{more}(?:{_REST_OF_AM}{more})?|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]"
-            + (f"|[{marks}])*" if marks else ")*")
-        ),
+        re.compile(rf"{letters}(?:{blanks}(?:(?:\r\n|[{_LINE_ENDS}]){blanks})?{letters})*+"),
     )
 
 
@@ -144,6 +208,11 @@ def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
     if len(text) > _MANY_MARKS and combining:
         text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _in_order, text)
     return unicodedata.normalize(form, text)
+
+
+def without_references(text: str) -> str:
+    """Return the text with HTML character references decoded, whatever number they name."""
+    return html.unescape(_DIGITS.sub(r"&#\1", text)) if "&" in text else text
 
 
 def _in_order(marks: re.Match[str]) -> str:

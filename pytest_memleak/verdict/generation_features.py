@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_memleak.records import FinishReason
 from pytest_memleak.scoring.intervals import count_up
-from pytest_memleak.scoring.word_hashes import keyed
+from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines

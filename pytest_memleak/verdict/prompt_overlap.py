@@ -16,7 +16,7 @@ import numpy as np
 
 from pytest_memleak.records import AnswerLimits, Issue, RuleCheck, Work
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.word_hashes import keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.shingles import run_hashes

@@ -198,12 +198,16 @@ DAMAGES = (
     (lambda data: data[:40] + b"x" + data[41:], "are damaged"),
     (
         lambda data: re.sub(rb'("numbering": ")..', rb"\1zz", data),
-        "built by a version of memleak that",
+        "built by a version of memleak or ICU that",
     ),
     # As it was before the file said how words were numbered.
     (
         lambda data: data.replace(b'"numbering"', b'"numberinG"'),
-        "built by a version of memleak that",
+        "built by a version of memleak or ICU that",
+    ),
+    (
+        lambda data: data.replace(b'"icu": null', b'"icu": "72"'),
+        "built by a version of memleak or ICU that",
     ),
 )
 

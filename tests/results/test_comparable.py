@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from icu4py import icu_version
 from pair_results import NOTHING, estimated
 
 from pytest_memleak.records.pair_result import RunReport, ScanScope
@@ -56,6 +57,15 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
 ])  # fmt: skip
 def test_what_changes_no_answer_is_free(path, to):
     assert find_mismatch(BEFORE, changed(*path, to=to)) is None
+
+
+def test_words_that_another_version_of_icu_separated_are_others():
+    before, read = changed("settings", "icu", to="72.1"), changed("book", "sha256", to="aa")
+    said, _ = find_mismatch(before, BEFORE)  # whose book isn't read yet
+    assert said == f"the baseline has icu '72.1', this release {icu_version!r}"
+    said, _ = find_mismatch(before, read)
+    assert said == "the baseline has icu '72.1', this release None"
+    assert find_mismatch(changed("settings", "icu", to=icu_version), BEFORE) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])

@@ -10,10 +10,11 @@ import re
 import unicodedata
 
 import regex
+from icu4py.breakers import WordBreaker
 
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.word_hashes import keyed
+from pytest_memleak.scoring.keyed_texts import keyed
 
 UNSPACED = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}"
@@ -38,37 +39,49 @@ def is_mark(c):
 
 def unicode_words(text):
     text = unicodedata.normalize("NFKC", text)
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    text = separated("".join(c for c in text if unicodedata.category(c) != "Cf"))
     kept, run = [], ""
     for c in text + " ":
-        if not re.match(r"\w", c) and not (run and is_mark(c)):
-            kept += cut_unspaced(run)
-            run = ""
-        else:
+        if re.match(r"\w", c) or (run and is_mark(c)):
             run += c
-    return [piece.lower() for piece in kept if any(c.isalnum() for c in piece)]
-
-
-def cut_unspaced(token):
-    pieces = []
-    for c in token:
-        if pieces and (is_mark(c) or completes_am(pieces[-1], c)):
-            pieces[-1] += c
-        elif not pieces or UNSPACED.match(c) or UNSPACED.match(pieces[-1][0]):
-            pieces.append(c)
         else:
-            pieces[-1] += c
-    return pieces
+            kept.append(run)
+            run = ""
+    return [word.lower() for word in kept if any(c.isalnum() for c in word)]
 
 
-def completes_am(piece, c):
-    for am, aa, tones in (
-        ("\u0e4d", "\u0e32", "\u0e48-\u0e4b"),
-        ("\u0ecd", "\u0eb2", "\u0ec8-\u0ecb"),
+def separated(text):
+    """Runs of letters and marks of unspaced scripts, cut by ICU, between spaces."""
+    for am, aa, tones, whole in (
+        ("\u0e4d", "\u0e32", "\u0e48-\u0e4b", "\u0e33"),
+        ("\u0ecd", "\u0eb2", "\u0ec8-\u0ecb", "\u0eb3"),
     ):
-        if c == aa and re.search(f"{am}[{tones}]?$", piece) and UNSPACED.match(piece[0]):
-            return piece.count(aa) == 0
-    return False
+        for parts in reversed([*re.finditer(f"{am}([{tones}]?){aa}", text)]):
+            start, end = parts.span()
+            if start and UNSPACED.match(text[start - 1]):
+                text = text[:start] + parts[1] + whole + text[end:]
+    cut, at = "", 0
+    while at < len(text):
+        if not is_unspaced(text[at]):
+            cut += text[at]
+            at += 1
+            continue
+        run, gap = "", ""
+        while at + len(gap) < len(text) and is_unspaced(text[at + len(gap)]):
+            at += len(gap)
+            start = at
+            while at < len(text) and (is_unspaced(text[at]) or is_mark(text[at])):
+                at += 1
+            run += text[start:at]
+            gap = re.match(r"\s*", text[at:])[0]
+            if len(re.findall("\r\n|[\n\r\v\f\x85\u2028\u2029]", gap)) > 1:
+                break
+        cut += f" {' '.join(WordBreaker(run, 'en'))} "
+    return cut
+
+
+def is_unspaced(c):
+    return UNSPACED.match(c) and (c.isalpha() or unicodedata.category(c) == "Nl")
 
 
 def matches(book, text, k):
@@ -217,6 +230,8 @@ def folded(text):
         if one.strip():
             text += " " + one
     text = unicodedata.normalize("NFKC", text)
+    if any(map(is_unspaced, text)):
+        text = separated("".join(c for c in text if c.isspace() or is_mark(c) or not is_unseen(c)))
     # A mark is a mark also where NFKC has made one character of it and its letter.
     text = unicodedata.normalize("NFKD", text)
     text = "".join(c for c in text if c.isspace() or not is_unseen(c))

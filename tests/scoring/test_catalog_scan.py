@@ -14,7 +14,7 @@ from test_protected_passages import case_of
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Generation, Origin, Scoring
-from pytest_memleak.scoring import catalog_scan, folding, word_hashes
+from pytest_memleak.scoring import catalog_scan, folding, keyed_texts, word_hashes
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -81,7 +81,7 @@ def test_keys_tell_nothing_of_the_text_but_short_words():
 
 @pytest.mark.parametrize(("module", "name", "other"), [
     (folding, "_READ_AS", {}), (folding, "_NUMBERS", re.compile("(?!)")),
-    (word_hashes, "_PARTED", re.compile(b"(?!)")), (word_hashes, "_MIX", np.uint64(7)),
+    (keyed_texts, "_PARTED", re.compile(b"(?!)")), (word_hashes, "_MIX", np.uint64(7)),
     (catalog_scan, "_SCRAMBLE", np.uint64(7)),
 ])  # fmt: skip
 def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(

@@ -17,9 +17,9 @@ from pytest_memleak.records import Book, Generation, Scoring
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.generation_tally import Tally
+from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
-from pytest_memleak.scoring.word_hashes import keyed
 
 BOOKS = Path(__file__).parents[2] / "fixtures" / "books"
 PASSAGE, AROUND, TRIALS = 60, 120, 8

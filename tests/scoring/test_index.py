@@ -42,7 +42,7 @@ def test_a_vocabulary_of_a_hundred_thousand_words():
 
 FUSED = [f"word{number}" for number in range(300)]
 FUSED = " ".join((*FUSED, "".join(FUSED)))
-KANA = "木 々 ひ ら が な one two three"
+HAN = "自由の国 one two three"
 
 
 @pytest.mark.parametrize(("text", "settings", "error", "message"), [
@@ -50,7 +50,7 @@ KANA = "木 々 ひ ら が な one two three"
     ("a b", {"k": 3}, BookError, "2 words, fewer than k = 3"),
     (FUSED, {"k": 5}, BookError, "50% of its letters are in words of over 40"),
     (FUSED, {"k": 5, "mode": "unicode"}, BookError, "50% of its letters are in words of over 40"),
-    (KANA, {"k": 3}, BookError, r"recognizes only 3 of its 9 words \(33%\).*\n.*unicode"),
+    (HAN, {"k": 3}, BookError, r"recognizes only 3 of its 6 words \(50%\).*\n.*unicode"),
 ])  # fmt: skip
 def test_what_cannot_be_measured_is_refused(text, settings, error, message):
     with pytest.raises(error, match=message):
@@ -67,9 +67,9 @@ def test_a_long_word_is_no_fault_of_a_book():
         return SharedIndex([book_of(text)], **settings).books[0].layout.total
 
     assert total(f"the fall {jest} of a law {law} was read", k=5) == 9
-    assert total(thai, k=5, mode="unicode") > 300
+    assert total(thai, k=5, mode="unicode") >= 160
     assert total(web, k=5) > 90
-    assert total(KANA, k=3, mode="unicode") == 9
+    assert total(HAN, k=3, mode="unicode") == 6
 
 
 @st.composite

@@ -1,0 +1,193 @@
+"""Texts as keys of their words, as measured and folded.
+
+Many texts at once are joined, read as bytes, and cut at spaces (`word_hashes`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pytest_memleak.scoring.folding import folded, passage_words
+from pytest_memleak.scoring.word_hashes import (
+    BEFORE,
+    BEHIND,
+    BEYOND_LATIN_1,
+    Keyed,
+    cut_into_words,
+    spelled,
+)
+from pytest_memleak.scoring.words import LOWER_OR_SPACE, in_latin_1, separated_in_latin_1, words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_memleak.records import WordMode
+
+_BETWEEN = "\n\x00\n"
+
+
+def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
+    """Return the words of `words(text, mode)` of each text."""
+    counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
+    return cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted)
+
+
+def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
+    """Return the words of `passage_words(text)` of each text.
+
+    plain: the same texts' other words; it is returned itself if folding changes none of them.
+    """
+    joined = _joined(texts, _AS_FOLDED)
+    if plain is not None and not len(plain.dropped) and joined == plain.joined:
+        return plain
+    return cut_into_words(joined, None)
+
+
+def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[int]]:
+    """Return the folded words of those texts that folding changes, and their numbers.
+
+    plain: all the texts' words as measured, which serve for the others.
+    """
+    joined = _joined(texts, _AS_FOLDED)
+    if not len(plain.dropped) and joined == plain.joined:
+        return cut_into_words(BEFORE[:1] + BEHIND[2:], None), []
+    folded_texts, plain_texts = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
+    changed = [
+        number
+        for number, (folded_words, plain_words) in enumerate(
+            zip(folded_texts, plain_texts, strict=True)
+        )
+        if folded_words.strip(b" ") != plain_words.strip(b" ")
+    ]
+    if len(plain.dropped):
+        dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
+        changed = sorted({*changed, *dropped.tolist()})
+    together = b"".join(b"\x00" + folded_texts[n] for n in changed)
+    return cut_into_words(together + b"\x00" + BEHIND[2:], None), changed
+
+
+# --- texts as bytes ------------------------------------------------------------------------
+
+
+class _Reading(NamedTuple):
+    """A way to turn texts into bytes.
+
+    encoded: a text's characters as bytes; None if `read` cannot process them
+    read:    many texts, so encoded, as words between spaces
+    slowly:  the words of any text
+    """
+
+    encoded: Callable[[str], bytes | None]
+    read: Callable[[bytes], bytes]
+    slowly: Callable[[str], list[str]]
+
+
+def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
+    """Return all texts' words as bytes."""
+    if not texts:
+        return BEFORE + BEHIND[2:]
+    together = _BETWEEN.join(texts)
+    if together.count("\x00") >= len(texts):
+        texts = [text.replace("\x00", "\x01") for text in texts]
+        together = _BETWEEN.join(texts)
+    encoded = reading.encoded(together)
+    read = _apart(texts, reading) if encoded is None else reading.read(encoded)
+    return BEFORE + read + BEHIND
+
+
+def _apart(texts: Sequence[str], reading: _Reading) -> bytes:
+    """Return the same if some text cannot be encoded."""
+    encoded = [reading.encoded(text) for text in texts]
+    easy = [encoded_text for encoded_text in encoded if encoded_text is not None]
+    read = iter(reading.read(_BETWEEN.encode().join(easy)).split(b"\x00"))
+    return b" \x00 ".join(
+        spelled(reading.slowly(text)) if encoded_text is None else next(read)
+        for text, encoded_text in zip(texts, encoded, strict=True)
+    )
+
+
+def _words_of_any_script(text: str) -> list[str]:
+    return words(text, "unicode")
+
+
+_LOWER = b"\x00" + LOWER_OR_SPACE[1:]
+
+
+def _in_lower_case(latin_1: bytes) -> bytes:
+    return latin_1.translate(_LOWER)
+
+
+def _in_ascii(text: str) -> bytes | None:
+    return text.encode("ascii") if text.isascii() else None
+
+
+def _foldable(text: str) -> bytes | None:
+    # No blank for a mark: a hyphen before one and a line's end splits no word.
+    return None if "&" in text or "<" in text else in_latin_1(text, mark_as="~")
+
+
+@functools.cache
+def _folding() -> tuple[bytes, dict[bytes, bytes]]:
+    """Return folding's result per byte of Latin-1, and the results of more than one byte."""
+    table, longer = [b"\x00"], {}
+    for code in range(1, 256):
+        mark = chr(code)
+        folded_mark = "".join(c if c.isalnum() else " " for c in folded(f"x{mark}")[1:])
+        if len(folded_mark) > 1:
+            longer[mark.encode("latin-1")] = folded_mark.encode("latin-1")
+        table.append((folded_mark if len(folded_mark) == 1 else " ").encode("latin-1"))
+    return b"".join(table), longer
+
+
+_ALNUM = rb"0-9A-Za-z\xaa\xb2\xb3\xb5\xb9\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
+_DIGIT = rb"[0-9\xb2\xb3\xb9]"
+_BLANK = rb"[\t \x1c-\x1f\xa0\xa8\xaf\xb4\xb8]"
+# All controls except blanks and NUL, which separates texts.
+_UNSEEN = bytes({*range(1, 9), *range(14, 28), *range(0x7F, 0xA0)} - {0x85}) + b"\xad"
+_LINE_ENDS = (b"\r\n", b"\r", b"\v", b"\f", b"\x85")
+# Starting at the hyphen, not before it, is far faster.
+_PARTED = re.compile(rb"-(?<=[%b]-)%b*\n%b*(?=[%b])" % (_ALNUM, _BLANK, _BLANK, _ALNUM))
+_NUMBERS = re.compile(
+    rb"\n[^%b\n]*%b+(?:[^%b\n]+%b+)*(?![%b])" % (_ALNUM, _DIGIT, _ALNUM, _DIGIT, _ALNUM)
+)
+
+
+def _folded(latin_1: bytes) -> bytes:
+    """Fold texts as docs/method.md does."""
+    table, longer = _folding()
+    latin_1 = latin_1.translate(None, _UNSEEN)
+    if not latin_1.isascii():
+        for mark, letters in longer.items():
+            latin_1 = latin_1.replace(mark, letters)
+    for mark in _LINE_ENDS:
+        if mark[:1] in latin_1:  # one byte is faster to find than two
+            latin_1 = latin_1.replace(mark, b"\n")
+    latin_1 = _PARTED.sub(b"", latin_1)
+    latin_1 = _NUMBERS.sub(b"\n", b"\n" + latin_1)[1:]
+    return latin_1.translate(table, b"*")
+
+
+_AS_MEASURED = {
+    "paper": _Reading(separated_in_latin_1, _in_lower_case, words),
+    "unicode": _Reading(_in_ascii, _in_lower_case, _words_of_any_script),
+}
+_AS_FOLDED = _Reading(_foldable, _folded, passage_words)
+
+
+# --- bytes that count ---------------------------------------------------------------------
+
+
+def _counting(text: str) -> NDArray[np.bool_]:
+    counted = np.zeros(256, dtype=np.bool_)
+    counted[list(text.encode("latin-1"))] = True
+    return counted
+
+
+_ASCII_ALNUM = "0123456789abcdefghijklmnopqrstuvwxyz\x00"
+_IN_PAPER_MODE = _counting(_ASCII_ALNUM + BEYOND_LATIN_1.decode())
+_IN_UNICODE_MODE = _counting(_ASCII_ALNUM + "\x7f" + "".join(map(chr, range(0x80, 0x100))))

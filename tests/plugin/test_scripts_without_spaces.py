@@ -1,0 +1,52 @@
+"""A book whose words ICU separates: in reports, in the bundle, and where ICU is missing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from icu4py import icu_version
+from suite_files import read_pair, write_answers, write_book
+
+from pytest_memleak.scoring import words as words_module
+
+UDHR = Path(__file__).parents[1] / "scoring" / "udhr" / "thai.txt"
+SUITE = """
+suite = { samples = 1, word_mode = "unicode" }
+limits = { longest_passage = 38 }
+[[book]]
+id = "declaration"
+source = "declaration.json"
+[[model]]
+id = "candidate"
+provider = "recorded"
+[model.options]
+path = "answers.json"
+"""
+
+
+@pytest.fixture
+def declaration(pytester):
+    """A book of two excerpts, and an answer that recites from the other one."""
+    paragraphs = UDHR.read_text(encoding="utf-8").split("\n\n")
+    texts = {"p_id1": "\n\n".join(paragraphs[:20]), "p_id2": "\n\n".join(paragraphs[20:40])}
+    write_book("declaration.json", texts, lambda key: f"Write about the rights in {key}, please.")
+    write_answers("answers.json", {"p_id1": [texts["p_id2"][:300]], "p_id2": ["ไม่ทราบ"]})
+    pytester.path.joinpath("it.memleak.toml").write_text(SUITE, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("declaration")
+def test_reports_say_which_icu_separated_its_words_and_how_long_they_are(gate):
+    evidence = "--memleak-evidence=evidence.json"
+    notice = f"*ICU {icu_version} separates its words: 38 words are about 1?? characters*"
+    gate(evidence, lines=["*longest passage of * words*", notice], failed=1)
+    assert read_pair()["settings"]["icu"] == icu_version
+
+
+@pytest.mark.usefixtures("declaration")
+def test_without_icu_the_pair_says_what_to_install(gate, monkeypatch):
+    monkeypatch.setitem(sys.modules, "icu4py.breakers", None)
+    words_module._word_breaker.cache_clear()
+    lines = ["*book 'declaration': only ICU can separate its words, and the package icu4py isn't*"]
+    gate("--memleak-dry-run", lines=lines)
+    gate(lines=[*lines, "*install it with: pip install*"], errors=1)
+    words_module._word_breaker.cache_clear()
