@@ -170,7 +170,8 @@ class Astray(Exception):
 
 def may_pass(status: int) -> bool:
     """Tell whether an HTTP status is temporary."""
-    return status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return status in _TRY_AGAIN or (server_error and status != HTTPStatus.NOT_IMPLEMENTED)
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Recovery
 from pytest_memleak.interfaces.protocols import Completion, SampleRequest
-from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.choices import FILTER_CODES, filtered, read_completions
+from pytest_memleak.providers.openai.error_bodies import error_message
 from pytest_memleak.providers.openai.logprobs import TokenProbabilities
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -150,7 +151,7 @@ class ChatEndpoint:
                 raise
             failure = refused
         else:
-            return self._completions(answer, request, call=call, api=api)
+            return self._completions(answer, request, call=call, api=api, texts=texts)
         # A rejected call cost nothing, so it is repeated in a form that the server accepts.
         try:
             completions = self._sample(request, more=more, api=api)
@@ -172,13 +173,20 @@ class ChatEndpoint:
         }
 
     def _completions(
-        self, answer: object, request: SampleRequest, *, call: str, api: Api
+        self,
+        answer: object,
+        request: SampleRequest,
+        *,
+        call: str,
+        api: Api,
+        texts: tuple[str, ...],
     ) -> list[Completion]:
         most = request.max_tokens
         completions = read_completions(answer, max_tokens=most, instruction=request.instruction)
         if not completions:
+            words = safe_message(error_message(answer), texts=texts)
             raise Failing(self._calls.provider, self._settings.model, call).busy(
-                "The response has no completion",
+                f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves chat completions",
             )
         if api == "chat" and all((each.completion_tokens or 0) > most for each in completions):

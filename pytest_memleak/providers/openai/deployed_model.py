@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -90,6 +90,7 @@ class DeployedCalls(OpenAICalls):
         *,
         endpoint: str,
         texts: Sequence[str] = (),
+        sent: Iterable[str] = (),
     ) -> _Answer:
         """Like `OpenAICalls.ask`; RequestNotSent before the deployment and after its hours."""
         failing = Failing(self.provider, endpoint, call)
@@ -98,7 +99,7 @@ class DeployedCalls(OpenAICalls):
         if time.time() >= self._until:
             hint = "rerun to continue, or raise options.deployment.hours"
             raise failing.not_sent("The deployment reached its time limit", hint, lasting=True)
-        return super().ask(call, function, endpoint=endpoint, texts=texts)
+        return super().ask(call, function, endpoint=endpoint, texts=texts, sent=sent)
 
     def ask_json(
         self,

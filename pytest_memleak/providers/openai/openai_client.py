@@ -8,13 +8,13 @@ is quoted in part, without keys, and not at all if it quotes the prompt.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -23,12 +23,14 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, GoogleToken, login_errors, login_failure
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import served_of
+from pytest_memleak.providers.openai.choices import as_mapping, served_of
+from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
+from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, OpenAI
+    from openai import OpenAI
 
     from pytest_memleak.interfaces.protocols import Served
 
@@ -38,14 +40,7 @@ NEEDS = PROVIDERS[PROVIDER].needs
 
 _Answer = TypeVar("_Answer")
 
-# Parameters that a server's message may name.
-_PARAMETERS = re.compile(
-    r"(?<![\w.\\])(max_completion_tokens|max_tokens|n_cmpl|n_choices|n|temperature|top_p|top_k"
-    r"|min_p|presence_penalty|frequency_penalty|repetition_penalty|seed|return_token_ids"
-    r"|prompt_logprobs)(?![\w.])",
-    re.ASCII,
-)
-_LOOKED_AT = 2000
+_ERRORS = range(400, 600)
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # Servers that sample from the model's own distribution by default.
 _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
@@ -133,15 +128,17 @@ class OpenAICalls:
         *,
         endpoint: str,
         texts: Sequence[str] = (),
+        sent: Iterable[str] = (),
     ) -> _Answer:
         """Return the result of `function`; raise Refused or ProviderBusy.
 
         call, endpoint: their names in error messages; texts: what no message may quote
+        sent: the settings in the request, which a message may name
         """
         try:
             return function(self._connected())
         except _failures() as error:
-            failure = self._failure(error, Failing(self.provider, endpoint, call, texts))
+            failure = self._failure(error, Failing(self.provider, endpoint, call, texts), sent)
         raise failure
 
     def ask_json(
@@ -161,9 +158,17 @@ class OpenAICalls:
 
         def post(client: OpenAI) -> object:
             url = urljoin(f"{client.base_url}", path)
-            return json.loads(client.post(url, body=body, cast_to=Response).content)
+            return read_body(client.post(url, body=body, cast_to=Response).content)
 
-        answer = self.ask(call, post, endpoint=endpoint, texts=texts)
+        sent = (*body, "stream")
+        answer = self.ask(call, post, endpoint=endpoint, texts=texts, sent=sent)
+        fields = as_mapping(answer)
+        status = as_mapping(fields.get("error")).get("code")
+        if "choices" not in fields and isinstance(status, int) and status in _ERRORS:
+            # Some routers send their errors with the status 200.
+            failing = Failing(self.provider, endpoint, call, texts)
+            refusal = _refusal(status, answer, sent=sent)
+            raise failing.refusal(refusal, self._hint(refusal, call=call))
         self._last.served = served_of(answer) if isinstance(answer, Mapping) else None
         return answer
 
@@ -172,14 +177,20 @@ class OpenAICalls:
         """The model that served this thread's last `ask_json`."""
         return self._last.served
 
-    def _failure(self, error: Exception, failing: Failing) -> ProviderError:
+    def _failure(
+        self, error: Exception, failing: Failing, sent: Iterable[str] = ()
+    ) -> ProviderError:
         import openai
 
         failed_login = login_failure(error, failing)
         if failed_login is not None:
             return failed_login
         if isinstance(error, openai.APIStatusError):
-            refusal = _refusal(error)
+            text = error.response.text
+            with contextlib.suppress(ValueError, RecursionError):
+                text = json.loads(text)
+            wait = retry_after(error.response.headers)
+            refusal = _refusal(error.status_code, text, sent=sent, wait=wait)
             return failing.refusal(refusal, self._hint(refusal, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
             return failing.final(
@@ -228,27 +239,20 @@ def _missing(call: str) -> str:
     return next(text for start, text in _MISSING.items() if call.startswith(start))
 
 
-def _refusal(error: APIStatusError) -> Refusal:
-    """Read an error in OpenAI's or FastAPI's form; others may echo the request."""
-    body = error.body if isinstance(error.body, Mapping) else {}
-    inner = body.get("error", body)
-    message = inner.get("message") if isinstance(inner, Mapping) else inner
-    message = message[:_LOOKED_AT] if isinstance(message, str) else ""
-    named = list(_PARAMETERS.findall(message))
-    for entry in body["detail"][:20] if isinstance(body.get("detail"), list) else ():
-        where = entry.get("loc") if isinstance(entry, Mapping) else None
-        named += _PARAMETERS.findall(f"{where[-1]}" if isinstance(where, list) and where else "")
-    if isinstance(error.param, str) and _PARAMETERS.fullmatch(error.param):
-        named.insert(0, error.param)
-    code = error.code or error.type
-    return Refusal(
-        error.status_code,
-        message,
-        code=code if isinstance(code, str) else None,
-        retry_after=retry_after(error.response.headers),
-        named=tuple(dict.fromkeys(named)),
-        final=error.code in _OUT_OF_MONEY,
+def _refusal(
+    status: int, body: object, *, sent: Iterable[str], wait: float | None = None
+) -> Refusal:
+    """Read an error response; `sent` are the settings that it may name."""
+    fields = as_mapping(body)
+    error = as_mapping(fields.get("error")) or fields
+    message, parameter = error_message(body), error.get("param")
+    code = error.get("code") or error.get("type")
+    code = code if isinstance(code, str) else None
+    names = parameters_in(
+        f"{parameter}: {message}" if isinstance(parameter, str) else message, sent
     )
+    final = code in _OUT_OF_MONEY
+    return Refusal(status, message, code=code, retry_after=wait, named=names, final=final)
 
 
 def _failures() -> tuple[type[Exception], ...]:

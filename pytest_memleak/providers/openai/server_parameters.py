@@ -84,9 +84,12 @@ PLAIN_ELSEWHERE: Mapping[str, Any] = {
 }
 
 _NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
-_COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-_NAMES_OF_N = frozenset({"n", "n_cmpl", "n_choices"})
-_OPTIONAL = frozenset({*PLAIN_ELSEWHERE, "temperature", "seed"})
+_COMPLAINTS = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED}
+)
+_STREAM: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+# What may be omitted, the least important first: of two that exclude each other, that one goes.
+_OPTIONAL = ("stream_options", *reversed(list(PLAIN_ELSEWHERE)), "seed", "temperature")
 
 
 class ServerParameters(ParameterSupport):
@@ -107,6 +110,7 @@ class ServerParameters(ParameterSupport):
         self.most_completions: int | None = None
         self.api: Api = api
         self._plain = dict(plain)
+        self._streams = False
 
     def parameters(self, request: SampleRequest, *, limit_name: str, n: int) -> dict[str, Any]:
         """Return a request's parameters without rejected ones.
@@ -115,8 +119,9 @@ class ServerParameters(ParameterSupport):
         """
         limit = {limit_name: request.max_tokens}
         wanted = {"n": n, "temperature": request.temperature, **limit, "seed": request.seed}
+        stream = _STREAM if self._streams else {}
         # `n` is never omitted, but lowered.
-        return {**self.accepted({**wanted, **self._plain}), "n": n, **limit}
+        return {**self.accepted({**wanted, **self._plain, **stream}), "n": n, **limit}
 
     def use_old_name(self) -> bool:
         """Use `max_tokens` from now on; False if the suite sets the name."""
@@ -143,13 +148,14 @@ class ServerParameters(ParameterSupport):
         if _NEW_NAME in refused.named and _NEW_NAME in body and self.use_old_name():
             self.reject(_NEW_NAME, body[_NEW_NAME])
             return True
-        for name in refused.named:
-            if name in _OPTIONAL and name in body and name not in fixed:
+        for name in _OPTIONAL:
+            if name in refused.named and name in body and name not in fixed:
                 self.reject(name, body[name])
                 return True
-        if _NAMES_OF_N.isdisjoint(refused.named):
-            return False
-        return self._request_fewer(body["n"], refused.most)
+        if "stream" in refused.named and "stream" not in body:
+            self._streams = True
+            return True
+        return "n" in refused.named and self._request_fewer(body["n"], refused.most)
 
     def _request_fewer(self, n: int, most: int | None) -> bool:
         """Lower `n` to the server's limit, or by half; False if it is 1 already."""

@@ -1,0 +1,57 @@
+"""The message of an error, wherever a server puts it, and the settings that it names.
+
+{"error": {"message": "..."}}                                     OpenAI, vLLM
+{"error": "..."}                                                  xAI, TGI
+{"message": {"detail": [{"loc": ["body", "seed"], "msg": "..."}]}}     Mistral
+[{"error": {"message": "..."}}]                                   Gemini
+{"detail": "..."}, {"detail": {"error": "..."}}                   FastAPI
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+_LONGEST = 2000
+_DEEPEST, _MOST_ENTRIES = 6, 20
+# Other keys may repeat the request.
+_MESSAGE_KEYS = re.compile(
+    r"\w*message|msg|details?|errors?|\w*description|reason|title|raw|metadata",
+    re.ASCII | re.IGNORECASE,
+)
+_TITLE = re.compile(r"<title>([^<]*)<", re.IGNORECASE)
+# Some servers have names of their own for `n`.
+_ALIASES = {"n_cmpl": "n", "n_choices": "n"}
+
+
+def error_message(body: object) -> str:
+    """Return the texts of an error's message; of a web page, its title alone."""
+    if isinstance(body, str) and body.lstrip().startswith("<"):
+        body = " ".join(_TITLE.findall(body[:_LONGEST]))
+    return "; ".join(dict.fromkeys(_messages(body, _DEEPEST)))[:_LONGEST]
+
+
+def _messages(body: object, depth: int) -> Iterator[str]:
+    if isinstance(body, str) and body.strip():
+        yield body.strip()[:_LONGEST]
+    if depth == 0:
+        return
+    if isinstance(body, list):
+        for entry in body[:_MOST_ENTRIES]:
+            yield from _messages(entry, depth - 1)
+    elif isinstance(body, Mapping):
+        where = body.get("loc")
+        field = f"{where[-1]}: " if isinstance(where, list) and where else ""
+        for key, value in list(body.items())[:_MOST_ENTRIES]:
+            if _MESSAGE_KEYS.fullmatch(f"{key}"[:_LONGEST]):
+                yield from (f"{field}{text}" for text in _messages(value, depth - 1))
+
+
+def parameters_in(message: str, sent: Iterable[str]) -> tuple[str, ...]:
+    """Return the sent settings that a message names, in any spelling: topP, "top p", top_p."""
+    names = {name.replace("_", ""): name for name in (*sent, *_ALIASES)}
+    spelled = "|".join(re.escape(name).replace("_", "[_ -]?") for name in names.values())
+    pattern = re.compile(rf"(?<![A-Za-z0-9_\\])(?:{spelled})(?!\w|\.\w)", re.ASCII | re.IGNORECASE)
+    words = (re.sub("[_ -]", "", text).lower() for text in pattern.findall(message))
+    mentioned = (names[word] for word in words if word in names)
+    return tuple(dict.fromkeys(_ALIASES.get(name, name) for name in mentioned))

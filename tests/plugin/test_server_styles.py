@@ -1,0 +1,87 @@
+"""Thirty-five styles of servers: an honest model passes, a reciting one fails, errors are told."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from clients import make_provider
+from server_styles import GONE, STYLES, StyledServer
+from suite_files import model_table
+from test_earned import OWN_PLUGIN, SUITE, write_book
+from unearned_servers import book_of_servers, other_plays
+
+from pytest_memleak.errors import ProviderError
+from pytest_memleak.redaction.text import server_words
+
+PLAYS = other_plays(100_000)
+BOOK = book_of_servers()
+provider_of = partial(make_provider, "openai")
+
+
+@pytest.fixture(scope="module")
+def server():
+    texts = {excerpt.instruction: excerpt.text for excerpt in BOOK.excerpts}
+    with StyledServer(plays=PLAYS, book=texts) as running:
+        yield running
+
+
+def url_of(server, style):
+    return f"{server.url}/{style}/v1"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_call_is_answered_and_an_error_told_in_the_servers_words(server, style):
+    provider = provider_of(base="reciting", base_url=url_of(server, style))
+    endpoint, settings = provider.open(None), {"temperature": None, "max_tokens": 200, "seed": 1}
+    excerpt = BOOK.excerpts[0]
+    (answer, *_) = endpoint.sample(excerpt.instruction, n=4, **settings)
+    assert answer.text == excerpt.text
+    assert answer.finish_reason.value == "stop"
+    refused = {name for name, support in endpoint.abilities.obeyed().items() if support.rejected}
+    assert refused >= {name for name in STYLES[style].refuses if name != "temperature"}
+    gone = provider_of(base="gone", base_url=url_of(server, style)).open(None)
+    with server_words(None), pytest.raises(ProviderError, match=GONE):
+        gone.sample("Write.", n=1, **settings)
+
+
+def test_there_are_thirty_five():
+    assert len(STYLES) == 35
+
+
+@pytest.fixture(scope="module")
+def pairs(server, tmp_path_factory):
+    """The pairs of the evidence, by style and model."""
+    folder = tmp_path_factory.mktemp("styles")
+    write_book(folder, BOOK)
+    pairs = {}
+    for keys in sorted({style.suite for style in STYLES.values()}):
+        suite = SUITE.format(samples=5, keys=keys)
+        for name, style in STYLES.items():
+            for model in ("honest", "reciting") if style.suite == keys else ():
+                options = f'base_url = "{url_of(server, name)}"'
+                named = f'base_model = "{model}"\n{style.model}'
+                suite += model_table(f"{name}-{model}", "openai", options, named)
+        (folder / "it.memleak.toml").write_text(suite, "utf-8")
+        command = ("-m", "pytest", "-q", "-m", "copyright", "--memleak-evidence=it.json")
+        subprocess.run(
+            [sys.executable, *command, "-p", "no:cacheprovider", "--memleak-quote=full"],
+            cwd=folder,
+            env={**os.environ, **OWN_PLUGIN, "OPENAI_API_KEY": "sk-none"},
+            check=False,
+            capture_output=True,
+        )
+        for pair in json.loads((folder / "it.json").read_text("utf-8"))["pairs"]:
+            pairs[pair["pair"]] = pair
+    return pairs
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("style", STYLES)
+def test_an_honest_server_passes_and_a_reciting_one_fails(pairs, style):
+    honest, reciting = pairs[f"{style}-honest/b"], pairs[f"{style}-reciting/b"]
+    assert reciting["verdict"] == "FAIL"
+    assert honest["verdict"] == ("INCONCLUSIVE" if STYLES[style].words else "PASS")
+    assert STYLES[style].words in json.dumps(honest)
