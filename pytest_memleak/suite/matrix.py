@@ -121,7 +121,7 @@ def _books(table: Any, index: int, written: Written) -> Iterator[tuple[Any, str]
         rows = _rows_of_table(file, written)
     elif (names := _books_in(file)) is not None:
         if not names:
-            problem = f"{shown(source)} is a folder without {', '.join(_FORMATS)}"
+            problem = f"{shown(source)} contains no {', '.join(_FORMATS)}"
             raise written.error("book", index, "source", problem, "name a book, a folder, or a CSV")
         rows = (({"source": str(Path(source, name))}, "") for name in names)
     else:
@@ -161,7 +161,7 @@ def _rows_of_table(file: Path, written: Written) -> Iterator[tuple[Table, str]]:
             place = f"{file}:{reader.line_num}"
             if len(cells) > len(heads):
                 raise SuiteError(
-                    f"has {len(cells)} cells, but there are {len(heads)} columns",
+                    f"has {len(cells)} cells, but the first row has {len(heads)}",
                     location=place,
                     hint='quote a cell that contains a comma, as in "Le Guin, Ursula K."',
                 )
@@ -176,9 +176,9 @@ def _rows_of_table(file: Path, written: Written) -> Iterator[tuple[Table, str]]:
             yield row | paths, place
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SuiteError(
-            f"cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"can't be read: {getattr(error, 'strerror', None) or error}",
             location=str(file),
-            hint=f"{written.path.name} names it: save it there as CSV in UTF-8",
+            hint=f"save this file, which {written.path.name} names, as CSV in UTF-8",
         ) from None
 
 
@@ -187,10 +187,13 @@ def _validate_heads(heads: Sequence[str], file: Path) -> None:
     for head in heads:
         problem = hint = ""
         if not _COLUMN.fullmatch(head) or heads.count(head) > 1:
-            problem = "must be a name, and no other column's"
+            problem = "must be a unique name of letters, digits, and _"
             hint = "begin with a row of names, such as id,source,author,year"
         elif head not in keys and (near := near_keys(head, keys, _ALMOST)):
-            problem, hint = "is almost a key of [[book]]", f"write {near[0]}, or another name"
+            problem, hint = (
+                "resembles a key of [[book]]",
+                f"write {near[0]}, or a less similar name",
+            )
         if problem:
             message = f"the column {plain(head)!r} {problem}"
             raise SuiteError(message, location=f"{file}:1", hint=hint)
@@ -288,7 +291,9 @@ class _Matrix:
         placeholders = (f"{{{axis.removeprefix('finetune.')}}}" for axis in axes)
         missing = [text for text in placeholders if text not in self._table["id"]]
         return self._error(
-            "id", f"several models are {shown(name)}", f"add {' and '.join(missing)} to the id"
+            "id",
+            f"several models have the id {shown(name)}",
+            f"add {' and '.join(missing)} to the id",
         )
 
     def _ids(self, entries: Any, key: str, fields: Mapping[str, Any] | None = None) -> Any:
@@ -354,8 +359,10 @@ def _filled(
 
     def fill(match: re.Match[str]) -> str:
         if match[1] not in fields:
-            problem = f"there is no {shown(match[0])} in {shown(value)}"
-            raise written.error(*location, problem, f"use {', '.join(sorted(fields)) or 'none'}")
+            problem = f"{shown(value)} has the unknown placeholder {shown(match[0])}"
+            raise written.error(
+                *location, problem, f"known names: {', '.join(sorted(fields)) or 'none'}"
+            )
         return str(fields[match[1]])
 
     return _PLACEHOLDER.sub(fill, value)

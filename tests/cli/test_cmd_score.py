@@ -134,7 +134,7 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
     found = printed("trace book.json g.json other.json --span-threshold 5 --json")
     assert found["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
     for command in ("compare", "trace"):
-        assert "gone.json: cannot be read" in refused(command, "book.json", "gone.json")
+        assert "gone.json: can't be read" in refused(command, "book.json", "gone.json")
     Path("e.json").write_text("{}")
     assert "not a bundle" in refused("verify", "e.json")
 

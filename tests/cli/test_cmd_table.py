@@ -135,7 +135,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         ([], "memleak verify evidence.json"),  # of a bundle that was changed
         (["--measure", "bcm"], "did you mean 'bmc'?"),
         (["--format", "parquet"], "name it with -o"),
-        (["gone.json"], "gone.json: cannot be read"),
+        (["gone.json"], "gone.json: can't be read"),
         (["-o", "evidence.json"], "name a different file with -o"),
         (["-o", "no/such/folder.csv"], "folder.csv: can't be written: No such file or directory"),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),

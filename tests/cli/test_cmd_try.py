@@ -121,7 +121,7 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
 
 
 NOT_TRIED = {
-    "gone.epub --model openai/x": "gone.epub: cannot be read",
+    "gone.epub --model openai/x": "gone.epub: can't be read",
     "story.json --model gpt": "as in --model openai/gpt-4o",
     "story.json --model opnai/x": "known providers: ngram, openai",
     "TRY": "set the environment variable OPENAI_API_KEY",

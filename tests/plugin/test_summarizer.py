@@ -186,7 +186,7 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
 ):
     bare(ENDPOINT, LAX)
     server.plan.add(Fault(kind, "chat"))
-    said = "INCONCLUSIVE: book 'held-out': *no summary of 4 of 4 excerpts in 3 tries: "
+    said = "INCONCLUSIVE: book 'held-out': *no summary for 4 of 4 excerpts in 3 tries: "
     names = ", ".join(f"p_id{number} ({reason})" for number in range(1, 5))
     gate(*PAID, lines=[f"{said}{names}*"], errors=1)
     assert len(server.books.rows("completion")) == 12

@@ -142,10 +142,13 @@ def test_the_content_digest_covers_the_table_of_books(load):
 
 
 WRONG = [
-    ("m", {"books": '"author:mccarthy"'}, "6: model[1].id: several models are 'm'", "add {book}"),
+    ("m", {"books": '"author:mccarthy"'},
+     "6: model[1].id: several models have the id 'm'", "add {book}"),
     ("m", {"books": '["road"]', "seed": "[1, 2]"}, "6: model[1].id: several", "add {seed}"),
     ("m-{books}", {"books": "[[]]"}, "11: model[1] 'm-{books}'.finetune.books: List", "change"),
-    ("m-{x}", {}, "6: model[1].id: there is no '{x}' in 'm-{x}'", "use author, base_model, book"),
+    ("m-{x}", {},
+     "6: model[1].id: 'm-{x}' has the unknown placeholder '{x}'",
+     "known names: author, base_model, book"),
     ("m-{book}", {"books": '"author:woolf"'},
      "11: model[1].finetune.books: no book matches 'author:woolf'",
      "values of author: 'Haruki Murakami', 'Cormac McCarthy'"),
@@ -167,11 +170,11 @@ def test_an_error_of_a_matrix_names_file_line_and_key(load, name, finetune, said
 
 TABLES = [
     ("id\nx\n", "list.csv:2: source: missing"),
-    ("id,id\n", "list.csv:1: the column 'id' must be a name, and no other column's"),
+    ("id,id\n", "list.csv:1: the column 'id' must be a unique name of letters"),
     ("id,1\n", "list.csv:1: the column '1' must be"),
-    ("id,source,sumaries\n", "list.csv:1: the column 'sumaries' is almost a key of [[book]]"),
-    ("id,source\nroad,road.txt,a, b\n", "list.csv:2: has 4 cells, but there are 2 columns"),
-    ('id,source\nroad,"road.txt\n', "list.csv: cannot be read: unexpected end of data"),
+    ("id,source,sumaries\n", "list.csv:1: the column 'sumaries' resembles a key of [[book]]"),
+    ("id,source\nroad,road.txt,a, b\n", "list.csv:2: has 4 cells, but the first row has 2"),
+    ('id,source\nroad,"road.txt\n', "list.csv: can't be read: unexpected end of data"),
     ("id,source,role\nroad,road.txt,tested\n", "list.csv:2: book[1].role: Input should be "),
     ("id,source\na b,road.txt\n", "list.csv:2: book[1].id: "),
     ("id,source\na,road.txt\na,wood.txt\n", "book: duplicate id 'a'"),
