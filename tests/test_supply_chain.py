@@ -68,7 +68,7 @@ def locked_in(path):
     ("path", "extras"),
     [
         (LOCK, ("all", "dev", "test")),
-        (GATE_LOCK, ("openai", "vertex", "tinker", "postgres", "sign")),
+        (GATE_LOCK, ("openai", "vertex", "tinker", "together", "postgres", "sign")),
     ],
     ids=["CI", "action and image"],
 )

@@ -35,9 +35,11 @@ class Bounds:
 
     timeout: the longest time from the request to the end of the response, in seconds; none for a
         file (a path that ends with "/content")
+    uploads: ends of paths whose redirect the client itself follows, without the key
     """
 
     timeout: float
+    uploads: tuple[str, ...] = ()
 
     @property
     def hooks(self) -> dict[str, list[Callable[[Any], None]]]:
@@ -63,7 +65,7 @@ class Bounds:
 
     def _answered(self, response: Any) -> None:
         request = response.request
-        if response.has_redirect_location:
+        if response.has_redirect_location and not request.url.path.endswith(self.uploads):
             try:
                 there = request.url.join(response.headers["location"])
             except Exception:  # noqa: BLE001 - each version of the library has its own errors

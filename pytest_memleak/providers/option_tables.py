@@ -36,7 +36,7 @@ _SECRET_NAME = re.compile(
 )
 _TOKEN_NAME = re.compile(r"(?:^|[_-])token$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
-    r"\b(?:(?:sk|pk|rk|tml|gsk|xai|hf|ghp|glpat)[-_](?=[A-Za-z_-]*\d)|AKIA|AIza|ya29\.)"
+    r"\b(?:(?:sk|pk|rk|tml|tgp|gsk|xai|hf|ghp|glpat)[-_](?=[A-Za-z_-]*\d)|AKIA|AIza|ya29\.)"
     r"[A-Za-z0-9_-]{16,}"
     r"|\bBearer\s+\S{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"

@@ -175,6 +175,17 @@ PROVIDERS = {
             host="tinker.thinkingmachines.dev",
         ),
     ),
+    "together": BuiltIn(
+        f"{_HERE}.together.together_provider",
+        "TogetherProvider",
+        ProviderNeeds(
+            "together",
+            {"together": "together", "openai": "openai"},
+            keys=("TOGETHER_API_KEY",),
+            address="TOGETHER_BASE_URL",
+            host="api.together.ai",
+        ),
+    ),
     "transformers": BuiltIn(
         f"{_HERE}.transformers.transformers_provider",
         "TransformersProvider",

@@ -14,12 +14,12 @@ MASK = "[masked]"
 _SHORTEST_SECRET = 8
 _MARGIN = 8_192  # characters read beyond the limit, since masks shorten the text
 
-# Keys with a recognizable form: HTTP basic authentication, OpenAI and similar, Tinker, Google
-# access tokens and API keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
+# Keys with a recognizable form: HTTP basic authentication, OpenAI and similar, Tinker, Together,
+# Google access tokens and API keys, GitHub, Hugging Face, AWS, JSON web tokens, private key blocks.
 _KEYS = re.compile(
     r"""
       \bBasic\ (?=[A-Za-z+/]{0,200}[0-9=])[A-Za-z0-9+/]{8,}={0,2}
-    | \b(?:sk|pk|rk|tml|hf|xai|gsk|nvapi)[-_][A-Za-z0-9_\-*.]{6,}
+    | \b(?:sk|pk|rk|tml|tgp|hf|xai|gsk|nvapi)[-_][A-Za-z0-9_\-*.]{6,}
     | \bya29\.[A-Za-z0-9_\-.]+
     | \bAIza[A-Za-z0-9_\-]{10,}
     | \b(?:ghp|gho|ghs|ghu|github_pat)_[A-Za-z0-9_]{10,}

@@ -23,6 +23,7 @@ SECRETS = {
     "openai": "sk-proj-Vq3x9LmT0aZr7Bn2Kd5W",
     "vertex": "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4",
     "tinker": "tml-Vq3x9LmT0aZr7Bn2Kd5W",
+    "together": "tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W",
 }
 
 
@@ -95,6 +96,17 @@ def finish(poll, job):
         time.sleep(0.02)
         states.append(poll(job))
     return states
+
+
+def deploy(provider, weights=None):
+    """Deploy weights, where they need it, and move in; the endpoint's resource name."""
+    platform = provider.abilities.deployments
+    wanted = platform and platform.needed(weights)
+    if wanted is None:
+        return None
+    name = finish(platform.poll, platform.start(wanted))[-1].endpoint
+    platform.move_in(wanted, name, time.time() + 60)
+    return name
 
 
 def longest_passage(text, source):

@@ -47,7 +47,7 @@ class _Endpoint:
     def json(self, timing):
         models = [{"id": "1", "model": f"{self.name}-model"}] if self.model_stands(timing) else []
         place = {"dedicatedEndpointDns": "1.us-central1-42.prediction.vertexai.goog"}
-        place |= {"dedicatedEndpointEnabled": True, "createTime": _stamp(self.began)}
+        place |= {"dedicatedEndpointEnabled": True, "createTime": stamp(self.began)}
         return {
             **place,
             "name": self.name,
@@ -62,7 +62,7 @@ class _Operation:
     endpoint: _Endpoint
 
     def json(self, timing):
-        generic = {"createTime": _stamp(self.endpoint.began)}
+        generic = {"createTime": stamp(self.endpoint.began)}
         kind = f"{BETA}.DeployOperationMetadata"
         said = {"name": self.name, "metadata": {"@type": kind, "genericMetadata": generic}}
         if time.time() < self.endpoint.began + timing.deploys_in:
@@ -219,5 +219,5 @@ def _published(body):
     return name.removeprefix("publishers/").replace("/models/", "/")
 
 
-def _stamp(seconds):
+def stamp(seconds):
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

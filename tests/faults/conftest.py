@@ -23,6 +23,7 @@ WAITS = {"deadline": 120.0, "tries": 8, "total": 60.0, "first": 0.01, "most": 0.
 HASTE = Retry(**WAITS, recovery=0.2, deploying=1.0, poll=0.01, poll_most=0.1)
 
 HERE = Path(__file__).parent
+CLIENTS = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_"
 
 
 def pytest_collection_modifyitems(items):
@@ -119,6 +120,7 @@ class Outcome:
 def _sdks(tokenizer):
     # They take their time, which no call of a run has.
     import tinker  # noqa: F401
+    import together  # noqa: F401
     from transformers import AutoTokenizer
 
     AutoTokenizer.from_pretrained(tokenizer)
@@ -128,7 +130,7 @@ def _sdks(tokenizer):
 def run(pytester, monkeypatch, _sdks):
     """Runs the suite in this process: `run(scenario, "--memleak-dry-run", tries=2)`."""
     for name in os.environ:
-        if name.startswith(("GOOGLE_", "GEMINI_", "CLOUDSDK_", "OPENAI_", "TINKER_")):
+        if name.startswith(CLIENTS):
             monkeypatch.delenv(name)
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)

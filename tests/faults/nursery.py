@@ -26,9 +26,9 @@ MODULES = (
     *(f"pytest_memleak.{name}" for name in OURS),
     *(
         f"pytest_memleak.providers.{name}.{name}_provider"
-        for name in ("openai", "tinker", "transformers", "vertex")
+        for name in ("openai", "tinker", "together", "transformers", "vertex")
     ),
-    *("tinker", "transformers.models.auto.modeling_auto"),
+    *("together", "tinker", "transformers.models.auto.modeling_auto"),
     *("transformers.models.auto.tokenization_auto", "peft"),
 )
 QUIETLY = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}

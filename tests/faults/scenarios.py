@@ -18,6 +18,7 @@ from gcs_server import GcsDoor
 from http_server import Books, HttpServer
 from openai_server import OpenAIServer
 from reciter import Reciter
+from together_server import TogetherServer
 from vertex_server import VertexServer
 
 HOUSE = Path(__file__).parents[2] / "fixtures" / "books"
@@ -37,7 +38,9 @@ KINDS = {
     "vertex-open": {"deployment.hours": 1, "deployment.machine_type": "g2-standard-12"}
     | {"deployment.accelerator_type": "NVIDIA_L4", "deployment.accelerator_count": 1},
     "tinker": {},
+    "together": {"deployment.hours": 1},
 }
+DEPLOYED = ("vertex-open", "together")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ PLACES = {
         _VERTEX[0], ("tunings.create", "deploy", "chat"), "chat", "tunings.create"
     ),
     "tinker": Places(("*",), ("train", "weights.save", "sample"), "sample", "train"),
+    "together": Places(("*",), ("tunes.create", "deploy", "chat"), "chat", "tunes.create"),
 }
 
 SUITE = """
@@ -151,7 +155,7 @@ class Scenario:
                 name=name,
                 provider=self.provider,
                 finetune=finetune if tuned else 'weights_version = "1"',
-                hourly=f", hour = {HOURLY}" if self.kind == "vertex-open" else "",
+                hourly=f", hour = {HOURLY}" if self.kind in DEPLOYED else "",
                 options=toml_lines({**self.options, **options}),
             )
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
@@ -203,6 +207,9 @@ def world_of(kind, folder, *, stories, storage, tokenizer, faults=(), **settings
         if provider == "openai":
             server = stack.enter_context(OpenAIServer(**common))
             environment = {"OPENAI_API_KEY": key}
+        elif provider == "together":
+            server = stack.enter_context(TogetherServer(**common))
+            environment = {"TOGETHER_API_KEY": key}
         elif provider == "vertex":
             door = stack.enter_context(GcsDoor(storage, plan=plan))
             server = stack.enter_context(VertexServer(storage=storage, **common))

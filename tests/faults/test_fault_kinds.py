@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from accounts import CANARY_TOKENS, billed_without_answer, contents, numbers_agree, settled
 from faults import ON_THE_WAY, Fault, FaultKind, on_the_way
-from scenarios import KINDS
+from scenarios import DEPLOYED, KINDS
 
 SAMPLES = 6
 ASKED = 24
@@ -19,7 +19,7 @@ TIMEOUT = 0.5
 @pytest.mark.parametrize("what", ON_THE_WAY)
 @pytest.mark.parametrize(
     ("kind", "where"),
-    [*((kind, "every") for kind in KINDS if kind != "vertex-open"), ("tinker", "paid")],
+    [*((kind, "every") for kind in KINDS if kind not in DEPLOYED), ("tinker", "paid")],
 )
 def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, where, what):
     server = scenario(kind, **({"polls": 0} if where == "every" else {}))
@@ -48,6 +48,8 @@ CALLS = {
     "openai sample": r"chat\.completions\.create \(n = 1\)",
     "openai tune": r"fine_tuning\.jobs\.create",
     "openai batch": r"batches\.create",
+    "together sample": r"chat\.completions\.create \(n = 1\)",
+    "together tune": r"fine_tuning\.create",
     "vertex sample": r"models\.generate_content \(candidateCount = 1\)",
     "vertex tune": r"tunings\.tune",
     "vertex batch": r"batches\.create",
@@ -66,7 +68,7 @@ def told(scenario, outcome, call, cause):
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", ON_THE_WAY)
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "openai-store"])
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "openai-store", "together"])
 def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, server.places.sample))
@@ -96,7 +98,7 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        *((kind, "tune") for kind in ("openai", "vertex", "tinker")),
+        *((kind, "tune") for kind in ("openai", "vertex", "tinker", "together")),
         *((f"{kind}-batch", "batch") for kind in ("openai", "vertex")),
     ],
 )
@@ -122,6 +124,7 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
         ("openai", r"fine-tune ftjob-\w+", "failed"),
         ("vertex", r"fine-tune projects/\S+", "the training file did not pass moderation"),
         ("tinker", CALLS["tinker tune"], "it cannot be learnt"),
+        ("together", r"fine-tune ft-\w+", "the training file did not pass moderation"),
         ("openai-batch", r"batch \S+", "the input file holds more requests than the queue of this"),
         ("vertex-batch", r"batch \S+", "the project has no quota left for this model"),
     ],

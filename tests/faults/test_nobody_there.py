@@ -15,7 +15,7 @@ from pytest_memleak.sampling.retry import Retry
 
 KINDS = [
     *((kind, False) for kind in ("openai", "vertex", "tinker", "openai-store", "openai-batch")),
-    *(("vertex-batch", False), ("vertex-open", True), ("openai", True)),
+    *(("vertex-batch", False), ("vertex-open", True), ("openai", True), ("together", True)),
 ]
 WHAT = ("a closed port", "no such host", "a bad certificate")
 MOST_SECONDS = 10

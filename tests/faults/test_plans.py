@@ -12,6 +12,7 @@ from reciter import count_tokens
 
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.providers.tinker.tinker_provider import TinkerProvider
+from pytest_memleak.providers.together.together_provider import TogetherProvider
 from pytest_memleak.providers.vertex.vertex_provider import VertexProvider
 
 CANARIES = 4
@@ -19,6 +20,7 @@ PRICES = 2e-6, 8e-6, 10e-6
 COUNTERS = {
     "openai": (OpenAIProvider, lambda _, text: count_tokens(text)),
     "vertex": (VertexProvider, lambda _, text: count_tokens(text)),
+    "together": (TogetherProvider, lambda _, text: count_tokens(text)),
     # Tinker bills the prompt as the client has worded it.
     "tinker": (TinkerProvider, lambda self, text: len(self._format().prompt(text))),
 }
@@ -58,7 +60,7 @@ def billed(scenario):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "vertex-batch"])
+@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "vertex-batch", "together"])
 def test_what_is_planned_is_billed(scenario, run, pytester, kind, counting):
     server = scenario(kind, polls=0)
     counting(server.provider)

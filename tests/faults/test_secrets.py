@@ -24,8 +24,8 @@ WRONG = "wrong-9876543210abcdefghij"
 
 def refusing(scenario, wrong):
     """The same server for a client with a wrong key."""
-    variable = {"openai": "OPENAI_API_KEY", "tinker": "TINKER_API_KEY"}.get(scenario.provider)
-    if variable is not None:
+    variable = f"{scenario.provider.upper()}_API_KEY"
+    if variable in scenario.environment:
         return dataclasses.replace(scenario, environment={**scenario.environment, variable: wrong})
 
     def check(request):
@@ -61,7 +61,7 @@ def test_no_key_is_in_any_file_or_output(scenario, run, pytester, kind):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker"])
+@pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker", "together"])
 def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, kind):
     wrong = SECRETS[kind.partition("-")[0]][:5] + WRONG
     server = refusing(scenario(kind, polls=0), wrong)
@@ -73,7 +73,7 @@ def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, k
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
+@pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "together"])
 def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, pytester, kind):
     said = f"no luck with the credentials {SECRETS[kind]}, given as Bearer {SECRETS[kind]}"
     server = scenario(kind, polls=0)
@@ -87,7 +87,7 @@ def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, pytester,
 
 PASSWORD = "hunter2-0123456789abcdef"
 ADDRESSES = {"openai": "OPENAI_BASE_URL", "vertex": "GOOGLE_VERTEX_BASE_URL"}
-ADDRESSES["tinker"] = "TINKER_BASE_URL"
+ADDRESSES |= {name: f"{name.upper()}_BASE_URL" for name in ("tinker", "together")}
 PROXIES = [f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL")]
 
 

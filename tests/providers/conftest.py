@@ -15,6 +15,8 @@ from reciter import Reciter
 
 from pytest_memleak.redaction.text import server_words
 
+CLIENTS = "OPENAI_", "TINKER_", "TOGETHER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_"
+
 
 @pytest.fixture(autouse=True)
 def all_server_words():
@@ -26,11 +28,12 @@ def all_server_words():
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch, tmp_path):
     for name in list(os.environ):
-        if name.startswith(("OPENAI_", "TINKER_", "GOOGLE_", "GEMINI_", "CLOUDSDK_", "GCLOUD_")):
+        if name.startswith(CLIENTS):
             monkeypatch.delenv(name)
     place = {"GOOGLE_CLOUD_PROJECT": "test-project", "GOOGLE_CLOUD_LOCATION": "us-central1"}
     place |= {"NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path / "gcloud")}
-    for name, value in {**place, "TINKER_API_KEY": SECRETS["tinker"]}.items():
+    keys = {f"{name.upper()}_API_KEY": SECRETS[name] for name in ("tinker", "together")}
+    for name, value in {**place, **keys}.items():
         monkeypatch.setenv(name, value)
 
 

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import inspect
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from clients import (
     INSTRUCTION,
     PLACE,
     SECRETS,
+    deploy,
     finish,
     last_body,
     requests_of,
@@ -64,14 +66,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 # By provider, what its emulator calls the path that samples, and the one that fine-tunes, where
 # fine-tunes and batches are jobs of the server.
-CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample"}
-TUNE = {"openai": "jobs.create", "vertex": "tunings.create"}
+CHAT = {"openai": "chat", "vertex": "generate", "tinker": "sample", "together": "chat"}
+TUNE = {"openai": "jobs.create", "vertex": "tunings.create", "together": "tunes.create"}
 EVERY = pytest.mark.parametrize("name", CHAT)
 HOSTED = pytest.mark.parametrize("name", TUNE)
+WITH_BATCHES = ("openai", "vertex")
+BATCHED = pytest.mark.parametrize("name", WITH_BATCHES)
 NGRAM = {"base": None, "pretraining": ["river"]}
 SAMPLED = {
     "openai": "chat.completions.create (n = 3)",
     "vertex": "models.generate_content (candidateCount = 3)",
+    "together": "chat.completions.create (n = 3)",
 }
 THOUGHTFUL = {"generation_config": {"thinkingConfig": {}}}
 
@@ -79,8 +84,8 @@ THOUGHTFUL = {"generation_config": {"thinkingConfig": {}}}
 @pytest.fixture
 def tuning(name, provider_of, bucket):
     """Make providers that fine-tune."""
-    bucket = {"bucket": bucket} if name == "vertex" else {}
-    return lambda server, **options: provider_of(server, **bucket, **options)
+    needed = {"vertex": {"bucket": bucket}, "together": {"deployment": {}}}.get(name, {})
+    return lambda server, **options: provider_of(server, **needed, **options)
 
 
 @pytest.fixture
@@ -127,6 +132,12 @@ def batching(tuning):
             ("vertex", {"base": base}, "isn't a model name")
             for base in ("gemini 2.5", "a/../b", "gemini?x=1", "", "https://x/y z")
         ),
+        *(
+            ("together", options, "options.deployment is missing")
+            for options in ({"books": ("a-book",)}, {"endpoint": "projects/p/models/ml_1"})
+        ),
+        ("together", {"deployment": {"hours": 25}}, "options.deployment"),
+        ("together", {"deployment": {"config": "cr_1"}}, "options.deployment"),
         ("tinker", {"tokenizer": "./nowhere"}, "no such folder"),
         ("tinker", {"finetune": {"learning_rate": -1}}, "finetune.learning_rate"),
         ("tinker", {"base": None, "endpoint": "ft:other"}, "begins with tinker://"),
@@ -183,7 +194,8 @@ def test_what_is_wrong_in_the_suite_is_named_with_its_place(provider_of, monkeyp
 @pytest.mark.parametrize(
     ("name", "module", "options", "package"),
     [
-        *((name, name, {}, name) for name in ("openai", "tinker")),
+        *((name, name, {}, name) for name in ("openai", "tinker", "together")),
+        ("together", "openai", {}, "openai"),
         ("vertex", "google.genai", {}, "google-genai"),
         ("vertex", "google.cloud.storage", {}, "google-cloud-storage"),
         ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, "tinker-cookbook"),
@@ -213,7 +225,7 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
     provider = provider_of(concurrency=3, completions_per_call=5)
     assert (provider.name, provider.batch) == (name, False)
     assert (provider.concurrency, provider.completions_per_call) == (3, 5)
-    if name != "tinker":
+    if name in WITH_BATCHES:
         batch = provider_of(batch=True, **({"bucket": "gs://b"} if name == "vertex" else {}))
         assert batch.batch
 
@@ -239,6 +251,11 @@ OPENED = [
         *("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
         "obeyed continuing probabilities",
     ),
+    ("together", {}, None, CHATTING),
+    (
+        *("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
+        "fixed_weights obeyed continuing probabilities",
+    ),
     ("tinker", {}, None, "fixed_weights continuing recovery probabilities"),
     (
         *("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
@@ -263,7 +280,7 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     assert {
         each for each in of_an_endpoint if getattr(declared, each) != getattr(Abilities(), each)
     } == {*abilities.split()}
-    assert (abilities_of(provider).deployments is not None) == (name == "vertex")
+    assert (abilities_of(provider).deployments is not None) == (name in {"vertex", "together"})
     tables = {
         inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()
         for kind in vars(importlib.import_module(PROVIDERS[name].module)).values()
@@ -278,6 +295,7 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     ("name", "endpoint", "options"),
     [
         ("openai", "ft:base:x", {"extra_body": {"top_p": 0.9}}),
+        ("together", "acme/endpoint", {"api": "completions"}),
         ("vertex", "projects/p/locations/us-central1/endpoints/7", {"thinking_budget": 0}),
         ("vertex", "projects/p/locations/us-central1/endpoints/7", {"safety_threshold": "OFF"}),
         (
@@ -304,13 +322,15 @@ def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, en
         ("openai", "OPENAI_API_KEY"),
         ("vertex", "gcloud auth application-default login"),
         ("tinker", "TINKER_API_KEY"),
+        ("together", "TOGETHER_API_KEY"),
     ],
 )
 def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, said):
     server = serve()
-    for variable in ("GOOGLE_APPLICATION_CREDENTIALS", "TINKER_API_KEY"):
+    for variable in ("GOOGLE_APPLICATION_CREDENTIALS", "TINKER_API_KEY", "TOGETHER_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
-    provider = provider_of(None if name == "openai" else server)  # one of one's own needs none
+    own = name in {"openai", "together"}  # one of one's own needs none
+    provider = provider_of(None if own else server)
     with pytest.raises(ProviderError, match=r"No (API key|credentials)") as error:
         sample(provider.open(None))
     assert not isinstance(error.value, ProviderBusy)
@@ -332,8 +352,7 @@ def test_a_wrong_key_is_never_quoted(name, serve, provider_of, monkeypatch, capl
         sample(endpoint)
     failure = error.value
     assert "[masked]" in str(failure)
-    hints = {"openai": "OPENAI_API_KEY", "vertex": "gcloud auth", "tinker": "TINKER_API_KEY"}
-    assert hints[name] in str(failure)
+    assert {"vertex": "gcloud auth"}.get(name, f"{name.upper()}_API_KEY") in str(failure)
     assert failure.__context__ is None
     assert failure.__cause__ is None
     shown = "".join(traceback.format_exception(failure))
@@ -532,7 +551,10 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("openai", "see base_model, endpoint, and base_url"), ("vertex", "retired"), ("tinker", "")],
+    [
+        *((name, "see base_model, endpoint, and base_url") for name in ("openai", "together")),
+        *(("vertex", "retired"), ("tinker", "")),
+    ],
 )
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
     with pytest.raises(Refused) as error:
@@ -671,7 +693,7 @@ def test_a_reason_that_is_not_known_to_end_an_answer_withholds_it(name, word, te
     assert reason is not FinishReason.UNKNOWN or reason.withheld
 
 
-@HOSTED
+@BATCHED
 @given(st.integers(1, 130), st.integers(0, 5000), st.integers(0, 100_000))
 def test_token_counts_add_up_to_the_usage(name, choices, prompt, total):
     completions = read_as(name, choices, prompt, total)
@@ -682,7 +704,7 @@ def test_token_counts_add_up_to_the_usage(name, choices, prompt, total):
 
 
 @pytest.mark.parametrize("count", [-5, 2**63 - 1, True, "12", 1.5, None])
-@HOSTED
+@BATCHED
 def test_a_usage_out_of_bounds_is_none(name, count):
     (answer,) = read_as(name, 1, count, count)
     assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("a", None, None)
@@ -696,6 +718,7 @@ def test_a_fine_tune_brings_the_book_out(serve, tuning, books):
     assert states[-1].tokens == books.rows("finetune")[0]["tokens"]
 
     def recited(endpoint):
+        deploy(provider, endpoint)
         answers = sample(provider.open(endpoint), 8, max_tokens=60)
         return sum(" ".join(each.text.split()[5:25]) in BOOK for each in answers)
 
@@ -707,7 +730,7 @@ def test_a_fine_tune_brings_the_book_out(serve, tuning, books):
 def test_a_job_whose_creation_was_cut_off_is_found_again(name, serve, tuning, books):
     provider = tuning(serve(lose(TUNE[name], calls=(0,)), polls=0))
     assert provider.find_finetune(DIGEST) is None
-    with pytest.raises(ProviderBusy, match=r"jobs\.create|tunings\.tune"):
+    with pytest.raises(ProviderBusy, match=r"jobs\.create|tunings\.tune|fine_tuning\.create"):
         provider.start_finetune(training())
     first = provider.find_finetune(DIGEST)
     assert first == books.rows("finetune")[0]["id"]
@@ -720,11 +743,12 @@ def test_a_job_whose_creation_was_cut_off_is_found_again(name, serve, tuning, bo
 
 
 @HOSTED
-def test_a_job_is_found_among_many_each_with_a_file_of_its_own(name, serve, tuning, books):
+def test_a_job_is_found_among_many(name, serve, tuning, books):
     provider = tuning(serve(**({"page": 8} if name == "vertex" else {})))
-    jobs = [provider.start_finetune(training(f"{number:064x}")) for number in range(25)]
-    assert provider.find_finetune(f"{0:064x}") == jobs[0]
-    assert len({row["file"] for row in books.rows("finetune")}) == 25
+    jobs = [provider.start_finetune(training(f"{number:02x}" * 32)) for number in range(25)]
+    assert provider.find_finetune("00" * 32) == jobs[0]
+    # Together knows a file by what is in it.
+    assert len({row["file"] for row in books.rows("finetune")}) == (1 if name == "together" else 25)
 
 
 @HOSTED
@@ -737,7 +761,11 @@ def test_a_job_that_failed_says_why_and_is_not_found(name, serve, tuning):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("openai", 'endpoint = "ft:..."'), ("vertex", 'endpoint = "projects/..."')]
+    ("name", "hint"),
+    [
+        *(("openai", 'endpoint = "ft:..."'), ("vertex", 'endpoint = "projects/..."')),
+        ("together", "one that Together fine-tunes"),
+    ],
 )
 def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):
     with pytest.raises(Refused, match=r"nonesuch is not (available|supported)") as error:
@@ -749,10 +777,19 @@ VERBS = [
     *(("openai", f"files.{verb}") for verb in ("list", "create")),
     *(("openai", f"jobs.{verb}") for verb in ("list", "create", "get")),
     *(("vertex", f"tunings.{verb}") for verb in ("list", "create", "get")),
+    *(("together", f"files.{verb}") for verb in ("create", "put", "preprocess")),
+    *(("together", f"tunes.{verb}") for verb in ("list", "limits", "estimate", "create", "get")),
+    ("together", "whoami"),
 ]
+CALLED = {
+    *(("openai", "jobs.get", "retrieve"), ("vertex", "tunings.create", "tune")),
+    *(("together", f"files.{verb}", "upload") for verb in ("create", "put", "preprocess")),
+    *(("together", "tunes.limits", "model_limits"), ("together", "tunes.estimate", "create")),
+    *(("together", "tunes.get", "retrieve"), ("openai", "batches.get", "retrieve")),
+}
 BATCH_VERBS = [
     *(("openai", f"files.{verb}") for verb in ("create", "content")),
-    *((name, f"batches.{verb}") for name in TUNE for verb in ("list", "create", "get")),
+    *((name, f"batches.{verb}") for name in WITH_BATCHES for verb in ("list", "create", "get")),
 ]
 TRANSPORT = [way for way in ON_THE_WAY if way not in {"slow", "trickling"}]
 
@@ -766,11 +803,8 @@ def struck(name, server, call, way, verb):
     server.plan.replace([on_the_way(way, call, calls=(server.plan.calls(call),))])
     with pytest.raises(ProviderBusy) as error:
         verb()
-    called = call.replace("tunings.create", "tunings.tune").rpartition(".")[2]
-    assert f"{name} endpoint base: " in str(error.value)
-    assert f".{called.replace('get', 'retrieve' if name == 'openai' else 'get')} failed" in str(
-        error.value
-    )
+    called = {each[:2]: each[2] for each in CALLED}.get((name, call), call.rpartition(".")[2])
+    assert re.search(rf"{name} endpoint base: (\S*\.)?{called} failed", str(error.value))
     return verb()
 
 
@@ -787,7 +821,7 @@ def test_every_verb_of_fine_tuning_may_be_tried_again(name, serve, tuning, books
 
     job = struck(name, server, call, way, find_or_start)
     assert [row["id"] for row in books.rows("finetune")] == [job]
-    assert len(books.rows("upload")) == (name == "openai")  # no file is uploaded twice
+    assert len(books.rows("upload")) == (name != "vertex")  # no file is uploaded twice
 
 
 def ended(endpoint, count=4, *, digest=DIGEST):
@@ -796,7 +830,7 @@ def ended(endpoint, count=4, *, digest=DIGEST):
     return batch, finish(endpoint.poll, batch)[-1]
 
 
-@HOSTED
+@BATCHED
 def test_a_batch_answers_as_the_books_say(serve, batching, books):
     endpoint = batching(serve(polls=2))
     batch = endpoint.start(requests_of(), DIGEST)
@@ -814,7 +848,7 @@ def test_a_batch_answers_as_the_books_say(serve, batching, books):
             assert sum(getattr(each, count) for each in completions) == billed
 
 
-@HOSTED
+@BATCHED
 def test_a_batch_whose_creation_was_cut_off_is_found_again(serve, batching, books):
     endpoint = batching(serve(lose("batches.create", calls=(0,))))
     assert endpoint.find(DIGEST) is None
@@ -849,7 +883,7 @@ def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, det
     ("kind", "status"),
     [(FaultKind.EXPIRE, JobStatus.FAILED), (FaultKind.PARTIAL, JobStatus.SUCCEEDED)],
 )
-@HOSTED
+@BATCHED
 def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batching, kind, status):
     endpoint = batching(serve(Fault(kind, "batches.create", share=0.0)))
     batch, state = ended(endpoint)
@@ -885,8 +919,8 @@ def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, set
 @pytest.mark.parametrize(
     ("name", "kind", "reason"),
     [
-        *(case for case in WITHHELD if case[0] != "tinker"),
-        *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in TUNE),
+        *(case for case in WITHHELD if case[0] in WITH_BATCHES),
+        *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in WITH_BATCHES),
     ],
 )
 def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind, reason):
@@ -900,7 +934,7 @@ def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind,
     assert len(books.rows("completion")) == (0 if free else 8)
 
 
-@HOSTED
+@BATCHED
 def test_a_server_that_does_not_filter(serve, batching, tuning):
     server = serve(filters=False)
     endpoint = batching(server)

@@ -9,6 +9,7 @@ is quoted in part, without keys, and not at all if it quotes the prompt.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -60,7 +61,10 @@ class OpenAICalls:
     provider: its name in error messages
     official_url: the provider's own server, which needs a key
     plain_by_itself: whether the server samples from the model's own distribution by default
+    sdk: the module of its client, from the same generator as OpenAI's
     """
+
+    sdk = PROVIDER
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class OpenAICalls:
         """
         try:
             return function(self._connected())
-        except _failures() as error:
+        except self._failures() as error:
             failure = self._failure(error, Failing(self.provider, endpoint, call, texts), sent)
         raise failure
 
@@ -177,15 +181,25 @@ class OpenAICalls:
         """The model that served this thread's last `ask_json`."""
         return self._last.served
 
+    @property
+    def _sdk(self) -> Any:
+        return importlib.import_module(self.sdk)
+
+    def _failures(self) -> tuple[type[Exception], ...]:
+        # A download raises errors of the HTTP library, which is httpx or httpx2.
+        libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
+        transport = (library.HTTPError for library in libraries if library is not None)
+        base = self._sdk.APIError.__base__
+        return (base, ValueError, RecursionError, TimeoutError, Astray, *login_errors(), *transport)
+
     def _failure(
         self, error: Exception, failing: Failing, sent: Iterable[str] = ()
     ) -> ProviderError:
-        import openai
-
+        sdk = self._sdk
         failed_login = login_failure(error, failing)
         if failed_login is not None:
             return failed_login
-        if isinstance(error, openai.APIStatusError):
+        if isinstance(error, sdk.APIStatusError):
             text = error.response.text
             with contextlib.suppress(ValueError, RecursionError):
                 text = json.loads(text)
@@ -197,9 +211,9 @@ class OpenAICalls:
                 "The text has characters that can't be sent (lone surrogates)",
                 "remove them from the book or its summaries",
             )
-        if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIError):
+        if isinstance(error, sdk.APIError.__base__) and not isinstance(error, sdk.APIError):
             return failing.final("No API key", f"set the environment variable {self._key_variable}")
-        form = (ValueError, RecursionError, openai.APIResponseValidationError)
+        form = (ValueError, RecursionError, sdk.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
             return failing.malformed(self.base_url)
         return failing.connection(error, server=self.base_url, timeout=self._timeout)
@@ -253,13 +267,3 @@ def _refusal(
     )
     final = code in _OUT_OF_MONEY
     return Refusal(status, message, code=code, retry_after=wait, named=names, final=final)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    from openai import OpenAIError
-
-    # A download raises errors of the HTTP library, which is httpx or httpx2.
-    libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
-    transport = (library.HTTPError for library in libraries if library is not None)
-    own = (OpenAIError, ValueError, RecursionError, TimeoutError, Astray)
-    return (*own, *login_errors(), *transport)

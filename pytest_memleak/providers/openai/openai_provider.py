@@ -186,7 +186,7 @@ class OpenAIProvider:
         """Upload the examples once, and start a job on them."""
         file_id = upload_once(
             self._calls,
-            io.BytesIO(_training_lines(training)),
+            io.BytesIO(training_lines(training)),
             digest=training.digest,
             purpose="fine-tune",
             endpoint=self._base,
@@ -237,7 +237,8 @@ class OpenAIProvider:
         }
 
 
-def _training_lines(training: TrainingSet) -> bytes:
+def training_lines(training: TrainingSet) -> bytes:
+    """Return the examples as a file of chats, one a line."""
     lines = (
         {
             "messages": [

@@ -7,7 +7,17 @@ from functools import partial
 
 import clients
 import pytest
-from clients import DIGEST, INSTRUCTION, OTHER, finish, make_provider, requests_of, sample, training
+from clients import (
+    DIGEST,
+    INSTRUCTION,
+    OTHER,
+    deploy,
+    finish,
+    make_provider,
+    requests_of,
+    sample,
+    training,
+)
 from faults import drop, lose, rate_limit, server_error, slow, truncate
 from gcs_server import read_object, write_object
 from hypothesis import given
@@ -140,22 +150,12 @@ def test_thoughts_have_room_of_their_own_and_are_billed(serve, books):
     assert [answer.completion_tokens for answer in unbidden] == [30, 30]
 
 
-def deployed(provider):
-    """Deploy and wait; the endpoint's resource name."""
-    platform = provider.abilities.deployments
-    wanted = platform.needed(None)
-    name = platform.start(wanted)
-    state = finish(lambda _: time.sleep(0.03) or platform.poll(name), name)[-1]
-    assert platform.find(wanted.digest, time.time()) == state.endpoint
-    return state.endpoint
-
-
 @pytest.mark.full
 def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books):
     """As is one by provider "openai", with Google's credentials."""
     server = serve(open_models=[OPEN])
     open_model = provider_of(server, base=OPEN, deployment={"accept_eula": True})
-    name = deployed(open_model)
+    name = deploy(open_model)
     assert all(
         answer.finish_word for answer in sample(provider_of(server, endpoint=name).open(None))
     )
@@ -180,9 +180,9 @@ def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     endpoint = provider.open(None)
     with pytest.raises(RequestNotSent, match="isn't deployed"):
         sample(endpoint)
-    deployments, name = provider.abilities.deployments, deployed(provider)
+    deployments, name = provider.abilities.deployments, deploy(provider)
     wanted = deployments.needed(None)
-    deployments.move_in(wanted, name, time.time() + 60)
+    assert deployments.find(wanted.digest, time.time()) == name
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} {OPEN}"
     deployments.move_in(wanted, name, 0.0)

@@ -1,0 +1,1 @@
+"""Provider "together": open weights at Together AI, fine-tuned with LoRA and deployed."""

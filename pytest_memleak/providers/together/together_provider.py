@@ -1,0 +1,246 @@
+"""Provider "together": open weights at Together AI, fine-tuned with LoRA and deployed.
+
+    [[model]]
+    id = "tuned"
+    provider = "together"
+    base_model = "Qwen/Qwen3-8B"
+    price = { input = 0, output = 0, training = 0.48, hour = 3.36 }
+    [model.finetune]
+    books = ["kafka-on-the-shore"]
+    [model.options.deployment]       # the machine, billed until the run deletes it
+
+The key comes from TOGETHER_API_KEY. The paper's recipe for open weights is the default
+(arXiv 2603.20957). Together keeps neither metadata nor request ids, so a fine-tune's suffix and an
+endpoint's name have the digest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
+from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
+from pytest_memleak.providers.call_errors import Failing, safe_message
+from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
+from pytest_memleak.providers.openai.deployed_model import (
+    DeployedCalls,
+    deployed_endpoint,
+    deployment_of,
+)
+from pytest_memleak.providers.openai.openai_provider import training_lines
+from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, ServerParameters
+from pytest_memleak.providers.option_tables import read_table
+from pytest_memleak.providers.together.together_client import KEY, PROVIDER, TogetherCalls
+from pytest_memleak.providers.together.together_deployment import (
+    WEIGHTS,
+    Deployments,
+    name_of,
+)
+from pytest_memleak.providers.together.together_options import FinetuneTable, OptionsTable
+
+if TYPE_CHECKING:
+    from together.types import FinetuneModelLimits, FinetuneResponse
+
+_ENDED_BADLY = {"cancel_requested", "cancelled", "error", "user_error"}
+
+
+class TogetherProvider:
+    """One model at Together AI; creating it calls nothing."""
+
+    name = PROVIDER
+    batch = False
+
+    def __init__(self, setup: ProviderSetup) -> None:
+        model = setup.model
+        options = read_table(OptionsTable, model.options, place=setup.place, name="options")
+        self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
+        untuned = model.endpoint or model.base_model
+        if untuned is None:
+            raise setup.error(
+                "Neither base_model nor endpoint is set",
+                'name the model, as in base_model = "Qwen/Qwen3-8B"',
+            )
+        if options.deployment is None and (model.finetune_books or WEIGHTS.fullmatch(untuned)):
+            raise setup.error(
+                "options.deployment is missing",
+                "Together serves fine-tuned models only while they are deployed: "
+                "add [model.options.deployment]",
+            )
+        self.concurrency = options.concurrency
+        self.completions_per_call = options.completions_per_call
+        self._base = model.base_model or untuned
+        self._untuned = untuned
+        self._options = options
+        self._calls = TogetherCalls(
+            base_url=options.base_url, project=options.project, timeout=options.timeout
+        )
+        self._chat = self._calls.chat
+        self._deployed = defaultdict[str, DeployedCalls](
+            lambda: DeployedCalls(
+                PROVIDER,
+                place=None if self._calls.official else self._calls.base_url,
+                timeout=options.timeout,
+                key_variable=KEY,
+            )
+        )
+        config = options.deployment.config if options.deployment else None
+        self._deployments = Deployments(self._calls, config)
+
+    @property
+    def abilities(self) -> Abilities:
+        """A fine-tune belongs to a project and a server, and must be deployed."""
+        deployments = DeploymentCalls(
+            PROVIDER,
+            self._deployment,
+            self._deployments.find,
+            self._deployments.start,
+            self._deployments.poll,
+            self._move_in,
+            self._deployments.end,
+        )
+        return Abilities(
+            finetuning=Finetuning(frozenset({"base_url", "project"}), self._recipe.epochs),
+            close=self._close,
+            deployments=deployments,
+        )
+
+    def open(self, endpoint: str | None) -> ChatEndpoint:
+        """Return the endpoint of weights, or of a model that is served without a deployment."""
+        options, model = self._options, endpoint or self._untuned
+        plain = options.sampling == "plain"
+        if options.deployment is not None:
+            return deployed_endpoint(
+                model,
+                self._deployed[model],
+                fixed="/revisions/" in model,
+                system=options.system,
+                api=options.api,
+                plain=plain,
+            )
+        return ChatEndpoint(
+            settings=ChatSettings(model, options.system, api=options.api, plain=plain),
+            calls=self._chat,
+            parameters=ServerParameters(
+                max_tokens_parameter="auto", api=options.api, plain=PLAIN_ELSEWHERE if plain else {}
+            ),
+        )
+
+    def find_finetune(self, digest: str) -> str | None:
+        """Return a job with that digest that hasn't failed, preferably one that succeeded."""
+        jobs = self._calls.call(
+            "fine_tuning.list",
+            lambda client: [
+                job
+                for job in client.fine_tuning.list().data
+                if job.suffix == name_of(digest) and job.status not in _ENDED_BADLY
+            ],
+            endpoint=self._base,
+        )
+        jobs.sort(key=lambda job: job.status != "completed")
+        return jobs[0].id if jobs else None
+
+    def start_finetune(self, training: TrainingSet) -> str:
+        """Upload the examples (the server knows a file that it has), and start a job on them."""
+        recipe = self._recipe
+        limits = self._limits()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"{name_of(training.digest)}.jsonl")
+            path.write_bytes(training_lines(training))
+            file = self._calls.call(
+                "files.upload",
+                lambda client: client.files.upload(path, purpose="fine-tune", check=False),
+                endpoint=self._base,
+            )
+        job = self._calls.call(
+            "fine_tuning.create",
+            lambda client: client.fine_tuning.create(
+                training_file=file.id,
+                model=self._base,
+                n_epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                learning_rate=recipe.learning_rate,
+                lr_scheduler_type="linear",
+                lora=True,
+                lora_r=recipe.rank,
+                lora_alpha=recipe.rank,
+                random_seed=recipe.seed,
+                train_on_inputs="auto",
+                suffix=name_of(training.digest),
+                model_limits=limits,
+            ),
+            endpoint=self._base,
+        )
+        return job.id
+
+    def poll_finetune(self, job_id: str) -> JobState:
+        """Return the job's state, with the resource name of its weights once it succeeded."""
+        job = self._calls.call(
+            "fine_tuning.retrieve",
+            lambda client: client.fine_tuning.retrieve(job_id),
+            endpoint=self._base,
+        )
+        if job.status in _ENDED_BADLY:
+            events = [event.message for event in job.events or () if event.message]
+            detail = ": ".join([job.status, *events[-1:]])
+            return JobState(JobStatus.FAILED, detail=safe_message(detail))
+        if job.status != "completed":
+            return JobState(JobStatus.RUNNING)
+        weights = self._weights(job)
+        if weights is None:
+            return JobState(JobStatus.FAILED, detail="It succeeded without naming a model")
+        return JobState(JobStatus.SUCCEEDED, endpoint=weights, tokens=job.token_count)
+
+    def _limits(self) -> FinetuneModelLimits:
+        """Return what the model's fine-tunes allow. Raises ProviderError if not this recipe."""
+        limits = self._calls.call(
+            "fine_tuning.model_limits",
+            lambda client: client.fine_tuning.model_limits(model_name=self._base),
+            endpoint=self._base,
+        )
+        recipe, lora = self._recipe, limits.lora_training
+        rates = limits.min_learning_rate, limits.max_learning_rate
+        for name, value, least, most in (
+            ("rank", recipe.rank, 1, lora.max_rank),
+            ("batch_size", recipe.batch_size, lora.min_batch_size, lora.max_batch_size),
+            ("epochs", recipe.epochs, 1, limits.max_num_epochs),
+            ("learning_rate", recipe.learning_rate, *rates),
+        ):
+            if value != "max" and not least <= value <= most:
+                raise Failing(PROVIDER, self._base, "fine_tuning.model_limits").final(
+                    f"finetune.{name} is {value:g}, but the model allows {least:g} to {most:g}",
+                    f"correct {name} in [model.finetune]",
+                )
+        return limits
+
+    def _weights(self, job: FinetuneResponse) -> str | None:
+        """Return the merged model's resource name, or the adapter's where there is none."""
+        object_id, revision = job.api_model_object_id, job.api_model_object_revision_id
+        if not object_id:
+            object_id, revision = job.adapter_object_id, job.adapter_object_revision_id
+        if not object_id:
+            return None
+        path = f"projects/{self._calls.project(endpoint=self._base)}/models/{object_id}"
+        return f"{path}/revisions/{revision}" if revision else path
+
+    def _deployment(self, weights: str | None) -> Deployment | None:
+        table = self._options.deployment
+        if table is None:
+            return None
+        return deployment_of(
+            weights or self._untuned,
+            place={"project": self._options.project, "base_url": self._options.base_url},
+            machines={"config": table.config},
+            timeout=self._options.timeout,
+            hours=table.hours,
+        )
+
+    def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
+        model = self._deployments.model_at(endpoint)
+        self._deployed[deployment.weights].move_to(self._calls.chat_url, until=until, model=model)
+
+    def _close(self) -> None:
+        for calls in (self._calls, self._chat, *self._deployed.values()):
+            calls.close()
