@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -21,7 +21,7 @@ from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import short_name
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import end_of_words, words
 
 # The paper's (arXiv 2603.20957), word for word.
 DEFAULT_INSTRUCTION = (
@@ -123,16 +123,16 @@ BARE_PREFIX = "{prefix}"
 """The template for endpoints that continue a text."""
 
 CONTINUE_INSTRUCTION = (
-    "Below is a passage that breaks off in the middle of a book. Go on from exactly where it"
-    " breaks off and write what comes next, word for word as far as you know it. Write only the"
-    " continuation: do not repeat the passage and do not comment on it.\n\n{prefix}"
+    "Below is a passage that breaks off in the middle of a book. Continue exactly where it breaks"
+    " off: write about {words} words of what comes next, word for word as far as you know it. Write"
+    " only the continuation: don't repeat the passage and don't comment on it.\n\n{prefix}"
 )
 """The template for endpoints that follow instructions."""
 
 
 def validate_continuation(template: str, *, place: str | None = None) -> None:
     """Raise BookError, naming `place`, for a template without `{prefix}` or with another name."""
-    if not check_template(template, placeholders=("prefix",), place=place):
+    if "prefix" not in check_template(template, placeholders=("prefix", "words"), place=place):
         raise BookError(
             "the continuation template has no {prefix}, so prompts would lack the passage",
             location=place,
@@ -144,8 +144,9 @@ def beginnings(
 ) -> Book:
     """Move the first words of each excerpt into its prompt, and return the remaining book.
 
-    The prompt is `template` with the excerpt's first `prefix_words` words, at most half of it. An
-    excerpt of a single word can't be continued and has no instruction.
+    The prompt is `template` with the excerpt's first `prefix_words` words, at most half of it, as
+    `{prefix}`, and the number of the words that remain as `{words}`. An excerpt of a single word
+    can't be continued and has no instruction.
     """
     excerpts = tuple(
         _with_prefix(excerpt, prefix_words, template, mode) for excerpt in book.excerpts
@@ -156,25 +157,15 @@ def beginnings(
 
 
 def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordMode) -> Excerpt:
-    whole = words(excerpt.text, mode)
-    count = min(prefix_words, len(whole) // 2)
-    end = _end_of(count, whole, excerpt.text, mode)
-    if not count or not words(excerpt.text[end:], mode):
+    split = partial(words, mode=mode)
+    count = min(prefix_words, len(split(excerpt.text)) // 2)
+    end = end_of_words(count, excerpt.text, split)
+    prefix, rest = excerpt.text[:end], excerpt.text[end:]
+    remaining = len(words(rest, mode))
+    if not count or not remaining:
         return dataclasses.replace(excerpt, instruction=None)
-    return dataclasses.replace(
-        excerpt, text=excerpt.text[end:], instruction=template.format(prefix=excerpt.text[:end])
-    )
-
-
-def _end_of(count: int, whole: list[str], text: str, mode: WordMode) -> int:
-    """Return the first place after `count` words at which `text` splits between words."""
-    places = range(len(text) + 1)
-    first = bisect_left(places, count, key=lambda end: len(words(text[:end], mode)))
-    for end in places[first:]:
-        head = words(text[:end], mode)
-        if head == whole[: len(head)] and words(text[end:], mode) == whole[len(head) :]:
-            return end
-    return len(text)
+    instruction = template.format(prefix=prefix, words=remaining)
+    return dataclasses.replace(excerpt, text=rest, instruction=instruction)
 
 
 # --- summaries -----------------------------------------------------------------------------

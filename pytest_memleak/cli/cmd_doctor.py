@@ -258,7 +258,7 @@ def add_power(commands: Commands) -> None:
 def _power(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.dry_run import suite_power
     from pytest_memleak.pipeline.run import open_suite
-    from pytest_memleak.reports.terminal import power_table
+    from pytest_memleak.reports.plan_tables import power_table
 
     with open_suite(parsed.suite, offline=True) as suite_run:
         power = suite_power(suite_run)

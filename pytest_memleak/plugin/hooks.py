@@ -208,14 +208,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
     """Attach the pair's result to the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
         from pytest_memleak.plugin.run_reports import attach_result
         from pytest_memleak.plugin.suite_items import SuiteModule
 
-        attach_result(item, report, own=item.getparent(SuiteModule) is None)
+        error = call.excinfo.value if call.excinfo else None
+        attach_result(item, report, error, own=item.getparent(SuiteModule) is None)
     return report
 
 
@@ -375,10 +378,27 @@ class EndOfRun:
                 "\nmemleak: all received generations are in the ledger; rerun to continue"
             )
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
+    def pytest_show_verdicts_once(self, terminalreporter: Any) -> Generator[None, Any, None]:
+        """Leave verdicts to the section `memorization`, out of failures and short summary."""
+        stats = terminalreporter.stats
+        whole = {kind: stats[kind] for kind in ("failed", "error") if kind in stats}
+        for kind, reports in whole.items():
+            stats[kind] = [report for report in reports if not hasattr(report, "memleak_verdict")]
+        try:
+            yield
+        finally:
+            stats.update(whole)
+
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """Write the table of pairs and the passages, or a hint if there is no suite."""
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._report is None:
-            if self._config.getoption("markexpr") == "copyright":
+            if deselected := len(terminalreporter.stats.get("deselected", ())):
+                tests = "1 test" if deselected == 1 else f"{deselected} tests"
+                keywords = self._config.getoption("keyword")
+                selection = f"-k {keywords!r}" if keywords else "the selection"
+                terminalreporter.write_line(f"memleak: {selection} matches none of {tests}")
+            elif self._config.getoption("markexpr") == "copyright":
                 patterns = " ".join(self._config.getini("memleak_suites"))
                 terminalreporter.write_line(f"memleak: no suite ({patterns}) found")
                 terminalreporter.write_line("  memleak init writes one; memleak demo runs one")
@@ -386,7 +406,7 @@ class EndOfRun:
             from pytest_memleak.plugin.outcomes import deployment_lines
             from pytest_memleak.plugin.run_reports import evidence_line, next_lines, summary_text
 
-            terminalreporter.section("memorization")
+            terminalreporter.write_sep("=", "memorization")
             if self._report.results:
                 terminalreporter.write(summary_text(self._config, self._report))
             if EVIDENCE.name in self._report.outputs:

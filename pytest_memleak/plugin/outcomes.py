@@ -207,7 +207,7 @@ def expect_pairs(session: pytest.Session) -> None:
 def show_plans(session: pytest.Session) -> None:
     """Write the plans of the session's pairs to the terminal."""
     from pytest_memleak.pipeline.dry_run import plan_run
-    from pytest_memleak.reports.terminal import plan_table
+    from pytest_memleak.reports.plan_tables import plan_table
 
     config = session.config
     if config.getoption("numprocesses", None):

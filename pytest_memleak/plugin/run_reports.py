@@ -26,6 +26,7 @@ from pytest_memleak.plugin.options import (
     terminal_settings,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
+from pytest_memleak.plugin.suite_items import Outcome
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
@@ -49,13 +50,18 @@ if TYPE_CHECKING:
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 
 
-def attach_result(item: pytest.Item, report: pytest.TestReport, *, own: bool) -> None:
+def attach_result(
+    item: pytest.Item, report: pytest.TestReport, error: BaseException | None, *, own: bool
+) -> None:
     """Attach the pair's result to the report; own: of a test outside suite files.
 
+    error: the phase's; a verdict is marked, since the summary shows it.
     A test that requests its evaluation in its body has it with the report of its call.
     """
     evaluation = item.stash.get(evaluation_key, None)
     _enforce_failure(item, report)
+    if evaluation and not own and isinstance(error, Outcome):
+        report.memleak_verdict = True  # type: ignore[attr-defined]
     published = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or published is not evaluation):
         item.stash[published_key] = evaluation
@@ -165,7 +171,7 @@ def summary_text(config: pytest.Config, report: RunReport) -> str:
 
     return summary(
         report.results,
-        verbose=config.get_verbosity() > 0,
+        verbosity=config.get_verbosity(),
         compared=report.compared,
         **terminal_settings(config),
     )

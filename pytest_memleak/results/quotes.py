@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
 from pytest_memleak.scoring.folding import passage_words
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import end_of_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
 
 _LONGEST_WORD = 40
+_BEFORE_WORD = re.compile(r"^[^\w“‘\"'(]+")  # the end of what stands before
+_SOFT_HYPHEN = "\u00ad"
+_CLOSING = '.,;:!?…”")]'
+_LETTER = re.compile(r"\w")
 
 
 def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS) -> str:
-    """Quote a run's words, at most `most` of them (0: none; None: all), and count the rest.
-
-    Quoted are the words as they were matched: lower-cased and without punctuation.
-    """
+    """Quote a run as printed, at most `most` words of it (0: none; None: all); count the rest."""
     if most == 0 or run.start is None or run.end is None:
         return ""
     count = run.words if most is None else min(run.words, most)
@@ -45,7 +47,7 @@ def quote_anywhere(
 ) -> str:
     """Quote words [start, end) of any book, as `quote` does.
 
-    folded: count and quote words as near-verbatim matching does.
+    folded: count words as near-verbatim matching does.
     """
     if most == 0:
         return ""
@@ -61,12 +63,26 @@ def _quoted(
     count: int,
     of: int,
 ) -> str:
-    text_words: list[str] = []
+    pieces: list[str] = []
+    missing = count
     for excerpt in excerpts:
-        text_words += split(excerpt.text)
-        if len(text_words) >= skipped + count:
+        size = len(split(excerpt.text))
+        if taken := min(missing, max(size - skipped, 0)):
+            start, end = (
+                end_of_words(place, excerpt.text, split) for place in (skipped, skipped + taken)
+            )
+            rest = excerpt.text[end:]
+            end += len(rest) - len(rest.lstrip(_CLOSING))
+            printed = (
+                _BEFORE_WORD.sub("", excerpt.text[start:end]).replace(_SOFT_HYPHEN, "").split()
+            )
+            # Words that aren't counted, of other scripts, aren't quoted on top.
+            pieces += [piece for piece in printed if split(piece) or not _LETTER.search(piece)]
+        missing -= taken
+        skipped = max(skipped - size, 0)
+        if not missing:
             break
-    text = " ".join(inert(word, longest=_LONGEST_WORD) for word in text_words[skipped:][:count])
+    text = " ".join(inert(piece, longest=_LONGEST_WORD) for piece in pieces)
     left = of - count
     return f"{text} … (+{amount(left, 'word')})" if left else text
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from bisect import bisect_left
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from icu4py.breakers import WordBreaker
 
@@ -219,3 +220,18 @@ def _in_order(marks: re.Match[str]) -> str:
     """Return the marks in the order that normalizing gives them, so that it has nothing to sort."""
     apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
     return "".join(sorted(apart, key=unicodedata.combining))
+
+
+def end_of_words(count: int, text: str, split: Callable[[str], list[str]]) -> int:
+    """Return the first place after `count` words at which `text` splits between words.
+
+    split: returns the words of a text; the place is the end of the text if there is no other.
+    """
+    whole = split(text)
+    places = range(len(text) + 1)
+    first = bisect_left(places, count, key=lambda end: len(split(text[:end])))
+    for end in places[first:]:
+        head = split(text[:end])
+        if head == whole[: len(head)] and split(text[end:]) == whole[len(head) :]:
+            return end
+    return len(text)

@@ -170,7 +170,7 @@ class SuiteTable(AnswerKeys):
         50, description='words of the excerpt in the prompt, for probe = "continuation"'
     )
     continuation_template: Text | None = Field(
-        None, description='prompt template with {prefix}, for probe = "continuation"'
+        None, description='prompt template with {prefix}, {words}, for probe = "continuation"'
     )
     probability: ProbabilityTable = Field(
         ProbabilityTable(), description='windows of probe = "probability"'

@@ -138,7 +138,7 @@ def book(*texts):
 def test_an_excerpt_is_parted_after_so_many_words_at_most_half():
     asked = beginnings(book("One, two “three” — four. Five six."), prefix_words=3)
     (excerpt,) = asked.excerpts
-    assert excerpt.instruction == CONTINUE_INSTRUCTION.format(prefix="One, two “three")
+    assert excerpt.instruction == CONTINUE_INSTRUCTION.format(prefix="One, two “three", words=3)
     assert excerpt.text == "” — four. Five six."
     assert (excerpt.id, asked.contiguous) == ("p_id1", False)
     assert asked.digest not in ("", "whole")

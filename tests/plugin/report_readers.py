@@ -33,7 +33,7 @@ def plain(markup):
 
 def in_the_terminal(text, pair):
     (row,) = re.findall(rf"^{pair} .*$", text, re.MULTILINE)
-    details = re.search(rf"^{pair}: (.*)\n((?:  .*\n)*)", text, re.MULTILINE)
+    details = re.search(rf"^(.*) {pair}\n((?:  .*\n)*)", text, re.MULTILINE)
     shown = re.search(rf"({SHOWN})\s*$", row)[1]
     return shown, f"{details[1]} {details[2]}" if details else row
 

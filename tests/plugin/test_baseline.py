@@ -53,7 +53,7 @@ def earlier(release, bundle_of):
 
 def test_it_shows_what_changed_for_each_pair(release, earlier, gate):
     release(recite=1)
-    lines = ["clean/ferry: PASS", "*since the baseline: longest_span 0 -> 16 (+16)"]
+    lines = ["PASS clean/ferry", "*since the baseline: longest_span 0 -> 16 (+16)"]
     result = gate("--memleak-baseline=before.json", lines=lines, passed=2)
     result.stdout.no_fnmatch_line("*compared*")
 

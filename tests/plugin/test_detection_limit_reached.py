@@ -86,7 +86,7 @@ def test_a_model_that_recites_in_moods_is_told_and_counts_for_fewer_rounds(suite
         return [{"generated_text": f"{one} {at}"} for at, one in enumerate(said)]
 
     answers(told)
-    _, pair = evidence(lines=["*Rounds aren't exchangeable (*, p = 0.00*"])
+    _, pair = evidence("-v", lines=["*Rounds aren't exchangeable (*, p = 0.00*"])
     assert pair["detection"]["blocks"] == 6
     said = "40 samples, which aren't exchangeable and count as 6 blocks"
     assert said in " ".join(pair["reasons"])

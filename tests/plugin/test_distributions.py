@@ -27,7 +27,7 @@ def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
     online()
     said = "sampled from a different distribution: the server's own; now the "
     gate(*baseline, "--memleak-max-increase=bmc=0.9", usage=[f"*{said}*"])
-    gate(*baseline, "--memleak-html=r.html", lines=[f"*the baseline was {said}model's own*"])
+    gate(*baseline, "-v", "--memleak-html=r.html", lines=[f"*the baseline was {said}model's own*"])
     assert "Sampling distribution: the model's own" in plain(Path("r.html").read_text("utf-8"))
 
 

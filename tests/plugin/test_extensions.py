@@ -32,7 +32,7 @@ NUMPYS = MEASURE.replace(COUNTED, f"import numpy; return numpy.int64(0) + {COUNT
 
 @pytest.mark.parametrize(("measure", "value", "outcome", "shown"), [
     (MEASURE, "90", "passed", "*PASS*"),
-    (MEASURE, "20", "failed", "longest_line 76 exceeds the limit 20*"),
+    (MEASURE, "20", "failed", "  longest_line 76 > 20"),
     (NUMPYS, "90", "passed", "*PASS*"),
     (NO_NUMBER, "90", "errors", "*longest_line*couldn't be measured: it is nan"),
 ], ids=["pass", "fail", "numpy's number", "no number"])  # fmt: skip

@@ -214,6 +214,12 @@ def test_without_a_suite_the_command_that_writes_one_is_named(gate):
     gate().stdout.no_fnmatch_line("*memleak init*")
 
 
+def test_a_selection_that_matches_nothing_says_so(suite, gate):
+    suite()
+    shown = "memleak: -k 'fery' matches none of 2 tests"
+    assert gate("-k", "fery", lines=[shown], deselected=2).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 ASKED = """
 limits = { longest_passage = 38 }
 book = [{ id = "story", source = "story.epub" }]

@@ -65,7 +65,7 @@ def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, 
     result = gate("-m", "copyright", *evidence)
     assert result.ret != 0
     if after == "held-out":  # the first of the two
-        result.stdout.fnmatch_lines(["*INCONCLUSIVE: *", shown])
+        result.stdout.fnmatch_lines(["INCONCLUSIVE *", shown])
     else:
         told = result.stdout if "Exit" in result.stdout.str() else result.stderr
         told.fnmatch_lines([shown])

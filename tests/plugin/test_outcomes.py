@@ -15,16 +15,16 @@ OF_THE_PAIR = (
 def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
     suite()
     lines = [
-        "longest_span 16 exceeds the limit 10",
         "*= memorization =*",
         " *longest_ *longest_ *longest_ *spans_*",
         "pair *passage *bmc *block *span *over *received *verdict*",
         "clean/ferry *6/6*PASS*",
         "leaky/ferry *16*6/6*FAIL*",
         "limit*≤10*",
-        "leaky/ferry: FAIL",
+        "FAIL leaky/ferry",
+        "  longest_span 16 > 10",
         "*longest passage of 16 words at p_id1, words 0-16, generation 0",
-        "*“the ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
+        "*“The ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
         "Next: add --memleak-html=FILE to locate the passages. *",
     ]
     result = gate("-p", "no:cacheprovider", lines=lines, passed=1, failed=1)
@@ -47,15 +47,15 @@ def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tes
 CASES = {
     "too few generations": (
         *((), {"clean": CLEAN[:2]}, CLEAN_ONE, "errors"),
-        "INCONCLUSIVE: 4 of 6 requested generations received; supply a file*",
+        "  4 of 6 requested generations received; supply a file*",
     ),
     "a leak fails even on incomplete evidence": (
         *([("samples = 3", "samples = 50")], {}, LEAKY_ONE, "failed"),
-        "longest_span 16 exceeds the limit 10",
+        "  longest_span 16 > 10",
     ),
     "more rounds than the suite asks for": (
         *([("samples = 3", "samples = 2")], {"leaky": (*CLEAN[:2], BOOK[0])}, LEAKY_ONE, "errors"),
-        "INCONCLUSIVE: the file holds 2 generations beyond the requested samples; raise*",
+        "  the file holds 2 generations beyond the requested samples; raise*",
     ),
     "copies see no more than one of them": (
         [(ZERO[0], f"{ZERO[1]}\ndetection_limit = 0.7")],
@@ -68,7 +68,7 @@ CASES = {
         *([LEAK], {"leaky": CLEAN}, LEAKY_ONE, "failed"),
         "*XPASS(strict)*leaky is expected to leak ferry*",
         "leaky/ferry *6/6*PASS (a leak was expected)*",
-        "leaky/ferry: PASS (a leak was expected)",
+        "PASS (a leak was expected) leaky/ferry",
         "  This pair must leak, but all limits hold, so its test fails.",
     ),
     "an expected leak without evidence": (

@@ -96,7 +96,7 @@ def run(pytester, stories, babble, gate, monkeypatch):
         for name, records in {**stories, "lessons": lessons}.items():
             write_json(f"{name}.json", records)
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
-        result = gate(*REPORTS, *options, **outcomes)
+        result = gate("-v", *REPORTS, *options, **outcomes)
         (pair,) = (one for one in read_bundle()["pairs"] if only in (None, one["book"]["id"]))
         return result, pair
 
@@ -135,8 +135,8 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     assert by_round[0] == length > 38 > by_round[1]
     named = f"  longest passage of {length} words at *, prompted for p_id1, generation 0"
     result.stdout.fnmatch_lines([named, f"  longest_passage {length} exceeds the limit 38"])
-    first = " ".join(words(passage)[:12])
-    result.stdout.fnmatch_lines([f"*“{first} … (+{length - 12} words)”"])
+    quoted = re.search(rf"“(.*) … \(\+{length - 12} words\)”", result.stdout.str())[1]
+    assert words(quoted) == words(passage)[:12]
     assert f"longest passage of {length} words at" in Path("steps.md").read_text("utf-8")
     page, junit = (Path(name).read_text("utf-8") for name in ("page.html", "junit.xml"))
     assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
@@ -232,7 +232,7 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpos
     assert found["value"] == max(length, found["of_own"])
     result.stdout.fnmatch_lines(
         [
-            "candidate/lamp: FAIL",
+            "FAIL candidate/lamp",
             f"  *passage of {length} words at vault (The Seed Vault): *, prompted for p_id1, *",
             f"  longest_passage {length} exceeds the limit 38 with a passage of vault (in a *",
         ]
@@ -252,8 +252,7 @@ def reader(memleak_book):
 def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, replaced):
     pytester.makeconftest(READER)
     result, _ = run(page_of(text, "vault", 3_000, 60), replaced=replaced)
-    first, *_ = result.stdout.get_lines_after("*_ test_memorization*")
-    assert re.match(r"longest_passage \d+ exceeds the limit 38", first)
+    result.stdout.re_match_lines([r"  longest_passage \d+ exceeds the limit 38"])
 
 
 @pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), (LEAKER, "xfailed")])

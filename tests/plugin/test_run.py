@@ -33,7 +33,7 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(online
 def test_what_was_paid_for_is_not_paid_for_again(online, server, gate):
     online()
     # Offline without a fine-tune it is inconclusive, and calls nobody.
-    shown = "*INCONCLUSIVE: *the ledger has no finished fine-tune of 'tuned'*"
+    shown = "*the ledger has no finished fine-tune of 'tuned'*"
     gate("--memleak-offline", lines=[shown], errors=1)
     assert server.plan.counts() == {}
     shown = "*tuned/held-out*24/24*FAIL*"
@@ -58,7 +58,7 @@ def test_offline_with_some_of_it_in_a_ledger_of_ones_own(online, server, gate):
     gate(*ASKED, url, passed=1)
     assert not Path(".memleak/ledger.db").exists()
     online(LAX, ("samples = 6", "samples = 9"))
-    shown = "INCONCLUSIVE: 24 of 36 requested generations received; rerun*"
+    shown = "*24 of 36 requested generations received; rerun*"
     gate("--memleak-offline", url, lines=[shown], errors=1)
     assert len(rows(server)) == 24 + CANARIES
 
@@ -67,7 +67,7 @@ def test_a_fine_tune_is_started_once_and_picked_up_later(online, server, gate):
     server._polls = 2
     online()
     for _ in range(2):
-        lines = ["INCONCLUSIVE: *openai*", "*tuned/held-out*INCONCLUSIVE*"]
+        lines = ["*tuned/held-out*INCONCLUSIVE*", "*openai*"]
         result = gate(*ASKED, "--memleak-no-wait", lines=lines, errors=1)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
     gate(*ASKED, failed=1)
@@ -89,7 +89,7 @@ def test_a_batch_is_submitted_once_and_read_later(online, server, gate):
 @pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.full)])
 def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gate, workers):
     online(BASE, LAX, SINGLY)
-    lines = ["INCONCLUSIVE: *budget*"]
+    lines = ["*budget*"]
     gate(*ASKED, "--memleak-budget=0.03", *workers, lines=lines, errors=1)
     tokens = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows(server)]
     assert 0 < sum(asked * 2e-6 + answered * 8e-6 for asked, answered in tokens) <= 0.03

@@ -186,7 +186,7 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
 ):
     bare(ENDPOINT, LAX)
     server.plan.add(Fault(kind, "chat"))
-    said = "INCONCLUSIVE: book 'held-out': *no summary for 4 of 4 excerpts in 3 tries: "
+    said = "*book 'held-out': *no summary for 4 of 4 excerpts in 3 tries: "
     names = ", ".join(f"p_id{number} ({reason})" for number in range(1, 5))
     gate(*PAID, lines=[f"{said}{names}*"], errors=1)
     assert len(server.books.rows("completion")) == 12
@@ -216,7 +216,7 @@ def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories
 
     monkeypatch.setattr(Reciter, "answer", refuse)
     bare(ENDPOINT, LAX)
-    lines = [f"INCONCLUSIVE: *p_id1 ({reason}), p_id2 ({reason}), *"]
+    lines = [f"*p_id1 ({reason}), p_id2 ({reason}), *"]
     gate(*PAID, lines=lines, errors=1)
     assert len(calls) == 12
     assert asked_for_excerpts(server) == []
@@ -224,7 +224,7 @@ def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories
     Path(".memleak").rename("refused")
     never = [one["excerpt_text"] for one in stories["held-out"][2:]]
     calls.clear()
-    lines = [f"INCONCLUSIVE: *3 tries: p_id3 ({reason}), p_id4 ({reason}); *"]
+    lines = [f"*3 tries: p_id3 ({reason}), p_id4 ({reason}); *"]
     gate(*PAID, lines=lines, errors=1)
     assert asked_for_excerpts(server) == []
     Path(".memleak").rename("two refused")
@@ -241,7 +241,7 @@ NONE = (f'base_model = "base"\n{PRICE}', 'base_model = "none"\n')
 STOPPED = {
     "a server that refuses": (
         *({}, [NONE], PAID),
-        "*INCONCLUSIVE: *'held-out': some summaries are missing: openai endpoint*none*404*",
+        "*'held-out': some summaries are missing: openai endpoint*none*404*",
     ),
     "no author": (
         *({"author_name": ""}, [], PAID),
@@ -298,7 +298,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
     result = gate(*PAID, "--memleak-evidence=e.json")
     if said:
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines([f"*INCONCLUSIVE: {said}"])
+        result.stdout.fnmatch_lines([f"*{said}"])
         assert server.plan.counts() == {}
     else:
         assert plan.ret == 0
@@ -308,7 +308,7 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
 
 def test_a_budget_holds_for_them_too_and_the_next_run_goes_on(bare, server, gate):
     bare(ENDPOINT, LAX)
-    line = "*INCONCLUSIVE: *some summaries are missing: Budget: US$*"
+    line = "*some summaries are missing: Budget: US$*"
     gate(*PAID, "--memleak-budget=0.012", lines=[line], errors=1)
     rows = server.books.rows("completion")
     assert 0 < len(rows) < 4

@@ -13,8 +13,10 @@ from pytest_memleak.records.measurement import DetectionSummary, PassageRate, Pl
 from pytest_memleak.records.pair_result import Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
+from pytest_memleak.reports.pair_table import MANY
+from pytest_memleak.reports.plan_tables import plan_table
 from pytest_memleak.reports.report_text import rate_text
-from pytest_memleak.reports.terminal import plan_table, summary
+from pytest_memleak.reports.terminal import summary
 from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, RunPlan
 
 PASSAGES = dict.fromkeys(("longest_passage", "nv_longest_passage"), 6)
@@ -48,8 +50,8 @@ def passage(**told):
     return Passage(**made | {"excerpt_id": "p_id1", "generation": 2, "quote": ""} | told)
 
 
-def lines(*findings, width=100, color=False):
-    text = summary(findings, width=width, color=color)
+def lines(*findings, width=100, color=False, **shown):
+    text = summary(findings, width=width, color=color, **shown)
     told = [line.rstrip() for line in text.splitlines()]
     return [line for line in told if not line.startswith("No positive control leaked")]
 
@@ -94,7 +96,7 @@ def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
 
 def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     seen = dataclasses.replace(SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)})
-    assert lines(found(verdict="FAIL", detection=seen))[-2:] == [
+    assert lines(found(verdict="FAIL", detection=seen), verbosity=1)[-2:] == [
         "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% confidence)",
         "  Expected range for 100 more samples: longest_span 9–41 words",
     ]
@@ -219,7 +221,7 @@ def test_an_expected_leak_is_shown_as_one():
     told = lines(found(verdict="PASS", expected="leak"))
     assert told[1].endswith("PASS (a leak was expected)")
     note = "  This pair must leak, but all limits hold, so its test fails."
-    assert told[-2:] == ["m/book: PASS (a leak was expected)", note]
+    assert told[-2:] == ["PASS (a leak was expected) m/book", note]
     assert lines(found(verdict="INCONCLUSIVE", expected="leak"))[1].endswith("INCONCLUSIVE")
 
 
@@ -261,7 +263,7 @@ DETAILS = {
     "of a pass what is out of the ordinary": (
         {"provenance": AGAIN, "sampled": (SampledCount("baseline", "b", None, 10, 10, 5, "0"),)},
         [
-            "m/book: PASS",
+            "PASS m/book",
             "  Attempt 3 for this endpoint and book (2 seeds, 1 temperature, "
             "resampled 1 time because of age, 3 runs, 1 generation removed)",
             "  Baseline model: 50% refused",
@@ -269,7 +271,7 @@ DETAILS = {
     ),
     "of a pass its warnings": (
         {"warnings": ("3 images are left out",)},
-        ["m/book: PASS", "  warning: 3 images are left out"],
+        ["PASS m/book", "  warning: 3 images are left out"],
     ),
     "reasons, passages and quotes": (
         {
@@ -282,7 +284,7 @@ DETAILS = {
             "spared": "stopped after 5 of 10 rounds",
         },
         [
-            "m/book: FAIL",
+            "FAIL m/book",
             "  longest block of 1,234 words at The Quay, p_id1, words 1,000-1,016",
             "  span of 16 words at p_id1, words 1,000-1,016, generation 2",
             "    “the ferryman counted … (+13 words)”",
@@ -299,12 +301,12 @@ DETAILS = {
             "intervals": {"bmc": (0.46, 0.55), "longest_span": (1, 2)},
             "settings": SETTINGS | {"confidence": 0.95},
         },
-        ["m/book: FAIL", "  95% confidence intervals: bmc 0.460–0.550"],
+        ["FAIL m/book", "  95% confidence intervals: bmc 0.460–0.550"],
     ),
     "who answered and when": (
         {"verdict": "INCONCLUSIVE", "completeness": KINDS, "provenance": WHO},
         [
-            "m/book: INCONCLUSIVE",
+            "INCONCLUSIVE m/book",
             "  Generations: 5 answers, 1 short; median length ratio 90.0%",
             "  Sampled 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
             "  Served by gpt-2024-08-06 (fp1), 5 calls; an unnamed server, 1 call; "
@@ -316,14 +318,110 @@ DETAILS = {
 
 
 @pytest.mark.parametrize(("told", "below"), DETAILS.values(), ids=DETAILS)
-def test_what_is_told_of_a_pair_below_the_table(told, below):
-    assert lines(found(**told))[3:] == ([""] if below else []) + below
+def test_what_v_tells_of_a_pair_below_the_table(told, below):
+    passes = told.get("verdict", "PASS") == "PASS"
+    assert lines(found(**told), verbosity=0 if passes else 1)[3:] == ([""] if below else []) + below
+
+
+WORST = passage(kind="longest passage", words=104, quote="the ferryman counted … (+101 words)")
+LEAKS = {
+    "verdict": "FAIL",
+    "limits": {"bmc": 0.15, "longest_span": 38, "spans_over": 0},
+    "measures": MEASURES | {"bmc": 0.1677, "longest_span": 104, "spans_over": 3},
+    "reasons": ("bmc ...", "longest_span ...", "spans_over ..."),
+    "passages": (WORST, passage(words=60)),
+    "warnings": ("3 images are left out",),
+}
+
+
+def test_a_failing_pair_takes_six_lines():
+    assert lines(found(**LEAKS))[-6:] == [
+        "",
+        "FAIL m/book",
+        "  bmc 0.1677 > 0.15, longest_span 104 > 38, spans_over 3 > 0",
+        "  longest passage of 104 words at p_id1, words 1,000-1,016, generation 2",
+        "    “the ferryman counted … (+101 words)”",
+        "  1 more passage, 1 notice: see -v",
+    ]
+
+
+def test_an_inconclusive_pair_takes_its_causes():
+    doubted = found(verdict="INCONCLUSIVE", reasons=("a", "b", "c", "d", "e"), passages=(WORST,))
+    assert lines(doubted)[-6:] == [
+        "INCONCLUSIVE m/book", "  a", "  b", "  c", "  d", "  1 more reason: see -v",
+    ]  # fmt: skip
+
+
+def many(count):
+    """Pairs of two models: of each four the first fails, the second is inconclusive."""
+    for number in range(count):
+        told = (LEAKS, {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")}, {}, {})
+        model = f"model-{number % 2}"
+        book = f"book-{number // 2:02}"
+        yield found(
+            pair=f"{model}/{book}",
+            model=dataclasses.replace(NOTHING.model, id=model),
+            book=dataclasses.replace(NOTHING.book, id=book),
+            **told[number % 4],
+        )
+
+
+def test_many_pairs_are_a_matrix_and_a_line_for_each_that_does_not_pass():
+    shown = lines(*many(80), width=80)
+    assert len(shown) <= 60 + 20  # 40 books
+    assert shown[:3] == [
+        "book        model-0             model-1",
+        "book-00  FAIL 0.168  INCONCLUSIVE 0.000",
+        "book-01  PASS 0.000          PASS 0.000",
+    ]
+
+
+def test_pairs_of_the_same_cause_stand_together():
+    shown = lines(*many(12), verbosity=-1)
+    place = "longest passage of 104 words at p_id1, words 1,000-1,016"
+    assert shown == [
+        "",
+        "FAIL (3 pairs): exceeds the limits on bmc, longest_span, spans_over",
+        f"  model-0/book-00: {place}",
+        f"  model-0/book-02: {place}",
+        f"  model-0/book-04: {place}",
+        "INCONCLUSIVE (3 pairs): no summaries (-v shows 1 more reason)",
+        "  model-1/book-00, model-1/book-02, model-1/book-04",
+        "warning: 3 images are left out (model-0/book-00 and 2 more pairs)",
+    ]
+
+
+def test_each_v_shows_more_of_many_pairs():
+    pairs = tuple(many(MANY))
+    heads = [lines(*pairs, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1, 2)]
+    assert heads == ["book", "book", "pair"]
+    counts = [len(lines(*pairs, verbosity=verbosity)) for verbosity in (-1, 0, 1, 2)]
+    assert counts == sorted(set(counts))
+    few = pairs[: MANY - 1]
+    assert [lines(*few, verbosity=verbosity)[0].split()[0] for verbosity in (0, 1)] == ["pair"] * 2
+
+
+def test_a_matrix_wider_than_the_terminal_goes_on_below():
+    pairs = [
+        found(
+            pair=f"m{number}/b",
+            model=dataclasses.replace(NOTHING.model, id=f"a-long-model-name-{number}"),
+        )
+        for number in range(MANY)
+    ]
+    shown = lines(*pairs, width=80)
+    heads = [line for line in shown if line.startswith("book ")]
+    assert len(heads) > 1
+    assert [name for name in " ".join(heads).split() if name.startswith("a-")] == [
+        f"a-long-model-name-{number}" for number in range(MANY)
+    ]
+    assert max(map(len, heads)) <= 80
 
 
 def test_v_says_how_often_a_passage_came_back():
     rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
     seldom = found(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
-    told = summary([seldom], width=100, color=False, verbose=True)
+    told = summary([seldom], width=100, color=False, verbosity=1)
     line = "in 3 of 100 generations from its prompt; expected in 0.62% to 8.5%"
     assert f"generation 2\n    {line}\n  span of" in told
     assert line not in "\n".join(lines(seldom))
@@ -333,19 +431,12 @@ def test_v_says_how_often_a_passage_came_back():
     assert rate_text(point) == "in 3 of 100 generations from its prompt"
 
 
-def test_of_an_expected_leak_the_worst_passages_do_unless_more_are_asked_for():
+def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
     leak = found(
         verdict="FAIL", expected="leak", passages=tuple(passage(start=n) for n in range(6))
     )
-    told = "\n".join(lines(leak))
-    assert told.count("span of 16 words") == 2
-    assert "  4 more passages; rerun with -v" in told
-    for all_of_it in (
-        summary([leak], width=100, color=False, verbose=True),
-        "\n".join(lines(dataclasses.replace(leak, expected="pass"))),
-    ):
-        assert all_of_it.count("span of 16 words") == 6
-        assert "rerun with -v" not in all_of_it
+    assert "span of" not in "\n".join(lines(leak))
+    assert "\n".join(lines(leak, verbosity=1)).count("span of 16 words") == 6
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -371,9 +462,9 @@ def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
     exact = passage(kind="longest passage", words=604)
     near = dataclasses.replace(exact, kind="longest near-verbatim passage")
     longer = dataclasses.replace(near, words=612)
-    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, near))))
+    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, near)), verbosity=1))
     assert told.count("passage of 604 words") == 1
-    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, longer))))
+    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, longer)), verbosity=1))
     assert "longest near-verbatim passage of 612 words" in told
 
 
@@ -406,7 +497,7 @@ HOSTILE = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapter, name, warning):
     spans = (passage(chapter=chapter, excerpt_id=name),)
     told = found(verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,))
-    text = summary([told], width=100, color=False)
+    text = summary([told], width=100, color=False, verbosity=1)
     assert not set(text) & CONTROLS
     assert len(text.splitlines()) == 9
 
@@ -433,4 +524,4 @@ def test_a_pass_states_what_a_title_alone_excludes():
         book = dataclasses.replace(NOTHING.book, parts=(MEASURED, part))
         assert (line in lines(found(book=book))) is told
     line = "  7.0% of the file excluded, 0 words by title alone"
-    assert line in lines(found(book=book, verdict="FAIL"))
+    assert line in lines(found(book=book, verdict="FAIL"), verbosity=1)

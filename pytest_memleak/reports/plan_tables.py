@@ -1,0 +1,109 @@
+"""Terminal tables of what a run would do and pay, and of what sample counts can detect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from pytest_memleak.records.number_format import amount, percent_at_most
+from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.console import full_width, print_lines, print_whole, text_console
+from pytest_memleak.reports.report_text import detection_caption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.records.measurement import PlannedRounds
+    from pytest_memleak.sampling.cost_plan import PlannedStep, Power, RunPlan
+
+
+def plan_table(planned: RunPlan, *, width: int, color: bool, wrap: bool) -> str:
+    """Render what a run would still do and pay, a row a step, and what has no estimate.
+
+    in, out, train: tokens, estimated as an upper bound; wrap: fold sentences at `width`
+    """
+    console, out = text_console(width=width, color=color)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("pair", overflow="fold")
+    for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for step in planned.steps:
+        table.add_row(Text(inert(step.what)), *_planned(step))
+    table.collapse_padding = full_width(console, table) > console.width
+    print_whole(console, table)
+    lines: list[Text] = []
+    if planned.steps:
+        unpriced = [step.what for step in planned.steps if step.cost is None]
+        if len(unpriced) < len(planned.steps):
+            total = sum(step.cost or 0 for step in planned.steps)
+            more = ", plus pairs without a price" if unpriced else ""
+            console.print(f"Total: at most US${total:,.2f}{more}")
+        if unpriced:
+            line = f"Cost unknown: no price for {', '.join(unpriced)}. Add [model.price]."
+            lines.append(Text(inert(line)))
+    lines += [Text(inert(line)) for line in _rounds(planned.steps)]
+    lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in planned.obstacles]
+    print_lines(console, lines, width=width, wrap=wrap)
+    return out.getvalue()
+
+
+def power_table(power: Power, *, width: int, color: bool) -> str:
+    """Render the detection limit and the maximum cost of several sample counts."""
+    console, out = text_console(width=width, color=color)
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for title in ("samples", "detection\nlimit", "calls", "generations", "US$"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in power.rows:
+        table.add_row(
+            f"{row.samples:,}",
+            "-" if row.detection is None else percent_at_most(row.detection),
+            f"{row.calls:,}",
+            f"{row.generations:,}",
+            "no price" if row.cost is None else f"{row.cost:,.2f}",
+            Text(inert(row.note), style="dim"),
+        )
+    print_whole(console, table)
+    notes = [detection_caption(power.confidence)]
+    notes += ["generations: for all pairs, including null books and baseline models"]
+    if any(row.cost is None for row in power.rows):
+        notes += ["no price: set [model.price] for every model"]
+    lines = [Text(note, style="dim") for note in notes if power.rows]
+    lines += [Text(inert(limit)) for limit in power.limits]
+    lines += [Text(f"Can't estimate: {inert(line)}", style="yellow") for line in power.obstacles]
+    print_lines(console, lines, width=width, wrap=True)
+    return out.getvalue()
+
+
+def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
+    """State the detection limit of the planned samples, once for all pairs that share it."""
+    groups: dict[PlannedRounds, list[str]] = {}
+    for step in steps:
+        if step.rounds:
+            groups.setdefault(step.rounds, []).append(step.what)
+    for rounds, pairs in groups.items():
+        text = (
+            f"{amount(rounds.samples, 'sample')}: detection limit "
+            f"{percent_at_most(rounds.detection)} ({100 * rounds.confidence:g}% confidence)"
+        )
+        if rounds.needed is not None and rounds.needed > rounds.samples:
+            text += (
+                f". Set samples = {rounds.needed} to reach detection_limit = "
+                f"{rounds.detection_limit:g} even if the provider withholds 1 generation in 10."
+            )
+        yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
+
+
+def _planned(step: PlannedStep) -> list[str]:
+    cost, sampling = step.cost, step.sampling
+    if sampling is None and step.hours:
+        return [*"------", "no price" if cost is None else f"{cost:,.2f}"]
+    if sampling is None:
+        return ["recorded", *"------"]
+    counts = (
+        *(sampling.calls, sampling.generations, sampling.pending),
+        *(sampling.prompt_tokens, sampling.completion_tokens, step.training_tokens),
+    )
+    return [*(f"{count:,}" for count in counts), "no price" if cost is None else f"{cost:,.2f}"]
