@@ -64,8 +64,7 @@ SIZES = {
 def weigh(book: Book, drawn: list[Generation], **asked: object) -> Completeness:
     settings = GenerationRequest(**asked)  # type: ignore[arg-type]
     census = GenerationCensus(book, settings)
-    for _ in census.watch(drawn):
-        pass
+    census.read(drawn)
     return completeness(census.counted(), prompt_overlap(book, settings))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import Inconclusive, MemleakError
 from pytest_memleak.scoring.generation_tally import Tally, TallyResult
+from pytest_memleak.scoring.text_batches import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.protected_passages import Protected
+    from pytest_memleak.scoring.text_batches import Batch
 
     Block = list[Generation]
     _Work = tuple[Book, Scoring, Protected | None]
@@ -30,13 +32,13 @@ if TYPE_CHECKING:
 _BLOCK = 1_000_000  # characters: about five hundred generations of 400 words
 
 
-def blocks(generations: Iterable[Generation]) -> Iterator[Block]:
+def blocks(generations: Iterable[Generation | Batch]) -> Iterator[Block]:
     """Yield the generations, in order, in blocks of about a million characters."""
     block: Block = []
     length = 0
-    for generation in generations:
-        block.append(generation)
-        length += len(generation.text)
+    for batch in in_batches(generations):
+        block += batch.generations
+        length += sum(len(generation.text) for generation in batch.generations)
         if length >= _BLOCK:
             yield block
             block, length = [], 0
@@ -55,7 +57,7 @@ class Processes:
         self,
         book: Book,
         scoring: Scoring,
-        generations: Iterable[Generation],
+        generations: Iterable[Generation | Batch],
         *,
         protected: Protected | None = None,
     ) -> Tally:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, Shard, ShardScan
     from pytest_memleak.scoring.protected_passages import Protected
+    from pytest_memleak.scoring.text_batches import Batch
 
 _AHEAD = 2  # blocks in flight per core; more would only wait in memory
 _RETRIES = 5  # of a task whose node is lost
@@ -50,7 +51,7 @@ class OnRay:
         self,
         book: Book,
         scoring: Scoring,
-        generations: Iterable[Generation],
+        generations: Iterable[Generation | Batch],
         *,
         protected: Protected | None = None,
     ) -> Tally:

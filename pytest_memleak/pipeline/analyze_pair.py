@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.sampled_generations import PairSamples, Stop
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.text_batches import Batch
 _SHOWN = 3
 Name = tuple[Origin, str, int]
 
@@ -34,7 +35,7 @@ def analyze_pair(
     resources: Resources,
     catalog: CatalogMatches | None = None,
     *,
-    texts: Iterable[Generation] | None = None,
+    texts: Iterable[Batch] | None = None,
 ) -> Analysis | None:
     """Measure what the model reproduces of every protected book; None without samples.
 
@@ -98,7 +99,7 @@ class SecondOpinion:
         self._protected, self._catalog = protected, catalog
         self._sample = Sample(self._own.required.pair.sampling.seed)
 
-    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+    def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""
         return self._sample.watch(generations)
 

@@ -72,7 +72,7 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
     catalog = suite.catalog.matches(parts)
     second_opinion = SecondOpinion(parts, protected, catalog)
-    texts = second_opinion.watch(all_generations(counted))
+    texts = second_opinion.watch(chain(own.batches(), all_generations(beside)))
     analysis = analyze_pair(pair, parts, protected, resources, catalog, texts=texts)
     scan_issues = (*second_opinion.issues(analysis), *protected.issues(pair), *catalog.issues)
     references = compare_references(analysis, own, beside, required, suite.endpoints)

@@ -110,7 +110,7 @@ def _with_uplift(
     """Add the uplift, where the baseline has as many rounds, of the same distribution."""
     pair = own.required.pair
     theirs = analyze(
-        baseline.book, baseline.generations(), pair.scoring, count=endpoints.resources.count
+        baseline.book, baseline.batches(), pair.scoring, count=endpoints.resources.count
     )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis

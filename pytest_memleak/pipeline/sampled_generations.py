@@ -14,6 +14,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,7 @@ from pytest_memleak.pipeline.required_samples import (
 from pytest_memleak.records import Book, Completeness, Generation, Issue, Kind
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import SampledCount
+from pytest_memleak.scoring.text_batches import Batch, in_batches
 from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
@@ -110,18 +112,24 @@ class CountedGenerations:
         self._census = GenerationCensus(answers.book, self._asked)
         self._digest = hashlib.sha256()
 
-    def generations(self) -> Iterator[Generation]:
+    def batches(self) -> Iterator[Batch]:
         """Yield the requested generations with all that was written; count the others, too.
 
-        Read it once: the digest covers everything read.
+        Read it once: the digest covers everything read. The words that the census reads go with
+        the texts that they are of.
         """
-        for generation in self._census.watch(self.sampled.all_there()):
-            if self._asked.counts(generation.ordinal):
-                written = _with_reasoning(generation)
-                reason, ordinal = generation.finish_reason.value, str(generation.ordinal)
-                head = map(_frame_short, (generation.excerpt_id, ordinal, reason))
-                self._digest.update(b"".join((*head, frame(written.text))))
-                yield written
+        for batch in in_batches(self.sampled.all_there()):
+            counted, words = self._census.read(batch.generations)
+            asked = (each for each in batch.generations if self._asked.counts(each.ordinal))
+            if written := [*map(_with_reasoning, asked)]:
+                self._digest.update(b"".join(map(_framed, written)))
+                texts = [generation.text for generation in counted]
+                alike = texts == [generation.text for generation in written]
+                yield Batch(written, words if alike else None)
+
+    def generations(self) -> Iterator[Generation]:
+        """Yield the same, one by one."""
+        return chain.from_iterable(batch.generations for batch in self.batches())
 
     def completeness(
         self,
@@ -182,6 +190,12 @@ def frame(text: str) -> bytes:
 
 
 _frame_short = functools.lru_cache(maxsize=1 << 12)(frame)
+
+
+def _framed(generation: Generation) -> bytes:
+    reason, ordinal = generation.finish_reason.value, str(generation.ordinal)
+    head = map(_frame_short, (generation.excerpt_id, ordinal, reason))
+    return b"".join((*head, frame(generation.text)))
 
 
 def _with_reasoning(generation: Generation) -> Generation:

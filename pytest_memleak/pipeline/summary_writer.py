@@ -23,6 +23,7 @@ from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, most_tok
 from pytest_memleak.records import Book, Excerpt, Generation, Kind, Sampling, Summarizer, WordMode
 from pytest_memleak.sampling.cost_plan import Plan, plan
 from pytest_memleak.sampling.loop import draw
+from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.generation_features import FeatureReader
 from pytest_memleak.verdict.generation_kinds import canned
@@ -189,8 +190,9 @@ class SummaryWriter:
         book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
         numbers = {excerpt.id: number for number, excerpt in enumerate(excerpts)}
         reader = FeatureReader(book, self._mode, Prose.of(book, self._mode))
+        keyed_texts = keyed([generation.text for generation in drawn], self._mode)
         readings, runs = reader.read(
-            drawn, [numbers[generation.excerpt_id] for generation in drawn]
+            drawn, [numbers[generation.excerpt_id] for generation in drawn], keyed_texts
         )
         same = canned(readings, runs, ~readings.blank)
         for at, generation in enumerate(drawn):

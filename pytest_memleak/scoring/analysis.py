@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.extraction import Extraction
     from pytest_memleak.scoring.generation_tally import Count, Tally
     from pytest_memleak.scoring.protected_passages import Protected
+    from pytest_memleak.scoring.text_batches import Batch
 
 
 class SpansByRound(NamedTuple):
@@ -98,7 +99,7 @@ class Analysis:
 
 def analyze(
     book: Book,
-    generations: Iterable[Generation],
+    generations: Iterable[Generation | Batch],
     scoring: Scoring,
     *,
     confidence: float = 0.95,

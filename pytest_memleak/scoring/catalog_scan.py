@@ -21,9 +21,10 @@ from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measu
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
-from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches, batches_of
+from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches
 from pytest_memleak.scoring.near_verbatim_passages import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
+from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.trimming import NO_RANGES
 from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,20 +13,22 @@ from pytest_memleak.errors import BookError, RecordsError, SettingsError
 from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distinct_passages
-from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
 from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
 from pytest_memleak.scoring.rounds import Rounds, words_by_text
+from pytest_memleak.scoring.text_batches import in_batches
 from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
+    from pytest_memleak.scoring.text_batches import Batch
 
     Count = Callable[..., "Tally"]
 
@@ -146,15 +146,15 @@ class Tally:
                 hint="measure it in parts",
             )
 
-    def add(self, generations: Iterable[Generation]) -> None:
+    def add(self, generations: Iterable[Generation | Batch]) -> None:
         """Match generations and count what they reproduce.
 
         Raises RecordsError for one that belongs to none of the book's excerpts, is a duplicate, or
         has an ordinal that is below 0 or too large.
         """
-        for _, of_origin in groupby(self._noted(generations), attrgetter("origin")):
-            for batch in batches_of(of_origin, lambda generation: len(generation.text)):
-                self._count(batch)
+        for batch in in_batches(generations):
+            self._note(batch.generations)
+            self._count(batch)
 
     def add_counted(self, other: TallyResult) -> None:
         """Add the counts of other generations by a tally of the same book and settings.
@@ -275,8 +275,8 @@ class Tally:
         """Return the most words of a passage, folded ones if `near`; 0 if none is sought."""
         return self._passages.most_words(near=near) if self._passages else 0
 
-    def _noted(self, generations: Iterable[Generation]) -> Iterator[Generation]:
-        """Yield the generations, and record the ordinals of the sampled ones."""
+    def _note(self, generations: Sequence[Generation]) -> None:
+        """Record the ordinals of the sampled ones."""
         order = self.layout.order
         ordinals = range(1 << self._packing.high)
         for generation in generations:
@@ -292,22 +292,24 @@ class Tally:
                 seen.add(generation.ordinal)
                 self.counted.generations += 1
                 self.counted.rounds = max(self.counted.rounds, generation.ordinal + 1)
-            yield generation
 
-    def _count(self, batch: Sequence[Generation]) -> None:
+    def _count(self, batch: Batch) -> None:
         """Count the matches of some generations' texts."""
+        generations, words = batch
         excerpt = np.array(
-            [self.layout.order[generation.excerpt_id] for generation in batch], dtype=np.intp
+            [self.layout.order[generation.excerpt_id] for generation in generations], dtype=np.intp
         )
-        ordinal = np.array([generation.ordinal for generation in batch], dtype=np.intp)
+        ordinal = np.array([generation.ordinal for generation in generations], dtype=np.intp)
         shared = self._index.matches(
-            [generation.text for generation in batch], near=self._passages is not None
+            [generation.text for generation in generations],
+            words,
+            near=self._passages is not None,
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
         if self._passages:
-            texts = Prompted(excerpt, ordinal, batch[0].origin)
+            texts = Prompted(excerpt, ordinal, generations[0].origin)
             self._passages.count(self.counted.passages, shared, prompt_ranges, texts)
-        if batch[0].origin is not Origin.SAMPLED:
+        if generations[0].origin is not Origin.SAMPLED:
             return
         matches = shared.matches
         if len(self._index.books) > 1:
@@ -325,9 +327,9 @@ class Tally:
         inside = np.minimum(end, self._excerpt_end[prompted])
         inside -= np.maximum(start, self._excerpt_start[prompted])
         own_matches = _Matches(text, start, end).where(inside >= self.k)
-        longest = np.zeros(len(batch), dtype=np.intp)
+        longest = np.zeros(len(generations), dtype=np.intp)
         np.maximum.at(longest, own_matches.text, inside[inside >= self.k])
-        covered = words_by_text(text[left.of], first, last, texts=len(batch))
+        covered = words_by_text(text[left.of], first, last, texts=len(generations))
         rows = np.stack((excerpt, ordinal, covered, longest), axis=1)
         self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
         own = distinct(self._packing.pack(*own_matches))  # a match counts once
@@ -377,7 +379,7 @@ class Tally:
 def tally_generations(
     book: Book,
     scoring: Scoring,
-    generations: Iterable[Generation],
+    generations: Iterable[Generation | Batch],
     *,
     protected: Protected | None = None,
     passages: bool = True,

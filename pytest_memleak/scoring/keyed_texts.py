@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ _BETWEEN = "\n\x00\n"
 def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
     """Return the words of `words(text, mode)` of each text."""
     counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
-    return cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted)
+    return replace(cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted), mode=mode)
 
 
 def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs,
 from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -29,33 +29,12 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keys
 
-T = TypeVar("T")
-
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""
 
 _EXACT, _FOLDED = 1, 2
 _BOOK_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
-
-
-# Texts per batch: at most so many, and about so many characters.
-_TEXTS_TOGETHER = 1 << 12
-_CHARACTERS_TOGETHER = 1 << 19
-
-
-def batches_of(items: Iterable[T], length_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield items in batches that are fast to match together; length_of: an item's characters."""
-    batch: list[T] = []
-    left = _CHARACTERS_TOGETHER
-    for item in items:
-        batch.append(item)
-        left -= length_of(item)
-        if left <= 0 or len(batch) >= _TEXTS_TOGETHER:
-            yield batch
-            batch, left = [], _CHARACTERS_TOGETHER
-    if batch:
-        yield batch
 
 
 class BookMatches(NamedTuple):
@@ -194,9 +173,16 @@ class SharedIndex:
         }
         return sum(prefilter.nbytes for prefilter in prefilters.values())
 
-    def matches(self, texts: Sequence[str], *, near: bool = True) -> TextMatches:
-        """Match each of the texts with each book; without folded words unless `near`."""
-        exact, runs = self._runs(self._checked(keyed(texts, self.mode)), self._exact)
+    def matches(
+        self, texts: Sequence[str], words: Keyed | None = None, *, near: bool = True
+    ) -> TextMatches:
+        """Match each of the texts with each book; without folded words unless `near`.
+
+        words: the texts' words, where they have been read; unequal long words get other keys.
+        """
+        if words is None or words.mode != self.mode:
+            words = keyed(texts, self.mode)
+        exact, runs = self._runs(self._checked(words), self._exact)
         matches = self._book_matches(exact, runs, self._exact, _EXACT)
         if not near:
             return TextMatches(exact, matches, ())

@@ -28,6 +28,7 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.records import Origin
 from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.folding import folded_words
+from pytest_memleak.scoring.text_batches import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation
+    from pytest_memleak.scoring.text_batches import Batch
 
 
 class EqualRun(NamedTuple):
@@ -166,12 +168,13 @@ class NearVerbatimTally:
                     block.words, block.book_start, block.book_end, excerpt_id, generation.ordinal
                 )
 
-    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+    def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
         """Pass the generations on, matching each sampled one."""
-        for generation in generations:
-            if generation.origin is Origin.SAMPLED:
-                self.add(generation)
-            yield generation
+        for batch in in_batches(generations):
+            for generation in batch.generations:
+                if generation.origin is Origin.SAMPLED:
+                    self.add(generation)
+            yield batch
 
     def recall(self) -> NearVerbatimRecall:
         """Return the recall of all generations so far."""

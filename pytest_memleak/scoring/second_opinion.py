@@ -14,7 +14,7 @@ import heapq
 from bisect import bisect_right
 from collections import defaultdict
 from hashlib import blake2b
-from itertools import chain, pairwise, repeat
+from itertools import chain, count, pairwise, repeat
 from typing import TYPE_CHECKING
 
 import ahocorasick
@@ -22,7 +22,7 @@ import numpy as np
 
 from pytest_memleak.records import Origin
 from pytest_memleak.scoring.book_layout import layout_of
-from pytest_memleak.scoring.multi_book_index import batches_of
+from pytest_memleak.scoring.text_batches import batches_of, in_batches
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.rounds import Rounds
+    from pytest_memleak.scoring.text_batches import Batch
 
 _ONE_IN = 100
 _LEAST = 20
@@ -51,19 +52,21 @@ class Sample:
         self._chosen: list[Generation] = []
         self._further: list[tuple[int, int, Generation]] = []  # a heap, highest rank first
 
-    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+    def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""
-        for number, generation in enumerate(generations):
-            which = generation.origin, generation.ordinal, generation.excerpt_id
-            data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
-            rank = int.from_bytes(blake2b(data, digest_size=8).digest())
-            if rank % _ONE_IN == 0:
-                self._chosen.append(generation)
-            else:
-                heapq.heappush(self._further, (-rank, number, generation))
-                if len(self._further) > _LEAST:
-                    heapq.heappop(self._further)
-            yield generation
+        numbers = count()
+        for batch in in_batches(generations):
+            for generation, number in zip(batch.generations, numbers, strict=False):
+                which = generation.origin, generation.ordinal, generation.excerpt_id
+                data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
+                rank = int.from_bytes(blake2b(data, digest_size=8).digest())
+                if rank % _ONE_IN == 0:
+                    self._chosen.append(generation)
+                elif len(self._further) < _LEAST:
+                    heapq.heappush(self._further, (-rank, number, generation))
+                else:
+                    heapq.heappushpop(self._further, (-rank, number, generation))
+            yield batch
 
     @property
     def generations(self) -> list[Generation]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from pytest_memleak.records.paper_format import missing_excerpt_error
 from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
-from pytest_memleak.scoring.multi_book_index import SharedIndex, batches_of
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.text_batches import batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -17,6 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_memleak.records import WordMode
     from pytest_memleak.scoring.intervals import Positions
 
     Keys = NDArray[np.uint64]
@@ -56,6 +57,7 @@ class Keyed:
     joined: of all texts, as they were cut
     ends:  places of the `TEXT_END`, one more than texts
     dropped: first bytes of the parts between spaces that are no words
+    mode:  in which the words are counted; None for folded ones
     """
 
     keys: Keys
@@ -64,6 +66,7 @@ class Keyed:
     joined: bytes
     ends: Positions
     dropped: Positions
+    mode: WordMode | None = None
 
     @property
     def texts(self) -> int:

@@ -144,11 +144,13 @@ class FeatureReader:
         )
 
     def read(
-        self, generations: Sequence[Generation], excerpts: Sequence[int]
+        self, generations: Sequence[Generation], excerpts: Sequence[int], keyed_texts: Keyed
     ) -> tuple[GenerationFeatures, Keys]:
-        """Return the features of generations, and all their runs; excerpts: by number."""
+        """Return the features of generations, and all their runs.
+
+        excerpts: by number; keyed_texts: the words of their texts
+        """
         texts = [generation.text for generation in generations]
-        keyed_texts = keyed(texts, self._mode)
         starts, counts = keyed_texts.ends[:-1] + 1, keyed_texts.lengths()
         excerpt = np.array(excerpts, dtype=np.int64)
         run_counts = np.maximum(counts - RUN + 1, 0)

@@ -1,7 +1,7 @@
 """The kind of each generation, and a census of a pair's generations (docs/method.md).
 
     census = GenerationCensus(book, request)
-    for generation in census.watch(generations): ...
+    for generations in batches: census.read(generations)
     result = census.counted()
 
 The census streams. Of 25,000 generations of 400 words it keeps 80 MB of hashes, and never more than
@@ -22,6 +22,7 @@ from pytest_memleak.records import FinishReason, Kind
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.redaction.text import count_words, server_word
 from pytest_memleak.scoring.intervals import distinct
+from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.verdict.evidence_requirements import exact
 from pytest_memleak.verdict.generation_features import (
     ENDED,
@@ -35,11 +36,12 @@ from pytest_memleak.verdict.prose import Prose
 from pytest_memleak.verdict.shingles import RunSet, slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Generation
+    from pytest_memleak.scoring.word_hashes import Keyed
     from pytest_memleak.verdict.evidence_requirements import GenerationRequest
     from pytest_memleak.verdict.generation_features import Flags, Numbers
     from pytest_memleak.verdict.shingles import Keys
@@ -51,7 +53,6 @@ _SHARED = 3
 """What so many excerpts' answers share is not an answer to one of them."""
 
 _SLOT_BITS = 24
-_READ_TOGETHER = 250
 _MOST_RUNS = 1 << 25
 _MOST_WORDS_TOLD = 20
 _WORDS_TOLD = 6  # of such a word
@@ -172,7 +173,6 @@ class GenerationCensus:
         self._reader = FeatureReader(book, asked.words, self._prose)
         self._number = {excerpt.id: number for number, excerpt in enumerate(book.excerpts)}
         self._seen: set[tuple[str, int]] = set()
-        self._waiting: list[Generation] = []
         self._parts: list[tuple[GenerationFeatures, Keys]] = []
         self._kept = 0
         self._below = 1 << 64  # runs with hashes under it are kept
@@ -181,17 +181,21 @@ class GenerationCensus:
         self._recitation = 0
         self._counted: CensusResult | None = None
 
-    def watch(self, generations: Iterable[Generation]) -> Iterator[Generation]:
-        """Pass the generations on, every one, counting them."""
-        for generation in generations:
-            self._count(generation)
-            yield generation
+    def read(self, generations: Sequence[Generation]) -> tuple[Sequence[Generation], Keyed]:
+        """Count the generations; return those that were asked for, and the words of their texts."""
+        self._counted = None
+        asked_for = [*filter(self._is_asked_for, generations)]
+        words = keyed([generation.text for generation in asked_for], self._asked.words)
+        numbers = [self._number[generation.excerpt_id] for generation in asked_for]
+        self._keep(*self._reader.read(asked_for, numbers, words))
+        return asked_for, words
 
     def counted(self) -> CensusResult:
         """Return the result so far."""
         if self._counted:
             return self._counted
-        self._parts = self._read() or [self._reader.read([], [])]
+        if not self._parts:
+            self.read([])
         readings = GenerationFeatures.together([readings for readings, _ in self._parts])
         runs = np.concatenate([runs for _, runs in self._parts])
         self._parts = [(readings, runs)]  # frees the parts
@@ -225,9 +229,10 @@ class GenerationCensus:
             del counts[FinishReason.UNTOLD.value]
         return dict(counts)
 
-    def _count(self, generation: Generation) -> None:
-        self._counted = None
+    def _is_asked_for(self, generation: Generation) -> bool:
+        """Tell whether it was asked for, and count it."""
         round_of = (generation.excerpt_id, generation.ordinal)
+        reason = generation.finish_reason
         if (
             generation.excerpt_id not in self._number
             or generation.ordinal < 0
@@ -236,32 +241,24 @@ class GenerationCensus:
         ):
             self._surplus += 1
             if not self._asked.samples:
-                self._recitation += generation.finish_reason is FinishReason.RECITATION
-            return
+                self._recitation += reason is FinishReason.RECITATION
+            return False
         self._seen.add(round_of)
-        reason = generation.finish_reason
         if reason.withheld and (reason is not FinishReason.EMPTY or generation.text.strip()):
             self._withheld[reason, generation.finish_word] += 1
             self._recitation += reason is FinishReason.RECITATION
-        self._waiting.append(generation)
-        if len(self._waiting) >= _READ_TOGETHER:
-            self._read()
+        return True
 
-    def _read(self) -> list[tuple[GenerationFeatures, Keys]]:
-        """Read what is waiting; return all parts."""
-        if self._waiting:
-            numbers = [self._number[generation.excerpt_id] for generation in self._waiting]
-            readings, runs = self._reader.read(self._waiting, numbers)
-            self._waiting = []
-            if self._below < 1 << 64:
-                readings, runs = _sampled(readings, runs, self._below)
-            self._parts.append((readings, runs))
-            self._kept += len(runs)
+    def _keep(self, readings: GenerationFeatures, runs: Keys) -> None:
+        """Keep what was read of some generations."""
+        if self._below < 1 << 64:
+            readings, runs = _sampled(readings, runs, self._below)
+        self._parts.append((readings, runs))
+        self._kept += len(runs)
         while self._kept > _MOST_RUNS:
             self._below >>= 1
             self._parts = [_sampled(*part, self._below) for part in self._parts]
             self._kept = sum(len(runs) for _, runs in self._parts)
-        return self._parts
 
 
 def _sampled(

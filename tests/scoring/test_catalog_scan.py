@@ -120,7 +120,8 @@ def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():
 
     def chosen(some, seed=0):
         sample = Sample(seed)
-        assert list(sample.watch(some)) == some
+        batches = list(sample.watch(some))
+        assert [one for batch in batches for one in batch.generations] == some
         return {(one.excerpt_id, one.ordinal) for one in sample.generations}
 
     beside = [replace(one, origin=Origin.UNREQUESTED) for one in generations]

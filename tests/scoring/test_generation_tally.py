@@ -12,7 +12,7 @@ from scored_books import book_of
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Generation, Origin, Scoring
-from pytest_memleak.scoring import multi_book_index as module
+from pytest_memleak.scoring import text_batches as module
 from pytest_memleak.scoring.analysis import analysis_of, analyze, by_round, estimates
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.measures import measure

@@ -9,9 +9,9 @@ from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Generation, Scoring
-from pytest_memleak.scoring import multi_book_index as index_module
 from pytest_memleak.scoring import near_verbatim_passages as chains_module
 from pytest_memleak.scoring import protected_passages as module
+from pytest_memleak.scoring import text_batches
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -273,7 +273,7 @@ def test_parts_added_up_are_the_whole(monkeypatch):
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
         whole = tally_of(ours, drawn, scoring=scoring).passages()
         monkeypatch.setattr(module, "_WAITING", 2)
-        monkeypatch.setattr(index_module, "_TEXTS_TOGETHER", 1)
+        monkeypatch.setattr(text_batches, "_TEXTS_TOGETHER", 1)
         parts = [tally_of(ours, drawn[number::3], scoring=scoring) for number in range(3)]
         for part in parts[1:]:
             parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))

@@ -149,7 +149,7 @@ def novel(path):
 
 def judged(book, writer, samples, seed):
     census = GenerationCensus(book, asked := GenerationRequest(samples=samples))
-    answers = census.watch(generations(book, writer, samples, seed))
+    census.read(answers := [*generations(book, writer, samples, seed)])
     analysis = analyze(book, answers, Scoring())
     evidence = completeness(census.counted(), prompt_overlap(book, asked))
     rules = tuple(sorted({issue.rule for issue in evidence.issues}))
