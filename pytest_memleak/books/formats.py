@@ -8,19 +8,17 @@ manuscript's warnings state how many.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 from pytest_memleak.books.archive import Budget, open_archive, read_bytes
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
+from pytest_memleak.books.pdf import read_pdf
 from pytest_memleak.books.plain_text import (
-    lines_manuscript,
     read_markdown,
     read_text,
     reject_other_formats,
@@ -66,13 +64,18 @@ def read_manuscript(
             location=str(path),
             hint=advice.format(name=path.name, stem=path.stem),
         )
-    if suffix not in {".epub", ".zip", *_READERS}:
+    if suffix not in {".epub", ".pdf", ".zip", *_READERS}:
         return None
     if suffix == ".epub":
         return read_epub(path, include=include, exclude=exclude)
+    if suffix == ".pdf":
+        _require_package("pypdfium2", str(path))
+        return read_pdf(path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(
-            "include and exclude apply only to an EPUB", location=str(path), hint="remove them"
+            "include and exclude apply only to an EPUB or a PDF",
+            location=str(path),
+            hint="remove them",
         )
     if suffix == ".zip":
         return _read_zip(path)
@@ -178,102 +181,10 @@ def _require_package(name: str, place: str) -> None:
         )
 
 
-# --- PDF ----------------------------------------------------------------------------------
-
-# A line at the edge of this share of pages, apart from its numbers, is a running head.
-_EDGE_LINES = 2
-_FEWEST_PAGES = 3
-_SHARE_OF_PAGES = 0.2
-
-_NUMBER = re.compile(r"\d+|\b[ivxlc]{1,8}\b")
-_PAGE_NUMBER = re.compile(r"\W{0,5}(?:\d{1,5}|[ivxlc]{1,8})\W{0,5}", re.IGNORECASE)
-_HYPHENS = "-\u00ad\u2010\u0002\ufffe"
-_MARKED_HYPHEN = re.compile("[\u0002\ufffe](?=\\w)")
-_ENDS_SENTENCE = tuple(".!?…:”’\"'»)")
-_SHORT_LINE = 0.8
-_LONGEST_EDGE = 120
-
-
-def read_pdf(path: Path) -> Manuscript:
-    """Read a PDF file with pypdfium2.
-
-    Raises BookError, naming the file and the reason, for an invalid or locked PDF, more than 3,000
-    pages, more text than the budget, too much time or memory, or no words, as in scanned pages.
-    """
-    place = str(path)
-    data = read_bytes(path)
-    _require_package("pypdfium2", place)
-    texts = parse_in_subprocess("pdf", data, budget=Budget(place), of="characters of text")
-    body, heads = _remove_heads([text.replace("\r", "").split("\n") for text in texts])
-    text, hyphens = _join_lines(body)
-    note = (
-        "read from a PDF, so paragraphs are guessed from the lines;"
-        f" removed running heads and page numbers ({heads:,}) and line-end hyphens ({hyphens:,})"
-    )
-    if not text.strip():
-        raise BookError(
-            "contains no words",
-            location=place,
-            hint="its pages are images: run OCR first (ocrmypdf), or use a different edition",
-        )
-    return lines_manuscript(text, name=path.name, warnings=(note,), place=place)
-
-
-def _remove_heads(pages: Sequence[list[str]]) -> tuple[list[list[str]], int]:
-    """Remove running heads and page numbers from the pages, and count them."""
-    filled = [[line for line in page if line.strip()] for page in pages]
-    seen = Counter(key for page in filled for key in {_key(page[at]) for at in _edges(len(page))})
-    enough = max(_FEWEST_PAGES, _SHARE_OF_PAGES * len(pages))
-    removed = 0
-    kept = []
-    for page in filled:
-        gone: set[int] = set()
-        for edge in (range(len(page)), range(len(page) - 1, -1, -1)):
-            # From the page's edge inwards, up to the first line of text.
-            for at in edge[:_EDGE_LINES]:
-                if seen[_key(page[at])] < enough and not _PAGE_NUMBER.fullmatch(page[at].strip()):
-                    break
-                gone.add(at)
-        removed += len(gone)
-        kept.append([line for at, line in enumerate(page) if at not in gone])
-    return kept, removed
-
-
-def _edges(count: int) -> set[int]:
-    return {*range(min(_EDGE_LINES, count)), *range(max(count - _EDGE_LINES, 0), count)}
-
-
-def _key(line: str) -> str:
-    return _NUMBER.sub("0", line.strip().casefold()[:_LONGEST_EDGE])
-
-
-def _join_lines(pages: Sequence[list[str]]) -> tuple[str, int]:
-    """Join lines to paragraphs separated by blank lines, and count the removed hyphens."""
-    lines = [line.strip() for page in pages for line in page]
-    if not lines:
-        return "", 0
-    wide = median(map(len, lines)) * _SHORT_LINE
-    pieces: list[str] = []
-    hyphens = 0
-    for whole, following in zip(lines, [*lines[1:], ""], strict=True):
-        # pdfium itself marks most hyphens at line ends and joins the lines.
-        line, marked = _MARKED_HYPHEN.subn("", whole)
-        hyphens += marked
-        if line[-1:] in _HYPHENS and line[-2:-1].isalpha() and following[:1].islower():
-            pieces.append(line[:-1])
-            hyphens += 1
-        elif len(line) < wide and (line.endswith(_ENDS_SENTENCE) or not following[:1].islower()):
-            pieces.append(f"{line}\n\n")
-        else:
-            pieces.append(f"{line}\n")
-    return "".join(pieces), hyphens
-
-
 _READERS: dict[str, Callable[[Path], Manuscript]] = {
     ".txt": read_text,
     ".md": read_markdown,
     ".markdown": read_markdown,
     ".docx": read_docx,
-    ".pdf": read_pdf,
     **dict.fromkeys(_PAGES, read_html),
 }

@@ -9,12 +9,15 @@ stdin and writes lines of JSON: the texts, then an object, unless it crashes.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Literal
 
 from pytest_memleak.books.archive import Amount, Budget, unreadable
@@ -96,8 +99,18 @@ def _set_limits() -> None:
             resource.setrlimit(what, (least, least))
 
 
+# What a bookmark's view is: a point, or a page as wide as the window from some height on.
+_XYZ, _FIT_WIDTH = 1, 3
+
+# pdfium marks the hyphens that divide words.
+_PDF_LINE = re.compile("[^\r\n\x02\ufffe]+[\x02\ufffe]?")
+_NOTE_MARK = re.compile(r"(?<=[^\s\d])(?:\d{1,4}|[*†‡§‖¶]{1,4})(?!\w)")
+_RAISED = 0.2
+_SMALLEST, _FARTHEST = 0.1, 1e6  # points; a hostile page may have any
+
+
 def _pdf(data: bytes) -> Iterator[str]:
-    """Yield the text of each page, empty for an unreadable page."""
+    """Yield the outline as JSON, and the lines of each page, none for an unreadable page."""
     import pypdfium2
 
     try:
@@ -111,13 +124,62 @@ def _pdf(data: bytes) -> Iterator[str]:
             f"has {len(document):,} pages; the maximum is {_MAX_PAGES:,}",
             hint="if this is a collection, split it into one file per book",
         )
+    bookmarks: list[tuple[int, str, int | None, float | None]] = []
+    with contextlib.suppress(pypdfium2.PdfiumError):
+        bookmarks += map(_bookmark, islice(document.get_toc(), _MAX_PAGES))
+    yield json.dumps(bookmarks)
     for number in range(len(document)):
         text = ""
         with contextlib.suppress(pypdfium2.PdfiumError):
             page = document[number]
-            text = page.get_textpage().get_text_range()
+            text = "\n".join(_pdf_lines(page.get_textpage()))
             page.close()
         yield text
+
+
+def _bookmark(entry: Any) -> tuple[int, str, int | None, float | None]:
+    """Return the entry's depth, title, page, and height on the page, as far as it has them."""
+    target = entry.get_dest()
+    if target is None:
+        return entry.level, entry.get_title(), None, None
+    mode, view = target.get_view()
+    at = {_XYZ: 1, _FIT_WIDTH: 0}.get(mode, len(view))
+    height = view[at] if at < len(view) else None
+    return entry.level, entry.get_title(), target.get_index(), height
+
+
+def _pdf_lines(page: Any) -> Iterator[str]:
+    """Yield the page's lines: size of the type, left, right and lower edge, and the text.
+
+    Without raised numbers and marks that follow a letter or a punctuation mark: they refer to
+    notes. A hyphen that divides a word ends its line.
+    """
+    import pypdfium2.raw as pdfium
+
+    count = page.count_chars()
+    text = "".join(chr(pdfium.FPDFText_GetUnicode(page, at)) for at in range(count))
+    loose = pdfium.FS_RECTF()
+    left, right, bottom, top, baseline = (ctypes.c_double() for _ in range(5))
+    for line in _PDF_LINE.finditer(text):
+        if line[0].isspace():
+            continue
+        first, end = line.span()
+        boxes: list[tuple[float, float, float, float]] = []
+        for at in (first, (first + end) // 2, end - 1):
+            pdfium.FPDFText_GetLooseCharBox(page, at, loose)
+            boxes.append((loose.top - loose.bottom, loose.left, loose.right, loose.bottom))
+        size, base = sorted(boxes)[1][0], sorted(box[3] for box in boxes)[1]
+        pieces, start = [], first
+        for mark in _NOTE_MARK.finditer(text, first, end):
+            pdfium.FPDFText_GetCharBox(page, mark.start(), left, right, bottom, top)
+            pdfium.FPDFText_GetCharOrigin(page, mark.start() - 1, left, baseline)
+            if bottom.value - baseline.value > _RAISED * size:
+                pieces.append(text[start : mark.start()])
+                start = mark.end()
+        pieces.append(text[start:end])
+        place = (max(_SMALLEST, size), boxes[0][1], boxes[2][2], base)
+        numbers = " ".join(f"{min(max(-_FARTHEST, number), _FARTHEST):.1f}" for number in place)
+        yield f"{numbers} {''.join(pieces).strip()}"
 
 
 def _docx(data: bytes) -> Iterator[str]:

@@ -156,9 +156,7 @@ def _in_lines(paragraph: str) -> str:
 
 
 def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
-    levels = [_heading_level(paragraph) for paragraph in paragraphs]
-    for index in _numerals_in_sequence(paragraphs):
-        levels[index] = _LONE_NUMERAL_LEVEL
+    levels = heading_levels(paragraphs)
     for index, paragraph in enumerate(paragraphs):
         level = levels[index]
         following = levels[index + 1] if index + 1 < len(levels) else 0
@@ -169,6 +167,14 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
             yield TextBlock(_in_lines(paragraph).replace("\n", ": "), level)
         else:
             yield TextBlock(_in_lines(paragraph) if lines else _unwrapped(paragraph))
+
+
+def heading_levels(paragraphs: Sequence[str]) -> list[int]:
+    """Return each paragraph's level as a heading, 0 for text."""
+    levels = [_heading_level(paragraph) for paragraph in paragraphs]
+    for index in _numerals_in_sequence(paragraphs):
+        levels[index] = _LONE_NUMERAL_LEVEL
+    return levels
 
 
 def _heading_level(paragraph: str) -> int:

@@ -50,8 +50,8 @@ def add_prepare(commands: Commands) -> None:
             "-o/--output BOOK.json": "the file of excerpts; optional with --explain",
             "--explain": "list each document of the book, its words, and the rule that includes or "
             "excludes it",
-            "--include NAME": "read this EPUB document in full; * and ? are wildcards; repeatable",
-            "--exclude NAME": "skip this EPUB document; * and ? are wildcards; repeatable",
+            "--include NAME": "read this document in full; * and ? are wildcards; repeatable",
+            "--exclude NAME": "skip this document; * and ? are wildcards; repeatable",
             "--author AUTHOR": "the author (default: from the book's metadata)",
             "--title TITLE": "the title (default: from the book's metadata)",
             "--summaries FILE": "a file with a summary of each excerpt, for the instructions",

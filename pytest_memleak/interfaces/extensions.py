@@ -60,7 +60,7 @@ class Extensions:
                 "install a reader",
             )
         if (include or exclude) and not book.parts:
-            cause = "include and exclude apply only to an EPUB"
+            cause = "include and exclude apply only to an EPUB or a PDF"
             raise BookError(cause, location=str(path), hint="remove them")
         return book
 

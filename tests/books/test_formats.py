@@ -1,6 +1,7 @@
 """Every format through the front door: HTML, Markdown, zips, JSONL, Word, PDF, and the refused."""
 
 import json
+import re
 import sys
 import zipfile
 
@@ -143,17 +144,33 @@ def test_word_documents_that_are_none(refuse, word, document, match, hint):
     refuse("book.docx", word(document), match, hint)
 
 
-def pdf(pages):
-    """A PDF with these lines on its pages, in Helvetica; readers find its objects by themselves."""
-    kids = " ".join(f"{5 + 2 * number} 0 R" for number in range(len(pages)))
+def pdf(pages, outline=()):
+    """A PDF in Helvetica; readers find its objects by themselves.
+
+    pages: their lines, of 12 points one beneath the other, or each with size, left edge and height;
+        {1} is raised
+    outline: titles, each with its page and height
+    """
+    first = 4 + len(outline)
+    kids = " ".join(f"{first + 1 + 2 * number} 0 R" for number in range(len(pages)))
     objects = [
-        "<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Catalog/Pages 2 0 R/Outlines<</First 4 0 R/Last {first - 1} 0 R>>>>",
         f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>",
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
     ]
+    for number, (title, page, height) in enumerate(outline, start=5):
+        following = f"/Next {number} 0 R" if number < first else ""
+        target = f"{first + 1 + 2 * page} 0 R"
+        objects.append(f"<</Title({title})/Dest[{target}/XYZ 72 {height} 0]{following}>>")
     for lines in pages:
-        shown = "".join(f"({line}) Tj 0 -16 Td " for line in lines)
-        stream = f"BT /F 12 Tf 72 720 Td {shown} ET"
+        placed = (
+            line if isinstance(line, tuple) else (12, 72, 720 - 16 * at, line)
+            for at, line in enumerate(lines)
+        )
+        shown = "".join(
+            f"/F {size} Tf 1 0 0 1 {x} {y} Tm ({text}) Tj " for size, x, y, text in placed
+        )
+        stream = re.sub(r"\{(\d)\}", r") Tj 5 Ts (\1) Tj 0 Ts (", f"BT {shown} ET")
         objects.append(f"<</Length {len(stream)}>>stream\n{stream}\nendstream")
         objects.append(
             f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {len(objects)} 0 R"
@@ -181,8 +198,61 @@ def test_pdf(read):
     assert "He slept." not in found  # it ends its paragraph
     assert found[0].endswith("He slept.")
     assert manuscript.warnings[0].endswith(
-        "removed running heads and page numbers (10) and line-end hyphens (5)"
+        "removed running heads and page numbers (10), line-end hyphens (5), and lines of "
+        "footnotes (0)"
     )
+
+
+def test_a_pdfs_outline_notes_initials_and_hyphens(read, tmp_path):
+    pytest.importorskip("pypdfium2")
+    pages = [
+        [
+            (20, 200, 700, "One"),
+            (30, 72, 640, "I"),
+            (12, 90, 650, "was at 8:35 in the woods, where no fish was seen and no lighthouse-"),
+            (12, 72, 634, "keeper, and after me{1} there came the well-"),
+            (12, 72, 618, "known doctor of the lighthouse, who had come to stay for the sum-"),
+            (12, 72, 602, "mer.{2}"),
+            (12, 84, 586, "He stayed."),
+            (9, 72, 100, "1 So he told me, at least, when we had met in"),
+        ],
+        [
+            (30, 72, 720, "T"),
+            (12, 90, 730, "he well-known keeper of it went on."),
+            (12, 84, 698, "The summer was over."),
+            (9, 72, 110, "the street."),
+            (9, 72, 100, "2 It was a short one."),
+        ],
+        [(12, 72, 720, "Two"), (12, 72, 690, "It is all over now."), (8, 72, 600, "Not a note.")],
+        [(12, 72, 720, "Copyright 2020 by Ann Author. All rights reserved.")],
+    ]
+    outline = [("One", 0, 720), ("Two", 2, 740), ("Copyright", 3, 740)]
+    data = pdf(pages, outline)
+    manuscript = read("book.pdf", data)
+    assert told(manuscript) == [
+        (
+            "One",
+            (
+                "I was at 8:35 in the woods, where no fish was seen and no lighthouse-keeper, and "
+                "after me there came the well-known doctor of the lighthouse, who had come to stay "
+                "for the summer.",
+                "He stayed.",
+                "The well-known keeper of it went on.",
+                "The summer was over.",
+            ),
+        ),
+        ("Two", ("It is all over now.", "Not a note.")),
+    ]
+    notes = "1 So he told me, at least, when we had met in", "the street. 2 It was a short one."
+    assert [one.paragraphs for one in manuscript.excluded] == [notes]
+    assert [(one.name, one.kept) for one in manuscript.parts] == [
+        ("page 1", True),
+        ("page 3", True),
+        ("page 4", False),
+    ]
+    (tmp_path / "book.pdf").write_bytes(data)
+    chosen = Extensions().read_book(tmp_path / "book.pdf", exclude=["page 3"])
+    assert [one.title for one in chosen.chapters] == ["One"]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +315,8 @@ def test_only_a_book_of_several_documents_has_some_to_include(read, tmp_path, na
     rows = [{"excerpt_id": "p_id1", "excerpt_text": "text"}]
     assert read("book.xyz", "words") is None  # left to other readers
     (tmp_path / name).write_text("some words" if name == "book.txt" else json.dumps(rows))
-    with pytest.raises(BookError, match="include and exclude apply only to an EPUB") as caught:
+    with pytest.raises(
+        BookError, match="include and exclude apply only to an EPUB or a PDF"
+    ) as caught:
         Extensions().read_book(tmp_path / name, exclude=["chapter-1*"])
     assert caught.value.hint == "remove them"
