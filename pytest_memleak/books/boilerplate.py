@@ -112,24 +112,34 @@ _TITLES = {
     "epigraph": r"epigraphs?",
     "also by": r"(?:also|other (?:books|titles|works)|(?:more )?books|novels|works|titles) by\b.*"
     r"|by the same author|also (?:available|from)\b.*|also in (?:the|this) series"
-    r"|du même auteur|de la même autrice|del mismo autor",
+    r"|weitere (?:bücher|titel) von\b.*|du même auteur|de la même autrice"
+    r"|del mismo autor|otros (?:libros|títulos) de\b.*",
     "praise": r"(?:advance |critical )?praise(?: for\b.*)?|(?:critical )?acclaim(?: for\b.*)?"
     r"|reviews",
     "about the author": r"(?:about|meet) the (?:authors?|translators?|editors?|publisher"
     r"|illustrators?|type(?:face)?|book)|(?:a )?note (?:on|about) the (?:author|type)"
     r"|author bio(?:graphy)?|über (?:den autor|die autorin|das buch)"
     r"|à propos de l.aut(?:eur|rice)|sobre (?:el autor|la autora)",
-    "acknowledgements": r"(?:author.s |copyright |permissions )?acknowledge?ments?|danksagung"
-    r"|remerciements|agradecimientos",
+    "acknowledgements": r"(?:author.s |copyright |permissions )?acknowledge?ments?"
+    r"|danksagung(?:en)?|remerciements|agradecimientos",
+    "editor's note": r"(?:a )?notes? on the (?:text|translation)|(?:translator|editor).s note"
+    r"|chronology|(?:suggestions for )?further reading|zu dieser ausgabe|zeittafel"
+    r"|note (?:sur le texte|du traducteur)|chronologie|nota del (?:editor|traductor)|cronología",
     "reading group guide": r"(?:a )?(?:reading|reader(?:s|.s|s.)?|book club|discussion)(?: group)?"
     r" (?:guide|questions|kit)\b.*|questions (?:and topics )?for discussion"
     r"|topics for discussion|(?:topics|discussion) questions.*"
-    r"|author q ?& ?a|(?:a conversation|an interview|q ?& ?a) with the author",
+    r"|author q ?& ?a|(?:a conversation|an interview|q ?& ?a) with the author"
+    r"|fragen (?:für|zur) .*|diskussionsfragen|guide de lecture|questions pour .*"
+    r"|guía de lectura|preguntas para .*",
     "excerpt": r"(?:read )?(?:an? )?(?:exclusive |bonus )?(?:excerpt|extract|preview"
     r"|sneak (?:peek|preview)|teaser)(?: (?:from|of)\b.*)?|(?:also )?read on for\b.*"
-    r"|coming soon\b.*|leseprobe",
+    r"|coming soon\b.*|keep reading\b.*|leseprobe.*|weiterlesen|lesen sie weiter.*"
+    r"|(?:lisez un |en )?extrait(?: (?:de|du)\b.*)?|(?:continuez|poursuivez) (?:la|votre) lecture"
+    r"|sig[au]e? leyendo\b.*|(?:un )?(?:adelanto|extracto|avance)(?: de\b.*)?",
     "notes": r"(?:foot|end|source )?notes|(?:selected )?bibliography|(?:general |subject )?index"
-    r"|glossary|(?:photo|picture|illustration|image)? ?credits|(?:text )?permissions|errata",
+    r"|glossary|(?:photo|picture|illustration|image)? ?credits|(?:text )?permissions|errata"
+    r"|anmerkungen|fußnoten|literatur(?:verzeichnis)?|glossar|notas|bibliograf[íi]a|glos(?:ario|saire)"
+    r"|bibliographie",
     "advertisement": r"newsletters?(?: sign-?up)?|sign up\b.*|back ads?|advertisements?"
     r"|what.s next.*|discover (?:more|your next)\b.*",
 }

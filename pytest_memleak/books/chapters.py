@@ -17,7 +17,7 @@ from itertools import groupby
 from urllib.parse import unquote
 
 from pytest_memleak.books.html_attributes import EPUB_TYPE, terms
-from pytest_memleak.books.html_blocks import TextBlock
+from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.text_decoding import (
     legible,
     letters_and_digits,

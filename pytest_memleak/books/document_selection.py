@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -22,16 +22,17 @@ from pytest_memleak.books.chapters import (
     require_words,
     with_titles,
 )
+from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
 from pytest_memleak.books.front_and_back_matter import (
     RUN_ON,
     Exclusion,
-    Leaf,
     is_authors_preface,
     outer_matter,
 )
 from pytest_memleak.books.html_attributes import APPARATUS, BY_OTHERS, is_matter
-from pytest_memleak.books.html_blocks import Markup, TextBlock
+from pytest_memleak.books.readable_text import reject_unreadable
 from pytest_memleak.books.sentences import sentences
+from pytest_memleak.books.text_blocks import Leaf, Markup, TextBlock
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart
@@ -41,6 +42,7 @@ _TEXT = "it is text"
 _NOTICE, _LICENSE = "copyright notice", "license"
 _BY_OTHERS = BY_OTHERS | {_NOTICE, _LICENSE}
 _SHOWN = 5
+_FEWEST_REPEATED = 100
 _PREFACES = frozenset({"preface", "foreword", "introduction"})
 
 # A table of contents consists of links; a landmark may call the book itself one.
@@ -71,6 +73,7 @@ def compose(
     *,
     title: str | None,
     author: str | None,
+    language: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     place: str,
@@ -78,10 +81,10 @@ def compose(
     """Select the text of a book called `title` by `author`, and record each document's rule.
 
     `include` and `exclude` are patterns of names that override every rule. Raises BookError,
-    naming `place`, for a pattern that matches no document.
+    naming `place`, for a pattern that matches no document, or text that can't be matched.
     """
+    leaves = with_linked_notes(leaves)
     labels = _labels(leaves, entries)
-    whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
     out = {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
     kept = [leaf for leaf in leaves if leaf.name not in out]
     called: defaultdict[str, set[str]] = defaultdict(set)
@@ -97,12 +100,15 @@ def compose(
     outside = _outside(kept, landmarks, called, prefaces)
     warnings = [ignored.format("landmarks")] if _is_most(outside, kept) else []
     out |= {} if warnings else outside
+    leaves, entries = divide(leaves, entries, out=out)
+    labels = _labels(leaves, entries)
+    whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
     matter, stays = (
-        outer_matter(leaves, _listed_kinds(entries), out=out, title=title)
+        outer_matter(leaves, _listed_kinds(entries), out=out, title=title, author=author)
         if len(leaves) > 1
         else ({}, {})
     )
-    if _is_most(matter, kept):
+    if _is_most(matter, [leaf for leaf in leaves if not leaf.role]):
         warnings.append(ignored.format("contents"))
     else:
         out |= matter
@@ -110,6 +116,17 @@ def compose(
     out |= dict.fromkeys(left_out, Exclusion("it matches exclude", searched=False))
     warnings += [warning for name, warning in stays.items() if name not in whole | left_out]
     texts = [leaf for leaf in leaves if leaf.name not in out]
+    repeated = _repeated(texts, whole)
+    out |= {
+        name: Exclusion(f"its text is also in {first!r}", searched=False)
+        for name, first in repeated.items()
+    }
+    warnings += [
+        f"counted the text of {name!r} once: it is also in {first!r}"
+        for name, first in repeated.items()
+    ]
+    texts = [leaf for leaf in texts if leaf.name not in repeated]
+    reject_unreadable(texts, language=language, excused=whole, place=place)
     marked = [_marked(leaf, whole=leaf.name in whole | prefaces) for leaf in texts]
     titled = with_titles(
         [
@@ -217,7 +234,10 @@ def _chosen_documents(
             matches = {
                 name
                 for name in names
-                if fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
+                if any(
+                    fnmatchcase(form, pattern) or fnmatchcase(form.rpartition("/")[2], pattern)
+                    for form in (name, file_name(name))
+                )
             }
             if not matches:
                 shown = ", ".join(map(repr, names[:_SHOWN]))
@@ -298,6 +318,24 @@ def _is_most(rules: Iterable[str], leaves: Sequence[Leaf]) -> bool:
     return 2 * sum(leaf.letters for leaf in leaves if leaf.name in out) > sum(
         leaf.letters for leaf in leaves
     )
+
+
+def _repeated(leaves: Sequence[Leaf], whole: Collection[str]) -> dict[str, str]:
+    """Map each document whose paragraphs all stand in earlier ones to the first of these."""
+    seen: dict[str, str] = {}
+    repeated: dict[str, str] = {}
+    for leaf in leaves:
+        paragraphs = [block.text for block in leaf.markup.blocks if not block.level]
+        size = sum(len(text.split()) for text in paragraphs)
+        if (
+            size >= _FEWEST_REPEATED
+            and leaf.name not in whole
+            and all(text in seen for text in paragraphs)
+        ):
+            repeated[leaf.name] = seen[paragraphs[0]]
+        for text in paragraphs:
+            seen.setdefault(text, leaf.name)
+    return repeated
 
 
 # --- what of them is text ------------------------------------------------------------------

@@ -19,9 +19,9 @@ from pytest_memleak.books.chapters import (
 )
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_member, tidy_package
-from pytest_memleak.books.front_and_back_matter import Leaf
-from pytest_memleak.books.html_attributes import block_classes, terms
-from pytest_memleak.books.html_blocks import Markup, read_markup
+from pytest_memleak.books.html_attributes import ClassStyles, class_styles, terms
+from pytest_memleak.books.html_blocks import read_markup
+from pytest_memleak.books.text_blocks import Leaf, Markup
 from pytest_memleak.books.text_decoding import decode
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -80,6 +80,7 @@ def read_epub(
         contents,
         title=title,
         author=author,
+        language=next((value for value, _ in book.get_metadata("DC", "language")), None),
         include=include,
         exclude=exclude,
         place=str(path),
@@ -100,7 +101,7 @@ def read_epub(
 def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:
     """Read the documents of the spine."""
     budget = Budget(archive.place)
-    as_blocks = block_classes(_style_sheets(archive))
+    styles = class_styles(_style_sheets(archive))
     places: dict[str, set[str]] = {}
     for entry in entries:
         places.setdefault(entry.document, set()).add(entry.place)
@@ -113,7 +114,7 @@ def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[
         if linear == "no" and name not in places:
             role = "not linear"
         document_places = frozenset(places.get(name, ())) - {""}
-        markup = _read_document(archive, name, budget, as_blocks, document_places)
+        markup = _read_document(archive, name, budget, styles, document_places)
         leaves.append(Leaf(name, markup, role))
     return leaves
 
@@ -128,11 +129,11 @@ def _style_sheets(archive: Archive) -> Iterator[str]:
 
 
 def _read_document(
-    archive: Archive, name: str, budget: Budget, as_blocks: frozenset[str], places: frozenset[str]
+    archive: Archive, name: str, budget: Budget, styles: ClassStyles, places: frozenset[str]
 ) -> Markup:
     data = archive.read(name)
     try:
-        return read_markup(data, budget=budget, as_blocks=as_blocks, places=places)
+        return read_markup(data, budget=budget, styles=styles, places=places)
     except BookError as error:
         raise BookError(
             f"{name!r} {error.message}", location=archive.place, hint=error.hint

@@ -330,7 +330,7 @@ def _is_navigation(item: _Item) -> bool:
 
 
 def _metadata(root: _Element) -> _Element:
-    """Return titles and creators, main ones first, without creators in other roles than author."""
+    """Return language, titles and creators, main ones first, without creators in other roles."""
     from lxml import etree
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
@@ -352,7 +352,9 @@ def _metadata(root: _Element) -> _Element:
     authors = [
         creator for creator, role in zip(creators, roles, strict=True) if not role or "aut" in role
     ]
-    for name, chosen in (("title", titles), ("creator", authors or creators)):
+    languages = islice(elements(root, "language"), 1)
+    chosen_by_name = (("title", titles), ("creator", authors or creators), ("language", languages))
+    for name, chosen in chosen_by_name:
         for element in chosen:
             etree.SubElement(metadata, f"{{{_DC}}}{name}").text = _text(element)
     return metadata

@@ -3,16 +3,19 @@
 A document's own declaration takes precedence, then landmarks, then its title in the table of
 contents or its first line. Titles such as "Acknowledgments" or "Excerpt from ..." count only at
 both ends of the book; elsewhere they are chapters. No title alone excludes much prose: that takes a
-second sign.
+second sign. At both ends, text that names the book's author again and again is about the book, and
+behind matter, what begins with a first chapter is a preview of another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
-from pytest_memleak.books.html_blocks import Markup
+from pytest_memleak.books.heading_lines import opens_book
+from pytest_memleak.books.text_blocks import LONGEST_FIRST_LINE, Leaf
 from pytest_memleak.books.text_decoding import letters_and_digits
 
 # Matter of several documents, such as a sample of another book.
@@ -20,14 +23,23 @@ RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
 _LARGE = 100
-_LONGEST_FIRST_LINE = 15
 _SIGNATURE_BLOCKS = 3
 _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
 
 _MOST_PROSE = 400
-_FEWEST_OF_PROSE = 15
-_ENDS_SENTENCE = tuple(".!?…”’\"'»)")
+
+_THANKS = re.compile(r"\b(?:thank|grateful|dank|remerci|merci\b|graci|agrade)", re.IGNORECASE)
+_NAMED_AT_LEAST = 5
+_PER_THOUSAND = 2
+_TIMES_THE_REST = 10
+_SHORTEST_NAME = 3
+
+# A preview is at the back, and a small part of the file.
+_LARGEST_PREVIEW = 0.2
+_BEHIND = 0.5
+_SHORTEST_LISTED_TITLE = 6
+_BACK = {"about the author", "acknowledgements", "also by", "excerpt", "reading group guide"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,59 +47,13 @@ class Exclusion:
     """The rule that excludes a document.
 
     `by_title`: by its title alone; `searched`: passages of it are looked for, since its author may
-    have written it.
+    have written it; `kind`: of its title.
     """
 
     rule: str
     by_title: bool = False
     searched: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A document of the spine: its name and content.
-
-    `role` is "navigation" or "not linear" if the package declares that it isn't text.
-    """
-
-    name: str
-    markup: Markup
-    role: str = ""
-
-    @property
-    def letters(self) -> int:
-        """Number of characters of its text."""
-        return sum(len(block.text) for block in self.markup.blocks)
-
-    @property
-    def small_words(self) -> int:
-        """Number of its words between spaces, headings included."""
-        return sum(len(block.text.split()) for block in self.markup.blocks)
-
-    @property
-    def prose_words(self) -> int:
-        """Number of words in its paragraphs of whole sentences.
-
-        Notes aren't prose: they begin with their numbers, or every other one has a link.
-        """
-        if 2 * self.markup.links > len(self.markup.blocks):
-            return 0
-        counts = (
-            len(block.text.split())
-            for block in self.markup.blocks
-            if not block.level
-            and not block.text[0].isdigit()
-            and block.text.endswith(_ENDS_SENTENCE)
-        )
-        return sum(count for count in counts if count >= _FEWEST_OF_PROSE)
-
-    @property
-    def first_line(self) -> str | None:
-        """Its first block, if that is a heading or a few words."""
-        for block in self.markup.blocks[:1]:
-            if block.level or len(block.text.split()) <= _LONGEST_FIRST_LINE:
-                return block.text
-        return None
+    kind: str = ""
 
 
 def outer_matter(
@@ -96,6 +62,7 @@ def outer_matter(
     *,
     out: Collection[str],
     title: str | None,
+    author: str | None,
 ) -> tuple[dict[str, Exclusion], dict[str, str]]:
     """Map documents at both ends of the book that aren't text to the rule that excludes them.
 
@@ -104,6 +71,10 @@ def outer_matter(
     title.
     """
     kinds = _kinds(leaves, listed, title)
+    for name in _naming_author(leaves, author):
+        kinds[name] = Exclusion("it names the author again and again, as text by others does")
+    for name in _previews(leaves, kinds, out):
+        kinds[name] = Exclusion("it follows other matter and begins another book")
     rules: dict[str, Exclusion] = {}
     warnings: dict[str, str] = {}
     for row in (leaves, leaves[::-1]):
@@ -157,8 +128,9 @@ def _kinds(
                 reason = "it isn't in the table of contents and follows"
             running = running or (kind if behind and kind in RUN_ON else None)
         if kind:
+            thanks = kind == "acknowledgements" and _is_often(leaf.count(_THANKS), leaf)
             kinds[leaf.name] = Exclusion(
-                f"{reason} {kind!r}", by_title=True, searched=kind != "excerpt"
+                f"{reason} {kind!r}", by_title=not thanks, searched=kind != "excerpt", kind=kind
             )
         elif _is_notice(leaf):
             kinds[leaf.name] = Exclusion("most of it is a copyright notice")
@@ -170,6 +142,66 @@ def _kinds(
                     "it comes before the first chapter and isn't in the table of contents"
                 )
     return kinds
+
+
+def _is_often(count: int, leaf: Leaf) -> bool:
+    return count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.small_words
+
+
+def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
+    """Yield the documents that name the book's author often, if most of the book doesn't."""
+    names = (name.partition(",")[0].split()[-1:] for name in (author or "").split(" and "))
+    families = [re.escape(last) for name in names for last in name if len(last) >= _SHORTEST_NAME]
+    if not families:
+        return
+    pattern = re.compile(rf"\b(?:{'|'.join(families)})\b")
+    counts = {leaf.name: leaf.count(pattern) for leaf in leaves}
+    sizes = {leaf.name: leaf.small_words for leaf in leaves if _is_often(counts[leaf.name], leaf)}
+    if not sizes:
+        return
+    size = sum(leaf.small_words for leaf in leaves) - sum(sizes.values())
+    count = sum(counts.values()) - sum(counts[name] for name in sizes)
+    for name, own_size in sizes.items():
+        often = counts[name] * size >= _TIMES_THE_REST * count * own_size
+        if often and size > sum(sizes.values()):
+            yield name
+
+
+def _previews(
+    leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion], out: Collection[str]
+) -> Iterator[str]:
+    """Yield documents behind back matter that begin with a first chapter or a listed title."""
+    also_by = "".join(
+        letters_and_digits(block.text)
+        for leaf in leaves
+        if leaf.name in kinds and kinds[leaf.name].kind == "also by"
+        for block in leaf.markup.blocks
+    )
+    total = sum(leaf.letters for leaf in leaves)
+    before = 0
+    preview: list[Leaf] = []
+    is_behind = False
+    for leaf in [*leaves, None]:
+        exclusion = kinds.get(leaf.name) if leaf else None
+        if leaf and not exclusion and leaf.name not in out:
+            preview += [leaf] if is_behind else []
+        else:
+            size = sum(document.letters for document in preview)
+            if size <= _LARGEST_PREVIEW * total and any(
+                _begins_another(document, also_by) for document in preview[:2]
+            ):
+                yield from (document.name for document in preview)
+            preview = []
+            is_behind = before > _BEHIND * total and (
+                is_behind or (exclusion is not None and exclusion.kind in _BACK)
+            )
+        before += leaf.letters if leaf else 0
+
+
+def _begins_another(leaf: Leaf, also_by: str) -> bool:
+    line = leaf.first_line or ""
+    title = letters_and_digits(line)
+    return opens_book(line) or (len(title) >= _SHORTEST_LISTED_TITLE and title in also_by)
 
 
 def _is_notice(leaf: Leaf) -> bool:
@@ -198,7 +230,7 @@ def is_authors_preface(author: str | None, leaf: Leaf, label: str | None) -> boo
     initials = "".join(part[0] for part in parts).casefold()
     last = [block.text for block in leaf.markup.everything[-_SIGNATURE_BLOCKS:]]
     return any(
-        len(text.split()) <= _LONGEST_FIRST_LINE
+        len(text.split()) <= LONGEST_FIRST_LINE
         and (
             letters_and_digits(text) == "theauthor"
             or _are_initials(letters_and_digits(text), initials)

@@ -1,32 +1,58 @@
 """Attributes of HTML elements: block display, page numbers, note references, `epub:type`, `role`.
 
 A class counts as a block, such as a line of verse, only if a rule outside `@media` ends in it and
-neither floats nor positions it: a drop cap is displayed as a block but belongs to its word.
+neither floats nor positions it: a drop cap is displayed as a block but belongs to its word. A class
+is hidden only by a rule of its own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 _MOST_CHARACTERS = 2 << 20
 _RULE_PART = re.compile(r"[{}]")
 _LAST_CLASS = re.compile(r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z")
+_ONLY_CLASS = re.compile(r"\w{0,20}\.([\w-]{1,100})")
 _LONGEST_SELECTOR = 200
 AS_BLOCK = re.compile(r"display\s*:\s*(?:block|list-item|table\b)", re.IGNORECASE)
+HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_DISPLAYED = re.compile(r"display\s*:|visibility\s*:", re.IGNORECASE)
 _MOVED = re.compile(r"float\s*:\s*(?:left|right)|position\s*:\s*(?:absolute|fixed)", re.IGNORECASE)
 
 
-def block_classes(sheets: Iterable[str]) -> frozenset[str]:
-    """Return the classes that the style sheets display as blocks."""
-    return frozenset(
-        match[1].lower()
-        for sheet in sheets
-        for selectors, declarations in _rules(_without_comments(sheet[:_MOST_CHARACTERS]))
-        if AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
-        for selector in selectors.split(",")
-        if (match := _LAST_CLASS.search(selector.strip()[-_LONGEST_SELECTOR:]))
-    )
+@dataclass(frozen=True, slots=True)
+class ClassStyles:
+    """Classes that style sheets display as blocks, and elements that they hide, as in "p.note"."""
+
+    blocks: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+
+
+def class_styles(sheets: Iterable[str], before: ClassStyles | None = None) -> ClassStyles:
+    """Return the classes that the style sheets, after those of `before`, show in such ways."""
+    blocks = set(before.blocks) if before else set()
+    hidden: dict[str, set[str]] = {}  # selectors by class
+    for name in before.hidden if before else ():
+        hidden.setdefault(name.rpartition(".")[2], set()).add(name)
+    for sheet in sheets:
+        for selectors, declarations in _rules(_without_comments(sheet[:_MOST_CHARACTERS])):
+            if not _DISPLAYED.search(declarations):
+                continue
+            as_block = AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
+            hides = HIDDEN.search(declarations)
+            for selector in selectors.split(","):
+                name = selector.strip()[-_LONGEST_SELECTOR:]
+                if as_block and (match := _LAST_CLASS.search(name)):
+                    blocks.add(match[1].lower())
+                if not (match := _ONLY_CLASS.fullmatch(name)):
+                    continue
+                if hides:
+                    hidden.setdefault(match[1].lower(), set()).add(name.lower())
+                else:
+                    hidden.pop(match[1].lower(), None)
+    return ClassStyles(frozenset(blocks), frozenset().union(*hidden.values()))
 
 
 def _without_comments(sheet: str) -> str:
@@ -73,6 +99,7 @@ _PAGE_NUMBER = re.compile(r"(?:pp?g?|page|seite)?(?:\d{1,5}|[ivxlcdm]{1,9})?", r
 _NOTE_MARK = re.compile(
     r"[\[({]?(?:(?i:(?:foot|end)?note)?\d{1,4}|[A-Za-z]{1,2}|[^\w\s]{1,4})[\])}]?"
 )
+_BACK = tuple("↩↑←⤴⏎^")
 _PAGE_ID = re.compile(r"(?:page|pg|p|pagenum|page-?break)[-_.]?0*(\d{1,5})", re.IGNORECASE)
 _NOTE_ID = re.compile(
     r"_?(?:(?:foot|end)?note|f?note|e?fn|ftn|edn)(?:ref)?[-_.:]?\d{1,5}", re.IGNORECASE
@@ -96,6 +123,11 @@ def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool]
         return bool(_NOTE_MARK.fullmatch(text) and (raised or bracketed or named))
 
     return is_reference
+
+
+def is_back_link(text: str, *, at_start: bool) -> bool:
+    """Whether a link with this text at the start of a block, or elsewhere, leads from its note."""
+    return text[:1] in _BACK or (at_start and bool(_NOTE_MARK.fullmatch(text.rstrip(".:"))))
 
 
 def page_number(attributes: Mapping[str, str]) -> Callable[[str], bool] | None:

@@ -14,16 +14,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from pytest_memleak.books.archive import Budget
+from pytest_memleak.books.boilerplate import kind_of_title
+from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_attributes import (
     APPARATUS,
     AS_BLOCK,
     BODY,
     EPUB_TYPE,
+    HIDDEN,
     LONGEST_MARK,
-    block_classes,
+    ClassStyles,
+    class_styles,
+    is_back_link,
     is_matter,
     kind_of_matter,
     note_reference,
@@ -31,6 +35,7 @@ from pytest_memleak.books.html_attributes import (
     terms,
     word_set,
 )
+from pytest_memleak.books.text_blocks import Markup, TextBlock
 from pytest_memleak.books.text_decoding import legible, local_name, parse_events, read_source
 
 _BLOCKS = word_set(
@@ -47,12 +52,13 @@ _GONE = word_set(
     " link map meta meter nav note noteref noscript object option pagenum param progress rp rt rtc"
     " script select style svg template textarea title track video"
 )
+_OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
 _NOTHING: frozenset[str] = frozenset()
+_NO_STYLES = ClassStyles()
 _DTBOOK_MATTER = frozenset({"frontmatter", "bodymatter", "rearmatter"})
 
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-
 # Project Gutenberg's license; Sphinx's links to headings.
+_SWITCH_CASE = "{http://www.idpf.org/2007/ops}case"
 _NO_TEXT = word_set("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
 
 # A longer heading is a paragraph in a heading's markup.
@@ -64,59 +70,23 @@ _BREAK = "\x1e"
 _BLANK_LINE = re.compile(rf"{_BREAK}[^\S{_BREAK}]*{_BREAK}\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class TextBlock:
-    """A paragraph (level 0) or a heading (levels 1 to 6), never empty.
-
-    A newline separates lines that the document breaks explicitly. `matter` is its kind if it
-    isn't text.
-    """
-
-    text: str = field(repr=False)
-    level: int = 0
-    matter: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Markup:
-    """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
-
-    `everything` includes front and back matter. `places` maps each requested id to the first block
-    at or after it; `linked` is the share of characters in links, `links` their number;
-    `note_texts` are the texts of notes, which aren't blocks.
-    """
-
-    everything: tuple[TextBlock, ...]
-    declares_body: bool = False
-    notes: tuple[str, ...] = ()
-    places: Mapping[str, int] = field(default_factory=dict)
-    linked: float = 0.0
-    links: int = 0
-    note_texts: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def blocks(self) -> tuple[TextBlock, ...]:
-        """Blocks that are text."""
-        return tuple(block for block in self.everything if not block.matter)
-
-
 def read_markup(
     data: bytes,
     *,
     budget: Budget | None = None,
-    as_blocks: frozenset[str] = _NOTHING,
+    styles: ClassStyles = _NO_STYLES,
     places: frozenset[str] = _NOTHING,
 ) -> Markup:
     """Read the blocks of an XHTML or HTML document in any encoding.
 
-    `as_blocks` are the classes that external style sheets display as blocks; `places` are ids to
-    locate. Raises BookError for more than `budget` has left, or than a new budget allows.
+    `styles` are those of external style sheets; `places` are ids to locate. Raises BookError for
+    more than `budget` has left, or than a new budget allows.
     """
     budget = budget or Budget()
     budget.spend(len(data), "bytes of markup")
     source = read_source(data)
     budget.spend(source.text.count("<"), "tags")
-    walker = parse_events(source.text, lambda: _Walker(budget, as_blocks, places))
+    walker = parse_events(source.text, lambda: _Walker(budget, styles, places))
     walker.finish()
     budget.spend(walker.characters, "characters of text")
     budget.spend(len(walker.blocks), "paragraphs")
@@ -128,6 +98,9 @@ def read_markup(
         walker.linked / max(walker.characters, 1),
         walker.links,
         tuple(walker.note_texts),
+        walker.unseen,
+        frozenset(walker.references),
+        walker.back_linked,
     )
 
 
@@ -137,24 +110,32 @@ class _Walker:
     `_leave` has for each open element that isn't dropped what to do at its end (None: nothing).
     """
 
-    def __init__(self, budget: Budget, as_blocks: frozenset[str], places: frozenset[str]) -> None:
+    def __init__(self, budget: Budget, styles: ClassStyles, places: frozenset[str]) -> None:
         self.blocks: list[TextBlock] = []
         self.characters = 0
         self.linked = 0  # characters of links
         self.links = 0
         self.note_texts: list[str] = []
+        self.unseen = 0
+        self.references: set[str] = set()
+        self.back_linked: dict[int, frozenset[str]] = {}
+        self._ids: list[str] = []  # since the last block
+        self._is_back_linked = False
         self.places: dict[str, int] = {}
         self._wanted = places
         self._budget = budget
-        self._as_blocks = as_blocks
+        self._styles = styles
         self._style: list[str] | None = None  # text of an internal style sheet
         self.declares_body = False
         self._leave: list[Callable[[], None] | None] = []
         self._parts: list[str] = []
         self._length = 0  # of the parts
+        self._bold = 0  # characters of the parts that are bold or blank
+        self._is_blank = True  # so far
         self._flushes = 0
         self._gone = 0  # depth within a dropped element
-        self._note: list[str] | None = None  # text of the note that is being dropped
+        self._note: list[str] | None = None  # text of what is being dropped, if it is searched
+        self._is_note = False
         self._open: Counter[str] = Counter()  # links, superscripts, labels, preformatted text
         self._matter: bool | None = None
         self._kind = ""  # of the matter
@@ -169,27 +150,32 @@ class _Walker:
         if name == "style":
             self._style = []
         if self._gone:
-            self._gone += 1
-            if self._note and name in _BLOCKS:
-                self._note.append(" ")
+            self._start_within_gone(name, attributes)
             return
+        if attributes and (place := attributes.get("id") or attributes.get("name")):
+            self._ids.append(place)
+            if place in self._wanted:
+                self.places.setdefault(place, len(self.blocks))
         if (
             name in _GONE
-            or tag == "{http://www.idpf.org/2007/ops}case"
-            or (attributes and self._is_dropped(attributes))
+            or tag == _SWITCH_CASE
+            or (attributes and self._is_dropped(name, attributes))
         ):
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1
-            self._note = None if APPARATUS.isdisjoint(_declared(attributes)) else []
         elif name in _BLOCKS or (attributes and self._is_displayed_as_block(attributes)):
             self._leave.append(self._enter_block(name, attributes))
         else:
             self._leave.append(self._enter_inline(name, attributes))
-        if self._wanted and attributes:
-            place = attributes.get("id") or attributes.get("name")
-            if place in self._wanted:
-                self.places.setdefault(place, len(self.blocks))
+
+    def _start_within_gone(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._gone += 1
+        is_line = name == "text"  # of a drawing
+        if is_line and self._note is None:
+            self._note = []
+        if self._note and (is_line or name in _BLOCKS or "x" in attributes):
+            self._note.append(" ")
 
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
         if self._gone:
@@ -197,8 +183,9 @@ class _Walker:
             if not self._gone and self._note and (text := _clean("".join(self._note))):
                 self.note_texts.append(text)
                 self._budget.allow(len(self.note_texts), "paragraphs")
+            self._note = self._note if self._gone else None
             if self._style is not None:
-                self._as_blocks |= block_classes(["".join(self._style)])
+                self._styles = class_styles(["".join(self._style)], self._styles)
                 self._style = None
         elif leave := self._leave.pop():
             leave()
@@ -209,6 +196,7 @@ class _Walker:
                 self._style.append(text)
             elif self._note is not None:
                 self.characters += len(text)
+                self.unseen += 0 if self._is_note else len(text)
                 self._budget.allow(self.characters, "characters of text")
                 self._note.append(text)
             return
@@ -216,6 +204,9 @@ class _Walker:
         self.linked += len(text) if self._open["link"] else 0
         self._budget.allow(self.characters, "characters of text")
         self._length += len(text)
+        is_blank = text.isspace()
+        self._is_blank = self._is_blank and is_blank
+        self._bold += len(text) if self._open["bold"] or is_blank else 0
         self._parts.append(text.replace("\n", _BREAK) if self._open["pre"] else text)
 
     def close(self) -> None:
@@ -227,24 +218,38 @@ class _Walker:
 
     # --- elements ---
 
-    def _is_dropped(self, attributes: Mapping[str, str]) -> bool:
-        if "hidden" in attributes:
-            return True
-        if attributes.get("aria-hidden") == "true" and not self._open["label"]:
-            # Beneath an aria-label, letters are hidden from screen readers only.
-            return True
-        style = attributes.get("style")
-        if style and _HIDDEN.search(style):
+    def _is_dropped(self, name: str, attributes: Mapping[str, str]) -> bool:
+        """Whether an element isn't text; if its words are looked for, begin to collect them."""
+        declared = _declared(attributes)
+        self._is_note = not APPARATUS.isdisjoint(declared)
+        if self._is_note:
+            self._refer(attributes.get("href"), is_back="backlink" in declared)
+        if self._is_note or self._is_hidden(name, attributes):
+            self._note = []
             return True
         named = f"{attributes.get('id') or ''} {attributes.get('class') or ''}".split()
-        return not (APPARATUS.isdisjoint(_declared(attributes)) and _NO_TEXT.isdisjoint(named))
+        return not _NO_TEXT.isdisjoint(named)
+
+    def _is_hidden(self, name: str, attributes: Mapping[str, str]) -> bool:
+        style = attributes.get("style")
+        classes = (attributes.get("class") or "").lower().split() if self._styles.hidden else ()
+        return (
+            "hidden" in attributes
+            # Beneath an aria-label, letters are hidden from screen readers only.
+            or (attributes.get("aria-hidden") == "true" and not self._open["label"])
+            or bool(style and HIDDEN.search(style))
+            or any(
+                not self._styles.hidden.isdisjoint((f".{kind}", f"{name}.{kind}"))
+                for kind in classes
+            )
+        )
 
     def _is_displayed_as_block(self, attributes: Mapping[str, str]) -> bool:
         style = attributes.get("style")
         if style and AS_BLOCK.search(style):
             return True
-        classes = (attributes.get("class") or "").lower() if self._as_blocks else ""
-        return bool(classes) and not self._as_blocks.isdisjoint(classes.split())
+        classes = (attributes.get("class") or "").lower() if self._styles.blocks else ""
+        return bool(classes) and not self._styles.blocks.isdisjoint(classes.split())
 
     def _enter_block(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None]:
         self._flush()
@@ -305,9 +310,9 @@ class _Walker:
     def _enter_inline(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None] | None:
         if name == "br":
             self.data(_BREAK)
-        elif name == "sup":
-            self._superscripts_seen += 1
-            return self._opened("superscript")
+        elif name in _OPENED:
+            self._superscripts_seen += name == "sup"
+            return self._opened(_OPENED[name])
         elif not attributes:
             return None
         elif name == "a" and "href" in attributes:
@@ -322,8 +327,9 @@ class _Walker:
         return None
 
     def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
-        refers = note_reference(attributes)
-        watched = self._watch(refers) if refers else None
+        watched = None
+        if refers := note_reference(attributes):
+            watched = self._watch(self._note_link(attributes["href"], refers))
         self.links += 1
         close = self._opened("link")
 
@@ -333,6 +339,27 @@ class _Walker:
                 watched()
 
         return leave
+
+    def _note_link(
+        self, address: str, refers: Callable[[str, bool], bool]
+    ) -> Callable[[str, bool], bool]:
+        at_start = self._is_blank
+
+        def is_mark(text: str, raised: bool) -> bool:
+            is_reference = refers(text, raised)
+            if is_back_link(text, at_start=at_start):
+                self._refer(address, is_back=True)
+            elif is_reference:
+                self._refer(address, is_back=False)
+            return is_reference
+
+        return is_mark
+
+    def _refer(self, address: str | None, *, is_back: bool) -> None:
+        if is_back:
+            self._is_back_linked = True
+        elif address:
+            self.references.add(address)
 
     # --- page numbers and note references that only their text identifies ---
 
@@ -356,18 +383,26 @@ class _Walker:
         if not self._parts:
             return
         raw = "".join(self._parts)
+        is_bold = self._bold >= self._length
         self._parts.clear()
-        self._length = 0
+        self._length = self._bold = 0
+        self._is_blank = True
         self._flushes += 1
         self._budget.allow(raw.count(_BREAK), "lines")
         for piece in _BLANK_LINE.split(raw) if self._open["pre"] else (raw,):
             if text := _clean(piece):
-                if self._heading is None:
-                    self._add(text)
-                else:
+                if self._heading is not None:
                     self._heading.append(text)
+                elif is_bold and (level := _level_in_bold(text)):
+                    self._add(text.replace("\n", ": "), level)
+                else:
+                    self._add(text)
 
     def _add(self, text: str, level: int = 0) -> None:
+        if self._is_back_linked:
+            self.back_linked[len(self.blocks)] = frozenset(self._ids)
+            self._is_back_linked = False
+        self._ids.clear()
         self.blocks.append(TextBlock(text, level, self._kind))
         self._budget.allow(len(self.blocks), "paragraphs")
 
@@ -387,6 +422,10 @@ def _heading_level(name: str, attributes: Mapping[str, str]) -> int:
         stated = attributes.get("aria-level") or ""
         return int(stated) if stated in {"1", "2", "3", "4", "5", "6"} else 2
     return _HEADINGS.get(name, 0)
+
+
+def _level_in_bold(text: str) -> int:
+    return heading_level(text) or (2 if kind_of_title(text) else 0)
 
 
 def _clean(raw: str) -> str:

@@ -22,10 +22,9 @@ from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field
 from pytest_memleak.books.chapters import Entry, require_words
 from pytest_memleak.books.document_selection import compose
-from pytest_memleak.books.front_and_back_matter import Leaf
-from pytest_memleak.books.html_blocks import Markup, TextBlock
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
+from pytest_memleak.books.text_blocks import Leaf, Markup, TextBlock
 from pytest_memleak.books.text_decoding import legible, letters_and_digits, without_controls
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript

@@ -12,8 +12,10 @@ from pathlib import Path
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.document_selection import manuscript_from_document
-from pytest_memleak.books.html_blocks import Markup, TextBlock, read_markup
+from pytest_memleak.books.heading_lines import heading_level
+from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess, render_markdown
+from pytest_memleak.books.text_blocks import Markup, TextBlock
 from pytest_memleak.books.text_decoding import (
     decode,
     is_binary,
@@ -24,29 +26,8 @@ from pytest_memleak.books.text_decoding import (
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
-_NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
-    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
-    " first second third fourth fifth sixth seventh eighth ninth tenth last"
-)
-_NUMBER = rf"(?:\d{{1,3}}|[IVXLC]{{1,8}}|(?:(?i:{_NUMBERS.replace(' ', '|')})-?)+)"
-_KINDS = {1: "volume book part", 2: "act canto chapter letter section stave", 3: "scene"}
-_LEVELS = {kind: level for level, kinds in _KINDS.items() for kind in kinds.split()}
-_KIND = "|".join(form for kind in _LEVELS for form in (kind.upper(), kind.capitalize()))
-
-# "CHAPTER IV", "Chapter 1: The Storm", "Part the First", "BOOK TWO" over a line of its own; but
-# not "Part one of the plan was simple."
-_NUMBERED = re.compile(
-    rf"({_KIND})[ \t]+(?:[Tt]he[ \t]+)?{_NUMBER}(?![\w'’])"
-    r"(?:\.?[ \t]*$|[ \t]*[.:—–-]+[ \t]*\S.*$|[ \t]+[^a-z\n]+$)(?:\n.*)?",
-    re.DOTALL | re.MULTILINE,
-)
-_NAMED = re.compile(r"(?:PROLOGUE|Prologue|EPILOGUE|Epilogue|INTERLUDE|Interlude)\.?")
 _LONE_NUMERAL = re.compile(r"([IVXLC]{1,8})\.?")
 _LONE_NUMERAL_LEVEL = 3
-_LONGEST_HEADING = 200
-_MOST_HEADING_LINES = 3
-_MOST_HEADING_WORDS = 15
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _LONGEST_WRAPPED_LINE = 100
@@ -171,21 +152,10 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
 
 def heading_levels(paragraphs: Sequence[str]) -> list[int]:
     """Return each paragraph's level as a heading, 0 for text."""
-    levels = [_heading_level(paragraph) for paragraph in paragraphs]
+    levels = [heading_level(paragraph) for paragraph in paragraphs]
     for index in _numerals_in_sequence(paragraphs):
         levels[index] = _LONE_NUMERAL_LEVEL
     return levels
-
-
-def _heading_level(paragraph: str) -> int:
-    if len(paragraph) > _LONGEST_HEADING:
-        return 0
-    text = "\n".join(line.strip() for line in paragraph.strip().split("\n"))
-    if text.count("\n") >= _MOST_HEADING_LINES or len(text.split()) > _MOST_HEADING_WORDS:
-        return 0
-    if match := _NUMBERED.fullmatch(text):
-        return _LEVELS[match[1].lower()]
-    return _LEVELS["chapter"] if _NAMED.fullmatch(text) else 0
 
 
 def _numerals_in_sequence(paragraphs: Sequence[str]) -> list[int]:

@@ -8,8 +8,8 @@ import pytest
 from pytest_memleak.books.build_book import make_book, paper_records, with_summaries
 from pytest_memleak.books.chapters import build_chapters, require_words
 from pytest_memleak.books.formats import read_manuscript
-from pytest_memleak.books.html_blocks import TextBlock
 from pytest_memleak.books.instructions import load_summaries, write_summaries
+from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.builtin import memleak_read_book
 from pytest_memleak.errors import BookError, RecordsError

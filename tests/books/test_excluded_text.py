@@ -45,6 +45,8 @@ LANDMARK = (
     '<nav epub:type="landmarks"><ol><li><a epub:type="{}" href="x.xhtml">x</a></li></ol></nav>'
 )
 NOT_LINEAR = [*CHAPTERS, '<itemref idref="x.xhtml" linear="no"/>']
+HIDING = {"files": {"OEBPS/style.css": "div.hide { display: none }"}}
+REFERENCE = "<a id='r' href='#n'><sup>1</sup></a>"
 NOTE = f"<aside epub:type='footnote'>{SMALL}</aside>"
 
 
@@ -59,8 +61,13 @@ NOTE = f"<aside epub:type='footnote'>{SMALL}</aside>"
         (SMALL, {"spine": NOT_LINEAR}),
         (f"<p>Text.</p>{NOTE}", {}),
         (f"<section epub:type='endnotes'><ol><li>{SMALL}</li></ol></section><p>Text.</p>", {}),
+        (f"<p>Text.</p><div hidden='hidden'>{SMALL}</div>", {}),
+        (f"<p>Text.</p><div class='a hide'>{SMALL}</div>", HIDING),
+        (f"<p>Text.</p><svg><g><text x='1'>{SMALL[3:-4]}</text></g></svg>", {}),
+        (f"<p>Text.{REFERENCE}</p><p id='n'><a href='#r'>1</a> {SMALL[3:-4]}</p>", {}),
+        (f"{prose('tail')}<h2>About the Author</h2>{SMALL}", {}),
     ],
-    ids=range(10),
+    ids=range(15),
 )
 def test_a_passage_of_every_excluded_part_is_looked_for(searched, document, settings):
     texts = searched(CHAPTERS | {"x.xhtml": document}, **settings)

@@ -14,7 +14,7 @@ import pytest
 from pytest_memleak.books import boilerplate as matter
 from pytest_memleak.books.chapters import navigation_entries, ncx_entries
 from pytest_memleak.books.excerpts import cut
-from pytest_memleak.books.html_attributes import block_classes
+from pytest_memleak.books.html_attributes import class_styles
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.sentences import cut_paragraph
 from pytest_memleak.books.text_decoding import is_binary, legible, read_source, without_controls
@@ -331,7 +331,7 @@ SEE_A_BOOK = {
         [text, "*** START OF THE PROJECT GUTENBERG"], "Title"
     ),
     "characters": lambda text: (is_binary(text), legible(text), without_controls(text)),
-    "a style sheet": lambda text: block_classes([text, f"{text}{{display:block}}"]),
+    "a style sheet": lambda text: class_styles([text, f"{text}{{display:block}}"]),
     "a copyright page": lambda text: matter.find_notices([text[:2_400], text]),
     "a title": matter.kind_of_title,
     "contents": lambda text: (

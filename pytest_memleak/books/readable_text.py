@@ -1,0 +1,89 @@
+"""Books whose text can't be matched: glued or split words, other letters, text in drawings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.errors import BookError
+from pytest_memleak.scoring.book_layout import validate_word_breaks
+
+_WORD = re.compile(r"[^\W_]+")
+_SAMPLE = 100  # blocks of a document
+_FEWEST_LETTERS = 1_000
+_FEWEST_WORDS = 200
+_MOST_ASCII = 0.9
+
+# Chapters in Latin letters have words of 3 to 6.5 letters on average.
+_SHORTEST = 2.2
+
+# Chapters in the language have 10 to 35% of these words; lists and quotations may have none.
+_FEWEST_COMMON = 0.05
+_COMMONEST = {
+    "en": "the of and to a in that is was he it for",
+    "de": "der die und in den von zu das mit sich des er",
+    "fr": "de la le et les des en un du une que à",
+    "es": "de la que el en y a los se del las un",
+    "it": "di e che la il un a per in una è non",
+    "pt": "de a o que e do da em um para é com",
+    "nl": "de en van ik te dat die in een hij het niet",
+}
+_HINT = "use another edition; exclude leaves a document out, include reads it as it is"
+
+
+def reject_unreadable(
+    leaves: Sequence[Leaf], *, language: str | None, excused: Collection[str], place: str
+) -> None:
+    """Raise BookError, naming `place`, for a book of these documents that can't be matched.
+
+    `excused` are documents to read as they are.
+    """
+    common = set(_COMMONEST.get((language or "").lower()[:2], "").split())
+    foreign: list[Leaf] = []
+    for leaf in leaves:
+        if leaf.name in excused:
+            continue
+        blocks = leaf.markup.blocks
+        sample = blocks[:: 1 + len(blocks) // _SAMPLE]
+        words = _WORD.findall(" ".join(block.text for block in sample).lower())
+        _reject_fragments(leaf.name, words, place)
+        texts = (block.text for block in leaf.markup.blocks)
+        validate_word_breaks(texts, mode="paper", place=f"{place}: {leaf.name!r}")
+        if len(words) >= _FEWEST_WORDS and common:
+            count = sum(word in common for word in words)
+            foreign += [leaf] if count < _FEWEST_COMMON * len(words) else []
+    if foreign and 2 * _letters(foreign) > _letters(leaves):
+        raise BookError(
+            f"{foreign[0].name!r} has hardly any of the commonest words of its declared language, "
+            f"{language!r}: its letters may be encoded by its fonts",
+            location=place,
+            hint=_HINT,
+        )
+    hidden = [leaf for leaf in leaves if leaf.name not in excused and leaf.markup.unseen]
+    size = sum(leaf.markup.unseen for leaf in hidden)
+    if size > max(_FEWEST_LETTERS, _letters(leaves)):
+        raise BookError(
+            f"most of its text is hidden or in drawings (SVG), as in {hidden[0].name!r}",
+            location=place,
+            hint="use another edition",
+        )
+
+
+def _letters(leaves: Sequence[Leaf]) -> int:
+    return sum(leaf.letters for leaf in leaves)
+
+
+def _reject_fragments(name: str, words: Sequence[str], place: str) -> None:
+    letters = sum(map(len, words))
+    if (
+        letters >= _FEWEST_LETTERS
+        and letters < _SHORTEST * len(words)
+        and sum(map(str.isascii, words)) >= _MOST_ASCII * len(words)
+    ):
+        raise BookError(
+            f"{name!r} has words of {letters / len(words):.1f} letters on average: it has spaces "
+            "between letters",
+            location=place,
+            hint=_HINT,
+        )

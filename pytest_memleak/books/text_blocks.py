@@ -1,0 +1,105 @@
+"""Blocks of text, documents as their blocks, and what their form shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# A longer first block isn't a title.
+LONGEST_FIRST_LINE = 15
+
+_FEWEST_OF_PROSE = 15
+_ENDS_SENTENCE = tuple(".!…”’\"'»)")  # not of a question, as in a discussion guide
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """A paragraph (level 0) or a heading (levels 1 to 6), never empty.
+
+    A newline separates lines that the document breaks explicitly. `matter` is its kind if it
+    isn't text.
+    """
+
+    text: str = field(repr=False)
+    level: int = 0
+    matter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
+
+    `everything` includes front and back matter. `places` maps each requested id to the first block
+    at or after it; `linked` is the share of characters in links, `links` their number; `note_texts`
+    are the texts of notes, hidden elements and drawings, which aren't blocks; `unseen` is the
+    number of characters in the latter two. `references` are the addresses of note references in the
+    text; `back_linked` has the ids of each block that a link back to the text begins or ends.
+    """
+
+    everything: tuple[TextBlock, ...]
+    declares_body: bool = False
+    notes: tuple[str, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
+    linked: float = 0.0
+    links: int = 0
+    note_texts: tuple[str, ...] = field(default=(), repr=False)
+    unseen: int = 0
+    references: frozenset[str] = frozenset()
+    back_linked: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> tuple[TextBlock, ...]:
+        """Blocks that are text."""
+        return tuple(block for block in self.everything if not block.matter)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A document of the spine: its name and content.
+
+    `role` is "navigation" or "not linear" if the package declares that it isn't text.
+    """
+
+    name: str
+    markup: Markup
+    role: str = ""
+
+    @property
+    def letters(self) -> int:
+        """Number of characters of its text."""
+        return sum(len(block.text) for block in self.markup.blocks)
+
+    @property
+    def small_words(self) -> int:
+        """Number of its words between spaces, headings included."""
+        return sum(len(block.text.split()) for block in self.markup.blocks)
+
+    @property
+    def prose_words(self) -> int:
+        """Number of words in its paragraphs of whole sentences.
+
+        Notes and questions aren't prose: notes begin with numbers, or every other one has a link.
+        """
+        if 2 * self.markup.links > len(self.markup.blocks):
+            return 0
+        counts = (
+            len(block.text.split())
+            for block in self.markup.blocks
+            if not block.level
+            and not block.text[0].isdigit()
+            and block.text.endswith(_ENDS_SENTENCE)
+        )
+        return sum(count for count in counts if count >= _FEWEST_OF_PROSE)
+
+    def count(self, pattern: re.Pattern[str]) -> int:
+        """Return how often its text matches."""
+        return sum(len(pattern.findall(block.text)) for block in self.markup.blocks)
+
+    @property
+    def first_line(self) -> str | None:
+        """Its first block, if that is a heading or a few words."""
+        for block in self.markup.blocks[:1]:
+            if block.level or len(block.text.split()) <= LONGEST_FIRST_LINE:
+                return block.text
+        return None
