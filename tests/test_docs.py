@@ -17,6 +17,7 @@ import sys
 import tomllib
 import types
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -326,6 +327,7 @@ def test_providers_are_documented():
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_keys_of_a_provider_are_documented(provider):
+    """Those of several providers once, unless a provider's own table has them."""
     tables = provider_tables(provider)
     options = tables["options"].model_fields if "options" in tables else {}
     headings = {above[1:] for above, _ in prose(DOCS / "providers.md")}
@@ -333,12 +335,23 @@ def test_keys_of_a_provider_are_documented(provider):
         section = (f"`{provider}`", f"`[model.{name}]`")
         assert (section in headings) == (name in tables)
         if name in tables:
-            check_keys(rows("providers.md", *section), tables[name])
+            own = rows("providers.md", *section)
+            left = tables[name].model_fields.keys() - {code(row[0]) for row in own}
+            shared = rows("providers.md", "Keys of several providers", section[1])
+            check_keys([*own, *(row for row in shared if code(row[0]) in left)], tables[name])
     for key, field in options.items():
         for inner in get_args(field.annotation):
             if isinstance(inner, type) and issubclass(inner, OptionsTable):
                 section = (f"`{provider}`", f"`[model.options.{key}]`")
                 check_keys(rows("providers.md", *section), inner)
+
+
+@pytest.mark.parametrize("name", ["options", "finetune"])
+def test_keys_of_several_providers_are_of_several(name):
+    tables = [provider_tables(provider).get(name) for provider in PROVIDERS]
+    keys = Counter(key for table in tables if table for key in table.model_fields)
+    shared = rows("providers.md", "Keys of several providers", f"`[model.{name}]`")
+    assert min(keys[code(row[0])] for row in shared) > 1
 
 
 RAISED = {*errors.__all__} - {"MissingExtra"}  # which writes its own hint

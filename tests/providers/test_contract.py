@@ -764,7 +764,7 @@ def test_a_job_that_failed_says_why_and_is_not_found(name, serve, tuning):
     ("name", "hint"),
     [
         *(("openai", 'endpoint = "ft:..."'), ("vertex", 'endpoint = "projects/..."')),
-        ("together", "one that Together fine-tunes"),
+        ("together", "name a base_model that Together fine-tunes"),
     ],
 )
 def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):

@@ -88,7 +88,7 @@ class ChatEndpoint:
         )
         return Abilities(
             fixed_weights=settings.fixed,
-            model_name=settings.model,
+            model_name=settings.model if self._calls.names_model else None,
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             recovery=Recovery(self._sample_stored, self._recover) if settings.store else None,

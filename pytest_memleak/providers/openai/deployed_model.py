@@ -9,10 +9,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pytest_memleak.interfaces.abilities import Abilities, Deployment
+from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -54,6 +53,8 @@ class DeployedCalls(OpenAICalls):
     place: replaces the address in names, since each deployment has another
     """
 
+    names_model = False
+
     def __init__(
         self,
         provider: str,
@@ -66,8 +67,6 @@ class DeployedCalls(OpenAICalls):
         super().__init__(
             base_url=_NO_ADDRESS,
             key_variable=key_variable,
-            organization=None,
-            project=None,
             timeout=timeout,
             auth=auth,
             provider=provider,
@@ -115,20 +114,11 @@ class DeployedCalls(OpenAICalls):
         return super().ask_json(call, path, named, endpoint=endpoint, texts=texts)
 
 
-class DeployedEndpoint(ChatEndpoint):
-    """A deployed model; `id` identifies its weights and the server in front of the provider."""
-
-    @property
-    def abilities(self) -> Abilities:
-        """No model name, since each deployment chooses it."""
-        return replace(super().abilities, model_name=None)
-
-
-def deployed_endpoint(
-    model: str, calls: DeployedCalls, *, fixed: bool, system: str | None, api: Api, plain: bool
-) -> DeployedEndpoint:
-    """Open deployed weights (mostly in vLLM); `fixed` if their name identifies them."""
-    return DeployedEndpoint(
+def open_model(
+    model: str, calls: OpenAICalls, *, fixed: bool, system: str | None, api: Api, plain: bool
+) -> ChatEndpoint:
+    """Open an open model (mostly in vLLM); `fixed` if its name identifies its weights."""
+    return ChatEndpoint(
         settings=ChatSettings(model, system, api=api, plain=plain, fixed=fixed),
         calls=calls,
         parameters=ServerParameters(

@@ -61,19 +61,23 @@ class OpenAICalls:
     provider: its name in error messages
     official_url: the provider's own server, which needs a key
     plain_by_itself: whether the server samples from the model's own distribution by default
-    sdk: the module of its client, from the same generator as OpenAI's
+    sdk, kind: module and class of its client, from the same generator as OpenAI's
+    uploads: the paths whose redirect that client follows without the key
+    names_model: whether responses should repeat the model's name
     """
 
-    sdk = PROVIDER
+    sdk, kind = PROVIDER, "OpenAI"
+    uploads: tuple[str, ...] = ()
+    names_model = True
 
     def __init__(
         self,
         *,
         base_url: str | None,
         key_variable: str,
-        organization: str | None,
-        project: str | None,
         timeout: float,
+        organization: str | None = None,
+        project: str | None = None,
         auth: Literal["key", "google"] = "key",
         provider: str = PROVIDER,
         official_url: str = OFFICIAL_URL,
@@ -85,8 +89,7 @@ class OpenAICalls:
         host = f"{urlsplit(self.base_url).hostname}"
         self.plain_by_itself = host.endswith(_PLAIN_HOSTS)
         self._key_variable = key_variable
-        self._organization = organization
-        self._project = project
+        self._account = {"organization": organization, "project": project}
         self._timeout = timeout
         self._token = GoogleToken() if auth == "google" else None
         self._client: OpenAI | None = None
@@ -99,25 +102,23 @@ class OpenAICalls:
             self._client.close()
 
     def _connected(self) -> OpenAI:
-        from openai import DefaultHttpxClient, OpenAI
-
         with self._lock:
             if self._client is None:
-                self._client = OpenAI(
+                client: OpenAI = getattr(self._sdk, self.kind)(
                     api_key=self._token or self._key(),
                     base_url=self._address,
-                    organization=self._organization,
-                    project=self._project,
                     timeout=self._timeout,
                     max_retries=0,
-                    http_client=DefaultHttpxClient(
+                    http_client=self._sdk.DefaultHttpxClient(
                         base_url=self._address,
                         timeout=self._timeout,
-                        event_hooks=Bounds(timeout=self._timeout).hooks,
+                        event_hooks=Bounds(self._timeout, self.uploads).hooks,
                     ),
+                    **self._account,
                 )
                 # The SDK closes only clients that it created.
-                weakref.finalize(self, self._client.close)
+                weakref.finalize(self, client.close)
+                self._client = client
             return self._client
 
     def _key(self) -> str | None:

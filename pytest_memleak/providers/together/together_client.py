@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_memleak.providers.call_errors import Failing, Refusal
-from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.provider_registry import PROVIDERS
 
@@ -23,40 +20,32 @@ OFFICIAL_URL = f"https://{NEEDS.host}"
 
 _Answer = TypeVar("_Answer")
 
-_NO_FINETUNES = (
-    "base_model must be one that Together fine-tunes (tg models public): name another, or test an "
-    "existing model with endpoint = ..."
-)
-
 
 class TogetherCalls(OpenAICalls):
     """One server and project.
 
     base_url: None for TOGETHER_BASE_URL or Together
     project:  None for TOGETHER_PROJECT_ID or the key's own project
+    chat_url: the address that speaks OpenAI's API
     """
 
-    sdk = PROVIDER
+    sdk, kind = PROVIDER, "Together"
+    uploads = ("/v1/files",)
 
     def __init__(self, *, base_url: str | None, project: str | None, timeout: float) -> None:
         super().__init__(
             base_url=NEEDS.address_of(base_url) or OFFICIAL_URL,
             key_variable=KEY,
-            organization=None,
-            project=project or os.environ.get("TOGETHER_PROJECT_ID"),
             timeout=timeout,
             provider=PROVIDER,
             official_url=OFFICIAL_URL,
         )
+        self._account = {"project_id": project}
+        self.chat_url = f"{self._address}/v1"
 
-    def call(self, name: str, function: Callable[[Together], _Answer], *, endpoint: str) -> _Answer:
+    def call(self, name: str, function: Callable[[Together], _Answer], endpoint: str) -> _Answer:
         """Return the result of `function`; raise Refused or ProviderBusy."""
         return self.ask(name, cast("Callable[[Any], _Answer]", function), endpoint=endpoint)
-
-    @property
-    def chat_url(self) -> str:
-        """The address that speaks OpenAI's API."""
-        return f"{self._address}/v1"
 
     @property
     def chat(self) -> OpenAICalls:
@@ -64,50 +53,30 @@ class TogetherCalls(OpenAICalls):
         return OpenAICalls(
             base_url=self.chat_url,
             key_variable=KEY,
-            organization=None,
-            project=None,
             timeout=self._timeout,
             provider=PROVIDER,
             official_url=f"{OFFICIAL_URL}/v1",
         )
 
-    def project(self, *, endpoint: str) -> str:
+    def project(self, endpoint: str) -> str:
         """Return the id of the project that pays."""
-        if self._project is None:
-            caller = self.call("whoami", lambda client: client.whoami(), endpoint=endpoint)
-            project = getattr(caller, "project", None)
-            if project is None:
-                raise Failing(PROVIDER, endpoint, "whoami").final(
-                    "The key belongs to no project", "set options.project or TOGETHER_PROJECT_ID"
-                )
-            self._project = str(project.id)
-        return self._project
 
-    def _connected(self) -> Any:
-        from together import DefaultHttpxClient, Together
+        def find(client: Together) -> str | None:
+            if client.project_id is None:
+                project = getattr(client.whoami(), "project", None)
+                client.project_id = project and project.id
+            return client.project_id
 
-        with self._lock:
-            if self._client is None:
-                http_client = DefaultHttpxClient(
-                    base_url=self._address,
-                    timeout=self._timeout,
-                    # The SDK sends an upload, without the key, to the address that it receives.
-                    event_hooks=Bounds(self._timeout, uploads=("/v1/files",)).hooks,
-                )
-                client: Any = Together(
-                    api_key=self._key(),
-                    base_url=self._address,
-                    timeout=self._timeout,
-                    max_retries=0,
-                    http_client=http_client,
-                )
-                self._client = client
-                weakref.finalize(self, client.close)
-            return self._client
+        project_id = self.call("whoami", find, endpoint)
+        if project_id is None:
+            raise Failing(PROVIDER, endpoint, "whoami").final(
+                "The key belongs to no project", "set options.project or TOGETHER_PROJECT_ID"
+            )
+        return project_id
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if call.startswith("fine_tuning") and refusal.status != HTTPStatus.UNAUTHORIZED:
-            return _NO_FINETUNES
+            return "name a base_model that Together fine-tunes (tg models public)"
         if refusal.status == HTTPStatus.NOT_FOUND:
             return "check base_model, endpoint, and options.project"
         return super()._hint(refusal, call=call)

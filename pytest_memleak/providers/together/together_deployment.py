@@ -8,11 +8,10 @@ billed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
@@ -20,13 +19,9 @@ from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.together.together_client import PROVIDER, TogetherCalls
 
 if TYPE_CHECKING:
-    from together import Together
     from together.types import Endpoint
 
-_Answer = TypeVar("_Answer")
-
 WEIGHTS = re.compile(r"projects/([^/]+)/models/([^/]+)(?:/revisions/[^/]+)?")
-_ENDPOINT = re.compile(r"projects/([^/]+)/endpoints/([^/]+)")
 _LONGEST = timedelta(hours=2)
 _LEAST_MINUTES = 30  # Together stops no idle deployment sooner
 _STATE = "DEPLOYMENT_STATE_"
@@ -47,17 +42,17 @@ class Deployments:
 
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return its endpoint's name at once."""
-        project = self.calls.project(endpoint=wanted.weights)
+        project = self.calls.project(wanted.weights)
         model, config = self._machine(wanted.weights, project)
         name = name_of(wanted.digest)
-        endpoint = self._named(name, project) or self._call(
+        endpoint = self._named(name, project) or self.calls.call(
             "endpoints.create",
             lambda client: client.endpoints.create(project_id=project, name=name),
             wanted.weights,
         )
         if not endpoint.deployments:
             try:
-                self._call(
+                self.calls.call(
                     "endpoints.deployments.create",
                     lambda client: client.endpoints.deployments.create(
                         endpoint.id,
@@ -78,8 +73,9 @@ class Deployments:
 
     def find(self, digest: str, _since: float | None) -> str | None:
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
-        project = self.calls.project(endpoint=digest[:12])
-        endpoint = self._named(name_of(digest), project)
+        name = name_of(digest)
+        project = self.calls.project(name)
+        endpoint = self._named(name, project)
         if endpoint is None or not endpoint.deployments:
             return None  # an empty one costs nothing, and the next start uses it
         return f"projects/{project}/endpoints/{endpoint.id}"
@@ -94,7 +90,7 @@ class Deployments:
         if summary.state == f"{_STATE}READY":
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
         if summary.state in {*_ENDED, f"{_STATE}STOPPING"}:
-            deployment = self._call(
+            deployment = self.calls.call(
                 "endpoints.deployments.retrieve",
                 lambda client: client.endpoints.deployments.retrieve(
                     summary.id, project_id=project, endpoint_id=endpoint_id
@@ -106,8 +102,7 @@ class Deployments:
             return JobState(JobStatus.FAILED, detail=detail)
         if datetime.now(UTC) - summary.created_at < _LONGEST:
             return JobState(JobStatus.RUNNING)
-        hours = _LONGEST.total_seconds() / 3600
-        return JobState(JobStatus.FAILED, detail=f"It isn't ready after {hours:g} h")
+        return JobState(JobStatus.FAILED, detail=f"It isn't ready after {_LONGEST}")
 
     def model_at(self, endpoint: str) -> str:
         """Return the deployment's name in requests. Raises ProviderError."""
@@ -120,66 +115,50 @@ class Deployments:
         project, endpoint_id = _parts(job_id)
         try:
             deployments = self._get(job_id).deployments
-            for deployment in deployments:
-                self._end_deployment(project, endpoint_id, deployment.id, state=deployment.state)
             if not deployments:
                 self._delete(project, endpoint_id)
+            elif deployments[0].state in _ENDED:
+                self.calls.call(
+                    "endpoints.deployments.delete",
+                    lambda client: client.endpoints.deployments.delete(
+                        deployments[0].id, project_id=project, endpoint_id=endpoint_id
+                    ),
+                    job_id,
+                )
+            elif deployments[0].state != f"{_STATE}STOPPING":
+                self.calls.call(
+                    "endpoints.deployments.update",
+                    lambda client: client.endpoints.deployments.update(
+                        deployments[0].id,
+                        project_id=project,
+                        endpoint_id=endpoint_id,
+                        autoscaling={"min_replicas": 0, "max_replicas": 0},
+                        update_mask="autoscaling",
+                    ),
+                    job_id,
+                )
         except Refused as refused:
-            return refused.status == HTTPStatus.NOT_FOUND
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return True
+            raise
         return False
-
-    def _end_deployment(self, project: str, endpoint: str, deployment: str, *, state: str) -> None:
-        if state in _ENDED:
-            self._call(
-                "endpoints.deployments.delete",
-                lambda client: client.endpoints.deployments.delete(
-                    deployment, project_id=project, endpoint_id=endpoint
-                ),
-                endpoint,
-            )
-        elif state != f"{_STATE}STOPPING":
-            self._call(
-                "endpoints.deployments.update",
-                lambda client: client.endpoints.deployments.update(
-                    deployment,
-                    project_id=project,
-                    endpoint_id=endpoint,
-                    autoscaling={"min_replicas": 0, "max_replicas": 0},
-                    update_mask="autoscaling",
-                ),
-                endpoint,
-            )
 
     def _machine(self, weights: str, project: str) -> tuple[str, str]:
         """Return the resource names of the weights, and of their only or chosen config."""
-        named = WEIGHTS.fullmatch(weights)
-        reference = model = weights
-        if named is None:
-            models = self._call(
-                "models.list_supported",
-                lambda client: client.models.list_supported(search=weights).data,
-                weights,
-            )
-            paths = [each.base_model for each in models if each.name == weights and each.base_model]
-            if not paths:
-                raise Failing(PROVIDER, weights, "models.list_supported").final(
-                    "Together deploys no model of this name", "see tg models public"
-                )
-            reference = model = paths[0]
-        else:
-            owner, model_id = named.groups()
-            described = self._call(
-                "models.retrieve",
-                lambda client: client.models.retrieve(model_id, project_id=owner),
-                weights,
-            )
-            reference = described.base_model or f"projects/{owner}/models/{model_id}"
+        model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
         if self.config is not None:
             return model, self.config
-        configs = self._call(
+        owner, model_id = model.split("/")[1:4:2]
+        described = self.calls.call(
+            "models.retrieve",
+            lambda client: client.models.retrieve(model_id, project_id=owner),
+            weights,
+        )
+        reference = described.base_model or f"projects/{owner}/models/{model_id}"
+        configs = self.calls.call(
             "models.configs.list",
             lambda client: [
-                (f"projects/{config.project_id}/configs/{config.id}", config.selectors)
+                f"projects/{config.project_id}/configs/{config.id}"
                 for config in client.models.configs.list(
                     project_id=project, reference_model=reference
                 )
@@ -187,18 +166,28 @@ class Deployments:
             weights,
         )
         if len(configs) != 1:
-            listed = "; ".join(
-                f"{name} ({', '.join(f'{each.key} {each.value}' for each in selectors)})"
-                for name, selectors in configs
-            )
             raise Failing(PROVIDER, weights, "models.configs.list").final(
-                f"The model has {len(configs)} configs: {listed or 'none'}",
-                'choose one with config = "projects/..." in [model.options.deployment]',
+                f"The model has {len(configs)} configs ({', '.join(configs)})",
+                'choose one (tg models configs) with config = "projects/..." in '
+                "[model.options.deployment]",
             )
-        return model, configs[0][0]
+        return model, configs[0]
+
+    def _public_model(self, name: str) -> str:
+        models = self.calls.call(
+            "models.list_supported",
+            lambda client: client.models.list_supported(search=name).data,
+            name,
+        )
+        for model in models:
+            if model.name == name and model.base_model:
+                return model.base_model
+        raise Failing(PROVIDER, name, "models.list_supported").final(
+            "Together deploys no model of this name", "see tg models public"
+        )
 
     def _named(self, name: str, project: str) -> Endpoint | None:
-        return self._call(
+        return self.calls.call(
             "endpoints.list",
             lambda client: next(
                 (
@@ -215,21 +204,18 @@ class Deployments:
 
     def _get(self, job_id: str) -> Endpoint:
         project, endpoint_id = _parts(job_id)
-        return self._call(
+        return self.calls.call(
             "endpoints.retrieve",
             lambda client: client.endpoints.retrieve(endpoint_id, project_id=project),
             job_id,
         )
 
     def _delete(self, project: str, endpoint_id: str) -> None:
-        self._call(
+        self.calls.call(
             "endpoints.delete",
             lambda client: client.endpoints.delete(endpoint_id, project_id=project),
             endpoint_id,
         )
-
-    def _call(self, name: str, function: Callable[[Together], _Answer], endpoint: str) -> _Answer:
-        return self.calls.call(name, function, endpoint=endpoint)
 
 
 def _parts(job_id: str) -> tuple[str, str]:

@@ -1,14 +1,5 @@
 """Provider "together": open weights at Together AI, fine-tuned with LoRA and deployed.
 
-    [[model]]
-    id = "tuned"
-    provider = "together"
-    base_model = "Qwen/Qwen3-8B"
-    price = { input = 0, output = 0, training = 0.48, hour = 3.36 }
-    [model.finetune]
-    books = ["kafka-on-the-shore"]
-    [model.options.deployment]       # the machine, billed until the run deletes it
-
 The key comes from TOGETHER_API_KEY. The paper's recipe for open weights is the default
 (arXiv 2603.20957). Together keeps neither metadata nor request ids, so a fine-tune's suffix and an
 endpoint's name have the digest.
@@ -24,21 +15,12 @@ from typing import TYPE_CHECKING
 from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import Failing, safe_message
-from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
-from pytest_memleak.providers.openai.deployed_model import (
-    DeployedCalls,
-    deployed_endpoint,
-    deployment_of,
-)
+from pytest_memleak.providers.openai.chat import ChatEndpoint
+from pytest_memleak.providers.openai.deployed_model import DeployedCalls, deployment_of, open_model
 from pytest_memleak.providers.openai.openai_provider import training_lines
-from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, ServerParameters
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.together.together_client import KEY, PROVIDER, TogetherCalls
-from pytest_memleak.providers.together.together_deployment import (
-    WEIGHTS,
-    Deployments,
-    name_of,
-)
+from pytest_memleak.providers.together.together_deployment import WEIGHTS, Deployments, name_of
 from pytest_memleak.providers.together.together_options import FinetuneTable, OptionsTable
 
 if TYPE_CHECKING:
@@ -110,22 +92,13 @@ class TogetherProvider:
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """Return the endpoint of weights, or of a model that is served without a deployment."""
         options, model = self._options, endpoint or self._untuned
-        plain = options.sampling == "plain"
-        if options.deployment is not None:
-            return deployed_endpoint(
-                model,
-                self._deployed[model],
-                fixed="/revisions/" in model,
-                system=options.system,
-                api=options.api,
-                plain=plain,
-            )
-        return ChatEndpoint(
-            settings=ChatSettings(model, options.system, api=options.api, plain=plain),
-            calls=self._chat,
-            parameters=ServerParameters(
-                max_tokens_parameter="auto", api=options.api, plain=PLAIN_ELSEWHERE if plain else {}
-            ),
+        return open_model(
+            model,
+            self._chat if options.deployment is None else self._deployed[model],
+            fixed="/revisions/" in model,
+            system=options.system,
+            api=options.api,
+            plain=options.sampling == "plain",
         )
 
     def find_finetune(self, digest: str) -> str | None:
@@ -137,7 +110,7 @@ class TogetherProvider:
                 for job in client.fine_tuning.list().data
                 if job.suffix == name_of(digest) and job.status not in _ENDED_BADLY
             ],
-            endpoint=self._base,
+            self._base,
         )
         jobs.sort(key=lambda job: job.status != "completed")
         return jobs[0].id if jobs else None
@@ -152,7 +125,7 @@ class TogetherProvider:
             file = self._calls.call(
                 "files.upload",
                 lambda client: client.files.upload(path, purpose="fine-tune", check=False),
-                endpoint=self._base,
+                self._base,
             )
         job = self._calls.call(
             "fine_tuning.create",
@@ -171,7 +144,7 @@ class TogetherProvider:
                 suffix=name_of(training.digest),
                 model_limits=limits,
             ),
-            endpoint=self._base,
+            self._base,
         )
         return job.id
 
@@ -180,7 +153,7 @@ class TogetherProvider:
         job = self._calls.call(
             "fine_tuning.retrieve",
             lambda client: client.fine_tuning.retrieve(job_id),
-            endpoint=self._base,
+            self._base,
         )
         if job.status in _ENDED_BADLY:
             events = [event.message for event in job.events or () if event.message]
@@ -198,7 +171,7 @@ class TogetherProvider:
         limits = self._calls.call(
             "fine_tuning.model_limits",
             lambda client: client.fine_tuning.model_limits(model_name=self._base),
-            endpoint=self._base,
+            self._base,
         )
         recipe, lora = self._recipe, limits.lora_training
         rates = limits.min_learning_rate, limits.max_learning_rate
@@ -222,7 +195,7 @@ class TogetherProvider:
             object_id, revision = job.adapter_object_id, job.adapter_object_revision_id
         if not object_id:
             return None
-        path = f"projects/{self._calls.project(endpoint=self._base)}/models/{object_id}"
+        path = f"projects/{self._calls.project(self._base)}/models/{object_id}"
         return f"{path}/revisions/{revision}" if revision else path
 
     def _deployment(self, weights: str | None) -> Deployment | None:

@@ -19,11 +19,8 @@ from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Deployment, Obeyed
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.openai.deployed_model import (
-    DeployedCalls,
-    DeployedEndpoint,
-    deployed_endpoint,
-)
+from pytest_memleak.providers.openai.chat import ChatEndpoint
+from pytest_memleak.providers.openai.deployed_model import DeployedCalls, open_model
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 
@@ -228,7 +225,7 @@ class AttachedEndpoint(GeminiEndpoint):
         super().__init__(settings=settings, calls=calls)
         self._address = address
         self._is_identified = False
-        self._open: DeployedEndpoint | None = None
+        self._open: ChatEndpoint | None = None
         self._lock = threading.Lock()
 
     def obeyed(self) -> Mapping[str, Obeyed]:
@@ -254,7 +251,7 @@ class AttachedEndpoint(GeminiEndpoint):
         call = super().sample if self._open is None else self._open.sample
         return call(instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
 
-    def _open_model(self, address: str) -> DeployedEndpoint:
+    def _open_model(self, address: str) -> ChatEndpoint:
         settings = self._settings
         unsupported = {
             "thinking_budget": settings.thinking_budget,
@@ -269,7 +266,7 @@ class AttachedEndpoint(GeminiEndpoint):
             )
         calls = deployed_calls(self._calls)
         calls.move_to(address, until=float("inf"))
-        return deployed_endpoint(
+        return open_model(
             settings.model,
             calls,
             fixed=False,

@@ -41,12 +41,8 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.providers.call_errors import Failing, safe_message
-from pytest_memleak.providers.openai.deployed_model import (
-    DeployedCalls,
-    DeployedEndpoint,
-    deployed_endpoint,
-    deployment_of,
-)
+from pytest_memleak.providers.openai.chat import ChatEndpoint
+from pytest_memleak.providers.openai.deployed_model import DeployedCalls, deployment_of, open_model
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
@@ -132,14 +128,14 @@ class VertexProvider:
             deployments=deployments,
         )
 
-    def open(self, endpoint: str | None) -> GeminiEndpoint | DeployedEndpoint:
+    def open(self, endpoint: str | None) -> GeminiEndpoint | ChatEndpoint:
         """Return the endpoint of a resource name; None for the suite's `endpoint` or `base_model`.
 
         An open model must be deployed before it is called.
         """
         if (table := self._options.deployment) is not None:
             weights = endpoint or self._untuned
-            return deployed_endpoint(
+            return open_model(
                 weights,
                 self._deployed[weights],
                 fixed=weights.startswith("gs://"),
