@@ -11,6 +11,7 @@ from rich.text import Text
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
 from pytest_memleak.reports.report_text import (
+    MANY,
     detection_text,
     format_value,
     measure_cell,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult
 
-MANY = 9  # pairs from which on a matrix shows them
 STYLES = {
     "pass": "green",
     "fail": "red",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
     from pytest_memleak.records.verdicts import Change, ReleaseComparison
 
+MANY = 9
+"""From so many pairs on, reports show a matrix of models and books."""
 _WEIGHTS = {"fixed": "fixed weights", "a name": "weights identified by name only"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}

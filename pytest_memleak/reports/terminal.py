@@ -14,7 +14,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import print_lines, text_console
-from pytest_memleak.reports.pair_table import MANY, STYLES, print_pairs, print_rows
+from pytest_memleak.reports.pair_table import STYLES, print_pairs, print_rows
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
@@ -22,6 +22,7 @@ from pytest_memleak.reports.passage_selection import (
     unique_passages,
 )
 from pytest_memleak.reports.report_text import (
+    MANY,
     comparison_lines,
     comparison_sentence,
     control_lines,

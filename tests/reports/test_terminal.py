@@ -13,9 +13,8 @@ from pytest_memleak.records.measurement import DetectionSummary, PassageRate, Pl
 from pytest_memleak.records.pair_result import Passage, SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
-from pytest_memleak.reports.pair_table import MANY
 from pytest_memleak.reports.plan_tables import plan_table
-from pytest_memleak.reports.report_text import rate_text
+from pytest_memleak.reports.report_text import MANY, rate_text
 from pytest_memleak.reports.terminal import summary
 from pytest_memleak.sampling.cost_plan import Plan, PlannedStep, RunPlan
 

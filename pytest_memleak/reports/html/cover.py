@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 # The worst passage comes from pairs that stop a release, where there are any.
 _WORST_FIRST = ("fail", "unexpected", "inconclusive", "expected", "pass")
 _FEW_ISSUES = 4
+_FEW_NAMES = 3
 _LONGEST_QUOTE = 240
+_LONGEST_SUBJECT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Cover:
     """The contents of the cover.
 
     result:    the overall verdict, as in the evidence bundle; reason: why, in a sentence
+    subject:   the release, the models and the books that it is about
     models:    id; what it is, key by key; endpoints; the names that servers gave
     books:     title, facts, and whether it is a control
     limits:    measure, unit, limit, suite, and the suite's key that set it
@@ -54,6 +57,7 @@ class Cover:
 
     result: Outcome
     reason: str
+    subject: str
     release: str | None
     suites: tuple[tuple[str, str], ...]
     models: tuple[tuple[str, tuple[tuple[str, str], ...], str, str], ...]
@@ -77,6 +81,7 @@ def cover(
     return Cover(
         result=verdict_outcome(verdict),
         reason=_reason(verdict, run, pairs),
+        subject=_subject(run.release, everyone, titles),
         release=run.release,
         suites=tuple(dict.fromkeys((pair.suite.name, pair.suite.sha256) for pair in everyone)),
         models=tuple(dict.fromkeys(_models(everyone, titles))),
@@ -140,6 +145,19 @@ def _reason(verdict: Verdict, run: RunReport, pairs: Sequence[PairView]) -> str:
             reasons = [f"pytest ended with exit code {run.exit_status}"]
         text = f"{_joined(reasons or ['no test finished'])}, so this result isn't a pass"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _subject(
+    release: str | None, results: Sequence[PairResult], titles: Mapping[tuple[str, str], str]
+) -> str:
+    """Name the release, and a few models and books; count many."""
+    models = list(dict.fromkeys(result.model.id for result in results))
+    books = list(dict.fromkeys(titles.values()))
+    parts = [f"Release {release}"] if release else []
+    for names, noun in ((models, "model"), (books, "book")):
+        listed = ", ".join(inert(name, longest=_LONGEST_SUBJECT) for name in names)
+        parts.append(listed if len(names) <= _FEW_NAMES else amount(len(names), noun))
+    return " · ".join(filter(None, parts))
 
 
 def _counted(number: int, singular: str, plural: str) -> list[str]:

@@ -29,27 +29,38 @@ from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe
 from pytest_memleak.reports.html.views import MARKS, pair_views
 from pytest_memleak.reports.output_table import HTML
 from pytest_memleak.reports.report_text import (
+    MANY,
     comparison_lines,
     comparison_sentence,
     detection_captions,
     detection_text,
     document_lines,
+    format_percent,
     rate_text,
     unit_text,
 )
 from pytest_memleak.results.build_result import overview_measures
-from pytest_memleak.scoring.measure_table import BMC, LEAKING_WORKS
+from pytest_memleak.scoring.measure_table import (
+    BMC,
+    LEAKING_WORKS,
+    LONGEST_PASSAGE,
+    NV_LONGEST_PASSAGE,
+)
 from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_memleak.records.pair_result import RunReport
+    from pytest_memleak.records import Measure
+    from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.reports.html.cover import Cover
     from pytest_memleak.reports.html.views import PairView
     from pytest_memleak.scoring.measures import Similarity
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_WORST_FIRST = {
+    kind: n for n, kind in enumerate(("fail", "unexpected", "inconclusive", "expected", "pass"))
+}
 _LONGEST_TEXT = 2000
 _LONGEST_NAME = 120
 _LEADS = {
@@ -79,7 +90,7 @@ def write_html(run: RunReport, path: Path) -> None:
 def render(run: RunReport, *, created: datetime.datetime) -> str:
     """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
-    pairs = pair_views(run.results, titles)
+    pairs = sorted(pair_views(run.results, titles), key=lambda pair: _WORST_FIRST[pair.badge.kind])
     front = cover(run, pairs, titles)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
@@ -94,17 +105,55 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         pairs=pairs,
         books=book_views(pairs),
         cover=front,
+        many=len(pairs) >= MANY,
+        matrix=_matrix(pairs) if len(pairs) >= MANY else (),
+        shared_settings=_shared_settings(pairs),
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
         lead=_LEADS["".join(probes) if len(probes) == 1 else "several"],
         heads={
             row.name: f"{row.title}, {unit_text(row, run.results)}".strip(", ")
-            for row in overview_measures(run.results)
+            for row in _overview(run.results)
         },
         compared=run.compared,
         heat=heat_labels(),
         width=WIDTH,
     )
+
+
+def _overview(results: Sequence[PairResult]) -> list[Measure]:
+    """Select the measures of the overview, the longest near-verbatim passage with them."""
+    rows = overview_measures(results)
+    near = any(NV_LONGEST_PASSAGE.name in result.values for result in results)
+    at = next((n for n, row in enumerate(rows, 1) if row is LONGEST_PASSAGE), 0)
+    return [*rows[:at], NV_LONGEST_PASSAGE, *rows[at:]] if near else [*rows]
+
+
+def _matrix(pairs: Sequence[PairView]) -> tuple[MatrixView, ...]:
+    """Arrange the pairs of each suite by books and models."""
+    row = overview_measures([pair.result for pair in pairs])[0]
+    by_suite: dict[str, list[PairView]] = {}
+    for pair in sorted(pairs, key=lambda pair: int(pair.anchor.removeprefix("pair-"))):
+        by_suite.setdefault(pair.result.suite.name, []).append(pair)
+    matrices = []
+    for suite, own in by_suite.items():
+        cells: dict[str, dict[str, list[tuple[PairView, str]]]] = {}
+        for pair in own:
+            value = pair.result.values.get(row.name)
+            text = "" if value is None else format_percent(row, value)
+            of_book = cells.setdefault(pair.book, {})
+            of_book.setdefault(pair.result.model.id, []).append((pair, text))
+        models = tuple(dict.fromkeys(pair.result.model.id for pair in own))
+        matrices.append(MatrixView(suite, row, models, cells))
+    return tuple(matrices)
+
+
+def _shared_settings(pairs: Sequence[PairView]) -> tuple[tuple[str, str], ...]:
+    """Select the settings that all of several pairs share, which are shown once."""
+    if len(pairs) < 2:  # noqa: PLR2004 - a single pair shows its own
+        return ()
+    first, *others = (pair.settings for pair in pairs)
+    return tuple(setting for setting in first if all(setting in other for other in others))
 
 
 def _running_head(front: Cover, created: datetime.datetime) -> str:
@@ -163,6 +212,16 @@ def _finalize(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return inert(value, longest=_LONGEST_TEXT)
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixView:
+    """The pairs of a suite, books x models; cells: each pair with the value of the measure."""
+
+    suite: str
+    row: Measure
+    models: tuple[str, ...]
+    cells: Mapping[str, Mapping[str, Sequence[tuple[PairView, str]]]]
 
 
 @dataclass(frozen=True, slots=True)

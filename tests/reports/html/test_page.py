@@ -366,8 +366,48 @@ def test_anchors_and_descriptions_are_there_once(leak, other):
     assert sum(tag == "caption" for tag, _ in parsed.elements) == tables
 
 
+def grid(failing, passing, models=4, books=20):
+    """Pairs of models and books, of which every fourth fails."""
+    numbers = range(models * books)
+    results = (passing if number % 4 else failing for number in numbers)
+    return [
+        named(result, model=f"m{number % models}", book=f"b{number // models}")
+        for number, result in zip(numbers, results, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def clean(book, recite, make_result):
+    return make_result(book, recite(book, run=3), model="clean", limits=Limits(bmc=0.9))
+
+
+def test_many_pairs_are_a_matrix_with_failures_first(leak, clean, silent):
+    doubted = named(silent, model="m0", book="doubted")
+    page = page_of(doubted, *grid(leak, clean, books=3))
+    parsed = Page(page)
+    matrix = section(parsed, "verdict and", "All measures")
+    assert len(re.findall(r"✗ FAIL \d+", matrix)) == 3
+    assert len(re.findall(r"✓ PASS \d+", matrix)) == 9
+    assert "? INCONCLUSIVE" in matrix
+    kinds = re.findall(r'<article id="[^"]+" class="is-(\w+)', page)
+    assert kinds == ["fail"] * 3 + ["inconclusive"] + ["pass"] * 9
+    links = re.findall(r'<li class="is-(\w+)">', page)
+    assert links == kinds
+    assert page.count(' brief"') == 9
+    assert page.count("Map of the book") == 3
+    # Their settings stand once.
+    assert page.count("<dt>span_<wbr>threshold</dt>") == 1
+    few = page_of(leak, clean)
+    assert ' brief"' not in few
+    assert "Map of the book" in few.partition(">clean<")[2]
+
+
+def test_the_longest_near_verbatim_passage_is_in_the_overview(leak):
+    assert "nv_longest_passage" in section(Page(page_of(leak)), "Overview", "Pair 1 of 1")
+
+
 @pytest.mark.full
-def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
+def test_eighty_pairs_of_long_books_stay_under_a_megabyte(leak, clean):
     draw = np.random.default_rng(1)
     times = np.repeat(draw.integers(0, 101, 20_000), draw.integers(1, 15, 20_000))
     pairs = np.column_stack((times, np.ones_like(times)))
@@ -387,8 +427,7 @@ def test_twenty_pairs_of_long_books_stay_under_six_megabytes(leak):
     assert len(times) > 100_000
     book = dataclasses.replace(leak.book, words=len(times))
     drawn = dataclasses.replace(leak, book=book, plot=long)
-    size = len(page_of(*(named(drawn, model=f"m{n}") for n in range(20))).encode())
-    assert 200_000 < size < 6_000_000
+    assert 200_000 < len(page_of(*grid(drawn, clean)).encode()) < 1_000_000
 
 
 # --- its file ------------------------------------------------------------------------------
