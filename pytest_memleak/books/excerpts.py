@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby
 
-from pytest_memleak.books.sentences import SentenceJudge, cut_paragraph
+from pytest_memleak.books.sentences import cut_paragraph
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Excerpt, WordMode
@@ -127,11 +127,6 @@ _NOT_SMALL = 50
 # A speaker's name in capitals; initials alone are a signature.
 _IN_CAPITALS = re.compile(r"[^\W\d_]{3}")
 
-# Caps for hostile text: rounds of moving cuts to sentence ends, and the longest paragraph in which
-# pysbd, not punctuation alone, decides.
-_ROUNDS = 8
-_LONGEST_TO_JUDGE = 30_000
-
 # If paragraph ends can't give the size: cut paragraphs over so many words, in so many neighboring
 # excerpts.
 _WORTH_CUTTING = 50
@@ -158,11 +153,10 @@ def cut(
             else "check that it is the right book",
         )
     long_chapters = _long_chapters(units)
-    judge = SentenceJudge()
     excerpts = [
         fragments
         for run in _runs(units, long_chapters)
-        for fragments in _cut_run(run, long_chapters, mode, judge)
+        for fragments in _cut_run(run, long_chapters, mode)
     ]
     return tuple(
         Excerpt(
@@ -181,8 +175,7 @@ def cut(
 class _Fragment:
     """A part [start, end) of a paragraph of a chapter.
 
-    `price` is that of a cut after it; `doubtful`: pysbd hasn't yet judged whether a sentence ends
-    there.
+    `price` is that of a cut after it.
     """
 
     chapter: int
@@ -192,7 +185,6 @@ class _Fragment:
     end: int
     words: int
     price: float = 0.0
-    doubtful: bool = False
 
 
 @dataclass(slots=True)
@@ -215,11 +207,8 @@ def _paragraphs(chapters: Sequence[Chapter], mode: WordMode) -> Iterator[_Fragme
                 yield whole
 
 
-def _sentences(
-    whole: _Fragment, mode: WordMode, longest: int = LONGEST_EXCERPT
-) -> Iterator[_Fragment]:
-    for piece in cut_paragraph(whole.text, mode=mode, longest=longest):
-        within = piece.end < whole.end
+def _sentences(whole: _Fragment, mode: WordMode) -> Iterator[_Fragment]:
+    for piece in cut_paragraph(whole.text, mode=mode, longest=LONGEST_EXCERPT):
         price = _PRICE_OF_CUT_AT_SENTENCE if piece.ends_sentence else _PRICE_OF_CUT_AT_WORD
         yield _Fragment(
             whole.chapter,
@@ -228,8 +217,7 @@ def _sentences(
             piece.start,
             piece.end,
             piece.words,
-            price=price if within else 0.0,
-            doubtful=within and piece.ends_sentence and len(whole.text) <= _LONGEST_TO_JUDGE,
+            price=price if piece.end < whole.end else 0.0,
         )
 
 
@@ -304,41 +292,16 @@ def _runs(units: Sequence[_Unit], long_chapters: frozenset[int]) -> Iterator[lis
 
 
 def _cut_run(
-    run: list[_Unit], long_chapters: frozenset[int], mode: WordMode, judge: SentenceJudge
+    run: list[_Unit], long_chapters: frozenset[int], mode: WordMode
 ) -> list[list[_Fragment]]:
-    exact = _cheapest(run, long_chapters, allow_short=False)
-    short = exact is None
-    parts = exact or []
-    if short:
+    parts = _cheapest(run, long_chapters, allow_short=False)
+    if parts is None:
         rough = _cheapest(run, long_chapters, allow_short=True) or []
-        whole = run
-        for longest in (LONGEST_EXCERPT, _WORTH_CUTTING):
-            run = _with_sentences_around_short_parts(whole, rough, mode, longest)
-            parts = _cheapest(run, long_chapters, allow_short=True) or []
-            sizes = [sum(unit.words for unit in run[first:end]) for first, end in parts]
-            # These words may be too few for excerpts of full size alone.
-            fewest = -(-sum(sizes) // LONGEST_EXCERPT) * SHORTEST_EXCERPT
-            if min(sizes, default=SHORTEST_EXCERPT) >= SHORTEST_EXCERPT or fewest > sum(sizes):
-                break
-    for _ in range(_ROUNDS):
-        if _all_end_sentences((run[end - 1].fragments[-1] for _, end in parts), judge):
-            break
-        parts = _cheapest(run, long_chapters, allow_short=short) or []
+        run = _with_sentences_around_short_parts(run, rough, mode)
+        parts = _cheapest(run, long_chapters, allow_short=True) or []
     return [
         [fragment for unit in run[first:end] for fragment in unit.fragments] for first, end in parts
     ]
-
-
-def _all_end_sentences(fragments: Iterable[_Fragment], judge: SentenceJudge) -> bool:
-    """Judge the proposed cuts and raise the price of those that end no sentence."""
-    good = True
-    for fragment in fragments:
-        if fragment.doubtful:
-            fragment.doubtful = False
-            if not judge.ends_at(fragment.text, fragment.end):
-                fragment.price = _PRICE_OF_CUT_AT_WORD
-                good = False
-    return good
 
 
 def _cheapest(
@@ -356,12 +319,9 @@ def _cheapest(
 
 
 def _with_sentences_around_short_parts(
-    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode, longest: int
+    run: Sequence[_Unit], parts: Sequence[tuple[int, int]], mode: WordMode
 ) -> list[_Unit]:
-    """Replace paragraphs by sentences near every part that is too short.
-
-    Sentences of more than `longest` words are cut themselves.
-    """
+    """Replace paragraphs by sentences near every part that is too short."""
     finer: set[int] = set()
     for index, (first, end) in enumerate(parts):
         if sum(unit.words for unit in run[first:end]) < SHORTEST_EXCERPT:
@@ -372,7 +332,7 @@ def _with_sentences_around_short_parts(
         for index, unit in enumerate(run)
         for fragment in unit.fragments
         for piece in (
-            _sentences(fragment, mode, longest)
+            _sentences(fragment, mode)
             if index in finer
             and fragment.words > _WORTH_CUTTING
             and fragment.end - fragment.start == len(fragment.text)

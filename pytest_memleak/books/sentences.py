@@ -1,27 +1,45 @@
 """Places at which to cut a paragraph that is too long for an excerpt.
 
-Punctuation marks the candidates; pysbd judges those in use from the text around them (milliseconds
-each). A sentence that is itself too long is cut between words. The result is positions only: every
-character of the paragraph stays.
+A sentence ends with its mark, unless it may go on: after an abbreviation of any language, a number,
+an ellipsis, or an exclamation of one or two words, and within a quotation or brackets. A sentence
+that is itself too long is cut at such marks, or else between words. The result is positions only:
+every character stays.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
-from typing import Any
 
 from pytest_memleak.records import WordMode
 from pytest_memleak.scoring.words import words
 
-_CANDIDATE = re.compile(r"""[.!?…]["'’”)\]»]*(?=\s+[^\w\s]*(\w))|[。！？][」』”’）]*""")
+# Marks before white space and no lower-case letter (in Greek, `;` asks); those of other scripts end
+# sentences also without white space.
+_MARK = re.compile(
+    r"""([.!?…]|(?<=[\u0370-\u03ff\u1f00-\u1fff])[;\u037e])(\s?»|["'’”“)\]»«]*)"""
+    r"""(?=\s+(?:«\s)?[^\w\s]*(\w))"""
+    r"""|([।॥۔؟።፧։။។៕。！？｡．])(["'’”“)\]»«」』）]*)"""
+)
+_QUOTE = re.compile("[\"'’”“»«」』]")
+_OPENS = re.compile(r"\s*[\"'‘“„«»「『—–-]")
 
-# Context for pysbd on both sides. It finds no sentence end within a quotation that it sees in full,
-# as it should in a short one; of a long speech it doesn't see both quotation marks.
-_CHARACTERS_AROUND = 200
+# Between these no sentence ends; a longer speech has sentences of its own.
+_ENCLOSED = re.compile(
+    r'“[^“”]{,400}”|„[^„“”]{,400}[“”]|«[^«»]{,400}»|»[^«»]{,400}«|"[^"]{,400}"|「[^「」]{,400}」'
+    r"|『[^『』]{,400}』|（[^（）]{,400}）|\([^()]{,400}\)|\[[^][]{,400}\]|‘(?:[^‘’]|’(?=\w)){,400}’"
+)
+_LAST_WORDS = re.compile(r"[^.!?…;:—–\"“”„«»(]*\Z")
+_FEW_WORDS = 2
+_LONGEST_WORD = 40
+_LAST_WORD = re.compile(r"[^\s!-/:-@\[-`{-~“”„‘’«»]*\Z")
+_NUMBER = re.compile("[0-9]+|[IVXLCDM]+")
+_WITHOUT_DOT = re.compile(r"[^\W\d_]+(?![.\w])")
 
 # The parts of a sentence that is cut between words; small, so that cuts can be placed well.
 _WORDS_BETWEEN_CUTS = 50
@@ -36,7 +54,7 @@ _REACH = 500
 class Piece:
     """A part [start, end) of a paragraph, with its number of words.
 
-    `ends_sentence`: whether punctuation suggests that a sentence ends with it.
+    `ends_sentence`: whether a sentence surely ends with it.
     """
 
     start: int
@@ -50,12 +68,11 @@ def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
 
     The pieces are contiguous, and their words are the paragraph's words.
     """
-    borders = [0, *_candidates(text), len(text)]
     pieces: list[Piece] = []
-    for start, end in pairwise(borders):
+    for start, end in pairwise((0, *_sure_ends(text), len(text))):
         count = len(words(text[start:end], mode))
         if count > longest:
-            pieces += _cut_sentence(text, start, end, mode)
+            pieces += _cut_at_marks(text, start, end, mode, longest)
         else:
             pieces.append(Piece(start, end, count))
     if sum(piece.words for piece in pieces) != len(words(text, mode)):
@@ -69,46 +86,74 @@ def cut_paragraph(text: str, *, mode: WordMode, longest: int) -> list[Piece]:
 
 def sentences(text: str) -> list[str]:
     """Split a paragraph into stripped sentences by its punctuation."""
-    borders = [0, *_candidates(text), len(text)]
+    borders = (0, *(mark.end() for mark in _marks(text)), len(text))
     return [text[start:end].strip() for start, end in pairwise(borders)]
 
 
-def _candidates(text: str) -> Iterator[int]:
-    """Yield positions after closing punctuation without a lower-case letter next."""
-    for match in _CANDIDATE.finditer(text):
-        if not (match[1] or "").islower() and match.end() < len(text):
-            yield match.end()
+def _marks(text: str) -> Iterator[re.Match[str]]:
+    """Yield the marks with which a sentence may end within the text."""
+    for mark in _MARK.finditer(text):
+        if not (mark[3] or "").islower() and mark.end() < len(text):
+            yield mark
 
 
-class SentenceJudge:
-    """A judge of sentence ends by pysbd's rules for English."""
+def _sure_ends(text: str) -> Iterator[int]:
+    """Yield the positions at which sentences end."""
+    enclosed = [match.span() for match in _ENCLOSED.finditer(text)]
+    # A word that also stands without a dot is none.
+    abbreviations = _abbreviations() - {word.lower() for word in _WITHOUT_DOT.findall(text)}
+    for mark in _marks(text):
+        before = bisect_left(enclosed, (mark.end(),)) - 1
+        within = before >= 0 and mark.end() < enclosed[before][1]
+        if not within and not _may_go_on(text, mark, abbreviations):
+            yield mark.end()
 
-    def __init__(self) -> None:
-        self._segmenter: Any = None
 
-    def ends_at(self, text: str, position: int) -> bool:
-        """Whether a sentence ends at `position`, where `text` has white space."""
-        if not text[position].isspace():
-            # In scripts without spaces these marks always end a sentence.
-            return True
-        start = max(position - _CHARACTERS_AROUND, 0)
-        while 0 < start < position and not text[start - 1].isspace():
-            start += 1
-        window = text[start : position + _CHARACTERS_AROUND]
-        ended = {len(window[: span.end].rstrip()) for span in self._segment(window)}
-        return position - start in ended
+def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -> bool:
+    """Whether the sentence may go on behind a mark outside quotations."""
+    mark, closing, following = match[1] or match[4], match[2] or match[5] or "", match[3] or ""
+    last_words = _LAST_WORDS.findall(text, max(0, match.start() - _REACH), match.start())[0].split()
+    if mark == ".":
+        word = _LAST_WORD.findall(text, max(0, match.start() - _LONGEST_WORD), match.start())[0]
+        goes_on = (
+            sum(map(str.isalnum, word)) == 1
+            or word.lower() in abbreviations
+            or _NUMBER.fullmatch(word)
+            or following.isdigit()
+            or text.endswith(".", 0, match.start())
+        )
+    else:
+        # Ah! Dufour, you are a bore.
+        goes_on = mark == "…" or (mark in "!?" and len(last_words) <= _FEW_WORDS)
+    # A quotation may be part of a sentence: “No!” Harker cried.
+    trusted = mark == "." and following.isupper()
+    quoted = _QUOTE.search(closing) and not trusted and not _OPENS.match(text, match.end())
+    return bool(goes_on or quoted)
 
-    def _segment(self, text: str) -> Any:
-        if self._segmenter is None:
-            with warnings.catch_warnings():
-                # Python 3.12 and newer warn about escapes in its source.
-                warnings.simplefilter("ignore")
-                import pysbd
-            self._segmenter = pysbd.Segmenter(language="en", clean=False, char_span=True)
-        return self._segmenter.segment(text)
+
+@cache
+def _abbreviations() -> frozenset[str]:
+    """Return the abbreviations of all languages that pysbd knows."""
+    with warnings.catch_warnings():
+        # Python 3.12 and newer warn about escapes in its source.
+        warnings.simplefilter("ignore")
+        from pysbd.languages import LANGUAGE_CODES
+    of_each = (kind.Abbreviation.ABBREVIATIONS for kind in LANGUAGE_CODES.values())
+    return frozenset(word.lower() for language in of_each for word in language)
 
 
 # --- words ---------------------------------------------------------------------------------
+
+
+def _cut_at_marks(text: str, start: int, end: int, mode: WordMode, longest: int) -> Iterator[Piece]:
+    """Yield the parts of a long sentence between marks, of which those too long are cut, too."""
+    ends = (mark.end() for mark in _marks(text) if start < mark.end() < end)
+    for first, last in pairwise((start, *ends, end)):
+        count = len(words(text[first:last], mode))
+        if count > longest:
+            yield from _cut_sentence(text, first, last, mode)
+        else:
+            yield Piece(first, last, count, ends_sentence=last == end)
 
 
 def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[Piece]:

@@ -178,13 +178,51 @@ def parts(text, **settings):
     return [text[piece.start : piece.end].strip() for piece in pieces]
 
 
-def test_sentences():
-    sentences = ["It rained.", "“Did it?” said she…", "He said (quietly): “Yes!”", "It cost 5."]
-    assert parts(" ".join(sentences)) == sentences
-    sentences = ["雨が降った。", "「本当？」", "と言った。"]
+@pytest.mark.parametrize("sentences", [
+    ["It rained.", "“Did it?” said Mr. Holmwood… He said (quietly. In Oct. 1893): “Yes. I went.”",
+     "It cost 5. No. 7 of Louis XIV. Ah! Dufour paid J. Seward, of the U.S. Navy.", "He did it."],
+    ["Er kam am 3. Mai, z. B. mit Hr. Meier und Nr. 5 usw. Dann kam er.",
+     "„Halt! Steh still!“ rief er.", "Sie sagte: »Nein. Nie mehr.«", "Er ging."],
+    ["M. Dupont et Mme. Bovary arrivent.", "« Oui ! Je viens. » dit M. Homais.", "Il part donc."],
+    ["И. С. Тургенев жил в г. Москве.", "«Иди сюда! Скорее!» крикнул он.", "Он ушел домой."],
+    ["सभी मनुष्य स्वतंत्र हैं।", "क्या यह सच है?", "डॉ. शर्मा ने कहा॥", "वह गया।"],
+    ["هل هذا صحيح يا صديقي؟", "نعم، قال د. أحمد ذلك.", "ثم ذهب إلى البيت."],
+    ["یہ ایک کتاب ہے۔", "کیا یہ سچ ہے؟", "وہ چلا گیا۔"], ["ሰው ሁሉ ነጻ ነው።", "እውነት ነው፧", "ሄደ።"],
+    ["Είναι αλήθεια αυτό;", "Ναι, είναι· το ξέρω.", "Έφυγε τότε αυτός."],
+    ["Բոլոր մարդիկ ազատ են։", "Նա գնաց տուն։"], ["လူတိုင်းသည် လွတ်လပ်သည်။", "သူသွားသည်။"],
+], ids=range(11))  # fmt: skip
+def test_a_sentence_ends_at_the_marks_of_its_language(sentences):
+    assert parts(" ".join(sentences), mode="unicode") == sentences
+
+
+def test_sentences_without_spaces():
+    sentences = [
+        "雨が降った。",
+        "「本当？」と言った。",
+        "「はい。」",
+        "「いいえ！」と答えた。",
+        "他走了！",
+    ]
     assert parts("".join(sentences), mode="unicode") == sentences
     text = "x" * 100_000  # without any border
     assert parts(text, longest=0) == [text]
+
+
+def test_no_sentence_is_cut_to_avoid_a_short_excerpt():
+    sentences = [
+        " ".join(f"s{number}w{n}" for n in range(280)).capitalize() + "." for number in range(4)
+    ]
+    excerpts = cut(manuscript([" ".join(sentences)]))
+    assert [excerpt.text for excerpt in excerpts] == sentences
+    # In a sentence that is too long, doubtful ends come before any place between words.
+    text = "It was Dr. Who on (of them. All) No. 5" + " word" * 30
+    pieces = cut_paragraph(text, mode="paper", longest=20)
+    assert [text[: piece.end].rsplit(maxsplit=1)[-1] for piece in pieces[:3]] == [
+        "Dr.",
+        "them.",
+        "No.",
+    ]
+    assert not any(piece.ends_sentence for piece in pieces[:-1])
 
 
 @pytest.mark.parametrize(
