@@ -31,7 +31,9 @@ CONFTEST = """
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.retry import Retry
 
-Resources.retry = Retry(deadline=300.0, first=0.01, recovery=2.0, poll=0.02, poll_most=0.1)
+Resources.retry = Retry(
+    deadline=300.0, first=0.01, recovery=2.0, deploying=2.0, poll=0.02, poll_most=0.1
+)
 """
 
 

@@ -18,6 +18,7 @@ KINDS = [
     *(("vertex-batch", False), ("vertex-open", True), ("openai", True), ("together", True)),
 ]
 WHAT = ("a closed port", "no such host", "a bad certificate")
+NOWHERE = "no-such-host.invalid"
 MOST_SECONDS = 10
 
 
@@ -60,7 +61,7 @@ def address(untrusted):
         if what == "a bad certificate":
             return untrusted
         if what == "no such host":
-            return "http://no-such-host.invalid:8000"
+            return f"https://{NOWHERE}:8000"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -81,7 +82,7 @@ def test_it_is_told_soon_and_nothing_is_spent(scenario, run, pytester, address, 
         waited[threading.get_ident()] += seconds
 
     as_it_is = Retry(pause=pause)
-    outcome = run(server, "--memleak-budget=50", retry=as_it_is)
+    outcome = run(server, "--memleak-budget=50", f"--memleak-host={NOWHERE}", retry=as_it_is)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     assert "INCONCLUSIVE" in outcome.text
     assert "Nothing was sent or billed" in outcome.text

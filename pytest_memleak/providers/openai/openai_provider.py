@@ -162,7 +162,8 @@ class OpenAIProvider:
             extra_body=self._options.extra_body,
             api=self._options.api,
             plain=self._options.sampling == "plain",
-            fixed=model.startswith("ft:"),  # OpenAI never changes the weights behind its name
+            # OpenAI and Tinker never change the weights behind such a name.
+            fixed=model.startswith(("ft:", "tinker://")),
             batch=self._options.batch,
             store=self._options.store,
         )

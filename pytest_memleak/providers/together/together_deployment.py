@@ -84,8 +84,8 @@ class Deployments:
         """Return the state of an endpoint's deployment."""
         project, endpoint_id = _parts(job_id)
         endpoint = self._get(job_id)
-        if not endpoint.deployments:
-            return JobState(JobStatus.FAILED, detail="The endpoint exists, but has no deployment")
+        if endpoint is None or not endpoint.deployments:
+            return JobState(JobStatus.FAILED, detail="Its endpoint or deployment is gone")
         summary = endpoint.deployments[0]
         if summary.state == f"{_STATE}READY":
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
@@ -106,41 +106,41 @@ class Deployments:
 
     def model_at(self, endpoint: str) -> str:
         """Return the deployment's name in requests. Raises ProviderError."""
-        for deployment in self._get(endpoint).deployments:
+        described = self._get(endpoint)
+        for deployment in described.deployments if described else ():
             return deployment.name
         raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final("It has no deployment")
 
     def end(self, job_id: str) -> bool:
         """Stop the deployment, delete it, or delete the empty endpoint; True once that is gone."""
         project, endpoint_id = _parts(job_id)
-        try:
-            deployments = self._get(job_id).deployments
-            if not deployments:
-                self._delete(project, endpoint_id)
-            elif deployments[0].state in _ENDED:
-                self.calls.call(
-                    "endpoints.deployments.delete",
-                    lambda client: client.endpoints.deployments.delete(
-                        deployments[0].id, project_id=project, endpoint_id=endpoint_id
-                    ),
-                    job_id,
-                )
-            elif deployments[0].state != f"{_STATE}STOPPING":
-                self.calls.call(
-                    "endpoints.deployments.update",
-                    lambda client: client.endpoints.deployments.update(
-                        deployments[0].id,
-                        project_id=project,
-                        endpoint_id=endpoint_id,
-                        autoscaling={"min_replicas": 0, "max_replicas": 0},
-                        update_mask="autoscaling",
-                    ),
-                    job_id,
-                )
-        except Refused as refused:
-            if refused.status == HTTPStatus.NOT_FOUND:
-                return True
-            raise
+        endpoint = self._get(job_id)
+        if endpoint is None:
+            return True
+        if not endpoint.deployments:
+            self._delete(project, endpoint_id)
+            return False
+        deployment = endpoint.deployments[0]
+        if deployment.state in _ENDED:
+            self.calls.call(
+                "endpoints.deployments.delete",
+                lambda client: client.endpoints.deployments.delete(
+                    deployment.id, project_id=project, endpoint_id=endpoint_id
+                ),
+                job_id,
+            )
+        elif deployment.state != f"{_STATE}STOPPING":
+            self.calls.call(
+                "endpoints.deployments.update",
+                lambda client: client.endpoints.deployments.update(
+                    deployment.id,
+                    project_id=project,
+                    endpoint_id=endpoint_id,
+                    autoscaling={"min_replicas": 0, "max_replicas": 0},
+                    update_mask="autoscaling",
+                ),
+                job_id,
+            )
         return False
 
     def _machine(self, weights: str, project: str) -> tuple[str, str]:
@@ -148,13 +148,7 @@ class Deployments:
         model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
         if self.config is not None:
             return model, self.config
-        owner, model_id = model.split("/")[1:4:2]
-        described = self.calls.call(
-            "models.retrieve",
-            lambda client: client.models.retrieve(model_id, project_id=owner),
-            weights,
-        )
-        reference = described.base_model or f"projects/{owner}/models/{model_id}"
+        reference = model if model != weights else self._reference(model)
         configs = self.calls.call(
             "models.configs.list",
             lambda client: [
@@ -172,6 +166,16 @@ class Deployments:
                 "[model.options.deployment]",
             )
         return model, configs[0]
+
+    def _reference(self, model: str) -> str:
+        """Return the model that the configs of a tuned one are for."""
+        owner, model_id = model.split("/")[1:4:2]
+        described = self.calls.call(
+            "models.retrieve",
+            lambda client: client.models.retrieve(model_id, project_id=owner),
+            model,
+        )
+        return described.base_model or f"projects/{owner}/models/{model_id}"
 
     def _public_model(self, name: str) -> str:
         models = self.calls.call(
@@ -202,13 +206,18 @@ class Deployments:
             name,
         )
 
-    def _get(self, job_id: str) -> Endpoint:
+    def _get(self, job_id: str) -> Endpoint | None:
         project, endpoint_id = _parts(job_id)
-        return self.calls.call(
-            "endpoints.retrieve",
-            lambda client: client.endpoints.retrieve(endpoint_id, project_id=project),
-            job_id,
-        )
+        try:
+            return self.calls.call(
+                "endpoints.retrieve",
+                lambda client: client.endpoints.retrieve(endpoint_id, project_id=project),
+                job_id,
+            )
+        except Refused as refused:
+            if refused.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     def _delete(self, project: str, endpoint_id: str) -> None:
         self.calls.call(

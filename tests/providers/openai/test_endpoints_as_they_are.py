@@ -53,10 +53,20 @@ def sample(endpoint, n=2, **changes):
     ],
 )
 def test_who_samples_plainly_unless_told_otherwise(url, plain):
-    calls = OpenAICalls(
-        base_url=url, key_variable="OPENAI_API_KEY", organization=None, project=None, timeout=5
-    )
+    calls = OpenAICalls(base_url=url, key_variable="OPENAI_API_KEY", timeout=5)
     assert calls.plain_by_itself is plain
+
+
+@pytest.mark.parametrize(
+    ("model", "fixed"),
+    [("tinker://RUN/sampler_weights/NAME", True), ("accounts/acme/models/tuned", False)],
+)
+def test_tuned_models_of_tinker_and_fireworks_are_asked_by_their_names(serve, model, fixed):
+    server = serve(models=[model])
+    endpoint = endpoint_of(server, base=None, endpoint=model)
+    assert len(sample(endpoint)) == 2
+    assert bodies(server, "chat")[-1]["model"] == model
+    assert endpoint.abilities.fixed_weights is fixed
 
 
 def test_top_k_off_may_be_0_and_what_the_suite_says_itself_is_never_left_out(serve):

@@ -54,6 +54,7 @@ def test_a_model_is_tuned_deployed_asked_and_deleted(serve, books):
     end(provider, name)
     assert server.machines.endpoints == {}
     assert provider.abilities.deployments.end(name)  # gone
+    assert provider.abilities.deployments.poll(name).detail == "Its endpoint or deployment is gone"
     with pytest.raises(Refused, match="404"):
         sample(endpoint)
     assert [row["endpoint"] for row in books.rows("undeployment")] == [name]
@@ -192,7 +193,8 @@ VERBS = {
 @pytest.mark.parametrize("place", sorted(VERBS))
 def test_every_verb_of_deployments_may_be_tried_again(serve, books, place, way):
     server = serve(on_the_way(way, place, calls=(0,)))
-    provider = provider_of(server)
+    # Only of weights, it is asked which model they are of.
+    provider = provider_of(server, base=f"{PUBLIC}base" if place == "models.get" else "base")
     platform = provider.abilities.deployments
     wanted, failures = platform.needed(None), []
 
