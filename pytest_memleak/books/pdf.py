@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field
-from pytest_memleak.books.chapters import Entry, require_words
+from pytest_memleak.books.chapters import Entry
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
@@ -90,7 +90,7 @@ def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] 
     )
     front = [paragraph.text for paragraph in paragraphs]
     title, author = header_field(front, "Title"), header_field(front, "Author")
-    composed = compose(
+    return compose(
         leaves,
         (),
         entries,
@@ -98,11 +98,9 @@ def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] 
         author=author,
         include=include,
         exclude=exclude,
+        warnings=[warning],
         place=place,
     )
-    warnings = (warning, *composed.warnings)
-    require_words(composed.chapters, place=place, hint="; ".join(warnings))
-    return composed.manuscript(title, author, warnings)
 
 
 def _line(row: str) -> _Line:
