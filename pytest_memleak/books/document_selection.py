@@ -24,7 +24,6 @@ from pytest_memleak.books.chapters import (
 )
 from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
 from pytest_memleak.books.front_and_back_matter import (
-    RUN_ON,
     Exclusion,
     is_authors_preface,
     outer_matter,
@@ -93,8 +92,11 @@ def compose(
     leaves, entries = divide(leaves, entries, out=out)
     labels = _labels(leaves, entries)
     whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
+    listed: dict[str, str | None] = {}
+    for entry in entries:
+        listed.setdefault(entry.document, kind_of_title(entry.title))
     matter, stays = (
-        outer_matter(leaves, _listed_kinds(entries), out=out, title=title, author=author)
+        outer_matter(leaves, listed, out=out, title=title, author=author)
         if len(leaves) > 1
         else ({}, {})
     )
@@ -195,24 +197,6 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str |
         or next((b.text.replace("\n", " ") for b in leaf.markup.everything if b.level), None)
         for leaf in leaves
     }
-
-
-def _listed_kinds(entries: Sequence[Entry]) -> dict[str, str | None]:
-    """Return the kind of matter of each listed document, None for a chapter.
-
-    Entries beneath a sample of another book belong to that sample.
-    """
-    listed: dict[str, str | None] = {}
-    above: list[tuple[int, str | None]] = []
-    for entry in entries:
-        while above and above[-1][0] >= entry.depth:
-            above.pop()
-        kind = kind_of_title(entry.title)
-        if above and above[-1][1] in RUN_ON:
-            kind = above[-1][1]
-        above.append((entry.depth, kind))
-        listed.setdefault(entry.document, kind)
-    return listed
 
 
 def _chosen_documents(
