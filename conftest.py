@@ -1,3 +1,3 @@
 """For everything collected in this repository: suites, tests and benchmarks."""
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "endpoints"]

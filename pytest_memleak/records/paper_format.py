@@ -174,18 +174,17 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
     yield from records
 
 
-def _whole(path: Path, most_bytes: int) -> bytes:
-    chunks, size = [], 0
+def _whole(path: Path, most_bytes: int) -> bytearray:
+    data = bytearray()
     with path.open("rb") as file:
         # Pipes and devices have no size to check first.
         while chunk := file.read(_CHUNK):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > most_bytes:
+            data += chunk
+            if len(data) > most_bytes:
                 raise _too_big("the file", str(path), most_bytes)
-    if not any(map(bytes.strip, chunks)):
+    if not data.strip():
         raise _empty(path, "expected a JSON list of records")
-    return b"".join(chunks)
+    return data
 
 
 def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
@@ -214,7 +213,7 @@ def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     )
 
 
-def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
+def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -> Any:
     try:
         text = data.decode(encoding or json.detect_encoding(data))
         del data  # before the values are in memory, too

@@ -22,13 +22,7 @@ from pytest_memleak.scoring.word_hashes import (
     cut_into_words,
     spelled,
 )
-from pytest_memleak.scoring.words import (
-    LOWER_OR_SPACE,
-    in_latin_1,
-    separated_in_latin_1,
-    without_references,
-    words,
-)
+from pytest_memleak.scoring.words import LOWER_OR_SPACE, in_latin_1, separated_in_latin_1, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +30,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records import WordMode
 
 _BETWEEN = "\n\x00\n"
-_PARTS = 16  # of texts, some of which can't be encoded
 
 
 def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
@@ -99,21 +92,24 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
     """Return all texts' words as bytes."""
     if not texts:
         return BEFORE + BEHIND[2:]
-    if any("\x00" in text for text in texts):
+    together = _BETWEEN.join(texts)
+    if together.count("\x00") >= len(texts):
         texts = [text.replace("\x00", "\x01") for text in texts]
-    return BEFORE + _read(texts, reading) + BEHIND
+        together = _BETWEEN.join(texts)
+    encoded = reading.encoded(together)
+    read = _apart(texts, reading) if encoded is None else reading.read(encoded)
+    return BEFORE + read + BEHIND
 
 
-def _read(texts: Sequence[str], reading: _Reading) -> bytes:
-    """Read texts together, or in parts if some can't be encoded, until these stand alone."""
-    encoded = reading.encoded(_BETWEEN.join(texts))
-    if encoded is not None:
-        return reading.read(encoded)
-    if len(texts) == 1:
-        return spelled(reading.slowly(texts[0]))
-    size = -(-len(texts) // _PARTS)
-    parts = (texts[start : start + size] for start in range(0, len(texts), size))
-    return b" \x00 ".join(_read(part, reading) for part in parts)
+def _apart(texts: Sequence[str], reading: _Reading) -> bytes:
+    """Return the same if some text cannot be encoded."""
+    encoded = [reading.encoded(text) for text in texts]
+    easy = [encoded_text for encoded_text in encoded if encoded_text is not None]
+    read = iter(reading.read(_BETWEEN.encode().join(easy)).split(b"\x00"))
+    return b" \x00 ".join(
+        spelled(reading.slowly(text)) if encoded_text is None else next(read)
+        for text, encoded_text in zip(texts, encoded, strict=True)
+    )
 
 
 def _words_of_any_script(text: str) -> list[str]:
@@ -132,10 +128,8 @@ def _in_ascii(text: str) -> bytes | None:
 
 
 def _foldable(text: str) -> bytes | None:
-    if "<" in text or without_references(text) != text:
-        return None
     # No blank for a mark: a hyphen before one and a line's end splits no word.
-    return in_latin_1(text, mark_as="~")
+    return None if "&" in text or "<" in text else in_latin_1(text, mark_as="~")
 
 
 @functools.cache

@@ -32,6 +32,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from pytest_memleak.errors import Inconclusive
 from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
 from pytest_memleak.interfaces.protocols import (
     JobState,
@@ -86,9 +87,10 @@ class VertexProvider:
         project, location = project_and_location(options, setup)
         check_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
-            raise setup.error(
+            raise Inconclusive(
                 "options.bucket is missing",
-                "fine-tuning and batches use Cloud Storage; name a bucket of the "
+                location=setup.place,
+                hint="fine-tuning and batches use Cloud Storage; name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
         deployment = options.deployment

@@ -1,0 +1,172 @@
+"""The paper's six designs, as suites/whack_a_mole has them, on small books and emulators."""
+
+import contextlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import clients
+import pytest
+import scenarios
+from marks import full
+from suite_files import replace_all
+
+from pytest_memleak.books.build_book import make_book, paper_records
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.pipeline.dry_run import plan_run
+from pytest_memleak.pipeline.run import open_suite
+from pytest_memleak.suite.load import load_suite
+
+SUITES = Path(__file__).parents[2] / "suites" / "whack_a_mole"
+DESIGNS = [path.name.partition(".")[0] for path in sorted(SUITES.glob("*.memleak.toml"))]
+EXCERPTS, WORDS = 3, 60
+TABLES = {"tested": 8, "murakami": 2, "public_domain": 2, "synthetic": 2}
+AUTHORS = ["Ann", "Ben", "Cleo", "Dan"]
+HEAD = "id,source,author,random\n"
+PROVIDERS = ("openai", "vertex", "tinker", "together")
+LIMIT = f"longest_span = {scenarios.LIMIT}"
+
+
+@pytest.fixture(scope="session")
+def excerpts():
+    """The beginnings of all excerpts of our two stories, as the paper's records."""
+    records = []
+    for name in ("the-lamplighter", "the-seed-vault"):
+        summaries = scenarios.HOUSE / f"{name}.summaries.json"
+        book = make_book(name, read_epub(scenarios.HOUSE / f"{name}.epub"), summaries=summaries)
+        for record in paper_records(book):
+            words = record["excerpt_text"].split()[:WORDS]
+            asked = f"Write the passage: {' '.join(words[::3])}"
+            own = {"excerpt_id": f"p_id{len(records)}", "instruction": asked}
+            records.append(record | own | {"excerpt_text": " ".join(words)})
+    return records
+
+
+def write_books(folder, excerpts, *, tables=TABLES, size=EXCERPTS):
+    """Write the tables of books, and books of so many excerpts; return what may be recited."""
+    left = iter(excerpts)
+    recited = []
+    for table, count in tables.items():
+        place = folder / ("fixtures/books" if table == "synthetic" else "suites/paper/books")
+        place.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for number in range(count):
+            author = AUTHORS[number // 2 % len(AUTHORS)] if table == "tested" else table
+            rival = AUTHORS[(number // 2 + 1) % len(AUTHORS)]
+            records = [next(left) for _ in range(size)]
+            (place / f"{table}-{number}.json").write_text(json.dumps(records), "utf-8")
+            (place / f"{table}-{number}.summaries.json").write_text("{}", "utf-8")
+            rows.append(f"{table}-{number},{table}-{number}.json,{author},{rival}\n")
+            recited += records if table in {"tested", "murakami"} else []
+        if table != "synthetic":
+            (place / f"{table}.csv").write_text(HEAD + "".join(rows), "utf-8")
+    return recited
+
+
+def write_suite(folder, design, provider, *, options=""):
+    """Write a design with the models of one provider, and few samples; return the file."""
+    text = (SUITES / f"{design}.memleak.toml").read_text("utf-8")
+    assert text.count("\n") <= 40
+    head, *models = text.split("[[model]]")
+    (model,) = [model for model in models if f'"{provider}"' in model]
+    few = ("detection_limit = 0.05", "samples = 4")
+    head = replace_all(head, [few, ('preset = "strict"', LIMIT)])
+    path = folder / "suites" / "paper" / f"{design}.memleak.toml"
+    if options:
+        model = re.sub("options = .*\n", "", model)
+    path.write_text(f"{head}[[model]]{model}{options}", "utf-8")
+    return path
+
+
+@pytest.fixture
+def emulated(storage, tmp_path_factory, excerpts, pytester):
+    """Writes a design with books, and starts the server of its models, which have read them."""
+    from tinker_words import save_tokenizer
+
+    with contextlib.ExitStack() as stack:
+
+        def start(provider, design):
+            recited = write_books(pytester.path, excerpts)
+            path = write_suite(pytester.path, design, provider)
+            models = {model.base_model for model in load_suite(path).models}
+            texts = [record[key] for record in excerpts for key in ("excerpt_text", "instruction")]
+            tokenizer = save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
+            # Of many short texts, base models would learn to end soon.
+            corpus = [{"excerpt_text": " ".join(record["excerpt_text"] for record in recited)}]
+            world = scenarios.world_of(
+                provider,
+                tmp_path_factory.mktemp(provider),
+                stories={"held-out": corpus},
+                storage=storage,
+                tokenizer=tokenizer,
+                models=sorted(models),
+            )
+            server = stack.enter_context(world)
+            for name in models if provider == "tinker" else ():
+                shutil.copytree(tokenizer, path.parent / name)
+            needed = {"base_url", "bucket", "deployment.hours"} & server.options.keys()
+            lines = scenarios.toml_lines({key: server.options[key] for key in needed})
+            write_suite(pytester.path, design, provider, options=f"[model.options]\n{lines}\n")
+            return server, path
+
+        yield start
+
+
+def finetunes(server):
+    return server.books.rows("weights" if server.provider == "tinker" else "finetune")
+
+
+@pytest.mark.parametrize(
+    ("provider", "design"),
+    [
+        ("openai", "cross_author"),
+        *(full(provider, design) for provider in PROVIDERS for design in DESIGNS),
+    ],
+)
+def test_tuned_models_fail_and_untuned_ones_pass(emulated, run, provider, design):
+    server, path = emulated(provider, design)
+    suite = load_suite(path)
+    outcome = run(server, str(path))
+    verdict = "passed" if design == "none" else "failed"
+    assert outcome.result.parseoutcomes() == {verdict: len(suite.pairs)}
+    assert len(suite.pairs) >= 8
+    tuned = {(model.base_model, *model.finetune_books) for model in suite.models}
+    assert len(finetunes(server)) == (0 if design == "none" else len(tuned))
+    books = {model.id: set(model.finetune_books) for model in suite.models}
+    assert not [pair.id for pair in suite.pairs if pair.book.id in books[pair.model.id]]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_test_to_copy_fine_tunes_what_a_suite_does_and_once(emulated, run, pytester, provider):
+    server, path = emulated(provider, "cross_author")
+    text = (SUITES / "test_recall.py").read_text("utf-8")
+    trained = ("norwegian-wood", "murakami-0"), ("kafka-on-the-shore", "murakami-1")
+    copied = path.parent / "test_recall.py"
+    copied.write_text(replace_all(text, trained), "utf-8")
+    pytester.makeconftest('pytest_plugins = ["endpoints"]')
+    outcome = run(server, str(copied))
+    pairs = len(load_suite(path).pairs)
+    assert outcome.result.parseoutcomes() == {"failed": pairs}
+    outcome.result.stdout.fnmatch_lines(["AssertionError: suites/paper/test_recall.py:*"])
+    tuned = len(finetunes(server))
+    assert tuned == len({pair.model.base_model for pair in load_suite(path).pairs})
+    assert run(server, str(path)).result.parseoutcomes() == {"failed": pairs}
+    assert len(finetunes(server)) == tuned
+
+
+@pytest.mark.full
+def test_all_designs_are_planned_with_81_books(excerpts, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", clients.SECRETS["openai"])
+    texts = [clients.prose(number, 60) for number in range(85)]
+    records = [
+        {"excerpt_id": f"p_id{number}", "excerpt_text": text, "instruction": f"Write {text[::3]}"}
+        for number, text in enumerate(texts)
+    ]
+    write_books(tmp_path, records, tables={**TABLES, "tested": 79}, size=1)
+    for design in DESIGNS:
+        with open_suite(write_suite(tmp_path, design, "openai"), offline=True) as suite:
+            plan = plan_run(suite.suite.pairs, lambda _, suite=suite: suite)
+        assert not plan.obstacles
+        assert len({step.what for step in plan.steps}) >= 79
+        assert all(step.cost is not None for step in plan.steps)
