@@ -15,6 +15,8 @@
         └── ProviderError       a call to a model failed permanently
             ├── TopKUnavailable  the model returns too few of the likeliest tokens for top-k
             └── ProviderBusy    a retry may succeed (429, 5xx, connection, deadline)
+                ├── CallTimeout     no response within the suite's deadline
+                ├── UnusableResponse  a response that came and can't be used: repeated once
                 └── RequestNotSent  the request never reached the server: not billed
 
 A message states what was expected, what was found, and where; `hint` states the fix.
@@ -29,6 +31,7 @@ import shlex
 __all__ = [
     "BookError",
     "BudgetExceeded",
+    "CallTimeout",
     "EvidenceError",
     "Inconclusive",
     "JobPending",
@@ -43,6 +46,7 @@ __all__ = [
     "SettingsError",
     "SuiteError",
     "TopKUnavailable",
+    "UnusableResponse",
 ]
 
 
@@ -216,6 +220,14 @@ class ProviderBusy(ProviderError):
         super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
         self.retry_after = retry_after
         self.in_doubt = in_doubt
+
+
+class CallTimeout(ProviderBusy):
+    """A call that missed its deadline; it's repeated with half of its generations."""
+
+
+class UnusableResponse(ProviderBusy):
+    """A response that came whole and can't be used; it may be billed, so it's repeated once."""
 
 
 class RequestNotSent(ProviderBusy):

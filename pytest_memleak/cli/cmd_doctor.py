@@ -17,20 +17,32 @@ from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
 from pytest_memleak.cli.shared_options import add_command
-from pytest_memleak.errors import LedgerError, MemleakError, SuiteError, install_command
+from pytest_memleak.errors import (
+    LedgerError,
+    MemleakError,
+    ProviderBusy,
+    ProviderError,
+    SuiteError,
+    install_command,
+)
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.book import PROMPT_FIXES
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.redaction.text import server_word
+from pytest_memleak.verdict.model_identity import is_requested
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.cli.shared_options import Commands
+    from pytest_memleak.interfaces.protocols import Provider
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Suite
 
 PROBLEMS = 1
 _SECONDS = 5.0
+_SHOWN = 8
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -49,7 +61,8 @@ def add_doctor(commands: Commands) -> None:
         "doctor",
         _doctor,
         "check extras, keys, ledger, and a suite's books and endpoints",
-        "Check the installation and everything the suites need. Calls no model; prints no API "
+        "Check the installation and everything the suites need, and that servers list the models. "
+        "Calls no model; prints no API "
         "keys. Exits with 1 if something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
@@ -205,10 +218,48 @@ def _check_book(source: BookSource, suite: Suite, suite_run: SuiteRun) -> _Check
 def _check_model(model: Model, suite_run: SuiteRun) -> Iterable[_Check]:
     subject = f"model {model.id}"
     try:
-        suite_run.endpoints.provider(model)
+        provider = suite_run.endpoints.provider(model)
     except MemleakError as error:
         return [_Check(subject, "unusable", error.line)]
-    return [_Check(subject, f"{model.provider}, valid options"), *_check_access(model)]
+    checks = [_Check(subject, f"{model.provider}, valid options"), *_check_access(model)]
+    if not any(check.fix for check in checks):
+        checks += _check_listed(model, provider)
+    return checks
+
+
+def _check_listed(model: Model, provider: Provider) -> Iterator[_Check]:
+    """Check that the server's list of models has this one."""
+    models = abilities_of(provider).models
+    if models is None:
+        return
+    subject = f"model {model.id}"
+    name = model.base_model if model.finetune_books else model.endpoint or model.base_model
+    try:
+        listed = models()
+    except ProviderBusy as error:
+        yield _Check(subject, f"no list of models: {error.cause}")
+        return
+    except ProviderError as error:
+        yield _Check(subject, "no list of models", error.line)
+        return
+    names, wanted = {other.casefold(): other for other in listed}, (name or "").casefold()
+    fitting = [other for other in names if _is_listed(other, wanted)]
+    if fitting:
+        ends = listed[names[wanted if wanted in fitting else fitting[0]]]
+        yield _Check(subject, f"listed by the server{ends and f'; shutdown: {ends}'}")
+    elif names:
+        shown = ", ".join(server_word(other) for other in sorted(listed)[:_SHOWN])
+        more = f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        yield _Check(subject, f"the server doesn't list {name}", f"it lists {shown}{more}")
+
+
+def _is_listed(listed: str, wanted: str) -> bool:
+    """Tell whether a listed name, perhaps with publisher, version, or tag, is the wanted one."""
+    return (
+        is_requested(listed, wanted, ())
+        or listed.startswith(f"{wanted}:")
+        or (listed.endswith(f"/{wanted}"))
+    )
 
 
 def _check_access(model: Model) -> Iterator[_Check]:

@@ -177,6 +177,8 @@ class Abilities:
         words
     close:         releases connections, processes, or memory, once at the end of the run
     deployments:   for weights that may need one before their endpoint can be called
+    models:        returns the names of the server's models, each with the date of its shutdown or
+        ""; costs nothing. Empty if the server's list has another form
 
     Of an endpoint:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or a
@@ -193,6 +195,7 @@ class Abilities:
     count_tokens: Callable[[str], int] | None = None
     close: Callable[[], object] = lambda: None
     deployments: DeploymentCalls | None = None
+    models: Callable[[], Mapping[str, str]] | None = None
     fixed_weights: bool = False
     model_name: str | None = None
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict

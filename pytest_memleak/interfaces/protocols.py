@@ -232,6 +232,7 @@ class ProviderSetup:
     state:  the provider's own folder, for weights it makes; it may not exist yet.
     read_book: reads a book of the suite by its id (SuiteError for an unknown one).
     hosts:  that may receive a key, beside the provider's own; None: no call is made.
+    deadline: the seconds that one call may take.
     """
 
     model: Model
@@ -240,6 +241,7 @@ class ProviderSetup:
     state: Path
     read_book: Callable[[str], Book] = field(repr=False)
     hosts: frozenset[str] | None = frozenset()
+    deadline: float = 600.0
 
     def error(self, message: str, hint: str) -> SuiteError:
         """Return the error of a wrong entry, with its place."""

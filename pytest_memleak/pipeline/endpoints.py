@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, JobPending, MemleakError, SuiteError
@@ -9,6 +10,7 @@ from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.records import Model
+from pytest_memleak.sampling.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, BookSource, Suite
     from pytest_memleak.sampling.deployment import Stands
-    from pytest_memleak.sampling.retry import Retry
 
 
 _TOKENS_PER_WORD = 4 / 3
@@ -50,7 +51,8 @@ class Endpoints:
         self.books = books
         self.resources = resources
         self._state = state
-        self.deployments = Deployments(resources)
+        self.retry = replace(resources.retry or Retry(), deadline=suite.deadline)
+        self.deployments = Deployments(resources, self.retry)
         self._providers: dict[str, Provider] = {}
         self._opened: dict[str, Endpoint] = {}
 
@@ -75,6 +77,7 @@ class Endpoints:
                     place, self.books.cut if self._is_summarizer(model) else self.books.book
                 ),
                 hosts=self.resources.hosts,
+                deadline=self._suite.deadline,
             )
             self._providers[model.id] = factory(setup)
         return self._providers[model.id]
@@ -202,7 +205,7 @@ class Endpoints:
                 provider,
                 training,
                 wait=self.resources.wait,
-                retry=self.resources.retry,
+                retry=self.retry,
                 progress=self.resources.progress,
             )
         name = finetuned_endpoint(ledger, provider.name, training.digest)
@@ -251,8 +254,9 @@ def _training_set(
 class Deployments:
     """The deployments of a run, each created before its first call and removed at the end."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, retry: Retry) -> None:
         self._resources = resources
+        self._retry = retry
         self._standing: dict[tuple[str, str], tuple[DeploymentCalls, Stands]] = {}
         self._moved: set[tuple[str, str]] = set()
         self._awaited: set[str] = set()
@@ -274,14 +278,14 @@ class Deployments:
                 price=price,
                 budget=resources.budget,
                 wait=resources.wait,
-                retry=resources.retry,
+                retry=self._retry,
                 progress=resources.progress,
             )
         except JobPending:
             self._awaited.add(deployment.digest)
             raise
         self._standing[key] = platform, stands
-        move_in(platform, deployment, stands, retry=resources.retry)
+        move_in(platform, deployment, stands, retry=self._retry)
         self._moved.add(key)
 
     def leave(self) -> None:
@@ -290,7 +294,7 @@ class Deployments:
             from pytest_memleak.sampling.deployment import leave
 
             platform, stands = self._standing.popitem()[1]
-            leave(self._resources.ledger, platform, stands, retry=self._resources.retry)
+            leave(self._resources.ledger, platform, stands, retry=self._retry)
 
     @property
     def held(self) -> set[str]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Generation, Issue, Pair
     from pytest_memleak.sampling.cost_plan import Plan
+    from pytest_memleak.sampling.retry import Retry
 
 _DAY = 86_400.0
 
@@ -55,7 +56,8 @@ class LedgerEndpoint:
     """Samples one endpoint, and reads what the ledger holds of it.
 
     endpoint: what is called, perhaps `opened` in other processes; endpoint_id: the ledger's name;
-    kept: whether the ledger outlives the run; stand_up: deploys the endpoint
+    kept: whether the ledger outlives the run; stand_up: deploys the endpoint;
+    notice: shown while it samples
     """
 
     endpoint: Endpoint
@@ -64,8 +66,10 @@ class LedgerEndpoint:
     ledger: Ledger
     terms: Terms
     resources: Resources
+    retry: Retry
     kept: bool
     stand_up: Callable[[], object] | None = None
+    notice: str = ""
 
     def draw(self, asked: PairPrompts) -> None:
         """Sample what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
@@ -83,8 +87,9 @@ class LedgerEndpoint:
             terms=self.terms,
             budget=self.resources.budget,
             progress=self.resources.progress,
-            retry=self.resources.retry,
+            retry=self.retry,
             wait=self.resources.wait,
+            notice=self.notice,
         )
 
     def drawn(self, asked: PairPrompts) -> Iterable[Generation]:
@@ -173,6 +178,7 @@ def through_ledger(
         resources.ledger if kept_as else resources.unkept,
         terms,
         resources,
+        endpoints.retry,
         kept=bool(kept_as),
         stand_up=None if own else partial(endpoints.stand_up, pair.model),
     )
@@ -227,6 +233,16 @@ def check_provenance(
     if history.imported:
         notes += (f"imported from files: {amount(history.imported, 'generation')}",)
     return ProvenanceCheck(record, issues, notes)
+
+
+def with_notice(source: LedgerEndpoint, asked: PairPrompts, pair: Pair) -> LedgerEndpoint:
+    """Return the endpoint, which shows at once whether another model answered these prompts."""
+    name = abilities_of(source.opened).model_name
+    if name is None:
+        return source
+    by_name = {server.model: calls for server, calls in source.history(asked).served}
+    issues = served_model_issues(name, by_name, serves=pair.model.served_names)
+    return replace(source, notice=str(next(issues, "")))
 
 
 def served_record(

@@ -27,6 +27,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     ProvenanceCheck,
     check_provenance,
     through_ledger,
+    with_notice,
 )
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.required_samples import (
@@ -310,6 +311,7 @@ def _through_ledger(
             few = canaries.to_request(asked, is_name=source.is_name(pair)) if may_draw else None
             if few is not None:
                 source.draw(few)
+                source = with_notice(source, few, pair)
         for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
             source.draw(replace(asked, samples=samples))
             if enough and samples < asked.samples and enough(answers()):

@@ -76,6 +76,7 @@ class SummaryWriter:
         self._terms = Terms(endpoints.provider(model), model.price and model.price[:2])
         self._stand_up = functools.partial(endpoints.stand_up, model)
         self._resources = resources
+        self._retry = endpoints.retry
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -161,7 +162,7 @@ class SummaryWriter:
                 terms=self._terms,
                 budget=budget,
                 progress=self._resources.progress,
-                retry=self._resources.retry,
+                retry=self._retry,
                 wait=self._resources.wait,
             )
         except Inconclusive as missing:

@@ -136,7 +136,7 @@ class Display:
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
     def _line(self, event: ProgressEvent) -> str:
-        """Return phase, subject, count, time, tokens, and cost, as far as known."""
+        """Return phase, subject, count, time, tokens, cost, and note, as far as known."""
         seconds = time.monotonic() - self._began
         done = event.done - self._first
         took = _clock(seconds)
@@ -149,6 +149,7 @@ class Display:
                 took,
                 *([f"{event.tokens:,} tokens"] if event.tokens else []),
                 *([] if event.cost is None else [f"US${event.cost:.2f}"]),
+                *([inert(event.note)] if event.note else []),
             ]
         )
 

@@ -23,10 +23,17 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import IO, Any
 
-from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.errors import (
+    CallTimeout,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    UnusableResponse,
+)
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.text import QUOTED_WORDS, first_words, most_server_words
 
+RAISE_DEADLINE = "raise deadline in [sampling]"
 _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
 _LONGEST_MESSAGE = 2000
@@ -101,6 +108,14 @@ class Failing:
         """Create a temporary error; `after` are the seconds that the server asks to wait."""
         return ProviderBusy(cause, hint=hint, retry_after=after, **self._named)
 
+    def overdue(self, cause: str, hint: str | None = None) -> CallTimeout:
+        """Create the error of a call that missed its deadline."""
+        return CallTimeout(cause, hint=hint or RAISE_DEADLINE, in_doubt=True, **self._named)
+
+    def unusable(self, cause: str, hint: str | None = None) -> UnusableResponse:
+        """Create the error of a response that came and can't be used."""
+        return UnusableResponse(cause, hint=hint, in_doubt=True, **self._named)
+
     def not_sent(
         self, cause: str, hint: str | None = None, *, lasting: bool = False
     ) -> RequestNotSent:
@@ -135,7 +150,7 @@ class Failing:
                 lasting="SSLCertVerificationError" in kinds,
             )
         if any("Timeout" in kind for kind in kinds):
-            return self.busy(f"no response within {timeout:g} s", "increase options.timeout")
+            return self.overdue(f"no response within {timeout:g} s")
         return self.busy(
             f"The connection failed or was interrupted ({kinds[min(1, len(kinds) - 1)]})",
             f"check that {server} runs and is reachable",
@@ -159,9 +174,10 @@ class Failing:
                 raise self.busy(f"line {number} of {place} isn't a JSON object")
             yield row
 
-    def malformed(self, server: str) -> ProviderBusy:
+    def malformed(self, server: str) -> UnusableResponse:
         """Create the error of a response in an unexpected form."""
-        return self.busy("The response has an unexpected format", f"check {server}, which sent it")
+        cause = "The response has an unexpected format"
+        return self.unusable(cause, f"check {server}, which sent it")
 
 
 class Astray(Exception):

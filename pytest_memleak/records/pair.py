@@ -207,7 +207,7 @@ class Suite:
 
     catalog: protected works to scan all generations for, never prompted; content_digest: the
     SHA-256 of the file's content without comments, blanks and `preregistered`, which is the
-    content digest announced before the run, or None.
+    content digest announced before the run, or None; deadline: seconds that one call may take.
     """
 
     path: Path
@@ -220,6 +220,7 @@ class Suite:
     catalog: tuple[Path, ...] = ()
     content_digest: str = ""
     preregistered: str | None = None
+    deadline: float = 600.0
 
     def book(self, book_id: str) -> BookSource:
         """Return the book of that ID. Raises KeyError."""

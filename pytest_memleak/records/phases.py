@@ -35,6 +35,7 @@ class ProgressEvent:
     about:    its subject: a pair, a book's summaries, a provider's job
     done, of: received and requested generations; `of` is 0 if they aren't counted
     tokens:   input and output tokens in the ledger; cost: US$, None without a price
+    note:     what to know at once
     """
 
     phase: Phase
@@ -43,6 +44,7 @@ class ProgressEvent:
     of: int = 0
     tokens: int = 0
     cost: float | None = None
+    note: str = ""
 
 
 class Progress:

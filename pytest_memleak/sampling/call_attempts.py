@@ -11,13 +11,20 @@ call with its own row sends the same request.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pytest_memleak.errors import LedgerError, ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.errors import (
+    CallTimeout,
+    LedgerError,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+)
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
     NOT_SENT,
@@ -36,6 +43,8 @@ from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.call_deadline import BadAnswer, Line, NoAnswer, in_doubt
 from pytest_memleak.sampling.retry import LOOK_AGAIN, Pace, Retry
+
+_TOO_MANY = "429"
 
 
 class Stopped(Exception):
@@ -64,6 +73,26 @@ class Counts:
             self.done = self.tokens = self.cost = 0
 
 
+@dataclass(slots=True)
+class Notice:
+    """What to know of a run at once: that it waits, or else `text`."""
+
+    text: str = ""
+    _cause: str = ""
+    _until: float = 0.0
+
+    def wait(self, error: ProviderBusy, seconds: float) -> None:
+        """Note a pause before the next attempt."""
+        status = error.cause[:3] if error.cause[:3].isdigit() else ""
+        limit = f"the server's rate limit ({status})" if status == _TOO_MANY else "the server"
+        self._cause = limit if status in {"", _TOO_MANY} else f"{limit} ({status})"
+        self._until = time.monotonic() + seconds
+
+    def __str__(self) -> str:
+        left = math.ceil(self._until - time.monotonic())
+        return f"waiting for {self._cause}, {left} s" if left > 0 else self.text
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Everything that calls to one endpoint share.
@@ -82,6 +111,7 @@ class Desk:
     retry: Retry
     pace: Pace
     counts: Counts = field(default_factory=Counts)
+    notice: Notice = field(default_factory=Notice)
 
     def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
         """Reserve a call for the first candidate that nobody samples; None if there is none.
@@ -116,12 +146,16 @@ class Desk:
 
 
 class CallAttempts:
-    """A reserved call and its retries; `stop` prevents the next one."""
+    """A reserved call and its retries; `stop` prevents the next one.
+
+    left: the ordinals that are no longer requested, since each timeout halves the call
+    """
 
     def __init__(self, desk: Desk, call: Call, stop: threading.Event) -> None:
         self._desk = desk
         self._question = desk.asked[call.question]
         self._ordinals = call.ordinals
+        self.left: tuple[int, ...] = ()
         self._stop = stop
         # The call whose row is open, and whether it was rejected or not yet made.
         self._call: Call | None = call
@@ -135,7 +169,12 @@ class CallAttempts:
         Raises ProviderError, ProviderBusy (after all retries), BudgetExceeded, Stopped.
         """
         try:
-            return self._desk.retry.run(self._once, self._stop, unreached=self._desk.unreached)
+            return self._desk.retry.run(
+                self._once,
+                self._stop,
+                unreached=self._desk.unreached,
+                waiting=self._desk.notice.wait,
+            )
         finally:
             if self._call is not None and (self._waiting or self._unmade):
                 cause = "abandoned before it was sent" if self._unmade else self._turned_away
@@ -201,6 +240,10 @@ class CallAttempts:
             # A provider that stores answers and has none wasn't paid, unless it still works.
             billed = not self._desk.line.recoverable or isinstance(error, NoAnswer)
             self._give_up(call, error, billed=billed)
+            if isinstance(error, CallTimeout):
+                half = max(1, len(self._ordinals) // 2)
+                self._ordinals, left = self._ordinals[:half], self._ordinals[half:]
+                self.left = (*left, *self.left)
             raise error
         return kept
 

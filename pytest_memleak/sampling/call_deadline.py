@@ -26,7 +26,14 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeGuard, TypeVar, cast
 
-from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.errors import (
+    CallTimeout,
+    MemleakError,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    UnusableResponse,
+)
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
 from pytest_memleak.ledger.call_outcomes import Call
@@ -37,6 +44,7 @@ from pytest_memleak.redaction.credentials import masked
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 1000
+_GRACE = 30.0  # seconds
 _MOST_TOKENS = 2**31  # a count outside 0 to this is invalid
 _MOST_CHARACTERS = 500  # of a server's own names
 # No model generates more in one answer; the rest is cut off, and reported.
@@ -99,7 +107,16 @@ class Line:
                     late(error.kept)
 
         answers = self.within("sample", sample, late=too_late)
-        return self.completions(answers, "sample", temperature=question.temperature)
+        completions = self.completions(answers, "sample", temperature=question.temperature)
+        if not completions:
+            raise UnusableResponse(
+                "no completions",
+                provider=self._provider,
+                endpoint=self.endpoint_id,
+                call="sample",
+                in_doubt=True,
+            )
+        return completions
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
         """Return the answer that the provider stored; None if there is none."""
@@ -126,10 +143,6 @@ class Line:
             late=late,
             reach=self.reach,
         )
-
-    def no_completions(self, times: int) -> ProviderError:
-        """Build the error for an endpoint that returns no completions."""
-        return self._error(f"no completions, {times} times in a row", "sample")
 
     def completions(
         self, answers: object, verb: str, *, temperature: float | None = None
@@ -194,10 +207,18 @@ def timed(
     place, but not the message, which may quote anything.
     """
     try:
-        returned = within(deadline, call, late=late)
+        # A client that keeps the deadline itself ends its call, and tells more.
+        returned = within(deadline + min(_GRACE, deadline), call, late=late)
     except Overdue:
         cause = f"no response within {deadline:g} s"
-        raise NoAnswer(cause, provider=provider, endpoint=endpoint, call=verb) from None
+        raise NoAnswer(
+            cause,
+            provider=provider,
+            endpoint=endpoint,
+            call=verb,
+            hint=_RAISE_DEADLINE,
+            in_doubt=True,
+        ) from None
     except MemleakError as error:
         _mask(error)
         if isinstance(error, RequestNotSent):
@@ -218,6 +239,7 @@ def timed(
     raise failure
 
 
+_RAISE_DEADLINE = "raise deadline in [sampling]"
 _NOT_SENT = "nothing was sent or billed; check that the server runs at this address"
 
 
@@ -229,11 +251,8 @@ def _mask(error: MemleakError) -> None:
         error.cause = masked(error.cause, limit=_LONGEST_MESSAGE)
 
 
-class NoAnswer(ProviderBusy):
-    """A call that missed its deadline, and may still do its work."""
-
-    def __init__(self, cause: str, *, provider: str, endpoint: str, call: str) -> None:
-        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, in_doubt=True)
+class NoAnswer(CallTimeout):
+    """A call that was abandoned, and may still do its work."""
 
 
 class _Unforeseen(ProviderError):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import JobPending, ProviderError
@@ -27,7 +27,7 @@ from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import Batches
-from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Stopped
+from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Notice, Stopped
 from pytest_memleak.sampling.call_deadline import Line
 from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 from pytest_memleak.sampling.retry import Pace, Retry
@@ -47,6 +47,7 @@ def draw(
     progress: Progress | None = None,
     retry: Retry | None = None,
     wait: bool = True,
+    notice: str = "",
 ) -> LedgerCounts:
     """Sample every generation of the pair that the ledger lacks; return the counts afterwards.
 
@@ -54,6 +55,7 @@ def draw(
     budget:      US$ that the ledger's run may spend, with all its processes
     progress:    called a few times a second, in the calling thread
     wait:        whether to wait for batches
+    notice:      shown with the progress
 
     Whatever is raised, every answer received by then is in the ledger: ProviderError and
     ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is unfinished),
@@ -72,6 +74,7 @@ def draw(
         limit,
         retry,
         Pace(terms.sampler.concurrency),
+        notice=Notice(notice),
     )
     progress = progress or Progress()
     drawing = _Pair(desk, questionnaire, progress)
@@ -157,6 +160,7 @@ class _Pair:
             then.asked,
             then.prompt_tokens + then.completion_tokens + tokens,
             then.cost if cost is None else (then.cost or 0.0) + cost,
+            str(self.desk.notice),
         )
 
     def _draw(self, workers: Workers, lacking: Missing) -> None:
@@ -182,7 +186,6 @@ class _Pair:
         return missing(self._ledger, self._endpoint_id, self._questionnaire)
 
 
-_NONE_IN_A_ROW = 3
 _ONE_IN_A_ROW = 2
 _TELL_EVERY = 0.2
 _KEEP_ALIVE_EVERY = 5.0
@@ -203,7 +206,6 @@ class Workers:
         self._running = 0
         self._retiring = 0
         self._failure: BaseException | None = None
-        self._nothing: Counter[tuple[str, str]] = Counter()
         self._singles = 0
 
     def draw(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
@@ -274,9 +276,10 @@ class Workers:
                 call = self._claimed(candidates, answer)
                 answer = None
                 if call is not None:
-                    answer = CallAttempts(self._desk, call, self._stop).run()
+                    attempts = CallAttempts(self._desk, call, self._stop)
+                    answer = attempts.run()
                     if answer is not None:
-                        self._take_up_the_rest(answer)
+                        self._take_up_the_rest(answer, attempts.left)
                         self._desk.pace.answered()
                         self._start_more()
         finally:
@@ -311,25 +314,24 @@ class Workers:
             self._work.extendleft(reversed(candidates[taken + 1 :]))
         return call
 
-    def _take_up_the_rest(self, answer: Answer) -> None:
+    def _take_up_the_rest(self, answer: Answer, left: tuple[int, ...]) -> None:
+        """Queue what is missing; `left` are the ordinals that a call after a timeout omitted."""
         question = self._desk.asked[answer.call.question]
         ordinals, came = answer.call.ordinals, len(answer.completions)
         with self._lock:
-            if came < len(ordinals):
-                self._work.appendleft(Ask(question, ordinals[came:]))
-            if len(ordinals) > 1:
+            if rest := (*ordinals[came:], *left):
+                self._work.appendleft(Ask(question, rest))
+            if left:
+                self._request_at_most(len(ordinals))
+            elif len(ordinals) > 1:
                 self._singles = self._singles + 1 if came == 1 else 0
-                if self._singles == _ONE_IN_A_ROW:
-                    self._ask_one_by_one()
-            self._nothing[question.key] = 0 if came else self._nothing[question.key] + 1
-            times = self._nothing[question.key]
-        if times == _NONE_IN_A_ROW:
-            raise self._desk.line.no_completions(times)
+                if self._singles == _ONE_IN_A_ROW:  # the server never returns more
+                    self._request_at_most(1)
 
-    def _ask_one_by_one(self) -> None:
-        """Request one completion per call: the server never returns more."""
-        self.per_call = 1
+    def _request_at_most(self, count: int) -> None:
+        """Request so many completions per call from now on."""
+        self.per_call = min(count, self.per_call)
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)
-        self._work = deque(asks(left, 1))
+        self._work = deque(asks(left, self.per_call))

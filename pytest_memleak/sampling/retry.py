@@ -25,7 +25,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_base, wait_exponential_jitter
 
-from pytest_memleak.errors import ProviderBusy, RequestNotSent
+from pytest_memleak.errors import ProviderBusy, RequestNotSent, UnusableResponse
 
 T = TypeVar("T")
 
@@ -66,18 +66,26 @@ class Retry:
         stop: threading.Event | None = None,
         *,
         unreached: Callable[[], float | None] = lambda: None,
+        waiting: Callable[[ProviderBusy, float], object] = lambda _error, _seconds: None,
     ) -> T:
         """Return what `attempt` returns, repeated after ProviderBusy and a pause.
 
         unreached: how many seconds to try a server that has never answered, None if it has
+        waiting: receives the cause and the seconds of each pause before it begins
 
         The last ProviderBusy is raised once `tries` or `total` is used up. RequestNotSent is
-        retried for at most `unreached` seconds, and not at all if that is of no use.
+        retried for at most `unreached` seconds, and not at all if that is of no use. A response
+        that can't be used may be billed, so the second one is final.
         """
         pausing = stop or threading.Event()
+        unusable = 0
 
         def give_up(state: RetryCallState) -> bool:
+            nonlocal unusable
             error = state.outcome.exception() if state.outcome else None
+            unusable += isinstance(error, UnusableResponse)
+            if unusable > 1:
+                return True
             idle = state.idle_for + state.upcoming_sleep
             if isinstance(error, RequestNotSent):
                 passed = max(idle, (state.seconds_since_start or 0.0) + state.upcoming_sleep)
@@ -89,11 +97,17 @@ class Retry:
         def sleep(seconds: float) -> None:
             self.pause(pausing, seconds)
 
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, ProviderBusy):
+                waiting(error, state.upcoming_sleep)
+
         retrying = Retrying(
             retry=retry_if_exception_type(ProviderBusy),
             wait=_AsRequested(wait_exponential_jitter(self.first, self.most, jitter=self.first)),
             stop=give_up,
             sleep=sleep,
+            before_sleep=tell,
             reraise=True,
         )
         return retrying(attempt)

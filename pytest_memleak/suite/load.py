@@ -90,6 +90,7 @@ def load_suite(
         catalog=catalog(suite_file, path),
         content_digest=read.content_digest,
         preregistered=suite_file.suite.preregistered,
+        deadline=suite_file.sampling.deadline,
     )
 
 

@@ -178,9 +178,15 @@ class SuiteTable(AnswerKeys):
 
 
 class SamplingTable(_Table):
-    """`[sampling]`: when to stop sampling."""
+    """`[sampling]`: when to stop sampling, and how long to wait for each call."""
 
     stop_on_fail: bool = Field(False, description="stop sampling once a limit is exceeded")
+    deadline: float = Field(
+        600.0,
+        gt=0,
+        description="seconds that one call to a provider may take; after a timeout, half as many "
+        "generations are requested",
+    )
 
 
 class BookTable(_Table):

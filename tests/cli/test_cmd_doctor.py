@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from http_server import Books
+from openai_server import OpenAIServer
+from reciter import Reciter
 
 from pytest_memleak.cli.main import main
 
@@ -59,13 +62,41 @@ def test_suites_that_need_a_fix(memleak, last_line, suite, file):
     assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
 
+@pytest.fixture
+def server(tmp_path):
+    books = Books(tmp_path / "books.jsonl")
+    with OpenAIServer(reciter=Reciter(["a b c"]), books=books, models=("x:latest", "y")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "said"),
+    [
+        ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
+        ("z", "/v1", "fix model candidate the server doesn't list z"),
+        ("x", "/api", "fix model candidate no list of models"),
+    ],
+)
+def test_the_servers_list_of_models(suite, server, capsys, here, name, path, said):
+    end = f'[model.options]\nbase_url = "{server.url}{path}"'
+    written = Path(suite('[suite]\nprobe = "continuation"', end))
+    written.write_text(written.read_text("utf-8").replace('"x"', f'"{name}"'), "utf-8")
+    status = main(["doctor", str(written)])
+    shown = capsys.readouterr().out
+    assert said in " ".join(shown.split())
+    assert status == said.startswith("fix")
+    assert ("it lists x:latest, y" in shown) == (name == "z")
+    assert ("on most servers, base_url ends in /v1" in shown) == (path == "/api")
+    assert server.books.rows() == []
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("samples", [65, 66])
 def test_a_suite_that_can_be_run_and_one_that_could_earn_no_pass(
-    memleak, last_line, suite, samples
+    memleak, last_line, suite, samples, server
 ):
     text = f'[suite]\nprobe = "continuation"\nsamples = {samples}\ndetection_limit = 0.05'
-    done = memleak("doctor", suite(text), OPENAI_API_KEY=KEY)
+    done = memleak("doctor", suite(text), OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.base_url)
     assert done.returncode == (samples < 66), done.stdout
     assert KEY not in done.stdout + done.stderr
     if samples < 66:

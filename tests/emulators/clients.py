@@ -55,13 +55,15 @@ def make_provider(
     root=Path(),
     state=Path("state"),
     read_book=lambda book: pytest.fail(f"asked for {book}"),
+    timeout=300.0,
     **options,
 ):
     if server is not None:
         options.setdefault("base_url", getattr(server, "base_url", server.url))
     recipe = {"finetune_books": tuple(books), "finetune": dict(finetune or {})}
     model = Model("tuned", name, base, endpoint=endpoint, options=options, **recipe)
-    return PROVIDERS[name](ProviderSetup(model, PLACE, root, state, read_book))
+    setup = ProviderSetup(model, PLACE, root, state, read_book, deadline=timeout)
+    return PROVIDERS[name](setup)
 
 
 def sample(endpoint, n=3, instruction=INSTRUCTION, **changes):

@@ -77,6 +77,7 @@ class OpenAIServer(ModelServer):
             ("POST", "/v1/chat/completions", "chat", self._chat),
             ("GET", "/v1/chat/completions", "chat.list", self._list_stored),
             ("POST", "/v1/completions", "echo", self._echo),
+            ("GET", "/v1/models", "models", self._list_models),
             ("POST", "/tokenize", "tokenize", self._tokenize),
             ("POST", "/v1/files", "files.create", self._create_file),
             ("GET", "/v1/files", "files.list", self._list_files),
@@ -118,6 +119,10 @@ class OpenAIServer(ModelServer):
             metadata = body.get("metadata") or {}
             self._stored[completion["id"]] = {**completion, "metadata": metadata}
         return Response.json(completion)
+
+    def _list_models(self, request):
+        ends = {"shutdown_date": "2027-01-14"}
+        return Response.json({"data": [{"id": name, **ends} for name in self._answers.models]})
 
     def _tokenize(self, request):
         if not self._writes:

@@ -24,7 +24,6 @@ from scenarios import toml_lines
 
 HONEST = "honest"
 _LONGEST_RUN = 240  # seconds
-_PATIENCE = 60.0
 
 _CONFTEST = """
 import {sdk}  # which takes its time: not the first call's
@@ -32,12 +31,13 @@ import {sdk}  # which takes its time: not the first call's
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.pipeline.resources import Resources
 
-Resources.retry = Retry(deadline={deadline}, tries={tries}, total={total}, first=0.01, most=0.02)
+Resources.retry = Retry(tries={tries}, total={total}, first=0.01, most=0.02)
 """
 _SUITE = """
-suite = { samples = 1 }
-limits = { longest_span = 20 }
-book = [{ id = "held-out", source = "held-out.json" }]
+suite = {{ samples = 1 }}
+sampling = {{ deadline = {deadline} }}
+limits = {{ longest_span = 20 }}
+book = [{{ id = "held-out", source = "held-out.json" }}]
 """
 _MODEL = """
 [[model]]
@@ -76,10 +76,10 @@ class Met:
     memory: int
 
 
-def meet(scenario, folder, acts, *, deadline, timeout):
-    """Run against each of the acts; deadline and timeout of a call, in seconds."""
+def meet(scenario, folder, acts, *, deadline):
+    """Run against each of the acts; the deadline of a call, in seconds."""
     names = [HONEST, *acts]
-    _prepare(scenario, folder, names, deadline=deadline, timeout=timeout, tries=1)
+    _prepare(scenario, folder, names, deadline=deadline, tries=1)
     until = time.monotonic() + patiently(_LONGEST_RUN)
     memory = 0
     with _started(scenario, folder) as process:
@@ -98,7 +98,7 @@ def meet(scenario, folder, acts, *, deadline, timeout):
 @contextmanager
 def under_way(scenario, folder, act):
     """A run that waits for such an answer, with more time than any test has."""
-    _prepare(scenario, folder, [act], deadline=120.0, timeout=120.0, tries=6000)
+    _prepare(scenario, folder, [act], deadline=120.0, tries=6000)
     with _started(scenario, folder) as process:
         until = time.monotonic() + 60
         while scenario.server.plan.calls(_place(scenario)) == 0:
@@ -112,7 +112,7 @@ def _place(scenario):
     return "futures" if scenario.provider == "tinker" else scenario.places.sample
 
 
-def _prepare(scenario, folder, names, *, timeout, **retry):
+def _prepare(scenario, folder, names, *, deadline, tries):
     scenario.plan(
         *(
             Fault(FaultKind.HOSTILE, _place(scenario), code=name, asked=f"hostile-{name}-")
@@ -123,13 +123,14 @@ def _prepare(scenario, folder, names, *, timeout, **retry):
     (folder / "held-out.json").write_text(json.dumps(scenario.stories["held-out"]), "utf-8")
     models = []
     for name in names:
-        seconds = _PATIENCE if name == HONEST else timeout  # the first brings the SDK in
-        options = {**scenario.options, "completions_per_call": 1, "timeout": seconds}
+        options = {**scenario.options, "completions_per_call": 1}
         names_of = {"name": f"hostile-{name}-", "provider": scenario.provider}
         models.append(_MODEL.format(options=toml_lines(options), **names_of))
-    (folder / "run.memleak.toml").write_text(_SUITE + "".join(models), "utf-8")
+    (folder / "run.memleak.toml").write_text(
+        _SUITE.format(deadline=deadline) + "".join(models), "utf-8"
+    )
     sdk = {"vertex": "google.genai"}.get(scenario.provider, scenario.provider)
-    conftest = _CONFTEST.format(sdk=sdk, total=0.02 * retry["tries"], **retry)
+    conftest = _CONFTEST.format(sdk=sdk, tries=tries, total=0.02 * tries)
     (folder / "conftest.py").write_text(conftest, "utf-8")
 
 

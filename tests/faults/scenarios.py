@@ -139,11 +139,12 @@ class Scenario:
         max_unanswered=0.05,
         limit=LIMIT,
         recipe=None,
+        timeout=None,
         **options,
     ):
         """Write the suite and its books; `tuned=False` draws from the base model, named.
 
-        recipe: of the fine-tune; options: of the model.
+        recipe: of the fine-tune; options: of the model; timeout: the suite's deadline.
         """
         for name, records in self.stories.items():
             (folder / f"{name}.json").write_text(json.dumps(records), "utf-8")
@@ -158,6 +159,8 @@ class Scenario:
                 hourly=f", hour = {HOURLY}" if self.kind in DEPLOYED else "",
                 options=toml_lines({**self.options, **options}),
             )
+        if timeout is not None:
+            suite += f"[sampling]\ndeadline = {timeout}\n"
         (folder / "run.memleak.toml").write_text(suite, "utf-8")
 
 

@@ -16,7 +16,6 @@ from reciter import Reciter
 from scenarios import SECRETS
 
 DEADLINE = 4.0
-TIMEOUT = 0.5
 MEMORY = 600_000_000
 COMMON = [name for name in ACTS if name not in SAMPLES]
 EVERY = {"openai": COMMON, "vertex": COMMON, "tinker": [*COMMON, *SAMPLES]}
@@ -57,7 +56,7 @@ def mad(scenario, stories):
 @pytest.mark.full
 @pytest.mark.parametrize(("kind", "acts"), PARTS)
 def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, acts):
-    met = meet(mad(kind, acts), tmp_path, acts, deadline=DEADLINE, timeout=TIMEOUT)
+    met = meet(mad(kind, acts), tmp_path, acts, deadline=DEADLINE)
     assert met.pairs[HONEST].verdict == "FAIL"
     assert met.code == pytest.ExitCode.TESTS_FAILED
     for name in acts:

@@ -14,6 +14,9 @@ from test_earned import OWN_PLUGIN, SUITE, write_book
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.errors import ProviderError
+from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.run import open_suite
+from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import server_words
 
 PLAYS = other_plays(100_000)
@@ -49,6 +52,20 @@ def test_a_call_is_answered_and_an_error_told_in_the_servers_words(server, style
 
 def test_there_are_thirty_five():
     assert len(STYLES) == 35
+
+
+def test_another_model_is_named_while_the_first_samples_come(server, tmp_path):
+    write_book(tmp_path, BOOK)
+    options = f'base_url = "{url_of(server, "azure-unknown")}"'
+    suite = SUITE.format(samples=1, keys="")
+    suite += model_table("m", "openai", options, 'base_model = "honest"')
+    path = tmp_path / "it.memleak.toml"
+    path.write_text(suite, "utf-8")
+    notes = []
+    with open_suite(path) as run:
+        run.resources.progress = Progress(lambda event: notes.append(event.note))
+        evaluate(run.suite.pairs[0], run)
+    assert 'set served_names = ["snapshot-of-another-name"] if' in "".join(notes)
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def batching(tuning):
     [
         *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
         *((name, {"concurrency": 0}, "options.concurrency: Input should be gr") for name in CHAT),
-        *((name, {"timeout": "soon"}, "got 'soon'") for name in CHAT),
+        *((name, {"concurrency": "soon"}, "got 'soon'") for name in CHAT),
         *((name, {"base_url": "localhost:8000"}, "options.base_url") for name in CHAT),
         *((name, {"finetune": {"epochs": 0}}, "finetune.epochs") for name in CHAT),
         *((name, {"finetune": {"zoom": 8}}, "unknown key 'finetune.zoom'") for name in CHAT),

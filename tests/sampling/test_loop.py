@@ -19,7 +19,7 @@ from scripted import (
     terms,
 )
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import CallTimeout, ProviderBusy, ProviderError, UnusableResponse
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
 from pytest_memleak.ledger.ledger_queries import generations, rows_with_texts, surplus
@@ -135,13 +135,12 @@ def test_more_than_asked_for_is_kept(drawing, ask, memory):
 
 def test_none_at_all_is_an_error(drawing, ask, memory):
     endpoint = Scripted(lambda _: [])
-    with pytest.raises(ProviderError, match="no completions, 3 times in a row") as caught:
+    with pytest.raises(UnusableResponse, match="no completions"):
         drawing(endpoint, ask(excerpts=1))
-    assert not isinstance(caught.value, ProviderBusy)
-    assert len(endpoint.calls) == 3
-    assert states(memory) == {"answered": 3}
+    assert len(endpoint.calls) == 2
+    assert states(memory) == {"lost": 2}
     # None now and then is asked again.
-    endpoint = Scripted(lambda _: [], lambda _: [], answers, lambda _: [], answers)
+    endpoint = Scripted(lambda _: [], answers, lambda _: [], answers)
     assert drawing(endpoint, ask(excerpts=1, samples=3, seed=1)).got == 3
 
 
@@ -283,6 +282,25 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
     assert states(memory) == {"answered": 3}
 
 
+@pytest.mark.parametrize("bears", [3, 1])
+def test_a_call_that_timed_out_is_repeated_with_half_its_generations(drawing, memory, ask, bears):
+    def slow(asked: Asked):
+        if asked.n > bears:
+            place = {"provider": "scripted", "endpoint": "e", "call": "sample"}
+            raise CallTimeout("no response within 9 s", in_doubt=True, **place)
+        return answers(asked)
+
+    endpoint, asked = Scripted(slow), ask(excerpts=2, samples=10)
+    assert drawing(endpoint, asked, terms(per_call=10, concurrency=1)).got == 20
+    sizes = [call.n for call in endpoint.calls]
+    # What one call has learned holds for all that follow.
+    assert sizes == ([10, 5, 2, *[2] * 9] if bears == 3 else [10, 5, 2, 1, *[1] * 19])
+    assert states(memory) == {
+        "lost": sum(n > bears for n in sizes),
+        "answered": 20 // min(2, bears),
+    }
+
+
 def everything(ledger) -> set[str]:
     return {text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))}
 
@@ -319,6 +337,18 @@ def ctrl_c():
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to one thread here")
+def test_progress_says_that_the_server_is_waited_for(drawing, ask):
+    told: list[ProgressEvent] = []
+    limited, gone = busy(retry_after=12.0), busy("503 Service Unavailable", retry_after=7.0)
+    endpoint = Scripted(limited, gone, answers)
+    retry = Retry(pause=lambda event, _: event.wait(0.6))
+    drawing(endpoint, ask(excerpts=1), retry=retry, progress=Progress(told.append), notice="look")
+    notes = {event.note for event in told}
+    assert "look" in notes
+    assert "waiting for the server's rate limit (429), 12 s" in notes
+    assert any(note.startswith("waiting for the server (503), ") for note in notes)
+
+
 def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
     main = threading.main_thread().ident
 

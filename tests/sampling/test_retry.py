@@ -7,7 +7,7 @@ import time
 import pytest
 from scripted import Scripted, answers, broken, busy, drawn, terms
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
 from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
 
 
@@ -60,6 +60,13 @@ def test_what_works_or_will_not_pass_is_not_tried_again():
     count, pauses, ended = tried(Retry(), broken(), None)
     assert (count, pauses) == (1, [])
     assert isinstance(ended, ProviderError)
+
+
+def test_a_response_that_cannot_be_used_is_requested_once_more():
+    bad = UnusableResponse("not JSON", provider="p", endpoint="e", call="sample", in_doubt=True)
+    assert tried(Retry(), bad, None)[::2] == (2, "done")
+    count, _, ended = tried(Retry(), busy(), bad, busy(), bad, None)
+    assert (count, ended) == (4, bad)
 
 
 def test_a_pause_ends_when_the_event_is_set():

@@ -185,7 +185,7 @@ class ChatEndpoint:
         completions = read_completions(answer, max_tokens=most, instruction=request.instruction)
         if not completions:
             words = safe_message(error_message(answer), texts=texts)
-            raise Failing(self._calls.provider, self._settings.model, call).busy(
+            raise Failing(self._calls.provider, self._settings.model, call).unusable(
                 f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves chat completions",
             )

@@ -30,7 +30,6 @@ def deployment_of(
     *,
     place: Mapping[str, str | None],
     machines: Mapping[str, Any],
-    timeout: float,
     hours: float,
 ) -> Deployment:
     """Return the deployment of the weights; `place` and `machines` identify it, too.
@@ -42,7 +41,7 @@ def deployment_of(
     return Deployment(
         digest=hashlib.sha256(text.encode()).hexdigest(),
         weights=weights,
-        options={**options, "timeout": timeout, "deployment": {}},
+        options={**options, "deployment": {}},
         hours=hours,
     )
 

@@ -12,10 +12,12 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -24,11 +26,12 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
 from pytest_memleak.providers.google_login import LOGIN, GoogleToken, login_errors, login_failure
 from pytest_memleak.providers.http_caps import Bounds
-from pytest_memleak.providers.openai.choices import as_mapping, served_of
+from pytest_memleak.providers.openai.choices import as_list, as_mapping, served_of
 from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.redaction.credentials import without_credentials
+from pytest_memleak.redaction.text import server_word
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -42,6 +45,9 @@ NEEDS = PROVIDERS[PROVIDER].needs
 _Answer = TypeVar("_Answer")
 
 _ERRORS = range(400, 600)
+_LISTING = 5.0  # seconds
+_ENDS = re.compile(r"shutdown|deprecat|retire|sunset|expir", re.IGNORECASE)
+_LONGEST_DATE = 40
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # Servers that sample from the model's own distribution by default.
 _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
@@ -177,6 +183,18 @@ class OpenAICalls:
         self._last.served = served_of(answer) if isinstance(answer, Mapping) else None
         return answer
 
+    def models(self) -> dict[str, str]:
+        """Return the models of the server's list, each with the date of its shutdown or ""."""
+        from openai import HttpxBinaryResponseContent as Response
+
+        def get(client: OpenAI) -> object:
+            hasty = client.with_options(timeout=min(_LISTING, self._timeout))
+            return json.loads(hasty.get("/models", cast_to=Response).content)
+
+        answer = as_mapping(self.ask("models.list", get, endpoint=self.base_url))
+        listed = map(as_mapping, as_list(answer.get("data")))
+        return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
+
     @property
     def served(self) -> Served | None:
         """The model that served this thread's last `ask_json`."""
@@ -222,7 +240,8 @@ class OpenAICalls:
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:
             return "the account has no credit left, or has reached its own limit"
-        bare = "" if urlsplit(self.base_url).path else "; on most servers, base_url ends in /v1"
+        ends = self.base_url.endswith("/v1")
+        bare = "" if ends else "; on most servers, base_url ends in /v1"
         hints: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: LOGIN
             if self._token
@@ -242,6 +261,7 @@ _NO_FINETUNES = (
 # By the beginning of a call's name.
 _MISSING = {
     "chat.completions.create": "has this model; see base_model, endpoint, and base_url",
+    "models.list": "is the address of an API like OpenAI's",
     "completions.create (n": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
     "completions.create": "offers completions with echo and logprobs, which "
@@ -252,6 +272,15 @@ _MISSING = {
 
 def _missing(call: str) -> str:
     return next(text for start, text in _MISSING.items() if call.startswith(start))
+
+
+def _shutdown(model: Mapping[str, Any]) -> str:
+    """Return the date after which a server no longer offers a model, by whatever name; or ""."""
+    for name, value in model.items():
+        if _ENDS.search(name) and isinstance(value, str | int) and not isinstance(value, bool):
+            date = value if isinstance(value, str) else f"{datetime.fromtimestamp(value, UTC):%F}"
+            return server_word(date[:_LONGEST_DATE])
+    return ""
 
 
 def _refusal(

@@ -54,7 +54,6 @@ class OptionsTable(Table):
     batch: sample through the Batch API: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call (`n`)
-    timeout: the longest wait for the server, in seconds
     max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name first,
         then the older (never within a batch)
     api: "completions" sends each instruction as plain text to a model without a chat; "auto"
@@ -75,7 +74,6 @@ class OptionsTable(Table):
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
-    timeout: float = Field(default=300.0, gt=0)
     max_tokens_parameter: Literal["auto", "max_completion_tokens", "max_tokens"] = "auto"
     api: Api = "auto"
     sampling: Literal["plain", "server"] = "plain"
@@ -137,7 +135,7 @@ class OpenAIProvider:
             key_variable=options.api_key_env,
             organization=options.organization,
             project=options.project,
-            timeout=options.timeout,
+            timeout=setup.deadline,
             auth=options.auth,
         )
         plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
@@ -151,7 +149,11 @@ class OpenAIProvider:
     def abilities(self) -> Abilities:
         """A fine-tune belongs to an account and a server."""
         owner = frozenset({"base_url", "organization", "project"})
-        return Abilities(finetuning=Finetuning(owner, self._recipe.epochs), close=self._calls.close)
+        calls = self._calls
+        # Azure lists its models by other names than deployments have.
+        models = None if calls.base_url.partition("/openai/")[1] else calls.models
+        finetuning = Finetuning(owner, self._recipe.epochs)
+        return Abilities(finetuning=finetuning, close=calls.close, models=models)
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
         """Return the endpoint of a model name; None for the suite's `endpoint` or `base_model`."""

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.call_errors import (
+    RAISE_DEADLINE,
     Astray,
     Failing,
     Refusal,
@@ -271,7 +272,7 @@ class TinkerCalls:
             cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
         if refusal:
             cause += f"; the server said {safe_message(refusal)}, and the SDK retried"
-        hint: str | None = "increase options.timeout"
+        hint: str | None = RAISE_DEADLINE
         with self._lock:
             ended = [opening for opening in self._openings.values() if opening.done()]
         opened = [opening for opening in ended if not opening.exception()]
@@ -285,7 +286,7 @@ class TinkerCalls:
                 hint = f"the server answers other calls: {hint}"
             else:
                 cause, hint = f"{cause}; another call failed, too: {failure.cause}", failure.hint
-        return failing.busy(cause, hint)
+        return failing.overdue(cause, hint)
 
     def _probe(self, holder: Any, failing: Failing) -> ProviderError | None:
         """Return the failure of another call, which costs nothing; None if it succeeds."""
@@ -337,7 +338,7 @@ class TinkerCalls:
 
 def _malformed(error: Exception, failing: Failing) -> ProviderError:
     if _AS_JSON not in str(error):
-        return failing.busy("The response has an unexpected format")
+        return failing.unusable("The response has an unexpected format")
     return failing.final(
         "The server answers in JSON, which this SDK no longer reads",
         f"tinker {version('tinker')} requires protobuf: upgrade the server; SkyRL 0.3.0 is too old",
@@ -349,7 +350,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     if isinstance(why, Astray):
         return failing.astray(why, server=error.request.url.host)
     if why is not None:
-        return failing.busy(f"The response was {why}")
+        return failing.unusable(f"The response was {why}")
     status = error.status_code
     detail = error.body.get("detail") if isinstance(error.body, dict) else None
     refusal = Refusal(

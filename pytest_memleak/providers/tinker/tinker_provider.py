@@ -47,7 +47,6 @@ class OptionsTable(Table):
     renderer: a chat format of tinker-cookbook; default: plain "User: ..." and "Assistant:"
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call
-    timeout: the longest call, in seconds
     """
 
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
@@ -55,7 +54,6 @@ class OptionsTable(Table):
     renderer: str | None = Field(default=None, min_length=1)
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
-    timeout: float = Field(default=300.0, gt=0)
 
 
 class TinkerProvider:
@@ -82,7 +80,7 @@ class TinkerProvider:
         self._chat: ChatFormat | None = None
         self._lock = threading.Lock()
         self._journal = setup.state / "calls"
-        self._calls = TinkerCalls(base_url=options.base_url, timeout=options.timeout)
+        self._calls = TinkerCalls(base_url=options.base_url, timeout=setup.deadline)
         self._trainer = Trainer(
             base=self._untuned, recipe=self._recipe, calls=self._calls, chat=self._format
         )

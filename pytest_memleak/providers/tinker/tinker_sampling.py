@@ -30,7 +30,7 @@ from pytest_memleak.interfaces.protocols import (
     Window,
     WindowLogs,
 )
-from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refused
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
@@ -275,7 +275,7 @@ class TinkerEndpoint:
             if future.done():
                 self._pending.pop(key, None)
         if not answer.sequences:
-            raise Failing(PROVIDER, self._model, call).busy(
+            raise Failing(PROVIDER, self._model, call).unusable(
                 "The response has no completion", "check that the server serves this model"
             )
         return [
@@ -304,7 +304,7 @@ class TinkerEndpoint:
         if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(
                 f"No sampler within {self._calls.timeout:g} s: another call is opening it",
-                "increase options.timeout",
+                RAISE_DEADLINE,
             )
         try:
             sampler = self._sampler or _Sampler(self._client(call), self._journal)

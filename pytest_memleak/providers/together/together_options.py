@@ -29,7 +29,6 @@ class OptionsTable(Table):
     base_url: a compatible server; default TOGETHER_BASE_URL or Together
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call (`n`)
-    timeout: the longest wait for the server, in seconds
     api: "completions" sends each instruction as plain text to a model without a chat; "auto"
         begins with chat, and uses "completions" if the server has no chat for the model
     sampling: "plain" requests the model's own distribution; "server" uses the server's defaults
@@ -41,7 +40,6 @@ class OptionsTable(Table):
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=10, ge=1)
-    timeout: float = Field(default=300.0, gt=0)
     api: Api = "auto"
     sampling: Literal["plain", "server"] = "plain"
     system: str | None = None

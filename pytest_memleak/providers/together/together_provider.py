@@ -57,14 +57,14 @@ class TogetherProvider:
         self._untuned = untuned
         self._options = options
         self._calls = TogetherCalls(
-            base_url=options.base_url, project=options.project, timeout=options.timeout
+            base_url=options.base_url, project=options.project, timeout=setup.deadline
         )
         self._chat = self._calls.chat
         self._deployed = defaultdict[str, DeployedCalls](
             lambda: DeployedCalls(
                 PROVIDER,
                 place=None if self._calls.official else self._calls.base_url,
-                timeout=options.timeout,
+                timeout=setup.deadline,
                 key_variable=KEY,
             )
         )
@@ -206,7 +206,6 @@ class TogetherProvider:
             weights or self._untuned,
             place={"project": self._options.project, "base_url": self._options.base_url},
             machines={"config": table.config},
-            timeout=self._options.timeout,
             hours=table.hours,
         )
 

@@ -152,7 +152,7 @@ class GeminiEndpoint:
             if completions:
                 return completions
             failing = Failing(PROVIDER, self._settings.model, call)
-            raise failing.busy("The response has no candidate")
+            raise failing.unusable("The response has no candidate")
         # A rejected call cost nothing, so it is repeated in a form that the model accepts.
         return self._sample(request)
 

@@ -52,7 +52,6 @@ class OptionsTable(Table):
     batch: sample through batch prediction: half the price, within a day
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call (`candidateCount`)
-    timeout: the longest wait for a server, in seconds
     sampling: "plain" requests the model's own distribution (topP 1), "server" its default
     system: a system instruction before every instruction
     thinking_budget: tokens that the model may think with, in addition to max_tokens; 0 for none
@@ -68,7 +67,6 @@ class OptionsTable(Table):
     batch: bool = False
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=8, ge=1, le=8)
-    timeout: float = Field(default=300.0, gt=0)
     sampling: Literal["plain", "server"] = "plain"
     system: str | None = None
     thinking_budget: int | None = Field(default=None, ge=0)

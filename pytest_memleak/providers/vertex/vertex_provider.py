@@ -102,7 +102,7 @@ class VertexProvider:
         self.batch = options.batch
         self._options = options
         self._calls = VertexCalls(
-            project=project, location=location, base_url=options.base_url, timeout=options.timeout
+            project=project, location=location, base_url=options.base_url, timeout=setup.deadline
         )
         self._deployments = Deployments(
             self._calls,
@@ -177,7 +177,6 @@ class VertexProvider:
             weights,
             place=place,
             machines=table.model_dump(exclude={"api", "hours"}),
-            timeout=self._options.timeout,
             hours=table.hours,
         )
 
