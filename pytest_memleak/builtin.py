@@ -27,11 +27,14 @@ def memleak_providers() -> Mapping[str, ProviderFactory]:
 def memleak_read_book(
     path: Path, include: Sequence[str], exclude: Sequence[str]
 ) -> Manuscript | Book | None:
-    """Read EPUB, text, HTML, Markdown, Word, PDF, and the paper's JSON or JSONL."""
+    """Read a book in any of the formats of docs/books.md."""
     if path.suffix.lower() in {".json", ".jsonl"}:
         from pytest_memleak.records.paper_format import book_from_records, load_records
 
-        return book_from_records(load_records(path), place=str(path))
+        records = load_records(path)
+        first = records[0] if records else None
+        if not isinstance(first, dict) or "text" not in first or "excerpt_text" in first:
+            return book_from_records(records, place=str(path))
     from pytest_memleak.books.formats import read_manuscript
 
     return read_manuscript(path, include=include, exclude=exclude)

@@ -13,20 +13,23 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pytest_memleak.books.html_attributes import EPUB_TYPE, terms
 from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.text_decoding import (
+    elements,
     legible,
     letters_and_digits,
-    local_name,
-    parse_events,
-    read_source,
+    parse_xml,
 )
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
 
 _MOST_TITLE_PARTS = 3
 _LONGEST_TITLE = 200
@@ -108,23 +111,49 @@ class Entry:
 
 def navigation_entries(data: bytes, document: str, kind: str) -> list[Entry]:
     """Read the entries of each `<nav>` of that kind, "toc" or "landmarks", in `document`."""
-    reader = parse_events(read_source(data).text, lambda: _NavigationReader(kind))
-    return _entries(reader.links, document)
+    return _entries(_navigation_links(parse_xml(data), kind), document)
 
 
 def ncx_entries(data: bytes, document: str) -> list[Entry]:
     """Read the entries of the NCX `document`."""
-    return _entries(parse_events(read_source(data).text, _NcxReader).links, document)
+    return _entries(_ncx_links(parse_xml(data)), document)
 
 
-def _entries(links: Iterable[tuple[str, str, int, str]], document: str) -> list[Entry]:
+# Address, title, depth, and `epub:type`.
+_Link = tuple[str, str, int, str]
+
+
+def _navigation_links(root: _Element | None, kind: str) -> Iterator[_Link]:
+    for nav in elements(root, "nav"):
+        if kind in terms(_epub_type(nav), nav.get("role")):
+            for link in elements(nav, "a"):
+                depth = sum(1 for _ in link.iterancestors("{*}ol", "{*}ul"))
+                title = "".join(map(str, link.itertext()))
+                if (address := link.get("href")) is not None:
+                    yield address, title, depth, _epub_type(link)
+
+
+def _epub_type(element: _Element) -> str:
+    return next((element.get(key) for key in EPUB_TYPE if element.get(key)), None) or ""
+
+
+def _ncx_links(root: _Element | None) -> Iterator[_Link]:
+    for point in elements(root, "navPoint"):
+        content, label = point.find("{*}content"), point.find("{*}navLabel")
+        if content is not None:
+            title = "" if label is None else "".join(map(str, label.itertext()))
+            depth = 1 + sum(1 for _ in point.iterancestors("{*}navPoint"))
+            yield content.get("src") or "", title, depth, ""
+
+
+def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
     entries = []
-    for address, title, depth, kinds in links:
+    for address, title, depth, kinds in islice(links, _MOST_ENTRIES):
         text = " ".join(legible(title).split())[:_LONGEST_TITLE]
         if text or kinds:
             name, place = locate(address, document)
             entries.append(Entry(name, place, text, max(depth, 1), terms(kinds)))
-    return entries[:_MOST_ENTRIES]
+    return entries
 
 
 def locate(address: str, document: str) -> tuple[str, str]:
@@ -132,81 +161,6 @@ def locate(address: str, document: str) -> tuple[str, str]:
     path, _, place = address.partition("#")
     joined = posixpath.join(posixpath.dirname(document), unquote(path)) if path else document
     return posixpath.normpath(joined), unquote(place)
-
-
-class _NavigationReader:
-    """A parser target that collects the links of a `<nav>`: address, title, depth, `epub:type`."""
-
-    def __init__(self, kind: str) -> None:
-        self.links: list[tuple[str, str, int, str]] = []
-        self._wanted = kind
-        self._within = 0  # depth within the wanted element
-        self._depth = 0
-        self._address: str | None = None
-        self._kinds = ""
-        self._title: list[str] = []
-
-    def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
-        name = local_name(tag)
-        kinds = next((attributes[key] for key in EPUB_TYPE if key in attributes), "")
-        if not self._within:
-            declared = {*kinds.split(), (attributes.get("role") or "").removeprefix("doc-")}
-            self._within = int(name == "nav" and self._wanted in declared)
-            return
-        self._within += 1
-        if name in {"ol", "ul"}:
-            self._depth += 1
-        elif name == "a":
-            self._address, self._kinds, self._title = attributes.get("href"), kinds, []
-
-    def end(self, tag: str, /) -> None:
-        if not self._within:
-            return
-        self._within -= 1
-        name = local_name(tag)
-        if name in {"ol", "ul"}:
-            self._depth -= 1
-        elif name == "a" and self._address is not None:
-            self.links.append((self._address, "".join(self._title), self._depth, self._kinds))
-            self._address = None
-
-    def data(self, text: str, /) -> None:
-        if self._address is not None:
-            self._title.append(text)
-
-    def close(self) -> None:
-        pass
-
-
-class _NcxReader:
-    def __init__(self) -> None:
-        self.links: list[tuple[str, str, int, str]] = []
-        self._titles: list[list[str]] = []  # titles of the open points
-        self._in_text = False
-
-    def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
-        name = local_name(tag)
-        if name == "navpoint":
-            self._titles.append([])
-        elif name == "text":
-            self._in_text = True
-        elif name == "content" and self._titles:
-            title = "".join(self._titles[-1])
-            self.links.append((attributes.get("src") or "", title, len(self._titles), ""))
-
-    def end(self, tag: str, /) -> None:
-        name = local_name(tag)
-        if name == "navpoint" and self._titles:
-            self._titles.pop()
-        elif name == "text":
-            self._in_text = False
-
-    def data(self, text: str, /) -> None:
-        if self._in_text and self._titles:
-            self._titles[-1].append(text)
-
-    def close(self) -> None:
-        pass
 
 
 # --- titles of the table of contents ------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from operator import itemgetter
@@ -24,7 +24,6 @@ from pytest_memleak.books.chapters import (
 )
 from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
 from pytest_memleak.books.front_and_back_matter import (
-    RUN_ON,
     Exclusion,
     is_authors_preface,
     outer_matter,
@@ -50,22 +49,6 @@ _LINKS_OF_CONTENTS = 0.5
 _LONGER_THAN_CONTENTS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """A book's chapters, excluded text by document, the record of each document, and warnings."""
-
-    chapters: tuple[Chapter, ...] = field(repr=False)
-    excluded: tuple[Chapter, ...] = field(repr=False)
-    parts: tuple[BookPart, ...] = field(repr=False)
-    warnings: tuple[str, ...] = ()
-
-    def manuscript(
-        self, title: str | None, author: str | None, warnings: Iterable[str]
-    ) -> Manuscript:
-        """Return the manuscript, with these warnings."""
-        return Manuscript(title, author, self.chapters, tuple(warnings), self.parts, self.excluded)
-
-
 def compose(
     leaves: Sequence[Leaf],
     landmarks: Sequence[Entry],
@@ -76,12 +59,15 @@ def compose(
     language: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    warnings: Iterable[str],
     place: str,
-) -> Composed:
+    hint: str = "check that the file contains the book's text",
+) -> Manuscript:
     """Select the text of a book called `title` by `author`, and record each document's rule.
 
-    `include` and `exclude` are patterns of names that override every rule. Raises BookError,
-    naming `place`, for a pattern that matches no document, or text that can't be matched.
+    `include` and `exclude` are patterns of names that override every rule; `warnings` are those of
+    reading. Raises BookError, naming `place`, for a pattern that matches no document, text that
+    can't be matched, or no words, with the warnings or `hint`.
     """
     leaves = with_linked_notes(leaves)
     labels = _labels(leaves, entries)
@@ -98,13 +84,19 @@ def compose(
     }
     ignored = "ignored the {}, which would exclude most of the book"
     outside = _outside(kept, landmarks, called, prefaces)
-    warnings = [ignored.format("landmarks")] if _is_most(outside, kept) else []
-    out |= {} if warnings else outside
+    warnings = list(warnings)
+    if _is_most(outside, kept):
+        warnings.append(ignored.format("landmarks"))
+    else:
+        out |= outside
     leaves, entries = divide(leaves, entries, out=out)
     labels = _labels(leaves, entries)
     whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
+    listed: dict[str, str | None] = {}
+    for entry in entries:
+        listed.setdefault(entry.document, kind_of_title(entry.title))
     matter, stays = (
-        outer_matter(leaves, _listed_kinds(entries), out=out, title=title, author=author)
+        outer_matter(leaves, listed, out=out, title=title, author=author)
         if len(leaves) > 1
         else ({}, {})
     )
@@ -165,7 +157,8 @@ def compose(
         for leaf in leaves
         if (paragraphs := _excluded_text(leaf, blocks_of.get(leaf.name), out.get(leaf.name)))
     )
-    return Composed(chapters, excluded, parts, tuple(warnings))
+    require_words(chapters, place=place, hint="; ".join(warnings) or hint)
+    return Manuscript(title, author, chapters, tuple(warnings), parts, excluded)
 
 
 def manuscript_from_document(
@@ -177,15 +170,16 @@ def manuscript_from_document(
     warnings: Sequence[str],
     place: str,
 ) -> Manuscript:
-    """Return the manuscript of a single-document file. Raises BookError if it has no words."""
-    composed = compose([Leaf(name, markup)], (), (), title=title, author=author, place=place)
-    notes = (*warnings, *markup.notes, *composed.warnings)
-    require_words(
-        composed.chapters,
+    """Return the manuscript of a single-document file. Raises BookError as `compose` does."""
+    return compose(
+        [Leaf(name, markup)],
+        (),
+        (),
+        title=title,
+        author=author,
+        warnings=(*warnings, *markup.notes),
         place=place,
-        hint="; ".join(notes) or "check that the file contains the book's text",
     )
-    return composed.manuscript(title, author, notes)
 
 
 _ROLES = {
@@ -203,24 +197,6 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> dict[str, str |
         or next((b.text.replace("\n", " ") for b in leaf.markup.everything if b.level), None)
         for leaf in leaves
     }
-
-
-def _listed_kinds(entries: Sequence[Entry]) -> dict[str, str | None]:
-    """Return the kind of matter of each listed document, None for a chapter.
-
-    Entries beneath a sample of another book belong to that sample.
-    """
-    listed: dict[str, str | None] = {}
-    above: list[tuple[int, str | None]] = []
-    for entry in entries:
-        while above and above[-1][0] >= entry.depth:
-            above.pop()
-        kind = kind_of_title(entry.title)
-        if above and above[-1][1] in RUN_ON:
-            kind = above[-1][1]
-        above.append((entry.depth, kind))
-        listed.setdefault(entry.document, kind)
-    return listed
 
 
 def _chosen_documents(

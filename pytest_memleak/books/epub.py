@@ -15,7 +15,6 @@ from pytest_memleak.books.chapters import (
     locate,
     navigation_entries,
     ncx_entries,
-    require_words,
 )
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_member, tidy_package
@@ -73,29 +72,23 @@ def read_epub(
         leaves = _leaves(book, archive, contents)
     title = next((value for value, _ in book.get_metadata("DC", "title")), None)
     authors = dict.fromkeys(value for value, _ in book.get_metadata("DC", "creator"))
-    author = " and ".join(authors) or None
-    composed = compose(
+    return compose(
         leaves,
         landmarks or _guide_landmarks(book.guide),
         contents,
         title=title,
-        author=author,
+        author=" and ".join(authors) or None,
         language=next((value for value, _ in book.get_metadata("DC", "language")), None),
         include=include,
         exclude=exclude,
+        warnings=(
+            *package.warnings,
+            *(f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes),
+        ),
         place=str(path),
-    )
-    notes = list(package.warnings)
-    notes += [f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes]
-    notes += composed.warnings
-    require_words(
-        composed.chapters,
-        place=str(path),
-        hint="; ".join(notes)
-        or "run OCR if its pages are images; if all its text is declared front matter, name the"
+        hint="run OCR if its pages are images; if all its text is declared front matter, name the"
         " documents in include",
     )
-    return composed.manuscript(title, author, notes)
 
 
 def _leaves(book: EpubBook, archive: Archive, entries: Sequence[Entry]) -> list[Leaf]:

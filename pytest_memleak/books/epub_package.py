@@ -11,13 +11,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from pytest_memleak.books.text_decoding import legible, read_source
+from pytest_memleak.books.text_decoding import elements, legible, parse_xml
 from pytest_memleak.errors import BookError
 
 if TYPE_CHECKING:
@@ -28,41 +27,15 @@ if TYPE_CHECKING:
 # A package of 20,000 items has about 3 MB; the parsed tree takes about twenty times that.
 _MAX_BYTES = 16 << 20
 
-# References to surrogates (D800 to DFFF), which libxml2 accepts as text.
-_SURROGATE = re.compile(
-    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|6\d{3}|7[0-2]\d\d|73[0-3]\d|734[0-3]))(?=;)",
-    re.IGNORECASE,
-)
-
 
 def parse_member(archive: Archive, name: str) -> _Element:
     """Parse a small XML file leniently and return its root. Raises BookError if that fails."""
-    from lxml import etree
-
-    text = _SURROGATE.sub("&#xFFFD", read_source(archive.read(name, limit=_MAX_BYTES)).text)
-    parser = etree.XMLParser(
-        recover=True,
-        resolve_entities=False,
-        no_network=True,
-        remove_comments=True,
-        remove_pis=True,
-        encoding="utf-8",
-        # Without `huge_tree`: such files stay within libxml2's default depth.
-    )
-    try:
-        root = etree.fromstring(text.encode("utf-8"), parser)
-    except etree.XMLSyntaxError:
-        root = None
+    root = parse_xml(archive.read(name, limit=_MAX_BYTES))
     if root is None:
         raise BookError(
             f"{name!r} isn't XML", location=archive.place, hint="check that it is an EPUB"
         )
     return root
-
-
-def elements(root: _Element, name: str) -> Iterator[_Element]:
-    """Iterate over descendants with that local name in any namespace, as real files vary."""
-    return root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
 
 
 # --- the package --------------------------------------------------------------------------

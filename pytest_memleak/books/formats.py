@@ -1,4 +1,4 @@
-"""Reading of a book's file by its suffix; HTML, Word and PDF files, and zips of one text.
+"""Reading of a book's file by its suffix; HTML, Word, and pandoc's formats, and zips of one text.
 
 A PDF contains positioned characters, neither paragraphs nor words. Paragraphs are reconstructed
 from the lines of pages; running heads, page numbers and hyphens at line ends are removed, and the
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, open_archive, read_bytes
+from pytest_memleak.books.book_in_parts import read_folder, read_rows
 from pytest_memleak.books.document_selection import manuscript_from_document
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
-from pytest_memleak.books.parser_subprocess import parse_in_subprocess
+from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess
 from pytest_memleak.books.pdf import read_pdf
 from pytest_memleak.books.plain_text import (
+    read_lyrics,
     read_markdown,
     read_text,
     reject_other_formats,
@@ -29,19 +32,22 @@ from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.interfaces.protocols import Manuscript
 
 _CALIBRE = "if it has no DRM, convert it with Calibre: ebook-convert {name} {stem}.epub"
-_PANDOC = "convert it with pandoc: pandoc {name} -o {stem}.epub"
 _OFFICE = "convert it with LibreOffice: soffice --convert-to docx {name}"
+_TO_EPUB = "convert it with pandoc: pandoc {name} -o {stem}.epub"
 _CONVERTED = {
     ".mobi": ("a Kindle book", _CALIBRE),
     ".azw": ("a Kindle book", _CALIBRE),
     ".azw3": ("a Kindle book", _CALIBRE),
     ".prc": ("a Kindle book", _CALIBRE),
     ".kfx": ("a Kindle book in KFX", f"{_CALIBRE} (with its KFX Input plugin)"),
-    ".tex": ("LaTeX", _PANDOC),
-    ".rst": ("reStructuredText", _PANDOC),
-    ".rtf": ("RTF", _OFFICE),
+    ".rst": ("reStructuredText", _TO_EPUB),
     ".doc": ("an old Word document", _OFFICE),
-    ".odt": ("an OpenDocument text", _OFFICE),
+}
+_PANDOC: dict[str, Format] = {
+    ".fb2": "fb2",
+    ".odt": "odt",
+    ".rtf": "rtf",
+    ".tex": "latex",
 }
 _PAGES = (".html", ".htm", ".xhtml")
 _LISTED = 5
@@ -64,12 +70,12 @@ def read_manuscript(
             location=str(path),
             hint=advice.format(name=path.name, stem=path.stem),
         )
-    if suffix not in {".epub", ".pdf", ".zip", *_READERS}:
+    if suffix not in {".epub", ".pdf", *_READERS} and not path.is_dir():
         return None
     if suffix == ".epub":
         return read_epub(path, include=include, exclude=exclude)
     if suffix == ".pdf":
-        _require_package("pypdfium2", str(path))
+        _require_package("pypdfium2", "formats", str(path))
         return read_pdf(path, include=include, exclude=exclude)
     if include or exclude:
         raise BookError(
@@ -77,8 +83,8 @@ def read_manuscript(
             location=str(path),
             hint="remove them",
         )
-    if suffix == ".zip":
-        return _read_zip(path)
+    if path.is_dir():
+        return read_folder(path, read_manuscript)
     return _READERS[suffix](path)
 
 
@@ -147,7 +153,7 @@ def read_docx(path: Path) -> Manuscript:
     Raises BookError without mammoth, for an invalid zip, for more than 12 MiB of XML, and for a
     document that takes too much time or memory.
     """
-    _require_package("mammoth", str(path))
+    _require_package("mammoth", "formats", str(path))
     with open_archive(path) as archive:
         if archive.find("word/document.xml") is None:
             raise BookError(
@@ -172,12 +178,27 @@ def read_docx(path: Path) -> Manuscript:
     return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
 
 
-def _require_package(name: str, place: str) -> None:
+def read_with_pandoc(path: Path) -> Manuscript:
+    """Read FB2, OpenDocument, RTF, or LaTeX through pandoc.
+
+    Raises BookError without pandoc, for a file that it can't read whole, and for one that takes
+    too much time or memory.
+    """
+    place = str(path)
+    _require_package("pypandoc", "pandoc", place)
+    kind = _PANDOC[path.suffix.lower()]
+    [html] = parse_in_subprocess(kind, read_bytes(path), budget=Budget(place), of="bytes of markup")
+    manuscript = page_manuscript(html.encode("utf-8"), name=path.name, place=place)
+    # Without a title, pandoc gives the file's name, which is that of its standard input.
+    return replace(manuscript, title=None) if manuscript.title == "-" else manuscript
+
+
+def _require_package(name: str, extra: str, place: str) -> None:
     if find_spec(name) is None:
         raise BookError(
             f"needs the package {name!r}, which isn't installed",
             location=place,
-            hint=f"install it with: {install_command('formats')}",
+            hint=f"install it with: {install_command(extra)}",
         )
 
 
@@ -186,5 +207,10 @@ _READERS: dict[str, Callable[[Path], Manuscript]] = {
     ".md": read_markdown,
     ".markdown": read_markdown,
     ".docx": read_docx,
+    ".json": read_rows,
+    ".jsonl": read_rows,
+    ".lrc": read_lyrics,
+    ".zip": _read_zip,
     **dict.fromkeys(_PAGES, read_html),
+    **dict.fromkeys(_PANDOC, read_with_pandoc),
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
 from pytest_memleak.books.heading_lines import opens_book
@@ -19,7 +20,7 @@ from pytest_memleak.books.text_blocks import LONGEST_FIRST_LINE, Leaf
 from pytest_memleak.books.text_decoding import letters_and_digits
 
 # Matter of several documents, such as a sample of another book.
-RUN_ON = {"excerpt", "reading group guide"}
+_RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
 _LARGE = 100
@@ -73,8 +74,8 @@ def outer_matter(
     kinds = _kinds(leaves, listed, title)
     for name in _naming_author(leaves, author):
         kinds[name] = Exclusion("it names the author again and again, as text by others does")
-    for name in _previews(leaves, kinds, out):
-        kinds[name] = Exclusion("it follows other matter and begins another book")
+    for name in _previews([leaf for leaf in leaves if leaf.name not in out], kinds, listed):
+        kinds[name] = Exclusion("it follows other matter as a preview does")
     rules: dict[str, Exclusion] = {}
     warnings: dict[str, str] = {}
     for row in (leaves, leaves[::-1]):
@@ -108,25 +109,14 @@ def outer_matter(
 def _kinds(
     leaves: Sequence[Leaf], listed: Mapping[str, str | None], title: str | None
 ) -> dict[str, Exclusion]:
-    names = {leaf.name for leaf in leaves}
-    chapters = {name for name, kind in listed.items() if name in names and kind is None}
-    places = [n for n, leaf in enumerate(leaves) if leaf.name in chapters] or [0]
-    first, last = places[0], places[-1]
+    chapters = {leaf.name for leaf in leaves if listed.get(leaf.name, "") is None}
+    first = next((number for number, leaf in enumerate(leaves) if leaf.name in chapters), 0)
     kinds: dict[str, Exclusion] = {}
-    running = None
-    behind = False  # at the last listed chapter or after it
     for number, leaf in enumerate(leaves):
         if leaf.name in listed:
-            running = listed[leaf.name] if listed[leaf.name] in RUN_ON else None
-            kind = listed[leaf.name]
-            reason = "the table of contents lists it as"
-            behind = number > last and len(chapters) >= _FEWEST_ENTRIES
+            kind, reason = listed[leaf.name], "the table of contents lists it as"
         else:
-            kind = running or kind_of_title(leaf.first_line or "")
-            reason = "its first line marks it as"
-            if running:
-                reason = "it isn't in the table of contents and follows"
-            running = running or (kind if behind and kind in RUN_ON else None)
+            kind, reason = kind_of_title(leaf.first_line or ""), "its first line marks it as"
         if kind:
             thanks = kind == "acknowledgements" and _is_often(leaf.count(_THANKS), leaf)
             kinds[leaf.name] = Exclusion(
@@ -168,9 +158,12 @@ def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
 
 
 def _previews(
-    leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion], out: Collection[str]
+    leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion], listed: Collection[str]
 ) -> Iterator[str]:
-    """Yield documents behind back matter that begin with a first chapter or a listed title."""
+    """Yield documents behind back matter that begin with a first chapter or a title by the author.
+
+    So do any behind a sample or guide, if the contents list matter there, but not them.
+    """
     also_by = "".join(
         letters_and_digits(block.text)
         for leaf in leaves
@@ -178,24 +171,23 @@ def _previews(
         for block in leaf.markup.blocks
     )
     total = sum(leaf.letters for leaf in leaves)
-    before = 0
-    preview: list[Leaf] = []
-    is_behind = False
-    for leaf in [*leaves, None]:
-        exclusion = kinds.get(leaf.name) if leaf else None
-        if leaf and not exclusion and leaf.name not in out:
-            preview += [leaf] if is_behind else []
-        else:
-            size = sum(document.letters for document in preview)
-            if size <= _LARGEST_PREVIEW * total and any(
-                _begins_another(document, also_by) for document in preview[:2]
-            ):
-                yield from (document.name for document in preview)
-            preview = []
-            is_behind = before > _BEHIND * total and (
-                is_behind or (exclusion is not None and exclusion.kind in _BACK)
+    before, behind, is_listed = 0, "", False  # letters, the kind of the matter
+    for is_text, group in groupby(leaves, key=lambda leaf: leaf.name not in kinds):
+        run = list(group)
+        size = sum(leaf.letters for leaf in run)
+        if not is_text:
+            run_kinds = [kinds[leaf.name].kind for leaf in run if before > _BEHIND * total]
+            behind = next((kind for kind in run_kinds[::-1] if kind in _BACK), "")
+            is_listed = any(leaf.name in listed for leaf in run)
+        elif behind and (
+            (
+                size <= _LARGEST_PREVIEW * total
+                and any(_begins_another(leaf, also_by) for leaf in run[:2])
             )
-        before += leaf.letters if leaf else 0
+            or (is_listed and behind in _RUN_ON and all(leaf.name not in listed for leaf in run))
+        ):
+            yield from (leaf.name for leaf in run)
+        before += size
 
 
 def _begins_another(leaf: Leaf, also_by: str) -> bool:

@@ -86,7 +86,7 @@ def read_markup(
     budget.spend(len(data), "bytes of markup")
     source = read_source(data)
     budget.spend(source.text.count("<"), "tags")
-    walker = parse_events(source.text, lambda: _Walker(budget, styles, places))
+    walker: _Walker = parse_events(source.text, lambda: _Walker(budget, styles, places))
     walker.finish()
     budget.spend(walker.characters, "characters of text")
     budget.spend(len(walker.blocks), "paragraphs")

@@ -17,13 +17,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
 from pytest_memleak.books.archive import Amount, Budget, unreadable
 from pytest_memleak.errors import BookError
 
-Format = Literal["pdf", "docx", "markdown", "verse"]
+Format = Literal["pdf", "docx", "markdown", "verse", "fb2", "latex", "odt", "rtf"]
 
 _MAX_PAGES = 3_000
 _MOST_SECONDS = 20
@@ -200,6 +201,53 @@ def _docx(data: bytes) -> Iterator[str]:
         ) from None
 
 
+_HEAP_EXHAUSTED = 251
+_PLACE_IN_FILE = re.compile(r"line \d+,? column \d+")
+_NOT_READ = re.compile(r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)")
+_SKIPPED = re.compile(r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)")
+_FEWEST_LOST_WORDS = 3
+# Without a space before a character's substitute, pandoc drops the letter behind that, too.
+_RTF_CHARACTER = re.compile(rb"(?<!\\)(\\u-?\d{1,5})(?=[^\s\\\d{}])")
+
+
+def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
+    """Yield the document as HTML, with its title and authors in the head."""
+    import pypandoc
+
+    if name == "rtf":
+        data = _RTF_CHARACTER.sub(rb"\1 ", data)
+    command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
+    done = subprocess.run(  # noqa: S603 - the extra's own program
+        [*command, f"--from={name}", "--to=html5", "--wrap=none"],
+        input=data,
+        capture_output=True,
+        check=False,
+    )
+    log = done.stderr.decode("utf-8", "replace")
+    if done.returncode < 0 or done.returncode == _HEAP_EXHAUSTED:
+        raise MemoryError
+    if done.returncode:
+        where = _PLACE_IN_FILE.search(log)
+        raise BookError(
+            f"pandoc can't read this file as {name}" + (f" ({where[0]})" if where else ""),
+            hint="save it again, or as .docx or .txt",
+        )
+    if lost := _NOT_READ.search(log):
+        raise BookError(
+            f"pandoc leaves out a part of this file: {lost[1]}",
+            hint="join all parts in one file, as latexpand does for LaTeX, or convert it to EPUB",
+        )
+    start = data[: data.find(b"\\begin{document}")].count(b"\n")
+    for command_name, argument, line in _SKIPPED.findall(log):
+        if int(line) > start and len(argument.split()) >= _FEWEST_LOST_WORDS:
+            raise BookError(
+                f"pandoc leaves out the text in \\{command_name} on line {line}",
+                hint=f"define it in this file, as \\newcommand{{\\{command_name}}}[1]{{#1}}",
+            )
+    head, _, rest = done.stdout.decode("utf-8").partition('<header id="title-block-header">')
+    yield f"{head}{rest.partition('</header>')[2]}" if rest else head
+
+
 def render_markdown(text: str, *, lines: bool) -> str:
     """Render Markdown as HTML; `lines`: keep every line, not only explicit line breaks."""
     from markdown_it import MarkdownIt
@@ -215,7 +263,8 @@ _PARSERS: dict[str, Callable[[bytes], Iterator[str]]] = {
     "pdf": _pdf,
     "docx": _docx,
     "markdown": _markdown,
-    "verse": lambda data: _markdown(data, lines=True),
+    "verse": partial(_markdown, lines=True),
+    **{name: partial(_pandoc, name=name) for name in ("fb2", "latex", "odt", "rtf")},
 }
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field
-from pytest_memleak.books.chapters import Entry, require_words
+from pytest_memleak.books.chapters import Entry
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
@@ -90,7 +90,7 @@ def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] 
     )
     front = [paragraph.text for paragraph in paragraphs]
     title, author = header_field(front, "Title"), header_field(front, "Author")
-    composed = compose(
+    return compose(
         leaves,
         (),
         entries,
@@ -98,11 +98,9 @@ def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] 
         author=author,
         include=include,
         exclude=exclude,
+        warnings=[warning],
         place=place,
     )
-    warnings = (warning, *composed.warnings)
-    require_words(composed.chapters, place=place, hint="; ".join(warnings))
-    return composed.manuscript(title, author, warnings)
 
 
 def _line(row: str) -> _Line:
@@ -142,7 +140,8 @@ def _remove_heads(pages: Sequence[list[_Line]], body_size: float) -> tuple[list[
         for at in _edges(len(page)):
             height = round(page[at].bottom)
             at_height[height] += 1
-            heads[height] += seen[_key(page[at])] >= few or _is_number(page[at], large)
+            number = _PAGE_NUMBER.fullmatch(page[at].text)
+            heads[height] += seen[_key(page[at])] >= few or number is not None
     enough = max(few, _SHARE_OF_PAGES * len(pages))
     heights = {
         height
@@ -156,19 +155,15 @@ def _remove_heads(pages: Sequence[list[_Line]], body_size: float) -> tuple[list[
             # From the page's edge inwards, up to the first line of text.
             for at in edge[:_EDGE_LINES]:
                 line = page[at]
-                if not (
+                if line.size >= large or not (
                     round(line.bottom) in heights
                     or seen[_key(line)] >= enough
-                    or _is_number(line, large)
+                    or _PAGE_NUMBER.fullmatch(line.text)
                 ):
                     break
                 gone.add(at)
         kept.append([line for at, line in enumerate(page) if at not in gone])
     return kept, sum(map(len, pages)) - sum(map(len, kept))
-
-
-def _is_number(line: _Line, large: float) -> bool:
-    return line.size < large and _PAGE_NUMBER.fullmatch(line.text) is not None
 
 
 def _edges(count: int) -> set[int]:

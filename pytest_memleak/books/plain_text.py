@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, read_bytes
@@ -83,6 +84,36 @@ def lines_manuscript(
     return manuscript_from_document(
         name, markup, title=title, author=author, warnings=warnings, place=place
     )
+
+
+# --- lyrics -------------------------------------------------------------------------------
+
+_LYRICS_FIELD = re.compile(r"\[(ti|ar):([^\]\n]{1,300})\]", re.IGNORECASE)
+_TIMED_LINE = re.compile(r"((?:\[\d{1,3}:\d{1,2}(?:[.:]\d{1,3})?\])*)(.*)")
+_TIME = re.compile(r"\[(\d+):(\d+)(?:[.:](\d+))?\]")
+_TIME_OF_WORD = re.compile(r"<\d{1,3}:\d{1,2}(?:[.:]\d{1,3})?>")
+_TAG = re.compile(r"\[[a-z#]{1,9}:[^\]\n]*\]", re.IGNORECASE)
+
+
+def read_lyrics(path: Path) -> Manuscript:
+    """Read the lines of an LRC file as they are sung: one with several times comes as often."""
+    place = str(path)
+    text, note = decode(read_bytes(path))
+    fields = {key.lower(): one_line(value) for key, value in _LYRICS_FIELD.findall(text)}
+    sung: list[tuple[tuple[int, int, str], str]] = []
+    latest = (0, 0, "")
+    for line in _with_line_feeds(text).strip().split("\n"):
+        if _TAG.fullmatch(line.strip()):
+            continue
+        match = _TIMED_LINE.fullmatch(line.strip())
+        times, words = (match[1], match[2]) if match else ("", line)
+        moments = [(int(a), int(b), c) for a, b, c in _TIME.findall(times)] or [latest]
+        latest = moments[-1]
+        sung += ((moment, _TIME_OF_WORD.sub("", words).strip()) for moment in moments)
+    lyrics = "\n".join(words for _, words in sorted(sung, key=lambda timed: timed[0]))
+    notes = (note,) if note else ()
+    manuscript = lines_manuscript(lyrics, name=path.name, warnings=notes, place=place, lines=True)
+    return replace(manuscript, title=fields.get("ti"), author=fields.get("ar"))
 
 
 # --- paragraphs ----------------------------------------------------------------------------
@@ -242,7 +273,7 @@ _CONVERT = "save it as .docx or .txt, or convert it: soffice --convert-to {} FIL
 _BEGINNINGS = (
     (None, b"pk\x03\x04", "a zip", "rename the file to .epub, .docx, or .zip"),
     (None, b"%pdf-", "PDF", "rename the file to .pdf"),
-    (None, b"{\\rtf", "RTF", _CONVERT.format("txt:Text")),
+    (None, b"{\\rtf", "RTF", "rename the file to .rtf"),
     (None, b"\xd0\xcf\x11\xe0", "an old Office document", _CONVERT.format("docx")),
     (None, b"\x1f\x8b\x08", "a gzip", "unpack it"),
     (60, b"bookmobi", "a Kindle book", _CALIBRE),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -46,8 +46,8 @@ _WORDS_BETWEEN_CUTS = 50
 _WORD_BORDER = re.compile(
     r"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff])"
 )
-_TRIES = 5
-_REACH = 500
+_BLANK = re.compile(r"\s+")
+_AROUND = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,9 @@ def _sure_ends(text: str) -> Iterator[int]:
 def _may_go_on(text: str, match: re.Match[str], abbreviations: frozenset[str]) -> bool:
     """Whether the sentence may go on behind a mark outside quotations."""
     mark, closing, following = match[1] or match[4], match[2] or match[5] or "", match[3] or ""
-    last_words = _LAST_WORDS.findall(text, max(0, match.start() - _REACH), match.start())[0].split()
+    last_words = _LAST_WORDS.findall(text, max(0, match.start() - _AROUND), match.start())[
+        0
+    ].split()
     if mark == ".":
         word = _LAST_WORD.findall(text, max(0, match.start() - _LONGEST_WORD), match.start())[0]
         goes_on = (
@@ -157,52 +159,43 @@ def _cut_at_marks(text: str, start: int, end: int, mode: WordMode, longest: int)
 
 
 def _cut_sentence(text: str, start: int, end: int, mode: WordMode) -> Iterator[Piece]:
-    """Yield parts of about fifty words, each but the last ending between two words."""
-    begin, count = start, 0
-    for token in re.finditer(r"\S+\s*", text[start:end]):
-        token_start, token_end = start + token.start(), start + token.end()
-        size = len(words(token[0], mode))
-        if count and count + size > _WORDS_BETWEEN_CUTS:
-            yield Piece(begin, token_start, count, ends_sentence=False)
-            begin, count = token_start, 0
-        if size > _WORDS_BETWEEN_CUTS:
-            *parts, last = _split_run(text, token_start, token_end, mode, size)
-            yield from parts
-            begin, count = last.start, last.words
-        else:
-            count += size
-    yield Piece(begin, end, count)
-
-
-def _split_run(text: str, start: int, end: int, mode: WordMode, count: int) -> Iterator[Piece]:
-    """Split a run without white space, such as words joined by dashes or an unspaced script."""
-    stack = [(start, end, count)]
-    while stack:
-        start, end, count = stack.pop()
-        cut = _middle(text, start, end, mode, count) if count > _WORDS_BETWEEN_CUTS else None
-        if cut is None:
-            yield Piece(start, end, count, ends_sentence=False)
-        else:
-            position, left = cut
-            stack += [(position, end, count - left), (start, position, left)]
-
-
-def _middle(text: str, start: int, end: int, mode: WordMode, count: int) -> tuple[int, int] | None:
-    """Return the word border nearest to the middle, and the number of words before it."""
-    middle = (start + end) // 2
-    for position in _borders_around(middle, text, start, end):
-        left = len(words(text[start:position], mode))
-        if left + len(words(text[position:end], mode)) == count and 0 < left < count:
-            return position, left
-    return None
-
-
-def _borders_around(middle: int, text: str, start: int, end: int) -> Sequence[int]:
-    """Return likely word borders, nearest to `middle` first."""
-    reach = _REACH
+    """Yield parts of at most about fifty words, each but the last ending between two words."""
+    count = len(words(text[start:end], mode))
+    step = max(1, (end - start) * _WORDS_BETWEEN_CUTS // max(count, 1))
     while True:
-        first, last = max(start + 1, middle - reach), min(end - 1, middle + reach)
+        target = min(start + step, end)
+        count = len(words(text[start:target], mode))
+        if target == end and count <= _WORDS_BETWEEN_CUTS:
+            break
+        while count > _WORDS_BETWEEN_CUTS and target > start + 1:
+            target = start + max(1, (target - start) * _WORDS_BETWEEN_CUTS // (count + 1))
+            count = len(words(text[start:target], mode))
+        borders = _borders_around(target, text, start, end)
+        cut = next((border for border in borders if _parts_words(text, border, mode)), None)
+        if cut is None:
+            count = len(words(text[start:end], mode))
+            break
+        yield Piece(start, cut, len(words(text[start:cut], mode)), ends_sentence=False)
+        start = cut
+    yield Piece(start, end, count)
+
+
+def _parts_words(text: str, position: int, mode: WordMode) -> bool:
+    """Whether a cut at the position changes no word around it."""
+    start, end = max(0, position - _AROUND), position + _AROUND
+    both = words(text[start:position], mode) + words(text[position:end], mode)
+    return both == words(text[start:end], mode)
+
+
+def _borders_around(target: int, text: str, start: int, end: int) -> Iterator[int]:
+    """Yield likely word borders: blanks before the target, then others, the nearest first."""
+    middle = (start + target) // 2
+    yield from reversed([blank.end() for blank in _BLANK.finditer(text, middle, target)])
+    reach = _AROUND
+    while True:
+        first, last = max(start + 1, target - reach), min(end - 1, target + reach)
         borders = [match.start() for match in _WORD_BORDER.finditer(text, first, last)]
+        yield from sorted(borders, key=lambda border: (border > target, abs(border - target)))
         if borders or (first, last) == (start + 1, end - 1):
-            return sorted(borders, key=lambda border: abs(border - middle))[:_TRIES]
+            return
         reach *= 2

@@ -11,16 +11,19 @@ import encodings.aliases
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html.entities import html5
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.words import normalized, without_references
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
 
 # UTF-32's byte order mark begins like UTF-16's, so it comes first.
 _BYTE_ORDER_MARKS = (
@@ -302,6 +305,40 @@ def letters_and_digits(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
+# --- small XML files -----------------------------------------------------------------------
+
+# References to surrogates (D800 to DFFF), which libxml2 accepts as text.
+_SURROGATE = re.compile(
+    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|6\d{3}|7[0-2]\d\d|73[0-3]\d|734[0-3]))(?=;)",
+    re.IGNORECASE,
+)
+
+
+def parse_xml(data: bytes) -> _Element | None:
+    """Parse XML leniently and return its root, if any."""
+    from lxml import etree
+
+    text = _SURROGATE.sub("&#xFFFD", read_source(data).text)
+    parser = etree.XMLParser(
+        recover=True,
+        resolve_entities=False,
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+        encoding="utf-8",
+        # Without `huge_tree`: such files stay within libxml2's default depth.
+    )
+    try:
+        return etree.fromstring(text.encode("utf-8"), parser)
+    except etree.XMLSyntaxError:
+        return None
+
+
+def elements(root: _Element | None, name: str) -> Iterator[_Element]:
+    """Iterate over descendants with that local name in any namespace, as real files vary."""
+    return iter(()) if root is None else root.iter(f"{{*}}{name}", f"{{*}}{name.capitalize()}")
+
+
 # --- parser events ------------------------------------------------------------------------
 
 # libxml2 searches all open elements for the one that an end tag closes: about 1.5 ns a step.
@@ -313,32 +350,13 @@ _NEVER_CLOSED = {
 }  # fmt: skip
 
 
-class EventTarget(Protocol):
-    """A target for a document's events; the parser returns the result of `close`."""
-
-    def start(self, tag: str, attributes: Mapping[str, str], /) -> None:
-        """Begin an element."""
-
-    def end(self, tag: str, /) -> None:
-        """End an element."""
-
-    def data(self, text: str, /) -> None:
-        """Take character data, which may come in pieces."""
-
-    def close(self) -> object:
-        """End the document."""
-
-
 @lru_cache(maxsize=1_000)
 def local_name(tag: str) -> str:
     """Return an element's name without its namespace or prefix, lower-cased."""
     return tag.rpartition("}")[2].rpartition(":")[2].lower()
 
 
-_Target = TypeVar("_Target", bound=EventTarget)
-
-
-def parse_events(text: str, new_target: Callable[[], _Target]) -> _Target:
+def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     """Parse a document, as XML or else as HTML, and return a new target with its events.
 
     `text` comes from `read_source`, so it has no entity to expand or file to fetch. Raises
@@ -351,7 +369,7 @@ def parse_events(text: str, new_target: Callable[[], _Target]) -> _Target:
     if not data.strip():
         return target
     xml = etree.XMLParser(
-        target=cast(Any, target),
+        target=target,
         encoding="utf-8",
         huge_tree=True,
         resolve_entities=False,
@@ -363,9 +381,7 @@ def parse_events(text: str, new_target: Callable[[], _Target]) -> _Target:
         # Not well-formed, or too deep for libxml2's XML parser; its HTML parser accepts both.
         _check_nesting(text)
         target = new_target()
-        html = etree.HTMLParser(
-            target=cast(Any, target), encoding="utf-8", huge_tree=True, no_network=True
-        )
+        html = etree.HTMLParser(target=target, encoding="utf-8", huge_tree=True, no_network=True)
         etree.fromstring(data, html)
     return target
 

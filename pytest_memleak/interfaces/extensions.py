@@ -47,17 +47,11 @@ class Extensions:
             path=path, include=tuple(include), exclude=tuple(exclude)
         )
         if book is None:
-            if path.is_dir():
-                raise BookError(
-                    "is a folder; expected a file",
-                    location=str(path),
-                    hint=f"for a collection, write a pattern: {(path / '**').as_posix()!r}",
-                )
             raise BookError(
                 f"no reader for {path.suffix or path.name!r} files",
                 location=str(path),
-                hint="use .epub, .txt, .html, .md, .docx, .pdf, .zip, or the paper's .json; or "
-                "install a reader",
+                hint="use .epub, .txt, .html, .md, .docx, .pdf, .odt, .rtf, .tex, .fb2, .lrc, "
+                ".zip, .json, or .jsonl; or install a reader",
             )
         if (include or exclude) and not book.parts:
             cause = "include and exclude apply only to an EPUB or a PDF"

@@ -174,17 +174,18 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
     yield from records
 
 
-def _whole(path: Path, most_bytes: int) -> bytearray:
-    data = bytearray()
+def _whole(path: Path, most_bytes: int) -> bytes:
+    chunks, size = [], 0
     with path.open("rb") as file:
         # Pipes and devices have no size to check first.
         while chunk := file.read(_CHUNK):
-            data += chunk
-            if len(data) > most_bytes:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most_bytes:
                 raise _too_big("the file", str(path), most_bytes)
-    if not data.strip():
+    if not any(map(bytes.strip, chunks)):
         raise _empty(path, "expected a JSON list of records")
-    return data
+    return b"".join(chunks)
 
 
 def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
@@ -213,7 +214,7 @@ def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     )
 
 
-def _json(data: bytes | bytearray, place: str, *, encoding: str | None = None) -> Any:
+def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
     try:
         text = data.decode(encoding or json.detect_encoding(data))
         del data  # before the values are in memory, too

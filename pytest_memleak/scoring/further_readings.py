@@ -47,7 +47,9 @@ _TEXTS_APART = 1 << 32
 _STRANGE, _BACKWARD, _DOUBLED, _ODD, _LEET_WORDS = 32, 3, 12, 16, 8
 
 # What isn't ASCII is a letter or a mark of some language.
-_ORDINARY = bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
+_ORDINARY = (
+    b"\0" + bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
+)
 _CODES = re.compile(
     r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
     r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\[nrt]"
@@ -70,16 +72,14 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
 
     words: all texts' words as measured
     """
-    together = "\0".join(text.replace("\0", "") for text in texts)
-    pieces = not together.isascii() and any(mark in together for mark in _BEGINS)
-    encoded = together.encode("utf-8", "surrogatepass")
-    odd = encoded.translate(None, _ORDINARY).split(b"\0")
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
-    for number, (text, marks) in enumerate(zip(texts, odd, strict=False)):
+    for number, text in enumerate(texts):
         kinds: list[Iterator[str]] = []
-        if len(marks) >= _ODD or (pieces and any(mark in text for mark in _BEGINS)):
+        odd = text.encode("utf-8", "surrogatepass").translate(None, _ORDINARY)
+        pieces = not text.isascii() and any(mark in text for mark in _BEGINS)
+        if len(odd) >= _ODD or pieces:
             kinds.append(_decoded(text))
         if number in doubled:
             kinds.append(_thinned(text))

@@ -22,7 +22,13 @@ from pytest_memleak.scoring.word_hashes import (
     cut_into_words,
     spelled,
 )
-from pytest_memleak.scoring.words import LOWER_OR_SPACE, in_latin_1, separated_in_latin_1, words
+from pytest_memleak.scoring.words import (
+    LOWER_OR_SPACE,
+    in_latin_1,
+    separated_in_latin_1,
+    without_references,
+    words,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import WordMode
 
 _BETWEEN = "\n\x00\n"
+_PARTS = 16  # of texts, some of which can't be encoded
 
 
 def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
@@ -92,24 +99,21 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
     """Return all texts' words as bytes."""
     if not texts:
         return BEFORE + BEHIND[2:]
-    together = _BETWEEN.join(texts)
-    if together.count("\x00") >= len(texts):
+    if any("\x00" in text for text in texts):
         texts = [text.replace("\x00", "\x01") for text in texts]
-        together = _BETWEEN.join(texts)
-    encoded = reading.encoded(together)
-    read = _apart(texts, reading) if encoded is None else reading.read(encoded)
-    return BEFORE + read + BEHIND
+    return BEFORE + _read(texts, reading) + BEHIND
 
 
-def _apart(texts: Sequence[str], reading: _Reading) -> bytes:
-    """Return the same if some text cannot be encoded."""
-    encoded = [reading.encoded(text) for text in texts]
-    easy = [encoded_text for encoded_text in encoded if encoded_text is not None]
-    read = iter(reading.read(_BETWEEN.encode().join(easy)).split(b"\x00"))
-    return b" \x00 ".join(
-        spelled(reading.slowly(text)) if encoded_text is None else next(read)
-        for text, encoded_text in zip(texts, encoded, strict=True)
-    )
+def _read(texts: Sequence[str], reading: _Reading) -> bytes:
+    """Read texts together, or in parts if some can't be encoded, until these stand alone."""
+    encoded = reading.encoded(_BETWEEN.join(texts))
+    if encoded is not None:
+        return reading.read(encoded)
+    if len(texts) == 1:
+        return spelled(reading.slowly(texts[0]))
+    size = -(-len(texts) // _PARTS)
+    parts = (texts[start : start + size] for start in range(0, len(texts), size))
+    return b" \x00 ".join(_read(part, reading) for part in parts)
 
 
 def _words_of_any_script(text: str) -> list[str]:
@@ -128,8 +132,10 @@ def _in_ascii(text: str) -> bytes | None:
 
 
 def _foldable(text: str) -> bytes | None:
+    if "<" in text or without_references(text) != text:
+        return None
     # No blank for a mark: a hyphen before one and a line's end splits no word.
-    return None if "&" in text or "<" in text else in_latin_1(text, mark_as="~")
+    return in_latin_1(text, mark_as="~")
 
 
 @functools.cache

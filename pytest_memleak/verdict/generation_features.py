@@ -50,6 +50,7 @@ _OPENING = 4
 _FEWEST_PAIRS = 10  # F + R under which a stretch's order is not judged
 _LONGEST_WORD = 40
 
+_SPACE, _NEW_LINE = b" \n"
 _LETTERS = bytes(range(256)).lower()
 _NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalpha())
 _OTHERS = 0xE7037ED1A0B428DB  # odd, and otherwise arbitrary
@@ -131,7 +132,7 @@ class FeatureReader:
         texts = [excerpt.text for excerpt in book.excerpts]
         of_book = keyed(texts, mode)
         self._lengths = of_book.lengths()
-        self._shown = int(_inside(of_book).sum()), sum(map(_seen, texts))
+        self._shown = int(_inside(of_book).sum()), int(_count_marks(texts).sum())
         each, starts = [*of_book.each()], (0, *book.breaks, len(texts))
         parts = [np.concatenate([of_book.keys[:0], *each[a:b]]) for a, b in pairwise(starts)]
         self._recitable = RunSet(run_hashes(part_keys, _RECITED) for part_keys in parts)
@@ -157,7 +158,8 @@ class FeatureReader:
         at, of = count_up(starts, run_counts), np.arange(len(texts)).repeat(run_counts)
         runs = run_hashes(keyed_texts.keys, RUN)[at]
         common, forward, backward = sums = self._sums(keyed_texts.keys)
-        shapes = [self._shape(text, n) for text, n in zip(texts, counts.tolist(), strict=True)]
+        latin_1 = [*map(in_latin_1, texts)]
+        shapes = [*map(self._shape, texts, latin_1, counts.tolist())]
         blank, few, listed, opening = ([shape[n] for shape in shapes] for n in range(4))
         readings = GenerationFeatures(
             excerpt=excerpt,
@@ -169,7 +171,7 @@ class FeatureReader:
             few=np.array(few, dtype=np.bool_),
             listed=np.array(listed, dtype=np.bool_),
             opening=np.array(opening, dtype=np.uint64),
-            key=np.array([_key(text) for text in texts], dtype=np.uint64),
+            key=np.array([*map(_key, texts, latin_1)], dtype=np.uint64),
             common=common(starts, counts),
             forward=forward(starts, np.maximum(counts - 1, 0)),
             reversed=backward(starts, np.maximum(counts - 1, 0)),
@@ -179,9 +181,11 @@ class FeatureReader:
         )
         return readings, runs
 
-    def _shape(self, text: str, its_words: int) -> tuple[bool, bool, bool, int]:
+    def _shape(
+        self, text: str, latin_1: bytes | None, its_words: int
+    ) -> tuple[bool, bool, bool, int]:
         """Tell whether a text is blank, has few words, and refuses; hash its opening."""
-        if its_words >= MOST_WORDS and (self._mode == "unicode" or _is_plain(text)):
+        if its_words >= MOST_WORDS and (self._mode == "unicode" or _is_plain(latin_1)):
             return False, False, False, 0
         seen = words(text, "unicode")
         if not seen or len(seen) >= MOST_WORDS:
@@ -206,7 +210,8 @@ class FeatureReader:
     def _sums(self, keys: Keys) -> tuple[_Sums, _Sums, _Sums]:
         """Return sums of the commonest words, and of word pairs in and out of order."""
         marks = self._marked.of(keys)
-        order = self._prose.order[marks[:-1], marks[1:]]
+        pairs = marks[:-1] * len(self._prose.order) + marks[1:]
+        order = self._prose.order.ravel()[pairs]
         return (
             _Sums((marks > 0) & (marks <= self._prose.commonest)),
             _Sums(order == FORWARD),
@@ -245,8 +250,7 @@ class FeatureReader:
             return np.zeros(len(texts), dtype=np.bool_)
         inside, marks = self._shown
         own = _Sums(_inside(keyed_texts))(keyed_texts.ends[:-1] + 1, keyed_texts.lengths())
-        marks_of_each = np.fromiter(map(_seen, texts), dtype=np.int64, count=len(texts))
-        unwritten: Flags = 3 * own * marks < 2 * inside * marks_of_each
+        unwritten: Flags = 3 * own * marks < 2 * inside * _count_marks(texts)
         return unwritten
 
     def _recites(self, keyed_texts: Keyed, runs: Keys, of: Positions) -> Flags:
@@ -286,9 +290,12 @@ def _inside(keyed_texts: Keyed) -> Positions:
     return length
 
 
-def _seen(text: str) -> int:
-    """Count a text's characters other than blanks."""
-    return len(text) - text.count(" ") - text.count("\n")
+def _count_marks(texts: Sequence[str]) -> Numbers:
+    """Count each text's characters other than blanks."""
+    lengths = np.array([*map(len, texts)], dtype=np.int64)
+    letters = np.frombuffer("".join(texts).encode("latin-1", "replace"), dtype=np.uint8)
+    blanks = np.flatnonzero((letters == _SPACE) | (letters == _NEW_LINE))
+    return lengths - np.diff(blanks.searchsorted(lengths.cumsum()), prepend=0)
 
 
 def _how_it_ended(generation: Generation) -> int:
@@ -303,16 +310,15 @@ def _of_excerpt(runs: Keys, number: Numbers) -> Keys:
     return mixed
 
 
-def _is_plain(text: str) -> bool:
+def _is_plain(latin_1: bytes | None) -> bool:
     """Tell whether mode unicode counts at least as many words as mode paper."""
-    latin_1 = in_latin_1(text)
     return latin_1 is not None and b"\xad" not in latin_1
 
 
-def _key(text: str) -> int:
+def _key(text: str, latin_1: bytes | None) -> int:
     """Hash the text's letters and marks, after NFKC and case folding."""
-    if text.isascii():
-        return digest64(text.encode().translate(_LETTERS, _NO_LETTERS))
+    if latin_1 is not None and latin_1.isascii():
+        return digest64(latin_1.translate(_LETTERS, _NO_LETTERS))
     text = unicodedata.normalize("NFKC", text).casefold()
     for mark in set(text):
         if unicodedata.category(mark)[0] not in "LM":

@@ -276,11 +276,10 @@ def test_pdfs_that_are_refused(refuse, data, match, hint):
         ("b.mobi", "a Kindle book", "ebook-convert b.mobi b.epub"),
         ("b.AZW3", "a Kindle book", "ebook-convert"),
         ("b.kfx", "KFX", "KFX Input"),
-        ("b.tex", "LaTeX", "pandoc b.tex -o b.epub"),
-        ("b.rtf", "RTF", "soffice"),
+        ("b.rst", "reStructuredText", "pandoc b.rst -o b.epub"),
         ("b.doc", "an old Word document", "soffice --convert-to docx b.doc"),
         *((f"b.{end}", "is empty", "") for end in ("epub", "txt", "md", "html", "zip", "docx")),
-        *((f"b.{end}", "is empty", "") for end in ("pdf", "json", "jsonl")),
+        *((f"b.{end}", "is empty", "") for end in ("pdf", "json", "jsonl", "lrc", "odt", "fb2")),
     ],
 )
 def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
@@ -293,7 +292,7 @@ def test_formats_that_are_refused_name_the_tool(refuse, name, kind, tool):
     [
         (b"PK\x03\x04 and so on", "is a zip, not text", ".epub"),
         (b"%PDF-1.7 and so on", "is PDF, not text", ".pdf"),
-        (b"\xef\xbb\xbf{\\RTF1 words}", "is RTF, not text", "soffice"),
+        (b"\xef\xbb\xbf{\\RTF1 words}", "is RTF, not text", ".rtf"),
         (b"\xd0\xcf\x11\xe0 and so on", "is an old Office document", "docx"),
         (b"\x1f\x8b\x08 and so on", "is a gzip", "unpack"),
         (b"A Title".ljust(60, b"\0") + b"BOOKMOBI", "is a Kindle book", "ebook-convert"),
@@ -303,11 +302,119 @@ def test_no_file_under_a_texts_name_is_measured_as_one(refuse, suffix, data, mat
     refuse(f"book.{suffix}", data, match, hint)
 
 
-@pytest.mark.parametrize(("suffix", "package"), [("pdf", "pypdfium2"), ("docx", "mammoth")])
+@pytest.mark.parametrize(
+    ("suffix", "package"), [("pdf", "pypdfium2"), ("docx", "mammoth"), ("odt", "pypandoc")]
+)
 def test_without_the_extra(refuse, monkeypatch, suffix, package):
     monkeypatch.setitem(sys.modules, package, None)
-    needs = f"needs the package '{package}'"
-    refuse(f"book.{suffix}", b"%PDF", needs, "pip install 'mammoth>=")
+    refuse(f"book.{suffix}", b"%PDF", f"needs the package '{package}'", "pip install")
+
+
+FB2 = """<?xml version="1.0" encoding="utf-8"?>
+<FictionBook xmlns="http://www.gribuser.ru/xml/fictionbook/2.0"
+xmlns:l="http://www.w3.org/1999/xlink"><description><title-info><author>
+<first-name>Ann</first-name><last-name>Author</last-name></author>
+<book-title>A Book &amp; More</book-title></title-info></description>
+<body><section><title><p>One</p></title><p>The <emphasis>fir</emphasis>st<a l:href="#n1"
+type="note">1</a> text.</p><p>More.</p></section>
+<section><title><p>Two</p></title><p>The end.</p></section></body>
+<body name="notes"><section id="n1"><p>of a note</p></section></body></FictionBook>"""
+TEX = r"""\documentclass{book}\usepackage{fancyhdr}\title{A Book \& More}\author{Ann Author}
+\begin{document}\maketitle\chapter{One}
+The \emph{fir}st\footnote{of a note} text.
+
+More.
+\chapter{Two}
+The end.
+\end{document}"""
+RTF = r"""{\rtf1\ansi{\info{\title A Book & More}{\author Ann Author}}{\stylesheet{\s1 heading 1;}}
+{\pard\s1\outlinelevel0 One\par}{\pard \u84?he {\i fir}st{\footnote of a note} te\u120 ?t.\par}
+{\pard More.\par}{\pard\s1\outlinelevel0 Two\par}{\pard The end.\par}}"""
+ODF = "urn:oasis:names:tc:opendocument:xmlns"
+ODT = {
+    "META-INF/manifest.xml": f"<manifest xmlns='{ODF}:manifest:1.0'/>",
+    "meta.xml": f"<m xmlns='{ODF}:meta:1.0'/>",
+    "styles.xml": f"<o:document-styles xmlns:o='{ODF}:office:1.0'/>",
+    "content.xml": f"<o:document-content xmlns:o='{ODF}:office:1.0' xmlns:t='{ODF}:text:1.0'>"
+    "<o:automatic-styles/><o:body><o:text><t:h t:outline-level='1'>One</t:h>"
+    "<t:p>The <t:span>fir</t:span>st<t:note t:note-class='footnote'><t:note-body><t:p>of a note"
+    "</t:p></t:note-body></t:note> text.</t:p><t:p>More.</t:p><t:h t:outline-level='1'>Two</t:h>"
+    "<t:p>The end.</t:p></o:text></o:body></o:document-content>",
+}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"), [("fb2", FB2), ("tex", TEX), ("rtf", RTF), ("odt", ODT)]
+)
+def test_formats_through_pandoc(read, suffix, content):
+    pytest.importorskip("pypandoc")
+    manuscript = read(f"book.{suffix}", content)
+    named = (None, None) if suffix == "odt" else ("A Book & More", "Ann Author")
+    assert (manuscript.title, manuscript.author) == named
+    assert told(manuscript) == CHAPTERS
+    assert [one.paragraphs[0].rstrip("↩\ufe0e") for one in manuscript.excluded] == ["of a note"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match", "hint"),
+    [
+        ("b.odt", "words", "pandoc can't read this file as odt", ".docx"),
+        ("b.tex", TEX.replace("{One}", r"{One}\input{two}"), "leaves out a part .*two.tex", "join"),
+        (
+            "b.fb2",
+            FB2.replace("<section>", "<p>lost</p><section>", 1),
+            "leaves out .* p in",
+            "EPUB",
+        ),
+        (
+            "b.tex",
+            TEX.replace("More.", r"More \own{than these words}."),
+            r"leaves out the text in \\own on line 5",
+            r"\newcommand{\own}[1]{#1}",
+        ),
+    ],
+)
+def test_what_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
+    pytest.importorskip("pypandoc")
+    refuse(name, content, match, hint)
+
+
+def test_lyrics(read):
+    lyrics = (
+        "[ti: A Song ]\n[ar:Ann Author]\n[offset:+20]\n[00:01.50]The <00:01.60>first line\n"
+        "[00:03.00][01:00.5]It comes again\n[00:05.00]\n[00:30:00]The last\nof all\n"
+    )
+    manuscript = read("song.lrc", lyrics)
+    assert (manuscript.title, manuscript.author) == ("A Song", "Ann Author")
+    assert told(manuscript) == [
+        (None, ("The first line\nIt comes again", "The last\nof all\nIt comes again"))
+    ]
+
+
+def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
+    row = {"author": "Ann Author", "text": "The first text.\n\nMore."}
+    rows = [row | {"title": "One"}, row | {"title": "Two", "text": "The end."}]
+    manuscript = read("book.jsonl", rows)
+    assert (manuscript.title, manuscript.author) == (None, "Ann Author")
+    assert told(manuscript) == CHAPTERS
+    assert [part.name for part in manuscript.parts] == ["book.jsonl:1", "book.jsonl:2"]
+    whole = read("book.jsonl", [{"title": "A Book", "text": "CHAPTER I\n\nOne.\n\nTwo."}])
+    assert (whole.title, told(whole)) == ("A Book", [("CHAPTER I", ("One.", "Two."))])
+    refuse("book.jsonl", [row, {"title": "Two"}], "record 2: has no text", "a row of a book")
+    refuse("book.jsonl", [row, {"text": "a<br>b"}], "record 2: is HTML", "remove the tags")
+    folder = tmp_path / "book"
+    folder.mkdir()
+    with pytest.raises(BookError, match="is empty"):
+        Extensions().read_book(folder)
+    (folder / "10 Two.txt").write_text("The end.")
+    (folder / "9.html").write_text(PAGE.partition("<h2>Two")[0])
+    (folder / ".hidden").write_text("words")
+    manuscript = Extensions().read_book(folder)
+    assert told(manuscript) == [CHAPTERS[0], ("10 Two", ("The end.",))]
+    (folder / "cover.png").write_bytes(b"image")
+    with pytest.raises(BookError, match=r"cover\.png: isn't a chapter") as caught:
+        Extensions().read_book(folder)
+    assert "nothing else" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["book.txt", "book.json"])

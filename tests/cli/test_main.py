@@ -173,7 +173,7 @@ def test_records_of_another_form_are_one_plain_error(refused, files, place, cont
 @pytest.mark.parametrize(("place", "path", "why"), [
     *((at, "no.json", "can't be read: No such file or directory") for at in (0, 1)),
     (0, "no.epub", "can't be read: No such file or directory"),
-    (0, ".", "is a folder; expected a file"), (1, ".", "can't be read: Is a directory"),
+    (1, ".", "can't be read: Is a directory"),
 ])  # fmt: skip
 def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place, path, why):
     arguments = files()

@@ -191,20 +191,12 @@ class Deployments:
         )
 
     def _named(self, name: str, project: str) -> Endpoint | None:
-        return self.calls.call(
+        endpoints = self.calls.call(
             "endpoints.list",
-            lambda client: next(
-                (
-                    endpoint
-                    for endpoint in client.endpoints.list(
-                        project_id=project, filter=f'name="{name}"'
-                    )
-                    if endpoint.name.rpartition("/")[2] == name
-                ),
-                None,
-            ),
+            lambda client: [*client.endpoints.list(project_id=project, filter=f'name="{name}"')],
             name,
         )
+        return next((each for each in endpoints if each.name.endswith(f"/{name}")), None)
 
     def _get(self, job_id: str) -> Endpoint | None:
         project, endpoint_id = _parts(job_id)

@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from markupsafe import Markup
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.scoring.extraction import seen_in_tries
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import has_unspaced, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ WIDTH = 1000
 _HEIGHT = 100
 _ARC_HEIGHT = 150
 _CHUNK = re.compile(r"\S+|\s+")
+_PARAGRAPH_OR_END = re.compile(r"\n\s*\n|(?:[^\n]|\n(?!\s*\n))+")
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _COLUMNS, _ROUNDS = 600, 100  # of the map of windows
 
@@ -215,8 +217,8 @@ def heat_runs(text: str, times: Sequence[int], rounds: int, mode: WordMode) -> l
     """
     runs: list[Run] = []
     issue, position = "", 0
-    for piece in _pieces(text, mode):
-        if not piece.isspace() and (count := len(words(piece, mode))):
+    for piece, count in _pieces(text, mode):
+        if count:
             share = max(times[position : position + count], default=0) / max(rounds, 1)
             level = heat_level(share)
             position += count
@@ -242,22 +244,32 @@ def _append(runs: list[Run], text: str, level: int) -> None:
         runs.append(Run(text, level))
 
 
-def _pieces(text: str, mode: WordMode) -> Iterator[str]:
-    """Yield words and the text between them; a chunk that can't be cut at marks stays whole."""
-    for chunk in _CHUNK.findall(text):
-        if chunk.isspace():
-            yield chunk
-            continue
+def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
+    """Yield words and the text between them, with the number of words that end in each.
+
+    A chunk that can't be cut at marks stays whole. In scripts without spaces, blanks part no words.
+    """
+    unspaced = has_unspaced(text)
+    for chunk in _PARAGRAPH_OR_END.findall(text) if unspaced else _CHUNK.findall(text):
         cut = _at_marks(chunk)
-        whole = len(words(chunk, mode))
-        yield from cut if sum(len(words(piece, mode)) for piece in cut) == whole else [chunk]
+        ends = [*itertools.accumulate(map(len, words(chunk, mode)))]
+        counts = [len(words(piece, mode)) for piece in cut]
+        if unspaced:
+            lengths = (sum(map(len, words(piece, mode))) for piece in cut)
+            done = [bisect_right(ends, letters) for letters in itertools.accumulate(lengths)]
+            counts = [last - first for first, last in itertools.pairwise((0, *done))]
+        yield from (
+            zip(cut, counts, strict=True) if sum(counts) == len(ends) else [(chunk, len(ends))]
+        )
 
 
 def _at_marks(chunk: str) -> list[str]:
     pieces: list[str] = []
     inside: bool | None = None
     for character in chunk:
-        word = character.isalnum() or character == "_" or unicodedata.category(character) == "Cf"
+        category = unicodedata.category(character)
+        word = character.isalnum() or character == "_" or category == "Cf"
+        word |= bool(inside) and category.startswith("M")
         if word is inside:
             pieces[-1] += character
         else:

@@ -1,18 +1,21 @@
-"""Measure the word errors of PDFs as books are typeset, and write benchmarks/results/pdf.md.
+"""Measure the word errors of formats other than EPUB, into benchmarks/results/book_formats.md.
 
     pip install typst
-    python benchmarks/pdf.py                             # the books in fixtures/
-    python benchmarks/pdf.py novels/*.epub
+    python benchmarks/book_formats.py                    # the books in fixtures/
+    python benchmarks/book_formats.py novels/*.epub
 
-Each book is typeset in several ways by Typst, with footnotes of another book's words, running heads
-and hyphens, and read again. An error is a word that is missing, added or changed in the text.
+Each book is typeset as a PDF in several ways by Typst, with footnotes of another book's words,
+running heads and hyphens, and converted to the other formats by pandoc, and read again. An error is
+a word that is missing, added or changed in the text.
 """
 
 from __future__ import annotations
 
 import argparse
+import html
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pypandoc
 import typst
 from pages import write_measured
 
@@ -63,13 +67,14 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("novel: indents, running heads, footnotes, hyphens"),
-    Layout("the same without an outline", outlined=False),
-    Layout("footnotes with symbols", symbols=True),
-    Layout("narrow columns, many hyphens", narrow=True),
-    Layout("paragraphs apart, no indents", indented=False),
-    Layout("notes at the book's end", notes="end"),
+    Layout("PDF of a novel: indents, running heads, footnotes, hyphens"),
+    Layout("PDF without an outline", outlined=False),
+    Layout("PDF, footnotes with symbols", symbols=True),
+    Layout("PDF, narrow columns, many hyphens", narrow=True),
+    Layout("PDF, paragraphs apart, no indents", indented=False),
+    Layout("PDF, notes at the book's end", notes="end"),
 )
+FORMATS = (".docx", ".odt", ".rtf", ".tex", ".fb2", ".md", ".html")
 
 
 def typeset(manuscript: Manuscript, layout: Layout, notes: Sequence[str]) -> bytes:
@@ -157,49 +162,90 @@ def notes_from(book: Path) -> list[str]:
     ]
 
 
+def page(manuscript: Manuscript) -> bytes:
+    """The book as HTML, from which pandoc writes the other formats."""
+    pieces = []
+    for number, chapter in enumerate(manuscript.chapters, start=1):
+        pieces.append(f"<h1>{html.escape(chapter.title or str(number))}</h1>")
+        pieces += (
+            f"<p>{html.escape(paragraph).replace(chr(10), '<br/>')}</p>"
+            for paragraph in chapter.paragraphs
+        )
+    return "\n".join(pieces).encode()
+
+
+def converted(manuscript: Manuscript, path: Path) -> None:
+    """Write the book in the format of the path's suffix."""
+    command = [pypandoc.get_pandoc_path(), "--from=html", "--standalone", "--output", str(path)]
+    subprocess.run(command, input=page(manuscript), check=True, capture_output=True)
+
+
+@dataclass(slots=True)
+class Row:
+    """What was read of all books in one way."""
+
+    name: str
+    words: int = 0
+    errors: int = 0
+    excerpts: int = 0
+    alike: int = 0
+    seconds: float = 0.0
+
+    def add(self, manuscript: Manuscript, path: Path, show: int) -> None:
+        """Read the file, and compare it with the manuscript."""
+        start = time.monotonic()
+        read = read_manuscript(path)
+        self.seconds += time.monotonic() - start
+        true = words_of(manuscript)
+        errors = word_errors(true, words_of(read))
+        for error in errors[:show]:
+            print(f"{path.name}: {error[0][:300]!r} -> {error[1][:300]!r}", file=sys.stderr)
+        own = {words_text(each.text) for each in cut(read)}
+        expected = [words_text(each.text) for each in cut(manuscript)]
+        self.words += len(true)
+        self.errors += counted(errors)
+        self.excerpts += len(expected)
+        self.alike += sum(text in own for text in expected)
+
+    def __str__(self) -> str:
+        return (
+            f"| {self.name} | {self.words:,} | {1e5 * self.errors / self.words:.0f} "
+            f"| {self.alike:,} of {self.excerpts:,} | {1e5 * self.seconds / self.words:.1f} s |"
+        )
+
+
 def main() -> None:
     root = Path(__file__).parents[1]
-    parser = argparse.ArgumentParser(description="Measure the word errors of PDFs.")
+    parser = argparse.ArgumentParser(description="Measure the word errors of book formats.")
     parser.add_argument("books", nargs="*", type=Path, metavar="EPUB")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the PDFs")
-    parser.add_argument("--layout", type=int, default=None, metavar="N", help="only this layout")
+    parser.add_argument("--only", default="", metavar="NAME", help="ways whose names contain it")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="so many errors of each")
     arguments = parser.parse_args()
     fixtures = sorted((root / "fixtures/books").glob("*.epub"))
     books = arguments.books or fixtures
     notes = notes_from(fixtures[0])
     rows = []
-    for layout in LAYOUTS if arguments.layout is None else LAYOUTS[arguments.layout :][:1]:
-        total = wrong = alike = excerpts = 0
-        seconds = 0.0
+    ways = {layout.name: layout for layout in LAYOUTS} | dict.fromkeys(FORMATS)
+    for name, layout in ways.items():
+        if arguments.only not in name:
+            continue
+        row = Row(name)
         for book in books:
             manuscript = read_epub(book)
             with tempfile.TemporaryDirectory() as folder:
-                path = (arguments.keep or Path(folder)) / f"{book.stem}.pdf"
-                path.write_bytes(typeset(manuscript, layout, notes))
-                start = time.monotonic()
-                read = read_manuscript(path)
-                seconds += time.monotonic() - start
-            true = words_of(manuscript)
-            errors = word_errors(true, words_of(read))
-            for error in errors[: arguments.show]:
-                print(f"{book.stem}: {error[0][:300]!r} -> {error[1][:300]!r}", file=sys.stderr)
-            own = {words_text(each.text) for each in cut(read)}
-            expected = [words_text(each.text) for each in cut(manuscript)]
-            total, wrong = total + len(true), wrong + counted(errors)
-            alike += sum(text in own for text in expected)
-            excerpts += len(expected)
-            print(f"{book.stem}: {counted(errors)} of {len(true):,}", file=sys.stderr)
-        rows.append(
-            f"| {layout.name} | {total:,} | {1e5 * wrong / total:.0f} | {alike:,} of {excerpts:,} "
-            f"| {1e5 * seconds / total:.1f} s |"
-        )
-        print(rows[-1], file=sys.stderr)
-    head = "| PDF | words | errors in 100,000 | excerpts as the EPUB's | reading 100,000 words |"
+                path = Path(folder, f"{book.stem}{'.pdf' if layout else name}")
+                if layout:
+                    path.write_bytes(typeset(manuscript, layout, notes))
+                else:
+                    converted(manuscript, path)
+                row.add(manuscript, path, arguments.show)
+        rows.append(str(row))
+        print(row, file=sys.stderr)
+    head = "| book | words | errors in 100,000 | excerpts as the EPUB's | reading 100,000 words |"
     table = "\n".join([head, "| --- | --: | --: | --: | --: |", *rows])
     print(table)
-    if arguments.layout is None:
-        write_measured("pdf.md", table)
+    if not arguments.only:
+        write_measured("book_formats.md", table)
 
 
 def words_text(text: str) -> str:

@@ -1,0 +1,105 @@
+"""Books in parts: a folder with a file for each chapter, or rows of JSON with their text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_memleak.books.archive import Budget, unreadable
+from pytest_memleak.books.plain_text import lines_manuscript, reject_markup
+from pytest_memleak.errors import BookError
+from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.records.paper_format import read_records
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def read_folder(path: Path, read: Callable[[Path], Manuscript | None]) -> Manuscript:
+    """Read a folder whose files are a book's chapters, in the order of the numbers in their names.
+
+    Raises BookError for a file that isn't text, a folder in it, and no file at all.
+    """
+    try:
+        files = sorted(
+            (file for file in path.iterdir() if not file.name.startswith(".")), key=_reading_order
+        )
+    except OSError as error:
+        raise unreadable(error, str(path)) from None
+    return _join(path, ((file.stem, _chapter(file, read)) for file in files))
+
+
+def _reading_order(file: Path) -> list[int | str]:
+    pieces = _DIGITS.split(file.name.casefold())
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
+
+
+def _chapter(file: Path, read: Callable[[Path], Manuscript | None]) -> Manuscript:
+    manuscript = None if file.is_dir() else read(file)
+    if manuscript is None:
+        raise BookError(
+            "isn't a chapter that memleak can read",
+            location=str(file),
+            hint="in a folder of chapters, keep one text file for each, and nothing else",
+        )
+    return manuscript
+
+
+def read_rows(path: Path) -> Manuscript:
+    """Read rows of `{"title": ..., "author": ..., "text": ...}` as one book, a chapter each.
+
+    Titles that are all the same are the book's. Raises BookError or RecordsError, naming the
+    record, for a row without text.
+    """
+    return _join(path, (_row(path, *row) for row in enumerate(read_records(path), start=1)))
+
+
+def _row(path: Path, number: int, row: object) -> tuple[str, Manuscript]:
+    place = f"{path}, record {number}"
+    fields = row if isinstance(row, Mapping) else {}
+    text, title, author = (
+        value if isinstance(value := fields.get(key), str) else None
+        for key in ("text", "title", "author")
+    )
+    if text is None:
+        raise BookError(
+            "has no text", location=place, hint='a row of a book is {"title": "...", "text": "..."}'
+        )
+    reject_markup(text, place=place)
+    name = f"{path.name}:{number}"
+    manuscript = lines_manuscript(text, name=name, warnings=(), place=place)
+    return name, replace(manuscript, title=title, author=author)
+
+
+def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
+    """Join manuscripts to a book, in which each opens a chapter."""
+    place = str(path)
+    budget = Budget(place)
+    parts: list[tuple[str, Manuscript]] = []
+    for name, manuscript in named:
+        paragraphs = [text for chapter in manuscript.chapters for text in chapter.paragraphs]
+        budget.spend(sum(map(len, paragraphs)), "characters of text")
+        budget.spend(len(paragraphs), "paragraphs")
+        parts.append((name, manuscript))
+    if not parts:
+        raise BookError(
+            "is empty", location=place, hint="a book needs a chapter, such as chapter-1.txt"
+        )
+    titles, authors = (
+        {getattr(manuscript, key) for _, manuscript in parts} for key in ("title", "author")
+    )
+    title = next(iter(titles)) if len(titles) == 1 else None
+    chapters = []
+    for name, manuscript in parts:
+        first, *rest = manuscript.chapters
+        own = None if len(parts) == 1 else (manuscript.title if not title else None) or name
+        chapters += [replace(first, title=first.title or own), *rest]
+    return Manuscript(
+        title,
+        next(iter(authors)) if len(authors) == 1 else None,
+        tuple(chapters),
+        tuple(f"{name}: {text}" for name, manuscript in parts for text in manuscript.warnings),
+        tuple(part for _, manuscript in parts for part in manuscript.parts),
+        tuple(text for _, manuscript in parts for text in manuscript.excluded),
+    )
