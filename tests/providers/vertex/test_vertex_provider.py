@@ -419,7 +419,7 @@ def scattered(rows):
 @pytest.mark.parametrize(
     ("files_of", "kind", "said"),
     [
-        (unlabeled, ProviderError, "doesn't repeat its request's labels"),
+        (unlabeled, ProviderError, "lacks its request's labels"),
         (damaged, ProviderBusy, "line 2 of the files in gs://bucket"),
         (doubled, None, ""),
         (scattered, None, ""),
