@@ -72,8 +72,8 @@ class Archive:
             raise BookError(
                 f"{name!r} has {info.file_size:,} bytes decompressed; the maximum is {limit:,}",
                 location=self.place,
-                hint="the file is damaged or hostile: a document of a book is far smaller; use"
-                " a different edition",
+                hint="the file is damaged or hostile: no document in a real book is this large;"
+                " use a different edition",
             )
         try:
             with self._zip.open(info) as member:

@@ -74,8 +74,9 @@ def excluded_excerpts(
             excerpts.append(Excerpt(f"excluded{number}", text, chapter=document.title))
         else:
             warnings.append(
-                f"doesn't search {total:,} words ({document.title}), which word mode 'paper' can't "
-                'count; set word_mode = "unicode" (--word-mode unicode on the command line)'
+                f"{total:,} words ({document.title}) aren't searched, because word mode 'paper' "
+                'can\'t count them; set word_mode = "unicode" (--word-mode unicode on the command '
+                "line)"
             )
     return tuple(excerpts), tuple(warnings)
 

@@ -86,8 +86,8 @@ def read_epub(
             *(f"{leaf.name!r}: {note}" for leaf in leaves for note in leaf.markup.notes),
         ),
         place=str(path),
-        hint="run OCR if its pages are images; if all its text is declared front matter, name the"
-        " documents in include",
+        hint="if its pages are images, run OCR; if all its text is declared front matter, set"
+        " include to the documents to read",
     )
 
 

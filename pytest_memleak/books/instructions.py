@@ -212,7 +212,11 @@ def write_summaries(path: Path, excerpts: Iterable[Excerpt], summaries: Mapping[
     entries = {}
     for excerpt in excerpts:
         if not summaries.get(excerpt.id, "").strip():
-            raise BookError(f"excerpt {excerpt.id!r} has no summary", location=str(path))
+            raise BookError(
+                f"excerpt {excerpt.id!r} has no summary",
+                location=str(path),
+                hint="pass a summary for every excerpt",
+            )
         entries[excerpt.id] = {
             "summary": summaries[excerpt.id],
             "excerpt_sha256": excerpt_sha256(excerpt),

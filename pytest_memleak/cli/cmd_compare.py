@@ -58,7 +58,7 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     compare.add_argument(
         "--max-increase",
         metavar="MEASURE=BY,...",
-        help="with bundles: fail if a measure rose by more than BY and more than noise, as in "
+        help="with bundles: fail if MEASURE rose by more than BY and the rise exceeds noise, as in "
         "bmc=0.01,longest_span=10",
     )
     compare.add_argument(

@@ -153,7 +153,8 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     if excluded := sum(len(words(text.text, parsed.word_mode)) for text in book.excluded):
         print(
             f"memleak prepare: warning: this file omits {amount(excluded, 'word')} of excluded "
-            f"text, which a suite searches only if its source is {parsed.book}",
+            f"text; to have a suite search that text, too, set source to {parsed.book} instead of "
+            "this file",
             file=sys.stderr,
         )
     if summaries is None:
@@ -188,7 +189,7 @@ def add_catalog(commands: Commands) -> None:
     """Register `memleak catalog build`."""
     catalog = commands.add_parser(
         "catalog",
-        help="prepare a catalog of works that runs scan for but never prompt",
+        help="prepare a catalog of works to scan generations for, without prompting for them",
         description="Prepare the protected works that a suite's [[catalog]] names.",
     )
     add_command(

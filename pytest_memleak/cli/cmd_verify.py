@@ -103,7 +103,8 @@ def _add_expectations(verify: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="require this model, by the server's name, and allow no other; repeatable",
+        help="require this model (the name that the server reports), and allow only models named "
+        "this way; repeatable",
     )
     verify.add_argument(
         "--suite-sha256",

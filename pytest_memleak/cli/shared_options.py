@@ -82,7 +82,7 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
 REPEATED: Mapping[str, Any] = {"action": "append", "default": []}
 
 WORD_MODE = {
-    "--word-mode": "what counts as a word: the paper's rule, or one for every script "
+    "--word-mode": "what counts as a word: the paper's rule, or a rule that covers all scripts "
     "(default: paper)"
 }
 SCORING = {

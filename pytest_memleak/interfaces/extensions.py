@@ -70,7 +70,7 @@ class Extensions:
                 location=place,
                 hint=f"did you mean {near[0]!r}?"
                 if near
-                else "openai fits servers with OpenAI's API; transformers runs local weights",
+                else "use openai for servers with OpenAI's API, or transformers for local weights",
             )
         return factories[name]
 

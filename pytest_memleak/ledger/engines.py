@@ -149,7 +149,7 @@ _NO_HOST = ("Unknown host", "check the URL")
 _EXPLANATIONS = {
     "file is not a database": ("The file isn't an SQLite database", _DAMAGED),
     "malformed": ("The file is damaged", _DAMAGED),
-    "could not decode": ("The file is damaged: a text isn't UTF-8", _DAMAGED),
+    "could not decode": ("The file is damaged: some text isn't UTF-8", _DAMAGED),
     "no such table": ("The file was emptied during the run", _DAMAGED),
     "unable to open database file": (
         "The file can't be opened",

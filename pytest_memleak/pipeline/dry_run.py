@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, BookSource, Pair
 _USUAL = (10, 30, 66, 100, 299)
-# The excess that so many null books detect, as a multiple of chance (docs/method.md).
+# The coverage that so many null books detect, as a multiple of chance (docs/method.md).
 _SEEN = (
     (10, "about twice"),
     (4, "two to three times"),
@@ -269,7 +269,7 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
         limit = BMC_EXCESS.name + (f" of {', '.join(names)}" if len(by_nulls) > 1 else "")
         books = amount(nulls, "null book")
         if seen := next((many for least, many in _SEEN if nulls >= least), None):
-            yield f"{limit}: {books} can detect an excess of {seen} the chance level"
+            yield f"{limit}: {books} can detect coverage of {seen} the chance level"
         else:
             yield (
                 f"{limit}: no interval and no p-value from {books}; add negative controls until "

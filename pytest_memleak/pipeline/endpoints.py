@@ -348,6 +348,8 @@ def _platform_of(debt: OpenDeployment, extensions: Extensions, state: Path) -> D
     platform = abilities_of(provider).deployments
     if platform is None:
         raise MemleakError(
-            f"the provider {debt.provider!r} can't delete deployments", location=place
+            f"the provider {debt.provider!r} can't delete deployments",
+            location=place,
+            hint="delete it in the provider's console",
         )
     return platform

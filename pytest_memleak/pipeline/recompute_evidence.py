@@ -174,7 +174,10 @@ class _Comparison:
         for pair in self._bundle.pairs:
             path = self._path_of(pair)
             if not path.exists():
-                hint = f"run this in the folder of the run, or add --suite {pair.suite.name}"
+                hint = (
+                    "run memleak verify in the folder where pytest ran, or add "
+                    f"--suite {pair.suite.name}"
+                )
                 missing[f"the suite: no file {path}; {hint}"] = None
                 continue
             try:

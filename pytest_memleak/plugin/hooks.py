@@ -422,5 +422,6 @@ def _write_skipped(terminalreporter: Any) -> None:
     if skipped := sum(HOW_TO_RUN in reason for reason in reasons):
         pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
         terminalreporter.write_line(
-            f"memleak: skipped {pairs} whose provider can charge. To run them, add -m copyright."
+            f"memleak: skipped {pairs} whose provider can charge for calls. To run them, add "
+            "-m copyright."
         )

@@ -163,7 +163,7 @@ _HELP = {
     "quote": "show this many words of a passage: a number, 0 for none, or 'full' for all "
     "(default: %(default)s)",
     "allow-paid": "make paid calls even without -m copyright",
-    "host": "send the key of a model's base_url to this host, too; repeatable",
+    "host": "allow this host, too, to receive a model's API key; repeatable",
     "ledger": "store generations in this ledger: PATH.db, sqlite:///PATH, or "
     "postgresql+psycopg://USER@HOST/NAME (default: .memleak/ledger.db in the rootdir)",
     "dry-run": "show the outstanding calls and their maximum cost, and run nothing",
@@ -180,8 +180,8 @@ _HELP = {
     "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",
     "release": "name the release in the evidence bundle and the HTML report",
     "baseline": "show what changed since this evidence bundle of an earlier release",
-    "max-increase": "fail if a measure rose by more than BY and more than noise since the "
-    "baseline, as in bmc=0.01,longest_span=10",
+    "max-increase": "fail if MEASURE rose by more than BY since the baseline and the rise exceeds "
+    "noise, as in bmc=0.01,longest_span=10",
 }
 
 

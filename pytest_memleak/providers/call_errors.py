@@ -158,7 +158,9 @@ class Failing:
 
     def astray(self, error: Astray, *, server: str) -> ProviderBusy:
         """Create the error of a redirect to another host."""
-        return self.busy(str(error), f"{server} redirects requests; name that server instead")
+        return self.busy(
+            str(error), f"set base_url to an address that answers; {server} redirects requests"
+        )
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects in the lines of `place`; ProviderBusy for a damaged line."""

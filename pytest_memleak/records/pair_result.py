@@ -62,7 +62,7 @@ class ScanScope:
     excused: dict[str, str | None] = field(default_factory=dict)
 
 
-LIKELIEST_SPAN = "likeliest answer's span"
+LIKELIEST_SPAN = "span in the most likely answer"
 _NUMBERS = ("value", "low", "p", "of_own", "of_others")
 
 

@@ -27,7 +27,7 @@ def weights_digest(fingerprint: str | None) -> str | None:
 
 def server_fingerprint(fingerprint: str | None) -> str | None:
     """Mark a server's own fingerprint if it looks like a digest computed here."""
-    return f"it says {fingerprint}" if weights_digest(fingerprint) else fingerprint
+    return f"self-reported: {fingerprint}" if weights_digest(fingerprint) else fingerprint
 
 
 @dataclass(frozen=True, slots=True)

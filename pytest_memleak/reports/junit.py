@@ -32,8 +32,9 @@ def case_properties(result: PairResult, *, own: bool = False) -> list[tuple[str,
 def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]]:
     yield "suite_verdict" if own else "verdict", result.verdict
     if own:
-        suite = f"{result.pair} is {result.verdict} by the limits of {result.suite.name}"
-        yield "suite_verdict.meaning", f"{suite}; this test passes or fails by its own assertions"
+        suite = f"the verdict on {result.pair} under the limits of {result.suite.name}"
+        own_assertions = "this test passes or fails by its own assertions"
+        yield "suite_verdict.meaning", f"{suite} is {result.verdict}; {own_assertions}"
     yield "expected", result.expected
     yield "control", "yes" if result.control else "no"
     yield "suite", result.suite.name

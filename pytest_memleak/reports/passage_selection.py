@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def passage_text(passage: Passage, place: str) -> str:
     """Name a passage by kind, length and `place`, as the report may show that."""
-    return f"{passage.kind} of {amount(passage.words, 'word')} at {place}"
+    return f"{passage.kind}, {amount(passage.words, 'word')}: {place}"
 
 
 def reported_passages(result: PairResult) -> tuple[Passage, ...]:
@@ -87,7 +87,9 @@ def other_book_lines(
             threshold = result.settings["span_threshold"]
             come = "comes" if count == 1 else "come"
             title = titles.get(book, book)
-            yield f"{passages} over {threshold} words {come} from {title}, which wasn't prompted"
+            yield (
+                f"{passages} over {threshold} words {come} from {title}, which no prompt was about"
+            )
 
 
 def _is_near_verbatim(passage: Passage) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MANY = 9
 """From so many pairs on, reports show a matrix of models and books."""
-_WEIGHTS = {"fixed": "fixed weights", "a name": "weights identified by name only"}
+_WEIGHTS = {"a name": "identified by name only"}
 _CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 _WORKS_SHOWN = 10
@@ -52,7 +52,9 @@ def pair_outcome(result: PairResult) -> Outcome:
     """Compare the pair's verdict with what was expected."""
     verdict = result.plain_verdict
     if result.unexcused:
-        note = "Controls and expected leaks don't excuse passages of other books."
+        note = (
+            "Passages of other books count even if this pair is a control or is expected to leak."
+        )
         return Outcome(result.verdict, "fail", note)
     if result.control:
         note = "" if verdict is Verdict.PASS else "A control isn't gated, so its test passes."
@@ -195,7 +197,10 @@ def excluded_lines(parts: Sequence[BookPart], *, by_title_alone: bool = False) -
     by_title = sum(part.matter for part in parts if part.by_title)
     if any(excluded) and (by_title or not by_title_alone):
         share = sum(excluded) / (words + sum(excluded))
-        yield f"{share:.1%} of the file excluded, {amount(by_title, 'word')} by title alone"
+        text = f"{share:.1%} of the file excluded"
+        if by_title:
+            text += f"; {amount(by_title, 'word')} of that only because of a title"
+        yield text
 
 
 def detection_text(result: PairResult) -> str:
@@ -213,8 +218,8 @@ def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
 def detection_caption(confidence: float) -> str:
     """Explain a column of detection limits."""
     return (
-        "detection limit: a passage generated more often than this per prompt appears at least "
-        f"once ({100 * confidence:g}% confidence)"
+        "detection limit: a passage that occurs in more than this share of a prompt's generations "
+        f"appears at least once in the run ({100 * confidence:g}% confidence)"
     )
 
 
@@ -239,8 +244,8 @@ def _range_lines(result: PairResult) -> Iterator[str]:
             f"{name} {low:,}" if low == high else f"{name} {low:,}–{high:,}"
             for name, (low, high) in summary.ranges.items()
         )
-        samples = amount(summary.rounds, "more sample")
-        yield f"Expected range for {samples}: {', '.join(ranges)} words"
+        samples = amount(summary.rounds, "sample")
+        yield f"Expected range in a second run of {samples}: {', '.join(ranges)} words"
 
 
 def _round_lines(result: PairResult) -> Iterator[str]:
@@ -377,13 +382,14 @@ def days_text(first: float, last: float) -> str:
 def _server_names(provenance: Provenance) -> str:
     weights = _WEIGHTS.get(provenance.weights, provenance.weights)
     if provenance.requested is None and not any(server.model for server in provenance.served):
-        return f"Served by {weights}"
+        return f"Weights: {weights}"
     parts = [
         f"{server_name(server)}, {amount(server.calls, 'call')}" for server in provenance.served
     ]
     if provenance.requested is not None:
         parts.append(f"requested {provenance.requested}")
-    return f"Served by {'; '.join([*parts, weights])}"
+    parts.append(f"weights: {weights}")
+    return f"Served by {'; '.join(parts)}"
 
 
 def comparison_sentence(comparison: ReleaseComparison) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 TEST_RESULT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 _MOST_OF_A_KEY = 100_000  # bytes
+_CREATE_KEY = "create one: openssl genpkey -algorithm ed25519 -out release.key"
 
 
 def write_evidence(run: RunReport, path: Path) -> None:
@@ -147,10 +148,10 @@ def read_signing_key(path: Path) -> Any:
         raise EvidenceError(
             f"not an unencrypted private key in PEM form ({type(error).__name__})",
             location=str(path),
-            hint="create one: openssl genpkey -algorithm ed25519 -out release.key",
+            hint=_CREATE_KEY,
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise EvidenceError("not an Ed25519 key", location=str(path))
+        raise EvidenceError("not an Ed25519 key", location=str(path), hint=_CREATE_KEY)
     return key
 
 

@@ -43,12 +43,12 @@ _IDENTITY = operator.attrgetter("id", "sha256", "words", "excerpts")
 INCOMPLETE = "one release has incomplete evidence"
 _MEASURE_ALIKE = "measure both releases with the same settings, or rebuild the baseline"
 REBUILD = (
-    "rebuild it from that release's ledger, which makes no API calls: pytest --memleak-offline "
-    "--memleak-evidence FILE with that release's suite"
+    "rebuild it from that release's ledger and suite, without API calls: pytest --memleak-offline "
+    "--memleak-evidence FILE"
 )
 _REBUILD_AS_NOW = (
-    "rebuild the baseline from that release's ledger, which makes no API calls, with the current "
-    "suite; or name other measures"
+    "rebuild the baseline with the current suite from that release's ledger, without API calls; or "
+    "name other measures"
 )
 
 

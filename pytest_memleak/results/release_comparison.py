@@ -188,7 +188,10 @@ class Baseline:
         gated = {name: pair for name, pair in sorted(now.items()) if pair.gates}
         levels = {pair.settings["confidence"] for pair in gated.values()}
         if len(levels) > 1:
-            raise EvidenceError(f"pairs differ in confidence: {_listed(levels)}")
+            raise EvidenceError(
+                f"pairs differ in confidence: {_listed(levels)}",
+                hint="set one confidence for all, or write an evidence bundle for each",
+            )
         confidence = levels.pop() if levels else 0.95
         before: dict[str, PairRounds] = {}
         after: dict[str, PairRounds] = {}

@@ -88,7 +88,11 @@ def validate_measurable(book: Book, lengths: Sequence[int], *, k: int, mode: Wor
         (excerpt.text for excerpt in book.excerpts), mode=mode, place=f"book {book.id!r}"
     )
     if total < k:
-        raise BookError(f"it has {total} words, fewer than k = {k}", location=f"book {book.id!r}")
+        raise BookError(
+            f"it has {total} words, fewer than k = {k}",
+            location=f"book {book.id!r}",
+            hint="lower k, or check the file",
+        )
 
 
 def icu_of(book: Book) -> str | None:

@@ -414,6 +414,6 @@ def _check_index(book: Book, scoring: Scoring, protected: Protected) -> None:
     layout = index.books[index.numbers[protected.measured]].layout
     if list(layout.bounds) != [excerpt.id for excerpt in book.excerpts]:
         raise SettingsError(
-            f"the index has a book {protected.measured!r} with other excerpts",
+            f"book {protected.measured!r} in the index has different excerpts",
             hint="build the index from the measured book",
         )

@@ -156,7 +156,7 @@ LEAKING_WORKS = Measure(
     "leaking_works",
     title="leaking works",
     unit="share of works",
-    about="share of a collection's works that exceed a limit (0)",
+    about="share of a collection's works that exceed a limit; default 0",
     kind="share",
     rises=True,
     needs=WORKS,

@@ -157,8 +157,8 @@ def _pairs(
         raise suite_error(
             source.path,
             "the suite has no pair to test",
-            'add a [[book]] or [[collection]] with role = "test"; where models have tests, list it '
-            "there",
+            'add a [[book]] or [[collection]] with role = "test"; if a model sets the key tests, '
+            "add the id there",
         )
     return pairs
 
@@ -301,9 +301,7 @@ def _validate_measures(
                 path,
                 f"{key}.measures.{plain(name)}: no installed extension has this measure; "
                 f"{nearest(name, sorted(extension_measures))}",
-                f"write a built-in measure without measures: {key}.{name}"
-                if name in MEASURES
-                else None,
+                f"{name} is a built-in measure: write {key}.{name}" if name in MEASURES else None,
             )
         if refusal := extension_measures[name].refusal(limit):
             raise suite_error(path, f"{key}.measures.{name}: {refusal}; got {limit}")

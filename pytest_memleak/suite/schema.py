@@ -71,7 +71,7 @@ class SummarizerTable(_Table):
     """`[suite.summarizer]`: the chat model that writes missing summaries."""
 
     provider: Text = Field(description="openai, or another installed provider that can sample")
-    base_model: Text | None = Field(None, description="the provider's name of the model")
+    base_model: Text | None = Field(None, description="the provider's name for the model")
     endpoint: Text | None = Field(None, description="an existing endpoint instead of base_model")
     temperature: Annotated[float, Field(ge=0, le=10)] = Field(
         1.0, description="temperature of the summaries; a change rewrites them"
@@ -138,7 +138,8 @@ class SuiteTable(AnswerKeys):
     )
     span_threshold: Count = Field(20, description="length threshold T of spans_over, in words")
     word_mode: Literal["paper", "unicode"] = Field(
-        "paper", description="word definition: the paper's, or any script"
+        "paper",
+        description="what counts as a word: the paper's rule, or a rule that covers all scripts",
     )
     max_tokens: Positive | None = Field(
         None, description="maximum tokens per generation; default: by the excerpt's length"
@@ -233,7 +234,7 @@ class CollectionTable(_Table):
         "one file of many works: under headings, or in rows of .jsonl or .json"
     )
     title: Text | None = Field(None, description="title of the collection; default: its id")
-    author: Text | None = Field(None, description="author of works without one")
+    author: Text | None = Field(None, description="default author, for works that name none")
     role: Literal["test", "train"] = Field("test", description="train: only for fine-tuning")
     limits: LimitsTable = Field(
         LimitsTable(), description="limits of each work, instead of the suite's"
@@ -259,7 +260,7 @@ class CatalogTable(_Table):
 
 
 class CommonTable(_Table):
-    """`[[common]]`: free texts; passages that they contain don't count."""
+    """`[[common]]`: texts that anyone may quote; passages that they contain don't count."""
 
     source: Text = Field(
         description="pattern of texts, relative to this file, such as common/psalm-23.txt or "
@@ -280,7 +281,7 @@ class ModelTable(AnswerKeys):
 
     id: Id = Field(description="the model's name in node ids and in this file")
     provider: Text = Field(description="openai, ngram, recorded, or another installed provider")
-    base_model: Text | None = Field(None, description="the provider's name of the (base) model")
+    base_model: Text | None = Field(None, description="the provider's name for the (base) model")
     endpoint: Text | None = Field(None, description="an existing endpoint, without fine-tuning")
     baseline_model: Id | None = Field(None, description="id of the baseline model, for uplift")
     price: PriceTable | None = Field(None, description="for cost estimates and budgets")
@@ -330,10 +331,12 @@ class SuiteFile(_Table):
     model: list[ModelTable] = Field(min_length=1, description="the models")
     pair: list[PairTable] = Field(default_factory=list, description="settings for single pairs")
     catalog: list[CatalogTable] = Field(
-        default_factory=list, description="protected works scanned for, never prompted"
+        default_factory=list,
+        description="protected works that generations are scanned for, though no prompt is about "
+        "them",
     )
     common: list[CommonTable] = Field(
-        default_factory=list, description="free texts whose passages don't count"
+        default_factory=list, description="texts that anyone may quote; their passages don't count"
     )
 
 

@@ -141,10 +141,10 @@ def _unexcused(check: LimitCheck, analysis: Analysis | Extraction | None) -> str
     longest = passages.of_others.get(check.measure)
     books = {longest.book} if longest else {passage.book for passage in passages.passages}
     names = ", ".join(sorted(book for book in books - {passages.own} if book))
-    source = f"passages of {names}"
+    source = f"passages of {names} aren't excused"
     if longest:
-        source = f"a passage of {names} (in a generation for {longest.excerpt_id})"
-    return f"{_over_its_limit(check, ())} with {source}, which nothing excuses"
+        source = f"a passage of {names} (in a generation for {longest.excerpt_id}) isn't excused"
+    return f"{_over_its_limit(check, ())}: {source}"
 
 
 def _over_its_limit(check: LimitCheck, works: Sequence[WorkVerdict]) -> str:

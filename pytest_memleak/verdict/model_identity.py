@@ -62,7 +62,10 @@ def served_model_issues(
         served = shown[strangers[0]]
         fix = f"set served_names = [{served}] if this is another name for the model"
         if is_hidden(server_word(strangers[0])):
-            fix = "rerun with --memleak-quote 12, and set served_names to its name if it is right"
+            fix = (
+                "rerun with --memleak-quote 12 to see the served name; if it is another name for "
+                "the model, add it to served_names"
+            )
         yield Issue(
             "requested model", f"{_quoted(asked)} was requested, but {served} answered", fix
         )

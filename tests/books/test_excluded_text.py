@@ -191,5 +191,5 @@ def test_excluded_text_of_other_scripts_is_searched_or_a_warning_names_it(new_ep
     )
     book = make_book("b", manuscript)
     assert [text.chapter for text in book.excluded] == ["excluded: Glossary"]
-    assert "doesn't search 45 words (excluded: Notes)" in book.warnings[-1]
+    assert "45 words (excluded: Notes) aren't searched" in book.warnings[-1]
     assert len(make_book("b", manuscript, mode="unicode").excluded) == 2

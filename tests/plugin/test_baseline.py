@@ -360,7 +360,7 @@ def test_passages_are_compared_where_the_same_books_were_looked_for(release, gat
     gate(*PASSAGES, lines=[shown], passed=2, errors=1, deselected=2)
     release()
     differ = "*before.json: clean/ferry: the books scanned for passages differ: removed pier"
-    fix = "*rebuild the baseline from that release's ledger, which makes no API calls, *"
+    fix = "*rebuild the baseline with the current suite from that release's ledger, *"
     gate(*PASSAGES, usage=[differ, fix])
     gate(*SAME, "-k", "ferry", passed=3)
 

@@ -75,7 +75,7 @@ def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     monkeypatch.setattr(catalog_scan, "scan_shards", counted)
     suite(CATALOG, LIMITED, **RECITES)
     library(winds=OTHER, quiet=QUIET)
-    said = f"1 passage over 20 words comes from {WINDS}, which wasn't prompted"
+    said = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
     found = run("clean or leaky", lines=[f"  {said}*"], failed=2)
     measures = found["clean"]["measures"]
     passage = measures["longest_passage"]
@@ -117,7 +117,7 @@ def test_a_role_in_the_suite_takes_no_book_out_of_the_catalog(suite, library, ru
     named = f'[[book]]\nid = "winds"\nsource = "{WINDS}"\nrole = "{role}"\n\n'
     library(winds=OTHER)
     suite((MODEL, named + CATALOG[1]), LIMITED, **RECITES)
-    run("clean and ferry", lines=[f"  longest passage of 25 words at {WINDS}*"])
+    run("clean and ferry", lines=[f"  longest passage, 25 words: {WINDS}*"])
     assert read_bundle()["result"] == "FAIL"
 
 

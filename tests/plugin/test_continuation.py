@@ -84,12 +84,12 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["completeness"]["received"] == len(texts) * SAMPLES
     # What runs on stands in the rests and in the whole book; it is one passage of the latter.
     shown = str(result.stdout)
-    told = re.findall(r"(?:passage|span) of .* at (p_id\d+),.*, (generation \d+)\n", shown)
+    told = re.findall(r"(?:passage|span), .* words: (p_id\d+),.*, (generation \d+)\n", shown)
     assert len(told) > 2
     assert len(set(told)) == len(told)
     over = pair["measures"]["passages_over"]
     assert over["books"] == {"held-out": over["value"]}
-    passages = re.findall(r"^ +(?:longest )?passage of ", shown, re.MULTILINE)
+    passages = re.findall(r"^ +(?:longest )?passage, ", shown, re.MULTILINE)
     assert over["value"] == len(passages)
     assert pair["measures"]["longest_passage"]["end"] <= sum(len(words(text)) for text in texts)
 
@@ -103,11 +103,13 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
     told = pair["measures"]["greedy_longest_span"]
     where = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}"
     place = f"{where}, not counting prompts, generation 0"
-    result.stdout.fnmatch_lines([f"*likeliest answer's span of {told['value']} words at *{place}*"])
+    result.stdout.fnmatch_lines(
+        [f"*span in the most likely answer, {told['value']} words: *{place}*"]
+    )
     page = (pytester.path / "page.html").read_text("utf-8")
     where = f"excerpt {told['excerpt_id']}, words {told['start']:,}–{told['end']:,}"
     where += ", not counting prompts"
-    assert re.search(rf"likeliest answer.{{1,6}}s span: .*{re.escape(where)}", page)
+    assert re.search(rf"span in the most likely answer: .*{re.escape(where)}", page)
     assert f"{pair['book']['words']:,} words, not counting prompts; pair" in page
     assert "<dt>requested</dt>" in page
     assert f"without the prompts' words: {pair['book']['words']:,} words." in page

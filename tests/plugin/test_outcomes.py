@@ -23,7 +23,7 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
         "limit*≤10*",
         "FAIL leaky/ferry",
         "  longest_span 16 > 10",
-        "*longest passage of 16 words at p_id1, words 0-16, generation 0",
+        "*longest passage, 16 words: p_id1, words 0-16, generation 0",
         "*“The ferryman counted nine lanterns along the quay and did not like … (+4 words)”",
         "Next: add --memleak-html=FILE to locate the passages. *",
     ]

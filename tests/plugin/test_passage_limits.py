@@ -133,11 +133,11 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
-    named = f"  longest passage of {length} words at *, prompted for p_id1, generation 0"
+    named = f"  longest passage, {length} words: *, prompted for p_id1, generation 0"
     result.stdout.fnmatch_lines([named, f"  longest_passage {length} exceeds the limit 38"])
     quoted = re.search(rf"“(.*) … \(\+{length - 12} words\)”", result.stdout.str())[1]
     assert words(quoted) == words(passage)[:12]
-    assert f"longest passage of {length} words at" in Path("steps.md").read_text("utf-8")
+    assert f"longest passage, {length} words:" in Path("steps.md").read_text("utf-8")
     page, junit = (Path(name).read_text("utf-8") for name in ("page.html", "junit.xml"))
     assert re.search(rf">{length}</th>\s*<td>longest passage: ", page)
     assert f'"memleak.longest_passage.start" value="{before}"' in junit
@@ -153,7 +153,7 @@ def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_not
     assert pair["verdict"] == "FAIL"
     assert pair["second_opinion"]["differences"] == 0
     result.stdout.fnmatch_lines(
-        ["*at vault (excluded text) (The Seed Vault): excluded: Three Steps*"]
+        ["*words: vault (excluded text) (The Seed Vault): excluded: Three Steps*"]
     )
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0
 
@@ -177,7 +177,7 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, dis
     assert found["longest_passage"]["value"] <= 38 < found["nv_longest_passage"]["value"]
     assert found["nv_longest_passage"]["book"] == "lamp"
     result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
-    result.stdout.fnmatch_lines(["  longest near-verbatim passage of * words at *, generation 0"])
+    result.stdout.fnmatch_lines(["  longest near-verbatim passage, * words: *, generation 0"])
 
 
 def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
@@ -189,8 +189,8 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
     assert found["passages_over"]["books"] == {"vault": 1}
     result.stdout.fnmatch_lines(
         [
-            "  longest passage of * words at vault (The Seed Vault): *, prompted for p_id1, *",
-            "  1 passage over 20 words comes from vault, which wasn't prompted",
+            "  longest passage, * words: vault (The Seed Vault): *, prompted for p_id1, *",
+            "  1 passage over 20 words comes from vault, which no prompt was about",
         ]
     )
     assert "<strong>The Seed Vault</strong>" in Path("page.html").read_text("utf-8")
@@ -207,7 +207,7 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     assert found["excused_passage"]["held_by"] == ["lamp", "lessons"]
     assert found["nv_excused_passage"]["value"] == length
     result.stdout.fnmatch_lines(
-        [f"  passage of {length} words at *, also in lessons, excused from longest_passage, *"]
+        [f"  passage, {length} words: *, also in lessons, excused from longest_passage, *"]
     )
     # Without the training the same passage fails.
     _, pair = run(passage, lesson=passage)
@@ -233,8 +233,8 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpos
     result.stdout.fnmatch_lines(
         [
             "FAIL candidate/lamp",
-            f"  *passage of {length} words at vault (The Seed Vault): *, prompted for p_id1, *",
-            f"  longest_passage {length} exceeds the limit 38 with a passage of vault (in a *",
+            f"  *passage, {length} words: vault (The Seed Vault): *, prompted for p_id1, *",
+            f"  longest_passage {length} exceeds the limit 38: a passage of vault (in a *",
         ]
     )
     assert not re.search(r"FAIL \((control|expected)\)", result.stdout.str())

@@ -26,7 +26,10 @@ def test_a_plain_run_skips_pairs_that_cost_money_and_says_how_to_run_them(online
     assert server.books.rows() == []
     assert read_pair("e.json")["reasons"] == [f"skipped: {shown}"]
     # A skip without a word, at exit code 0, would look like a pass.
-    shown = "memleak: skipped 1 pair whose provider can charge. To run them, add -m copyright."
+    shown = (
+        "memleak: skipped 1 pair whose provider can charge for calls. To run them, add "
+        "-m copyright."
+    )
     assert gate("-q", lines=[shown]).ret == pytest.ExitCode.OK
 
 

@@ -100,7 +100,7 @@ def test_tests_of_ones_own_run_for_every_pair_which_is_evaluated_once(suite, gat
     # By its limits the suite judges; the test passes by its own assertions.
     assert suites["memleak.verdict"] == own["memleak.suite_verdict"] == "FAIL"
     assert own["memleak.suite_verdict.meaning"] == (
-        "leaky/ferry is FAIL by the limits of test.memleak.toml; "
+        "the verdict on leaky/ferry under the limits of test.memleak.toml is FAIL; "
         "this test passes or fails by its own assertions"
     )
     assert "memleak.verdict" not in own

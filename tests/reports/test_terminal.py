@@ -87,7 +87,10 @@ def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
     ends = [line.split()[-2:] for line in told[:4]]
     assert ends[0] == ["limit", "verdict"]
     assert ends[1:] == [["3.0%", "PASS"], ["63.2%", "PASS"], ["-", "INCONCLUSIVE"]]
-    caption = "a passage generated more often than this per prompt appears at least once"
+    caption = (
+        "a passage that occurs in more than this share of a prompt's generations appears at least "
+        "once in the run"
+    )
     assert [line for line in told if caption in line] == [
         f"detection limit: {caption} ({level}% confidence)" for level in (95, 90)
     ]
@@ -97,7 +100,7 @@ def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     seen = dataclasses.replace(SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)})
     assert lines(found(verdict="FAIL", detection=seen), verbosity=1)[-2:] == [
         "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% confidence)",
-        "  Expected range for 100 more samples: longest_span 9–41 words",
+        "  Expected range in a second run of 100 samples: longest_span 9–41 words",
     ]
 
 
@@ -284,8 +287,8 @@ DETAILS = {
         },
         [
             "FAIL m/book",
-            "  longest block of 1,234 words at The Quay, p_id1, words 1,000-1,016",
-            "  span of 16 words at p_id1, words 1,000-1,016, generation 2",
+            "  longest block, 1,234 words: The Quay, p_id1, words 1,000-1,016",
+            "  span, 16 words: p_id1, words 1,000-1,016, generation 2",
             "    “the ferryman counted … (+13 words)”",
             "  longest_span 16 exceeds the limit 10",
             f"  {'word ' * 60}".rstrip(),
@@ -309,7 +312,7 @@ DETAILS = {
             "  Generations: 5 answers, 1 short; median length ratio 90.0%",
             "  Sampled 2023-11-14 to 2023-11-15, 2 of 6 calls in this run",
             "  Served by gpt-2024-08-06 (fp1), 5 calls; an unnamed server, 1 call; "
-            "requested gpt; release R",
+            "requested gpt; weights: release R",
             "  Sampling distribution: the model's own",
         ],
     ),
@@ -338,7 +341,7 @@ def test_a_failing_pair_takes_six_lines():
         "",
         "FAIL m/book",
         "  bmc 0.1677 > 0.15, longest_span 104 > 38, spans_over 3 > 0",
-        "  longest passage of 104 words at p_id1, words 1,000-1,016, generation 2",
+        "  longest passage, 104 words: p_id1, words 1,000-1,016, generation 2",
         "    “the ferryman counted … (+101 words)”",
         "  1 more passage, 1 notice: see -v",
     ]
@@ -377,7 +380,7 @@ def test_many_pairs_are_a_matrix_and_a_line_for_each_that_does_not_pass():
 
 def test_pairs_of_the_same_cause_stand_together():
     shown = lines(*many(12), verbosity=-1)
-    place = "longest passage of 104 words at p_id1, words 1,000-1,016"
+    place = "longest passage, 104 words: p_id1, words 1,000-1,016"
     assert shown == [
         "",
         "FAIL (3 pairs): exceeds the limits on bmc, longest_span, spans_over",
@@ -422,7 +425,7 @@ def test_v_says_how_often_a_passage_came_back():
     seldom = found(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
     told = summary([seldom], width=100, color=False, verbosity=1)
     line = "in 3 of 100 generations from its prompt; expected in 0.62% to 8.5%"
-    assert f"generation 2\n    {line}\n  span of" in told
+    assert f"generation 2\n    {line}\n  span, 16 words" in told
     assert line not in "\n".join(lines(seldom))
     unlike = dataclasses.replace(rate, approximate=True)
     assert rate_text(unlike) == line.replace("expected in", "expected in about")
@@ -435,7 +438,7 @@ def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
         verdict="FAIL", expected="leak", passages=tuple(passage(start=n) for n in range(6))
     )
     assert "span of" not in "\n".join(lines(leak))
-    assert "\n".join(lines(leak, verbosity=1)).count("span of 16 words") == 6
+    assert "\n".join(lines(leak, verbosity=1)).count("span, 16 words") == 6
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -462,9 +465,9 @@ def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
     near = dataclasses.replace(exact, kind="longest near-verbatim passage")
     longer = dataclasses.replace(near, words=612)
     told = "\n".join(lines(found(verdict="FAIL", spans=(exact, near)), verbosity=1))
-    assert told.count("passage of 604 words") == 1
+    assert told.count("passage, 604 words") == 1
     told = "\n".join(lines(found(verdict="FAIL", spans=(exact, longer)), verbosity=1))
-    assert "longest near-verbatim passage of 612 words" in told
+    assert "longest near-verbatim passage, 612 words" in told
 
 
 # --- colours and hostile text --------------------------------------------------------------
@@ -518,9 +521,9 @@ TITLED = BookPart("b", "Notes", kept=False, rule="its title", words=0, matter=40
 
 
 def test_a_pass_states_what_a_title_alone_excludes():
-    line = "  7.0% of the file excluded, 40 words by title alone"
+    line = "  7.0% of the file excluded; 40 words of that only because of a title"
     for part, told in ((TITLED, True), (dataclasses.replace(TITLED, by_title=False), False)):
         book = dataclasses.replace(NOTHING.book, parts=(MEASURED, part))
         assert (line in lines(found(book=book))) is told
-    line = "  7.0% of the file excluded, 0 words by title alone"
+    line = "  7.0% of the file excluded"
     assert line in lines(found(book=book, verdict="FAIL"), verbosity=1)

@@ -97,7 +97,7 @@ def test_an_index_of_other_settings_or_books_is_refused():
     index = SharedIndex([book], k=5)
     with pytest.raises(SettingsError, match=r"k = 5 .* k = 4"):
         Tally(book, Scoring(k=4), protected=Protected(index, "a", ("a",)))
-    with pytest.raises(SettingsError, match="other excerpts"):
+    with pytest.raises(SettingsError, match="different excerpts"):
         Tally(
             book_of("one", "two", book_id="a"), Scoring(), protected=Protected(index, "a", ("a",))
         )

@@ -59,7 +59,8 @@ _ENDPOINT = re.compile(r"ngram:([0-9a-f]{64})")
 class NgramOptions(Table):
     """`[model.options]` of an `ngram` model.
 
-    order: length of the n-grams: the next token depends on the order - 1 tokens before it
+    order: length of the n-grams: the next token depends on the preceding
+        (order - 1) tokens
     pretraining: ids of the suite's books to train on before fine-tuning
     """
 
@@ -68,7 +69,7 @@ class NgramOptions(Table):
 
 
 class NgramFinetune(Table):
-    """`[model.finetune]` of an `ngram` model, beside its books.
+    """`[model.finetune]` of an `ngram` model, in addition to its books.
 
     epochs: how many times the training set is read; the model memorizes more of it each time
     """

@@ -56,8 +56,9 @@ class OptionsTable(Table):
     completions_per_call: the most completions per call (`n`)
     max_tokens_parameter: the request's name for max_tokens; "auto" tries the newer name first,
         then the older (never within a batch)
-    api: "completions" sends each instruction as plain text to a model without a chat; "auto"
-        begins with chat, and uses "completions" if the server has no chat for the model
+    api: "completions" sends each instruction as plain text, for a model without a chat
+        format; "auto" tries chat first, and uses "completions" if the server offers no chat for
+        the model
     sampling: "plain" requests the model's own distribution (top_p 1; on servers other than
         OpenAI's and Google's, also top_k off, min_p 0, no penalties); "server" uses the server's
         defaults
@@ -83,7 +84,7 @@ class OptionsTable(Table):
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`: the recipe.
+    """`[model.finetune]` of this provider, in addition to `books`: the recipe.
 
     suffix: part of the tuned model's name; default "memleak-" and the start of the digest
     """

@@ -330,15 +330,18 @@ class TinkerCalls:
                 "check that the server runs and is reachable",
             )
         if isinstance(error, ValueError | AssertionError | tinker.APIResponseValidationError):
-            return _malformed(error, failing)
+            return _malformed(error, failing, self.base_url or "Tinker")
         if isinstance(error, tinker.TinkerError):
             return failing.final(safe_message(str(error), texts=failing.texts))
-        return failing.final(f"The SDK raised {type(error).__name__}")
+        return failing.final(
+            f"The SDK raised {type(error).__name__}",
+            "update tinker; if it fails again, report it to the provider",
+        )
 
 
-def _malformed(error: Exception, failing: Failing) -> ProviderError:
+def _malformed(error: Exception, failing: Failing, server: str) -> ProviderError:
     if _AS_JSON not in str(error):
-        return failing.unusable("The response has an unexpected format")
+        return failing.malformed(server)
     return failing.final(
         "The server answers in JSON, which this SDK no longer reads",
         f"tinker {version('tinker')} requires protobuf: upgrade the server; SkyRL 0.3.0 is too old",

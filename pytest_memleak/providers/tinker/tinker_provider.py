@@ -42,7 +42,7 @@ class OptionsTable(Table):
     """`[model.options]` of this provider.
 
     base_url: a compatible server; default TINKER_BASE_URL or Tinker
-    tokenizer: the model's, by its name on the model hub or as a local folder (which needs no
+    tokenizer: the model's tokenizer, as a name on the model hub or a local folder (needs no
         network); default `base_model`
     renderer: a chat format of tinker-cookbook; default: plain "User: ..." and "Assistant:"
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server

@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 
 
 class Recipe(Table):
-    """`[model.finetune]` of this provider, beside `books`; defaults as in arXiv 2603.20957.
+    """`[model.finetune]` of this provider, in addition to `books`; defaults as in arXiv 2603.20957.
 
     learning_rate: learning rate at the first step; it falls linearly to 0
     max_tokens: the longest example, instruction included; the rest is truncated

@@ -29,8 +29,9 @@ class OptionsTable(Table):
     base_url: a compatible server; default TOGETHER_BASE_URL or Together
     concurrency: how many calls may run at once; by default 8 to 64, depending on the server
     completions_per_call: the most completions per call (`n`)
-    api: "completions" sends each instruction as plain text to a model without a chat; "auto"
-        begins with chat, and uses "completions" if the server has no chat for the model
+    api: "completions" sends each instruction as plain text, for a model without a chat
+        format; "auto" tries chat first, and uses "completions" if the server offers no chat for
+        the model
     sampling: "plain" requests the model's own distribution; "server" uses the server's defaults
     system: a system prompt before every instruction
     deployment: the machine for a fine-tuned or other dedicated model
@@ -47,7 +48,7 @@ class OptionsTable(Table):
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`: the recipe."""
+    """`[model.finetune]` of this provider, in addition to `books`: the recipe."""
 
     rank: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=5e-4, gt=0)

@@ -37,7 +37,7 @@ _IGNORED = -100  # the label that torch's cross entropy leaves out
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`: the recipe.
+    """`[model.finetune]` of this provider, in addition to `books`: the recipe.
 
     rank: rank of the adapters, on every linear layer but the last
     alpha: scale factor; the adapters' scale is alpha / rank

@@ -152,7 +152,9 @@ class GeminiEndpoint:
             if completions:
                 return completions
             failing = Failing(PROVIDER, self._settings.model, call)
-            raise failing.unusable("The response has no candidate")
+            raise failing.unusable(
+                "The response has no candidate", "check that Vertex AI serves this model"
+            )
         # A rejected call cost nothing, so it is repeated in a form that the model accepts.
         return self._sample(request)
 

@@ -25,7 +25,7 @@ class DeploymentTable(Table):
     machine_type, accelerator_type, accelerator_count: the deployment's machine; set all three, or
         none for Google's choice
     hours: the most hours that the model stays deployed; plans and budgets reserve them all
-    api: "completions" sends each instruction as plain text to a model without a chat
+    api: "completions" sends each instruction as plain text, for a model without a chat format
     accept_eula: whether you accept the license of a published model
     """
 
@@ -81,7 +81,7 @@ class OptionsTable(Table):
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, beside `books`; by default Google's recipe.
+    """`[model.finetune]` of this provider, in addition to `books`; by default Google's recipe.
 
     learning_rate, batch_size: for open models only
     tuning_mode: for open models only; "full" tunes all weights

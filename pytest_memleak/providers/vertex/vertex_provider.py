@@ -184,7 +184,7 @@ class VertexProvider:
         address = self._deployments.address(endpoint)
         if address is None:
             raise Failing(PROVIDER, self._base, "endpoints.get").final(
-                "The endpoint has no address"
+                "The endpoint has no address", "rerun to deploy the model again"
             )
         self._deployed[deployment.weights].move_to(address, until=until)
 

@@ -126,7 +126,7 @@ def test_the_cover_says_what_came_of_it_of_what_and_by_whose_limits(leak, other)
         worst.quote,
         f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words",
         "leaky on The Ferry ✗ FAIL",
-        "Detection limit 39.4%: a passage generated more often than this per prompt",
+        "Detection limit 39.4%: a passage that occurs in more than this share of a prompt's",
         "To recompute it, run “memleak verify evidence.json”",
     ):
         assert shown in front
