@@ -11,7 +11,6 @@ from pytest_memleak.books.build_book import make_book, with_summaries
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.scoring.book_layout import icu_of
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -164,6 +163,8 @@ class PreparedBooks:
 
     def _with_icu(self, book: Book) -> Book:
         """Add the version of ICU if it separates the book's words, and how long they are."""
+        from pytest_memleak.scoring.book_layout import icu_of  # with numpy
+
         icu = icu_of(book)
         if icu is None:
             return book

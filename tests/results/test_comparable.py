@@ -62,9 +62,9 @@ def test_what_changes_no_answer_is_free(path, to):
 def test_words_that_another_version_of_icu_separated_are_others():
     before, read = changed("settings", "icu", to="72.1"), changed("book", "sha256", to="aa")
     said, _ = find_mismatch(before, BEFORE)  # whose book isn't read yet
-    assert said == f"the baseline has icu '72.1', this release {icu_version!r}"
+    assert said == f"icu is '72.1' in the baseline, but {icu_version!r} in this release"
     said, _ = find_mismatch(before, read)
-    assert said == "the baseline has icu '72.1', this release None"
+    assert said == "icu is '72.1' in the baseline, but None in this release"
     assert find_mismatch(changed("settings", "icu", to=icu_version), BEFORE) is None
 
 
