@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.reports.evidence_table import Table
 
+_ROWS = ("pairs", "excerpts", "spans", "curve", "overlap", "correlations")
 _FORMS = {form.name: form for form in TABLES}
 _ENDINGS = {form.ending: form.name for form in TABLES}
 
@@ -29,17 +30,22 @@ def add_table(commands: Commands) -> None:
         "table",
         _table,
         "write evidence bundles as a table",
-        "Write evidence bundles as a table: a row for each pair, excerpt, or span; or, with "
-        "--measure, a row for each book and a column for each model.",
+        "Write evidence bundles as a table: a row for each pair, excerpt, or span, each number of "
+        "samples, or two models compared; or, with --measure, a row for each book and a column for "
+        "each model.",
         arguments={
             "evidence EVIDENCE": "bundles (JSON)",
             "--measure NAME": "compare books and models by this measure",
+            "--by KEY": "with --measure: means by author or another column (default: book)",
+            "--columns KEY": "with --measure: what each column shows (default: model)",
             "--rows": "what each row shows (default: pairs)",
             "--format": "the format (default: by the extension of -o, else text)",
             "-o/--output FILE": "the file to write (default: standard output)",
         },
         evidence={"nargs": "+"},
-        rows={"choices": ("pairs", "excerpts", "spans"), "default": "pairs"},
+        rows={"choices": _ROWS, "default": "pairs"},
+        by={"default": "book"},
+        columns={"default": "model"},
         format={"choices": ("text", *_FORMS)},
     )
 
@@ -51,17 +57,20 @@ def _table(parsed: argparse.Namespace) -> int:
     form = parsed.format or (_ENDINGS.get(output.suffix.lower(), "text") if output else "text")
     if form == "parquet" and output is None:
         raise SettingsError("Parquet needs a file", hint="name it with -o TABLE.parquet")
-    if parsed.measure and parsed.rows != "pairs":
+    grid = (parsed.by, parsed.columns) != ("book", "model")
+    if (parsed.measure or grid) and parsed.rows not in {"pairs", "correlations"}:
         raise SettingsError(
             f"--measure and --rows {parsed.rows} can't be combined", hint="omit one of them"
         )
+    if grid and not parsed.measure and parsed.rows == "pairs":
+        raise SettingsError("--by and --columns need a measure", hint="add --measure bmc")
     if output is not None:
         validate_output(output, parsed.evidence)
     evidence = Evidence(*parsed.evidence)
-    if parsed.rows != "pairs":
+    if parsed.rows not in {"pairs", "correlations"}:
         for line in evidence.missing:
             print(f"memleak table: {inert(line)}", file=sys.stderr)
-    table = Table(evidence, parsed.rows, parsed.measure)
+    table = Table(evidence, parsed.rows, parsed.measure, parsed.by, parsed.columns)
     if output is None:
         _write(table, form, sys.stdout)
         return 0

@@ -1,4 +1,4 @@
-"""Evidence bundles as tables: a row per pair, excerpt or span, or books x models.
+"""Evidence bundles as tables: a row per pair or part of one, or books x models.
 
     Evidence(Path("evidence.json")).to_frame()
 
@@ -9,9 +9,12 @@ only where rows differ in it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import itertools
 import json
+import statistics
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,7 +27,7 @@ from pytest_memleak.results.evidence_file import digest_errors, read_evidence
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -33,11 +36,12 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-ROWS = ("pairs", "excerpts", "spans")
+ROWS = ("pairs", "excerpts", "spans", "curve", "overlap", "correlations")
 """The kinds of rows that a table can have."""
 
 _ORIGIN = ("model", "bundle", "suite")
 _NOTHING = "-"
+CROSS_EXCERPT = "cross_excerpt"
 _FORMULA = ("=", "+", "-", "@")
 _LATEX = str.maketrans(
     {char: f"\\{char}" for char in "&%$#_{}"}
@@ -55,6 +59,7 @@ class Evidence:
     excerpts: one per excerpt of a pair: first word, words, `covered` words, their share `bmc`, and
               the length of the longest span from its own prompt
     spans:    one per span over span_threshold, longest first in each pair
+    curve:    one per pair and number of samples: the expected BMC of so many rounds
     missing:  what the bundles don't contain, a sentence per pair
     """
 
@@ -74,6 +79,7 @@ class Evidence:
             self.rows += [_row(path.stem, created, pair) for pair in evidence.content.pairs]
         self.excerpts = [row for pair in self.pairs for row in _excerpts(*pair)]
         self.spans = [row for pair in self.pairs for row in _spans(*pair)]
+        self.curve = [row for pair in self.pairs for row in _curve(*pair)]
         self.missing = [
             f"{bundle}: {pair.pair}: {_missing_reason(pair)}"
             for bundle, pair in self.pairs
@@ -84,7 +90,7 @@ class Evidence:
     def measures(self) -> list[str]:
         """List the measures that any pair has, in the order of the measure table."""
         columns = {key for row in self.rows for key in row}
-        return [name for name in MEASURES if name in columns]
+        return [name for name in (*MEASURES, CROSS_EXCERPT) if name in columns]
 
     @property
     def titles(self) -> dict[str, str]:
@@ -96,22 +102,60 @@ class Evidence:
             for book, title in titles.items()
         }
 
-    def grid(self, measure: str) -> list[Row]:
-        """Arrange a measure as books x models.
+    def grid(self, measure: str, by: str = "book", across: str = "model") -> list[Row]:
+        """Arrange a measure as books x models, or by any two facts of the pairs.
 
-        A model with several pairs for a book has a column for each bundle or suite. Raises
-        SettingsError for a measure that no pair has.
+        A model with several pairs for a book has a column for each bundle or suite; otherwise a
+        cell is the mean of its pairs. Raises SettingsError for what no pair has.
         """
-        if measure not in self.measures:
-            raise SettingsError(
-                f"no pair has the measure {measure!r}", hint=nearest(measure, self.measures)
-            )
-        columns = self.columns
-        books: dict[str, Row] = {}
+        facts = list(dict.fromkeys(key for row in self.rows for key in row))
+        for name, what, names in (
+            (measure, "measure", self.measures),
+            *((fact, "column", facts) for fact in (by, across)),
+        ):
+            if name not in names:
+                raise SettingsError(f"no pair has the {what} {name!r}", hint=nearest(name, names))
+        columns = [str(row.get(across)) for row in self.rows]
+        if (by, across) == ("book", "model"):
+            columns = self.columns
+        cells: dict[tuple[Any, str], list[float]] = {}
         for row, column in zip(self.rows, columns, strict=True):
-            line = books.setdefault(row["book"], {"book": row["book"], **dict.fromkeys(columns)})
-            line[column] = row.get(measure)
-        return list(books.values())
+            values = cells.setdefault((row.get(by), column), [])
+            values += [row[measure]] if row.get(measure) is not None else []
+        lines: dict[Any, Row] = {}
+        for (key, column), values in cells.items():
+            line = lines.setdefault(key, {by: key, **dict.fromkeys(columns)})
+            if values:
+                line[column] = values[0] if len(values) == 1 else statistics.fmean(values)
+        return list(lines.values())
+
+    def correlations(self, measure: str = BMC.name, across: str = "model") -> list[Row]:
+        """Correlate a measure of each two models over the books that both were tested with."""
+        grid = self.grid(measure, "book", across)
+        columns = [column for column in (grid[0] if grid else {}) if column != "book"]
+        rows = []
+        for column, other in itertools.combinations(columns, 2):
+            both = [(row[column], row[other]) for row in grid if row[column] is not None]
+            both = [values for values in both if values[1] is not None]
+            r = None
+            with contextlib.suppress(statistics.StatisticsError, TypeError):  # few books, or alike
+                r = statistics.correlation(*zip(*both, strict=True))
+            rows.append({"model": column, "other_model": other, "books": len(both), "r": r})
+        return rows
+
+    @property
+    def overlap(self) -> list[Row]:
+        """Compare where each two models reproduce a book, if its excerpts are the same."""
+        from pytest_memleak.results.coverage_map import compare_coverage
+
+        rows = []
+        pairs = zip(self.columns, (pair for _, pair in self.pairs), strict=True)
+        for (model, pair), (other_model, other) in itertools.combinations(pairs, 2):
+            if pair.book.id == other.book.id and pair.coverage and other.coverage:
+                row = {"book": pair.book.id, "model": model, "other_model": other_model}
+                if similarity := compare_coverage(pair.coverage, other.coverage):
+                    rows.append(row | dataclasses.asdict(similarity))
+        return rows
 
     @property
     def columns(self) -> list[str]:
@@ -132,7 +176,9 @@ class Evidence:
 
     def of(self, kind: str) -> list[Row]:
         """Return the rows of one of ROWS; SettingsError where no bundle contains any."""
-        rows = {"pairs": self.rows, "excerpts": self.excerpts, "spans": self.spans}[kind]
+        if kind == "correlations":
+            return self.correlations()
+        rows: list[Row] = getattr(self, "rows" if kind == "pairs" else kind)
         if not rows and len(self.missing) == len(self.pairs):
             raise SettingsError(
                 f"the evidence contains no {kind}",
@@ -166,6 +212,7 @@ def _row(stem: str, created: str, pair: PairResult) -> Row:
         "weights_version": model.weights_version,
         "book": book.id,
         "title": book.title,
+        "author": book.author,
         "words": book.words,
         "excerpts": book.excerpts,
         "samples": pair.settings.get("samples"),
@@ -185,7 +232,10 @@ def _row(stem: str, created: str, pair: PairResult) -> Row:
             row[f"{name}_range_low"], row[f"{name}_range_high"] = ranges[name]
         if name in pair.limits:
             row[f"{name}_limit"] = pair.limits[name].limit
-    return row
+    cross = pair.measures.get(CROSS_EXCERPT)
+    if cross:
+        row |= {CROSS_EXCERPT: cross["ratio"], f"{CROSS_EXCERPT}_spans": cross["cross"]}
+    return dict(book.metadata) | row
 
 
 def _pair_keys(stem: str, pair: PairResult) -> Row:
@@ -213,6 +263,11 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
         yield _pair_keys(bundle, pair) | own
 
 
+def _curve(bundle: str, pair: PairResult) -> Iterator[Row]:
+    for samples, bmc in enumerate(pair.coverage.curve if pair.coverage else (), start=1):
+        yield _pair_keys(bundle, pair) | {"samples": samples, BMC.name: bmc}
+
+
 def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
     try:
         import pandas as pd
@@ -227,44 +282,58 @@ def _data_frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of one kind of evidence, or books x models of a measure."""
+    """The rows of one kind of evidence, or a measure by two facts, as books x models."""
 
     evidence: Evidence
     kind: str
     measure: str | None = None
+    by: str = "book"
+    across: str = "model"
 
     @property
     def rows(self) -> list[Row]:
         """The rows for programs."""
-        return self.evidence.grid(self.measure) if self.measure else self.evidence.of(self.kind)
+        if self.kind == "correlations":
+            return self.evidence.correlations(self.measure or BMC.name, self.across)
+        if self.measure:
+            return self.evidence.grid(self.measure, self.by, self.across)
+        return self.evidence.of(self.kind)
 
     @property
     def printed(self) -> tuple[list[str], list[list[str]], list[str]]:
         """The rows for print: heads, cells, and the heads of numeric columns."""
         evidence, titles = self.evidence, self.evidence.titles
-        rows = [row | {"book": titles[row["book"]]} for row in self.rows]
-        if self.measure:
-            cells = {
-                (titles[row["book"]], column): _cell(row, self.measure)
-                for row, column in zip(evidence.rows, evidence.columns, strict=True)
-            }
-            columns = dict.fromkeys(evidence.columns)
-            lines = [
-                [inert(book), *(cells.get((book, column), _NOTHING) for column in columns)]
-                for book in (row["book"] for row in rows)
-            ]
-            models = [*map(inert, columns)]
-            return ["book", *models], lines, models
-        differing = [key for key in _ORIGIN[1:] if len({row[key] for row in rows}) > 1]
+        if self.measure and self.kind == "pairs":
+            return self._printed_grid(self.measure, titles)
+        rows = [row | {"book": titles[row["book"]]} if "book" in row else row for row in self.rows]
+        differing = [key for key in _ORIGIN[1:] if len({row.get(key) for row in rows}) > 1]
         if self.kind == "pairs":
             heads = [*differing, "model", "book", "samples", *evidence.measures, "verdict"]
         else:
-            own = rows[0] if rows else ()
+            own = [*rows[0]] if rows else []
             heads = differing + [head for head in own if head not in _ORIGIN[1:]]
         numbers = [
             head for head in heads if any(isinstance(row.get(head), int | float) for row in rows)
         ]
         return heads, [[_cell(row, head) for head in heads] for row in rows], numbers
+
+    def _printed_grid(
+        self, measure: str, titles: Mapping[str, str]
+    ) -> tuple[list[str], list[list[str]], list[str]]:
+        """Return a measure for print; a cell of a single pair has its interval."""
+        rows, by = self.rows, self.by
+        heads = [head for head in rows[0] if head != by]
+        pairs: dict[tuple[Any, str], Row] = {}
+        if (by, self.across) == ("book", "model"):
+            columns = zip(self.evidence.rows, self.evidence.columns, strict=True)
+            pairs = {(row[by], column): row for row, column in columns}
+        lines = []
+        for row in rows:
+            cells = (pairs.get((row[by], head), {measure: row[head]}) for head in heads)
+            name = titles.get(row[by], str(row[by]))
+            lines.append([inert(name), *(_cell(cell, measure) for cell in cells)])
+        names = [*map(inert, heads)]
+        return [by, *names], lines, names
 
 
 def _cell(row: Row, head: str) -> str:
@@ -273,6 +342,8 @@ def _cell(row: Row, head: str) -> str:
     if value is None:
         return _NOTHING
     measure = MEASURES.get(head)
+    if isinstance(value, float) and measure is None:
+        return f"{value:.3f}"
     if measure is None or isinstance(value, str):
         return f"{value:,}" if isinstance(value, int) else inert(str(value))
     text = format_value(measure, value)

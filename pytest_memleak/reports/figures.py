@@ -16,9 +16,8 @@ from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Estimate
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns, heat_labels
-from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.coverage_map import compare_coverage, decode_times
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
-from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -177,14 +176,10 @@ class Overlap(NamedTuple):
 def overlaps(books: Books) -> dict[str, Overlap]:
     """Compare the models of each book whose excerpts are the same (docs/method.md)."""
     alike = {
-        title: [pair for pair in pairs if _excerpts(pair) == _excerpts(pairs[0])]
+        title: [pair for pair in pairs if compare_coverage(pair.coverage, pairs[0].coverage)]
         for title, pairs in books.items()
     }
     return {title: _overlap_of(pairs) for title, pairs in alike.items() if len(pairs) > 1}
-
-
-def _excerpts(pair: PlottedPair) -> list[tuple[str, int, int]]:
-    return [(part.id, part.start, part.words) for part in pair.coverage.excerpts]
 
 
 def _overlap_of(pairs: Sequence[PlottedPair]) -> Overlap:
@@ -193,9 +188,9 @@ def _overlap_of(pairs: Sequence[PlottedPair]) -> Overlap:
     for row, a in enumerate(pairs):
         jaccard[row, row] = np.nan if a.agreement is None else a.agreement
         for column, b in enumerate(pairs[:row]):
-            similarity = compare(a.times > 0, b.times > 0)
-            jaccard[row, column] = jaccard[column, row] = similarity.jaccard
-            independent[row, column] = independent[column, row] = similarity.baseline
+            if similarity := compare_coverage(a.coverage, b.coverage):
+                jaccard[row, column] = jaccard[column, row] = similarity.jaccard
+                independent[row, column] = independent[column, row] = similarity.baseline
     return Overlap([pair.label for pair in pairs], jaccard, independent)
 
 

@@ -23,6 +23,7 @@ from pytest_memleak.records.plot_records import (
     SpanNote,
 )
 from pytest_memleak.results.quotes import passage_rate, quote
+from pytest_memleak.scoring.measures import Similarity, compare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +67,14 @@ def run_lengths(times: NDArray[np.intc]) -> list[tuple[int, int]]:
     starts = np.concatenate(([0], edges))
     lengths = np.diff(np.concatenate((starts, [len(times)])))
     return list(zip(times[starts].tolist(), lengths.tolist(), strict=True))
+
+
+def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:
+    """Compare which words two models reproduce; None unless their excerpts are the same."""
+    places = [[(part.id, part.start, part.words) for part in each.excerpts] for each in (a, b)]
+    if places[0] != places[1]:
+        return None
+    return compare(decode_times(a) > 0, decode_times(b) > 0)
 
 
 def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:

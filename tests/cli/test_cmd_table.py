@@ -113,6 +113,80 @@ def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     assert rows[0]["gpt (other.memleak.toml)"] == 0.25
 
 
+STUDY = {
+    ("gpt-a", "road"): 0.2, ("gpt-b", "sea"): 0.4, ("gpt-c", "lake"): 0.9,
+    ("gem", "road"): 0.1, ("gem", "sea"): 0.3, ("gem", "lake"): 0.8,
+}  # fmt: skip
+AUTHORS = {"road": "McCarthy", "sea": "McCarthy", "lake": "Woolf"}
+
+
+@pytest.fixture
+def study(bundle, tmp_path):
+    """A bundle of a study: base models tuned for each book, and facts of the books."""
+    bundle("study.json", STUDY)
+    made = json.loads((tmp_path / "study.json").read_text("utf-8"))
+    del made["sha256"]
+    for row in made["pairs"]:
+        row["model"]["base_model"] = row["model"]["id"].partition("-")[0]
+        row["book"] |= {"author": AUTHORS[row["book"]["id"]], "metadata": {"year": 1999}}
+        row["measures"]["cross_excerpt"] = {"spans": 4, "cross": 1, "ratio": 0.25}
+    write_evidence_file(seal_bundle(made), tmp_path / "study.json")
+    return "study.json"
+
+
+def test_a_measure_by_any_two_facts_is_the_mean_of_their_pairs(study, table):
+    arguments = (study, "--measure", "bmc", "--by", "author", "--columns", "base_model")
+    assert table(*arguments, "--format", "json") == [
+        {"author": "McCarthy", "gpt": pytest.approx(0.3), "gem": pytest.approx(0.2)},
+        {"author": "Woolf", "gpt": 0.9, "gem": 0.8},
+    ]
+    lines = [line.split() for line in table(*arguments).splitlines()]
+    assert lines == [
+        ["author", "gpt", "gem"], ["McCarthy", "0.300", "0.200"], ["Woolf", "0.900", "0.800"],
+    ]  # fmt: skip
+    (row,) = table(study, "--measure", "cross_excerpt", "--by", "year", "--format", "json")
+    assert row == {"year": 1999} | {model: 0.25 for model, _ in STUDY}
+    rows = table(study, "--format", "csv")
+    assert {(row["author"], row["year"], row["cross_excerpt_spans"]) for row in rows} == {
+        ("McCarthy", "1999", "1"), ("Woolf", "1999", "1"),
+    }  # fmt: skip
+
+
+def test_models_are_correlated_over_books(study, table):
+    by_base = (study, "--rows", "correlations", "--columns", "base_model")
+    (row,) = table(*by_base, "--format", "json")
+    r = np.corrcoef([0.2, 0.4, 0.9], [0.1, 0.3, 0.8])[0, 1]
+    assert row == {"model": "gpt", "other_model": "gem", "books": 3, "r": pytest.approx(r)}
+    lines = [line.split() for line in table(*by_base).splitlines()]
+    assert lines == [["model", "other_model", "books", "r"], ["gpt", "gem", "3", f"{r:.3f}"]]
+    apart = table(study, "--rows", "correlations", "--measure", "longest_span", "--format", "json")
+    assert [(row["books"], row["r"]) for row in apart if row["other_model"] != "gem"] == [
+        (0, None)
+    ] * 3
+    assert [(row["books"], row["r"]) for row in apart if row["other_model"] == "gem"] == [
+        (1, None)
+    ] * 3
+
+
+def test_curves_and_overlaps_are_the_evidences(two_models, table):
+    file = str(two_models("study.json"))
+    evidence = Evidence(Path(file))
+    curve = table(file, "--rows", "curve", "--format", "json")
+    for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
+        keys = (row["model"], row["book"])
+        own = [one for one in curve if (one["model"], one["book"]) == keys]
+        assert [one["bmc"] for one in own] == list(pair.coverage.curve)
+        assert [one["samples"] for one in own] == [1, 2, 3]
+    (overlap,) = table(file, "--rows", "overlap", "--format", "json")
+    heads = table(file, "--rows", "overlap").splitlines()[0].split()
+    assert heads == ["book", "model", "other_model", "jaccard", "baseline"]
+    ((_, found),) = overlaps(plotted_pairs(evidence)).items()
+    assert (overlap["model"], overlap["other_model"]) == ("m", "other")
+    assert (overlap["jaccard"], overlap["baseline"]) == (
+        found.jaccard[0, 1], found.independent[0, 1],
+    )  # fmt: skip
+
+
 def test_the_ending_of_the_file_says_how_it_is_written(bundle, table):
     for name, begin in (("t.csv", "bundle,"), ("t.md", "| model"), ("t.tex", r"\begin{tab")):
         assert table(bundle(), "-o", name) == ""
@@ -140,6 +214,9 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["-o", "no/such/folder.csv"], "folder.csv: can't be written: No such file or directory"),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),
         (["--rows", "excerpts"], "nothing was measured"),
+        (["--measure", "bmc", "--by", "autor"], "no pair has the column 'autor'"),
+        (["--by", "author"], "add --measure bmc"),
+        (["--rows", "curve", "--by", "author"], "omit one of them"),
     ],
 )
 def test_table_says_why_it_cannot_be_written(bundle, capsys, arguments, said):
