@@ -89,8 +89,9 @@ def compose(
         warnings.append(ignored.format("landmarks"))
     else:
         out |= outside
-    leaves, entries = divide(leaves, entries, out=out)
-    labels = _labels(leaves, entries)
+    if len(leaves) > 1:
+        leaves, entries = divide(leaves, entries, out=out)
+        labels = _labels(leaves, entries)
     whole, left_out = _chosen_documents([leaf.name for leaf in leaves], include, exclude, place)
     listed: dict[str, str | None] = {}
     for entry in entries:

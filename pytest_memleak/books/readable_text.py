@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from itertools import chain
 
 from pytest_memleak.books.text_blocks import Leaf
 from pytest_memleak.errors import BookError
@@ -21,15 +22,18 @@ _SHORTEST = 2.2
 # Chapters in the language have 10 to 35% of these words; lists and quotations may have none.
 _FEWEST_COMMON = 0.05
 _COMMONEST = {
-    "en": "the of and to a in that is was he it for",
-    "de": "der die und in den von zu das mit sich des er",
-    "fr": "de la le et les des en un du une que à",
-    "es": "de la que el en y a los se del las un",
-    "it": "di e che la il un a per in una è non",
-    "pt": "de a o que e do da em um para é com",
-    "nl": "de en van ik te dat die in een hij het niet",
+    language: frozenset(words.split())
+    for language, words in {
+        "en": "the of and to a in that is was he it for",
+        "de": "der die und in den von zu das mit sich des er",
+        "fr": "de la le et les des en un du une que à",
+        "es": "de la que el en y a los se del las un",
+        "it": "di e che la il un a per in una è non",
+        "pt": "de a o que e do da em um para é com",
+        "nl": "de en van ik te dat die in een hij het niet",
+    }.items()
 }
-_HINT = "use another edition; exclude leaves a document out, include reads it as it is"
+_HINT = "use a different edition; exclude leaves a document out, include reads it as it is"
 
 
 def reject_unreadable(
@@ -39,35 +43,42 @@ def reject_unreadable(
 
     `excused` are documents to read as they are.
     """
-    common = set(_COMMONEST.get((language or "").lower()[:2], "").split())
+    _reject_fused(leaves, place)
+    leaves = [leaf for leaf in leaves if leaf.name not in excused]
     foreign: list[Leaf] = []
     for leaf in leaves:
-        if leaf.name in excused:
-            continue
         blocks = leaf.markup.blocks
         sample = blocks[:: 1 + len(blocks) // _SAMPLE]
         words = _WORD.findall(" ".join(block.text for block in sample).lower())
         _reject_fragments(leaf.name, words, place)
-        texts = (block.text for block in leaf.markup.blocks)
-        validate_word_breaks(texts, mode="paper", place=f"{place}: {leaf.name!r}")
-        if len(words) >= _FEWEST_WORDS and common:
-            count = sum(word in common for word in words)
-            foreign += [leaf] if count < _FEWEST_COMMON * len(words) else []
-    if foreign and 2 * _letters(foreign) > _letters(leaves):
+        share = max(sum(word in common for word in words) for common in _COMMONEST.values())
+        if len(words) >= _FEWEST_WORDS and share < _FEWEST_COMMON * len(words):
+            foreign.append(leaf)
+    if (language or "").lower()[:2] in _COMMONEST and 2 * _letters(foreign) > _letters(leaves):
         raise BookError(
-            f"{foreign[0].name!r} has hardly any of the commonest words of its declared language, "
-            f"{language!r}: its letters may be encoded by its fonts",
+            f"{foreign[0].name!r} has hardly any common words, though its language is {language!r}:"
+            " its letters may be encoded by its fonts",
             location=place,
             hint=_HINT,
         )
-    hidden = [leaf for leaf in leaves if leaf.name not in excused and leaf.markup.unseen]
+    hidden = [leaf for leaf in leaves if leaf.markup.unseen]
     size = sum(leaf.markup.unseen for leaf in hidden)
     if size > max(_FEWEST_LETTERS, _letters(leaves)):
         raise BookError(
             f"most of its text is hidden or in drawings (SVG), as in {hidden[0].name!r}",
             location=place,
-            hint="use another edition",
+            hint="use a different edition",
         )
+
+
+def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
+    texts = {leaf.name: [block.text for block in leaf.markup.blocks] for leaf in leaves}
+    try:
+        validate_word_breaks(chain.from_iterable(texts.values()), mode="paper", place=place)
+    except BookError as error:
+        longest = {name: max(map(len, " ".join(texts[name]).split()), default=0) for name in texts}
+        worst = max(longest, key=longest.__getitem__)
+        raise BookError(f"{worst!r}: {error.message}", location=place, hint=error.hint) from None
 
 
 def _letters(leaves: Sequence[Leaf]) -> int:
