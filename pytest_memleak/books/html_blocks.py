@@ -42,11 +42,9 @@ _BLOCKS = word_set(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset"
     " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol"
     " p pre search section summary table tbody td tfoot th thead tr ul"
-    # DTBook, which EPUB 2 allows
-    " bodymatter book bridgehead byline dateline frontmatter imggroup level level1 level2 level3"
-    " level4 level5 level6 line linegroup list poem prodnote rearmatter sidebar stanza"
 )
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+# By level; a group may contain one.
+_HEADINGS = {f"h{level}": level for level in range(1, 7)} | {"hgroup": 7}
 _GONE = word_set(
     "annotation annotation-xml annoref audio base button canvas datalist embed head iframe input"
     " link map meta meter nav note noteref noscript object option pagenum param progress rp rt rtc"
@@ -55,7 +53,6 @@ _GONE = word_set(
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
 _NOTHING: frozenset[str] = frozenset()
 _NO_STYLES = ClassStyles()
-_DTBOOK_MATTER = frozenset({"frontmatter", "bodymatter", "rearmatter"})
 
 # Project Gutenberg's license; Sphinx's links to headings.
 _SWITCH_CASE = "{http://www.idpf.org/2007/ops}case"
@@ -254,8 +251,6 @@ class _Walker:
     def _enter_block(self, name: str, attributes: Mapping[str, str]) -> Callable[[], None]:
         self._flush()
         declared = _declared(attributes)
-        if name in _DTBOOK_MATTER:
-            declared |= {name}
         if declared:
             if not declared.isdisjoint(BODY):
                 self.declares_body = True
@@ -263,8 +258,8 @@ class _Walker:
             kind = kind_of_matter(declared, self._kind) if matter else ""
             if (matter, kind) != (self._matter, self._kind):
                 return self._enter_matter(matter, kind)
-        if level := _heading_level(name, attributes):
-            return self._enter_heading(level)
+        if name in _HEADINGS:
+            return self._enter_heading(_HEADINGS[name])
         if name == "pre":
             return self._opened("pre")
         return self._flush
@@ -291,7 +286,7 @@ class _Walker:
         lines, self._heading = self._heading or [], None
         text = ": ".join(line.replace("\n", " ") for line in lines)
         long = len(text) > _MOST_CHARACTERS or len(text.split()) > _LONGEST_HEADING
-        if long or self._level > len(_HEADINGS):
+        if long or self._level == _HEADINGS["hgroup"]:
             for line in lines:
                 self._add(line)
         elif text:
@@ -412,16 +407,6 @@ def _declared(attributes: Mapping[str, str]) -> frozenset[str]:
     kind = attributes.get(namespaced) or attributes.get(prefixed)
     role = attributes.get("role")
     return terms(kind, role) if kind or role else _NOTHING
-
-
-def _heading_level(name: str, attributes: Mapping[str, str]) -> int:
-    """Return a heading's level; 7 for a group that may contain one; 0 for anything else."""
-    if name == "hgroup":
-        return len(_HEADINGS) + 1
-    if name not in _HEADINGS and attributes.get("role") == "heading":
-        stated = attributes.get("aria-level") or ""
-        return int(stated) if stated in {"1", "2", "3", "4", "5", "6"} else 2
-    return _HEADINGS.get(name, 0)
 
 
 def _level_in_bold(text: str) -> int:
