@@ -149,7 +149,7 @@ def plain():
             analysis.error,
             (counts.times.tolist(), counts.alone.tolist(), counts.rounds),
             analysis.agreement,
-            analysis.cross,
+            (analysis.cross.spans, analysis.cross.cross),
             analysis.lengths,
             analysis.ranges,
         )

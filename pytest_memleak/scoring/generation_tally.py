@@ -223,7 +223,7 @@ class Tally:
         end, start, ordinal = self._own_over(over)
         shift = ordinal * self.layout.total
         start, end = start + shift, end + shift
-        order = np.lexsort((start, end))  # of equal ends the longest
+        order = np.argsort((self.layout.total + 1) * end - (end - start))  # by end, longest first
         start, end = start[order], end[order]
         first = np.diff(end, prepend=-1) != 0
         passages = distinct_passages(start[first], end[first], over=over)
@@ -249,8 +249,7 @@ class Tally:
     def own_rounds(self) -> Rounds:
         """Return the words of their prompted excerpts that runs of each round cover, untrimmed."""
         end, start, ordinal = self._own_over(0)
-        order = np.lexsort((start, ordinal))
-        return Rounds.joined(ordinal[order], start[order], end[order])
+        return Rounds.joined(ordinal, start, end)
 
     def _own_over(self, over: int) -> tuple[Positions, Positions, Positions]:
         """Return end, start and round of each distinct own run over `over` words, ascending."""
@@ -342,7 +341,11 @@ class Tally:
         start = np.maximum(matches.start, self._excerpt_start[excerpts])
         end = np.minimum(matches.end, self._excerpt_end[excerpts])
         length = end - start
-        self.counted.own_lengths.update(length.tolist())
+        lengths = np.bincount(length)
+        present = np.flatnonzero(lengths)
+        self.counted.own_lengths.update(
+            dict(zip(present.tolist(), lengths[present].tolist(), strict=True))
+        )
         self.counted.own.add(self._packing_by_end.pack(end, start, rounds))
         longest = self.counted.longest
         if (most := int(length.max())) >= (longest.words if longest else 0):

@@ -22,6 +22,7 @@ _GAP, _SHIFT = 10, 3
 _INSERTED, _SKIPPED = 25, 2
 _START_BITS, _PART_BITS = 27, 20
 _CELL, _TOGETHER = 64, 1 << 20
+_NEVER = np.iinfo(np.int64).max
 
 
 class _State(NamedTuple):
@@ -64,6 +65,11 @@ class _Matches(NamedTuple):
     own: Positions
     cut: NDArray[np.bool_]
 
+    def where(self, chosen: NDArray[np.bool_]) -> _Matches:
+        """Return the `chosen` matches."""
+        place, start, words, own, cut = self
+        return _Matches(place[chosen], start[chosen], words[chosen], own[chosen], cut[chosen])
+
 
 def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Chains:
     """Return the chains of each text's matches with one part of a book.
@@ -85,7 +91,12 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Ch
         kept.of, weights=kept.end - kept.start, minlength=np.count_nonzero(cut)
     ).astype(np.intp)
     matches = _Matches(matched.place, matched.start, matched.words, own, cut)
-    first, then = _without_shortcuts(matches, *_edges(matches, group))
+    first, then = _edges(matches, group)
+    counts = own >= NEAR_PASSAGE
+    counts[first] = counts[then] = True  # few: most matches are alone, and too short
+    number = np.cumsum(counts) - 1
+    matched, matches = matched.where(counts), matches.where(counts)
+    first, then = _without_shortcuts(matches, number[first], number[then])
     best = _best(matches, first, then, prompt_ranges, trim)
     enough = np.flatnonzero(best[:, 0] <= -NEAR_PASSAGE)
     words, place, start, place_end, end = best[enough].T
@@ -107,15 +118,20 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     of = np.arange(len(begin)).repeat(np.diff(begin, append=len(group)))
     lowest, highest = np.minimum.reduceat(cell, begin), np.maximum.reduceat(cell, begin)
     shift = np.cumsum(highest - lowest + 1) - highest - 1  # groups share no cell
-    cells = np.minimum(last_cell, highest[of]) - cell + 1
+    further = np.minimum(last_cell, highest[of]) - cell
     cell += shift[of]
     key = (cell << _START_BITS) | start
     order = np.argsort(key, kind="stable")
     key = key[order]
-    active = np.arange(len(place)).repeat(cells)
-    looks = (count_up(cell, cells) << _START_BITS) | start[active]
+    active = np.arange(len(place)).repeat(further)
+    looks = (count_up(cell + 1, further) << _START_BITS) | start[active]
+    # Ascending looks, as those into their own cells are, take less time.
+    active, looks = np.concatenate((order, active)), np.concatenate((key, looks))
     first_match = key.searchsorted(looks, side="right")
-    count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_match
+    reach = looks + words[active] + _GAP
+    within = np.flatnonzero(np.append(key, _NEVER)[first_match] <= reach)
+    active, first_match = active[within], first_match[within]
+    count = key.searchsorted(reach[within], side="right") - first_match
     ahead = np.cumsum(count)
     firsts, thens = [nothing], [nothing]
     at = 0

@@ -181,8 +181,10 @@ class LongestPassages:
 
     def note_best(self, columns: tuple[Positions, ...], kind: Positions) -> None:
         """Keep the best of these rows of keys, by the kind of each."""
-        for number in np.unique(kind).tolist():
+        for number in (OTHER, OWN, EXCUSED):
             chosen = kind == number
+            if not chosen.any():
+                continue
             least = int(columns[0][chosen].min())
             first = np.flatnonzero(chosen & (columns[0] == least))
             rows = np.stack([column[first] for column in columns], axis=1).tolist()
@@ -197,10 +199,10 @@ class LongestPassages:
 
 def note_longest(longest: dict[int, int], numbers: Positions, words: Positions) -> None:
     """Record the most words of each number."""
-    distinct, place = np.unique(numbers, return_inverse=True)
-    most = np.zeros(len(distinct), dtype=np.intp)
-    np.maximum.at(most, place, words)
-    _raise_to(longest, dict(zip(distinct.tolist(), most.tolist(), strict=True)))
+    most = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.intp)
+    np.maximum.at(most, numbers, words)
+    present = np.flatnonzero(most)
+    _raise_to(longest, dict(zip(present.tolist(), most[present].tolist(), strict=True)))
 
 
 def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:

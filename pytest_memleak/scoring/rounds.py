@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_memleak.records.measurement import PassageRate
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
-from pytest_memleak.scoring.intervals import Interval, coverage, cut, merge_intervals, outermost
+from pytest_memleak.scoring.intervals import Interval, coverage, cut, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,17 +82,22 @@ class Rounds:
     @classmethod
     def of(cls, rounds: Mapping[int, Iterable[Interval]]) -> Rounds:
         """Build from the rounds' intervals, by ordinal; they may overlap."""
-        rows = sorted((r, *interval) for r, covered in rounds.items() for interval in covered)
+        rows = [(r, *interval) for r, covered in rounds.items() for interval in covered]
         number, start, end = np.array(rows, dtype=np.intp).reshape(-1, 3).T
         return cls.joined(number, start, end)
 
     @classmethod
     def joined(cls, number: Positions, start: Positions, end: Positions) -> Rounds:
-        """Build from intervals by round and start, which may overlap."""
+        """Build from intervals in any order, which may overlap."""
         apart = int(end.max(initial=0)) + 1
-        first, last = merge_intervals(number * apart + start, number * apart + end)
-        number, start = np.divmod(first, apart)
-        return cls(number, start, last - number * apart)
+        start, end = number * apart + start, number * apart + end
+        order = np.argsort(start)
+        start, reached = start[order], np.maximum.accumulate(end[order])
+        first = np.ones(len(start), dtype=np.bool_)
+        first[1:] = start[1:] > reached[:-1]
+        last = np.append(first[1:], first[:1])  # the last of all, if there are any
+        number = number[order][first]
+        return cls(number, start[first] - number * apart, reached[last] - number * apart)
 
     @classmethod
     def together(cls, parts: Sequence[Rounds]) -> Rounds:
@@ -140,9 +145,7 @@ class Rounds:
 
     def grouped(self, group: Positions) -> Rounds:
         """Merge the rounds of one `group`; group: of each round, ascending."""
-        number = group[self.round]
-        order = np.lexsort((self.start, number))
-        return Rounds.joined(number[order], self.start[order], self.end[order])
+        return Rounds.joined(group[self.round], self.start, self.end)
 
     def patterns(self, *, n: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Return the sets of the n rounds that cover words together, and their word counts.
@@ -178,8 +181,7 @@ def words_by_text(
     text: Positions, start: Positions, end: Positions, *, texts: int
 ) -> NDArray[np.int64]:
     """Return how many words each text's pieces [start, end) cover, which may overlap."""
-    order = np.lexsort((start, text))
-    covered = Rounds.joined(text[order], start[order], end[order])
+    covered = Rounds.joined(text, start, end)
     return np.bincount(covered.round, covered.end - covered.start, texts).astype(np.int64)
 
 

@@ -85,13 +85,14 @@ def holders(analysis: Analysis, book: Book) -> set[tuple[Origin, str, int]]:
         names.add((passage.origin, passage.excerpt_id, passage.generation))
     runs, block = analysis.counts.runs, measured.longest_block
     start, end = block.start or 0, block.end or 0
+    every_span = analysis.cross.spans if start < end else ()
     while start < end:
         around = (runs.start <= start) & (runs.end > start)
         longest = int(np.where(around, runs.end, 0).argmax())
         ordinal, reached = int(runs.round[longest]), int(runs.end[longest])
         excerpts = range(measured.excerpt_at(start), measured.excerpt_at(reached - 1) + 1)
         names |= {(sampled, book.excerpts[excerpt].id, ordinal) for excerpt in excerpts}
-        spans = [span for span in analysis.cross.spans if span.start < reached and span.end > start]
+        spans = [span for span in every_span if span.start < reached and span.end > start]
         names |= {(sampled, source, ordinal) for span in spans for source in span.sources}
         start = max(reached, start + 1)
     return {

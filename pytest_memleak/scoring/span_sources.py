@@ -17,7 +17,7 @@ from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.text_batches import batches_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.book_layout import Layout
@@ -42,25 +42,50 @@ class ExcerptSpan(NamedTuple):
         return self.sources != (self.target,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CrossExcerpt:
-    """The spans of one pair by source excerpt.
+    """The spans of one pair by source excerpt, by their start.
 
-    spans: by their start; cross: number of spans that another excerpt than theirs produced.
+    ids: of the book's excerpts; start, end, target: of each span
+    sources, behind: numbers of all spans' sources, and where each span's end
     """
 
-    spans: tuple[ExcerptSpan, ...] = field(repr=False)
-    cross: int
+    ids: Sequence[str] = field(repr=False)
+    start: Positions = field(repr=False)
+    end: Positions = field(repr=False)
+    target: Positions = field(repr=False)
+    sources: Positions = field(repr=False)
+    behind: Positions = field(repr=False)
+
+    @property
+    def spans(self) -> tuple[ExcerptSpan, ...]:
+        """Return the spans as records."""
+        ids, sources = self.ids, [self.ids[source] for source in self.sources.tolist()]
+        columns = (self.start, self.end, self.target, self.behind)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        spans, begin = [], 0
+        for start, end, target, behind in rows:
+            sources_of_span = tuple(sources[begin:behind])
+            spans.append(ExcerptSpan(end - start, start, end, ids[target], sources_of_span))
+            begin = behind
+        return tuple(spans)
 
     @property
     def count(self) -> int:
         """Return the number of spans."""
-        return len(self.spans)
+        return len(self.start)
+
+    @property
+    def cross(self) -> int:
+        """Return the number of spans that another excerpt than theirs produced."""
+        of = np.arange(self.count).repeat(np.diff(self.behind, prepend=0))
+        own = np.bincount(of, self.sources == self.target[of], minlength=self.count)
+        return int(np.count_nonzero(own < np.bincount(of, minlength=self.count)))
 
     @property
     def ratio(self) -> float:
         """Return cross-excerpt spans / spans; 0 if there are none."""
-        return self.cross / len(self.spans) if self.spans else 0.0
+        return self.cross / self.count if self.count else 0.0
 
 
 def cross_excerpt(book: Book, generations: Iterable[Generation], scoring: Scoring) -> CrossExcerpt:
@@ -81,13 +106,22 @@ def cross_excerpt(book: Book, generations: Iterable[Generation], scoring: Scorin
 def cross_excerpts(
     layout: Layout, excerpt: Positions, start: Positions, end: Positions
 ) -> CrossExcerpt:
-    """Return the spans among matches [start, end), by the number of the prompted `excerpt`."""
-    ids = layout.ids
-    spans = tuple(
-        ExcerptSpan(last - first, first, last, ids[target], tuple(map(ids.__getitem__, sources)))
-        for first, last, target, sources in _spans_within_excerpts(layout, excerpt, start, end)
-    )
-    return CrossExcerpt(spans, sum(span.cross for span in spans))
+    """Return the spans among matches [start, end), by the number of the prompted `excerpt`.
+
+    They are those that no other contains and that lie in one excerpt.
+    """
+    first, last = outermost(start, end)
+    target = layout.ends.searchsorted(first, side="right")
+    inside = last <= layout.ends[target]
+    first, last, target = first[inside], last[inside], target[inside]
+    if not len(first):
+        return CrossExcerpt(layout.ids, first, last, target, first, first)
+    nth = np.minimum(first.searchsorted(start), len(first) - 1)  # starts are distinct
+    kept = (first[nth] == start) & (last[nth] == end)
+    nth, source = nth[kept], excerpt[kept]
+    order = np.argsort(nth * len(layout.ids) + source)
+    behind = np.bincount(nth).cumsum()
+    return CrossExcerpt(layout.ids, first, last, target, source[order], behind)
 
 
 def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
@@ -98,8 +132,9 @@ def cross_book(book: Book, texts: Iterable[str], scoring: Scoring) -> list[int]:
     """
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     matches = _distinct_matches(index, ((0, text) for text in texts))
-    spans = _spans_within_excerpts(index.books[0].layout, *matches)
-    return [last - first for first, last, _, _ in spans]
+    spans = cross_excerpts(index.books[0].layout, *matches)
+    lengths: list[int] = (spans.end - spans.start).tolist()
+    return lengths
 
 
 def _place(layout: Layout, excerpt_id: str, book_id: str) -> int:
@@ -122,28 +157,3 @@ def _distinct_matches(
         source = np.array(sources, dtype=np.intp)[matches.text]
         distinct.add(packing.pack(source, matches.start, matches.end))
     return packing.unpack(distinct.ascending())
-
-
-def _spans_within_excerpts(
-    layout: Layout, source: Positions, start: Positions, end: Positions
-) -> Iterator[tuple[int, int, int, list[int]]]:
-    """Yield the intervals that no other contains and that lie in one excerpt, with its number.
-
-    The sources of each follow, ascending.
-    """
-    first, last = outermost(start, end)
-    target = layout.ends.searchsorted(first, side="right")
-    inside = last <= layout.ends[target]
-    first, last, target = first[inside], last[inside], target[inside]
-    if not len(first):
-        return
-    nth = np.minimum(first.searchsorted(start), len(first) - 1)  # starts are distinct
-    kept = (first[nth] == start) & (last[nth] == end)
-    nth, source = nth[kept], source[kept]
-    order = np.lexsort((source, nth))
-    sources, begin = source[order].tolist(), 0
-    ends = np.bincount(nth).cumsum()
-    rows = np.stack((first, last, target, ends), axis=1).tolist()
-    for span_start, span_end, excerpt, behind in rows:
-        yield span_start, span_end, excerpt, sources[begin:behind]
-        begin = behind
