@@ -39,10 +39,11 @@ from pytest_memleak.plugin import hooks as plugin
 from pytest_memleak.providers.option_tables import Table as OptionsTable
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model
+from pytest_memleak.records.pair import AnswerLimits
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.suite.load import load_suite
 from pytest_memleak.suite.matrix import Written, expand
-from pytest_memleak.suite.schema import SuiteFile
+from pytest_memleak.suite.schema import SuiteFile, SuiteTable
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -121,7 +122,7 @@ class Recorder:
     """Stands in for pytest's parser and config: writes down what a plugin declares."""
 
     def __init__(self):
-        self.options, self.inis, self.markers = [], [], []
+        self.options, self.inis, self.markers = {}, {}, []
         self.workerinput = {}  # as in a worker, where no reporting is set up
 
     def getgroup(self, *_):
@@ -130,10 +131,11 @@ class Recorder:
     def addoption(self, *names, **settings):
         assert names[0].startswith("--memleak-")
         metavar = settings.get("metavar")
-        self.options += [f"{name} {metavar}" if metavar else name for name in names]
+        default = default_in_help(settings)
+        self.options |= {f"{name} {metavar}" if metavar else name: default for name in names}
 
-    def addini(self, name, **_):
-        self.inis.append(name)
+    def addini(self, name, **settings):
+        self.inis[name] = default_in_help(settings)
 
     def getoption(self, _):
         return None
@@ -143,12 +145,27 @@ class Recorder:
         self.markers.append(re.match(r"\w+", line)[0])
 
 
+def default_in_help(settings):
+    """What the help says after "default:", which has to be there for any default but none."""
+    stated, default = re.search(r"\(default: (.*)\)$", settings["help"]), settings.get("default")
+    if not stated:
+        assert not default, settings
+        return "off" if settings.get("action") == "store_true" else "none"
+    if default:
+        value = " ".join(default) if isinstance(default, list) else default
+        assert stated[1] in {"%(default)s", value}
+        return value
+    return stated[1]
+
+
 def test_options_ini_keys_and_marks_are_documented():
     declared = Recorder()
     plugin.pytest_addoption(declared)
     plugin.pytest_configure(declared)
-    assert named("options.md", "Command line") == set(declared.options)
-    assert named("options.md", "Ini keys") == set(declared.inis)
+    for heading, defaults in (("Command line", declared.options), ("Ini keys", declared.inis)):
+        documented = rows("options.md", heading)
+        assert named("options.md", heading) == set(defaults)
+        assert {code(row[0]): row[1].replace("`", "") for row in documented} == defaults
     assert named("fixtures.md", "Marker") == set(declared.markers)
 
 
@@ -193,13 +210,29 @@ def argument(action):
 
 
 COMMANDS = dict(commands(cli._parser()))
+SHARED_ARGUMENTS = "Arguments of several commands"
 
 
 def test_commands_and_what_they_take_are_documented():
     documented = {code(line) for _, line in prose(DOCS / "cli.md") if line.startswith("## `")}
     assert documented == set(COMMANDS)
+    shared = named("cli.md", SHARED_ARGUMENTS)
     for command, taken in COMMANDS.items():
-        assert named("cli.md", f"`{command}`") == taken, command
+        own = named("cli.md", f"`{command}`") if taken - shared else set()
+        assert own == taken - shared, command
+
+
+def test_arguments_of_several_commands_name_all_of_these():
+    for argument, takers, _ in rows("cli.md", SHARED_ARGUMENTS):
+        names = re.findall(r"`([^`]+)`", takers)
+        documented = {
+            command
+            for command in COMMANDS
+            if any(f"{command} ".startswith(f"memleak {name} ") for name in names)
+        }
+        taking = {command for command, taken in COMMANDS.items() if code(argument) in taken}
+        assert documented == taking, argument
+        assert len(taking) > 1, argument
 
 
 def table_in(annotation):
@@ -235,25 +268,49 @@ def test_tables_and_keys_of_suites_are_documented():
     names = {name for name, _ in SUITE_TABLES if "." not in name}
     assert named("suite.md", "The tables") == names
     for kind in dict.fromkeys(kind for _, kind in SUITE_TABLES):
-        check_keys(rows("suite.md", *section_of(kind)), kind)
+        section = section_of(kind)
+        check_keys(rows("suite.md", *section), kind, keys_of_other_tables(section))
 
 
-def check_keys(table, kind):
-    """Key, type, default, meaning, example: keys and defaults are the class's, examples valid."""
-    assert sorted(code(row[0]) for row in table) == sorted(kind.model_fields)
-    for key, _, default, _, example in table:
+def keys_of_other_tables(section):
+    """The rows of other tables that a section names: "Also `a` and `b` of [`[suite]`](#suite)"."""
+    text = "\n".join(line for above, line in prose(DOCS / "suite.md") if above[1:] == section)
+    found = []
+    for sentence in re.findall(r"^Also (.*?)(?:\n\n|\. )", f"{text}\n\n", re.MULTILINE | re.DOTALL):
+        for names, table in re.findall(r"(.*?)\sof\s\[`(\[+\w+\]+)`\]", sentence, re.DOTALL):
+            keys = set(re.findall(r"`(\w+)`", names))
+            documented = [row for row in rows("suite.md", f"`{table}`") if code(row[0]) in keys]
+            assert len(documented) == len(keys), f"{table} doesn't have all of {keys}"
+            found += documented
+    return found
+
+
+def check_keys(table, kind, of_other_tables=()):
+    """Key, type, default, meaning, example: keys and defaults are the class's, examples valid.
+
+    A key that another table documents may be without a default here: the other table has it.
+    """
+    documented = [*table, *of_other_tables]
+    assert sorted(code(row[0]) for row in documented) == sorted(kind.model_fields)
+    for row in documented:
+        key, _, default, _, example = row
         name, field = code(key), kind.model_fields[code(key)]
-        assert read_default(default) == default_of(field), f"default of {name}"
+        if row not in of_other_tables or default_of(kind, name) != "none":
+            assert read_default(default) == default_of(kind, name), f"default of {name}"
         shown = tomllib.loads(code(example))
         assert list(shown) == [name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(shown[name])
-        assert shown[name] != default_of(field), f"the example of {name} is its default"
+        assert shown[name] != default_of(kind, name), f"the example of {name} is its default"
 
 
-def default_of(field):
+def default_of(kind, name):
+    """What holds without the key: its own default, or in `[suite]` that of the answers' record."""
+    field = kind.model_fields[name]
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
+    if kind is SuiteTable and default is None:
+        default = getattr(AnswerLimits(), name, None)
     empty = default is None or default in ({}, (), []) or isinstance(default, BaseModel)
     return "none" if empty else default
 
@@ -496,8 +553,9 @@ def test_the_command_line_says_what_is_shown(tmp_path, monkeypatch, capsys):
     (shown,) = snippets("console", pages=[DOCS / "cli.md"])[:1]
     assert capsys.readouterr().out == shown.text.partition("\n")[2]
     assert cli.main([*score.split(), "--json"]) == 0
-    told = json.loads(titled("cli.md", f"memleak {score} --json"))
-    assert json.loads(capsys.readouterr().out) == told
+    (shown,) = json.loads(titled("cli.md", f"memleak {score} --json"))
+    (row,) = json.loads(capsys.readouterr().out)
+    assert {key: row[key] for key in shown} == shown
 
 
 def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
