@@ -140,20 +140,19 @@ def _unmarked(text: str) -> str:
     NFKD comes first: NFKC combines a letter and its mark.
     """
     composed = unicodedata.normalize("NFKC", text)
-    if has_unspaced(composed):
-        composed = separate_words(_without_kinds(composed, "C"))
-    parts = _without_kinds(unicodedata.normalize("NFKD", composed), "MC")
-    return unicodedata.normalize("NFC", parts)
+    parts = unicodedata.normalize("NFKD", composed)
+    letters = "".join(set(parts))
+    unseen = [c for c in letters if _is_unseen(c)]
+    if has_unspaced(letters):  # marks are part of words
+        invisible = (ord(c) for c in unseen if unicodedata.category(c)[0] != "M")
+        composed = separate_words(composed.translate(dict.fromkeys(invisible)))
+        parts = unicodedata.normalize("NFKD", composed)
+    return unicodedata.normalize("NFC", parts.translate(dict.fromkeys(map(ord, unseen))))
 
 
-def _without_kinds(text: str, kinds: str) -> str:
-    """Return the text without invisible characters of these categories."""
-    removed = {
-        ord(c): None
-        for c in set(text)
-        if (unicodedata.category(c)[0] in kinds and not c.isspace()) or c in _BLANK_LETTERS
-    }
-    return text.translate(removed)
+def _is_unseen(c: str) -> bool:
+    kind = unicodedata.category(c)
+    return kind[0] == "M" or (kind[0] == "C" and not c.isspace()) or c in _BLANK_LETTERS
 
 
 _EDGED_WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")

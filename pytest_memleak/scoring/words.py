@@ -54,12 +54,13 @@ _UNSPACED = (
     "\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a-\uaa7f"  # Burmese
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_OF_EACH_DICTIONARY = "あア漢กກកက"
 _RUN = re.compile(rf"[{_UNSPACED}]\s*[{_UNSPACED}]")
 
 # NFKC decomposes the vowel am of Thai and Lao, which dictionaries have as one letter.
 _PARTS_OF_AM = (
-    (re.compile(f"(?<=[{_UNSPACED}])\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\u0e33"),
-    (re.compile(f"(?<=[{_UNSPACED}])\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\u0eb3"),
+    ("([\u0e01-\u0e2e][\u0e31-\u0e4e]*?)\u0e4d([\u0e48-\u0e4b]?)\u0e32", "\\1\\2\u0e33"),
+    ("([\u0e81-\u0eae][\u0eb1-\u0ece]*?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2", "\\1\\2\u0eb3"),
 )
 
 _LINE_ENDS = "\n\r\v\f\x85\u2028\u2029"
@@ -125,11 +126,14 @@ def _words_beyond_latin_1(text: str) -> list[str]:
 
 def _unicode_words(text: str) -> list[str]:
     text = normalized(text, "NFKC")
-    formats = {ord(c) for c in set(text) if not c.isascii() and unicodedata.category(c) == "Cf"}
+    letters = "".join(set(text))
+    formats = {ord(c) for c in letters if not c.isascii() and unicodedata.category(c) == "Cf"}
     if formats:
         text = text.translate(dict.fromkeys(formats))
-    token_pattern, _ = _patterns(_marks_in(text))
-    tokens = token_pattern.findall(separate_words(text))
+    if has_unspaced(letters):
+        text = separate_words(text)
+    token_pattern, _ = _patterns(_marks_in(letters))
+    tokens = token_pattern.findall(text)
     return [word.lower() for word in tokens if "_" not in word or _LETTER_OR_DIGIT.search(word)]
 
 
@@ -144,10 +148,8 @@ def separate_words(text: str) -> str:
     A word never crosses a blank line. Without ICU, which every book of such a script requires
     (`needs_icu`), each letter is a word.
     """
-    if not has_unspaced(text):
-        return text
     for parts, am in _PARTS_OF_AM:
-        text = parts.sub(am, text)
+        text = re.sub(parts, am, text)
     _, run_pattern = _patterns(_marks_in(text))
     runs = "\n".join("".join(run.split()) for run in run_pattern.findall(text))
     words_of_runs = iter(_broken(runs).split("\n"))
@@ -168,6 +170,8 @@ def _word_breaker() -> type[WordBreaker] | None:
         from icu4py.breakers import WordBreaker
     except ImportError:
         return None
+    # Which dictionary a mark such as U+30FC belongs to depends on those that are loaded.
+    list(WordBreaker(_OF_EACH_DICTIONARY, "root"))
     return WordBreaker
 
 

@@ -22,6 +22,9 @@ UNSPACED = regex.compile(
 )
 
 
+list(WordBreaker("あア漢กກកက", "en"))  # else the first marks of Japanese texts are of no dictionary
+
+
 @functools.lru_cache(maxsize=4096)  # a case says each text many times
 def words(text, mode="paper"):
     if mode == "unicode":
@@ -52,14 +55,13 @@ def unicode_words(text):
 
 def separated(text):
     """Runs of letters and marks of unspaced scripts, cut by ICU, between spaces."""
-    for am, aa, tones, whole in (
-        ("\u0e4d", "\u0e32", "\u0e48-\u0e4b", "\u0e33"),
-        ("\u0ecd", "\u0eb2", "\u0ec8-\u0ecb", "\u0eb3"),
+    for am, aa, tones, letter, mark, whole in (
+        ("\u0e4d", "\u0e32", "\u0e48-\u0e4b", "[\u0e01-\u0e2e]", "[\u0e31-\u0e4e]", "\u0e33"),
+        ("\u0ecd", "\u0eb2", "\u0ec8-\u0ecb", "[\u0e81-\u0eae]", "[\u0eb1-\u0ece]", "\u0eb3"),
     ):
         for parts in reversed([*re.finditer(f"{am}([{tones}]?){aa}", text)]):
-            start, end = parts.span()
-            if start and UNSPACED.match(text[start - 1]):
-                text = text[:start] + parts[1] + whole + text[end:]
+            if re.search(f"{letter}{mark}*$", text[: parts.start()]):
+                text = text[: parts.start()] + parts[1] + whole + text[parts.end() :]
     cut, at = "", 0
     while at < len(text):
         if not is_unspaced(text[at]):

@@ -1,6 +1,7 @@
 """Scripts without spaces: chance and planted passages in the UDHR, and books without ICU."""
 
 import dataclasses
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_a_run_of_400_000_letters_is_no_burden(letters):
     began = time.process_time()
     assert len(words(text, "unicode")) > 90_000
     assert time.process_time() - began < 10  # usually 0.5 s
+
+
+def test_words_do_not_depend_on_texts_read_before():
+    """ICU reads a mark otherwise before the first Japanese letter of a process."""
+    text = "from pytest_memleak.scoring.words import words; print(*words('ーひ', 'unicode'))"
+    alone = subprocess.check_output([sys.executable, "-c", text], encoding="utf-8")
+    assert alone.split() == words("あア漢。ーひ", "unicode")[-2:] == ["ー", "ひ"]
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ UNSPACED = {
 }  # fmt: skip
 # The vowel am, which NFKC decomposes, behind a letter that may have it.
 AM = re.compile(
-    "(?<=[\u0e01-\u0e4e\u0e81-\u0edf])[\u0e4d\u0ecd]([\u0e48-\u0e4b\u0ec8-\u0ecb]?)[\u0e32\u0eb2]"
+    "([\u0e01-\u0e2e][\u0e31-\u0e4e]*?)(?:\u0e4d([\u0e48-\u0e4b]?)\u0e32)"
+    "|([\u0e81-\u0eae][\u0eb1-\u0ece]*?)(?:\u0ecd([\u0ec8-\u0ecb]?)\u0eb2)"
 )
 
 
@@ -96,7 +97,7 @@ def is_mark(char):
 
 def check(text):
     text = AM.sub(
-        lambda am: am[1] + {"\u0e4d": "\u0e33", "\u0ecd": "\u0eb3"}[am[0][0]],
+        lambda am: am[1] + am[2] + "\u0e33" if am[1] else am[3] + am[4] + "\u0eb3",
         as_it_is_counted(text),
     )
     borders = {0, *accumulate(map(len, grapheme_clusters(text)))}
