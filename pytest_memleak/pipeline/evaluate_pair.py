@@ -26,6 +26,7 @@ from pytest_memleak.pipeline.required_samples import all_generations, required_s
 from pytest_memleak.pipeline.sampled_generations import CountedGenerations, identify, sample_all
 from pytest_memleak.records import Completeness, Generation, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
+from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 
@@ -74,7 +75,9 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
     second_opinion = SecondOpinion(parts, protected, catalog)
     texts = second_opinion.watch(chain(own.batches(), all_generations(beside)))
     analysis = analyze_pair(pair, parts, protected, resources, catalog, texts=texts)
+    return_freed_memory()
     scan_issues = (*second_opinion.issues(analysis), *protected.issues(pair), *catalog.issues)
+    return_freed_memory()
     references = compare_references(analysis, own, beside, required, suite.endpoints)
     analysis, sampled = references.analysis, (*counted, *references.sampled)
     served = identify(own.sampled)

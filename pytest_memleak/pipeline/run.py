@@ -145,10 +145,12 @@ class Run:
             from pytest_memleak.pipeline.evaluate_pair import (
                 evaluate,  # with numpy: not needed to collect
             )
+            from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.of_suite(pair.suite)
             evaluation = evaluate(pair, suite_run, endpoint=endpoint)
             suite_run.endpoints.close_recordings()
+            return_freed_memory()
             self._evaluations[key] = endpoint, evaluation
         return self._evaluations[key][1]
 

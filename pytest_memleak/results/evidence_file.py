@@ -23,7 +23,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
-from pytest_memleak.redaction.file_writing import write_whole
+from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.results.result_codec import decode
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
     """Write a bundle or its envelope atomically. Raises EvidenceError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _file_text(content))
+        with whole_file(path) as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
     except OSError as error:
         raise EvidenceError(
             f"can't be written: {error.strerror or error}",

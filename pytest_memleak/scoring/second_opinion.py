@@ -11,6 +11,7 @@ words, the automaton holds their k-grams, and the book streams past it, without 
 from __future__ import annotations
 
 import heapq
+import sys
 from bisect import bisect_right
 from collections import defaultdict
 from hashlib import blake2b
@@ -151,9 +152,11 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
     Every k words of a text contain an anchor, a little over half as long.
     """
     text_words, starts = _joined(words(text, mode) for text in texts)
-    excerpts = [words(excerpt.text, mode) for excerpt in book.excerpts]
+    # Interned: a million words are of a few thousand spellings.
+    excerpts = [[*map(sys.intern, words(excerpt.text, mode))] for excerpt in book.excerpts]
     borders = layout_of(book, list(map(len, excerpts))).borders.tolist()
     all_words = list(chain.from_iterable(excerpts))
+    del excerpts
     book_words, parts = _joined(all_words[a:b] for a, b in pairwise([0, *borders, len(all_words)]))
     size = k // 2 + 1
     matches: Matches = {}

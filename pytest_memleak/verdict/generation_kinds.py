@@ -21,6 +21,7 @@ import numpy as np
 from pytest_memleak.records import FinishReason, Kind
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.redaction.text import count_words, server_word
+from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.verdict.evidence_requirements import exact
@@ -199,6 +200,7 @@ class GenerationCensus:
         readings = GenerationFeatures.together([readings for readings, _ in self._parts])
         runs = np.concatenate([runs for _, runs in self._parts])
         self._parts = [(readings, runs)]  # frees the parts
+        return_freed_memory()
         kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
         self._counted = CensusResult(
             asked=self._asked,

@@ -17,6 +17,7 @@ import numpy as np
 from pytest_memleak.records import AnswerLimits, Issue, RuleCheck, Work
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
+from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.words import words
 from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.shingles import run_hashes
@@ -152,20 +153,24 @@ def _own_words(book: Book, asked: GenerationRequest) -> Iterator[Counter[str]]:
 
 
 def _share(book: Book, asked: GenerationRequest) -> Fraction:
-    texts = [excerpt.text for excerpt in book.excerpts]
-    instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
-    excerpt_words, instruction_words = keyed(texts, asked.words), keyed(instructions, asked.words)
-    as_measured = zip(excerpt_words.each(), instruction_words.each(), strict=True)
-    as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
     length = max(asked.trim, _SHORTEST_RUN)
-    overlapping = 0
-    for plain, folded in zip(as_measured, as_folded, strict=True):
-        count = _told(*plain, length)
-        if not np.array_equal(folded[1], plain[1]):
-            # Near-verbatim passages are trimmed by folded words.
-            count = min(max(count, _told(*folded, length)), len(plain[0]))
-        overlapping += count
-    return Fraction(overlapping, max(int(excerpt_words.lengths().sum()), 1))
+    overlapping = measured = 0
+    for excerpts in batches_of(book.excerpts, lambda excerpt: len(excerpt.text)):
+        texts = [excerpt.text for excerpt in excerpts]
+        instructions = [excerpt.instruction or "" for excerpt in excerpts]
+        excerpt_words = keyed(texts, asked.words)
+        as_measured = zip(
+            excerpt_words.each(), keyed(instructions, asked.words).each(), strict=True
+        )
+        as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
+        for plain, folded in zip(as_measured, as_folded, strict=True):
+            count = _told(*plain, length)
+            if not np.array_equal(folded[1], plain[1]):
+                # Near-verbatim passages are trimmed by folded words.
+                count = min(max(count, _told(*folded, length)), len(plain[0]))
+            overlapping += count
+        measured += int(excerpt_words.lengths().sum())
+    return Fraction(overlapping, max(measured, 1))
 
 
 def _told(excerpt_keys: Keys, instruction_keys: Keys, length: int) -> int:
