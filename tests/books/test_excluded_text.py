@@ -110,7 +110,8 @@ Widmung; Epigraph; Also by; Books by the Sea; Also Available; By the Same Author
 Reviews; About the Author; About the Book; A Note on the Type; Acknowledgments; Acknowledgements;
 Danksagung; Remerciements; Reading Group Guide; Discussion Questions; A Reader's Guide; Excerpt;
 Extract from the Log; Sneak Peek; Read on for the Storm; Coming Soon; Leseprobe; Notes; Endnotes;
-Bibliography; Index; Glossary; Credits; Permissions; Errata; What's Next"""
+Bibliography; Index; Glossary; Credits; Permissions; Errata; What's Next; Keep Reading;
+Further Reading; Discussion Guide; Anmerkungen; Zeittafel; Guide de lecture; Sigue leyendo"""
 
 
 @pytest.mark.parametrize("title", [title.strip() for title in TITLES.split(";")])
