@@ -85,13 +85,12 @@ def _starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
 
 def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
     blocks = leaf.markup.everything
+    places: list[dict[str, int]] = [{} for _ in starts]
+    for place, at in leaf.markup.places.items():
+        number = bisect_right(starts, at) - 1
+        places[number][place] = at - starts[number]
     for number, (start, end) in enumerate(pairwise([*starts, len(blocks)])):
-        places = {
-            place: at - start
-            for place, at in leaf.markup.places.items()
-            if bisect_right(starts, at) - 1 == number
-        }
-        markup = replace(leaf.markup, everything=blocks[start:end], places=places)
+        markup = replace(leaf.markup, everything=blocks[start:end], places=places[number])
         if number:
             markup = replace(markup, declares_body=False, linked=0.0, links=0, note_texts=())
         yield Leaf(_section_name(leaf, number), markup, leaf.role)

@@ -33,7 +33,9 @@ _COMMONEST = {
         "nl": "de en van ik te dat die in een hij het niet",
     }.items()
 }
-_HINT = "use a different edition; exclude leaves a document out, include reads it as it is"
+_HINT = (
+    "use a different edition, or name the document in exclude, or in include to read it as it is"
+)
 
 
 def reject_unreadable(
@@ -45,16 +47,19 @@ def reject_unreadable(
     """
     _reject_fused(leaves, place)
     leaves = [leaf for leaf in leaves if leaf.name not in excused]
+    own = _COMMONEST.get((language or "").lower()[:2])
     foreign: list[Leaf] = []
     for leaf in leaves:
         blocks = leaf.markup.blocks
         sample = blocks[:: 1 + len(blocks) // _SAMPLE]
         words = _WORD.findall(" ".join(block.text for block in sample).lower())
         _reject_fragments(leaf.name, words, place)
-        share = max(sum(word in common for word in words) for common in _COMMONEST.values())
-        if len(words) >= _FEWEST_WORDS and share < _FEWEST_COMMON * len(words):
-            foreign.append(leaf)
-    if (language or "").lower()[:2] in _COMMONEST and 2 * _letters(foreign) > _letters(leaves):
+        if own and len(words) >= _FEWEST_WORDS and _is_foreign(words, own):
+            # Declared languages are often wrong.
+            foreign += (
+                [leaf] if all(_is_foreign(words, common) for common in _COMMONEST.values()) else []
+            )
+    if foreign and 2 * _letters(foreign) > _letters(leaves):
         raise BookError(
             f"{foreign[0].name!r} has hardly any common words, though its language is {language!r}:"
             " its letters may be encoded by its fonts",
@@ -79,6 +84,10 @@ def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
         longest = {name: max(map(len, " ".join(texts[name]).split()), default=0) for name in texts}
         worst = max(longest, key=longest.__getitem__)
         raise BookError(f"{worst!r}: {error.message}", location=place, hint=error.hint) from None
+
+
+def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
+    return sum(word in common for word in words) < _FEWEST_COMMON * len(words)
 
 
 def _letters(leaves: Sequence[Leaf]) -> int:

@@ -36,7 +36,7 @@ class BookPart:
     `label` is its title in the table of contents, or its first heading; `kept`: whether it counts
     as text; `rule`: the rule that decided; `by_title`: whether a title alone excludes it. Word
     counts cover every script (docs/method.md): `words` of the text, `matter` excluded as front
-    and back matter or copyright notices, `notes` excluded as notes, `headings` of titles.
+    and back matter or copyright notices, `notes` of notes and hidden text, `headings` of titles.
     """
 
     name: str

@@ -54,6 +54,9 @@ BODIES = {
     "styles": f"<p style='{'display: ' * N}'>word</p>",
     "attributes": "<p " + " ".join(f"a{n}='1'" for n in range(N)) + ">word</p>",
     "entities": f"<p>{'&eacute;&' * N}</p>",
+    "notes that link back": "<p id='n'><a href='#n'>1</a> a<sup><a href='#n'>1</a></sup></p>" * N,
+    "headings in bold": "<p><b>Chapter 1</b></p>" * 150_000,
+    "lines of drawings": "<svg>" + "<text>a</text>" * 400_000 + "</svg>",
     "comments that never end": f"<p>word</p>{'<!--' * N}",
 }
 DOCUMENTS = {
@@ -146,6 +149,7 @@ LONG = {
     *("headings alone", "a chapter a word", "no space in Thai", "a word a letter", "entities"),
     *("numerals.txt", "works of brackets.json", "works in many lines.jsonl"),
     *("lines without end", "spaces without end", "forms in forms"),
+    *("notes that link back", "headings in bold"),
 }
 
 
