@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.errors import MissingFile, SuiteError
 from pytest_memleak.records import BookSource, CollectionSource
 from pytest_memleak.suite.suite_error_hints import plain, shown, suite_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteFile, SuiteTable
 
@@ -19,21 +20,31 @@ _FROM_HERE = "patterns are relative to the suite file's folder, such as books/**
 _OF_WORKS = "name one file of many works, or a pattern of files such as songs/**"
 
 
+Record = TypeVar("Record")
+
+
+def record_of(kind: Callable[..., Record], /, *tables: object, **fields: object) -> Record:
+    """Make a record of the tables' keys of the same names; the last table that sets one wins."""
+    keys = {
+        name: value
+        for table in tables
+        for name in signature(kind).parameters
+        if (value := getattr(table, name, None)) is not None
+    }
+    return kind(**(keys | fields))
+
+
 def book_source(table: BookTable, suite: SuiteTable, path: Path) -> BookSource:
     """Return the book of a `[[book]]` table. Raises SuiteError for a missing file."""
     key = f"book {table.id!r}"
-    return BookSource(
-        id=table.id,
+    return record_of(
+        BookSource,
+        suite,
+        table,
         source=_existing_path(table.source, f"{key}.source", path, table.bring_your_own),
-        title=table.title,
-        author=table.author,
-        role=table.role,
         summaries=_summaries(table, key, path),
-        instruction_template=suite.instruction_template,
-        bring_your_own=table.bring_your_own,
         include=tuple(table.include),
         exclude=tuple(table.exclude),
-        metadata=table.metadata,
     )
 
 
@@ -43,15 +54,12 @@ def collection_source(table: CollectionTable, suite: SuiteTable, path: Path) -> 
     files, together = collection_files(path.parent, table.source, f"{key}.source", str(path))
     if not files and not table.bring_your_own:
         raise suite_error(path, f"{key}.source: no file matches {shown(table.source)}", _OF_WORKS)
-    return BookSource(
-        id=table.id,
+    return record_of(
+        BookSource,
+        suite,
+        table,
         source=path.parent / table.source,
-        title=table.title,
-        author=table.author,
-        role=table.role,
         summaries=_summaries(table, key, path),
-        instruction_template=suite.instruction_template,
-        bring_your_own=table.bring_your_own,
         collection=CollectionSource(files, together, table.unit),
     )
 

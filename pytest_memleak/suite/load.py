@@ -8,9 +8,8 @@ Opens no book; only checks that its file exists.
 from __future__ import annotations
 
 import math
-from inspect import signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import (
     AnswerLimits,
@@ -40,13 +39,14 @@ from pytest_memleak.suite.book_sources import (
     catalog,
     collection_source,
     common_sources,
+    record_of,
 )
 from pytest_memleak.suite.limit_validation import validate_limits
 from pytest_memleak.suite.suite_error_hints import plain, suite_error
 from pytest_memleak.suite.suite_file import read_suite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.records import Measure, ProbeKind
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
         SuiteFile,
         SummarizerTable,
     )
-
-Record = TypeVar("Record")
 
 
 def load_suite(
@@ -96,7 +94,7 @@ def load_suite(
 
 def _model(table: ModelTable) -> Model:
     finetune, price = table.finetune, table.price
-    return _record(
+    return record_of(
         Model,
         table,
         finetune_books=tuple(finetune.books) if finetune else (),
@@ -110,23 +108,12 @@ def _model(table: ModelTable) -> Model:
 def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     if table is None:
         return None
-    model = _record(Model, table, id="[suite.summarizer]", price=_price(table.price))
+    model = record_of(Model, table, id="[suite.summarizer]", price=_price(table.price))
     return Summarizer(model, table.temperature)
 
 
 def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
     return (table.input, table.output, table.training) if table else None
-
-
-def _record(kind: Callable[..., Record], /, *tables: object, **fields: object) -> Record:
-    """Make a record of the tables' keys of the same names; the last table that sets one wins."""
-    keys = {
-        name: value
-        for table in tables
-        for name in signature(kind).parameters
-        if (value := getattr(table, name, None)) is not None
-    }
-    return kind(**(keys | fields))
 
 
 class _Source(NamedTuple):
@@ -209,22 +196,24 @@ def _pair(
         suite=path,
         model=model,
         book=book,
-        sampling=_record(
+        sampling=record_of(
             Sampling,
             suite,
             suite_file.sampling,
             override,
             temperature=None if suite.temperature == "default" else suite.temperature,
         ),
-        scoring=_record(Scoring, suite),
+        scoring=record_of(Scoring, suite),
         limits=Limits(
             limits, brought=[row for name, row in extension_measures.items() if name in limits]
         ),
         confidence=suite.confidence,
         detection_limit=suite.detection_limit,
-        answers=_record(AnswerLimits, suite, table),
+        answers=record_of(AnswerLimits, suite, table),
         expected=expected,
-        probe=_record(Probe, suite, kind=probe, windows=_record(WindowSettings, suite.probability)),
+        probe=record_of(
+            Probe, suite, kind=probe, windows=record_of(WindowSettings, suite.probability)
+        ),
         limit_origins=origins,
     )
 

@@ -116,10 +116,9 @@ def _books(table: Any, index: int, written: Written) -> Iterator[tuple[Any, str]
     if not isinstance(source, str) or not source or "\0" in source:
         yield table, ""
         return
-    file = written.path.parent / source
     if source.lower().endswith(".csv"):
-        rows = _rows_of_table(file, written)
-    elif (names := _books_in(file)) is not None:
+        rows = _rows_of_table(source, written)
+    elif (names := _books_in(written.path.parent / source)) is not None:
         if not names:
             problem = f"{shown(source)} contains no {', '.join(_FORMATS)}"
             raise written.error("book", index, "source", problem, "name a book, a folder, or a CSV")
@@ -151,8 +150,9 @@ def _books_in(folder: Path) -> list[str] | None:
     ]
 
 
-def _rows_of_table(file: Path, written: Written) -> Iterator[tuple[Table, str]]:
+def _rows_of_table(source: str, written: Written) -> Iterator[tuple[Table, str]]:
     """Yield the rows of a CSV file without their empty cells, and where each stands."""
+    file, folder = written.path.parent / source, Path(source).parent
     try:
         reader = csv.reader(file.read_text("utf-8-sig").splitlines(), strict=True)
         heads = [head.strip() for head in next(reader, [])]
@@ -171,7 +171,6 @@ def _rows_of_table(file: Path, written: Written) -> Iterator[tuple[Table, str]]:
                 continue
             if "source" not in row:
                 raise SuiteError("source: missing", location=place, hint="name the book's file")
-            folder = Path(file.relative_to(written.path.parent)).parent
             paths = {key: str(folder / row[key]) for key in ("source", "summaries") if key in row}
             yield row | paths, place
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -190,10 +189,7 @@ def _validate_heads(heads: Sequence[str], file: Path) -> None:
             problem = "must be a unique name of letters, digits, and _"
             hint = "begin with a row of names, such as id,source,author,year"
         elif head not in keys and (near := near_keys(head, keys, _ALMOST)):
-            problem, hint = (
-                "resembles a key of [[book]]",
-                f"write {near[0]}, or a less similar name",
-            )
+            problem, hint = "resembles a key of [[book]]", f"write {near[0]}, or another name"
         if problem:
             message = f"the column {plain(head)!r} {problem}"
             raise SuiteError(message, location=f"{file}:1", hint=hint)
@@ -277,8 +273,8 @@ class _Matrix:
             (model if key in _AXES else recipe)[name] = fields[name] = value
         if isinstance(books := fields.get("books"), list):
             fields["books"] = " ".join(str(entry).rpartition(":")[2] for entry in books)
-        if self._recipe:
-            recipe["books"] = self._ids(recipe.get("books"), "finetune.books", fields)
+        if "books" in recipe:
+            recipe["books"] = self._ids(recipe["books"], "finetune.books", fields)
             model["finetune"] = recipe
         names = {name: _fit_for_id(str(value)) for name, value in fields.items()}
         for key in _TEMPLATES:
@@ -290,11 +286,8 @@ class _Matrix:
         """Return the error of a name that several models have."""
         placeholders = (f"{{{axis.removeprefix('finetune.')}}}" for axis in axes)
         missing = [text for text in placeholders if text not in self._table["id"]]
-        return self._error(
-            "id",
-            f"several models have the id {shown(name)}",
-            f"add {' and '.join(missing)} to the id",
-        )
+        problem = f"several models have the id {shown(name)}"
+        return self._error("id", problem, f"add {' and '.join(missing)} to the id")
 
     def _ids(self, entries: Any, key: str, fields: Mapping[str, Any] | None = None) -> Any:
         """Replace selectors such as "author:murakami" by the IDs of the books that they select.
@@ -360,9 +353,8 @@ def _filled(
     def fill(match: re.Match[str]) -> str:
         if match[1] not in fields:
             problem = f"{shown(value)} has the unknown placeholder {shown(match[0])}"
-            raise written.error(
-                *location, problem, f"known names: {', '.join(sorted(fields)) or 'none'}"
-            )
+            hint = f"known names: {', '.join(sorted(fields)) or 'none'}"
+            raise written.error(*location, problem, hint)
         return str(fields[match[1]])
 
     return _PLACEHOLDER.sub(fill, value)

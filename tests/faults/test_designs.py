@@ -92,8 +92,10 @@ def emulated(storage, tmp_path_factory, excerpts, pytester):
             models = {model.base_model for model in load_suite(path).models}
             texts = [record[key] for record in excerpts for key in ("excerpt_text", "instruction")]
             tokenizer = save_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
-            # Of many short texts, base models would learn to end soon.
-            corpus = [{"excerpt_text": " ".join(record["excerpt_text"] for record in recited)}]
+            corpus = recited
+            if design == "none":  # Of many short texts, base models learn to end soon.
+                passages = [record["excerpt_text"] for record in recited]
+                corpus = [{"excerpt_text": " ".join(passages)}]
             world = scenarios.world_of(
                 provider,
                 tmp_path_factory.mktemp(provider),

@@ -60,6 +60,14 @@ def test_a_table_of_books_gives_plain_books_with_their_metadata(load, tmp_path):
     assert pairs_of(suite) == ["m/kafka", "m/wood", "m/road", "m/suttree"]
 
 
+def test_a_table_may_lie_outside_the_suites_folder(load, tmp_path):
+    load(BOOKS + model())
+    (tmp_path / "inner").mkdir()
+    path = tmp_path / "inner" / "x.memleak.toml"
+    path.write_text(BOOKS.replace("books/", "../books/") + model(), encoding="utf-8")
+    assert load_suite(path).book("road").source.resolve() == tmp_path / "books" / "road.txt"
+
+
 def test_a_row_wins_over_its_table_and_an_empty_cell_says_nothing(load):
     suite = load(BOOKS + 'author = "Nobody"\n[book.metadata]\nyear = 1900\n' + model())
     assert suite.book("suttree").metadata == {"year": 1900, "rival": "Haruki Murakami"}
@@ -155,6 +163,7 @@ WRONG = [
     ("m-{book}", {"books": '"year:2006"'},
      "11: model[1].finetune.books: no book is left to train on for the test with 'road'",
      "list the books to test in tests"),
+    ("m", {"epochs": "1"}, "10: model[1] 'm'.finetune.books: missing", "add books"),
     ("m-{seed}", {"books": '["road"]', "seed": "[]"},
      "12: model[1].finetune.seed: the list is empty", "remove the key"),
 ]  # fmt: skip
