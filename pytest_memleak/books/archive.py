@@ -220,12 +220,20 @@ def _require_file(path: Path) -> None:
             hint="if it is an unpacked EPUB, zip it",
         )
     if path.exists() and not path.is_file():
-        raise BookError("is a device or a pipe; expected a file", location=str(path))
+        raise BookError(
+            "is a device or a pipe; expected a file",
+            location=str(path),
+            hint="copy its content to a file, and name that",
+        )
 
 
 def unreadable(error: OSError, place: str) -> BookError:
     """Return the error for a file that the operating system doesn't give."""
-    return BookError(f"can't be read: {error.strerror or error}", location=place)
+    return BookError(
+        f"can't be read: {error.strerror or error}",
+        location=place,
+        hint="check the path, and who may read the file",
+    )
 
 
 # --- caps on a book's size ----------------------------------------------------------------

@@ -136,6 +136,7 @@ def validate_continuation(template: str, *, place: str | None = None) -> None:
         raise BookError(
             "the continuation template has no {prefix}, so prompts would lack the passage",
             location=place,
+            hint="add {prefix} where the passage belongs",
         )
 
 

@@ -89,6 +89,10 @@ TEXTS = {
     "quotes in quotes.md": b"> " * 900_000 + b"a",
     "random.pdf": b"%PDF-1.7\n" + RANDOM,
     "random.docx": b"PK\x03\x04" + RANDOM,
+    "braces.rtf": b"{\\rtf1 " + b"{" * 1_000_000,
+    "itself.tex": rb"\def\a{\a\a}\begin{document}\a words\end{document}",
+    "sections.fb2": b"<FictionBook><body>" + b"<section>" * N,
+    "times.lrc": b"[00:01]" * 1_000_000 + b"a",
 }
 
 
@@ -147,6 +151,7 @@ WORD_BODIES = {
 LONG = {
     *("marks.md", "open links.md", "random.md", "a paragraph a letter", "breaks"),
     *("headings alone", "a chapter a word", "no space in Thai", "a word a letter", "entities"),
+    *("braces.rtf", "sections.fb2", "times.lrc"),
     *("numerals.txt", "works of brackets.json", "works in many lines.jsonl"),
     *("lines without end", "spaces without end", "forms in forms"),
     *("notes that link back", "headings in bold"),
