@@ -39,7 +39,8 @@ expected = "leak"
 base_url = "{address}/v1"
 api = "completions"
 concurrency = 4
-timeout = 3600
+[sampling]
+deadline = 3600
 """
 TOKENS = 200  # of an answer
 LONGEST_RUN = 3 * 3600  # seconds

@@ -12,12 +12,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.endpoint_trial import Trial, sample_neutral
 from pytest_memleak.cli.shared_options import FOLDER, add_output
 from pytest_memleak.cli.suite_template import (
     Draft,
@@ -30,24 +30,14 @@ from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring, WordMode
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
-from pytest_memleak.redaction.text import inert, short_name
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from pytest_memleak.interfaces.abilities import Obeyed
-    from pytest_memleak.interfaces.protocols import Completion, Endpoint
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
-_MOST_SAMPLES = 10
-_NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
-_NEUTRAL_TOKENS = 200
-_FAST = 5.0  # seconds; a faster first call is mostly imports and connecting
-_CONCURRENCY = 8  # calls at first, where a provider adapts their number
 _INTERRUPTED = 130
-_LONG_ANSWER = 500  # tokens, about as many as an excerpt has
 
 
 def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,6 +63,8 @@ def _try(parsed: argparse.Namespace) -> int:
     draft = Draft(
         (parsed.book,), provider, base_model, 1, 1.0, base_url=parsed.base_url, price=parsed.price
     )
+    from pytest_memleak.sampling.cost_plan import in_all
+
     if path.exists():
         raise SettingsError(
             "this suite already exists",
@@ -84,21 +76,21 @@ def _try(parsed: argparse.Namespace) -> int:
     try:
         print_sentence(f"Testing {base_model} with a neutral prompt ...")
         sys.stdout.flush()
-        trial = _test_endpoint(path, draft)
-        samples = trial.samples_in(_MINUTES * 60)
+        trial = _try_endpoint(path, draft)
+        samples = trial.samples_in(_MINUTES * 60, _make_plan(path, draft, "sqlite://"))
         detection_limit = _detection_limit(samples)
         draft = replace(
             draft, samples=samples, detection_limit=detection_limit, text_only=trial.text_only
         )
         write_whole(path, draft.text(path))
-        plan = full_plan = _make_plan(path, draft, "sqlite://")
+        plans = full_plans = _make_plan(path, draft, "sqlite://")
         ledger_path = Path.cwd() / FOLDER / "ledger.db"
         if ledger_path.exists():
-            plan = _make_plan(path, draft, f"sqlite:///{ledger_path}")
+            plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
+        plan, full_plan = in_all(plans), in_all(full_plans)
         stored = full_plan.generations - plan.generations
         cost = None if plan.cost is None else math.ceil(plan.cost * 100) / 100
-        seconds = trial.round * samples * plan.generations / full_plan.generations
-        _print_plan(trial, plan, samples, cost, seconds)
+        _print_plan(trial, plan, samples, cost, trial.seconds_of(plans))
         if stored:
             print_sentence(
                 f"{FOLDER}/ledger.db holds {amount(stored, 'generation')} from an earlier run. "
@@ -121,6 +113,9 @@ def _run(path: Path, draft: Draft, cost: float | None) -> int:
     if status is None:
         print(f"\nStopped after {_MINUTES} minutes. Results so far:")
         status = run_gate(path, "--memleak-offline", folder=Path.cwd())
+        left = _make_plan(path, draft, f"sqlite:///{Path.cwd() / FOLDER / 'ledger.db'}")
+        missing = sum(plan.generations + plan.pending for plan in left)
+        print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
         more = "continue this run"
     else:
         more = "reuse these generations and write an HTML report"
@@ -203,123 +198,48 @@ def _word_mode_for(path: Path) -> str:
         return print_size("unicode")
 
 
-# --- the endpoint --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """The result of the neutral prompt.
-
-    lines:       titles and texts to print
-    seconds:     duration of an answer as long as an excerpt
-    concurrency: calls that run at once
-    excerpts:    number of the book's excerpts
-    text_only:   whether the server offers no chat for the model
-    """
-
-    lines: tuple[tuple[str, str], ...]
-    seconds: float
-    concurrency: int
-    excerpts: int
-    text_only: bool
-
-    def samples_in(self, seconds: float) -> int:
-        """Return how many generations per excerpt fit into this time."""
-        return max(1, min(_MOST_SAMPLES, int(seconds // self.round)))
-
-    @property
-    def round(self) -> float:
-        """Estimated seconds for one generation of every excerpt."""
-        return self.seconds * math.ceil(self.excerpts / self.concurrency)
-
-
-def _test_endpoint(path: Path, draft: Draft) -> _Trial:
+def _try_endpoint(path: Path, draft: Draft) -> Trial:
+    """Sample the neutral prompt by the draft's suite; as plain text if chats lack a format."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
 
     with open_suite(path, hosts=draft.hosts) as suite:
         (pair,) = suite.suite.pairs
         endpoint = suite.endpoints.endpoint(pair.model)
-        if abilities_of(endpoint).recording is not None:
+        abilities = abilities_of(endpoint)
+        if abilities.recording is not None:
             raise SettingsError(
                 f"provider {pair.model.provider!r} reads files and has no endpoint to test",
                 hint="measure files with: memleak score BOOK.json GENERATIONS.json",
             )
-        answers, duration = _sample_neutral(endpoint, seed=0)
-        if duration < _FAST:
-            answers, duration = _sample_neutral(endpoint, seed=1)
-        texts = [str(getattr(answer, "text", answer)) for answer in answers]
-        tokens = max(len(text.split()) for text in texts) * 4 / 3
-        provider = suite.endpoints.provider(pair.model)
-        parameters = abilities_of(endpoint).obeyed()
-        return _Trial(
-            lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters)),
-            seconds=duration * max(1.0, _LONG_ANSWER / max(tokens, 1)),
-            concurrency=provider.concurrency or _CONCURRENCY,
-            excerpts=len(suite.books.cut(pair.book).excerpts),
-            text_only="api" in parameters and "chat" in parameters["api"].rejected,
-        )
-
-
-def _sample_neutral(endpoint: Endpoint, *, seed: int) -> tuple[Sequence[Completion | str], float]:
-    """Return two answers to the neutral prompt, and their duration in seconds."""
-    before = time.monotonic()
-    answers = endpoint.sample(
-        _NEUTRAL_PROMPT, n=2, temperature=1.0, max_tokens=_NEUTRAL_TOKENS, seed=seed
-    )
-    return answers, time.monotonic() - before
-
-
-def _identity_lines(
-    endpoint: Endpoint, answers: Sequence[Completion | str]
-) -> list[tuple[str, str]]:
-    from pytest_memleak.interfaces.abilities import id_of
-    from pytest_memleak.interfaces.protocols import Completion
-    from pytest_memleak.pipeline.ledger_endpoint import served_record
-    from pytest_memleak.reports.report_text import server_name
-
-    lines = [("endpoint", id_of(endpoint) or "unnamed")]
-    first = next((answer for answer in answers if isinstance(answer, Completion)), None)
-    if first is not None and first.served is not None:
-        served = served_record(
-            first.served.model, first.served.fingerprint, calls=1, requested=False
-        )
-        lines.append(("served by", server_name(served)))
-    if first is not None:
-        ended = short_name(first.finish_word or "") or first.finish_reason.value
-        counts = "token counts" if first.completion_tokens is not None else "no token counts"
-        lines.append(("reports", f"finish reason ({ended}), {counts}"))
-    return lines
-
-
-def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, str]]:
-    accepted = [name for name, support in parameters.items() if support.accepted]
-    rejected = [name for name, support in parameters.items() if not support.accepted]
-    if parameters:
-        yield "accepts", ", ".join(accepted)
-    if rejected:
-        yield "rejects", f"{', '.join(rejected)} (omitted)"
+        if draft.text_only or abilities.chats():
+            concurrency = suite.endpoints.provider(pair.model).concurrency
+            excerpts = len(suite.books.cut(pair.book).excerpts)
+            trial = sample_neutral(endpoint, at_once=concurrency, excerpts=excerpts)
+            return replace(trial, text_only=draft.text_only or trial.text_only)
+    print_sentence("This seems to be a base model, without chats: it gets plain text.")
+    draft = replace(draft, text_only=True)
+    write_whole(path, draft.text(path))
+    return _try_endpoint(path, draft)
 
 
 # --- the plan ------------------------------------------------------------------------------
 
 
-def _make_plan(path: Path, draft: Draft, ledger: str) -> Plan:
+def _make_plan(path: Path, draft: Draft, ledger: str) -> list[Plan]:
+    """Return the plan of each step; the first is the pair's own, with its canaries."""
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite
-    from pytest_memleak.sampling.cost_plan import in_all
 
     with open_suite(path, ledger=ledger, hosts=draft.hosts) as suite:
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
             message = f"the probe can't be planned: {plan.obstacles[0]}"
             raise SettingsError(message, location=str(path))
-        return in_all([step.sampling for step in plan.steps if step.sampling])
+        return [step.sampling for step in plan.steps if step.sampling]
 
 
-def _print_plan(
-    trial: _Trial, plan: Plan, samples: int, cost: float | None, seconds: float
-) -> None:
+def _print_plan(trial: Trial, plan: Plan, samples: int, cost: float | None, seconds: float) -> None:
     for title, text in trial.lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()

@@ -188,6 +188,7 @@ class Abilities:
         server silently ignores counts as accepted
     continuing:    returns an endpoint of the same weights, with an id of its own, whose `sample`
         continues a text's beginning without chat; None if the model only answers instructions
+    chats:         tells whether chats have the model's own format; costs nothing
     portable:      returns a picklable function that opens the endpoint in another process
     """
 
@@ -200,6 +201,7 @@ class Abilities:
     model_name: str | None = None
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
+    chats: Callable[[], bool] = lambda: True
     portable: Callable[[], Callable[[], Endpoint]] | None = None
     recovery: Recovery | None = None
     batches: BatchCalls | None = None

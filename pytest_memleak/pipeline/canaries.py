@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CANARIES = 5
 # Enough for a preamble and a passage over every preset limit, at two tokens per word.
-_TOKENS = 200
+CANARY_TOKENS = 200
 _WORDS_ALIKE = 12
 
 
@@ -36,7 +36,9 @@ def canary_book(book: Book) -> Book:
 
 def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
     """Return the instructions of the canary book's excerpts as prompts."""
-    sampling = replace(pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=_TOKENS)
+    sampling = replace(
+        pair.sampling, samples=rounds, temperature=0.0, seed=0, max_tokens=CANARY_TOKENS
+    )
     return pair_prompts(replace(pair, sampling=sampling), canary_book(book))
 
 

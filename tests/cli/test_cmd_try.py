@@ -10,16 +10,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from http_server import Books
+from faults import FaultPlan, server_error
+from http_server import Books, Response
 from openai_server import OpenAIServer
 from reciter import Reciter
 from screen import run_in_terminal
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.cli.cmd_try import _Trial, run_gate
+from pytest_memleak.cli.cmd_try import run_gate
+from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.main import main
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.sampling.cost_plan import Plan
 
 SUITE = "base-story.memleak.toml"
 
@@ -37,9 +40,10 @@ def serve(tmp_path, story):
     """Starts a server whose model looks back nine words; returns the command to try it."""
     with ExitStack() as running:
 
-        def start(**more):
+        def start(props=None, **more):
             books = Books(tmp_path / "books.jsonl")
             server = OpenAIServer(reciter=Reciter(story, base_order=9), books=books, **more)
+            server.route("GET", "/props", "props", lambda _: Response.json(props or {}))
             url = running.enter_context(server).base_url
             return "try", "story.json", "--model", "openai/base", "--base-url", url
 
@@ -69,10 +73,47 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     assert "generations from an earlier run. They will be reused." in " ".join(told.split())
 
 
-@pytest.mark.parametrize(("seconds", "samples"), [(0, 1), (3.9, 1), (8, 4), (20, 10), (900, 10)])
-def test_a_probe_has_as_many_samples_as_there_is_time_for(seconds, samples):
-    asked = _Trial(lines=(), seconds=1.0, concurrency=3, excerpts=6, text_only=False)
-    assert asked.samples_in(seconds) == samples
+DEFAULT_FORMAT = "{%- for message in messages -%}\n  {{- '<|im_start|>' + message.role + '\n' }}"
+
+
+@pytest.mark.parametrize("template", [DEFAULT_FORMAT, "{{ bos_token }}"])
+def test_a_base_model_gets_plain_text(here, serve, capsys, template):
+    # Without a terminal, nobody can confirm the run.
+    assert main([*serve(props={"chat_template": template})]) == 2
+    shown = capsys.readouterr().out
+    is_base = template == DEFAULT_FORMAT
+    assert ("base model, without chats: it gets plain text" in shown) == is_base
+    assert "Estimated time: 1 minute." in shown
+
+
+def test_a_rate_limit_is_waited_for_and_shown(here, serve, capsys):
+    limit = server_error("chat", status=429, calls=(0,), retry_after=1.2)
+    assert main([*serve(plan=FaultPlan([limit]))]) == 2
+    assert "waiting for the server's rate limit (429), " in capsys.readouterr().out
+
+
+def plan_of(calls, generations, tokens):
+    return Plan("m/b", calls, generations, 0, 0, tokens, None)
+
+
+# Six excerpts of 300 tokens, and five canaries of 200.
+OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
+
+
+@pytest.mark.parametrize(
+    ("shares", "seconds"),
+    [
+        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300),  # all overlaps: two calls after each other
+        ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300),  # nothing does
+        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300),
+    ],
+)
+def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds):
+    settings = {"lines": (), "at_once": 3, "excerpts": 6, "text_only": False}
+    trial = Trial(token=1.0, calls=shares[0], completions=shares[1], **settings)
+    assert trial.seconds_of([OWN, GREEDY], samples=4) == pytest.approx(seconds, rel=0.15)
+    assert trial.samples_in(seconds * 1.2, [OWN, GREEDY]) >= 4
+    assert trial.samples_in(1, [OWN, GREEDY]) == 1
 
 
 @pytest.mark.full

@@ -189,6 +189,9 @@ STYLES: Mapping[str, Style] = {
     "azure-unknown": Style(change=_other_model, words="served_names"),
     "old-limit": Style(refuses=("max_completion_tokens",)),
     "no-chat": Style(chat=False),
+    "vllm-base": Style(
+        check=lambda body: "default chat template is not allowed" if "messages" in body else None
+    ),
     "ignores-n": Style(change=_first),
     "transformers": Style(change=_without_usage),
     "odd-usage": Style(change=_odd_usage),
@@ -201,7 +204,6 @@ STYLES: Mapping[str, Style] = {
     "sglang": Style(_with(_nested("message"), object="error"), refuses=("min_p",)),
     "llama.cpp": Style(most=2, too_many="n_cmpl must be in [1, {}]"),
     "groq": Style(refuses=_EXTRA, wording="property '{}' is unsupported", most=1),
-    "cerebras": Style(_nested("message"), 422, _PENALTIES, wording="{} is unsupported"),
     "dashscope": Style(
         _with(_nested("message"), code="InvalidParameter"),
         most=4,
@@ -252,7 +254,7 @@ class StyledServer(HttpServer):
 
     def _completions(self, request):
         style, body = STYLES[request.params["style"]], request.json()
-        if style.chat:
+        if style.chat and style is not STYLES["vllm-base"]:
             return Response.json({"detail": "Not Found"}, status=404)
         return self._answer(style, body, body["prompt"])
 

@@ -27,6 +27,7 @@ PREFIX, REST = 8, 37  # words
 SUITE = """
 suite = { samples = SAMPLES, probe = "continuation", prefix_words = 8, min_length_ratio = 0.01 }
 limits = { longest_passage = 38, greedy_longest_span = 30 }
+sampling = { deadline = 900 }
 book = [{ id = "text", source = "text.txt" }]
 [[model]]
 id = "model"
@@ -34,7 +35,7 @@ provider = "openai"
 endpoint = "NAME"
 options = { base_url = "ADDRESS/v1", api = "completions", CALLS }
 """
-CALLS = "concurrency = 1, completions_per_call = 1, timeout = 900"
+CALLS = "concurrency = 1, completions_per_call = 1"
 PROBABILITY = """
 suite.probe = "probability"
 suite.probability = { prefix_tokens = PREFIX, suffix_tokens = SUFFIX, top_k = TOP_K }

@@ -91,6 +91,7 @@ class ChatEndpoint:
             model_name=settings.model if self._calls.names_model else None,
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
+            chats=self._calls.has_chat_format,
             recovery=Recovery(self._sample_stored, self._recover) if settings.store else None,
             batches=batches.abilities if settings.batch else None,
             probabilities=self._probabilities.abilities,
@@ -145,7 +146,8 @@ class ChatEndpoint:
             if refused.code in FILTER_CODES:
                 return filtered(n)
             chatless = settings.api == "auto" and api == "chat" and not more
-            if chatless and refused.status == HTTPStatus.NOT_FOUND:
+            formatless = "chat template" in refused.cause.replace("_", " ")
+            if chatless and (formatless or refused.status == HTTPStatus.NOT_FOUND):
                 api = "completions"
             elif not parameters.learns(refused, body, fixed=settings.extra_body):
                 raise

@@ -46,6 +46,8 @@ _Answer = TypeVar("_Answer")
 
 _ERRORS = range(400, 600)
 _LISTING = 5.0  # seconds
+# Without blanks, the beginning of the format that llama.cpp's server gives to base models.
+_DEFAULT_FORMAT = "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+'"
 _ENDS = re.compile(r"shutdown|deprecat|retire|sunset|expir", re.IGNORECASE)
 _LONGEST_DATE = 40
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
@@ -194,6 +196,22 @@ class OpenAICalls:
         answer = as_mapping(self.ask("models.list", get, endpoint=self.base_url))
         listed = map(as_mapping, as_list(answer.get("data")))
         return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
+
+    def has_chat_format(self) -> bool:
+        """Tell whether chats have the model's own format."""
+        from openai import HttpxBinaryResponseContent as Response
+
+        def get(client: OpenAI) -> object:
+            hasty = client.with_options(timeout=min(_LISTING, self._timeout))
+            address = f"{self._address.removesuffix('/v1')}/props"
+            return json.loads(hasty.get(address, cast_to=Response).content)
+
+        try:
+            properties = as_mapping(self.ask("props", get, endpoint=self.base_url))
+        except ProviderError:
+            return True
+        template = "".join(f"{properties.get('chat_template')}".split())
+        return not template.startswith(_DEFAULT_FORMAT)
 
     @property
     def served(self) -> Served | None:

@@ -1,0 +1,190 @@
+"""A first look at an endpoint: what it accepts, who answers, how fast, and whether it chats."""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_memleak.cli.columns import print_sentence
+from pytest_memleak.errors import ProviderBusy
+from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.redaction.text import short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_memleak.interfaces.abilities import Obeyed
+    from pytest_memleak.interfaces.protocols import Completion, Endpoint
+    from pytest_memleak.sampling.cost_plan import Plan
+
+_MOST_SAMPLES = 10
+_NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
+_NEUTRAL_TOKENS = 200
+_FEW_TOKENS = 8
+_SLOW = 5.0  # seconds for a few tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The result of the neutral prompt.
+
+    lines:     titles and texts to print
+    token:     seconds per token of a single call
+    calls, completions: the share of a call's time by which each further call, or completion of the
+        same call, delays it: 0 if they overlap, 1 if the server works through them one by one
+    at_once:   calls that run at once
+    excerpts:  number of the book's excerpts
+    text_only: whether the prompt was sent without a chat
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    token: float
+    calls: float
+    completions: float
+    at_once: int
+    excerpts: int
+    text_only: bool
+
+    def samples_in(self, seconds: float, plans: Sequence[Plan]) -> int:
+        """Return how many generations per excerpt fit into this time; the plans are for one."""
+        fitting = [n for n in range(1, _MOST_SAMPLES + 1) if self.seconds_of(plans, n) <= seconds]
+        return max(fitting, default=1)
+
+    def seconds_of(self, plans: Sequence[Plan], samples: int = 1) -> float:
+        """Estimate the time of all planned calls; the first plan has the canaries, too.
+
+        samples: how many times as many completions each of its other calls has
+        """
+        from pytest_memleak.pipeline.canaries import CANARIES, CANARY_TOKENS
+
+        own, *others = plans
+        canaries = min(CANARIES, self.excerpts, own.calls)
+        left = replace(
+            own,
+            calls=own.calls - canaries,
+            generations=own.generations - canaries,
+            completion_tokens=own.completion_tokens - canaries * CANARY_TOKENS,
+        )
+        return (
+            self._phase(canaries, 1, CANARY_TOKENS)
+            + self._phase(left.calls, samples * left.generations, _tokens_each(left))
+            + sum(self._phase(plan.calls, plan.generations, _tokens_each(plan)) for plan in others)
+        )
+
+    def _phase(self, calls: int, generations: int, tokens: float) -> float:
+        if calls <= 0:
+            return 0.0
+        at_once = min(self.at_once, calls)
+        further = max(0.0, generations / calls - 1)
+        together = (1 + (at_once - 1) * self.calls) * (1 + further * self.completions)
+        return self.token * tokens * together * calls / at_once
+
+
+def _tokens_each(plan: Plan) -> float:
+    return plan.completion_tokens / max(1, plan.generations)
+
+
+def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:
+    """Sample the neutral prompt: alone, twice in one call, and in several calls at once.
+
+    at_once: the suite's number of concurrent calls, if any; excerpts: of the book
+    """
+    from pytest_memleak.sampling.retry import FIRST
+
+    at_once = at_once or FIRST
+    sample = partial(_sample, endpoint)
+    tokens = _FEW_TOKENS
+    answers, single = sample(tokens)
+    if single < _SLOW:
+        tokens = _NEUTRAL_TOKENS
+        answers, single = sample(tokens)
+    text = str(getattr(answers[0], "text", answers[0]))
+    generated = getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
+    both, twice = sample(tokens, n=2)
+    few = min(at_once, 2 if single >= _SLOW else at_once)
+    together = _time_together(sample, tokens, few)
+    parameters = abilities_of(endpoint).obeyed()
+    return Trial(
+        lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters)),
+        token=single / max(1.0, min(generated, tokens)),
+        calls=_share(together / single - 1, few - 1),
+        # A server that ignores n gets a call for each.
+        completions=_share(twice / single - 1, 1) if len(both) > 1 else 1.0,
+        at_once=at_once,
+        excerpts=excerpts,
+        text_only="api" in parameters and "chat" in parameters["api"].rejected,
+    )
+
+
+def _share(delay: float, others: int) -> float:
+    return min(1.0, max(0.0, delay / max(1, others)))
+
+
+def _time_together(sample: Callable[[int], object], tokens: int, calls: int) -> float:
+    """Return the seconds that so many calls take at once."""
+    before = time.monotonic()
+    with ThreadPoolExecutor(calls) as threads:
+        list(threads.map(sample, [tokens] * calls))
+    return time.monotonic() - before
+
+
+def _sample(
+    endpoint: Endpoint, tokens: int, n: int = 1
+) -> tuple[Sequence[Completion | str], float]:
+    """Return answers to the neutral prompt, and their duration in seconds without pauses."""
+    from pytest_memleak.sampling.call_attempts import Notice
+    from pytest_memleak.sampling.retry import Retry
+
+    def attempt() -> tuple[Sequence[Completion | str], float]:
+        before = time.monotonic()
+        answers = endpoint.sample(_NEUTRAL_PROMPT, n=n, temperature=1.0, max_tokens=tokens, seed=0)
+        return answers, time.monotonic() - before
+
+    def tell(error: ProviderBusy, seconds: float) -> None:
+        notice = Notice()
+        notice.wait(error, seconds)
+        print_sentence(str(notice))
+        sys.stdout.flush()
+
+    return Retry().run(attempt, unreached=lambda: 0.0, waiting=tell)
+
+
+def _identity_lines(
+    endpoint: Endpoint, answers: Sequence[Completion | str]
+) -> list[tuple[str, str]]:
+    from pytest_memleak.interfaces.abilities import id_of
+    from pytest_memleak.interfaces.protocols import Completion
+    from pytest_memleak.pipeline.ledger_endpoint import served_record
+    from pytest_memleak.reports.report_text import server_name
+    from pytest_memleak.verdict.model_identity import served_model_issues
+
+    lines = [("endpoint", id_of(endpoint) or "unnamed")]
+    first = next((answer for answer in answers if isinstance(answer, Completion)), None)
+    if first is not None and first.served is not None:
+        served = served_record(
+            first.served.model, first.served.fingerprint, calls=1, requested=False
+        )
+        lines.append(("served by", server_name(served)))
+        asked = abilities_of(endpoint).model_name
+        answered = {first.served.model: 1}
+        if asked is not None:
+            issues = served_model_issues(asked, answered)
+            lines += [("another name", str(issue)) for issue in issues]
+    if first is not None:
+        ended = short_name(first.finish_word or "") or first.finish_reason.value
+        counts = "token counts" if first.completion_tokens is not None else "no token counts"
+        lines.append(("reports", f"finish reason ({ended}), {counts}"))
+    return lines
+
+
+def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, str]]:
+    accepted = [name for name, support in parameters.items() if support.accepted]
+    rejected = [name for name, support in parameters.items() if not support.accepted]
+    if parameters:
+        yield "accepts", ", ".join(accepted)
+    if rejected:
+        yield "rejects", f"{', '.join(rejected)} (omitted)"
