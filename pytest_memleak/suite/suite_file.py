@@ -166,37 +166,35 @@ def _explain(
     problems: Iterable[ErrorDetails], expanded: Expanded, written: Written, hint: str
 ) -> SuiteError:
     """Return the error that lists every problem on its own line: place, key, problem, value."""
-    lines: dict[str, str] = {}
-    places: dict[str, str] = {}
+    lines: dict[tuple[str, str], str] = {}
     seen = set()
     for problem in problems:
         location, row = expanded.as_written(_within(problem["loc"], expanded.tables))
-        key = _key(location, written.tables)
-        if (key, row, problem["msg"]) in seen:  # of another model or book of the same table
+        key, place = _key(location, written.tables), row or written.place(location)
+        if (key, place, problem["msg"]) in seen:  # of another model of the same table
             continue
-        seen.add((key, row, problem["msg"]))
-        places[key] = row or written.place(location)
+        seen.add((key, place, problem["msg"]))
         if problem["type"] == "extra_forbidden":
-            lines[key] = f"{key}: unknown key{_nearest(location)}"
+            message = f"unknown key{_nearest(location)}"
         elif problem["type"] == "missing":
-            lines[key] = f"{key}: missing"
+            message = "missing"
         else:
             message = problem_words(problem)
             other = _SHOULD_BE + message.removeprefix(_SHOULD_BE) + " or "
-            before = lines.get(key, f"{key}: {_SHOULD_BE}").partition(f"{key}: {_SHOULD_BE}")[2]
+            before = lines.get((key, place), _SHOULD_BE).partition(_SHOULD_BE)[2]
             message = other + before if before else f"{message}; got {shown(problem['input'])}"
-            lines[key] = f"{key}: {message}"
-    if not written.tables.get("book") and not written.tables.get("collection"):
-        lines.setdefault("book", _NO_BOOK)
-    if len(lines) == 1:
-        (key,) = lines
-        return SuiteError(lines[key], location=places.get(key, str(written.path)), hint=hint)
-    listed = [""]
-    for key, line in lines.items():
-        file, colon, number = places.get(key, "").rpartition(":")
-        place = f"line {number}: " if file == str(written.path) else f"{file}:{number}: "
-        listed.append((place if colon else "") + line)
-    return suite_error(written.path, "\n  ".join(listed), hint)
+        lines[key, place] = message
+    path = str(written.path)
+    listed = [(place, f"{key}: {message}") for (key, place), message in lines.items()]
+    has_books = written.tables.get("book") or written.tables.get("collection")
+    if not has_books and "book" not in (key for key, _ in lines):
+        listed.append((path, _NO_BOOK))
+    if len(listed) == 1:
+        return SuiteError(listed[0][1], location=listed[0][0], hint=hint)
+    texts = [""]
+    for place, text in listed:
+        texts.append(text if place == path else f"{place.replace(f'{path}:', 'line ')}: {text}")
+    return SuiteError("\n  ".join(texts), location=path, hint=hint)
 
 
 def _within(location: Sequence[int | str], tables: dict[str, Any]) -> Sequence[int | str]:

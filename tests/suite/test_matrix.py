@@ -185,6 +185,7 @@ TABLES = [
     ("id,source\nroad,road.txt,a, b\n", "list.csv:2: has 4 cells, but the first row has 2"),
     ('id,source\nroad,"road.txt\n', "list.csv: can't be read: unexpected end of data"),
     ("id,source,role\nroad,road.txt,tested\n", "list.csv:2: book[1].role: Input should be "),
+    ("id,source,role\na,road.txt,x\nb,wood.txt,y\n", "list.csv:3: book[1].role: Input should be "),
     ("id,source\na b,road.txt\n", "list.csv:2: book[1].id: "),
     ("id,source\na,road.txt\na,wood.txt\n", "book: duplicate id 'a'"),
     ("id,source\na,gone.txt\n", "book 'a'.source: no such file: 'books/gone.txt'"),
