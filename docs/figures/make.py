@@ -26,12 +26,8 @@ BOOK = "Night Shift at the Seed Vault"
 
 # file name: the heading of the pair or book, and which part of it
 FIGURES = {
-    "measures-clean": (f"clean on {BOOK}", "dl.measures"),
     "measures-shuffler": (f"shuffler on {BOOK}", "dl.measures"),
-    "measures-reciter": (f"reciter on {BOOK}", "dl.measures"),
     "map-reciter": (f"reciter on {BOOK}", "figure.map"),
-    "samples-clean": (f"clean on {BOOK}", "svg.chart.xy"),
-    "spans-reciter": (f"reciter on {BOOK}", "svg.chart.bar"),
 }
 
 
