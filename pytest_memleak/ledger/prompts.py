@@ -109,7 +109,7 @@ def questionnaire(
 ) -> PairPrompts:
     """Build the prompts for `book`, for any endpoint; excerpts without an instruction are skipped.
 
-    `words` counts a text's words. A generation may have int(words * 4/3) + 50 tokens.
+    `words` counts what tokens are estimated by. A generation may have int(words * 4/3) + 50 tokens.
     """
     repeats: Counter[str] = Counter()
     questions = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
@@ -20,7 +21,7 @@ from pytest_memleak.interfaces.abilities import abilities_of, baseline_of
 from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
 from pytest_memleak.records import Book, Generation, Origin, Pair, Suite
 from pytest_memleak.scoring.measure_table import CHANCE, with_needs
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import count_for_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -166,6 +167,5 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
 
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """Return the pair's prompts; `book` as it is prompted for."""
-    return questionnaire(
-        pair.id, book, pair.sampling, words=lambda text: len(words(text, pair.scoring.word_mode))
-    )
+    count = partial(count_for_tokens, mode=pair.scoring.word_mode)
+    return questionnaire(pair.id, book, pair.sampling, words=count)

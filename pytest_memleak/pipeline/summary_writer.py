@@ -24,7 +24,7 @@ from pytest_memleak.records import Book, Excerpt, Generation, Kind, Sampling, Su
 from pytest_memleak.sampling.cost_plan import Plan, plan
 from pytest_memleak.sampling.loop import draw
 from pytest_memleak.scoring.keyed_texts import keyed
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import count_for_tokens, words
 from pytest_memleak.verdict.generation_features import FeatureReader
 from pytest_memleak.verdict.generation_kinds import canned
 from pytest_memleak.verdict.prompt_overlap import FEWEST_WORDS
@@ -117,7 +117,7 @@ class SummaryWriter:
         }
 
     def _longest(self, text: str) -> str:
-        tokens = most_tokens(self._count(text))
+        tokens = most_tokens(count_for_tokens(text, self._mode))
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -135,7 +135,8 @@ class SummaryWriter:
         book = Book(id=name, title=name, author="", excerpts=asked, digest="")
         # Summaries don't depend on the suite's seed.
         sampling = Sampling(samples=times, temperature=self._temperature)
-        return questionnaire(name, book, sampling, words=self._count)
+        count = functools.partial(count_for_tokens, mode=self._mode)
+        return questionnaire(name, book, sampling, words=count)
 
     def _prompt(self, text: str) -> str:
         return PROMPT.format(words=max(2 * FEWEST_WORDS, self._count(text) // _SHARE), passage=text)

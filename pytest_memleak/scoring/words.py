@@ -84,6 +84,14 @@ def words(text: str, mode: WordMode = "paper") -> list[str]:
     return _paper_words(text) if mode == "paper" or text.isascii() else _unicode_words(text)
 
 
+def count_for_tokens(text: str, mode: WordMode) -> int:
+    """Count words, and letters in scripts without spaces: what tokens are in proportion to."""
+    text_words = words(text, mode)
+    if mode == "paper" or not has_unspaced(text):
+        return len(text_words)
+    return sum(len(word) if has_unspaced(word) else 1 for word in text_words)
+
+
 def _paper_words(text: str) -> list[str]:
     latin_1 = separated_in_latin_1(text)
     if latin_1 is None:

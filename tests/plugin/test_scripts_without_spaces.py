@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from icu4py import icu_version
 from suite_files import read_pair, write_answers, write_book
 
+from pytest_memleak.pipeline.required_samples import pair_prompts
+from pytest_memleak.records import Book, Excerpt, Sampling, Scoring
 from pytest_memleak.scoring import words as words_module
 
 UDHR = Path(__file__).parents[1] / "scoring" / "udhr" / "thai.txt"
@@ -40,6 +43,15 @@ def test_reports_say_which_icu_separated_its_words_and_how_long_they_are(gate):
     notice = f"*ICU {icu_version} separates its words: 38 words are about 1?? characters*"
     gate("-v", evidence, lines=["*longest passage, * words*", notice], failed=1)
     assert read_pair()["settings"]["icu"] == icu_version
+
+
+def test_a_generation_has_tokens_enough_for_its_letters():
+    text = UDHR.read_text(encoding="utf-8")[:1_500]
+    pair = SimpleNamespace(id="p", sampling=Sampling(), scoring=Scoring(word_mode="unicode"))
+    book = Book("b", "b", "a", (Excerpt("p_id1", text, "Write about rights"),), "")
+    (prompt,) = pair_prompts(pair, book).questions
+    assert len("".join(text.split())) < prompt.max_tokens < 2 * len(text)
+    assert prompt.prompt_words == 3
 
 
 @pytest.mark.usefixtures("declaration")
