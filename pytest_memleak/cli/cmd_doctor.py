@@ -86,7 +86,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
             for name, provider in PROVIDERS.items()
             if provider.needs.extra
         ]
-    return _print_checks(checks, parsed.suite)
+    # Many models may need the same key.
+    return _print_checks([*dict.fromkeys(checks)], parsed.suite)
 
 
 def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
