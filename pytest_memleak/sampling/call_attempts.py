@@ -241,6 +241,7 @@ class CallAttempts:
             billed = not self._desk.line.recoverable or isinstance(error, NoAnswer)
             self._give_up(call, error, billed=billed)
             if isinstance(error, CallTimeout):
+                self._desk.pace.turned_away()
                 half = max(1, len(self._ordinals) // 2)
                 self._ordinals, left = self._ordinals[:half], self._ordinals[half:]
                 self.left = (*left, *self.left)
