@@ -11,7 +11,6 @@ words, the automaton holds their k-grams, and the book streams past it, without 
 from __future__ import annotations
 
 import heapq
-import sys
 from bisect import bisect_right
 from collections import defaultdict
 from hashlib import blake2b
@@ -22,7 +21,6 @@ import ahocorasick
 import numpy as np
 
 from pytest_memleak.records import Origin
-from pytest_memleak.scoring.book_layout import layout_of
 from pytest_memleak.scoring.text_batches import batches_of, in_batches
 from pytest_memleak.scoring.words import words
 
@@ -152,36 +150,40 @@ def automaton_matches(book: Book, texts: Sequence[str], *, k: int, mode: WordMod
     Every k words of a text contain an anchor, a little over half as long.
     """
     text_words, starts = _joined(words(text, mode) for text in texts)
-    # Interned: a million words are of a few thousand spellings.
-    excerpts = [[*map(sys.intern, words(excerpt.text, mode))] for excerpt in book.excerpts]
-    borders = layout_of(book, list(map(len, excerpts))).borders.tolist()
-    all_words = list(chain.from_iterable(excerpts))
-    del excerpts
-    book_words, parts = _joined(all_words[a:b] for a, b in pairwise([0, *borders, len(all_words)]))
     size = k // 2 + 1
     matches: Matches = {}
-    reached: dict[int, int] = {}  # by diagonal
-    for place, at in _anchors(text_words, starts, book_words, size=size, step=k - size + 1):
-        ahead = at - place
-        if place < reached.get(ahead, 0):
-            continue
-        first, end = place, place + size
-        while text_words[first - 1] == book_words[first - 1 + ahead] is not None:
-            first -= 1
-        while text_words[end] == book_words[end + ahead] is not None:
-            end += 1
-        reached[ahead] = end
-        if end - first >= k:
-            text = bisect_right(starts, first) - 1
-            start = first + ahead - bisect_right(parts, first + ahead)
-            matches[text, first - starts[text], start] = end - first
+    before = -1  # a part's first word is at place 1
+    parts = _parts(book, mode)
+    for part, anchors in _anchors(text_words, starts, parts, size=size, step=k - size + 1):
+        reached: dict[int, int] = {}  # by diagonal
+        for place, at in anchors:
+            ahead = at - place
+            if place < reached.get(ahead, 0):
+                continue
+            first, end = place, place + size
+            while text_words[first - 1] == part[first - 1 + ahead] is not None:
+                first -= 1
+            while text_words[end] == part[end + ahead] is not None:
+                end += 1
+            reached[ahead] = end
+            if end - first >= k:
+                text = bisect_right(starts, first) - 1
+                matches[text, first - starts[text], first + ahead + before] = end - first
+        before += len(part) - 2
     return matches
 
 
+def _parts(book: Book, mode: WordMode) -> Iterator[Words]:
+    """Yield the words of each part that no match leaves, with None before and behind."""
+    for first, end in pairwise((0, *book.breaks, len(book.excerpts))):
+        excerpts = (words(excerpt.text, mode) for excerpt in book.excerpts[first:end])
+        yield [None, *chain.from_iterable(excerpts), None]
+
+
 def _anchors(
-    text_words: Words, starts: list[int], book_words: Words, *, size: int, step: int
-) -> Iterator[tuple[int, int]]:
-    """Yield where anchors of the texts occur, in the texts and in the book."""
+    text_words: Words, starts: list[int], parts: Iterable[Words], *, size: int, step: int
+) -> Iterator[tuple[Words, Iterator[tuple[int, int]]]]:
+    """Yield each part, and where anchors of the texts occur, in the texts and in the part."""
     vocabulary = dict.fromkeys(word for word in text_words if word is not None)
     # Two characters of disjoint alphabets per word: the automaton's nodes have few edges.
     codes: dict[str | None, str] = {
@@ -196,9 +198,9 @@ def _anchors(
     for anchor, places in anchors.items():
         automaton.add_word(anchor, places)
     automaton.make_automaton()
-    if anchors:
-        for last, places in automaton.iter("".join(map(codes.get, book_words, repeat(_UNKNOWN)))):
-            yield from zip(places, repeat((last + 1) // 2 - size))
+    for part in parts if anchors else ():
+        hits = automaton.iter("".join(map(codes.get, part, repeat(_UNKNOWN))))
+        yield part, ((place, (last + 1) // 2 - size) for last, places in hits for place in places)
 
 
 def _joined(texts: Iterable[list[str]]) -> tuple[Words, list[int]]:
