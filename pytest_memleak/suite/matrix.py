@@ -39,26 +39,19 @@ _LISTED = 8
 _WITH_INDEX = 2  # steps of a location: the kind of a table, its index
 
 
-class Origin(NamedTuple):
-    """The written table of a plain one, by its number, and its row in a table of books."""
-
-    number: int
-    row: str = ""
-
-
 class Expanded(NamedTuple):
-    """Plain tables, and the origin of each book and model."""
+    """Plain tables; and of each book and model the written table's index, and its row in a CSV."""
 
     tables: Table
-    origins: Mapping[str, Sequence[Origin]]
+    origins: Mapping[str, Sequence[tuple[int, str]]]
 
     def as_written(self, location: Sequence[int | str]) -> tuple[Sequence[int | str], str]:
         """Return a location in the written tables, and its row if it's one of a table of books."""
         origins = self.origins.get(str(location[0]), ())
         if len(location) < _WITH_INDEX or not origins:
             return location, ""
-        origin = origins[int(location[1])]
-        return (location[0], origin.number, *location[2:]), origin.row
+        index, row = origins[int(location[1])]
+        return (location[0], index, *location[2:]), row
 
 
 def expand(written: Written) -> Expanded:
@@ -69,13 +62,13 @@ def expand(written: Written) -> Expanded:
     """
     tables = written.tables
     books = [
-        (row, Origin(index, place))
+        (row, (index, place))
         for index, table in enumerate(_list_of(tables, "book"))
         for row, place in _books(table, index, written)
     ]
     expanded = tables | ({"book": [row for row, _ in books]} if books else {})
     models = [
-        (model, Origin(index))
+        (model, (index, ""))
         for index, table in enumerate(_list_of(tables, "model"))
         for model in _models(table, index, expanded, written)
     ]
@@ -184,15 +177,16 @@ def _rows_of_table(source: str, written: Written) -> Iterator[tuple[Table, str]]
 def _validate_heads(heads: Sequence[str], file: Path) -> None:
     keys = sorted(BookTable.model_fields)
     for head in heads:
-        problem = hint = ""
-        if not _COLUMN.fullmatch(head) or heads.count(head) > 1:
+        near = [] if head in keys else near_keys(head, keys, _ALMOST)
+        if near:
+            problem, hint = "resembles a key of [[book]]", f"write {near[0]}, or another name"
+        elif not _COLUMN.fullmatch(head) or heads.count(head) > 1:
             problem = "must be a unique name of letters, digits, and _"
             hint = "begin with a row of names, such as id,source,author,year"
-        elif head not in keys and (near := near_keys(head, keys, _ALMOST)):
-            problem, hint = "resembles a key of [[book]]", f"write {near[0]}, or another name"
-        if problem:
-            message = f"the column {plain(head)!r} {problem}"
-            raise SuiteError(message, location=f"{file}:1", hint=hint)
+        else:
+            continue
+        message = f"the column {plain(head)!r} {problem}"
+        raise SuiteError(message, location=f"{file}:1", hint=hint)
 
 
 # --- models --------------------------------------------------------------------------------
