@@ -187,31 +187,26 @@ class OpenAICalls:
 
     def models(self) -> dict[str, str]:
         """Return the models of the server's list, each with the date of its shutdown or ""."""
-        from openai import HttpxBinaryResponseContent as Response
-
-        def get(client: OpenAI) -> object:
-            hasty = client.with_options(timeout=min(_LISTING, self._timeout))
-            return json.loads(hasty.get("/models", cast_to=Response).content)
-
-        answer = as_mapping(self.ask("models.list", get, endpoint=self.base_url))
-        listed = map(as_mapping, as_list(answer.get("data")))
+        listed = map(as_mapping, as_list(self._get("models.list", "/models").get("data")))
         return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
 
     def has_chat_format(self) -> bool:
         """Tell whether chats have the model's own format."""
-        from openai import HttpxBinaryResponseContent as Response
-
-        def get(client: OpenAI) -> object:
-            hasty = client.with_options(timeout=min(_LISTING, self._timeout))
-            address = f"{self._address.removesuffix('/v1')}/props"
-            return json.loads(hasty.get(address, cast_to=Response).content)
-
         try:
-            properties = as_mapping(self.ask("props", get, endpoint=self.base_url))
+            properties = self._get("props", f"{self._address.removesuffix('/v1')}/props")
         except ProviderError:
             return True
         template = "".join(f"{properties.get('chat_template')}".split())
         return not template.startswith(_DEFAULT_FORMAT)
+
+    def _get(self, call: str, address: str) -> Mapping[str, Any]:
+        from openai import HttpxBinaryResponseContent as Response
+
+        def get(client: OpenAI) -> object:
+            hasty = client.with_options(timeout=min(_LISTING, self._timeout))
+            return json.loads(hasty.get(address, cast_to=Response).content)
+
+        return as_mapping(self.ask(call, get, endpoint=self.base_url))
 
     @property
     def served(self) -> Served | None:
