@@ -186,22 +186,29 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
 
     The number of paragraphs stays the same.
     """
-    kept = list(paragraphs)
-    candidates = [
-        i for i, paragraph in enumerate(kept) if any(token in paragraph for token in _TOKENS)
-    ]
-    start = next((i for i in candidates if _end_of_start(kept[i]) is not None), None)
-    end = next(
-        (i for i in candidates if i >= (start or 0) and _start_of_end(kept[i]) is not None), None
-    )
-    # Without a start marker, an early end marker is not credible.
-    if end is not None and (start is not None or end > len(kept) // 2):
-        kept[end] = kept[end][: _start_of_end(kept[end])].strip()
-        kept[end + 1 :] = [""] * (len(kept) - end - 1)
-    if start is not None:
-        kept[start] = kept[start][_end_of_start(kept[start]) :].strip()
-        kept[:start] = [""] * start
-        _drop_credits(kept, start)
+    kept = [""] * len(paragraphs)
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for index, text in enumerate(paragraphs):
+        if any(token in text for token in _TOKENS):
+            if (after := _end_of_start(text)) is not None:
+                starts[index] = after
+            if (before := _start_of_end(text)) is not None:
+                ends[index] = before
+    begin, first_end = min(starts, default=0), min(ends, default=0)
+    if not starts and first_end <= len(kept) // 2:
+        ends = {}  # Without a start marker, an early end marker is not credible.
+    # A file may have several books.
+    next_starts, next_ends = iter(starts), iter(ends)
+    while begin < len(kept):
+        end = next((index for index in next_ends if index >= begin), len(kept) - 1)
+        kept[begin : end + 1] = paragraphs[begin : end + 1]
+        if end in ends:
+            kept[end] = kept[end][: ends[end]].strip()
+        if begin in starts:
+            kept[begin] = kept[begin][starts[begin] :].strip()
+            _drop_credits(kept, begin)
+        begin = next((index for index in next_starts if index > end), len(kept))
     return kept
 
 

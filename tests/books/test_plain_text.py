@@ -124,6 +124,8 @@ OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"
         ([f"licence\n{START}\none", f"two\n{END}\nlicence"], ["one", "two"]),
         ([START, *CREDITS, "one"], ["", "", "", "one"]),
         ([START, "one", "Produced by fire"], ["", "one", "Produced by fire"]),
+        # Each of several books stays.
+        ([START, "one", END, "licence", START, "two", END], ["", "one", "", "", "", "two", ""]),
         # Without a start, only a late end counts.
         (["one", "two", "three", END], ["one", "two", "three", ""]),
         ([END, "one", "two", "three"], [END, "one", "two", "three"]),
