@@ -49,7 +49,7 @@ def run_here(folder, *options):
     """Run the suite in a folder; what each report says."""
     (folder / "step.md").unlink(missing_ok=True)
     environment = {"OPENAI_API_KEY": KEY, "GITHUB_STEP_SUMMARY": "step.md", "COLUMNS": "120"}
-    options = ("-m", "copyright", *REPORTS, *options, "-p", "no:cacheprovider")
+    options = ("-vv", "-m", "copyright", *REPORTS, *options, "-p", "no:cacheprovider")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options],
         cwd=folder,

@@ -104,6 +104,11 @@ def test_a_book_cannot_act_on_the_terminal_through_a_quote():
 CHARACTERS = st.sampled_from(["a", "b", "É", "é", " ", " ", "’", "漢", "\u00ad", "_", "\n", "\x1b"])
 
 
+def plain(parts):
+    """Letters of words, without the underscores beside them, which may be of no word."""
+    return "".join(parts).replace("_", "")
+
+
 @given(st.lists(st.text(CHARACTERS, max_size=30), min_size=1, max_size=3), st.data())
 def test_a_quote_has_the_matched_words(texts, data):
     mode = data.draw(st.sampled_from(["paper", "unicode"]))
@@ -119,7 +124,7 @@ def test_a_quote_has_the_matched_words(texts, data):
     start = data.draw(st.integers(0, len(everything) - 1))
     end = data.draw(st.integers(start + 1, len(everything)))
     shown = quote(book, Block(end - start, start, end), found, most=None)
-    assert "".join(words(shown, mode)) == "".join(everything[start:end])
+    assert plain(words(shown, mode)) == plain(everything[start:end])
     assert inert(shown, longest=len(shown)) == shown
 
 
