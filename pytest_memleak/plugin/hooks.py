@@ -381,7 +381,7 @@ class EndOfRun:
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
     def pytest_show_verdicts_once(self, terminalreporter: Any) -> Generator[None, Any, None]:
         """Leave verdicts to the section `memorization`, out of failures and short summary."""
-        stats = terminalreporter.stats
+        stats = terminalreporter.stats if self._report else {}
         whole = {kind: stats[kind] for kind in ("failed", "error") if kind in stats}
         for kind, reports in whole.items():
             stats[kind] = [report for report in reports if not hasattr(report, "memleak_verdict")]

@@ -274,7 +274,7 @@ def require_conclusive(evaluation: Evaluation) -> Evaluation:
     if evaluation.pair.control and (evaluation.measurement or evaluation.extraction):
         return evaluation  # a control's own limits gate nothing
     if verdict_result.verdict is Verdict.INCONCLUSIVE:
-        raise PairInconclusive(_inconclusive_text(verdict_result.reasons))
+        raise PairInconclusive(_inconclusive_text(verdict_result.reasons), summarized=True)
     return evaluation
 
 
@@ -299,11 +299,11 @@ def check_limits(item: pytest.Item) -> None:
             "overrides this package's; rename that fixture"
         )
     if evaluation.verdict_result.unexcused:
-        raise UnexcusedPassage("; ".join(evaluation.verdict_result.unexcused))
+        raise UnexcusedPassage("; ".join(evaluation.verdict_result.unexcused), summarized=True)
     if evaluation.pair.control:
         return
     if evaluation.verdict is Verdict.FAIL:
-        raise LimitExceeded("; ".join(evaluation.verdict_result.reasons))
+        raise LimitExceeded("; ".join(evaluation.verdict_result.reasons), summarized=True)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def attach_result(
     """
     evaluation = item.stash.get(evaluation_key, None)
     _enforce_failure(item, report)
-    if evaluation and not own and isinstance(error, Outcome):
+    if not own and isinstance(error, Outcome) and error.summarized:
         report.memleak_verdict = True  # type: ignore[attr-defined]
     published = item.stash.get(published_key, None)
     if evaluation and (report.when == "setup" or published is not evaluation):

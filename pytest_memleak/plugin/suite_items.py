@@ -30,11 +30,15 @@ TEST_NAME = "test_memorization"
 
 
 class Outcome(Failed):
-    """A verdict of this package, shown by its message alone."""
+    """A verdict of this package, shown by its message alone.
 
-    def __init__(self, message: str) -> None:
+    summarized: whether it is the pair's own, which the terminal's summary shows with its reasons
+    """
+
+    def __init__(self, message: str, *, summarized: bool = False) -> None:
         super().__init__(message)
         self.pytrace = False
+        self.summarized = summarized
 
     def __init_subclass__(cls) -> None:
         cls.__module__ = "builtins"  # as pytest's own Failed, for the short summary

@@ -88,3 +88,26 @@ def test_a_pair_ends_as_its_answers_and_its_suite_say(suite, gate, case):
     result = gate(*chosen, lines=lines, deselected=1, **{outcome: 1})
     green = outcome in {"passed", "xfailed"}
     assert result.ret == (pytest.ExitCode.OK if green else pytest.ExitCode.TESTS_FAILED)
+
+
+def test_an_error_that_is_no_verdict_of_the_pair_stands_among_the_errors(pytester, suite, gate):
+    suite()
+    pytester.makeconftest(
+        """
+        import pytest
+        @pytest.fixture(autouse=True)
+        def measured(memorization):
+            return memorization.greedy_bmc
+        """
+    )
+    result = gate(
+        "-k", "clean", lines=["*ERROR at setup of test_memorization*"], errors=1, deselected=1
+    )
+    result.stdout.fnmatch_lines(["clean/ferry *PASS"])
+
+
+def test_a_verdict_without_a_summary_stands_among_the_failures(pytester, suite, gate):
+    suite()
+    pytester.makepyfile(test_zz='import pytest\ndef test_it(): pytest.exit("enough", returncode=4)')
+    lines = ["*_ test_memorization*leaky/ferry* _*"]
+    gate("test.memleak.toml", "test_zz.py", "--memleak-evidence=e.json", lines=lines)
