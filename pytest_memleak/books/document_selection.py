@@ -132,9 +132,7 @@ def compose(
         tuple(
             piece
             for block in blocks
-            for piece in (
-                _split_notice(block.text.split("\n")) if block.matter == _NOTICE else (block,)
-            )
+            for piece in (_split_notice(block.text) if block.matter == _NOTICE else (block,))
         )
         for blocks in titled
     ]
@@ -184,7 +182,7 @@ def manuscript_from_document(
 
 
 _ROLES = {
-    "navigation": Exclusion("it is the navigation document", searched=False),
+    "navigation": Exclusion("it is the navigation document"),
     "not linear": Exclusion('the spine marks it linear="no"'),
 }
 
@@ -329,8 +327,11 @@ def _marked(leaf: Leaf, *, whole: bool) -> tuple[TextBlock, ...]:
     )
 
 
-def _split_notice(pieces: Sequence[str], joint: str = "\n") -> tuple[TextBlock, ...]:
-    """Split a stanza from a notice beneath it, so that only the notice is matter."""
+def _split_notice(text: str, *, prose: bool = True) -> tuple[TextBlock, ...]:
+    """Split a stanza or, in prose, sentences from a notice, so that only the notice is matter."""
+    pieces, joint = text.split("\n"), "\n"
+    if prose and len(pieces) == 1:
+        pieces, joint = sentences(text), " "
     grouped = groupby(zip(pieces, notices_in_paragraph(pieces), strict=True), key=itemgetter(1))
     return tuple(
         TextBlock(joint.join(piece for piece, _ in group), matter=_NOTICE if is_notice else "")
@@ -350,8 +351,7 @@ def without_notices(paragraphs: Sequence[str], *, lines: bool) -> tuple[tuple[st
         if not is_notice:
             kept.append(text)
             continue
-        pieces = text.split("\n") if lines else sentences(text)
-        for piece in _split_notice(pieces, "\n" if lines else " "):
+        for piece in _split_notice(text, prose=not lines):
             if piece.matter:
                 matter += len(words(piece.text, "unicode"))
             else:

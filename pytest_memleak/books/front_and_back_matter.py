@@ -100,7 +100,8 @@ def outer_matter(
                 rules[leaf.name] = Exclusion(
                     exclusion.rule,
                     by_title=exclusion.by_title and not has_second_sign,
-                    searched=exclusion.searched or not has_second_sign,
+                    # A preview of another book is at the back.
+                    searched=exclusion.searched or not has_second_sign or row is leaves,
                 )
                 has_second_sign = True
     return rules, warnings

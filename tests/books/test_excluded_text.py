@@ -93,6 +93,21 @@ def test_what_others_wrote_is_not(searched, documents, settings):
     assert searched(CHAPTERS | documents, **settings) == {}
 
 
+def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
+    front = {
+        "w.xhtml": f"<h1>An Extract from the Log</h1>{SMALL}",
+        "x.xhtml": "<h1>Dedication</h1><p>For her.</p>",
+    }
+    nav = contents(*CHAPTERS).replace("<nav", f"{SMALL}{prose('key')}<nav", 1)
+    notice = f"<p>He read on: Copyright 1964. {SMALL[3:-4]} {prose('year', 4)[3:]}"
+    documents = front | CHAPTERS | {"Lamp.xhtml": prose("lamp") + notice}
+    spine = ['<itemref idref="nav"/>', *documents]
+    manuscript = read_epub(new_epub(documents, nav=nav, spine=spine).write())
+    excluded = [GULL in " ".join(part.paragraphs) for part in manuscript.excluded]
+    assert excluded.count(True) == 2
+    assert GULL in manuscript.chapters[-1].paragraphs[-1]
+
+
 def test_nor_is_a_preview_behind_other_matter_or_what_the_user_excludes(new_epub):
     after = {"y.xhtml": "<h1>About the Author</h1><p>She lives by the sea.</p>"}
     after["z.xhtml"] = f"<h1>An Excerpt from The Sea</h1>{prose('other')}"
