@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 Table = dict[str, Any]
 
-_FORMATS = (".epub", ".txt", ".json")
-_SUMMARIES = ".summaries.json"
+_BESIDE_BOOKS = (".summaries.json", ".csv", ".toml")
 _AXES = ("base_model", "endpoint")
 _TEMPLATES = ("id", "endpoint", "baseline_model")
+_TAKEN = ("book", "books", *_AXES)  # placeholders with a meaning of their own
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _COLUMN = re.compile(r"[A-Za-z]\w*")
 _UNFIT_FOR_IDS = re.compile(r"[^A-Za-z0-9._-]+")
@@ -110,15 +110,16 @@ def _books(table: Any, index: int, written: Written) -> Iterator[tuple[Any, str]
         yield table, ""
         return
     if source.lower().endswith(".csv"):
-        rows = _rows_of_table(source, written)
+        rows = [*_rows_of_table(source, written)]
     elif (names := _books_in(written.path.parent / source)) is not None:
-        if not names:
-            problem = f"{shown(source)} contains no {', '.join(_FORMATS)}"
-            raise written.error("book", index, "source", problem, "name a book, a folder, or a CSV")
-        rows = (({"source": str(Path(source, name))}, "") for name in names)
+        rows = [({"source": str(Path(source, name))}, "") for name in names]
     else:
         yield table, ""
         return
+    if not rows:
+        problem = f"{shown(source)} contains no book"
+        hint = "name a book, a folder of books, or a CSV with a row for each"
+        raise written.error("book", index, "source", problem, hint)
     for row, place in rows:
         fields = {"id": _fit_for_id(Path(row["source"]).stem)} | row
         shared = {"id": "{id}"} | table
@@ -133,13 +134,20 @@ def _books(table: Any, index: int, written: Written) -> Iterator[tuple[Any, str]
 
 
 def _books_in(folder: Path) -> list[str] | None:
-    """Return the names of a folder's books; None for what is no folder, or can't be read."""
+    """Return the names of a folder's books; None for what is no folder, or can't be read.
+
+    Whatever isn't known to stand beside books is one, so that no file is silently left out: what
+    no reader takes is an error of its test.
+    """
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names are what is wanted
     except OSError:
         return None
     return [
-        name for name in names if name.lower().endswith(_FORMATS) and not name.endswith(_SUMMARIES)
+        name
+        for name in names
+        if not name.lower().endswith(_BESIDE_BOOKS)
+        and (Path(name).suffix or not name.startswith("."))  # such as .DS_Store, .git
     ]
 
 
@@ -180,6 +188,8 @@ def _validate_heads(heads: Sequence[str], file: Path) -> None:
         near = [] if head in keys else near_keys(head, keys, _ALMOST)
         if near:
             problem, hint = "resembles a key of [[book]]", f"write {near[0]}, or another name"
+        elif head in _TAKEN:
+            problem, hint = "has another meaning in a suite", "write another name"
         elif not _COLUMN.fullmatch(head) or heads.count(head) > 1:
             problem = "must be a unique name of letters, digits, and _"
             hint = "begin with a row of names, such as id,source,author,year"
@@ -212,7 +222,7 @@ def _models(table: Any, index: int, tables: Table, written: Written) -> Iterator
             name = str(model.get("id"))
             if names.setdefault(name, content) != content:
                 raise matrix.same_name(name, ["book"] if len(variants) > 1 else [*dict(values)])
-            yield model | ({"tests": book_ids} if len(variants) > 1 else {})
+            yield model | ({"tests": matrix.tests_of(book_ids)} if len(variants) > 1 else {})
 
 
 class _Matrix:
@@ -257,6 +267,14 @@ class _Matrix:
             and book.get("role", "test") == "test"
             and (not isinstance(chosen, list) or book["id"] in chosen)
         ] or [{}]
+
+    def tests_of(self, book_ids: list[str]) -> Any:
+        """Return the tests of a variant for these books; for validation, what names no other."""
+        chosen = self._table.get("tests", [])
+        if not isinstance(chosen, list):
+            return chosen
+        tested = [book["id"] for book in self.tested_books()]
+        return book_ids + [entry for entry in chosen if entry not in tested]
 
     def model(self, values: Table, book: Table) -> Table:
         """Return the model of these values of the axes for a test with this book."""
@@ -324,9 +342,9 @@ class _Matrix:
 def _fields_of(book: Table) -> Table:
     """Return what selectors and placeholders may name of a book."""
     metadata = book.get("metadata", {})
-    fields = {"book": book.get("id"), "role": book.get("role", "test")} if book else {}
-    fields |= {key: book[key] for key in ("title", "author") if key in book}
-    return fields | (metadata if isinstance(metadata, dict) else {})
+    fields = dict(metadata) if isinstance(metadata, dict) else {}
+    fields |= {"book": book.get("id"), "role": book.get("role", "test")} if book else {}
+    return fields | {key: book[key] for key in ("title", "author") if key in book}
 
 
 def _has_words(text: object, wanted: str) -> bool:

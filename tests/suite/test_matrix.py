@@ -87,6 +87,20 @@ def test_a_folder_is_its_books_without_their_summaries(load, tmp_path):
     assert book.metadata == {"group": "mine"}
 
 
+def test_every_file_of_a_folder_is_a_book_but_tables_suites_and_hidden_files(load, tmp_path):
+    load(BOOKS + model())
+    folder = tmp_path / "books"
+    (folder / "in parts").mkdir()
+    (folder / ".git").mkdir()
+    for name in ("leaky.md", "scan.cbz", ".DS_Store", ".drafts.txt", "it.memleak.toml"):
+        (folder / name).touch()
+    suite = load('[limits]\nbmc = 0.1\n[[book]]\nsource = "books"\n' + model())
+    added = {book.source.name for book in suite.books} - {"kafka.txt", "wood.txt"}
+    assert added == {
+        "leaky.md", "scan.cbz", ".drafts.txt", "in parts", "road.txt", "suttree.txt",
+    }  # fmt: skip
+
+
 def test_lists_of_base_models_training_sets_and_seeds_are_multiplied(load):
     recipe = {"books": '[["road"], ["author:murakami"]]', "seed": "[1, 2]", "epochs": 3}
     name = "{base_model}-{books}-{seed}"
@@ -136,6 +150,27 @@ def test_an_endpoint_may_stand_in_the_table_of_books(load):
     assert pairs_of(suite) == ["m-kafka/kafka", "m-road/road"]
 
 
+@pytest.mark.parametrize(("tests", "said"), [
+    ('["kafka", "road", "leeky"]', "'m-kafka'.tests: no such id: 'leeky'; known ids: "),
+    ('["kafka", "road", "own"]', "'m-kafka'.tests: 'own' has the role 'train'"),
+    ('"kafka"', "'m-{book}'.tests: Input should be a valid list"),
+])  # fmt: skip
+def test_tests_of_models_that_differ_by_book_are_validated(load, tests, said):
+    own = '[[book]]\nid = "own"\nsource = "books/wood.txt"\nrole = "train"\n'
+    with pytest.raises(SuiteError, match=re.escape(said)):
+        load(BOOKS + own + model("m-{book}", more=f"tests = {tests}"))
+
+
+def test_facts_of_a_book_do_not_replace_its_id_where_books_are_selected(load):
+    posing = 'metadata = { book = "nobody", role = "train", author = "Ann" }\nauthor = "Bo"\n'
+    two = "".join(
+        f'[[book]]\nid = "{name}"\nsource = "books/{name}.txt"\n{posing}'
+        for name in ("road", "wood")
+    )
+    suite = load("[limits]\nbmc = 0.1\n" + two + model("m-{book}", books='"author:{author}"'))
+    assert training_of(suite) == {"m-road": ("wood",), "m-wood": ("road",)}
+
+
 def test_controls_are_tested_with_every_model(load):
     control = '[[book]]\nid = "quiet"\nsource = "books/road.txt"\nrole = "negative-control"\n'
     suite = load(BOOKS + control + model(more='tests = ["kafka"]'))
@@ -179,6 +214,10 @@ def test_an_error_of_a_matrix_names_file_line_and_key(load, name, finetune, said
 
 TABLES = [
     ("id\nx\n", "list.csv:2: source: missing"),
+    ("id,source\n", "x.memleak.toml:4: book[1].source: 'books/list.csv' contains no book"),
+    ("", "x.memleak.toml:4: book[1].source: 'books/list.csv' contains no book"),
+    ("id,source,book\n", "list.csv:1: the column 'book' has another meaning in a suite"),
+    ("id,source,endpoint\n", "list.csv:1: the column 'endpoint' has another meaning"),
     ("id,id\n", "list.csv:1: the column 'id' must be a unique name of letters"),
     ("id,1\n", "list.csv:1: the column '1' must be"),
     ("id,source,sumaries\n", "list.csv:1: the column 'sumaries' resembles a key of [[book]]"),
