@@ -240,7 +240,7 @@ def test_a_provider_and_its_endpoints_can_do_what_the_options_say(name, provider
 
 OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
-CHATTING = "model_name obeyed continuing probabilities"
+CHATTING = "model_name obeyed continuing chats probabilities"
 OPENED = [
     (
         *("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
@@ -257,12 +257,12 @@ OPENED = [
     ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
     (
         *("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-        "obeyed continuing probabilities",
+        "obeyed continuing chats probabilities",
     ),
     ("together", {}, None, CHATTING),
     (
         *("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-        "fixed_weights obeyed continuing probabilities",
+        "fixed_weights obeyed continuing chats probabilities",
     ),
     ("tinker", {}, None, "fixed_weights continuing recovery probabilities"),
     (

@@ -166,19 +166,21 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
     content = message.get("content")
     texts = _texts_of(message, but=("content",))
     texts += _texts_of(choice, but=("message",))
-    if isinstance(content, list):
-        texts += [text for part in content for text in _texts_of_part(part)]
-    elif not isinstance(content, str):
-        texts += texts_in(content)
+    if not isinstance(content, str):
+        # All at once: a stream has parts of less than a word.
+        texts += texts_in([_beside_answer(part) for part in as_list(content)] or content)
     return texts
 
 
-def _texts_of_part(part: object) -> list[str]:
-    """Return the texts of a part of the content that `_text` doesn't read."""
+def _beside_answer(part: object) -> object:
+    """Return what `_text` doesn't read of a part of the content, without the part's type."""
     if not isinstance(part, Mapping):
-        return [] if isinstance(part, str) else texts_in(part)
-    is_answer = part.get("type") in {"text", "output_text"} and isinstance(part.get("text"), str)
-    return _texts_of(part, but=("text",) if is_answer else ())
+        return None if isinstance(part, str) else part
+    return {
+        key: value
+        for key, value in part.items()
+        if not isinstance(value, str) or (key != "text" and (key != "type" or texts_in(value)))
+    }
 
 
 def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_memleak.providers.openai.choices import MOST_CHOICES, as_list, as_mapping
+from pytest_memleak.providers.openai.choices import MOST_CHOICES, server_name
+from pytest_memleak.records import FinishReason
+from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.reasoning_and_tool_calls import texts_in
+
+# Not str.splitlines, which also splits at characters that JSON's strings may have.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+# They are repeated in each event.
+_NAMES = {"id", "object", "model", "system_fingerprint", "role", "type"}
+_FROM_LEAST_WITHHELD = (
+    *(FinishReason.STOP, FinishReason.LENGTH, FinishReason.UNKNOWN),
+    *(FinishReason.REFUSAL, FinishReason.CONTENT_FILTER, FinishReason.RECITATION),
+)
 
 
 def read_body(content: bytes) -> object:
     """Return the JSON of a response; of a stream of events, the response that they add up to."""
     text = content.decode("utf-8")
-    lines = text.lstrip("\ufeff \n\r").splitlines()
-    if not lines or not lines[0].startswith(("data:", "event:", "id:", "retry:", ":")):
+    lines = _LINE_END.split(text.lstrip("\ufeff \n\r"))
+    if not lines[0].startswith(("data:", "event:", "id:", "retry:", ":")):
         return json.loads(text)
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    for line in lines:
+    others: list[object] = []
+    for number, line in enumerate(lines):
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:") or data in {"", "[DONE]"}:
             continue
@@ -25,32 +39,50 @@ def read_body(content: bytes) -> object:
         if not isinstance(event, Mapping):
             raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
         _join(answer, {key: value for key, value in event.items() if key != "choices"})
-        for choice in as_list(event.get("choices"))[:MOST_CHOICES]:
-            fields = dict(as_mapping(choice))
-            if "delta" in fields:
-                fields["message"] = fields.pop("delta")
-            index = fields.get("index")
+        for choice in _as_parts(event.get("choices") or [])[:MOST_CHOICES]:
+            if not isinstance(choice, Mapping):
+                others.append(choice)
+                continue
+            index = choice.get("index")
             index = index if isinstance(index, int) else 0
-            _join(choices.setdefault(index, {}), fields)
-    listed = [choices[index] for index in sorted(choices)]
+            _join(choices.setdefault(index, {}), _fields_of(choice, number))
+    listed = [*(choices[index] for index in sorted(choices)), *others]
     return answer | ({"choices": listed} if listed else {})
 
 
-# They are repeated in each event.
-_WHOLE = {"id", "object", "model", "system_fingerprint", "role", "finish_reason", "type", "name"}
+def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return a choice with its delta as the message, and the texts of a message beside it."""
+    if "delta" not in choice:
+        return choice
+    fields = {key: value for key, value in choice.items() if key not in {"delta", "message"}}
+    # Some servers repeat the whole message in each event: its texts mustn't be joined.
+    texts = texts_in(choice.get("message"))
+    return fields | {"message": choice["delta"], "messages": {f"{number}": texts}}
 
 
 def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Append the texts and lists of `part` to those of `whole`; take over all other values."""
+    """Append the values of `part` to those of `whole`; replace numbers and names."""
     for key, value in part.items():
         before = whole.get(key)
-        if isinstance(value, Mapping) and isinstance(before, dict):
-            _join(before, value)
-        elif value is None:
+        if key == "finish_reason":
+            whole[key] = max(before, value, key=_withheld_rank)
+        elif value is None or (key in _NAMES and value == before):
             whole.setdefault(key, None)
-        elif (
-            key not in _WHOLE and isinstance(value, str | list) and isinstance(before, type(value))
-        ):
-            whole[key] = before + value  # type: ignore[operator]
-        else:
+        elif isinstance(value, Mapping) and isinstance(before, dict):
+            _join(before, value)
+        elif not isinstance(before, str | list | dict) or (key in _NAMES and not texts_in(before)):
             whole[key] = dict(value) if isinstance(value, Mapping) else value
+        elif isinstance(value, str) and isinstance(before, str) and key not in _NAMES:
+            whole[key] = before + value
+        else:
+            whole[key] = [*_as_parts(before), *_as_parts(value)]
+
+
+def _as_parts(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _withheld_rank(reason: object) -> int:
+    if reason in (None, "", "null"):  # what servers send until there is a reason
+        return -1
+    return _FROM_LEAST_WITHHELD.index(finish_reason(server_name(reason)))

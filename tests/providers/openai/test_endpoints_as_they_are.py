@@ -214,6 +214,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"refusal": {"text": ASIDE}},
         {"content": ["It rained.", 7, {"text": "It rained.", "type": "text", "x": ASIDE}]},
         {"content": {"text": ASIDE}},
+        {"content": [{"type": "x", "draft": part} for part in ("a who", "le pa", "ge of", " it")]},
     ],
     ids=lambda one: next(iter(one)),
 )
