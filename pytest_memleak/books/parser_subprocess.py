@@ -205,7 +205,16 @@ _HEAP_EXHAUSTED = 251
 _PLACE_IN_FILE = re.compile(r"line \d+,? column \d+")
 _NOT_READ = re.compile(r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)")
 _SKIPPED = re.compile(r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)")
-_FEWEST_LOST_WORDS = 3
+# What an argument has beside text: commands, options, and lengths.
+_NO_TEXT = re.compile(r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|\d[\d.]*\s?[a-z]{2}\b")
+# Commands whose arguments are not the book's text.
+_LAYOUT = re.compile(
+    "begin|end|label|index|glossary|hyphenation|pdfbookmark|hypersetup|usepackage|bibliography.*"
+    "|(?:this)?pagestyle|pagenumbering|mark(?:both|right)|(?:chapter|section)mark|fancy(?:head|foot)"
+    "|addcontentsline|(?:set|addto|new|step|refstep)counter|counterwithin|(?:set|addto)length"
+    "|settowidth|addtocontents|(?:page|define)?color|font(?:encoding|family|series|shape)|usefont"
+    "|selectlanguage"
+)
 # Without a space before a character's substitute, pandoc drops the letter behind that, too.
 _RTF_CHARACTER = re.compile(rb"(?<!\\)(\\u-?\d{1,5})(?=[^\s\\\d{}])")
 
@@ -239,13 +248,18 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
         )
     start = data[: data.find(b"\\begin{document}")].count(b"\n")
     for command_name, argument, line in _SKIPPED.findall(log):
-        if int(line) > start and len(argument.split()) >= _FEWEST_LOST_WORDS:
+        is_text = any(map(str.isalpha, _NO_TEXT.sub("", argument)))
+        if int(line) > start and is_text and not _LAYOUT.fullmatch(command_name):
+            count = argument.count("}{") + 1
             raise BookError(
                 f"pandoc leaves out the text in \\{command_name} on line {line}",
-                hint=f"define it in this file, as \\newcommand{{\\{command_name}}}[1]{{#1}}",
+                hint=f"define it in this file, as \\newcommand{{\\{command_name}}}[{count}]{{#1}}",
             )
     head, _, rest = done.stdout.decode("utf-8").partition('<header id="title-block-header">')
-    yield f"{head}{rest.partition('</header>')[2]}" if rest else head
+    header, _, body = rest.partition("</header>")
+    # The abstract of other formats is a publisher's annotation.
+    abstract = header.partition('<div class="abstract">')[2] if name == "latex" else ""
+    yield f"{head}<div>{abstract.partition('</div>')[2]}{body}" if abstract else f"{head}{body}"
 
 
 def render_markdown(text: str, *, lines: bool) -> str:

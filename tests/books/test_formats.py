@@ -366,17 +366,27 @@ def test_formats_through_pandoc(read, suffix, content):
             "leaves out .* p in",
             "EPUB",
         ),
-        (
-            "b.tex",
-            TEX.replace("More.", r"More \own{than these words}."),
-            r"leaves out the text in \\own on line 5",
-            r"\newcommand{\own}[1]{#1}",
+        *(
+            (
+                "b.tex",
+                TEX.replace("More.", rf"\vspace{{2em}}\pagestyle{{plain}}More \own{arguments}."),
+                r"leaves out the text in \\own on line 5",
+                rf"\newcommand{{\own}}[{count}]{{#1}}",
+            )
+            for arguments, count in (("[a]{[these~words]}", 1), ("{吾輩}{わがはい}", 2))
         ),
     ],
 )
 def test_what_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
     pytest.importorskip("pypandoc")
     refuse(name, content, match, hint)
+
+
+def test_an_abstract_is_text(read):
+    pytest.importorskip("pypandoc")
+    abstract = r"\maketitle\begin{abstract}Of a boy.\end{abstract}"
+    manuscript = read("b.tex", TEX.replace(r"\maketitle", abstract))
+    assert told(manuscript) == [(None, ("Of a boy.",)), *CHAPTERS]
 
 
 def test_lyrics(read):
