@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
-from pytest_memleak.cli.shared_options import add_command
+from pytest_memleak.cli.shared_options import add_command, default_ledger
 from pytest_memleak.errors import (
     LedgerError,
     MemleakError,
@@ -66,7 +66,8 @@ def add_doctor(commands: Commands) -> None:
         "keys. Exits with 1 if something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
-            "--ledger URL": "the ledger (default: .memleak/ledger.db in the current folder)",
+            "--ledger URL": "the ledger "
+            "(default: the nearest .memleak/ledger.db, in this folder or above)",
             "--syntax-only": "check only the suite files' syntax, keys, and values; don't "
             "read books or API keys, or contact servers",
         },
@@ -129,7 +130,7 @@ def _check_ledger(url: str | None) -> _Check:
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import list_endpoints
 
-    default = Path.cwd() / ".memleak" / "ledger.db"
+    default = default_ledger()
     if url is None and not default.exists():
         return _Check("ledger", "none yet; the first run creates it")
     try:

@@ -30,7 +30,7 @@ _DIFFERS = 1
 _STILL_DEPLOYED = 1
 _LEDGER = (
     "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME "
-    "(default: .memleak/ledger.db in the current folder)"
+    "(default: the nearest .memleak/ledger.db, in this folder or above)"
 )
 _ENDPOINT = "the endpoint as `list` shows it; the beginning of its digest is enough"
 

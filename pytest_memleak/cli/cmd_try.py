@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import Trial, sample_neutral
-from pytest_memleak.cli.shared_options import FOLDER, add_output
+from pytest_memleak.cli.shared_options import add_output, default_ledger
 from pytest_memleak.cli.suite_template import (
     Draft,
     add_model_options,
@@ -84,7 +85,7 @@ def _try(parsed: argparse.Namespace) -> int:
         )
         write_whole(path, draft.text(path))
         plans = full_plans = _make_plan(path, draft, "sqlite://")
-        ledger_path = Path.cwd() / FOLDER / "ledger.db"
+        ledger_path = default_ledger()
         if ledger_path.exists():
             plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
         plan, full_plan = in_all(plans), in_all(full_plans)
@@ -93,8 +94,8 @@ def _try(parsed: argparse.Namespace) -> int:
         _print_plan(trial, plan, samples, cost, trial.seconds_of(plans))
         if stored:
             print_sentence(
-                f"{FOLDER}/ledger.db holds {amount(stored, 'generation')} from an earlier run. "
-                "They will be reused."
+                f"{os.path.relpath(ledger_path)} holds {amount(stored, 'generation')} from an "
+                "earlier run. They will be reused."
             )
         confirmed = parsed.yes or _is_confirmed()
     except BaseException:
@@ -113,13 +114,13 @@ def _run(path: Path, draft: Draft, cost: float | None) -> int:
     if status is None:
         print(f"\nStopped after {_MINUTES} minutes. Results so far:")
         status = run_gate(path, "--memleak-offline", folder=Path.cwd())
-        left = _make_plan(path, draft, f"sqlite:///{Path.cwd() / FOLDER / 'ledger.db'}")
+        left = _make_plan(path, draft, f"sqlite:///{default_ledger()}")
         missing = sum(plan.generations + plan.pending for plan in left)
         print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
         more = "continue this run"
     else:
         more = "reuse these generations and write an HTML report"
-    print(f"\nSuite: {path}\nGenerations: .memleak/ledger.db")
+    print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger())}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It doesn't "
         "replace a release test: memleak init writes a suite for one."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
+from pytest_memleak.cli.shared_options import ledger_url
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
@@ -45,7 +46,6 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verify.add_argument(
         "--ledger",
         metavar="URL",
-        default="sqlite:///.memleak/ledger.db",
         help="the bundle's ledger",
     )
     verify.add_argument(
@@ -264,14 +264,14 @@ def _recompute(evidence: EvidenceFile, parsed: argparse.Namespace) -> Recomputat
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
 
-    path = file_of(parse_url(parsed.ledger))
+    path = file_of(parse_url(ledger_url(parsed)))
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
     is_missing = evidence.content.ledger is not None and not is_there
     # The end of the second in which the bundle was made.
     resources = Resources(
-        parsed.ledger if is_there else "sqlite://",
+        ledger_url(parsed) if is_there else "sqlite://",
         offline=True,
         as_of=evidence.content.created + 1,
         hosts=None,

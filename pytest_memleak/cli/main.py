@@ -28,7 +28,7 @@ from pytest_memleak.cli.cmd_table import add_figures, add_table
 from pytest_memleak.cli.cmd_try import add_demo, add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import Parser
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import MemleakError, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +86,8 @@ def _default_hint(error: MemleakError, command: str) -> str:
                 return f"did you mean {names[nearest[0]]}?"
             return f"{missing.parent.resolve()} has no file of a similar name"
         return f"No such folder: {missing.parent}"
+    if isinstance(error, ProviderError):
+        return "rerun once the cause at the server is fixed"
     return _usage(command)
 
 

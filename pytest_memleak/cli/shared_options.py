@@ -145,7 +145,14 @@ def scoring_of(parsed: argparse.Namespace) -> Scoring:
 
 def ledger_url(parsed: argparse.Namespace) -> str:
     """Return the URL of the ledger that the command line names, or of the default one."""
-    return parsed.ledger or f"sqlite:///{Path.cwd() / FOLDER / 'ledger.db'}"
+    return parsed.ledger or f"sqlite:///{default_ledger()}"
+
+
+def default_ledger() -> Path:
+    """Return the nearest ledger, in this folder or above, as pytest's rootdir may be above."""
+    here = Path.cwd()
+    ledgers = (folder / FOLDER / "ledger.db" for folder in (here, *here.parents))
+    return next((path for path in ledgers if path.exists()), here / FOLDER / "ledger.db")
 
 
 @contextlib.contextmanager

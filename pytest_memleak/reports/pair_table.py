@@ -11,8 +11,8 @@ from rich.text import Text
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
 from pytest_memleak.reports.report_text import (
-    MANY,
     detection_text,
+    fills_matrix,
     format_value,
     measure_cell,
     pair_outcome,
@@ -55,8 +55,8 @@ class _Narrow(IntEnum):
 
 
 def print_pairs(console: Console, results: Sequence[PairResult], *, wrap: bool) -> None:
-    """Print a row for each pair, or a matrix of models and books where there are many pairs."""
-    if len(results) < MANY:
+    """Print a row for each pair, or a matrix of models and books where it holds many pairs."""
+    if not fills_matrix(results):
         print_rows(console, results, wrap=wrap)
         return
     by_suite: dict[str, list[PairResult]] = {}

@@ -33,6 +33,13 @@ _LETTERS = {"k": "k", "span_threshold": "T"}
 _WORKS_SHOWN = 10
 
 
+def fills_matrix(results: Sequence[PairResult]) -> bool:
+    """Whether many pairs fill at least half of the matrix of their models and books."""
+    models = {(result.suite.name, result.model.id) for result in results}
+    books = {(result.suite.name, result.book.id) for result in results}
+    return len(results) >= MANY and len(models) * len(books) <= 2 * len(results)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A verdict beside what was expected.

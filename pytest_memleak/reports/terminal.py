@@ -76,8 +76,9 @@ def summary(
     if detail < 0:
         lines += [Text(), *_grouped(results)]
     else:
-        describe = _everything if detail else _at_a_glance
-        lines += [line for result in results for line in describe(result)]
+        more = "-v" if len(results) < MANY else "-vv"
+        for result in results:
+            lines += _everything(result) if detail else _at_a_glance(result, more)
     if compared:
         lines += [Text(), Text(inert(comparison_sentence(compared)), style="bold")]
         lines += [Text(f"  {inert(change)}") for change in comparison_lines(compared)]
@@ -129,8 +130,11 @@ def _some(pairs: Sequence[str]) -> str:
 # --- six lines -----------------------------------------------------------------------------
 
 
-def _at_a_glance(result: PairResult) -> Iterator[Text]:
-    """Yield verdict, causes, and the worst passage of a pair; of a pass only its notices."""
+def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
+    """Yield verdict, causes, and the worst passage of a pair; of a pass only its notices.
+
+    more: the option that shows everything
+    """
     outcome = pair_outcome(result)
     notices = _notices(result)
     if outcome.kind in ("pass", "expected"):
@@ -148,7 +152,7 @@ def _at_a_glance(result: PairResult) -> Iterator[Text]:
     left = len(result.reasons) - _MOST_REASONS
     further += [amount(left, "more reason")] if outcome.kind == "inconclusive" and left > 0 else []
     if further:
-        yield Text(f"  {', '.join(further)}: see -v", style="dim")
+        yield Text(f"  {', '.join(further)}: see {more}", style="dim")
 
 
 def _heading(result: PairResult, outcome: Outcome) -> Iterator[Text]:

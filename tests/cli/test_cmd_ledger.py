@@ -172,6 +172,10 @@ def test_a_path_will_do_the_default_is_a_folder_below_and_no_password_shows(
     for more in ([], ["--ledger", path], ["--ledger", f"sqlite:///{path}"]):
         assert main(["ledger", "list", *more]) == 0
         printed.add(capsys.readouterr().out)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")  # as pytest's rootdir may be above
+    assert main(["ledger", "list"]) == 0
+    printed.add(capsys.readouterr().out)
     (out,) = printed
     assert "ferry" in out
     err = refuses("list", "postgresql+psycopg://user:hunter2@127.0.0.1:1/none")

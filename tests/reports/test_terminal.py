@@ -527,3 +527,15 @@ def test_a_pass_states_what_a_title_alone_excludes():
         assert (line in lines(found(book=book))) is told
     line = "  7.0% of the file excluded"
     assert line in lines(found(book=book, verdict="FAIL"), verbosity=1)
+
+
+def test_models_with_books_of_their_own_are_rows():
+    pairs = [
+        found(
+            pair=f"m{number}/b{number}",
+            model=dataclasses.replace(NOTHING.model, id=f"m{number}"),
+            book=dataclasses.replace(NOTHING.book, id=f"b{number}"),
+        )
+        for number in range(MANY)
+    ]
+    assert lines(*pairs)[0].split()[0] == "pair"
