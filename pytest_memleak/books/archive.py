@@ -228,11 +228,15 @@ def _require_file(path: Path) -> None:
 
 
 def unreadable(error: OSError, place: str) -> BookError:
-    """Return the error for a file that the operating system doesn't give."""
+    """Return the error for a file that the operating system doesn't give.
+
+    Without a hint for a missing file, since the command line looks for a similar name.
+    """
+    is_missing = isinstance(error, FileNotFoundError)
     return BookError(
         f"can't be read: {error.strerror or error}",
         location=place,
-        hint="check the path, and who may read the file",
+        hint=None if is_missing else "check the path, and who may read the file",
     )
 
 
