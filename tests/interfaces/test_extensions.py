@@ -112,7 +112,7 @@ def test_a_readers_own_error_is_not_passed_on_to_the_next():
         Extensions([module(memleak_read_book=refuse)]).read_book(Path("x.txt"))
 
 
-NOT_READ = {"b.fb2": r"'\.fb2'", "b": "'b'", "b.EPUB2": r"'\.EPUB2'", ".txt": r"'\.txt'"}
+NOT_READ = {"b.cbz": r"'\.cbz'", "b": "'b'", "b.EPUB2": r"'\.EPUB2'", ".txt": r"'\.txt'"}
 
 
 @pytest.mark.parametrize("name", NOT_READ)
