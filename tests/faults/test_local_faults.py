@@ -81,7 +81,7 @@ def told(outcome, said):
     code, output = outcome
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "1 error in" in output
-    (reason,) = set(re.findall("INCONCLUSIVE: (.*?) =+ ", output))
+    (reason,) = set(re.findall("INCONCLUSIVE tuned/held-out (.*?) Next: ", output))
     assert re.search(said, reason), reason
 
 
