@@ -50,11 +50,24 @@ def add_table(commands: Commands) -> None:
     )
 
 
+def _form_of(output: Path | None) -> str:
+    """Return the format by the file's extension; SettingsError for an unknown one."""
+    if output is None or output.suffix.lower() in {"", ".txt"}:
+        return "text"
+    if form := _ENDINGS.get(output.suffix.lower()):
+        return form
+    raise SettingsError(
+        f"no format has the extension {output.suffix!r}",
+        location=str(output),
+        hint=f"use .txt, {', '.join(_ENDINGS)}, or --format",
+    )
+
+
 def _table(parsed: argparse.Namespace) -> int:
     from pytest_memleak.reports.evidence_table import Evidence, Table
 
     output = parsed.output
-    form = parsed.format or (_ENDINGS.get(output.suffix.lower(), "text") if output else "text")
+    form = parsed.format or _form_of(output)
     if form == "parquet" and output is None:
         raise SettingsError("Parquet needs a file", hint="name it with -o TABLE.parquet")
     grid = (parsed.by, parsed.columns) != ("book", "model")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -47,6 +49,8 @@ class Extensions:
             path=path, include=tuple(include), exclude=tuple(exclude)
         )
         if book is None:
+            if not path.exists():
+                raise BookError(os.strerror(errno.ENOENT), location=str(path))
             raise BookError(
                 f"no reader for {path.suffix or path.name!r} files",
                 location=str(path),

@@ -447,3 +447,8 @@ def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys, refused, eviden
     with pytest.raises(SettingsError, match=r"matplotlib") as caught:
         figures_of(evidence)
     assert "pip install 'matplotlib>=" in caught.value.hint
+
+
+def test_a_file_of_an_unknown_format_is_refused(tmp_path, capsys):
+    assert main(["table", "evidence.json", "-o", str(tmp_path / "t.xlsx")]) == 2
+    assert "no format has the extension '.xlsx'\n  use .txt, .md, " in capsys.readouterr().err

@@ -116,7 +116,11 @@ NOT_READ = {"b.cbz": r"'\.cbz'", "b": "'b'", "b.EPUB2": r"'\.EPUB2'", ".txt": r"
 
 
 @pytest.mark.parametrize("name", NOT_READ)
-def test_a_file_that_nobody_reads_is_named(name):
+def test_a_file_that_nobody_reads_is_named(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BookError, match="No such file"):
+        Extensions().read_book(Path(name))
+    Path(name).touch()
     with pytest.raises(BookError, match=f"no reader for {NOT_READ[name]} files") as caught:
         Extensions().read_book(Path(name))
     assert caught.value.location == name
