@@ -16,12 +16,14 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
 from pytest_memleak.books.archive import Amount, Budget, unreadable
+from pytest_memleak.books.lost_text import enter_elements, reject_lost_text
 from pytest_memleak.errors import BookError
 
 Format = Literal["pdf", "docx", "markdown", "verse", "fb2", "latex", "odt", "rtf"]
@@ -191,7 +193,8 @@ def _docx(data: bytes) -> Iterator[str]:
         return []
 
     try:
-        yield mammoth.convert_to_html(io.BytesIO(data), convert_image=no_image).value
+        data, parts = enter_elements("docx", data)
+        html = mammoth.convert_to_html(io.BytesIO(data), convert_image=no_image).value
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - mammoth raises errors of any kind
@@ -199,6 +202,8 @@ def _docx(data: bytes) -> Iterator[str]:
             f"mammoth can't read this Word document ({type(error).__name__})",
             hint="save it again as .docx, or as .txt",
         ) from None
+    reject_lost_text("docx", parts, html, parser="mammoth")
+    yield html
 
 
 _HEAP_EXHAUSTED = 251
@@ -225,6 +230,9 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
 
     if name == "rtf":
         data = _RTF_CHARACTER.sub(rb"\1 ", data)
+    parts = [data] if name == "fb2" else []
+    if name == "odt" and zipfile.is_zipfile(io.BytesIO(data)):
+        data, parts = enter_elements(name, data)
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
     done = subprocess.run(  # noqa: S603 - the extra's own program
         [*command, f"--from={name}", "--to=html5", "--wrap=none"],
@@ -255,7 +263,9 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
                 f"pandoc leaves out the text in \\{command_name} on line {line}",
                 hint=f"define it in this file, as \\newcommand{{\\{command_name}}}[{count}]{{#1}}",
             )
-    head, _, rest = done.stdout.decode("utf-8").partition('<header id="title-block-header">')
+    html = done.stdout.decode("utf-8")
+    reject_lost_text(name, parts, html, parser="pandoc")
+    head, _, rest = html.partition('<header id="title-block-header">')
     header, _, body = rest.partition("</header>")
     # The abstract of other formats is a publisher's annotation.
     abstract = header.partition('<div class="abstract">')[2] if name == "latex" else ""

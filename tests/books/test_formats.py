@@ -133,6 +133,22 @@ def test_word(read, word):
     assert manuscript.parts[0].notes > 0
 
 
+LONG = "The keeper climbed the stairs of the tower. " * 4
+BOX = f"<w:drawing><w:txbxContent>{paragraph(run(LONG))}</w:txbxContent></w:drawing>"
+MC = "http://schemas.openxmlformats.org/markup-compatibility/2006"
+
+
+def test_text_of_word_elements_is_read_or_its_loss_is_an_error(read, refuse, word):
+    ruby = f"<w:ruby><w:rt>{run('gloss')}</w:rt><w:rubyBase>{run('base')}</w:rubyBase></w:ruby>"
+    field = f"<w:fldSimple w:instr='X'>{run(' field')}</w:fldSimple><w:bdo>{run(' bdo')}</w:bdo>"
+    document = f"<w:document {W}><w:body>{{}}</w:body></w:document>"
+    body = paragraph(f"<w:r>{ruby}</w:r>", field)
+    assert told(read("a.docx", word(document.format(body)))) == [(None, ("base field bdo",))]
+    box = f"<m:AlternateContent xmlns:m='{MC}'><m:Choice>{BOX}</m:Choice></m:AlternateContent>"
+    lost = document.format(paragraph(run("Text.")) + paragraph(f"<w:r>{box}</w:r>"))
+    refuse("b.docx", word(lost), "mammoth leaves out 1.. letters .* paragraph 3", "text boxes")
+
+
 @pytest.mark.parametrize(
     ("document", "match", "hint"),
     [
@@ -380,6 +396,20 @@ def test_formats_through_pandoc(read, suffix, content):
 def test_what_pandoc_leaves_out_is_an_error(refuse, name, content, match, hint):
     pytest.importorskip("pypandoc")
     refuse(name, content, match, hint)
+
+
+def test_text_of_open_documents_and_fb2_is_read_or_its_loss_is_an_error(read, refuse):
+    pytest.importorskip("pypandoc")
+    ruby = "<t:ruby><t:ruby-base>base</t:ruby-base><t:ruby-text>gloss</t:ruby-text></t:ruby>"
+    content = ODT["content.xml"]
+    odt = ODT | {"content.xml": content.replace("The <", f"{ruby}<")}
+    assert told(read("a.odt", odt))[0][1][0] == "basefirst text."
+    shape = f"<d:custom-shape xmlns:d='{ODF}:drawing:1.0'><t:p>{LONG}</t:p></d:custom-shape>"
+    odt = ODT | {"content.xml": content.replace("More.", shape)}
+    refuse("b.odt", odt, "pandoc leaves out 1.. letters .* paragraph", "shapes")
+    table = f"<table><tr><td>{LONG}</td></tr></table>"
+    fb2 = FB2.replace("</p></section>", f"</p>{table}</section>", 1)
+    refuse("b.fb2", fb2, "pandoc leaves out 1.. letters .* paragraph", "tables")
 
 
 def test_an_abstract_is_text(read):
