@@ -129,28 +129,32 @@ def _most_seen(book: Book, lengths: Sequence[int]) -> int:
     return most
 
 
-# Longer words occur in jest only: so many letters, and such a share, may be in them.
-_LONGEST_WORD = 40
+# The share of letters that words longer than these may have. Over 40 letters occur in jest only;
+# over 20 are common where neither blanks nor ICU separate words, as in Javanese.
+_MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
 _JEST = 300
-_MOST = 0.02
 
 
 def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
-    """Raise BookError, naming `place`, if over 2% of the texts' letters are in fused words."""
-    fused = letters = 0
+    """Raise BookError, naming `place`, if too many of the texts' letters are in fused words."""
+    fused = dict.fromkeys(_MOST_IN_WORDS_OVER, 0)
+    letters = 0
     for text in texts:
         lengths = [*map(len, text.split())]
         letters += sum(lengths)
-        if max(lengths, default=0) > _LONGEST_WORD:
-            word_lengths = (len(word) for word in words(text, mode))
-            fused += sum(length for length in word_lengths if length > _LONGEST_WORD)
-    if fused > max(_JEST, _MOST * letters):
-        raise BookError(
-            f"{fused / letters:.0%} of its letters are in words of over {_LONGEST_WORD} letters, "
-            "which no generation could match",
-            location=place,
-            hint="its words may be separated only by a style sheet: use a different edition",
-        )
+        if max(lengths, default=0) > min(fused):
+            word_lengths = [*map(len, words(text, mode))]
+            for longest in fused:
+                fused[longest] += sum(length for length in word_lengths if length > longest)
+    for longest, most in _MOST_IN_WORDS_OVER.items():
+        if fused[longest] > max(_JEST, most * letters):
+            raise BookError(
+                f"{fused[longest] / letters:.0%} of its letters are in words of over {longest} "
+                "letters, which no generation could match",
+                location=place,
+                hint="its words may be separated only by a style sheet, or by nothing, as in "
+                "Javanese: use a different edition",
+            )
 
 
 def measurable_words(book: Book, scoring: Scoring) -> int:

@@ -42,6 +42,7 @@ def test_a_vocabulary_of_a_hundred_thousand_words():
 
 FUSED = [f"word{number}" for number in range(300)]
 FUSED = " ".join((*FUSED, "".join(FUSED)))
+JAVANESE = "ꦲꦤꦕꦫꦏ" * 6 + " "
 HAN = "自由の国 one two three"
 
 
@@ -50,6 +51,7 @@ HAN = "自由の国 one two three"
     ("a b", {"k": 3}, BookError, "2 words, fewer than k = 3"),
     (FUSED, {"k": 5}, BookError, "50% of its letters are in words of over 40"),
     (FUSED, {"k": 5, "mode": "unicode"}, BookError, "50% of its letters are in words of over 40"),
+    (JAVANESE * 20, {"k": 5, "mode": "unicode"}, BookError, "100% of its letters .* of over 20"),
     (HAN, {"k": 3}, BookError, r"recognizes only 3 of its 6 words \(50%\).*\n.*unicode"),
 ])  # fmt: skip
 def test_what_cannot_be_measured_is_refused(text, settings, error, message):
