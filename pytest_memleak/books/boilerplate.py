@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 # A notice has at most so many words.
 _LONGEST = 250
+_LONGEST_WITH_ONE = 100
 
-# One match suffices.
+# One match suffices, except in a long paragraph.
 _SURE = re.compile(
     r"\bISBN(?:-1[03])?\b[^\n]{0,20}\d"
     r"|\bcatalogu?ing[ -]in[ -]publication\b"
@@ -87,12 +88,14 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
 
 
 def _score(text: str) -> int:
-    if len(text) > _LONGEST_CHARACTERS or len(text.split()) > _LONGEST:
+    count = len(text.split())
+    if len(text) > _LONGEST_CHARACTERS or count > _LONGEST:
         return 0
     folded = text.casefold()
-    if any(word in folded for word in _SURE_WORDS) and _SURE.search(text):
+    is_sure = any(word in folded for word in _SURE_WORDS) and _SURE.search(text) is not None
+    if is_sure and count <= _LONGEST_WITH_ONE:
         return _ENOUGH
-    return sum(
+    return is_sure + sum(
         any(key in folded for key in keys) and pattern.search(text) is not None
         for keys, pattern in _HINT_PATTERNS
     )

@@ -106,6 +106,7 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
     excluded = [GULL in " ".join(part.paragraphs) for part in manuscript.excluded]
     assert excluded.count(True) == 2
     assert GULL in manuscript.chapters[-1].paragraphs[-1]
+    assert find_notices([f"He read copyright 1964 {'and on ' * 50}"]) == [False]
 
 
 def test_nor_is_a_preview_behind_other_matter_or_what_the_user_excludes(new_epub):
