@@ -211,7 +211,7 @@ _PLACE_IN_FILE = re.compile(r"line \d+,? column \d+")
 _NOT_READ = re.compile(r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)")
 _SKIPPED = re.compile(r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)")
 # What an argument has beside text: commands, options, and lengths.
-_NO_TEXT = re.compile(r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|\d[\d.]*\s?[a-z]{2}\b")
+_NO_TEXT = re.compile(r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b")
 # Commands whose arguments are not the book's text.
 _LAYOUT = re.compile(
     "begin|end|label|index|glossary|hyphenation|pdfbookmark|hypersetup|usepackage|bibliography.*"
