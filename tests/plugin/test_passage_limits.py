@@ -253,6 +253,8 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, 
     pytester.makeconftest(READER)
     result, _ = run(page_of(text, "vault", 3_000, 60), replaced=replaced)
     result.stdout.re_match_lines([r"  longest_passage \d+ exceeds the limit 38"])
+    failure = re.search(r"<failure .*?</failure>", Path("junit.xml").read_text("utf-8"), re.DOTALL)
+    assert re.search(r"longest_passage \d+ exceeds the limit 38", failure[0])
 
 
 @pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), (LEAKER, "xfailed")])
