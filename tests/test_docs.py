@@ -1,13 +1,11 @@
 """The documentation against the code: everything there is stands in it, and nothing else.
 
-Reference tables have what they speak of in their first column, as code. Whole suite files load,
-Python compiles, and what is shown as output is what comes out.
+Whole suite files load, Python compiles, and what is shown as output is what comes out.
 """
 
 import ast
 import dataclasses
 import importlib.util
-import inspect
 import json
 import os
 import re
@@ -21,29 +19,28 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import pluggy
 import pytest
+import write_reference as reference
 from own_plugin import OWN_PLUGIN
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
+from write_reference import PROVIDERS, SHARED_KEYS, code, provider_tables
 
-from pytest_memleak import builtin, errors
+from pytest_memleak import errors
 from pytest_memleak.cli import main as cli
 from pytest_memleak.interfaces import hookspecs
 from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.plugin import fixtures
-from pytest_memleak.plugin import hooks as plugin
-from pytest_memleak.providers.option_tables import Table as OptionsTable
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model
-from pytest_memleak.records.pair import AnswerLimits
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.suite.load import load_suite
 from pytest_memleak.suite.matrix import Written, expand
-from pytest_memleak.suite.schema import SuiteFile, SuiteTable
+from pytest_memleak.suite.schema import SuiteFile
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -83,90 +80,24 @@ def titled(page, title):
 
 def prose(page):
     """The page's lines without fenced code, and the headings that each stands under."""
-    headings, fenced = [], False
-    for line in page.read_text(encoding="utf-8").splitlines():
-        if line.startswith("```"):
-            fenced = not fenced
-        elif not fenced:
-            if heading := re.match(r"(#+) (.*)", line):
-                level = len(heading[1])
-                headings = [*headings[: level - 1], heading[2]]
-            yield tuple(headings), line
-
-
-def rows(page, *headings):
-    """The rows of the table under these headings (and no deeper), cell by cell."""
-    found = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for above, line in prose(DOCS / page)
-        if line.startswith("|") and above[1:] == headings
-    ]
-    assert len(found) > 2, f"{page} has no table under {' / '.join(headings)}"
-    return found[2:]
+    lines = page.read_text(encoding="utf-8").splitlines()
+    of_lines = zip(reference.outline(lines), lines, strict=True)
+    return [(above, line) for above, line in of_lines if above is not None]
 
 
 def named(page, *headings):
     """What the rows of a table are about: the first code in each, which comes once."""
-    names = [code(row[0]) for row in rows(page, *headings)]
-    assert len(set(names)) == len(names)
-    return set(names)
+    return set(reference.rows_in(page, headings))
 
 
-def code(cell):
-    found = re.search(r"`([^`]+)`", cell)
-    assert found, f"a row begins without code: {cell}"
-    return found[1]
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_reference_tables_have_what_the_code_has(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert reference.page_text(page) == text, "run python tests/settings/write_reference.py"
 
 
-class Recorder:
-    """Stands in for pytest's parser and config: writes down what a plugin declares."""
-
-    def __init__(self):
-        self.options, self.inis, self.markers = {}, {}, []
-        self.workerinput = {}  # as in a worker, where no reporting is set up
-
-    def getgroup(self, *_):
-        return self
-
-    def addoption(self, *names, **settings):
-        assert names[0].startswith("--memleak-")
-        metavar = settings.get("metavar")
-        default = default_in_help(settings)
-        self.options |= {f"{name} {metavar}" if metavar else name: default for name in names}
-
-    def addini(self, name, **settings):
-        self.inis[name] = default_in_help(settings)
-
-    def getoption(self, _):
-        return None
-
-    def addinivalue_line(self, name, line):
-        assert name == "markers"
-        self.markers.append(re.match(r"\w+", line)[0])
-
-
-def default_in_help(settings):
-    """What the help says after "default:", which has to be there for any default but none."""
-    stated, default = re.search(r"\(default: (.*)\)$", settings["help"]), settings.get("default")
-    if not stated:
-        assert not default, settings
-        return "off" if settings.get("action") == "store_true" else "none"
-    if default:
-        value = " ".join(default) if isinstance(default, list) else default
-        assert stated[1] in {"%(default)s", value}
-        return value
-    return stated[1]
-
-
-def test_options_ini_keys_and_marks_are_documented():
-    declared = Recorder()
-    plugin.pytest_addoption(declared)
-    plugin.pytest_configure(declared)
-    for heading, defaults in (("Command line", declared.options), ("Ini keys", declared.inis)):
-        documented = rows("options.md", heading)
-        assert named("options.md", heading) == set(defaults)
-        assert {code(row[0]): row[1].replace("`", "") for row in documented} == defaults
-    assert named("fixtures.md", "Marker") == set(declared.markers)
+def test_marks_are_documented():
+    assert named("fixtures.md", "Marker") == set(reference.Recorder().markers)
 
 
 def test_fixtures_are_documented():
@@ -223,7 +154,7 @@ def test_commands_and_what_they_take_are_documented():
 
 
 def test_arguments_of_several_commands_name_all_of_these():
-    for argument, takers, _ in rows("cli.md", SHARED_ARGUMENTS):
+    for argument, takers, _ in reference.rows_in("cli.md", (SHARED_ARGUMENTS,)).values():
         names = re.findall(r"`([^`]+)`", takers)
         documented = {
             command
@@ -235,88 +166,21 @@ def test_arguments_of_several_commands_name_all_of_these():
         assert len(taking) > 1, argument
 
 
-def table_in(annotation):
-    """The class of the table that a field holds, by itself, in a list or optionally."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(table_in, get_args(annotation))), None)
+def test_examples_of_keys_are_valid():
+    assert named("suite.md", "The tables") == {
+        name for name, _ in reference.SUITE_TABLES if "." not in name
+    }
+    for kind in dict.fromkeys(kind for _, kind in reference.SUITE_TABLES):
+        check_examples(reference.rows_in("suite.md", reference.section_of(kind)), kind)
 
 
-def suite_tables(kind=SuiteFile, path=""):
-    """Every table of a suite file, and its name: `[suite]`, `[[book]]`, `[model.finetune]`."""
-    for name, field in kind.model_fields.items():
-        inner = table_in(field.annotation)
-        if inner is not None:
-            several = "list" in str(field.annotation)
-            yield f"[[{path}{name}]]" if several else f"[{path}{name}]", inner
-            yield from suite_tables(inner, f"{path}{name}.")
-
-
-SUITE_TABLES = list(suite_tables())
-
-
-def section_of(kind):
-    """The headings of the one section of suite.md that is about this table."""
-    names = {f"`{name}`" for name, table in SUITE_TABLES if table is kind}
-    headings = {above for above, _ in prose(DOCS / "suite.md") if above and above[-1] in names}
-    sections = {above[1:] for above in headings} - {()}
-    assert len(sections) == 1, f"{kind.__name__} needs one section of {' or '.join(names)}"
-    return sections.pop()
-
-
-def test_tables_and_keys_of_suites_are_documented():
-    names = {name for name, _ in SUITE_TABLES if "." not in name}
-    assert named("suite.md", "The tables") == names
-    for kind in dict.fromkeys(kind for _, kind in SUITE_TABLES):
-        section = section_of(kind)
-        check_keys(rows("suite.md", *section), kind, keys_of_other_tables(section))
-
-
-def keys_of_other_tables(section):
-    """The rows of other tables that a section names: "Also `a` and `b` of [`[suite]`](#suite)"."""
-    text = "\n".join(line for above, line in prose(DOCS / "suite.md") if above[1:] == section)
-    found = []
-    for sentence in re.findall(r"^Also (.*?)(?:\n\n|\. )", f"{text}\n\n", re.MULTILINE | re.DOTALL):
-        for names, table in re.findall(r"(.*?)\sof\s\[`(\[+\w+\]+)`\]", sentence, re.DOTALL):
-            keys = set(re.findall(r"`(\w+)`", names))
-            documented = [row for row in rows("suite.md", f"`{table}`") if code(row[0]) in keys]
-            assert len(documented) == len(keys), f"{table} doesn't have all of {keys}"
-            found += documented
-    return found
-
-
-def check_keys(table, kind, of_other_tables=()):
-    """Key, type, default, meaning, example: keys and defaults are the class's, examples valid.
-
-    A key that another table documents may be without a default here: the other table has it.
-    """
-    documented = [*table, *of_other_tables]
-    assert sorted(code(row[0]) for row in documented) == sorted(kind.model_fields)
-    for row in documented:
-        key, _, default, _, example = row
-        name, field = code(key), kind.model_fields[code(key)]
-        if row not in of_other_tables or default_of(kind, name) != "none":
-            assert read_default(default) == default_of(kind, name), f"default of {name}"
-        shown = tomllib.loads(code(example))
+def check_examples(documented, kind):
+    for name, row in documented.items():
+        field = kind.model_fields[name]
+        shown = tomllib.loads(code(row[4]))
         assert list(shown) == [name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(shown[name])
-        assert shown[name] != default_of(kind, name), f"the example of {name} is its default"
-
-
-def default_of(kind, name):
-    """What holds without the key: its own default, or in `[suite]` that of the answers' record."""
-    field = kind.model_fields[name]
-    if field.is_required():
-        return "required"
-    default = field.get_default(call_default_factory=True)
-    if kind is SuiteTable and default is None:
-        default = getattr(AnswerLimits(), name, None)
-    empty = default is None or default in ({}, (), []) or isinstance(default, BaseModel)
-    return "none" if empty else default
-
-
-def read_default(cell):
-    return cell if "`" not in cell else tomllib.loads(f"x = {code(cell)}")["x"]
+        assert shown[name] != reference.default_of(kind, name), f"{name}: this is its default"
 
 
 @pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
@@ -358,57 +222,29 @@ def check_provider_tables(model):
             assert not values
 
 
-PROVIDERS = builtin.memleak_providers()
-
-
-def provider_tables(provider):
-    """A provider's own tables, by what they are: `options`, `finetune`."""
-    module = importlib.import_module(PROVIDERS[provider].module)
-    tables = {}
-    for kind in vars(module).values():
-        ours = isinstance(kind, type) and issubclass(kind, OptionsTable)
-        if ours and kind is not OptionsTable:
-            name = re.match(r"`\[model\.(\w+)\]`", inspect.getdoc(kind))[1]
-            assert name in {"options", "finetune"}
-            assert name not in tables
-            tables[name] = kind
-    return tables
-
-
-def test_providers_are_documented():
-    (summary,) = {above[1:] for above, _ in prose(DOCS / "providers.md") if above[1:] == ()}
-    assert named("providers.md", *summary) == set(PROVIDERS)
-    sections = {code(line) for _, line in prose(DOCS / "providers.md") if line.startswith("## `")}
-    assert sections == set(PROVIDERS)
-
-
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_keys_of_a_provider_are_documented(provider):
-    """Those of several providers once, unless a provider's own table has them."""
+def test_examples_of_a_provider_s_keys_are_valid(provider):
+    """Of its own rows, and of those that several providers share."""
+    sections = {code(line) for _, line in prose(DOCS / "providers.md") if line.startswith("## `")}
+    assert sections == PROVIDERS.keys()
     tables = provider_tables(provider)
-    options = tables["options"].model_fields if "options" in tables else {}
     headings = {above[1:] for above, _ in prose(DOCS / "providers.md")}
     for name in ("options", "finetune"):
         section = (f"`{provider}`", f"`[model.{name}]`")
         assert (section in headings) == (name in tables)
-        if name in tables:
-            own = rows("providers.md", *section)
-            left = tables[name].model_fields.keys() - {code(row[0]) for row in own}
-            shared = rows("providers.md", "Keys of several providers", section[1])
-            check_keys([*own, *(row for row in shared if code(row[0]) in left)], tables[name])
-    for key, field in options.items():
-        for inner in get_args(field.annotation):
-            if isinstance(inner, type) and issubclass(inner, OptionsTable):
-                section = (f"`{provider}`", f"`[model.options.{key}]`")
-                check_keys(rows("providers.md", *section), inner)
+    for name, kind in tables.items():
+        heading = f"`[model.{name}]`"
+        shared = {} if "." in name else reference.rows_in("providers.md", (SHARED_KEYS, heading))
+        shared = {key: row for key, row in shared.items() if key in kind.model_fields}
+        check_examples(shared | reference.rows_in("providers.md", (f"`{provider}`", heading)), kind)
 
 
 @pytest.mark.parametrize("name", ["options", "finetune"])
 def test_keys_of_several_providers_are_of_several(name):
     tables = [provider_tables(provider).get(name) for provider in PROVIDERS]
     keys = Counter(key for table in tables if table for key in table.model_fields)
-    shared = rows("providers.md", "Keys of several providers", f"`[model.{name}]`")
-    assert min(keys[code(row[0])] for row in shared) > 1
+    shared = reference.rows_in("providers.md", (SHARED_KEYS, f"`[model.{name}]`"))
+    assert min(keys[key] for key in shared) > 1
 
 
 RAISED = {*errors.__all__} - {"MissingExtra"}  # which writes its own hint
@@ -549,9 +385,6 @@ def test_the_command_line_says_what_is_shown(tmp_path, monkeypatch, capsys):
     for name in ("book.json", "generations.json"):
         Path(name).write_text(titled("cli.md", name), encoding="utf-8")
     score = "score book.json generations.json --span-threshold 4"
-    assert cli.main(score.split()) == 0
-    (shown,) = snippets("console", pages=[DOCS / "cli.md"])[:1]
-    assert capsys.readouterr().out == shown.text.partition("\n")[2]
     assert cli.main([*score.split(), "--json"]) == 0
     (shown,) = json.loads(titled("cli.md", f"memleak {score} --json"))
     (row,) = json.loads(capsys.readouterr().out)

@@ -366,8 +366,8 @@ def _add_provider_options(definitions: dict[str, Any]) -> None:
             if isinstance(kind, type) and issubclass(kind, Table) and kind is not Table:
                 table = kind.model_json_schema()
                 inner_tables = table.pop("$defs", {})
-                definitions |= {name: _described(inner) for name, inner in inner_tables.items()}
-                table = _described(table)
+                definitions |= {name: described(inner) for name, inner in inner_tables.items()}
+                table = described(table)
                 key = "options" if "[model.options]" in table["description"] else "finetune"
                 if key == "finetune":
                     table["properties"] = {"books": books, **table["properties"]}
@@ -403,7 +403,7 @@ def _add_matrix(definitions: dict[str, Any]) -> None:
             keys[key] = {**either, "description": about}
 
 
-def _described(table: dict[str, Any]) -> dict[str, Any]:
+def described(table: dict[str, Any]) -> dict[str, Any]:
     """Return a table's schema with the descriptions in the docstring of its class."""
     about = table["description"]
     descriptions = {

@@ -11,7 +11,7 @@ import pytest
 from pytest_memleak.suite.schema import json_schema
 
 SHIPPED = files("pytest_memleak.suite") / "memleak-suite.schema.json"
-ANEW = "python -m pytest_memleak.suite.schema > pytest_memleak/suite/memleak-suite.schema.json"
+ANEW = "python tests/settings/write_reference.py"
 
 
 def test_it_is_up_to_date():

@@ -1,0 +1,396 @@
+"""What reference pages take from the code: `python tests/settings/write_reference.py` writes it.
+
+The row of a new key, option or measure is added, with the code's own words, and the row of one that
+is gone is removed; a default is corrected. The words and the example of other rows stay. A provider
+without a section gets one. `test_docs.py` fails where this would change a page.
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import json
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Annotated, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from pytest_memleak.cli.main import main
+from pytest_memleak.plugin import hooks
+from pytest_memleak.providers.option_tables import Table as OptionsTable
+from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.records.pair import AnswerLimits
+from pytest_memleak.scoring.measure_table import MEASURES
+from pytest_memleak.suite.schema import LimitsTable, SuiteFile, SuiteTable, described, json_schema
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SCHEMA = ROOT / "pytest_memleak/suite/memleak-suite.schema.json"
+FILE = re.compile(r'^```json title="(\w+\.json)"\n((?:.*\n)*?)```', re.MULTILINE)
+KEY_TABLE = ["| key | type | default | what it is | example |", "| --- | --- | --- | --- | --- |"]
+
+
+# --- pages ---------------------------------------------------------------------------------
+
+
+def outline(lines):
+    """Yield the headings above each line, outermost first; None for a line of fenced code."""
+    headings, fenced = (), False
+    for line in lines:
+        if line.startswith("```"):
+            fenced = not fenced
+            yield None
+            continue
+        if not fenced and (heading := re.match(r"(#+) (.*)", line)):
+            headings = (*headings[: len(heading[1]) - 1], heading[2])
+        yield None if fenced else headings
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def code(cell):
+    match = re.search(r"`([^`]+)`", cell)
+    assert match, f"a row begins without code: {cell}"
+    return match[1]
+
+
+def fill(lines, headings, rows, correct, elsewhere=()):
+    """Make the rows of the table under these headings those of `rows`, by their keys.
+
+    A row: name, further cells. correct: returns a row that is there with the code's default, None
+    if it has that. elsewhere: keys whose rows another table may have.
+    """
+    at = [
+        number
+        for number, (above, line) in enumerate(zip(outline(lines), lines, strict=True))
+        if above is not None and above[1:] == headings and line.startswith("|")
+    ]
+    assert len(at) > 1, f"no table under {' / '.join(headings)}"
+    written = {code(cells(lines[number])[0]): lines[number] for number in at[2:]}
+    order = [key for key in written if key in rows]
+    before = None
+    for key, row in rows.items():
+        if key not in written and key in elsewhere:
+            continue
+        if key not in written:
+            order.insert(order.index(before) + 1 if before else 0, key)
+        elif corrected := correct(cells(written[key]), row):
+            written[key] = f"| {' | '.join(corrected)} |"
+        before = key
+    new = [written.get(key) or f"| {' | '.join(rows[key])} |" for key in order]
+    return [*lines[: at[1] + 1], *new, *lines[at[1] + 1 + len(at[2:]) :]]
+
+
+# --- options -------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Stands in for pytest's parser and config: writes down what the plugin declares."""
+
+    def __init__(self):
+        self.options, self.inis, self.markers = {}, {}, []
+        self.workerinput = {}  # as in a worker, where no reporting is set up
+        hooks.pytest_addoption(self)
+        hooks.pytest_configure(self)
+
+    def getgroup(self, *_):
+        return self
+
+    def addoption(self, *names, **settings):
+        assert names[0].startswith("--memleak-")
+        metavar = settings.get("metavar")
+        for name in names:
+            option = f"{name} {metavar}" if metavar else name
+            self.options[option] = [f"`{option}`", *default_and_help(settings)]
+
+    def addini(self, name, **settings):
+        self.inis[name] = [f"`{name}`", *default_and_help(settings)]
+
+    def getoption(self, _):
+        return None
+
+    def addinivalue_line(self, name, line):
+        assert name == "markers"
+        self.markers.append(re.match(r"\w+", line)[0])
+
+
+def default_and_help(settings):
+    """The default is what the help states after "default:", which it has to for any but none."""
+    text, _, stated = settings["help"].removesuffix(")").partition(" (default: ")
+    default = settings.get("default")
+    if not stated:
+        assert not default, settings
+        return "off" if settings.get("action") == "store_true" else "none", settings["help"]
+    if not default:
+        return stated, text
+    value = " ".join(default) if isinstance(default, list) else default
+    assert stated in {"%(default)s", value}
+    return f"`{value}`", text
+
+
+def correct_option(written, row):
+    """Return the row with the code's default, None if it has it."""
+    if written[1].replace("`", "") != row[1].replace("`", ""):
+        return [written[0], row[1], *written[2:]]
+    return None
+
+
+# --- keys of suite files -------------------------------------------------------------------
+
+
+def table_in(annotation):
+    """The class of the table that a field holds, by itself, in a list or optionally."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(table_in, get_args(annotation))), None)
+
+
+def suite_tables(kind=SuiteFile, path=""):
+    """Every table of a suite file, and its name: `[suite]`, `[[book]]`, `[model.finetune]`."""
+    for name, field in kind.model_fields.items():
+        inner = table_in(field.annotation)
+        if inner is not None:
+            several = "list" in str(field.annotation)
+            yield f"[[{path}{name}]]" if several else f"[{path}{name}]", inner
+            yield from suite_tables(inner, f"{path}{name}.")
+
+
+SUITE_TABLES = list(suite_tables())
+
+
+def default_of(kind, name):
+    """What holds without the key: its own default, or in `[suite]` that of the answers' record."""
+    field = kind.model_fields[name]
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if kind is SuiteTable and default is None:
+        default = getattr(AnswerLimits(), name, None)
+    empty = default is None or default in ({}, (), []) or isinstance(default, BaseModel)
+    return "none" if empty else default
+
+
+def read_default(cell):
+    return cell if "`" not in cell else tomllib.loads(f"x = {code(cell)}")["x"]
+
+
+def as_toml(value):
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {as_toml(part)}' for key, part in value.items())} }}"
+    return json.dumps(value)
+
+
+def key_rows(kind):
+    """The rows of a table's keys as the code has them, with an example that is valid."""
+    schema = described(kind.model_json_schema()) if issubclass(kind, OptionsTable) else None
+    rows = {}
+    for name, field in kind.model_fields.items():
+        default = default_of(kind, name)
+        text = schema["properties"][name]["description"] if schema else field.description
+        value = example(kind, name)
+        rows[name] = [
+            f"`{name}`",
+            type_text(field, value),
+            default if default in ("none", "required") else f"`{as_toml(default)}`",
+            text,
+            f"`{name} = {as_toml(value)}`",
+        ]
+    if kind is LimitsTable:
+        types = {"share": "share", "count": "integer ≥ 0", "number": "number"}
+        for name, measure in MEASURES.items():
+            rows[name][1] = types[measure.kind]
+    return rows
+
+
+def example(kind, name):
+    """Find a valid value of a key that isn't its default."""
+    if kind is LimitsTable and name in MEASURES:
+        return 0.05 if MEASURES[name].kind == "share" else 20
+    field = kind.model_fields[name]
+    adapter = TypeAdapter(Annotated[field.annotation, field])
+    for value in (True, 2, 0.5, "name", ["name"], {"key": "value"}):
+        try:
+            adapter.validate_python(value, strict=True)
+        except ValidationError:
+            continue
+        if value != default_of(kind, name):
+            return value
+    return "..."  # which test_docs.py rejects: write one
+
+
+def type_text(field, value):
+    """Describe the values of a key, of which `value` is one."""
+    least = next((part.ge for part in field.metadata if hasattr(part, "ge")), None)
+    text = {bool: "boolean", int: "integer", float: "number", str: "text"}.get(type(value), "table")
+    return f"{text} ≥ {least}" if least is not None else text
+
+
+def correct_key(written, row):
+    """Return the row with the code's default, None if it has it."""
+    if read_default(written[2]) != read_default(row[2]):
+        return [*written[:2], row[2], *written[3:]]
+    return None
+
+
+def section_of(kind):
+    """The headings of the one section of suite.md that is about this table."""
+    names = {f"`{name}`" for name, table in SUITE_TABLES if table is kind}
+    headings = {above for above in outline(lines_of("suite.md")) if above and above[-1] in names}
+    sections = {above[1:] for above in headings} - {()}
+    assert len(sections) == 1, f"{kind.__name__} needs one section of {' or '.join(names)}"
+    return sections.pop()
+
+
+def rows_elsewhere(section):
+    """The rows of other tables that a section names: "Also `a` and `b` of [`[suite]`](#suite)"."""
+    text = "\n".join(lines_in("suite.md", section))
+    sentences = re.findall(r"^Also (.*?)(?:\n\n|\. )", f"{text}\n\n", re.MULTILINE | re.DOTALL)
+    found = {}
+    for sentence in sentences:
+        for names, table in re.findall(r"(.*?)\sof\s\[`(\[+\w+\]+)`\]", sentence, re.DOTALL):
+            keys = set(re.findall(r"`(\w+)`", names))
+            documented = rows_in("suite.md", (f"`{table}`",))
+            assert keys <= documented.keys(), f"{table} doesn't have all of {keys}"
+            found |= {key: documented[key] for key in keys}
+    return found
+
+
+def documented_by(shared, rows):
+    """Select the keys whose row in another table holds for this one, too."""
+    return {
+        key
+        for key, row in rows.items()
+        if key in shared
+        and (row[2] == "none" or read_default(shared[key][2]) == read_default(row[2]))
+    }
+
+
+# --- providers -----------------------------------------------------------------------------
+
+
+def provider_tables(provider):
+    """A provider's own tables, by what they are: `options`, `finetune`, `options.deployment`."""
+    module = importlib.import_module(PROVIDERS[provider].module)
+    tables = {}
+    for kind in vars(module).values():
+        if isinstance(kind, type) and issubclass(kind, OptionsTable) and kind is not OptionsTable:
+            name = re.match(r"`\[model\.(options|finetune)\]`", inspect.getdoc(kind))[1]
+            assert name not in tables
+            tables[name] = kind
+    options = tables["options"].model_fields if "options" in tables else {}
+    inner = {f"options.{key}": table_in(field.annotation) for key, field in options.items()}
+    return tables | {name: kind for name, kind in inner.items() if kind}
+
+
+def provider_row(provider):
+    """The row of a provider in the summary."""
+    needs = PROVIDERS[provider].needs
+    about = importlib.import_module(PROVIDERS[provider].module).__doc__.partition("\n")[0]
+    return [
+        f"[`{provider}`](#{provider})",
+        about.partition(": ")[2].rstrip("."),
+        "yes" if "finetune" in provider_tables(provider) else "nothing",
+        f"extra `{needs.extra}`" if needs.extra else "nothing",
+        "nothing" if PROVIDERS[provider].free else "per token",
+    ]
+
+
+def provider_section(provider):
+    """A section for a provider that has none: its module's example, and an empty table each."""
+    text = importlib.import_module(PROVIDERS[provider].module).__doc__
+    sample = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    lines = ["", f"## `{provider}`", "", "```toml", *sample, "```"]
+    for name in provider_tables(provider):
+        lines += ["", f"### `[model.{name}]`", "", *KEY_TABLE]
+    return lines
+
+
+# --- what is written -----------------------------------------------------------------------
+
+
+def lines_of(page):
+    return (DOCS / page).read_text(encoding="utf-8").splitlines()
+
+
+def lines_in(page, section):
+    """The lines of a section and no deeper, without fenced code."""
+    lines = lines_of(page)
+    of_lines = zip(outline(lines), lines, strict=True)
+    return [line for above, line in of_lines if above is not None and above[1:] == section]
+
+
+def rows_in(page, section):
+    """The rows of the table in a section, by the code that each begins with."""
+    rows = [cells(line) for line in lines_in(page, section) if line.startswith("|")][2:]
+    assert rows, f"{page} has no table under {' / '.join(section)}"
+    by_key = {code(row[0]): row for row in rows}
+    assert len(by_key) == len(rows)
+    return by_key
+
+
+def options_page():
+    declared = Recorder()
+    lines = fill(lines_of("options.md"), ("Command line",), declared.options, correct_option)
+    return fill(lines, ("Ini keys",), declared.inis, correct_option)
+
+
+def suite_page():
+    lines = lines_of("suite.md")
+    for kind in dict.fromkeys(kind for _, kind in SUITE_TABLES):
+        section, rows = section_of(kind), key_rows(kind)
+        elsewhere = documented_by(rows_elsewhere(section), rows)
+        lines = fill(lines, section, rows, correct_key, elsewhere)
+    return lines
+
+
+def providers_page():
+    lines = lines_of("providers.md")
+    summary = {provider: provider_row(provider) for provider in PROVIDERS}
+    lines = fill(lines, (), summary, lambda written, row: None)
+    for provider in PROVIDERS:
+        if f"## `{provider}`" not in lines:
+            lines += provider_section(provider)
+        for name, kind in provider_tables(provider).items():
+            heading = f"`[model.{name}]`"
+            shared = {} if "." in name else rows_in("providers.md", (SHARED_KEYS, heading))
+            rows = key_rows(kind)
+            elsewhere = documented_by(shared, rows)
+            lines = fill(lines, (f"`{provider}`", heading), rows, correct_key, elsewhere)
+    return lines
+
+
+def cli_page():
+    """Show what `memleak score` prints for the files of the page."""
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    example = re.search(r"^\$ memleak (score .*)\n((?:.*\n)*?)```", page, re.MULTILINE)
+    printed = io.StringIO()
+    folder = tempfile.TemporaryDirectory()
+    with folder as path, contextlib.chdir(path), contextlib.redirect_stdout(printed):
+        for block in FILE.finditer(page):
+            Path(block[1]).write_text(block[2], encoding="utf-8")
+        main(example[1].split())
+    return page.replace(example[2], printed.getvalue(), 1).splitlines()
+
+
+PAGES = {
+    "options.md": options_page,
+    "suite.md": suite_page,
+    "providers.md": providers_page,
+    "cli.md": cli_page,
+}
+SHARED_KEYS = "Keys of several providers"
+
+
+def page_text(page):
+    return "\n".join(PAGES[page]()) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json_schema(), encoding="utf-8")
+    for page in PAGES:
+        (DOCS / page).write_text(page_text(page), encoding="utf-8")
