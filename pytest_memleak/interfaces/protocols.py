@@ -8,6 +8,7 @@ another try).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -130,6 +131,31 @@ class Endpoint(Protocol):
         temperature: None leaves it to the model.
         """
         ...
+
+
+class RequestEndpoint(ABC):
+    """An endpoint that takes a call as one record; `id` identifies weights and settings."""
+
+    id: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+    def sample(
+        self,
+        instruction: str,
+        *,
+        n: int,
+        temperature: float | None,
+        max_tokens: int,
+        seed: int | None,
+    ) -> Sequence[Completion]:
+        """Return up to `n` completions; see `answer`."""
+        return self.answer(SampleRequest("", instruction, n, temperature, max_tokens, seed))
+
+    @abstractmethod
+    def answer(self, request: SampleRequest) -> Sequence[Completion]:
+        """Return the completions of a request, whose key may be empty."""
 
 
 @dataclass(frozen=True, slots=True)

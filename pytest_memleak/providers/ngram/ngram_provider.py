@@ -33,6 +33,8 @@ from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
     ProviderSetup,
+    RequestEndpoint,
+    SampleRequest,
     Served,
     TrainingSet,
     Window,
@@ -77,7 +79,7 @@ class NgramFinetune(Table):
     epochs: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
 
 
-class NgramEndpoint:
+class NgramEndpoint(RequestEndpoint):
     """A trained model; `id` identifies its weights.
 
     Its completions depend only on instruction, `seed`, `temperature`, and `max_tokens`. Completion
@@ -113,20 +115,13 @@ class NgramEndpoint:
             ),
         )
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> list[Completion]:
-        """Return `n` completions; a seed of None is random, a temperature of None is 1.
+    def answer(self, request: SampleRequest) -> list[Completion]:
+        """Return the completions; a seed of None is random, a temperature of None is 1.
 
         Raises ProviderError for a temperature below 0 and for fewer than one token.
         """
-        temperature = 1.0 if temperature is None else temperature
+        max_tokens, seed = request.max_tokens, request.seed
+        temperature = 1.0 if request.temperature is None else request.temperature
         if not 0 <= temperature < math.inf or max_tokens < 1:
             raise ProviderError(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
@@ -137,13 +132,13 @@ class NgramEndpoint:
             )
         write = self._writer.go_on if self._continues else self._writer.write
         drafts = write(
-            instruction,
-            n=n,
+            request.instruction,
+            n=request.n,
             seed=secrets.randbits(63) if seed is None else seed,
             temperature=temperature,
             max_tokens=max_tokens,
         )
-        prompt_tokens = len(tokenise(instruction))
+        prompt_tokens = len(tokenise(request.instruction))
         return [
             Completion(
                 draft.text,

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Recovery
-from pytest_memleak.interfaces.protocols import Completion, SampleRequest
+from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.choices import FILTER_CODES, filtered, read_completions
 from pytest_memleak.providers.openai.error_bodies import error_message
@@ -60,7 +60,7 @@ class ChatSettings:
         return {"messages": [*system, {"role": "user", "content": instruction}]}
 
 
-class ChatEndpoint:
+class ChatEndpoint(RequestEndpoint):
     """A model; `id` identifies server, model, and the fixed part of its requests."""
 
     def __init__(
@@ -74,9 +74,6 @@ class ChatEndpoint:
         parts = (f"{place} {settings.model}", settings.digest, raw)
         self.id = "#".join(part for part in parts if part)
         self._probabilities = TokenProbabilities(settings.model, calls)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}>"
 
     @property
     def abilities(self) -> Abilities:
@@ -97,22 +94,14 @@ class ChatEndpoint:
             probabilities=self._probabilities.abilities,
         )
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion]:
-        """Return up to `n` completions; fewer if the server allows fewer per call.
+    def answer(self, request: SampleRequest) -> Sequence[Completion]:
+        """Return the request's completions; fewer if the server allows fewer per call.
 
         The first completion has the call's prompt tokens; its completion tokens are divided
         evenly, so that both add up to the server's counts. A prompt that the provider's filter
-        rejects is `n` withheld completions. A rejected parameter is omitted (`obeyed`).
+        rejects is withheld completions. A rejected parameter is omitted (`obeyed`).
         """
-        return self._sample(SampleRequest("", instruction, n, temperature, max_tokens, seed))
+        return self._sample(request)
 
     def continuing(self) -> ChatEndpoint | None:
         """Return the same weights without chat; None for a chat model.

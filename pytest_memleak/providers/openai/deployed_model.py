@@ -1,6 +1,6 @@
-"""An open model on machines that are billed by the hour, and speak OpenAI's API while it is there.
+"""Open models on machines that are billed by the hour, and speak OpenAI's API while they are there.
 
-What every provider of such machines shares; it deploys and deletes by its own API.
+What every provider of such machines shares; each deploys and deletes by its own API.
 """
 
 from __future__ import annotations
@@ -8,42 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
-from pytest_memleak.interfaces.abilities import Deployment
+from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
 from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import PLAIN_ELSEWHERE, Api, ServerParameters
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-
-_Answer = TypeVar("_Answer")
-
 _NO_ADDRESS = "http://not-deployed.invalid"
-
-
-def deployment_of(
-    weights: str,
-    *,
-    place: Mapping[str, str | None],
-    machines: Mapping[str, Any],
-    hours: float,
-) -> Deployment:
-    """Return the deployment of the weights; `place` and `machines` identify it, too.
-
-    place: the options that say where it is, which is enough to delete it
-    """
-    text = json.dumps([weights, place, machines], sort_keys=True)
-    options = {name: value for name, value in place.items() if value is not None}
-    return Deployment(
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-        weights=weights,
-        options={**options, "deployment": {}},
-        hours=hours,
-    )
 
 
 class DeployedCalls(OpenAICalls):
@@ -54,22 +30,8 @@ class DeployedCalls(OpenAICalls):
 
     names_model = False
 
-    def __init__(
-        self,
-        provider: str,
-        *,
-        place: str | None,
-        timeout: float,
-        key_variable: str = "",
-        auth: Literal["key", "google"] = "key",
-    ) -> None:
-        super().__init__(
-            base_url=_NO_ADDRESS,
-            key_variable=key_variable,
-            timeout=timeout,
-            auth=auth,
-            provider=provider,
-        )
+    def __init__(self, provider: str, *, place: str | None, **settings: Any) -> None:
+        super().__init__(base_url=_NO_ADDRESS, provider=provider, **settings)
         self.base_url = place or provider
         self._model = ""
         self._until: float | None = None
@@ -81,36 +43,17 @@ class DeployedCalls(OpenAICalls):
                 self._address, self._client = address, None
             self._model, self._until = model, until
 
-    def ask(
-        self,
-        call: str,
-        function: Callable[[OpenAI], _Answer],
-        *,
-        endpoint: str,
-        texts: Sequence[str] = (),
-        sent: Iterable[str] = (),
-    ) -> _Answer:
-        """Like `OpenAICalls.ask`; RequestNotSent before the deployment and after its hours."""
-        failing = Failing(self.provider, endpoint, call)
+    def ask_json(self, call: str, path: str, body: Mapping[str, Any], **place: Any) -> object:
+        """Like `OpenAICalls.ask_json`, with the deployment's name for the model."""
+        return super().ask_json(call, path, {**body, "model": self._model}, **place)
+
+    def _validate(self, failing: Failing) -> None:
+        """Raise RequestNotSent before the deployment and after its hours."""
         if self._until is None:
             raise failing.not_sent("The model isn't deployed", lasting=True)
         if time.time() >= self._until:
             hint = "rerun to continue, or raise options.deployment.hours"
             raise failing.not_sent("The deployment reached its time limit", hint, lasting=True)
-        return super().ask(call, function, endpoint=endpoint, texts=texts, sent=sent)
-
-    def ask_json(
-        self,
-        call: str,
-        path: str,
-        body: Mapping[str, Any],
-        *,
-        endpoint: str,
-        texts: Sequence[str] = (),
-    ) -> object:
-        """Like `OpenAICalls.ask_json`, with the deployment's name for the model."""
-        named = {**body, "model": self._model}
-        return super().ask_json(call, path, named, endpoint=endpoint, texts=texts)
 
 
 def open_model(
@@ -124,3 +67,55 @@ def open_model(
             max_tokens_parameter="auto", api=api, plain=PLAIN_ELSEWHERE if plain else {}
         ),
     )
+
+
+class DeployedModels(ABC):
+    """The models that one provider deploys, by their weights; see `DeploymentCalls`.
+
+    untuned: the weights without fine-tuning
+    place:   the options that say where the machines are, which is enough to delete a deployment
+    machine: the settings of the machine; with weights and place, they identify a deployment
+    hours:   the longest time that a model stays deployed; None if the suite deploys none
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        untuned: str,
+        place: Mapping[str, str | None],
+        machine: Mapping[str, Any],
+        hours: float | None,
+    ) -> None:
+        self._provider, self._untuned = provider, untuned
+        self._place, self._hardware, self._hours = place, machine, hours
+        self.calls_to = defaultdict[str, DeployedCalls](self._connect)
+
+    def abilities(self, **calls: Any) -> DeploymentCalls:
+        """Return the record with the calls that `find`, `start`, `poll`, and `end` a deployment."""
+        return DeploymentCalls(self._provider, self._needed, move_in=self._move_in, **calls)
+
+    @abstractmethod
+    def _connect(self) -> DeployedCalls:
+        """Return the calls of one model, before it is deployed."""
+
+    @abstractmethod
+    def _locate(self, endpoint: str) -> tuple[str, str]:
+        """Return an endpoint's address and its name of the model. Raises ProviderError."""
+
+    def _needed(self, weights: str | None) -> Deployment | None:
+        if self._hours is None:
+            return None
+        weights = weights or self._untuned
+        text = json.dumps([weights, self._place, self._hardware], sort_keys=True)
+        options = {name: value for name, value in self._place.items() if value is not None}
+        return Deployment(
+            digest=hashlib.sha256(text.encode()).hexdigest(),
+            weights=weights,
+            options={**options, "deployment": {}},
+            hours=self._hours,
+        )
+
+    def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
+        address, model = self._locate(endpoint)
+        self.calls_to[deployment.weights].move_to(address, until=until, model=model)

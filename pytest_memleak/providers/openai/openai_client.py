@@ -82,7 +82,7 @@ class OpenAICalls:
         self,
         *,
         base_url: str | None,
-        key_variable: str,
+        key_variable: str = "",
         timeout: float,
         organization: str | None = None,
         project: str | None = None,
@@ -98,7 +98,7 @@ class OpenAICalls:
         self.plain_by_itself = host.endswith(_PLAIN_HOSTS)
         self._key_variable = key_variable
         self._account = {"organization": organization, "project": project}
-        self._timeout = timeout
+        self.timeout = timeout
         self._token = GoogleToken() if auth == "google" else None
         self._client: OpenAI | None = None
         self._lock = threading.Lock()
@@ -115,12 +115,12 @@ class OpenAICalls:
                 client: OpenAI = getattr(self._sdk, self.kind)(
                     api_key=self._token or self._key(),
                     base_url=self._address,
-                    timeout=self._timeout,
+                    timeout=self.timeout,
                     max_retries=0,
                     http_client=self._sdk.DefaultHttpxClient(
                         base_url=self._address,
-                        timeout=self._timeout,
-                        event_hooks=Bounds(self._timeout, self.uploads).hooks,
+                        timeout=self.timeout,
+                        event_hooks=Bounds(self.timeout, self.uploads).hooks,
                     ),
                     **self._account,
                 )
@@ -148,11 +148,16 @@ class OpenAICalls:
         call, endpoint: their names in error messages; texts: what no message may quote
         sent: the settings in the request, which a message may name
         """
+        failing = Failing(self.provider, endpoint, call, texts)
+        self._validate(failing)
         try:
             return function(self._connected())
         except self._failures() as error:
-            failure = self._failure(error, Failing(self.provider, endpoint, call, texts), sent)
+            failure = self._failure(error, failing, sent)
         raise failure
+
+    def _validate(self, failing: Failing) -> None:
+        """Raise ProviderError if no call can be made now."""
 
     def ask_json(
         self,
@@ -203,7 +208,7 @@ class OpenAICalls:
         from openai import HttpxBinaryResponseContent as Response
 
         def get(client: OpenAI) -> object:
-            hasty = client.with_options(timeout=min(_LISTING, self._timeout))
+            hasty = client.with_options(timeout=min(_LISTING, self.timeout))
             return json.loads(hasty.get(address, cast_to=Response).content)
 
         return as_mapping(self.ask(call, get, endpoint=self.base_url))
@@ -248,7 +253,7 @@ class OpenAICalls:
         form = (ValueError, RecursionError, sdk.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
             return failing.malformed(self.base_url)
-        return failing.connection(error, server=self.base_url, timeout=self._timeout)
+        return failing.connection(error, server=self.base_url, timeout=self.timeout)
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
         if refusal.final:

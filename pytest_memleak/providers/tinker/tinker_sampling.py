@@ -25,6 +25,7 @@ from pytest_memleak.errors import ProviderBusy, ProviderError, TopKUnavailable
 from pytest_memleak.interfaces.abilities import Abilities, Probabilities, Recovery
 from pytest_memleak.interfaces.protocols import (
     Completion,
+    RequestEndpoint,
     SampleRequest,
     Served,
     Window,
@@ -149,7 +150,7 @@ class TokenProbabilities:
         )
 
 
-class TinkerEndpoint:
+class TinkerEndpoint(RequestEndpoint):
     """Samples of `model`, a path of saved weights or the name of a base model.
 
     A call that misses its deadline continues at the server, and `recover` waits for it again; so
@@ -179,31 +180,15 @@ class TinkerEndpoint:
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}>"
-
     @property
     def abilities(self) -> Abilities:
         """Saved weights never change."""
         return Abilities(
             fixed_weights=True,
             continuing=self.continuing,
-            recovery=Recovery(self.sample_as, self.recover),
+            recovery=Recovery(self.answer, self.recover),
             probabilities=self._probabilities.abilities,
         )
-
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion]:
-        """Return up to `n` completions; see `sample_as`."""
-        key = uuid.uuid4().hex
-        return self.sample_as(SampleRequest(key, instruction, n, temperature, max_tokens, seed))
 
     def continuing(self) -> TinkerEndpoint | None:
         """Return the same weights without a format; None if a renderer formats their prompts."""
@@ -217,8 +202,9 @@ class TinkerEndpoint:
             renderer="text",
         )
 
-    def sample_as(self, request: SampleRequest) -> Sequence[Completion]:
+    def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return up to `n` completions; the first has the prompt's tokens, which are read once."""
+        key = request.key or uuid.uuid4().hex
         draw = Draw(
             self._chat.prompt(request.instruction),
             request.n,
@@ -229,10 +215,10 @@ class TinkerEndpoint:
         call = f"sample (n = {request.n})"
         sampler = self._opened(call)
         future = self._calls.begin(
-            call, lambda: sampler.sample(request.key, draw, self._chat.stop), endpoint=self._model
+            call, lambda: sampler.sample(key, draw, self._chat.stop), endpoint=self._model
         )
-        self._pending[request.key] = future, draw
-        return self._wait(request.key, call=call, texts=(request.instruction,))
+        self._pending[key] = future, draw
+        return self._wait(key, call=call, texts=(request.instruction,))
 
     def recover(self, key: str) -> Sequence[Completion] | None:
         """Wait again for the response to a call.

@@ -53,7 +53,7 @@ class TogetherCalls(OpenAICalls):
         return OpenAICalls(
             base_url=self.chat_url,
             key_variable=KEY,
-            timeout=self._timeout,
+            timeout=self.timeout,
             provider=PROVIDER,
             official_url=f"{OFFICIAL_URL}/v1",
         )

@@ -8,7 +8,6 @@ billed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
-from pytest_memleak.providers.together.together_client import PROVIDER, TogetherCalls
+from pytest_memleak.providers.openai.deployed_model import DeployedCalls, DeployedModels
+from pytest_memleak.providers.together.together_client import KEY, PROVIDER, TogetherCalls
+from pytest_memleak.providers.together.together_options import OptionsTable
 
 if TYPE_CHECKING:
     from together.types import Endpoint
@@ -33,12 +34,24 @@ def name_of(digest: str) -> str:
     return f"memleak-{digest[:32]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Deployments:
-    """Those of one project; `config` is Together's name of a machine and its engine."""
+class Deployments(DeployedModels):
+    """Those of one project."""
 
-    calls: TogetherCalls = field(repr=False)
-    config: str | None
+    def __init__(self, calls: TogetherCalls, *, untuned: str, options: OptionsTable) -> None:
+        table = options.deployment
+        super().__init__(
+            PROVIDER,
+            untuned=untuned,
+            place={"project": options.project, "base_url": options.base_url},
+            machine={"config": table.config if table else None},
+            hours=table.hours if table else None,
+        )
+        self.calls = calls
+
+    def _connect(self) -> DeployedCalls:
+        place = None if self.calls.official else self.calls.base_url
+        timeout = self.calls.timeout
+        return DeployedCalls(PROVIDER, place=place, timeout=timeout, key_variable=KEY)
 
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return its endpoint's name at once."""
@@ -104,11 +117,10 @@ class Deployments:
             return JobState(JobStatus.RUNNING)
         return JobState(JobStatus.FAILED, detail=f"It isn't ready after {_LONGEST}")
 
-    def model_at(self, endpoint: str) -> str:
-        """Return the deployment's name in requests. Raises ProviderError."""
+    def _locate(self, endpoint: str) -> tuple[str, str]:
         described = self._get(endpoint)
         for deployment in described.deployments if described else ():
-            return deployment.name
+            return self.calls.chat_url, deployment.name
         raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final("It has no deployment")
 
     def end(self, job_id: str) -> bool:
@@ -146,8 +158,8 @@ class Deployments:
     def _machine(self, weights: str, project: str) -> tuple[str, str]:
         """Return the resource names of the weights, and of their only or chosen config."""
         model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
-        if self.config is not None:
-            return model, self.config
+        if self._hardware["config"] is not None:
+            return model, self._hardware["config"]
         reference = model if model != weights else self._reference(model)
         configs = self.calls.call(
             "models.configs.list",

@@ -8,18 +8,17 @@ endpoint's name have the digest.
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSetup, TrainingSet
 from pytest_memleak.providers.call_errors import Failing, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
-from pytest_memleak.providers.openai.deployed_model import DeployedCalls, deployment_of, open_model
+from pytest_memleak.providers.openai.deployed_model import open_model
 from pytest_memleak.providers.openai.openai_provider import training_lines
 from pytest_memleak.providers.option_tables import read_table
-from pytest_memleak.providers.together.together_client import KEY, PROVIDER, TogetherCalls
+from pytest_memleak.providers.together.together_client import PROVIDER, TogetherCalls
 from pytest_memleak.providers.together.together_deployment import WEIGHTS, Deployments, name_of
 from pytest_memleak.providers.together.together_options import FinetuneTable, OptionsTable
 
@@ -60,33 +59,18 @@ class TogetherProvider:
             base_url=options.base_url, project=options.project, timeout=setup.deadline
         )
         self._chat = self._calls.chat
-        self._deployed = defaultdict[str, DeployedCalls](
-            lambda: DeployedCalls(
-                PROVIDER,
-                place=None if self._calls.official else self._calls.base_url,
-                timeout=setup.deadline,
-                key_variable=KEY,
-            )
-        )
-        config = options.deployment.config if options.deployment else None
-        self._deployments = Deployments(self._calls, config)
+        self._machines = Deployments(self._calls, untuned=untuned, options=options)
 
     @property
     def abilities(self) -> Abilities:
         """A fine-tune belongs to a project and a server, and must be deployed."""
-        deployments = DeploymentCalls(
-            PROVIDER,
-            self._deployment,
-            self._deployments.find,
-            self._deployments.start,
-            self._deployments.poll,
-            self._move_in,
-            self._deployments.end,
-        )
+        machines = self._machines
         return Abilities(
             finetuning=Finetuning(frozenset({"base_url", "project"}), self._recipe.epochs),
             close=self._close,
-            deployments=deployments,
+            deployments=machines.abilities(
+                find=machines.find, start=machines.start, poll=machines.poll, end=machines.end
+            ),
         )
 
     def open(self, endpoint: str | None) -> ChatEndpoint:
@@ -94,7 +78,7 @@ class TogetherProvider:
         options, model = self._options, endpoint or self._untuned
         return open_model(
             model,
-            self._chat if options.deployment is None else self._deployed[model],
+            self._chat if options.deployment is None else self._machines.calls_to[model],
             fixed="/revisions/" in model,
             system=options.system,
             api=options.api,
@@ -198,21 +182,6 @@ class TogetherProvider:
         path = f"projects/{self._calls.project(self._base)}/models/{object_id}"
         return f"{path}/revisions/{revision}" if revision else path
 
-    def _deployment(self, weights: str | None) -> Deployment | None:
-        table = self._options.deployment
-        if table is None:
-            return None
-        return deployment_of(
-            weights or self._untuned,
-            place={"project": self._options.project, "base_url": self._options.base_url},
-            machines={"config": table.config},
-            hours=table.hours,
-        )
-
-    def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
-        model = self._deployments.model_at(endpoint)
-        self._deployed[deployment.weights].move_to(self._calls.chat_url, until=until, model=model)
-
     def _close(self) -> None:
-        for calls in (self._calls, self._chat, *self._deployed.values()):
+        for calls in (self._calls, self._chat, *self._machines.calls_to.values()):
             calls.close()

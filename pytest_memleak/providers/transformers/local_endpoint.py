@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Abilities, Probabilities
-from pytest_memleak.interfaces.protocols import Completion, Served, Window, WindowLogs
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    RequestEndpoint,
+    SampleRequest,
+    Served,
+    Window,
+    WindowLogs,
+)
 from pytest_memleak.providers.transformers.local_format import Format, Wording, beginning
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
@@ -82,7 +89,7 @@ BENCH = Bench()
 
 
 @dataclass(eq=False, repr=False)
-class LocalEndpoint:
+class LocalEndpoint(RequestEndpoint):
     """A model on this machine; `id` names its weights and the wording of every prompt.
 
     wanted:  returns what to load; called when it is first needed
@@ -97,9 +104,6 @@ class LocalEndpoint:
     threads: int | None
     at_once: int
     as_text: bool = False
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}>"
 
     @property
     def abilities(self) -> Abilities:
@@ -118,15 +122,7 @@ class LocalEndpoint:
             ),
         )
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> list[Completion]:
+    def answer(self, request: SampleRequest) -> list[Completion]:
         """Always `n` completions; number i has the seed + i, or a random seed for None.
 
         They come from the model's own distribution at that temperature (None: 1): no top-k, no
@@ -134,7 +130,8 @@ class LocalEndpoint:
         `max_tokens`, a text is cut at its end (LENGTH). Prompt tokens stand with the first.
         Out of memory, a quarter as many are sampled side by side from then on, with a warning.
         """
-        temperature = 1.0 if temperature is None else temperature
+        n, max_tokens, seed = request.n, request.max_tokens, request.seed
+        temperature = 1.0 if request.temperature is None else request.temperature
         if temperature < 0 or max_tokens < 1:
             raise self._error(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
@@ -145,10 +142,11 @@ class LocalEndpoint:
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "sample", texts=(instruction,)),
+            failures_as(self.id, "sample", texts=(request.instruction,)),
         ):
             form = Format(loaded, self.wording)
-            prompt = form.opening(instruction) if self.as_text else form.prompt(instruction)
+            tokens_of = form.opening if self.as_text else form.prompt
+            prompt = tokens_of(request.instruction)
             most = min(max_tokens, self._room(loaded, prompt))
             rows: list[list[int]] = []
             while len(rows) < n:
@@ -168,7 +166,7 @@ class LocalEndpoint:
                 warnings.warn(
                     "Out of memory: completions_per_call was reduced from "
                     f"{at_once} to {self.at_once}",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
         return [
             _completion(form, row, loaded.stop, served, prompt_tokens=len(prompt) * (number == 0))

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
-from pytest_memleak.interfaces.protocols import Completion, SampleRequest, Served
+from pytest_memleak.interfaces.protocols import Completion, RequestEndpoint, SampleRequest, Served
 from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.openai.choices import (
     MOST_CHOICES,
@@ -97,7 +97,7 @@ class GeminiSettings:
         return request
 
 
-class GeminiEndpoint:
+class GeminiEndpoint(RequestEndpoint):
     """A Gemini model; `id` identifies server, model, and the fixed part of its requests."""
 
     def __init__(self, *, settings: GeminiSettings, calls: VertexCalls) -> None:
@@ -107,9 +107,6 @@ class GeminiEndpoint:
         self._support = ParameterSupport()
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {settings.model}", settings.digest) if part)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}>"
 
     @property
     def abilities(self) -> Abilities:
@@ -121,24 +118,13 @@ class GeminiEndpoint:
         """Return the requested parameters and those that the server rejected."""
         return self._support.obeyed()
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion]:
-        """Return up to `n` completions; fewer if the model allows fewer per call.
+    def answer(self, request: SampleRequest) -> Sequence[Completion]:
+        """Return the request's completions; fewer if the model allows fewer per call.
 
         The first completion has the call's prompt tokens; its completion tokens, thoughts
         included, are divided evenly, so that both add up to Vertex AI's counts. A blocked prompt
-        is `n` withheld completions. A rejected parameter is omitted (`obeyed`).
+        is withheld completions. A rejected parameter is omitted (`obeyed`).
         """
-        return self._sample(SampleRequest("", instruction, n, temperature, max_tokens, seed))
-
-    def _sample(self, request: SampleRequest) -> Sequence[Completion]:
         n = min(request.n, self._most_candidates or request.n)
         body = self._request(replace(request, n=n))
         call = f"models.generate_content (candidateCount = {n})"
@@ -156,7 +142,7 @@ class GeminiEndpoint:
                 "The response has no candidate", "check that Vertex AI serves this model"
             )
         # A rejected call cost nothing, so it is repeated in a form that the model accepts.
-        return self._sample(request)
+        return self.answer(request)
 
     def _request(self, request: SampleRequest) -> dict[str, Any]:
         wanted = self._settings.wanted(request)

@@ -10,19 +10,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Deployment, Obeyed
-from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
+from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus, SampleRequest
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
-from pytest_memleak.providers.openai.deployed_model import DeployedCalls, open_model
+from pytest_memleak.providers.openai.deployed_model import (
+    DeployedCalls,
+    DeployedModels,
+    open_model,
+)
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
+from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1.types import Endpoint
@@ -37,22 +41,28 @@ def display_name(digest: str) -> str:
     return f"memleak-{digest}"
 
 
-@dataclass(frozen=True, slots=True)
-class Deployments:
-    """Those of one project and location.
+class Deployments(DeployedModels):
+    """Those of one project and location."""
 
-    machines: the machine's settings by the API's names; empty for Google's choice
-    accept_eula: whether the user accepts a published model's license
-    """
+    def __init__(self, calls: VertexCalls, *, untuned: str, table: DeploymentTable | None) -> None:
+        super().__init__(
+            PROVIDER,
+            untuned=untuned,
+            place={name: getattr(calls, name) for name in ("project", "location", "base_url")},
+            machine=table.model_dump(exclude={"api", "hours"}) if table else {},
+            hours=table.hours if table else None,
+        )
+        self.calls = calls
 
-    calls: VertexCalls = field(repr=False)
-    machines: Mapping[str, Any]
-    accept_eula: bool
+    def _connect(self) -> DeployedCalls:
+        return deployed_calls(self.calls)
 
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return the operation's name at once."""
+        machine = {name: value for name, value in self._hardware.items() if value is not None}
+        eula = {"accept_eula": machine.pop("accept_eula")}
         config: dict[str, Any] = {
-            **self.machines,
+            **machine,
             "endpoint_display_name": display_name(wanted.digest),
             "wait_for_completion": False,
         }
@@ -61,9 +71,7 @@ class Deployments:
             garden = self.calls.platform().model_garden
             if wanted.weights.startswith("gs://"):
                 return garden.deploy_custom_model(src=wanted.weights, config=config)
-            return garden.deploy_publisher_model(
-                model=wanted.weights, config={**config, "accept_eula": self.accept_eula}
-            )
+            return garden.deploy_publisher_model(model=wanted.weights, config=config | eula)
 
         call = "model_garden.deploy"
         operation = self.calls.ask_quietly(call, deploy, endpoint=wanted.weights)
@@ -75,7 +83,7 @@ class Deployments:
     def find(self, digest: str, since: float | None) -> str | None:
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = display_name(digest)
-        request = {"parent": self._place, "filter": f'display_name="{name}"'}
+        request = {"parent": self._parent, "filter": f'display_name="{name}"'}
         endpoints = self.calls.ask(
             "endpoints.list",
             lambda: [
@@ -83,14 +91,14 @@ class Deployments:
                 for endpoint in self.calls.endpoints().list_endpoints(request=request, **self._once)
                 if endpoint.display_name == name
             ],
-            endpoint=self._place,
+            endpoint=self._parent,
         )
         if endpoints or since is None:
             return next(iter(endpoints), None)
         pending = self._deploying_since(since)
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
-            raise self._busy("operations.list", self._place, cause, "rerun when it has finished")
+            raise self._busy("operations.list", self._parent, cause, "rerun when it has finished")
         return None
 
     def poll(self, job_id: str) -> JobState:
@@ -128,17 +136,25 @@ class Deployments:
             return f"https://{description.dedicated_endpoint_dns}/v1/{endpoint}/invoke/v1"
         return None
 
-    def end(self, endpoint: str) -> bool:
+    def _locate(self, endpoint: str) -> tuple[str, str]:
+        address = self.address(endpoint)
+        if address is None:
+            raise Failing(PROVIDER, endpoint, "endpoints.get").final(
+                "The endpoint has no address", "rerun to deploy the model again"
+            )
+        return address, ""
+
+    def end(self, job_id: str) -> bool:
         """Undeploy the models, or delete the empty endpoint; return True once it is gone."""
         try:
-            models = list(self._get(endpoint).deployed_models)
+            models = list(self._get(job_id).deployed_models)
             for model in models:
-                self._undeploy(endpoint, str(model.id))
+                self._undeploy(job_id, str(model.id))
             if not models:
                 self.calls.ask(
                     "endpoints.delete",
-                    lambda: self.calls.endpoints().delete_endpoint(name=endpoint, **self._once),
-                    endpoint=endpoint,
+                    lambda: self.calls.endpoints().delete_endpoint(name=job_id, **self._once),
+                    endpoint=job_id,
                 )
         except Refused as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
@@ -162,7 +178,7 @@ class Deployments:
         return {"timeout": self.calls.timeout, "retry": None}
 
     @property
-    def _place(self) -> str:
+    def _parent(self) -> str:
         return f"projects/{self.calls.project}/locations/{self.calls.location}"
 
     def _get(self, endpoint: str) -> Endpoint:
@@ -184,8 +200,8 @@ class Deployments:
 
     def _deploying_since(self, since: float) -> list[str]:
         """Return the names of pending deployments that began then or later."""
-        url = f"v1beta1/{self._place}/operations"
-        listed = self.calls.ask_json("operations.list", url, endpoint=self._place)
+        url = f"v1beta1/{self._parent}/operations"
+        listed = self.calls.ask_json("operations.list", url, endpoint=self._parent)
         earliest = datetime.fromtimestamp(since, UTC) - _SKEW
         return [
             str(operation.get("name"))
@@ -232,24 +248,15 @@ class AttachedEndpoint(GeminiEndpoint):
         """Return the requested parameters and those that the server rejected."""
         return super().obeyed() if self._open is None else self._open.abilities.obeyed()
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> Sequence[Completion]:
-        """Like `GeminiEndpoint.sample` or `ChatEndpoint.sample`."""
+    def answer(self, request: SampleRequest) -> Sequence[Completion]:
+        """Like `GeminiEndpoint.answer` or `ChatEndpoint.answer`."""
         with self._lock:
             if not self._is_identified:
                 with suppress(Refused):  # if it can't be described, it may still be called
                     address = self._address()
                     self._open = None if address is None else self._open_model(address)
                 self._is_identified = True
-        call = super().sample if self._open is None else self._open.sample
-        return call(instruction, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
+        return super().answer(request) if self._open is None else self._open.answer(request)
 
     def _open_model(self, address: str) -> ChatEndpoint:
         settings = self._settings

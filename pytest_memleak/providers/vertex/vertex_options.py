@@ -36,11 +36,6 @@ class DeploymentTable(Table):
     api: Api = "auto"
     accept_eula: bool = False
 
-    @property
-    def machines(self) -> dict[str, Any]:
-        """The settings of the machine, by the API's names."""
-        return self.model_dump(exclude={"api", "hours", "accept_eula"}, exclude_none=True)
-
 
 class OptionsTable(Table):
     """`[model.options]` of this provider.

@@ -28,12 +28,11 @@ names at Google contain digests, never texts.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.interfaces.abilities import Abilities, Deployment, DeploymentCalls, Finetuning
+from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import (
     JobState,
     JobStatus,
@@ -43,7 +42,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.providers.call_errors import Failing, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
-from pytest_memleak.providers.openai.deployed_model import DeployedCalls, deployment_of, open_model
+from pytest_memleak.providers.openai.deployed_model import open_model
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
@@ -52,7 +51,6 @@ from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
     AttachedEndpoint,
     Deployments,
-    deployed_calls,
     display_name,
 )
 from pytest_memleak.providers.vertex.vertex_options import (
@@ -104,30 +102,19 @@ class VertexProvider:
         self._calls = VertexCalls(
             project=project, location=location, base_url=options.base_url, timeout=setup.deadline
         )
-        self._deployments = Deployments(
-            self._calls,
-            machines=deployment.machines if deployment else {},
-            accept_eula=deployment is not None and deployment.accept_eula,
-        )
-        self._deployed = defaultdict[str, DeployedCalls](lambda: deployed_calls(self._calls))
+        self._machines = Deployments(self._calls, untuned=self._untuned, table=deployment)
 
     @property
     def abilities(self) -> Abilities:
         """A fine-tune belongs to a project and a server; an open model is deployed."""
         owner = frozenset({"base_url", "location", "project"})
-        deployments = DeploymentCalls(
-            PROVIDER,
-            self._deployment,
-            self._deployments.find,
-            self._deployments.start,
-            self._deployments.poll,
-            self._move_in,
-            self._deployments.end,
-        )
+        machines = self._machines
         return Abilities(
             finetuning=Finetuning(owner, self._recipe.epochs),
             close=self._close,
-            deployments=deployments,
+            deployments=machines.abilities(
+                find=machines.find, start=machines.start, poll=machines.poll, end=machines.end
+            ),
         )
 
     def open(self, endpoint: str | None) -> GeminiEndpoint | ChatEndpoint:
@@ -139,7 +126,7 @@ class VertexProvider:
             weights = endpoint or self._untuned
             return open_model(
                 weights,
-                self._deployed[weights],
+                self._machines.calls_to[weights],
                 fixed=weights.startswith("gs://"),
                 system=self._options.system,
                 api=table.api,
@@ -161,36 +148,13 @@ class VertexProvider:
             return AttachedEndpoint(
                 settings=settings,
                 calls=self._calls,
-                address=lambda: self._deployments.address(settings.model),
+                address=lambda: self._machines.address(settings.model),
             )
         return GeminiEndpoint(settings=settings, calls=self._calls)
 
-    def _deployment(self, weights: str | None) -> Deployment | None:
-        """Return the deployment that an open model needs; None for Gemini."""
-        table = self._options.deployment
-        if table is None:
-            return None
-        weights = weights or self._untuned
-        calls = self._calls
-        place = {"project": calls.project, "location": calls.location, "base_url": calls.base_url}
-        return deployment_of(
-            weights,
-            place=place,
-            machines=table.model_dump(exclude={"api", "hours"}),
-            hours=table.hours,
-        )
-
-    def _move_in(self, deployment: Deployment, endpoint: str, until: float) -> None:
-        address = self._deployments.address(endpoint)
-        if address is None:
-            raise Failing(PROVIDER, self._base, "endpoints.get").final(
-                "The endpoint has no address", "rerun to deploy the model again"
-            )
-        self._deployed[deployment.weights].move_to(address, until=until)
-
     def _close(self) -> None:
         self._calls.close()
-        for calls in self._deployed.values():
+        for calls in self._machines.calls_to.values():
             calls.close()
 
     def find_finetune(self, digest: str) -> str | None:

@@ -33,7 +33,7 @@ def ask(endpoint, n=3, *, as_=None, **changes):
     settings = {"n": n, "temperature": 1.0, "max_tokens": 30, "seed": 7, **changes}
     if as_ is None:
         return endpoint.sample(INSTRUCTION, **settings)
-    return endpoint.sample_as(SampleRequest(as_, INSTRUCTION, **settings))
+    return endpoint.answer(SampleRequest(as_, INSTRUCTION, **settings))
 
 
 def training(digest=DIGEST):
