@@ -25,7 +25,7 @@ from pages import write_measured
 from pytest_memleak.books.catalog_file import CatalogFile, Part, PreparedBook, write_catalog
 from pytest_memleak.pipeline.catalog import CatalogBooks, CatalogReader
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, scan
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, scan_shard
 
 BOOKS = (1, 20, 200, 2_000)
 GENERATIONS = (2_500, 25_000)
@@ -71,7 +71,7 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     drawn = [one.text for one in corpus.generations("none", round(count * scale))]
     said = sum(len(text.split()) for text in drawn)
     prepared = CatalogFile(file).books
-    scan(_part(file, prepared, 1), GenerationPrefilter(drawn[:100], k=5), least=LEAST)
+    scan_shard(_part(file, prepared, 1), GenerationPrefilter(drawn[:100], k=5), least=LEAST)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS:")
@@ -84,7 +84,7 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
             break
         part = _part(file, prepared, number)
         start = time.process_time()
-        found = scan(part, sieve, least=LEAST)
+        found = scan_shard(part, sieve, least=LEAST)
         took = time.process_time() - start
         words = sum(one.words for one in found.books)
         peak = (_kilobytes("VmHWM:") - before) / 1e3

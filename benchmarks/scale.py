@@ -1,15 +1,12 @@
-"""Measure how scoring grows with books, samples and nodes, and write benchmarks/results/scale.md.
+"""Measure how scoring grows with books and samples, and write benchmarks/results/scale.md.
 
-    python benchmarks/scale.py               # as the page shows it, some minutes
-    python benchmarks/scale.py --scale 0.1   # a quick look, nothing written
-
-Needs the packages of the extras `dev` and `ray`.
+python benchmarks/scale.py               # as the page shows it, some minutes
+python benchmarks/scale.py --scale 0.1   # a quick look, nothing written
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import sys
 import time
@@ -19,15 +16,12 @@ from typing import NamedTuple
 
 import corpus
 from pages import write_measured
-from ray.cluster_utils import Cluster
 
-from pytest_memleak.parallel.ray_scoring import OnRay
 from pytest_memleak.records import Book, Excerpt, Generation, Scoring
 from pytest_memleak.scoring.analysis import analyze
 
-BOOKS, SAMPLES, NODES = (1, 5, 10, 20, 40), (25, 50, 100, 200), (1, 2)
+BOOKS, SAMPLES = (1, 5, 10, 20, 40), (25, 50, 100, 200)
 _SMALL_BOOK, _SMALL_ROUNDS = 16_000, 25
-_STORE = 200_000_000  # bytes of a node's object store
 
 
 class Cost(NamedTuple):
@@ -82,27 +76,6 @@ def _recited(book: Book, rounds: int) -> Iterator[Generation]:
             yield Generation(excerpt.id, ordinal, " ".join(said))
 
 
-def nodes(count: int, rounds: int) -> Cost:
-    """Score a book of 100,000 words on a Ray cluster of nodes of one core each."""
-    drawn = list(corpus.generations("fifth", rounds * corpus.BOOK_WORDS // corpus.EXCERPT_WORDS))
-    node = {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    try:
-        for _ in range(count - 1):
-            cluster.add_node(num_cpus=1, object_store_memory=_STORE)
-        cluster.wait_for_nodes()
-        with contextlib.closing(OnRay(cluster.address)) as on_ray:
-            on_ray.tally_generations(corpus.book(), Scoring(), drawn[:4_000])  # starts Ray
-
-            def work() -> int:
-                analyze(corpus.book(), drawn, Scoring(), count=on_ray.tally_generations)
-                return len(drawn) * corpus.GENERATION_WORDS
-
-            return cost(work)
-    finally:
-        cluster.shutdown()
-
-
 def _kilobytes(field: str) -> int:
     return int(Path("/proc/self/status").read_text().partition(field)[2].split()[0])
 
@@ -120,8 +93,6 @@ def main() -> None:
     for count in SAMPLES:
         few = max(1, round(count * scale))
         rows.append(_row(f"samples: {count}", cost(lambda few=few: samples(few))))
-    few = max(1, round(50 * scale))
-    rows += [_row(f"Ray, nodes: {count}", nodes(count, few), by_clock=True) for count in NODES]
     table = "\n".join(
         [
             "| what | M words scored | processor, s | by the clock, s | M words/s | memory, MB |",
@@ -134,13 +105,11 @@ def main() -> None:
         write_measured("scale.md", table)
 
 
-def _row(name: str, took: Cost, *, by_clock: bool = False) -> str:
-    """A row; words by processor time, where no other process does the work."""
-    seconds = took.clock if by_clock else took.processor
+def _row(name: str, took: Cost) -> str:
     print(name, took, file=sys.stderr)
     return (
         f"| {name} | {took.words / 1e6:.1f} | {took.processor:.1f} | {took.clock:.1f} | "
-        f"{took.words / seconds / 1e6:.2f} | {took.megabytes:.0f} |"
+        f"{took.words / took.processor / 1e6:.2f} | {took.megabytes:.0f} |"
     )
 
 

@@ -83,7 +83,7 @@ class MemleakError(Exception):
         return line
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions with keyword-only arguments can't be pickled by default (xdist, Ray).
+        # Exceptions with keyword-only arguments can't be pickled by default (xdist).
         return (_rebuild, (type(self), self.__dict__))
 
 

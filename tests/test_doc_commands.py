@@ -25,7 +25,6 @@ LONGEST = 300  # seconds
 # What cannot be run here, and why.
 A_SERVER = "needs a model's server at port 8000; tests/cli/test_cmd_try.py has one of its own"
 AN_INDEX = "installs from a package index; .ci/run runs it"
-A_CLUSTER = "needs a cluster; tests/parallel has one of its own"
 AN_AUTHORITY = "needs a time-stamping authority; tests/plugin/test_signed_evidence.py has one"
 A_NOVEL = "needs a novel that is not in the project; tests/test_docs.py runs it where there is one"
 CANNOT = {
@@ -41,7 +40,6 @@ CANNOT = {
     ".venv/bin/pytest": AN_INDEX,
     "pip wheel": AN_INDEX,
     "uv pip compile": AN_INDEX,
-    "pytest -m copyright --memleak-executor ray": A_CLUSTER,
     "docker": "needs Docker; tests/test_dockerfile.py runs the commands of the image",
     "curl": AN_AUTHORITY,
     "openssl ts": AN_AUTHORITY,

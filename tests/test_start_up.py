@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = {
     "ahocorasick", "ebooklib", "google", "jinja2", "lxml", "numpy", "openai", "peft", "psycopg",
-    "pydantic", "pydantic_core", "pysbd", "ray", "rich", "sqlalchemy", "tinker", "together",
+    "pydantic", "pydantic_core", "pysbd", "rich", "sqlalchemy", "tinker", "together",
     "tinker_cookbook", "torch", "transformers", "vertexai",
 }  # fmt: skip
 OURS = "pytest_memleak"

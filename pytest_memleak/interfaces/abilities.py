@@ -189,7 +189,6 @@ class Abilities:
     continuing:    returns an endpoint of the same weights, with an id of its own, whose `sample`
         continues a text's beginning without chat; None if the model only answers instructions
     chats:         tells whether chats have the model's own format; costs nothing
-    portable:      returns a picklable function that opens the endpoint in another process
     """
 
     finetuning: Finetuning = Finetuning()
@@ -202,7 +201,6 @@ class Abilities:
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
     chats: Callable[[], bool] = lambda: True
-    portable: Callable[[], Callable[[], Endpoint]] | None = None
     recovery: Recovery | None = None
     batches: BatchCalls | None = None
     probabilities: Probabilities | None = None

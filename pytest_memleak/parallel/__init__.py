@@ -1,1 +1,1 @@
-"""Scoring spread over the cores of a machine, or over a cluster: same numbers, sooner."""
+"""Scoring spread over the cores of a machine: same numbers, sooner."""

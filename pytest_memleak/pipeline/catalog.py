@@ -24,13 +24,12 @@ from pytest_memleak.pipeline.prepared_books import sha256_of
 from pytest_memleak.pipeline.required_samples import Samples, all_generations
 from pytest_memleak.records import Book, Issue, Limits, Scoring, Suite
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys, scan_shard
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.pipeline.resources import Scan
     from pytest_memleak.scoring.catalog_scan import BookKeys, ScannedBook, Shard
 _One = TypeVar("_One")
 
@@ -100,13 +99,11 @@ class Catalog:
         *,
         own_books: Callable[[], Iterable[Book]],
         stored_samples: Callable[..., Iterator[Sequence[Samples]]],
-        scan: Callable[[], Scan],
     ) -> None:
         self._suite = suite
         self._reader = reader
         self._own_books = own_books
         self._at_hand = stored_samples
-        self._scan = scan
         self._least = min_passage_words(suite)
         self._looked: dict[str, ScannedBook] = {}
         self._unread: dict[str, str] = {}
@@ -149,7 +146,7 @@ class Catalog:
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(each_text()):
             table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
-            scans = list(self._scan()(shards, table, least=self._least))
+            scans = [scan_shard(shard, table, least=self._least) for shard in shards]
             for scan in scans:
                 self._looked |= {book.name: book for book in scan.books}
                 self._unread |= scan.unread

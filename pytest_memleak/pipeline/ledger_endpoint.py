@@ -55,13 +55,11 @@ class ProvenanceCheck:
 class LedgerEndpoint:
     """Samples one endpoint, and reads what the ledger holds of it.
 
-    endpoint: what is called, perhaps `opened` in other processes; endpoint_id: the ledger's name;
-    kept: whether the ledger outlives the run; stand_up: deploys the endpoint;
-    notice: shown while it samples
+    endpoint_id: the ledger's name; kept: whether the ledger outlives the run;
+    stand_up: deploys the endpoint; notice: shown while it samples
     """
 
     endpoint: Endpoint
-    opened: Endpoint
     endpoint_id: str
     ledger: Ledger
     terms: Terms
@@ -130,7 +128,7 @@ class LedgerEndpoint:
 
     def is_name(self, pair: Pair) -> bool:
         """Tell whether nothing but a name identifies its weights, and the ledger keeps it."""
-        return self.kept and not weights_label(pair, self.opened)
+        return self.kept and not weights_label(pair, self.endpoint)
 
     def has_answers(self, asked: PairPrompts) -> bool:
         """Tell whether any sample exists by now."""
@@ -165,14 +163,7 @@ def through_ledger(
     resources, own_id = endpoints.resources, id_of(endpoint)
     kept_as = with_weights_version(own_id, pair.model.weights_version) if own_id else None
     terms = call_terms(pair, endpoints, own=own)
-    actors = resources.actors_of(endpoint)
-    if actors is not None:
-        from pytest_memleak.parallel.actors import ActorSampler
-
-        sampler = ActorSampler(terms.sampler.name, terms.sampler.completions_per_call, actors)
-        terms = replace(terms, sampler=sampler)
     return LedgerEndpoint(
-        actors or endpoint,
         endpoint,
         kept_as or resources.name_of_unkept(endpoint),
         resources.ledger if kept_as else resources.unkept,
@@ -202,7 +193,7 @@ def check_provenance(
     from pytest_memleak.ledger.sampling_history import tried
 
     history = source.history(asked)
-    name = abilities_of(source.opened).model_name
+    name = abilities_of(source.endpoint).model_name
     accepted = (*pair.model.served_names, pair.model.base_model or "", source.endpoint_id)
     served = tuple(
         served_record(
@@ -222,7 +213,7 @@ def check_provenance(
         calls=history.calls,
         imported=history.imported,
         refused=history.refused,
-        weights=weights_label(pair, source.opened) or "a name",
+        weights=weights_label(pair, source.endpoint) or "a name",
         tried=tried(source.ledger, source.endpoint_id, asked, until=source.resources.now),
     )
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
@@ -237,7 +228,7 @@ def check_provenance(
 
 def with_notice(source: LedgerEndpoint, asked: PairPrompts, pair: Pair) -> LedgerEndpoint:
     """Return the endpoint, which shows at once whether another model answered these prompts."""
-    name = abilities_of(source.opened).model_name
+    name = abilities_of(source.endpoint).model_name
     if name is None:
         return source
     by_name = {server.model: calls for server, calls in source.history(asked).served}
@@ -263,7 +254,7 @@ def _weights(
     pair: Pair, source: LedgerEndpoint, history: SamplingHistory, *, same: Callable[[], bool | None]
 ) -> Weights:
     resources = source.resources
-    named = bool(weights_label(pair, source.opened))
+    named = bool(weights_label(pair, source.endpoint))
     reused = history.calls > history.calls_this_run
     if named or not reused or not source.kept:
         return Weights(named=named or not source.kept)

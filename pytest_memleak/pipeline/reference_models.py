@@ -222,6 +222,6 @@ def _without_greedy(answers: SampledGenerations) -> str:
         change = f"in [limits], replace preset with these lines: {'; '.join(lines)}"
     else:
         change = f"delete {' and '.join(greedy)}"
-    named = source is None or weights_label(pair, source.opened)
+    named = source is None or weights_label(pair, source.endpoint)
     weights_version = "" if named else 'add weights_version = "1" to [[model]], and '
     return f"in {pair.suite.name}, {weights_version}{change}"

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.records.phases import Progress
 
@@ -15,19 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.hash_chain import Head
     from pytest_memleak.ledger.ledger import Ledger
-    from pytest_memleak.parallel.actors import Actors
     from pytest_memleak.sampling.retry import Retry
-    from pytest_memleak.scoring.catalog_scan import ShardScan
     from pytest_memleak.scoring.generation_tally import Count
-
-    Scan = Callable[..., Iterable[ShardScan]]
 
 
 class ScoringPool(Protocol):
-    """The workers that match generations with a book (`parallel`)."""
+    """The processes that match generations with a book (`parallel`)."""
 
     @property
     def tally_generations(self) -> Count:
@@ -44,7 +38,7 @@ class Resources:
     wait: whether to wait for fine-tunes and batches
     offline: whether to use only what the ledger has
     budget: US$ that the run may spend, None for no limit
-    spread: returns the workers that match generations with a book, if any
+    pool: starts the processes that match generations with a book; None for this one alone
     run: a name that all processes of the run share, and with it the budget
     progress: receives how far the run is
     as_of: when the run was, in seconds since 1970, where an earlier one is recomputed
@@ -62,7 +56,7 @@ class Resources:
         offline: bool = False,
         budget: float | None = None,
         run: str | None = None,
-        spread: Callable[[], ScoringPool | None] | None = None,
+        pool: Callable[[], ScoringPool] | None = None,
         progress: Progress | None = None,
         as_of: float | None = None,
         hosts: Iterable[str] | None = (),
@@ -74,7 +68,7 @@ class Resources:
         self.offline = offline
         self.budget = budget
         self._run = run
-        self._made_spread = spread
+        self._make_pool = pool
         self._url = ledger_url
         self._open: dict[str, Ledger] = {}
         self._unidentified: list[object] = []
@@ -90,34 +84,16 @@ class Resources:
 
     @property
     def count(self) -> Count:
-        """The function that matches and counts: in this process, others, or a cluster."""
-        if self._spread is not None:
-            return self._spread.tally_generations
+        """The function that matches and counts: in this process, or in others."""
+        if self._pool is not None:
+            return self._pool.tally_generations
         from pytest_memleak.scoring.generation_tally import tally_generations
 
         return tally_generations
 
-    @property
-    def scan(self) -> Scan:
-        """The function that scans a catalog: in this process or on a cluster, shard by shard."""
-        on_cluster: Scan | None = getattr(self._spread, "scan_shards", None)
-        if on_cluster is not None:
-            return on_cluster
-        from pytest_memleak.scoring.catalog_scan import scan_shards
-
-        return scan_shards
-
-    def actors_of(self, endpoint: Endpoint) -> Actors | None:
-        """Return the endpoint in actors of a cluster; None without one, or without `portable()`."""
-        on_cluster = getattr(self._spread, "actors", None)
-        if on_cluster is None or (portable := abilities_of(endpoint).portable) is None:
-            return None
-        actors: Actors = on_cluster(portable(), endpoint_id=id_of(endpoint) or "")
-        return actors
-
     @functools.cached_property
-    def _spread(self) -> ScoringPool | None:
-        return self._made_spread() if self._made_spread else None
+    def _pool(self) -> ScoringPool | None:
+        return self._make_pool and self._make_pool()
 
     @property
     def ledger(self) -> Ledger:
@@ -186,9 +162,9 @@ class Resources:
 
     def close(self) -> None:
         """Close the ledgers and stop worker processes."""
-        spread = self.__dict__.pop("_spread", None)
-        if spread is not None:
-            spread.close()
+        pool = self.__dict__.pop("_pool", None)
+        if pool is not None:
+            pool.close()
         while self._open:
             self._open.popitem()[1].close()
 

@@ -73,7 +73,6 @@ class SuiteRun:
             CatalogReader(self.suite.pairs[0].scoring, self.extensions),
             own_books=self.protected.test_books,
             stored_samples=self._at_hand,
-            scan=lambda: self.resources.scan,
         )
 
     def expect(self, pairs: Iterable[Pair]) -> None:

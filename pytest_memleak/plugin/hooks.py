@@ -62,8 +62,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("memleak_max_increase") and not config.getoption("memleak_baseline"):
         raise pytest.UsageError("--memleak-max-increase needs --memleak-baseline")
     validate_measures(config)
-    if config.getoption("memleak_ray_address") and config.getoption("memleak_executor") != "ray":
-        raise pytest.UsageError("--memleak-ray-address needs --memleak-executor ray")
     reports = report_paths(config)
     if config.getoption("memleak_signing_key") and EVIDENCE.name not in reports:
         raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")

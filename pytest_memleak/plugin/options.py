@@ -152,7 +152,6 @@ _VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
     "ledger": ("URL", None, None),
     "budget": ("USD", None, parse_budget),
     "jobs": ("N", "1", parse_jobs),
-    "ray-address": ("ADDRESS", None, None),
     **dict.fromkeys(_OUTPUTS, ("PATH", None, None)),
     "signing-key": ("KEYFILE", None, None),
     "release": ("NAME", None, parse_release),
@@ -172,10 +171,6 @@ _HELP = {
     "budget": "stop before a call that could push the run's total cost above this many US$ "
     "(default: no budget)",
     "jobs": "score in this many processes, 'auto' for one per core (default: %(default)s)",
-    "executor": "score on this machine ('local') or on a Ray cluster ('ray') "
-    "(default: %(default)s)",
-    "ray-address": "use this Ray cluster: HOST:PORT, or 'auto' for this machine's cluster "
-    "(default: start one on this machine)",
     **_OUTPUTS,
     "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",
     "release": "name the release in the evidence bundle and the HTML report",
@@ -208,8 +203,6 @@ def add_options(parser: pytest.Parser) -> None:
             settings = {"metavar": metavar, "default": default, "type": parse or nonempty(option)}
         elif name == "host":
             settings = {"action": "append", "type": parse_host, "default": [], "metavar": "HOST"}
-        elif name == "executor":
-            settings = {"choices": ("local", "ray"), "default": "local", "metavar": "EXECUTOR"}
         group.addoption(option, help=text, **settings)
     parser.addini(
         "memleak_suites",

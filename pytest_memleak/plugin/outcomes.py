@@ -45,10 +45,10 @@ from pytest_memleak.redaction.log_records import safe_log_records
 from pytest_memleak.redaction.text import inert, server_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Completion
-    from pytest_memleak.pipeline.resources import ScoringPool
+    from pytest_memleak.parallel.processes import Processes
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -163,24 +163,18 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
         offline=config.getoption("memleak_offline") or config.getoption("memleak_dry_run"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
-        spread=functools.partial(_spread, config),
+        pool=_pool(config.getoption("memleak_jobs")),
         progress=progress,
         hosts=None if config.getoption("memleak_offline") else config.getoption("memleak_host"),
     )
 
 
-def _spread(config: pytest.Config) -> ScoringPool | None:
-    """Return a Ray cluster or local processes for scoring; None for this process alone."""
-    jobs: int = config.getoption("memleak_jobs")
-    if config.getoption("memleak_executor") == "ray":
-        from pytest_memleak.parallel.ray_scoring import OnRay
+def _pool(jobs: int) -> Callable[[], Processes] | None:
+    if jobs == 1:
+        return None
+    from pytest_memleak.parallel.processes import Processes
 
-        return OnRay(config.getoption("memleak_ray_address"))
-    if jobs > 1:
-        from pytest_memleak.parallel.processes import Processes
-
-        return Processes(jobs)
-    return None
+    return functools.partial(Processes, jobs)
 
 
 def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None:

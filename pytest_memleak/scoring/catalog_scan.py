@@ -163,7 +163,7 @@ class ShardScan(NamedTuple):
     unread: dict[str, str]
 
 
-def scan(shard: Shard, table: GenerationPrefilter, *, least: int) -> ShardScan:
+def scan_shard(shard: Shard, table: GenerationPrefilter, *, least: int) -> ShardScan:
     """Match one shard's books with the generations; see `GenerationPrefilter.matching_books`."""
     books: list[ScannedBook] = []
     unread: dict[str, str] = {}
@@ -177,14 +177,6 @@ def scan(shard: Shard, table: GenerationPrefilter, *, least: int) -> ShardScan:
             yield name, book
 
     return ShardScan(list(table.matching_books(readable(), least=least)), books, unread)
-
-
-def scan_shards(
-    shards: Iterable[Shard], table: GenerationPrefilter, *, least: int
-) -> Iterator[ShardScan]:
-    """Scan each shard in order, in this process."""
-    for shard in shards:
-        yield scan(shard, table, least=least)
 
 
 class GenerationPrefilter:

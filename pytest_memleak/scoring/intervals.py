@@ -67,7 +67,7 @@ class Distinct:
         self._wait(distinct(numbers))
 
     def update(self, other: Distinct) -> None:
-        """Add the other set's numbers without changing its arrays: Ray's are read-only."""
+        """Add the other set's numbers without changing its arrays."""
         self._wait(other.ascending())
 
     def _wait(self, numbers: Numbers) -> None:

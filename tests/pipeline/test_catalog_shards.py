@@ -1,7 +1,6 @@
-"""A catalog gives the same findings in one shard, in twenty, prepared or not, and on Ray."""
+"""A catalog gives the same findings in one shard, in twenty, prepared or not."""
 
 import hashlib
-import pickle
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.catalog_scan import scan, scan_shards
 
 BOOK_WORDS, LENGTHS = 600, (90, 12, 21, 11, 13, 8, 20)
 MINE = Book(
@@ -49,7 +47,7 @@ class Library:
     def _word(self):
         return "".join(self.rng.choices("abcdefghijklmnopqrstuvwxyz", k=self.rng.randint(2, 12)))
 
-    def findings(self, *sources, scan=scan_shards):
+    def findings(self, *sources):
         """What the pair recites, and what is told of the catalog."""
         scoring = Scoring()
         pair = SimpleNamespace(
@@ -71,7 +69,6 @@ class Library:
             CatalogReader(scoring),
             own_books=protected.test_books,
             stored_samples=lambda _: iter(()),
-            scan=lambda: scan,
         )
         sampled = SimpleNamespace(
             required=SimpleNamespace(pair=pair, endpoint=None, purpose=Purpose.OWN),
@@ -110,22 +107,10 @@ def same_in_shards_and_prepared(library, shard_bytes, monkeypatch):
     return one_shard
 
 
-def on_other_nodes(shards, table, *, least):
-    """Each shard, the table and what comes of them go to another process and back, in any order."""
-    there = pickle.loads(pickle.dumps(table))
-    for shard in reversed([pickle.loads(pickle.dumps(one)) for one in shards]):
-        yield pickle.loads(pickle.dumps(scan(shard, there, least=least)))
-
-
 @pytest.mark.full
 def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
     library = Library(tmp_path, 40)
-    with monkeypatch.context() as patch:
-        one_shard = same_in_shards_and_prepared(library, 8_000, patch)
-    monkeypatch.setattr(catalog_module, "_SHARD_BYTES", 8_000)
-    assert library.findings(scan=on_other_nodes) == one_shard
-    file = library.prepare("there.keys", library.paths)
-    assert library.findings(file, scan=on_other_nodes) == one_shard
+    same_in_shards_and_prepared(library, 8_000, monkeypatch)
 
 
 def test_text_of_a_catalog_that_no_measure_would_cover_is_scanned():

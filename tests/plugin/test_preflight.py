@@ -41,9 +41,7 @@ WRONG = {
     "--memleak-ledger=nonsense": (
         "Invalid ledger URL: expected a path that ends in .db, sqlite:///PATH*"
     ),
-    "--memleak-ray-address auto": "--memleak-ray-address needs --memleak-executor ray*",
     "--memleak-dryrun": "unknown option --memleak-dryrun; did you mean --memleak-dry-run?",
-    "--memleak-executor slurm": "*--memleak-executor*'slurm'*",
     "--memleak-release=2.1": "--memleak-release needs --memleak-evidence*",
     **{
         f"{EVIDENCE}=e.json --memleak-release={shlex.quote(name)}": A_NAME
@@ -51,7 +49,7 @@ WRONG = {
     },
     **{
         f"--memleak-{name}=": f"--memleak-{name}: expected a *, got ''*"
-        for name in ("ledger", "ray-address", "html", "evidence", "signing-key", "baseline")
+        for name in ("ledger", "html", "evidence", "signing-key", "baseline")
     },
     **{
         f"--memleak-quote={words}": (

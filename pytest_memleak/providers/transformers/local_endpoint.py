@@ -111,7 +111,6 @@ class LocalEndpoint(RequestEndpoint):
         return Abilities(
             fixed_weights=True,
             continuing=self.continuing,
-            portable=self.portable,
             probabilities=Probabilities(
                 self.text_tokens,
                 self.log_probabilities,
@@ -172,11 +171,6 @@ class LocalEndpoint(RequestEndpoint):
             _completion(form, row, loaded.stop, served, prompt_tokens=len(prompt) * (number == 0))
             for number, row in enumerate(rows)
         ]
-
-    def portable(self) -> Callable[[], LocalEndpoint]:
-        """Makes this endpoint in another process, which must see the same folders."""
-        wanted = functools.partial(replace, self.wanted())  # can be pickled
-        return functools.partial(replace, replace(self, wanted=wanted))
 
     @functools.cached_property
     def served(self) -> Served:
