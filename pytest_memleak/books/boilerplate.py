@@ -6,7 +6,7 @@ Copyright notices are recognized anywhere: every model knows them, and no author
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # A notice has at most so many words.
 _LONGEST = 250
@@ -52,6 +52,9 @@ _HINT_PATTERNS = tuple(
     (tuple(keys.split("|")), re.compile(pattern, re.IGNORECASE | re.DOTALL))
     for keys, pattern in _HINTS
 )
+_KEYS = tuple(
+    dict.fromkeys(key for keys, _ in ((_SURE_WORDS, _SURE), *_HINT_PATTERNS) for key in keys)
+)
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBORS = 3
 _FEWEST_OF_PROSE = 40
@@ -61,17 +64,21 @@ _MOST_WITHIN = 2
 
 def find_notices(paragraphs: Sequence[str]) -> list[bool]:
     """Return for each paragraph whether it belongs to a copyright page, which prose ends."""
-    scores = [_score(paragraph) for paragraph in paragraphs]
+    whole = "\n".join(paragraphs).casefold()
+    keys = tuple(filter(whole.__contains__, _KEYS))
+    scores = [_score(paragraph, keys) for paragraph in paragraphs]
     is_matter = [score >= _ENOUGH for score in scores]
     for indices in (range(len(is_matter)), range(len(is_matter) - 1, -1, -1)):
         last = None
         for index in indices:
-            if scores[index] and last is not None and abs(index - last) <= _NEIGHBORS:
-                is_matter[index] = True
             if is_matter[index]:
                 last = index
+            elif last is None:
+                continue
             elif not scores[index] and len(paragraphs[index].split()) >= _FEWEST_OF_PROSE:
                 last = None
+            elif scores[index] and abs(index - last) <= _NEIGHBORS:
+                is_matter[index], last = True, index
     return is_matter
 
 
@@ -87,18 +94,27 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     return notices if alone else [True] * len(pieces)
 
 
-def _score(text: str) -> int:
-    count = len(text.split())
-    if len(text) > _LONGEST_CHARACTERS or count > _LONGEST:
+def _score(text: str, keys: Sequence[str]) -> int:
+    """Return how surely a text of a document with these keys is a notice."""
+    if len(text) > _LONGEST_CHARACTERS:
         return 0
     folded = text.casefold()
-    is_sure = any(word in folded for word in _SURE_WORDS) and _SURE.search(text) is not None
+    if not _contains_any(folded, keys):
+        return 0
+    count = len(text.split())
+    if count > _LONGEST:
+        return 0
+    is_sure = _contains_any(folded, _SURE_WORDS) and _SURE.search(text) is not None
     if is_sure and count <= _LONGEST_WITH_ONE:
         return _ENOUGH
     return is_sure + sum(
-        any(key in folded for key in keys) and pattern.search(text) is not None
+        _contains_any(folded, keys) and pattern.search(text) is not None
         for keys, pattern in _HINT_PATTERNS
     )
+
+
+def _contains_any(text: str, keys: Iterable[str]) -> bool:
+    return any(map(text.__contains__, keys))
 
 
 # --- titles --------------------------------------------------------------------------------

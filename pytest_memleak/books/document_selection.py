@@ -396,20 +396,23 @@ def _book_part(
     leaf: Leaf, label: str | None, blocks: Sequence[TextBlock] | None, exclusion: Exclusion
 ) -> BookPart:
     kept = blocks is not None
-    counted = [
-        (block, len(words(block.text, "unicode")))
-        for block in (leaf.markup.everything if blocks is None else blocks)
-    ]
+    blocks = leaf.markup.everything if blocks is None else blocks
+    matter = [block.text for block in blocks if block.matter or not kept]
+    headings = [block.text for block in blocks if kept and block.level and not block.matter]
+    texts = [block.text for block in blocks if kept and not (block.level or block.matter)]
     return BookPart(
         name=leaf.name,
         label=label,
         kept=kept,
         rule=exclusion.rule,
         by_title=exclusion.by_title,
-        words=sum(count for block, count in counted if kept and not (block.matter or block.level)),
-        matter=sum(count for block, count in counted if block.matter or not kept),
+        words=_count(texts),
+        matter=_count(matter),
         notes=sum(len(text.split()) for text in leaf.markup.note_texts),
-        headings=sum(
-            count for block, count in counted if kept and block.level and not block.matter
-        ),
+        headings=_count(headings),
     )
+
+
+def _count(texts: Iterable[str]) -> int:
+    """Return the number of words of any script."""
+    return len(words("\n\n".join(texts), "unicode"))

@@ -145,7 +145,7 @@ def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
     families = [re.escape(last) for name in names for last in name if len(last) >= _SHORTEST_NAME]
     if not families:
         return
-    pattern = re.compile(rf"\b(?:{'|'.join(families)})\b")
+    pattern = re.compile(rf"(?:{'|'.join(families)})\b")
     counts = {leaf.name: leaf.count(pattern) for leaf in leaves}
     sizes = {leaf.name: leaf.small_words for leaf in leaves if _is_often(counts[leaf.name], leaf)}
     if not sizes:

@@ -8,11 +8,13 @@ is hidden only by a rule of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 _MOST_CHARACTERS = 2 << 20
-_RULE_PART = re.compile(r"[{}]")
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
+_AT_RULE = re.compile(r"@[^@{};]*+(?:;|\{[^@{}]*+(?:\{[^{}]*+\}[^@{}]*+)*+\}?)")
+_RULE = re.compile(r"(?<![^{}])([^{}]*+)\{([^{}]*+)\}")
 _LAST_CLASS = re.compile(r"(?:^|[\s>+~])(?:span|a|i|b|em|strong|q|small|cite)?\.([\w-]{1,100})\Z")
 _ONLY_CLASS = re.compile(r"\w{0,20}\.([\w-]{1,100})")
 _LONGEST_SELECTOR = 200
@@ -37,7 +39,8 @@ def class_styles(sheets: Iterable[str], before: ClassStyles | None = None) -> Cl
     for name in before.hidden if before else ():
         hidden.setdefault(name.rpartition(".")[2], set()).add(name)
     for sheet in sheets:
-        for selectors, declarations in _rules(_without_comments(sheet[:_MOST_CHARACTERS])):
+        rules = _AT_RULE.sub("", _COMMENT.sub("", sheet[:_MOST_CHARACTERS]))
+        for selectors, declarations in _RULE.findall(rules):
             if not _DISPLAYED.search(declarations):
                 continue
             as_block = AS_BLOCK.search(declarations) and not _MOVED.search(declarations)
@@ -53,31 +56,6 @@ def class_styles(sheets: Iterable[str], before: ClassStyles | None = None) -> Cl
                 else:
                     hidden.pop(match[1].lower(), None)
     return ClassStyles(frozenset(blocks), frozenset().union(*hidden.values()))
-
-
-def _without_comments(sheet: str) -> str:
-    pieces, begin = [], 0
-    while (start := sheet.find("/*", begin)) >= 0:
-        pieces.append(sheet[begin:start])
-        end = sheet.find("*/", start + 2)
-        begin = end + 2 if end >= 0 else len(sheet)
-    return "".join([*pieces, sheet[begin:]])
-
-
-def _rules(sheet: str) -> Iterator[tuple[str, str]]:
-    """Yield selectors and declarations of top-level rules."""
-    depth = begin = 0
-    selectors = ""
-    for brace in _RULE_PART.finditer(sheet):
-        text = sheet[begin : brace.start()]
-        begin = brace.end()
-        if brace[0] == "{":
-            depth += 1
-            selectors = text.rpartition(";")[2] if depth == 1 else "@"
-        elif depth:
-            depth -= 1
-            if depth == 0 and "@" not in selectors:
-                yield selectors, text
 
 
 # --- page numbers and note references -----------------------------------------------------

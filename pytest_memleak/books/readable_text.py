@@ -87,7 +87,7 @@ def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
 
 
 def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
-    return sum(word in common for word in words) < _FEWEST_COMMON * len(words)
+    return sum(map(common.__contains__, words)) < _FEWEST_COMMON * len(words)
 
 
 def _letters(leaves: Sequence[Leaf]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 # A longer first block isn't a title.
 LONGEST_FIRST_LINE = 15
@@ -26,7 +27,7 @@ class TextBlock:
     matter: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Markup:
     """A document's blocks in order; whether it declares itself text; notes on unreadable parts.
 
@@ -48,13 +49,13 @@ class Markup:
     references: frozenset[str] = frozenset()
     back_linked: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[TextBlock, ...]:
         """Blocks that are text."""
         return tuple(block for block in self.everything if not block.matter)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Leaf:
     """A document of the spine: its name and content.
 
@@ -65,17 +66,17 @@ class Leaf:
     markup: Markup
     role: str = ""
 
-    @property
+    @cached_property
     def letters(self) -> int:
         """Number of characters of its text."""
         return sum(len(block.text) for block in self.markup.blocks)
 
-    @property
+    @cached_property
     def small_words(self) -> int:
         """Number of its words between spaces, headings included."""
         return sum(len(block.text.split()) for block in self.markup.blocks)
 
-    @property
+    @cached_property
     def prose_words(self) -> int:
         """Number of words in its paragraphs of whole sentences.
 

@@ -46,15 +46,17 @@ _DECLARED_IN_META = re.compile(
     rb"""<meta\b[^>]*?\bcharset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
 
-_BEFORE_DOCTYPE = re.compile(r"\s*(<!--|<\?)?")
-_IN_DOCTYPE = re.compile(r"""<!--|<\?|["'\[\]>]""")
-_ENDS = {"<!--": "-->", "<?": "?>", '"': '"', "'": "'"}
-# A short value without references or tags stands for a character or two.
-_PLAIN_VALUE = r"(?:[^{0}<&%]|&\#x?[0-9A-Fa-f]{{1,7}};){{0,100}}"
-_DECLARED_ENTITY = re.compile(
-    rf"""<!ENTITY\s+([\w.:-]+)(?:\s+(?:"({_PLAIN_VALUE.format('"')})"|'({_PLAIN_VALUE.format("'")})'))?"""
+# A comment or a quotation that never ends ends the match, so that no later one is searched for.
+_PROLOG = re.compile(r"(?:\s++|<!--.*?-->|<\?.*?\?>)*+", re.DOTALL)
+_DOCTYPE = re.compile(
+    r"""<!DOCTYPE(?:[^"'\[>]|"[^"]*"|'[^']*')*+"""
+    r"""(?:\[(?:[^"'<\]]|"[^"]*"|'[^']*'|<!--.*?-->|<\?.*?\?>|<(?!!--|\?))*+\]\s*+)?+>""",
+    re.DOTALL | re.IGNORECASE,
 )
-_MOST_EXPANDED = 1_000_000
+# A short value without tags or other references stands for a character or two.
+_DECLARED_ENTITY = re.compile(
+    r"""<!ENTITY\s+([\w.:-]+)(?:\s+(["'])((?:[^<&%"']|&\#x?[0-9A-Fa-f]{1,7};){0,10})\2)?"""
+)
 _NAMED_ENTITY = re.compile(r"&([A-Za-z_][\w.:-]*);")
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 
@@ -166,81 +168,35 @@ def _wide_encoding(data: bytes) -> str | None:
 
 
 def _without_doctype(text: str) -> tuple[str, dict[str, str | None]]:
-    """Remove the document type, and return the entities that it declares.
-
-    Values that aren't plain are None.
-    """
-    start = _start_of_doctype(text)
+    """Remove the document type, and return the entities that it declares, None if not short."""
+    prolog = _PROLOG.match(text)
+    start = prolog.end() if prolog else 0
     if text[start : start + 9].upper() != "<!DOCTYPE":
         return text, {}
-    end = _end_of_doctype(text, start + 9)
-    if end is not None:
-        return text[:start] + text[end:], _declared_entities(text, start, end)
-    # It never ends. Without these letters it is a broken tag, which the parser ignores.
-    return text[:start] + text[start + 9 :], {}
-
-
-def _declared_entities(text: str, start: int, end: int) -> dict[str, str | None]:
+    match = _DOCTYPE.match(text, start)
+    if match is None:
+        # It never ends. Without these letters it is a broken tag, which the parser ignores.
+        return text[:start] + text[start + 9 :], {}
     declared: dict[str, str | None] = {}
-    for match in _DECLARED_ENTITY.finditer(text, start, end):
-        value = match[2] if match[2] is not None else match[3]
+    for name, quote, value in _DECLARED_ENTITY.findall(match[0]):
         # In XML the first declaration counts.
-        declared.setdefault(match[1], None if value is None else without_references(value))
-    return declared
-
-
-def _start_of_doctype(text: str) -> int:
-    """Return the first place after white space, comments and processing instructions."""
-    position = 0
-    while match := _BEFORE_DOCTYPE.match(text, position):
-        end = text.find(_ENDS[match[1]], match.end()) if match[1] else -1
-        if end < 0:
-            return match.end() - len(match[1] or "")
-        position = end + len(_ENDS[match[1]])
-    return position
-
-
-def _end_of_doctype(text: str, position: int) -> int | None:
-    inside = False
-    never_ends: set[str] = set()
-    while match := _IN_DOCTYPE.search(text, position):
-        opening, position = match[0], match.end()
-        if closing := _ENDS.get(opening):
-            end = -1 if opening in never_ends else text.find(closing, position)
-            if end < 0:
-                # No later one ends either, so don't search again.
-                never_ends.add(opening)
-            else:
-                position = end + len(closing)
-        elif opening == "[":
-            inside = True
-        elif opening == "]":
-            inside = False
-        elif not inside:
-            return position
-    return None
+        declared.setdefault(name, without_references(value) if quote else None)
+    return text[:start] + text[match.end() :], declared
 
 
 def _with_named_entities(text: str, own: Mapping[str, str | None]) -> tuple[str, int]:
     """Replace named entities by characters, and count the dropped ones."""
-    if "&" not in text:
-        return text, 0
-    dropped, room = 0, _MOST_EXPANDED
+    dropped = 0
 
     def character(match: re.Match[str]) -> str:
-        nonlocal dropped, room
+        nonlocal dropped
         name = match[1]
         if name in _XML_ENTITIES:
             return match[0]
-        decoded = html5.get(f"{name};")
-        if decoded is None and name in own:
-            decoded = own[name]
-            if decoded is None or len(decoded) > room:
-                dropped += 1
-                return ""
-            room -= len(decoded)
+        decoded = html5.get(f"{name};") or own.get(name, f"&{name};")
         if decoded is None:
-            return f"&amp;{name};"
+            dropped += 1
+            return ""
         return "".join(f"&#{ord(char)};" if char in "&<>\"'" else char for char in decoded)
 
     return _NAMED_ENTITY.sub(character, text), dropped
