@@ -16,16 +16,18 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
 import corpus
 from pages import write_measured
 
-from pytest_memleak.books.catalog_file import CatalogFile, Part, PreparedBook, write_catalog
-from pytest_memleak.pipeline.catalog import CatalogBooks, CatalogReader
+from pytest_memleak.books.catalog_file import CatalogFile, write_catalog
+from pytest_memleak.library.book_files import BookFiles
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, scan_shard
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, scan_books
+from pytest_memleak.scoring.word_hashes import BookKeys
 
 BOOKS = (1, 20, 200, 2_000)
 GENERATIONS = (2_500, 25_000)
@@ -39,14 +41,14 @@ def tables(scale: float = 1.0, most: int = max(BOOKS)) -> str:
     with tempfile.TemporaryDirectory() as folder:
         books = [corpus.in_style(number) for number in range(_MADE)]
         paths = [_written(book, Path(folder), n % 2 > 0) for n, book in enumerate(books)]
-        reader = CatalogReader(Scoring())
         start = time.process_time()
-        for one in CatalogBooks((("", paths[0]),), reader).books():
-            if isinstance(one[1], Exception):
-                raise one[1]
-        parsed = time.process_time() - start
+        keys = []
+        for path, (_, read) in zip(paths, BookFiles(paths, Scoring()).books(), strict=True):
+            if isinstance(read, Exception):
+                raise read
+            keys.append((path, "", read))
+        parsed = (time.process_time() - start) / _MADE
         file = Path(folder) / "library.keys"
-        keys = [(path, "", reader.keys(path)) for path in paths]
         start = time.process_time()
         prepared = write_catalog(file, keys, mode="paper")
         written = time.process_time() - start
@@ -70,8 +72,7 @@ bytes."""
 def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     drawn = [one.text for one in corpus.generations("none", round(count * scale))]
     said = sum(len(text.split()) for text in drawn)
-    prepared = CatalogFile(file).books
-    scan_shard(_part(file, prepared, 1), GenerationPrefilter(drawn[:100], k=5), least=LEAST)
+    scan_books(_books(file, 1), GenerationPrefilter(drawn[:100], k=5), least=LEAST)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS:")
@@ -82,9 +83,8 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     for number in BOOKS:
         if number > most:
             break
-        part = _part(file, prepared, number)
         start = time.process_time()
-        found = scan_shard(part, sieve, least=LEAST)
+        found = scan_books(_books(file, number), sieve, least=LEAST)
         took = time.process_time() - start
         words = sum(one.words for one in found.books)
         peak = (_kilobytes("VmHWM:") - before) / 1e3
@@ -96,9 +96,11 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     return rows
 
 
-def _part(file: Path, prepared: tuple[PreparedBook, ...], number: int) -> Part:
-    named = ((f"book {n}", one) for n, one in enumerate(islice(cycle(prepared), number)))
-    return Part(file, tuple(named))
+def _books(path: Path, number: int) -> Iterator[tuple[str, BookKeys]]:
+    file = CatalogFile(path)
+    return file.keys(
+        (f"book {n}", book) for n, book in enumerate(islice(cycle(file.books), number))
+    )
 
 
 def _written(book: Book, folder: Path, accented: bool) -> Path:

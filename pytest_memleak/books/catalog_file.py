@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.catalog_scan import BookKeys, numbering
+from pytest_memleak.scoring.catalog_scan import numbering
+from pytest_memleak.scoring.word_hashes import BookKeys
 from pytest_memleak.scoring.words import installed_icu
 
 if TYPE_CHECKING:
@@ -135,6 +136,22 @@ class CatalogFile:
         """Return the file that the book was read from."""
         return Path(os.path.normpath(self.path.parent / book.source))
 
+    def keys(self, named: Iterable[tuple[str, PreparedBook]]) -> Iterator[tuple[str, BookKeys]]:
+        """Yield the keys of some of its books, by names. Raises BookError for damaged ones."""
+        at = self.path.stat()
+        keys = _keys(self.path, at.st_size, at.st_mtime_ns)
+        for name, book in named:
+            exact = keys[book.exact[0] : sum(book.exact)]
+            folded = exact if book.folded == book.exact else keys[book.folded[0] : sum(book.folded)]
+            digest = hashlib.sha256(exact.data)
+            if folded is not exact:
+                digest.update(folded.data)
+            if digest.hexdigest() != book.keys_sha256:
+                raise BookError(
+                    f"the keys of {book.source!r} are damaged", location=str(self.path), hint=_AGAIN
+                )
+            yield name, BookKeys(book.words, book.digest, exact, folded)
+
     def _table(self) -> tuple[WordMode, tuple[PreparedBook, ...], str, str | None]:
         with self.path.open("rb") as file:
             if file.read(len(_SIGN)) != _SIGN:
@@ -150,30 +167,6 @@ class CatalogFile:
         ):
             raise ValueError("its table doesn't match")
         return table["words"], books, table.get("numbering", ""), table.get("icu")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A shard of the catalog: books of a catalog file, by their names in a run."""
-
-    path: Path
-    named: tuple[tuple[str, PreparedBook], ...]
-
-    def books(self) -> Iterator[tuple[str, BookKeys]]:
-        """Yield each book's keys. Raises BookError if they are damaged."""
-        at = self.path.stat()
-        keys = _keys(self.path, at.st_size, at.st_mtime_ns)
-        for name, book in self.named:
-            exact = keys[book.exact[0] : sum(book.exact)]
-            folded = exact if book.folded == book.exact else keys[book.folded[0] : sum(book.folded)]
-            digest = hashlib.sha256(exact.data)
-            if folded is not exact:
-                digest.update(folded.data)
-            if digest.hexdigest() != book.keys_sha256:
-                raise BookError(
-                    f"the keys of {book.source!r} are damaged", location=str(self.path), hint=_AGAIN
-                )
-            yield name, BookKeys(book.words, book.digest, exact, folded)
 
 
 @functools.lru_cache(maxsize=8)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.records import Book, BookPart
-    from pytest_memleak.scoring.catalog_scan import BookKeys
+    from pytest_memleak.scoring.word_hashes import BookKeys
 
 
 def add_prepare(commands: Commands) -> None:
@@ -232,17 +232,14 @@ def _build_catalog(parsed: argparse.Namespace) -> int:
 def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
     """Yield each book with its SHA-256 and keys; warn of each file that is left out."""
     from pytest_memleak.books.catalog_file import is_catalog_file
-    from pytest_memleak.pipeline.catalog import CatalogReader
+    from pytest_memleak.library.book_files import BookFiles
 
-    reader = CatalogReader(Scoring(word_mode=parsed.word_mode))
-    files = sorted(path for path in parsed.folder.rglob("*") if path.is_file())
-    for path in files:
-        if path.name.startswith(".") or is_catalog_file(path):
-            continue
-        try:
-            keys = reader.keys(path)
-        except MemleakError as error:
-            print(f"memleak catalog: warning: skipped: {inert(error.line)}", file=sys.stderr)
+    paths = sorted(path for path in parsed.folder.rglob("*") if path.is_file())
+    paths = [path for path in paths if path.name[0] != "." and not is_catalog_file(path)]
+    files = BookFiles(paths, Scoring(word_mode=parsed.word_mode))
+    for path, (_, keys) in zip(paths, files.books(), strict=True):
+        if isinstance(keys, MemleakError):
+            print(f"memleak catalog: warning: skipped: {inert(keys.line)}", file=sys.stderr)
             continue
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,39 +7,28 @@ exact index with the suite's own books (docs/method.md).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pytest_memleak.books.build_book import make_book
-from pytest_memleak.books.catalog_file import CatalogFile, Part, is_catalog_file
-from pytest_memleak.errors import BookError, MemleakError, SuiteError
-from pytest_memleak.interfaces.extensions import Extensions
-from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.pipeline.prepared_books import sha256_of
+from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.pipeline.required_samples import Samples, all_generations
-from pytest_memleak.records import Book, Issue, Limits, Scoring, Suite
+from pytest_memleak.records import Book, Issue, Limits, Suite
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys, scan_shard
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys, scan_books
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.scoring.catalog_scan import BookKeys, ScannedBook, Shard
-_One = TypeVar("_One")
+    from pytest_memleak.library.book_files import BookFiles
+    from pytest_memleak.scoring.catalog_scan import ScannedBook
 
 _QUOTATION = 12
 
 # A table takes about eight times as many bytes.
 _CHARACTERS = 60_000_000
-
-# Of loose files, which are read where they are scanned, shard by shard.
-_SHARD_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +65,19 @@ def min_passage_words(suite: Suite) -> int:
     return max(scoring.k, min(words))
 
 
-def validate_catalog(suite: Suite) -> None:
-    """Raise BookError for a damaged catalog file, SuiteError for one of another word mode."""
-    for path in suite.catalog:
-        mode = suite.pairs[0].scoring.word_mode
-        if is_catalog_file(path) and (made_for := CatalogFile(path).mode) != mode:
-            raise SuiteError(
-                f"the catalog {path.name} was made for word_mode = {made_for!r}, but the suite has "
-                f"word_mode = {mode!r}",
-                location=str(suite.path),
-                hint=f"rebuild it: memleak catalog build DIR -o {path.name} --word-mode {mode}",
-            )
-
-
 class Catalog:
     """The catalog of one suite; `stored_samples` gives other pairs' stored generations."""
 
     def __init__(
         self,
         suite: Suite,
-        reader: CatalogReader,
+        files: BookFiles,
         *,
         own_books: Callable[[], Iterable[Book]],
         stored_samples: Callable[..., Iterator[Sequence[Samples]]],
     ) -> None:
         self._suite = suite
-        self._reader = reader
+        self._files = files
         self._own_books = own_books
         self._at_hand = stored_samples
         self._least = min_passage_words(suite)
@@ -109,6 +85,10 @@ class Catalog:
         self._unread: dict[str, str] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
+
+    def validate(self) -> None:
+        """Raise MemleakError for a catalog file that is damaged or of another word mode."""
+        self._files.validate()
 
     def matches(self, parts: Sequence[Samples]) -> CatalogMatches:
         """Return the books that share long runs with these generations, or with other pairs'.
@@ -142,15 +122,13 @@ class Catalog:
                     yield from _texts(other)
                     scanned.add(pair.id)
 
-        shards = list(self._shards())
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(each_text()):
             table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
-            scans = [scan_shard(shard, table, least=self._least) for shard in shards]
-            for scan in scans:
-                self._looked |= {book.name: book for book in scan.books}
-                self._unread |= scan.unread
-            self._read({book.name for scan in scans for book in scan.matches})
+            scan = scan_books(self._files.books(), table, least=self._least)
+            self._looked |= {book.name: book for book in scan.books}
+            self._unread |= scan.unread
+            self._read({book.name for book in scan.matches})
         if of_suite:
             self._done |= scanned
 
@@ -160,7 +138,7 @@ class Catalog:
         own = self._own_digests if new else ()
         for name in new:
             if self._looked[name].digest not in own:
-                self._surviving[name] = self._book(name)
+                self._surviving[name] = self._files.read(name)
         self._surviving = dict(sorted(self._surviving.items()))
 
     @functools.cached_property
@@ -171,47 +149,6 @@ class Catalog:
             book_keys(book, k=scoring.k, mode=scoring.word_mode).digest
             for book in self._own_books()
         )
-
-    def _book(self, name: str) -> Book:
-        path, sha256 = self._sources[name]
-        if sha256 is not None and sha256_of(path) != sha256:
-            raise BookError(
-                "a generation shares a long run of words with this book, but the book's file is "
-                "missing or has changed since the catalog was built",
-                location=name,
-                hint="restore it, or rebuild: memleak catalog build DIR -o FILE",
-            )
-        return dataclasses.replace(self._reader.read(path), id=name)
-
-    @functools.cached_property
-    def _sources(self) -> dict[str, tuple[Path, str | None]]:
-        """Each book's file by the book's name, and its SHA-256 where it was prepared."""
-        sources: dict[str, tuple[Path, str | None]] = {}
-        root = self._suite.path.parent
-        for path in self._suite.catalog:
-            if is_catalog_file(path):
-                file = CatalogFile(path)
-                for book in file.books:
-                    source = file.source(book)
-                    sources.setdefault(catalog_name(source, root), (source, book.sha256))
-            else:
-                sources[catalog_name(path, root)] = path, None
-        return sources
-
-    def _shards(self) -> Iterator[Shard]:
-        """Yield the catalog in shards of so many bytes to read, or of one book."""
-        root = self._suite.path.parent
-        loose: list[tuple[str, Path]] = []
-        for path in self._suite.catalog:
-            if is_catalog_file(path):
-                file = CatalogFile(path)
-                named = [(catalog_name(file.source(book), root), book) for book in file.books]
-                for some in _up_to(named, [book.nbytes for book in file.books]):
-                    yield Part(path, tuple(some))
-            else:
-                loose.append((catalog_name(path, root), path))
-        for files in _up_to(loose, [_size(path) for _, path in loose]):
-            yield CatalogBooks(tuple(files), self._reader)
 
     def _told(self) -> dict[str, object]:
         scanned = [self._looked[name] for name in sorted(self._looked)]
@@ -243,19 +180,6 @@ class Catalog:
         return CatalogMatches(issues=(issue,), unread=self._told_unread())
 
 
-def _up_to(items: Sequence[_One], sizes: Iterable[int]) -> Iterator[list[_One]]:
-    some: list[_One] = []
-    left = _SHARD_BYTES
-    for element, size in zip(items, sizes, strict=True):
-        if some and size > left:
-            yield some
-            some, left = [], _SHARD_BYTES
-        some.append(element)
-        left -= size
-    if some:
-        yield some
-
-
 def _texts(parts: Sequence[Samples]) -> Iterator[str]:
     return (generation.text for generation in all_generations(parts))
 
@@ -272,60 +196,3 @@ def _until_full(first: str, texts: Iterator[str]) -> Iterator[str]:
     while left > 0 and (text := next(texts, None)) is not None:
         yield text
         left -= len(text)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # gone meanwhile: its reader raises
-        return 0
-
-
-def catalog_name(path: Path, root: Path) -> str:
-    """Return the name of a catalog's book: its file's path from the suite's folder.
-
-    It has a slash, which no id in a suite file has.
-    """
-    name = Path(os.path.relpath(path, root)).as_posix()
-    return name if "/" in name else f"./{name}"
-
-
-class CatalogReader:
-    """Reads books without instructions, in other processes with the readers installed there."""
-
-    def __init__(self, scoring: Scoring, extensions: Extensions | None = None) -> None:
-        self.scoring = scoring
-        self._extensions = extensions or Extensions()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Leave out the extensions: the other process may lack their plugins."""
-        return CatalogReader, (self.scoring,)
-
-    def read(self, path: Path) -> Book:
-        """Read and cut the book, its excluded text last. Raises BookError or RecordsError."""
-        read = self._extensions.read_book(path)
-        if isinstance(read, Manuscript):
-            read = make_book(path.name, read, mode=self.scoring.word_mode)
-        return dataclasses.replace(read, excerpts=read.excerpts + read.excluded)
-
-    def keys(self, path: Path) -> BookKeys:
-        """Return the book's keys. Raises BookError, also for a book that can't be measured."""
-        return book_keys(self.read(path), k=self.scoring.k, mode=self.scoring.word_mode)
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogBooks:
-    """Files by the names that a run gives them: a shard of a library."""
-
-    files: tuple[tuple[str, Path], ...]
-    reader: CatalogReader
-
-    def books(self) -> Iterator[tuple[str, BookKeys | MemleakError]]:
-        """Yield each book's keys, or the error."""
-        for name, path in self.files:
-            keys: BookKeys | MemleakError
-            try:
-                keys = self.reader.keys(path)
-            except MemleakError as error:
-                keys = error
-            yield name, keys

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_memleak.books.archive import sha256_of
 from pytest_memleak.books.build_book import make_book, with_summaries
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
@@ -15,7 +16,6 @@ from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.records import (
@@ -262,17 +262,6 @@ def _words_digest(book: Book) -> str:
         text = "".join(f"{word}{separator}" for word in words(excerpt.text, "unicode"))
         digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str | None:
-    """Return the SHA-256 of a file (hexadecimal); None where it can't be read."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _most_shared(book: Book, other: Book, scoring: Scoring) -> tuple[str, float]:

@@ -66,11 +66,14 @@ class SuiteRun:
     @functools.cached_property
     def catalog(self) -> Catalog:
         """The suite's catalog."""
-        from pytest_memleak.pipeline.catalog import Catalog, CatalogReader  # with numpy
+        from pytest_memleak.library.book_files import BookFiles
+        from pytest_memleak.pipeline.catalog import Catalog  # with numpy
 
+        suite = self.suite
+        scoring, extensions, root = suite.pairs[0].scoring, self.extensions, suite.path.parent
         return Catalog(
-            self.suite,
-            CatalogReader(self.suite.pairs[0].scoring, self.extensions),
+            suite,
+            BookFiles(suite.catalog, scoring, extensions=extensions, root=root),
             own_books=self.protected.test_books,
             stored_samples=self._at_hand,
         )

@@ -67,9 +67,7 @@ def validate_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
         with contextlib.suppress(Inconclusive, MissingExtra):
             suite_run.endpoints.provider(model)
     if suite.catalog:
-        from pytest_memleak.pipeline.catalog import validate_catalog  # with numpy
-
-        validate_catalog(suite)
+        suite_run.catalog.validate()
     if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
         suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 

@@ -2,16 +2,14 @@
 
 The generations form the prefilter table, and the library's books stream past it as word keys,
 which can be stored and reread without parsing. The few books that match go to the exact index
-with their text (`passage_tally`). Keys are scrambled, so no word can be read from them; scrambling
-a dictionary still tells which word each is.
+with their text (`passage_tally`).
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import ucd_3_2_0
 
 import numpy as np
@@ -22,11 +20,11 @@ from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches
-from pytest_memleak.scoring.near_verbatim_passages import find_chains
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
 from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.text_passages import find_chains
 from pytest_memleak.scoring.trimming import NO_RANGES
-from pytest_memleak.scoring.word_hashes import NO_WORD, TEXT_END
+from pytest_memleak.scoring.word_hashes import TEXT_END, BookKeys, scrambled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,9 +36,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.ngram_prefilter import Runs
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
 
-    Books = Iterable[tuple[str, "BookKeys"]]
+    Books = Iterable[tuple[str, BookKeys]]
 
-_SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 _BORDER = np.array([BORDER], dtype=np.uint64)
 _TEXT_END = np.array([TEXT_END], dtype=np.uint64)
 # Covers whatever decides words and keys, on each code path of texts.
@@ -50,25 +47,6 @@ _SPECIMENS = (
     "stop\u20141984 &amp; <i id='x'>tag</i><br>co\u0308op \u0130st e\u200be a-\nble\n\u2014 7. or",
     "\u0915\u093f \u6728 \uff57\uff49\uff44\uff45 \ufb01ne \u05e9\u05c1 \U000e0061 \u115f",
 )
-_SCRAMBLED_TOGETHER = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BookKeys:
-    """A book as keys of its words, with `BORDER` first, last and where no match may cross.
-
-    words:  N
-    digest: SHA-256 of its words' keys (hexadecimal), independent of its excerpts
-    exact:  keys of its words as the measures count them; shape (n,), uint64
-    folded: keys of its folded words; `exact` itself if folding changes none
-    icu:    the version of ICU that separates its words, if any
-    """
-
-    words: int
-    digest: str
-    exact: Keys = field(repr=False)
-    folded: Keys = field(repr=False)
-    icu: str | None = None
 
 
 def book_keys(book: Book, *, k: int, mode: WordMode = "paper") -> BookKeys:
@@ -96,7 +74,7 @@ def numbering(mode: WordMode) -> str:
     forms = (form for form in sorted(LATIN) if ucd_3_2_0.category(form) != "Cn")
     texts = [*_SPECIMENS, " ".join(forms)]
     keys = np.concatenate((keyed(texts, mode).keys, keyed_folded(texts).keys))
-    return _digest(_scrambled(keys))
+    return _digest(scrambled(keys))
 
 
 def _digest(keys: Keys) -> str:
@@ -107,22 +85,7 @@ def _bordered(words: Keyed, borders: Positions) -> Keys:
     inside = np.ones(len(words.keys), dtype=np.bool_)
     inside[words.ends] = False
     keys = np.insert(words.keys[inside], borders, _BORDER[0])
-    return _scrambled(np.concatenate((_BORDER, keys, _BORDER)))
-
-
-def _scrambled(keys: Keys) -> Keys:
-    """Scramble the keys in place; different keys stay different, and non-words are kept.
-
-    A word of up to eight bytes is its own key and would be readable.
-    """
-    for begin in range(0, len(keys), _SCRAMBLED_TOGETHER):
-        chunk = keys[begin : begin + _SCRAMBLED_TOGETHER]
-        is_word = chunk > NO_WORD
-        scrambled = chunk * _SCRAMBLE
-        scrambled ^= scrambled >> _SPREAD
-        scrambled *= _SCRAMBLE
-        np.copyto(chunk, np.maximum(scrambled, NO_WORD + 1), where=is_word)
-    return keys
+    return scrambled(np.concatenate((_BORDER, keys, _BORDER)))
 
 
 class CatalogMatch(NamedTuple):
@@ -137,13 +100,6 @@ class CatalogMatch(NamedTuple):
     nv_longest: int
 
 
-class Shard(Protocol):
-    """Some books of a library, which can be sent to the machine that reads them."""
-
-    def books(self) -> Iterable[tuple[str, BookKeys | MemleakError]]:
-        """Yield names and keys; in place of keys, the error of a book that cannot be measured."""
-
-
 class ScannedBook(NamedTuple):
     """A book that was scanned; digest: that of its keys."""
 
@@ -152,8 +108,8 @@ class ScannedBook(NamedTuple):
     digest: str
 
 
-class ShardScan(NamedTuple):
-    """The result of a shard: matching books, all scanned books, and unread ones.
+class LibraryScan(NamedTuple):
+    """The result of a scan: matching books, all scanned books, and unread ones.
 
     unread: the error, by name
     """
@@ -163,20 +119,25 @@ class ShardScan(NamedTuple):
     unread: dict[str, str]
 
 
-def scan_shard(shard: Shard, table: GenerationPrefilter, *, least: int) -> ShardScan:
-    """Match one shard's books with the generations; see `GenerationPrefilter.matching_books`."""
-    books: list[ScannedBook] = []
+def scan_books(
+    books: Iterable[tuple[str, BookKeys | MemleakError]], table: GenerationPrefilter, *, least: int
+) -> LibraryScan:
+    """Match books with the generations; see `GenerationPrefilter.matching_books`.
+
+    books: names and keys; in place of keys, the error of a book that cannot be measured
+    """
+    scanned: list[ScannedBook] = []
     unread: dict[str, str] = {}
 
     def readable() -> Iterator[tuple[str, BookKeys]]:
-        for name, book in shard.books():
+        for name, book in books:
             if isinstance(book, MemleakError):
                 unread[name] = book.line
                 continue
-            books.append(ScannedBook(name, book.words, book.digest))
+            scanned.append(ScannedBook(name, book.words, book.digest))
             yield name, book
 
-    return ShardScan(list(table.matching_books(readable(), least=least)), books, unread)
+    return LibraryScan(list(table.matching_books(readable(), least=least)), scanned, unread)
 
 
 class GenerationPrefilter:
@@ -270,7 +231,7 @@ def _end_to_end(*parts: list[Keys]) -> Keys:
     keys: Keys = np.concatenate([batch for part in parts for batch in part])
     for part in parts:
         part.clear()
-    return _scrambled(keys)
+    return scrambled(keys)
 
 
 def _each(words: Keyed) -> list[Keys]:

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.book_layout import layout_of, validate_measurable
+from pytest_memleak.records import Book
+from pytest_memleak.scoring.book_layout import Layout, layout_of, validate_measurable
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs, gram_hashes
-from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed
+from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.records import Book, WordMode
-    from pytest_memleak.scoring.book_layout import Layout
+    from pytest_memleak.records import WordMode
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.word_hashes import Keys
+    from pytest_memleak.scoring.word_hashes import BookKeys, Keys
 
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""
@@ -144,8 +144,12 @@ class SharedIndex:
     books: in that order, by number
     """
 
-    def __init__(self, books: Sequence[Book], *, k: int, mode: WordMode = "paper") -> None:
+    def __init__(
+        self, books: Iterable[Book | tuple[str, BookKeys]], *, k: int, mode: WordMode = "paper"
+    ) -> None:
         """Index `books` for matches of at least `k` words.
+
+        A book's id and keys serve instead of its text; it then has no excerpts.
 
         Raises SettingsError for k < 1 and for a duplicate book id, BookError for a book
         of fewer than k words and for one that mode `paper` cannot see.
@@ -161,7 +165,10 @@ class SharedIndex:
         exact = _Parts()
         folded = exact if k == NEAR_MATCH else _Parts()
         for book in books:
-            self._add(book, exact, folded)
+            if isinstance(book, Book):
+                self._add(book, exact, folded)
+            else:
+                self._add_keys(*book, exact, folded)
         self._exact = exact.placed(k)
         self._folded = self._exact if folded is exact else folded.placed(NEAR_MATCH)
 
@@ -252,11 +259,6 @@ class SharedIndex:
     # --- building --------------------------------------------------------------------------
 
     def _add(self, book: Book, exact: _Parts, folded: _Parts) -> None:
-        if book.id in self.numbers:
-            raise SettingsError(
-                f"book id {book.id!r} appears twice", hint="give each book a unique id"
-            )
-        number = self.numbers[book.id] = len(self.books)
         texts = [excerpt.text for excerpt in book.excerpts]
         plain = keyed(texts, self.mode)
         lengths = plain.lengths().tolist()
@@ -265,15 +267,31 @@ class SharedIndex:
         near = keyed_folded(texts, plain)
         alike = near is plain
         folded_layout = layout if alike else layout_of(book, near.lengths().tolist())
-        self.books.append(IndexedBook(book.id, layout, folded_layout))
         keys = self._named(plain)
-        starts = [0, *layout.borders.tolist()]
-        if alike and exact is folded:
+        near_keys = keys if alike else self._named(near)
+        self._add_words(IndexedBook(book.id, layout, folded_layout), keys, near_keys, exact, folded)
+
+    def _add_keys(self, name: str, book: BookKeys, exact: _Parts, folded: _Parts) -> None:
+        layout, keys = _without_borders(book.exact)
+        alike = book.folded is book.exact
+        near_layout, near_keys = (layout, keys) if alike else _without_borders(book.folded)
+        self._add_words(IndexedBook(name, layout, near_layout), keys, near_keys, exact, folded)
+
+    def _add_words(
+        self, book: IndexedBook, keys: Keys, near_keys: Keys, exact: _Parts, folded: _Parts
+    ) -> None:
+        if book.id in self.numbers:
+            raise SettingsError(
+                f"book id {book.id!r} appears twice", hint="give each book a unique id"
+            )
+        number = self.numbers[book.id] = len(self.books)
+        self.books.append(book)
+        starts = [0, *book.layout.borders.tolist()]
+        if near_keys is keys and exact is folded:
             exact.add(number, _EXACT | _FOLDED, keys, starts)
             return
         exact.add(number, _EXACT, keys, starts)
-        near_keys = keys if alike else self._named(near)
-        folded.add(number, _FOLDED, near_keys, [0, *folded_layout.borders.tolist()])
+        folded.add(number, _FOLDED, near_keys, [0, *book.folded.borders.tolist()])
 
     def _named(self, words: Keyed) -> Keys:
         """Return the books' keys, without text ends; two long words never share one."""
@@ -347,3 +365,11 @@ class SharedIndex:
             start=placed.start[part] + runs.book - placed.first[part],
             words=runs.words,
         )
+
+
+def _without_borders(stored: Keys) -> tuple[Layout, Keys]:
+    """Return a stored book's layout, without excerpts, and its words' keys."""
+    borders = np.flatnonzero(stored == BORDER)[1:-1]
+    keys = unscrambled(stored[stored != BORDER])
+    starts = borders - np.arange(1, len(borders) + 1)
+    return Layout(len(keys), {}, {}, starts, (), np.empty(0, dtype=np.intp)), keys

@@ -9,7 +9,6 @@ import numpy as np
 
 from pytest_memleak.records import Origin
 from pytest_memleak.scoring.intervals import distinct_passages
-from pytest_memleak.scoring.near_verbatim_passages import find_chains, longest_within
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
     LONGEST_MEASURES,
@@ -21,7 +20,8 @@ from pytest_memleak.scoring.protected_passages import (
     RankedPassage,
     note_longest,
 )
-from pytest_memleak.scoring.trimming import Pieces, PromptWords, outside_prompt
+from pytest_memleak.scoring.text_passages import find_chains, longest_within, verbatim_passages
+from pytest_memleak.scoring.trimming import PromptWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import BookMatches, NearMatches, TextMatches
-    from pytest_memleak.scoring.near_verbatim_passages import Chains
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
+    from pytest_memleak.scoring.text_passages import TextPassages
     from pytest_memleak.scoring.trimming import Ranges
 
 
@@ -148,47 +148,44 @@ class PassageTally:
         matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
         trim, keep = self._scoring.trim, self._scoring.k
-        pieces = outside_prompt(
-            protected.place, protected.place + protected.words, prompt_ranges, trim=trim, keep=keep
-        )
-        words = pieces.end - pieces.start
-        counts_here = words >= self._least[self._rank[protected.book[pieces.of]]]
+        passages = verbatim_passages(protected, prompt_ranges, trim=trim, keep=keep)
+        counts_here = passages.words >= self._least[self._rank[passages.book]]
         if not counts_here.all():
-            pieces, words = Pieces(*(column[counts_here] for column in pieces)), words[counts_here]
-        if not len(words):
+            passages = passages.where(counts_here)
+        if not len(passages.words):
             return
-        text, rank = protected.text[pieces.of], self._rank[protected.book[pieces.of]]
-        start = protected.start[pieces.of] + pieces.start - protected.place[pieces.of]
-        kind = self._kinds(rank, partial(_contained_in, matches, pieces))
-        place = pieces.start - shared.exact.ends[text] - 1
+        kind = self._kinds(passages, partial(_contained_in, matches, passages))
+        place = passages.place - shared.exact.ends[passages.text] - 1
         layouts = [self._protected.index.books[number].layout for number in self._order]
-        passages = text, words, place, rank, start, start + words
-        columns = self._note(counts.exact, passages, kind, prompted, layouts)
-        over = np.flatnonzero(words > self._scoring.span_threshold)
+        columns = self._note(counts.exact, passages, place, kind, prompted, layouts)
+        over = np.flatnonzero(passages.words > self._scoring.span_threshold)
         if len(over):
-            first = self._counts_first(pieces.start[over], pieces.end[over], rank[over])
+            first = self._counts_first(passages.where(over))
             over = over[first & (kind[over] != EXCUSED)]
             *in_text, rank, start, end = (column[over] for column in columns)
             counts.add_over(np.stack((rank, end, *in_text, start), axis=1))
 
     def _kinds(
-        self, rank: Positions, contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+        self,
+        passages: TextPassages,
+        contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
     ) -> Positions:
-        """Return the kind of each piece of a book of that rank.
+        """Return the kind of each passage.
 
-        contained: which pieces some books contain. The pair's own book, if excused, excuses its
+        contained: which passages some books contain. The pair's own book, if excused, excuses its
         passages in other books, not itself.
         """
-        own = rank == self._own_rank
+        own = self._rank[passages.book] == self._own_rank
         cases = [contained(self._excusing), own, contained(self._own)]
         return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
 
-    def _counts_first(self, start: Positions, end: Positions, rank: Positions) -> NDArray[np.bool_]:
-        """Return which pieces no earlier book contains within a piece of its own."""
-        first = np.ones(len(start), dtype=np.bool_)
+    def _counts_first(self, passages: TextPassages) -> NDArray[np.bool_]:
+        """Return which passages no earlier book contains within a passage of its own."""
+        rank = self._rank[passages.book]
+        first = np.ones(len(rank), dtype=np.bool_)
         for book in np.unique(rank).tolist():
-            own, before = rank == book, rank < book
-            first[own] = ~_inside(start[own], end[own], start[before], end[before])
+            own, before = passages.where(rank == book), passages.where(rank < book)
+            first[rank == book] = ~_inside(own, before.place, before.place_end)
         return first
 
     def _count_near(
@@ -199,30 +196,31 @@ class PassageTally:
         chains = find_chains(protected, prompt_ranges, trim=self._scoring.trim)
         if not len(chains.words):
             return
+        kind = self._kinds(chains, partial(_nearly_contained_in, near, chains))
         text = chains.text
-        rank = self._rank[chains.book]
-        kind = self._kinds(rank, partial(_nearly_contained_in, near, chains))
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
         layouts = [self._protected.index.books[number].folded for number in self._order]
-        passages = text, chains.words, place, rank, chains.start, chains.end
-        self._note(counts.near, passages, kind, prompted, layouts)
+        self._note(counts.near, chains, place, kind, prompted, layouts)
 
     def _note(
         self,
         longest: LongestPassages,
-        passages: tuple[Positions, ...],
+        passages: TextPassages,
+        place: Positions,
         kind: Positions,
         prompted: Prompted,
         layouts: Sequence[Layout],
     ) -> tuple[Positions, ...]:
         """Record the longest passages of each kind, round, and excerpt; return all as ranked.
 
-        passages: text, words, place, rank, start and end; layouts: of the books, by rank
+        place: their first words among their text's; layouts: of the books, by rank
         """
-        text, words, place, rank, start, end = passages
+        text, words, start, rank = (
+            passages.text, passages.words, passages.start, self._rank[passages.book]
+        )  # fmt: skip
         columns = (
             -words, np.full_like(words, prompted.origin), prompted.excerpt[text],
-            prompted.ordinal[text], place, rank, start, end,
+            prompted.ordinal[text], place, rank, start, passages.end,
         )  # fmt: skip
         longest.note_best(columns, kind)
         limited = kind != EXCUSED
@@ -293,14 +291,16 @@ class PassageTally:
         )
 
 
-def _contained_in(matches: BookMatches, pieces: Pieces, by: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which pieces books that `by` marks contain."""
+def _contained_in(
+    matches: BookMatches, passages: TextPassages, by: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which passages books that `by` marks contain."""
     around = matches.where(by[matches.book])
-    return _inside(pieces.start, pieces.end, around.place, around.place + around.words)
+    return _inside(passages, around.place, around.place + around.words)
 
 
 def _nearly_contained_in(
-    near: BookMatches, chains: Chains, by: NDArray[np.bool_]
+    near: BookMatches, chains: TextPassages, by: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Return which chains books that `by` marks match in as many words."""
     contained: NDArray[np.bool_] = by[chains.book]
@@ -319,13 +319,14 @@ def _nearly_contained_in(
 
 
 def _inside(
-    start: Positions, end: Positions, around_start: Positions, around_end: Positions
+    passages: TextPassages, around_start: Positions, around_end: Positions
 ) -> NDArray[np.bool_]:
-    """Return which intervals lie in one of the others."""
+    """Return which passages lie in one of the intervals of the text."""
     if not len(around_start):
-        return np.zeros(len(start), dtype=np.bool_)
+        return np.zeros(len(passages.place), dtype=np.bool_)
     order = np.argsort(around_start, kind="stable")
     around_start = around_start[order]
     reached = np.append(np.maximum.accumulate(around_end[order]), -1)
-    inside: NDArray[np.bool_] = reached[around_start.searchsorted(start, side="right") - 1] >= end
+    before = around_start.searchsorted(passages.place, side="right") - 1
+    inside: NDArray[np.bool_] = reached[before] >= passages.place_end
     return inside

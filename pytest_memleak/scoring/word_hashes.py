@@ -2,13 +2,14 @@
 
 A word's bytes are Latin-1 or, if it has no such form, a mark and UTF-8. A word of up to 8 bytes is
 its own key; a longer one has a hash with a last byte of `LONG`, which no word of 8 bytes has, so
-only equal keys of long words need a second look.
+only equal keys of long words need a second look. Stored keys are scrambled, so no word can be read
+from them; scrambling a dictionary still tells which word each is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,9 @@ _LONG_MARK = np.uint64(LONG << 56)
 _SPACE = 0x20
 _UTF_8, _CONTINUED = 0xC0, 0x80  # first bits of a byte, and of a continuation
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_KEY_BYTES + 1)], dtype=np.uint64)
+_SCRAMBLE, _SPREAD = np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
+_UNSCRAMBLE = np.uint64(pow(0xD6E8FEB86659FD93, -1, 1 << 64))
+_SCRAMBLED_TOGETHER = 1 << 20
 _MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
@@ -150,6 +154,50 @@ def _spelled_alone(word: str) -> bytes:
         return word.encode("latin-1")
     except UnicodeEncodeError:
         return BEYOND_LATIN_1 + word.encode("utf-8", "surrogatepass")
+
+
+# --- stored keys ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BookKeys:
+    """A book as keys of its words, with `BORDER` first, last and where no match may cross.
+
+    words:  N
+    digest: SHA-256 of its words' keys (hexadecimal), independent of its excerpts
+    exact:  keys of its words as the measures count them; shape (n,), uint64
+    folded: keys of its folded words; `exact` itself if folding changes none
+    icu:    the version of ICU that separates its words, if any
+    """
+
+    words: int
+    digest: str
+    exact: Keys = field(repr=False)
+    folded: Keys = field(repr=False)
+    icu: str | None = None
+
+
+def scrambled(keys: Keys) -> Keys:
+    """Scramble the keys in place; different keys stay different, and non-words are kept.
+
+    A word of up to eight bytes is its own key and would be readable.
+    """
+    for begin in range(0, len(keys), _SCRAMBLED_TOGETHER):
+        chunk = keys[begin : begin + _SCRAMBLED_TOGETHER]
+        is_word = chunk > NO_WORD
+        mixed = chunk * _SCRAMBLE
+        mixed ^= mixed >> _SPREAD
+        mixed *= _SCRAMBLE
+        np.copyto(chunk, np.maximum(mixed, NO_WORD + 1), where=is_word)
+    return keys
+
+
+def unscrambled(keys: Keys) -> Keys:
+    """Return the keys before they were scrambled."""
+    restored = keys * _UNSCRAMBLE
+    restored ^= restored >> _SPREAD
+    restored *= _UNSCRAMBLE
+    return np.where(keys > NO_WORD, restored, keys)
 
 
 # --- bytes cut into words ------------------------------------------------------------------

@@ -10,7 +10,7 @@ from test_verify import resealed, verify  # noqa: F401 - a fixture
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.scoring import catalog_scan
+from pytest_memleak.pipeline import catalog
 
 OTHER = (
     "Seven clerks kept the registry of winds, and not one of them had ever been outside in a gale, "
@@ -66,13 +66,13 @@ def run(gate):
 def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     suite, library, run, monkeypatch
 ):
-    passes, scanned = [], catalog_scan.scan_shards
+    passes, scanned = [], catalog.scan_books
 
     def counted(*arguments, **settings):
         passes.append(1)
         return scanned(*arguments, **settings)
 
-    monkeypatch.setattr(catalog_scan, "scan_shards", counted)
+    monkeypatch.setattr(catalog, "scan_books", counted)
     suite(CATALOG, LIMITED, **RECITES)
     library(winds=OTHER, quiet=QUIET)
     said = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
@@ -83,9 +83,9 @@ def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
     assert measures["nv_longest_passage"]["book"] == WINDS
     assert measures["passages_over"]["books"] == {WINDS: 1}
-    catalog = found["clean"]["catalog"]
-    assert (catalog["books"], catalog["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
-    assert catalog["from_words"] == 12
+    told = found["clean"]["catalog"]
+    assert (told["books"], told["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
+    assert told["from_words"] == 12
     junit, page = (Path(name).read_text("utf-8") for name in ("junit.xml", "report.html"))
     assert f'name="memleak.passages_over.{WINDS}" value="1"' in junit
     assert WINDS in page
@@ -158,8 +158,8 @@ UNREAD = {
     ),
     "not scanned": (
         {"winds": OTHER},
-        ["the catalog: the cluster is gone"],
-        "*not scanned: the catalog: the cluster is gone*",
+        ["the catalog: the disk is gone"],
+        "*not scanned: the catalog: the disk is gone*",
     ),
 }
 
@@ -169,12 +169,12 @@ UNREAD = {
 def test_no_pass_rests_on_a_catalog_that_was_not_read(
     suite, library, gate, monkeypatch, case, limited
 ):
-    def lost(shards, table, *, least):
-        raise Inconclusive("the cluster is gone")
+    def lost(books, table, *, least):
+        raise Inconclusive("the disk is gone")
 
     books, warnings, shown = UNREAD[case]
     if case == "not scanned":
-        monkeypatch.setattr(catalog_scan, "scan_shards", lost)
+        monkeypatch.setattr(catalog, "scan_books", lost)
     suite(CATALOG, *([LIMITED] if limited else []))
     library(**books)
     outcome = {"errors" if limited else "passed": 1}

@@ -82,7 +82,7 @@ def test_keys_tell_nothing_of_the_text_but_short_words():
 @pytest.mark.parametrize(("module", "name", "other"), [
     (folding, "_READ_AS", {}), (folding, "_NUMBERS", re.compile("(?!)")),
     (keyed_texts, "_PARTED", re.compile(b"(?!)")), (word_hashes, "_MIX", np.uint64(7)),
-    (catalog_scan, "_SCRAMBLE", np.uint64(7)),
+    (word_hashes, "_SCRAMBLE", np.uint64(7)),
 ])  # fmt: skip
 def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
     monkeypatch, module, name, other

@@ -1,4 +1,4 @@
-"""A catalog gives the same findings in one shard, in twenty, prepared or not."""
+"""A catalog gives the same findings as files, prepared or not, in one catalog file or in twenty."""
 
 import hashlib
 import random
@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_memleak.books.catalog_file import write_catalog
+from pytest_memleak.library.book_files import BookFiles, read_book
 from pytest_memleak.pipeline import catalog as catalog_module
-from pytest_memleak.pipeline.catalog import Catalog, CatalogReader
+from pytest_memleak.pipeline.catalog import Catalog
 from pytest_memleak.pipeline.protected_index import ProtectedBooks
 from pytest_memleak.pipeline.required_samples import Purpose
 from pytest_memleak.records import Book, Excerpt, Generation, Limits, Scoring
@@ -66,7 +67,7 @@ class Library:
         protected = ProtectedBooks(suite, SimpleNamespace(cut=lambda _: MINE))
         catalog = Catalog(
             suite,
-            CatalogReader(scoring),
+            BookFiles(suite.catalog, scoring, root=self.folder),
             own_books=protected.test_books,
             stored_samples=lambda _: iter(()),
         )
@@ -81,39 +82,34 @@ class Library:
         return analysis.passages, held.summary
 
     def prepare(self, name, paths):
-        reader, file = CatalogReader(Scoring()), self.folder / name
+        file = self.folder / name
+        files = BookFiles(paths, Scoring())
         books = (
-            (path, hashlib.sha256(path.read_bytes()).hexdigest(), reader.keys(path))
-            for path in paths
+            (path, hashlib.sha256(path.read_bytes()).hexdigest(), keys)
+            for path, (_, keys) in zip(paths, files.books(), strict=True)
         )
         write_catalog(file, books, mode="paper")
         return file
 
 
-def same_in_shards_and_prepared(library, shard_bytes, monkeypatch):
-    one_shard = library.findings()
-    passages, told = one_shard
+@pytest.mark.full
+def test_one_file_or_many_or_prepared(tmp_path, monkeypatch):
+    library = Library(tmp_path, 40)
+    of_files = library.findings()
+    passages, told = of_files
     assert told["books"] == len(library.paths)
     assert passages.longest_passage.words >= 90
     assert len({one.book for one in passages.passages}) > 1
     assert passages.passages_over > 1
-    monkeypatch.setattr(catalog_module, "_SHARD_BYTES", shard_bytes)
     third = sum(len(one.text) for one in library.generations) // 3
     monkeypatch.setattr(catalog_module, "_CHARACTERS", third)  # several tables
-    assert library.findings() == one_shard
-    assert library.findings(library.prepare("all.keys", library.paths)) == one_shard
+    assert library.findings() == of_files
+    assert library.findings(library.prepare("all.keys", library.paths)) == of_files
     parts = [library.prepare(f"{n}.keys", library.paths[n::20]) for n in range(20)]
-    assert library.findings(*parts) == one_shard
-    return one_shard
-
-
-@pytest.mark.full
-def test_one_shard_or_many_or_prepared(tmp_path, monkeypatch):
-    library = Library(tmp_path, 40)
-    same_in_shards_and_prepared(library, 8_000, monkeypatch)
+    assert library.findings(*parts) == of_files
 
 
 def test_text_of_a_catalog_that_no_measure_would_cover_is_scanned():
     path = Path(__file__).parents[2] / "fixtures" / "books" / "the-seed-vault.epub"
-    book = CatalogReader(Scoring()).read(path)
+    book = read_book(path)
     assert book.excerpts[-1].chapter == "excluded: Three Steps"

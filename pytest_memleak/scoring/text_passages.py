@@ -1,4 +1,4 @@
-"""Chains of matches of folded words: near-verbatim passages (docs/method.md)."""
+"""Passages in texts: matches, and chains of matches of folded words (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class _State(NamedTuple):
     end: int
 
 
-class Chains(NamedTuple):
-    """The longest chain, from 20 words, that ends with each match; the first of equals.
+class TextPassages(NamedTuple):
+    """Passages of one kind, one entry each.
 
     text, book:   their numbers
-    place, place_end: of its words among all texts' folded words
-    start, end:   of its words among the book's folded words
+    place, place_end: of its words among all texts' words
+    start, end:   of its words among the book's words
     words:        matching words, without those in the instruction
     """
 
@@ -51,6 +51,10 @@ class Chains(NamedTuple):
     start: Positions
     end: Positions
     words: Positions
+
+    def where(self, chosen: NDArray[np.bool_] | Positions) -> TextPassages:
+        """Return the `chosen` passages, by truth value or by number."""
+        return TextPassages(*(column[chosen] for column in self))
 
 
 class _Matches(NamedTuple):
@@ -71,8 +75,25 @@ class _Matches(NamedTuple):
         return _Matches(place[chosen], start[chosen], words[chosen], own[chosen], cut[chosen])
 
 
-def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Chains:
-    """Return the chains of each text's matches with one part of a book.
+def verbatim_passages(
+    matched: BookMatches, prompt_ranges: Ranges, *, trim: int, keep: int
+) -> TextPassages:
+    """Return the matches without words in the prompt, from `keep` words on.
+
+    prompt_ranges: where texts contain `trim`-grams of their own instructions.
+    """
+    of, place, place_end = outside_prompt(
+        matched.place, matched.place + matched.words, prompt_ranges, trim=trim, keep=keep
+    )
+    words, start = place_end - place, matched.start[of] + place - matched.place[of]
+    text, book = matched.text[of], matched.book[of]
+    return TextPassages(text, book, place, place_end, start, start + words, words)
+
+
+def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> TextPassages:
+    """Return the longest chain, from 20 words, that ends with each match; the first of equals.
+
+    A chain joins a text's matches with one part of a book.
 
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
     """
@@ -100,7 +121,8 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Ch
     best = _best(matches, first, then, prompt_ranges, trim)
     enough = np.flatnonzero(best[:, 0] <= -NEAR_PASSAGE)
     words, place, start, place_end, end = best[enough].T
-    return Chains(matched.text[enough], matched.book[enough], place, place_end, start, end, -words)
+    text, book = matched.text[enough], matched.book[enough]
+    return TextPassages(text, book, place, place_end, start, end, -words)
 
 
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:

@@ -1,0 +1,170 @@
+"""Protected books in one index, and their passages in any texts (docs/method.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_memleak.errors import MemleakError, SettingsError
+from pytest_memleak.library.book_files import BookFiles
+from pytest_memleak.records import Book, Scoring
+from pytest_memleak.scoring.catalog_scan import book_keys
+from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.text_passages import NEAR_PASSAGE, find_chains, verbatim_passages
+from pytest_memleak.scoring.trimming import NO_RANGES, PromptWords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.multi_book_index import TextMatches
+    from pytest_memleak.scoring.text_passages import TextPassages
+    from pytest_memleak.scoring.word_hashes import BookKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage of a protected book in a text.
+
+    text:       number of the text, from 0
+    book:       name of the book
+    words:      its matching words, without those in the text's prompt
+    near:       whether it is a near-verbatim passage; these count folded words
+    start, end: in the book's words
+    place, place_end: in the text's words, then further readings'
+    """
+
+    text: int
+    book: str
+    words: int
+    near: bool
+    start: int
+    end: int
+    place: int
+    place_end: int
+
+
+class Library:
+    """Protected books to find in texts.
+
+        library = Library.of([Path("novel.epub"), Path("catalog.keys")])
+        for passage in library.find(["an answer", "another one"]):
+            print(passage.text, passage.book, passage.words, passage.start)
+
+    index: what the gate matches generations with; sizes: words of each book, by name
+    """
+
+    def __init__(self, books: Iterable[tuple[str, BookKeys]], scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.index = SharedIndex(books, k=scoring.k, mode=scoring.word_mode)
+        self.sizes = {book.id: book.layout.total for book in self.index.books}
+
+    @classmethod
+    def of(cls, books: Iterable[Book | Path | str], scoring: Scoring | None = None) -> Library:
+        """Index books, files of books, and catalog files of `memleak catalog build`.
+
+        Raises BookError for what can't be read or measured, and SettingsError for no book, for two
+        of one name, and for a catalog of another word mode.
+        """
+        scoring, books = scoring or Scoring(), list(books)
+        if not books:
+            raise SettingsError("a library needs at least one book", hint="name a file of a book")
+        return cls(_keys_of(books, scoring), scoring)
+
+    def find(
+        self, texts: Sequence[str], prompts: Sequence[str] = (), *, least: int = NEAR_PASSAGE
+    ) -> list[Passage]:
+        """Return the passages in the texts, by text and place.
+
+        prompts: of each text; runs of words that its prompt contains don't count
+        least:   words from which a verbatim passage counts; near-verbatim ones have at least 20
+        """
+        if prompts and len(prompts) != len(texts):
+            raise SettingsError(f"{len(prompts)} prompts were given for {len(texts)} texts")
+        least = max(least, self.scoring.k)
+        passages: list[Passage] = []
+        for numbers in batches_of(range(len(texts)), lambda number: len(texts[number])):
+            batch = [texts[number] for number in numbers]
+            asked = [prompts[number] for number in numbers] if prompts else []
+            passages += self._in_batch(batch, asked, numbers[0], least)
+        return passages
+
+    def _in_batch(
+        self, texts: Sequence[str], prompts: Sequence[str], first: int, least: int
+    ) -> list[Passage]:
+        shared = self.index.matches(texts)
+        kinds = list(self._passages(shared, least))
+        with_passage = {text for passages, *_ in kinds for text in passages.text.tolist()}
+        if with_passage and any(prompts):
+            # Prompts only shorten passages, and most texts have none.
+            asked = [prompts[n] if n in with_passage else "" for n in range(len(texts))]
+            kinds = list(self._passages(shared, least, asked))
+        records = [
+            Passage(first + text, self.index.books[book].id, words, near, start, end, *places)
+            for passages, near, before in kinds
+            for text, book, *places, start, end, words in zip(
+                *(column.tolist() for column in _from_text(passages, before)), strict=True
+            )
+        ]
+        return sorted(records, key=lambda passage: (passage.text, passage.place, passage.near))
+
+    def _passages(
+        self, shared: TextMatches, least: int, prompts: Sequence[str] = ()
+    ) -> Iterator[tuple[TextPassages, bool, Positions]]:
+        """Yield the passages of each kind, whether near, and the place before each text."""
+        trim = self.scoring.trim
+        long = shared.matches.where(shared.matches.words >= least)
+        ranges = NO_RANGES
+        if prompts:
+            words = self.index.instructions(prompts, folded=False)
+            ranges = PromptWords(words, trim=trim).ranges(shared.exact, np.arange(len(prompts)))
+        exact = verbatim_passages(long, ranges, trim=trim, keep=least)
+        yield exact, False, shared.exact.ends[exact.text] + 1
+        for near in shared.near:
+            if prompts:
+                words = self.index.instructions(prompts, folded=True)
+                ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
+            chains = _apart(find_chains(near.matches, ranges, trim=trim))
+            before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
+            yield chains._replace(text=near.texts[chains.text]), True, before
+
+
+def _keys_of(
+    books: Sequence[Book | Path | str], scoring: Scoring
+) -> Iterator[tuple[str, BookKeys]]:
+    """Yield each book's name and keys."""
+    for book in books:
+        if isinstance(book, Book):
+            yield book.id, book_keys(book, k=scoring.k, mode=scoring.word_mode)
+            continue
+        files = BookFiles([Path(book)], scoring)
+        files.validate()
+        for name, keys in files.books():
+            if isinstance(keys, MemleakError):
+                raise keys
+            yield name, keys
+
+
+def _apart(chains: TextPassages) -> TextPassages:
+    """Return the longest chains of each text and book that overlap no longer one in the text."""
+    order = np.lexsort((chains.start, chains.place, -chains.words, chains.book, chains.text))
+    kept: list[int] = []
+    taken: list[tuple[int, int]] = []
+    group = None
+    columns = (column.tolist() for column in chains.where(order)[:4])
+    for number, text, book, place, place_end in zip(order.tolist(), *columns, strict=True):
+        if (text, book) != group:
+            group, taken = (text, book), []
+        if all(place >= end or place_end <= start for start, end in taken):
+            taken.append((place, place_end))
+            kept.append(number)
+    return chains.where(np.array(kept, dtype=np.intp))
+
+
+def _from_text(passages: TextPassages, before: Positions) -> TextPassages:
+    """Return the passages with their places counted from the beginning of the text."""
+    return passages._replace(place=passages.place - before, place_end=passages.place_end - before)
