@@ -166,7 +166,7 @@ def _with_prefix(excerpt: Excerpt, prefix_words: int, template: str, mode: WordM
     if not count or not remaining:
         return dataclasses.replace(excerpt, instruction=None)
     instruction = template.format(prefix=prefix, words=remaining)
-    return dataclasses.replace(excerpt, text=rest, instruction=instruction)
+    return dataclasses.replace(excerpt, text=rest, instruction=instruction, prefix_words=count)
 
 
 # --- summaries -----------------------------------------------------------------------------

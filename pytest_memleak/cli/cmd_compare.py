@@ -130,17 +130,14 @@ def is_bundle(path: Path) -> bool:
 def _compare_bundles(parsed: argparse.Namespace) -> int:
     """Print what changed and, with tolerances, what got worse; return the exit code."""
     from pytest_memleak.results.comparable import parse_tolerances, validate_tolerances
-    from pytest_memleak.results.release_comparison import (
-        Baseline,
-        label_pairs,
-        read_unchanged_bundle,
-    )
+    from pytest_memleak.results.evidence_file import read_unchanged
+    from pytest_memleak.results.release_comparison import Baseline, label_pairs
 
     after = parsed.generations[0]
     limits = {} if parsed.max_increase is None else parse_tolerances(parsed.max_increase)
     validate_tolerances(limits)
     baseline = Baseline(parsed.book, dict(parsed.new_names))
-    bundle = read_unchanged_bundle(after)
+    bundle = read_unchanged(after).content
     if limits and bundle.sha256 == baseline.sha256:
         raise EvidenceError(
             "both bundles are the same, so there is no later release to compare",

@@ -20,13 +20,15 @@ PROMPT_FIXES = (
 class Excerpt:
     """300 to 500 words of a book, and the instruction that requests them.
 
-    `instruction` is None until one is written; `chapter` is the heading above the excerpt, if any.
+    `instruction` is None until one is written; `chapter` is the heading above the excerpt, if any;
+    `prefix_words` precede the text and stand in the prompt instead (continuation).
     """
 
     id: str
     text: str = field(repr=False)
     instruction: str | None = field(default=None, repr=False)
     chapter: str | None = None
+    prefix_words: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ class Book:
         if not self.contiguous:
             return tuple(range(1, len(self.excerpts)))
         return tuple(work.first for work in self.works[1:])
+
+    def words_in_prompts(self, excerpt: int) -> int:
+        """Return how many words before the text of the excerpt at this index prompts contain."""
+        return sum(each.prefix_words for each in self.excerpts[: excerpt + 1])
 
 
 def book_digest(excerpts: Iterable[Excerpt]) -> str:

@@ -94,7 +94,6 @@ class Passage:
     source:    its generation, if not a sampled one
     others:    IDs of further books that contain it
     excused:   whether an excused book contains it, so limits on passages don't apply
-    rests:     whether `start` and `end` exclude the words of prompts (continuation)
     rate:      how often its own prompt generated it, if one prompt requests all of it
     """
 
@@ -112,7 +111,6 @@ class Passage:
     source: str = ""
     others: tuple[str, ...] = ()
     excused: bool = False
-    rests: bool = False
     rate: PassageRate | None = None
 
     @property
@@ -126,9 +124,7 @@ class Passage:
         others = f", also in {', '.join(self.others)}" if self.others else ""
         limits = "longest_passage, nv_longest_passage, and passages_over"
         excused = f", excused from {limits}" if self.excused else ""
-        words = f"words {self.start:,}-{self.end:,}" + (
-            ", not counting prompts" if self.rests else ""
-        )
+        words = f"words {self.start:,}-{self.end:,}"
         return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{prompted}"
 
 

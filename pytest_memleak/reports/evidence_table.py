@@ -23,7 +23,7 @@ from pytest_memleak.errors import EvidenceError, SettingsError, install_command
 from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.report_text import format_value
-from pytest_memleak.results.evidence_file import digest_errors, read_evidence
+from pytest_memleak.results.evidence_file import read_unchanged
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
 
 if TYPE_CHECKING:
@@ -66,14 +66,16 @@ class Evidence:
     def __init__(self, *paths: Path) -> None:
         self.pairs: list[tuple[str, PairResult]] = []
         self.rows: list[Row] = []
+        path_by_digest: dict[str, Path] = {}
         for path in paths:
-            evidence = read_evidence(path)
-            if problems := digest_errors(evidence.bundle):
+            evidence = read_unchanged(path)
+            if same := path_by_digest.get(evidence.content.sha256):
                 raise EvidenceError(
-                    problems[0],
+                    f"the same bundle as {same}",
                     location=str(path),
-                    hint=f"run memleak verify {path} to see what differs",
+                    hint="name each bundle once: its pairs would count twice",
                 )
+            path_by_digest[evidence.content.sha256] = path
             created = evidence.bundle["created"]
             self.pairs += [(path.stem, pair) for pair in evidence.content.pairs]
             self.rows += [_row(path.stem, created, pair) for pair in evidence.content.pairs]

@@ -35,11 +35,10 @@ def reported_passages(result: PairResult) -> tuple[Passage, ...]:
         for passage in result.passages
         if not passage.book and not _is_near_verbatim(passage)
     ]
-    within = _is_same_answer if result.probe == "continuation" else _is_inside
     rest = (
         span
         for span in result.spans
-        if span not in likeliest and not any(within(span, passage) for passage in own)
+        if span not in likeliest and not any(_is_within(span, passage) for passage in own)
     )
     return (*likeliest, *result.passages, *rest)
 
@@ -49,27 +48,24 @@ def greedy_spans(result: PairResult) -> tuple[Passage, ...]:
     return tuple(span for span in result.spans if span.kind == LIKELIEST_SPAN)
 
 
-def _is_inside(span: Passage, passage: Passage) -> bool:
-    return passage.start <= span.start and span.end <= passage.end
-
-
-def _is_same_answer(span: Passage, passage: Passage) -> bool:
-    """Whether the span's generation has that passage of its own excerpt.
-
-    With continuation prompts, spans count the words of the rests and passages those of the book,
-    so positions don't compare.
-    """
+def _is_within(span: Passage, passage: Passage) -> bool:
+    """Whether the passage contains the span, or is what no other passage has of it."""
+    if passage.start <= span.start and span.end <= passage.end:
+        return True
     same = (span.excerpt_id, span.generation) == (passage.excerpt_id, passage.generation)
-    return same and passage.asked_for is None
+    overlap = span.start < passage.end and passage.start < span.end
+    return same and overlap and passage.asked_for is None
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
-    """Drop near-verbatim passages that are listed word for word already."""
+    """Drop near-verbatim passages that are listed word for word, and greedy ones that are spans."""
     exact = {_identity(passage) for passage in passages if not _is_near_verbatim(passage)}
+    greedy = {(span.start, span.end) for span in passages if span.kind == LIKELIEST_SPAN}
     return [
         passage
         for passage in passages
-        if not _is_near_verbatim(passage) or _identity(passage) not in exact
+        if not (_is_near_verbatim(passage) and _identity(passage) in exact)
+        and not (passage.source and not passage.book and (passage.start, passage.end) in greedy)
     ]
 
 

@@ -283,22 +283,21 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     failed = [check.measure for check in evaluation.verdict_result.checks if check.over]
     if analysis.greedy is not None and with_needs(failed, GREEDY):
         runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
-    rests = evaluation.pair.probe.kind == "continuation"
-    passages = (
+    return [
         _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
-    )
-    return [dataclasses.replace(passage, rests=rests) for passage in passages]
+    ]
 
 
 def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None) -> Passage:
     measured = analysis.measurement
     start, end = run.start or 0, run.end or 0
-    excerpt = book.excerpts[measured.excerpt_at(start)]
+    first, last = measured.excerpt_at(start), measured.excerpt_at(end - 1)
+    excerpt = book.excerpts[first]
     return Passage(
         kind=kind,
         words=run.words,
-        start=start,
-        end=end,
+        start=start + book.words_in_prompts(first),
+        end=end + book.words_in_prompts(last),
         chapter=excerpt.chapter,
         excerpt_id=excerpt.id,
         generation=getattr(run, "generation", None),

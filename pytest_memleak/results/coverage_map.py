@@ -168,12 +168,13 @@ def _span_note(
 ) -> SpanNote:
     measured = analysis.measurement
     start, end = span.start or 0, span.end or 0
-    excerpt = book.excerpts[measured.excerpt_at(start)]
+    at = measured.excerpt_at(start)
+    excerpt, in_prompts = book.excerpts[at], book.words_in_prompts(at)
     sources = source_span.sources if source_span else (excerpt.id,)
     return SpanNote(
         words=span.words,
-        start=start,
-        end=end,
+        start=start + in_prompts,
+        end=end + in_prompts,
         chapter=excerpt.chapter,
         excerpt=excerpt.id,
         generation=span.generation,

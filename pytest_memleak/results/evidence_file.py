@@ -179,6 +179,19 @@ def read_evidence(path: Path) -> EvidenceFile:
     return evidence
 
 
+def read_unchanged(path: Path) -> EvidenceFile:
+    """Read evidence as `read_evidence`; EvidenceError if it was changed after it was created."""
+    evidence = read_evidence(path)
+    if wrong := digest_errors(evidence.bundle):
+        raise EvidenceError(
+            wrong[0],
+            location=str(path),
+            hint="restore the original file: it was changed after it was created "
+            f"(memleak verify {path} shows what differs)",
+        )
+    return evidence
+
+
 def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
     """Read a regular file; EvidenceError for a device, a pipe, or more than `most` bytes."""
     try:
@@ -205,11 +218,25 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
         content = json.loads(
             data.decode(), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
         )
+    except UnicodeDecodeError:
+        raise _no_bundle("it isn't UTF-8 text", path) from None
+    except json.JSONDecodeError as error:
+        raise _no_bundle(
+            f"it isn't JSON (line {error.lineno}, column {error.colno})", path
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"not a bundle: {error}", location=str(path)) from None
+        raise _no_bundle(str(error), path) from None
     if not isinstance(content, dict):
-        raise EvidenceError("not a bundle: expected a JSON object", location=str(path))
+        raise _no_bundle("expected a JSON object", path)
     return content
+
+
+def _no_bundle(reason: str, path: Path) -> EvidenceError:
+    return EvidenceError(
+        f"not a bundle: {reason}",
+        location=str(path),
+        hint="name a bundle that pytest wrote with --memleak-evidence FILE",
+    )
 
 
 def _read_envelope(envelope: dict[str, Any], data: bytes, path: Path) -> EvidenceFile:
@@ -252,13 +279,13 @@ def _is_canonical(data: bytes, value: object) -> bool:
 
 def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     if bundle.get("schema") != SCHEMA:
-        raise EvidenceError(f"not a bundle of the schema {SCHEMA!r}", location=str(path))
+        raise _no_bundle(f"its schema isn't {SCHEMA!r}", path)
     try:
         return decode(Bundle, bundle)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise EvidenceError(f"not a bundle: {reason}", location=str(path)) from None
+        raise _no_bundle(reason, path) from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

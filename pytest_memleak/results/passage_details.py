@@ -9,7 +9,6 @@ from pytest_memleak.records import Book, Origin
 from pytest_memleak.records.pair_result import Passage
 from pytest_memleak.results.quotes import passage_rate, quote_anywhere
 from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
-from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +115,7 @@ def _passage(
         source=_source(passage),
         others=_others(passage, evaluation),
         excused=excused,
-        rate=None if near or elsewhere else _rate(passage, book, evaluation),
+        rate=None if near or elsewhere else _rate(passage, evaluation),
     )
 
 
@@ -129,23 +128,20 @@ def _source(passage: ProtectedPassage) -> str:
     return f"{passage.origin.label} generation for {passage.excerpt_id}"
 
 
-def _rate(passage: ProtectedPassage, book: Book, evaluation: Evaluation) -> PassageRate | None:
-    """Return how often the passage's own prompt generated it.
-
-    book: the pair's whole book; a continuation measures only the end of each excerpt.
-    """
-    analysis = evaluation.analysis
+def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | None:
+    """Return how often the passage's own prompt generated it; None if that contains some of it."""
+    analysis, book = evaluation.analysis, evaluation.book
     sampled = passage.origin is Origin.SAMPLED
-    if analysis is None or passage.start is None or passage.end is None or not sampled:
+    if not (analysis and book and sampled) or passage.start is None or passage.end is None:
         return None
-    measured, mode = analysis.measurement, evaluation.pair.scoring.word_mode
+    measured = analysis.measurement
     at = next(nth for nth, excerpt in enumerate(book.excerpts) if excerpt.id == passage.excerpt_at)
-    end = sum(len(words(excerpt.text, mode)) for excerpt in book.excerpts[: at + 1])
+    in_prompts = book.words_in_prompts(at)
+    start, end = passage.start - in_prompts, passage.end - in_prompts
     ends = (*measured.excerpt_starts[1:], measured.words)
-    start = passage.start - end + ends[at]
-    if start < measured.excerpt_starts[at] or passage.end > end:
+    if start < measured.excerpt_starts[at] or end > ends[at]:
         return None
-    return passage_rate(analysis, start, passage.end - end + ends[at])
+    return passage_rate(analysis, start, end)
 
 
 def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from pytest_memleak.results.comparable import (
     find_obstacle,
     find_scan_mismatch,
 )
-from pytest_memleak.results.evidence_file import differences, digest_errors, read_evidence
+from pytest_memleak.results.evidence_file import differences, read_unchanged
 from pytest_memleak.results.result_codec import encode, localize
 from pytest_memleak.scoring.measure_table import BMC, GENERATIONS, OF_PASSAGES, why_unmeasured
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.results.evidence_file import Bundle, EvidenceFile
+    from pytest_memleak.results.evidence_file import EvidenceFile
     from pytest_memleak.scoring.release_test import PairRounds
 
 
@@ -47,7 +47,7 @@ class Baseline:
 
     def __init__(self, path: Path, new_names: Mapping[str, str] | None = None) -> None:
         self.name = path.name
-        bundle = read_unchanged_bundle(path)
+        bundle = read_unchanged(path).content
         self.sha256 = bundle.sha256
         pairs = label_pairs(bundle.pairs).values()
         names = {name for pair in pairs for name in (pair.model.id, pair.suite.name)}
@@ -286,18 +286,6 @@ def _planned_result(pair: Pair, suite: Suite) -> PairResult:
     tests = (book.id for book in suite.books if book.role == "test" and book.id != pair.book.id)
     scope = ScanScope(dict.fromkeys(tests), dict.fromkeys(suite.excused(pair)))
     return localize(dataclasses.replace(build_unrun_result(pair, suite), scan_scope=scope))
-
-
-def read_unchanged_bundle(path: Path) -> Bundle:
-    """Read a bundle, signed or not. Raises EvidenceError if it was changed after it was created."""
-    evidence = read_evidence(path)
-    if wrong := digest_errors(evidence.bundle):
-        raise EvidenceError(
-            wrong[0],
-            location=str(path),
-            hint="restore the original file: it was changed after it was created",
-        )
-    return evidence.content
 
 
 def _renamed(pair: PairResult, new_names: Mapping[str, str]) -> PairResult:

@@ -136,7 +136,7 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
     for command in ("compare", "trace"):
         assert "gone.json: can't be read" in refused(command, "book.json", "gone.json")
     Path("e.json").write_text("{}")
-    assert "not a bundle" in refused("verify", "e.json")
+    assert "e.json: not a bundle: its schema isn't" in refused("verify", "e.json")
 
 
 @pytest.mark.parametrize(

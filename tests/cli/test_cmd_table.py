@@ -210,6 +210,12 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--measure", "bcm"], "did you mean 'bmc'?"),
         (["--format", "parquet"], "name it with -o"),
         (["gone.json"], "gone.json: can't be read"),
+        (["./evidence.json"], "evidence.json: the same bundle as "),
+        (
+            [__file__],
+            "test_cmd_table.py: not a bundle: it isn't JSON (line 1, column 3)\n"
+            "  name a bundle that pytest wrote with --memleak-evidence FILE",
+        ),
         (["-o", "evidence.json"], "name a different file with -o"),
         (["-o", "no/such/folder.csv"], "folder.csv: can't be written: No such file or directory"),
         (["--rows", "spans", "--measure", "bmc"], "omit one of them"),

@@ -101,14 +101,14 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
     result, pair = evidence(pytester, "--memleak-html=page.html")
     result.stdout.fnmatch_lines(["*greedy_longest_span * > 1*"])
     told = pair["measures"]["greedy_longest_span"]
-    where = f"{told['excerpt_id']}, words {told['start']:,}-{told['end']:,}"
-    place = f"{where}, not counting prompts, generation 0"
+    in_prompts = 40 * int(told["excerpt_id"].removeprefix("p_id"))
+    ends = [told[end] + in_prompts for end in ("start", "end")]
+    where = "{}, words {:,}-{:,}, generation 0".format(told["excerpt_id"], *ends)
     result.stdout.fnmatch_lines(
-        [f"*span in the most likely answer, {told['value']} words: *{place}*"]
+        [f"*span in the most likely answer, {told['value']} words: *{where}*"]
     )
     page = (pytester.path / "page.html").read_text("utf-8")
-    where = f"excerpt {told['excerpt_id']}, words {told['start']:,}–{told['end']:,}"
-    where += ", not counting prompts"
+    where = "excerpt {}, words {:,}–{:,}".format(told["excerpt_id"], *ends)
     assert re.search(rf"span in the most likely answer: .*{re.escape(where)}", page)
     assert f"{pair['book']['words']:,} words, not counting prompts; pair" in page
     assert "<dt>requested</dt>" in page
