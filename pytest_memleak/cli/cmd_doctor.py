@@ -87,8 +87,26 @@ def _doctor(parsed: argparse.Namespace) -> int:
             for name, provider in PROVIDERS.items()
             if provider.needs.extra
         ]
-    # Many models may need the same key.
-    return _print_checks([*dict.fromkeys(checks)], parsed.suite)
+    return _print_checks(_merged(checks), parsed.suite)
+
+
+def _merged(checks: list[_Check]) -> list[_Check]:
+    """Return one check for all books or models of the same state."""
+    names: dict[tuple[str, str, str], dict[str, None]] = {}
+    for check in checks:
+        kind, _, name = check.subject.rpartition(" ")
+        if kind not in {"book", "model"}:
+            kind, name = check.subject, ""
+        names.setdefault((kind, check.state, check.fix), {})[name] = None
+    return [
+        _Check(f"{kind} {_first_of([*of_kind])}".rstrip(), state, fix)
+        for (kind, state, fix), of_kind in names.items()
+    ]
+
+
+def _first_of(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
@@ -250,9 +268,8 @@ def _check_listed(model: Model, provider: Provider) -> Iterator[_Check]:
         ends = listed[names[wanted if wanted in fitting else fitting[0]]]
         yield _Check(subject, f"listed by the server{ends and f'; shutdown: {ends}'}")
     elif names:
-        shown = ", ".join(server_word(other) for other in sorted(listed)[:_SHOWN])
-        more = f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-        yield _Check(subject, f"the server doesn't list {name}", f"it lists {shown}{more}")
+        shown = _first_of([server_word(other) for other in sorted(listed)])
+        yield _Check(subject, f"the server doesn't list {name}", f"it lists {shown}")
 
 
 def _is_listed(listed: str, wanted: str) -> bool:

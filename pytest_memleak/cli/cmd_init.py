@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.endpoint_trial import BASE_MODEL, has_chats
 from pytest_memleak.cli.shared_options import add_output
 from pytest_memleak.cli.suite_template import (
+    RELEASE_SAMPLES,
     Draft,
     add_model_options,
     model_named,
@@ -24,7 +27,6 @@ from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SAMPLES = 100
 _DETECT = 0.05
 _IGNORED = ".memleak/"
 _OPENAI = "OpenAI's"
@@ -124,19 +126,22 @@ def _init(parsed: argparse.Namespace) -> int:
         _option_or_answer(None, "Book (.epub, .txt, ...)", "--book", _book),
     )
     prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
-    provider, base_model = _option_or_answer(parsed.model, prompt, "--model", _provider_and_name)
+    provider, base_model = _option_or_answer(parsed.model, prompt, "--model", model_named)
     address = parsed.base_url
     if address is None and parsed.model is None and provider == "openai":
         prompt = "Server, as in http://localhost:8000/v1"
         address = _option_or_answer(None, prompt, "--base-url", _address, _OPENAI)
     prompt = f"CI job ({', '.join(CI)}, or none)"
-    draft = Draft(books, provider, base_model, _SAMPLES, _DETECT, address, parsed.price)
+    draft = Draft(books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price)
     job = _option_or_answer(
         parsed.ci, prompt, "--ci", lambda name: ci_job(name, suite, draft), "none"
     )
     if job:
         _validate_new(job[0])
     _write(suite, draft.text(suite), "the suite; check its limits")
+    if not has_chats(suite, draft):
+        write_whole(suite, replace(draft, text_only=True).text(suite))
+        print(BASE_MODEL)
     if job:
         _write(
             *job,
@@ -184,14 +189,6 @@ def _book(name: str | Path) -> Path:
     if not book.is_file():
         raise BookError("no such file", location=str(book), hint="check its name")
     return book
-
-
-def _provider_and_name(model: str) -> tuple[str, str]:
-    from pytest_memleak.interfaces.extensions import Extensions
-
-    provider, name = model_named(model)
-    Extensions().provider(provider, place="--model")
-    return provider, name
 
 
 def _address(answer: str) -> str | None:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
-from pytest_memleak.cli.endpoint_trial import Trial, sample_neutral
+from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
 from pytest_memleak.cli.shared_options import add_output, default_ledger
 from pytest_memleak.cli.suite_template import (
+    RELEASE_SAMPLES,
     Draft,
     add_model_options,
     identifier,
@@ -78,20 +79,17 @@ def _try(parsed: argparse.Namespace) -> int:
         print_sentence(f"Testing {base_model} with a neutral prompt ...")
         sys.stdout.flush()
         trial = _try_endpoint(path, draft)
-        samples = trial.samples_in(_MINUTES * 60, _make_plan(path, draft, "sqlite://"))
-        detection_limit = _detection_limit(samples)
-        draft = replace(
-            draft, samples=samples, detection_limit=detection_limit, text_only=trial.text_only
-        )
-        write_whole(path, draft.text(path))
-        plans = full_plans = _make_plan(path, draft, "sqlite://")
+        draft = replace(draft, text_only=trial.text_only)
+        samples = trial.samples_in(_MINUTES * 60, _make_plan(path, draft))
+        release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
+        draft = replace(draft, samples=samples, detection_limit=_detection_limit(samples))
+        plans = full_plans = _make_plan(path, draft)
         ledger_path = default_ledger()
         if ledger_path.exists():
             plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
         plan, full_plan = in_all(plans), in_all(full_plans)
         stored = full_plan.generations - plan.generations
-        cost = None if plan.cost is None else math.ceil(plan.cost * 100) / 100
-        _print_plan(trial, plan, samples, cost, trial.seconds_of(plans))
+        _print_plan(trial, plan, draft, release, trial.seconds_of(plans))
         if stored:
             print_sentence(
                 f"{os.path.relpath(ledger_path)} holds {amount(stored, 'generation')} from an "
@@ -105,21 +103,21 @@ def _try(parsed: argparse.Namespace) -> int:
         print(f"No prompt about the book was sent. Suite: {path}")
         print(next_step(_gate(path, *draft.options), "run the probe later"))
         return 0
-    return _run(path, draft, cost)
+    return _run(path, draft, _cents(plan))
 
 
 def _run(path: Path, draft: Draft, cost: float | None) -> int:
     options = [*draft.options, *([f"--memleak-budget={cost:.2f}"] if cost else [])]
     status = run_gate(path, *options, folder=Path.cwd(), seconds=_MINUTES * 60)
-    if status is None:
-        print(f"\nStopped after {_MINUTES} minutes. Results so far:")
-        status = run_gate(path, "--memleak-offline", folder=Path.cwd())
+    more = "reuse these generations and write an HTML report"
+    if status in {None, _INTERRUPTED}:
+        if status is None:
+            print(f"\nStopped after {_MINUTES} minutes. Results so far:")
+            status = run_gate(path, "--memleak-offline", folder=Path.cwd())
         left = _make_plan(path, draft, f"sqlite:///{default_ledger()}")
         missing = sum(plan.generations + plan.pending for plan in left)
         print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
         more = "continue this run"
-    else:
-        more = "reuse these generations and write an HTML report"
     print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger())}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It doesn't "
@@ -128,6 +126,11 @@ def _run(path: Path, draft: Draft, cost: float | None) -> int:
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, *draft.options, f"{HTML.option}={page}"), more))
     return int(status or 0)
+
+
+def _cents(plan: Plan) -> float | None:
+    """Return the plan's cost in US$, rounded up to cents; None without prices."""
+    return None if plan.cost is None else math.ceil(plan.cost * 100) / 100
 
 
 def _detection_limit(samples: int) -> float:
@@ -218,7 +221,7 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
             excerpts = len(suite.books.cut(pair.book).excerpts)
             trial = sample_neutral(endpoint, at_once=concurrency, excerpts=excerpts)
             return replace(trial, text_only=draft.text_only or trial.text_only)
-    print_sentence("This seems to be a base model, without chats: it gets plain text.")
+    print_sentence(BASE_MODEL)
     draft = replace(draft, text_only=True)
     write_whole(path, draft.text(path))
     return _try_endpoint(path, draft)
@@ -227,11 +230,12 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
 # --- the plan ------------------------------------------------------------------------------
 
 
-def _make_plan(path: Path, draft: Draft, ledger: str) -> list[Plan]:
-    """Return the plan of each step; the first is the pair's own, with its canaries."""
+def _make_plan(path: Path, draft: Draft, ledger: str = "sqlite://") -> list[Plan]:
+    """Write the draft and return each step's plan; the first has the pair's canaries, too."""
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite
 
+    write_whole(path, draft.text(path))
     with open_suite(path, ledger=ledger, hosts=draft.hosts) as suite:
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
@@ -240,24 +244,32 @@ def _make_plan(path: Path, draft: Draft, ledger: str) -> list[Plan]:
         return [step.sampling for step in plan.steps if step.sampling]
 
 
-def _print_plan(trial: Trial, plan: Plan, samples: int, cost: float | None, seconds: float) -> None:
+def _print_plan(trial: Trial, plan: Plan, draft: Draft, release: Plan, seconds: float) -> None:
     for title, text in trial.lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
     print_sentence(
         f"Probe: the model continues the beginning of each of {amount(trial.excerpts, 'excerpt')}, "
-        f"{amount(samples, 'time')}."
+        f"{amount(draft.samples, 'time')}."
     )
-    tokens = f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
-    if cost is None:
-        print_sentence(f"Cost: at most {tokens}; add --price IN,OUT to see it in US$.")
-    else:
-        print_sentence(f"Cost: at most US${cost:,.2f} ({tokens}).")
+    more = "" if draft.price else "; add --price IN,OUT to see it in US$"
+    print_sentence(f"Cost: {_cost_text(plan)}{more}.")
+    print_sentence(
+        f"It shows passages in more than {draft.detection_limit:.0%} of a prompt's generations; "
+        f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would show "
+        f"{_detection_limit(RELEASE_SAMPLES):.0%}, for {_cost_text(release)}."
+    )
     minutes = math.ceil(seconds / 60)
     estimate = f"Estimated time: {amount(max(1, minutes), 'minute')}."
     if minutes > _MINUTES:
         estimate += f" This run stops after {_MINUTES}; rerun the suite to continue."
     print_sentence(estimate)
+
+
+def _cost_text(plan: Plan) -> str:
+    tokens = f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
+    cost = _cents(plan)
+    return f"at most {tokens}" if cost is None else f"at most US${cost:,.2f} ({tokens})"
 
 
 # --- memleak demo --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A first look at an endpoint: what it accepts, who answers, how fast, and whether it chats."""
+"""A first look at an endpoint: whether it chats, what it accepts, who answers, and how fast."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.errors import ProviderBusy
+from pytest_memleak.errors import MemleakError, ProviderBusy
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.redaction.text import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from pytest_memleak.cli.suite_template import Draft
     from pytest_memleak.interfaces.abilities import Obeyed
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MOST_SAMPLES = 10
+BASE_MODEL = "This seems to be a base model, without chats: it gets plain text."
 _NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
 _NEUTRAL_TOKENS = 200
 _FEW_TOKENS = 8
@@ -86,6 +89,17 @@ class Trial:
 
 def _tokens_each(plan: Plan) -> float:
     return plan.completion_tokens / max(1, plan.generations)
+
+
+def has_chats(path: Path, draft: Draft) -> bool:
+    """Tell whether the server of a draft's suite has the model's own format for chats."""
+    from pytest_memleak.pipeline.run import open_suite
+
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            return abilities_of(suite.endpoints.endpoint(suite.suite.models[0])).chats()
+    except MemleakError:
+        return True  # `memleak doctor` says what is missing
 
 
 def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:

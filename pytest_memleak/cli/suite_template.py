@@ -15,6 +15,8 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.providers.provider_registry import host_of, is_loopback
 
 SUITE_ENDS = ".memleak.toml"
+RELEASE_SAMPLES = 100
+"""Generations per excerpt of a release test."""
 _HEAD = """\
 # Does this model reproduce these books?
 #
@@ -130,13 +132,16 @@ def _quoted(text: str) -> str:
 
 
 def model_named(text: str) -> tuple[str, str]:
-    """Split `openai/gpt-4o` into provider and name; raise SettingsError if one is missing."""
+    """Split `openai/gpt-4o` into provider and name. Raises SettingsError, also if there's none."""
+    from pytest_memleak.interfaces.extensions import Extensions
+
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
             f"--model: expected PROVIDER/NAME, got {text!r}",
             hint="as in --model openai/gpt-4o; add --base-url for your own server",
         )
+    Extensions().provider(provider, place="--model")
     return provider, name
 
 

@@ -364,17 +364,12 @@ class EndOfRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """After Ctrl-C, say that stored generations are kept."""
+        """After Ctrl-C, write no evidence, and exit without delay."""
         self._interrupted = True
-        # pytest.Session.Interrupted, after collection errors, is a KeyboardInterrupt too.
-        if run_key in self._config.stash and type(excinfo.value) is KeyboardInterrupt:
+        if run_key in self._config.stash:
             from pytest_memleak.plugin.run_reports import speed_up_exit
 
             speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
-            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-            reporter.write_line(
-                "\nmemleak: all received generations are in the ledger; rerun to continue"
-            )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
     def pytest_show_verdicts_once(self, terminalreporter: Any) -> Generator[None, Any, None]:

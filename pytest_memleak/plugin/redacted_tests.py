@@ -44,6 +44,7 @@ _HINT = (
     "redacted, since this test read protected text; to see the rest, rerun with "
     "--memleak-quote full"
 )
+_INTERRUPTED = "generations that were received are in the ledger; rerun to continue"
 # Kinds whose messages name files, positions, and versions. Others may quote their data.
 _PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
 _LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
@@ -298,6 +299,8 @@ class RedactedTests:
             error.__notes__ = []
         if isinstance(error, (Outcome, _Redacted)):
             return error
+        if isinstance(error, KeyboardInterrupt):
+            return _raised(pytest.Session.Interrupted(_INTERRUPTED))
         skips = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
         text = self._words(str(error)) if skips else f"{self._place_of(error)}: {_HINT}"
         copy = _alike(type(error), text)
@@ -338,8 +341,6 @@ class _Redacted:
 
 def _alike(kind: type[_Raised], text: str) -> _Raised:
     """Return an exception of that kind whose only content is `text`."""
-    if kind is KeyboardInterrupt:
-        return kind(text)
     methods: dict[str, Any] = {
         "__str__": lambda _: text,
         "__repr__": lambda _: f"{kind.__name__}({text!r})",

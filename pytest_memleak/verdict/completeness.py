@@ -238,7 +238,8 @@ def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
         max(1, int(case.excerpts * _MOST_WITHOUT_ANSWER)) if case.excerpts >= _FEW_EXCERPTS else 0
     )
     yield RuleCheck("excerpts without an answer", len(without), "<=", allowed)
-    if len(without) > allowed and len(case.readings):  # without any, the first rule fails
+    sampled = np.isin(without, case.readings.excerpt)  # where none is, the first rule fails
+    if len(without) > allowed and sampled.any():
         yield case.issue(
             "excerpts without an answer",
             f"no answer to {len(without):,} of {amount(case.excerpts, 'excerpt')} "

@@ -49,7 +49,7 @@ def exact(share: float) -> Fraction:
 
 SAMPLED: Mapping[str, str] = {
     "asked": "add excerpts to the book",
-    "all received": "rerun to get the rest, or lower samples",
+    "all received": "rerun to get those not sampled yet, or lower samples",
     "no surplus": "raise samples to include them; if the server returns more than n, check how it "
     "interprets n, and set a new weights_version to resample",
     "short": "read a few: if they are complete, raise max_short; if not, request the length more "

@@ -196,7 +196,9 @@ class OpenAICalls:
         return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
 
     def has_chat_format(self) -> bool:
-        """Tell whether chats have the model's own format."""
+        """Tell whether chats have the model's own format, where the server shows it."""
+        if self.official:
+            return True
         try:
             properties = self._get("props", f"{self._address.removesuffix('/v1')}/props")
         except ProviderError:
