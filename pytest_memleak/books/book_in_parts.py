@@ -13,6 +13,8 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records.paper_format import read_records
 
+ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
+
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -47,29 +49,38 @@ def _chapter(file: Path, read: Callable[[Path], Manuscript | None]) -> Manuscrip
 
 
 def read_rows(path: Path) -> Manuscript:
-    """Read rows of `{"title": ..., "author": ..., "text": ...}` as one book, a chapter each.
+    """Read rows as one book, a chapter each. Titles that are all the same are the book's.
 
-    Titles that are all the same are the book's. Raises BookError or RecordsError, naming the
-    record, for a row without text.
+    Raises BookError or RecordsError, naming the record, for a row without text.
     """
     return _join(path, (_row(path, *row) for row in enumerate(read_records(path), start=1)))
 
 
 def _row(path: Path, number: int, row: object) -> tuple[str, Manuscript]:
     place = f"{path}, record {number}"
-    fields = row if isinstance(row, Mapping) else {}
-    text, title, author = (
-        value if isinstance(value := fields.get(key), str) else None
-        for key in ("text", "title", "author")
-    )
-    if text is None:
-        raise BookError(
-            "has no text", location=place, hint='a row of a book is {"title": "...", "text": "..."}'
-        )
-    reject_markup(text, place=place)
+    text, title, author = row_fields(row, place)
     name = f"{path.name}:{number}"
     manuscript = lines_manuscript(text, name=name, warnings=(), place=place)
     return name, replace(manuscript, title=title, author=author)
+
+
+def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
+    """Return text, title, and author of a row of JSON. Raises BookError for any other row."""
+    text, title, author = (row_text(row, key, place) for key in ("text", "title", "author"))
+    if text is None:
+        raise BookError("text is missing", location=place, hint=ROW)
+    reject_markup(text, place=place)
+    return text, title, author
+
+
+def row_text(row: object, key: str, place: str) -> str | None:
+    """Return a row's string of that key, if any. Raises BookError if it is something else."""
+    if not isinstance(row, Mapping):
+        raise BookError("isn't an object", location=place, hint=ROW)
+    value = row.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BookError(f"{key} isn't a string", location=place, hint=ROW)
+    return value or None
 
 
 def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:

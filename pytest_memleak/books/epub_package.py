@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -62,6 +62,11 @@ _SHOWN = 3
 # More characters than any title, more authors than any book.
 _MOST_TEXT = 1_000
 _MOST_CREATORS = 100
+_MOST_FALLBACKS = 10
+
+
+# Examples of each kind of warning.
+_Notes = defaultdict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def tidy_package(archive: Archive) -> TidyPackage:
 
     Raises BookError without a package file or a spine, and for a path outside the archive.
     """
-    notes = _Notes()
+    notes: _Notes = defaultdict(list)
     name = _find_package_file(archive, notes)
     root = parse_member(archive, name)
     items = _read_manifest(root, archive, posixpath.dirname(name), notes)
@@ -108,7 +113,7 @@ def tidy_package(archive: Archive) -> TidyPackage:
     package = _write_package(root, items, spine, posixpath.dirname(name))
     files = {_CONTAINER: _TIDY_CONTAINER, _TIDY_NAME: package}
     ncx = next((item.name for item in items.values() if item.media_type == _NCX_TYPE), None)
-    return TidyPackage(files, ncx, notes.warnings())
+    return TidyPackage(files, ncx, _warnings(notes))
 
 
 # --- the container -------------------------------------------------------------------------
@@ -124,7 +129,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
                 location=archive.place,
                 hint="check that it is an EPUB",
             )
-        notes.add(f"{_CONTAINER} is missing; used the first package file instead", packages[0])
+        notes[f"{_CONTAINER} is missing; used the first package file instead"].append(packages[0])
         return packages[0]
     rootfiles = list(elements(parse_member(archive, container), "rootfile"))
     typed = [rootfile for rootfile in rootfiles if rootfile.get("media-type") == _PACKAGE_TYPE]
@@ -156,7 +161,7 @@ def _read_manifest(
         href = (element.get("href") or "").strip()
         item_id = element.get("id")
         if not item_id:
-            notes.add("left out manifest items without an id", href)
+            notes["left out manifest items without an id"].append(href)
             continue
         item = _Item(
             id=item_id,
@@ -170,7 +175,7 @@ def _read_manifest(
         if item.is_document or not any(address.startswith("../") for address in addresses):
             item.name = _resolve(href, archive, folder, notes)
         else:
-            notes.add("left out manifest items outside the zip", href)
+            notes["left out manifest items outside the zip"].append(href)
         items.setdefault(item.id, item)
     return items
 
@@ -178,16 +183,16 @@ def _read_manifest(
 def _resolve(href: str, archive: Archive, folder: str, notes: _Notes) -> str | None:
     """Return the archive's name of a manifest item's address, or None with a note."""
     if _REMOTE.match(href):
-        notes.add("left out remote manifest items", href)
+        notes["left out remote manifest items"].append(href)
         return None
     # A name may contain "#" or "%", so try the literal address first.
     path, hash_mark, _ = href.partition("#")
     for candidate in (href, unquote(href), path, unquote(path)):
         if candidate and (name := archive.find(_archive_path(candidate, archive, folder))):
             if hash_mark and "#" not in name:
-                notes.add("ignored the fragments of manifest items", href)
+                notes["ignored the fragments of manifest items"].append(href)
             return name
-    notes.add("left out manifest items that are missing from the zip", href)
+    notes["left out manifest items that are missing from the zip"].append(href)
     return None
 
 
@@ -221,51 +226,33 @@ def _read_spine(
             hint="repair the EPUB with an editor such as Sigil",
         )
     spine: dict[str, tuple[_Item, str]] = {}
-    documents: dict[str, _Item | None] = {}
     for reference in references:
         idref = reference.get("idref") or ""
-        item = _document(idref, items, documents)
+        item = _document(idref, items)
         if item is None:
-            notes.add(
-                "left out spine items that aren't XHTML"
-                if idref in items
-                else "left out spine items that aren't in the manifest",
-                idref,
-            )
+            kind = "aren't XHTML" if idref in items else "aren't in the manifest"
+            notes[f"left out spine items that {kind}"].append(idref)
         elif item.name and item.name in spine:
-            notes.add("documents listed twice in the spine were read only once", item.name)
+            notes["documents listed twice in the spine were read only once"].append(item.name)
         elif item.name:
             spine[item.name] = (item, (reference.get("linear") or "yes").strip().lower())
     if not spine:
         raise BookError(
             "no document of the spine can be read",
             location=archive.place,
-            hint="; ".join(notes.warnings()),
+            hint="; ".join(_warnings(notes)),
         )
     return list(spine.values())
 
 
-def _document(
-    idref: str, items: dict[str, _Item], documents: dict[str, _Item | None]
-) -> _Item | None:
-    """Return the spine's item, or the first XHTML document in its chain of fallbacks.
-
-    `documents` caches the result for every item on the way.
-    """
-    on_the_way: list[str] = []
-    document = None
-    while idref in items:
-        if idref in documents:
-            document = documents[idref]
-            break
-        if items[idref].is_document:
-            document = items[idref]
-            break
-        documents[idref] = None  # A circular chain has no document.
-        on_the_way.append(idref)
-        idref = items[idref].fallback
-    documents.update(dict.fromkeys(on_the_way, document))
-    return document
+def _document(idref: str, items: dict[str, _Item]) -> _Item | None:
+    """Return the spine's item, or the first XHTML document in its chain of fallbacks."""
+    item = items.get(idref)
+    for _ in range(_MOST_FALLBACKS):
+        if item is None or item.is_document:
+            return item
+        item = items.get(item.fallback)
+    return None
 
 
 # --- the tidy package ----------------------------------------------------------------------
@@ -348,23 +335,11 @@ def _text(element: _Element) -> str:
     return " ".join(legible(text).split())
 
 
-class _Notes:
-    """Warnings, those of one kind on one line."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._examples: dict[str, list[str]] = {}
-
-    def add(self, kind: str, example: str) -> None:
-        self._counts[kind] += 1
-        examples = self._examples.setdefault(kind, [])
-        if len(examples) < _SHOWN:
-            # repr escapes control characters, which a terminal would obey.
-            examples.append(repr(example[:80]))
-
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(
-            f"{kind} ({self._counts[kind]:,}): {', '.join(examples)}"
-            + (", ..." if self._counts[kind] > _SHOWN else "")
-            for kind, examples in self._examples.items()
-        )
+def _warnings(notes: _Notes) -> tuple[str, ...]:
+    # repr escapes control characters, which a terminal would obey.
+    return tuple(
+        f"{kind} ({len(examples):,}): "
+        + ", ".join(repr(example[:80]) for example in examples[:_SHOWN])
+        + (", ..." if len(examples) > _SHOWN else "")
+        for kind, examples in notes.items()
+    )

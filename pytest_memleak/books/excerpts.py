@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, groupby
+from itertools import groupby
 
 from pytest_memleak.books.sentences import cut_paragraph
 from pytest_memleak.errors import BookError
@@ -51,32 +51,27 @@ def cheapest_cuts(
     that makes it the last resort. A unit of more than `longest` words is its own part.
     """
     count = len(row.words)
-    long_begun = _long_chapters_begun(row)
-    before = [0, *accumulate(row.words)]
     size_prices = _size_prices(shortest, longest)
     unreachable = float("inf")
     best = [0.0] + [unreachable] * count
     first_of = [0] * (count + 1)
-    lowest = highest = 0
     for end in range(1, count + 1):
-        total = before[end]
-        while total - before[lowest] > longest and lowest < end - 1:
-            lowest += 1
-        while highest < end and total - before[highest + 1] >= shortest:
-            highest += 1
         price_of_cut = row.prices[end - 1] if end < count else 0.0
-        last_chapter = row.chapters[end - 1]
-        for first in range(lowest, end if allow_short else min(highest + 1, end)):
-            size = total - before[first]
-            if size < shortest and not allow_short:
+        last_chapter = chapter_behind = row.chapters[end - 1]
+        size, long_chapters = 0, int(last_chapter in row.long_chapters)
+        for first in range(end - 1, -1, -1):
+            size += row.words[first]
+            chapter = row.chapters[first]
+            if chapter != chapter_behind:
+                long_chapters += chapter in row.long_chapters
+                chapter_behind = chapter
+            if long_chapters > 1 or (size > longest and first < end - 1):
                 break
+            if size < shortest and not allow_short:
+                continue
             price = best[first] + price_of_cut + size_prices[min(size, longest)]
-            if row.chapters[first] != last_chapter:
-                begun = long_begun[end - 1] - long_begun[first]
-                if begun + (row.chapters[first] in row.long_chapters) > 1:
-                    continue
-                price += _PRICE_OF_CHAPTER_BORDER * (last_chapter - row.chapters[first])
-            if price < best[end]:
+            price += _PRICE_OF_CHAPTER_BORDER * (last_chapter - chapter)
+            if price <= best[end]:
                 best[end], first_of[end] = price, first
     return None if best[count] == unreachable else _follow(first_of, count)
 
@@ -89,17 +84,6 @@ def _size_prices(shortest: int, longest: int) -> Sequence[float]:
         if size < shortest
         else _PRICE_OF_SIZE * ((size - target) / reach) ** 2
         for size in range(longest + 1)
-    )
-
-
-def _long_chapters_begun(row: Row) -> Sequence[int]:
-    """Return for each unit how many long chapters have begun up to it."""
-    before = (None, *row.chapters)
-    return list(
-        accumulate(
-            chapter != last and chapter in row.long_chapters
-            for chapter, last in zip(row.chapters, before, strict=False)
-        )
     )
 
 

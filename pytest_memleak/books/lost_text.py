@@ -1,7 +1,8 @@
-"""What parsers would leave out of a file's XML: they enter more of it, and lost text is an error.
+"""Text that parsers would leave out: they are made to enter more of it, and lost text is an error.
 
-data, parts = enter_elements("docx", data)
-reject_lost_text("docx", parts, html, parser="mammoth")
+data, texts = enter_elements(data)
+reject_lost_text(texts, html, parser="mammoth")
+reject_skipped_commands(data, log)
 """
 
 from __future__ import annotations
@@ -10,57 +11,91 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import unescape
+from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError
 
-# Elements that a parser skips with their text, one that it enters, and glosses.
-_ENTERED = {
-    "docx": (rb"ruby|rubyBase|fldSimple|bdo|dir", rb"smartTag", rb"rt"),
-    "odt": (rb"ruby|ruby-base", rb"span", rb"ruby-text"),
-}
-_PARTS = re.compile(r"content\.xml|word/(?:document|footnotes|endnotes)\.xml")
-_BODIES = ("{*}body", "{*}footnotes", "{*}endnotes")
-_PARAGRAPHS = {"p", "h", "v"}
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+# --- Word, OpenDocument, FB2 ---------------------------------------------------------------
+
+# Elements that parsers skip with their text.
+_ENTERED = [f"{{*}}{name}" for name in ["ruby", "rubyBase", "ruby-base", "fldSimple", "bdo", "dir"]]
 _SVG = "{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _NO_TEXT = (
-    "{*}moveFrom", "{*}tracked-changes", "{*}table-of-content",
+    "{*}rt", "{*}ruby-text", "{*}moveFrom", "{*}tracked-changes", "{*}table-of-content",
     f"{_OFFICE}annotation", f"{_SVG}title", f"{_SVG}desc",
 )  # fmt: skip
+_PARTS = re.compile(r"content\.xml|word/(?:document|footnotes|endnotes)\.xml")
+_BODIES = ("{*}body", "{*}footnotes", "{*}endnotes")
+_PARAGRAPHS = {"p", "h", "v"}
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
 _TAG = re.compile("<[^>]*>")
 _MOST_LOST = 100
 _FEWEST_OF_PLACE = 8
 
 
-def enter_elements(name: str, data: bytes) -> tuple[bytes, list[bytes]]:
-    """Return a zip whose parser enters elements that it would skip, and its parts with text."""
-    skipped, entered, gloss = _ENTERED[name]
-    parts, copy = [], io.BytesIO()
+def enter_elements(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
+    """Return XML or a zip of it whose parser skips no text, and its texts' paragraph and letters.
+
+    XML that isn't well-formed is left to the parser.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return _enter(data)
+    texts: list[tuple[int, str]] = []
+    copy = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(copy, "w") as target:
         for member in source.namelist():
             part = source.read(member)
             if _PARTS.fullmatch(member):
-                part = re.sub(rb"(?s)<(\w+:%b)[\s>].*?</\1>" % gloss, b"", part)
-                part = re.sub(rb"<(/?\w+:)(?:%b)(?=[\s/>])" % skipped, rb"<\1" + entered, part)
-                parts.append(part)
+                part, texts_of_part = _enter(part)
+                texts += texts_of_part
             target.writestr(member, part)
-    return copy.getvalue(), parts
+    return copy.getvalue(), texts
 
 
-def reject_lost_text(name: str, parts: Sequence[bytes], html: str, *, parser: str) -> None:
-    """Raise BookError if the HTML lacks more than 100 letters of the XML it was parsed from."""
+def _enter(part: bytes) -> tuple[bytes, list[tuple[int, str]]]:
+    from lxml import etree
+
+    try:
+        root = etree.fromstring(part, etree.XMLParser(resolve_entities=False))
+    except etree.XMLSyntaxError:
+        return part, []
+    etree.strip_elements(root, *_NO_TEXT, with_tail=False)
+    for fallback in root.iterfind(".//{*}AlternateContent/{*}Fallback"):
+        if fallback.find(f".//{_WORD}t") is not None:
+            etree.strip_elements(fallback.getparent(), "{*}Choice")
+    etree.strip_tags(root, *_ENTERED)
+    return etree.tostring(root, encoding="utf-8", xml_declaration=True), list(_texts(root))
+
+
+def _texts(root: _Element) -> Iterator[tuple[int, str]]:
+    """Yield the letters of each piece of text, with the number of its paragraph."""
+    number = 0
+    for body in root.iter(*_BODIES):
+        for element in body.iter("*"):
+            tag = str(element.tag)
+            number += tag.rpartition("}")[2] in _PARAGRAPHS
+            if not tag.startswith(_WORD) or tag == f"{_WORD}t":
+                yield number, _letters(element.text or "")
+                yield number, _letters(element.tail or "")
+
+
+def reject_lost_text(texts: list[tuple[int, str]], html: str, *, parser: str) -> None:
+    """Raise BookError if the HTML lacks more than 100 letters of the texts."""
     output = _letters(unescape(_TAG.sub("", html.partition("<body>")[2] or html)))
-    source = [numbered for part in parts for numbered in _texts(part, only_t=name == "docx")]
-    letters = Counter(letter for _, text in source for letter in text)
+    letters = Counter(letter for _, text in texts for letter in text)
     lost = (letters - Counter(output)).total()
     if lost > _MOST_LOST:
         place = next(
             (
                 f", as in paragraph {number} of its XML"
-                for number, text in source
+                for number, text in texts
                 if len(text) >= _FEWEST_OF_PLACE and text not in output
             ),
             "",
@@ -72,26 +107,39 @@ def reject_lost_text(name: str, parts: Sequence[bytes], html: str, *, parser: st
         )
 
 
-def _texts(part: bytes, *, only_t: bool) -> Iterator[tuple[int, str]]:
-    """Yield the letters of each piece of text, with the number of its paragraph."""
-    from lxml import etree
-
-    root = etree.fromstring(part, etree.XMLParser(resolve_entities=False, recover=True))
-    etree.strip_elements(root, *_NO_TEXT, with_tail=False)
-    for fallback in root.iterfind(".//{*}AlternateContent/{*}Fallback"):
-        if fallback.find(".//{*}t") is not None:
-            etree.strip_elements(fallback.getparent(), "{*}Choice")
-    number = 0
-    for body in root.iter(*_BODIES):
-        for element in body.iter("*"):
-            kind = etree.QName(element).localname
-            number += kind in _PARAGRAPHS
-            if not only_t:
-                yield number, _letters(element.text or "")
-                yield number, _letters(element.tail or "")
-            elif kind == "t":
-                yield number, _letters(element.text or "")
-
-
 def _letters(text: str) -> str:
     return "".join(filter(str.isalpha, text))
+
+
+# --- LaTeX and the rest of pandoc's formats ------------------------------------------------
+
+_NOT_READ = re.compile(r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)")
+_SKIPPED = re.compile(r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)")
+# What an argument has beside text: commands, options, and lengths.
+_IN_ARGUMENT = re.compile(r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b")
+# Commands whose arguments are not the book's text.
+_LAYOUT = re.compile(
+    "begin|end|label|index|glossary|hyphenation|pdfbookmark|hypersetup|usepackage|bibliography.*"
+    "|(?:this)?pagestyle|pagenumbering|mark(?:both|right)|(?:chapter|section)mark|fancy(?:head|foot)"
+    "|addcontentsline|(?:set|addto|new|step|refstep)counter|counterwithin|(?:set|addto)length"
+    "|settowidth|addtocontents|(?:page|define)?color|font(?:encoding|family|series|shape)|usefont"
+    "|selectlanguage"
+)
+
+
+def reject_skipped_commands(data: bytes, log: str) -> None:
+    """Raise BookError if pandoc's log names a part that it left out, or a command with text."""
+    if lost := _NOT_READ.search(log):
+        raise BookError(
+            f"pandoc leaves out a part of this file: {lost[1]}",
+            hint="join all parts in one file, as latexpand does for LaTeX, or convert it to EPUB",
+        )
+    start = data[: data.find(b"\\begin{document}")].count(b"\n")
+    for name, argument, line in _SKIPPED.findall(log):
+        is_text = any(map(str.isalpha, _IN_ARGUMENT.sub("", argument)))
+        if int(line) > start and is_text and not _LAYOUT.fullmatch(name):
+            count = argument.count("}{") + 1
+            raise BookError(
+                f"pandoc leaves out the text in \\{name} on line {line}",
+                hint=f"define it in this file, as \\newcommand{{\\{name}}}[{count}]{{#1}}",
+            )

@@ -16,14 +16,17 @@ import os
 import re
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
 from pytest_memleak.books.archive import Amount, Budget, unreadable
-from pytest_memleak.books.lost_text import enter_elements, reject_lost_text
+from pytest_memleak.books.lost_text import (
+    enter_elements,
+    reject_lost_text,
+    reject_skipped_commands,
+)
 from pytest_memleak.errors import BookError
 
 Format = Literal["pdf", "docx", "markdown", "verse", "fb2", "latex", "odt", "rtf"]
@@ -193,7 +196,7 @@ def _docx(data: bytes) -> Iterator[str]:
         return []
 
     try:
-        data, parts = enter_elements("docx", data)
+        data, texts = enter_elements(data)
         html = mammoth.convert_to_html(io.BytesIO(data), convert_image=no_image).value
     except MemoryError:
         raise
@@ -202,24 +205,12 @@ def _docx(data: bytes) -> Iterator[str]:
             f"mammoth can't read this Word document ({type(error).__name__})",
             hint="save it again as .docx, or as .txt",
         ) from None
-    reject_lost_text("docx", parts, html, parser="mammoth")
+    reject_lost_text(texts, html, parser="mammoth")
     yield html
 
 
 _HEAP_EXHAUSTED = 251
 _PLACE_IN_FILE = re.compile(r"line \d+,? column \d+")
-_NOT_READ = re.compile(r"(?:WARNING\] Could not load include file|Unexpected XML element) ([^\n]+)")
-_SKIPPED = re.compile(r"INFO\] Skipped '\\([A-Za-z@]+\*?)((?:[^']|'(?! at line))*)' at line (\d+)")
-# What an argument has beside text: commands, options, and lengths.
-_NO_TEXT = re.compile(r"\\[A-Za-z@]+|(?:^|(?<=}))\[[^\]]*\]|(?<![\d.])\d[\d.]*+\s?[a-z]{2}\b")
-# Commands whose arguments are not the book's text.
-_LAYOUT = re.compile(
-    "begin|end|label|index|glossary|hyphenation|pdfbookmark|hypersetup|usepackage|bibliography.*"
-    "|(?:this)?pagestyle|pagenumbering|mark(?:both|right)|(?:chapter|section)mark|fancy(?:head|foot)"
-    "|addcontentsline|(?:set|addto|new|step|refstep)counter|counterwithin|(?:set|addto)length"
-    "|settowidth|addtocontents|(?:page|define)?color|font(?:encoding|family|series|shape)|usefont"
-    "|selectlanguage"
-)
 # Without a space before a character's substitute, pandoc drops the letter behind that, too.
 _RTF_CHARACTER = re.compile(rb"(?<!\\)(\\u-?\d{1,5})(?=[^\s\\\d{}])")
 
@@ -230,9 +221,7 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
 
     if name == "rtf":
         data = _RTF_CHARACTER.sub(rb"\1 ", data)
-    parts = [data] if name == "fb2" else []
-    if name == "odt" and zipfile.is_zipfile(io.BytesIO(data)):
-        data, parts = enter_elements(name, data)
+    data, texts = enter_elements(data) if name in {"fb2", "odt"} else (data, [])
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
     done = subprocess.run(  # noqa: S603 - the extra's own program
         [*command, f"--from={name}", "--to=html5", "--wrap=none"],
@@ -249,22 +238,9 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
             f"pandoc can't read this file as {name}" + (f" ({where[0]})" if where else ""),
             hint="save it again, or as .docx or .txt",
         )
-    if lost := _NOT_READ.search(log):
-        raise BookError(
-            f"pandoc leaves out a part of this file: {lost[1]}",
-            hint="join all parts in one file, as latexpand does for LaTeX, or convert it to EPUB",
-        )
-    start = data[: data.find(b"\\begin{document}")].count(b"\n")
-    for command_name, argument, line in _SKIPPED.findall(log):
-        is_text = any(map(str.isalpha, _NO_TEXT.sub("", argument)))
-        if int(line) > start and is_text and not _LAYOUT.fullmatch(command_name):
-            count = argument.count("}{") + 1
-            raise BookError(
-                f"pandoc leaves out the text in \\{command_name} on line {line}",
-                hint=f"define it in this file, as \\newcommand{{\\{command_name}}}[{count}]{{#1}}",
-            )
+    reject_skipped_commands(data, log)
     html = done.stdout.decode("utf-8")
-    reject_lost_text(name, parts, html, parser="pandoc")
+    reject_lost_text(texts, html, parser="pandoc")
     head, _, rest = html.partition('<header id="title-block-header">')
     header, _, body = rest.partition("</header>")
     # The abstract of other formats is a publisher's annotation.

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,10 @@ def read_pdf(path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] 
             location=place,
             hint="its pages are images: run OCR first (ocrmypdf), or use a different edition",
         )
-    body_size = _typical_size(pages)
+    letters: Counter[float] = Counter()
+    for line in chain.from_iterable(pages):
+        letters[line.size] += len(line.text)
+    body_size = letters.most_common(1)[0][0]
     kept, heads = _remove_heads(pages, body_size)
     bodies, notes_of_pages = _split_notes(kept, body_size)
     vocabulary = _vocabulary(bodies)
@@ -108,14 +111,6 @@ def _line(row: str) -> _Line:
     return _Line(float(size), float(left), float(right), float(bottom), text)
 
 
-def _typical_size(pages: Sequence[Sequence[_Line]]) -> float:
-    letters: Counter[float] = Counter()
-    for page in pages:
-        for line in page:
-            letters[line.size] += len(line.text)
-    return letters.most_common(1)[0][0]
-
-
 # --- running heads and page numbers ---------------------------------------------------------
 
 _EDGE_LINES = 2
@@ -132,42 +127,36 @@ _LONGEST_EDGE = 120
 def _remove_heads(pages: Sequence[list[_Line]], body_size: float) -> tuple[list[list[_Line]], int]:
     """Remove running heads and page numbers from the pages, and count them."""
     large = _OTHER_SIZE * body_size  # as of chapters' numbers
-    seen = Counter(key for page in pages for key in {_key(page[at]) for at in _edges(len(page))})
-    at_height: Counter[int] = Counter()
-    heads: Counter[int] = Counter()
-    few = _FEWEST_PAGES
-    for page in pages:
-        for at in _edges(len(page)):
-            height = round(page[at].bottom)
-            at_height[height] += 1
-            number = _PAGE_NUMBER.fullmatch(page[at].text)
-            heads[height] += seen[_key(page[at])] >= few or number is not None
-    enough = max(few, _SHARE_OF_PAGES * len(pages))
+    edges = [[*{*page[:_EDGE_LINES], *page[-_EDGE_LINES:]}] for page in pages]
+    seen = Counter(key for lines in edges for key in {_key(line) for line in lines})
+    at_height = Counter(round(line.bottom) for lines in edges for line in lines)
+    heads = Counter(
+        round(line.bottom)
+        for lines in edges
+        for line in lines
+        if seen[_key(line)] >= _FEWEST_PAGES or _PAGE_NUMBER.fullmatch(line.text)
+    )
+    enough = max(_FEWEST_PAGES, _SHARE_OF_PAGES * len(pages))
     heights = {
         height
         for height, count in heads.items()
-        if count >= few and count >= _SHARE_OF_HEIGHT * at_height[height]
+        if count >= _FEWEST_PAGES and count >= _SHARE_OF_HEIGHT * at_height[height]
     }
+
+    def is_head(line: _Line) -> bool:
+        return line.size < large and (
+            round(line.bottom) in heights
+            or seen[_key(line)] >= enough
+            or _PAGE_NUMBER.fullmatch(line.text) is not None
+        )
+
     kept: list[list[_Line]] = []
     for page in pages:
-        gone: set[int] = set()
-        for edge in (range(len(page)), range(len(page) - 1, -1, -1)):
-            # From the page's edge inwards, up to the first line of text.
-            for at in edge[:_EDGE_LINES]:
-                line = page[at]
-                if line.size >= large or not (
-                    round(line.bottom) in heights
-                    or seen[_key(line)] >= enough
-                    or _PAGE_NUMBER.fullmatch(line.text)
-                ):
-                    break
-                gone.add(at)
-        kept.append([line for at, line in enumerate(page) if at not in gone])
+        # From the page's edges inwards, up to the first line of text.
+        above = len([*takewhile(is_head, page[:_EDGE_LINES])])
+        below = len([*takewhile(is_head, page[: -_EDGE_LINES - 1 : -1])])
+        kept.append(page[above : max(above, len(page) - below)])
     return kept, sum(map(len, pages)) - sum(map(len, kept))
-
-
-def _edges(count: int) -> set[int]:
-    return {*range(min(_EDGE_LINES, count)), *range(max(count - _EDGE_LINES, 0), count)}
 
 
 def _key(line: _Line) -> str:
@@ -332,7 +321,12 @@ def _documents(
     body_size: float,
 ) -> tuple[list[Leaf], list[Entry]]:
     """Divide the book at the outline's first level, and return the entries of all levels."""
-    blocks = _blocks(paragraphs, body_size)
+    blocks = [
+        TextBlock(paragraph.text, level or _LEVEL_OF_LARGE * _is_large(paragraph, body_size))
+        for paragraph, level in zip(
+            paragraphs, heading_levels([paragraph.text for paragraph in paragraphs]), strict=True
+        )
+    ]
     listed = sorted(
         (index, depth, " ".join(legible(without_controls(title)).split()))
         for depth, title, page, top in outline
@@ -364,16 +358,8 @@ def _documents(
     return leaves, entries
 
 
-def _blocks(paragraphs: Sequence[_Paragraph], body_size: float) -> list[TextBlock]:
-    """Return the paragraphs; short ones in larger type are headings, too."""
-    levels = heading_levels([paragraph.text for paragraph in paragraphs])
-    return [
-        TextBlock(paragraph.text, level or _LEVEL_OF_LARGE * _is_large(paragraph, body_size))
-        for paragraph, level in zip(paragraphs, levels, strict=True)
-    ]
-
-
 def _is_large(paragraph: _Paragraph, body_size: float) -> bool:
+    """Whether a short paragraph in larger type is a heading."""
     return (
         paragraph.lines[0].size > _OTHER_SIZE * body_size
         and len(paragraph.text.split()) <= _HEADING_WORDS

@@ -7,7 +7,6 @@ Unicode without a document type, so that there is nothing to expand or fetch.
 from __future__ import annotations
 
 import codecs
-import encodings.aliases
 import re
 import unicodedata
 from collections import Counter
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html.entities import html5
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import BookError
@@ -37,8 +35,9 @@ _BYTE_ORDER_MARKS = (
 # At least one byte in so many is zero, because of spaces alone.
 _ZEROS_IN_WIDE_TEXT = 16
 
-# Codecs that interpret escape sequences.
-_NOT_ENCODINGS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined"}
+# Reads the same in any encoding that a readable declaration may name, but not where bytes are
+# escapes.
+_ASCII = rb"\u0041 +AEE-"
 
 _XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
 _DECLARED_IN_XML = re.compile(rb"""^\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
@@ -108,11 +107,10 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None
         return _decode_as(data, wide)
     if declared is None:
         return _decode_as(data, "utf-8")
-    encoding_or_none = _text_encoding(declared)
-    if encoding_or_none is None:
-        text, note = _decode_as(data, "utf-8")
-        return text, note or f"the declared encoding {declared[:40]!r} is unknown; read as UTF-8"
-    return _decode_as(data, encoding_or_none)
+    if known := _text_encoding(declared):
+        return _decode_as(data, known)
+    text, note = _decode_as(data, "utf-8")
+    return text, note or f"the declared encoding {declared[:40]!r} doesn't apply; read as UTF-8"
 
 
 def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
@@ -133,24 +131,13 @@ def _decode_as(data: bytes, encoding: str) -> tuple[str, str | None]:
 
 
 def _text_encoding(name: str) -> str | None:
-    """Return Python's name for a declared text encoding, or None.
-
-    Only Python's own codecs count, because some packages register one for any name.
-    """
-    normal = encodings.normalize_encoding(name).lower()
-    module = encodings.aliases.aliases.get(normal, normal)
-    if not module.isidentifier() or find_spec(f"encodings.{module}") is None:
-        return None
+    """Return Python's name for a declared encoding that extends ASCII, or None."""
     try:
         codec = codecs.lookup(name)
-        "".encode(name)  # Raises for codecs that don't convert between bytes and text.
+        if _ASCII.decode(codec.name) != _ASCII.decode("ascii"):
+            return None
     except (LookupError, ValueError):
         return None
-    if codec.name in _NOT_ENCODINGS:
-        return None
-    if codec.name.startswith("utf-16") or codec.name.startswith("utf-32"):
-        # The declaration was readable as single bytes, so it is wrong.
-        return "utf-8"
     # On the web and in e-books, Latin-1 and ASCII mean windows-1252.
     return "cp1252" if codec.name in {"iso8859-1", "ascii"} else codec.name
 

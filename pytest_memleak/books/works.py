@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
+from pytest_memleak.books.book_in_parts import ROW, row_fields, row_text
 from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
 from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
@@ -28,7 +29,6 @@ from pytest_memleak.books.plain_text import (
     plain_paragraphs,
     read_markdown,
     read_text,
-    reject_markup,
 )
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
@@ -40,7 +40,6 @@ from pytest_memleak.scoring.words import words
 Reader = Callable[[Path], Manuscript | Book]
 
 _RECORDS = {".json", ".jsonl"}
-_ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
 _LONGEST_TITLE = 200
 
 # JSON of brackets only takes about twenty bytes of memory per byte.
@@ -135,23 +134,19 @@ def _works_from_records(path: Path, name: str, *, lines: bool) -> Iterator[ReadW
     records = read_records(path, most_bytes=_MOST_JSON)
     first = next(records, None)
     if first is None:
-        raise BookError("contains no rows", location=str(path), hint=_ROW)
+        raise BookError("contains no rows", location=str(path), hint=ROW)
     records = chain([first], records)
     if isinstance(first, Mapping) and "excerpt_text" in first:
         yield from _works_from_paper_records(records, path, name)
         return
     for number, row in enumerate(records, start=1):
         place = f"{path}, record {number}"
-        text = _text(row, "text", place)
-        if text is None:
-            raise BookError("text is missing", location=place, hint=_ROW)
-        reject_markup(text, place=place)
-        title = _text(row, "title", place)
+        text, title, author = row_fields(row, place)
         paragraphs, matter = without_notices(plain_paragraphs(text, lines=lines), lines=lines)
         yield ReadWork(
             f"{name}:{number}",
             " ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
-            _text(row, "author", place),
+            author,
             (Chapter(None, paragraphs),),
             matter=matter,
         )
@@ -163,7 +158,7 @@ def _works_from_paper_records(
     """Yield the works of the paper's records, already cut, in the order of the file."""
 
     def work_of(row: object) -> tuple[str | None, str | None]:
-        return _text(row, "book_name", str(path)), _text(row, "author_name", str(path))
+        return row_text(row, "book_name", str(path)), row_text(row, "author_name", str(path))
 
     grouped = groupby(records, key=work_of)
     for number, ((title, author), rows) in enumerate(grouped, start=1):
@@ -171,19 +166,10 @@ def _works_from_paper_records(
             raise BookError(
                 "rows without book_name can't be assigned to a work",
                 location=f"{path}, work {number}",
-                hint=f"add book_name to each row; {_ROW}",
+                hint=f"add book_name to each row; {ROW}",
             )
         book = book_from_records(list(rows), place=str(path))
         yield ReadWork(f"{name}:{number}", title, author, excerpts=book.excerpts)
-
-
-def _text(row: object, key: str, place: str) -> str | None:
-    if not isinstance(row, Mapping):
-        raise BookError("isn't an object", location=place, hint=_ROW)
-    value = row.get(key)
-    if value is not None and not isinstance(value, str):
-        raise BookError(f"{key} isn't a string", location=place, hint=_ROW)
-    return value or None
 
 
 _VARIOUS = "various"

@@ -440,7 +440,7 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
     assert [part.name for part in manuscript.parts] == ["book.jsonl:1", "book.jsonl:2"]
     whole = read("book.jsonl", [{"title": "A Book", "text": "CHAPTER I\n\nOne.\n\nTwo."}])
     assert (whole.title, told(whole)) == ("A Book", [("CHAPTER I", ("One.", "Two."))])
-    refuse("book.jsonl", [row, {"title": "Two"}], "record 2: has no text", "a row of a book")
+    refuse("book.jsonl", [row, {"title": "Two"}], "record 2: text is missing", "a row is")
     refuse("book.jsonl", [row, {"text": "a<br>b"}], "record 2: is HTML", "remove the tags")
     folder = tmp_path / "book"
     folder.mkdir()

@@ -210,7 +210,7 @@ def test_declared_encodings_are_honoured(declaration, encoding, text, notes):
 def test_what_is_no_encoding_of_text_is_not_used(name):
     text, note = decode(b"\\u0041 +AEE-", declared=name)
     assert text == "\\u0041 +AEE-"
-    assert note == f"the declared encoding {name!r} is unknown; read as UTF-8"
+    assert note == f"the declared encoding {name!r} doesn't apply; read as UTF-8"
     # One broken character doesn't make UTF-8 something else.
     broken = decode("“café” Ωμέγα ".encode() + b"\xff")
     assert broken == ("“café” Ωμέγα \ufffd", "undecodable as UTF-8: 1 character")
