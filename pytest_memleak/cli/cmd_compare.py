@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import add_scoring_options, scoring_of
+from pytest_memleak.cli.shared_options import REPEATED, SCORING, add_command, scoring_of
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
@@ -21,6 +21,7 @@ from pytest_memleak.redaction.text import inert
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.release_comparison import Baseline
@@ -31,47 +32,31 @@ _BUNDLE = re.compile(rb'\s*\{\s*"(schema|payload)')
 # --- memleak compare -----------------------------------------------------------------------
 
 
-def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_compare(commands: Commands) -> None:
     """Register `memleak compare`."""
-    compare = commands.add_parser(
+    add_command(
+        commands,
         "compare",
-        help="compare two evidence bundles, or several models on one book",
-        description="Compare two evidence bundles: print what changed and, with --max-increase, "
-        "test whether a measure rose by more than noise (exit code 1 if it did or if the test is "
+        _compare,
+        "compare two evidence bundles, or several models on one book",
+        "Compare two evidence bundles: print what changed and, with --max-increase, test whether "
+        "a measure rose by more than noise (exit code 1 if it did or if the test is "
         "inconclusive). Or compare several models on one book: print the Jaccard similarity of "
         "their memorized words, its expected value for independent models, and each model's "
         "agreement with itself.",
+        arguments={
+            "book BOOK.json": "the book's excerpts, or the earlier release's bundle",
+            "generations GENERATIONS.json": "one file of generations per model, or the later "
+            "release's bundle",
+            "--max-increase MEASURE=BY,...": "with bundles: fail if MEASURE rose by more than BY "
+            "and the rise exceeds noise, as in bmc=0.01,longest_span=10",
+            "--as OLD=NEW": "with bundles: a model or suite file that the later release renamed; "
+            "repeatable",
+            **SCORING,
+        },
+        generations={"nargs": "+"},
+        **{"as": {"dest": "new_names", "type": _new_name, **REPEATED}},
     )
-    compare.add_argument(
-        "book",
-        metavar="BOOK.json",
-        type=Path,
-        help="the book's excerpts, or the earlier release's bundle",
-    )
-    compare.add_argument(
-        "generations",
-        metavar="GENERATIONS.json",
-        type=Path,
-        nargs="+",
-        help="one file of generations per model, or the later release's bundle",
-    )
-    compare.add_argument(
-        "--max-increase",
-        metavar="MEASURE=BY,...",
-        help="with bundles: fail if MEASURE rose by more than BY and the rise exceeds noise, as in "
-        "bmc=0.01,longest_span=10",
-    )
-    compare.add_argument(
-        "--as",
-        dest="new_names",
-        metavar="OLD=NEW",
-        type=_new_name,
-        action="append",
-        default=[],
-        help="with bundles: a model or suite file that the later release renamed; repeatable",
-    )
-    add_scoring_options(compare)
-    compare.set_defaults(run=_compare)
 
 
 def _new_name(value: str) -> tuple[str, str]:
@@ -189,21 +174,23 @@ def _print(lines: Any) -> None:
 # --- memleak trace -------------------------------------------------------------------------
 
 
-def add_trace(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_trace(commands: Commands) -> None:
     """Register `memleak trace`."""
-    trace = commands.add_parser(
+    add_command(
+        commands,
         "trace",
-        help="show which prompts produced the spans of a book",
-        description="Count the spans of a book and, among them, those that the prompt of another "
-        "excerpt produced. With other books, also count their spans in the same generations.",
+        _trace,
+        "show which prompts produced the spans of a book",
+        "Count the spans of a book and, among them, those that the prompt of another excerpt "
+        "produced. With other books, also count their spans in the same generations.",
+        arguments={
+            "book BOOK.json": "the book's excerpts",
+            "generations GENERATIONS.json": "its generations",
+            "others OTHER_BOOK.json": "excerpts of other books",
+            **SCORING,
+        },
+        others={"nargs": "*"},
     )
-    trace.add_argument("book", metavar="BOOK.json", type=Path, help="the book's excerpts")
-    trace.add_argument("generations", metavar="GENERATIONS.json", type=Path, help="its generations")
-    trace.add_argument(
-        "others", metavar="OTHER_BOOK.json", type=Path, nargs="*", help="excerpts of other books"
-    )
-    add_scoring_options(trace)
-    trace.set_defaults(run=_trace)
 
 
 def _trace(parsed: argparse.Namespace) -> int:

@@ -27,10 +27,9 @@ from pytest_memleak.results.run_evidence import (
 from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.evidence_file import EvidenceFile
@@ -41,35 +40,54 @@ _NOT_KEPT = re.compile(r"endpoint \d+ \(not kept\)")
 
 
 @dataclass(slots=True)
-class Recomputation:
-    """The result, in sentences.
+class Verification:
+    """The verification of a bundle, in sentences.
 
     wrong: where the bundle differs; checked: what holds; unchecked: what can't be verified
-    missing: files without which nothing was recomputed
-    complete: whether every pair of the bundle could be recomputed
+    missing:  files without which nothing was recomputed
+    attested: whether a signature by the given key is valid
+    complete: whether everything that can be recomputed was
+    current:  whether the bundle meets all stated requirements, of which there are some
     """
 
     wrong: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    attested: bool = False
     complete: bool = True
+    current: bool = False
+
+    @property
+    def levels(self) -> list[str]:
+        """The levels of verification reached."""
+        recomputed = self.complete and not self.wrong
+        levels = {
+            "attested": self.attested,
+            "recomputed": recomputed,
+            "current": recomputed and self.current,
+        }
+        return [level for level, is_reached in levels.items() if is_reached]
+
+    def add(self, wrong: Sequence[str], checked: str) -> None:
+        """Note what is wrong, or else that something was verified."""
+        self.wrong += wrong
+        self.checked += [] if wrong else [checked]
 
 
 def recompute(
     evidence: EvidenceFile,
-    of_suite: Callable[[Path], SuiteRun],
-    evaluated: Callable[..., Evaluation],
-    resources: Resources,
+    run: Run,
+    verification: Verification,
     *,
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
     models_named: bool = False,
     missing: Sequence[str] = (),
-) -> Recomputation:
-    """Recompute all of a bundle, as of when it was made.
+) -> None:
+    """Recompute all of a bundle, as of when it was made, and note what was found.
 
-    of_suite, evaluated: of the run that recomputes it (`pipeline.run.Run`)
+    run: that recomputes it
     suites: files that replace those of their names in the bundle
     folders: where files may be opened; a suite of `suites` may be anywhere
     models_named: whether the caller named the models
@@ -77,16 +95,13 @@ def recompute(
 
     Raises MemleakError for what can't be read, or may not be.
     """
-    comparison = _Comparison(
-        evidence, of_suite, evaluated, resources, suites, folders, models_named
-    )
+    comparison = _Comparison(evidence, run, verification, suites, folders, models_named)
     comparison.compare_result()
     if not comparison.lacks_files(missing) and comparison.has_its_ledger():
         with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
             for pair, entry in zip(evidence.content.pairs, evidence.bundle["pairs"], strict=True):
                 comparison.compare_pair(pair, entry)
         comparison.look_for_pairs()
-    return comparison.result
 
 
 def _has_hidden_names(evidence: EvidenceFile) -> bool:
@@ -115,16 +130,15 @@ class _Comparison:
     """The bundle beside what suite, books, and ledger give again; fields as in `recompute`."""
 
     _evidence: EvidenceFile
-    _of_suite: Callable[[Path], SuiteRun]
-    _evaluate: Callable[..., Evaluation]
-    _resources: Resources
+    _run: Run
+    result: Verification
     _given: Sequence[Path]
     _folders: Sequence[Path]
     _models_named: bool
 
     def __post_init__(self) -> None:
-        self.result = Recomputation()
         self._bundle = self._evidence.content
+        self._resources = self._run.resources
         self._end = self._resources.now
         self._last_entry = 0.0
         self._late: Mapping[str, Sequence[float]] = {}
@@ -279,7 +293,7 @@ class _Comparison:
     def _suite_of(self, pair: PairResult) -> Suite:
         path = self._path_of(pair)
         if path not in self._suites:
-            suite_run = self._of_suite(path)
+            suite_run = self._run.of_suite(path)
             suite = suite_run.suite
             suite_run.expect(suite.pairs)
             validate_suite_paths(suite, self._folders)
@@ -326,7 +340,7 @@ class _Comparison:
         ledger = self._resources.ledger
         if called_between(ledger, endpoint, book.words_digest, evaluation.as_of, until):
             self._resources.as_of = until
-            again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
+            again = evaluate(pair, self._run.of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
                     f"as_of: the verdict is {again.verdict} with the ledger's calls up to the end "
@@ -335,10 +349,10 @@ class _Comparison:
 
     def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
         absent = None
-        evaluation = self._evaluate(pair)
+        evaluation = self._run.evaluate(pair)
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
-            evaluation = self._evaluate(pair, endpoint=absent)
+            evaluation = self._run.evaluate(pair, endpoint=absent)
             note = (
                 f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"
             )

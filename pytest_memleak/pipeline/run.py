@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self, *, root: Path, resources: Resources, plugins: Iterable[object] = ()) -> None:
         self._state = root / ".memleak"
-        self._resources = resources
+        self.resources = resources
         self._looked_for_debts = False
         self.extensions = Extensions(plugins)
         self._suites: dict[Path, SuiteRun] = {}
@@ -44,7 +44,7 @@ class Run:
         """Remove deployments; close connections and ledgers."""
         for suite in self._suites.values():
             suite.close()
-        self._resources.close()
+        self.resources.close()
 
     def settle(self) -> None:
         """Remove this run's deployments and, if it evaluated anything, those that others left."""
@@ -59,7 +59,7 @@ class Run:
         The ledger keeps those that can't be removed now.
         """
         try:
-            ledger = None if self._resources.offline else self._resources.existing_ledger
+            ledger = None if self.resources.offline else self.resources.existing_ledger
             if ledger is None:
                 return
             from pytest_memleak.ledger.deployments import debts
@@ -77,7 +77,7 @@ class Run:
                         self.extensions,
                         ledger=ledger,
                         state=self._state,
-                        retry=self._resources.retry,
+                        retry=self.resources.retry,
                     )
 
     def _look_for_debts(self) -> None:
@@ -94,7 +94,7 @@ class Run:
 
     def validate_ledger(self) -> None:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
-        self._resources.validate_ledger()
+        self.resources.validate_ledger()
 
     @property
     def suites(self) -> list[Suite]:
@@ -103,7 +103,7 @@ class Run:
 
     def end_of_chain(self) -> dict[str, Any] | None:
         """Return the end of the ledger's hash chain, for evidence; None without a ledger."""
-        end = self._resources.end_of_chain()
+        end = self.resources.end_of_chain()
         return None if end is None else dataclasses.asdict(end)
 
     def suite(self, path: Path) -> Suite:
@@ -120,7 +120,7 @@ class Run:
                 model = suite.summarizer.model
                 self.extensions.provider(model.provider, place=f"{path}: {model.id}")
             self._suites[path] = SuiteRun(
-                suite, self.extensions, state=self._state, resources=self._resources
+                suite, self.extensions, state=self._state, resources=self.resources
             )
         return self._suites[path]
 
