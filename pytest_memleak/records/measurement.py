@@ -241,6 +241,49 @@ class PassageRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A generated passage: its kind, its place, and its redacted words.
+
+    book:      ID and `title` of its book; None for the pair's own
+    asked_for: the prompted excerpt, if another one
+    source:    its generation, if not a sampled one
+    others:    IDs of further books that contain it
+    excused:   whether an excused book contains it, so limits on passages don't apply
+    rate:      how often its own prompt generated it, if one prompt requests all of it
+    """
+
+    kind: str
+    words: int
+    start: int
+    end: int
+    chapter: str | None
+    excerpt_id: str
+    generation: int | None
+    quote: str = field(repr=False)
+    book: str | None = None
+    title: str | None = None
+    asked_for: str | None = None
+    source: str = ""
+    others: tuple[str, ...] = ()
+    excused: bool = False
+    rate: PassageRate | None = None
+
+    @property
+    def place(self) -> str:
+        """Its place for a reader, and the prompted excerpt if that is another."""
+        title = f" ({self.title})" if self.title and self.title != self.book else ""
+        book = f"{self.book}{title}: " if self.book else ""
+        chapter = f"{self.chapter}, " if self.chapter else ""
+        prompted = f", prompted for {self.asked_for}" if self.asked_for else ""
+        prompted = f", in {self.source}" if self.source else prompted
+        others = f", also in {', '.join(self.others)}" if self.others else ""
+        limits = "longest_passage, nv_longest_passage, and passages_over"
+        excused = f", excused from {limits}" if self.excused else ""
+        words = f"words {self.start:,}-{self.end:,}"
+        return f"{book}{chapter}{self.excerpt_id}, {words}{others}{excused}{prompted}"
+
+
+@dataclass(frozen=True, slots=True)
 class RoundStats:
     """Statistics of a pair's rounds (docs/method.md); `alike` if they are exchangeable.
 

@@ -7,14 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from pytest_memleak.records.measurement import PassageRate
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+from pytest_memleak.records.measurement import Passage
 
 _TIMES = re.compile(r"\d{1,9}x\d{1,9}( \d{1,9}x\d{1,9})*")
 
@@ -29,22 +23,14 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class SpanNote:
-    """A span of one generation: its place, its redacted words, and its source excerpts.
+    """A span of one generation, and the excerpts whose prompts produced it.
 
     sources: IDs of excerpts, at most eight; `more` are left out.
-    rate: how often its own prompt generated it.
     """
 
-    words: int
-    start: int
-    end: int
-    chapter: str | None
-    excerpt: str
-    generation: int | None
-    quote: str = field(repr=False)
+    passage: Passage
     sources: tuple[str, ...]
     more: int
-    rate: PassageRate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +45,24 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class PlotData:
-    """Chart data of one pair.
+    """What charts of one pair need beside its map and measures.
 
-    heat:     run-length code of the rounds that cover each word: count, length, count, length...
-    excerpts, starts: ids of the excerpts and positions of their first words
-    block:    the longest block, None where there is none
-    curve, guess: mean BMC of m = 1..n rounds, and an estimate for n + t, t = 1..n
+    guess:    estimated mean BMC of n + t rounds, t = 1..n
     lengths:  (length, number of runs with the prompted excerpt), by length
     spans:    the worst spans, longest first
     links:    the longest cross-excerpt spans over the suite's threshold
     long_count, long_cross: distinct spans over it, and the cross-excerpt ones among them
-    null:     BMC and longest span of null books, if measured
     text:     the excerpts' texts, only if requested
     """
 
-    rounds: int
-    confidence: float
-    agreement: float
-    heat: tuple[int, ...] = field(repr=False)
-    excerpts: tuple[str, ...] = field(repr=False)
-    starts: tuple[int, ...] = field(repr=False)
     chapters: tuple[Heading, ...] = field(repr=False)
-    block: tuple[int, int] | None
-    curve: tuple[float, ...] = field(repr=False)
     guess: tuple[float, ...] = field(repr=False)
     lengths: tuple[tuple[int, int], ...] = field(repr=False)
     spans: tuple[SpanNote, ...] = field(repr=False)
     links: tuple[Link, ...] = field(repr=False)
     long_count: int
     long_cross: int
-    null: tuple[float, int] | None
     text: tuple[str, ...] | None = field(repr=False)
-
-    @property
-    def times(self) -> NDArray[np.intc]:
-        """Per word of the book, the number of rounds that cover it; shape (N,)."""
-        import numpy as np  # collection doesn't need it
-
-        pairs = np.asarray(self.heat, dtype=np.intc).reshape(-1, 2)
-        return np.repeat(pairs[:, 0], pairs[:, 1])
 
 
 @dataclass(frozen=True, slots=True)

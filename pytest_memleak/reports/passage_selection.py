@@ -13,7 +13,8 @@ from pytest_memleak.scoring.measure_table import PASSAGES_OVER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_memleak.records.pair_result import PairResult, Passage
+    from pytest_memleak.records.measurement import Passage
+    from pytest_memleak.records.pair_result import PairResult
 
 
 def passage_text(passage: Passage, place: str) -> str:

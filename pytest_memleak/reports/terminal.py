@@ -40,7 +40,8 @@ from pytest_memleak.results.build_result import collect_measures
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_memleak.records.pair_result import PairResult, Passage
+    from pytest_memleak.records.measurement import Passage
+    from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.verdicts import ReleaseComparison
     from pytest_memleak.reports.report_text import Outcome
 

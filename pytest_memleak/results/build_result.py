@@ -14,14 +14,17 @@ from pytest_memleak.records.pair_result import (
     BookFacts,
     ModelFacts,
     PairResult,
-    Passage,
     SetLimit,
     SuiteFacts,
 )
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
-from pytest_memleak.results.passage_details import listed_passages, passage_details
-from pytest_memleak.results.quotes import passage_rate, quote
+from pytest_memleak.results.passage_details import (
+    listed_passages,
+    own_passage,
+    passage_details,
+)
+from pytest_memleak.results.quotes import passage_rate
 from pytest_memleak.scoring.measure_table import (
     GREEDY,
     MEASURES,
@@ -35,7 +38,8 @@ from pytest_memleak.verdict.evaluation import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_memleak.records import Book, Pair, Span, Suite
+    from pytest_memleak.records import Pair, Span, Suite
+    from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.extraction import Extraction
@@ -284,23 +288,7 @@ def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     if analysis.greedy is not None and with_needs(failed, GREEDY):
         runs.insert(0, (LIKELIEST_SPAN, analysis.greedy.longest_span))
     return [
-        _passage(kind, run, analysis, book, quoted) for kind, run in runs if run.start is not None
+        own_passage(kind, run, analysis, book, quoted)
+        for kind, run in runs
+        if run.start is not None
     ]
-
-
-def _passage(kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None) -> Passage:
-    measured = analysis.measurement
-    start, end = run.start or 0, run.end or 0
-    first, last = measured.excerpt_at(start), measured.excerpt_at(end - 1)
-    excerpt = book.excerpts[first]
-    return Passage(
-        kind=kind,
-        words=run.words,
-        start=start + book.words_in_prompts(first),
-        end=end + book.words_in_prompts(last),
-        chapter=excerpt.chapter,
-        excerpt_id=excerpt.id,
-        generation=getattr(run, "generation", None),
-        quote=quote(book, run, measured, most=quoted),
-        rate=passage_rate(analysis, start, end),
-    )

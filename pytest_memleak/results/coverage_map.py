@@ -7,7 +7,7 @@ the charts need. Positions are words of the book, intervals half-open.
 from __future__ import annotations
 
 import bisect
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ from pytest_memleak.records.plot_records import (
     PlotData,
     SpanNote,
 )
-from pytest_memleak.results.quotes import passage_rate, quote
+from pytest_memleak.results.passage_details import own_passage
 from pytest_memleak.scoring.measures import Similarity, compare
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
             PlacedSpan(span.start or 0, span.end or 0, span.excerpt_id or "", span.generation or 0)
             for span in measured.spans
         ),
-        curve=tuple(round(float(share), 6) for share in analysis.error.curve),
+        curve=_rounded(analysis.error.curve),
     )
 
 
@@ -103,34 +103,23 @@ def build_plot_data(evaluation: Evaluation, *, quoted: int | None) -> PlotData |
     analysis, book = evaluation.analysis, evaluation.book
     if analysis is None or book is None:
         return None
-    measured, error = analysis.measurement, analysis.error
-    block = measured.longest_block
     over = evaluation.pair.scoring.span_threshold
     long = [span for span in analysis.cross.spans if span.words > over]
     crossing = [span for span in long if span.cross]
     return PlotData(
-        rounds=error.rounds,
-        confidence=error.confidence,
-        agreement=analysis.agreement,
-        heat=tuple(chain.from_iterable(run_lengths(analysis.counts.times))),
-        excerpts=tuple(excerpt.id for excerpt in book.excerpts),
-        starts=measured.excerpt_starts,
-        chapters=_chapters(book, measured),
-        block=None if block.start is None or block.end is None else (block.start, block.end),
-        curve=_rounded(error.curve),
-        guess=_rounded(error.guess),
+        chapters=_chapters(book, analysis.measurement),
+        guess=_rounded(analysis.error.guess),
         lengths=tuple(sorted(analysis.lengths.items())),
         spans=_worst_spans(analysis, book, quoted),
         links=_links(crossing, book),
         long_count=len(long),
         long_cross=len(crossing),
-        null=(analysis.null.null_bmc, analysis.null.null_longest_span) if analysis.null else None,
         text=tuple(excerpt.text for excerpt in book.excerpts) if quoted is None else None,
     )
 
 
 def _rounded(shares: Sequence[float]) -> tuple[float, ...]:
-    return tuple(round(share, 6) for share in shares)
+    return tuple(round(float(share), 6) for share in shares)
 
 
 def _chapters(book: Book, measured: Measurement) -> tuple[Heading, ...]:
@@ -166,23 +155,9 @@ def _containing(
 def _span_note(
     span: Span, source_span: ExcerptSpan | None, analysis: Analysis, book: Book, quoted: int | None
 ) -> SpanNote:
-    measured = analysis.measurement
-    start, end = span.start or 0, span.end or 0
-    at = measured.excerpt_at(start)
-    excerpt, in_prompts = book.excerpts[at], book.words_in_prompts(at)
-    sources = source_span.sources if source_span else (excerpt.id,)
-    return SpanNote(
-        words=span.words,
-        start=start + in_prompts,
-        end=end + in_prompts,
-        chapter=excerpt.chapter,
-        excerpt=excerpt.id,
-        generation=span.generation,
-        quote=quote(book, span, measured, most=quoted),
-        sources=sources[:_SOURCES],
-        more=max(0, len(sources) - _SOURCES),
-        rate=passage_rate(analysis, start, end),
-    )
+    passage = own_passage("span", span, analysis, book, quoted)
+    sources = source_span.sources if source_span else (passage.excerpt_id,)
+    return SpanNote(passage, sources[:_SOURCES], max(0, len(sources) - _SOURCES))
 
 
 def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pair_results import NOTHING, SETTINGS, estimated, limited
 
 from pytest_memleak.records import BookPart, Completeness, Kind, Verdict
-from pytest_memleak.records.measurement import DetectionSummary, PassageRate, PlannedRounds
-from pytest_memleak.records.pair_result import Passage, SampledCount
+from pytest_memleak.records.measurement import DetectionSummary, Passage, PassageRate, PlannedRounds
+from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.plan_tables import plan_table

@@ -23,7 +23,7 @@ from pytest_memleak.records import (
     Sampling,
     Scoring,
 )
-from pytest_memleak.records.plot_records import Heading
+from pytest_memleak.records.plot_records import Heading, SpanNote
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -116,15 +116,20 @@ def spoil(result, bad, *, text):
     plot = result.plot and dataclasses.replace(
         result.plot,
         chapters=(Heading(bad, 0), Heading(bad + "2", 700)),
-        excerpts=(bad,) * len(result.plot.excerpts),
         spans=tuple(
-            dataclasses.replace(
-                span, chapter=bad, excerpt=bad, quote=bad[:2000], sources=(bad, bad), more=3
+            SpanNote(
+                dataclasses.replace(note.passage, chapter=bad, excerpt_id=bad, quote=bad[:2000]),
+                sources=(bad, bad),
+                more=3,
             )
-            for span in result.plot.spans
+            for note in result.plot.spans
         ),
-        text=(bad,) * len(result.plot.excerpts) if text else None,
+        text=(bad,) * len(result.coverage.excerpts) if text else None,
+    )
+    coverage = result.coverage and dataclasses.replace(
+        result.coverage,
+        excerpts=tuple(dataclasses.replace(part, id=bad) for part in result.coverage.excerpts),
     )
     renamed = named(result, suite=bad, model=bad, book=bad, endpoint=bad)
     lines = dict.fromkeys(("reasons", "warnings", "changes"), (bad, bad))
-    return dataclasses.replace(renamed, plot=plot, pair=bad, spared=bad, **lines)
+    return dataclasses.replace(renamed, plot=plot, coverage=coverage, pair=bad, spared=bad, **lines)

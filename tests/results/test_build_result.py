@@ -124,7 +124,7 @@ def test_how_often_each_came_back(evaluated):
     rates = [one.rate for one in (*found.spans, *found.passages) if "near" not in one.kind]
     assert len(rates) >= 3
     assert {dataclasses.astuple(one) for one in rates} == {tuple(told.values())}
-    assert [dataclasses.asdict(one.rate) for one in found.plot.spans] == [told]
+    assert [dataclasses.asdict(note.passage.rate) for note in found.plot.spans] == [told]
 
 
 def test_no_more_than_five_spans(evaluated):

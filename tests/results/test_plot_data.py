@@ -10,6 +10,7 @@ from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.records.plot_records import PlotData
+from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.results.result_codec import decode, encode
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.span_sources import cross_excerpt
@@ -32,12 +33,13 @@ def found(book, answers, make_result):
 
 def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, found):
     measured = measure(book, answers, Scoring())
-    assert found.plot.times.tolist() == list(measured.coverage.rounds)
-    assert np.mean(found.plot.times > 0) == pytest.approx(found.values["bmc"])
-    assert len(found.plot.heat) < len(found.plot.times) / 5
+    times = decode_times(found.coverage)
+    assert times.tolist() == list(measured.coverage.rounds)
+    assert np.mean(times > 0) == pytest.approx(found.values["bmc"])
+    assert len(found.coverage.times.split()) < len(times) / 10
     # And it is so after its way through JSON.
     travelled = decode(PairResult, json.loads(json.dumps(encode(found))))
-    assert travelled.plot == found.plot
+    assert (travelled.plot, travelled.coverage) == (found.plot, found.coverage)
     assert set(encode(found)["plot"]) == {one.name for one in dataclasses.fields(PlotData)}
 
 
@@ -45,10 +47,10 @@ def test_chapters_block_and_lengths(book, found):
     seen = found.plot
     assert [chapter.title for chapter in seen.chapters] == ["Chapter 1", "Chapter 2", "Chapter 3"]
     assert [chapter.start for chapter in seen.chapters] == [0, 640, 1280]
-    assert seen.block[1] - seen.block[0] == found.values["longest_block"]
     assert max(length for length, _ in seen.lengths) == found.values["longest_span"]
-    assert len(seen.curve) == len(seen.guess) == seen.rounds == 6
-    assert seen.curve[-1] == pytest.approx(found.values["bmc"], abs=1e-6)
+    curve = found.coverage.curve
+    assert len(curve) == len(seen.guess) == found.coverage.rounds == 6
+    assert curve[-1] == pytest.approx(found.values["bmc"], abs=1e-6)
 
 
 @pytest.mark.parametrize("over", [5, 20, 39])
@@ -75,8 +77,9 @@ def test_links_are_the_cross_excerpt_spans_over_the_threshold(book, answers, mak
 def test_a_span_names_the_excerpts_that_gave_it(book, make_result):
     told = " ".join(book.excerpts[2].text.split()[10:50])
     found = make_result(book, [Generation("p_id2", 0, told), Generation("p_id4", 0, told)])
-    [span] = found.plot.spans
-    assert (span.excerpt, span.sources, span.words) == ("p_id2", ("p_id2", "p_id4"), 40)
+    [note] = found.plot.spans
+    span = note.passage
+    assert (span.excerpt_id, note.sources, span.words) == ("p_id2", ("p_id2", "p_id4"), 40)
     assert len(span.quote.split(" … ")[0].split()) == 12
 
 
@@ -88,9 +91,9 @@ def test_the_text_travels_only_where_all_of_it_was_asked_for(book, answers, make
 
 
 def test_a_book_that_nobody_gave_back_and_nothing_measured(book, make_result):
-    seen = make_result(book, [Generation("p_id0", 0, "nothing at all")]).plot
-    assert seen.heat == (0, 1920)
-    assert (seen.block, seen.spans, seen.links, seen.lengths) == (None, (), (), ())
+    found = make_result(book, [Generation("p_id0", 0, "nothing at all")])
+    assert found.coverage.times == "0x1920"
+    assert (found.plot.spans, found.plot.links, found.plot.lengths) == ((), (), ())
     found = make_result(book, [])
     assert found.plot is None
     assert decode(PairResult, json.loads(json.dumps(encode(found)))) == found

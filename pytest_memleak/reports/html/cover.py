@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.records import Measure
-    from pytest_memleak.records.pair_result import BookFacts, PairResult, Passage, RunReport
+    from pytest_memleak.records.measurement import Passage
+    from pytest_memleak.records.pair_result import BookFacts, PairResult, RunReport
     from pytest_memleak.reports.html.views import PairView
     from pytest_memleak.reports.report_text import Outcome
 

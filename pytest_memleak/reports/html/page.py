@@ -41,9 +41,11 @@ from pytest_memleak.reports.report_text import (
     unit_text,
 )
 from pytest_memleak.results.build_result import overview_measures
+from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.scoring.measure_table import (
     BMC,
     LEAKING_WORKS,
+    LONGEST_BLOCK,
     LONGEST_PASSAGE,
     NV_LONGEST_PASSAGE,
 )
@@ -195,6 +197,7 @@ def _environment() -> Environment:
     environment.globals.update(
         BMC=BMC,
         LEAKING_WORKS=LEAKING_WORKS,
+        LONGEST_BLOCK=LONGEST_BLOCK,
         comparison_lines=comparison_lines,
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
@@ -252,8 +255,9 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
     alike = [pair for pair in pairs if _counted(pair) == _counted(pairs[0])]
     left_out = tuple(pair.result.model.id for pair in pairs if pair not in alike)
-    masks = [pair.plot.times > 0 for pair in alike if pair.plot]
-    agreements = [pair.plot.agreement for pair in alike if pair.plot]
+    maps = (pair.result.coverage for pair in alike)
+    masks = [decode_times(coverage) > 0 for coverage in maps if coverage]
+    agreements = [pair.result.measures["self_agreement"]["value"] for pair in alike]
     size = range(len(masks))
     similar = {(i, j): compare(masks[i], masks[j]) for i, j in itertools.combinations(size, 2)}
     cells = tuple(

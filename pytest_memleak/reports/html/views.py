@@ -34,16 +34,19 @@ from pytest_memleak.reports.report_text import (
     work_name,
 )
 from pytest_memleak.results.build_result import collect_measures
-from pytest_memleak.scoring.measure_table import BMC
+from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from markupsafe import Markup
+    from numpy.typing import NDArray
 
     from pytest_memleak.records import Measure, WorkVerdict
-    from pytest_memleak.records.pair_result import PairResult, Passage
-    from pytest_memleak.records.plot_records import PlotData
+    from pytest_memleak.records.measurement import Passage
+    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.records.plot_records import CoverageMap, PlotData
     from pytest_memleak.reports.html.charts import LengthClass
     from pytest_memleak.reports.html.coverage_strips import Arc, Run, Strip
 
@@ -158,7 +161,9 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         settings=tuple(setting_texts(result)),
         windows=window_map(result.windows) if result.windows and not result.plot else None,
     )
-    return _drawn(view, result.plot, anchor) if result.plot else view
+    if result.plot is None or result.coverage is None:
+        return view
+    return _drawn(view, result.plot, result.coverage)
 
 
 def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
@@ -168,21 +173,23 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
     return dataclasses.replace(passage, others=others, title=title)
 
 
-def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
-    result = view.result
-    times, words = plot.times, result.book.words or 0
+def _drawn(view: PairView, plot: PlotData, coverage: CoverageMap) -> PairView:
+    result, anchor = view.result, view.anchor
+    times, words = decode_times(coverage), result.book.words or 0
+    block = result.measures[LONGEST_BLOCK.name]
+    starts = [excerpt.start for excerpt in coverage.excerpts]
     classes = length_classes(plot.lengths, k=result.settings["k"])
     of_works = result.works[0].measures if result.works else {}
     heads = tuple(name for name in collect_measures([result]) if name in of_works)
     return dataclasses.replace(
         view,
         plot=plot,
-        map=draw_strip(times, plot.rounds, columns=_COLUMNS),
+        map=draw_strip(times, coverage.rounds, columns=_COLUMNS),
         ticks=tuple(x_position(chapter.start, words) for chapter in plot.chapters[1:]),
-        block=(x_position(plot.block[0], words), x_position(plot.block[1], words))
-        if plot.block
+        block=(x_position(block["start"], words), x_position(block["end"], words))
+        if block["end"]
         else None,
-        chapters=() if result.works else tuple(_chapters(plot, words)),
+        chapters=() if result.works else tuple(_chapters(plot, coverage, times)),
         works=tuple(_works(result, heads)),
         work_heads=heads,
         lengths=length_chart(
@@ -194,10 +201,10 @@ def _drawn(view: PairView, plot: PlotData, anchor: str) -> PairView:
         if classes[1:]
         else None,
         classes=tuple(classes),
-        coverage=_coverage(result, plot, anchor),
-        points=_points(plot),
-        arcs=draw_arcs(plot.links, plot.starts, words, over=result.settings["span_threshold"]),
-        text=_text(result, plot),
+        coverage=_coverage(result, plot, coverage, anchor),
+        points=_points(coverage.curve, plot.guess),
+        arcs=draw_arcs(plot.links, starts, words, over=result.settings["span_threshold"]),
+        text=_text(result, plot, coverage, times),
     )
 
 
@@ -229,22 +236,25 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
     )
 
 
-def _chapters(plot: PlotData, words: int) -> Iterator[tuple[str, int, float, Strip]]:
+def _chapters(
+    plot: PlotData, coverage: CoverageMap, times: NDArray[np.intc]
+) -> Iterator[tuple[str, int, float, Strip]]:
     """Draw a strip per chapter, or per group of excerpts where the book has no headings."""
     parts = [(chapter.title, chapter.start) for chapter in plot.chapters]
     if len(parts) == 1:
-        step = max(1, -(-len(plot.starts) // 12))
-        groups = (plot.excerpts[n : n + step] for n in range(0, len(plot.starts), step))
-        names = [" to ".join(dict.fromkeys((group[0], group[-1]))) for group in groups]
-        parts = [*zip(names, plot.starts[::step], strict=True)]
-    ends = [*(start for _, start in parts[1:]), words]
+        step = max(1, -(-len(coverage.excerpts) // 12))
+        groups = (coverage.excerpts[n : n + step] for n in range(0, len(coverage.excerpts), step))
+        parts = [
+            (" to ".join(dict.fromkeys((group[0].id, group[-1].id))), group[0].start)
+            for group in groups
+        ]
+    ends = [*(start for _, start in parts[1:]), len(times)]
     longest = max(end - start for (_, start), end in zip(parts, ends, strict=True))
     columns = max(40, min(_COLUMNS // 2, _CHAPTER_COLUMNS // len(parts)))
-    times = plot.times
     for (title, start), end in zip(parts, ends, strict=True):
         own = times[start:end]
         covered = float(np.count_nonzero(own)) / max(len(own), 1)
-        drawn = draw_strip(own, plot.rounds, columns=columns, of=longest)
+        drawn = draw_strip(own, coverage.rounds, columns=columns, of=longest)
         yield title or "(no heading)", end - start, covered, drawn
 
 
@@ -261,39 +271,38 @@ def _works(
         yield work_name(work), verdict_outcome(work.verdict), work, tuple(cells)
 
 
-def _coverage(result: PairResult, plot: PlotData, anchor: str) -> Markup:
+def _coverage(result: PairResult, plot: PlotData, coverage: CoverageMap, anchor: str) -> Markup:
     low, high = result.intervals.get(BMC.name, (result.values[BMC.name],) * 2)
-    n = plot.rounds
     return coverage_chart(
-        plot.curve,
+        coverage.curve,
         plot.guess,
         (low, high),
         result.limit_values.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
-        text=f"BMC is {percent(plot.curve[-1])} with {n} samples per excerpt, "
+        text=f"BMC is {percent(coverage.curve[-1])} with {coverage.rounds} samples per excerpt, "
         f"interval {percent(low)} to {percent(high)}; extrapolated to twice as many: "
         f"{percent(plot.guess[-1])}.",
     )
 
 
-def _points(plot: PlotData) -> tuple[tuple[int, str], ...]:
+def _points(curve: Sequence[float], guess: Sequence[float]) -> tuple[tuple[int, str], ...]:
     """Select a few points of the curve, beyond n from the extrapolation."""
-    n = plot.rounds
+    n = len(curve)
     wanted = sorted({1, max(1, n // 4), max(1, n // 2), n, n + max(1, n // 2), 2 * n})
-    both = (*plot.curve, *plot.guess)
+    both = (*curve, *guess)
     return tuple((m, percent(both[m - 1])) for m in wanted)
 
 
-def _text(result: PairResult, plot: PlotData) -> tuple[tuple[str, tuple[Run, ...]], ...]:
-    if plot.text is None:
-        return ()
-    times = plot.times.tolist()
-    ends = [*plot.starts[1:], result.book.words or 0]
-    return tuple(
-        (name, tuple(heat_runs(text, times[start:end], plot.rounds, result.settings["word_mode"])))
-        for name, text, start, end in zip(plot.excerpts, plot.text, plot.starts, ends, strict=True)
-    )
+def _text(
+    result: PairResult, plot: PlotData, coverage: CoverageMap, times: NDArray[np.intc]
+) -> tuple[tuple[str, tuple[Run, ...]], ...]:
+    mode = result.settings["word_mode"]
+    shown = []
+    for excerpt, text in zip(coverage.excerpts, plot.text or (), strict=plot.text is not None):
+        own = times[excerpt.start : excerpt.start + excerpt.words].tolist()
+        shown.append((excerpt.id, tuple(heat_runs(text, own, coverage.rounds, mode))))
+    return tuple(shown)
 
 
 def setting_texts(result: PairResult) -> Iterator[tuple[str, str]]:

@@ -16,10 +16,11 @@ from result_fixtures import spoil
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Generation, Limits, Measure, Scoring
 from pytest_memleak.records.pair_result import RunReport, SetLimit
-from pytest_memleak.records.plot_records import Heading
+from pytest_memleak.records.plot_records import CoveredExcerpt, Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render, write_html
-from pytest_memleak.scoring.measures import compare, self_agreement
+from pytest_memleak.results.coverage_map import compare_coverage, decode_times
+from pytest_memleak.scoring.measures import self_agreement
 from pytest_memleak.scoring.words import words
 
 MADE = datetime.datetime(2031, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -235,9 +236,9 @@ def test_chapters_and_agreement_of_models_are_shown(book, leak, other, recite, m
     apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
     for n in range(3):
-        share = 100 * np.mean(leak.plot.times[640 * n : 640 * (n + 1)] > 0)
+        share = 100 * np.mean(decode_times(leak.coverage)[640 * n : 640 * (n + 1)] > 0)
         assert f"Chapter {n + 1} 640 {share:.1f}%" in text
-    alike = compare(*(pair.plot.times > 0 for pair in (leak, other)))
+    alike = compare_coverage(leak.coverage, other.coverage)
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
     own = self_agreement(book, list(recite(book, run=60)), Scoring())
     assert f"{own:.2f} with itself" in text
@@ -289,7 +290,7 @@ def test_all_of_it_coloured_with_quote_full(book, recite, make_result):
     for excerpt in book.excerpts:
         assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
-    assert sum(len(words(one)) for one in marked) == np.count_nonzero(found.plot.times)
+    assert sum(len(words(one)) for one in marked) == np.count_nonzero(decode_times(found.coverage))
 
 
 # --- bad input -----------------------------------------------------------------------------
@@ -410,23 +411,28 @@ def test_the_longest_near_verbatim_passage_is_in_the_overview(leak):
 def test_eighty_pairs_of_long_books_stay_under_a_megabyte(leak, clean):
     draw = np.random.default_rng(1)
     times = np.repeat(draw.integers(0, 101, 20_000), draw.integers(1, 15, 20_000))
-    pairs = np.column_stack((times, np.ones_like(times)))
-    excerpts = 500
+    starts = [n * len(times) // 500 for n in range(500)]
+    ends = [*starts[1:], len(times)]
+    coverage = dataclasses.replace(
+        leak.coverage,
+        rounds=100,
+        times=" ".join(f"{count}x1" for count in times),
+        excerpts=tuple(
+            CoveredExcerpt(f"p_id{n}", start, end - start, 0, 0)
+            for n, (start, end) in enumerate(zip(starts, ends, strict=True))
+        ),
+        curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
+    )
     long = dataclasses.replace(
         leak.plot,
-        rounds=100,
-        heat=tuple(pairs.ravel().tolist()),
-        excerpts=tuple(f"p_id{n}" for n in range(excerpts)),
-        starts=tuple(n * len(times) // excerpts for n in range(excerpts)),
         chapters=tuple(Heading(f"Chapter {n}", n * len(times) // 80) for n in range(80)),
-        curve=tuple(np.linspace(0.1, 0.9, 100).tolist()),
         guess=tuple(np.linspace(0.9, 1, 100).tolist()),
         spans=leak.plot.spans * 12,
         links=(leak.plot.links * 150)[:150],
     )
     assert len(times) > 100_000
     book = dataclasses.replace(leak.book, words=len(times))
-    drawn = dataclasses.replace(leak, book=book, plot=long)
+    drawn = dataclasses.replace(leak, book=book, plot=long, coverage=coverage)
     assert 200_000 < len(page_of(*grid(drawn, clean)).encode()) < 1_000_000
 
 
