@@ -14,7 +14,13 @@ from pytest_memleak.records import Book, Scoring
 from pytest_memleak.scoring.catalog_scan import book_keys
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.text_passages import NEAR_PASSAGE, find_chains, verbatim_passages
+from pytest_memleak.scoring.text_passages import (
+    NEAR_PASSAGE,
+    contained_in,
+    find_chains,
+    nearly_contained_in,
+    verbatim_passages,
+)
 from pytest_memleak.scoring.trimming import NO_RANGES, PromptWords
 
 if TYPE_CHECKING:
@@ -58,14 +64,28 @@ class Library:
     index: what the gate matches generations with; sizes: words of each book, by name
     """
 
-    def __init__(self, books: Iterable[tuple[str, BookKeys]], scoring: Scoring) -> None:
+    def __init__(
+        self, books: Iterable[tuple[str, BookKeys]], scoring: Scoring, *, common: int = 0
+    ) -> None:
+        """Index books, the last `common` of which excuse what they contain."""
         self.scoring = scoring
         self.index = SharedIndex(books, k=scoring.k, mode=scoring.word_mode)
-        self.sizes = {book.id: book.layout.total for book in self.index.books}
+        numbers = np.arange(len(self.index.books))
+        self._excusing = numbers >= len(numbers) - common
+        protected = self.index.books[: len(numbers) - common]
+        self.sizes = {book.id: book.layout.total for book in protected}
 
     @classmethod
-    def of(cls, books: Iterable[Book | Path | str], scoring: Scoring | None = None) -> Library:
+    def of(
+        cls,
+        books: Iterable[Book | Path | str],
+        scoring: Scoring | None = None,
+        *,
+        common: Iterable[Book | Path | str] = (),
+    ) -> Library:
         """Index books, files of books, and catalog files of `memleak catalog build`.
+
+        common: texts that may be quoted; what one contains as many words of is no passage
 
         Raises BookError for what can't be read or measured, and SettingsError for no book, for two
         of one name, and for a catalog of another word mode.
@@ -73,7 +93,8 @@ class Library:
         scoring, books = scoring or Scoring(), list(books)
         if not books:
             raise SettingsError("a library needs at least one book", hint="name a file of a book")
-        return cls(_keys_of(books, scoring), scoring)
+        quotable = list(_keys_of([*common], scoring))
+        return cls([*_keys_of(books, scoring), *quotable], scoring, common=len(quotable))
 
     def find(
         self, texts: Sequence[str], prompts: Sequence[str] = (), *, least: int = NEAR_PASSAGE
@@ -123,12 +144,15 @@ class Library:
             words = self.index.instructions(prompts, folded=False)
             ranges = PromptWords(words, trim=trim).ranges(shared.exact, np.arange(len(prompts)))
         exact = verbatim_passages(long, ranges, trim=trim, keep=least)
+        exact = exact.where(~contained_in(shared.matches, exact, self._excusing))
         yield exact, False, shared.exact.ends[exact.text] + 1
         for near in shared.near:
             if prompts:
                 words = self.index.instructions(prompts, folded=True)
                 ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
-            chains = _apart(find_chains(near.matches, ranges, trim=trim))
+            chains = find_chains(near.matches, ranges, trim=trim)
+            chains = chains.where(~nearly_contained_in(near.matches, chains, self._excusing))
+            chains = _apart(chains)
             before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
             yield chains._replace(text=near.texts[chains.text]), True, before
 

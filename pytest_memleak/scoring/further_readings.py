@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
 
-# Every stretch of prose has some: English, German, French, Spanish, Italian, Portuguese, Dutch.
+# English, German, French, Spanish, Italian, Portuguese, Dutch.
 # None reads backwards as another usual word does.
-_USUAL = (
+USUAL = (
     "the and of to in that he it his her with as had for at you but be she they him from have "
     "which all this by were my we der die und das ich sie ist mit sich auf den dem ein eine zu "
     "nicht la les il elle un une que qui dans pour est pas las los por con del che di da do uma "
     "het een van dat zijn"
 )
+"""Words of which every stretch of prose has some."""
+
 # Words of _BEFORE often precede words of _BEHIND, and seldom follow them.
 _BEFORE = (
     "of in to and that with for at on from by as but when what if or than all upon into like "
@@ -44,7 +46,10 @@ _BEHIND = (
 )
 _SPREAD, _UNSEEN_BITS = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - 16)
 _TEXTS_APART = 1 << 32
-_STRANGE, _BACKWARD, _DOUBLED, _ODD, _LEET_WORDS = 32, 3, 12, 16, 8
+STRANGE = 32
+"""The least words in a row without a usual one that are read backwards, too."""
+
+_BACKWARD, _DOUBLED, _ODD, _LEET_WORDS = 3, 12, 16, 8
 
 # What isn't ASCII is a letter or a mark of some language.
 _ORDINARY = (
@@ -98,7 +103,7 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
 def _table() -> NDArray[np.uint8]:
     """Return, per hash of a word, whether it is usual (1), in `_BEFORE` (2), in `_BEHIND` (4)."""
     table = np.zeros(1 << 16, dtype=np.uint8)
-    for bit, words in ((1, _USUAL), (2, _BEFORE), (4, _BEHIND)):
+    for bit, words in ((1, USUAL), (2, _BEFORE), (4, _BEHIND)):
         table[(keys_of(words.split()) * _SPREAD >> _UNSEEN_BITS).view(np.intp)] |= bit
     return table
 
@@ -112,7 +117,7 @@ def _stretches(words: Keyed) -> Iterator[set[int]]:
     kinds = _TABLE[(keys * _SPREAD >> _UNSEEN_BITS).view(np.intp)]
     kinds[ends] = 1
     usual = np.flatnonzero(kinds & 1)
-    last = usual[1:][np.diff(usual) > _STRANGE]
+    last = usual[1:][np.diff(usual) > STRANGE]
     yield {*(ends.searchsorted(last) - 1).tolist()}
     turned = kinds[:-1] >> 1 & kinds[1:] & 2
     places = np.flatnonzero(turned | (kinds[:-1] << 1 & kinds[1:] & 4))

@@ -20,7 +20,13 @@ from pytest_memleak.scoring.protected_passages import (
     RankedPassage,
     note_longest,
 )
-from pytest_memleak.scoring.text_passages import find_chains, longest_within, verbatim_passages
+from pytest_memleak.scoring.text_passages import (
+    contained_in,
+    find_chains,
+    inside,
+    nearly_contained_in,
+    verbatim_passages,
+)
 from pytest_memleak.scoring.trimming import PromptWords
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import BookMatches, NearMatches, TextMatches
+    from pytest_memleak.scoring.multi_book_index import NearMatches, TextMatches
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
     from pytest_memleak.scoring.text_passages import TextPassages
     from pytest_memleak.scoring.trimming import Ranges
@@ -154,7 +160,7 @@ class PassageTally:
             passages = passages.where(counts_here)
         if not len(passages.words):
             return
-        kind = self._kinds(passages, partial(_contained_in, matches, passages))
+        kind = self._kinds(passages, partial(contained_in, matches, passages))
         place = passages.place - shared.exact.ends[passages.text] - 1
         layouts = [self._protected.index.books[number].layout for number in self._order]
         columns = self._note(counts.exact, passages, place, kind, prompted, layouts)
@@ -185,7 +191,7 @@ class PassageTally:
         first = np.ones(len(rank), dtype=np.bool_)
         for book in np.unique(rank).tolist():
             own, before = passages.where(rank == book), passages.where(rank < book)
-            first[rank == book] = ~_inside(own, before.place, before.place_end)
+            first[rank == book] = ~inside(own, before.place, before.place_end)
         return first
 
     def _count_near(
@@ -196,7 +202,7 @@ class PassageTally:
         chains = find_chains(protected, prompt_ranges, trim=self._scoring.trim)
         if not len(chains.words):
             return
-        kind = self._kinds(chains, partial(_nearly_contained_in, near, chains))
+        kind = self._kinds(chains, partial(nearly_contained_in, near, chains))
         text = chains.text
         place = chains.place - matched.words.ends[text] - 1 + matched.ahead[text]
         layouts = [self._protected.index.books[number].folded for number in self._order]
@@ -289,44 +295,3 @@ class PassageTally:
             origin=Origin(key.origin),
             books=books,
         )
-
-
-def _contained_in(
-    matches: BookMatches, passages: TextPassages, by: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Return which passages books that `by` marks contain."""
-    around = matches.where(by[matches.book])
-    return _inside(passages, around.place, around.place + around.words)
-
-
-def _nearly_contained_in(
-    near: BookMatches, chains: TextPassages, by: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Return which chains books that `by` marks match in as many words."""
-    contained: NDArray[np.bool_] = by[chains.book]
-    around = near.where(by[near.book])
-    if not len(around.text):
-        return contained
-    around = around.where(np.argsort(around.text, kind="stable"))
-    for row in np.flatnonzero(~contained).tolist():
-        text = chains.text[row]
-        first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
-        if first < last:
-            of_text = around.where(np.arange(first, last))
-            place, end = int(chains.place[row]), int(chains.place_end[row])
-            contained[row] = longest_within(of_text, place, end) >= chains.words[row]
-    return contained
-
-
-def _inside(
-    passages: TextPassages, around_start: Positions, around_end: Positions
-) -> NDArray[np.bool_]:
-    """Return which passages lie in one of the intervals of the text."""
-    if not len(around_start):
-        return np.zeros(len(passages.place), dtype=np.bool_)
-    order = np.argsort(around_start, kind="stable")
-    around_start = around_start[order]
-    reached = np.append(np.maximum.accumulate(around_end[order]), -1)
-    before = around_start.searchsorted(passages.place, side="right") - 1
-    inside: NDArray[np.bool_] = reached[before] >= passages.place_end
-    return inside

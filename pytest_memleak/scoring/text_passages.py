@@ -346,7 +346,7 @@ def _prompt_places(place: int, words: int, prompt_ranges: Ranges, trim: int) -> 
     return frozenset(places)
 
 
-def longest_within(matched: BookMatches, place: int, place_end: int) -> int:
+def _longest_within(matched: BookMatches, place: int, place_end: int) -> int:
     """Return the words of the longest chain of one text's matches, cut to [place, place_end)."""
     first = np.maximum(matched.place, place)
     last = np.minimum(matched.place + matched.words, place_end)
@@ -360,3 +360,44 @@ def longest_within(matched: BookMatches, place: int, place_end: int) -> int:
     first_match, next_match = _edges(matches, part)
     best = _best(matches, first_match, next_match, NO_RANGES, 1)
     return int(-best[:, 0].min(initial=0))
+
+
+def contained_in(
+    matches: BookMatches, passages: TextPassages, by: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which passages books that `by` marks contain."""
+    around = matches.where(by[matches.book])
+    return inside(passages, around.place, around.place + around.words)
+
+
+def nearly_contained_in(
+    near: BookMatches, chains: TextPassages, by: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which chains books that `by` marks match in as many words."""
+    contained: NDArray[np.bool_] = by[chains.book]
+    around = near.where(by[near.book])
+    if not len(around.text):
+        return contained
+    around = around.where(np.argsort(around.text, kind="stable"))
+    for row in np.flatnonzero(~contained).tolist():
+        text = chains.text[row]
+        first, last = (around.text.searchsorted(text, side) for side in ("left", "right"))
+        if first < last:
+            of_text = around.where(np.arange(first, last))
+            place, end = int(chains.place[row]), int(chains.place_end[row])
+            contained[row] = _longest_within(of_text, place, end) >= chains.words[row]
+    return contained
+
+
+def inside(
+    passages: TextPassages, around_start: Positions, around_end: Positions
+) -> NDArray[np.bool_]:
+    """Return which passages lie in one of the intervals of the text."""
+    if not len(around_start):
+        return np.zeros(len(passages.place), dtype=np.bool_)
+    order = np.argsort(around_start, kind="stable")
+    around_start = around_start[order]
+    reached = np.append(np.maximum.accumulate(around_end[order]), -1)
+    before = around_start.searchsorted(passages.place, side="right") - 1
+    is_inside: NDArray[np.bool_] = reached[before] >= passages.place_end
+    return is_inside

@@ -1,0 +1,146 @@
+"""A generation that leaves as it is written, until it reproduces too much of a protected book."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.further_readings import STRANGE, USUAL
+from pytest_memleak.scoring.multi_book_index import NEAR_MATCH
+from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_memleak.library.library import Library, Passage
+
+LIMIT = 38
+"""The most words of a protected book that a generation may reproduce (docs/method.md)."""
+
+# A passage over the limit, with words inserted or a JSON object per word, takes fewer characters.
+_WINDOW, _SLACK = 3_000, 1_000
+_LONGEST_WORD = 256
+_UNMATCHED, _UNMATCHED_BACKWARD = NEAR_MATCH - 1, 12  # words, of a line for these
+_USUAL = frozenset(USUAL.split())
+_WORD = re.compile(r"[^\W_]+")
+# Each letter may be a word in scripts without spaces, and a space in byte-level tokens.
+_WORD_START = re.compile(
+    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\U0003ffff]"
+)
+
+
+class Stream:
+    """One generation, which ends before more than `limit` words of a passage have left.
+
+        stream = Stream(library, prompt="what the model was asked")
+        for delta in deltas:
+            send(stream.feed(delta))
+            if stream.passage:
+                break
+        send(stream.end())
+
+    It holds back the words that could exceed the limit until it has read them. A word of a match
+    shows only with the match's fifth, so the last four may be a passage's, too. It matches the last
+    3,000 characters, in memory that doesn't grow.
+
+    passage: what ended it
+    """
+
+    def __init__(self, library: Library, limit: int = LIMIT, *, prompt: str = "") -> None:
+        """Start a generation; words that `prompt` contains don't count.
+
+        Raises SettingsError for a limit that no near-verbatim passage is short enough for.
+        """
+        if limit < NEAR_PASSAGE:
+            raise SettingsError(
+                f"the limit must be at least {NEAR_PASSAGE} words, not {limit}",
+                hint="honest prose shares shorter runs of words with books",
+            )
+        self.passage: Passage | None = None
+        self._library, self._limit, self._prompt = library, limit, prompt
+        self._text, self._sent, self._matched = "", 0, 0
+        self._allowed = limit  # words that may leave unread
+
+    def feed(self, delta: str) -> str:
+        """Add text; return the text that may be sent now."""
+        return self._release(delta, ended=False)
+
+    def end(self) -> str:
+        """Return the rest that may be sent, of a text that goes no further."""
+        return self._release("", ended=True)
+
+    def _release(self, delta: str, *, ended: bool) -> str:
+        if self.passage:
+            return ""
+        self._text += delta
+        starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
+        if len(starts) > self._allowed:
+            whole = len(self._text) if ended else self._end_of_whole_words(starts)
+            if whole > self._matched:
+                passages = self._passages(whole)
+                longest = max((passage.words for passage in passages), default=0)
+                if longest > self._limit:
+                    return self._stop(starts, whole)
+                self._matched = whole
+                complete = sum(start < whole for start in starts)
+                self._allowed = max(complete + self._limit - self._may_match(longest), 0)
+        sent = self._sent
+        self._sent = len(self._text)
+        if len(starts) > self._allowed and not ended:
+            self._sent = starts[self._allowed]
+        self._allowed -= min(len(starts), self._allowed)
+        released = self._text[sent : self._sent]
+        self._forget()
+        return released
+
+    def _end_of_whole_words(self, starts: Sequence[int]) -> int:
+        """Return the place up to which the next text changes no word."""
+        last = self._text[-1]
+        if (last.isascii() and not last.isalnum()) or len(self._text) - starts[-1] > _LONGEST_WORD:
+            return len(self._text)
+        return starts[-1]
+
+    def _may_match(self, longest: int) -> int:
+        """Return the most words of a passage in the matched text; longest: of those that show."""
+        longest = max(longest, NEAR_PASSAGE - 1)
+        backward = _words_since_a_usual_one(self._text[: self._matched])
+        if backward < STRANGE:
+            return max(longest, backward) + _UNMATCHED
+        return longest + _UNMATCHED_BACKWARD
+
+    def _passages(self, end: int) -> list[Passage]:
+        return self._library.find([self._text[:end]], [self._prompt])
+
+    def _stop(self, starts: Sequence[int], whole: int) -> str:
+        """End the generation before the first word that exceeds the limit."""
+        ends = [*(start for start in starts[1:] if start < whole), whole]
+
+        def longest(nth: int) -> int:
+            return max((passage.words for passage in self._passages(ends[nth])), default=0)
+
+        nth = bisect_right(range(len(ends)), self._limit, key=longest)
+        self.passage = max(self._passages(ends[nth]), key=lambda passage: passage.words)
+        nth -= self.passage.words - self._limit - 1
+        return self._text[self._sent : starts[max(nth, 0)]]
+
+    def _forget(self) -> None:
+        """Forget text that no passage over the limit reaches back to."""
+        over = min(len(self._text) - _WINDOW, self._sent - 1)
+        if over > _SLACK:
+            cut = max(self._text.find(" ", over, self._sent - 1), over)
+            self._text = self._text[cut:]
+            self._sent -= cut
+            self._matched -= cut
+
+
+def _words_since_a_usual_one(text: str) -> int:
+    """Count the last words that may be backwards, which shows only in a long stretch."""
+    words = _WORD.findall(text[-_LONGEST_WORD * 2 :].lower())
+    count = 0
+    for word in reversed(words):
+        if word in _USUAL:
+            break
+        count += 1
+    return count

@@ -1,0 +1,209 @@
+"""Of an answer, only what the guard has read is sent on, in whatever field a server puts it."""
+
+import json
+from functools import cache
+
+import pytest
+from examples import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scored_books import book_of
+
+from pytest_memleak.library import GuardedAnswer, Library
+
+WORDS = [f"word{n}" for n in range(200)]
+LEAK, HONEST = " ".join(WORDS[:80]), " ".join(["something", "else"] * 40)
+CHAT = {"messages": [{"role": "user", "content": "Tell me."}]}
+
+
+@cache
+def library():
+    return Library.of([book_of(" ".join(WORDS))])
+
+
+def longest(text, prompt=""):
+    return max((each.words for each in library().find([text], [prompt])), default=0)
+
+
+def leaves(value):
+    """All strings of JSON, by their keys."""
+    if isinstance(value, dict):
+        return [(key, text) for part in value.items() for key, text in named(*part)]
+    return [leaf for part in value for leaf in leaves(part)] if isinstance(value, list) else []
+
+
+def named(key, value):
+    return [(key, value)] if isinstance(value, str) else leaves(value)
+
+
+def called(text):
+    return {"tool_calls": [{"index": 0, "id": "call_1", "function": {"arguments": text}}]}
+
+
+FIELDS = {
+    "content": lambda text: {"content": text},
+    "content in parts": lambda text: {"content": [{"type": "text", "text": text}]},
+    "reasoning_content": lambda text: {"reasoning_content": text},
+    "reasoning": lambda text: {"reasoning": text},
+    "refusal": lambda text: {"refusal": text},
+    "arguments of a tool": called,
+    "name of a tool": lambda text: {"tool_calls": [{"index": 0, "function": {"name": text}}]},
+    "arguments of a function": lambda text: {"function_call": {"arguments": text}},
+}
+UNREAD = {
+    "logprobs": lambda text: {"logprobs": {"content": [{"token": word} for word in text.split()]}},
+    "audio": lambda text: {"audio": {"transcript": text}},
+    "annotations": lambda text: {"annotations": [{"url_citation": {"title": text}}]},
+    "bytes": lambda text: {"bytes": [*text.encode()]},
+    "a key of its own": lambda text: {"x_text": text, text: text},
+    "a long id": lambda text: {"id": text},
+    "strings in a list": lambda text: {"content": text.split()},
+}
+
+
+def chunks(field, text, size=5):
+    for at in range(0, len(text), size):
+        yield {"id": "c", "choices": [{"index": 0, "delta": field(text[at : at + size])}]}
+    yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+def sent_of(request, parts):
+    answer = GuardedAnswer(library(), request)
+    sent = [guarded for part in parts for guarded in answer.read(part)]
+    return answer, [*sent, *answer.end()]
+
+
+def reason_of(sent):
+    choices = [choice for part in sent for choice in part["choices"]]
+    (reason,) = {choice.get("finish_reason") for choice in choices} - {None}
+    return reason
+
+
+@pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
+def test_text_of_any_field_is_read(field):
+    for text, stops in ((LEAK, True), (HONEST, False)):
+        whole = {"choices": [{"index": 0, "message": field(text), "finish_reason": "stop"}]}
+        answer = GuardedAnswer(library(), CHAT)
+        for guarded, sent in (
+            (answer, answer.read(whole, whole=True)),
+            sent_of(CHAT, chunks(field, text)),
+        ):
+            texts = [
+                leaf for key, leaf in leaves(sent) if key not in ("id", "type", "finish_reason")
+            ]
+            assert ("".join(texts) == text) is not stops
+            assert longest("".join(texts)) == 38 * stops
+            assert reason_of(sent) == ("content_filter" if stops else "stop")
+            assert [stop.passage.book for stop in guarded.stops] == ["b"] * stops
+            assert guarded.ended
+
+
+@pytest.mark.parametrize("field", UNREAD.values(), ids=UNREAD)
+def test_what_is_not_read_is_not_sent(field):
+    body = {
+        "id": "c", "object": "chat.completion", "created": 1, "model": "m", **field(LEAK),
+        "choices": [{"index": 0, "message": {"role": "assistant", **field(LEAK)}, **field(LEAK)}],
+        "usage": {"total_tokens": 3, **field(LEAK)},
+    }  # fmt: skip
+    (sent,) = GuardedAnswer(library(), CHAT).read(body, whole=True)
+    assert (sent["created"], sent["model"], sent["usage"]["total_tokens"]) == (1, "m", 3)
+    assert sent["choices"][0]["message"]["role"] == "assistant"
+    assert not set(json.dumps(sent).replace('"', " ").split()) & {*WORDS}
+
+
+KEYS = (
+    "choices", "delta", "message", "text", "content", "id", "index", "name", "arguments", "error",
+    "tool_calls", "function", "reasoning", "logprobs", "token", "usage", "finish_reason", "role",
+)  # fmt: skip
+BODIES = st.dictionaries(
+    st.sampled_from(KEYS),
+    st.recursive(
+        st.sampled_from([LEAK, HONEST, LEAK[:90], LEAK[300:], "stop", None, 0, 1, -1, True, 1e300]),
+        lambda inside: (
+            st.lists(inside, max_size=3)
+            | st.dictionaries(st.sampled_from(KEYS), inside, max_size=4)
+        ),
+        max_leaves=12,
+    ),
+)
+
+
+@settings(max_examples=examples(500), deadline=None)
+@given(st.lists(BODIES, max_size=4), st.booleans())
+def test_no_json_of_a_server_takes_a_passage_past_the_guard(bodies, whole):
+    answer, sent = GuardedAnswer(library(), CHAT), []
+    for body in bodies:
+        sent += answer.read(body, whole=whole)
+    texts = {}
+    for key, text in leaves([*sent, *answer.end()]):
+        texts[key] = texts.get(key, "") + text
+    assert all(longest(text) <= 38 for key, text in leaves(sent))
+
+
+def test_choices_end_one_by_one():
+    request = {**CHAT, "n": 3}
+    texts = {0: HONEST, 1: LEAK, 2: HONEST}
+    parts = [
+        {"choices": [{"index": n, "delta": {"content": texts[n][at : at + 7]}} for n in (2, 0, 1)]}
+        for at in range(0, max(map(len, texts.values())), 7)
+    ]
+    answer, sent = sent_of(request, parts)
+    assert not answer.ended
+    last = [{"choices": [{"index": n, "delta": {}, "finish_reason": "stop"}]} for n in texts]
+    sent += [guarded for part in last for guarded in answer.read(part)]
+    assert answer.ended
+    choices = [choice for part in sent for choice in part["choices"]]
+    for n, text in texts.items():
+        own = [choice for choice in choices if choice["index"] == n]
+        content = "".join(choice["delta"].get("content", "") for choice in own)
+        reasons = [reason for choice in own if (reason := choice.get("finish_reason"))]
+        assert reasons == (["content_filter"] if n == 1 else ["stop"])
+        assert longest(content) == 38 if n == 1 else content == text
+    assert [(stop.choice, stop.field) for stop in answer.stops] == [(1, "choices.delta.content")]
+
+
+def test_a_passage_spread_over_tool_calls_is_one_text():
+    words = [f'"{word}" ' for word in WORDS[:60]]
+    calls = [
+        {"index": at // 6, "function": {"name": "say", "arguments": "".join(words[at : at + 6])}}
+        for at in range(0, 60, 6)
+    ]
+    parts = [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]} for call in calls]
+    whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    answer = GuardedAnswer(library(), CHAT)
+    for sent in (sent_of(CHAT, parts)[1], answer.read(whole, whole=True)):
+        texts = [text for key, text in leaves(sent) if key == "arguments"]
+        assert 30 <= longest("".join(texts)) <= 38
+        assert reason_of(sent) == "content_filter"
+
+
+SAID = {"messages": [{"role": "system", "content": LEAK}, {"role": "user", "content": "?"}]}
+SHOWN = {"messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "image_url"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "free"),
+    [
+        ({**SAID, "n": 2}, {0, 1}),
+        ({**SHOWN, "n": 2}, {0, 1}),
+        ({"prompt": LEAK, "n": 2}, {0, 1}),
+        ({"prompt": LEAK}, {0}),  # one choice was asked for
+        ({"prompt": ["?", LEAK]}, {1}),
+        ({"prompt": [LEAK, "?"], "n": 2}, {0, 1}),
+        ({"prompt": [1, 2, 3]}, set()),
+        ({"prompt": None, "n": "many"}, set()),
+        ({"messages": "nothing of the kind"}, set()),
+    ],
+)
+def test_what_the_request_has_may_come_back(asked, free):
+    body = {"choices": [{"index": n, "text": LEAK} for n in (0, 1)]}
+    (sent,) = GuardedAnswer(library(), asked).read(body, whole=True)
+    assert {choice["index"] for choice in sent["choices"] if choice["text"] == LEAK} == free
+
+
+def test_an_error_of_the_server_is_read_too():
+    (sent,) = GuardedAnswer(library(), CHAT).read(
+        {"error": {"message": LEAK, "code": "overloaded"}}
+    )
+    assert sent["error"]["code"] == "overloaded"
+    assert longest(sent["error"]["message"]) == 38

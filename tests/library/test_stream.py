@@ -1,0 +1,172 @@
+"""A stream ends before more than the limit of a passage has left, as the gate counts passages."""
+
+import os
+import random
+import sys
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from examples import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from marks import full
+from scored_books import book_of
+from test_further_readings import DISGUISES, book, planted, prose
+
+from pytest_memleak.errors import SettingsError
+from pytest_memleak.library import Library, Stream, read_book
+from pytest_memleak.scoring.folding import passage_words
+
+LIMIT = 38
+FOLDER = os.environ.get("MEMLEAK_BOOKS")
+NOVELS = sorted(Path(FOLDER).glob("*.epub")) if FOLDER else []
+
+
+@cache
+def library():
+    return Library.of([book("the-lamplighter")])
+
+
+def deltas(text, rng, most=8):
+    at = 0
+    while at < len(text):
+        size = rng.randint(1, most)
+        yield text[at : at + size]
+        at += size
+
+
+def sent_by(stream, pieces):
+    """What leaves, piece by piece, up to the stream's end or its stop."""
+    return "".join([*map(stream.feed, pieces), stream.end()])
+
+
+def longest(text, prompt="", *, protected=None):
+    passages = (protected or library()).find([text], [prompt])
+    return max((passage.words for passage in passages), default=0)
+
+
+def every_7th(words):
+    return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
+
+
+CHANGES = {"verbatim": " ".join, "every 7th word changed": every_7th, **DISGUISES}
+
+
+@pytest.mark.parametrize("most", [8, full(1), full(30), full(1_000)])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_it_stops_within_the_limit(change, most):
+    rng = random.Random(most)
+    for text in islice(planted(change, "the-lamplighter", length=100), 2 if most == 8 else 8):
+        stream = Stream(library())
+        sent = sent_by(stream, deltas(text, rng, most))
+        assert text.startswith(sent)
+        assert longest(sent) <= LIMIT < stream.passage.words
+        assert stream.passage.book == "the-lamplighter"
+        # As much leaves as may: what comes next is a passage over the limit, or soon is.
+        assert longest(text[: len(sent) + 400]) > LIMIT
+        assert (stream.feed("more"), stream.end()) == ("", "")
+
+
+def test_a_verbatim_passage_leaves_up_to_the_limit():
+    before, words = "It began like this: ", prose("the-lamplighter")
+    for at in range(0, 2_000, 100):
+        text = before + " ".join(words[at : at + 100])
+        for pieces in (deltas(text, random.Random(at)), [text]):
+            sent = sent_by(Stream(library()), pieces)
+            assert len(passage_words(sent)) - len(passage_words(before)) <= LIMIT
+            assert LIMIT - 4 <= longest(sent) <= LIMIT
+
+
+WORDS = [f"w{n}" for n in range(300)]
+PIECES = st.one_of(
+    st.tuples(st.integers(0, 260), st.integers(1, 60)).map(lambda at: WORDS[at[0] :][: at[1]]),
+    st.lists(
+        st.sampled_from(["the", "sea", "and", "a-\nside", "<b>", "1984", "**so**"]), max_size=9
+    ),
+)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(
+    st.lists(PIECES, max_size=12), st.lists(PIECES, max_size=2), st.integers(0, 1 << 16),
+    st.sampled_from([20, 38]),
+)  # fmt: skip
+def test_it_ends_what_the_gate_would_report_and_nothing_else(pieces, asked, seed, limit):
+    protected = Library.of([book_of(" ".join(WORDS[:150]), " ".join(WORDS[150:]))])
+    text, prompt = (" ".join(map(" ".join, parts)) for parts in (pieces, asked))
+    stream = Stream(protected, limit, prompt=prompt)
+    sent = sent_by(stream, deltas(text, random.Random(seed), 12))
+    assert longest(sent, prompt, protected=protected) <= limit
+    if stream.passage is None:
+        assert sent == text
+        assert longest(text, prompt, protected=protected) <= limit
+    else:
+        assert text.startswith(sent)
+        passages = protected.find([text], [prompt])
+        assert max(passage.words for passage in passages) >= stream.passage.words > limit
+
+
+def test_honest_prose_leaves_whole_and_at_once():
+    words = prose("the-seed-vault")
+    for at in range(0, len(words) - 400, 400):
+        text = " ".join(words[at : at + 400])
+        stream = Stream(library())
+        for delta in deltas(text, random.Random(at)):
+            assert stream.feed(delta) == delta
+        assert (stream.end(), stream.passage) == ("", None)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(len(NOVELS) < 3, reason="MEMLEAK_BOOKS names no folder of 3 EPUBs")
+def test_a_thousand_honest_answers_of_real_prose_leave_whole():
+    *protected, other = NOVELS
+    index = Library.of(protected)
+    words = " ".join(excerpt.text for excerpt in read_book(other).excerpts).split()
+    rng = random.Random(5)
+    for _ in range(1_000):
+        at = rng.randrange(len(words) - 250)
+        text = " ".join(words[at : at + 250])
+        stream = Stream(index)
+        assert sent_by(stream, deltas(text, rng)) == text
+        assert stream.passage is None
+
+
+def test_what_the_prompt_or_a_common_text_has_is_no_passage():
+    words = prose("the-lamplighter")
+    text, quoted = " ".join(words[300:500]), " ".join(words[280:460])
+    assert sent_by(Stream(library(), prompt=f"Go on: {text}"), [text]) == text
+    beyond = Stream(library(), prompt=quoted)
+    assert 0 < longest(sent_by(beyond, deltas(text, random.Random(1))), quoted) <= LIMIT
+    common = Library.of([book("the-lamplighter")], common=[book_of(quoted, book_id="quoted")])
+    assert [*common.sizes] == ["the-lamplighter"]
+    for passage in (" ".join(words[300:450]), every_7th(words[300:450])):
+        assert longest(passage) > 100
+        assert longest(passage, protected=common) == 0
+        assert sent_by(Stream(common), [passage]) == passage
+    assert Stream(common).feed(text) != text
+
+
+def test_a_passage_over_a_long_answer_takes_no_more_memory():
+    rng, stream = random.Random(2), Stream(library())
+    words = prose("the-seed-vault")
+    sizes = []
+    for _ in range(40):
+        for delta in deltas(" ".join(rng.sample(words, 500)), rng, 100):
+            stream.feed(delta)
+        sizes.append(sum(sys.getsizeof(part) for part in vars(stream).values()))
+    assert max(sizes[-10:]) < 1.2 * max(sizes[:10])
+    assert stream.passage is None
+    assert longest(stream.feed(f" {' '.join(prose('the-lamplighter')[:100])}")) <= LIMIT
+    assert stream.passage
+    # Nor does a word without end.
+    blob = Stream(library())
+    for _ in range(100):
+        blob.feed("QmFzZTY0" * 100)
+    assert sum(sys.getsizeof(part) for part in vars(blob).values()) < 50_000
+
+
+def test_a_limit_that_no_passage_has_is_an_error():
+    with pytest.raises(SettingsError, match="at least 20 words, not 19"):
+        Stream(library(), 19)
