@@ -1,15 +1,13 @@
-"""Charts, drawn by pygal as SVG and colored by the report's style sheet.
+"""Charts as SVG, colored by the report's style sheet: spans by length, BMC by samples.
 
-pygal's style element, scripts and tooltips are removed: the page runs no script, and its colors
-follow the reader's light or dark mode.
+No charting library draws them: the page runs no script, and its colors follow the reader's light
+or dark mode.
 """
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
@@ -18,19 +16,24 @@ if TYPE_CHECKING:
 
 LengthClass = tuple[int, int, int]  # from, to (both included), how many
 
-_FONTS = ("label", "major_label", "title", "value")
-_FONT_SIZE = 14
-_LAYOUT = {
-    "width": 480,
-    "height": 290,
-    "margin": 6,
-    "show_legend": False,
-    "js": [],
-    "no_data_text": "",
-    "truncate_label": -1,
-}
+_WIDTH, _HEIGHT = 480, 290
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 464, 20, 238  # of the plot
 _MOST_TICKS = 6
 _MOST_RANGES = 5
+
+
+class _Scale(NamedTuple):
+    """A scale from a least and a most value to two places of the drawing."""
+
+    least: float
+    most: float
+    start: float
+    end: float
+
+    def place(self, value: float) -> float:
+        """Return the place of a value."""
+        share = (value - self.least) / (self.most - self.least)
+        return round(self.start + share * (self.end - self.start), 2)
 
 
 def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[LengthClass]:
@@ -48,25 +51,23 @@ def length_classes(lengths: Iterable[tuple[int, int]], *, k: int) -> list[Length
 def length_chart(classes: Sequence[LengthClass], *, name: str, title: str, text: str) -> Markup:
     """Draw the number of spans per length, on a logarithmic scale."""
     most = max((count for _, _, count in classes), default=1)
-    decades = [10**power for power in range(len(str(most)) + 1)]
-    chart = _chart(
-        "Bar",
-        logarithmic=True,
-        zero=0.5,
-        range=(0.5, max(most * 1.6, 2)),
-        x_title="words in a row",
-        y_title="spans",
-        y_labels=[tick for tick in decades if tick <= most] or [1],
-        formatter=lambda count: f"{count:,.0f}",
-        print_values=True,
-        print_values_position="top",
-        margin_top=16,
-    )
+    scale = _Scale(math.log10(0.5), math.log10(max(most * 1.6, 2)), _BOTTOM, _TOP)
+    decades = [10**power for power in range(len(str(most))) if 10**power <= most]
+    parts = [_guide(scale.place(math.log10(count)), f"{count:,}") for count in decades]
+    step = (_RIGHT - _LEFT) / max(len(classes), 1)
     # Narrow columns have room for the lower ends only.
     few = len(classes) <= _MOST_RANGES
-    chart.x_labels = [f"{low}–{high if few else ''}" for low, high, _ in classes]
-    chart.add("spans", [count or None for _, _, count in classes])
-    return _svg(chart, name=name, title=title, text=text)
+    for number, (low, high, count) in enumerate(classes):
+        middle = round(_LEFT + (number + 0.5) * step, 2)
+        parts.append(_label(middle, _BOTTOM + 18, f"{low}–{high if few else ''}"))
+        if count:
+            top = scale.place(math.log10(count))
+            bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>')
+            size = round(0.8 * step, 2), round(_BOTTOM - top, 2)
+            parts.append(bar.format(round(middle - 0.4 * step, 2), top, *size))
+            parts.append(_label(middle, top - 5, f"{count:,}", kind="name"))
+    parts += _axis_names("words in a row", "spans")
+    return _svg(parts, name=name, title=title, text=text, kind="bar")
 
 
 def coverage_chart(
@@ -83,47 +84,41 @@ def coverage_chart(
     n = len(curve)
     top = max(interval[1], *curve, *guess[-1:], 0.01 if limit is None else limit)
     ceiling = min(1.0, _round_up(top * 1.08))
-    chart = _chart(
-        "XY",
-        show_dots=False,
-        range=(0, ceiling),
-        xrange=(0, 2 * n),
-        x_title="samples per excerpt",
-        y_title="BMC",
-        y_labels=[ceiling * step / 4 for step in range(5)],
-        x_labels=_ticks(2 * n),
-        value_formatter=lambda share: f"{100 * share:.4g}%",
-        x_value_formatter=lambda samples: f"{samples:g}",
-    )
-    # The style sheet colors pygal's series by their number in this order.
-    chart.add("interval", [(n, interval[0]), (n, interval[1])])
-    chart.add("limit", [] if limit is None else [(0, limit), (2 * n, limit)])
-    chart.add("guess", [(n, curve[-1]), *((n + t, share) for t, share in enumerate(guess, 1))])
-    chart.add("measured", list(enumerate(curve, 1)), show_dots=n == 1)
-    return _svg(chart, name=name, title=title, text=text)
+    across, up = _Scale(0, 2 * n, _LEFT, _RIGHT), _Scale(0, ceiling, _BOTTOM, _TOP)
+    shares = [ceiling * step / 4 for step in range(5)]
+    parts = [_guide(up.place(share), f"{100 * share:.4g}%") for share in shares]
+    parts += [_label(across.place(count), _BOTTOM + 18, f"{count}") for count in _ticks(2 * n)]
+    series = {
+        "interval": [(n, interval[0]), (n, interval[1])],
+        "limit": [] if limit is None else [(0, limit), (2 * n, limit)],
+        "guess": [(n, curve[-1]), *((n + t, share) for t, share in enumerate(guess, 1))],
+        "measured": list(enumerate(curve, 1)),
+    }
+    for kind, points in series.items():
+        places = [f"{across.place(count)} {up.place(share)}" for count, share in points]
+        if places:
+            line = Markup('<path class="{}" d="M{}"/>')
+            parts.append(line.format(kind, " L".join(places)))
+    if n == 1:
+        dot = Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>')
+        parts.append(dot.format(across.place(1), up.place(curve[0])))
+    parts += _axis_names("samples per excerpt", "BMC")
+    return _svg(parts, name=name, title=title, text=text, kind="xy")
 
 
-def _chart(kind: str, **options: Any) -> Any:
-    pygal = _pygal()
-    style = pygal.style.Style(**{f"{font}_font_size": _FONT_SIZE for font in _FONTS})
-    return getattr(pygal, kind)(**_LAYOUT, **options, style=style)
+def _guide(y: float, label: str) -> Markup:
+    line = Markup('<path class="guide" d="M{} {}H{}"/>').format(_LEFT, y, _RIGHT)
+    return line + _label(_LEFT - 6, y + 4, label, kind="y")
 
 
-def _pygal() -> Any:
-    """Import pygal and undo its changes to the import system.
+def _label(x: float, y: float, text: str, *, kind: str = "x") -> Markup:
+    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(kind, x, round(y, 2), text)
 
-    It leaves a finder of the old protocol, about which Python 3.11 warns at every later import; and
-    its backport of importlib.metadata disables the real one.
-    """
-    find_distributions = vars(PathFinder).get("find_distributions")
-    import pygal
 
-    sys.meta_path[:] = [
-        finder for finder in sys.meta_path if type(finder).__module__ != pygal.__name__
-    ]
-    if find_distributions is not None:
-        setattr(PathFinder, "find_distributions", find_distributions)  # noqa: B010 - no attribute to mypy
-    return pygal
+def _axis_names(x_name: str, y_name: str) -> list[Markup]:
+    upright = Markup('<text class="name" transform="translate(14 {}) rotate(-90)">{}</text>')
+    across = _label((_LEFT + _RIGHT) / 2, _HEIGHT - 8, x_name, kind="name")
+    return [across, upright.format((_TOP + _BOTTOM) / 2, y_name)]
 
 
 def _ticks(most: int) -> list[int]:
@@ -145,33 +140,21 @@ def _round_up(share: float) -> float:
     return 1.0
 
 
-def _svg(chart: Any, *, name: str, title: str, text: str) -> Markup:
-    """Render the chart's bare SVG, with a title and a description for screen readers.
+def _svg(parts: Iterable[Markup], *, name: str, title: str, text: str, kind: str) -> Markup:
+    """Return the drawing, with a title and a description for screen readers.
 
     name: unique in the page; letters, digits and hyphens
     """
-    root = ElementTree.fromstring(chart.render())  # noqa: S314 - written by pygal just now
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    for parent in list(root.iter()):
-        for child in list(parent):
-            unseen = "tooltip-overlay" in child.get("class", "")
-            if unseen or child.tag in {"defs", "title", "desc", "style", "script"}:
-                parent.remove(child)
-    for element in root.iter():
-        element.attrib.pop("style", None)
-        element.attrib.pop("id", None)
-        for key in [key for key in element.attrib if "}" in key or ":" in key]:
-            del element.attrib[key]
-    root.attrib.update(
-        {
-            "class": f"chart {chart.__class__.__name__.lower()}",
-            "role": "img",
-            "aria-labelledby": f"{name}-title {name}-text",
-        }
+    return Markup(
+        '<svg class="chart {kind}" viewBox="0 0 {width} {height}" role="img" '
+        'aria-labelledby="{name}-title {name}-text"><title id="{name}-title">{title}</title>'
+        '<desc id="{name}-text">{text}</desc>{parts}</svg>'
+    ).format(
+        kind=kind,
+        width=_WIDTH,
+        height=_HEIGHT,
+        name=name,
+        title=title,
+        text=text,
+        parts=Markup("\n").join(parts),
     )
-    for place, (tag, content) in enumerate((("title", title), ("desc", text))):
-        element = ElementTree.Element(tag, {"id": f"{name}-{'text' if place else tag}"})
-        element.text = content
-        root.insert(place, element)
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - escaped by it
