@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_memleak.providers.openai.choices import MOST_CHOICES, server_name
@@ -14,8 +14,8 @@ from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 
 # Not str.splitlines, which also splits at characters that JSON's strings may have.
 _LINE_END = re.compile(r"\r\n|\n|\r")
-# They are repeated in each event.
-_NAMES = {"id", "object", "model", "system_fingerprint", "role", "type"}
+# Each is the same in all events that have it.
+_CONSTANT = {"id", "object", "model", "system_fingerprint", "role"}
 _FROM_LEAST_WITHHELD = (
     *(FinishReason.STOP, FinishReason.LENGTH, FinishReason.UNKNOWN),
     *(FinishReason.REFUSAL, FinishReason.CONTENT_FILTER, FinishReason.RECITATION),
@@ -31,10 +31,7 @@ def read_body(content: bytes) -> object:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     others: list[object] = []
-    for number, line in enumerate(lines):
-        data = line.removeprefix("data:").strip()
-        if not line.startswith("data:") or data in {"", "[DONE]"}:
-            continue
+    for number, data in enumerate(_data_of(lines)):
         event = json.loads(data)
         if not isinstance(event, Mapping):
             raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
@@ -50,6 +47,19 @@ def read_body(content: bytes) -> object:
     return answer | ({"choices": listed} if listed else {})
 
 
+def _data_of(lines: list[str]) -> Iterator[str]:
+    """Yield the data of each event: of several lines, joined."""
+    data: list[str] = []
+    for line in [*lines, ""]:
+        if line.startswith("data:"):
+            data.append(line.removeprefix("data:"))
+        elif not line and data:  # a blank line ends an event
+            text = "\n".join(data).strip()
+            data = []
+            if text not in {"", "[DONE]"}:
+                yield text
+
+
 def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     """Return a choice with its delta as the message, and the texts of a message beside it."""
     if "delta" not in choice:
@@ -61,18 +71,25 @@ def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
 
 
 def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Append the values of `part` to those of `whole`; replace numbers and names."""
+    """Append the values of `part` to those of `whole`; replace numbers and types.
+
+    Raises ValueError for a name that changes.
+    """
     for key, value in part.items():
         before = whole.get(key)
         if key == "finish_reason":
             whole[key] = max(before, value, key=_withheld_rank)
-        elif value is None or (key in _NAMES and value == before):
+        elif key in _CONSTANT:
+            if before and value and value != before:
+                raise ValueError(f"the events have more than one {key}")
+            whole[key] = before or value
+        elif value is None or (key == "type" and value == before):
             whole.setdefault(key, None)
         elif isinstance(value, Mapping) and isinstance(before, dict):
             _join(before, value)
-        elif not isinstance(before, str | list | dict) or (key in _NAMES and not texts_in(before)):
+        elif not isinstance(before, str | list | dict) or (key == "type" and not texts_in(before)):
             whole[key] = dict(value) if isinstance(value, Mapping) else value
-        elif isinstance(value, str) and isinstance(before, str) and key not in _NAMES:
+        elif isinstance(value, str) and isinstance(before, str) and key != "type":
             whole[key] = before + value
         else:
             whole[key] = [*_as_parts(before), *_as_parts(value)]

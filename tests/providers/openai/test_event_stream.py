@@ -7,6 +7,7 @@ import pytest
 from clients import make_provider
 from http_server import HttpServer, Response
 
+from pytest_memleak.errors import UnusableResponse
 from pytest_memleak.records import FinishReason
 
 ASIDE = "a whole page of the book"
@@ -18,7 +19,8 @@ def sample_stream():
     servers = []
 
     def sample(events, *, line_end="\n", n=1):
-        text = "".join(f"data: {event}{line_end}{line_end}" for event in [*events, "[DONE]"])
+        lines = ("\n".join(f"data: {line}" for line in each.split("\n")) for each in events)
+        text = "\n\n".join([*lines, "data: [DONE]", ""]).replace("\n", line_end)
         server = HttpServer()
         stream = Response(body=text.encode(), content_type="text/event-stream")
         server.route("POST", "/v1/chat/completions", "chat", lambda _: stream)
@@ -53,7 +55,7 @@ TOKENS = ("a wh", "ole", " page", " of", " the", " book")
         [{"reasoning": ASIDE}, {"reasoning": [{"text": "More."}]}],
         [{"reasoning": ASIDE}, {"reasoning": 7}, {"reasoning": {"text": "More."}}],
         [{"reasoning": {"text": ASIDE}}, {"reasoning": "More."}],
-        [{"role": ASIDE}, {"role": "assistant"}],
+        [{"role": ASIDE}],
         [{"name": token} for token in TOKENS],
     ],
 )
@@ -115,3 +117,27 @@ def test_only_line_ends_of_the_specification_end_a_line(sample_stream, line_end)
     text = "It rained.\u2028The sun shone.\u0085\u2029It snowed."
     (completion,) = sample_stream([event_of({"content": text}, "stop")], line_end=line_end)
     assert completion.text == text
+
+
+def test_data_of_several_lines_is_one_event(sample_stream):
+    event = json.dumps(json.loads(event_of({"content": "It rained."}, "stop")), indent=1)
+    assert event.count("\n") > 5
+    (completion,) = sample_stream([event])
+    assert completion.text == "It rained."
+
+
+@pytest.mark.parametrize("key", ["id", "model", "role"])
+def test_a_name_that_changes_makes_no_response(sample_stream, key):
+    fields = json.loads(event_of({"content": "It rained."}))
+    events = [
+        event_of({key: token}) if key == "role" else json.dumps(fields | {key: token})
+        for token in TOKENS
+    ]
+    with pytest.raises(UnusableResponse, match="unexpected format"):
+        sample_stream([*events, event_of({}, "stop")])
+
+
+def test_a_name_may_be_empty_at_first(sample_stream):
+    first = json.dumps({"id": "", "model": None, "choices": []})
+    (completion,) = sample_stream([first, event_of({"content": "It rained."}, "stop")])
+    assert (completion.served.model, completion.served.response_id) == ("base", "x")
