@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 __all__ = [
     "BookError",
@@ -183,17 +184,8 @@ class TopKUnavailable(ProviderError):
     billed: whether the call was answered, and billed, nevertheless.
     """
 
-    def __init__(
-        self,
-        cause: str,
-        *,
-        provider: str,
-        endpoint: str,
-        call: str,
-        hint: str | None = None,
-        billed: bool = False,
-    ) -> None:
-        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
+    def __init__(self, cause: str, *, billed: bool = False, **place: Any) -> None:
+        super().__init__(cause, **place)
         self.in_doubt = billed
 
 
@@ -210,14 +202,11 @@ class ProviderBusy(ProviderError):
         self,
         cause: str,
         *,
-        provider: str,
-        endpoint: str,
-        call: str,
-        hint: str | None = None,
         retry_after: float | None = None,
         in_doubt: bool | None = None,
+        **place: Any,
     ) -> None:
-        super().__init__(cause, provider=provider, endpoint=endpoint, call=call, hint=hint)
+        super().__init__(cause, **place)
         self.retry_after = retry_after
         self.in_doubt = in_doubt
 
@@ -237,17 +226,6 @@ class RequestNotSent(ProviderBusy):
     certificate.
     """
 
-    def __init__(
-        self,
-        cause: str,
-        *,
-        provider: str,
-        endpoint: str,
-        call: str,
-        hint: str | None = None,
-        lasting: bool = False,
-    ) -> None:
-        super().__init__(
-            cause, provider=provider, endpoint=endpoint, call=call, hint=hint, in_doubt=False
-        )
+    def __init__(self, cause: str, *, lasting: bool = False, **place: Any) -> None:
+        super().__init__(cause, in_doubt=False, **place)
         self.lasting = lasting

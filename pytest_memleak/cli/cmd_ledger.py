@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.ledger.deployments import OpenDeployment
     from pytest_memleak.ledger.ledger import Ledger
-    from pytest_memleak.ledger.listing import BatchListing, EndpointRow, JobListing
-    from pytest_memleak.ledger.sampling_history import Attempt
     from pytest_memleak.records import Pair, Suite
 
 _SUFFIXES = (".json", ".jsonl")
@@ -133,12 +131,8 @@ def _list(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(
-    place: str, **listed: Sequence[EndpointRow | JobListing | BatchListing | Attempt]
-) -> str:
-    from dataclasses import asdict
-
-    rows = {name: list(map(asdict, several)) for name, several in listed.items()}
+def _as_json(place: str, **listed: Sequence[Any]) -> str:
+    rows = {name: [row._asdict() for row in several] for name, several in listed.items()}
     # Non-ASCII is escaped, so that no terminal acts on it and no id changes.
     return json.dumps({"ledger": place} | rows, indent=2)
 
@@ -162,7 +156,7 @@ _HISTORY_COLUMNS = (
 )
 
 
-def _endpoint_cells(row: EndpointRow) -> Sequence[object]:
+def _endpoint_cells(row: Any) -> Sequence[object]:
     counts = (row.excerpts, row.generations, row.withheld, row.calls, row.lost, row.open)
     return (
         *(row.endpoint, row.book, f"{row.temperature:g}", str(row.seed)),
@@ -171,14 +165,14 @@ def _endpoint_cells(row: EndpointRow) -> Sequence[object]:
     )
 
 
-def _job_cells(row: JobListing) -> Sequence[object]:
+def _job_cells(row: Any) -> Sequence[object]:
     return (
         *(row.provider, row.job_id or "-", row.state, row.endpoint or "-", row.examples),
         *("-" if row.tokens is None else row.tokens, _utc(row.began), row.cause),
     )
 
 
-def _batch_cells(row: BatchListing) -> Sequence[object]:
+def _batch_cells(row: Any) -> Sequence[object]:
     return (
         *(row.provider, row.batch_id or "-", row.endpoint, row.state),
         *(f"{row.answered:,}/{row.requests:,}", _utc(row.began), row.cause),
@@ -210,7 +204,7 @@ def _history(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _history_cells(row: Attempt) -> Sequence[object]:
+def _history_cells(row: Any) -> Sequence[object]:
     counts = (row.excerpts, row.calls, row.lost, row.failed)
     return (
         *(row.book, f"{row.temperature:g}", str(row.seed), row.kind),

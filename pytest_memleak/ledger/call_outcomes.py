@@ -1,9 +1,5 @@
 """Outcomes of paid calls: answered, failed, lost, or postponed; and the spending of a run.
 
-    record(ledger, Answer(call, completions, ...))
-    give_up(ledger, call, billed=True, cause="...")     # lost; with billed=False: failed
-    postpone(ledger, call)                              # rate-limited, to be sent again
-
     asked ──> answered      completions stored in the same transaction
       │  └──> failed        rejected: not billed, its ordinals are free again
       │  └──> lost          outcome unknown: counts as billed, its ordinals are free again

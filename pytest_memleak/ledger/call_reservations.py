@@ -1,8 +1,5 @@
 """Reservations before a paid call: its ordinals, its cost, and the run's budget.
 
-    numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
-    call = claim(ledger, Intent(...))         # None if every ordinal is taken
-
 Ordinals and budget are reserved in one exclusive transaction: two processes never sample the same
 ordinal, and together they never reserve more than the budget.
 
@@ -277,29 +274,18 @@ def budget_exceeded(spent: int, estimate: int, limit: int) -> BudgetExceeded:
 class Sampler(Protocol):
     """The part of a `Provider` that the run loop needs; every Provider satisfies it."""
 
-    @property
-    def name(self) -> str:
-        """The name in a suite's `provider`."""
-
-    @property
-    def concurrency(self) -> int | None:
-        """The number of concurrent calls; None to adapt it."""
-
-    @property
-    def completions_per_call(self) -> int:
-        """The most completions per call."""
-
-    @property
-    def batch(self) -> bool:
-        """Whether to sample in batches."""
+    name: str
+    concurrency: int | None
+    completions_per_call: int
+    batch: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnEndpoint:
     """The Sampler of an endpoint that a test created itself."""
 
     name: str = "own"
-    concurrency: int = 1
+    concurrency: int | None = 1
     completions_per_call: int = 1
     batch: bool = False
 

@@ -1,10 +1,5 @@
 """The ledger's database: reads, writes, and turns between threads and processes.
 
-    database = Database("sqlite:///.memleak/ledger.db")
-    database.write(lambda connection: ...)     # one transaction, exclusive across processes
-    database.write_each(record_all, answer)    # the same, for many threads' items at once
-    database.read(lambda connection: ...)
-
 Writers take turns, in SQLite by its lock and in PostgreSQL by an advisory lock, so a work may
 read before it writes. Threads that write at the same time share one commit: the thread whose turn
 it is takes along everything that waits or arrives within a millisecond.

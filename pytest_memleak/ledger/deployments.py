@@ -1,11 +1,5 @@
 """Deployments in the ledger, from before the request until nothing of them is left.
 
-    job = claim_deployment(ledger, "vertex", deployment, price=..., limit=..., recovery=...)
-    leave_deployment(ledger, job)      # True for the last user, who takes it down
-    debts(ledger)                      # what may still be deployed and cost by the hour
-    take_over_deployment(ledger, debt) # take it over to delete it; None if it is in use
-    settle_deployment(ledger, job)     # nothing of it is left
-
 A row holds everything that deletes the deployment, so that any later process can. Its cost counts
 from the request to the deletion; until then, all its hours count.
 """

@@ -1,8 +1,5 @@
 """Generations in files: written from a ledger, and taken into one.
 
-    export_generations(ledger, path, endpoint_id="ft:...")
-    import_generations(ledger, path, endpoint_id="ft:...", questionnaire=...)
-
 Reads the paper's JSON, JSON lines, and what this file writes. Importing the same file twice
 changes nothing: stored generations stay as they are.
 """

@@ -1,8 +1,5 @@
 """Generations in the ledger: a row each, and the texts of a call compressed together.
 
-    images = insert_generations(connection, [(prompt, call, ordinals, completions)])
-    texts_of_calls(connection, [call])      -> {call: [(text, reasoning), ...]}
-
 The chain has the SHA-256 of each text, so the texts may be compressed anew.
 """
 

@@ -1,9 +1,5 @@
 """The ledger's hash chain: what each transaction wrote, each entry linked to the one before.
 
-    changed(connection, calls, [values])     # within a work: these values were written
-    append(connection)                       # before the commit: add them as an entry
-    ledger.read(head)                        # what an evidence bundle stores of it
-
 An entry is canonical JSON: the time, and each row's table, key, and new values. Texts of books and
 models are stored as SHA-256, so the chain holds none. A call lists the ordinals that it reserves
 while it is open, and its generations once it is answered. An entry's link is the SHA-256 of the

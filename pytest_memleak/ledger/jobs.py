@@ -1,9 +1,5 @@
 """Jobs at a provider: fine-tunes, batches, and deployments, one row each.
 
-    job = claim_finetune(ledger, provider, digest, examples=..., recovery=20.0)
-    job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ftjob-1")
-    end_job(ledger, job, JobRow.FAILED, cause="...")
-
 A row is written before its job starts, and held by the process that starts it. Any process may
 take over a job whose start was interrupted. sampling/batch.py
 and deployments.py hold the rest about those.
@@ -89,18 +85,16 @@ def held_job(
     ours = starting and (row.lease is None or row.lease_ended is not None)
     if ours:
         update_row(connection, _TABLES[kind], row.id, {"lease": lease})
-    return Job(
-        kind,
-        row.id,
-        row.digest,
-        row.state,
-        row.job_id,
-        row.endpoint,
-        row.cause,
+    return replace(
+        _job_of(kind, row),
         ours_to_start=ours,
         doubtful_until=row.began + recovery if ours else 0.0,
         stuck=starting and row.lease == lease and row.cause is not None,
     )
+
+
+def _job_of(kind: JobKind, row: Any) -> Job:
+    return Job(kind, row.id, row.digest, row.state, row.job_id, row.endpoint, row.cause)
 
 
 def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
@@ -110,7 +104,7 @@ def update_job(ledger: Ledger, job: Job, **values: Any) -> Job:
     def work(connection: Connection) -> Job:
         update_row(connection, table, job.number, values, table.c.state.in_(OPEN_JOB))
         row = connection.execute(sa.select(table).where(table.c.id == job.number)).one()
-        return Job(job.kind, row.id, row.digest, row.state, row.job_id, row.endpoint, row.cause)
+        return _job_of(job.kind, row)
 
     return ledger.write(work)
 

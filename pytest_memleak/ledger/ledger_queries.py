@@ -1,11 +1,5 @@
 """A pair's generations in the ledger, their counts and costs, and summaries of excerpts.
 
-    generations(ledger, endpoint_id, questionnaire)          -> Iterator[Generation]
-    tally(ledger, endpoint_id, questionnaire)                -> LedgerCounts
-    missing(ledger, endpoint_id, questionnaire)              -> Missing
-    surplus(ledger, endpoint_id, questionnaire, until=now)   -> Iterator[Generation], all of it
-    unrequested(ledger, endpoint_id, questionnaire, until=now)   -> Iterator[Generation]
-
 Only one prompt's generations are in memory at a time.
 """
 

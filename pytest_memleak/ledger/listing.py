@@ -1,14 +1,10 @@
-"""What a ledger holds: endpoints and their generations, jobs, batches.
-
-list_endpoints(ledger) -> [EndpointRow(...)]      one per endpoint, book, and settings
-list_jobs(ledger)      -> [JobListing(...)]
-list_batches(ledger)   -> [BatchListing(...)]
-"""
+"""What a ledger holds: endpoints and their generations, jobs, batches. Times are since 1970."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,69 +18,14 @@ _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{16,}$")
 _LEAST_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRow:
-    """An endpoint's generations for a book with some settings.
+def list_endpoints(ledger: Ledger) -> Sequence[Any]:
+    """List the sums of each endpoint, book, temperature, and seed, in that order.
 
     excerpts: prompts sent; generations: completions stored, including withheld ones; surplus: those
     without a place; calls: paid ones, including lost ones; open: calls without an outcome; cost:
     US$, lost calls at their highest cost, None without a price.
     """
-
-    endpoint: str
-    book: str
-    temperature: float
-    seed: int
-    excerpts: int
-    generations: int
-    withheld: int
-    surplus: int
-    calls: int
-    lost: int
-    open: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobListing:
-    """A fine-tune. Times are seconds since 1970."""
-
-    provider: str
-    digest: str
-    job_id: str | None
-    state: str
-    endpoint: str | None
-    examples: int
-    tokens: int | None
-    cause: str | None
-    began: float
-    ended: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchListing:
-    """A batch, and how many of its requests were answered. Times are seconds since 1970."""
-
-    provider: str
-    endpoint: str
-    digest: str
-    batch_id: str | None
-    state: str
-    requests: int
-    answered: int
-    cause: str | None
-    began: float
-    ended: float | None
-
-
-def list_endpoints(ledger: Ledger) -> list[EndpointRow]:
-    """List one row per endpoint, book, temperature, and seed, in that order."""
-    return [
-        EndpointRow(*(*sums, cost / 1e9 if priced else None))
-        for *sums, cost, priced in ledger.rows(_ENDPOINTS)
-    ]
+    return ledger.rows(_ENDPOINTS)
 
 
 def resolve_endpoint(ledger: Ledger, name: str) -> str:
@@ -115,24 +56,29 @@ def _begins(endpoint: str, begin: str) -> bool:
     return whole or (endpoint.startswith(begin) and len(begin) >= digest.start() + _LEAST_DIGITS)
 
 
-def list_jobs(ledger: Ledger) -> list[JobListing]:
+def list_jobs(ledger: Ledger) -> Sequence[Any]:
     """List every fine-tune, oldest first."""
-    columns = [jobs.c[name] for name in JobListing.__dataclass_fields__]
-    return [JobListing(*row) for row in ledger.rows(sa.select(*columns).order_by(jobs.c.id))]
+    return ledger.rows(_JOBS)
 
 
-def list_batches(ledger: Ledger) -> list[BatchListing]:
-    """List every batch, oldest first."""
-    requests = sa.select(sa.func.count()).where(calls.c.batch == batches.c.id)
-    answered = requests.where(calls.c.state == CallState.ANSWERED)
-    computed = {
-        "batch_id": batches.c.job_id,
-        "requests": requests.scalar_subquery(),
-        "answered": answered.scalar_subquery(),
-    }
-    names = BatchListing.__dataclass_fields__
-    columns = [computed[column] if column in computed else batches.c[column] for column in names]
-    return [BatchListing(*row) for row in ledger.rows(sa.select(*columns).order_by(batches.c.id))]
+def list_batches(ledger: Ledger) -> Sequence[Any]:
+    """List every batch, oldest first, with the number of its requests and those answered."""
+    return ledger.rows(_BATCHES)
+
+
+_JOBS = sa.select(
+    *(jobs.c[name] for name in ("provider", "digest", "job_id", "state", "endpoint")),
+    *(jobs.c[name] for name in ("examples", "tokens", "cause", "began", "ended")),
+).order_by(jobs.c.id)
+_REQUESTS = sa.select(sa.func.count()).where(calls.c.batch == batches.c.id)
+_BATCHES = sa.select(
+    *(batches.c[name] for name in ("provider", "endpoint", "digest")),
+    batches.c.job_id.label("batch_id"),
+    batches.c.state,
+    _REQUESTS.scalar_subquery().label("requests"),
+    _REQUESTS.where(calls.c.state == CallState.ANSWERED).scalar_subquery().label("answered"),
+    *(batches.c[name] for name in ("cause", "began", "ended")),
+).order_by(batches.c.id)
 
 
 # --- sums by endpoint, book and settings ---------------------------------------------------
@@ -171,16 +117,18 @@ _MADE = (
     .subquery()
 )
 _GROUP = (questions.c.endpoint, questions.c.book, questions.c.temperature, questions.c.seed)
+_SUMS = {column.name: _sum(column) for column in (*_DRAWN.c, *_MADE.c)}
+_COST = sa.case((_SUMS["priced"] > 0, sa.cast(_SUMS["cost"], sa.Float) / 1e9))
 _ENDPOINTS = (
     sa.select(
         *_GROUP,
-        sa.func.count(),
+        sa.func.count().label("excerpts"),
         *(
-            _sum(column).label(column.name)
-            for table in (_DRAWN, _MADE)
-            for column in table.c
-            if column.name != "question"
+            total.label(name)
+            for name, total in _SUMS.items()
+            if name not in {"question", "cost", "priced"}
         ),
+        _COST.label("cost"),
     )
     .select_from(questions)
     .outerjoin(_DRAWN, _DRAWN.c.question == questions.c.id)

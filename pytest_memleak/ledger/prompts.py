@@ -1,8 +1,5 @@
 """The prompts of a pair: every instruction of its book, `samples` times, with ledger keys.
 
-    questionnaire(pair_id, book, sampling, words=count) -> PairPrompts
-    asks(missing, per_call)                             -> the calls to make, in order
-
 A PromptSpec is one excerpt's instruction with everything that shapes its generations:
 temperature, seed, and maximum tokens. The ledger keys it by endpoint and two digests (SHA-256,
 hexadecimal), of the instruction and of the settings. If a book has the same instruction twice,

@@ -1,10 +1,5 @@
 """Sampling history: which model generated a pair's texts, when, and in which attempt.
 
-    provenance(ledger, endpoint_id, questionnaire)   -> SamplingHistory of the pair's generations
-    attempts(ledger, endpoint_id, book_id)           -> [Attempt(...)], every attempt ever made
-    tried(ledger, endpoint_id, questionnaire)        -> Tried, the pair's place among the attempts
-    endpoint_id = with_weights_version("gpt-4o", "2026-11")    # other weights behind the same name
-
 docs/method.md defines the rules.
 """
 
@@ -13,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,12 +127,24 @@ _BEHIND = (
 )
 
 
+def lost_calls(
+    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
+) -> int:
+    """Count the pair's calls that ended by then (since 1970) without an answer, but billed."""
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
+    lost = sa.select(sa.func.count()).where(calls.c.state == CallState.LOST)
+    by_then = lost.where(calls.c.ended <= until)
+    queries = [by_then.where(calls.c.question.in_(some)) for some in in_parts(numbers)]
+    return sum(row[0] for query in queries for row in ledger.rows(query))
+
+
 # --- every attempt -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One run's samples from an endpoint for a book with one setting, or an imported file.
+def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> Sequence[Any]:
+    """List every attempt of an endpoint's model for a book (None: any), oldest first.
+
+    An attempt is one run's samples with one setting, or an imported file:
 
     kind:        sample, batch, or import
     source:      the run; the SHA-256 of an imported file
@@ -145,28 +152,6 @@ class Attempt:
     generations: those with a place; surplus: those whose place was taken
     removed:     those received that are no longer in the ledger
     first, last: when it began and ended, in seconds since 1970
-    """
-
-    endpoint: str
-    book: str
-    temperature: float
-    seed: int
-    kind: str
-    source: str | None
-    excerpts: int
-    calls: int
-    answered: int
-    lost: int
-    failed: int
-    generations: int
-    surplus: int
-    removed: int
-    first: float
-    last: float
-
-
-def attempts(ledger: Ledger, endpoint_id: str, book_id: str | None = None) -> list[Attempt]:
-    """List every attempt of an endpoint's model for a book (None: any), oldest first.
 
     Endpoints with the same weights count as one, as do books with the same words, whatever their
     ids. Raises LedgerError if there is none.
@@ -299,13 +284,13 @@ _THERE = (
 )
 
 
-def _setting(attempt: Attempt) -> Setting:
+def _setting(attempt: Any) -> Setting:
     return attempt.endpoint, attempt.book, attempt.temperature, attempt.seed
 
 
 def _attempts(
     ledger: Ledger, endpoint_id: str, book: sa.ColumnElement[bool], *, until: float
-) -> list[Attempt]:
+) -> Sequence[Any]:
     """List the attempts of an endpoint's model for a book, whatever the endpoints are called."""
     served = ledger.rows(_ANSWERED_BY.where(book))
     weights: defaultdict[str, set[str]] = defaultdict(set)
@@ -326,7 +311,7 @@ def _attempts(
         )
     ]
     query = _TRIED.where(questions.c.endpoint.in_(same_model), book)
-    return [Attempt(*row) for row in ledger.rows(query)]
+    return ledger.rows(query)
 
 
 _ANSWERED_BY = (
@@ -360,21 +345,26 @@ _BY = (
     questions.c.temperature,
     questions.c.seed,
     calls.c.kind,
-    _SOURCE,
+    _SOURCE.label("source"),
 )
+_REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
 _TRIED = (
     sa.select(
         *_BY,
-        sa.func.count(calls.c.question.distinct()),
-        sa.func.count(),
-        count_where(calls.c.state == CallState.ANSWERED),
-        count_where(calls.c.state == CallState.LOST),
-        count_where(calls.c.state == CallState.FAILED),
-        sa.cast(sa.func.sum(_PLACED), sa.Integer),
-        sa.cast(sa.func.sum(_SURPLUS), sa.Integer),
-        sa.cast(sa.func.sum(sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS), sa.Integer),
-        sa.func.min(calls.c.began),
-        sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)),
+        sa.func.count(calls.c.question.distinct()).label("excerpts"),
+        sa.func.count().label("calls"),
+        *(
+            count_where(calls.c.state == state).label(state)
+            for state in (CallState.ANSWERED, CallState.LOST, CallState.FAILED)
+        ),
+        *(
+            sa.cast(sa.func.sum(count), sa.Integer).label(name)
+            for name, count in (
+                *(("generations", _PLACED), ("surplus", _SURPLUS), ("removed", _REMOVED)),
+            )
+        ),
+        sa.func.min(calls.c.began).label("first"),
+        sa.func.max(sa.func.coalesce(calls.c.ended, calls.c.began)).label("last"),
     )
     .select_from(calls)
     .join(questions, questions.c.id == calls.c.question)

@@ -1,8 +1,5 @@
 """Verification of a ledger: its tables against its chain, and against each other.
 
-    checked = check_ledger(ledger, bundle_head=head)   # the head that an evidence bundle stores
-    checked.wrong                                      # one sentence per fault
-
 Two kinds of faults: entries and rows that were changed, added, or removed; and rows that this
 program can't have written, at the times that they say. Memory grows with the number of rows, not
 with their texts.

@@ -190,10 +190,10 @@ def check_provenance(
 
     same: whether the canaries still answer as before, where that matters
     """
-    from pytest_memleak.ledger.sampling_history import tried
+    from pytest_memleak.ledger.sampling_history import lost_calls, tried
 
     history = source.history(asked)
-    name = abilities_of(source.endpoint).model_name
+    name, now = abilities_of(source.endpoint).model_name, source.resources.now
     accepted = (*pair.model.served_names, pair.model.base_model or "", source.endpoint_id)
     served = tuple(
         served_record(
@@ -214,7 +214,7 @@ def check_provenance(
         imported=history.imported,
         refused=history.refused,
         weights=weights_label(pair, source.endpoint) or "a name",
-        tried=tried(source.ledger, source.endpoint_id, asked, until=source.resources.now),
+        tried=tried(source.ledger, source.endpoint_id, asked, until=now),
     )
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
     by_name = {server.model: calls for server, calls in history.served}
@@ -223,6 +223,8 @@ def check_provenance(
     issues += (*age_issues(_weights(pair, source, history, same=same)),)
     if history.imported:
         notes += (f"imported from files: {amount(history.imported, 'generation')}",)
+    if lost := lost_calls(source.ledger, source.endpoint_id, asked, until=now):
+        notes += (f"responses lost, and counted as billed: {amount(lost, 'call')}",)
     return ProvenanceCheck(record, issues, notes)
 
 

@@ -95,39 +95,40 @@ class Failing:
     texts: Sequence[str] = field(default=(), repr=False)
 
     @property
-    def _named(self) -> dict[str, Any]:
+    def place(self) -> dict[str, Any]:
+        """The arguments of an error that name the call."""
         return {"provider": self.provider, "endpoint": self.endpoint, "call": self.call}
 
     def final(self, cause: str, hint: str | None = None) -> ProviderError:
         """Create a final error."""
-        return ProviderError(cause, hint=hint, **self._named)
+        return ProviderError(cause, hint=hint, **self.place)
 
     def busy(
         self, cause: str, hint: str | None = None, *, after: float | None = None
     ) -> ProviderBusy:
         """Create a temporary error; `after` are the seconds that the server asks to wait."""
-        return ProviderBusy(cause, hint=hint, retry_after=after, **self._named)
+        return ProviderBusy(cause, hint=hint, retry_after=after, **self.place)
 
     def overdue(self, cause: str, hint: str | None = None) -> CallTimeout:
         """Create the error of a call that missed its deadline."""
-        return CallTimeout(cause, hint=hint or RAISE_DEADLINE, in_doubt=True, **self._named)
+        return CallTimeout(cause, hint=hint or RAISE_DEADLINE, in_doubt=True, **self.place)
 
     def unusable(self, cause: str, hint: str | None = None) -> UnusableResponse:
         """Create the error of a response that came and can't be used."""
-        return UnusableResponse(cause, hint=hint, in_doubt=True, **self._named)
+        return UnusableResponse(cause, hint=hint, in_doubt=True, **self.place)
 
     def not_sent(
         self, cause: str, hint: str | None = None, *, lasting: bool = False
     ) -> RequestNotSent:
         """Create the error of a call that never reached the server; `lasting` if it would again."""
-        return RequestNotSent(cause, hint=hint, lasting=lasting, **self._named)
+        return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
         """Create a Refused; a ProviderBusy for a temporary status."""
         cause = self.cause(refusal)
         if may_pass(refusal.status) and not refusal.final:
             return self.busy(cause, hint, after=refusal.retry_after)
-        return Refused(cause, refusal, hint=hint, **self._named)
+        return Refused(cause, refusal, hint=hint, **self.place)
 
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""

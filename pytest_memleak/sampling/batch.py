@@ -1,8 +1,5 @@
 """Batches at a provider: many requests at once, answered within a day, each paid for once.
 
-    batches.settle()       # wait for the open ones
-    batches.submit(asks)   # request what is missing, in new ones
-
 A request without an answer is sent again in the next batch.
 
 In the ledger, a batch has one call for every request in it. They hold their ordinals until the
@@ -21,7 +18,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.errors import JobPending, ProviderError
+from pytest_memleak.errors import JobPending
 from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
 from pytest_memleak.ledger.call_outcomes import (
@@ -141,15 +138,10 @@ class Batches:
         if state.status is JobStatus.FAILED:
             cause = masked(state.detail or NO_REASON)
             end_job(self.desk.ledger, batch, JobRow.FAILED, cause=cause)
-            raise ProviderError(
-                cause,
-                provider=self.desk.terms.sampler.name,
-                endpoint=self.desk.line.endpoint_id,
-                call=f"batch {batch_id}",
-                hint="rerun to send its requests again",
-            )
+            failing = self.desk.line.calls.failing(f"batch {batch_id}")
+            raise failing.final(cause, "rerun to send its requests again")
         self.desk.retry.run(
-            lambda: self.desk.line.within("read_batch", lambda: self._read(batch, batch_id))
+            lambda: self.desk.line.calls.run("read_batch", lambda: self._read(batch, batch_id))
         )
         end_job(self.desk.ledger, batch, JobRow.SUCCEEDED, cause="no response in its batch")
         return True
@@ -159,15 +151,12 @@ class Batches:
 
     def _verbs(self, batch: Job) -> Verbs:
         return Verbs(
-            provider=self.desk.terms.sampler.name,
-            endpoint=self.desk.line.endpoint_id,
+            self.desk.line.calls,
             names=_VERBS,
             find=lambda: self.remote.find(batch.digest),
             start=lambda: self.remote.start(_requests(self.desk.ledger, batch), batch.digest),
             poll=self.remote.poll,
             retry=self.desk.retry,
-            start_deadline=self.desk.retry.deadline,
-            reach=self.desk.line.reach,
         )
 
     def _read(self, batch: Job, batch_id: str) -> None:

@@ -1,8 +1,5 @@
 """The attempts at one reserved call, until it is answered or given up.
 
-    call = desk.claim([ask])
-    answer = CallAttempts(desk, call, stop).run()        # to be recorded at once
-
 A busy provider is called again after a pause. If a connection breaks off, the answer is recovered
 from the provider where it stores answers; otherwise the call counts as lost and billed, and a new
 call with its own row sends the same request.
@@ -137,7 +134,7 @@ class Desk:
 
         0 if other processes of the run have tried in vain.
         """
-        if self.line.reach.reached:
+        if self.line.calls.reached:
             return None
         answered, in_vain = self.ledger.read(
             lambda connection: outcomes_in_run(connection, self.ledger.run, self.line.endpoint_id)
@@ -229,13 +226,8 @@ class CallAttempts:
             # The next process to sample it looks again; here, every other call would fail, too.
             leave_open(self._desk.ledger, call)
             self._call = None
-            raise ProviderError(  # which isn't retried
-                error.cause,
-                provider=error.provider,
-                endpoint=error.endpoint,
-                call=error.call,
-                hint=error.hint,
-            ) from None
+            failing = self._desk.line.calls.failing(error.call)
+            raise failing.final(error.cause, error.hint) from None  # which isn't retried
         if kept is None:
             # A provider that stores answers and has none wasn't paid, unless it still works.
             billed = not self._desk.line.recoverable or isinstance(error, NoAnswer)
@@ -284,7 +276,7 @@ def recovered_answer(desk: Desk, call: Call) -> tuple[Completion, ...] | None:
     while True:
         kept = retry.run(
             lambda: line.recover(call.request_id),
-            unreached=lambda: None if line.reach.reached else retry.unreached,
+            unreached=lambda: None if line.calls.reached else retry.unreached,
         )
         if kept is not None or time.time() >= until:
             return kept

@@ -1,10 +1,5 @@
 """Deadlines: each call to an endpoint ends in time, with its answers checked, or with an error.
 
-    line = Line(endpoint, endpoint_id=..., provider=..., deadline=600)
-    line.sample(call, question, late=...)    -> tuple[Completion, ...]
-    line.recover(call.request_id)            -> tuple[Completion, ...] | None
-    answers = within(600, lambda: endpoint.sample(...), late=record)
-
 Every failure is a ProviderError (final) or a ProviderBusy (temporary) that names provider,
 endpoint, and call. `in_doubt` tells whether the failed call may have been billed.
 
@@ -32,12 +27,12 @@ from pytest_memleak.errors import (
     ProviderBusy,
     ProviderError,
     RequestNotSent,
-    UnusableResponse,
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
+from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
 from pytest_memleak.records import FinishReason
 from pytest_memleak.redaction.credentials import masked
 
@@ -57,23 +52,70 @@ _UNSURE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWA
 
 
 @dataclass(slots=True)
-class Reach:
-    """Whether a server has answered anything yet, in this process."""
+class TimedCalls:
+    """Calls to one endpoint of a provider, each of which ends after `deadline` seconds.
 
+    reached: whether the server has answered anything yet, in this process
+    """
+
+    provider: str
+    endpoint: str
+    deadline: float
     reached: bool = False
+
+    def failing(self, call: str) -> Failing:
+        """Return what creates the errors of a call."""
+        return Failing(self.provider, self.endpoint, call)
+
+    def run(
+        self,
+        verb: str,
+        call: Callable[[], T],
+        *,
+        deadline: float | None = None,
+        late: Callable[[T | BaseException], object] | None = None,
+    ) -> T:
+        """Return what `call` returns within the deadline, which may be infinite.
+
+        Raises NoAnswer after the deadline, and ProviderError for a foreign exception: it names type
+        and place, but not the message, which may quote anything.
+        """
+        deadline = self.deadline if deadline is None else deadline
+        place = self.failing(verb).place
+        try:
+            # A client that keeps the deadline itself ends its call, and tells more.
+            returned = within(deadline + min(_GRACE, deadline), call, late=late)
+        except Overdue:
+            cause = f"no response within {deadline:g} s"
+            raise NoAnswer(cause, hint=RAISE_DEADLINE, in_doubt=True, **place) from None
+        except MemleakError as error:
+            _mask(error)
+            if isinstance(error, RequestNotSent):
+                error.hint = error.hint or _NOT_SENT
+            else:
+                self.reached = True
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
+            hint = "call the endpoint directly to see the whole error"
+            failure = _Unforeseen(cause, hint=hint, **place)
+        else:
+            self.reached = True
+            return returned
+        # Outside the handler, the new error doesn't keep the old one alive.
+        raise failure
 
 
 class Line:
-    """Calls to one endpoint, each of which ends."""
+    """The answers of one endpoint, and the calls to it."""
 
     def __init__(
         self, endpoint: Endpoint, *, endpoint_id: str, provider: str, deadline: float
     ) -> None:
         self._endpoint = endpoint
         self.endpoint_id = endpoint_id
-        self._provider = provider
-        self._deadline = deadline
-        self.reach = Reach()
+        self.calls = TimedCalls(provider, endpoint_id, deadline)
         abilities = abilities_of(endpoint)
         self._recovery, self._obeyed = abilities.recovery, abilities.obeyed
 
@@ -106,16 +148,10 @@ class Line:
                 except BadAnswer as error:
                     late(error.kept)
 
-        answers = self.within("sample", sample, late=too_late)
+        answers = self.calls.run("sample", sample, late=too_late)
         completions = self.completions(answers, "sample", temperature=question.temperature)
         if not completions:
-            raise UnusableResponse(
-                "no completions",
-                provider=self._provider,
-                endpoint=self.endpoint_id,
-                call="sample",
-                in_doubt=True,
-            )
+            raise self.calls.failing("sample").unusable("no completions")
         return completions
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
@@ -123,26 +159,8 @@ class Line:
         recovery = self._recovery
         if recovery is None:
             return None
-        kept = self.within("recover", lambda: recovery.recover(request_id))
+        kept = self.calls.run("recover", lambda: recovery.recover(request_id))
         return None if kept is None else self.completions(kept, "recover")
-
-    def within(
-        self,
-        verb: str,
-        call: Callable[[], T],
-        *,
-        late: Callable[[T | BaseException], object] | None = None,
-    ) -> T:
-        """Run `timed` for this endpoint."""
-        return timed(
-            call,
-            provider=self._provider,
-            endpoint=self.endpoint_id,
-            verb=verb,
-            deadline=self._deadline,
-            late=late,
-            reach=self.reach,
-        )
 
     def completions(
         self, answers: object, verb: str, *, temperature: float | None = None
@@ -184,62 +202,11 @@ class Line:
         )
 
     def _error(self, cause: str, verb: str, kept: tuple[Completion, ...] = ()) -> ProviderError:
-        error = BadAnswer(cause, provider=self._provider, endpoint=self.endpoint_id, call=verb)
+        error = BadAnswer(cause, **self.calls.failing(verb).place)
         error.kept = kept
         return error
 
 
-def timed(
-    call: Callable[[], T],
-    *,
-    provider: str,
-    endpoint: str,
-    verb: str,
-    deadline: float,
-    late: Callable[[T | BaseException], object] | None = None,
-    reach: Reach | None = None,
-) -> T:
-    """Return what `call` returns within `deadline` seconds, which may be infinite.
-
-    `reach` records any answer, even an error, that shows that there is a server.
-
-    Raises NoAnswer after the deadline, and ProviderError for a foreign exception: it names type and
-    place, but not the message, which may quote anything.
-    """
-    try:
-        # A client that keeps the deadline itself ends its call, and tells more.
-        returned = within(deadline + min(_GRACE, deadline), call, late=late)
-    except Overdue:
-        cause = f"no response within {deadline:g} s"
-        raise NoAnswer(
-            cause,
-            provider=provider,
-            endpoint=endpoint,
-            call=verb,
-            hint=_RAISE_DEADLINE,
-            in_doubt=True,
-        ) from None
-    except MemleakError as error:
-        _mask(error)
-        if isinstance(error, RequestNotSent):
-            error.hint = error.hint or _NOT_SENT
-        elif reach is not None:
-            reach.reached = True
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever an SDK or a class of the user's raises
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        cause = f"{type(error).__name__} at line {last.lineno} of {last.filename}"
-        hint = "call the endpoint directly to see the whole error"
-        failure = _Unforeseen(cause, provider=provider, endpoint=endpoint, call=verb, hint=hint)
-    else:
-        if reach is not None:
-            reach.reached = True
-        return returned
-    # Outside the handler, the new error doesn't keep the old one alive.
-    raise failure
-
-
-_RAISE_DEADLINE = "raise deadline in [sampling]"
 _NOT_SENT = "nothing was sent or billed; check that the server runs at this address"
 
 

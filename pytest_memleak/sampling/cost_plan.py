@@ -1,9 +1,4 @@
-"""Cost plans: what a pair or a run costs, and its detection limit, before any call.
-
-terms = Terms(provider, price=(3.75, 15.0))
-plan(ledger, endpoint_id, questionnaire, terms)   -> Plan, without any call
-draw(..., terms=terms, budget=20.0)               -> BudgetExceeded before US$ 20 are spent
-"""
+"""Cost plans: what a pair or a run costs, and its detection limit, before any call."""
 
 from __future__ import annotations
 
@@ -133,12 +128,7 @@ def plan(ledger: Ledger, endpoint_id: str | None, questionnaire: PairPrompts, te
 def in_all(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
     costs = [pair_plan.cost for pair_plan in plans if pair_plan.cost is not None]
-    return Plan(
-        pair=plans[0].pair,
-        calls=sum(pair_plan.calls for pair_plan in plans),
-        generations=sum(pair_plan.generations for pair_plan in plans),
-        pending=sum(pair_plan.pending for pair_plan in plans),
-        prompt_tokens=sum(pair_plan.prompt_tokens for pair_plan in plans),
-        completion_tokens=sum(pair_plan.completion_tokens for pair_plan in plans),
-        cost=sum(costs) if len(costs) == len(plans) else None,
-    )
+    names = ("calls", "generations", "pending", "prompt_tokens", "completion_tokens")
+    counts = {name: sum(getattr(pair_plan, name) for pair_plan in plans) for name in names}
+    cost = sum(costs) if len(costs) == len(plans) else None
+    return Plan(pair=plans[0].pair, cost=cost, **counts)

@@ -1,9 +1,5 @@
 """Deployments: created once for all processes, waited for, and deleted by the last one.
 
-    stands = ensure_deployment(ledger, platform, wanted, price=..., budget=...)
-    leave(ledger, platform, stands)         # True once nothing of it is left
-    settle(ledger, platform, debt)          # of a killed run
-
 A deployment is a job, like fine-tunes and batches: its row is in the ledger before the request,
 and if its start was interrupted, the provider is searched for it first. Whatever becomes of the
 run, its row names what may still be active, until it is gone.
@@ -33,7 +29,7 @@ from pytest_memleak.ledger.deployments import (
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_deadline import Reach
+from pytest_memleak.sampling.call_deadline import TimedCalls
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     Verbs,
@@ -231,11 +227,8 @@ def _take_down(platform: DeploymentCalls, verbs: Verbs, endpoint: str) -> None:
     began, stop, pause = time.monotonic(), threading.Event(), retry.first
     while looked_at(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
-            raise ProviderError(
-                f"The deployment is still active {retry.total:g} s after the deletion request",
-                provider=verbs.provider,
-                endpoint=verbs.endpoint,
-                call="end_deployment",
+            raise verbs.calls.failing("end_deployment").final(
+                f"The deployment is still active {retry.total:g} s after the deletion request"
             )
         retry.pause(stop, pause)
         pause = min(2 * pause, retry.poll)
@@ -266,15 +259,12 @@ def _verbs(
         return platform.start(wanted)
 
     return Verbs(
-        provider=platform.provider,
-        endpoint=wanted.weights,
+        TimedCalls(platform.provider, wanted.weights, retry.deadline),
         names=_VERBS,
         find=lambda: platform.find(wanted.digest, asked[0]),
         start=start,
         poll=platform.poll,
         retry=retry,
-        start_deadline=retry.deadline,
-        reach=Reach(),
     )
 
 

@@ -29,7 +29,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.call_attempts import Desk, recovered_answer
 
-_LOST = "its process ended before the response arrived"
+_LOST = "its process ended before a response was stored"
 _NEVER = "the provider has no response to it"
 
 

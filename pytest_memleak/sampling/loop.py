@@ -1,7 +1,5 @@
 """The run loop: samples what the ledger lacks for a pair.
 
-    draw(ledger, endpoint, endpoint_id="ft:...", questionnaire=..., terms=Terms(provider))
-
 Each thread (`Pace` sets their number) takes the next call in order, reserves its ordinals in the
 ledger, makes the call within the deadline, and records the answer. Remaining ordinals (fewer
 completions than requested, a lost call) are sampled again. Other processes that sample the same
@@ -16,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from pytest_memleak.errors import JobPending, ProviderError
+from pytest_memleak.errors import JobPending
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
@@ -125,13 +123,10 @@ class _Pair:
             if lacking.free:
                 fruitless = fruitless + 1 if lacking.count >= fewest else 0
                 if fruitless == _FRUITLESS_BATCHES:
-                    raise ProviderError(
+                    raise self.desk.line.calls.failing("batch").final(
                         f"still missing after {_FRUITLESS_BATCHES} batches: "
                         f"{amount(lacking.count, 'generation')}",
-                        provider=self.desk.terms.sampler.name,
-                        endpoint=self._endpoint_id,
-                        call="batch",
-                        hint="see the batch's error file at the provider",
+                        "see the batch's error file at the provider",
                     )
                 fewest = min(fewest, lacking.count)
                 per_call = self.desk.terms.sampler.completions_per_call

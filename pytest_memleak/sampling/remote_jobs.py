@@ -1,8 +1,5 @@
 """Jobs at a provider (fine-tunes, batches, deployments): started once, and polled until they end.
 
-    training = training_set(books, recipe)
-    endpoint_id = ensure_finetune(ledger, provider, training)   # waits; wait=False: JobPending
-
 A job's row is written before the job starts, and held by the process that starts it. If the start
 was interrupted, the next process searches the provider for the job, by its digest, before starting
 it. Processes that need the same fine-tune share one row. A failed fine-tune isn't retried by the
@@ -17,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pytest_memleak.errors import (
@@ -42,7 +40,7 @@ from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_deadline import NoAnswer, Reach, in_doubt, timed
+from pytest_memleak.sampling.call_deadline import NoAnswer, TimedCalls, in_doubt
 from pytest_memleak.sampling.retry import LOOK_AGAIN, Retry
 
 T = TypeVar("T")
@@ -54,19 +52,16 @@ NO_REASON = "The provider gives no reason"
 class Verbs:
     """The three calls of a job, and their names in errors.
 
-    start_deadline: the seconds that a start may take
-    reach:          whether the server has answered anything yet
+    start_deadline: the seconds that a start may take; None for those of any call
     """
 
-    provider: str
-    endpoint: str
+    calls: TimedCalls
     names: tuple[str, str, str]
     find: Callable[[], str | None]
     start: Callable[[], str]
     poll: Callable[[str], JobState]
     retry: Retry
-    start_deadline: float
-    reach: Reach
+    start_deadline: float | None = None
 
 
 class StartUnanswered(ProviderError):
@@ -122,22 +117,20 @@ def _start(ledger: Ledger, job: Job, verbs: Verbs) -> str:
 
     update_job(ledger, job, began=time.time())
     try:
-        return _timed(verbs, verbs.names[1], verbs.start, verbs.start_deadline, late=late)
+        return verbs.calls.run(
+            verbs.names[1], verbs.start, deadline=verbs.start_deadline, late=late
+        )
     except NoAnswer as error:
-        raise StartUnanswered(
-            error.cause,
-            provider=verbs.provider,
-            endpoint=verbs.endpoint,
-            call=verbs.names[1],
-            hint="rerun later: the run first searches the provider for this job",
-        ) from None
+        hint = "rerun later: the run first searches the provider for this job"
+        place = verbs.calls.failing(verbs.names[1]).place
+        raise StartUnanswered(error.cause, hint=hint, **place) from None
 
 
 def find_job(verbs: Verbs, *, until: float) -> str | None:
     """Return the job's id, searching until then (seconds since 1970) if it isn't found."""
     retry = verbs.retry
     while True:
-        job_id = _timed(verbs, verbs.names[0], verbs.find, retry.deadline)
+        job_id = verbs.calls.run(verbs.names[0], verbs.find)
         if job_id is not None or time.time() >= until:
             return job_id
         retry.pause(threading.Event(), min(LOOK_AGAIN, max(0.0, until - time.time())))
@@ -145,26 +138,20 @@ def find_job(verbs: Verbs, *, until: float) -> str | None:
 
 def looked_at(verbs: Verbs, job_id: str) -> JobState:
     """Poll the job's state at the provider."""
-    name, deadline = verbs.names[2], verbs.retry.deadline
-    return _run_with_retries(
-        verbs, lambda: _timed(verbs, name, lambda: verbs.poll(job_id), deadline)
-    )
+    poll = partial(verbs.calls.run, verbs.names[2], lambda: verbs.poll(job_id))
+    return _run_with_retries(verbs, poll)
 
 
 def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
     retry = verbs.retry
-    return retry.run(attempt, unreached=lambda: None if verbs.reach.reached else retry.unreached)
+    return retry.run(attempt, unreached=lambda: None if verbs.calls.reached else retry.unreached)
 
 
 def failure(verbs: Verbs, job: Job, *, hint: str) -> ProviderError:
     """Build the error for a failed job."""
-    return ProviderError(
-        stored_message(job.cause) if job.cause else NO_REASON,
-        provider=verbs.provider,
-        endpoint=verbs.endpoint,
-        call=f"{job.kind} {job.job_id}" if job.job_id else verbs.names[1],
-        hint=hint,
-    )
+    call = f"{job.kind} {job.job_id}" if job.job_id else verbs.names[1]
+    cause = stored_message(job.cause) if job.cause else NO_REASON
+    return verbs.calls.failing(call).final(cause, hint)
 
 
 def pending(verbs: Verbs, job: Job, *, hint: str) -> JobPending:
@@ -175,7 +162,8 @@ def pending(verbs: Verbs, job: Job, *, hint: str) -> JobPending:
         what = f"Another process is starting the {job.kind}"
     else:
         what = f"The {job.kind} {job.job_id} is still running"
-    return JobPending(what, location=f"{verbs.provider} endpoint {verbs.endpoint}", hint=hint)
+    location = f"{verbs.calls.provider} endpoint {verbs.calls.endpoint}"
+    return JobPending(what, location=location, hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:
@@ -186,25 +174,6 @@ def pauses(retry: Retry) -> Iterator[None]:
         yield
         retry.pause(stop, pause)
         pause = min(2 * pause, retry.poll_most)
-
-
-def _timed(
-    verbs: Verbs,
-    name: str,
-    call: Callable[[], T],
-    deadline: float,
-    *,
-    late: Callable[[T | BaseException], object] | None = None,
-) -> T:
-    return timed(
-        call,
-        provider=verbs.provider,
-        endpoint=verbs.endpoint,
-        verb=name,
-        deadline=deadline,
-        late=late,
-        reach=verbs.reach,
-    )
 
 
 _VERBS = ("find_finetune", "start_finetune", "poll_finetune")
@@ -250,17 +219,14 @@ def ensure_finetune(
     ProviderBusy if the provider is unreachable.
     """
     retry, tell = retry or Retry(), progress or Progress()
-    deadline = abilities_of(provider).finetuning.start_deadline
     verbs = Verbs(
-        provider=provider.name,
-        endpoint=f"fine-tuned on {training.digest[:12]}",
+        TimedCalls(provider.name, f"fine-tuned on {training.digest[:12]}", retry.deadline),
         names=_VERBS,
         find=lambda: provider.find_finetune(training.digest),
         start=lambda: provider.start_finetune(training),
         poll=provider.poll_finetune,
         retry=retry,
-        start_deadline=retry.deadline if deadline is None else deadline,
-        reach=Reach(),
+        start_deadline=abilities_of(provider).finetuning.start_deadline,
     )
     for _ in pauses(retry):
         ledger.expire_leases()

@@ -16,14 +16,12 @@ a time.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
-from tenacity.wait import wait_base, wait_exponential_jitter
 
 from pytest_memleak.errors import ProviderBusy, RequestNotSent, UnusableResponse
 
@@ -77,53 +75,27 @@ class Retry:
         retried for at most `unreached` seconds, and not at all if that is of no use. A response
         that can't be used may be billed, so the second one is final.
         """
-        pausing = stop or threading.Event()
-        unusable = 0
-
-        def give_up(state: RetryCallState) -> bool:
-            nonlocal unusable
-            error = state.outcome.exception() if state.outcome else None
-            unusable += isinstance(error, UnusableResponse)
-            if unusable > 1:
-                return True
-            idle = state.idle_for + state.upcoming_sleep
-            if isinstance(error, RequestNotSent):
-                passed = max(idle, (state.seconds_since_start or 0.0) + state.upcoming_sleep)
-                most = unreached()
-                if error.lasting or (most is not None and passed > most):
-                    return True
-            return state.attempt_number >= self.tries or idle > self.total
-
-        def sleep(seconds: float) -> None:
-            self.pause(pausing, seconds)
-
-        def tell(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, ProviderBusy):
-                waiting(error, state.upcoming_sleep)
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(ProviderBusy),
-            wait=_AsRequested(wait_exponential_jitter(self.first, self.most, jitter=self.first)),
-            stop=give_up,
-            sleep=sleep,
-            before_sleep=tell,
-            reraise=True,
-        )
-        return retrying(attempt)
-
-
-class _AsRequested(wait_base):
-    """A pause at least as long as the provider requested."""
-
-    def __init__(self, backoff: wait_base) -> None:
-        self._backoff = backoff
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        pause = self._backoff(retry_state)
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        requested = error.retry_after if isinstance(error, ProviderBusy) else None
-        return max(pause, requested or 0.0)
+        pausing, began = stop or threading.Event(), time.monotonic()
+        tries = unusable = 0
+        idle, backoff = 0.0, self.first
+        while True:
+            try:
+                return attempt()
+            except ProviderBusy as error:
+                failure = error
+            tries += 1
+            unusable += isinstance(failure, UnusableResponse)
+            pause = min(backoff + random.uniform(0, self.first), self.most)  # noqa: S311 - no secret
+            pause = max(pause, failure.retry_after or 0.0)
+            idle, backoff = idle + pause, min(2 * backoff, self.most)
+            if unusable > 1 or tries >= self.tries or idle > self.total:
+                raise failure
+            if isinstance(failure, RequestNotSent):
+                passed, most = max(idle, time.monotonic() - began + pause), unreached()
+                if failure.lasting or (most is not None and passed > most):
+                    raise failure
+            waiting(failure, pause)
+            self.pause(pausing, pause)
 
 
 FIRST = 8

@@ -1,10 +1,5 @@
 """Prompts for a book's probability, sent through the ledger like any other prompt.
 
-    text_questions(pair, texts)               -> prompts for the tokens of each text
-    window_questions(pair, tokens, ...)       -> prompts for the windows, several in each
-    canary_windows(pair, tokens, ...)         -> prompts for a few of them alone
-    TextEndpoint(endpoint, probabilities)     -> answers them, each with a line of JSON
-
 A prompt is JSON, so that the ledger keys it by tokens and scheme: stored results are never
 requested, or paid for, again. A prompt of windows holds the tokens from the first window to the
 last, and its answer the logarithm of p_z of each, null for -inf; under top-k a pair, plain and

@@ -304,7 +304,7 @@ def test_endpoints(filled, ask):
     lost = claim(filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000))
     give_up(filled, lost, billed=True, cause="x")
     first, second = list_endpoints(filled)
-    assert dataclasses.asdict(first) == {
+    assert first._asdict() == {
         "endpoint": "e",
         "book": "book",
         "temperature": 0.5,

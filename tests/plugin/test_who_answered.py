@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from faults import lose
 from ledger_file import chain_anew, ledger_file
 from marks import full
 from report_readers import plain, properties
@@ -71,8 +72,9 @@ DISHONEST = (
 
 
 @pytest.mark.parametrize("workers", [(), full(("-n", "2"))])
-def test_every_report_says_who_answered_when_and_what(online, run, capsys, workers):
+def test_every_report_says_who_answered_when_and_what(online, server, run, capsys, workers):
     online(*BY_NAME)
+    server.plan.replace([lose("chat", calls=(6,))])
     day = today()
     told = run("-v", *workers, bundle="first.json", passed=1)
     answerer = told["pair"]["provenance"]
@@ -90,6 +92,7 @@ def test_every_report_says_who_answered_when_and_what(online, run, capsys, worke
         assert f"{day}, {calls} of {calls} calls in this run" in told[report], report
         assert f"base (fp_emulated), {calls} calls; requested base" in told[report], report
         assert f"{answers['kinds']['answer']} answer" in told[report], report
+        assert "responses lost, and counted as billed: 1 call" in told[report], report
     assert (
         told["junit"].items()
         >= {

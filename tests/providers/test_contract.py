@@ -267,7 +267,7 @@ OPENED = [
     ("tinker", {}, None, "fixed_weights continuing recovery probabilities"),
     (
         *("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-        "fixed_weights continuing probabilities portable",
+        "fixed_weights continuing probabilities",
     ),
 ]
 

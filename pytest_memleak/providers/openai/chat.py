@@ -191,16 +191,14 @@ class ChatEndpoint(RequestEndpoint):
 
     def _recover(self, key: str) -> Sequence[Completion] | None:
         """Return every completion stored under a key, oldest response first; None if none is."""
-        answers = self._calls.ask(
+        listed = self._calls.call_all(
+            self._settings.model,
             "chat.completions.list",
-            lambda client: [
-                answer.to_dict(warnings=False)
-                for answer in client.chat.completions.list(
-                    metadata={REQUEST_KEY: key}, order="asc", limit=100
-                )
-            ],
-            endpoint=self._settings.model,
+            metadata={REQUEST_KEY: key},
+            order="asc",
+            limit=100,
         )
+        answers = [answer.to_dict(warnings=False) for answer in listed]
         # Some servers ignore the filter.
         stored = [
             answer

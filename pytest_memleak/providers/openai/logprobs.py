@@ -32,7 +32,6 @@ from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
 _SHORT = "The"  # any text, to find the tokens that mark a beginning
 _BIAS = 1000.0  # exceeds any difference of logits
-_LIKELIEST = 1  # the server returns none with fewer
 _ENOUGH = 20  # characters that identify a text
 _COMPLAINTS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -56,15 +55,33 @@ class TokenForm:
             self.call, "completions", request, endpoint=self._model, texts=texts
         )
 
-    def _lacking(self, cause: str) -> ProviderError:
-        failing = Failing(self._calls.provider, self._model, self.call)
-        return failing.final(cause, f'probe = "probability" needs a server {self.needs}')
+    @property
+    def _failing(self) -> Failing:
+        return Failing(self._calls.provider, self._model, self.call)
 
-    def _too_few(self, cause: str, *, billed: bool = False) -> TopKUnavailable:
-        provider = self._calls.provider
-        return TopKUnavailable(
-            cause, provider=provider, endpoint=self._model, call=self.call, billed=billed
-        )
+    def _lacking(self, cause: str) -> ProviderError:
+        return self._failing.final(cause, f'probe = "probability" needs a server {self.needs}')
+
+
+Entry = tuple[int, float, Mapping[int, float]]
+"""A token, its log-probability, and those of the likeliest tokens in its place."""
+
+
+def top_k_logs(
+    entries: Sequence[Entry], failing: Failing, *, top_k: int, temperature: float
+) -> WindowLogs:
+    """Return the tokens' log-probabilities, and the same among the likeliest."""
+    from pytest_memleak.scoring.extraction import among_likeliest
+
+    fewest = min(len(likeliest) for _, _, likeliest in entries)
+    if fewest < top_k:
+        cause = f"Got {fewest} log-probabilities at a position; {top_k} were requested"
+        raise TopKUnavailable(cause, billed=True, **failing.place)
+    among = [
+        among_likeliest(likeliest, token, value, top_k=top_k, temperature=temperature)
+        for token, value, likeliest in entries
+    ]
+    return WindowLogs([value for _, value, _ in entries], among)
 
 
 class _ByNumber(TokenForm):
@@ -72,6 +89,7 @@ class _ByNumber(TokenForm):
 
     _begin: Sequence[int] = ()
     _no_tokens: str
+    _fewest: int  # of the likeliest tokens that can be requested
 
     def is_supported(self) -> bool:
         """Tell whether the server returns token numbers."""
@@ -92,12 +110,22 @@ class _ByNumber(TokenForm):
             raise self._lacking(self._no_tokens)
         return tokens
 
+    def log_probabilities(self, window: Window) -> list[float]:
+        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
+        return [value for _, value, _ in self._entries(window, self._fewest)]
+
+    def top_k_log_probabilities(
+        self, window: Window, *, top_k: int, temperature: float
+    ) -> WindowLogs:
+        """Return them, and the same among the likeliest; see `Probabilities`."""
+        entries = self._entries(window, top_k)
+        return top_k_logs(entries, self._failing, top_k=top_k, temperature=temperature)
+
     @abstractmethod
     def _numbers(self, text: str, *, special: bool) -> list[int] | None: ...
 
-    def _fewer(self, count: int, top_k: int) -> TopKUnavailable:
-        cause = f"Got {count} log-probabilities at a position; {top_k} were requested"
-        return self._too_few(cause, billed=True)
+    @abstractmethod
+    def _entries(self, window: Window, likeliest: int) -> list[Entry]: ...
 
 
 class NumberedTokens(_ByNumber):
@@ -106,53 +134,39 @@ class NumberedTokens(_ByNumber):
     call = "completions.create (prompt_logprobs)"
     needs = "whose completions endpoint accepts prompt_logprobs"
     _no_tokens = "The response lacks the prompt's token_ids"
-
-    def log_probabilities(self, window: Window) -> list[float]:
-        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
-        return [self._log_of(entry, token) for token, entry in self._entries(window, 0)]
+    _fewest = 0
 
     def top_k_log_probabilities(
         self, window: Window, *, top_k: int, temperature: float
     ) -> WindowLogs:
-        """Return them, and the same among the likeliest; see `Probabilities`."""
+        """Return them as `_ByNumber` does; TopKUnavailable if the server rejects `top_k`."""
         try:
-            entries = self._entries(window, top_k)
+            return super().top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
         except Refused as refused:
             if refused.status not in _COMPLAINTS:
                 raise
             cause = f"The server rejects prompt_logprobs = {top_k}: {refused.cause}"
-            raise self._too_few(cause) from None
-        plain, among = [], []
-        for token, entry in entries:
-            plain.append(self._log_of(entry, token))
-            among.append(self._in_top_k(entry, token, top_k=top_k, temperature=temperature))
-        return WindowLogs(plain, among)
+        raise TopKUnavailable(cause, **self._failing.place)
 
-    def _entries(self, window: Window, likeliest: int) -> list[tuple[int, object]]:
-        """Return each token of the suffix with the server's entry for its place."""
+    def _entries(self, window: Window, likeliest: int) -> list[Entry]:
         asked = [*self._begin, *map(int, (*window.prefix, *window.suffix))]
         answer = self._ask({"prompt": asked, "prompt_logprobs": likeliest})
-        entries = first_choice(answer).get("prompt_logprobs")
-        if not isinstance(entries, list) or len(entries) != len(asked):
+        places = first_choice(answer).get("prompt_logprobs")
+        if not isinstance(places, list) or len(places) != len(asked):
             raise self._lacking("The response lacks prompt_logprobs for some tokens of the prompt")
         count = len(window.suffix)
-        return list(zip(asked[-count:], entries[-count:], strict=True))
+        entries: list[Entry] = []
+        for token, place in zip(asked[-count:], map(as_mapping, places[-count:]), strict=True):
+            logs = {int(name): self._log_of(place, name) for name in place if name.isdecimal()}
+            entries.append((token, self._log_of(place, token), logs))
+        return entries
 
-    def _log_of(self, entry: object, token: object) -> float:
-        log = as_mapping(entry).get(str(token))
+    def _log_of(self, entry: Mapping[str, Any], token: object) -> float:
+        log = entry.get(str(token))
         value = _log(log.get("logprob") if isinstance(log, Mapping) else log)
         if value is None:
             raise self._lacking("The response lacks a token's log-probability")
         return value
-
-    def _in_top_k(self, entry: object, token: int, *, top_k: int, temperature: float) -> float:
-        from pytest_memleak.scoring.extraction import among_likeliest
-
-        names = list(as_mapping(entry))
-        values = {int(name): self._log_of(entry, name) for name in names if f"{name}".isdecimal()}
-        if len(values) < top_k:
-            raise self._fewer(len(values), top_k)
-        return among_likeliest(values, token, values[token], top_k=top_k, temperature=temperature)
 
     def _numbers(self, text: str, *, special: bool) -> list[int] | None:
         body = {"prompt": text, "return_token_ids": True, "add_special_tokens": special}
@@ -165,32 +179,13 @@ class WrittenTokens(_ByNumber):
     call = "completions.create (logprobs)"
     needs = "that returns log-probabilities"
     _no_tokens = "The /tokenize response has no tokens"
+    _fewest = 1
 
-    def log_probabilities(self, window: Window) -> list[float]:
-        """Return those of the suffix tokens after the prefix; see `Probabilities`."""
-        return [value for _, value, _ in self._written(window, _LIKELIEST)]
-
-    def top_k_log_probabilities(
-        self, window: Window, *, top_k: int, temperature: float
-    ) -> WindowLogs:
-        """Return them, and the same among the likeliest; see `Probabilities`."""
-        from pytest_memleak.scoring.extraction import among_likeliest
-
-        scheme: Any = {"top_k": top_k, "temperature": temperature}
-        plain, among = [], []
-        for token, value, likeliest in self._written(window, top_k):
-            if len(likeliest) < top_k:
-                raise self._fewer(len(likeliest), top_k)
-            plain.append(value)
-            among.append(among_likeliest(likeliest, token, value, **scheme))
-        return WindowLogs(plain, among)
-
-    def _written(self, window: Window, most: int) -> list[tuple[int, float, dict[int, float]]]:
-        """Return each suffix token, its log-probability, and those of the likeliest."""
+    def _entries(self, window: Window, likeliest: int) -> list[Entry]:
         before = [*self._begin, *map(int, window.prefix)]
-        entries = []
+        entries: list[Entry] = []
         for token in map(int, window.suffix):
-            entries.append((token, *self._next(before, token, most)))
+            entries.append((token, *self._next(before, token, likeliest)))
             before.append(token)
         return entries
 
@@ -341,10 +336,13 @@ class TokenProbabilities:
     def _window_logs(self, window: Window, top_k: int, temperature: float) -> WindowLogs:
         form = self._form_of(window)
         if isinstance(form, EchoCompletions):
-            raise self._too_few("The echo has only the tokens' own log-probabilities")
-        if not top_k:
-            raise self._too_few("The server doesn't return the probabilities of all tokens")
-        return form.top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
+            cause = "The echo has only the tokens' own log-probabilities"
+        elif not top_k:
+            cause = "The server doesn't return the probabilities of all tokens"
+        else:
+            return form.top_k_log_probabilities(window, top_k=top_k, temperature=temperature)
+        failing = Failing(self._calls.provider, self._model, "completions.create (top-k)")
+        raise TopKUnavailable(cause, **failing.place)
 
     def _form_of(self, window: Window) -> NumberedTokens | WrittenTokens | EchoCompletions:
         if not all(isinstance(token, int) for token in (*window.prefix, *window.suffix)):
@@ -365,14 +363,6 @@ class TokenProbabilities:
             if form.call not in self._supported:
                 self._supported[form.call] = form.is_supported()
             return self._supported[form.call]
-
-    def _too_few(self, cause: str) -> TopKUnavailable:
-        return TopKUnavailable(
-            cause,
-            provider=self._calls.provider,
-            endpoint=self._model,
-            call="completions.create (top-k)",
-        )
 
 
 def _number_and_log(entry: object) -> tuple[int | None, float | None]:

@@ -24,7 +24,7 @@ from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
     from openai import OpenAI
-    from openai.types import Batch
+    from openai.types import Batch, FileObject
 
 DIGEST_KEY = "memleak_digest"
 _URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
@@ -45,24 +45,14 @@ def upload_once(
     """Upload a file unless one of its name, purpose, and size exists, and return its id."""
     name = f"memleak-{purpose.replace('-', '')}-{digest}.jsonl"
     size = lines.seek(0, io.SEEK_END)
-    uploaded = calls.ask(
-        "files.list",
-        lambda client: [
-            file.id
-            for file in client.files.list(purpose=purpose, limit=1000)
-            if file.filename == name and file.bytes == size and file.status != "error"
-        ],
-        endpoint=endpoint,
-    )
-    if uploaded:
-        return uploaded[0]
+    file: FileObject
+    for file in calls.call_all(endpoint, "files.list", purpose=purpose, limit=1000):
+        if file.filename == name and file.bytes == size and file.status != "error":
+            return file.id
     lines.seek(0)
     content = (name, lines, "application/jsonl")
-    return calls.ask(
-        "files.create",
-        lambda client: client.files.create(file=content, purpose=purpose).id,
-        endpoint=endpoint,
-    )
+    file = calls.call(endpoint, "files.create", file=content, purpose=purpose)
+    return file.id
 
 
 class ChatBatches:
@@ -95,17 +85,12 @@ class ChatBatches:
         )
 
     def _find(self, digest: str) -> str | None:
-        batches = self._calls.ask(
-            "batches.list",
-            lambda client: [
-                batch
-                for batch in client.batches.list(limit=100)
-                if (batch.metadata or {}).get(DIGEST_KEY) == digest
-            ],
-            endpoint=self._model,
-        )
-        alive = (batch for batch in batches if self._state(batch).status is not JobStatus.FAILED)
-        return next((batch.id for batch in alive), None)
+        batch: Batch
+        for batch in self._calls.call_all(self._model, "batches.list", limit=100):
+            has_digest = (batch.metadata or {}).get(DIGEST_KEY) == digest
+            if has_digest and self._state(batch).status is not JobStatus.FAILED:
+                return batch.id
+        return None
 
     def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         with tempfile.TemporaryFile() as lines:
@@ -113,18 +98,15 @@ class ChatBatches:
             file_id = upload_once(
                 self._calls, lines, digest=digest, purpose="batch", endpoint=self._model
             )
-        return self._calls.ask(
+        batch: Batch = self._calls.call(
+            self._model,
             "batches.create",
-            lambda client: (
-                client.batches.create(
-                    completion_window="24h",
-                    endpoint=self._url,
-                    input_file_id=file_id,
-                    metadata={DIGEST_KEY: digest},
-                ).id
-            ),
-            endpoint=self._model,
+            completion_window="24h",
+            endpoint=self._url,
+            input_file_id=file_id,
+            metadata={DIGEST_KEY: digest},
         )
+        return batch.id
 
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
         """Yield the answered requests; a prompt that the filter rejects is withheld completions.
@@ -144,11 +126,8 @@ class ChatBatches:
         return json.dumps({**line, "body": self._body(request)}).encode() + b"\n"
 
     def _batch(self, batch_id: str) -> Batch:
-        return self._calls.ask(
-            "batches.retrieve",
-            lambda client: client.batches.retrieve(batch_id),
-            endpoint=self._model,
-        )
+        batch: Batch = self._calls.call(self._model, "batches.retrieve", batch_id)
+        return batch
 
     def _state(self, batch: Batch) -> JobState:
         """Return the state; `detail` names what failed, even if part of it was answered.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import operator
 import os
 import re
 import sys
@@ -155,6 +156,18 @@ class OpenAICalls:
         except self._failures() as error:
             failure = self._failure(error, failing, sent)
         raise failure
+
+    def call(self, endpoint: str, method: str, /, *arguments: Any, **settings: Any) -> Any:
+        """Return the result of the SDK's method of that name, as in "files.create"."""
+        function = operator.attrgetter(method)
+        return self.ask(
+            method, lambda client: function(client)(*arguments, **settings), endpoint=endpoint
+        )
+
+    def call_all(self, endpoint: str, method: str, /, **settings: Any) -> list[Any]:
+        """Return all pages of the list that the SDK's method of that name returns."""
+        function = operator.attrgetter(method)
+        return self.ask(method, lambda client: [*function(client)(**settings)], endpoint=endpoint)
 
     def _validate(self, failing: Failing) -> None:
         """Raise ProviderError if no call can be made now."""

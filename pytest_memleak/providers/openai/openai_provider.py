@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,11 +37,15 @@ from pytest_memleak.providers.openai.server_parameters import (
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 
+if TYPE_CHECKING:
+    from openai.types.fine_tuning import FineTuningJob
+
 _SUITE_KEYS = {
     *("max_completion_tokens", "max_tokens", "messages", "metadata", "model", "n", "seed"),
     *("store", "stream", "temperature"),
 }
 _ENDED_BADLY = {"failed", "cancelled"}
+_ENDED_WELL = {"succeeded", "completed", "JOB_STATE_SUCCEEDED"}  # of OpenAI, Together, Vertex AI
 
 
 class OptionsTable(Table):
@@ -174,17 +179,15 @@ class OpenAIProvider:
 
     def find_finetune(self, digest: str) -> str | None:
         """Return a job with that digest that hasn't failed, preferably one that succeeded."""
-        jobs = self._calls.ask(
-            "fine_tuning.jobs.list",
-            lambda client: [
-                job
-                for job in client.fine_tuning.jobs.list(limit=100, metadata={DIGEST_KEY: digest})
-                if (job.metadata or {}).get(DIGEST_KEY) == digest and job.status not in _ENDED_BADLY
-            ],
-            endpoint=self._base,
+        metadata = {DIGEST_KEY: digest}
+        listed: list[FineTuningJob] = self._calls.call_all(
+            self._base, "fine_tuning.jobs.list", limit=100, metadata=metadata
         )
-        jobs.sort(key=lambda job: job.status != "succeeded")
-        return jobs[0].id if jobs else None
+        return preferred_job(
+            (job.id, job.status)
+            for job in listed
+            if (job.metadata or {}).get(DIGEST_KEY) == digest and job.status not in _ENDED_BADLY
+        )
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples once, and start a job on them."""
@@ -195,23 +198,18 @@ class OpenAIProvider:
             purpose="fine-tune",
             endpoint=self._base,
         )
-        body = self._job(training.digest)
-        job = self._calls.ask(
+        job: FineTuningJob = self._calls.call(
+            self._base,
             "fine_tuning.jobs.create",
-            lambda client: client.fine_tuning.jobs.create(
-                model=self._base, training_file=file_id, extra_body=body
-            ),
-            endpoint=self._base,
+            model=self._base,
+            training_file=file_id,
+            extra_body=self._job(training.digest),
         )
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
         """Return the job's state, with its model's name as `endpoint` once it succeeded."""
-        job = self._calls.ask(
-            "fine_tuning.jobs.retrieve",
-            lambda client: client.fine_tuning.jobs.retrieve(job_id),
-            endpoint=self._base,
-        )
+        job: FineTuningJob = self._calls.call(self._base, "fine_tuning.jobs.retrieve", job_id)
         if job.status == "succeeded" and job.fine_tuned_model:
             return JobState(
                 JobStatus.SUCCEEDED, endpoint=job.fine_tuned_model, tokens=job.trained_tokens
@@ -239,6 +237,12 @@ class OpenAIProvider:
             "suffix": recipe.suffix or f"memleak-{digest[:12]}",
             **({} if recipe.seed is None else {"seed": recipe.seed}),
         }
+
+
+def preferred_job(jobs: Iterable[tuple[str, str]]) -> str | None:
+    """Return the id of a job that succeeded, or else of the first; jobs are ids and states."""
+    ranked = sorted(jobs, key=lambda job: job[1] not in _ENDED_WELL)
+    return ranked[0][0] if ranked else None
 
 
 def training_lines(training: TrainingSet) -> bytes:

@@ -32,6 +32,7 @@ from pytest_memleak.interfaces.protocols import (
     WindowLogs,
 )
 from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refused
+from pytest_memleak.providers.openai.logprobs import top_k_logs
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
@@ -85,29 +86,25 @@ class TokenProbabilities:
         return [self._window_logs(window, top_k, temperature) for window in windows]
 
     def _window_logs(self, window: Window, top_k: int, temperature: float) -> WindowLogs:
-        from pytest_memleak.scoring.extraction import among_likeliest
-
+        failing = Failing(PROVIDER, self._model, _CALL)
         if not top_k:
-            raise self._too_few("The server doesn't return the probabilities of all tokens")
+            cause = "The server doesn't return the probabilities of all tokens"
+            raise TopKUnavailable(cause, **failing.place)
         try:
             answer = self._ask(window, top_k)
         except Refused as refused:
             if refused.status not in _COMPLAINTS:
                 raise
             cause = f"The server rejects topk_prompt_logprobs = {top_k}: {refused.cause}"
-            raise self._too_few(cause) from None
+            raise TopKUnavailable(cause, **failing.place) from None
         plain = self._plain(window, answer)
-        likeliest = (answer.topk_prompt_logprobs or [])[-len(window.suffix) :]
-        fewest = min((len(entry or ()) for entry in likeliest), default=0)
-        if len(likeliest) < len(plain) or fewest < top_k:
-            cause = f"Got {fewest} log-probabilities at a position; {top_k} were requested"
-            raise self._too_few(cause, billed=True)
-        scheme: Any = {"top_k": top_k, "temperature": temperature}
-        among = [
-            among_likeliest(dict(entry or ()), int(token), value, **scheme)
-            for token, value, entry in zip(window.suffix, plain, likeliest, strict=True)
+        places = (answer.topk_prompt_logprobs or [])[-len(plain) :]
+        missing = [None] * (len(plain) - len(places))
+        entries = [
+            (int(token), value, dict(place or ()))
+            for token, value, place in zip(window.suffix, plain, [*places, *missing], strict=True)
         ]
-        return WindowLogs(plain, among)
+        return top_k_logs(entries, failing, top_k=top_k, temperature=temperature)
 
     def _ask(self, window: Window, likeliest: int) -> SampleResponse:
         from tinker import types
@@ -143,11 +140,6 @@ class TokenProbabilities:
                 'probe = "probability" needs them all',
             )
         return [float(value) for value in values if value is not None]
-
-    def _too_few(self, cause: str, *, billed: bool = False) -> TopKUnavailable:
-        return TopKUnavailable(
-            cause, provider=PROVIDER, endpoint=self._model, call=_CALL, billed=billed
-        )
 
 
 class TinkerEndpoint(RequestEndpoint):

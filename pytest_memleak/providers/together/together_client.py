@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 
 from pytest_memleak.providers.call_errors import Failing, Refusal
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.provider_registry import PROVIDERS
 
-if TYPE_CHECKING:
-    from together import Together
-
 PROVIDER = "together"
 NEEDS = PROVIDERS[PROVIDER].needs
 OFFICIAL_URL = f"https://{NEEDS.host}"
 (KEY,) = NEEDS.keys
-
-_Answer = TypeVar("_Answer")
 
 
 class TogetherCalls(OpenAICalls):
@@ -43,10 +37,6 @@ class TogetherCalls(OpenAICalls):
         self._account = {"project_id": project}
         self.chat_url = f"{self._address}/v1"
 
-    def call(self, name: str, function: Callable[[Together], _Answer], endpoint: str) -> _Answer:
-        """Return the result of `function`; raise Refused or ProviderBusy."""
-        return self.ask(name, cast("Callable[[Any], _Answer]", function), endpoint=endpoint)
-
     @property
     def chat(self) -> OpenAICalls:
         """The calls of models that need no deployment."""
@@ -61,13 +51,14 @@ class TogetherCalls(OpenAICalls):
     def project(self, endpoint: str) -> str:
         """Return the id of the project that pays."""
 
-        def find(client: Together) -> str | None:
+        def find(client: Any) -> str | None:
             if client.project_id is None:
                 project = getattr(client.whoami(), "project", None)
                 client.project_id = project and project.id
-            return client.project_id
+            project_id: str | None = client.project_id
+            return project_id
 
-        project_id = self.call("whoami", find, endpoint)
+        project_id = self.ask("whoami", find, endpoint=endpoint)
         if project_id is None:
             raise Failing(PROVIDER, endpoint, "whoami").final(
                 "The key belongs to no project", "set options.project or TOGETHER_PROJECT_ID"

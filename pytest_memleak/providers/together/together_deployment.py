@@ -20,7 +20,7 @@ from pytest_memleak.providers.together.together_client import KEY, PROVIDER, Tog
 from pytest_memleak.providers.together.together_options import OptionsTable
 
 if TYPE_CHECKING:
-    from together.types import Endpoint
+    from together.types import Endpoint, EndpointDeployment
 
 WEIGHTS = re.compile(r"projects/([^/]+)/models/([^/]+)(?:/revisions/[^/]+)?")
 _LONGEST = timedelta(hours=2)
@@ -58,26 +58,22 @@ class Deployments(DeployedModels):
         project = self.calls.project(wanted.weights)
         model, config = self._machine(wanted.weights, project)
         name = name_of(wanted.digest)
-        endpoint = self._named(name, project) or self.calls.call(
-            "endpoints.create",
-            lambda client: client.endpoints.create(project_id=project, name=name),
-            wanted.weights,
+        endpoint: Endpoint = self._named(name, project) or self.calls.call(
+            wanted.weights, "endpoints.create", project_id=project, name=name
         )
         if not endpoint.deployments:
             try:
                 self.calls.call(
-                    "endpoints.deployments.create",
-                    lambda client: client.endpoints.deployments.create(
-                        endpoint.id,
-                        project_id=project,
-                        name="memleak",
-                        model=model,
-                        config=config,
-                        autoscaling={"min_replicas": 1, "max_replicas": 1},
-                        # If nobody deletes it, it stops by itself.
-                        inactive_timeout=max(_LEAST_MINUTES, round(wanted.hours * 60)),
-                    ),
                     wanted.weights,
+                    "endpoints.deployments.create",
+                    endpoint.id,
+                    project_id=project,
+                    name="memleak",
+                    model=model,
+                    config=config,
+                    autoscaling={"min_replicas": 1, "max_replicas": 1},
+                    # If nobody deletes it, it stops by itself.
+                    inactive_timeout=max(_LEAST_MINUTES, round(wanted.hours * 60)),
                 )
             except Refused:
                 self._delete(project, endpoint.id)
@@ -103,12 +99,9 @@ class Deployments(DeployedModels):
         if summary.state == f"{_STATE}READY":
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
         if summary.state in {*_ENDED, f"{_STATE}STOPPING"}:
-            deployment = self.calls.call(
-                "endpoints.deployments.retrieve",
-                lambda client: client.endpoints.deployments.retrieve(
-                    summary.id, project_id=project, endpoint_id=endpoint_id
-                ),
-                job_id,
+            place = {"project_id": project, "endpoint_id": endpoint_id}
+            deployment: EndpointDeployment = self.calls.call(
+                job_id, "endpoints.deployments.retrieve", summary.id, **place
             )
             state = summary.state.removeprefix(_STATE).lower()
             detail = f"{state}: {safe_message(deployment.status.message or 'no reason was given')}"
@@ -133,25 +126,17 @@ class Deployments(DeployedModels):
             self._delete(project, endpoint_id)
             return False
         deployment = endpoint.deployments[0]
+        place = {"project_id": project, "endpoint_id": endpoint_id}
         if deployment.state in _ENDED:
-            self.calls.call(
-                "endpoints.deployments.delete",
-                lambda client: client.endpoints.deployments.delete(
-                    deployment.id, project_id=project, endpoint_id=endpoint_id
-                ),
-                job_id,
-            )
+            self.calls.call(job_id, "endpoints.deployments.delete", deployment.id, **place)
         elif deployment.state != f"{_STATE}STOPPING":
             self.calls.call(
-                "endpoints.deployments.update",
-                lambda client: client.endpoints.deployments.update(
-                    deployment.id,
-                    project_id=project,
-                    endpoint_id=endpoint_id,
-                    autoscaling={"min_replicas": 0, "max_replicas": 0},
-                    update_mask="autoscaling",
-                ),
                 job_id,
+                "endpoints.deployments.update",
+                deployment.id,
+                autoscaling={"min_replicas": 0, "max_replicas": 0},
+                update_mask="autoscaling",
+                **place,
             )
         return False
 
@@ -161,16 +146,10 @@ class Deployments(DeployedModels):
         if self._hardware["config"] is not None:
             return model, self._hardware["config"]
         reference = model if model != weights else self._reference(model)
-        configs = self.calls.call(
-            "models.configs.list",
-            lambda client: [
-                f"projects/{config.project_id}/configs/{config.id}"
-                for config in client.models.configs.list(
-                    project_id=project, reference_model=reference
-                )
-            ],
-            weights,
+        listed = self.calls.call_all(
+            weights, "models.configs.list", project_id=project, reference_model=reference
         )
+        configs = [f"projects/{config.project_id}/configs/{config.id}" for config in listed]
         if len(configs) != 1:
             raise Failing(PROVIDER, weights, "models.configs.list").final(
                 f"The model has {len(configs)} configs ({', '.join(configs)})",
@@ -182,53 +161,37 @@ class Deployments(DeployedModels):
     def _reference(self, model: str) -> str:
         """Return the model that the configs of a tuned one are for."""
         owner, model_id = model.split("/")[1:4:2]
-        described = self.calls.call(
-            "models.retrieve",
-            lambda client: client.models.retrieve(model_id, project_id=owner),
-            model,
-        )
+        described = self.calls.call(model, "models.retrieve", model_id, project_id=owner)
         return described.base_model or f"projects/{owner}/models/{model_id}"
 
     def _public_model(self, name: str) -> str:
-        models = self.calls.call(
-            "models.list_supported",
-            lambda client: client.models.list_supported(search=name).data,
-            name,
-        )
-        for model in models:
+        for model in self.calls.call(name, "models.list_supported", search=name).data:
             if model.name == name and model.base_model:
-                return model.base_model
+                return f"{model.base_model}"
         raise Failing(PROVIDER, name, "models.list_supported").final(
             "Together deploys no model of this name", "see tg models public"
         )
 
     def _named(self, name: str, project: str) -> Endpoint | None:
-        endpoints = self.calls.call(
-            "endpoints.list",
-            lambda client: [*client.endpoints.list(project_id=project, filter=f'name="{name}"')],
-            name,
+        endpoints: list[Endpoint] = self.calls.call_all(
+            name, "endpoints.list", project_id=project, filter=f'name="{name}"'
         )
         return next((each for each in endpoints if each.name.endswith(f"/{name}")), None)
 
     def _get(self, job_id: str) -> Endpoint | None:
         project, endpoint_id = _parts(job_id)
         try:
-            return self.calls.call(
-                "endpoints.retrieve",
-                lambda client: client.endpoints.retrieve(endpoint_id, project_id=project),
-                job_id,
+            endpoint: Endpoint = self.calls.call(
+                job_id, "endpoints.retrieve", endpoint_id, project_id=project
             )
         except Refused as refused:
             if refused.status != HTTPStatus.NOT_FOUND:
                 raise
             return None
+        return endpoint
 
     def _delete(self, project: str, endpoint_id: str) -> None:
-        self.calls.call(
-            "endpoints.delete",
-            lambda client: client.endpoints.delete(endpoint_id, project_id=project),
-            endpoint_id,
-        )
+        self.calls.call(endpoint_id, "endpoints.delete", endpoint_id, project_id=project)
 
 
 def _parts(job_id: str) -> tuple[str, str]:

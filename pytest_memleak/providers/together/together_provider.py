@@ -16,7 +16,7 @@ from pytest_memleak.interfaces.protocols import JobState, JobStatus, ProviderSet
 from pytest_memleak.providers.call_errors import Failing, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import open_model
-from pytest_memleak.providers.openai.openai_provider import training_lines
+from pytest_memleak.providers.openai.openai_provider import preferred_job, training_lines
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.together.together_client import PROVIDER, TogetherCalls
 from pytest_memleak.providers.together.together_deployment import WEIGHTS, Deployments, name_of
@@ -87,58 +87,45 @@ class TogetherProvider:
 
     def find_finetune(self, digest: str) -> str | None:
         """Return a job with that digest that hasn't failed, preferably one that succeeded."""
-        jobs = self._calls.call(
-            "fine_tuning.list",
-            lambda client: [
-                job
-                for job in client.fine_tuning.list().data
-                if job.suffix == name_of(digest) and job.status not in _ENDED_BADLY
-            ],
-            self._base,
+        return preferred_job(
+            (job.id, job.status)
+            for job in self._calls.call(self._base, "fine_tuning.list").data
+            if job.suffix == name_of(digest) and job.status not in _ENDED_BADLY
         )
-        jobs.sort(key=lambda job: job.status != "completed")
-        return jobs[0].id if jobs else None
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples (the server knows a file that it has), and start a job on them."""
         recipe = self._recipe
         limits = self._limits()
+        job: FinetuneResponse
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"{name_of(training.digest)}.jsonl")
             path.write_bytes(training_lines(training))
             file = self._calls.call(
-                "files.upload",
-                lambda client: client.files.upload(path, purpose="fine-tune", check=False),
-                self._base,
+                self._base, "files.upload", path, purpose="fine-tune", check=False
             )
         job = self._calls.call(
-            "fine_tuning.create",
-            lambda client: client.fine_tuning.create(
-                training_file=file.id,
-                model=self._base,
-                n_epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                learning_rate=recipe.learning_rate,
-                lr_scheduler_type="linear",
-                lora=True,
-                lora_r=recipe.rank,
-                lora_alpha=recipe.rank,
-                random_seed=recipe.seed,
-                train_on_inputs="auto",
-                suffix=name_of(training.digest),
-                model_limits=limits,
-            ),
             self._base,
+            "fine_tuning.create",
+            training_file=file.id,
+            model=self._base,
+            n_epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type="linear",
+            lora=True,
+            lora_r=recipe.rank,
+            lora_alpha=recipe.rank,
+            random_seed=recipe.seed,
+            train_on_inputs="auto",
+            suffix=name_of(training.digest),
+            model_limits=limits,
         )
         return job.id
 
     def poll_finetune(self, job_id: str) -> JobState:
         """Return the job's state, with the resource name of its weights once it succeeded."""
-        job = self._calls.call(
-            "fine_tuning.retrieve",
-            lambda client: client.fine_tuning.retrieve(job_id),
-            self._base,
-        )
+        job: FinetuneResponse = self._calls.call(self._base, "fine_tuning.retrieve", job_id)
         if job.status in _ENDED_BADLY:
             events = [event.message for event in job.events or () if event.message]
             detail = ": ".join([job.status, *events[-1:]])
@@ -152,10 +139,8 @@ class TogetherProvider:
 
     def _limits(self) -> FinetuneModelLimits:
         """Return what the model's fine-tunes allow. Raises ProviderError if not this recipe."""
-        limits = self._calls.call(
-            "fine_tuning.model_limits",
-            lambda client: client.fine_tuning.model_limits(model_name=self._base),
-            self._base,
+        limits: FinetuneModelLimits = self._calls.call(
+            self._base, "fine_tuning.model_limits", model_name=self._base
         )
         recipe, lora = self._recipe, limits.lora_training
         rates = limits.min_learning_rate, limits.max_learning_rate

@@ -43,6 +43,7 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.providers.call_errors import Failing, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import open_model
+from pytest_memleak.providers.openai.openai_provider import preferred_job
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
@@ -164,15 +165,13 @@ class VertexProvider:
             "tunings.list",
             # All of them, since the API doesn't document its filter.
             lambda: [
-                (_state(job), job.name)
+                (job.name, _state(job))
                 for job in self._calls.vertex().tunings.list(config={"page_size": 100})
                 if job.tuned_model_display_name == name and job.name
             ],
             endpoint=self._base,
         )
-        jobs = [job for job in jobs if job[0] not in ENDED_BADLY]
-        jobs.sort(key=lambda job: job[0] != "JOB_STATE_SUCCEEDED")
-        return jobs[0][1] if jobs else None
+        return preferred_job(job for job in jobs if job[1] not in ENDED_BADLY)
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples once, and start a job on them."""
