@@ -138,7 +138,7 @@ class Failing:
         words = safe_message(text, texts=self.texts)
         return f"{refusal.status} {phrase} {words}" if text else f"{refusal.status} {phrase}"
 
-    def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderBusy:
+    def connection(self, error: BaseException, *, server: str, timeout: float) -> ProviderError:
         """Create the error of a call without a response; RequestNotSent if nothing was sent."""
         kinds = [type(link).__name__ for link in exception_chain(error)]
         astray = next((link for link in exception_chain(error) if isinstance(link, Astray)), None)
@@ -157,10 +157,10 @@ class Failing:
             f"check that {server} runs and is reachable",
         )
 
-    def astray(self, error: Astray, *, server: str) -> ProviderBusy:
-        """Create the error of a redirect to another host."""
-        return self.busy(
-            str(error), f"set base_url to an address that answers; {server} redirects requests"
+    def astray(self, error: Astray, *, server: str) -> ProviderError:
+        """Create the error of a redirect that isn't followed: nothing was answered or billed."""
+        return self.final(
+            str(error), f"set base_url to the address that answers; {server} redirects requests"
         )
 
     def rows(self, lines: IO[bytes], place: str) -> Iterator[dict[str, Any]]:
@@ -184,7 +184,7 @@ class Failing:
 
 
 class Astray(Exception):
-    """A redirect to another host, which isn't followed."""
+    """A redirect that isn't followed: to another server, or in a circle."""
 
 
 def may_pass(status: int) -> bool:
@@ -210,7 +210,7 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
             return float(value) * unit
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

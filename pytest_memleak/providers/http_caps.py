@@ -4,7 +4,7 @@
 
 Hooks for an HTTP client like httpx, in any version: a response is read up to a size and a time, an
 error's body is truncated, and a redirect to another host isn't followed, since the request has key
-and texts.
+and texts; nor is one in a circle.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pytest_memleak.redaction.text import server_word
 _LONGEST_ERROR = 64_000  # bytes
 _LONGEST_ANSWER = 16_000_000
 _LONGEST_FILE = 4_000_000_000
-_BEGAN = "memleak_began"
+_MOST_REDIRECTS = 2
+# Of a request and its redirects: when it began, and how often it was sent.
+_BEGAN, _SENT = "memleak_began", "memleak_sent"
 _STREAMS = {"SyncByteStream", "AsyncByteStream"}
 
 
@@ -61,11 +63,14 @@ class Bounds:
     def _asked(self, request: Any) -> None:
         # A few compressed kilobytes can be gigabytes.
         request.headers["accept-encoding"] = "identity"
-        request.extensions = {**request.extensions, _BEGAN: time.monotonic()}
+        sent = request.extensions.get(_SENT, 0) + 1
+        request.extensions = {_BEGAN: time.monotonic(), **request.extensions, _SENT: sent}
 
     def _answered(self, response: Any) -> None:
         request = response.request
         if response.has_redirect_location and not request.url.path.endswith(self.uploads):
+            if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
+                raise Astray("the server redirects in a circle")
             try:
                 there = request.url.join(response.headers["location"])
             except Exception:  # noqa: BLE001 - each version of the library has its own errors
@@ -75,7 +80,9 @@ class Bounds:
                 request.url.host,
                 request.url.port,
             ):
-                place = server_word(there.host or f"{there.scheme}:")
+                place = server_word(
+                    f"{there.scheme}:" + (there.host and f"//{there.netloc.decode()}")
+                )
                 raise Astray(f"the server redirects to a different server ({place})")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Endless("compressed, which the request doesn't allow")

@@ -179,7 +179,7 @@ def _json_instead(value):
 
 
 def _redirect(where, status="307 Temporary Redirect"):
-    return _wire(lambda _: _head(status, Location=where, Content_Length="0"))
+    return _wire(lambda _: _head(status, Location=where, Content_Length="0", Connection="close"))
 
 
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}

@@ -121,7 +121,7 @@ class OpenAIServer(ModelServer):
         return Response.json(completion)
 
     def _list_models(self, request):
-        ends = {"shutdown_date": "2027-01-14"}
+        ends = {"shutdown_seconds": 10**30, "shutdown_date": "2027-01-14"}
         return Response.json({"data": [{"id": name, **ends} for name in self._answers.models]})
 
     def _tokenize(self, request):

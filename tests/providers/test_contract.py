@@ -55,7 +55,7 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed, abilities_of
 from pytest_memleak.interfaces.protocols import JobStatus
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import Refused, retry_after
 from pytest_memleak.providers.openai.choices import read_completions as read_chat
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.provider_registry import PROVIDERS
@@ -506,6 +506,13 @@ def test_the_time_to_wait_may_be_a_date_or_stand_among_the_details(name, serve, 
     wait = error.value.retry_after
     assert wait == 23.5 if name == "vertex" else 0 < wait <= 100
     assert ("options.concurrency" in (error.value.hint or "")) is (name == "vertex")
+
+
+@pytest.mark.parametrize(
+    "offset_or_year", ["2025 23:59:59 +9999999999999999", f"{10**19} 23:59:59"]
+)
+def test_a_date_that_is_none_is_no_time_to_wait(offset_or_year):
+    assert retry_after({"retry-after": f"Fri, 31 Dec {offset_or_year}"}) is None
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 from clients import sample
 from faults import Fault, FaultKind
 
-from pytest_memleak.errors import ProviderError
+from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.redaction.text import server_words
+from pytest_memleak.sampling.call_deadline import in_doubt
 
 # The SDK of Tinker leaves the connection open by which it asks for its settings.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -60,21 +61,35 @@ def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, 
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        ("redirect_elsewhere", "redirects to a different server (127.0.0.1)"),
+        ("redirect_elsewhere", "redirects to a different server (http://127.0.0.1:9)"),
         ("redirect_unreadable", "redirects to an invalid address"),
         ("redirect_to_a_file", "redirects to a different server (file:)"),
-        ("redirect_with_password", "redirects to a different server (127.0.0.1)"),
-        ("redirect_to_many_labels", "a different server (a.b.c.d.e.f.g.h.i.j.k.l … #"),
+        ("redirect_with_password", "redirects to a different server (http://127.0.0.1:9)"),
+        ("redirect_to_many_labels", "a different server (http://a.b.c.d.e.f.g.h.i.j.k … #"),
     ],
 )
 def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, said):
+    """It is final: the same host by https, too, would redirect each further call."""
     error = failure_of(act)
     assert said in error.cause
+    assert "set base_url to the address that answers" in error.hint
+    assert not isinstance(error, ProviderBusy)
+    assert not in_doubt(error)
     assert "hunter2" not in str(error)
     with server_words(0):
         hidden = failure_of(act).cause
     assert "127" not in hidden
     assert "a.b" not in hidden
+
+
+@EVERY
+def test_a_redirect_in_a_circle_is_final_and_not_billed(name, serve, provider_of):
+    server = serve()
+    server.plan.replace([Fault(FaultKind.HOSTILE, CHAT[name], code="redirect_for_ever")])
+    with pytest.raises(ProviderError, match="redirects in a circle") as error:
+        sample(provider_of(server).open(None))
+    assert not isinstance(error.value, ProviderBusy)
+    assert not in_doubt(error.value)
 
 
 @pytest.mark.parametrize("name", ["openai", "vertex"])

@@ -18,7 +18,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -31,6 +30,7 @@ from pytest_memleak.providers.openai.choices import as_list, as_mapping, served_
 from pytest_memleak.providers.openai.error_bodies import error_message, parameters_in
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.provider_registry import PROVIDERS
+from pytest_memleak.records.number_format import day
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.redaction.text import server_word
 
@@ -311,8 +311,9 @@ def _shutdown(model: Mapping[str, Any]) -> str:
     """Return the date after which a server no longer offers a model, by whatever name; or ""."""
     for name, value in model.items():
         if _ENDS.search(name) and isinstance(value, str | int) and not isinstance(value, bool):
-            date = value if isinstance(value, str) else f"{datetime.fromtimestamp(value, UTC):%F}"
-            return server_word(date[:_LONGEST_DATE])
+            with contextlib.suppress(ValueError, OverflowError, OSError):  # of no date
+                date = value if isinstance(value, str) else day(value)
+                return server_word(date[:_LONGEST_DATE])
     return ""
 
 

@@ -220,5 +220,5 @@ def test_only_an_upload_follows_a_redirect_and_without_the_key(serve):
     server = serve(key="tgp_v1_Vq3x9LmT0aZr7Bn2Kd5W")
     assert provider_of(server).start_finetune(training())
     server.plan.replace([Fault(FaultKind.HOSTILE, "tunes.list", code="redirect_elsewhere")])
-    with pytest.raises(ProviderBusy, match="redirects to a different server"):
+    with pytest.raises(ProviderError, match="redirects to a different server"):
         provider_of(server).find_finetune(DIGEST)
