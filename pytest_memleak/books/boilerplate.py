@@ -194,6 +194,7 @@ _CREDIT = re.compile(
     re.IGNORECASE,
 )
 _MOST_CREDITS = 3
+_MOST_BEHIND = 400
 
 # Characters before a marker in which to look for its stars.
 _LONGEST_GAP = 200
@@ -228,6 +229,16 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
             kept[begin] = kept[begin][starts[begin] :].strip()
             _drop_credits(kept, begin)
         begin = next((index for index in next_starts if index > end), len(kept))
+    ends_with_license = max(ends, default=-1) > max(starts, default=-1)
+    return _with_text_behind(kept, paragraphs) if ends_with_license else kept
+
+
+def _with_text_behind(kept: list[str], paragraphs: Sequence[str]) -> list[str]:
+    """Keep much text behind the license, which ends with the last paragraph that names it."""
+    named = [i for i, text in enumerate(paragraphs) if any(token in text for token in _TOKENS)]
+    behind = paragraphs[named[-1] + 1 :]
+    if sum(len(text.split()) for text in behind) > _MOST_BEHIND:
+        kept[named[-1] + 1 :] = behind
     return kept
 
 

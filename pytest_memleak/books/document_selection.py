@@ -35,7 +35,7 @@ from pytest_memleak.books.text_blocks import Leaf, Markup, TextBlock
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import has_unspaced, words
 
 _TEXT = "it is text"
 _NOTICE, _LICENSE = "copyright notice", "license"
@@ -389,7 +389,8 @@ def _excluded_text(
         if not block.level and block.matter not in _BY_OTHERS and "Gutenberg" not in block.text
     )
     # A note of a single word is its reference.
-    return (*paragraphs, *(text for text in leaf.markup.note_texts if " " in text))
+    notes = (text for text in leaf.markup.note_texts if " " in text or has_unspaced(text))
+    return (*paragraphs, *notes)
 
 
 def _book_part(

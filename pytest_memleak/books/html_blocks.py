@@ -4,9 +4,10 @@ The document is parsed as a stream of events, so that its depth and size cost no
 text: as XML first, and if it isn't well-formed, as HTML.
 
 Inline elements join their text to its neighbors; blocks and `<br/>` separate. Dropped are note
-references and semantic notes, page breaks, ruby glosses, hidden elements, scripts, styles,
-drawings, navigation, and Project Gutenberg's license where it is marked. Soft hyphens, word joiners
-and other zero-width characters are removed; any space becomes a plain space.
+references, page breaks, ruby glosses, code, links of navigation, and Project Gutenberg's license
+where it is marked. Notes, hidden elements, drawings, and what only some readers show are kept
+apart: passages of them are looked for. Zero-width characters are removed; any space becomes a plain
+space.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ _BLOCKS = word_set(
 )
 # By level; a group may contain one.
 _HEADINGS = {f"h{level}": level for level in range(1, 7)} | {"hgroup": 7}
-_GONE = word_set(
-    "annotation annotation-xml annoref audio base button canvas datalist embed head iframe input"
-    " link map meta meter nav note noteref noscript object option pagenum param progress rp rt rtc"
-    " script select style svg template textarea title track video"
+# Dropped, and not looked for: titles, code, glosses; of a drawing, all but its lines.
+_NO_PROSE = word_set("base embed head input link meta param rp rt rtc script style svg title")
+_GONE = _NO_PROSE | word_set(
+    "annotation annotation-xml annoref audio button canvas datalist iframe map meter nav note"
+    " noteref noscript object option pagenum progress select template textarea track video"
 )
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
 _NOTHING: frozenset[str] = frozenset()
@@ -132,7 +134,9 @@ class _Walker:
         self._flushes = 0
         self._gone = 0  # depth within a dropped element
         self._note: list[str] | None = None  # text of what is being dropped, if it is searched
-        self._is_note = False
+        self._is_shown = False  # as a note, or where nothing better can be
+        self._is_navigation = False
+        self._silent = 0  # depth of code or a link in navigation within it
         self._open: Counter[str] = Counter()  # links, superscripts, labels, preformatted text
         self._matter: bool | None = None
         self._kind = ""  # of the matter
@@ -153,11 +157,7 @@ class _Walker:
             self._ids.append(place)
             if place in self._wanted:
                 self.places.setdefault(place, len(self.blocks))
-        if (
-            name in _GONE
-            or tag == _SWITCH_CASE
-            or (attributes and self._is_dropped(name, attributes))
-        ):
+        if (attributes or name in _GONE) and self._is_dropped(tag, name, attributes):
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1
@@ -168,6 +168,8 @@ class _Walker:
 
     def _start_within_gone(self, name: str, attributes: Mapping[str, str]) -> None:
         self._gone += 1
+        if name == "script" or (name == "a" and self._is_navigation):
+            self._silent = self._silent or self._gone
         is_line = name == "text"  # of a drawing
         if is_line and self._note is None:
             self._note = []
@@ -177,6 +179,7 @@ class _Walker:
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
         if self._gone:
             self._gone -= 1
+            self._silent = self._silent if self._gone >= self._silent else 0
             if not self._gone and self._note and (text := _clean("".join(self._note))):
                 self.note_texts.append(text)
                 self._budget.allow(len(self.note_texts), "paragraphs")
@@ -191,9 +194,9 @@ class _Walker:
         if self._gone:
             if self._style is not None:
                 self._style.append(text)
-            elif self._note is not None:
+            elif self._note is not None and not self._silent:
                 self.characters += len(text)
-                self.unseen += 0 if self._is_note else len(text)
+                self.unseen += 0 if self._is_shown else len(text)
                 self._budget.allow(self.characters, "characters of text")
                 self._note.append(text)
             return
@@ -215,17 +218,26 @@ class _Walker:
 
     # --- elements ---
 
-    def _is_dropped(self, name: str, attributes: Mapping[str, str]) -> bool:
+    def _is_dropped(self, tag: str, name: str, attributes: Mapping[str, str]) -> bool:
         """Whether an element isn't text; if its words are looked for, begin to collect them."""
         declared = _declared(attributes)
-        self._is_note = not APPARATUS.isdisjoint(declared)
-        if self._is_note:
-            self._refer(attributes.get("href"), is_back="backlink" in declared)
-        if self._is_note or self._is_hidden(name, attributes):
-            self._note = []
-            return True
+        is_note = not APPARATUS.isdisjoint(declared)
+        self._is_navigation = name == "nav"
         named = f"{attributes.get('id') or ''} {attributes.get('class') or ''}".split()
-        return not _NO_TEXT.isdisjoint(named)
+        if (
+            name in _NO_PROSE
+            or tag == _SWITCH_CASE
+            or not _NO_TEXT.isdisjoint(named)
+            or (self._is_navigation and (is_note or is_matter(declared, within=None)))
+        ):
+            self._is_shown = False
+            return True
+        if is_note:
+            self._refer(attributes.get("href"), is_back="backlink" in declared)
+        self._is_shown = is_note or name in _GONE
+        if self._is_shown or self._is_hidden(name, attributes):
+            self._note = []
+        return self._note is not None
 
     def _is_hidden(self, name: str, attributes: Mapping[str, str]) -> bool:
         style = attributes.get("style")

@@ -16,6 +16,7 @@ from html import unescape
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError
+from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -36,7 +37,6 @@ _PARAGRAPHS = {"p", "h", "v"}
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
 _TAG = re.compile("<[^>]*>")
-_MOST_LOST = 100
 _FEWEST_OF_PLACE = 8
 
 
@@ -87,11 +87,11 @@ def _texts(root: _Element) -> Iterator[tuple[int, str]]:
 
 
 def reject_lost_text(texts: list[tuple[int, str]], html: str, *, parser: str) -> None:
-    """Raise BookError if the HTML lacks more than 100 letters of the texts."""
+    """Raise BookError if the HTML lacks a letter of the texts."""
     output = _letters(unescape(_TAG.sub("", html.partition("<body>")[2] or html)))
     letters = Counter(letter for _, text in texts for letter in text)
     lost = (letters - Counter(output)).total()
-    if lost > _MOST_LOST:
+    if lost:
         place = next(
             (
                 f", as in paragraph {number} of its XML"
@@ -101,7 +101,7 @@ def reject_lost_text(texts: list[tuple[int, str]], html: str, *, parser: str) ->
             "",
         )
         raise BookError(
-            f"{parser} leaves out {lost:,} letters of this file's text{place}",
+            f"{parser} leaves out {amount(lost, 'letter')} of this file's text{place}",
             hint="move text out of text boxes, shapes, tables, and unused notes, or convert it to "
             "EPUB",
         )

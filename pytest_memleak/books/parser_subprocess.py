@@ -213,6 +213,8 @@ _HEAP_EXHAUSTED = 251
 _PLACE_IN_FILE = re.compile(r"line \d+,? column \d+")
 # Without a space before a character's substitute, pandoc drops the letter behind that, too.
 _RTF_CHARACTER = re.compile(rb"(?<!\\)(\\u-?\d{1,5})(?=[^\s\\\d{}])")
+# Pandoc skips old drawings, with their text.
+_RTF_DRAWING = re.compile(rb"(?<={)\\\*(?=\\do\b)")
 
 
 def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
@@ -220,7 +222,7 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     import pypandoc
 
     if name == "rtf":
-        data = _RTF_CHARACTER.sub(rb"\1 ", data)
+        data = _RTF_DRAWING.sub(b"", _RTF_CHARACTER.sub(rb"\1 ", data))
     data, texts = enter_elements(data) if name in {"fb2", "odt"} else (data, [])
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
     done = subprocess.run(  # noqa: S603 - the extra's own program

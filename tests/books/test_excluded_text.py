@@ -64,10 +64,11 @@ NOTE = f"<aside epub:type='footnote'>{SMALL}</aside>"
         (f"<p>Text.</p><div hidden='hidden'>{SMALL}</div>", {}),
         (f"<p>Text.</p><div class='a hide'>{SMALL}</div>", HIDING),
         (f"<p>Text.</p><svg><g><text x='1'>{SMALL[3:-4]}</text></g></svg>", {}),
+        *((f"<p>Text.</p><{tag}>{SMALL}</{tag}>", {}) for tag in ("nav", "object", "template")),
         (f"<p>Text.{REFERENCE}</p><p id='n'><a href='#r'>1</a> {SMALL[3:-4]}</p>", {}),
         (f"{prose('tail')}<h2>About the Author</h2>{SMALL}", {}),
     ],
-    ids=range(15),
+    ids=range(18),
 )
 def test_a_passage_of_every_excluded_part_is_looked_for(searched, document, settings):
     texts = searched(CHAPTERS | {"x.xhtml": document}, **settings)
@@ -85,9 +86,12 @@ NOTICE = "<p>Copyright © 2019 by Jane Doe. ISBN 978-1-2345-6789-0.</p>"
         ({"x.xhtml": f"<section epub:type='colophon'>{SMALL}</section>"}, {}),
         ({"x.xhtml": SMALL}, {"nav": LANDMARK.format("copyright-page")}),
         ({"x.xhtml": f"<h1>Notes</h1><p><a href='a'>{SMALL[3:-4]}</a></p>"}, {}),
+        ({"x.xhtml": f"<p>Text.</p><nav><a href='a'>{SMALL[3:-4]}</a></nav>"}, {}),
+        ({"x.xhtml": f"<p>Text.</p><nav epub:type='toc'><p>{SMALL[3:-4]}</p></nav>"}, {}),
+        ({"x.xhtml": f"<p>Text.</p><object><script>{SMALL[3:-4]}</script></object>"}, {}),
         ({"x.xhtml": "<p>*** END OF THE PROJECT GUTENBERG EBOOK A ***</p>" + SMALL}, {}),
     ],
-    ids=("notice", "colophon", "landmark", "links", "license"),
+    ids=range(8),
 )
 def test_what_others_wrote_is_not(searched, documents, settings):
     assert searched(CHAPTERS | documents, **settings) == {}

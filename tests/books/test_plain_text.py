@@ -110,6 +110,7 @@ ENDS = (
     "START: FULL LICENSE",
 )
 CREDITS = ["Produced by Some Body", "E-text prepared by Her"]
+LONG = "It was a long road. " * 45
 OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"]
 
 
@@ -130,6 +131,9 @@ OTHERS = ["He read it on Project Gutenberg.", "*** START ***", "End of Part One"
         (["one", "two", "three", END], ["one", "two", "three", ""]),
         ([END, "one", "two", "three"], [END, "one", "two", "three"]),
         (OTHERS, OTHERS),
+        # So does much text behind a license, which ends where it is named last.
+        ([START, "one", END, "of Project Gutenberg", LONG, LONG], ["", "one", "", "", LONG, LONG]),
+        ([START, "one", END, "of Project Gutenberg", LONG], ["", "one", "", "", ""]),
     ],
 )
 def test_what_stands_around_the_text_goes(paragraphs, kept):
