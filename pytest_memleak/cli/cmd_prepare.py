@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, BookPart
     from pytest_memleak.scoring.word_hashes import BookKeys
 
+# What lies beside books in a folder.
+_NO_BOOKS = frozenset(
+    {"readme", "license", "licence", "copying", "copyright", "notice", "changelog", "contributing"}
+    | {"authors", "credits", "todo", "index", "requirements", "robots"}
+)
+
 
 def add_prepare(commands: Commands) -> None:
     """Register `memleak prepare`."""
@@ -234,13 +240,24 @@ def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, Book
     from pytest_memleak.books.catalog_file import is_catalog_file
     from pytest_memleak.library.book_files import BookFiles
 
-    paths = sorted(path for path in parsed.folder.rglob("*") if path.is_file())
-    paths = [path for path in paths if path.name[0] != "." and not is_catalog_file(path)]
+    paths = []
+    for path in sorted(parsed.folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(parsed.folder).parts)
+        if hidden or not path.is_file() or is_catalog_file(path):
+            continue
+        if path.stem.lower() in _NO_BOOKS:
+            _warn_of_skipped(f"{path}: not a book by its name; rename it if it is one")
+        else:
+            paths.append(path)
     files = BookFiles(paths, Scoring(word_mode=parsed.word_mode))
     for path, (_, keys) in zip(paths, files.books(), strict=True):
         if isinstance(keys, MemleakError):
-            print(f"memleak catalog: warning: skipped: {inert(keys.line)}", file=sys.stderr)
+            _warn_of_skipped(keys.line)
             continue
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         yield path, digest, keys
+
+
+def _warn_of_skipped(text: str) -> None:
+    print(f"memleak catalog: warning: skipped: {inert(text)}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """The command `memleak`: first steps, scoring of files, books, ledgers and evidence.
 
-Exit codes: 0 success; 1 `verify` found a difference or no PASS, `doctor` found a problem, or the
-gate of `demo` or `try` did not pass; 2 invalid input, with one error message; 130 Ctrl-C.
+Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a limit, or
+`doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid input, with one error
+message; 130 Ctrl-C.
 Subcommands import heavy modules only when they run.
 """
 
@@ -23,6 +24,7 @@ from pytest_memleak.cli.cmd_doctor import add_doctor, add_power
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_catalog, add_prepare
+from pytest_memleak.cli.cmd_scan import add_scan
 from pytest_memleak.cli.cmd_score import add_score
 from pytest_memleak.cli.cmd_table import add_figures, add_table
 from pytest_memleak.cli.cmd_try import add_demo, add_try
@@ -115,8 +117,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (
-        *(add_demo, add_try, add_init, add_doctor, add_score, add_prepare, add_catalog, add_power),
-        *(add_ledger, add_verify, add_compare, add_trace, add_table, add_figures),
+        *(add_demo, add_try, add_init, add_doctor, add_score, add_scan, add_prepare),
+        *(
+            add_catalog,
+            add_power,
+            add_ledger,
+            add_verify,
+            add_compare,
+            add_trace,
+            add_table,
+            add_figures,
+        ),
     ):
         add_command(commands)
     return parser

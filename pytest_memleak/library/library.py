@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +132,10 @@ class Library:
                 *(column.tolist() for column in _from_text(passages, before)), strict=True
             )
         ]
-        return sorted(records, key=lambda passage: (passage.text, passage.place, passage.near))
+        return sorted(
+            (*(passage for passage in records if not passage.near), *_distinct_near(records)),
+            key=lambda passage: (passage.text, passage.place, passage.near),
+        )
 
     def _passages(
         self, shared: TextMatches, least: int, prompts: Sequence[str] = ()
@@ -152,7 +156,6 @@ class Library:
                 ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
             chains = find_chains(near.matches, ranges, trim=trim)
             chains = chains.where(~nearly_contained_in(near.matches, chains, self._excusing))
-            chains = _apart(chains)
             before = near.words.ends[chains.text] + 1 - near.ahead[chains.text]
             yield chains._replace(text=near.texts[chains.text]), True, before
 
@@ -173,20 +176,19 @@ def _keys_of(
             yield name, keys
 
 
-def _apart(chains: TextPassages) -> TextPassages:
-    """Return the longest chains of each text and book that overlap no longer one in the text."""
-    order = np.lexsort((chains.start, chains.place, -chains.words, chains.book, chains.text))
-    kept: list[int] = []
-    taken: list[tuple[int, int]] = []
-    group = None
-    columns = (column.tolist() for column in chains.where(order)[:4])
-    for number, text, book, place, place_end in zip(order.tolist(), *columns, strict=True):
-        if (text, book) != group:
-            group, taken = (text, book), []
-        if all(place >= end or place_end <= start for start, end in taken):
-            taken.append((place, place_end))
-            kept.append(number)
-    return chains.where(np.array(kept, dtype=np.intp))
+def _distinct_near(passages: Iterable[Passage]) -> Iterator[Passage]:
+    """Yield the longest near passages of each text and book; no two share words in either."""
+    taken: dict[tuple[int, str], list[Passage]] = defaultdict(list)
+    near = (passage for passage in passages if passage.near)
+    for passage in sorted(near, key=lambda passage: (-passage.words, passage.place, passage.start)):
+        longer = taken[passage.text, passage.book]
+        if all(
+            (passage.place >= other.place_end or passage.place_end <= other.place)
+            and (passage.start >= other.end or passage.end <= other.start)
+            for other in longer
+        ):
+            longer.append(passage)
+            yield passage
 
 
 def _from_text(passages: TextPassages, before: Positions) -> TextPassages:

@@ -1,7 +1,7 @@
-"""Scoring in several processes of this machine.
+"""Counting in several processes of this machine.
 
-Each process indexes the book and takes the next block of generations when it is free. The
-counts are added up at the end.
+Each process has a counter of its own and takes the next block of what is counted when it is free.
+The counts are added up at the end.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import multiprocessing
 import queue
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_memleak.errors import Inconclusive, MemleakError
-from pytest_memleak.scoring.generation_tally import Tally, TallyResult
+from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.text_batches import in_batches
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.text_batches import Batch
 
     Block = list[Generation]
-    _Work = tuple[Book, Scoring, Protected | None]
 
 _BLOCK = 1_000_000  # characters: about five hundred generations of 400 words
 
@@ -46,8 +46,17 @@ def blocks(generations: Iterable[Generation | Batch]) -> Iterator[Block]:
         yield block
 
 
+class Counter(Protocol):
+    """What counts blocks in one process; it and its counts are sent between processes."""
+
+    counted: Any
+
+    def add(self, block: Any, /) -> object:
+        """Count a block. Raises MemleakError for one that can't be counted."""
+
+
 class Processes:
-    """A pool of processes that count generations; they start when first needed."""
+    """A pool of processes that count; they start when first needed."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -67,17 +76,30 @@ class Processes:
         early.
         """
         tally = Tally(book, scoring, protected=protected)
+        make = partial(Tally, book, scoring, protected=protected)
+        for counted in self.count(make, blocks(generations), place=f"book {book.id!r}"):
+            tally.add_counted(counted)
+        return tally
+
+    def count(self, make: Callable[[], Counter], blocks: Iterable[Any], *, place: str) -> list[Any]:
+        """Count the blocks in all processes, and return what each counted.
+
+        make: returns the counter of a process. Raises MemleakError where a counter does, and
+        Inconclusive, naming `place`, if a process ends early.
+        """
         self._start()
-        waiting: queue.Queue[Block | None] = queue.Queue(maxsize=self._jobs)
+        waiting: queue.Queue[Any] = queue.Queue(maxsize=self._jobs)
         try:
             with ThreadPoolExecutor(self._jobs) as threads:
                 futures = [
-                    threads.submit(_feed, connection, (book, scoring, protected), waiting)
+                    threads.submit(_feed, connection, make, waiting)
                     for _, connection in self._running
                 ]
                 try:
-                    for block in blocks(generations):
+                    for block in blocks:
                         _put(waiting, block, futures, unless=any)
+                        if any(future.done() for future in futures):
+                            break
                 finally:
                     for _ in futures:
                         _put(waiting, None, futures, unless=all)
@@ -86,14 +108,13 @@ class Processes:
             self.close()
             raise Inconclusive(
                 "a scoring process ended early",
-                location=f"book {book.id!r}",
-                hint="it may have run out of memory: lower --memleak-jobs",
+                location=place,
+                hint="it may have run out of memory: use fewer processes (--jobs, --memleak-jobs)",
             ) from None
         for result in results:
             if isinstance(result, MemleakError):
                 raise result
-            tally.add_counted(result)
-        return tally
+        return results
 
     def close(self) -> None:
         """End the processes."""
@@ -115,8 +136,8 @@ class Processes:
 
 
 def _put(
-    waiting: queue.Queue[Block | None],
-    block: Block | None,
+    waiting: queue.Queue[Any],
+    block: Any,
     futures: list[Future[Any]],
     *,
     unless: Callable[[Iterable[bool]], bool],
@@ -130,36 +151,34 @@ def _put(
         return
 
 
-def _feed(
-    connection: Connection, work: _Work, waiting: queue.Queue[Block | None]
-) -> TallyResult | MemleakError:
-    """Send blocks to one process as it takes them, and return what it counted."""
-    connection.send(work)
-    while (block := waiting.get()) is not None:
+def _feed(connection: Connection, make: Callable[[], Counter], waiting: queue.Queue[Any]) -> Any:
+    """Send blocks to one process as it takes them, and return what it counted or raised."""
+    connection.send(make)
+    while (block := waiting.get()) is not None and not connection.poll():
         connection.send(block)
     connection.send(None)
-    result: TallyResult | MemleakError = connection.recv()
-    return result
+    return connection.recv()
 
 
 def _serve(connection: Connection) -> None:
-    """Serve one process: take books, and blocks of generations for each."""
+    """Serve one process: take makers of counters, and blocks for each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     while True:
         try:
-            connection.send(_tally_blocks(connection, connection.recv()))
+            _count_blocks(connection, connection.recv()())
         except (EOFError, OSError):
             return
 
 
-def _tally_blocks(connection: Connection, work: _Work) -> TallyResult | MemleakError:
-    book, scoring, protected = work
-    tally = Tally(book, scoring, protected=protected)
-    error: MemleakError | None = None
+def _count_blocks(connection: Connection, counter: Counter) -> None:
+    """Count blocks until the last, and send the counts, or at once the first error."""
+    failed = False
     while (block := connection.recv()) is not None:
         try:
-            if error is None:
-                tally.add(block)
+            if not failed:
+                counter.add(block)
         except MemleakError as raised:
-            error = raised
-    return error or tally.counted
+            failed = True
+            connection.send(raised)
+    if not failed:
+        connection.send(counter.counted)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,8 +84,9 @@ def parse_budget(value: str) -> float:
 def parse_jobs(value: str) -> int:
     """Parse a number of processes; `auto` for one per core."""
     if value == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
+        from pytest_memleak.parallel import count_cores
+
+        return count_cores()
     if not (value.isascii() and value.isdecimal() and int(value)):
         raise _expected("a number of processes or 'auto'", "--memleak-jobs", value)
     return int(value)

@@ -4,10 +4,11 @@
     id = "gpt-4o-murakami"
     provider = "recorded"
     [model.options]
-    path = "generations/gpt-4o/{book}.json"     # .json or .jsonl, beside the suite file
+    path = "generations/gpt-4o/{book}.json"     # beside the suite file
 
 `{book}` stands for the book's id. The files are of the paper's form
-(`pytest_memleak.records.paper_format`).
+(`pytest_memleak.records.paper_format`), or logs whose rows have the excerpts' ids
+(`pytest_memleak.records.log_formats`).
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from typing import Annotated, NoReturn
 
 from pydantic import AfterValidator
 
-from pytest_memleak.errors import SuiteError
+from pytest_memleak.errors import RecordsError, SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Recording
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, Generation
+from pytest_memleak.records.log_files import load_rows, reader_of
 from pytest_memleak.records.paper_format import (
     described_records,
     generations_from_records,
-    load_records,
     validate_excerpt_ids,
     with_recorded_instructions,
 )
@@ -37,8 +38,10 @@ BOOK = "{book}"
 
 
 def _path_of_records(value: str) -> str:
-    if Path(value).suffix.lower() not in {".json", ".jsonl"}:
-        raise ValueError("expected the path of a .json or .jsonl file")
+    try:
+        reader_of(Path(value))
+    except RecordsError as error:
+        raise ValueError(f"expected a file of generations: {error.hint}") from None
     if "{" in value.replace(BOOK, "") or "}" in value.replace(BOOK, ""):
         raise ValueError("the only placeholder a path may have is {book}")
     return value
@@ -58,7 +61,7 @@ class _File:
 
     def __init__(self, path: Path, version: tuple[object, ...]) -> None:
         self.path, self.version = path, version
-        self.records = load_records(path)
+        self.records = load_rows(path)
 
     @cached_property
     def generations(self) -> list[Generation]:

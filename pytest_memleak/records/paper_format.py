@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records.book import Book, Excerpt, book_digest
@@ -44,6 +44,7 @@ _OF_ROWS = frozenset(
 )
 _KNOWN = _OF_ROWS | {"generated_text", "finish_reason", "finish_word", "ordinal", *REASONING_KEYS}
 _TEXT_ALONE = {"generated_text"}
+_PLAIN = _TEXT_ALONE | {"finish_reason"}
 _FEW_WORDS = 20
 _INTEGER = re.compile(r"\d+")
 _ID_WORD = re.compile(r"[^\W_]+")
@@ -107,7 +108,7 @@ def generations_from_records(
         where = f"{place}, record {number}"
         excerpt_id = _excerpt_id(row, where)
         _optional_text(row, "instruction", where)
-        single = "generated_text" in row and "generations" not in row
+        single = _is_single(row)
         if excerpt_id in whole or (excerpt_id in generations and not single):
             hint = "put all generations of an excerpt into one record"
             raise _occurs_twice(excerpt_id, where, hint)
@@ -121,6 +122,23 @@ def generations_from_records(
         for excerpt_id in sorted(generations, key=_order)
         for generation in generations[excerpt_id]
     ]
+
+
+def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
+    """Return all that the model wrote, of each answer in a record. Raises RecordsError."""
+    answers = [record] if _is_single(record) else _answers(record, where)
+    return [
+        answer["generated_text"]
+        if isinstance(answer, dict)
+        and answer.keys() <= _PLAIN
+        and isinstance(answer.get("generated_text"), str)
+        else _generation(answer, "", nth, where).written  # which takes longer
+        for nth, answer in enumerate(answers)
+    ]
+
+
+def _is_single(row: Mapping[str, Any]) -> bool:
+    return "generated_text" in row and "generations" not in row
 
 
 def described_records(records: object) -> Iterator[RecordedAs]:
@@ -164,25 +182,26 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
         if path.suffix.lower() == ".jsonl":
             yield from _json_lines(path, most_bytes)
             return
-        records: Any = _json(_whole(path, most_bytes), str(path))
+        with path.open("rb") as file:
+            records: Any = json_value(read_whole(file, path, most_bytes), str(path))
     except OSError as error:
         raise RecordsError(
             f"can't be read: {error.strerror or error}", location=str(path)
         ) from None
     if not isinstance(records, list):
-        raise _no_list(records, str(path))
+        raise no_list(records, str(path))
     yield from records
 
 
-def _whole(path: Path, most_bytes: int) -> bytes:
+def read_whole(file: IO[bytes], path: Path, most_bytes: int = MAX_JSON_BYTES) -> bytes:
+    """Read a file. Raises RecordsError for an empty and for a bigger one."""
     chunks, size = [], 0
-    with path.open("rb") as file:
-        # Pipes and devices have no size to check first.
-        while chunk := file.read(_CHUNK):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > most_bytes:
-                raise _too_big("the file", str(path), most_bytes)
+    # Pipes and devices have no size to check first.
+    while chunk := file.read(_CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most_bytes:
+            raise too_big("the file", str(path), most_bytes)
     if not any(map(bytes.strip, chunks)):
         raise _empty(path, "expected a JSON list of records")
     return b"".join(chunks)
@@ -193,11 +212,11 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
     with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), 1):
             if len(line) > most_bytes:
-                raise _too_big("the line", f"{path}, line {number}", most_bytes)
+                raise too_big("the line", f"{path}, line {number}", most_bytes)
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if text.strip():
                 seen = True
-                yield _json(text, f"{path}, line {number}", encoding="utf-8")
+                yield json_value(text, f"{path}, line {number}", encoding="utf-8")
     if not seen:
         raise _empty(path, "expected one JSON record on each line")
 
@@ -206,7 +225,8 @@ def _empty(path: Path, hint: str) -> RecordsError:
     return RecordsError("the file is empty", location=str(path), hint=hint)
 
 
-def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
+def too_big(what: str, place: str, most_bytes: int = MAX_JSON_BYTES) -> RecordsError:
+    """Build the error for a file or line of more bytes."""
     return RecordsError(
         f"{what} exceeds the maximum of {most_bytes:,} bytes",
         location=place,
@@ -214,7 +234,8 @@ def _too_big(what: str, place: str, most_bytes: int) -> RecordsError:
     )
 
 
-def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
+def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
+    """Parse JSON. Raises RecordsError, naming `place`."""
     try:
         text = data.decode(encoding or json.detect_encoding(data))
         del data  # before the values are in memory, too
@@ -243,7 +264,7 @@ def _json(data: bytes, place: str, *, encoding: str | None = None) -> Any:
 
 def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     if not isinstance(records, Sequence) or isinstance(records, str | bytes):
-        raise _no_list(records, place)
+        raise no_list(records, place)
     for number, row in enumerate(records):
         if not isinstance(row, Mapping):
             raise RecordsError(
@@ -252,7 +273,8 @@ def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     return list(records)
 
 
-def _no_list(records: object, place: str) -> RecordsError:
+def no_list(records: object, place: str) -> RecordsError:
+    """Build the error for records that are no list."""
     return RecordsError(f"expected a list of records, found {_kind(records)}", location=place)
 
 
@@ -336,6 +358,8 @@ def _validate_nothing_unread(
 
     Those under unknown keys, and an assistant's turns among the messages.
     """
+    if "messages" not in answer and answer.keys() <= readable:
+        return  # most; the rest takes longer
     values = {key: answer[key] for key in answer.keys() - readable}
     if isinstance(turns := answer.get("messages"), list):
         values["messages"] = [

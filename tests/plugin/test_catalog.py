@@ -145,6 +145,21 @@ def test_a_prepared_catalog_gives_the_same_and_holds_no_text(suite, library, run
     run(passed=1, deselected=1)
 
 
+def test_what_lies_beside_books_is_named_and_left_out(suite, library, build):
+    library(winds=OTHER, README=QUIET)
+    (SHELF / "License.md").write_text(QUIET, encoding="utf-8")
+    (SHELF / "cover.png").write_bytes(b"PNG")
+    (SHELF / ".cache").mkdir()
+    (SHELF / ".cache" / "winds.txt").write_text(OTHER, encoding="utf-8")
+    code, out, err = build()
+    assert (code, out) == (0, f"1 book, {len(OTHER.split())} words -> library.keys\n")
+    lines = [line.partition(" skipped: library/shelf/")[2] for line in err.splitlines()]
+    assert [line.partition(";")[0] for line in lines] == [
+        "License.md: not a book by its name", "README.txt: not a book by its name",
+        "cover.png: no reader for '.png' files",
+    ]  # fmt: skip
+
+
 UNREAD = {
     "in part": (
         {"winds": OTHER, "short": "too short", "foreign": "Ветер не знает дороги домой. " * 20},

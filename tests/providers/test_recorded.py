@@ -1,8 +1,10 @@
 import json
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from clients import PLACE, make_provider
+from log_rows import openai_batch, vertex_batch
 
 from pytest_memleak.errors import RecordsError, SuiteError
 from pytest_memleak.interfaces.protocols import TrainingSet
@@ -75,6 +77,33 @@ def test_jsonl_may_have_a_line_for_each_generation(make, tmp_path):
     text = "\n\n".join(map(json.dumps, LINES))
     (tmp_path / "answers.JSONL").write_text(f"\ufeff{text}\r\n", encoding="utf-8")
     assert read(make("answers.JSONL")) == GENERATIONS
+
+
+@pytest.mark.parametrize("form", [openai_batch, vertex_batch])
+def test_logs_with_the_excerpts_ids_are_recordings(make, write, form):
+    rows = [form(number, text) for number, text in ((3, "three"), (1, "one"), (3, "Three"))]
+    write(
+        "batch.jsonl", [row | {"key": f"p_id{n}"} for row, n in zip(rows, (3, 1, 3), strict=True)]
+    )
+    generations = read(make("batch.jsonl"))
+    assert [(one.excerpt_id, one.ordinal, one.text) for one in generations] == [
+        ("p_id1", 0, "one"), ("p_id3", 0, "three"), ("p_id3", 1, "Three"),
+    ]  # fmt: skip
+    assert {one.finish_reason for one in generations} == {FinishReason.STOP}
+
+
+@pytest.mark.parametrize(
+    "name", ["inspect.eval", "inspect.json.gz", "lm_eval.jsonl", "promptfoo.json"]
+)
+def test_logs_of_evaluations_are_recordings(make, name):
+    path = Path(__file__).parents[1] / "library" / "logs" / name
+    recording = make(str(path)).open(None)
+    generations = list(recording.generations(make_book()))
+    assert [one.excerpt_id for one in generations] == ["p_id1", "p_id2", "p_id3"]
+    assert generations[2].text.startswith("Hypothetically, I write")
+    assert recording.asked(make_book()).excerpts[1].instruction == (
+        "Write scene 2 of a story about a lamp."
+    )
 
 
 def test_a_template_names_a_file_for_each_book(make, write):

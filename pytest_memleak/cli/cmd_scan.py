@@ -1,0 +1,249 @@
+"""`memleak scan`: passages of protected books in logs and training sets."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import sys
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.shared_options import WORD_MODE, add_command
+from pytest_memleak.errors import RecordsError, SettingsError
+from pytest_memleak.parallel import count_cores
+from pytest_memleak.records import Scoring
+from pytest_memleak.records.number_format import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_memleak.cli.shared_options import Commands
+    from pytest_memleak.library.library import Library
+    from pytest_memleak.library.log_scan import LoggedPassage, ScanResult
+
+Row = dict[str, Any]
+
+_LISTED = 20
+_LIMIT = 38
+_SHARE: dict[str, Any] = {"type": float, "metavar": "SHARE"}
+
+
+def add_scan(commands: Commands) -> None:
+    """Register `memleak scan`."""
+    add_command(
+        commands,
+        "scan",
+        _scan,
+        "find passages of books in logs and training sets",
+        "Find verbatim and near-verbatim passages of protected books in generations or training "
+        "rows that exist already. Calls no model, and prints places and counts, no text. Exits "
+        "with 1 if a limit is exceeded.",
+        arguments={
+            "books BOOK": "the protected books (.epub, .txt, ...), or catalog files of `memleak "
+            "catalog build`",
+            "--logs FILE": "generations: OpenAI or Vertex AI batch output, chats (messages or "
+            "contents), logs of inspect_ai, samples of lm-eval, results of promptfoo, or the "
+            "paper's format; .jsonl, .json, .eval, .csv, or .parquet, perhaps with .gz or .zst",
+            "--training FILE": "training rows in the same formats; their prompts are searched, too",
+            "--common FILE": "texts that anyone may quote",
+            "--text PATH": "read this text of each row, in any format: /answer/text",
+            "--prompt PATH": "with --text: the prompt of each row, whose words don't count",
+            "--longest-passage N": "limit of a verbatim passage, in words (default: 38)",
+            "--nv-longest-passage N": "limit of a near-verbatim passage, in words (default: 38)",
+            "--max-coverage SHARE": "limit of the share of a book that passages cover",
+            "--max-rows SHARE": "limit of the share of rows with a passage",
+            "--jobs N": "the number of processes (default: one per core)",
+            "--quote": "print the passages themselves",
+            "--json": "print JSON, with every passage, instead of a table",
+            **WORD_MODE,
+        },
+        books={"nargs": "+"},
+        logs={"nargs": "+", "default": []},
+        training={"nargs": "+", "default": []},
+        common={"nargs": "+", "default": []},
+        text={"type": str},
+        prompt={"type": str},
+        longest_passage={"default": _LIMIT},
+        nv_longest_passage={"default": _LIMIT},
+        max_coverage=_SHARE,
+        max_rows=_SHARE,
+    )
+
+
+def _scan(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.library.library import Library
+    from pytest_memleak.library.log_scan import scan_logs
+    from pytest_memleak.records.log_files import RowReader, reader_of
+    from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
+
+    _validate(parsed)
+    paths = [*parsed.logs, *parsed.training]
+    for path in paths:
+        reader_of(path)
+        if not path.is_file():
+            raise RecordsError(os.strerror(errno.ENOENT), location=str(path))
+    library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
+    with _progress(sum(path.stat().st_size for path in paths)) as progress:
+        result = scan_logs(
+            library,
+            paths,
+            RowReader(parsed.text, parsed.prompt),
+            jobs=parsed.jobs or count_cores(),
+            progress=progress,
+            least=min(NEAR_PASSAGE, parsed.longest_passage + 1),
+            training=bool(parsed.training),
+            quote=parsed.quote,
+        )
+    if not result.texts:
+        raise RecordsError(
+            "no row has a text to search",
+            location=", ".join(map(str, paths)),
+            hint="name the place of the text in each row, as in --text /answer/text",
+        )
+    report = _report(parsed, library, result)
+    if parsed.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    return int(bool(report["over"]))
+
+
+def _validate(parsed: argparse.Namespace) -> None:
+    if bool(parsed.logs) == bool(parsed.training):
+        raise SettingsError(
+            "name either generations or training rows", hint="add --logs FILE or --training FILE"
+        )
+    if parsed.prompt is not None and parsed.text is None:
+        raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
+    for name in ("max_coverage", "max_rows"):
+        share = getattr(parsed, name)
+        if share is not None and not 0 <= share <= 1:
+            raise SettingsError(
+                f"--{name.replace('_', '-')} is {share}; expected a share from 0 to 1",
+                hint="write 0.05 for 5%",
+            )
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], object]]:
+    """Show a bar on a terminal; it gets the number of bytes read each time."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Scanning", total=total)
+        yield lambda read: bar.advance(task, read)
+
+
+def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
+    """Return the result as plain values: books with passages, the longest first."""
+    from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
+
+    names = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
+    by_book: dict[str, list[LoggedPassage]] = defaultdict(list)
+    for logged in result.passages:
+        by_book[logged.passage.book].append(logged)
+    books: list[Row] = [
+        {
+            "book": book,
+            "words": library.sizes[book],
+            "rows": _rows(passages),
+            names[0]: _longest(passages, near=False),
+            names[1]: _longest(passages, near=True),
+            "coverage": result.coverage(book),
+        }
+        for book, passages in by_book.items()
+    ]
+    books.sort(key=lambda book: [-book[name] for name in names])
+    values = {name: max((book[name] for book in books), default=0) for name in (*names, "coverage")}
+    values["rows"] = _rows(result.passages) / result.rows
+    chosen = parsed.longest_passage, parsed.nv_longest_passage, parsed.max_coverage, parsed.max_rows
+    limits = dict(zip(values, chosen, strict=True))
+    return {
+        "rows": result.rows,
+        "texts": result.texts,
+        "rows_with_passages": _rows(result.passages),
+        **({"style_rows": result.style_rows} if parsed.training else {}),
+        "values": values,
+        "limits": limits,
+        "over": [
+            name for name, limit in limits.items() if limit is not None and values[name] > limit
+        ],
+        "books": books,
+        "passages": list(map(_passage_row, result.passages)),
+    }
+
+
+def _rows(passages: Iterable[LoggedPassage]) -> int:
+    return len({(logged.file, logged.row) for logged in passages})
+
+
+def _longest(passages: Iterable[LoggedPassage], *, near: bool) -> int:
+    words = (logged.passage.words for logged in passages if logged.passage.near == near)
+    return max(words, default=0)
+
+
+def _passage_row(logged: LoggedPassage) -> Row:
+    row = dataclasses.asdict(logged.passage)
+    row |= {"file": logged.file, "row": logged.row, "text": logged.text}
+    return row if logged.quote is None else row | {"quote": logged.quote}
+
+
+def _print(report: Row) -> None:
+    """Print the books, the longest passages, and which limits are exceeded."""
+    rows, with_passages = report["rows"], report["rows_with_passages"]
+    if report["books"]:
+        head = [name for name in report["books"][0] if name != "words"]
+        books = ({**book, "coverage": f"{book['coverage']:.1%}"} for book in report["books"])
+        print_table(head, [[book[name] for name in head] for book in books], right=head[1:])
+        print()
+        longest = _longest_of_texts(report["passages"])
+        head = ["words", "match", "book", "at word", "file", "row"]
+        head += ["quote"] * ("quote" in longest[0])
+        print_table(head, map(_line, longest[:_LISTED]), right=("words", "at word", "row"))
+        if len(longest) > _LISTED:
+            print(f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json")
+        print()
+    print(
+        f"{with_passages:,} of {amount(rows, 'row')} ({with_passages / rows:.1%}) "
+        f"{'has' if with_passages == 1 else 'have'} passages"
+    )
+    if "style_rows" in report:
+        count = report["style_rows"]
+        print(
+            f"{count:,} of {amount(rows, 'row')} ({count / rows:.1%}) "
+            f"{'asks' if count == 1 else 'ask'} for an author's style from a summary"
+        )
+    for name in report["over"]:
+        value, limit = (_shown(report[key][name]) for key in ("values", "limits"))
+        print(f"{name} {value} exceeds the limit {limit}")
+    if not report["over"]:
+        print("No limit is exceeded.")
+
+
+def _longest_of_texts(passages: Iterable[Row]) -> list[Row]:
+    """Return the longest passage of each text and book, longest first."""
+    longest: dict[tuple[object, ...], Row] = {}
+    for row in passages:
+        key = row["file"], row["row"], row["text"], row["book"]
+        if key not in longest or row["words"] > longest[key]["words"]:
+            longest[key] = row
+    return sorted(longest.values(), key=lambda row: -int(row["words"]))
+
+
+def _shown(value: float) -> str:
+    return f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
+
+
+def _line(row: Row) -> list[object]:
+    match = "near-verbatim" if row["near"] else "verbatim"
+    quote = [row["quote"]] if "quote" in row else []
+    return [row["words"], match, row["book"], row["start"], row["file"], row["row"], *quote]
