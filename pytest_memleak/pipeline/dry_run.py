@@ -160,10 +160,10 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
     if opened is None:
         first = canary_prompts(pair, probed, 1)
         every = (asked, first) if required.purpose is Purpose.OWN else (asked,)
-        terms = call_terms(pair, suite.endpoints, own=False)
+        terms = call_terms(pair.model, suite.endpoints, own=False)
         return in_all([plan(suite.resources.ledger, None, prompts, terms) for prompts in every])
     source = through_ledger(
-        pair, suite.endpoints, continuation_endpoint(pair, opened) or opened, own=False
+        pair.model, suite.endpoints, continuation_endpoint(pair, opened) or opened, own=False
     )
     if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
         source = source.current_series(pair, asked, may_draw=True)

@@ -2,7 +2,7 @@
 
 Also its provenance: which model served, and whether it is the requested one (docs/method.md).
 
-source = through_ledger(pair, suite_run.endpoints, endpoint, own=False)
+source = through_ledger(pair.model, suite_run.endpoints, endpoint, own=False)
 source.draw(questionnaire)
 source.drawn(questionnaire)     -> every generation that is there
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.sampling_history import SamplingHistory
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.records import Generation, Issue, Pair
+    from pytest_memleak.records import Generation, Issue, Model, Pair
     from pytest_memleak.sampling.cost_plan import Plan
     from pytest_memleak.sampling.retry import Retry
 
@@ -152,17 +152,17 @@ def weights_label(pair: Pair, endpoint: Endpoint) -> str:
 
 
 def through_ledger(
-    pair: Pair, endpoints: Endpoints, endpoint: Endpoint, *, own: bool
+    model: Model, endpoints: Endpoints, endpoint: Endpoint, *, own: bool
 ) -> LedgerEndpoint:
-    """Return the endpoint with its ledger; `own` where no provider of the suite made it.
+    """Return the model's endpoint with its ledger; `own` where no provider of the suite made it.
 
     An endpoint without an id is kept for this run only.
     """
     from pytest_memleak.ledger.sampling_history import with_weights_version
 
     resources, own_id = endpoints.resources, id_of(endpoint)
-    kept_as = with_weights_version(own_id, pair.model.weights_version) if own_id else None
-    terms = call_terms(pair, endpoints, own=own)
+    kept_as = with_weights_version(own_id, model.weights_version) if own_id else None
+    terms = call_terms(model, endpoints, own=own)
     return LedgerEndpoint(
         endpoint,
         kept_as or resources.name_of_unkept(endpoint),
@@ -171,16 +171,16 @@ def through_ledger(
         resources,
         endpoints.retry,
         kept=bool(kept_as),
-        stand_up=None if own else partial(endpoints.stand_up, pair.model),
+        stand_up=None if own else partial(endpoints.stand_up, model),
     )
 
 
-def call_terms(pair: Pair, endpoints: Endpoints, *, own: bool) -> Terms:
-    """Return how the pair's endpoint is called, and at what price."""
+def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> Terms:
+    """Return how the model's endpoint is called, and at what price."""
     from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
 
-    sampler = OwnEndpoint() if own else endpoints.provider(pair.model)
-    return Terms(sampler, pair.model.price and pair.model.price[:2])
+    sampler = OwnEndpoint() if own else endpoints.provider(model)
+    return Terms(sampler, model.price and model.price[:2])
 
 
 def check_provenance(

@@ -78,7 +78,7 @@ def extract_pair(
     if probabilities is None:
         return WindowExtraction(None, _completeness((), (_tells_nothing(pair),)))
     asking = windows.TextEndpoint(opened, probabilities)
-    source = through_ledger(pair, endpoints, asking, own=endpoint is not None)
+    source = through_ledger(pair.model, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
     source = source.current_series(pair, texts, may_draw=not endpoints.resources.offline)
     issues = _drawn(source, texts)
@@ -115,7 +115,7 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
     """
     from pytest_memleak.sampling.cost_plan import in_all, plan
 
-    terms = call_terms(pair, endpoints, own=False)
+    terms = call_terms(pair.model, endpoints, own=False)
     texts = _text_questions(pair, book)
     if opened is None:
         guessed = windows.window_questions(
@@ -128,7 +128,7 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
     if probabilities is None:
         raise Inconclusive(_tells_nothing(pair))
     asking = windows.TextEndpoint(opened, probabilities)
-    source = through_ledger(pair, endpoints, asking, own=False)
+    source = through_ledger(pair.model, endpoints, asking, own=False)
     source = source.current_series(pair, texts, may_draw=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))

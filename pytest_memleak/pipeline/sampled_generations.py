@@ -282,7 +282,7 @@ def _through_ledger(
     pair = required.pair
     may_draw = may_draw and not endpoints.resources.offline
     side = continuation_endpoint(pair, opened) or opened
-    source = through_ledger(pair, endpoints, side, own=required.endpoint is not None)
+    source = through_ledger(pair.model, endpoints, side, own=required.endpoint is not None)
     asked = pair_prompts(pair, book)
     issues: list[str] = []
     spared = None

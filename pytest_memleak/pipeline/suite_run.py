@@ -110,4 +110,4 @@ class SuiteRun:
 
         assert self.suite.summarizer is not None  # noqa: S101 - asked before by PreparedBooks
         mode = self.suite.pairs[0].scoring.word_mode
-        return SummaryWriter(self.suite.summarizer, self.endpoints, self.resources, mode=mode)
+        return SummaryWriter(self.suite.summarizer, self.endpoints, mode=mode)

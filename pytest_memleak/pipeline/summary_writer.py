@@ -1,6 +1,6 @@
 """Summaries that a chat model writes, for the instructions of excerpts that have none.
 
-    writer = SummaryWriter(suite.summarizer, endpoints, resources, mode="paper")
+    writer = SummaryWriter(suite.summarizer, endpoints, mode="paper")
     writer.write("held-out", excerpts)        -> the summaries, by excerpt id
     writer.outstanding("held-out", excerpts)  -> what that would take, without a call
 
@@ -16,13 +16,11 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
-from pytest_memleak.interfaces.abilities import abilities_of, id_of
-from pytest_memleak.ledger.call_reservations import Terms
-from pytest_memleak.ledger.ledger_queries import generations, keep_summary, stored_summaries
+from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.ledger.ledger_queries import keep_summary, stored_summaries
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, most_tokens, questionnaire
+from pytest_memleak.pipeline.ledger_endpoint import through_ledger
 from pytest_memleak.records import Book, Excerpt, Generation, Kind, Sampling, Summarizer, WordMode
-from pytest_memleak.sampling.cost_plan import Plan, plan
-from pytest_memleak.sampling.loop import draw
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.words import count_for_tokens, words
 from pytest_memleak.verdict.generation_features import FeatureReader
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.sampling.cost_plan import Plan
 
 # Part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
@@ -56,9 +54,7 @@ class SummaryWriter:
     Raises SuiteError where the summarizer's provider can't write anything.
     """
 
-    def __init__(
-        self, summarizer: Summarizer, endpoints: Endpoints, resources: Resources, *, mode: WordMode
-    ) -> None:
+    def __init__(self, summarizer: Summarizer, endpoints: Endpoints, *, mode: WordMode) -> None:
         model = summarizer.model
         endpoint = endpoints.endpoint(model)
         if abilities_of(endpoint).recording is not None:
@@ -67,16 +63,9 @@ class SummaryWriter:
                 location=endpoints.place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
-        kept_as = id_of(endpoint)
-        self._ledger = resources.ledger if kept_as else resources.unkept
-        self._endpoint = endpoint
-        self._endpoint_id = kept_as or resources.name_of_unkept(endpoint)
+        self._source = through_ledger(model, endpoints, endpoint, own=False)
         self._temperature = summarizer.temperature
-        self._name = json.dumps([self._endpoint_id, summarizer.temperature, PROMPT])
-        self._terms = Terms(endpoints.provider(model), model.price and model.price[:2])
-        self._stand_up = functools.partial(endpoints.stand_up, model)
-        self._resources = resources
-        self._retry = endpoints.retry
+        self._name = json.dumps([self._source.endpoint_id, summarizer.temperature, PROMPT])
         self._mode = mode
 
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -91,8 +80,7 @@ class SummaryWriter:
             left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
             if not left:
                 break
-            if not self._resources.offline:
-                self._draw(book_id, self._questions(book_id, left, times))
+            self._draw(book_id, self._questions(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
             faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
@@ -104,8 +92,7 @@ class SummaryWriter:
         """Plan the calls that `write` would make; None where there are none."""
         kept = self._kept(excerpts)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
-        asked = self._questions(book_id, left, 1)
-        planned = plan(self._ledger, self._endpoint_id, asked, self._terms)
+        planned = self._source.left(self._questions(book_id, left, 1))
         return planned if planned.generations or planned.pending else None
 
     def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -121,7 +108,9 @@ class SummaryWriter:
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
-        return stored_summaries(self._ledger, self._name, [excerpt.text for excerpt in excerpts])
+        return stored_summaries(
+            self._source.ledger, self._name, [excerpt.text for excerpt in excerpts]
+        )
 
     def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
         """Return the prompts: each text once, its summary no longer than the text itself."""
@@ -145,8 +134,10 @@ class SummaryWriter:
         return len(words(text, self._mode))
 
     def _draw(self, book_id: str, asked: PairPrompts) -> None:
-        budget = self._resources.budget
-        if budget is not None and self._terms.price is None:
+        resources = self._source.resources
+        if resources.offline:
+            return
+        if resources.budget is not None and self._source.terms.price is None:
             raise SettingsError(
                 "a budget needs a price for the summarizer",
                 location=asked.pair,
@@ -154,18 +145,7 @@ class SummaryWriter:
                 " [suite.summarizer]; 0 if the model is free",
             )
         try:
-            self._stand_up()
-            draw(
-                self._ledger,
-                self._endpoint,
-                endpoint_id=self._endpoint_id,
-                questionnaire=asked,
-                terms=self._terms,
-                budget=budget,
-                progress=self._resources.progress,
-                retry=self._retry,
-                wait=self._resources.wait,
-            )
+            self._source.draw(asked)
         except Inconclusive as missing:
             raise Inconclusive(
                 f"some summaries are missing: {missing.line}", location=f"book {book_id!r}"
@@ -176,7 +156,7 @@ class SummaryWriter:
     ) -> dict[str, str]:
         """Keep each text's first summary; return why the others have none, by text."""
         texts = {excerpt.id: excerpt.text for excerpt in excerpts}
-        drawn = list(generations(self._ledger, self._endpoint_id, asked))
+        drawn = list(self._source.drawn(asked))
         faults = {}
         for generation, fault in zip(drawn, self._faults(excerpts, drawn), strict=True):
             text = texts[generation.excerpt_id]
@@ -184,7 +164,7 @@ class SummaryWriter:
                 faults[text] = fault
             elif text not in kept:
                 kept[text] = generation.text.strip()
-                keep_summary(self._ledger, self._name, text, kept[text])
+                keep_summary(self._source.ledger, self._name, text, kept[text])
         return faults
 
     def _faults(self, excerpts: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
@@ -215,7 +195,7 @@ class SummaryWriter:
         refused = [
             f"{excerpt.id} ({faults[excerpt.text]})" for excerpt in left if excerpt.text in faults
         ]
-        if not refused or self._resources.offline:
+        if not refused or self._source.resources.offline:
             return Inconclusive(
                 f"{len(left):,} of {all_:,} summaries of its excerpts aren't written yet",
                 location=f"book {book_id!r}",
