@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Estimate
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.coverage_strips import HEAT_STEPS, book_columns, heat_labels
-from pytest_memleak.results.coverage_map import compare_coverage, decode_times
+from pytest_memleak.results.coverage_map import compare_coverage, compare_models, decode_times
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
+from pytest_memleak.scoring.measures import Similarity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.reports.evidence_table import Evidence
+    from pytest_memleak.results.coverage_map import ModelMatrix
 
     Books = Mapping[str, Sequence["PlottedPair"]]
 
@@ -161,37 +163,17 @@ def span_counts(pair: PlottedPair) -> tuple[list[int], list[int]]:
     return lengths.tolist(), (len(spans) - first).tolist()
 
 
-class Overlap(NamedTuple):
-    """Models on one book: the Jaccard index of the words that each two reproduce, shape (m, m).
-
-    jaccard:     on the diagonal the model's self-agreement, NaN where it is unknown
-    independent: the expected index of independent models; NaN on the diagonal
-    """
-
-    labels: list[str]
-    jaccard: NDArray[np.float64]
-    independent: NDArray[np.float64]
-
-
-def overlaps(books: Books) -> dict[str, Overlap]:
-    """Compare the models of each book whose excerpts are the same (docs/method.md)."""
-    alike = {
-        title: [pair for pair in pairs if compare_coverage(pair.coverage, pairs[0].coverage)]
-        for title, pairs in books.items()
-    }
-    return {title: _overlap_of(pairs) for title, pairs in alike.items() if len(pairs) > 1}
-
-
-def _overlap_of(pairs: Sequence[PlottedPair]) -> Overlap:
-    jaccard = np.full((len(pairs), len(pairs)), np.nan)
-    independent = jaccard.copy()
-    for row, a in enumerate(pairs):
-        jaccard[row, row] = np.nan if a.agreement is None else a.agreement
-        for column, b in enumerate(pairs[:row]):
-            if similarity := compare_coverage(a.coverage, b.coverage):
-                jaccard[row, column] = jaccard[column, row] = similarity.jaccard
-                independent[row, column] = independent[column, row] = similarity.baseline
-    return Overlap([pair.label for pair in pairs], jaccard, independent)
+def overlaps(books: Books) -> dict[str, tuple[list[str], ModelMatrix]]:
+    """Compare the models of each book whose excerpts are the same; also return their labels."""
+    matrices = {}
+    for title, pairs in books.items():
+        alike = [pair for pair in pairs if compare_coverage(pair.coverage, pairs[0].coverage)]
+        if len(alike) > 1:
+            matrix = compare_models(
+                [pair.coverage for pair in alike], [pair.agreement for pair in alike]
+            )
+            matrices[title] = ([pair.label for pair in alike], matrix)
+    return matrices
 
 
 def _coverage(books: Books) -> Figure:
@@ -336,22 +318,26 @@ def _bmc(books: Books) -> Figure:
     return figure
 
 
-def _overlap(books: Mapping[str, Overlap]) -> Figure:
+def _overlap(books: Mapping[str, tuple[list[str], ModelMatrix]]) -> Figure:
     """Draw the overlap of models, a matrix per book."""
     across = min(_ACROSS, len(books))
-    side = min(_WIDTH / across, 1.2 + 0.45 * max(len(matrix.labels) for matrix in books.values()))
+    side = min(_WIDTH / across, 1.2 + 0.45 * max(len(labels) for labels, _ in books.values()))
     figure, panels = _panels(len(books), across, side * math.ceil(len(books) / across))
-    for axes, (title, matrix) in zip(panels, books.items(), strict=True):
-        axes.imshow(matrix.jaccard, cmap="Blues", vmin=0, vmax=1)
-        for (y, x), value in np.ndenumerate(matrix.jaccard):
-            independent = matrix.independent[y, x]
-            text = "–" if math.isnan(value) else f"{value:.2f}"
-            text += "" if math.isnan(independent) else f"\n({independent:.2f})"
-            color = "white" if value > _DARK else "black"
+    for axes, (title, (labels, matrix)) in zip(panels, books.items(), strict=True):
+        shares = np.full((len(labels), len(labels)), np.nan)
+        for (y, x), _ in np.ndenumerate(shares):
+            cell = matrix[y][x]
+            text = "–" if cell is None else ""
+            if isinstance(cell, Similarity):
+                shares[y, x], text = cell.jaccard, f"{cell.jaccard:.2f}\n({cell.baseline:.2f})"
+            elif cell is not None:
+                shares[y, x], text = cell, f"{cell:.2f}"
+            color = "white" if shares[y, x] > _DARK else "black"
             axes.text(x, y, text, ha="center", va="center", color=color, fontsize=7)
-        places = range(len(matrix.labels))
-        axes.set_xticks(places, matrix.labels, rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_yticks(places, matrix.labels)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        places = range(len(labels))
+        axes.set_xticks(places, labels, rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_yticks(places, labels)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title, loc="left")

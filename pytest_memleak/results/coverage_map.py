@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.span_sources import ExcerptSpan
     from pytest_memleak.verdict.evaluation import Evaluation
 
+ModelMatrix = tuple[tuple[Similarity | float | None, ...], ...]
 # A bundle is untrusted: its lengths would be allocated.
 _MOST_WORDS = 100_000_000
 
@@ -75,6 +76,21 @@ def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:
     if places[0] != places[1]:
         return None
     return compare(decode_times(a) > 0, decode_times(b) > 0)
+
+
+def compare_models(maps: Sequence[CoverageMap], agreements: Sequence[float | None]) -> ModelMatrix:
+    """Compare which words each two models reproduce of the same excerpts.
+
+    agreements: each model's with itself, which stand on the diagonal
+    """
+    masks = [decode_times(coverage) > 0 for coverage in maps]
+    return tuple(
+        tuple(
+            agreement if row == column else compare(masks[row], masks[column])
+            for column in range(len(masks))
+        )
+        for row, agreement in enumerate(agreements)
+    )
 
 
 def decode_times(coverage: CoverageMap) -> NDArray[np.intc]:

@@ -10,7 +10,6 @@ import base64
 import datetime
 import functools
 import hashlib
-import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ from pytest_memleak.reports.report_text import (
     unit_text,
 )
 from pytest_memleak.results.build_result import overview_measures
-from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.coverage_map import compare_models
 from pytest_memleak.scoring.measure_table import (
     BMC,
     LEAKING_WORKS,
@@ -49,7 +48,6 @@ from pytest_memleak.scoring.measure_table import (
     LONGEST_PASSAGE,
     NV_LONGEST_PASSAGE,
 )
-from pytest_memleak.scoring.measures import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +56,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.reports.html.cover import Cover
     from pytest_memleak.reports.html.views import PairView
-    from pytest_memleak.scoring.measures import Similarity
+    from pytest_memleak.results.coverage_map import ModelMatrix
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WORST_FIRST = {
@@ -239,7 +237,7 @@ class BookView:
     anchor: str
     title: str
     pairs: tuple[PairView, ...]
-    cells: tuple[tuple[Similarity | float, ...], ...]
+    cells: ModelMatrix
     left_out: tuple[str, ...]
 
 
@@ -255,15 +253,9 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
     alike = [pair for pair in pairs if _counted(pair) == _counted(pairs[0])]
     left_out = tuple(pair.result.model.id for pair in pairs if pair not in alike)
-    maps = (pair.result.coverage for pair in alike)
-    masks = [decode_times(coverage) > 0 for coverage in maps if coverage]
+    maps = [pair.result.coverage for pair in alike if pair.result.coverage]
     agreements = [pair.result.measures["self_agreement"]["value"] for pair in alike]
-    size = range(len(masks))
-    similar = {(i, j): compare(masks[i], masks[j]) for i, j in itertools.combinations(size, 2)}
-    cells = tuple(
-        tuple(agreements[i] if i == j else similar[min(i, j), max(i, j)] for j in size)
-        for i in size
-    )
+    cells = compare_models(maps, agreements)
     return BookView(anchor, pairs[0].book, tuple(alike), cells, left_out)
 
 
