@@ -5,6 +5,7 @@ import yaml
 from screen import run_in_terminal
 
 from pytest_memleak.pipeline.limit_reachability import planned_rounds
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.scoring.measure_table import PRESETS
 from pytest_memleak.suite.load import load_suite
 
@@ -66,7 +67,7 @@ NOT_WRITTEN = {
     "": "memleak init --book BOOK.epub --model openai/NAME",
     "--book gone.epub --model openai/x": "gone.epub: no such file",
     "--book it.txt --model gpt-4o": "expected PROVIDER/NAME, got 'gpt-4o'",
-    "--book it.txt --model opnai/x": "known providers: ngram, openai",
+    "--book it.txt --model opnai/x": f"known providers: {', '.join(sorted(PROVIDERS))}",
 }
 
 

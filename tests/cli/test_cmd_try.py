@@ -21,6 +21,7 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.cmd_try import run_gate
 from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.main import main
+from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import Plan
 
@@ -167,7 +168,7 @@ def test_who_waits_sees_how_far_it_is_and_whole_words(program, tmp_path, serve, 
 NOT_TRIED = {
     "gone.epub --model openai/x": "gone.epub: can't be read",
     "story.json --model gpt": "as in --model openai/gpt-4o",
-    "story.json --model opnai/x": "known providers: ngram, openai",
+    "story.json --model opnai/x": f"known providers: {', '.join(sorted(PROVIDERS))}",
     "TRY": "set the environment variable OPENAI_API_KEY",
     "TRY --base-url http://127.0.0.1:9/v1": "check that http://127.0.0.1:9/v1 runs",
 }

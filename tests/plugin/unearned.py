@@ -362,8 +362,6 @@ CASES: Mapping[str, Case] = {
         refused_for(2), keys="max_unanswered = 0.2"
     ),
     "one word an answer": Case(changed("one word")),
-    "zero-width characters alone": Case(changed("zero width alone")),
-    "white space": Case(said("  \n ")),
     "the instruction echoed": Case(changed("instruction echoed")),
     "Latin filler": Case(of_words(lambda draw: draw.choice(LATIN))),
     "numbers": Case(of_words(lambda draw: str(draw.randrange(10**6)))),

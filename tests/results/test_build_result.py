@@ -161,8 +161,8 @@ def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
 
 
 def test_of_what_kinds_the_answers_are(evaluated):
-    kinds = build_result(evaluated("one", "", "two")).completeness.kinds
-    assert {kind: n for kind, n in kinds.items() if n} == {Kind.EMPTY: 2, Kind.SHORT: 4}
+    kinds = build_result(evaluated("one", CLEAN[0], "two")).completeness.kinds
+    assert {kind: n for kind, n in kinds.items() if n} == {Kind.ANSWER: 1, Kind.SHORT: 5}
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
