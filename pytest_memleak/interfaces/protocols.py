@@ -269,6 +269,14 @@ class ProviderSetup:
     hosts: frozenset[str] | None = frozenset()
     deadline: float = 600.0
 
+    def untuned(self, example: str) -> str:
+        """Return the name of the model without fine-tuning. Raises SuiteError if there is none."""
+        name = self.model.endpoint or self.model.base_model
+        if name is None:
+            hint = f"name the model, as in {example}"
+            raise self.error("Neither base_model nor endpoint is set", hint)
+        return name
+
     def error(self, message: str, hint: str) -> SuiteError:
         """Return the error of a wrong entry, with its place."""
         return SuiteError(message, location=self.place, hint=hint)

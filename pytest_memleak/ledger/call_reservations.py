@@ -36,7 +36,7 @@ from pytest_memleak.ledger.call_outcomes import (
 )
 from pytest_memleak.ledger.hash_chain import changed
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, Ask, PromptSpec, stored_temperature
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, Ask, PromptSpec, row_of_prompt
 from pytest_memleak.ledger.tables import (
     calls,
     claims,
@@ -71,21 +71,7 @@ def prompt_ids(
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of an endpoint's prompts by key; new prompts are added."""
     prompt_specs = tuple(prompt_specs)
-    rows = [
-        {
-            "endpoint": endpoint_id,
-            "instruction_digest": question.instruction_digest,
-            "settings_digest": question.settings_digest,
-            "book": question.book_id,
-            "book_words": question.book_words,
-            "excerpt": question.excerpt_id,
-            "instruction": question.instruction,
-            "temperature": stored_temperature(question.temperature),
-            "max_tokens": question.max_tokens,
-            "seed": question.seed,
-        }
-        for question in prompt_specs
-    ]
+    rows = [{"endpoint": endpoint_id, **row_of_prompt(question)} for question in prompt_specs]
 
     def work(connection: Connection) -> dict[tuple[str, str], int]:
         if rows:
@@ -342,7 +328,20 @@ class Terms:
         return prompt_tokens, completion_tokens, cost
 
 
-def budget_limit(budget: float | None, terms: Terms, *, pair: str) -> int | None:
+_NO_PRICE = (
+    "add price = { input = ..., output = ... } (US$ per million tokens) to the [[model]]; 0 if the"
+    " model is free"
+)
+
+
+def budget_limit(
+    budget: float | None,
+    price: object,
+    *,
+    location: str,
+    needs: str = "a price for the model",
+    hint: str = _NO_PRICE,
+) -> int | None:
     """Return the budget in billionths of a US$.
 
     Raises SettingsError for an invalid budget, and for a budget without a price.
@@ -351,11 +350,6 @@ def budget_limit(budget: float | None, terms: Terms, *, pair: str) -> int | None
         return None
     if not budget >= 0 or math.isinf(budget):
         raise SettingsError(f"The budget is {budget}; expected US$0 or more")
-    if terms.price is None:
-        raise SettingsError(
-            "A budget needs a price for the model",
-            location=pair,
-            hint="add price = { input = ..., output = ... } (US$ per million tokens) to the"
-            " [[model]]; 0 if the model is free",
-        )
+    if price is None:
+        raise SettingsError(f"A budget needs {needs}", location=location, hint=hint)
     return math.floor(budget * 1e9)

@@ -133,19 +133,28 @@ def questionnaire(
     return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
 
 
+# Each column of the ledger that holds a field as it is.
+_COLUMNS = {"book": "book_id", "excerpt": "excerpt_id"} | {
+    name: name
+    for name in (
+        *("book_words", "instruction", "instruction_digest", "settings_digest"),
+        *("max_tokens", "seed"),
+    )
+}
+
+
+def row_of_prompt(prompt: PromptSpec) -> dict[str, Any]:
+    """Return the prompt's row in the ledger."""
+    row = {column: getattr(prompt, name) for column, name in _COLUMNS.items()}
+    return row | {"temperature": stored_temperature(prompt.temperature)}
+
+
 def prompt_from_row(row: Mapping[Any, Any]) -> PromptSpec:
     """Build the prompt from a row of the ledger."""
     return PromptSpec(
-        book_id=row["book"],
-        book_words=row["book_words"],
-        excerpt_id=row["excerpt"],
-        instruction=row["instruction"],
-        instruction_digest=row["instruction_digest"],
-        settings_digest=row["settings_digest"],
         temperature=requested_temperature(row["temperature"]),
-        max_tokens=row["max_tokens"],
-        seed=row["seed"],
         prompt_words=len(row["instruction"].split()),
+        **{name: row[column] for column, name in _COLUMNS.items()},
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -29,7 +29,6 @@ from pytest_memleak.ledger.call_outcomes import (
     run_spending,
 )
 from pytest_memleak.ledger.call_reservations import (
-    Terms,
     budget_exceeded,
     call_row,
     first_free,
@@ -96,14 +95,7 @@ class Batches:
     def submit(self, asks: Iterable[Ask]) -> None:
         """Request all asks, in as few batches as hold them."""
         for chunk in self._chunks(asks):
-            batch = claim_batch(
-                self.desk.ledger,
-                chunk,
-                endpoint_id=self.desk.line.endpoint_id,
-                numbers=self.desk.numbers,
-                terms=self.desk.terms,
-                limit=self.desk.limit,
-            )
+            batch = claim_batch(self.desk, chunk)
             if batch is not None:
                 self._started(batch)
 
@@ -196,20 +188,13 @@ def request_key(digest: str, place: int) -> str:
     return f"{digest[:_DIGEST_IN_KEY]}-{place:06d}"
 
 
-def claim_batch(
-    ledger: Ledger,
-    asks: Sequence[Ask],
-    *,
-    endpoint_id: str,
-    numbers: Mapping[tuple[str, str], int],
-    terms: Terms,
-    limit: int | None,
-) -> Job | None:
+def claim_batch(desk: Desk, asks: Sequence[Ask]) -> Job | None:
     """Record that a batch is about to start, with every ordinal of `asks` that is free.
 
     Returns None if none is free. Raises BudgetExceeded if the run's budget is too small.
     """
-    lease, run, provider = ledger.lease, ledger.run, terms.sampler.name
+    lease, run = desk.ledger.lease, desk.ledger.run
+    numbers, endpoint_id = desk.numbers, desk.line.endpoint_id
 
     def work(connection: Connection) -> Job | None:
         taken = taken_ordinals(connection, [(numbers[ask.question.key], ask) for ask in asks])
@@ -220,13 +205,14 @@ def claim_batch(
         ]
         if not free:
             return None
-        estimates = [terms.estimate(ask) for ask in free]
+        estimates = [desk.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
         spent = run_spending(connection, {run})[run]
-        if limit is not None and spent + total > limit:
-            raise budget_exceeded(spent, total, limit)
+        if desk.limit is not None and spent + total > desk.limit:
+            raise budget_exceeded(spent, total, desk.limit)
         digest = _new_digest(connection, endpoint_id, free)
-        shared = {"provider": provider, "lease": lease, "run": run, "began": time.time()}
+        shared = {"provider": desk.terms.sampler.name, "lease": lease, "run": run}
+        shared |= {"began": time.time()}
         state = {"endpoint": endpoint_id, "digest": digest, "state": JobRow.STARTING}
         number = add_row(connection, batches, shared | state)
         rows = [
@@ -247,7 +233,7 @@ def claim_batch(
             JobKind.BATCH, number, digest, JobRow.STARTING, endpoint=endpoint_id, ours_to_start=True
         )
 
-    return ledger.write(work)
+    return desk.ledger.write(work)
 
 
 def _new_digest(connection: Connection, endpoint_id: str, asks: Sequence[Ask]) -> str:

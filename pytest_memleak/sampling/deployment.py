@@ -7,15 +7,15 @@ run, its row names what may still be active, until it is gone.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import MemleakError, ProviderError, SettingsError
+from pytest_memleak.errors import MemleakError, ProviderError
 from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
+from pytest_memleak.ledger.call_reservations import budget_limit
 from pytest_memleak.ledger.deployments import (
     OpenDeployment,
     claim_deployment,
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 _VERBS = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "The deployment was requested, but never became active"
 _ASKED_ANEW = "rerun to request it again"
+_HOURLY_PRICE = "an hourly price for the deployment"
+_NO_HOURLY_PRICE = "add hour = ... (US$) to the price of the [[model]]; 0 if the deployment is free"
 _GOES_ON = "rerun later to continue, or delete it with memleak ledger cleanup"
 
 
@@ -78,7 +80,9 @@ def ensure_deployment(
     failed, ProviderBusy if the provider is unreachable.
     """
     retry, tell = _patient(retry), progress or Progress()
-    limit = _limit(budget, price, wanted)
+    limit = budget_limit(
+        budget, price, location=wanted.weights, needs=_HOURLY_PRICE, hint=_NO_HOURLY_PRICE
+    )
     for _ in pauses(retry):
         ledger.expire_leases()
         job = claim_deployment(
@@ -266,15 +270,3 @@ def _verbs(
         poll=platform.poll,
         retry=retry,
     )
-
-
-def _limit(budget: float | None, price: float | None, wanted: Deployment) -> int | None:
-    if budget is None:
-        return None
-    if price is None:
-        raise SettingsError(
-            "A budget needs an hourly price for the deployment",
-            location=wanted.weights,
-            hint="add hour = ... (US$) to the price of the [[model]]; 0 if the deployment is free",
-        )
-    return math.floor(budget * 1e9)

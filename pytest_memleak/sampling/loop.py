@@ -60,7 +60,7 @@ def draw(
     LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in flight get
     `retry.grace` seconds.
     """
-    limit = budget_limit(budget, terms, pair=questionnaire.pair)
+    limit = budget_limit(budget, terms.price, location=questionnaire.pair)
     retry, provider = retry or Retry(), terms.sampler.name
     numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
     desk = Desk(

@@ -15,10 +15,17 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.errors import ProviderError, TopKUnavailable
+from pytest_memleak.errors import TopKUnavailable
 from pytest_memleak.interfaces.abilities import Abilities, Probabilities, abilities_of, id_of
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, Window
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    Endpoint,
+    RequestEndpoint,
+    SampleRequest,
+    Window,
+)
 from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, questionnaire
+from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.scoring.extraction import window_starts
 
@@ -177,53 +184,39 @@ def _questions(
     return dataclasses.replace(prompts, questions=questions)
 
 
-class TextEndpoint:
+class TextEndpoint(RequestEndpoint):
     """An endpoint that answers this file's prompts from another's log-probabilities.
 
     Has an `id` if that has one.
     """
 
     def __init__(self, endpoint: Endpoint, probabilities: Probabilities) -> None:
-        self._provider = type(endpoint).__name__
         self._probabilities = probabilities
         endpoint_id, abilities = id_of(endpoint), abilities_of(endpoint)
-        self.id = f"{endpoint_id}#probability" if endpoint_id else None
+        self.id = f"{endpoint_id}#probability" if endpoint_id else ""
         self.abilities = Abilities(
             fixed_weights=abilities.fixed_weights, model_name=abilities.model_name
         )
+        name = self.id or "(no id)"
+        self._failing = Failing(type(endpoint).__name__, name, "log_probabilities")
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,
-        temperature: float | None,
-        max_tokens: int,
-        seed: int | None,
-    ) -> list[Completion]:
+    def answer(self, request: SampleRequest) -> list[Completion]:
         """Return the answer as one completion; its settings are in the prompt.
 
         Raises ProviderError if the endpoint's answer doesn't match the request.
         """
-        del n, temperature, max_tokens, seed
-        asked = json.loads(instruction)
+        asked = json.loads(request.instruction)
         if "text" in asked:
             tokens = list(self._probabilities.text_tokens(asked["text"]))
-            paid = 0 if self._probabilities.tokenizes_here else len(tokens)
-            return [
-                Completion(
-                    _as_json(tokens), prompt_tokens=paid, served=self._probabilities.served()
-                )
-            ]
-        windows = windows_of(asked)
-        sums = self._in_top_k(windows, asked) if "top_k" in asked else self._plain(windows)
-        return [
-            Completion(
-                json.dumps(sums),
-                prompt_tokens=sum(len(window.prefix) + len(window.suffix) for window in windows),
-                served=self._probabilities.served(),
-            )
-        ]
+            text, paid = _as_json(tokens), len(tokens)
+            if self._probabilities.tokenizes_here:
+                paid = 0
+        else:
+            windows = windows_of(asked)
+            sums = self._in_top_k(windows, asked) if "top_k" in asked else self._plain(windows)
+            text = json.dumps(sums)
+            paid = sum(len(window.prefix) + len(window.suffix) for window in windows)
+        return [Completion(text, prompt_tokens=paid, served=self._probabilities.served())]
 
     def _plain(self, windows: Sequence[Window]) -> list[float | None]:
         log_probabilities = self._probabilities.log_probabilities(windows)
@@ -236,12 +229,8 @@ class TextEndpoint:
         self, windows: Sequence[Window], asked: dict[str, Any]
     ) -> list[tuple[float | None, float | None]]:
         if self._probabilities.top_k is None:
-            raise TopKUnavailable(
-                "The endpoint reports only the probabilities of a text's own tokens",
-                provider=self._provider,
-                endpoint=self.id or "(no id)",
-                call="log_probabilities",
-            )
+            cause = "The endpoint reports only the probabilities of a text's own tokens"
+            raise TopKUnavailable(cause, **self._failing.place)
         sums = self._probabilities.top_k(windows, asked["top_k"], asked["temperature"])
         return [
             (self._log_p(window, values.plain), self._log_p(window, values.top_k))
@@ -252,12 +241,9 @@ class TextEndpoint:
         """Return the logarithm of p_z, None if p_z is 0."""
         total = -math.inf if -math.inf in values else math.fsum(values)
         if len(values) != len(window.suffix) or not total <= _ROUNDING * len(values):
-            raise ProviderError(
+            raise self._failing.final(
                 f"Got {len(values)} log-probabilities with the sum {total:g} for a suffix of "
                 f"{len(window.suffix)} tokens",
-                provider=self._provider,
-                endpoint=self.id or "(no id)",
-                call="log_probabilities",
-                hint="expected natural logarithms, one for each token of the suffix",
+                "expected natural logarithms, one for each token of the suffix",
             )
         return None if total == -math.inf else min(total, 0.0)

@@ -22,7 +22,7 @@ OURS = (
 )
 MODULES = (
     *("pytest", "agentplatform._genai.model_garden", "google.cloud.storage", "google.genai"),
-    *("google.cloud.aiplatform_v1.services.endpoint_service", "openai", "psycopg"),
+    *("openai", "psycopg"),
     *(f"pytest_memleak.{name}" for name in OURS),
     *(
         f"pytest_memleak.providers.{name}.{name}_provider"

@@ -6,6 +6,7 @@ billed stands in `books`. Its fine-tuned models recite the held-out story.
 
 import contextlib
 import dataclasses
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,7 @@ import clients
 from faults import FaultPlan
 from gcs_server import GcsDoor
 from http_server import Books, HttpServer
-from openai_server import OpenAIServer
 from reciter import Reciter
-from together_server import TogetherServer
-from vertex_server import VertexServer
 
 HOUSE = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
@@ -205,19 +203,20 @@ def world_of(kind, folder, *, stories, storage, tokenizer, faults=(), **settings
         **settings,
     }
     options = {"concurrency": 4, "completions_per_call": 3, **KINDS[kind]}
-    recipe = {}
+    recipe, environment = {}, {f"{provider.upper()}_API_KEY": key}
+    if provider == "tinker":
+        options["tokenizer"] = str(tokenizer)
+        recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
+    # The emulator of Tinker imports the SDK, which takes its time.
+    emulator = importlib.import_module(f"{provider}_server").EMULATOR
+    needed = {"storage": storage, "tokenizer": tokenizer}
+    needed = {name: needed[name] for name in emulator.fixtures if name in needed}
     with contextlib.ExitStack() as stack:
-        if provider == "openai":
-            server = stack.enter_context(OpenAIServer(**common))
-            environment = {"OPENAI_API_KEY": key}
-        elif provider == "together":
-            server = stack.enter_context(TogetherServer(**common))
-            environment = {"TOGETHER_API_KEY": key}
-        elif provider == "vertex":
+        server = stack.enter_context(emulator(**needed, **common))
+        if provider == "vertex":
             door = stack.enter_context(GcsDoor(storage, plan=plan))
-            server = stack.enter_context(VertexServer(storage=storage, **common))
             environment = {
-                "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(folder)),
+                **server.credentials(folder),
                 "GOOGLE_CLOUD_PROJECT": "test-project",
                 "GOOGLE_CLOUD_LOCATION": "us-central1",
                 "STORAGE_EMULATOR_HOST": door.url,
@@ -225,12 +224,5 @@ def world_of(kind, folder, *, stories, storage, tokenizer, faults=(), **settings
                 "CLOUDSDK_CONFIG": str(folder / "gcloud"),
             }
             options["bucket"] = f"gs://bucket/{folder.parent.name}/{folder.name}"
-        else:
-            from tinker_server import TinkerServer  # with the SDK, which takes its time
-
-            server = stack.enter_context(TinkerServer(tokenizer=tokenizer, **common))
-            environment = {"TINKER_API_KEY": key}
-            options["tokenizer"] = str(tokenizer)
-            recipe = {"epochs": 2, "batch_size": 2, "save_steps": 1}
         options["base_url"] = getattr(server, "base_url", server.url)
         yield Scenario(kind, provider, server, environment, options, recipe, stories)

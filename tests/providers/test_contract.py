@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -786,6 +787,30 @@ def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):
     with pytest.raises(Refused, match=r"nonesuch is not (available|supported)") as error:
         tuning(serve(), base="nonesuch").start_finetune(training())
     assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "settings"),
+    [
+        ("vertex", "meta/small@small-1b", {"open_models": ["meta/small@small-1b"]}),
+        ("together", "base", {}),
+    ],
+)
+def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
+    serve, provider_of, base, settings
+):
+    server = serve(**settings)
+    provider = provider_of(server, base=base, deployment={})
+    endpoint, deployments = provider.open(None), provider.abilities.deployments
+    with pytest.raises(RequestNotSent, match="isn't deployed"):
+        sample(endpoint)
+    place, wanted = deploy(provider), deployments.needed(None)
+    assert deployments.find(wanted.digest, time.time()) == place
+    assert len(sample(endpoint)) == 3
+    assert endpoint.id == f"{server.url} {base}"
+    deployments.move_in(wanted, place, 0.0)
+    with pytest.raises(RequestNotSent, match="reached its time limit"):
+        sample(endpoint)
 
 
 VERBS = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from by_hand import answer, intent
+from scripted import Scripted
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
@@ -19,6 +20,9 @@ from pytest_memleak.ledger.ledger_queries import keep_summary
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.batch import claim_batch
+from pytest_memleak.sampling.call_attempts import Desk
+from pytest_memleak.sampling.call_deadline import Line
+from pytest_memleak.sampling.retry import Pace, Retry
 
 
 def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
@@ -50,13 +54,11 @@ def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
     drawn(two, 2, 3)
     terms = Terms(OwnEndpoint("own"), (1.0, 2.0))
     numbers = prompt_ids(ledger, "e", asked.questions)
-    batch = claim_batch(
-        ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
-    )
+    line = Line(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
+    desk = Desk(ledger, line, {}, numbers, terms, None, Retry(), Pace(1))
+    batch = claim_batch(desk, [Ask(three, (0, 1))])
     end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")
-    claim_batch(
-        ledger, [Ask(three, (0, 1))], endpoint_id="e", numbers=numbers, terms=terms, limit=None
-    )
+    claim_batch(desk, [Ask(three, (0, 1))])
     job = claim_finetune(ledger, "own", "d" * 64, examples=3, recovery=0.0)
     job = update_job(ledger, job, state=JobRow.RUNNING, job_id="ft-1")
     end_job(ledger, job, JobRow.FAILED, cause="no", tokens=12, endpoint="ft:e")

@@ -26,7 +26,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning, Probabilities
 from pytest_memleak.interfaces.protocols import (
     Completion,
@@ -40,6 +40,7 @@ from pytest_memleak.interfaces.protocols import (
     Window,
     WindowLogs,
 )
+from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER
 from pytest_memleak.providers.ngram.ngram_writer import (
     PARAGRAPH,
@@ -123,12 +124,9 @@ class NgramEndpoint(RequestEndpoint):
         max_tokens, seed = request.max_tokens, request.seed
         temperature = 1.0 if request.temperature is None else request.temperature
         if not 0 <= temperature < math.inf or max_tokens < 1:
-            raise ProviderError(
+            raise Failing(NgramProvider.name, self.id, "sample").final(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be sampled",
-                provider=NgramProvider.name,
-                endpoint=self.id,
-                call="sample",
-                hint="expected a temperature of 0 or more, and at least 1 token",
+                "expected a temperature of 0 or more, and at least 1 token",
             )
         write = self._writer.go_on if self._continues else self._writer.write
         drafts = write(
@@ -199,7 +197,8 @@ class NgramProvider:
         try:
             write_private(self._kept(endpoint), record)
         except OSError as error:
-            raise self._failed("start_finetune", endpoint, _cause(error)) from None
+            failing = Failing(self.name, endpoint, "start_finetune")
+            raise failing.final(_cause(error)) from None
         return endpoint
 
     def poll_finetune(self, job_id: str) -> JobState:
@@ -230,21 +229,18 @@ class NgramProvider:
 
     def _learned(self, endpoint: str) -> list[TrainingText]:
         """Return an endpoint's training set, from the state folder."""
-        kept = self._kept(endpoint)
+        kept, failing = self._kept(endpoint), Failing(self.name, endpoint, "open")
         try:
             record = json.loads(kept.read_bytes())
             training, epochs = str(record["training"]), self._finetune.epochs
             texts = [TrainingText(text, asked, epochs) for asked, text in record["examples"]]
         except OSError as error:
-            raise self._failed("open", endpoint, f"{kept}: {_cause(error)}", _TRAIN_AGAIN) from None
+            raise failing.final(f"{kept}: {_cause(error)}", _TRAIN_AGAIN) from None
         except (ValueError, TypeError, KeyError):
-            raise self._failed(
-                "open", endpoint, f"{kept} is damaged", f"delete it, then {_TRAIN_AGAIN}"
-            ) from None
+            hint = f"delete it, then {_TRAIN_AGAIN}"
+            raise failing.final(f"{kept} is damaged", hint) from None
         if self._endpoint_id(training) != endpoint:
-            raise self._failed(
-                "open",
-                endpoint,
+            raise failing.final(
                 "It was trained with a different order, pretraining, or number of epochs",
                 "restore them, or remove the endpoint from the suite to train a new one",
             )
@@ -264,8 +260,8 @@ class NgramProvider:
     def _kept(self, endpoint: str) -> Path:
         match = _ENDPOINT.fullmatch(endpoint)
         if match is None:
-            raise self._failed(
-                "open", endpoint, "Not the id of an ngram endpoint", "expected ngram:<64 digits>"
+            raise Failing(self.name, endpoint, "open").final(
+                "Not the id of an ngram endpoint", "expected ngram:<64 digits>"
             )
         return self._setup.state / f"{match[1]}.json"
 
@@ -274,11 +270,6 @@ class NgramProvider:
             "An ngram model needs training text",
             "name books of the suite in options.pretraining or [model.finetune]",
         )
-
-    def _failed(
-        self, call: str, endpoint: str, cause: str, hint: str | None = None
-    ) -> ProviderError:
-        return ProviderError(cause, provider=self.name, endpoint=endpoint, call=call, hint=hint)
 
 
 _TRAIN_AGAIN = "train again: name its books in [model.finetune], and remove endpoint."

@@ -121,12 +121,7 @@ class OpenAIProvider:
                 'options.store needs a chat, but options.api is "completions"',
                 "remove one of them: no server stores completions of plain text",
             )
-        untuned = model.endpoint or model.base_model
-        if untuned is None:
-            raise setup.error(
-                "Neither base_model nor endpoint is set",
-                'name the model, as in base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
-            )
+        untuned = setup.untuned('base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."')
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}
             validate_installed('options.auth = "google"', packages, extra="vertex")

@@ -176,11 +176,13 @@ class TinkerCalls:
 
     def service(self, *, endpoint: str, call: str) -> ServiceClient:
         """Return the client for training and sampling, with an open session."""
-        return self._opened("service", _open_service, endpoint, call)
+        client: ServiceClient = self._opened("ServiceClient", endpoint, call)
+        return client
 
     def rest(self, *, endpoint: str, call: str) -> RestClient:
         """Return the client for lookups, which has no session."""
-        return self._opened("rest", _open_rest, endpoint, call)
+        client: RestClient = self._opened("RestClient", endpoint, call)
+        return client
 
     def ask(
         self,
@@ -229,19 +231,17 @@ class TinkerCalls:
                 future.cancel()
         if isinstance(failure, Gone):
             with self._lock:
-                self._openings.pop("service", None)
+                self._openings.pop("ServiceClient", None)
         raise failure
 
-    def _opened(
-        self, kind: str, make: Callable[[str | None, str], _T], endpoint: str, call: str
-    ) -> _T:
+    def _opened(self, kind: str, endpoint: str, call: str) -> Any:
         """Return a client, created in a thread since that waits for the server."""
         key = self.key(endpoint=endpoint, call=call)
         with self._lock:
-            opening: Future[_T] | None = self._openings.get(kind)
+            opening = self._openings.get(kind)
             if opening is None or (opening.done() and opening.exception()):
                 self._check_reachable(endpoint=endpoint, call=call)
-                opening = _in_thread(lambda: make(self._address, key))
+                opening = _in_thread(lambda: _open(kind, self._address, key))
                 self._openings[kind] = opening
         return self.result(opening, call=f"{call}: connecting", endpoint=endpoint, keep=True)
 
@@ -387,26 +387,17 @@ def _shake_hands(host: str, port: int, *, tls: bool, timeout: float) -> None:
                 pass
 
 
-def _open_service(base_url: str | None, key: str) -> ServiceClient:
-    tinker = _imported()
-    service: ServiceClient = tinker.ServiceClient(base_url=base_url, api_key=key)
-    _ = service.holder  # opens the session
-    return service
-
-
-def _open_rest(base_url: str | None, key: str) -> RestClient:
-    client: RestClient = _imported().RestClient(base_url=base_url, api_key=key)
-    return client
-
-
-def _imported() -> Any:
+def _open(kind: str, base_url: str | None, key: str) -> Any:
     # The SDK reads it for each client: it reports nothing of a user's measurements.
     os.environ.setdefault("TINKER_TELEMETRY", "0")
     import tinker
 
     SDK_LOG.listen()
     bound_the_sdk()
-    return tinker
+    client = getattr(tinker, kind)(base_url=base_url, api_key=key)
+    if kind == "ServiceClient":
+        _ = client.holder  # opens the session
+    return client
 
 
 def _in_thread(make: Callable[[], _T]) -> Future[_T]:

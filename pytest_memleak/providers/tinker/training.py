@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import Field
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.protocols import JobState, JobStatus, TrainingExample, TrainingSet
 from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.option_tables import Table
@@ -153,12 +153,9 @@ class Jobs:
         if not isinstance(error, ProviderBusy) or tries < _TRIES:
             return error
         self._tries.pop(job)
-        return ProviderError(
+        return Failing(error.provider, error.endpoint, error.call).final(
             f"{error.cause} ({tries} times, without progress)",
-            provider=error.provider,
-            endpoint=error.endpoint,
-            call=error.call,
-            hint=error.hint or "checkpoints are kept: rerun when the provider works again",
+            error.hint or "checkpoints are kept: rerun when the provider works again",
         )
 
     def _resume(self, job: str) -> JobState | None:

@@ -38,12 +38,7 @@ class TogetherProvider:
         model = setup.model
         options = read_table(OptionsTable, model.options, place=setup.place, name="options")
         self._recipe = read_table(FinetuneTable, model.finetune, place=setup.place, name="finetune")
-        untuned = model.endpoint or model.base_model
-        if untuned is None:
-            raise setup.error(
-                "Neither base_model nor endpoint is set",
-                'name the model, as in base_model = "Qwen/Qwen3-8B"',
-            )
+        untuned = setup.untuned('base_model = "Qwen/Qwen3-8B"')
         if options.deployment is None and (model.finetune_books or WEIGHTS.fullmatch(untuned)):
             raise setup.error(
                 "options.deployment is missing",

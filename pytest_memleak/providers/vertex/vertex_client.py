@@ -26,7 +26,6 @@ from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from agentplatform import Client as Platform
-    from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]
     from google.genai import Client
     from google.genai.types import HttpOptions
@@ -69,10 +68,8 @@ class VertexCalls:
     def close(self) -> None:
         """Close the connections."""
         for kind, client in self._clients.items():
-            if kind in ("vertex", "storage"):
+            if kind != "platform":
                 client.close()
-            elif kind == "endpoints":
-                client.transport.close()
 
     def ask(
         self,
@@ -109,20 +106,24 @@ class VertexCalls:
 
         return self.ask(call, quietly, endpoint=endpoint)
 
-    def ask_json(self, call: str, path: str, *, endpoint: str) -> Mapping[str, Any]:
-        """Return the JSON object at a path that the clients can't read."""
+    def ask_json(
+        self, call: str, path: str, *, endpoint: str, method: str = "GET", **request: Any
+    ) -> Mapping[str, Any]:
+        """Return the JSON object at a path of the service: of endpoints and operations."""
 
-        def get() -> Mapping[str, Any]:
+        def send() -> Mapping[str, Any]:
             from google.api_core.exceptions import from_http_response
             from google.auth.transport.requests import AuthorizedSession
 
-            with AuthorizedSession(self._credentials()) as session:  # type: ignore[no-untyped-call]
-                response = session.get(f"{self._service}/{path}", timeout=self.timeout)
-                if not response.ok:
-                    raise from_http_response(response)  # type: ignore[no-untyped-call]
-                return as_mapping(response.json())
+            open_session: Any = AuthorizedSession  # which has no types
+            session = self._opened("session", lambda: open_session(_credentials()))
+            url = f"{self._service}/{path}"
+            response = session.request(method, url, timeout=self.timeout, **request)
+            if not response.ok:
+                raise from_http_response(response)  # type: ignore[no-untyped-call]
+            return as_mapping(response.json())
 
-        return self.ask(call, get, endpoint=endpoint)
+        return self.ask(call, send, endpoint=endpoint)
 
     def vertex(self) -> Client:
         """Return the client of models, batches, and tuning jobs."""
@@ -140,28 +141,9 @@ class VertexCalls:
         place: Any = {"project": self.project, "location": self.location}
         return self._opened("platform", lambda: Platform(**place, http_options=self._http()))
 
-    def endpoints(self) -> EndpointServiceClient:
-        """Return the client of the service of endpoints."""
-        from google.api_core.client_options import ClientOptions
-        from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
-
-        return self._opened(
-            "endpoints",
-            lambda: EndpointServiceClient(
-                credentials=self._credentials(),
-                transport="rest",
-                client_options=ClientOptions(api_endpoint=self._service),
-            ),
-        )
-
     @property
     def _service(self) -> str:
         return self._address or f"https://{self.location}-aiplatform.googleapis.com"
-
-    def _credentials(self) -> Any:
-        import google.auth
-
-        return google.auth.default(scopes=[SCOPE])[0]
 
     def _http(self) -> HttpOptions:
         from google.genai.types import HttpOptions, HttpRetryOptions
@@ -253,6 +235,12 @@ def _refusal(error: Exception) -> Refusal | None:
         retry_after=wait if wait is not None else _delay(inner.get("details")),
         named=tuple(name for name, pattern in _PARAMETERS.items() if pattern.search(message)),
     )
+
+
+def _credentials() -> Any:
+    import google.auth
+
+    return google.auth.default(scopes=[SCOPE])[0]
 
 
 def _json(text: str) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import Deployment, Obeyed
@@ -27,9 +27,6 @@ from pytest_memleak.providers.openai.deployed_model import (
 from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_options import DeploymentTable
-
-if TYPE_CHECKING:
-    from google.cloud.aiplatform_v1.types import Endpoint
 
 _LONGEST = timedelta(hours=2)  # Google's limit for a deployment
 _SKEW = timedelta(minutes=5)  # between its clock and ours
@@ -83,18 +80,19 @@ class Deployments(DeployedModels):
     def find(self, digest: str, since: float | None) -> str | None:
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = display_name(digest)
-        request = {"parent": self._parent, "filter": f'display_name="{name}"'}
-        endpoints = self.calls.ask(
-            "endpoints.list",
-            lambda: [
-                str(endpoint.name)
-                for endpoint in self.calls.endpoints().list_endpoints(request=request, **self._once)
-                if endpoint.display_name == name
-            ],
-            endpoint=self._parent,
-        )
-        if endpoints or since is None:
-            return next(iter(endpoints), None)
+        page = {"filter": f'display_name="{name}"', "pageToken": ""}
+        while True:
+            listed = self.calls.ask_json(
+                "endpoints.list", f"v1/{self._parent}/endpoints", endpoint=self._parent, params=page
+            )
+            for endpoint in listed.get("endpoints") or ():
+                if endpoint.get("displayName") == name:
+                    return str(endpoint.get("name"))
+            if not (token := listed.get("nextPageToken")):
+                break
+            page["pageToken"] = token
+        if since is None:
+            return None
         pending = self._deploying_since(since)
         if pending:
             cause = f"A deployment in progress may be this one ({pending[0]})"
@@ -130,11 +128,10 @@ class Deployments(DeployedModels):
         Raises Refused if the endpoint doesn't exist.
         """
         description = self._get(endpoint)
-        if self.calls.base_url is not None and description.dedicated_endpoint_enabled:
+        if self.calls.base_url is not None and description.get("dedicatedEndpointEnabled"):
             return f"{self.calls.base_url}/v1/{endpoint}/invoke/v1"
-        if description.dedicated_endpoint_dns:
-            return f"https://{description.dedicated_endpoint_dns}/v1/{endpoint}/invoke/v1"
-        return None
+        host = description.get("dedicatedEndpointDns")
+        return f"https://{host}/v1/{endpoint}/invoke/v1" if host else None
 
     def _locate(self, endpoint: str) -> tuple[str, str]:
         address = self.address(endpoint)
@@ -147,15 +144,18 @@ class Deployments(DeployedModels):
     def end(self, job_id: str) -> bool:
         """Undeploy the models, or delete the empty endpoint; return True once it is gone."""
         try:
-            models = list(self._get(job_id).deployed_models)
+            models = self._get(job_id).get("deployedModels") or ()
             for model in models:
-                self._undeploy(job_id, str(model.id))
-            if not models:
-                self.calls.ask(
-                    "endpoints.delete",
-                    lambda: self.calls.endpoints().delete_endpoint(name=job_id, **self._once),
+                self.calls.ask_json(
+                    "endpoints.undeploy_model",
+                    f"v1/{job_id}:undeployModel",
                     endpoint=job_id,
+                    method="POST",
+                    json={"deployedModelId": model.get("id")},
                 )
+            if not models:
+                path = f"v1/{job_id}"
+                self.calls.ask_json("endpoints.delete", path, endpoint=job_id, method="DELETE")
         except Refused as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
                 return True
@@ -164,35 +164,18 @@ class Deployments(DeployedModels):
             # An operation on the endpoint is pending.
         return False
 
-    def _undeploy(self, endpoint: str, model: str) -> None:
-        self.calls.ask(
-            "endpoints.undeploy_model",
-            lambda: self.calls.endpoints().undeploy_model(
-                endpoint=endpoint, deployed_model_id=model, traffic_split={}, **self._once
-            ),
-            endpoint=endpoint,
-        )
-
-    @property
-    def _once(self) -> dict[str, Any]:
-        return {"timeout": self.calls.timeout, "retry": None}
-
     @property
     def _parent(self) -> str:
         return f"projects/{self.calls.project}/locations/{self.calls.location}"
 
-    def _get(self, endpoint: str) -> Endpoint:
-        return self.calls.ask(
-            "endpoints.get",
-            lambda: self.calls.endpoints().get_endpoint(name=endpoint, **self._once),
-            endpoint=endpoint,
-        )
+    def _get(self, endpoint: str) -> Mapping[str, Any]:
+        return self.calls.ask_json("endpoints.get", f"v1/{endpoint}", endpoint=endpoint)
 
     def _endpoint_state(self, endpoint: str) -> JobState:
         description = self._get(endpoint)
-        if description.deployed_models:
+        if description.get("deployedModels"):
             return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
-        if datetime.now(UTC) - description.create_time < _LONGEST:
+        if datetime.now(UTC) - _moment(description) < _LONGEST:
             return JobState(JobStatus.RUNNING)
         return JobState(
             JobStatus.FAILED, detail="The endpoint exists, but no model was deployed to it"
@@ -208,18 +191,17 @@ class Deployments(DeployedModels):
             for operation in listed.get("operations") or ()
             if not operation.get("done")
             and _DEPLOYS in str((operation.get("metadata") or {}).get("@type"))
-            and _begun(operation) >= earliest
+            and _moment(operation["metadata"].get("genericMetadata") or {}) >= earliest
         ]
 
     def _busy(self, call: str, endpoint: str, cause: str, hint: str | None = None) -> ProviderBusy:
         return Failing(PROVIDER, endpoint, call).busy(cause, hint)
 
 
-def _begun(operation: Mapping[str, Any]) -> datetime:
-    """Return the time at which an operation began; now if it doesn't state it."""
-    created = (operation["metadata"].get("genericMetadata") or {}).get("createTime")
+def _moment(described: Mapping[str, Any]) -> datetime:
+    """Return the time at which something was created; now if it doesn't state it."""
     try:
-        return datetime.fromisoformat(str(created))
+        return datetime.fromisoformat(str(described.get("createTime")))
     except ValueError:
         return datetime.now(UTC)
 

@@ -93,13 +93,9 @@ class FinetuneTable(Table):
 def models_of(setup: ProviderSetup) -> tuple[str, str]:
     """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
-    untuned = endpoint or base
-    if untuned is None:
-        raise setup.error(
-            "Neither base_model nor endpoint is set",
-            'name the model, as in base_model = "gemini-2.5-flash" or '
-            'endpoint = "projects/.../locations/.../endpoints/..."',
-        )
+    untuned = setup.untuned(
+        'base_model = "gemini-2.5-flash" or endpoint = "projects/.../locations/.../endpoints/..."'
+    )
     for key, value in (("base_model", base), ("endpoint", endpoint)):
         if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
             raise setup.error(

@@ -10,7 +10,7 @@ from http_server import Response
 from together_server import PROJECT, PUBLIC
 from vertex_machines import Timing
 
-from pytest_memleak.errors import ProviderBusy, ProviderError, RequestNotSent
+from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import JobStatus
 from pytest_memleak.providers.call_errors import Refused
 
@@ -58,17 +58,6 @@ def test_a_model_is_tuned_deployed_asked_and_deleted(serve, books):
     with pytest.raises(Refused, match="404"):
         sample(endpoint)
     assert [row["endpoint"] for row in books.rows("undeployment")] == [name]
-
-
-def test_a_deployed_model_is_asked_no_longer_than_its_hours(serve):
-    provider = provider_of(serve())
-    endpoint, deployments = provider.open(None), provider.abilities.deployments
-    with pytest.raises(RequestNotSent, match="isn't deployed"):
-        sample(endpoint)
-    name = deploy(provider)
-    deployments.move_in(deployments.needed(None), name, 0.0)
-    with pytest.raises(RequestNotSent, match="reached its time limit"):
-        sample(endpoint)
 
 
 def test_an_adapter_is_deployed_where_there_is_no_merged_model(serve, books):

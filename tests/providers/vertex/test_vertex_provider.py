@@ -174,22 +174,6 @@ def test_an_attached_endpoint_of_an_open_model_is_asked_in_its_form(serve, books
         sample(provider_of(server, endpoint=name).open(None))
 
 
-def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(serve):
-    server = serve(open_models=[OPEN])
-    provider = provider_of(server, base=OPEN, deployment={})
-    endpoint = provider.open(None)
-    with pytest.raises(RequestNotSent, match="isn't deployed"):
-        sample(endpoint)
-    deployments, name = provider.abilities.deployments, deploy(provider)
-    wanted = deployments.needed(None)
-    assert deployments.find(wanted.digest, time.time()) == name
-    assert len(sample(endpoint)) == 3
-    assert endpoint.id == f"{server.url} {OPEN}"
-    deployments.move_in(wanted, name, 0.0)
-    with pytest.raises(RequestNotSent, match="reached its time limit"):
-        sample(endpoint)
-
-
 def test_a_permission_that_is_missing(serve):
     fault = server_error("generate", status=403, message="Permission denied")
     with pytest.raises(Refused, match="Permission denied") as error:
