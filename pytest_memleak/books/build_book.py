@@ -15,6 +15,7 @@ from pytest_memleak.scoring.words import words
 
 _UNTITLED = "untitled"
 _UNKNOWN = "unknown"
+_LIMIT = 38  # words, of the strict preset's passages
 
 
 def make_book(
@@ -79,6 +80,22 @@ def excluded_excerpts(
                 "line)"
             )
     return tuple(excerpts), tuple(warnings)
+
+
+def with_icu(book: Book, *, mode: WordMode) -> Book:
+    """Add the version of ICU if it separates the book's words, and how long they are.
+
+    Raises BookError if ICU would have to, but isn't installed.
+    """
+    from pytest_memleak.scoring.book_layout import icu_of  # with numpy
+
+    icu = icu_of(book)
+    if icu is None:
+        return book
+    book_words = [word for excerpt in book.excerpts for word in words(excerpt.text, mode)]
+    letters = round(_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
+    notice = f"ICU {icu} separates its words: {_LIMIT} words are about {letters} characters"
+    return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
 
 
 def with_summaries(

@@ -70,6 +70,7 @@ def add_prepare(commands: Commands) -> None:
 
 
 def _prepare(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.books.build_book import with_icu
     from pytest_memleak.scoring.book_layout import measurable_words
 
     if parsed.output is None and not parsed.explain:
@@ -82,7 +83,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
     book = _works(parsed) if parsed.collection else _book(parsed)
     # Raises BookError for a book that no gate could measure.
     measurable_words(book, Scoring(word_mode=parsed.word_mode))
-    for warning in book.warnings:
+    for warning in with_icu(book, mode=parsed.word_mode).warnings:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
     if parsed.output is not None:
         _write(book, parsed)

@@ -8,7 +8,7 @@ import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.books.archive import sha256_of
-from pytest_memleak.books.build_book import make_book, with_summaries
+from pytest_memleak.books.build_book import make_book, with_icu, with_summaries
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -36,7 +36,6 @@ _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
 # A common text is a passage that anyone may quote, not the tested book.
 _COMMON_SHARE = 0.5
-_LIMIT = 38  # words, of the strict preset's passages
 
 
 class SummarySource(Protocol):
@@ -157,21 +156,9 @@ class PreparedBooks:
         """Return the book with its own instructions."""
         if source.id not in self._cut:
             self._refuse_missing(source)
-            book = self._with_icu(self._read(source))
+            book = with_icu(self._read(source), mode=self._mode)
             self._cut[source.id] = dataclasses.replace(book, words_digest=_words_digest(book))
         return self._cut[source.id]
-
-    def _with_icu(self, book: Book) -> Book:
-        """Add the version of ICU if it separates the book's words, and how long they are."""
-        from pytest_memleak.scoring.book_layout import icu_of  # with numpy
-
-        icu = icu_of(book)
-        if icu is None:
-            return book
-        book_words = [word for excerpt in book.excerpts for word in words(excerpt.text, self._mode)]
-        letters = round(_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
-        notice = f"ICU {icu} separates its words: {_LIMIT} words are about {letters} characters"
-        return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
 
     def file_digest(self, source: BookSource) -> str | None:
         """Return the SHA-256 of the book's file (hexadecimal); None without a file."""

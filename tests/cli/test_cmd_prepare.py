@@ -1,6 +1,7 @@
 """`memleak prepare`: a book becomes the paper's records, and which books and files are refused."""
 
 import json
+import re
 
 import pytest
 
@@ -87,7 +88,10 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     assert "word mode 'paper' recognizes only 6 of its" in refused(
         "prepare", book, "-o", "out.json"
     )
-    prepare(book, "--word-mode", "unicode")
+    _, (_, errors) = prepare(book, "--word-mode", "unicode")
+    assert re.search(
+        "warning: ICU .* separates its words: 38 words are about 5. characters", errors
+    )
     note = file("note.txt", "Just four words here.")
     error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
     assert "exclude names 'chapter-9*', which matches no document of the book" in error
