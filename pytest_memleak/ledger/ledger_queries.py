@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.call_outcomes import CallState, prompt_ids_by_key
 from pytest_memleak.ledger.generation_texts import texts_of_calls
 from pytest_memleak.ledger.hash_chain import changed, text_digest
@@ -99,14 +100,36 @@ def generations(
 
 
 def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any, str, str]]:
-    """Return the rows of a query for generations, each with its text and reasoning."""
+    """Return the rows of a query for generations, each with its text and reasoning.
+
+    Raises LedgerError unless each of their calls has as many texts as came, in places from 0.
+    """
 
     def work(connection: Connection) -> Sequence[tuple[Any, str, str]]:
         rows = connection.execute(query).all()
         texts = texts_of_calls(connection, (row.call for row in rows))
+        stored: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
+        for some in in_parts(list({row.question for row in rows})):
+            for call, place, came in connection.execute(_PLACES, {"questions": some}):
+                stored[call].append((place, came))
+        for call in {row.call for row in rows}:
+            came = len(texts.get(call, ()))
+            if sorted(stored[call]) != [(place, came) for place in range(came)]:
+                raise LedgerError(
+                    f"The ledger is damaged: the generations of call {call} aren't those that came",
+                    location=ledger.place,
+                    hint="run memleak ledger verify, and restore a copy",
+                )
         return [(row, *texts[row.call][row.place]) for row in rows]
 
     return ledger.read(work)
+
+
+_PLACES = (
+    sa.select(generations_.c.call, generations_.c.place, calls.c.came)
+    .join(calls, calls.c.id == generations_.c.call)
+    .where(generations_.c.question.in_(sa.bindparam("questions", expanding=True)))
+)
 
 
 def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> LedgerCounts:

@@ -46,6 +46,26 @@ def drawn(ledger, asked, question, ordinals, completions, **outcome):
     record(ledger, Answer(call, completions, **values))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE generations SET place = 0 WHERE ordinal = 1",
+        "UPDATE generations SET place = -1 WHERE ordinal = 1",
+        "UPDATE generations SET place = 0, ordinal = -1 WHERE ordinal = 1",
+        "DELETE FROM generations WHERE ordinal = 1",
+        "DELETE FROM call_texts",
+        "UPDATE calls SET came = 1",
+    ],
+)
+def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(memory, ask, change):
+    """Else one text would be read twice, and another, which may leak, not at all."""
+    asked = ask(excerpts=1, samples=2)
+    drawn(memory, asked, asked.questions[0], (0, 1), [Completion("clean"), Completion("leak")])
+    memory.write(lambda connection: connection.exec_driver_sql(change).rowcount)
+    with pytest.raises(LedgerError, match="generations of call 1 aren't those that came"):
+        list(generations(memory, "e", asked))
+
+
 def test_an_empty_ledger_and_counts(ledger, ask):
     asked = ask(excerpts=2, samples=3)
     assert list(generations(ledger, "e", asked)) == []
