@@ -137,19 +137,18 @@ _JEST = 300
 
 def validate_word_breaks(texts: Iterable[str], *, mode: WordMode, place: str) -> None:
     """Raise BookError, naming `place`, if too many of the texts' letters are in fused words."""
-    fused = dict.fromkeys(_MOST_IN_WORDS_OVER, 0)
-    letters = 0
-    for text in texts:
-        lengths = [*map(len, text.split())]
-        letters += sum(lengths)
-        if max(lengths, default=0) > min(fused):
-            word_lengths = [*map(len, words(text, mode))]
-            for longest in fused:
-                fused[longest] += sum(length for length in word_lengths if length > longest)
+    texts = list(texts)
+    least = min(_MOST_IN_WORDS_OVER)
+    suspects = [text for text in texts if max(map(len, text.split()), default=0) > least]
+    lengths = [len(word) for text in suspects for word in words(text, mode) if len(word) > least]
+    if sum(lengths) <= _JEST:
+        return
+    letters = sum(len(part) for text in texts for part in text.split())
     for longest, most in _MOST_IN_WORDS_OVER.items():
-        if fused[longest] > max(_JEST, most * letters):
+        fused = sum(length for length in lengths if length > longest)
+        if fused > max(_JEST, most * letters):
             raise BookError(
-                f"{fused[longest] / letters:.0%} of its letters are in words of over {longest} "
+                f"{fused / letters:.0%} of its letters are in words of over {longest} "
                 "letters, which no generation could match",
                 location=place,
                 hint="its words may be separated only by a style sheet, or by nothing, as in "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.scoring.word_hashes import keys_of
-from pytest_memleak.scoring.words import without_references
+from pytest_memleak.scoring.words import marks_beside, without_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,9 +52,7 @@ STRANGE = 32
 _BACKWARD, _DOUBLED, _ODD, _LEET_WORDS = 3, 12, 16, 8
 
 # What isn't ASCII is a letter or a mark of some language.
-_ORDINARY = (
-    b"\0" + bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
-)
+_ORDINARY = bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
 _CODES = re.compile(
     r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
     r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\[nrt]"
@@ -80,9 +78,8 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
-    for number, text in enumerate(texts):
+    for number, (text, odd) in enumerate(zip(texts, marks_beside(_ORDINARY, texts), strict=True)):
         kinds: list[Iterator[str]] = []
-        odd = text.encode("utf-8", "surrogatepass").translate(None, _ORDINARY)
         pieces = not text.isascii() and any(mark in text for mark in _BEGINS)
         if len(odd) >= _ODD or pieces:
             kinds.append(_decoded(text))
@@ -114,13 +111,13 @@ _TABLE = _table()
 def _stretches(words: Keyed) -> Iterator[set[int]]:
     """Yield which texts have a stretch without usual words, in reverse order, of doubles."""
     keys, ends = words.keys, words.ends
-    kinds = _TABLE[(keys * _SPREAD >> _UNSEEN_BITS).view(np.intp)]
+    kinds = _TABLE.take((keys * _SPREAD >> _UNSEEN_BITS).view(np.intp), mode="clip")
     kinds[ends] = 1
-    usual = np.flatnonzero(kinds & 1)
+    usual = np.flatnonzero(kinds & 1 > 0)
     last = usual[1:][np.diff(usual) > STRANGE]
     yield {*(ends.searchsorted(last) - 1).tolist()}
     turned = kinds[:-1] >> 1 & kinds[1:] & 2
-    places = np.flatnonzero(turned | (kinds[:-1] << 1 & kinds[1:] & 4))
+    places = np.flatnonzero((turned | (kinds[:-1] << 1 & kinds[1:] & 4)) > 0)
     weights = np.where(turned[places], 1, -1)
     yield _with_stretch(places, weights, ends, each=0, least=_BACKWARD)
     places = np.flatnonzero(keys[1:] == keys[:-1])
@@ -185,7 +182,8 @@ def _without_keys(units: Sequence[str]) -> list[str]:
 
 def _reversed(text: str, *, letters: bool) -> Iterator[str]:
     """Yield the text backwards, as a whole and line by line; with `letters`, word by word, too."""
-    for parts in ([text], text.split("\n")):
+    lines = text.split("\n")
+    for parts in ([text], lines) if len(lines) > 1 else (lines,):
         yield "\n".join(part[::-1] if letters else " ".join(part.split()[::-1]) for part in parts)
     if letters:
         yield " ".join(word[::-1] for word in text.split())

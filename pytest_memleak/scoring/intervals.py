@@ -121,8 +121,8 @@ def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
 
 def count_up(starts: Positions, counts: Positions) -> Positions:
     """Count up from each start, so many numbers: [3, 8], [2, 1] gives [3, 4, 8]."""
-    nth = np.arange(int(counts.sum())) - (counts.cumsum() - counts).repeat(counts)
-    return starts.repeat(counts) + nth
+    ahead: Positions = (starts - counts.cumsum() + counts).repeat(counts)
+    return ahead + np.arange(len(ahead))
 
 
 def cut(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,7 @@ from pytest_memleak.scoring.word_hashes import (
 from pytest_memleak.scoring.words import (
     LOWER_OR_SPACE,
     in_latin_1,
+    marks_beside,
     separated_in_latin_1,
     without_references,
     words,
@@ -61,22 +63,27 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
 
     plain: all the texts' words as measured, which serve for the others.
     """
-    joined = _joined(texts, _AS_FOLDED)
-    if not len(plain.dropped) and joined == plain.joined:
-        return cut_into_words(BEFORE[:1] + BEHIND[2:], None), []
-    folded_texts, plain_texts = (read.split(b"\x00")[1:-1] for read in (joined, plain.joined))
-    changed = [
-        number
-        for number, (folded_words, plain_words) in enumerate(
-            zip(folded_texts, plain_texts, strict=True)
-        )
-        if folded_words.strip(b" ") != plain_words.strip(b" ")
-    ]
-    if len(plain.dropped):
-        dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
-        changed = sorted({*changed, *dropped.tolist()})
-    together = b"".join(b"\x00" + folded_texts[n] for n in changed)
-    return cut_into_words(together + b"\x00" + BEHIND[2:], None), changed
+    dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
+    suspects = {*dropped.tolist()}
+    for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts)):
+        if _MAY_CHANGE.search(marks) or "\x00" in texts[number]:
+            suspects.add(number)
+    numbers = sorted(suspects)
+    folded_texts = _joined([texts[n] for n in numbers], _AS_FOLDED).split(b"\x00")[1:-1]
+    plain_texts = plain.joined.split(b"\x00")[1:-1] if numbers else []
+    changed = {
+        number: folded_words
+        for number, folded_words in zip(numbers, folded_texts, strict=True)
+        if folded_words.strip(b" ") != plain_texts[number].strip(b" ") or number in dropped
+    }
+    together = b"".join(b"\x00" + folded_words for folded_words in changed.values())
+    return cut_into_words(together + b"\x00" + BEHIND[2:], None), [*changed]
+
+
+# What folding and both modes read alike; then what it may change, of the rest: it removes numbers
+# that begin a line, and joins words at a line's end.
+_LEFT_ALONE = (string.ascii_letters + " \t.,;:!?'\"()`>+=/\\[]{}|@#$%^~").encode()
+_MAY_CHANGE = re.compile(rb"[^0-9\n-]|(?:^|\n)-*[0-9]|-\n")
 
 
 # --- texts as bytes ------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 Every place of the books is an entry of 64 bits, the first bits of its n-gram's hash and the
 place, sorted. A table of bits rejects nearly all n-grams of a text that no book contains; the rest
-are looked up by the first bits. A hit matters only where a run begins or ends: where the words
-before it, or after it, differ. Both kinds are sorted by diagonal, which pairs them; their words
-are compared.
+are looked up by the first bits. A hit matters only where a run begins: where the words before it
+differ. The words from there on are compared.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ _FACTORS = [
 _FINAL = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
 _BITS_A_GRAM = 3  # log2
-_DIAGONAL = 32
+_ONE_BY_ONE, _TOGETHER = 8, 64  # words compared
 _MADE_TOGETHER = 1 << 20
 _BITS_TOGETHER = 22
 
 
 class Runs(NamedTuple):
-    """Maximal runs of equal words, in no order: places among the texts' words and the books'."""
+    """Maximal runs of equal words, by place among the texts' words, then among the books'."""
 
     text: Positions
     book: Positions
@@ -145,28 +144,24 @@ class NgramPrefilter:
         return sum(table.nbytes for table in tables)
 
     def hits(self, hashes: Keys) -> tuple[Positions, Positions]:
-        """Return which of these n-grams the books contain, and the place of each in the table."""
-        bits = hashes >> np.uint64(64 - self._filter_bits)
-        open_ = (self._filter[(bits >> np.uint64(3)).view(np.intp)] >> (bits & np.uint64(7))) & 1
-        at = np.flatnonzero(open_)
-        hashes = hashes[at]
+        """Return which of these n-grams the books contain, in order, and the gram of each."""
+        bits = (hashes >> np.uint64(64 - self._filter_bits)).view(np.intp)
+        open_ = (self._filter.take(bits >> 3) >> (bits & 7).astype(np.uint8)) & 1
+        at = np.flatnonzero(open_.view(np.bool_))
+        hashes = hashes.take(at)
         bucket = (hashes >> np.uint64(64 - self._bucket_bits)).view(np.intp)
         hashes >>= self._place_bits
-        gram = self._buckets[bucket].astype(np.intp)
-        last = self._buckets[bucket + 1]
-        hit_at, grams = [], []
-        while len(at):
-            in_bucket = gram < last
-            at, gram = at[in_bucket], gram[in_bucket]
-            last, hashes = last[in_bucket], hashes[in_bucket]
-            same = self._grams[gram] == hashes
-            hit_at.append(at[same])
-            grams.append(gram[same])
-            other = ~same
-            at, gram, last, hashes = at[other], gram[other] + 1, last[other], hashes[other]
-        if not grams:
-            return at, at
-        return np.concatenate(hit_at), np.concatenate(grams)
+        none = len(self._grams)
+        gram, last = (self._buckets.take(bucket + side).astype(np.intp) for side in (0, 1))
+        nth = np.flatnonzero(self._grams.take(gram, mode="clip") != hashes)
+        while len(nth):
+            following = gram.take(nth) + 1
+            following[following >= last.take(nth)] = none
+            gram[nth] = following
+            other = self._grams.take(following, mode="clip") != hashes.take(nth)
+            nth = nth.take(np.flatnonzero(other & (following < none)))
+        found = np.flatnonzero(gram < none)
+        return at.take(found), gram.take(found)
 
     def runs(self, text: Keys, hashes: Keys | None = None) -> Runs:
         """Return the maximal runs of at least n words that texts and books share, by keys.
@@ -178,28 +173,41 @@ class NgramPrefilter:
             hashes = gram_hashes(text, self.n)
         # The last n-gram contains the key behind the last text: it matches by chance only.
         at, gram = self.hits(hashes[: len(text) - self.n])
-        first = self._first_place[gram].astype(np.intp)
-        count = self._first_place[gram + 1].astype(np.intp) - first
-        if len(count) and int(count.max()) > 1:
-            at, place = at.repeat(count), self._places[count_up(first, count)].astype(np.intp)
-        else:
-            place = self._places[first].astype(np.intp)
-        begins = text[at - 1] != self.keys[place - 1]
-        ends = text[at + self.n] != self.keys[place + self.n]
-        begin = self._equal(text, at[begins], place[begins])
-        end = self._equal(text, at[ends], place[ends])
-        diagonal, start = begin >> _DIAGONAL, begin & ((1 << _DIAGONAL) - 1)
-        return Runs(start, start + diagonal, end - begin + self.n)
-
-    def _equal(self, text: Keys, at: Positions, place: Positions) -> Positions:
-        """Return the hits whose words are equal, packed by diagonal and place, ascending."""
+        first = self._first_place.take(gram).astype(np.intp)
+        count = self._first_place.take(gram + 1) - first
+        at, place = at.repeat(count), self._places.take(count_up(first, count)).astype(np.intp)
+        begins = np.flatnonzero(text.take(at - 1) != self.keys.take(place - 1))
+        at, place = at.take(begins), place.take(begins)
         for nth in range(self.n):
-            same = text[at + nth] == self.keys[place + nth]
+            same = text.take(at + nth) == self.keys.take(place + nth)
             if not same.all():
                 at, place = at[same], place[same]
-        packed = ((place - at) << _DIAGONAL) + at
-        packed.sort()
-        return packed
+        return Runs(at, place, self.n + self._equal_words(text, at + self.n, place + self.n))
+
+    def _equal_words(self, text: Keys, at: Positions, place: Positions) -> Positions:
+        """Return how many words from each place on are equal.
+
+        Beyond the end of either stands its last key, which the other side never has.
+        """
+        words = np.zeros(len(at), dtype=np.intp)
+        going = np.arange(len(at))
+        for _ in range(_ONE_BY_ONE):
+            same = text.take(at, mode="clip") == self.keys.take(place, mode="clip")
+            alike = np.flatnonzero(same)
+            going, at, place = going.take(alike), at.take(alike) + 1, place.take(alike) + 1
+            words[going] += 1
+        ahead = np.arange(_TOGETHER)
+        while len(going):
+            same = text.take(at[:, None] + ahead, mode="clip") == self.keys.take(
+                place[:, None] + ahead, mode="clip"
+            )
+            alike = np.flatnonzero(same.all(axis=1))
+            first_other = same.argmin(axis=1)
+            first_other[alike] = _TOGETHER
+            words[going] += first_other
+            going, at = going.take(alike), at.take(alike) + _TOGETHER
+            place = place.take(alike) + _TOGETHER
+        return words
 
 
 def _by_first_bits(

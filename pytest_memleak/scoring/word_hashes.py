@@ -123,7 +123,7 @@ class Keyed:
         at = np.flatnonzero(alike)
         done, own_bytes, other_bytes = 0, _eights(self.joined), _eights(other.joined)
         while len(at):
-            mask = _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
+            mask = _MASKS.take(length[at] - done, mode="clip")
             piece = own_bytes.take(start[at] + done) ^ other_bytes.take(other_start[at] + done)
             alike[at[piece & mask > 0]] = False
             done += _KEY_BYTES
@@ -212,7 +212,9 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
     if len(edges) % 2:
         edges = np.concatenate((edges, [len(letters)]))
     start, end = np.ascontiguousarray(edges[::2]), np.ascontiguousarray(edges[1::2])
-    kept = None if counted is None else _counted(letters, start, end, counted)
+    kept = None
+    if counted is not None and not (joined.isascii() and b"_" not in joined):
+        kept = _counted(letters, start, end, counted)
     dropped = start[:0]
     if kept is not None:
         start, end, dropped = start[kept], end[kept], start[~kept]
@@ -224,7 +226,7 @@ def _counted(
     letters: NDArray[np.uint8], start: Positions, end: Positions, counted: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
     """Return which words have a byte that counts; None for all. Nearly all begin with one."""
-    open_ = np.flatnonzero(~counted[letters[start]])
+    open_ = np.flatnonzero(~counted.take(letters.take(start)))
     if not len(open_):
         return None
     kept = np.ones(len(start), dtype=np.bool_)
@@ -250,8 +252,8 @@ def _eights(joined: bytes) -> Keys:
 
 def _keys(joined: bytes, start: Positions, end: Positions) -> Keys:
     eight, length = _eights(joined), end - start
-    keys: Keys = eight.take(start)
-    keys &= _MASKS.take(np.minimum(length, _KEY_BYTES))
+    keys: Keys = eight[start]  # `take` would copy all of `eight`
+    keys &= _MASKS.take(length, mode="clip")
     long = np.flatnonzero((length > _KEY_BYTES) | ((keys >> _LAST_BYTE) == LONG))
     if len(long):
         keys[long] = _hashes(joined, eight, start[long], length[long])
@@ -268,9 +270,8 @@ def _hashes(joined: bytes, eight: Keys, start: Positions, length: Positions) -> 
     at = np.flatnonzero(~unusual)
     done = 0
     while len(at):
-        # `take` would copy all of `eight` each time.
         piece = eight[start[at] + done]
-        piece &= _MASKS.take(np.minimum(length[at] - done, _KEY_BYTES))
+        piece &= _MASKS.take(length[at] - done, mode="clip")
         mixed = (hashes[at] ^ piece) * _MIX
         hashes[at] = mixed ^ (mixed >> _FOLD)
         done += _KEY_BYTES

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from icu4py.breakers import WordBreaker
 
@@ -111,6 +111,15 @@ def in_latin_1(text: str, *, mark_as: str = " ") -> bytes | None:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return None
+
+
+def marks_beside(ordinary: bytes, texts: Sequence[str]) -> list[bytes]:
+    """Return what each text has beside `ordinary` bytes, in UTF-8, where NUL reads as a blank."""
+    joined = "\x00".join(texts).encode("utf-8", "surrogatepass")
+    marks = joined.translate(None, ordinary).split(b"\x00")
+    if len(marks) == len(texts):
+        return marks
+    return marks_beside(ordinary, [text.replace("\x00", " ") for text in texts]) if texts else []
 
 
 def separated_in_latin_1(text: str) -> bytes | None:
