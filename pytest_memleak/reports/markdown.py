@@ -17,6 +17,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
 )
 from pytest_memleak.reports.report_text import (
+    LOOKS,
     comparison_lines,
     comparison_sentence,
     control_lines,
@@ -41,7 +42,6 @@ _MOST_ROWS = 200
 _MOST_DETAILS = 100
 _LONGEST_NAME = 120
 _LONGEST_REASON = 400
-_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "expected": "☑️", "unexpected": "❗"}
 _MARK = re.compile(r"[!-/:-@\[-`{-~]")
 
 
@@ -90,11 +90,11 @@ def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield f"| {'--- | ' * (2 + len(compared))}{'---: | ' * len(measures)}---: | ---: |"
     for result in results:
-        word = result.compared
-        change = f"{_MARKS[word.lower()]} {word}" if word else ""
+        outcome, word = pair_outcome(result), result.compared
+        change = f"{LOOKS[word.lower()].emoji} {word}" if word else ""
         cells = [
             _plain(result.pair, _LONGEST_NAME),
-            f"{_MARKS[pair_outcome(result).kind]} {pair_outcome(result).word}",
+            f"{outcome.look.emoji} {outcome.word}",
             *([change] if compared else []),
             *(_cell(result, row) for row in measures),
             f"{result.received:,} of {result.requested:,}",

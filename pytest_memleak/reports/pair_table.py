@@ -11,6 +11,7 @@ from rich.text import Text
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
 from pytest_memleak.reports.report_text import (
+    LOOKS,
     detection_text,
     fills_matrix,
     format_value,
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult
-
-STYLES = {
-    "pass": "green",
-    "fail": "red",
-    "inconclusive": "yellow",
-    "expected": "cyan",
-    "unexpected": "red",
-}
 
 
 class _Narrow(IntEnum):
@@ -98,7 +91,7 @@ def _matrix(results: Sequence[PairResult], models: Sequence[str], row: Measure) 
         if result.model.id in models:
             cell = cells.setdefault(result.book.id, {}).setdefault(result.model.id, Text())
             cell.append("\n" if cell else "")
-            cell.append(result.verdict, style=STYLES[pair_outcome(result).kind])
+            cell.append(result.verdict, style=pair_outcome(result).look.color)
             cell.append("" if result.gates else "*")
             if row.name in result.values:
                 cell.append(f" {format_value(row, result.values[row.name])}")
@@ -156,7 +149,8 @@ def _table(results: Sequence[PairResult], narrow: _Narrow) -> Table:
     if with_compared:
         table.add_column("compared", no_wrap=True)
     for result in results:
-        compared = Text(result.compared or "-", style=STYLES.get(result.compared.lower(), ""))
+        word = result.compared
+        compared = Text(word or "-", style=LOOKS[word.lower()].color if word else "")
         table.add_row(
             *([Text(inert(result.suite.name))] if len(suites) > 1 else []),
             Text(result.pair.replace("/", "/\n", 1) if folded else result.pair),
@@ -174,7 +168,7 @@ def _verdict(result: PairResult, *, sensitive: bool, narrow: _Narrow) -> list[Te
     outcome = pair_outcome(result)
     folded = narrow >= _Narrow.ROWS
     word = outcome.word.replace(" (", "\n(") if narrow >= _Narrow.EXPECTED else outcome.word
-    verdict = Text(word, style=STYLES[outcome.kind])
+    verdict = Text(word, style=outcome.look.color)
     if narrow >= _Narrow.COUNTS:
         return [verdict.append("".join(f"\n{count}" for count in counts), style="default")]
     return [*map(Text, ["\n".join(counts)] if folded else counts), verdict]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.results.run_evidence import control_sentences, suite_controls
+from pytest_memleak.results.run_verdict import expectation
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
 
 if TYPE_CHECKING:
@@ -40,13 +41,31 @@ def fills_matrix(results: Sequence[PairResult]) -> bool:
     return len(results) >= MANY and len(models) * len(books) <= 2 * len(results)
 
 
+class Look(NamedTuple):
+    """How reports show a kind of outcome: its color, and marks in HTML and Markdown."""
+
+    color: str
+    mark: str
+    emoji: str
+
+
+LOOKS = {
+    "fail": Look("red", "✗", "❌"),
+    "unexpected": Look("red", "!", "❗"),
+    "inconclusive": Look("yellow", "?", "❔"),
+    "expected": Look("cyan", "✗", "☑️"),
+    "pass": Look("green", "✓", "✅"),
+}
+"""The kinds of outcomes, the worst first. Marks show them where no color does."""
+WORST_FIRST = tuple(LOOKS)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A verdict beside what was expected.
 
     word: the verdict, with the expectation in parentheses where it matters
-    kind: pass, fail, inconclusive, expected (an expected leak) or unexpected (a leak that didn't
-          come)
+    kind: of LOOKS; expected: an expected leak; unexpected: a leak that didn't come
     note: what it means for the pair's test, where the word alone could mislead
     """
 
@@ -54,25 +73,30 @@ class Outcome:
     kind: str
     note: str = ""
 
+    @property
+    def look(self) -> Look:
+        """How it is shown."""
+        return LOOKS[self.kind]
+
 
 def pair_outcome(result: PairResult) -> Outcome:
     """Compare the pair's verdict with what was expected."""
-    verdict = result.plain_verdict
+    verdict, word = result.plain_verdict, f"{result.verdict}{expectation(result)}"
     if result.unexcused:
         note = (
             "Passages of other books count even if this pair is a control or is expected to leak."
         )
-        return Outcome(result.verdict, "fail", note)
+        return Outcome(word, "fail", note)
     if result.control:
         note = "" if verdict is Verdict.PASS else "A control isn't gated, so its test passes."
         kind = _CONTROL.get(verdict, "inconclusive")
-        return Outcome(f"{result.verdict} (control)", kind, note)
+        return Outcome(word, kind, note)
     if result.expected == "leak" and verdict is Verdict.FAIL:
-        return Outcome(f"{result.verdict} (expected)", "expected")
+        return Outcome(word, "expected")
     if result.expected == "leak" and verdict is Verdict.PASS:
         note = "This pair must leak, but all limits hold, so its test fails."
-        return Outcome(f"{result.verdict} (a leak was expected)", "unexpected", note)
-    return Outcome(result.verdict, verdict.value.lower())
+        return Outcome(word, "unexpected", note)
+    return Outcome(word, verdict.value.lower())
 
 
 def format_value(row: Measure, value: float) -> str:

@@ -14,7 +14,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import print_lines, text_console
-from pytest_memleak.reports.pair_table import STYLES, print_pairs, print_rows
+from pytest_memleak.reports.pair_table import print_pairs, print_rows
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
@@ -22,7 +22,9 @@ from pytest_memleak.reports.passage_selection import (
     unique_passages,
 )
 from pytest_memleak.reports.report_text import (
+    LOOKS,
     MANY,
+    WORST_FIRST,
     comparison_lines,
     comparison_sentence,
     control_lines,
@@ -100,9 +102,11 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
             by_cause[outcome.kind, outcome.word, _cause(result, outcome)].append(result)
         for notice in _notices(result):
             by_notice[notice].append(result.pair)
-    for (kind, word, cause), group in sorted(by_cause.items(), key=_worst_first):
+    for (kind, word, cause), group in sorted(
+        by_cause.items(), key=lambda group: WORST_FIRST.index(group[0][0])
+    ):
         count = amount(len(group), "pair")
-        yield Text.assemble((word, STYLES[kind]), f" ({count}): {inert(cause)}")
+        yield Text.assemble((word, LOOKS[kind].color), f" ({count}): {inert(cause)}")
         worst = {result.pair: passages[0] for result in group if (passages := _passages(result))}
         for pair, passage in sorted(worst.items(), key=lambda row: -row[1].words):
             yield Text(f"  {pair}: {passage_text(passage, inert(passage.place))}")
@@ -110,11 +114,6 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
             yield Text(f"  {', '.join(others)}")
     for notice, pairs in by_notice.items():
         yield Text(f"{inert(notice)} ({_some(pairs)})", style="dim")
-
-
-def _worst_first(group: tuple[tuple[str, str, str], list[PairResult]]) -> int:
-    (kind, _, _), _ = group
-    return ("fail", "unexpected", "inconclusive").index(kind)
 
 
 def _cause(result: PairResult, outcome: Outcome) -> str:
@@ -158,7 +157,7 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
 
 def _heading(result: PairResult, outcome: Outcome) -> Iterator[Text]:
     yield Text()
-    yield Text.assemble((outcome.word, STYLES[outcome.kind]), " ", (result.pair, "bold"))
+    yield Text.assemble((outcome.word, outcome.look.color), " ", (result.pair, "bold"))
     if outcome.note:
         yield Text(f"  {outcome.note}")
 

@@ -55,8 +55,18 @@ def run_result(
 
 def verdict_counts(pairs: Sequence[PairResult]) -> str:
     """Count the pairs of each verdict: "3 PASS, 1 FAIL (expected)"."""
-    counts = Counter(map(_verdict_label, pairs))
+    counts = Counter(f"{pair.plain_verdict}{expectation(pair)}" for pair in pairs)
     return ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items())) or "no pair"
+
+
+def expectation(pair: PairResult) -> str:
+    """Return what was expected of a pair, to stand behind its verdict: " (control)"."""
+    if pair.unexcused:
+        return ""
+    if pair.control:
+        return " (control)"
+    words = {Verdict.FAIL: " (expected)", Verdict.PASS: " (a leak was expected)"}
+    return words.get(pair.plain_verdict, "") if pair.expected == "leak" else ""
 
 
 def passes(pair: PairResult) -> bool:
@@ -82,16 +92,3 @@ def _outcome(pair: PairResult) -> Verdict:
     if verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN} or outcomes & _ENDED_OTHERWISE:
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
-
-
-def _verdict_label(pair: PairResult) -> str:
-    verdict = pair.plain_verdict
-    if pair.unexcused:
-        return str(verdict)
-    if pair.control:
-        return f"{verdict} (control)"
-    if pair.expected == "leak" and verdict is Verdict.FAIL:
-        return "FAIL (expected)"
-    if pair.expected == "leak" and verdict is Verdict.PASS:
-        return "PASS (a leak was expected)"
-    return str(verdict)

@@ -12,6 +12,7 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.views import model_recipe, verdict_outcome
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.report_text import (
+    WORST_FIRST,
     control_lines,
     days_text,
     detection_caption,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.html.views import PairView
     from pytest_memleak.reports.report_text import Outcome
 
-# The worst passage comes from pairs that stop a release, where there are any.
-_WORST_FIRST = ("fail", "unexpected", "inconclusive", "expected", "pass")
 _FEW_ISSUES = 4
 _FEW_NAMES = 3
 _LONGEST_QUOTE = 240
@@ -171,7 +170,7 @@ def _joined(reasons: Sequence[str]) -> str:
 
 
 def _worst(pairs: Sequence[PairView]) -> tuple[PairView, Passage] | None:
-    for kind in _WORST_FIRST:
+    for kind in WORST_FIRST:  # first those that stop a release
         passages = [
             (pair, passage)
             for pair in pairs

@@ -25,10 +25,12 @@ from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
-from pytest_memleak.reports.html.views import MARKS, pair_views
+from pytest_memleak.reports.html.views import pair_views
 from pytest_memleak.reports.output_table import HTML
 from pytest_memleak.reports.report_text import (
+    LOOKS,
     MANY,
+    WORST_FIRST,
     comparison_lines,
     comparison_sentence,
     detection_captions,
@@ -59,9 +61,6 @@ if TYPE_CHECKING:
     from pytest_memleak.results.coverage_map import ModelMatrix
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_WORST_FIRST = {
-    kind: n for n, kind in enumerate(("fail", "unexpected", "inconclusive", "expected", "pass"))
-}
 _LONGEST_TEXT = 2000
 _LONGEST_NAME = 120
 _LEADS = {
@@ -91,7 +90,9 @@ def write_html(run: RunReport, path: Path) -> None:
 def render(run: RunReport, *, created: datetime.datetime) -> str:
     """Render the whole page. created: the time in UTC."""
     titles = book_titles((*run.results, *run.unrun))
-    pairs = sorted(pair_views(run.results, titles), key=lambda pair: _WORST_FIRST[pair.badge.kind])
+    pairs = sorted(
+        pair_views(run.results, titles), key=lambda pair: WORST_FIRST.index(pair.badge.kind)
+    )
     front = cover(run, pairs, titles)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8") + _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
@@ -200,7 +201,7 @@ def _environment() -> Environment:
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
         document_lines=document_lines,
-        marks=MARKS,
+        looks=LOOKS,
         rate_text=rate_text,
     )
     environment.filters.update(

@@ -21,6 +21,7 @@ from pytest_memleak.reports.html.coverage_strips import (
 )
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
 from pytest_memleak.reports.report_text import (
+    LOOKS,
     Outcome,
     detection_lines,
     exceeds_limit,
@@ -56,14 +57,11 @@ _CHAPTER_COLUMNS = 3000
 _WINDOWS = "probe.windows."
 _RECIPE = ("base_model", "baseline_model", "weights_version", "job")
 
-MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "expected": "✗", "unexpected": "!"}
-"""A mark beside each outcome's word, so that no verdict is shown by color alone."""
-
 
 def verdict_outcome(verdict: Verdict | str) -> Outcome:
     """Show a bare verdict; an unknown word as inconclusive."""
     word = str(verdict)
-    return Outcome(word, word.lower() if word.lower() in MARKS else "inconclusive")
+    return Outcome(word, word.lower() if word.lower() in LOOKS else "inconclusive")
 
 
 @dataclass(frozen=True, slots=True)
