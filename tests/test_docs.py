@@ -39,8 +39,9 @@ from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.records import Model
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.suite.load import load_suite
-from pytest_memleak.suite.matrix import Written, expand
 from pytest_memleak.suite.schema import SuiteFile
+from pytest_memleak.suite.suite_file import expand
+from pytest_memleak.suite.written_suite import WrittenSuite
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -191,7 +192,7 @@ def test_suites_in_the_docs_are_valid(snippet, tmp_path):
     for table in snippets("csv", pages=[DOCS / snippet.page]):
         (tmp_path / table.title).parent.mkdir(exist_ok=True)
         (tmp_path / table.title).write_text(table.text, encoding="utf-8")
-    tables = expand(Written(tables, snippet.text, tmp_path / "any.memleak.toml")).tables
+    tables = expand(WrittenSuite(tables, snippet.text, tmp_path / "any.memleak.toml")).tables
     for name, value in tables.items():
         field = SuiteFile.model_fields[name]
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)

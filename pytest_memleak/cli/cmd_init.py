@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.columns import command_line, next_step
-from pytest_memleak.cli.endpoint_trial import BASE_MODEL, has_chats
+from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.shared_options import add_output
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
@@ -139,7 +139,7 @@ def _init(parsed: argparse.Namespace) -> int:
     if job:
         _validate_new(job[0])
     _write(suite, draft.text(suite), "the suite; check its limits")
-    if not has_chats(suite, draft):
+    if not _has_chats(suite, draft):
         write_whole(suite, replace(draft, text_only=True).text(suite))
         print(BASE_MODEL)
     if job:
@@ -151,6 +151,18 @@ def _init(parsed: argparse.Namespace) -> int:
     _ignore_ledger()
     print(next_step(command_line("memleak", "doctor", suite), "check what the suite needs"))
     return 0
+
+
+def _has_chats(path: Path, draft: Draft) -> bool:
+    """Tell whether the server of a draft's suite has the model's own format for chats."""
+    from pytest_memleak.interfaces.abilities import abilities_of
+    from pytest_memleak.pipeline.run import open_suite
+
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            return abilities_of(suite.endpoints.endpoint(suite.suite.models[0])).chats()
+    except MemleakError:
+        return True  # `memleak doctor` says what is missing
 
 
 def _option_or_answer(

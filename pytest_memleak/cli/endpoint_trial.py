@@ -10,15 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.errors import MemleakError, ProviderBusy
+from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.redaction.text import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from pytest_memleak.cli.suite_template import Draft
     from pytest_memleak.interfaces.abilities import Obeyed
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
     from pytest_memleak.sampling.cost_plan import Plan
@@ -89,17 +87,6 @@ class Trial:
 
 def _tokens_each(plan: Plan) -> float:
     return plan.completion_tokens / max(1, plan.generations)
-
-
-def has_chats(path: Path, draft: Draft) -> bool:
-    """Tell whether the server of a draft's suite has the model's own format for chats."""
-    from pytest_memleak.pipeline.run import open_suite
-
-    try:
-        with open_suite(path, hosts=draft.hosts) as suite:
-            return abilities_of(suite.endpoints.endpoint(suite.suite.models[0])).chats()
-    except MemleakError:
-        return True  # `memleak doctor` says what is missing
 
 
 def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:

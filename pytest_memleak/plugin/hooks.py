@@ -165,10 +165,11 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip pairs with paid calls unless -m copyright or an option selects them."""
+    """Group pairs by file; skip those with paid calls, unless -m or an option selects them."""
     if run_key in config.stash:
-        from pytest_memleak.plugin.outcomes import run_of, skip_paid_pairs
+        from pytest_memleak.plugin.outcomes import group_by_file, run_of, skip_paid_pairs
 
+        group_by_file(items)
         skip_paid_pairs(config, items)
         if config.getoption("memleak_max_increase"):
             from pytest_memleak.plugin.baseline_gate import validate_baseline

@@ -190,12 +190,32 @@ def skip_paid_pairs(config: pytest.Config, items: Iterable[pytest.Item]) -> None
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def group_by_file(items: list[pytest.Item]) -> None:
+    """Order pairs by file, which pytest mixes by number, with a line of progress for each."""
+    places = [place for place, item in enumerate(items) if pair_of(item)]
+    files = dict.fromkeys(items[place].path for place in places)
+    pairs = [items[place] for file in files for place in places if items[place].path == file]
+    for place, item in zip(places, pairs, strict=True):
+        items[place] = item
+
+
 def expect_pairs(session: pytest.Session) -> None:
-    """Tell each suite which of its pairs the session runs."""
+    """Tell each suite which of its pairs the session runs. Raises UsageError for a budget alone."""
     pairs = pairs_of(session.items)
+    config = session.config
+    unpriced = dict.fromkeys(pair.model.id for pair in pairs.values() if pair.model.price is None)
+    calls_none = any(map(config.getoption, ("memleak_offline", "memleak_dry_run")))
+    has_budget = config.getoption("memleak_budget") is not None and not calls_none
+    # In a worker of xdist, which can't end a run, each pair says so.
+    if unpriced and has_budget and not hasattr(config, "workerinput"):
+        raise pytest.UsageError(
+            f"--memleak-budget needs a price for {', '.join(unpriced)}; add "
+            "price = { input = ..., output = ... } (US$ per million tokens) to the [[model]]; 0 if "
+            "the model is free"
+        )
     for path in {suite for suite, _ in pairs}:
         its = [pair for (suite, _), pair in pairs.items() if suite == path]
-        run_of(session.config).of_suite(path).expect(its)
+        run_of(config).of_suite(path).expect(its)
 
 
 def show_plans(session: pytest.Session) -> None:

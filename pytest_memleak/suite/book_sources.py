@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.errors import MissingFile, SuiteError
 from pytest_memleak.records import BookSource, CollectionSource
-from pytest_memleak.suite.suite_error_hints import plain, shown, suite_error
+from pytest_memleak.suite.written_suite import plain, shown, suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

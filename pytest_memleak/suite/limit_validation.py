@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records import AnswerLimits
 from pytest_memleak.scoring.measure_table import LEAKING_WORKS
 from pytest_memleak.suite.schema import SuiteTable
-from pytest_memleak.suite.suite_error_hints import suite_error
+from pytest_memleak.suite.written_suite import suite_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pytest_memleak.records import Measure
     from pytest_memleak.suite.schema import SuiteFile
+    from pytest_memleak.suite.written_suite import Problem
 
 # A preset requires the defaults, or what is stricter.
 _DEFAULTS = {name: field.default for name, field in SuiteTable.model_fields.items()}
@@ -25,32 +26,25 @@ _LOOSER_BELOW = ("trim", "confidence", "prefix_words", "min_length_ratio")
 _LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a limit per measure"
 
 
-def validate_preset(suite_file: SuiteFile, path: Path) -> None:
-    """Raise SuiteError for a preset outside [limits], or one that the suite loosens."""
+def preset_problems(suite_file: SuiteFile) -> Iterator[Problem]:
+    """Yield presets outside [limits], and one that the suite loosens."""
     models = [(f"model {model.id!r}", model) for model in suite_file.model]
-    tables = [(where, model.limits) for where, model in models]
-    tables += [(f"collection {works.id!r}", works.limits) for works in suite_file.collection]
-    tables += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair]
-    for where, limits in tables:
-        if limits.preset:
-            raise suite_error(
-                path,
-                f"{where}.limits.preset: a preset applies to the whole suite",
-                f'write preset = "{limits.preset}" in [limits]',
-            )
+    tables = [*models, *((f"collection {works.id!r}", works) for works in suite_file.collection)]
+    tables += [(f"pair {pair.model}/{pair.book}", pair) for pair in suite_file.pair]
+    for where, table in tables:
+        if name := table.limits.preset:
+            message = f"{where}.limits.preset: a preset applies to the whole suite"
+            yield ("limits",), message, f'write preset = "{name}" in [limits]'
     preset = suite_file.limits.preset
-    if preset is None:
-        return
     looser = [
         f"{where}.{key}: {getattr(table, key)} is looser than {_DEFAULTS[key]}"
         for where, table in (("suite", suite_file.suite), *models)
         for key in (*_LOOSER_ABOVE, *_LOOSER_BELOW)
-        if _is_looser(key, getattr(table, key, None))
+        if preset and _is_looser(key, getattr(table, key, None))
     ]
     if looser:
-        raise suite_error(
-            path, f"preset {preset!r} forbids looser values: {', '.join(looser)}", _LOOSEN
-        )
+        message = f"preset {preset!r} forbids looser values: {', '.join(looser)}"
+        yield ("limits", "preset"), message, _LOOSEN
 
 
 def _is_looser(key: str, value: float | None) -> bool:

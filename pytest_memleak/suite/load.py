@@ -42,8 +42,8 @@ from pytest_memleak.suite.book_sources import (
     record_of,
 )
 from pytest_memleak.suite.limit_validation import validate_limits
-from pytest_memleak.suite.suite_error_hints import plain, suite_error
 from pytest_memleak.suite.suite_file import read_suite_file
+from pytest_memleak.suite.written_suite import plain, suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

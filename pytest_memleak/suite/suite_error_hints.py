@@ -1,4 +1,4 @@
-"""Hints of suite file errors: what to type instead; names and values as messages quote them."""
+"""Hints of suite file errors: what to type instead."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from pytest_memleak.errors import SuiteError
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.suite.schema import LimitsTable, SuiteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 NO_FILE = "check the name; memleak init writes a suite"
 _AGAIN = "memleak doctor FILE checks it again"
@@ -37,12 +35,6 @@ _SCHEMA = "memleak-suite.schema.json"
 _MISSPELT = 0.65  # similarity to a key of the same table
 _ALMOST = 0.9  # similarity to a key of another table
 _LONGEST = 200  # characters of a hint
-_SHOWN = 80  # characters of a name or value
-
-
-def suite_error(path: Path, message: str, hint: str | None = None) -> SuiteError:
-    """Return an error that names the suite file."""
-    return SuiteError(message, location=str(path), hint=hint)
 
 
 def syntax_hint(message: str) -> str:
@@ -166,18 +158,3 @@ def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
     parts = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
     tables = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
     return next(tables, None)
-
-
-def plain(name: str) -> str:
-    """Return a key with its control characters escaped and credentials masked."""
-    return masked(clipped(name if name.isprintable() else repr(name)))
-
-
-def shown(value: object) -> str:
-    """Return a value's repr, clipped."""
-    return clipped(repr(value))
-
-
-def clipped(text: str) -> str:
-    """Clip a long text and append its length."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -19,35 +18,33 @@ from pytest_memleak.books.instructions import validate_continuation
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.suite.limit_validation import validate_preset
-from pytest_memleak.suite.matrix import Written, expand
+from pytest_memleak.suite.book_lists import expand_book
+from pytest_memleak.suite.limit_validation import preset_problems
+from pytest_memleak.suite.model_variants import expand_model
 from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
-    clipped,
     is_option,
     known_keys,
     near_keys,
-    plain,
     problem_hint,
-    shown,
-    suite_error,
     syntax_hint,
 )
+from pytest_memleak.suite.written_suite import WrittenSuite, clipped, plain, shown, suite_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-    from pytest_memleak.suite.matrix import Expanded
-    from pytest_memleak.suite.schema import BookTable, CollectionTable, SuiteTable
+    from pytest_memleak.suite.written_suite import Location, Problem
 
 _DEEPEST = 50
 _MOST_BYTES = 16 << 20
 _SHOULD_BE = "Input should be "
 _NO_BOOK = "book: missing; the suite needs a book or a collection"
+_CONTROLS = "a negative control is a book in no training set"
 _WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
@@ -65,16 +62,56 @@ def read_suite_file(path: Path) -> ReadSuite:
     tables = _parse(content, path)
     _validate_bounds(tables, path)
     refuse_secrets(tables, place=str(path), name="suite file")
-    written = Written(tables, content.decode("utf-8-sig"), path)
-    expanded = expand(written)
+    expanded = expand(WrittenSuite(tables, content.decode("utf-8-sig"), path))
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
     refuse_secrets(books, place=str(path), name="suite file")
     digest = hashlib.sha256(content).hexdigest()
-    return ReadSuite(_checked(expanded, written), digest, _content_digest(expanded.tables))
+    return ReadSuite(_checked(expanded), digest, _content_digest(expanded.tables))
 
 
-def _checked(expanded: Expanded, written: Written) -> SuiteFile:
-    path = written.path
+class Expanded(NamedTuple):
+    """Plain tables; and of each book and model the written table's index, and its row in a CSV."""
+
+    tables: dict[str, Any]
+    origins: Mapping[str, Sequence[tuple[int, str]]]
+    written: WrittenSuite
+
+    def as_written(self, location: Sequence[int | str]) -> tuple[Sequence[int | str], str]:
+        """Return a location in the written tables; and its place: file and line."""
+        origins = self.origins.get(str(location[0]), ())
+        row = ""
+        if location[1:] and origins:
+            index, row = origins[int(location[1])]
+            location = (location[0], index, *location[2:])
+        return location, row or self.written.place(location)
+
+
+def expand(written: WrittenSuite) -> Expanded:
+    """Return a suite's tables with a table for each book and each model.
+
+    Leaves what has another form than [[book]] and [[model]] for validation to report. Raises
+    SuiteError with file, line, and key.
+    """
+    books = [
+        (row, (index, place))
+        for index, table in enumerate(written.list_of("book"))
+        for row, place in expand_book(table, index, written)
+    ]
+    named = {row or written.place(("book", index)): book for book, (index, row) in books}
+    for index, collection in enumerate(written.list_of("collection")):
+        named[written.place(("collection", index))] = collection
+    models = [
+        (model, (index, ""))
+        for index, table in enumerate(written.list_of("model"))
+        for model in expand_model(table, index, named, written)
+    ]
+    lists = {"book": books, "model": models}
+    tables = {kind: [table for table, _ in rows] for kind, rows in lists.items() if rows}
+    origins = {kind: [origin for _, origin in rows] for kind, rows in lists.items()}
+    return Expanded(written.tables | tables, origins, written)
+
+
+def _checked(expanded: Expanded) -> SuiteFile:
     try:
         suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
@@ -91,11 +128,9 @@ def _checked(expanded: Expanded, written: Written) -> SuiteFile:
             problems[0],
         )
         hint = problem_hint(dict(first), _within(first["loc"], expanded.tables))
-        raise _explain(problems, expanded, written, hint) from None
-    _validate_ids(suite_file, path)
-    _validate_continuation_template(suite_file.suite, path)
-    _validate_controls(suite_file, path)
-    validate_preset(suite_file, path)
+        raise _explain(problems, expanded, hint) from None
+    for location, message, hint in _problems_across(suite_file):
+        raise SuiteError(message, location=expanded.as_written(location)[1], hint=hint)
     return suite_file
 
 
@@ -162,15 +197,14 @@ def _content_digest(tables: dict[str, Any]) -> str:
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
-def _explain(
-    problems: Iterable[ErrorDetails], expanded: Expanded, written: Written, hint: str
-) -> SuiteError:
+def _explain(problems: Iterable[ErrorDetails], expanded: Expanded, hint: str) -> SuiteError:
     """Return the error that lists every problem on its own line: place, key, problem, value."""
     lines: dict[tuple[str, str], str] = {}
     seen = set()
+    written = expanded.written
     for problem in problems:
-        location, row = expanded.as_written(_within(problem["loc"], expanded.tables))
-        key, place = _key(location, written.tables), row or written.place(location)
+        location, place = expanded.as_written(_within(problem["loc"], expanded.tables))
+        key = _key(location, written.tables)
         if (key, place, problem["msg"]) in seen:  # of another model of the same table
             continue
         seen.add((key, place, problem["msg"]))
@@ -241,84 +275,82 @@ def _nearest(location: Sequence[int | str]) -> str:
 # --- across the tables ---------------------------------------------------------------------
 
 
-def _validate_ids(suite_file: SuiteFile, path: Path) -> None:
-    tables: tuple[BookTable | CollectionTable, ...] = (*suite_file.book, *suite_file.collection)
-    books = {book.id: book for book in tables}
-    models = {model.id for model in suite_file.model}
-    if not tables:
-        hint = problem_hint({"type": "missing", "input": None}, ("book",))
-        raise suite_error(path, _NO_BOOK, hint)
-    _validate_unique("book", (book.id for book in tables), path)
-    _validate_unique("model", (model.id for model in suite_file.model), path)
-    _validate_unique("pair", (f"{pair.model}/{pair.book}" for pair in suite_file.pair), path)
-    for model in suite_file.model:
-        where = f"model {model.id!r}"
-        if model.baseline_model is not None:
-            _validate_reference(f"{where}.baseline_model", model.baseline_model, models, path)
-            if model.baseline_model == model.id:
-                raise suite_error(
-                    path, f"{where}.baseline_model: a model can't be its own baseline"
-                )
-        for book_id in model.finetune.books if model.finetune else ():
-            _validate_reference(f"{where}.finetune.books", book_id, books, path)
-        for book_id in model.tests or ():
-            _validate_tested(f"{where}.tests", book_id, books, path)
-        if model.finetune and model.endpoint:
-            raise suite_error(
-                path,
-                f"{where} has both finetune and endpoint ({model.endpoint!r})",
-                "remove one: an existing endpoint isn't fine-tuned",
-            )
-    for number, pair in enumerate(suite_file.pair, start=1):
-        _validate_reference(f"pair[{number}].model", pair.model, models, path)
-        _validate_tested(f"pair[{number}].book", pair.book, books, path)
+def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
+    """Yield what is wrong between tables, until the first is raised."""
+    roles = {book.id: book.role for book in (*suite_file.book, *suite_file.collection)}
+    models = [model.id for model in suite_file.model]
+    if not roles:
+        yield ("book",), _NO_BOOK, problem_hint({"type": "missing", "input": None}, ("book",))
+    yield from _duplicates(suite_file)
+    for index, model in enumerate(suite_file.model):
+        tuned = model.finetune.books if model.finetune else ()
+        baseline = [model.baseline_model] if model.baseline_model else []
+        what = f"model {model.id!r}"
+        for key, names, ids in (
+            ("baseline_model", baseline, models),
+            ("finetune.books", tuned, roles),
+            ("tests", model.tests or (), roles),
+        ):
+            at, where = ("model", index, *key.split(".")), f"{what}.{key}"
+            yield from _unknown_ids(at, where, names, ids)
+            if model.id in names and ids is models:
+                yield at, f"{where}: a model can't be its own baseline", None
+            for name in names if ids is roles else ():
+                yield from _misused(at, where, name, roles[name], trained=key != "tests")
+        if tuned and model.endpoint:
+            message = f"{what} has both finetune and endpoint ({model.endpoint!r})"
+            hint = "remove one: an existing endpoint isn't fine-tuned"
+            yield ("model", index, "finetune"), message, hint
+    for index, pair in enumerate(suite_file.pair):
+        at, where = ("pair", index), f"pair[{index + 1}]"
+        yield from _unknown_ids((*at, "model"), f"{where}.model", [pair.model], models)
+        yield from _unknown_ids((*at, "book"), f"{where}.book", [pair.book], roles)
+        yield from _misused((*at, "book"), f"{where}.book", pair.book, roles[pair.book])
+        if pair.expected == "leak" and roles[pair.book] == "negative-control":
+            what = f"{pair.book!r} has the role 'negative-control', so it can't leak"
+            yield (*at, "expected"), f"{where}.expected: {what}", _CONTROLS
+    yield from _template_problems(suite_file.suite.continuation_template)
+    yield from preset_problems(suite_file)
 
 
-def _validate_controls(suite_file: SuiteFile, path: Path) -> None:
-    """Raise SuiteError for a negative control that is trained on or expected to leak."""
-    controls = {book.id for book in suite_file.book if book.role == "negative-control"}
-    problems = [
-        f"model {model.id!r}.finetune.books: {book_id!r} has the role 'negative-control'"
-        for model in suite_file.model
-        for book_id in (model.finetune.books if model.finetune else ())
-        if book_id in controls
+def _template_problems(template: str | None) -> Iterator[Problem]:
+    try:
+        if template is not None:
+            validate_continuation(template)
+    except BookError as error:
+        message = f"suite.continuation_template: {error.message}"
+        yield ("suite", "continuation_template"), message, error.hint
+
+
+def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:
+    tables = [
+        (kind, index, table.id)
+        for kind in ("book", "collection", "model")
+        for index, table in enumerate(getattr(suite_file, kind))
     ]
-    problems += [
-        f"pair[{number}].expected: {pair.book!r} has the role 'negative-control', so it can't leak"
-        for number, pair in enumerate(suite_file.pair, start=1)
-        if pair.book in controls and pair.expected == "leak"
-    ]
-    if problems:
-        raise suite_error(path, problems[0], "a negative control is a book in no training set")
+    pairs = enumerate(suite_file.pair)
+    tables += [("pair", index, f"{pair.model}/{pair.book}") for index, pair in pairs]
+    seen = set()
+    for kind, index, name in tables:
+        what = "book" if kind == "collection" else kind
+        if (what, name) in seen:
+            yield (kind, index, "id"), f"{what}: duplicate id {name!r}", None
+        seen.add((what, name))
 
 
-def _validate_continuation_template(suite: SuiteTable, path: Path) -> None:
-    if suite.continuation_template is not None:
-        try:
-            validate_continuation(suite.continuation_template)
-        except BookError as error:
-            message = f"suite.continuation_template: {error.message}"
-            raise suite_error(path, message, error.hint) from None
+def _unknown_ids(
+    at: Location, where: str, names: Iterable[str], ids: Iterable[str]
+) -> Iterator[Problem]:
+    for name in names:
+        if name not in ids:
+            listed = ", ".join(sorted(ids))
+            yield at, f"{where}: no such id: {name!r}; known ids: {listed}", None
 
 
-def _validate_unique(kind: str, ids: Iterable[str], path: Path) -> None:
-    duplicates = [duplicate for duplicate, count in Counter(ids).items() if count > 1]
-    if duplicates:
-        raise suite_error(path, f"{kind}: duplicate id {duplicates[0]!r}")
-
-
-def _validate_tested(
-    key: str, book_id: str, books: Mapping[str, BookTable | CollectionTable], path: Path
-) -> None:
-    _validate_reference(key, book_id, books, path)
-    if books[book_id].role == "train":
-        raise suite_error(
-            path, f"{key}: {book_id!r} has the role 'train'", 'name a book with role = "test"'
-        )
-
-
-def _validate_reference(key: str, value: str, known_ids: Iterable[str], path: Path) -> None:
-    if value not in known_ids:
-        raise suite_error(
-            path, f"{key}: no such id: {value!r}; known ids: {', '.join(sorted(known_ids))}"
-        )
+def _misused(
+    at: Location, where: str, name: str, role: str, *, trained: bool = False
+) -> Iterator[Problem]:
+    """Yield a control that a model is trained on, and a training book that it is tested with."""
+    if role == ("negative-control" if trained else "train"):
+        hint = _CONTROLS if trained else 'name a book with role = "test"'
+        yield at, f"{where}: {name!r} has the role {role!r}", hint

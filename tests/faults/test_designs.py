@@ -47,9 +47,9 @@ def write_books(folder, excerpts, *, tables=TABLES, size=EXCERPTS):
     """Write the tables of books, and books of so many excerpts; return what may be recited."""
     left = iter(excerpts)
     recited = []
+    place = folder / "suites/paper/books"
+    place.mkdir(parents=True, exist_ok=True)
     for table, count in tables.items():
-        place = folder / ("fixtures/books" if table == "synthetic" else "suites/paper/books")
-        place.mkdir(parents=True, exist_ok=True)
         rows = []
         for number in range(count):
             author = AUTHORS[number // 2 % len(AUTHORS)] if table == "tested" else table
@@ -59,8 +59,7 @@ def write_books(folder, excerpts, *, tables=TABLES, size=EXCERPTS):
             (place / f"{table}-{number}.summaries.json").write_text("{}", "utf-8")
             rows.append(f"{table}-{number},{table}-{number}.json,{author},{rival}\n")
             recited += records if table in {"tested", "murakami"} else []
-        if table != "synthetic":
-            (place / f"{table}.csv").write_text(HEAD + "".join(rows), "utf-8")
+        (place / f"{table}.csv").write_text(HEAD + "".join(rows), "utf-8")
     return recited
 
 

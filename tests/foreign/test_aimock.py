@@ -102,6 +102,9 @@ def test_what_its_batches_say_is_no_answer(run, aimock, books):
 def test_what_breaks_on_its_way_is_asked_again(run, aimock, books):
     chaos = ("--chaos-ratelimit", "0.1", "--chaos-malformed", "0.1", "--chaos-disconnect", "0.1")
     with aimock(*chaos) as url:
-        result, pair = run(url)
+        for _ in range(4):  # a second response in a row that can't be used ends a run
+            result, pair = run(url)
+            if pair["verdict"] != "INCONCLUSIVE":
+                break
     result.assert_outcomes(failed=1)
     assert pair["completeness"]["received"] == SAMPLES * len(books["held-out"])

@@ -31,6 +31,14 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
+def test_pairs_of_one_file_run_one_after_another(suite, gate):
+    names = ["a.memleak.toml", "b.memleak.toml"]
+    for name in names:
+        suite(name=name)
+    lines = gate("-p", "no:cacheprovider", passed=2, failed=2).stdout.lines
+    assert [line.split()[0] for line in lines if "%]" in line] == names
+
+
 def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):
     suite()
     own_tests(

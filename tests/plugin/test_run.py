@@ -101,6 +101,13 @@ def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gat
     assert len(rows(server)) == 24 + CANARIES
 
 
+def test_a_budget_without_prices_is_one_error_and_calls_nobody(online, server, gate):
+    online(BASE, ("price = { input = 2.0, output = 8.0, training = 10.0 }\n", ""))
+    usage = ["*--memleak-budget needs a price for tuned; add price = *"]
+    gate(*ASKED, "--memleak-budget=3", usage=usage)
+    assert server.plan.counts() == {}
+
+
 def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, server, stories, gate):
     online(("[model.options]", "[model.options]\ncompletions_per_call = 4"))
     result = gate("--memleak-dry-run")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from suite_json_schema import described, json_schema
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.plugin import hooks
@@ -24,7 +25,7 @@ from pytest_memleak.providers.option_tables import Table as OptionsTable
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.pair import AnswerLimits
 from pytest_memleak.scoring.measure_table import MEASURES
-from pytest_memleak.suite.schema import LimitsTable, SuiteFile, SuiteTable, described, json_schema
+from pytest_memleak.suite.schema import LimitsTable, SuiteFile, SuiteTable
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

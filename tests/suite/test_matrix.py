@@ -226,18 +226,34 @@ TABLES = [
     ("id,source,role\nroad,road.txt,tested\n", "list.csv:2: book[1].role: Input should be "),
     ("id,source,role\na,road.txt,x\nb,wood.txt,y\n", "list.csv:3: book[1].role: Input should be "),
     ("id,source\na b,road.txt\n", "list.csv:2: book[1].id: "),
-    ("id,source\na,road.txt\na,wood.txt\n", "book: duplicate id 'a'"),
+    ("id,source\na,road.txt\na,wood.txt\n", "list.csv:3: book: duplicate id 'a'"),
     ("id,source\na,gone.txt\n", "book 'a'.source: no such file: 'books/gone.txt'"),
     ("id,source,key\na,road.txt,sk-proj-Vq3x9LmT0aZr7Bn2\n", "key looks like a secret"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("table", "said"), TABLES)
-def test_an_error_of_a_table_of_books_names_its_row(load, table, said):
+NEEDED = [  # of a row that a model's id needs
+    ("id,source,year,role\na,road.txt,1999,tset\n", "list.csv:2: book[1].role: Input should "),
+    ("id,source,year\na,road.txt,1999\nb,wood.txt,\n",
+     "list.csv:3: year: missing, but model[1].id = 'm-{year}' needs it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "name"),
+    [*((*case, "m") for case in TABLES), *((*case, "m-{year}") for case in NEEDED)],
+)
+def test_an_error_of_a_table_of_books_names_its_row(load, table, said, name):
     with pytest.raises(SuiteError) as caught:
-        load(BOOKS + model(), table)
+        load(BOOKS + model(name), table)
     assert said in str(caught.value)
     assert "Vq3x9" not in str(caught.value)
+
+
+def test_an_error_between_tables_names_the_line_of_the_second(load):
+    book = '[[book]]\nid = "road"\nsource = "books/road.txt"\n'
+    with pytest.raises(SuiteError, match=r"x.memleak.toml:7: book: duplicate id 'road'"):
+        load("[limits]\nbmc = 0.1\n" + book * 2 + model())
 
 
 def test_a_problem_of_many_models_is_told_once_with_its_line(load):
