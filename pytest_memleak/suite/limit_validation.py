@@ -29,10 +29,11 @@ _LOOSEN = "a suite can only tighten a preset; to loosen it, replace it with a li
 def preset_problems(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield presets outside [limits], and one that the suite loosens."""
     models = [(f"model {model.id!r}", model) for model in suite_file.model]
-    tables = [*models, *((f"collection {works.id!r}", works) for works in suite_file.collection)]
-    tables += [(f"pair {pair.model}/{pair.book}", pair) for pair in suite_file.pair]
-    for where, table in tables:
-        if name := table.limits.preset:
+    tables = [(where, model.limits) for where, model in models]
+    tables += [(f"collection {works.id!r}", works.limits) for works in suite_file.collection]
+    tables += [(f"pair {pair.model}/{pair.book}", pair.limits) for pair in suite_file.pair]
+    for where, limits in tables:
+        if name := limits.preset:
             message = f"{where}.limits.preset: a preset applies to the whole suite"
             yield ("limits",), message, f'write preset = "{name}" in [limits]'
     preset = suite_file.limits.preset

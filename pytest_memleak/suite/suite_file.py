@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from pytest_memleak.suite.schema import BookTable, CollectionTable
     from pytest_memleak.suite.written_suite import Location, Problem
 
 _DEEPEST = 50
@@ -129,8 +130,8 @@ def _checked(expanded: Expanded) -> SuiteFile:
         )
         hint = problem_hint(dict(first), _within(first["loc"], expanded.tables))
         raise _explain(problems, expanded, hint) from None
-    for location, message, hint in _problems_across(suite_file):
-        raise SuiteError(message, location=expanded.as_written(location)[1], hint=hint)
+    for location, message, fix in _problems_across(suite_file):
+        raise SuiteError(message, location=expanded.as_written(location)[1], hint=fix)
     return suite_file
 
 
@@ -277,7 +278,8 @@ def _nearest(location: Sequence[int | str]) -> str:
 
 def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield what is wrong between tables, until the first is raised."""
-    roles = {book.id: book.role for book in (*suite_file.book, *suite_file.collection)}
+    tables: Iterable[BookTable | CollectionTable] = (*suite_file.book, *suite_file.collection)
+    roles = {table.id: table.role for table in tables}
     models = [model.id for model in suite_file.model]
     if not roles:
         yield ("book",), _NO_BOOK, problem_hint({"type": "missing", "input": None}, ("book",))
@@ -291,7 +293,8 @@ def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
             ("finetune.books", tuned, roles),
             ("tests", model.tests or (), roles),
         ):
-            at, where = ("model", index, *key.split(".")), f"{what}.{key}"
+            at: Location = ("model", index, *key.split("."))
+            where = f"{what}.{key}"
             yield from _unknown_ids(at, where, names, ids)
             if model.id in names and ids is models:
                 yield at, f"{where}: a model can't be its own baseline", None
