@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.default import DefaultDialect
 
+from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.tables import Text, call_texts, decompress_texts, metadata
 
 # Errors of code that reads a value of the wrong kind.
@@ -21,6 +22,12 @@ OF_VALUES = (
 _LATEST = 253_402_300_799  # the end of the year 9999, in seconds since 1970
 _DIALECT = DefaultDialect()  # these types don't depend on it
 _SHOWN = 20  # characters of a key
+
+
+def damage_error(damage: str, *, place: str) -> LedgerError:
+    """Build the error of a ledger with values that this program can't have written."""
+    hint = "restore a copy, or start a new ledger"
+    return LedgerError(f"The ledger is damaged: {damage}", location=place, hint=hint)
 
 
 def damaged_cell(connection: Connection) -> str | None:

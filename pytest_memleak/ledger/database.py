@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError, MemleakError
-from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
+from pytest_memleak.ledger.damage import OF_VALUES, damage_error, damaged_cell
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
     engine_for,
@@ -264,7 +264,8 @@ class Database:
             explanation = self._explanation(error)
             if explanation is error:
                 kind = type(error).__name__
-                explanation = self._damage_error(f"a value can't be read ({kind})")
+                damage = f"a value can't be read ({kind})"
+                explanation = damage_error(damage, place=self.place)
             raise explanation from None
 
     # --- opening ---------------------------------------------------------------------------
@@ -326,14 +327,7 @@ class Database:
             damage = self._read(damaged_cell)
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as worse:
             return explain_error(worse, self._url)
-        return self._damage_error(damage) if damage else error
-
-    def _damage_error(self, damage: str) -> LedgerError:
-        return LedgerError(
-            f"The ledger is damaged: {damage}",
-            location=self.place,
-            hint="restore a copy, or start a new ledger",
-        )
+        return damage_error(damage, place=self.place) if damage else error
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -392,15 +386,11 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             )
         return None
     versions = connection.execute(sa.select(ledger_version.c.version)).scalars().all()
-    if len(versions) != 1 or versions[0] < 1:
-        raise LedgerError(
-            f"The ledger is damaged: it has {len(versions)} versions, expected 1"
-            if len(versions) != 1
-            else f"The ledger is damaged: its version is {versions[0]}",
-            location=place,
-            hint="restore a copy, or start a new ledger",
-        )
-    version = int(versions[0])
+    if len(versions) != 1:
+        raise damage_error(f"it has {len(versions)} versions, expected 1", place=place)
+    version: int = versions[0]
+    if version < 1:
+        raise damage_error(f"its version is {version}", place=place)
     if version != SCHEMA_VERSION:
         raise LedgerError(
             f"The ledger has version {version}; this program reads version {SCHEMA_VERSION}",

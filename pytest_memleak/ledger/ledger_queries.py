@@ -84,19 +84,23 @@ def generations(
             of_prompt = query.where(columns.question == number)
             with ledger.explaining_damage():
                 generations = [
-                    Generation(
-                        question.excerpt_id,
-                        row.ordinal,
-                        text,
-                        FinishReason(row.finish_reason),
-                        row.prompt_tokens,
-                        row.completion_tokens,
-                        row.finish_word,
-                        reasoning,
-                    )
-                    for row, text, reasoning in rows_with_texts(ledger, of_prompt)
+                    _generation(question.excerpt_id, row.ordinal, row, *texts)
+                    for row, *texts in rows_with_texts(ledger, of_prompt)
                 ]
             yield from generations
+
+
+def _generation(excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str) -> Generation:
+    return Generation(
+        excerpt_id,
+        ordinal,
+        text,
+        FinishReason(row.finish_reason),
+        row.prompt_tokens,
+        row.completion_tokens,
+        row.finish_word,
+        reasoning,
+    )
 
 
 def rows_with_texts(ledger: Ledger, query: sa.Select[Any]) -> Sequence[tuple[Any, str, str]]:
@@ -258,7 +262,7 @@ def surplus(
     """
     counts: Counter[str] = Counter()
     for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, questionnaire, until):
-        yield _surplus_generation(excerpt_id, counts[excerpt_id], row, *texts)
+        yield _generation(excerpt_id, counts[excerpt_id], row, *texts)
         counts[excerpt_id] += 1
 
 
@@ -275,21 +279,8 @@ def unrequested(
         if row.ordinal < 0 and not row.recovered and extra[row.call] < (row.came or 0) - row.asked:
             extra[row.call] += 1
             ordinal = questionnaire.samples + counts[excerpt_id]
-            yield _surplus_generation(excerpt_id, ordinal, row, *texts)
+            yield _generation(excerpt_id, ordinal, row, *texts)
             counts[excerpt_id] += 1
-
-
-def _surplus_generation(
-    excerpt_id: str, ordinal: int, row: Any, text: str, reasoning: str
-) -> Generation:
-    return Generation(
-        excerpt_id,
-        ordinal,
-        text,
-        FinishReason(row.finish_reason),
-        finish_word=row.finish_word,
-        reasoning=reasoning,
-    )
 
 
 def _surplus_rows(
