@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from pytest_memleak.books.archive import Budget, unreadable
-from pytest_memleak.books.plain_text import lines_manuscript, reject_markup
+from pytest_memleak.books.plain_text import lines_manuscript, row_fields
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 from pytest_memleak.records.paper_format import read_records
-
-ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -62,25 +60,6 @@ def _row(path: Path, number: int, row: object) -> tuple[str, Manuscript]:
     name = f"{path.name}:{number}"
     manuscript = lines_manuscript(text, name=name, warnings=(), place=place)
     return name, replace(manuscript, title=title, author=author)
-
-
-def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
-    """Return text, title, and author of a row of JSON. Raises BookError for any other row."""
-    text, title, author = (row_text(row, key, place) for key in ("text", "title", "author"))
-    if text is None:
-        raise BookError("text is missing", location=place, hint=ROW)
-    reject_markup(text, place=place)
-    return text, title, author
-
-
-def row_text(row: object, key: str, place: str) -> str | None:
-    """Return a row's string of that key, if any. Raises BookError if it is something else."""
-    if not isinstance(row, Mapping):
-        raise BookError("isn't an object", location=place, hint=ROW)
-    value = row.get(key)
-    if value is not None and not isinstance(value, str):
-        raise BookError(f"{key} isn't a string", location=place, hint=ROW)
-    return value or None
 
 
 def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:

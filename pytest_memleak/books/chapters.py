@@ -9,16 +9,14 @@ EPUB's navigation document or, failing that, in its NCX.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from pytest_memleak.books.html_attributes import EPUB_TYPE, terms
-from pytest_memleak.books.text_blocks import TextBlock
+from pytest_memleak.books.text_blocks import Entry, TextBlock, locate
 from pytest_memleak.books.text_decoding import (
     elements,
     legible,
@@ -95,20 +93,6 @@ def require_words(chapters: Sequence[Chapter], *, place: str, hint: str) -> None
 _MOST_ENTRIES = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of the table of contents, or a landmark, which has terms: target, title, depth.
-
-    `place` is the target's id within the document, `""` for the document itself.
-    """
-
-    document: str
-    place: str
-    title: str
-    depth: int  # from 1
-    terms: frozenset[str] = frozenset()
-
-
 def navigation_entries(data: bytes, document: str, kind: str) -> list[Entry]:
     """Read the entries of each `<nav>` of that kind, "toc" or "landmarks", in `document`."""
     return _entries(_navigation_links(parse_xml(data), kind), document)
@@ -154,13 +138,6 @@ def _entries(links: Iterable[_Link], document: str) -> list[Entry]:
             name, place = locate(address, document)
             entries.append(Entry(name, place, text, max(depth, 1), terms(kinds)))
     return entries
-
-
-def locate(address: str, document: str) -> tuple[str, str]:
-    """Return the document and the id in it that an address in `document` leads to."""
-    path, _, place = address.partition("#")
-    joined = posixpath.join(posixpath.dirname(document), unquote(path)) if path else document
-    return posixpath.normpath(joined), unquote(place)
 
 
 # --- titles of the table of contents ------------------------------------------------------

@@ -8,8 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from pytest_memleak.books.boilerplate import kind_of_title
-from pytest_memleak.books.chapters import Entry, locate
-from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.books.text_blocks import Entry, Leaf, locate
 
 _NOTES = "notes"
 _DEEPEST = 6

@@ -15,13 +15,7 @@ from pytest_memleak.books.boilerplate import (
     notices_in_paragraph,
     without_license,
 )
-from pytest_memleak.books.chapters import (
-    Document,
-    Entry,
-    build_chapters,
-    require_words,
-    with_titles,
-)
+from pytest_memleak.books.chapters import Document, build_chapters, require_words, with_titles
 from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
 from pytest_memleak.books.front_and_back_matter import (
     Exclusion,
@@ -31,7 +25,7 @@ from pytest_memleak.books.front_and_back_matter import (
 from pytest_memleak.books.html_attributes import APPARATUS, BY_OTHERS, is_matter
 from pytest_memleak.books.readable_text import reject_unreadable
 from pytest_memleak.books.sentences import sentences
-from pytest_memleak.books.text_blocks import Leaf, Markup, TextBlock
+from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, TextBlock
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import BookPart

@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pytest_memleak.books.archive import Archive, Budget, open_archive
-from pytest_memleak.books.chapters import (
-    Entry,
-    locate,
-    navigation_entries,
-    ncx_entries,
-)
+from pytest_memleak.books.chapters import navigation_entries, ncx_entries
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_member, tidy_package
 from pytest_memleak.books.html_attributes import ClassStyles, class_styles, terms
 from pytest_memleak.books.html_blocks import read_markup
-from pytest_memleak.books.text_blocks import Leaf, Markup
+from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, locate
 from pytest_memleak.books.text_decoding import decode
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript

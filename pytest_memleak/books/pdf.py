@@ -20,11 +20,10 @@ from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field
-from pytest_memleak.books.chapters import Entry
 from pytest_memleak.books.document_selection import compose
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
-from pytest_memleak.books.text_blocks import Leaf, Markup, TextBlock
+from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, TextBlock
 from pytest_memleak.books.text_decoding import legible, letters_and_digits, without_controls
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript

@@ -6,7 +6,7 @@ Blank lines separate paragraphs; a paragraph opens a chapter only if it is clear
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,7 +298,7 @@ def reject_other_formats(data: bytes, *, place: str) -> None:
             raise BookError(f"is {kind}, not text", location=place, hint=hint)
 
 
-def reject_markup(text: str, *, place: str) -> None:
+def _reject_markup(text: str, *, place: str) -> None:
     """Raise BookError for text with HTML tags, which would split its words."""
     if _MARKUP.search(text):
         raise BookError(
@@ -306,3 +306,27 @@ def reject_markup(text: str, *, place: str) -> None:
             location=place,
             hint="remove the tags, or save each work as an .html file",
         )
+
+
+# --- rows of JSON --------------------------------------------------------------------------
+
+ROW = 'a row is {"title": "...", "author": "...", "text": "..."}; title and author are optional'
+
+
+def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
+    """Return text, title, and author of a row of JSON. Raises BookError for any other row."""
+    text, title, author = (row_text(row, key, place) for key in ("text", "title", "author"))
+    if text is None:
+        raise BookError("text is missing", location=place, hint=ROW)
+    _reject_markup(text, place=place)
+    return text, title, author
+
+
+def row_text(row: object, key: str, place: str) -> str | None:
+    """Return a row's string of that key, if any. Raises BookError if it is something else."""
+    if not isinstance(row, Mapping):
+        raise BookError("isn't an object", location=place, hint=ROW)
+    value = row.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BookError(f"{key} isn't a string", location=place, hint=ROW)
+    return value or None

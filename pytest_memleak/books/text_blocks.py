@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import unquote
 
 # A longer first block isn't a title.
 LONGEST_FIRST_LINE = 15
@@ -104,3 +106,27 @@ class Leaf:
             if block.level or len(block.text.split()) <= LONGEST_FIRST_LINE:
                 return block.text
         return None
+
+
+# --- links --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the table of contents, or a landmark, which has terms: target, title, depth.
+
+    `place` is the target's id within the document, `""` for the document itself.
+    """
+
+    document: str
+    place: str
+    title: str
+    depth: int  # from 1
+    terms: frozenset[str] = frozenset()
+
+
+def locate(address: str, document: str) -> tuple[str, str]:
+    """Return the document and the id in it that an address in `document` leads to."""
+    path, _, place = address.partition("#")
+    joined = posixpath.join(posixpath.dirname(document), unquote(path)) if path else document
+    return posixpath.normpath(joined), unquote(place)

@@ -20,15 +20,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
-from pytest_memleak.books.book_in_parts import ROW, row_fields, row_text
 from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
 from pytest_memleak.books.document_selection import without_notices
 from pytest_memleak.books.excerpts import LONGEST_EXCERPT, SHORTEST_EXCERPT, Row, cheapest_cuts, cut
 from pytest_memleak.books.instructions import load_summaries
 from pytest_memleak.books.plain_text import (
+    ROW,
     plain_paragraphs,
     read_markdown,
     read_text,
+    row_fields,
+    row_text,
 )
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript

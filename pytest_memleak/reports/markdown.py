@@ -23,6 +23,7 @@ from pytest_memleak.reports.report_text import (
     control_lines,
     detection_captions,
     detection_text,
+    excluded_lines,
     generation_lines,
     measure_cell,
     notice_lines,
@@ -67,6 +68,9 @@ def summary(run: RunReport) -> str:
         lines += ["", _plain(caption)]
     for line in control_lines(run.results):
         lines += ["", _plain(line)]
+    for book, parts in {result.book.id: result.book.parts for result in run.results}.items():
+        for line in excluded_lines(parts):
+            lines += ["", f"{_plain(book, _LONGEST_NAME)}: {line}"]
     if run.compared:
         lines += ["", f"**{_plain(comparison_sentence(run.compared))}**", ""]
         lines += [f"- {_plain(line)}" for line in comparison_lines(run.compared)]

@@ -6,6 +6,7 @@ import itertools
 import pytest
 from markdown_it import MarkdownIt
 
+from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.reports.markdown import append_summary, summary
 from pytest_memleak.scoring.words import words
@@ -23,6 +24,17 @@ def leak(book, recite, make_result):
 
 def said(*findings):
     return summary(RunReport("9.9", findings))
+
+
+def test_each_book_has_its_excluded_share(leak):
+    parts = (
+        BookPart("a", "One", kept=True, rule="it is text", words=960),
+        BookPart("b", "Notes", kept=False, rule="its title", words=0, matter=40, by_title=True),
+    )
+    both = dataclasses.replace(leak, book=dataclasses.replace(leak.book, parts=parts))
+    line = "ferry: 4.0% of the file excluded; 40 words of that only because of a title"
+    assert said(both, both).split("\n").count(line) == 1
+    assert "of the file excluded" not in said(leak)
 
 
 def tokens(text):
