@@ -7,27 +7,20 @@ bytes in their block, so that another process can parse them.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import gzip
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, install_command
-from pytest_memleak.records.log_formats import Record, record_at, record_of
-from pytest_memleak.records.paper_format import (
-    MAX_JSON_BYTES,
-    json_value,
-    load_records,
-    no_list,
-    read_whole,
-    too_big,
-)
+from pytest_memleak.records.log_formats import Record, record_at, record_of, value_at
+from pytest_memleak.records.paper_format import json_value, load_records, no_list, read_whole
 
 _BLOCK = 1 << 20  # bytes
 _ROWS = 1 << 10
@@ -82,11 +75,11 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
     Raises RecordsError for an unknown suffix, and for a file that is missing, empty, damaged, or
     unreadable without a package.
     """
-    read, suffix = reader_of(path)
+    read, unpack = reader_of(path), _PACKED.get(path.suffix.lower())
     rows = 0
     try:
-        with path.open("rb") as raw, _unpacked(raw, path) as file:
-            for block in read(file, path, suffix):
+        with path.open("rb") as raw:
+            for block in read(unpack(raw) if unpack else raw, path):
                 yield RowBlock(path, rows + 1, block, raw.tell())
                 rows += len(block)
     except (OSError, EOFError, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
@@ -105,45 +98,27 @@ def load_rows(path: Path) -> list[object]:
     records: list[object] = []
     for row in rows:
         record = record_of(row)
-        if record is None or record == row:
+        if record is None or record is row:
             records.append(row)
         else:
-            answers = record.pop("generations")
-            records += ({**record, **answer} for answer in answers)
+            records += (record | answer for answer in record.pop("generations"))
     return records
 
 
-def reader_of(path: Path) -> tuple[Callable[..., Iterator[list[Any]]], str]:
-    """Return the reader of a file and its suffix. Raises RecordsError for an unknown one."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    suffix = ([name for name in suffixes if name not in _PACKED] or [""])[-1]
+def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterator[list[Any]]]:
+    """Return the reader of a file. Raises RecordsError for an unknown suffix."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    suffix = suffixes[-1] if suffixes else path.name
     if suffix not in _READERS:
         raise RecordsError(
-            f"no reader for {suffix or path.name!r} files",
+            f"no reader for {suffix!r} files",
             location=str(path),
-            hint=f"use {', '.join(_READERS)}, each perhaps with .gz or .zst",
+            hint=f"use {', '.join(_READERS)}, perhaps with .gz or .zst",
         )
-    return _READERS[suffix], suffix
+    return _READERS[suffix]
 
 
-# --- compression ---------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _unpacked(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
-    unpack = _PACKED.get(path.suffix.lower())
-    if unpack is None:
-        yield raw
-        return
-    with unpack(raw) as file:
-        yield file
-
-
-def _unzip(raw: IO[bytes]) -> IO[bytes]:
-    return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value] # it reads as one
-
-
-def _unpack_zstd(raw: IO[bytes]) -> IO[bytes]:
+def _unpacked_zstd(raw: IO[bytes]) -> IO[bytes]:
     try:
         import zstandard
     except ImportError:
@@ -152,67 +127,43 @@ def _unpack_zstd(raw: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(stream)
 
 
-_PACKED: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {".gz": _unzip, ".zst": _unpack_zstd}
-
-
-# --- containers ----------------------------------------------------------------------------
-
-
-def _lines(file: IO[bytes], path: Path, _suffix: str) -> Iterator[list[bytes]]:
-    """Yield lines of about a million bytes together."""
-    lines: list[bytes] = []
-    size = 0
-    for line in iter(lambda: file.readline(MAX_JSON_BYTES + 1), b""):
-        if len(line) > MAX_JSON_BYTES:
-            raise too_big("the line", str(path))
-        lines.append(line)
-        size += len(line)
-        if size >= _BLOCK:
-            yield lines
-            lines, size = [], 0
-    if lines:
+def _lines(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
+    while lines := file.readlines(_BLOCK):
         yield lines
 
 
-def _json_rows(file: IO[bytes], path: Path, _suffix: str) -> Iterator[list[Any]]:
+def _json_rows(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     value = json_value(read_whole(file, path), str(path))
-    lists = [value, *(_inside(value, keys) for keys in _LISTS), [value] * bool(record_of(value))]
+    lists = [value, *(value_at(value, keys) for keys in _LISTS), [value] * bool(record_of(value))]
     rows = next((rows for rows in lists if isinstance(rows, list)), None)
     if not rows:
         raise no_list(value, str(path))
-    yield from _some(rows)
+    yield from _in_blocks(rows)
 
 
-def _inside(value: Any, keys: tuple[str, ...]) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _samples(file: IO[bytes], path: Path, _suffix: str) -> Iterator[list[Any]]:
+def _samples(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     """Yield the samples of inspect_ai's zip, one by one."""
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            if member.filename.startswith("samples/"):
-                yield [json_value(_member(archive, member), f"{path}, {member.filename}")]
+            if not member.filename.startswith("samples/"):
+                continue
+            zstd = member.compress_type == _ZSTD
+            if zstd:  # read as it is, without the check of the unpacked bytes
+                member.compress_type, member.file_size = zipfile.ZIP_STORED, member.compress_size
+                member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
+            data = archive.read(member)
+            data = _unpacked_zstd(io.BytesIO(data)).read() if zstd else data
+            yield [json_value(data, f"{path}, {member.filename}")]
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    if member.compress_type != _ZSTD:
-        return archive.read(member)
-    member.compress_type, member.file_size = zipfile.ZIP_STORED, member.compress_size
-    member.CRC = None  # type: ignore[assignment] # that of the unpacked bytes
-    return _unpack_zstd(io.BytesIO(archive.read(member))).read()
-
-
-def _cells(file: IO[bytes], _path: Path, suffix: str) -> Iterator[list[Any]]:
+def _cells(file: IO[bytes], _path: Path) -> Iterator[list[Any]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield from _some(csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ","))
+        yield from _in_blocks(csv.DictReader(text))
 
 
-def _parquet(file: IO[bytes], path: Path, _suffix: str) -> Iterator[list[Any]]:
+def _parquet(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     try:
         import pyarrow.parquet
     except ImportError:
@@ -226,28 +177,25 @@ def _parquet(file: IO[bytes], path: Path, _suffix: str) -> Iterator[list[Any]]:
 
 def _missing(package: str, extra: str) -> RecordsError:
     return RecordsError(
-        f"needs the package {package!r}, which isn't installed",
+        f"the package {package!r}, which reads this file, isn't installed",
         hint=f"install it with: {install_command(extra)}",
     )
 
 
-def _some(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    block = []
-    for row in rows:
-        block.append(row)
-        if len(block) == _ROWS:
-            yield block
-            block = []
-    if block:
+def _in_blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    rows = iter(rows)
+    while block := list(islice(rows, _ROWS)):
         yield block
 
 
-_READERS: dict[str, Callable[..., Iterator[list[Any]]]] = {
+_PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".zst": _unpacked_zstd,
+}
+_READERS: dict[str, Callable[[IO[bytes], Path], Iterator[list[Any]]]] = {
     ".jsonl": _lines,
-    ".ndjson": _lines,
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,
-    ".tsv": _cells,
     ".parquet": _parquet,
 }

@@ -187,8 +187,8 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
     for rows, options, message in (
         ([*good, {"note": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
         ([*good, ["a"]], [], "rows.jsonl, line 3: this row has no known format"),
-        ([*good, {"a": 1}], ["--text", "/b"], "rows.jsonl, line 1: there is nothing at /b"),
-        ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: /a holds int; expected a text"),
+        ([*good, {"a": 1}], ["--text", "/b"], "rows.jsonl, line 1: there is no text at /b"),
+        ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: there is no text at /a"),
         ([{"excerpt_id": "p_id1", "generations": [{}]}], [], "line 1, generation 0: there is no"),
         ([], [], "rows.jsonl: the file has no rows"),
         ([openai_failed(1, "")], [], "rows.jsonl: no row has a text to search"),
