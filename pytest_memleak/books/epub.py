@@ -16,15 +16,12 @@ from pytest_memleak.books.epub_package import NAVIGATION, TidyPackage, parse_mem
 from pytest_memleak.books.html_attributes import ClassStyles, class_styles, terms
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, locate
-from pytest_memleak.books.text_decoding import decode
+from pytest_memleak.books.text_decoding import decode, elements
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
 if TYPE_CHECKING:
     from ebooklib.epub import EpubBook
-    from lxml.etree import _Element
-
-    from pytest_memleak.books.archive import Archive
 
 _MOST_SHEETS = 20
 _LONGEST_SHEET = 1 << 20
@@ -183,8 +180,11 @@ def reject_drm(archive: Archive) -> None:
     name = archive.find(_ENCRYPTION)
     if name is None:
         return
-    for target, algorithm in _encrypted_targets(parse_member(archive, name)):
-        if not _is_unread(target, algorithm):
+    for data in elements(parse_member(archive, name), "EncryptedData"):
+        target = next((cipher.get("URI") for cipher in elements(data, "CipherReference")), None)
+        # Its own method precedes its key's.
+        method = next((form.get("Algorithm") for form in elements(data, "EncryptionMethod")), "")
+        if not _is_unread(unquote(target or ""), method):
             raise _under_drm(archive, f"{_ENCRYPTION} lists {target or 'a part'!r} as encrypted")
 
 
@@ -194,26 +194,8 @@ def _under_drm(archive: Archive, why: str) -> BookError:
     )
 
 
-def _is_unread(target: str, algorithm: str) -> bool:
+def _is_unread(target: str, algorithm: str | None) -> bool:
     path = target.lower()
     if algorithm in _FONT_OBFUSCATION:
         return bool(path) and not path.endswith(_BOOK_SUFFIXES)
     return path.endswith(_FONT_SUFFIXES + _MEDIA_SUFFIXES)
-
-
-def _encrypted_targets(root: _Element) -> Iterator[tuple[str, str]]:
-    """Yield target and method of each `EncryptedData`; its own method precedes its key's."""
-    target = algorithm = ""
-    begun = False
-    for element in root.iter():
-        name = str(element.tag).rpartition("}")[2].lower()
-        if name == "encrypteddata":
-            if begun:
-                yield target, algorithm
-            target, algorithm, begun = "", "", True
-        elif name == "cipherreference":
-            target = target or unquote(element.get("URI") or "")
-        elif name == "encryptionmethod":
-            algorithm = algorithm or element.get("Algorithm") or ""
-    if begun:
-        yield target, algorithm

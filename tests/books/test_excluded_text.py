@@ -1,6 +1,7 @@
 """Text that isn't measured: passages of it are looked for, and no title alone excludes prose."""
 
 import pytest
+from epub_texts import contents, prose
 
 from pytest_memleak.books.boilerplate import find_notices
 from pytest_memleak.books.build_book import make_book
@@ -10,18 +11,9 @@ from pytest_memleak.books.works import make_collection, read_works
 from pytest_memleak.records import CollectionSource
 
 
-def prose(name, sentences=60):
-    """Paragraphs of running prose, thirteen words a sentence, no two alike."""
-    lines = [
-        f"The {name} went on by the sea road, mile {n}, and said so." for n in range(sentences)
-    ]
-    return "".join(f"<p>{' '.join(lines[n : n + 4])}</p>" for n in range(0, sentences, 4))
-
-
-def contents(*documents):
+def listed(*documents):
     """A table of contents: each document's title is its name."""
-    links = "".join(f'<li><a href="{name}">{name[:-6]}</a></li>' for name in documents)
-    return f'<nav epub:type="toc"><ol>{links}</ol></nav>'
+    return contents(*((name[:-6], name) for name in documents))
 
 
 CHAPTERS = {f"{name}.xhtml": prose(name) for name in ("Storm", "Calm", "Harbor", "Lamp")}
@@ -102,7 +94,7 @@ def test_prose_beside_contents_dedications_and_years_is_looked_for(new_epub):
         "w.xhtml": f"<h1>An Extract from the Log</h1>{SMALL}",
         "x.xhtml": "<h1>Dedication</h1><p>For her.</p>",
     }
-    nav = contents(*CHAPTERS).replace("<nav", f"{SMALL}{prose('key')}<nav", 1)
+    nav = listed(*CHAPTERS).replace("<nav", f"{SMALL}{prose('key')}<nav", 1)
     notice = f"<p>He read on: Copyright 1964. {SMALL[3:-4]} {prose('year', 4)[3:]}"
     documents = front | CHAPTERS | {"Lamp.xhtml": prose("lamp") + notice}
     spine = ['<itemref idref="nav"/>', *documents]
@@ -136,10 +128,10 @@ Further Reading; Discussion Guide; Anmerkungen; Zeittafel; Guide de lecture; Sig
 
 @pytest.mark.parametrize("title", [title.strip() for title in TITLES.split(";")])
 def test_a_chapter_of_prose_stays_whatever_its_title(new_epub, title):
-    for listed in (True, False):
-        first, last = (f"{'' if listed else f'<h1>{title}</h1>'}{prose(x)}" for x in "ab")
+    for is_listed in (True, False):
+        first, last = (f"{'' if is_listed else f'<h1>{title}</h1>'}{prose(x)}" for x in "ab")
         documents = {f"{title}.xhtml": first} | CHAPTERS | {f"{title}/2.xhtml": last}
-        links = contents(*documents).replace("/2<", "<") if listed else contents(*CHAPTERS)
+        links = listed(*documents).replace("/2<", "<") if listed else listed(*CHAPTERS)
         manuscript = read_epub(new_epub(documents, nav=links).write())
         assert [part.words for part in manuscript.parts] == [60 * 13] * 6
         assert all(f"{title}" in one and "exclude it" in one for one in manuscript.warnings)
@@ -169,7 +161,7 @@ def test_what_the_contents_list_is_read_although_it_is_not_linear(new_epub):
     settings = {"spine": [*CHAPTERS, '<itemref idref="x.xhtml" linear="no"/>']}
     documents = CHAPTERS | {"x.xhtml": prose("letter")}
     for names, kept in ((documents, True), (CHAPTERS, False)):
-        manuscript = read_epub(new_epub(documents, nav=contents(*names), **settings).write())
+        manuscript = read_epub(new_epub(documents, nav=listed(*names), **settings).write())
         assert manuscript.parts[-1].kept is kept
 
 

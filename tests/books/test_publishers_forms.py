@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+from epub_texts import NOTICE, contents, ncx, prose
 
 from pytest_memleak.books.boilerplate import (
     _HINT_PATTERNS,
@@ -19,40 +20,6 @@ from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.words import words
 
 
-def prose(name, count=320):
-    """Paragraphs of a chapter, no two alike."""
-    sentences = [
-        f"The {name} went on by the sea road, mile {n}, and said so." for n in range(count // 12)
-    ]
-    return "".join(f"<p>{' '.join(sentences[n : n + 4])}</p>" for n in range(0, len(sentences), 4))
-
-
-def ncx(*points):
-    """An NCX; each point is (title, address, points beneath it ...)."""
-
-    def write(point):
-        title, address, *beneath = point
-        return (
-            f"<navPoint><navLabel><text>{html.escape(title)}</text></navLabel>"
-            f'<content src="{address}"/>{"".join(map(write, beneath))}</navPoint>'
-        )
-
-    return (
-        '<?xml version="1.0"?><!DOCTYPE ncx PUBLIC "-//NISO//DTD ncx 2005-1//EN" "x.dtd">'
-        f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{"".join(map(write, points))}'
-        "</navMap></ncx>"
-    )
-
-
-def nav(*points):
-    def write(point):
-        title, address, *beneath = point
-        inner = f"<ol>{''.join(map(write, beneath))}</ol>" if beneath else ""
-        return f'<li><a href="{address}">{title}</a>{inner}</li>'
-
-    return f'<nav epub:type="toc"><ol>{"".join(map(write, points))}</ol></nav>'
-
-
 def titles(manuscript):
     return [one.title for one in manuscript.chapters]
 
@@ -65,15 +32,6 @@ def rules(manuscript):
     return {one.name.removeprefix("OEBPS/"): one.rule for one in manuscript.parts if not one.kept}
 
 
-NOTICE = (
-    "<p>Copyright © 2019 by Jane Doe</p><p>All rights reserved. No part of this publication may be"
-    " reproduced without permission.</p><p>Published in the United States by Harbour Books, a"
-    " division of Big House, 1745 Broadway, New York, NY 10019.</p>"
-    "<p>This is a work of fiction. Names, characters, places and incidents are either the product"
-    " of the author’s imagination or are used fictitiously.</p>"
-    "<p>ISBN 978-1-2345-6789-0 (ebook)</p><p>Cover design by John Roe</p>"
-    "<p>10 9 8 7 6 5 4 3 2 1</p>"
-)
 CONTENTS = [
     *(("Cover", "cover.xhtml"), ("Title Page", "title.xhtml"), ("Copyright", "copy.xhtml")),
     *(("1. The Storm", "c1.xhtml"), ("2. The Calm", "c2.xhtml"), ("Chapter 3", "c3.xhtml")),
@@ -91,17 +49,17 @@ def trade(new_epub):
         documents = {
             "cover.xhtml": "<div><img src='c.jpg' alt='Cover'/></div>",
             "also.xhtml": "<p class='h'>ALSO BY JANE DOE</p><p>The First Book</p><p>The Next</p>",
-            "title.xhtml": "<p>A BOOK</p><p>Jane Doe</p><p>Harbour Books</p>",
+            "title.xhtml": "<p>A BOOK</p><p>Jane Doe</p><p>Harbor Books</p>",
             "copy.xhtml": NOTICE,
             "ded.xhtml": "<p>For my mother</p>",
-            "c1.xhtml": f"<p class='cn'>1</p><p class='ct'>The Storm</p>{prose('first')}",
-            "c2.xhtml": f"<p class='cn'>2</p><p class='ct'>THE CALM</p>{prose('second')}",
-            "c3.xhtml": f"<p class='cn'>3</p>{prose('third')}",
-            "ack.xhtml": f"<p class='h'>ACKNOWLEDGMENTS</p>{prose('helper', 150)}",
+            "c1.xhtml": f"<p class='cn'>1</p><p class='ct'>The Storm</p>{prose('first', 26)}",
+            "c2.xhtml": f"<p class='cn'>2</p><p class='ct'>THE CALM</p>{prose('second', 26)}",
+            "c3.xhtml": f"<p class='cn'>3</p>{prose('third', 26)}",
+            "ack.xhtml": f"<p class='h'>ACKNOWLEDGMENTS</p>{prose('helper', 12)}",
             "about.xhtml": "<p class='h'>About the Author</p><p>Jane Doe lives by the sea.</p>",
-            "guide.xhtml": f"<p>A Reader’s Guide</p>{prose('question', 150)}",
+            "guide.xhtml": f"<p>A Reader’s Guide</p>{prose('question', 12)}",
             "next.xhtml": "<p>Read on for an excerpt from her next novel</p>",
-            "next1.xhtml": f"<p>1</p>{prose('other', 400)}",
+            "next1.xhtml": f"<p>1</p>{prose('other', 33)}",
             **more,
         }
         named = {name: body for name, body in documents.items() if body}
@@ -149,10 +107,10 @@ def test_samples_that_the_contents_do_not_list_and_chapters_that_look_like_one(t
     assert "ack.xhtml" in left_out
     documents = {}
     for n in range(1, 5):
-        documents |= {f"c{n}.xhtml": prose(f"a{n}"), f"c{n}b.xhtml": prose(f"b{n}")}
+        documents |= {f"c{n}.xhtml": prose(f"a{n}", 26), f"c{n}b.xhtml": prose(f"b{n}", 26)}
     documents["c4b.xhtml"] = f"<p>Extract from the log</p>{documents['c4b.xhtml']}"
-    contents = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
-    made = new_epub(documents | {"c4c.xhtml": prose("c4")}, ncx=contents)
+    table = ncx(*((f"Part {n}", f"c{n}.xhtml") for n in range(1, 5)))
+    made = new_epub(documents | {"c4c.xhtml": prose("c4", 26)}, ncx=table)
     assert rules(read_epub(made.write())) == {}
 
 
@@ -160,19 +118,19 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
     documents = {"part-1.xhtml": "<section epub:type='part'><h2>I</h2></section>"}
     names = ("Telemachus", "Nestor", "Proteus")
     for name in names:
-        documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name)}</section>"
-    contents = nav(("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names)))
-    manuscript = read_epub(new_epub(documents, nav=contents).write())
+        documents[f"{name}.xhtml"] = f"<section epub:type='chapter'>{prose(name, 26)}</section>"
+    table = contents(("I", "part-1.xhtml", *((name, f"{name}.xhtml") for name in names)))
+    manuscript = read_epub(new_epub(documents, nav=table).write())
     assert titles(manuscript) == ["I: Telemachus", "Nestor", "Proteus"]
     assert all("sea road" in text for text in texts(manuscript))
     documents = {
-        f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 240)}"
-        f"<h3>DRINK ME</h3>{prose(f'cat{n}', 120)}"
+        f"{n}.xhtml": f"<h1>{wrong}</h1>{prose(f'hare{n}', 20)}"
+        f"<h3>DRINK ME</h3>{prose(f'cat{n}', 10)}"
         for n, wrong in enumerate(("ALICE", "CHAPTER I.", "CHAPTER I.", "x"), start=1)
     }
     right = ["I. Down the Rabbit-Hole", "II. The Pool of Tears", "III. A Race", "IV. The Rabbit"]
-    contents = ncx(*((title, f"{n}.xhtml") for n, title in enumerate(right, start=1)))
-    manuscript = read_epub(new_epub(documents, ncx=contents).write())
+    table = ncx(*((title, f"{n}.xhtml") for n, title in enumerate(right, start=1)))
+    manuscript = read_epub(new_epub(documents, ncx=table).write())
     assert titles(manuscript) == right
     assert not any("DRINK" in text for text in texts(manuscript))
 
@@ -180,22 +138,22 @@ def test_contents_name_files_without_headings_and_with_wrong_ones(new_epub):
 def test_a_book_by_sphinx(new_epub):
     link = '<a class="headerlink" href="#x" title="Link to this heading">¶</a>'
     documents = {
-        "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 240)}"
+        "index.xhtml": f"<section id='w'><h1>Welcome{link}</h1>{prose('reader', 20)}"
         "<div class='toctree-wrapper'><ul><li><a href='usage.xhtml'>Usage</a></li></ul></div>"
         "</section>",
-        "usage.xhtml": f"<section id='usage'><h1>Usage{link}</h1>{prose('user')}"
-        f"<section id='install'><h2>Install{link}</h2>{prose('installer')}</section></section>",
-        "api.xhtml": f"<section id='api'><h1>API{link}</h1>{prose('caller')}</section>",
+        "usage.xhtml": f"<section id='usage'><h1>Usage{link}</h1>{prose('user', 26)}"
+        f"<section id='install'><h2>Install{link}</h2>{prose('installer', 26)}</section></section>",
+        "api.xhtml": f"<section id='api'><h1>API{link}</h1>{prose('caller', 26)}</section>",
         "genindex.xhtml": "<h1 id='index'>Index</h1><p>a</p><p>b</p>",
     }
-    contents = nav(
+    table = contents(
         ("Welcome", "index.xhtml"),
         ("Usage", "usage.xhtml", ("Install", "usage.xhtml#install")),
         ("API", "api.xhtml"),
         ("Index", "genindex.xhtml"),
     )
     guide = '<guide><reference type="toc" href="index.xhtml"/></guide>'
-    manuscript = read_epub(new_epub(documents, nav=contents, after_spine=guide).write())
+    manuscript = read_epub(new_epub(documents, nav=table, after_spine=guide).write())
     assert titles(manuscript) == ["Welcome", "Usage", "Usage: Install", "API"]
     assert rules(manuscript) == {"genindex.xhtml": "the table of contents lists it as 'notes'"}
 
@@ -262,16 +220,16 @@ def test_titles_of_matter(title, kind):
 
 def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_epub):
     chapters = ["One", "Acknowledgements", "Contents", "Four"]
-    documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n))}" for n, t in enumerate(chapters)}
+    documents = {f"{n}.xhtml": f"<h2>{t}</h2>{prose(str(n), 26)}" for n, t in enumerate(chapters)}
     assert titles(read_epub(new_epub(documents).write())) == chapters
     # Nor are contents believed that name most of a book matter.
-    made = new_epub({"a.xhtml": f"<h2>Index</h2>{prose('first')}", "b.xhtml": "<p>end</p>"})
+    made = new_epub({"a.xhtml": f"<h2>Index</h2>{prose('first', 26)}", "b.xhtml": "<p>end</p>"})
     manuscript = read_epub(made.write())
     assert len(texts(manuscript)) > 1
     assert "ignored the" in manuscript.warnings[0]
     documents = {
-        "1.xhtml": f"<h2>One</h2>{prose('first')}",
-        "2.xhtml": f"<h2>Two</h2>{prose('second')}{NOTICE}",
+        "1.xhtml": f"<h2>One</h2>{prose('first', 26)}",
+        "2.xhtml": f"<h2>Two</h2>{prose('second', 26)}{NOTICE}",
         "3.xhtml": f"<h2>Impressum</h2>{NOTICE}",
     }
     manuscript = read_epub(new_epub(documents).write())
@@ -297,7 +255,7 @@ def test_such_titles_are_chapters_in_the_midst_and_notices_go_at_the_back(new_ep
 )
 def test_prefaces_by_the_author_stay(text_of, title, end, stays):
     preface = f"<section epub:type='preface'><h2>{title}</h2><p>I wrote this.</p>{end}</section>"
-    documents = {"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first')}"}
+    documents = {"p.xhtml": preface, "1.xhtml": f"<h2>One</h2>{prose('first', 26)}"}
     metadata = "<dc:title>A Book</dc:title><dc:creator>Ann Author</dc:creator>"
     assert ("I wrote this." in text_of(documents, metadata=metadata)) == stays
 

@@ -5,6 +5,7 @@ import random
 import re
 
 import pytest
+from epub_texts import NOTICE, contents, ncx
 
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.errors import BookError
@@ -50,20 +51,6 @@ def p(paragraphs, attributes=""):
     return "".join(f"<p{attributes}>{text}</p>" for text in paragraphs)
 
 
-def contents(*links):
-    """An EPUB 3 table of contents, of (title, address)."""
-    items = "".join(f'<li><a href="{address}">{title}</a></li>' for title, address in links)
-    return f'<nav epub:type="toc"><ol>{items}</ol></nav>'
-
-
-def ncx(*links):
-    points = "".join(
-        f'<navPoint><navLabel><text>{title}</text></navLabel><content src="{address}"/></navPoint>'
-        for title, address in links
-    )
-    return f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{points}</navMap></ncx>'
-
-
 class Trade:
     """A novel of three chapters, and its EPUB: documents, what else is in it, the true text."""
 
@@ -101,12 +88,6 @@ class Trade:
 USUAL = {}
 UNUSUAL = {}
 CHAPTER_TITLES = {"c1": "1. The Storm", "c2": "2. The Calm", "c3": "3. The Light"}
-NOTICE = (
-    "<p>Copyright © 2019 by Jane Marlowe</p><p>All rights reserved. No part of this publication may"
-    " be reproduced without permission.</p><p>Published in the United States by Harbor Books, a"
-    " division of Big House, 1745 Broadway, New York, NY 10019.</p><p>ISBN 978-1-2345-6789-0</p>"
-    "<p>Cover design by John Roe</p><p>10 9 8 7 6 5 4 3 2 1</p>"
-)
 FRONT = {
     "cover": "<div><img src='c.jpg' alt='Cover'/></div>",
     "also": "<p>ALSO BY JANE MARLOWE</p><p>The Other Shore</p><p>A Winter Harbor</p>",
