@@ -13,7 +13,7 @@ from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
     JobStatus,
-    SampleRequest,
+    RequestEndpoint,
     TrainingExample,
     TrainingSet,
 )
@@ -41,7 +41,7 @@ def answers(asked: Asked) -> list[Completion]:
 Reply = Callable[[Asked], Sequence[Completion | str]]
 
 
-class Scripted:
+class Scripted(RequestEndpoint):
     """Plays its replies in turn, the last one for ever; exceptions are raised."""
 
     def __init__(self, *replies: Reply | Exception) -> None:
@@ -49,10 +49,13 @@ class Scripted:
         self._lock = threading.Lock()
         self.calls: list[Asked] = []
 
-    def sample(self, instruction, *, n, temperature, max_tokens, seed, request_id=None):
+    def answer(self, request):
         with self._lock:
             number = len(self.calls)
-            asked = Asked(number, instruction, n, temperature, max_tokens, seed, request_id)
+            asked = Asked(
+                *(number, request.instruction, request.n, request.temperature),
+                *(request.max_tokens, request.seed, request.key or None),
+            )
             self.calls.append(asked)
             reply = self._replies[min(number, len(self._replies) - 1)]
         if isinstance(reply, Exception):
@@ -71,17 +74,7 @@ class Keeping(Scripted):
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(recovery=Recovery(self.sample_as, self.recover))
-
-    def sample_as(self, request: SampleRequest) -> Sequence[Completion | str]:
-        return self.sample(
-            request.instruction,
-            n=request.n,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            seed=request.seed,
-            request_id=request.key,
-        )
+        return Abilities(recovery=Recovery(self.answer, self.recover))
 
     def recover(self, request_id: str) -> Sequence[Completion] | None:
         self.scan_scope.append(request_id)
