@@ -30,6 +30,7 @@ A_NOVEL = "needs a novel that is not in the project; tests/test_docs.py runs it 
 CANNOT = {
     "llama-server": "needs weights and llama.cpp; tests/foreign serves some",
     "vllm serve": "needs weights and vLLM",
+    "memleak guard": A_SERVER,
     "memleak try": A_SERVER,
     "memleak doctor base-my-book.memleak.toml": A_SERVER,
     "memleak verify base.json": A_SERVER,
@@ -38,6 +39,7 @@ CANNOT = {
     "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
     "python3 -m venv .venv": AN_INDEX,
     ".venv/bin/pytest": AN_INDEX,
+    "pip install": AN_INDEX,
     "pip wheel": AN_INDEX,
     "uv pip compile": AN_INDEX,
     "docker": "needs Docker; tests/test_dockerfile.py runs the commands of the image",

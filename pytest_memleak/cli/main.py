@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_compare import add_compare, add_trace
 from pytest_memleak.cli.cmd_doctor import add_doctor, add_power
+from pytest_memleak.cli.cmd_guard import add_guard
 from pytest_memleak.cli.cmd_init import add_init
 from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_catalog, add_prepare
@@ -117,17 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memleak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (
-        *(add_demo, add_try, add_init, add_doctor, add_score, add_scan, add_prepare),
-        *(
-            add_catalog,
-            add_power,
-            add_ledger,
-            add_verify,
-            add_compare,
-            add_trace,
-            add_table,
-            add_figures,
-        ),
+        *(add_demo, add_try, add_init, add_doctor, add_score, add_scan, add_guard, add_prepare),
+        *(add_catalog, add_power, add_ledger, add_verify, add_compare, add_trace, add_table),
+        add_figures,
     ):
         add_command(commands)
     return parser

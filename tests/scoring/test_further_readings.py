@@ -100,9 +100,9 @@ DISGUISES = {
 }
 
 
-def planted(disguise, source, length=PASSAGE):
+def planted(disguise, source, length=PASSAGE, trials=TRIALS):
     others, words = prose("the-seed-vault"), prose(source)
-    for trial in range(TRIALS):
+    for trial in range(trials):
         rng = random.Random(trial)
         at, cut_at = rng.randrange(len(words) - length), rng.randrange(len(others) - 2 * AROUND)
         before, after = others[cut_at:][:AROUND], others[cut_at + AROUND :][:AROUND]

@@ -1,0 +1,96 @@
+"""An OpenAI server that answers what a test gives it, and a guard before it, on loopback."""
+
+import asyncio
+import contextlib
+import json
+import threading
+
+from aiohttp import web
+
+from pytest_memleak.library.guard_proxy import GuardProxy
+
+
+class ChatStreams:
+    """The server: `answers` by model, each a list of chunks, of raw lines, or of seconds to wait.
+
+    left: requests whose client left before the answer's end. asked: their bodies
+    """
+
+    def __init__(self):
+        self.answers, self.asked, self.left = {}, [], 0
+
+    def app(self):
+        app = web.Application()
+        for path in ("/v1/chat/completions", "/v1/completions"):
+            app.router.add_post(path, self._answer)
+        app.router.add_get("/v1/models", self._models)
+        return app
+
+    async def _models(self, request):
+        return web.json_response({"data": [{"id": name, "secret": 1} for name in self.answers]})
+
+    async def _answer(self, request):
+        asked = await request.json()
+        self.asked.append((dict(request.headers), asked))
+        answer = self.answers[asked["model"]]
+        if callable(answer):
+            return await answer(request, asked)
+        if not asked.get("stream"):
+            return web.json_response(answer)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for part in answer:
+                if isinstance(part, float):
+                    await asyncio.sleep(part)
+                else:
+                    line = part if isinstance(part, bytes) else f"data: {json.dumps(part)}".encode()
+                    await response.write(line + b"\n\n")
+        except (ConnectionError, asyncio.CancelledError):
+            self.left += 1
+            raise
+        return response
+
+
+@contextlib.contextmanager
+def serving(*apps):
+    """Serve applications in a thread, each made of the addresses before; yields all addresses."""
+    loop, addresses, runners = asyncio.new_event_loop(), [], []
+
+    async def start(app):
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        runners.append(runner)
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    async def stop():
+        for runner in reversed(runners):
+            await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        for make_app in apps:
+            starting = asyncio.run_coroutine_threadsafe(start(make_app(*addresses)), loop)
+            addresses.append(starting.result(30))
+        yield addresses
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextlib.contextmanager
+def guarded(library, limit=38):
+    """A guard before a `ChatStreams`; yields the server, the proxy, and the guard's address."""
+    server, proxies = ChatStreams(), []
+
+    def guard(upstream):
+        proxies.append(GuardProxy(library, f"{upstream}/v1", limit))
+        return proxies[0].app()
+
+    with serving(server.app, guard) as (_, address):
+        yield server, proxies[0], address

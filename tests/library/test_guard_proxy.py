@@ -1,0 +1,239 @@
+"""The guard between the real `openai` client and a server: no passage over the limit arrives."""
+
+import concurrent.futures
+import itertools
+import json
+import random
+import time
+from functools import cache
+from itertools import islice
+
+import openai
+import pytest
+from marks import full
+from test_further_readings import DISGUISES, book, planted, prose
+
+from pytest_memleak.library import Library
+
+pytest.importorskip("aiohttp", reason="the extra guard is not installed")
+from aiohttp import web
+from chat_streams import guarded
+
+ASKED = [{"role": "user", "content": "Tell me of the town."}]
+DONE = b"data: [DONE]"
+
+
+@cache
+def library():
+    return Library.of([book("the-lamplighter")])
+
+
+@pytest.fixture(scope="module")
+def guard():
+    with guarded(library()) as (server, proxy, address):
+        yield server, proxy, address
+
+
+@pytest.fixture
+def client(guard):
+    with openai.OpenAI(base_url=f"{guard[2]}/v1", api_key="k", max_retries=0) as client:
+        yield client
+
+
+def longest(text):
+    return max((each.words for each in library().find([text])), default=0)
+
+
+def deltas(text, seed=0):
+    rng, at = random.Random(seed), 0
+    while at < len(text):
+        size = rng.randint(1, 12)
+        yield text[at : at + size]
+        at += size
+
+
+def chunk(choice):
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "choices": [choice]}
+
+
+def streamed(text, *end, index=0):
+    for delta in deltas(text):
+        said = {"index": index, "delta": {"content": delta}, "logprobs": {"content": [delta]}}
+        yield chunk(said)
+    yield from end or (chunk({"index": index, "delta": {}, "finish_reason": "stop"}), DONE)
+
+
+def whole(*texts):
+    return {
+        "id": "c", "object": "chat.completion", "created": 1,
+        "choices": [
+            {"index": n, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for n, text in enumerate(texts)
+        ],
+    }  # fmt: skip
+
+
+def read(client, model, **asked):
+    """Contents and finish reasons of all choices, of a stream."""
+    contents, reasons = {}, {}
+    stream = client.chat.completions.create(model=model, messages=ASKED, stream=True, **asked)
+    for part in stream:
+        for choice in part.choices:
+            content = choice.delta.content or ""
+            contents[choice.index] = contents.get(choice.index, "") + content
+            reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
+    return contents, reasons
+
+
+def every_7th(words):
+    return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
+
+
+CHANGES = {"verbatim": (" ".join, 100), "every 7th": (every_7th, 100), "disguised": (None, 4)}
+
+
+@pytest.mark.parametrize("share", [0.04, full(1)])
+@pytest.mark.parametrize(("change", "count"), CHANGES.values(), ids=CHANGES)
+def test_each_passage_ends_within_the_limit(guard, client, change, count, share):
+    server, proxy, _ = guard
+    changes = [change] if change else DISGUISES.values()
+    changes = changes if change or share == 1 else [*changes][::7]
+    texts = []
+    for each in changes:
+        of_each = planted(each, "the-lamplighter", length=100, trials=count)
+        texts += islice(of_each, max(1, int(count * share)))
+    stops = proxy.counts["stops"]
+    for text in texts:
+        server.answers |= {"streams": [*streamed(text)], "whole": whole(text)}
+        contents, reasons = read(client, "streams")
+        (choice,) = client.chat.completions.create(model="whole", messages=ASKED).choices
+        assert (reasons[0], choice.finish_reason) == ("content_filter", "content_filter")
+        for content in (contents[0], choice.message.content):
+            assert text.startswith(content)
+            assert longest(content) <= 38
+            assert longest(text[: len(content) + 400]) > 38
+    assert proxy.counts["stops"] - stops == 2 * len(texts)
+    assert len(texts) >= 100 * share
+
+
+@pytest.mark.parametrize("count", [20, full(1_000)])
+def test_honest_answers_arrive_whole(guard, client, count):
+    server, proxy, _ = guard
+    words, rng, stops = prose("the-seed-vault"), random.Random(1), proxy.counts["stops"]
+    for _ in range(count):
+        at = rng.randrange(len(words) - 200)
+        text = " ".join(words[at : at + 200])
+        server.answers["honest"] = [*streamed(text)]
+        assert read(client, "honest") == ({0: text}, {0: "stop"})
+    assert proxy.counts["stops"] == stops
+
+
+def test_choices_completions_models_and_the_prompt(guard, client, caplog):
+    server, proxy, address = guard
+    leak, honest = " ".join(prose("the-lamplighter")[:90]), " ".join(prose("the-seed-vault")[:90])
+    texts = zip(streamed(leak, b":"), streamed(honest, b":", index=1), strict=False)
+    end = chunk({"index": 1, "delta": {}, "finish_reason": "length"})
+    server.answers["two"] = [*itertools.chain(*texts), end, DONE]
+    contents, reasons = read(client, "two", n=2)
+    assert reasons == {0: "content_filter", 1: "length"}
+    assert longest(contents[0]) == 38
+    assert honest.startswith(contents[1])
+    server.answers["text"] = {"choices": [{"index": 0, "text": leak, "finish_reason": "length"}]}
+    completion = client.completions.create(model="text", prompt="It began:")
+    assert completion.choices[0].finish_reason == "content_filter"
+    assert longest(completion.choices[0].text) == 38
+    completion = client.completions.create(model="text", prompt=leak)
+    assert (completion.choices[0].text, completion.choices[0].finish_reason) == (leak, "length")
+    assert "two" in [model.id for model in client.models.list()]
+    assert "secret" not in client.models.list().to_json()
+    headers, asked = server.asked[-1]
+    assert headers["Authorization"] == "Bearer k"
+    assert asked == {"model": "text", "prompt": leak}
+    counts = client.get(address.removesuffix("/v1") + "/guard", cast_to=object)
+    assert counts["stops"] == proxy.counts["stops"] == counts["stops in the-lamplighter"]
+    # A stop is logged by its places, without a word of text.
+    said = caplog.messages[-1]
+    assert (
+        said == "stopped choice 0 (choices.text) at the-lamplighter, words 0-39: 39 words, verbatim"
+    )
+    with pytest.raises(openai.NotFoundError, match="forwards /v1/chat/completions"):
+        client.embeddings.create(model="text", input="a")
+    with pytest.raises(openai.BadRequestError, match="no JSON object"):
+        client.post("/chat/completions", body=[1], cast_to=object)
+
+
+async def overloaded(request, asked):
+    body = {"error": {"message": "too many requests", "type": "busy", "code": "rate_limit"}}
+    return web.json_response(body, status=429, headers={"Retry-After": "7", "X-Text": "no"})
+
+
+async def page(request, asked):
+    return web.Response(text="<html>Bad Gateway</html>", status=503, content_type="text/html")
+
+
+async def cut(request, asked):
+    request.transport.close()
+    return web.Response()
+
+
+async def elsewhere(request, asked):
+    raise web.HTTPFound("http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "status", "message"),
+    [
+        (overloaded, 429, "too many requests"), (page, 502, "the server failed: JSONDecodeError"),
+        (cut, 502, "the server failed: ServerDisconnectedError"),
+        (elsewhere, 502, "the server failed"),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_server_is_told(guard, client, answer, status, message, stream):
+    guard[0].answers["broken"] = answer
+    with pytest.raises(openai.APIStatusError, match=message) as raised:
+        client.chat.completions.create(model="broken", messages=ASKED, stream=stream)
+    assert raised.value.status_code == status
+    assert raised.value.response.headers.get("retry-after") == ("7" if status == 429 else None)
+    assert "x-text" not in raised.value.response.headers
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ((), "ended the stream early"), ((b"data: {not JSON",), "JSONDecodeError"),
+        ((b"data: [1]",), "ValueError"), ((b"data: " + b"9" * 3_000_000,), "LineTooLong"),
+        ((b'data: {"error": {"message": "out of memory"}}',), "out of memory"),
+    ],
+    ids=["cut", "no JSON", "no object", "endless", "error"],
+)  # fmt: skip
+def test_a_stream_that_breaks_ends_in_an_error(guard, client, end, message):
+    text = " ".join(prose("the-seed-vault")[:60])
+    guard[0].answers["breaks"] = [*streamed(text, b": a comment\nevent: x\nid: 7", *end)]
+    parts = client.chat.completions.create(model="breaks", messages=ASKED, stream=True)
+    contents = []
+    with pytest.raises(openai.APIError, match=message):
+        contents.extend(part.choices[0].delta.content for part in parts)
+    assert "".join(contents) == text
+
+
+def test_clients_that_leave_and_many_streams_at_once(guard, client):
+    server, proxy, _ = guard
+    text = " ".join(prose("the-seed-vault")[:120])
+    server.answers["slow"] = [
+        *streamed(text, 0.05),
+        *[chunk({"index": 0, "delta": {}}), 0.05] * 200,
+    ]
+    server.answers["many"] = [*streamed(text)]
+    before = server.left
+    stream = client.chat.completions.create(model="slow", messages=ASKED, stream=True)
+    next(iter(stream))
+    stream.close()
+    with concurrent.futures.ThreadPoolExecutor(64) as threads:
+        contents = [*threads.map(lambda _: read(client, "many")[0][0], range(64))]
+    assert contents == [text] * 64
+    ends = time.monotonic() + 10
+    while server.left == before and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert server.left == before + 1
+    assert json.dumps(proxy.counts)
