@@ -148,7 +148,8 @@ class Library:
             words = self.index.instructions(prompts, folded=False)
             ranges = PromptWords(words, trim=trim).ranges(shared.exact, np.arange(len(prompts)))
         exact = verbatim_passages(long, ranges, trim=trim, keep=least)
-        exact = exact.where(~contained_in(shared.matches, exact, self._excusing))
+        if self._excusing.any():
+            exact = exact.where(~contained_in(shared.matches, exact, self._excusing))
         yield exact, False, shared.exact.ends[exact.text] + 1
         for near in shared.near:
             if prompts:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.scoring.further_readings import STRANGE, USUAL
+from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH
 from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
 
@@ -103,9 +103,13 @@ class Stream:
         return starts[-1]
 
     def _may_match(self, longest: int) -> int:
-        """Return the most words of a passage in the matched text; longest: of those that show."""
-        longest = max(longest, NEAR_PASSAGE - 1)
-        backward = _words_since_a_usual_one(self._text[: self._matched])
+        """Return the most words of a passage in the matched text; longest: of those that show.
+
+        Others show once there are enough signs of a disguise.
+        """
+        text = self._text[: self._matched]
+        odd, backward = len(odd_marks([text])[0]), _words_since_a_usual_one(text)
+        longest = max(longest, NEAR_PASSAGE - 1) + (odd // 2 if odd < ODD else 0)
         if backward < STRANGE:
             return max(longest, backward) + _UNMATCHED
         return longest + _UNMATCHED_BACKWARD

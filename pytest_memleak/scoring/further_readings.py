@@ -49,7 +49,10 @@ _TEXTS_APART = 1 << 32
 STRANGE = 32
 """The least words in a row without a usual one that are read backwards, too."""
 
-_BACKWARD, _DOUBLED, _ODD, _LEET_WORDS = 3, 12, 16, 8
+ODD = 16
+"""The least odd characters (`odd_marks`) of a text that is decoded."""
+
+_BACKWARD, _DOUBLED, _LEET_WORDS = 3, 12, 8
 
 # What isn't ASCII is a letter or a mark of some language.
 _ORDINARY = bytes(range(0x80, 0x100)) + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
@@ -78,10 +81,10 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
     strange, backward, doubled = _stretches(words)
     numbers: list[int] = []
     readings: list[str] = []
-    for number, (text, odd) in enumerate(zip(texts, marks_beside(_ORDINARY, texts), strict=True)):
+    for number, (text, odd) in enumerate(zip(texts, odd_marks(texts), strict=True)):
         kinds: list[Iterator[str]] = []
         pieces = not text.isascii() and any(mark in text for mark in _BEGINS)
-        if len(odd) >= _ODD or pieces:
+        if len(odd) >= ODD or pieces:
             kinds.append(_decoded(text))
         if number in doubled:
             kinds.append(_thinned(text))
@@ -95,6 +98,11 @@ def further_readings(texts: Sequence[str], words: Keyed) -> tuple[list[int], lis
             numbers += [number] * len(distinct_readings)
             readings += distinct_readings
     return numbers, readings
+
+
+def odd_marks(texts: Sequence[str]) -> list[bytes]:
+    """Return what each text has that prose doesn't have."""
+    return marks_beside(_ORDINARY, texts)
 
 
 def _table() -> NDArray[np.uint8]:

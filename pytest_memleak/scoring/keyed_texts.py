@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import WordMode
 
+_NO_TEXTS = cut_into_words(BEFORE[:1] + BEHIND[2:], None)
 _BETWEEN = "\n\x00\n"
 _PARTS = 16  # of texts, some of which can't be encoded
 

@@ -21,7 +21,7 @@ NEAR_PASSAGE = 20
 _GAP, _SHIFT = 10, 3
 _INSERTED, _SKIPPED = 25, 2
 _START_BITS, _PART_BITS = 27, 20
-_CELL, _TOGETHER = 64, 1 << 20
+_CELL, _TOGETHER, _SPREAD = 64, 1 << 20, 0x9E3779B1
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -97,6 +97,7 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
 
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
     """
+    matched = matched.where(_may_chain(matched))
     group = (matched.text << _PART_BITS) | matched.part
     if int(matched.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
         order = np.lexsort((matched.start, group))
@@ -123,6 +124,18 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
     words, place, start, place_end, end = best[enough].T
     text, book = matched.text[enough], matched.book[enough]
     return TextPassages(text, book, place, place_end, start, end, -words)
+
+
+def _may_chain(matched: BookMatches) -> NDArray[np.bool_]:
+    """Return which matches have enough words for a passage, with others of their text and part.
+
+    Groups may share a number, which keeps more matches than needed.
+    """
+    numbers = 1 << (4 * len(matched.text)).bit_length()
+    group = (matched.text * _SPREAD + matched.part) & (numbers - 1)
+    words = np.bincount(group, matched.words, numbers)
+    enough: NDArray[np.bool_] = words[group] >= NEAR_PASSAGE
+    return enough
 
 
 def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:

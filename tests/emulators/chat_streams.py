@@ -7,7 +7,7 @@ import threading
 
 from aiohttp import web
 
-from pytest_memleak.library.guard_proxy import GuardProxy
+import pytest_memleak.library.guard_proxy
 
 
 class ChatStreams:
@@ -89,7 +89,9 @@ def guarded(library, limit=38):
     server, proxies = ChatStreams(), []
 
     def guard(upstream):
-        proxies.append(GuardProxy(library, f"{upstream}/v1", limit))
+        proxies.append(
+            pytest_memleak.library.guard_proxy.GuardProxy(library, f"{upstream}/v1", limit)
+        )
         return proxies[0].app()
 
     with serving(server.app, guard) as (_, address):
