@@ -168,10 +168,7 @@ class _Comparison:
             for summary in controls
             if not summary.gates
         ]
-        self._compare_limitations()
-
-    def _compare_limitations(self) -> None:
-        bundle, here = self._bundle, versions()["pytest-memleak"]
+        here = versions()["pytest-memleak"]
         if bundle.program.get("pytest-memleak") != here:
             self.result.unchecked.append(
                 f"limitations: written by a different version ({here} is installed)"

@@ -103,15 +103,17 @@ def _wanted(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> Iterator[Req
 
 
 def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
-    """Return the pairs that give the chance level: controls, where the suite has any."""
-    others = [other for other in suite.pairs if _is_null_of(other, pair)]
+    """Return the pairs that give the chance level: controls, where the suite has any.
+
+    The same model is prompted there for another book alike (docs/method.md).
+    """
+    key = pair.model.id, pair.probe.kind
+    others = [
+        other
+        for other in suite.pairs
+        if (other.model.id, other.probe.kind) == key and other.book.id != pair.book.id
+    ]
     return [other for other in others if other.control] or others
-
-
-def _is_null_of(other: Pair, pair: Pair) -> bool:
-    """Tell whether the same model is prompted for another book alike (docs/method.md)."""
-    asked_alike = other.model.id == pair.model.id and other.probe.kind == pair.probe.kind
-    return asked_alike and other.book.id != pair.book.id
 
 
 def _of_baseline(pair: Pair, suite: Suite, endpoint: Endpoint | None) -> RequiredSamples:

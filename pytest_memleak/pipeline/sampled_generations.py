@@ -400,11 +400,9 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
 def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> Iterator[Generation]:
     """Yield generations beside the requested rounds: late, of more samples, or unrequested."""
     numbers: Counter[str] = Counter()
-    for part in parts:
-        for generation in _beside(part, until):
-            excerpt_id = generation.excerpt_id
-            yield replace(generation, ordinal=numbers[excerpt_id])
-            numbers[excerpt_id] += 1
+    for generation in chain.from_iterable(_beside(part, until) for part in parts):
+        yield replace(generation, ordinal=numbers[generation.excerpt_id])
+        numbers[generation.excerpt_id] += 1
 
 
 def _beside(part: SampledGenerations, until: float | None) -> Iterator[Generation]:

@@ -128,10 +128,8 @@ class SummaryWriter:
         return questionnaire(name, book, sampling, words=count)
 
     def _prompt(self, text: str) -> str:
-        return PROMPT.format(words=max(2 * FEWEST_WORDS, self._count(text) // _SHARE), passage=text)
-
-    def _count(self, text: str) -> int:
-        return len(words(text, self._mode))
+        count = len(words(text, self._mode)) // _SHARE
+        return PROMPT.format(words=max(2 * FEWEST_WORDS, count), passage=text)
 
     def _draw(self, book_id: str, asked: PairPrompts) -> None:
         resources = self._source.resources

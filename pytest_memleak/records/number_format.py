@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, overload
 
@@ -11,6 +11,11 @@ from typing import Any, overload
 def amount(number: int, noun: str, plural: str | None = None) -> str:
     """Format a count with its noun; the default plural appends an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def first_three(names: Sequence[str]) -> str:
+    """List three names, and say whether there are more."""
+    return ", ".join([*names[:3], *(["..."] if names[3:] else [])])
 
 
 def figure(value: float) -> str:

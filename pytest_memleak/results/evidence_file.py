@@ -172,7 +172,7 @@ def read_evidence(path: Path) -> EvidenceFile:
     if "payload" in content:
         return _read_envelope(content, data, path)
     evidence = EvidenceFile(content, _content(content, path), data)
-    if data != _file_text(content).encode():
+    if data != (json.dumps(content, indent=1) + "\n").encode():
         raise EvidenceError(
             "its formatting was changed", location=str(path), hint="restore the original file"
         )
@@ -207,10 +207,6 @@ def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
     if len(data) > most:
         raise EvidenceError(f"larger than {most // 1_000_000:,} MB", location=str(path))
     return data
-
-
-def _file_text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1) + "\n"
 
 
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import operator
 import platform
 import time
 from dataclasses import dataclass
@@ -94,11 +95,9 @@ def versions() -> dict[str, str | None]:
 
 def collect_pairs(run: RunReport) -> tuple[PairResult, ...]:
     """Return every pair of the run as a bundle has it, in order."""
-    return tuple(sorted(map(localize, (*run.results, *run.unrun)), key=_order))
-
-
-def _order(pair: PairResult) -> tuple[str, str, str, str]:
-    return pair.suite.name, pair.suite.path, pair.pair, pair.model.endpoint or ""
+    pairs = map(localize, (*run.results, *run.unrun))
+    name = operator.attrgetter("suite.name", "suite.path", "pair")
+    return tuple(sorted(pairs, key=lambda pair: (*name(pair), pair.model.endpoint or "")))
 
 
 def _version(name: str) -> str | None:

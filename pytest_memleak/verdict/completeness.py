@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Completeness, Issue, Kind, RuleCheck
-from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.number_format import amount, first_three
 from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.generation_features import runs_by_excerpt
 from pytest_memleak.verdict.generation_kinds import KINDS
@@ -75,7 +75,7 @@ def completeness(
         median_length_ratio=None if ratio is None else float(ratio),
         prompt_overlap=None if overlap.share is None else float(overlap.share),
         accept_refusals=counted.asked.limits.accept_refusals,
-        unanswered=tuple(counted.excerpts[number] for number in case.unanswered.tolist()),
+        unanswered=tuple(case.named(case.unanswered)),
         issues=_causes((*issues, *broken), case),
         margins=tuple(outcome for outcome in outcomes if isinstance(outcome, RuleCheck)),
         notes=(*rule_notes, *notes),
@@ -123,6 +123,10 @@ class RuleContext:
     def of(self, *kinds: Kind) -> Flags:
         """Tell which generations are of one of these kinds."""
         return np.isin(self.kinds, [KINDS.index(kind) for kind in kinds])
+
+    def named(self, numbers: Positions) -> list[str]:
+        """Return the ids of excerpts by their numbers."""
+        return [self.counted.excerpts[number] for number in numbers.tolist()]
 
     def issue(self, rule: str, cause: str, cure: str | None = None) -> Issue:
         """Return the broken rule, with the fix for `cure`, or else for the rule itself."""
@@ -243,7 +247,7 @@ def _each_excerpt(case: RuleContext) -> Iterator[RuleOutcome]:
         yield case.issue(
             "excerpts without an answer",
             f"no answer to {len(without):,} of {amount(case.excerpts, 'excerpt')} "
-            f"({_some(case, without.tolist())}); the maximum is {allowed}",
+            f"({first_three(case.named(without))}); the maximum is {allowed}",
         )
 
 
@@ -258,7 +262,7 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
         yield case.issue(
             "withheld per excerpt",
             "the provider withheld more than half of the generations of "
-            f"{amount(len(most), 'excerpt')} ({_some(case, most.tolist())})",
+            f"{amount(len(most), 'excerpt')} ({first_three(case.named(most))})",
             Kind.WITHHELD,
         )
     if case.counted.recitation:
@@ -332,11 +336,6 @@ _RULES = (
     *(_instructions, _all_there, _short, _unanswered, _median, _each_excerpt, _withheld),
     *(_sampled, _prose),
 )
-
-
-def _some(case: RuleContext, numbers: Sequence[int]) -> str:
-    ids = ", ".join(case.counted.excerpts[number] for number in numbers[:3])
-    return f"{ids}, ..." if len(numbers) > 3 else ids  # noqa: PLR2004 - three ids are shown
 
 
 def _percent(share: Fraction) -> str:

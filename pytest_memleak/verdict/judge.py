@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import LimitCheck, Verdict, VerdictResult, WorkVerdict
-from pytest_memleak.records.number_format import amount, figure
+from pytest_memleak.records.number_format import amount, figure, first_three
 from pytest_memleak.scoring.analysis import Analysis, judged_measures, split_judged_measures
 from pytest_memleak.scoring.extraction import Extraction
 from pytest_memleak.scoring.measure_table import (
@@ -212,9 +212,5 @@ def undecided_reasons(works: Sequence[WorkVerdict], limit: float) -> tuple[str, 
         titles = [work.title for work in open_ if work.reason == reason]
         if titles:
             count = f"{amount(len(titles), 'work')} of {len(works):,}"
-            reasons.append(f"{count} can't be judged ({_some(titles)}): {reason}; {fix}")
+            reasons.append(f"{count} can't be judged ({first_three(titles)}): {reason}; {fix}")
     return tuple(reasons)
-
-
-def _some(titles: Sequence[str]) -> str:
-    return ", ".join(titles[:3]) + (", ..." if len(titles) > 3 else "")  # noqa: PLR2004 - three titles are shown
