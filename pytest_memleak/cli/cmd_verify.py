@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.shared_options import REPEATED, add_command, ledger_url
 from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import BADGE
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _VERIFIED, _FAILED, _NOT_RECOMPUTED = 0, 1, 3
 _HEX = 64
-_CLOCK_SKEW = 3600  # seconds
 _UNVERIFIABLE = (
     "the author's statements: tests selected, their outcomes, exit code, comparison, release name",
     "served models and generations: from the ledger, which its author could have fabricated",
@@ -106,7 +106,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     verification = Verification(wrong=digest_errors(evidence.bundle))
     _check_signature(evidence, parsed, verification)
     _check_time_stamp(evidence, parsed, verification)
-    if evidence.content.created > time.time() + _CLOCK_SKEW:
+    if evidence.content.created > time.time() + CLOCK_SKEW:
         verification.wrong.append(f"created: {evidence.bundle['created']} is in the future")
     expected = Expected(
         parsed.release, frozenset(parsed.model), frozenset(parsed.suite_sha256), parsed.not_before

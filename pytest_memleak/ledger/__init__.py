@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CLOCK_SKEW = 3_600  # seconds between the clocks of machines that share a ledger
 _FILE = (".db", ".sqlite", ".sqlite3")
 
 

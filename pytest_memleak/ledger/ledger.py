@@ -35,7 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.hash_chain import add_row, changed
-from pytest_memleak.ledger.tables import leases
+from pytest_memleak.ledger.tables import calls, leases
 
 
 class Ledger(Database):
@@ -71,6 +71,14 @@ class Ledger(Database):
                 self.write(lambda connection: _end(connection, [lease]))
             self._locks.leave()
         super().close()
+
+    @property
+    def newest_end(self) -> float:
+        """When the last call ended, in seconds since 1970, by the clock of its machine."""
+        ended = sa.func.coalesce(calls.c.ended, calls.c.began)
+        with self.explaining_damage():
+            ((newest,),) = self.rows(sa.select(sa.func.max(ended)))
+            return float(newest or 0)
 
     # --- leases ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.ledger.call_outcomes import OPEN, CallState
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
@@ -39,7 +40,6 @@ from pytest_memleak.records.number_format import amount, moment
 
 _PROMPTS_AT_ONCE = 20  # their generations are in memory at a time
 _SHOWN = 60  # characters of a value
-_CLOCK_SKEW = 3_600  # seconds between the clocks of machines that share a ledger
 _LATEST = 86_400  # seconds from the end of a call until its entry
 _WRITTEN_ONCE = {questions.name, summaries.name}
 _TABLES = {table.name: table for table in CHAINED}
@@ -129,7 +129,7 @@ class _Check:
                 checked.wrong.append(f"Entry {number:,} of the chain was changed")
             link = row["link"]
             at, written = _entry(row["entry"])
-            if at < newest - _CLOCK_SKEW:
+            if at < newest - CLOCK_SKEW:
                 checked.wrong.append(f"Entry {number:,} of the chain is older than one before it")
             newest = max(newest, at)
             self._note_rows(number, at, written, until if _is_after(number, bundle_head) else None)
@@ -250,7 +250,7 @@ def _time_faults(name: str, written: Row, at: float) -> Iterator[str]:
     """Yield that a row says another time than that of the entry that wrote it."""
     for column in ("began", "ended"):
         time = written.get(column)
-        if isinstance(time, int | float) and not -_CLOCK_SKEW <= at - time <= _LATEST:
+        if isinstance(time, int | float) and not -CLOCK_SKEW <= at - time <= _LATEST:
             yield f"{name}: {column} is {moment(time)}, but it was written on {moment(at)}"
 
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger import is_path, real_path
+from pytest_memleak.ledger import CLOCK_SKEW, is_path, real_path
 from pytest_memleak.records.phases import Progress
 
 if TYPE_CHECKING:
@@ -75,8 +75,14 @@ class Resources:
 
     @property
     def now(self) -> float:
-        """The time of the evaluation, in seconds since 1970."""
-        return time.time() if self.as_of is None else self.as_of
+        """The time of the evaluation, in seconds since 1970: nothing stored is after it.
+
+        The clock of another machine may be ahead, or this one's may have been.
+        """
+        if self.as_of is not None:
+            return self.as_of
+        # A bundle has it to the microsecond.
+        return max([time.time(), *(ledger.newest_end + 1e-6 for ledger in self._open.values())])
 
     def aged(self, first: float, max_age_days: float) -> bool:
         """Tell whether samples are older than so many days."""
@@ -172,5 +178,14 @@ class Resources:
         if url not in self._open:
             from pytest_memleak.ledger.ledger import Ledger
 
-            self._open[url] = Ledger(url, run=self._run, create=create)
+            ledger = Ledger(url, run=self._run, create=create)
+            ahead = ledger.newest_end - time.time()
+            if self.as_of is None and ahead > CLOCK_SKEW:
+                ledger.close()
+                raise LedgerError(
+                    f"Its last call ended {ahead / 3_600:,.1f} hours after this machine's time",
+                    location=ledger.place,
+                    hint="correct this machine's clock; if it is right, start a new ledger",
+                )
+            self._open[url] = ledger
         return self._open[url]

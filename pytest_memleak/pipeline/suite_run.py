@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
+import math
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError, SuiteError
@@ -100,7 +100,7 @@ class SuiteRun:
             if asked and (offline or alike):
                 with contextlib.suppress(MemleakError):  # raises again in its turn
                     yield sample_all(
-                        required_samples(pair, self.suite), self.endpoints, until=time.time()
+                        required_samples(pair, self.suite), self.endpoints, until=math.inf
                     )
                 self.endpoints.close_recordings(but=own.model)
 

@@ -70,7 +70,8 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         release=run.release,
         program=versions(),
         platform={"python": platform.python_version(), "system": platform.platform()},
-        created=float(int(time.time())),
+        # A ledger's times may be ahead of this machine's.
+        created=float(int(max([time.time(), *(pair.as_of or 0.0 for pair in pairs)]))),
         selection=run.selection,
         uncollected=run.uncollected,
         exit_status=run.exit_status,

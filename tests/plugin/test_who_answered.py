@@ -5,6 +5,7 @@ import html
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,28 @@ def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run):
     assert few["pair"]["provenance"]["tried"]["further"] == further
     assert few["junit"]["memleak.further_answers"] == str(further)
     assert verify("old.json") == verify("few.json") == 0
+
+
+@pytest.mark.parametrize("hours", [0.5, 2])
+def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(
+    online, run, monkeypatch, hours
+):
+    now = time.time
+    asked = (*BY_NAME, ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"'))
+    online(*asked, ("samples = 6", "samples = 7"))
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now() + hours * 3_600)
+        run(passed=1)
+    online(*asked)
+    told = run()
+    if hours > 1:
+        assert "Its last call ended 2.0 hours after this machine's time" in told["terminal"]
+        assert told["pair"]["verdict"] == "INCONCLUSIVE"
+        return
+    surplus = told["pair"]["book"]["excerpts"]
+    assert told["pair"]["provenance"]["tried"]["further"] == surplus
+    assert told["pair"]["sampled"][-1]["received"] == surplus
+    assert verify() == 0
 
 
 REFUSAL = "I'm sorry, but I can't help with that."
