@@ -25,9 +25,14 @@ from pytest_memleak.ledger.prompts import Ask, PairPrompts, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import Batches
-from pytest_memleak.sampling.call_attempts import CallAttempts, Desk, Notice, Stopped
+from pytest_memleak.sampling.call_attempts import (
+    CallAttempts,
+    Desk,
+    Notice,
+    Stopped,
+    settle_interrupted_calls,
+)
 from pytest_memleak.sampling.call_deadline import Line
-from pytest_memleak.sampling.interrupted_calls import settle_interrupted_calls
 from pytest_memleak.sampling.retry import Pace, Retry
 
 _FRUITLESS_BATCHES = 3
