@@ -220,7 +220,7 @@ class Provider(Protocol):
 
     concurrency: how many calls of `Endpoint.sample` may run at once; None to adapt: from 8 on,
         more while that is faster, fewer while the server is overloaded.
-    completions_per_call: the most completions per call.
+    completions_per_call: the most completions per call; lowered where a server returns fewer.
     batch: whether the suite requests batches.
 
     What else it can do is its `abilities` (interfaces/abilities.py).

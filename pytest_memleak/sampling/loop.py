@@ -8,6 +8,7 @@ pair share the work; the loop ends when every ordinal is stored, whoever sampled
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -331,6 +332,8 @@ class Workers:
     def _request_at_most(self, count: int) -> None:
         """Request so many completions per call from now on."""
         self.per_call = min(count, self.per_call)
+        with contextlib.suppress(AttributeError):  # an extension's own may be read-only
+            self._desk.terms.sampler.completions_per_call = self.per_call  # for further pairs
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)

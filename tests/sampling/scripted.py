@@ -83,7 +83,7 @@ class Keeping(Scripted):
         return self.kept.get(request_id)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sampler:
     name: str = "scripted"
     concurrency: int | None = 1
@@ -91,7 +91,7 @@ class Sampler:
     batch: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class CountingSampler(Sampler):
     """A provider that counts tokens: one a character."""
 

@@ -121,9 +121,13 @@ def test_the_rest_is_asked_for_and_one_by_one_where_a_server_ignores_n(drawing, 
     assert drawing(endpoint, ask(excerpts=1, samples=8), terms(per_call=8)).got == 8
     assert [call.n for call in endpoint.calls] == [8, 2, 1]
     endpoint = Scripted(lambda asked: answers(asked)[:1])
-    assert drawing(endpoint, ask(excerpts=3, samples=8, seed=1), terms(per_call=8)).got == 24
+    of_endpoint = terms(per_call=8)
+    assert drawing(endpoint, ask(excerpts=3, samples=8, seed=1), of_endpoint).got == 24
     assert len(endpoint.calls) == 24
     assert Counter(call.n for call in endpoint.calls)[1] >= 20
+    # Another pair doesn't learn it again.
+    assert drawing(endpoint, ask(excerpts=1, samples=8, seed=2), of_endpoint).got == 8
+    assert Counter(call.n for call in endpoint.calls[24:]) == {1: 8}
 
 
 def test_more_than_asked_for_is_kept(drawing, ask, memory):
