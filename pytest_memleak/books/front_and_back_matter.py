@@ -29,6 +29,7 @@ _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
 
 _MOST_PROSE = 400
+_LARGEST_NOTICE = 10_000  # characters
 
 _THANKS = re.compile(r"\b(?:thank|grateful|dank|remerci|merci\b|graci|agrade)", re.IGNORECASE)
 _NAMED_AT_LEAST = 5
@@ -198,6 +199,8 @@ def _begins_another(leaf: Leaf, also_by: str) -> bool:
 
 
 def _is_notice(leaf: Leaf) -> bool:
+    if leaf.letters > _LARGEST_NOTICE:
+        return False
     texts = [block.text for block in leaf.markup.blocks]
     notices = sum(
         len(text) for text, is_notice in zip(texts, find_notices(texts), strict=True) if is_notice
