@@ -160,40 +160,12 @@ def draw_arcs(
     return tuple(drawn)
 
 
-@dataclass(frozen=True, slots=True)
-class WindowMap:
-    """A strip of the windows, colored by the probability to appear in n tries.
-
-    ticks: beginnings of chapters; p_z: how probabilities were taken
-    discoverable: share of the windows that appear in n tries with probability p or more
-    """
-
-    strip: Strip
-    ticks: tuple[float, ...]
-    windows: int
-    unknown: int
-    n: int
-    p: float
-    p_z: str
-    discoverable: float
-
-
-def window_map(windows: Mapping[str, Any]) -> WindowMap:
-    """Draw the windows of a pair's evidence."""
-    probabilities, n = windows["ln_p_z"], windows["n"]
-    shares = [_share(probability, n) for probability in probabilities]
+def draw_windows(windows: Mapping[str, Any]) -> Strip:
+    """Draw the windows of a pair's evidence, colored by the probability to appear in n tries."""
+    shares = [_share(probability, windows["n"]) for probability in windows["ln_p_z"]]
     # Whole percent, rounded up so that a possible window stays visible.
     times = np.array([math.ceil(_ROUNDS * share) for share in shares], dtype=np.intc)
-    return WindowMap(
-        strip=draw_strip(times, _ROUNDS, columns=_COLUMNS),
-        ticks=tuple(x_position(start, windows["tokens"]) for start in windows["chapters"][1:]),
-        windows=len(probabilities),
-        unknown=sum(probability is None for probability in probabilities),
-        n=n,
-        p=windows["p"],
-        p_z=windows["p_z"],
-        discoverable=windows["discoverable"],
-    )
+    return draw_strip(times, _ROUNDS, columns=_COLUMNS)
 
 
 def _share(probability: float | str | None, n: int) -> float:

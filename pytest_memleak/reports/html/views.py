@@ -12,11 +12,10 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.reports.html.charts import coverage_chart, length_chart, length_classes
 from pytest_memleak.reports.html.coverage_strips import (
-    WindowMap,
     draw_arcs,
     draw_strip,
+    draw_windows,
     heat_runs,
-    window_map,
     x_position,
 )
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
@@ -118,7 +117,6 @@ class PairView:
     points: tuple[tuple[int, str], ...] = ()
     arcs: tuple[Arc, ...] = ()
     text: tuple[tuple[str, tuple[Run, ...]], ...] = field(default=(), repr=False)
-    windows: WindowMap | None = None
     works: tuple[tuple[str, Outcome, WorkVerdict, tuple[tuple[str, bool], ...]], ...] = ()
     work_heads: tuple[str, ...] = ()
 
@@ -157,8 +155,11 @@ def _pair_view(result: PairResult, anchor: str, titles: Mapping[str, str]) -> Pa
         elsewhere=tuple(other_book_lines(result, titles)),
         recipe=tuple(model_recipe(result, titles)),
         settings=tuple(setting_texts(result)),
-        windows=window_map(result.windows) if result.windows and not result.plot else None,
     )
+    if windows := result.windows:
+        starts, tokens = windows["chapters"][1:], windows["tokens"]
+        ticks = tuple(x_position(start, tokens) for start in starts)
+        return dataclasses.replace(view, map=draw_windows(windows), ticks=ticks)
     if result.plot is None or result.coverage is None:
         return view
     return _drawn(view, result.plot, result.coverage)
