@@ -17,6 +17,7 @@ from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
+from pytest_memleak.records.log_files import RowReader, reader_of
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ Row = dict[str, Any]
 
 _LISTED = 20
 _LIMIT = 38
-_SHARE: dict[str, Any] = {"type": float, "metavar": "SHARE"}
 
 
 def add_scan(commands: Commands) -> None:
@@ -70,23 +70,18 @@ def add_scan(commands: Commands) -> None:
         prompt={"type": str},
         longest_passage={"default": _LIMIT},
         nv_longest_passage={"default": _LIMIT},
-        max_coverage=_SHARE,
-        max_rows=_SHARE,
+        max_coverage={"type": _parse_share},
+        max_rows={"type": _parse_share},
     )
 
 
 def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import scan_logs
-    from pytest_memleak.records.log_files import RowReader, reader_of
     from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
 
     _validate(parsed)
     paths = [*parsed.logs, *parsed.training]
-    for path in paths:
-        reader_of(path)
-        if not path.is_file():
-            raise RecordsError(os.strerror(errno.ENOENT), location=str(path))
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
     with _progress(sum(path.stat().st_size for path in paths)) as progress:
         result = scan_logs(
@@ -120,13 +115,17 @@ def _validate(parsed: argparse.Namespace) -> None:
         )
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
-    for name in ("max_coverage", "max_rows"):
-        share = getattr(parsed, name)
-        if share is not None and not 0 <= share <= 1:
-            raise SettingsError(
-                f"--{name.replace('_', '-')} is {share}; expected a share from 0 to 1",
-                hint="write 0.05 for 5%",
-            )
+    for path in (*parsed.logs, *parsed.training):
+        reader_of(path)
+        if not path.is_file():
+            raise RecordsError(os.strerror(errno.ENOENT), location=str(path))
+
+
+def _parse_share(value: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(value) <= 1:
+            return float(value)
+    raise argparse.ArgumentTypeError(f"expected a share such as 0.05, not {value!r}")
 
 
 @contextlib.contextmanager
@@ -147,48 +146,40 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
     """Return the result as plain values: books with passages, the longest first."""
     from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
-    names = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
-    by_book: dict[str, list[LoggedPassage]] = defaultdict(list)
-    for logged in result.passages:
-        by_book[logged.passage.book].append(logged)
+    exact, near = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
+    passages = list(map(_passage_row, result.passages))
+    by_book: dict[str, list[Row]] = defaultdict(list)
+    for passage in passages:
+        by_book[passage["book"]].append(passage)
     books: list[Row] = [
         {
             "book": book,
             "words": library.sizes[book],
-            "rows": _rows(passages),
-            names[0]: _longest(passages, near=False),
-            names[1]: _longest(passages, near=True),
+            "rows": _rows(rows),
+            exact: max((row["words"] for row in rows if not row["near"]), default=0),
+            near: max((row["words"] for row in rows if row["near"]), default=0),
             "coverage": result.coverage(book),
         }
-        for book, passages in by_book.items()
+        for book, rows in by_book.items()
     ]
-    books.sort(key=lambda book: [-book[name] for name in names])
-    values = {name: max((book[name] for book in books), default=0) for name in (*names, "coverage")}
-    values["rows"] = _rows(result.passages) / result.rows
-    chosen = parsed.longest_passage, parsed.nv_longest_passage, parsed.max_coverage, parsed.max_rows
-    limits = dict(zip(values, chosen, strict=True))
-    return {
+    books.sort(key=lambda book: (-book[exact], -book[near]))
+    limits = {
+        exact: parsed.longest_passage,
+        near: parsed.nv_longest_passage,
+        "coverage": parsed.max_coverage,
+        "rows": parsed.max_rows,
+    }
+    values = {name: max((book[name] for book in books), default=0) for name in limits}
+    values["rows"] = _rows(passages) / result.rows
+    over = [name for name, limit in limits.items() if limit is not None and values[name] > limit]
+    report: Row = {
         "rows": result.rows,
         "texts": result.texts,
-        "rows_with_passages": _rows(result.passages),
-        **({"style_rows": result.style_rows} if parsed.training else {}),
-        "values": values,
-        "limits": limits,
-        "over": [
-            name for name, limit in limits.items() if limit is not None and values[name] > limit
-        ],
-        "books": books,
-        "passages": list(map(_passage_row, result.passages)),
+        "rows_with_passages": _rows(passages),
     }
-
-
-def _rows(passages: Iterable[LoggedPassage]) -> int:
-    return len({(logged.file, logged.row) for logged in passages})
-
-
-def _longest(passages: Iterable[LoggedPassage], *, near: bool) -> int:
-    words = (logged.passage.words for logged in passages if logged.passage.near == near)
-    return max(words, default=0)
+    report |= {"style_rows": result.style_rows} if parsed.training else {}
+    report |= {"values": values, "limits": limits, "over": over}
+    return report | {"books": books, "passages": passages}
 
 
 def _passage_row(logged: LoggedPassage) -> Row:
@@ -197,9 +188,12 @@ def _passage_row(logged: LoggedPassage) -> Row:
     return row if logged.quote is None else row | {"quote": logged.quote}
 
 
+def _rows(passages: Iterable[Row]) -> int:
+    return len({(passage["file"], passage["row"]) for passage in passages})
+
+
 def _print(report: Row) -> None:
     """Print the books, the longest passages, and which limits are exceeded."""
-    rows, with_passages = report["rows"], report["rows_with_passages"]
     if report["books"]:
         head = [name for name in report["books"][0] if name != "words"]
         books = ({**book, "coverage": f"{book['coverage']:.1%}"} for book in report["books"])
@@ -212,16 +206,13 @@ def _print(report: Row) -> None:
         if len(longest) > _LISTED:
             print(f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json")
         print()
-    print(
-        f"{with_passages:,} of {amount(rows, 'row')} ({with_passages / rows:.1%}) "
-        f"{'has' if with_passages == 1 else 'have'} passages"
-    )
-    if "style_rows" in report:
-        count = report["style_rows"]
-        print(
-            f"{count:,} of {amount(rows, 'row')} ({count / rows:.1%}) "
-            f"{'asks' if count == 1 else 'ask'} for an author's style from a summary"
-        )
+    rows = report["rows"]
+    counts = [("rows_with_passages", "with passages")]
+    counts += [("style_rows", "asking for an author's style from a summary")]
+    for name, kind in counts:
+        if name in report:
+            share = report[name] / rows
+            print(f"{report[name]:,} of {amount(rows, 'row')} {kind} ({share:.1%})")
     for name in report["over"]:
         value, limit = (_shown(report[key][name]) for key in ("values", "limits"))
         print(f"{name} {value} exceeds the limit {limit}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SMALL = 8 << 20  # bytes, which one process reads before others have started
 _LEAST_SUMMARY = 20
-_NAME = r"[A-Z][\w.'’-]+"
+_NAME = r"[A-Z][\w.'’-]{1,40}"
 _STYLE = re.compile(
     rf"\b(?:[Ss]tyle|[Vv]oice|[Mm]anner|[Tt]one|[Pp]rose)\s+(?:and\s+\w+\s+)?of\s+{_NAME}"
     rf"|\b{_NAME}['’]s?\s+(?:\w+\s+)?(?:style|voice|manner|tone|prose)\b"
@@ -52,7 +52,7 @@ class LoggedPassage:
 
 @dataclass(slots=True)
 class ScanResult:
-    """What a scan of some rows found.
+    """The result of a scan of some rows.
 
     covered: per book and kind of passage (near or not), which words any passage has
     style_rows: rows whose prompt asks for an author's style and has a summary
@@ -65,7 +65,7 @@ class ScanResult:
     covered: dict[tuple[str, bool], NDArray[np.bool_]] = field(default_factory=dict)
 
     def add(self, other: ScanResult) -> None:
-        """Add what was found in other rows."""
+        """Add the result of other rows."""
         self.rows += other.rows
         self.texts += other.texts
         self.style_rows += other.style_rows

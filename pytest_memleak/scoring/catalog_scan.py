@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import ucd_3_2_0
 
@@ -19,8 +20,8 @@ from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measu
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
-from pytest_memleak.scoring.multi_book_index import NEAR_MATCH, BookMatches
-from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter
+from pytest_memleak.scoring.multi_book_index import EXACT, FOLDED, BookMatches, BookWords
+from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.text_passages import find_chains
 from pytest_memleak.scoring.trimming import NO_RANGES
@@ -29,17 +30,14 @@ from pytest_memleak.scoring.word_hashes import TEXT_END, BookKeys, scrambled
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.records import Book, WordMode
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.ngram_prefilter import Runs
+    from pytest_memleak.scoring.multi_book_index import PlacedParts
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
 
     Books = Iterable[tuple[str, BookKeys]]
 
 _BORDER = np.array([BORDER], dtype=np.uint64)
-_TEXT_END = np.array([TEXT_END], dtype=np.uint64)
 # Covers whatever decides words and keys, on each code path of texts.
 _SPECIMENS = (
     "Don't stop: 1984 co_op, incomprehensibilities a-\nble\r\n12 lines\n[3:16] of **verses** \x07!",
@@ -145,34 +143,21 @@ class GenerationPrefilter:
 
     def __init__(self, texts: Iterable[str], *, k: int, mode: WordMode = "paper") -> None:
         """Build the table from the generations of all pairs; `texts` is read once, and not kept."""
-        exact, near, unchanged = [_TEXT_END], [], []
+        words, number = BookWords(k), count()
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
             folded = keyed_folded(batch, plain)
-            exact.append(plain.keys[1:])
-            for exact_keys, folded_keys in zip(_each(plain), _each(folded), strict=True):
-                unchanged.append(folded is plain or np.array_equal(exact_keys, folded_keys))
-                if k != NEAR_MATCH or not unchanged[-1]:
-                    near.append(folded_keys)
-            _, readings = further_readings(batch, plain)
-            if readings:
-                near += _each(keyed_folded(readings))
-        if k == NEAR_MATCH:
-            # One table serves both; words that folding changes are added to it.
-            added = len(near)
-            self._exact = _Generations(
-                NgramPrefilter(_end_to_end(exact, near), k),
-                np.array([False] + [True] * len(unchanged) + [False] * added),
-            )
-            self._folded = _Generations(
-                self._exact.prefilter, np.array([False, *unchanged] + [True] * added)
-            )
-        else:
-            all_texts = np.ones(len(near) + 1, dtype=np.bool_)
-            self._exact = _Generations(NgramPrefilter(_end_to_end(exact), k), all_texts)
-            self._folded = _Generations(
-                NgramPrefilter(_end_to_end([_TEXT_END], near), NEAR_MATCH), all_texts
-            )
+            readings = keyed_folded(further_readings(batch, plain)[1])
+            scrambled(plain.keys)
+            scrambled(readings.keys)
+            if folded is not plain:
+                scrambled(folded.keys)
+            for keys, near_keys in zip(plain.each(), folded.each(), strict=True):
+                same = folded is plain or np.array_equal(keys, near_keys)
+                words.add(next(number), keys, keys if same else near_keys)
+            for keys in readings.each():
+                words.add_folded(next(number), keys)
+        self._exact, self._folded = words.placed()
 
     @property
     def nbytes(self) -> int:
@@ -186,54 +171,29 @@ class GenerationPrefilter:
         books: with their names; each is read once, in order.
         """
         for name, book in books:
-            runs = self._exact.prefilter.runs(book.exact)
-            longest = self._exact.longest(runs)
-            if book.folded is not book.exact or self._folded.prefilter is not self._exact.prefilter:
-                runs = self._folded.prefilter.runs(book.folded)
-            nv_longest = self._folded.longest_chain(runs, book.folded)
+            matches, side = _matches(book.exact, self._exact)
+            longest = int(matches.words[side & EXACT > 0].max(initial=0))
+            if book.folded is not book.exact or self._folded is not self._exact:
+                matches, side = _matches(book.folded, self._folded)
+            chains = find_chains(matches.where(side & FOLDED > 0), NO_RANGES, trim=0)
+            nv_longest = int(chains.words.max(initial=0))
             if longest >= least or nv_longest:
                 yield CatalogMatch(name, longest, nv_longest)
 
 
-class _Generations:
-    """Generations in a prefilter table; `counted` marks, from number 1, which of them count."""
-
-    def __init__(self, prefilter: NgramPrefilter, counted: NDArray[np.bool_]) -> None:
-        self.prefilter, self._counted = prefilter, counted
-        self._ends = np.flatnonzero(prefilter.keys == TEXT_END)
-
-    def longest(self, runs: Runs) -> int:
-        """Return the words of the longest run."""
-        if self._counted[1:].all():
-            return int(runs.words.max(initial=0))
-        return int(runs.words[self._counted[self._ends.searchsorted(runs.book)]].max(initial=0))
-
-    def longest_chain(self, runs: Runs, book: Keys) -> int:
-        """Return the words of the longest chain of a book's runs with one generation."""
-        text = self._ends.searchsorted(runs.book)
-        counted = self._counted[text]
-        if not counted.all():
-            runs, text = runs.where(counted), text[counted]
-        borders = np.flatnonzero(book == BORDER)
-        matches = BookMatches(
-            text=text,
-            place=runs.book,
-            book=np.zeros(len(text), dtype=np.intp),
-            part=borders.searchsorted(runs.text),
-            start=runs.text,
-            words=runs.words,
-        )
-        return int(find_chains(matches, NO_RANGES, trim=0).words.max(initial=0))
-
-
-def _end_to_end(*parts: list[Keys]) -> Keys:
-    """Concatenate the parts and empty them, since both together would take much memory."""
-    keys: Keys = np.concatenate([batch for part in parts for batch in part])
-    for part in parts:
-        part.clear()
-    return scrambled(keys)
-
-
-def _each(words: Keyed) -> list[Keys]:
-    """Return the keys of each text, followed by its end."""
-    return np.split(words.keys[1:], words.ends[1:-1])
+def _matches(book: Keys, placed: PlacedParts) -> tuple[BookMatches, Positions]:
+    """Return a stored book's matches with generations as texts, and on which sides they are."""
+    borders = np.flatnonzero(book == BORDER)
+    words = book.copy()
+    words[borders] = TEXT_END  # a key that no generation has
+    runs = placed.prefilter.runs(words)
+    part = placed.part_of(runs.book)
+    matches = BookMatches(
+        text=placed.book[part],
+        place=runs.book,
+        book=np.zeros(len(part), dtype=np.intp),
+        part=borders.searchsorted(runs.text),
+        start=runs.text,
+        words=runs.words,
+    )
+    return matches, placed.sides[part]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""
 
-_EXACT, _FOLDED = 1, 2
+EXACT, FOLDED = 1, 2
 _BOOK_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
 
@@ -114,15 +114,44 @@ class _Parts:
                 self._keys += [keys[first:last], _BORDER]
                 self._size += last - first + 1
 
-    def placed(self, n: int) -> _Placed:
+    def placed(self, n: int) -> PlacedParts:
         """Build the prefilter table for runs of `n` words."""
         rows = np.array(self._rows, dtype=np.intp).reshape(-1, 4)
         keys = np.concatenate(self._keys)
         self._keys = []
-        return _Placed(NgramPrefilter(keys, n), *rows.T)
+        return PlacedParts(NgramPrefilter(keys, n), *rows.T)
 
 
-class _Placed(NamedTuple):
+class BookWords:
+    """Words of books as measured and as folded, in one table where that serves for both."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self._exact = _Parts()
+        self._folded = self._exact if k == NEAR_MATCH else _Parts()
+
+    def add(
+        self, book: int, keys: Keys, near_keys: Keys,
+        starts: Sequence[int] = (0,), near_starts: Sequence[int] = (0,),
+    ) -> None:  # fmt: skip
+        """Add a book's words, in parts that begin at `starts`; `near_keys` may be `keys`."""
+        if near_keys is keys and self._exact is self._folded:
+            self._exact.add(book, EXACT | FOLDED, keys, starts)
+            return
+        self._exact.add(book, EXACT, keys, starts)
+        self.add_folded(book, near_keys, near_starts)
+
+    def add_folded(self, book: int, keys: Keys, starts: Sequence[int] = (0,)) -> None:
+        """Add words of a book that only near-verbatim passages count."""
+        self._folded.add(book, FOLDED, keys, starts)
+
+    def placed(self) -> tuple[PlacedParts, PlacedParts]:
+        """Build the prefilter tables of words as measured and as folded, perhaps the same."""
+        exact = self._exact.placed(self._k)
+        return exact, exact if self._folded is self._exact else self._folded.placed(NEAR_MATCH)
+
+
+class PlacedParts(NamedTuple):
     """A prefilter table, with each part's first place, book, sides, and first word."""
 
     prefilter: NgramPrefilter
@@ -162,15 +191,13 @@ class SharedIndex:
         self._long: dict[int, bytes] = {}
         self._vocabulary: tuple[Keys, Keyed] | None = None
         self._renamed: dict[bytes, int] = {}
-        exact = _Parts()
-        folded = exact if k == NEAR_MATCH else _Parts()
+        words = BookWords(k)
         for book in books:
             if isinstance(book, Book):
-                self._add(book, exact, folded)
+                self._add(book, words)
             else:
-                self._add_keys(*book, exact, folded)
-        self._exact = exact.placed(k)
-        self._folded = self._exact if folded is exact else folded.placed(NEAR_MATCH)
+                self._add_keys(*book, words)
+        self._exact, self._folded = words.placed()
 
     @property
     def nbytes(self) -> int:
@@ -190,14 +217,14 @@ class SharedIndex:
         if words is None or words.mode != self.mode:
             words = keyed(texts, self.mode)
         exact, runs = self._runs(self._checked(words), self._exact)
-        matches = self._book_matches(exact, runs, self._exact, _EXACT)
+        matches = self._book_matches(exact, runs, self._exact, EXACT)
         if not near:
             return TextMatches(exact, matches, ())
         changed, numbers = changed_by_folding(texts, exact)
         plain = exact
         if self._folded is not self._exact:
             plain, runs = self._runs(exact, self._folded)
-        near_found = self._book_matches(plain, runs, self._folded, _FOLDED)
+        near_found = self._book_matches(plain, runs, self._folded, FOLDED)
         if numbers:
             left_alone = np.ones(len(texts), dtype=np.bool_)
             left_alone[numbers] = False
@@ -228,7 +255,7 @@ class SharedIndex:
         """Return, per passage (book, start, end), the numbers of all books that contain it."""
         placed = self._exact
         book, start, end = np.array(passages, dtype=np.intp).reshape(-1, 3).T
-        exact_parts = np.flatnonzero(placed.sides & _EXACT)
+        exact_parts = np.flatnonzero(placed.sides & EXACT)
         begins = (placed.book << _BOOK_BITS | placed.start)[exact_parts]
         part = exact_parts[begins.searchsorted(book << _BOOK_BITS | start, side="right") - 1]
         lengths = end - start
@@ -242,7 +269,7 @@ class SharedIndex:
         nth = starts.searchsorted(runs.text, side="right") - 1
         whole = runs.words == lengths[nth]
         part = placed.part_of(runs.book[whole])
-        exact = placed.sides[part] & _EXACT > 0
+        exact = placed.sides[part] & EXACT > 0
         holders: list[list[int]] = [[] for _ in passages]
         rows = zip(nth[whole][exact].tolist(), placed.book[part[exact]].tolist(), strict=True)
         for passage, book in sorted(set(rows)):
@@ -252,13 +279,13 @@ class SharedIndex:
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
         words, runs = self._runs(self._checked(words), self._folded)
-        matches = self._book_matches(words, runs, self._folded, _FOLDED)
+        matches = self._book_matches(words, runs, self._folded, FOLDED)
         numbers = np.array(texts, dtype=np.intp)
         return NearMatches(numbers, words, matches, np.zeros_like(numbers))
 
     # --- building --------------------------------------------------------------------------
 
-    def _add(self, book: Book, exact: _Parts, folded: _Parts) -> None:
+    def _add(self, book: Book, words: BookWords) -> None:
         texts = [excerpt.text for excerpt in book.excerpts]
         plain = keyed(texts, self.mode)
         lengths = plain.lengths().tolist()
@@ -269,29 +296,25 @@ class SharedIndex:
         folded_layout = layout if alike else layout_of(book, near.lengths().tolist())
         keys = self._named(plain)
         near_keys = keys if alike else self._named(near)
-        self._add_words(IndexedBook(book.id, layout, folded_layout), keys, near_keys, exact, folded)
+        self._add_words(IndexedBook(book.id, layout, folded_layout), keys, near_keys, words)
 
-    def _add_keys(self, name: str, book: BookKeys, exact: _Parts, folded: _Parts) -> None:
+    def _add_keys(self, name: str, book: BookKeys, words: BookWords) -> None:
         layout, keys = _without_borders(book.exact)
         alike = book.folded is book.exact
         near_layout, near_keys = (layout, keys) if alike else _without_borders(book.folded)
-        self._add_words(IndexedBook(name, layout, near_layout), keys, near_keys, exact, folded)
+        self._add_words(IndexedBook(name, layout, near_layout), keys, near_keys, words)
 
-    def _add_words(
-        self, book: IndexedBook, keys: Keys, near_keys: Keys, exact: _Parts, folded: _Parts
-    ) -> None:
+    def _add_words(self, book: IndexedBook, keys: Keys, near_keys: Keys, words: BookWords) -> None:
         if book.id in self.numbers:
             raise SettingsError(
                 f"book id {book.id!r} appears twice", hint="give each book a unique id"
             )
         number = self.numbers[book.id] = len(self.books)
         self.books.append(book)
-        starts = [0, *book.layout.borders.tolist()]
-        if near_keys is keys and exact is folded:
-            exact.add(number, _EXACT | _FOLDED, keys, starts)
-            return
-        exact.add(number, _EXACT, keys, starts)
-        folded.add(number, _FOLDED, near_keys, [0, *book.folded.borders.tolist()])
+        borders, near_borders = (
+            [0, *layout.borders.tolist()] for layout in (book.layout, book.folded)
+        )
+        words.add(number, keys, near_keys, borders, near_borders)
 
     def _named(self, words: Keyed) -> Keys:
         """Return the books' keys, without text ends; two long words never share one."""
@@ -337,7 +360,7 @@ class SharedIndex:
         joined = b"".join(spellings) + bytes(8)
         return keys, Keyed(keys, starts, ends, joined, starts[:0], starts[:0])
 
-    def _runs(self, words: Keyed, placed: _Placed) -> tuple[Keyed, Runs]:
+    def _runs(self, words: Keyed, placed: PlacedParts) -> tuple[Keyed, Runs]:
         """Return runs of words, with long words compared by spelling, too."""
         while True:
             runs = placed.prefilter.runs(words.keys, gram_hashes(words.keys, placed.prefilter.n))
@@ -352,7 +375,9 @@ class SharedIndex:
             if (words.keys[places] == before).all():
                 return words, runs
 
-    def _book_matches(self, words: Keyed, runs: Runs, placed: _Placed, side: int) -> BookMatches:
+    def _book_matches(
+        self, words: Keyed, runs: Runs, placed: PlacedParts, side: int
+    ) -> BookMatches:
         part = placed.part_of(runs.book)
         of_side = placed.sides[part] & side > 0
         if not of_side.all():

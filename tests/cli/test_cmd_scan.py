@@ -74,7 +74,7 @@ def test_a_passage_in_a_file_that_the_tool_itself_wrote_is_found_in_its_row(scan
     assert lines[4].split()[:2] == ["49", "near-verbatim"]
     assert lines[4].split()[-3:] == ["1,228", str(path), "2"]
     assert lines[-2:] == [
-        "1 of 3 rows (33.3%) has passages", "nv_longest_passage 49 exceeds the limit 38",
+        "1 of 3 rows with passages (33.3%)", "nv_longest_passage 49 exceeds the limit 38",
     ]  # fmt: skip
     assert not quoted(out, *(excerpt.text for excerpt in read_book(LAMPLIGHTER).excerpts))
     code, report, _ = scan(path, *options, "--json", book=LAMPLIGHTER)
@@ -150,7 +150,7 @@ def test_how_much_of_a_book_a_training_set_has(scan):
     assert report["values"]["coverage"] == 30 / 175  # excerpts of 100 words
     assert {passage["row"] for passage in report["passages"]} == {1 + nth * 11 for nth in range(30)}
     code, out, _ = scan(rows, kind="--training")
-    assert "30 of 430 rows (7.0%) ask for an author's style from a summary" in out.splitlines()
+    assert "30 of 430 rows asking for an author's style from a summary (7.0%)" in out.splitlines()
     assert "10 more texts with passages: add --json" in out.splitlines()
     summaries = [log_rows.pair(0, HARMLESS[n]) | {"prompt": SUMMARY} for n in range(30)]
     code, out, _ = scan(summaries, kind="--training")
@@ -195,7 +195,6 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         (Path("gone.jsonl"), [], "gone.jsonl: No such file or directory"),
         (Path("rows.xml"), [], "rows.xml: no reader for '.xml' files"),
         (good, ["--prompt", "/a"], "--prompt needs --text"),
-        (good, ["--max-rows", "2"], "--max-rows is 2.0; expected a share from 0 to 1"),
         (good, ["--training", "rows.jsonl"], "name either generations or training rows"),
     ):
         code, out, err = scan(rows, *options)
@@ -216,6 +215,13 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         code, out, err = scan(Path(name))
         assert (code, out) == (2, "")
         assert message in err
+
+
+@pytest.mark.parametrize("share", ["2", "nan", "5%"])
+def test_a_limit_that_is_no_share_is_an_error(scan, capsys, share):
+    with pytest.raises(SystemExit, match="2"):
+        scan([chat(0, HARMLESS[0])], "--max-rows", share)
+    assert f"--max-rows: expected a share such as 0.05, not '{share}'" in capsys.readouterr().err
 
 
 @pytest.mark.full
