@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ class Layout:
 
     def excerpt_at(self, position: int) -> str:
         """Return the id of the excerpt that contains the word at `position`."""
-        return self.ids[bisect_right(self.ends, position)]
+        return self.ids[self.ends.searchsorted(position, side="right")]
 
 
 def layout_of(book: Book, lengths: Sequence[int]) -> Layout:

@@ -16,9 +16,9 @@ from pytest_memleak.scoring.intervals import Distinct, Packing, distinct, distin
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
 from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
-from pytest_memleak.scoring.rounds import Rounds, words_by_text
+from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.text_batches import in_batches
-from pytest_memleak.scoring.trimming import PromptWords, outside_prompt
+from pytest_memleak.scoring.trimming import PromptWords, in_prompt, outside_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.intervals import Numbers, Positions
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
     from pytest_memleak.scoring.text_batches import Batch
 
@@ -75,8 +75,10 @@ class TallyResult:
     seen:        per excerpt id, the ordinals of its generations
     given_back:  rows of excerpt (by number), round, covered words and longest run with the prompted
                  excerpt, one per generation that has either; shape (m, 4) each
-    pieces:      round, start, end of memorized pieces
+    covered:     round, start, end of what memorized pieces of one generation cover together
     matches:     excerpt, start, end of matches, untrimmed
+    cut:         those of them with words in the instruction
+    rest:        0, start, end of the memorized pieces of these
     own:         end, start, round of runs with the prompted excerpt
     passages:    of all protected books
     """
@@ -87,8 +89,10 @@ class TallyResult:
     longest: OwnRun | None = None
     seen: dict[str, set[int]] = field(default_factory=dict)
     given_back: list[NDArray[np.intp]] = field(default_factory=list)
-    pieces: Distinct = field(default_factory=Distinct)
+    covered: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
+    cut: Distinct = field(default_factory=Distinct)
+    rest: Distinct = field(default_factory=Distinct)
     own: Distinct = field(default_factory=Distinct)
     passages: PassageCounts = field(default_factory=PassageCounts)
 
@@ -171,16 +175,15 @@ class Tally:
         counted.rounds = max(counted.rounds, other.rounds)
         counted.own_lengths.update(other.own_lengths)
         counted.given_back += other.given_back
-        counted.pieces.update(other.pieces)
-        counted.matches.update(other.matches)
-        counted.own.update(other.own)
+        for name in ("covered", "matches", "cut", "rest", "own"):
+            getattr(counted, name).update(getattr(other, name))
         counted.passages.add(other.passages)
         if other.longest:
             self._note_longest([other.longest])
 
     def rounds(self) -> Rounds:
         """Return the words that the memorized pieces of each round cover."""
-        packed = self.counted.pieces.ascending()
+        packed = self.counted.covered.ascending()
         parts = []
         begin = 0
         while begin < len(packed):  # in parts, to save memory
@@ -226,13 +229,15 @@ class Tally:
         order = np.argsort((self.layout.total + 1) * end - (end - start))  # by end, longest first
         start, end = start[order], end[order]
         first = np.diff(end, prepend=-1) != 0
-        passages = distinct_passages(start[first], end[first], over=over)
-        begins = np.array([begin for begin, _, _ in passages], dtype=np.intp)
+        begins, _, _ = distinct_passages(start[first], end[first], over=over)
         return np.bincount(begins // self.layout.total, minlength=self.counted.rounds)
 
     def pieces(self) -> tuple[Positions, Positions]:
         """Return start and end of each distinct memorized piece, of any round, ascending."""
-        packed = distinct(self._packing.without_high(self.counted.pieces.ascending()))
+        # What the instruction cuts from a match depends on its words and its excerpt alone.
+        matches, cut = self.counted.matches.ascending(), self.counted.cut.ascending()
+        whole = self._packing.without_high(matches[~np.isin(matches, cut, assume_unique=True)])
+        packed = distinct(np.concatenate((whole, self.counted.rest.ascending())))
         _, start, end = self._packing.unpack(packed)
         return start, end
 
@@ -313,33 +318,49 @@ class Tally:
         matches = shared.matches
         if len(self._index.books) > 1:
             matches = matches.where(matches.book == self._measured)
-        text, start, end = matches.text, matches.start, matches.end
-        prompted = excerpt[text]
-        self.counted.matches.add(self._packing.pack(prompted, start, end))
-        place = matches.place
+        place, place_end = matches.place, matches.place + matches.words
+        packed = self._packing.pack(matches.text, matches.start, matches.end)
+        cut = in_prompt(place, place_end, prompt_ranges, trim=self._trim)
+        whole, touched = distinct(packed[~cut]), distinct(packed[cut])
         left = outside_prompt(
-            place, place + matches.words, prompt_ranges, trim=self._trim, keep=self.k
+            place[cut], place_end[cut], prompt_ranges, trim=self._trim, keep=self.k
         )
-        ahead = (start - place)[left.of]
-        first, last = left.start + ahead, left.end + ahead
-        self.counted.pieces.add(self._packing.pack(ordinal[text[left.of]], first, last))
-        inside = np.minimum(end, self._excerpt_end[prompted])
-        inside -= np.maximum(start, self._excerpt_start[prompted])
-        own_matches = _Matches(text, start, end).where(inside >= self.k)
-        longest = np.zeros(len(generations), dtype=np.intp)
-        np.maximum.at(longest, own_matches.text, inside[inside >= self.k])
-        covered = words_by_text(text[left.of], first, last, texts=len(generations))
-        rows = np.stack((excerpt, ordinal, covered, longest), axis=1)
-        self.counted.given_back.append(rows[(covered > 0) | (longest > 0)])
-        own = distinct(self._packing.pack(*own_matches))  # a match counts once
-        if len(own):
-            self._count_own(_Matches(*self._packing.unpack(own)), excerpt, ordinal)
+        text, ahead = matches.text[cut][left.of], (matches.start - place)[cut][left.of]
+        rest = self._packing.pack(text, left.start + ahead, left.end + ahead)
+        pieces = np.concatenate((whole, rest))
+        pieces.sort(kind="stable")
+        covered = Rounds.joined(*self._packing.unpack(pieces))
+        self.counted.covered.add(
+            self._packing.pack(ordinal[covered.round], covered.start, covered.end)
+        )
+        self.counted.rest.add(self._packing.without_high(rest))
+        self.counted.cut.add(self._by_excerpt(touched, excerpt))
+        untrimmed = np.concatenate((whole, touched))
+        self.counted.matches.add(self._by_excerpt(untrimmed, excerpt))
+        own = self._own_parts(untrimmed, excerpt)
+        rows = np.zeros((len(generations), 4), dtype=np.intp)
+        rows[:, 0], rows[:, 1] = excerpt, ordinal
+        np.add.at(rows[:, 2], covered.round, covered.end - covered.start)
+        np.maximum.at(rows[:, 3], own.text, own.end - own.start)
+        self.counted.given_back.append(rows[rows[:, 2:].any(axis=1)])
+        if len(own.text):
+            self._count_own(own, ordinal[own.text])
 
-    def _count_own(self, matches: _Matches, excerpt: Positions, ordinal: Positions) -> None:
-        """Count the parts of these matches that lie in the prompted excerpt."""
-        excerpts, rounds = excerpt[matches.text], ordinal[matches.text]
-        start = np.maximum(matches.start, self._excerpt_start[excerpts])
-        end = np.minimum(matches.end, self._excerpt_end[excerpts])
+    def _by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
+        """Replace the number of the text by that of the excerpt that prompted it."""
+        text, start, end = self._packing.unpack(packed)
+        return self._packing.pack(excerpt[text], start, end)
+
+    def _own_parts(self, packed: Numbers, excerpt: Positions) -> _Matches:
+        """Return the parts of the matches that lie in the prompted excerpt, from k words."""
+        text, start, end = self._packing.unpack(packed)
+        start = np.maximum(start, self._excerpt_start[excerpt[text]])
+        end = np.minimum(end, self._excerpt_end[excerpt[text]])
+        return _Matches(text, start, end).where(end - start >= self.k)
+
+    def _count_own(self, own: _Matches, rounds: Positions) -> None:
+        """Count parts of matches that lie in the prompted excerpt, each with its round."""
+        start, end = own.start, own.end
         length = end - start
         lengths = np.bincount(length)
         present = np.flatnonzero(lengths)

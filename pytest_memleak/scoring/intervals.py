@@ -6,14 +6,12 @@ An interval is [start, end); many are two arrays, of their starts and ends.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.int64]
@@ -63,8 +61,8 @@ class Distinct:
         self._count = 0
 
     def add(self, numbers: Numbers) -> None:
-        """Add numbers, in any order, perhaps present already; sorts the array itself."""
-        self._wait(distinct(numbers))
+        """Add numbers, best in ascending runs, perhaps present already; sorts the array itself."""
+        self._wait(distinct(numbers, in_runs=True))
 
     def update(self, other: Distinct) -> None:
         """Add the other set's numbers without changing its arrays."""
@@ -92,7 +90,7 @@ def distinct(numbers: Whole, *, in_runs: bool = False) -> Whole:
     numbers.sort(kind="stable" if in_runs else None)
     first = np.ones(len(numbers), dtype=np.bool_)
     np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
-    return numbers[first]
+    return numbers if first.all() else numbers[first]
 
 
 Interval = tuple[int, int]
@@ -152,8 +150,10 @@ def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positi
     )
 
 
-def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tuple[int, int, int]]:
-    """Return the passages longer than `over` words, longest first, with the number of their run.
+def distinct_passages(
+    start: Positions, end: Positions, *, over: int
+) -> tuple[Positions, Positions, Positions]:
+    """Return start and end of passages longer than `over` words, longest first, and their runs.
 
     Greedy over runs and their suffixes (docs/method.md). start, end: of runs, of which no two
     end at one place. A run that overlaps a passage already taken is cut to its longest suffix that
@@ -165,30 +165,48 @@ def distinct_passages(start: Positions, end: Positions, *, over: int) -> list[tu
     apart = np.ones(len(start) + 1, dtype=np.bool_)
     apart[1:-1] = start[1:] >= reached[:-1]
     single = apart[1:] & apart[:-1]
-    whole = single & (end - start > over)
-    taken = _rows(start[whole], end[whole], order[whole])
-    if not single.all():
-        heap = ~single
-        taken += _taken(_rows(start[heap], end[heap], order[heap]), over=over)
-    return sorted(taken, key=lambda passage: (passage[0] - passage[1], passage[0]))
+    runs = np.stack((start - end, start, end, order), axis=1)
+    whole = runs[single & (end - start > over)]
+    taken = np.array(_taken(runs[~single], over=over), dtype=np.intp).reshape(-1, 4)
+    minus_words, start, end, number = np.concatenate((whole, taken)).T
+    ranked = np.lexsort((start, minus_words))
+    return start[ranked], end[ranked], number[ranked]
 
 
-def _rows(*columns: Positions) -> list[tuple[int, int, int]]:
-    return list(zip(*(column.tolist() for column in columns), strict=True))
-
-
-def _taken(runs: list[tuple[int, int, int]], *, over: int) -> Iterator[tuple[int, int, int]]:
-    heap = [(start - end, start, end, number) for start, end, number in runs]
-    heapify(heap)
+def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
+    """Return the passages among runs: minus their words, start, end, and number."""
+    ranked = [*map(tuple, runs[np.lexsort((-runs[:, 1], -runs[:, 0]))].tolist())]
+    cut: list[tuple[int, ...]] = []
     starts: list[int] = []
     end_of: dict[int, int] = {}
-    while heap and -heap[0][0] > over:
-        _, start, end, number = heappop(heap)
+    taken = []
+    while ranked or cut:
+        is_cut = cut and (not ranked or cut[0] < ranked[-1])
+        run = heappop(cut) if is_cut else ranked.pop()
+        minus_words, start, end, number = run
+        if -minus_words <= over:
+            break
         before = bisect_left(starts, end) - 1  # the last that begins before this end
-        reached = end_of[starts[before]] if before >= 0 else start
+        reached = end_of[starts[before]] if before >= 0 else 0
         if reached <= start:
             insort(starts, start)
             end_of[start] = end
-            yield start, end, number
+            taken.append(run)
         elif end - reached > over:
-            heappush(heap, (reached - end, reached, end, number))
+            heappush(cut, (reached - end, reached, end, number))
+    return taken
+
+
+def longest_over_each(start: Positions, end: Positions, *, words: int) -> NDArray[np.intc]:
+    """Return, per word of a book of `words`, the length of the longest interval over it."""
+    start, end = outermost(start, end)  # which ascend both
+    marks = np.unique(np.concatenate((start, end)))
+    over = np.stack(
+        (end.searchsorted(marks, side="right"), start.searchsorted(marks, side="right"))
+    )
+    covered = np.flatnonzero(over[0] < over[1])
+    longest = np.zeros(len(marks), dtype=np.intc)
+    if len(covered):
+        lengths = np.append(end - start, 0)
+        longest[covered] = np.maximum.reduceat(lengths, over.T[covered].reshape(-1))[::2]
+    return np.repeat(np.append(0, longest), np.diff(marks, prepend=0, append=words)).astype(np.intc)

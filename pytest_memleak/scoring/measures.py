@@ -13,7 +13,7 @@ import numpy as np
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Coverage, Estimate, Measurement, Span
 from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
-from pytest_memleak.scoring.intervals import cut, distinct_passages, outermost
+from pytest_memleak.scoring.intervals import cut, distinct_passages, longest_over_each
 from pytest_memleak.scoring.measure_table import (
     BMC,
     LONGEST_BLOCK,
@@ -56,6 +56,7 @@ def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) ->
     total = tally.layout.total
     times = (rounds or tally.rounds()).times(words=total)
     spans = _spans_over(tally, over=max(scoring.span_threshold, scoring.k - 1))
+    reach = longest_over_each(*tally.pieces(), words=total)
     return Measurement(
         words=total,
         k=scoring.k,
@@ -68,18 +69,9 @@ def measurement(tally: Tally, scoring: Scoring, rounds: Rounds | None = None) ->
         longest_span=tally.span(tally.counted.longest),
         spans_over=len(spans),
         spans=spans,
-        coverage=Coverage(_as_array(_reach(*tally.pieces(), total)), _as_array(times)),
+        coverage=Coverage(_as_array(reach), _as_array(times)),
         excerpt_starts=tuple(start for start, _ in tally.layout.bounds.values()),
     )
-
-
-def _reach(start: Positions, end: Positions, total: int) -> NDArray[np.intc]:
-    """Return, per word, the length of the longest interval over it."""
-    reach = np.zeros(total, dtype=np.intc)
-    start, end = outermost(start, end)
-    for nth in np.argsort(end - start, kind="stable").tolist():
-        reach[start[nth] : end[nth]] = end[nth] - start[nth]
-    return reach
 
 
 def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
@@ -87,11 +79,10 @@ def _spans_over(tally: Tally, *, over: int) -> tuple[Span, ...]:
 
     Of the runs that end at the same word only the longest matters: the others are its suffixes.
     """
-    start, end, ordinal = tally.runs_over()
-    return tuple(
-        tally.span(OwnRun(first, last, int(ordinal[nth])))
-        for first, last, nth in distinct_passages(start, end, over=over)
-    )
+    run_start, run_end, ordinal = tally.runs_over()
+    start, end, nth = distinct_passages(run_start, run_end, over=over)
+    rows = np.stack((start, end, ordinal[nth]), axis=1).tolist()
+    return tuple(tally.span(OwnRun(*row)) for row in rows)
 
 
 def runs_of(mask: NDArray[np.bool_], borders: Positions) -> tuple[Positions, Positions]:

@@ -244,16 +244,17 @@ class PassageTally:
 
     def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
         over = max(self._scoring.span_threshold, self._scoring.k - 1)
-        passages = []
+        passages: list[RankedPassage] = []
         rows = counts.longest_over()
         for rank in np.unique(rows[:, 0]).tolist():
             pieces = rows[rows[:, 0] == rank]
-            taken = distinct_passages(pieces[:, 7], pieces[:, 1], over=over)
-            longest = pieces[[nth for _, _, nth in taken], 3:].tolist()
-            for (start, end, _), row in zip(taken, longest, strict=True):
-                origin, excerpt, ordinal, place, first = row
-                text = origin, excerpt, ordinal, place + start - first
-                passages.append(RankedPassage(start - end, *text, rank, start, end))
+            start, end, nth = distinct_passages(pieces[:, 7], pieces[:, 1], over=over)
+            origin, excerpt, ordinal, place, first = pieces[nth, 3:].T
+            ranks = np.full_like(nth, rank)
+            columns = (
+                start - end, origin, excerpt, ordinal, place + start - first, ranks, start, end,
+            )  # fmt: skip
+            passages += map(RankedPassage._make, np.stack(columns, axis=1).tolist())
         return passages
 
     def _describe_exact(self, keys: Sequence[RankedPassage | None]) -> list[ProtectedPassage]:

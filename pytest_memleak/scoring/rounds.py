@@ -177,14 +177,6 @@ class Rounds:
         return first, second
 
 
-def words_by_text(
-    text: Positions, start: Positions, end: Positions, *, texts: int
-) -> NDArray[np.int64]:
-    """Return how many words each text's pieces [start, end) cover, which may overlap."""
-    covered = Rounds.joined(text, start, end)
-    return np.bincount(covered.round, covered.end - covered.start, texts).astype(np.int64)
-
-
 def blocks_of(n: int) -> Positions:
     """Return the number of each round's block: blocks of about √n rounds, at least two."""
     blocks = max(n // round(math.sqrt(n)), min(n, 2))

@@ -21,8 +21,7 @@ NEAR_PASSAGE = 20
 _GAP, _SHIFT = 10, 3
 _INSERTED, _SKIPPED = 25, 2
 _START_BITS, _PART_BITS = 27, 20
-_CELL, _TOGETHER, _SPREAD = 64, 1 << 20, 0x9E3779B1
-_NEVER = np.iinfo(np.int64).max
+_CELL, _TOGETHER, _SPREAD = 256, 1 << 20, 0x9E3779B1
 
 
 class _State(NamedTuple):
@@ -58,7 +57,7 @@ class TextPassages(NamedTuple):
 
 
 class _Matches(NamedTuple):
-    """Matches by text, part and start in the book.
+    """Matches by text and part, and by place or start in the book.
 
     own: the words outside the prompt; cut: whether the prompt contains any
     """
@@ -99,12 +98,8 @@ def find_chains(matched: BookMatches, prompt_ranges: Ranges, *, trim: int) -> Te
     """
     matched = matched.where(_may_chain(matched))
     group = (matched.text << _PART_BITS) | matched.part
-    if int(matched.text.max(initial=0)) >> (63 - _PART_BITS - _START_BITS):
-        order = np.lexsort((matched.start, group))
-    else:
-        order = np.argsort((group << _START_BITS) | matched.start, kind="stable")
-    matched = matched.where(order)
-    group = group[order]
+    order = np.argsort(group, kind="stable")
+    matched, group = matched.where(order), group[order]
     place_end = matched.place + matched.words
     cut = in_prompt(matched.place, place_end, prompt_ranges, trim=trim)
     kept = outside_prompt(matched.place[cut], place_end[cut], prompt_ranges, trim=trim, keep=1)
@@ -158,15 +153,15 @@ def _edges(matches: _Matches, group: Positions) -> tuple[Positions, Positions]:
     key = (cell << _START_BITS) | start
     order = np.argsort(key, kind="stable")
     key = key[order]
+    with_next = np.flatnonzero(key[1:] <= key[:-1] + words[order[:-1]] + _GAP)
     active = np.arange(len(place)).repeat(further)
     looks = (count_up(cell + 1, further) << _START_BITS) | start[active]
-    # Ascending looks, as those into their own cells are, take less time.
-    active, looks = np.concatenate((order, active)), np.concatenate((key, looks))
+    active = np.concatenate((order[with_next], active))
+    looks = np.concatenate((key[with_next], looks))
     first_match = key.searchsorted(looks, side="right")
-    reach = looks + words[active] + _GAP
-    within = np.flatnonzero(np.append(key, _NEVER)[first_match] <= reach)
-    active, first_match = active[within], first_match[within]
-    count = key.searchsorted(reach[within], side="right") - first_match
+    count = key.searchsorted(looks + words[active] + _GAP, side="right") - first_match
+    some = np.flatnonzero(count)
+    active, first_match, count = active[some], first_match[some], count[some]
     ahead = np.cumsum(count)
     firsts, thens = [nothing], [nothing]
     at = 0

@@ -64,8 +64,8 @@ def test_parts_added_up_are_the_whole(plain):
     # What is added is left as it is.
     book, generations = generated_case(random.Random(9))
     one, other = in_parts(book, generations, parts=2)
-    for numbers in (other.counted.pieces, other.counted.matches, other.counted.own):
-        numbers.ascending().flags.writeable = False
+    for name in ("covered", "matches", "cut", "rest", "own"):
+        getattr(other.counted, name).ascending().flags.writeable = False
     one.add_counted(other.counted)
     expected = plain(analyze(book, generations, SCORING))
     assert plain(analysis_of(one, SCORING)) == expected
