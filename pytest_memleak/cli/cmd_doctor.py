@@ -200,10 +200,10 @@ def _fix_of(error: MemleakError) -> str:
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[_Check]:
-    from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.pipeline.dry_run import limits_out_of_reach, plan_run
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
-    for obstacle in plan.obstacles:
+    for obstacle in (*plan.obstacles, *limits_out_of_reach(suite.pairs, suite_run)):
         yield _Check("plan", "can't pass", obstacle)
     for step in plan.steps:
         rounds = step.rounds

@@ -205,6 +205,7 @@ def _word_mode_for(path: Path) -> str:
 def _try_endpoint(path: Path, draft: Draft) -> Trial:
     """Sample the neutral prompt by the draft's suite; as plain text if chats lack a format."""
     from pytest_memleak.interfaces.abilities import abilities_of
+    from pytest_memleak.pipeline.dry_run import limits_out_of_reach
     from pytest_memleak.pipeline.run import open_suite
 
     with open_suite(path, hosts=draft.hosts) as suite:
@@ -219,6 +220,8 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
         if draft.text_only or abilities.chats():
             concurrency = suite.endpoints.provider(pair.model).concurrency
             excerpts = len(suite.books.cut(pair.book).excerpts)
+            for limit in limits_out_of_reach([pair], suite):
+                print_sentence(limit)
             trial = sample_neutral(endpoint, at_once=concurrency, excerpts=excerpts)
             return replace(trial, text_only=draft.text_only or trial.text_only)
     print_sentence(BASE_MODEL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -225,37 +226,34 @@ def _told(pairs: Iterable[Pair]) -> dict[int, str]:
 def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield which limits of gating pairs can pass, whatever is sampled."""
     gating = [pair for pair in pairs if pair.gates]
-    yield from _of_bmc(gating, suite)
+    within = {limit: least for (limit, _), least in _least_bmc(gating, suite) if least <= limit}
+    for limit, least in within.items():
+        yield f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is {least:.2g}"
+    yield from limits_out_of_reach(pairs, suite)
     yield from _of_excess([pair for pair in gating if with_needs(pair.limits, CHANCE)], suite)
 
 
-def _of_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
-    least_by_limit: dict[tuple[float, str], float] = {}
-    for pair in pairs:
-        if BMC.name in pair.limits and pair.confidence:
-            try:
-                words = measurable_words(suite.books.cut(pair.book), pair.scoring)
-            except MemleakError:
-                continue  # the plan reports it
-            least = least_upper_end(words, scoring=pair.scoring, confidence=pair.confidence)
-            least_by_limit[pair.limits[BMC.name], pair.book.id] = least
-    for limit in dict.fromkeys(limit for limit, _ in least_by_limit):
-        least_ends = [
-            least
-            for (its_limit, _), least in least_by_limit.items()
-            if its_limit == limit and least <= limit
-        ]
-        if least_ends:
-            yield (
-                f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc "
-                f"is {max(least_ends):.2g}"
-            )
-    for (limit, book), least in least_by_limit.items():
+def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+    """Yield the limits of gating pairs that a book is too short to pass."""
+    for (limit, book), least in _least_bmc([pair for pair in pairs if pair.gates], suite):
         if least > limit:
             yield (
                 f"bmc limit {limit:g} can't pass for {book}, which is too short: with no recall, "
                 f"the upper bound of bmc is {least:.2g}; raise the limit for this book"
             )
+
+
+def _least_bmc(pairs: Iterable[Pair], suite: SuiteRun) -> list[tuple[tuple[float, str], float]]:
+    """Return per limit of bmc and book the upper bound without recall, the highest last."""
+    least: dict[tuple[float, str], float] = {}
+    for pair in pairs:
+        if BMC.name in pair.limits and pair.confidence:
+            with contextlib.suppress(MemleakError):  # the plan reports it
+                words = measurable_words(suite.books.cut(pair.book), pair.scoring)
+                least[pair.limits[BMC.name], pair.book.id] = least_upper_end(
+                    words, scoring=pair.scoring, confidence=pair.confidence
+                )
+    return sorted(least.items(), key=lambda entry: entry[1])
 
 
 def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:

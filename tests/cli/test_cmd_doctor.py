@@ -233,7 +233,7 @@ def test_power_says_which_limits_can_pass(power):
     assert "bmc limit 0.001 can't pass for the-lamplighter, which is too short: with" in out
     assert "is 0.0062; raise the limit for this book\n" in out
     assert out.count("can't pass") == 1  # not of a control, which gates nothing
-    assert "with 1 null book there is no" in out
+    assert "from 1 null book; add negative controls" in out
     assert max(map(len, out.splitlines())) <= 80
     # Controls and null books are paid for.
     _, alone = power("--json")
