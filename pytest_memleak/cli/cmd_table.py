@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.reports.evidence_table import Table
 
-_ROWS = ("pairs", "excerpts", "spans", "curve", "overlap", "correlations")
+ROWS = ("pairs", "excerpts", "spans", "curve", "overlap", "correlations")
 _FORMS = {form.name: form for form in TABLES}
 _ENDINGS = {form.ending: form.name for form in TABLES}
 
@@ -43,7 +43,7 @@ def add_table(commands: Commands) -> None:
             "-o/--output FILE": "the file to write (default: standard output)",
         },
         evidence={"nargs": "+"},
-        rows={"choices": _ROWS, "default": "pairs"},
+        rows={"choices": ROWS, "default": "pairs"},
         by={"default": "book"},
         columns={"default": "model"},
         format={"choices": ("text", *_FORMS)},

@@ -32,7 +32,7 @@ from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
-from pytest_memleak.reports.report_text import pair_outcome
+from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import encode
 from pytest_memleak.results.run_verdict import result_of_run, run_result, verdict_counts

@@ -283,12 +283,7 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise RecordsError(
-            f"excerpt_id is {_kind(value)}; expected a string such as 'p_id1'"
-            if "excerpt_id" in row
-            else "there is no excerpt_id",
-            location=where,
-        )
+        raise _mistyped(row, "excerpt_id", "a string such as 'p_id1'", where)
     size, count = len(value.encode("utf-8", "surrogatepass")), len(_ID_WORD.findall(value))
     if size > _LONGEST_ID or count > _WORDS_OF_ID:
         raise RecordsError(
@@ -317,13 +312,9 @@ def _order(excerpt_id: str) -> int:
 def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
     answers = row.get("generations")
     if not isinstance(answers, list | tuple):
-        raise RecordsError(
-            f"generations is {_kind(answers)}; expected a list"
-            if "generations" in row
-            else "there are no generations",
-            location=where,
-            hint='each record needs "generations": [{"generated_text": "..."}]',
-        )
+        error = _mistyped(row, "generations", "a list", where, missing="there are no generations")
+        error.hint = 'each record needs "generations": [{"generated_text": "..."}]'
+        raise error
     texts = (str(answer.get("generated_text")) for answer in answers if isinstance(answer, Mapping))
     _validate_nothing_unread(row, texts, where, readable=_OF_ROWS)
     return list(answers)
@@ -387,10 +378,7 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
     if value is None:
         return FinishReason.UNKNOWN, "null"
     if not isinstance(value, str):
-        raise RecordsError(
-            f"finish_reason is {_kind(value)}; expected a string such as 'stop', or null",
-            location=where,
-        )
+        raise _mistyped(answer, "finish_reason", "a string such as 'stop', or null", where)
     word = _optional_text(answer, "finish_word", where) or value
     reason = _OWN_WORDS.get(value.lower()) or finish_reason(value)
     return reason, None if reason is FinishReason.UNTOLD else word[:_LONGEST_REASON]
@@ -399,15 +387,21 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     value = row.get(key)
     if not isinstance(value, str):
-        raise RecordsError(
-            f"{key} is {_kind(value)}; expected a string" if key in row else f"there is no {key}",
-            location=where,
-        )
+        raise _mistyped(row, key, "a string", where)
     return value
 
 
 def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
     return (_text(row, key, where) or None) if row.get(key) is not None else None
+
+
+def _mistyped(
+    row: Mapping[str, Any], key: str, expected: str, where: str, *, missing: str | None = None
+) -> RecordsError:
+    text = missing or f"there is no {key}"
+    if key in row:
+        text = f"{key} is {_kind(row[key])}; expected {expected}"
+    return RecordsError(text, location=where)
 
 
 def _kind(value: object) -> str:

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-ROWS = ("pairs", "excerpts", "spans", "curve", "overlap", "correlations")
-"""The kinds of rows that a table can have."""
-
 _ORIGIN = ("model", "bundle", "suite")
 _NOTHING = "-"
 CROSS_EXCERPT = "cross_excerpt"
@@ -177,7 +174,7 @@ class Evidence:
         ]
 
     def of(self, kind: str) -> list[Row]:
-        """Return the rows of one of ROWS; SettingsError where no bundle contains any."""
+        """Return rows of a kind, such as "spans"; SettingsError where no bundle contains any."""
         if kind == "correlations":
             return self.correlations()
         rows: list[Row] = getattr(self, "rows" if kind == "pairs" else kind)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
     reported_passages,
 )
 from pytest_memleak.reports.report_text import (
-    LOOKS,
     comparison_lines,
     comparison_sentence,
     control_lines,
@@ -27,7 +27,6 @@ from pytest_memleak.reports.report_text import (
     generation_lines,
     measure_cell,
     notice_lines,
-    pair_outcome,
     work_lines,
 )
 from pytest_memleak.results.build_result import overview_measures

@@ -10,13 +10,12 @@ from rich.text import Text
 
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
+from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
 from pytest_memleak.reports.report_text import (
-    LOOKS,
     detection_text,
     fills_matrix,
     format_value,
     measure_cell,
-    pair_outcome,
 )
 from pytest_memleak.results.build_result import collect_measures, overview_measures
 

@@ -6,15 +6,13 @@ Measures appear under the names that suite files use.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.records.number_format import amount, day, figure, percent, percent_at_most
 from pytest_memleak.records.provenance import distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.results.run_evidence import control_sentences, suite_controls
-from pytest_memleak.results.run_verdict import expectation
 from pytest_memleak.scoring.measure_table import BMC, MEASURES
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 MANY = 9
 """From so many pairs on, reports show a matrix of models and books."""
 _WEIGHTS = {"a name": "identified by name only"}
-_CONTROL = {Verdict.PASS: "pass", Verdict.FAIL: "expected", Verdict.INCONCLUSIVE: "inconclusive"}
 _LETTERS = {"k": "k", "span_threshold": "T"}
 _WORKS_SHOWN = 10
 
@@ -39,64 +36,6 @@ def fills_matrix(results: Sequence[PairResult]) -> bool:
     models = {(result.suite.name, result.model.id) for result in results}
     books = {(result.suite.name, result.book.id) for result in results}
     return len(results) >= MANY and len(models) * len(books) <= 2 * len(results)
-
-
-class Look(NamedTuple):
-    """How reports show a kind of outcome: its color, and marks in HTML and Markdown."""
-
-    color: str
-    mark: str
-    emoji: str
-
-
-LOOKS = {
-    "fail": Look("red", "✗", "❌"),
-    "unexpected": Look("red", "!", "❗"),
-    "inconclusive": Look("yellow", "?", "❔"),
-    "expected": Look("cyan", "✗", "☑️"),
-    "pass": Look("green", "✓", "✅"),
-}
-"""The kinds of outcomes, the worst first. Marks show them where no color does."""
-WORST_FIRST = tuple(LOOKS)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A verdict beside what was expected.
-
-    word: the verdict, with the expectation in parentheses where it matters
-    kind: of LOOKS; expected: an expected leak; unexpected: a leak that didn't come
-    note: what it means for the pair's test, where the word alone could mislead
-    """
-
-    word: str
-    kind: str
-    note: str = ""
-
-    @property
-    def look(self) -> Look:
-        """How it is shown."""
-        return LOOKS[self.kind]
-
-
-def pair_outcome(result: PairResult) -> Outcome:
-    """Compare the pair's verdict with what was expected."""
-    verdict, word = result.plain_verdict, f"{result.verdict}{expectation(result)}"
-    if result.unexcused:
-        note = (
-            "Passages of other books count even if this pair is a control or is expected to leak."
-        )
-        return Outcome(word, "fail", note)
-    if result.control:
-        note = "" if verdict is Verdict.PASS else "A control isn't gated, so its test passes."
-        kind = _CONTROL.get(verdict, "inconclusive")
-        return Outcome(word, kind, note)
-    if result.expected == "leak" and verdict is Verdict.FAIL:
-        return Outcome(word, "expected")
-    if result.expected == "leak" and verdict is Verdict.PASS:
-        note = "This pair must leak, but all limits hold, so its test fails."
-        return Outcome(word, "unexpected", note)
-    return Outcome(word, verdict.value.lower())
 
 
 def format_value(row: Measure, value: float) -> str:

@@ -14,6 +14,7 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, figure
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import print_lines, text_console
+from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, pair_outcome
 from pytest_memleak.reports.pair_table import print_pairs, print_rows
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
@@ -22,9 +23,7 @@ from pytest_memleak.reports.passage_selection import (
     unique_passages,
 )
 from pytest_memleak.reports.report_text import (
-    LOOKS,
     MANY,
-    WORST_FIRST,
     comparison_lines,
     comparison_sentence,
     control_lines,
@@ -33,7 +32,6 @@ from pytest_memleak.reports.report_text import (
     format_value,
     generation_lines,
     notice_lines,
-    pair_outcome,
     rate_text,
     work_lines,
 )
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.verdicts import ReleaseComparison
-    from pytest_memleak.reports.report_text import Outcome
+    from pytest_memleak.reports.pair_outcome import Outcome
 
 _MOST_REASONS = 4
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from pair_results import NOTHING, estimated, limited, named
 
+from pytest_memleak.cli.cmd_table import ROWS
 from pytest_memleak.cli.main import main
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.records import Completeness
 from pytest_memleak.records.pair_result import RunReport, SuiteFacts
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
-from pytest_memleak.reports.evidence_table import ROWS, Evidence
+from pytest_memleak.reports.evidence_table import Evidence
 from pytest_memleak.reports.figures import (
     figures_of,
     overlaps,

@@ -11,8 +11,8 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.html.views import model_recipe, verdict_outcome
 from pytest_memleak.reports.output_table import EVIDENCE
+from pytest_memleak.reports.pair_outcome import WORST_FIRST
 from pytest_memleak.reports.report_text import (
-    WORST_FIRST,
     control_lines,
     days_text,
     detection_caption,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import BookFacts, PairResult, RunReport
     from pytest_memleak.reports.html.views import PairView
-    from pytest_memleak.reports.report_text import Outcome
+    from pytest_memleak.reports.pair_outcome import Outcome
 
 _FEW_ISSUES = 4
 _FEW_NAMES = 3

@@ -27,10 +27,9 @@ from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
 from pytest_memleak.reports.html.views import pair_views
 from pytest_memleak.reports.output_table import HTML
+from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
 from pytest_memleak.reports.report_text import (
-    LOOKS,
     MANY,
-    WORST_FIRST,
     comparison_lines,
     comparison_sentence,
     detection_captions,

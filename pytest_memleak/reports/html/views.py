@@ -18,10 +18,9 @@ from pytest_memleak.reports.html.coverage_strips import (
     heat_runs,
     x_position,
 )
+from pytest_memleak.reports.pair_outcome import LOOKS, Outcome, pair_outcome
 from pytest_memleak.reports.passage_selection import greedy_spans, other_book_lines, unique_passages
 from pytest_memleak.reports.report_text import (
-    LOOKS,
-    Outcome,
     detection_lines,
     exceeds_limit,
     flatten,
@@ -29,7 +28,6 @@ from pytest_memleak.reports.report_text import (
     format_percent,
     generation_lines,
     notice_lines,
-    pair_outcome,
     unit_text,
     work_name,
 )
