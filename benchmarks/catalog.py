@@ -26,7 +26,7 @@ from pages import write_measured
 from pytest_memleak.books.catalog_file import CatalogFile, write_catalog
 from pytest_memleak.library.book_files import BookFiles
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, scan_books
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter
 from pytest_memleak.scoring.word_hashes import BookKeys
 
 BOOKS = (1, 20, 200, 2_000)
@@ -72,7 +72,7 @@ bytes."""
 def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     drawn = [one.text for one in corpus.generations("none", round(count * scale))]
     said = sum(len(text.split()) for text in drawn)
-    scan_books(_books(file, 1), GenerationPrefilter(drawn[:100], k=5), least=LEAST)
+    list(GenerationPrefilter(drawn[:100], k=5).matching_books(_books(file, 1), least=LEAST))
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS:")
@@ -83,14 +83,14 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     for number in BOOKS:
         if number > most:
             break
+        words = sum(book.words for _, book in _books(file, number))
         start = time.process_time()
-        found = scan_books(_books(file, number), sieve, least=LEAST)
+        found = list(sieve.matching_books(_books(file, number), least=LEAST))
         took = time.process_time() - start
-        words = sum(one.words for one in found.books)
         peak = (_kilobytes("VmHWM:") - before) / 1e3
         rows.append(
             f"| {len(drawn):,} | {said:,} | {number:,} | {words / took / 1e6:.1f} | "
-            f"{AIMS[count]} | {len(found.matches):,} | {sieve.nbytes / 1e6:.0f} | {peak:.0f} |"
+            f"{AIMS[count]} | {len(found):,} | {sieve.nbytes / 1e6:.0f} | {peak:.0f} |"
         )
         print(rows[-1], file=sys.stderr)
     return rows

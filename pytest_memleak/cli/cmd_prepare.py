@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -238,6 +237,7 @@ def _build_catalog(parsed: argparse.Namespace) -> int:
 
 def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, BookKeys]]:
     """Yield each book with its SHA-256 and keys; warn of each file that is left out."""
+    from pytest_memleak.books.archive import sha256_of
     from pytest_memleak.books.catalog_file import is_catalog_file
     from pytest_memleak.library.book_files import BookFiles
 
@@ -255,9 +255,7 @@ def _catalog_books(parsed: argparse.Namespace) -> Iterator[tuple[Path, str, Book
         if isinstance(keys, MemleakError):
             _warn_of_skipped(keys.line)
             continue
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        yield path, digest, keys
+        yield path, sha256_of(path) or "", keys
 
 
 def _warn_of_skipped(text: str) -> None:

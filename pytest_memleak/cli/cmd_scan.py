@@ -17,7 +17,7 @@ from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
-from pytest_memleak.records.log_files import RowReader, reader_of
+from pytest_memleak.records.log_files import RowPaths, reader_of
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _scan(parsed: argparse.Namespace) -> int:
         result = scan_logs(
             library,
             paths,
-            RowReader(parsed.text, parsed.prompt),
+            RowPaths(parsed.text, parsed.prompt),
             jobs=parsed.jobs or count_cores(),
             progress=progress,
             least=min(NEAR_PASSAGE, parsed.longest_passage + 1),
@@ -158,7 +158,7 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
             "rows": _rows(rows),
             exact: max((row["words"] for row in rows if not row["near"]), default=0),
             near: max((row["words"] for row in rows if row["near"]), default=0),
-            "coverage": result.coverage(book),
+            "coverage": result.coverage(library, book),
         }
         for book, rows in by_book.items()
     ]

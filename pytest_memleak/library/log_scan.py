@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from pytest_memleak.library.library import Library, Passage
-    from pytest_memleak.records.log_files import RowBlock, RowReader
+    from pytest_memleak.records.log_files import RowBlock, RowPaths
 
 _SMALL = 8 << 20  # bytes, which one process reads before others have started
 _LEAST_SUMMARY = 20
@@ -54,7 +52,6 @@ class LoggedPassage:
 class ScanResult:
     """The result of a scan of some rows.
 
-    covered: per book and kind of passage (near or not), which words any passage has
     style_rows: rows whose prompt asks for an author's style and has a summary
     """
 
@@ -62,7 +59,6 @@ class ScanResult:
     texts: int = 0
     style_rows: int = 0
     passages: list[LoggedPassage] = field(default_factory=list)
-    covered: dict[tuple[str, bool], NDArray[np.bool_]] = field(default_factory=dict)
 
     def add(self, other: ScanResult) -> None:
         """Add the result of other rows."""
@@ -70,13 +66,18 @@ class ScanResult:
         self.texts += other.texts
         self.style_rows += other.style_rows
         self.passages += other.passages
-        for key, words_covered in other.covered.items():
-            self.covered[key] = self.covered.get(key, words_covered) | words_covered
 
-    def coverage(self, book: str) -> float:
+    def coverage(self, library: Library, book: str) -> float:
         """Return the share of a book's words in verbatim or, if greater, in near passages."""
-        masks = (self.covered.get((book, near)) for near in (False, True))
-        return max((float(mask.mean()) for mask in masks if mask is not None), default=0.0)
+        layouts = library.index.books[library.index.numbers[book]]
+        shares = []
+        for near, total in ((False, layouts.layout.total), (True, layouts.folded.total)):
+            covered = np.zeros(total, dtype=np.bool_)
+            for passage in (logged.passage for logged in self.passages):
+                if (passage.book, passage.near) == (book, near):
+                    covered[passage.start : passage.end] = True
+            shares.append(float(covered.mean()))
+        return max(shares)
 
 
 class LogScan:
@@ -87,7 +88,7 @@ class LogScan:
     """
 
     def __init__(
-        self, library: Library, reader: RowReader, *, least: int, training: bool, quote: bool
+        self, library: Library, reader: RowPaths, *, least: int, training: bool, quote: bool
     ) -> None:
         self._library, self._reader = library, reader
         self._least, self._training, self._quote = least, training, quote
@@ -115,16 +116,6 @@ class LogScan:
             quote = self._quoted(passage, texts[passage.text]) if self._quote else None
             place = places[passage.text]
             self.counted.passages.append(LoggedPassage(str(block.path), *place, passage, quote))
-            self._cover(passage)
-
-    def _cover(self, passage: Passage) -> None:
-        key = passage.book, passage.near
-        covered = self.counted.covered.get(key)
-        if covered is None:
-            book = self._library.index.books[self._library.index.numbers[passage.book]]
-            total = (book.folded if passage.near else book.layout).total
-            covered = self.counted.covered[key] = np.zeros(total, dtype=np.bool_)
-        covered[passage.start : passage.end] = True
 
     def _quoted(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""
@@ -142,7 +133,7 @@ def _asks_for_style(prompt: str) -> bool:
 def scan_logs(
     library: Library,
     paths: Iterable[Path],
-    reader: RowReader,
+    reader: RowPaths,
     *,
     jobs: int,
     progress: Callable[[int], object] = lambda _: None,

@@ -16,14 +16,14 @@ from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.pipeline.required_samples import Samples, all_generations
 from pytest_memleak.records import Book, Issue, Limits, Suite
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys, scan_books
+from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.library.book_files import BookFiles
-    from pytest_memleak.scoring.catalog_scan import ScannedBook
+    from pytest_memleak.scoring.word_hashes import BookKeys
 
 _QUOTATION = 12
 
@@ -81,7 +81,7 @@ class Catalog:
         self._own_books = own_books
         self._at_hand = stored_samples
         self._least = min_passage_words(suite)
-        self._looked: dict[str, ScannedBook] = {}
+        self._looked: dict[str, tuple[int, str]] = {}
         self._unread: dict[str, str] = {}
         self._surviving: dict[str, Book] = {}
         self._done: set[str] = set()
@@ -125,19 +125,26 @@ class Catalog:
         scoring = self._suite.pairs[0].scoring
         for texts in _some_at_a_time(each_text()):
             table = GenerationPrefilter(texts, k=scoring.k, mode=scoring.word_mode)
-            scan = scan_books(self._files.books(), table, least=self._least)
-            self._looked |= {book.name: book for book in scan.books}
-            self._unread |= scan.unread
-            self._read({book.name for book in scan.matches})
+            matches = table.matching_books(self._readable(), least=self._least)
+            self._read({book.name for book in matches})
         if of_suite:
             self._done |= scanned
+
+    def _readable(self) -> Iterator[tuple[str, BookKeys]]:
+        """Yield the measurable books, and note these and the others."""
+        for name, book in self._files.books():
+            if isinstance(book, MemleakError):
+                self._unread[name] = book.line
+            else:
+                self._looked[name] = book.words, book.digest
+                yield name, book
 
     def _read(self, names: set[str]) -> None:
         """Read the matching books; they stand in the catalog's order."""
         new = sorted(names - self._surviving.keys())
         own = self._own_digests if new else ()
         for name in new:
-            if self._looked[name].digest not in own:
+            if self._looked[name][1] not in own:
                 self._surviving[name] = self._files.read(name)
         self._surviving = dict(sorted(self._surviving.items()))
 
@@ -151,11 +158,10 @@ class Catalog:
         )
 
     def _told(self) -> dict[str, object]:
-        scanned = [self._looked[name] for name in sorted(self._looked)]
-        digests = "".join(sorted(book.digest for book in scanned))
+        digests = "".join(sorted(digest for _, digest in self._looked.values()))
         return {
-            "books": len(scanned),
-            "words": sum(book.words for book in scanned),
+            "books": len(self._looked),
+            "words": sum(words for words, _ in self._looked.values()),
             "sha256": hashlib.sha256(digests.encode()).hexdigest(),
             "from_words": self._least,
         }

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError, install_command
 from pytest_memleak.records.log_formats import Record, record_at, record_of, value_at
@@ -29,27 +29,25 @@ _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 _LISTS = (("samples",), ("results", "results"), ("results",))
 
 
-@dataclass(frozen=True, slots=True)
-class RowReader:
-    """How rows become records: by their format or, with `texts`, by JSON pointers in each row."""
+class RowPaths(NamedTuple):
+    """Paths of the text, if not by its format, and of the prompt in each row: `/answer/text`."""
 
-    texts: str | None = None
+    text: str | None = None
     prompt: str | None = None
 
     def record(self, row: object, where: str) -> Record:
         """Return the row as a record (`log_formats`). Raises RecordsError, naming `where`."""
         if isinstance(row, bytes):
             row = json_value(row.removeprefix(codecs.BOM_UTF8), where, encoding="utf-8")
-        if self.texts is not None:
-            return record_at(row, self.texts, self.prompt, where)
-        record = record_of(row)
-        if record is None:
-            raise RecordsError(
-                "this row has no known format, so its texts wouldn't be read",
-                location=where,
-                hint="name the place of the text in each row, as in --text /answer/text",
-            )
-        return record
+        if self.text is not None:
+            return record_at(row, self.text, self.prompt, where)
+        if (record := record_of(row)) is not None:
+            return record
+        raise RecordsError(
+            "this row has no known format, so its texts wouldn't be read",
+            location=where,
+            hint="name the place of the text in each row, as in --text /answer/text",
+        )
 
 
 @dataclass(frozen=True, slots=True)

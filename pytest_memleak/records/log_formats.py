@@ -2,8 +2,8 @@
 
 A row's keys tell its format. A record has the row's id, the prompt, and an entry per text that the
 model wrote, its reasoning and tool calls included (`paper_format`). One rule finds these in all
-formats: what has the role of a model, or lies in `choices`, `candidates`, or `output`, is the
-model's; the texts of other roles are the prompt.
+formats: what lies in `choices`, `candidates`, or `output`, and each message of an unknown role, is
+the model's; the texts of users, systems, and tools are the prompt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 Record = dict[str, Any]
 Path = Sequence[str]
 
-_ROLES = frozenset({"assistant", "model"})
+_ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_MODEL = frozenset({"choices", "candidates", "output"})
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
@@ -71,6 +71,9 @@ def record_of(row: object) -> Record | None:
             asked |= dict.fromkeys((text, *others))
     for text in _texts_at(row, form.texts):
         answers.setdefault((text,), {"generated_text": text})
+    failed = row.get("error") or value_at(row, ("response", "body", "error"))
+    if not (answers or asked or failed):
+        return None  # its texts are where no such format has them
     return {
         "excerpt_id": value_at(row, form.row_id),
         "instruction": "\n\n".join(filter(None, asked)),
@@ -113,7 +116,7 @@ def _messages(row: Record) -> Iterator[tuple[Record, bool, Record]]:
             end = {"finish_reason": next(part[key] for key in part if key in _ENDS)}
         inner = part.get("message") or part.get("content")
         if "role" in part:
-            yield part, part["role"] in _ROLES, end
+            yield part, part["role"] not in _ASKING, end
         elif "parts" in part or (of_model and not isinstance(inner, dict)):
             yield part, of_model, end
         else:

@@ -15,7 +15,6 @@ from unicodedata import ucd_3_2_0
 
 import numpy as np
 
-from pytest_memleak.errors import MemleakError
 from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measurable
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
@@ -96,46 +95,6 @@ class CatalogMatch(NamedTuple):
     name: str
     longest: int
     nv_longest: int
-
-
-class ScannedBook(NamedTuple):
-    """A book that was scanned; digest: that of its keys."""
-
-    name: str
-    words: int
-    digest: str
-
-
-class LibraryScan(NamedTuple):
-    """The result of a scan: matching books, all scanned books, and unread ones.
-
-    unread: the error, by name
-    """
-
-    matches: list[CatalogMatch]
-    books: list[ScannedBook]
-    unread: dict[str, str]
-
-
-def scan_books(
-    books: Iterable[tuple[str, BookKeys | MemleakError]], table: GenerationPrefilter, *, least: int
-) -> LibraryScan:
-    """Match books with the generations; see `GenerationPrefilter.matching_books`.
-
-    books: names and keys; in place of keys, the error of a book that cannot be measured
-    """
-    scanned: list[ScannedBook] = []
-    unread: dict[str, str] = {}
-
-    def readable() -> Iterator[tuple[str, BookKeys]]:
-        for name, book in books:
-            if isinstance(book, MemleakError):
-                unread[name] = book.line
-                continue
-            scanned.append(ScannedBook(name, book.words, book.digest))
-            yield name, book
-
-    return LibraryScan(list(table.matching_books(readable(), least=least)), scanned, unread)
 
 
 class GenerationPrefilter:

@@ -186,6 +186,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
     good = [chat(0, text) for text in HARMLESS[:2]]
     for rows, options, message in (
         ([*good, {"note": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
+        ([*good, {"messages": "a b"}], [], "rows.jsonl, line 3: this row has no known format"),
         ([*good, ["a"]], [], "rows.jsonl, line 3: this row has no known format"),
         ([*good, {"a": 1}], ["--text", "/b"], "rows.jsonl, line 1: there is no text at /b"),
         ([{"a": 1}], ["--text", "/a"], "rows.jsonl, line 1: there is no text at /a"),

@@ -42,6 +42,10 @@ def reasoned(_n, text):
     return {"messages": [{"role": "user", "content": "Write."}, answer]}
 
 
+def of_another_role(_n, text):
+    return {"messages": [{"role": "user", "content": "Write."}, {"role": "bot", "content": text}]}
+
+
 def called(_n, text):
     call = {"type": "function", "function": {"name": "save", "arguments": f'{{"text": "{text}"}}'}}
     answer = {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -80,6 +84,6 @@ def paper(n, text):
 
 
 FORMATS = (
-    openai_batch, openai_responses, chat, reasoned, called, gemini, vertex_batch, completions,
-    pair, conversational_pair, paper,
+    openai_batch, openai_responses, chat, reasoned, of_another_role, called, gemini, vertex_batch,
+    completions, pair, conversational_pair, paper,
 )  # fmt: skip

@@ -66,13 +66,13 @@ def run(gate):
 def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     suite, library, run, monkeypatch
 ):
-    passes, scanned = [], catalog.scan_books
+    passes, table = [], catalog.GenerationPrefilter
 
     def counted(*arguments, **settings):
         passes.append(1)
-        return scanned(*arguments, **settings)
+        return table(*arguments, **settings)
 
-    monkeypatch.setattr(catalog, "scan_books", counted)
+    monkeypatch.setattr(catalog, "GenerationPrefilter", counted)
     suite(CATALOG, LIMITED, **RECITES)
     library(winds=OTHER, quiet=QUIET)
     said = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
@@ -184,12 +184,12 @@ UNREAD = {
 def test_no_pass_rests_on_a_catalog_that_was_not_read(
     suite, library, gate, monkeypatch, case, limited
 ):
-    def lost(books, table, *, least):
+    def lost(texts, *, k, mode):
         raise Inconclusive("the disk is gone")
 
     books, warnings, shown = UNREAD[case]
     if case == "not scanned":
-        monkeypatch.setattr(catalog, "scan_books", lost)
+        monkeypatch.setattr(catalog, "GenerationPrefilter", lost)
     suite(CATALOG, *([LIMITED] if limited else []))
     library(**books)
     outcome = {"errors" if limited else "passed": 1}
