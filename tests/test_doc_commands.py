@@ -30,6 +30,7 @@ A_NOVEL = "needs a novel that is not in the project; tests/test_docs.py runs it 
 CANNOT = {
     "llama-server": "needs weights and llama.cpp; tests/foreign serves some",
     "vllm serve": "needs weights and vLLM",
+    "inspect eval": "needs a key; tests/library/test_inspect_task.py has a mock model",
     "memleak guard": A_SERVER,
     "memleak try": A_SERVER,
     "memleak doctor base-my-book.memleak.toml": A_SERVER,
