@@ -2,6 +2,9 @@
 
 import pytest
 import yaml
+from http_server import Books, Response
+from openai_server import OpenAIServer
+from reciter import Reciter
 from screen import run_in_terminal
 
 from pytest_memleak.pipeline.limit_reachability import planned_rounds
@@ -41,6 +44,18 @@ def test_gitlab_and_a_server_of_ones_own(memleak, tmp_path, lamplighter):
     assert model.price[:2] == (0.5, 1.0)
     job = yaml.safe_load((tmp_path / ".gitlab-ci.yml").read_text())["memorization"]
     assert job["artifacts"]["reports"] == {"junit": "memleak.xml"}
+
+
+def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
+    form = "{%- for message in messages -%}{{- '<|im_start|>' + message.role + '"
+    with OpenAIServer(reciter=Reciter(["a b c"]), books=Books(tmp_path / "books")) as server:
+        server.route("GET", "/props", "props", lambda _: Response.json({"chat_template": form}))
+        local = ("--model", "openai/base", "--base-url", server.base_url)
+        done = memleak("init", "--book", lamplighter, *local)
+        assert server.books.rows() == []
+    assert "base model, without chats: it gets plain text" in done.stdout
+    (model,) = load_suite(tmp_path / "release.memleak.toml").models
+    assert model.options["api"] == "completions"
 
 
 @pytest.mark.parametrize(("answers", "told", "options"), [

@@ -39,6 +39,21 @@ def test_pairs_of_one_file_run_one_after_another(suite, gate):
     assert [line.split()[0] for line in lines if "%]" in line] == names
 
 
+def test_ctrl_c_in_a_test_that_read_text_says_what_is_kept(suite, gate, own_tests):
+    suite()
+    own_tests(
+        """
+        def test_it(memleak_book):
+            assert memleak_book.excerpts[0].text
+            raise KeyboardInterrupt
+        """
+    )
+    shown = "!* Interrupted: generations that were received are in the ledger; rerun to continue !*"
+    result = gate("test_own.py", lines=[shown])
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert "redacted" not in result.stdout.str()
+
+
 def test_a_test_of_others_may_have_a_parameter_of_that_name(suite, gate, own_tests):
     suite()
     own_tests(

@@ -40,6 +40,14 @@ def test_honest_answers_are_complete(book, answers, weigh):
     assert weigh(book, one_in_seven_short(answers)).complete
 
 
+def test_an_excerpt_that_is_not_sampled_yet_refused_nothing(book, answers, weigh):
+    first = answers[0].excerpt_id
+    evidence = weigh(book, [answer for answer in answers if answer.excerpt_id == first])
+    assert rules(evidence)[0] == "all received"
+    assert "not sampled yet" in evidence.issues[0].fix
+    assert "excerpts without an answer" not in rules(evidence)
+
+
 def test_nothing_drawn_is_incomplete(book, weigh):
     found = rules(weigh(book, []))
     assert found[0] == "all received"
