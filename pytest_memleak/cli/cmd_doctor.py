@@ -78,7 +78,11 @@ def add_doctor(commands: Commands) -> None:
 def _doctor(parsed: argparse.Namespace) -> int:
     if parsed.syntax_only:
         return _print_checks([_check_syntax(path) for path in parsed.suite], parsed.suite)
-    checks = [*_check_installation(), _check_ledger(parsed.ledger)]
+    from importlib.metadata import version
+
+    checks = [_Check("Python", platform.python_version())]
+    checks += [_Check(name, version(name)) for name in ("pytest-memleak", "pytest")]
+    checks.append(_check_ledger(parsed.ledger))
     for path in parsed.suite:
         checks += _check_suite(path)
     if not parsed.suite:
@@ -125,14 +129,6 @@ def _print_checks(checks: list[_Check], suites: list[Path]) -> int:
     else:
         print(next_step("memleak demo", "run an example; memleak init writes your own suite"))
     return PROBLEMS if failures else 0
-
-
-def _check_installation() -> Iterator[_Check]:
-    from importlib.metadata import version
-
-    yield _Check("Python", platform.python_version())
-    for name in ("pytest-memleak", "pytest"):
-        yield _Check(name, version(name))
 
 
 def _check_provider(name: str, needs: ProviderNeeds) -> _Check:

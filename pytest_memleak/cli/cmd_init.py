@@ -130,7 +130,9 @@ def _init(parsed: argparse.Namespace) -> int:
     address = parsed.base_url
     if address is None and parsed.model is None and provider == "openai":
         prompt = "Server, as in http://localhost:8000/v1"
-        address = _option_or_answer(None, prompt, "--base-url", _address, _OPENAI)
+        address = _option_or_answer(
+            None, prompt, "--base-url", lambda url: None if url == _OPENAI else url_of(url), _OPENAI
+        )
     prompt = f"CI job ({', '.join(CI)}, or none)"
     draft = Draft(books, provider, base_model, RELEASE_SAMPLES, _DETECT, address, parsed.price)
     job = _option_or_answer(
@@ -201,10 +203,6 @@ def _book(name: str | Path) -> Path:
     if not book.is_file():
         raise BookError("no such file", location=str(book), hint="check its name")
     return book
-
-
-def _address(answer: str) -> str | None:
-    return None if answer == _OPENAI else url_of(answer)
 
 
 def _validate_new(path: Path) -> None:

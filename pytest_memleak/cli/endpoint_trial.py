@@ -15,7 +15,7 @@ from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.redaction.text import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.interfaces.abilities import Obeyed
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
@@ -107,7 +107,10 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
     generated = getattr(answers[0], "completion_tokens", None) or len(text.split()) * 4 / 3
     both, twice = sample(tokens, n=2)
     few = min(at_once, 2 if single >= _SLOW else at_once)
-    together = _time_together(sample, tokens, few)
+    before = time.monotonic()
+    with ThreadPoolExecutor(few) as threads:
+        list(threads.map(sample, [tokens] * few))
+    together = time.monotonic() - before
     parameters = abilities_of(endpoint).obeyed()
     return Trial(
         lines=(*_identity_lines(endpoint, answers), *_parameter_lines(parameters)),
@@ -123,14 +126,6 @@ def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) ->
 
 def _share(delay: float, others: int) -> float:
     return min(1.0, max(0.0, delay / max(1, others)))
-
-
-def _time_together(sample: Callable[[int], object], tokens: int, calls: int) -> float:
-    """Return the seconds that so many calls take at once."""
-    before = time.monotonic()
-    with ThreadPoolExecutor(calls) as threads:
-        list(threads.map(sample, [tokens] * calls))
-    return time.monotonic() - before
 
 
 def _sample(
