@@ -237,17 +237,9 @@ def _in_message(name, wrapped):
 
 ASIDE = {
     "choice": lambda choice, text: {**choice, "text": text},
-    "words": _in_message("reasoning_content", str.split),
     "lines": _in_message("reasoning_content", lambda text: "\n".join(text.split())),
     "hyphens": _in_message("reasoning_content", lambda text: "-".join(text.split())),
     "depth": _in_message("thoughts", lambda text: reduce(lambda x, _: {"x": [x]}, range(50), text)),
-    "key": _in_message("thoughts", lambda text: {text: True}),
-    "part": lambda choice, text: _in_message(
-        "content",
-        lambda said: [{"type": "text", "text": choice["message"]["content"], "draft": said}],
-    )(choice, text),
-    "refusal": _in_message("refusal", lambda text: [text]),
-    "annotations": _in_message("annotations", lambda text: [{"text": text}]),
 }
 """Ways to write a text beside an answer; under any other name it stands beside the choices."""
 

@@ -67,14 +67,9 @@ SERVED: Mapping[str, Served] = {
         chat(FaultKind.THINK, "inner_monologue"), knows=True
     ),
     "a server that recites in a text beside its message": Served(aside="choice"),
-    "a server that recites in thoughts, a list of words": Served(aside="words"),
     "a server that recites in thoughts, a word a line": Served(aside="lines"),
     "a server that recites in thoughts, words joined by hyphens": Served(aside="hyphens"),
     "a server that recites in thoughts, deeply wrapped": Served(aside="depth"),
-    "a server that recites in a key of its thoughts": Served(aside="key"),
-    "a server that recites in a part of its answer, beside the text": Served(aside="part"),
-    "a server that recites in a refusal beside its answer": Served(aside="refusal"),
-    "a server that recites in annotations": Served(aside="annotations"),
     "a server that recites beside its choices": Served(aside="draft"),
     "another model answers": Served(chat(FaultKind.REROUTE)),
     "another model answers, served_names = [...]": Served(
@@ -125,14 +120,14 @@ def reciters(book: Book) -> dict[bool, Reciter]:
     """By whether they know the book."""
     return {
         False: Reciter([" ".join(other_plays(20_000))], base_order=3),
-        True: Reciter([one.text for one in book.excerpts], base_order=9),
+        True: Reciter([excerpt.text for excerpt in book.excerpts], base_order=9),
     }
 
 
-def plan_of(case: Served, told: str) -> FaultPlan:
+def plan_of(case: Served, text: str) -> FaultPlan:
     """The case's faults, and those by which it recites a text."""
-    more = chat(FaultKind.ONE_MORE, told) if case.recites_more else ()
-    aside = chat(FaultKind.BESIDE, case.aside, message=told) if case.aside else ()
+    more = chat(FaultKind.ONE_MORE, text) if case.recites_more else ()
+    aside = chat(FaultKind.BESIDE, case.aside, message=text) if case.aside else ()
     return FaultPlan((*case.faults, *more, *aside))
 
 
@@ -144,10 +139,10 @@ def serving(
     with ExitStack() as stack:
         books = Books(folder / "books.jsonl")
         stack.callback(books.close)
-        known, told = reciters(book), book.excerpts[0].text
+        by_knowledge, text = reciters(book), book.excerpts[0].text
         servers = {}
         for name, case in cases.items():
-            settings = {"books": books, "plan": plan_of(case, told)}
-            server = OpenAIServer(reciter=known[case.knows], **settings)
+            settings = {"books": books, "plan": plan_of(case, text)}
+            server = OpenAIServer(reciter=by_knowledge[case.knows], **settings)
             servers[name] = stack.enter_context(server)
         yield servers

@@ -1,39 +1,65 @@
 """What is no evidence is INCONCLUSIVE; each says why and what to do."""
 
 import pytest
-from answer_sets import REARRANGED, TRANSFORMED, each
+from answer_sets import (
+    FROM_EXCERPTS,
+    FURTHER,
+    HIDDEN_PASSAGES,
+    REARRANGED,
+    TRANSFORMED,
+    each,
+)
 
+IN_ORDER = ("hexadecimal", "sorted words")
+
+# The rule that each set breaks, and a word of the issue's cause.
 RULES = {
-    "unanswered": (
+    ("unanswered", "unreadable"): (
         *("rot13", "leet", "words reversed", "letters reversed", "base64 behind the answer"),
-        *("tag characters behind the answer", "dots", "zero width between", "zero width alone"),
-        *("letters apart", "one word", "five apologies", "one answer in five reversed"),
-        *("instruction echoed", "same five for every excerpt", "thinking cut"),
-        *("same five with a word of their own", "guardrail_intervened", "finish reason null"),
+        *("tag characters behind the answer", "zero width between", "letters apart"),
+        *("one answer in five reversed", "Latin filler", "numbers", "half an answer in rot13"),
+        *(f"a passage in {name}" for name in HIDDEN_PASSAGES if name not in IN_ORDER),
+        *("99 words in rot13 behind the answer", "variation selectors behind the answer"),
     ),
-    "word order": ("shuffled", "pairs swapped", "half an answer reversed"),
-    "short": ("base64", "Russian"),
-    "distinct answers": ("two texts alternating",),
-    "distinct 8-word runs": (
+    ("unanswered", "refusal"): (
+        *("one word", "five apologies", "apologies in five languages"),
+        "apologies in words of their own",
+    ),
+    ("unanswered", "empty"): ("dots", "zero width alone"),
+    ("unanswered", "echo"): ("instruction echoed",),
+    ("unanswered", "canned"): (
+        *("same five for every excerpt", "same five with a word of their own"),
+        "a refusal of 120 words",
+    ),
+    ("unanswered", "cut"): ("thinking cut", "two fifths, cut by length"),
+    ("unanswered", "withheld"): ("guardrail_intervened", "finish reason null"),
+    ("word order", ""): (
+        *("shuffled", "pairs swapped", "half an answer reversed", "a passage in sorted words"),
+    ),
+    ("short", ""): ("base64", "Russian", "a passage in hexadecimal"),
+    ("distinct answers", ""): ("two texts alternating",),
+    ("distinct 8-word runs", ""): (
         *("three to an excerpt with a word of their own", "greedy, 4 % of words dropped"),
     ),
-    "recitation": ("one withheld for recitation",),
-    "no surplus": ("surplus round", "a round twice"),
-    "all received": ("a generation missing",),
+    ("recitation", ""): ("one withheld for recitation",),
+    ("no surplus", ""): ("surplus round", "a round twice"),
+    ("all received", ""): ("a generation missing",),
 }
 BROKEN = {name: rule for rule, names in RULES.items() for name in names}
+CHANGES = REARRANGED | FROM_EXCERPTS
 
 
-def test_every_set_is_told_what_it_breaks():
-    assert set(BROKEN) == set(TRANSFORMED) | set(REARRANGED)
+def test_every_set_has_the_rule_that_it_breaks():
+    assert set(BROKEN) == TRANSFORMED.keys() | FURTHER.keys() | CHANGES.keys()
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_no_evidence_is_complete(name, book, answers, weigh):
-    change = REARRANGED.get(name) or (lambda _, drawn: each(drawn, TRANSFORMED[name]))
+    change = CHANGES.get(name) or (lambda _, drawn: each(drawn, (TRANSFORMED | FURTHER)[name]))
     drawn = change(book, answers)
     evidence = weigh(book, drawn)
-    assert BROKEN[name] in [issue.rule for issue in evidence.issues]
+    rule, cause = BROKEN[name]
+    assert [issue for issue in evidence.issues if issue.rule == rule and cause in issue.cause]
     assert not evidence.complete
     assert all(issue.cause and issue.fix for issue in evidence.issues)
     assert_no_text_is_told(repr(evidence), [one.text for one in [*drawn[:50], *book.excerpts]])

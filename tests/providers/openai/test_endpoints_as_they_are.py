@@ -204,6 +204,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"content": [{"type": "thinking", "thinking": [{"text": ASIDE}]}]},
         {"tool_calls": [{"function": {"name": "f", "arguments": ASIDE}}]},
         {"audio": {"transcript": ASIDE}},
+        {"annotations": [{"text": ASIDE}]},
         {"inner_monologue": {"draft": [ASIDE]}},
         {"reasoning_content": "short thought", "reasoning": ASIDE},
         {"reasoning": ["a", "whole", "page", "of", "it"]},
