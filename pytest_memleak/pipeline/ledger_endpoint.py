@@ -184,16 +184,25 @@ def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> Terms:
 
 
 def check_provenance(
-    source: LedgerEndpoint, asked: PairPrompts, pair: Pair, *, same: Callable[[], bool | None]
+    source: LedgerEndpoint,
+    asked: PairPrompts,
+    pair: Pair,
+    *,
+    until: float,
+    same: Callable[[float], bool | None],
 ) -> ProvenanceCheck:
     """Check who generated the samples that the ledger holds for some prompts.
 
-    same: whether the canaries still answer as before, where that matters
+    until: the time up to which the ledger was read
+    same: whether the canaries still answered then as before, where that matters
     """
     from pytest_memleak.ledger.sampling_history import lost_calls, tried
 
-    history = source.history(asked)
-    name, now = abilities_of(source.endpoint).model_name, source.resources.now
+    history, offline = source.history(asked), source.resources.offline
+    if claimed := source.resources.claimed:  # of its own calls, only the run knows
+        offline, own_calls = claimed.offline, min(claimed.calls_this_run, history.calls)
+        history = replace(history, calls_this_run=max(0, own_calls))
+    name = abilities_of(source.endpoint).model_name
     accepted = (*pair.model.served_names, pair.model.base_model or "", source.endpoint_id)
     served = tuple(
         served_record(
@@ -211,19 +220,20 @@ def check_provenance(
         last=history.last,
         calls_this_run=history.calls_this_run,
         calls=history.calls,
+        offline=offline,
         imported=history.imported,
         refused=history.refused,
         weights=weights_label(pair, source.endpoint) or "a name",
-        tried=tried(source.ledger, source.endpoint_id, asked, until=now),
+        tried=tried(source.ledger, source.endpoint_id, asked, until=until),
     )
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
     by_name = {server.model: calls for server, calls in history.served}
     if name is not None:
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
-    issues += (*age_issues(_weights(pair, source, history, same=same)),)
+    issues += (*age_issues(_weights(pair, source, record, until, same)),)
     if history.imported:
         notes += (f"imported from files: {amount(history.imported, 'generation')}",)
-    if lost := lost_calls(source.ledger, source.endpoint_id, asked, until=now):
+    if lost := lost_calls(source.ledger, source.endpoint_id, asked, until=until):
         notes += (f"responses lost, and counted as billed: {amount(lost, 'call')}",)
     return ProvenanceCheck(record, issues, notes)
 
@@ -253,18 +263,19 @@ def served_record(
 
 
 def _weights(
-    pair: Pair, source: LedgerEndpoint, history: SamplingHistory, *, same: Callable[[], bool | None]
+    pair: Pair,
+    source: LedgerEndpoint,
+    record: Provenance,
+    until: float,
+    same: Callable[[float], bool | None],
 ) -> Weights:
-    resources = source.resources
-    named = bool(weights_label(pair, source.endpoint))
-    reused = history.calls > history.calls_this_run
-    if named or not reused or not source.kept:
-        return Weights(named=named or not source.kept)
-    asked_again = resources.as_of is not None or not resources.offline
+    named = bool(weights_label(pair, source.endpoint)) or not source.kept
+    if named or record.calls == record.calls_this_run:
+        return Weights(named=named)
     return Weights(
         named=False,
-        age_days=max(0.0, resources.now - (history.first or resources.now)) / _DAY,
+        age_days=max(0.0, until - (record.first or until)) / _DAY,
         max_age_days=pair.sampling.max_age_days,
-        canaries=same() if asked_again else None,
-        reused=resources.as_of is None,
+        canaries=None if record.offline else same(until),
+        reused=True,
     )

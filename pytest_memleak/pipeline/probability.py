@@ -212,9 +212,8 @@ class _Windows:
     def who_answered(self) -> ProvenanceCheck:
         """Check who computed the windows that `answered` returns."""
         asked = self._chosen
-        now = self._source.resources.now
-        same = functools.partial(self._canaries(asked).same_weights, now)
-        return check_provenance(self._source, asked, self._pair, same=same)
+        same, until = self._canaries(asked).same_weights, self._source.resources.now
+        return check_provenance(self._source, asked, self._pair, until=until, same=same)
 
     def counted(self) -> SampledCount:
         """Return what evidence says of these windows."""

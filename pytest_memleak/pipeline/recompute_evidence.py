@@ -305,13 +305,13 @@ class _Comparison:
         else:
             as_of = self._end if claimed.as_of is None else claimed.as_of
             self._resources.as_of = min(as_of, self._end)
+            self._resources.claimed = claimed.provenance
             evaluation, absent = self._evaluated(pair, claimed.model.endpoint)
             recomputed = build_plain_result(evaluation)
             provenance = evaluation.provenance
             if provenance and provenance.last is not None and provenance.last > self._resources.now:
                 yield f"its generations were sampled after {moment(self._bundle.created)}"
             yield from self._by_the_end(evaluation, absent)
-            recomputed = _take_calls_of_that_run(recomputed, claimed)
             self._computed += 1
         # Nothing stored determines these, so the bundle's values stand.
         stated = encode_pair(
@@ -375,16 +375,6 @@ def _is_of_a_ledger(pair: PairResult) -> bool:
         return False
     provenance = pair.provenance
     return bool((provenance and (provenance.calls or provenance.imported)) or pair.windows)
-
-
-def _take_calls_of_that_run(recomputed: PairResult, claimed: PairResult) -> PairResult:
-    """Take the number of calls of the bundle's run, which only their total can check."""
-    provenance = recomputed.provenance
-    if provenance and claimed.provenance:
-        calls = claimed.provenance.calls_this_run
-        if 0 <= calls <= provenance.calls:
-            provenance = dataclasses.replace(provenance, calls_this_run=calls)
-    return dataclasses.replace(recomputed, provenance=provenance)
 
 
 def validate_path(path: Path, folders: Sequence[Path]) -> Path:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.hash_chain import Head
     from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.generation_tally import Count
 
@@ -41,7 +42,8 @@ class Resources:
     pool: starts the processes that match generations with a book; None for this one alone
     run: a name that all processes of the run share, and with it the budget
     progress: receives how far the run is
-    as_of: when the run was, in seconds since 1970, where an earlier one is recomputed
+    as_of: when the run was, in seconds since 1970, where an earlier one is recomputed; claimed:
+        what its bundle says of who generated a pair's samples
     hosts: that may receive a key, beside the providers' own; None where no call can be made
     retry: how long to wait for calls and jobs; None for the default
     """
@@ -63,6 +65,7 @@ class Resources:
     ) -> None:
         self.hosts = None if hosts is None else frozenset(hosts)
         self.as_of = as_of
+        self.claimed: Provenance | None = None
         self.progress = progress or Progress()
         self.wait = wait
         self.offline = offline

@@ -389,11 +389,11 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
         continued = pair.probe.kind == "continuation"
         return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
     canaries = canaries_of(source.ledger, source.endpoint_id, pair, own.book)
-    same = partial(canaries.same_weights, source.resources.now)
-    check = check_provenance(source, own.asked, pair, same=same)
+    same, until = canaries.same_weights, own.until
+    check = check_provenance(source, own.asked, pair, until=until, same=same)
     if own.issues or next(own.generations(), None) is None:
         return check
-    issues, notes = canaries.issues(own.until), canaries.notes(own.until)
+    issues, notes = canaries.issues(until), canaries.notes(until)
     return replace(check, issues=(*check.issues, *issues), notes=(*check.notes, *notes))
 
 

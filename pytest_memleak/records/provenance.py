@@ -70,6 +70,7 @@ class Provenance:
 
     requested:   the requested model name, if any
     first, last: times of the first and last generation; None if all are from files
+    offline:     whether the run could make no calls, so no canaries were requested again
     imported:    number of generations from files
     refused:     settings that the server rejects
     weights:     identity of the weights: "release R", "fixed", or "a name", which can change
@@ -82,6 +83,7 @@ class Provenance:
     last: Annotated[float | None, DAY] = None
     calls_this_run: int = 0
     calls: int = 0
+    offline: bool = False
     imported: int = 0
     refused: tuple[str, ...] = ()
     weights: str = ""
