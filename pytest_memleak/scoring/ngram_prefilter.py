@@ -34,6 +34,8 @@ _FACTORS = [
 _FINAL = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
 _BITS_A_GRAM = 3  # log2
+# So that 32 bits of a hash are enough beside those of its place and its bucket.
+_LEAST_PLACE_BITS, _LEAST_BITS = 22, 10
 _ONE_BY_ONE, _TOGETHER = 8, 64  # words compared
 _MADE_TOGETHER = 1 << 20
 _BITS_TOGETHER = 22
@@ -79,22 +81,23 @@ class NgramPrefilter:
 
     def __init__(self, keys: Keys, n: int) -> None:
         self.keys, self.n = keys, n
-        self._place_bits = np.uint64(max(len(keys).bit_length(), 1))
+        self._place_bits = np.uint64(max(len(keys).bit_length(), _LEAST_PLACE_BITS))
         self._place_mask = np.uint64((1 << int(self._place_bits)) - 1)
-        self._filter_bits = max(10, len(keys).bit_length() + _BITS_A_GRAM)
-        self._bucket_bits = max(8, len(keys).bit_length() - 1)
         entries = self._entries()
-        self._filter = self._filled(entries)
         self._places = (entries & self._place_mask).astype(np.uint32)
         entries >>= self._place_bits
         first = np.ones(len(entries), dtype=np.bool_)
         np.not_equal(entries[1:], entries[:-1], out=first[1:])
-        self._grams: Keys = entries[first]
+        grams = entries[first]
         del entries
-        self._first_place = np.full(len(self._grams) + 1, len(first), dtype=np.uint32)
+        self._first_place = np.full(len(grams) + 1, len(first), dtype=np.uint32)
         self._first_place[:-1] = np.flatnonzero(first)
         del first
-        self._buckets = self._bucketed()
+        self._filter_bits = max(_LEAST_BITS, len(grams).bit_length() + _BITS_A_GRAM)
+        self._bucket_bits = max(_LEAST_BITS, len(grams).bit_length() - 1)
+        self._filter = self._filled(grams)
+        self._buckets = self._bucketed(grams)
+        self._grams = grams.astype(np.uint32)  # their bucket has the other bits
 
     def _entries(self) -> Keys:
         """Return hash and place of every n-gram, ascending.
@@ -115,21 +118,22 @@ class NgramPrefilter:
         entries.sort()
         return entries
 
-    def _filled(self, entries: Keys) -> NDArray[np.uint8]:
-        """Build a bit table of the first bits of the ascending entries, part by part."""
+    def _filled(self, grams: Keys) -> NDArray[np.uint8]:
+        """Build a bit table of the first bits of the ascending grams, part by part."""
         tables = []
-        for _, bits, size in _by_first_bits(entries, self._filter_bits, width=64):
+        width = 64 - int(self._place_bits)
+        for _, bits, size in _by_first_bits(grams, self._filter_bits, width=width):
             present = np.zeros(size, dtype=np.bool_)
             present[bits] = True
             tables.append(np.packbits(present, bitorder="little"))
         return np.concatenate(tables)
 
-    def _bucketed(self) -> NDArray[np.uint32]:
+    def _bucketed(self, grams: Keys) -> NDArray[np.uint32]:
         """Return, per value of the first bits, the first gram with it or a greater one."""
         buckets = np.zeros((1 << self._bucket_bits) + 1, dtype=np.uint32)
         width = 64 - int(self._place_bits)
         reached = 0
-        for begin, bits, size in _by_first_bits(self._grams, self._bucket_bits, width=width):
+        for begin, bits, size in _by_first_bits(grams, self._bucket_bits, width=width):
             counts = np.bincount(bits, minlength=size).cumsum()
             buckets[begin + 1 : begin + size + 1] = counts + reached
             reached += len(bits)
@@ -150,15 +154,15 @@ class NgramPrefilter:
         at = np.flatnonzero(open_.view(np.bool_))
         hashes = hashes.take(at)
         bucket = (hashes >> np.uint64(64 - self._bucket_bits)).view(np.intp)
-        hashes >>= self._place_bits
+        rest = (hashes >> self._place_bits).astype(np.uint32)
         none = len(self._grams)
         gram, last = (self._buckets.take(bucket + side).astype(np.intp) for side in (0, 1))
-        nth = np.flatnonzero(self._grams.take(gram, mode="clip") != hashes)
+        nth = np.flatnonzero(self._grams.take(gram, mode="clip") != rest)
         while len(nth):
             following = gram.take(nth) + 1
             following[following >= last.take(nth)] = none
             gram[nth] = following
-            other = self._grams.take(following, mode="clip") != hashes.take(nth)
+            other = self._grams.take(following, mode="clip") != rest.take(nth)
             nth = nth.take(np.flatnonzero(other & (following < none)))
         found = np.flatnonzero(gram < none)
         return at.take(found), gram.take(found)
