@@ -198,8 +198,10 @@ def _recompute(
     with contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
         recompute(
             evidence,
-            run,
             verification,
+            resources=resources,
+            of_suite=run.of_suite,
+            evaluate=run.evaluate,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
             models_named=bool(parsed.model),

@@ -27,9 +27,10 @@ from pytest_memleak.results.run_evidence import (
 from pytest_memleak.results.run_verdict import run_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.pipeline.run import Run
+    from pytest_memleak.pipeline.resources import Resources
+    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.evidence_file import EvidenceFile
@@ -77,9 +78,11 @@ class Verification:
 
 def recompute(
     evidence: EvidenceFile,
-    run: Run,
     verification: Verification,
     *,
+    resources: Resources,
+    of_suite: Callable[[Path], SuiteRun],
+    evaluate: Callable[..., Evaluation],
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
     models_named: bool = False,
@@ -87,7 +90,7 @@ def recompute(
 ) -> None:
     """Recompute all of a bundle, as of when it was made, and note what was found.
 
-    run: that recomputes it
+    resources, of_suite, evaluate: of the `Run` that recomputes it
     suites: files that replace those of their names in the bundle
     folders: where files may be opened; a suite of `suites` may be anywhere
     models_named: whether the caller named the models
@@ -95,7 +98,9 @@ def recompute(
 
     Raises MemleakError for what can't be read, or may not be.
     """
-    comparison = _Comparison(evidence, run, verification, suites, folders, models_named)
+    comparison = _Comparison(
+        evidence, verification, resources, of_suite, evaluate, suites, folders, models_named
+    )
     comparison.compare_result()
     if not comparison.lacks_files(missing) and comparison.has_its_ledger():
         with server_words(0) if _has_hidden_names(evidence) else contextlib.nullcontext():
@@ -130,15 +135,16 @@ class _Comparison:
     """The bundle beside what suite, books, and ledger give again; fields as in `recompute`."""
 
     _evidence: EvidenceFile
-    _run: Run
     result: Verification
+    _resources: Resources
+    _of_suite: Callable[[Path], SuiteRun]
+    _evaluate: Callable[..., Evaluation]
     _given: Sequence[Path]
     _folders: Sequence[Path]
     _models_named: bool
 
     def __post_init__(self) -> None:
         self._bundle = self._evidence.content
-        self._resources = self._run.resources
         self._end = self._resources.now
         self._last_entry = 0.0
         self._late: Mapping[str, Sequence[float]] = {}
@@ -290,7 +296,7 @@ class _Comparison:
     def _suite_of(self, pair: PairResult) -> Suite:
         path = self._path_of(pair)
         if path not in self._suites:
-            suite_run = self._run.of_suite(path)
+            suite_run = self._of_suite(path)
             suite = suite_run.suite
             suite_run.expect(suite.pairs)
             validate_suite_paths(suite, self._folders)
@@ -337,7 +343,7 @@ class _Comparison:
         ledger = self._resources.ledger
         if called_between(ledger, endpoint, book.words_digest, evaluation.as_of, until):
             self._resources.as_of = until
-            again = evaluate(pair, self._run.of_suite(pair.suite), endpoint=absent)
+            again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
                     f"as_of: the verdict is {again.verdict} with the ledger's calls up to the end "
@@ -346,10 +352,10 @@ class _Comparison:
 
     def _evaluated(self, pair: Pair, endpoint: str | None) -> tuple[Evaluation, _Absent | None]:
         absent = None
-        evaluation = self._run.evaluate(pair)
+        evaluation = self._evaluate(pair)
         if endpoint not in (None, evaluation.endpoint):
             absent = _Absent(endpoint)
-            evaluation = self._run.evaluate(pair, endpoint=absent)
+            evaluation = self._evaluate(pair, endpoint=absent)
             note = (
                 f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of the suite's"
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.errors import LedgerError, MemleakError
+from pytest_memleak.errors import Inconclusive, LedgerError, MemleakError, MissingExtra
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.run import Run
@@ -368,9 +368,19 @@ def _internal_error_text(error: Exception, config: pytest.Config) -> str:
 
 
 def load_suite(config: pytest.Config, path: Path) -> Suite:
-    """Read a suite and validate what can be checked before a call; raises MemleakError."""
-    from pytest_memleak.plugin.preflight import validate_suite
+    """Read a suite and validate what can be checked before a call.
 
+    Raises MemleakError for an unknown provider option, an invalid catalog, or a missing ledger. A
+    missing extra is an error only of the pairs that need it.
+    """
     suite_run = run_of(config).of_suite(path)
-    validate_suite(suite_run, config)
-    return suite_run.suite
+    suite = suite_run.suite
+    models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
+    for model in models:
+        with contextlib.suppress(Inconclusive, MissingExtra):
+            suite_run.endpoints.provider(model)
+    if suite.catalog:
+        suite_run.catalog.validate()
+    if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
+        suite_run.resources.ledger  # noqa: B018 - opened by asking for it
+    return suite

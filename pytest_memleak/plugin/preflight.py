@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_memleak.errors import Inconclusive, MemleakError, MissingExtra
+from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import report_paths, usage_errors
 from pytest_memleak.reports.output_table import EVIDENCE, REPORTS, test_result_path
 
 if TYPE_CHECKING:
-    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.reports.output_table import Output
 
 _PREFIX_BYTES = 10_000
@@ -54,22 +53,6 @@ def validate_outputs(config: pytest.Config) -> None:
             parse_url(value)
     except MemleakError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def validate_suite(suite_run: SuiteRun, config: pytest.Config) -> None:
-    """Raise MemleakError for an unknown provider option, an invalid catalog, or a missing ledger.
-
-    Makes no API calls. A missing extra is an error only of the pairs that need it.
-    """
-    suite = suite_run.suite
-    models = [*suite.models, *([suite.summarizer.model] if suite.summarizer else [])]
-    for model in models:
-        with contextlib.suppress(Inconclusive, MissingExtra):
-            suite_run.endpoints.provider(model)
-    if suite.catalog:
-        suite_run.catalog.validate()
-    if config.getoption("memleak_ledger") and not config.getoption("collectonly"):
-        suite_run.resources.ledger  # noqa: B018 - opened by asking for it
 
 
 def _validate_overwrite(output: Output, path: Path) -> None:

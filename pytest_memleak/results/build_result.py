@@ -21,10 +21,9 @@ from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.passage_details import (
     listed_passages,
-    own_passage,
     passage_details,
 )
-from pytest_memleak.results.quotes import passage_rate
+from pytest_memleak.results.quotes import own_passage, passage_rate
 from pytest_memleak.scoring.measure_table import (
     GREEDY,
     MEASURES,

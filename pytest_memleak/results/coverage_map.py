@@ -22,7 +22,7 @@ from pytest_memleak.records.plot_records import (
     PlotData,
     SpanNote,
 )
-from pytest_memleak.results.passage_details import own_passage
+from pytest_memleak.results.quotes import own_passage
 from pytest_memleak.scoring.measures import Similarity, compare
 
 if TYPE_CHECKING:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Book, Origin
 from pytest_memleak.records.measurement import Passage
-from pytest_memleak.results.quotes import passage_rate, quote, quote_anywhere
+from pytest_memleak.results.quotes import passage_rate, quote_anywhere
 from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.records.measurement import Block, PassageRate
-    from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -39,27 +38,6 @@ def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage
         )
         for kind, passage in _passages_to_list(passages)
         if passage.start is not None
-    )
-
-
-def own_passage(
-    kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None
-) -> Passage:
-    """Build the passage of a run of the pair's own book, with its place in the whole book."""
-    measured = analysis.measurement
-    start, end = run.start or 0, run.end or 0
-    first, last = measured.excerpt_at(start), measured.excerpt_at(end - 1)
-    excerpt = book.excerpts[first]
-    return Passage(
-        kind=kind,
-        words=run.words,
-        start=start + book.words_in_prompts(first),
-        end=end + book.words_in_prompts(last),
-        chapter=excerpt.chapter,
-        excerpt_id=excerpt.id,
-        generation=getattr(run, "generation", None),
-        quote=quote(book, run, measured, most=quoted),
-        rate=passage_rate(analysis, start, end),
     )
 
 

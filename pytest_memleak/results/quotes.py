@@ -6,6 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records.measurement import Passage
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
 from pytest_memleak.scoring.folding import passage_words
@@ -23,6 +24,27 @@ _BEFORE_WORD = re.compile(r"^[^\w“‘\"'(]+")  # the end of what stands before
 _SOFT_HYPHEN = "\u00ad"
 _CLOSING = '.,;:!?…”")]'
 _LETTER = re.compile(r"\w")
+
+
+def own_passage(
+    kind: str, run: Block, analysis: Analysis, book: Book, quoted: int | None
+) -> Passage:
+    """Build the passage of a run of the pair's own book, with its place in the whole book."""
+    measured = analysis.measurement
+    start, end = run.start or 0, run.end or 0
+    first, last = measured.excerpt_at(start), measured.excerpt_at(end - 1)
+    excerpt = book.excerpts[first]
+    return Passage(
+        kind=kind,
+        words=run.words,
+        start=start + book.words_in_prompts(first),
+        end=end + book.words_in_prompts(last),
+        chapter=excerpt.chapter,
+        excerpt_id=excerpt.id,
+        generation=getattr(run, "generation", None),
+        quote=quote(book, run, measured, most=quoted),
+        rate=passage_rate(analysis, start, end),
+    )
 
 
 def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = QUOTED_WORDS) -> str:
