@@ -175,8 +175,8 @@ def batching(tuning):
             for options, said in (
                 ({}, "options.path"),
                 ({"path": 5}, "got 5"),
-                ({"path": "answers.csv"}, r".json or .jsonl file; got 'answers.csv'"),
-                ({"path": "answers"}, ".json or .jsonl"),
+                ({"path": "answers.txt"}, r"use \.jsonl, .*; got 'answers\.txt'"),
+                ({"path": "answers"}, r"use \.jsonl, "),
                 *(({"path": path}, "only placeholder") for path in ("{model}.json", "{book.json")),
                 ({"path": "a.json", "speed": 1}, "unknown key 'options.speed'"),
             )
