@@ -107,8 +107,8 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None
         return _decode_as(data, wide)
     if declared is None:
         return _decode_as(data, "utf-8")
-    if known := _text_encoding(declared):
-        return _decode_as(data, known)
+    if codec := _text_encoding(declared):
+        return _decode_as(data, codec)
     text, note = _decode_as(data, "utf-8")
     return text, note or f"the declared encoding {declared[:40]!r} doesn't apply; read as UTF-8"
 

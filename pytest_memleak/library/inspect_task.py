@@ -30,6 +30,7 @@ from pytest_memleak.library.book_files import read_book
 from pytest_memleak.library.library import Library
 from pytest_memleak.library.stream import LIMIT
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ def longest() -> Metric:
     return most
 
 
-@scorer(metrics={"longest_passage": [longest(), mean()], "over_limit": [mean()]})
+@scorer(metrics={LONGEST_PASSAGE.name: [longest(), mean()], "over_limit": [mean()]})
 def passages(books: str | Sequence[str], limit: int = LIMIT) -> Scorer:
     """Score the words of the longest passage of all that a model wrote, and if it's over `limit`.
 
@@ -78,7 +79,7 @@ def passages(books: str | Sequence[str], limit: int = LIMIT) -> Scorer:
              "near": each.near}
             for each in in_texts
         ]  # fmt: skip
-        value = {"longest_passage": words, "over_limit": int(words > limit)}
+        value = {LONGEST_PASSAGE.name: words, "over_limit": int(words > limit)}
         return Score(value=value, metadata={"passages": places})
 
     return score

@@ -164,8 +164,8 @@ class NgramPrefilter:
             gram[nth] = following
             other = self._grams.take(following, mode="clip") != rest.take(nth)
             nth = nth.take(np.flatnonzero(other & (following < none)))
-        found = np.flatnonzero(gram < none)
-        return at.take(found), gram.take(found)
+        matching = np.flatnonzero(gram < none)
+        return at.take(matching), gram.take(matching)
 
     def runs(self, text: Keys, hashes: Keys | None = None) -> Runs:
         """Return the maximal runs of at least n words that texts and books share, by keys.
