@@ -53,13 +53,15 @@ class Missing:
     """A pair's missing generations, by prompt in order.
 
     free:       ordinals that no open call is sampling
-    elsewhere:  the number of ordinals that open calls are sampling
+    elsewhere:  the number of ordinals that open calls are sampling; holder: the process that has
+                done so for the longest
     in_batches: the number of ordinals in batches whose results weren't read yet
     """
 
     free: dict[PromptSpec, list[int]]
     elsewhere: int
     in_batches: int
+    holder: str
 
     @property
     def count(self) -> int:
@@ -198,9 +200,10 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
     numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
     samples = questionnaire.samples
 
-    def work(connection: Connection) -> tuple[dict[int, set[int]], int, int]:
+    def work(connection: Connection) -> tuple[dict[int, set[int]], list[Any], int]:
         present: dict[int, set[int]] = defaultdict(set)
-        elsewhere = in_batches = 0
+        elsewhere: list[Any] = []
+        in_batches = 0
         for some in in_parts(list(numbers.values())):
             column = generations_.c
             for number, ordinal in connection.execute(
@@ -209,14 +212,14 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
                 .where(column.ordinal >= 0, column.ordinal < samples)
             ):
                 present[number].add(ordinal)
-            for number, ordinal, batch in connection.execute(
+            for row in connection.execute(
                 _HELD.where(claims.c.question.in_(some), claims.c.ordinal < samples)
             ):
-                if ordinal in present[number]:
+                if row.ordinal in present[row.question]:
                     continue
-                present[number].add(ordinal)
-                if batch is None:
-                    elsewhere += 1
+                present[row.question].add(row.ordinal)
+                if row.batch is None:
+                    elsewhere.append(row)
                 else:
                     in_batches += 1
         return present, elsewhere, in_batches
@@ -228,12 +231,20 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
         absent = [ordinal for ordinal in range(samples) if ordinal not in occupied]
         if absent:
             free[question] = absent
-    return Missing(free, elsewhere, in_batches)
+    holder = ""
+    if elsewhere:
+        first = min(elsewhere, key=lambda row: row.began)
+        since = time.strftime("%H:%M:%S", time.localtime(first.began))
+        holder = f"process {first.pid} on {first.host} (since {since})"
+    return Missing(free, len(elsewhere), in_batches, holder)
 
 
 # Reserved ordinals of calls that will be finished: a batch's, and a running process's.
 _HELD = (
-    sa.select(claims.c.question, claims.c.ordinal, calls.c.batch)
+    sa.select(
+        *(claims.c.question, claims.c.ordinal),
+        *(calls.c.batch, calls.c.began, leases.c.host, leases.c.pid),
+    )
     .join(calls, calls.c.id == claims.c.call)
     .join(leases, leases.c.id == calls.c.lease, isouter=True)
     .where(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fnmatch
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -213,12 +215,35 @@ def pytest_runtest_makereport(
     """Attach the pair's result to the report."""
     report = yield
     if run_key in item.config.stash and item.get_closest_marker("copyright"):
-        from pytest_memleak.plugin.run_reports import attach_result
-        from pytest_memleak.plugin.suite_items import SuiteModule
+        try:
+            from pytest_memleak.plugin.run_reports import attach_result
+            from pytest_memleak.plugin.suite_items import SuiteModule
 
-        error = call.excinfo.value if call.excinfo else None
-        attach_result(item, report, error, own=item.getparent(SuiteModule) is None)
+            error = call.excinfo.value if call.excinfo else None
+            attach_result(item, report, error, own=item.getparent(SuiteModule) is None)
+        except OSError as failure:
+            if failure.errno in _TOO_MANY_OPEN:
+                pytest.exit(_RAISE_LIMIT, returncode=pytest.ExitCode.INTERNAL_ERROR)
+            raise
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """End a run whose reports need more open files than are allowed with one sentence."""
+    try:
+        return (yield)
+    except OSError as failure:
+        if run_key not in config.stash or failure.errno not in _TOO_MANY_OPEN:
+            raise
+        print(f"memleak: {_RAISE_LIMIT}", file=sys.stderr)
+        return pytest.ExitCode.INTERNAL_ERROR
+
+
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
+_RAISE_LIMIT = (
+    "Too many open files: raise the limit (ulimit -n 1024) and rerun. Stored generations are reused"
+)
 
 
 def pytest_assertrepr_compare(

@@ -140,7 +140,7 @@ class Display:
         seconds = time.monotonic() - self._began
         done = event.done - self._first
         took = _clock(seconds)
-        if done and seconds > _ESTIMATE_AFTER:
+        if done > 0 and seconds > _ESTIMATE_AFTER:
             took += f", {_clock(seconds / done * (event.of - event.done))} left"
         return "  ".join(
             [

@@ -47,6 +47,7 @@ _HINT = (
 _INTERRUPTED = "generations that were received are in the ledger; rerun to continue"
 # Kinds whose messages name files, positions, and versions. Others may quote their data.
 _PLAIN = (OSError, ImportError, json.JSONDecodeError, UnicodeError)
+_NO_THREAD = "can't start new thread"  # Python's words for a limit of the machine
 _LIBRARIES = ("lxml", "sqlalchemy", "zipfile", "ebooklib")
 _MEANINGS = {
     MemoryError: "not enough memory",
@@ -367,7 +368,8 @@ def error_sentence(error: BaseException) -> str:
         (meaning for error_kind, meaning in _MEANINGS.items() if isinstance(error, error_kind)), ""
     )
     library = type(error).__module__.partition(".")[0]
-    if not message and (isinstance(error, _PLAIN) or library in _LIBRARIES):
+    is_safe = isinstance(error, _PLAIN) or library in _LIBRARIES or str(error) == _NO_THREAD
+    if not message and is_safe:
         # A database's own error has no statement and no parameters.
         text = str(getattr(error, "orig", None) or error).partition("\n")[0]
         words = masked(text).split()

@@ -81,9 +81,10 @@ class Counts:
 
 @dataclass(slots=True)
 class Notice:
-    """What to know of a run at once: that it waits, or else `text`."""
+    """What to know of a run at once: that it waits, for the server or `others`, or else `text`."""
 
     text: str = ""
+    others: str = ""
     _cause: str = ""
     _until: float = 0.0
 
@@ -96,6 +97,8 @@ class Notice:
 
     def __str__(self) -> str:
         left = math.ceil(self._until - time.monotonic())
+        if self.others:
+            return f"waiting for {self.others}"
         return f"waiting for {self._cause}, {left} s" if left > 0 else self.text
 
 

@@ -88,6 +88,8 @@ class TimedCalls:
         except Overdue:
             cause = f"no response within {deadline:g} s"
             raise NoAnswer(cause, hint=RAISE_DEADLINE, in_doubt=True, **place) from None
+        except NoThread:
+            raise self.failing(verb).not_sent(*NO_THREAD, lasting=True) from None
         except MemleakError as error:
             _mask(error)
             if isinstance(error, RequestNotSent):
@@ -314,6 +316,16 @@ class Overdue(Exception):
     """Raised if a call misses its deadline."""
 
 
+class NoThread(Exception):
+    """Raised if the machine allows no more threads, so a call isn't made."""
+
+
+NO_THREAD = (
+    "Can't start a thread: the limit on processes and threads is reached",
+    "raise it (ulimit -u; a container's pids limit), or lower options.concurrency",
+)
+
+
 def within(
     seconds: float,
     call: Callable[[], T],
@@ -329,7 +341,10 @@ def within(
         runner = _idle.pop()
     except IndexError:
         runner = _Runner()
-        runner.start()
+        try:
+            runner.start()
+        except RuntimeError:
+            raise NoThread from None
     runner.inbox.put((future, call))
     try:
         return future.result(min(seconds, threading.TIMEOUT_MAX))

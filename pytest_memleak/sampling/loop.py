@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from pytest_memleak.errors import JobPending
+from pytest_memleak.errors import Inconclusive, JobPending
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
 from pytest_memleak.ledger.call_outcomes import Answer, Call, record
@@ -33,7 +33,7 @@ from pytest_memleak.sampling.call_attempts import (
     Stopped,
     settle_interrupted_calls,
 )
-from pytest_memleak.sampling.call_deadline import Line
+from pytest_memleak.sampling.call_deadline import NO_THREAD, Line
 from pytest_memleak.sampling.retry import Pace, Retry
 
 _FRUITLESS_BATCHES = 3
@@ -101,6 +101,7 @@ class _Pair:
         self._endpoint_id = desk.line.endpoint_id
         self._questionnaire = questionnaire
         self._progress = progress
+        self._held, self._held_since = 0, 0.0
 
     def online(self) -> None:
         """Sample call by call until everything is stored, whoever sampled it."""
@@ -116,8 +117,7 @@ class _Pair:
                     hint="set batch = true once more for this endpoint",
                 )
             elif lacking.elsewhere:
-                self.tell()
-                time.sleep(_LOOK_AT_OTHERS)
+                self._wait_for_others(lacking)
             else:
                 return
 
@@ -139,10 +139,26 @@ class _Pair:
                 batches.submit(asks(lacking.free, per_call))
                 self.tell()
             elif lacking.elsewhere:
-                time.sleep(_LOOK_AT_OTHERS)
+                self._wait_for_others(lacking)
             elif not lacking.in_batches:
                 return
             batches.settle()
+
+    def _wait_for_others(self, lacking: Missing) -> None:
+        """Wait a little for other processes. Raises Inconclusive if they have stopped."""
+        now, retry, notice = time.monotonic(), self.desk.retry, self.desk.notice
+        if lacking.elsewhere != self._held:
+            self._held, self._held_since = lacking.elsewhere, now
+        if now - self._held_since > retry.deadline + retry.total:
+            raise Inconclusive(
+                f"{amount(lacking.elsewhere, 'generation')} reserved and not stored by "
+                f"{lacking.holder}",
+                hint="resume or end that process, and rerun",
+            )
+        notice.others = lacking.holder
+        self.tell()
+        notice.others = ""
+        time.sleep(_LOOK_AT_OTHERS)
 
     def tell(self) -> LedgerCounts:
         """Count what is stored now, and report it as progress."""
@@ -233,7 +249,11 @@ class Workers:
             if self._stop.is_set() or more <= 0:
                 return
             for _ in range(more):
-                threading.Thread(target=self._run, name="memleak-worker", daemon=True).start()
+                thread = threading.Thread(target=self._run, name="memleak-worker", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    raise self._desk.line.calls.failing("sample").final(*NO_THREAD) from None
                 self._running += 1  # the thread needs the lock, held here, to end
 
     def _watch(self, tell: Callable[[], None], *, until: float | None = None) -> None:

@@ -1,5 +1,6 @@
 """An exception inside an evaluation: a sentence on the screen, all of it in a file of one's own."""
 
+import errno
 import stat
 from pathlib import Path
 
@@ -15,6 +16,7 @@ MISHAPS = {
     DATABASE: "DatabaseError: disk is malformed, at *",
     "ImportError('No module named x')": "ImportError: No module named x, at *",
     "OSError(text)": "OSError: *",
+    'RuntimeError("can\'t start new thread")': "RuntimeError: can't start new thread, at *",
 }
 EXTENSION = """
 import json
@@ -47,6 +49,21 @@ def test_the_message_is_kept_where_it_can_hold_no_text(crash, error):
     assert SECRET not in told
     assert "Traceback" not in told
     assert told.count(".py") <= 2
+
+
+@pytest.mark.parametrize("step", ["attach_result", "run_report", "write_reports"])
+def test_too_many_open_files_at_the_end_are_one_plain_error(suite, gate, monkeypatch, step):
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    suite()
+    monkeypatch.setattr(f"pytest_memleak.plugin.run_reports.{step}", fail)
+    done = gate("-k", "clean")
+    text = done.stdout.str() + done.stderr.str()
+    assert done.ret == pytest.ExitCode.INTERNAL_ERROR
+    assert "ulimit -n" in text
+    assert "Traceback" not in text
+    assert "INTERNALERROR" not in text
 
 
 def test_the_full_account_is_in_a_file_that_is_named_with_v(crash):

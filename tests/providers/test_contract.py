@@ -552,6 +552,7 @@ def test_a_server_that_is_not_there_is_told_at_once(serve, provider_of):
         Response(body=b""),
         Response.json({"choices": [], "candidates": []}),
         Response.json({"error": {"message": "upstream is busy"}}),
+        Response.json("Welcome, said the model, and wrote no choices."),
     ],
 )
 @HOSTED

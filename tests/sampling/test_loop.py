@@ -1,10 +1,13 @@
+import dataclasses
+import os
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 import sqlalchemy as sa
+from by_hand import intent
 from scripted import (
     Asked,
     Keeping,
@@ -19,10 +22,18 @@ from scripted import (
     terms,
 )
 
-from pytest_memleak.errors import CallTimeout, ProviderBusy, ProviderError, UnusableResponse
+from pytest_memleak.errors import (
+    CallTimeout,
+    Inconclusive,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    UnusableResponse,
+)
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms
+from pytest_memleak.ledger.call_reservations import OwnEndpoint, Terms, claim
 from pytest_memleak.ledger.ledger_queries import generations, rows_with_texts, surplus
+from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
@@ -175,6 +186,32 @@ def test_an_answer_of_another_form(drawing, ask, memory, reply, message):
     with pytest.raises(ProviderError, match=message):
         drawing(Scripted(lambda _: reply), ask(excerpts=1))
     assert states(memory) == {"lost": 1}
+
+
+def test_a_process_that_stopped_with_what_it_reserved_is_named(drawing, ask, memory, hasty):
+    asked = ask(excerpts=1, samples=1)
+    claim(memory, intent(memory, asked, Ask(asked.questions[0], (0,))))
+    notes, holder = [], f"process {os.getpid()} on "
+    retry = dataclasses.replace(hasty, deadline=0.1, total=0.1)
+    progress = Progress(lambda event: notes.append(event.note))
+    with pytest.raises(Inconclusive, match=f"1 generation reserved and not stored by {holder}"):
+        drawing(Scripted(), asked, retry=retry, progress=progress)
+    assert notes[-1].startswith(f"waiting for {holder}")
+
+
+def test_a_machine_without_threads_is_named_and_nothing_is_billed(
+    drawing, ask, memory, monkeypatch
+):
+    class NoThread(threading.Thread):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("pytest_memleak.sampling.call_deadline._idle", deque())
+    monkeypatch.setattr("pytest_memleak.sampling.call_deadline._Runner.start", NoThread.start)
+    with pytest.raises(RequestNotSent, match="Can't start a thread") as error:
+        drawing(Scripted(), ask(excerpts=1, samples=1))
+    assert "ulimit -u" in error.value.hint
+    assert states(memory) == {"failed": 1}
 
 
 def test_a_busy_provider_is_asked_again_in_the_same_call(drawing, ask, memory):

@@ -175,7 +175,9 @@ class ChatEndpoint(RequestEndpoint):
         most = request.max_tokens
         completions = read_completions(answer, max_tokens=most, instruction=request.instruction)
         if not completions:
-            words = safe_message(error_message(answer), texts=texts)
+            # A bare text is no error's message: the model may have written it.
+            message = "" if isinstance(answer, str) else error_message(answer)
+            words = safe_message(message, texts=texts)
             raise Failing(self._calls.provider, self._settings.model, call).unusable(
                 f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves chat completions",
