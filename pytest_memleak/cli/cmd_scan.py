@@ -55,7 +55,7 @@ def add_scan(commands: Commands) -> None:
             "--prompt PATH": "with --text: the prompt of each row, whose words don't count",
             "--longest-passage N": "limit of a verbatim passage, in words (default: 38)",
             "--nv-longest-passage N": "limit of a near-verbatim passage, in words (default: 38)",
-            "--max-coverage SHARE": "limit of the share of a book that passages cover",
+            "--max-coverage SHARE": "limit of the share of a book that passages of one kind cover",
             "--max-rows SHARE": "limit of the share of rows with a passage",
             "--jobs N": "the number of processes (default: one per core)",
             "--quote": "print the passages themselves",
@@ -115,6 +115,8 @@ def _validate(parsed: argparse.Namespace) -> None:
         )
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
+    if parsed.jobs is not None and parsed.jobs < 1:
+        raise SettingsError(f"--jobs must be at least 1, not {parsed.jobs}", hint="omit --jobs")
     for path in (*parsed.logs, *parsed.training):
         reader_of(path)
         if not path.is_file():
@@ -158,7 +160,8 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
             "rows": _rows(rows),
             exact: max((row["words"] for row in rows if not row["near"]), default=0),
             near: max((row["words"] for row in rows if row["near"]), default=0),
-            "coverage": result.coverage(library, book),
+            "coverage": result.coverage(library, book, near=False),
+            "nv_coverage": result.coverage(library, book, near=True),
         }
         for book, rows in by_book.items()
     ]
@@ -167,6 +170,7 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
         exact: parsed.longest_passage,
         near: parsed.nv_longest_passage,
         "coverage": parsed.max_coverage,
+        "nv_coverage": parsed.max_coverage,
         "rows": parsed.max_rows,
     }
     values = {name: max((book[name] for book in books), default=0) for name in limits}
@@ -196,8 +200,10 @@ def _print(report: Row) -> None:
     """Print the books, the longest passages, and which limits are exceeded."""
     if report["books"]:
         head = [name for name in report["books"][0] if name != "words"]
-        books = ({**book, "coverage": f"{book['coverage']:.1%}"} for book in report["books"])
-        print_table(head, [[book[name] for name in head] for book in books], right=head[1:])
+        cells = [
+            [book["book"], *(_shown(book[name]) for name in head[1:])] for book in report["books"]
+        ]
+        print_table(head, cells, right=head[1:])
         print()
         longest = _longest_of_texts(report["passages"])
         head = ["words", "match", "book", "at word", "file", "row"]

@@ -67,17 +67,14 @@ class ScanResult:
         self.style_rows += other.style_rows
         self.passages += other.passages
 
-    def coverage(self, library: Library, book: str) -> float:
-        """Return the share of a book's words in verbatim or, if greater, in near passages."""
+    def coverage(self, library: Library, book: str, *, near: bool) -> float:
+        """Return the share of a book's words, folded if `near`, in its passages of that kind."""
         layouts = library.index.books[library.index.numbers[book]]
-        shares = []
-        for near, total in ((False, layouts.layout.total), (True, layouts.folded.total)):
-            covered = np.zeros(total, dtype=np.bool_)
-            for passage in (logged.passage for logged in self.passages):
-                if (passage.book, passage.near) == (book, near):
-                    covered[passage.start : passage.end] = True
-            shares.append(float(covered.mean()))
-        return max(shares)
+        covered = np.zeros((layouts.folded if near else layouts.layout).total, dtype=np.bool_)
+        for passage in (logged.passage for logged in self.passages):
+            if (passage.book, passage.near) == (book, near):
+                covered[passage.start : passage.end] = True
+        return float(covered.mean())
 
 
 class LogScan:

@@ -164,7 +164,7 @@ def test_how_much_of_a_book_a_training_set_has(scan):
      ["longest_passage 7 exceeds the limit 6"]),
     (["--nv-longest-passage", "60", "--max-rows", "0.1"], ["rows 16.7% exceeds the limit 10.0%"]),
     (["--nv-longest-passage", "60", "--max-coverage", "0.001"],
-     ["coverage 0.3% exceeds the limit 0.1%"]),
+     ["nv_coverage 0.3% exceeds the limit 0.1%"]),
 ])  # fmt: skip
 def test_limits(scan, options, over):
     code, out, _ = scan([paper(n, text) for n, text in enumerate(PLANTED)], *options)
@@ -196,6 +196,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         (Path("gone.jsonl"), [], "gone.jsonl: No such file or directory"),
         (Path("rows.xml"), [], "rows.xml: no reader for '.xml' files"),
         (good, ["--prompt", "/a"], "--prompt needs --text"),
+        (good, ["--jobs", "-1"], "--jobs must be at least 1, not -1"),
         (good, ["--training", "rows.jsonl"], "name either generations or training rows"),
     ):
         code, out, err = scan(rows, *options)
