@@ -1,6 +1,7 @@
 """The scoring core beside the floor: pytest benchmarks [--scale 1] [--benchmark-compare]."""
 
 import random
+import re
 import time
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import floor
 import measure
 import pytest
 
+from pytest_memleak.library import Library, Stream
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyze
 from pytest_memleak.scoring.multi_book_index import SharedIndex
@@ -39,6 +41,47 @@ def test_matches(benchmark, book, drawn):
     index = SharedIndex([book], k=5)
     texts = [one.text for one in drawn]
     benchmark(lambda: index.matches(texts))
+
+
+@pytest.mark.parametrize("with_numbers", [False, True])
+def test_stream(benchmark, drawn, with_numbers):
+    """Each generation leaves token by token; with numbers, it's decoded and thinned, too."""
+    library = Library.of([corpus.in_style(number) for number in range(20)])
+    texts = [one.text for one in drawn][:100]
+    if with_numbers:
+        texts = [
+            re.sub(r"(\w+ ){9}", lambda words: f"{words[0]}{len(words[0])} ", text)
+            for text in texts
+        ]
+
+    def leave():
+        for text in texts:
+            stream = Stream(library)
+            for token in re.findall(r"\s?\S{1,4}", text):
+                stream.feed(token)
+            stream.end()
+
+    benchmark(leave)
+
+
+def test_memory_of_a_library():
+    """At most 24 bytes a word, and 38 of books that folding changes."""
+    for accents, most in ((False, 26), (True, 40)):
+        books = [corpus.in_style(number) for number in range(20)]
+        if accents:
+            draw = random.Random(5)
+            books = [
+                replace(
+                    book,
+                    excerpts=tuple(
+                        replace(excerpt, text=corpus.with_accents(excerpt.text, draw))
+                        for excerpt in book.excerpts
+                    ),
+                )
+                for book in books
+            ]
+        library = Library.of(books)
+        assert library.index.nbytes / sum(library.sizes.values()) <= most
 
 
 def test_whole_scoring(benchmark, book, drawn):
