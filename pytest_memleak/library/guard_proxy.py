@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_memleak.library.guarded_answer import GuardedAnswer
@@ -28,8 +28,8 @@ _LARGEST, _LARGEST_CHUNK = 1 << 26, 1 << 20  # bytes
 _TIMES = ClientTimeout(total=None, sock_connect=30, sock_read=600)
 # What describes one connection or the bytes sent over it.
 _OWN_HEADERS = {
-    *("accept-encoding", "connection", "content-encoding", "content-length", "host", "keep-alive"),
-    *("proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
+    *("accept-encoding", "connection", "content-encoding", "content-length", "expect", "host"),
+    *("keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
 }
 _KEPT_HEADERS = ("retry-after", "x-request-id")
 _TYPE = "memleak_guard"
@@ -58,7 +58,10 @@ class GuardProxy:
         return app
 
     async def _connected(self, _: web.Application) -> AsyncIterator[None]:
-        async with ClientSession(timeout=_TIMES, read_bufsize=_LARGEST_CHUNK) as self._session:
+        cookies = DummyCookieJar()  # clients share no session of the server's
+        async with ClientSession(
+            timeout=_TIMES, read_bufsize=_LARGEST_CHUNK, cookie_jar=cookies
+        ) as self._session:
             yield
 
     async def _show_counts(self, _: web.Request) -> web.Response:
@@ -78,13 +81,13 @@ class GuardProxy:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.counts["requests"] += 1
+        data, headers = await request.read(), _headers(request)
         try:
-            asked = _object(await request.json())
+            asked = _object(json.loads(data))
         except (ValueError, RecursionError):
             return _error(400, "the request is no JSON object")
         answer = GuardedAnswer(self._library, asked, self._limit)
         url = self._upstream + request.path.removeprefix("/v1")
-        data, headers = await request.read(), _headers(request)
         try:
             async with self._session.post(
                 url, data=data, headers=headers, allow_redirects=False
