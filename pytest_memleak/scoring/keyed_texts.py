@@ -69,9 +69,11 @@ def changed_by_folding(texts: Sequence[str], plain: Keyed) -> tuple[Keyed, list[
     for number, marks in enumerate(marks_beside(_LEFT_ALONE, texts)):
         if _MAY_CHANGE.search(marks) or "\x00" in texts[number]:
             suspects.add(number)
+    if not suspects:
+        return _NO_TEXTS, []
     numbers = sorted(suspects)
     folded_texts = _joined([texts[n] for n in numbers], _AS_FOLDED).split(b"\x00")[1:-1]
-    plain_texts = plain.joined.split(b"\x00")[1:-1] if numbers else []
+    plain_texts = plain.joined.split(b"\x00")[1:-1]
     changed = {
         number: folded_words
         for number, folded_words in zip(numbers, folded_texts, strict=True)

@@ -97,6 +97,8 @@ class PassageTally:
         """Count the passages in texts; prompt_ranges: of m-grams of their own instructions."""
         self._count_exact(counts, shared, prompt_ranges, prompted)
         for near in shared.near:
+            if not len(near.matches.text):
+                continue
             alike = self._same_instructions and near.words is shared.exact
             near_prompted = prompted.of(near.texts)
             near_ranges = (
