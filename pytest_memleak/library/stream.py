@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LIMIT = 38
 """The most words of a protected book that a generation may reproduce (docs/method.md)."""
 
-# A passage over the limit, with words inserted or a JSON object per word, takes fewer characters.
-_WINDOW, _SLACK = 3_000, 1_000
+# Per word of the limit: a passage with words inserted, or a JSON object per word, takes fewer.
+_CHARACTERS = 80
 _LONGEST_WORD = 256
 _UNMATCHED, _UNMATCHED_BACKWARD = NEAR_MATCH - 1, 12  # words, of a line for these
 _USUAL = frozenset(USUAL.split())
@@ -43,7 +43,7 @@ class Stream:
 
     It holds back the words that could exceed the limit until it has read them. A word of a match
     shows only with the match's fifth, so the last four may be a passage's, too. It matches the last
-    3,000 characters, in memory that doesn't grow.
+    80 characters per word of the limit, in memory that doesn't grow.
 
     passage: what ended it
     """
@@ -131,8 +131,9 @@ class Stream:
 
     def _forget(self) -> None:
         """Forget text that no passage over the limit reaches back to."""
-        over = min(len(self._text) - _WINDOW, self._sent - 1)
-        if over > _SLACK:
+        window = _CHARACTERS * self._limit
+        over = min(len(self._text) - window, self._sent - 1)
+        if over > window // 3:
             cut = max(self._text.find(" ", over, self._sent - 1), over)
             self._text = self._text[cut:]
             self._sent -= cut

@@ -17,6 +17,7 @@ from test_further_readings import DISGUISES, book, planted, prose
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.library import Library, Stream, read_book
+from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.folding import passage_words
 
 LIMIT = 38
@@ -165,6 +166,25 @@ def test_a_passage_over_a_long_answer_takes_no_more_memory():
     for _ in range(100):
         blob.feed("QmFzZTY0" * 100)
     assert sum(sys.getsizeof(part) for part in vars(blob).values()) < 50_000
+
+
+@pytest.mark.parametrize("limit", [20, 150, full(2_000)])
+def test_any_limit_holds_after_a_long_answer(limit):
+    words = " ".join([*prose("the-seed-vault")[:1_000], *prose("the-lamplighter")[: limit + 60]])
+    stream = Stream(library(), limit)
+    sent = sent_by(stream, deltas(words, random.Random(limit), 40))
+    assert stream.passage.words > limit
+    assert limit - 9 <= longest(sent) <= limit
+
+
+@pytest.mark.parametrize("language", ["chinese", full("thai")])
+def test_scripts_without_spaces(language):
+    pytest.importorskip("icu4py")
+    text = (Path(__file__).parents[1] / "scoring" / "udhr" / f"{language}.txt").read_text("utf-8")
+    protected = Library.of([book_of(text)], Scoring(word_mode="unicode"))
+    stream = Stream(protected)
+    sent = sent_by(stream, deltas(text[300:900], random.Random(1), 3))
+    assert 30 <= longest(sent, protected=protected) <= LIMIT < stream.passage.words
 
 
 def test_a_limit_that_no_passage_has_is_an_error():
