@@ -1,7 +1,7 @@
 """Files of logs and training sets, read block by block: lines, JSON, inspect_ai's zips, tables.
 
-A file's suffix tells how it is cut into rows, and `log_formats` what a row is. Lines of JSON stay
-bytes in their block, so that another process can parse them.
+A file's suffix tells how it is cut into rows, and `log_formats` what a row is. Rows of JSON may
+stay bytes in their block, so that another process parses them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ class RowPaths(NamedTuple):
 
     def record(self, row: object, where: str) -> Record:
         """Return the row as a record (`log_formats`). Raises RecordsError, naming `where`."""
-        if isinstance(row, bytes):
-            row = json_value(row.removeprefix(codecs.BOM_UTF8), where, encoding="utf-8")
         if self.text is not None:
             return record_at(row, self.text, self.prompt, where)
         if (record := record_of(row)) is not None:
@@ -60,11 +58,14 @@ class RowBlock:
     bytes: int = 0
 
     def places(self) -> Iterator[tuple[int, Any, str]]:
-        """Yield each row with its number and its place; blank lines are none."""
+        """Yield each row with its number and its place. Raises RecordsError for no JSON."""
+        kind = "line" if ".jsonl" in self.path.name.lower() else "row"
         for number, row in enumerate(self.rows, self.first):
-            if not isinstance(row, bytes) or row.strip():
-                kind = "line" if isinstance(row, bytes) else "row"
-                yield number, row, f"{self.path}, {kind} {number}"
+            where = f"{self.path}, {kind} {number}"
+            if not isinstance(row, bytes):
+                yield number, row, where
+            elif text := row.removeprefix(codecs.BOM_UTF8).strip():  # no blank line
+                yield number, json_value(text, where, encoding="utf-8"), where
 
 
 def read_blocks(path: Path) -> Iterator[RowBlock]:
@@ -92,7 +93,7 @@ def load_rows(path: Path) -> list[object]:
     if path.suffix.lower() == ".jsonl":
         rows = load_records(path)
     else:
-        rows = [row for block in read_blocks(path) for row in block.rows]
+        rows = [row for block in read_blocks(path) for _, row, _ in block.places()]
     records: list[object] = []
     for row in rows:
         record = record_of(row)
@@ -139,9 +140,10 @@ def _json_rows(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     yield from _in_blocks(rows)
 
 
-def _samples(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
-    """Yield the samples of inspect_ai's zip, one by one."""
+def _samples(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
+    """Yield the samples of inspect_ai's zip."""
     with zipfile.ZipFile(file) as archive:
+        block: list[bytes] = []
         for member in archive.infolist():
             if not member.filename.startswith("samples/"):
                 continue
@@ -150,8 +152,12 @@ def _samples(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
                 member.compress_type, member.file_size = zipfile.ZIP_STORED, member.compress_size
                 member.CRC = None  # type: ignore[assignment] # zipfile then skips the check
             data = archive.read(member)
-            data = _unpacked_zstd(io.BytesIO(data)).read() if zstd else data
-            yield [json_value(data, f"{path}, {member.filename}")]
+            block.append(_unpacked_zstd(io.BytesIO(data)).read() if zstd else data)
+            if sum(map(len, block)) >= _BLOCK:
+                yield block
+                block = []
+        if block:
+            yield block
 
 
 def _cells(file: IO[bytes], _path: Path) -> Iterator[list[Any]]:
