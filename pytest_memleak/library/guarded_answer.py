@@ -93,6 +93,8 @@ class GuardedAnswer:
                 guarded["finish_reason"] = FILTERED
                 self._over.add(number)
             choices.append(guarded)
+        if body.get("choices") and not choices and not whole:
+            return []  # of choices that have ended
         if "choices" in body:
             self._head["choices"] = choices
         return [*self._held, self._head]

@@ -163,16 +163,24 @@ def test_choices_end_one_by_one():
 
 
 def test_a_passage_spread_over_tool_calls_is_one_text():
-    words = [f'"{word}" ' for word in WORDS[:60]]
+    words = [f'"{word}" ' for word in [*["other"] * 12, *WORDS[:60]]]
     calls = [
         {"index": at // 6, "function": {"name": "say", "arguments": "".join(words[at : at + 6])}}
-        for at in range(0, 60, 6)
+        for at in range(0, len(words), 6)
     ]
     parts = [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]} for call in calls]
     whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
     answer = GuardedAnswer(library(), CHAT)
     for sent in (sent_of(CHAT, parts)[1], answer.read(whole, whole=True)):
         texts = [text for key, text in leaves(sent) if key == "arguments"]
+        of_calls = {}
+        for part in sent:
+            choice = part["choices"][0]
+            for call in choice.get("delta", choice.get("message"))["tool_calls"]:
+                argument = call["function"].get("arguments", "")
+                of_calls[call["index"]] = of_calls.get(call["index"], "") + argument
+        for index, argument in of_calls.items():
+            assert calls[index]["function"]["arguments"].startswith(argument)
         assert 30 <= longest("".join(texts)) <= 38
         assert reason_of(sent) == "content_filter"
 

@@ -80,6 +80,15 @@ def test_a_verbatim_passage_leaves_up_to_the_limit():
             assert LIMIT - 4 <= longest(sent) <= LIMIT
 
 
+def test_no_more_words_leave_than_the_limit_where_some_are_changed():
+    protected = Library.of([book_of(" ".join(WORDS))])
+    for step in range(6, 12):
+        words = ["otherwise" if n % step == step - 1 else word for n, word in enumerate(WORDS)]
+        for pieces in (deltas(" ".join(words), random.Random(step)), [" ".join(words)]):
+            sent = sent_by(Stream(protected), pieces).split()
+            assert LIMIT - 4 <= len(sent) - sent.count("otherwise") <= LIMIT
+
+
 WORDS = [f"w{n}" for n in range(300)]
 PIECES = st.one_of(
     st.tuples(st.integers(0, 260), st.integers(1, 60)).map(lambda at: WORDS[at[0] :][: at[1]]),
