@@ -200,10 +200,9 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
     numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
     samples = questionnaire.samples
 
-    def work(connection: Connection) -> tuple[dict[int, set[int]], list[Any], int]:
+    def work(connection: Connection) -> tuple[dict[int, set[int]], list[Any]]:
         present: dict[int, set[int]] = defaultdict(set)
-        elsewhere: list[Any] = []
-        in_batches = 0
+        held: list[Any] = []
         for some in in_parts(list(numbers.values())):
             column = generations_.c
             for number, ordinal in connection.execute(
@@ -212,31 +211,28 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
                 .where(column.ordinal >= 0, column.ordinal < samples)
             ):
                 present[number].add(ordinal)
-            for row in connection.execute(
+            rows = connection.execute(
                 _HELD.where(claims.c.question.in_(some), claims.c.ordinal < samples)
-            ):
-                if row.ordinal in present[row.question]:
-                    continue
-                present[row.question].add(row.ordinal)
-                if row.batch is None:
-                    elsewhere.append(row)
-                else:
-                    in_batches += 1
-        return present, elsewhere, in_batches
+            )
+            held += [row for row in rows if row.ordinal not in present[row.question]]
+        return present, held
 
-    present, elsewhere, in_batches = ledger.read(work)
-    free = {}
-    for question in questionnaire.questions:
-        occupied = present.get(numbers.get(question.key, 0), ())
-        absent = [ordinal for ordinal in range(samples) if ordinal not in occupied]
-        if absent:
-            free[question] = absent
-    holder = ""
-    if elsewhere:
-        first = min(elsewhere, key=lambda row: row.began)
-        since = time.strftime("%H:%M:%S", time.localtime(first.began))
-        holder = f"process {first.pid} on {first.host} (since {since})"
-    return Missing(free, len(elsewhere), in_batches, holder)
+    with ledger.explaining_damage():
+        present, held = ledger.read(work)
+        for row in held:
+            present[row.question].add(row.ordinal)
+        free = {}
+        for question in questionnaire.questions:
+            occupied = present.get(numbers.get(question.key, 0), ())
+            absent = [ordinal for ordinal in range(samples) if ordinal not in occupied]
+            if absent:
+                free[question] = absent
+        elsewhere = [row for row in held if row.batch is None]
+        holder = ""
+        if first := min(elsewhere, key=lambda row: row.began, default=None):
+            since = time.strftime("%H:%M:%S", time.localtime(first.began))
+            holder = f"process {first.pid} on {first.host} (since {since})"
+        return Missing(free, len(elsewhere), len(held) - len(elsewhere), holder)
 
 
 # Reserved ordinals of calls that will be finished: a batch's, and a running process's.

@@ -18,7 +18,6 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
 from pytest_memleak.redaction.text import QUOTED_WORDS, count_words, server_word, short_name
 from pytest_memleak.verdict.model_identity import (
-    Weights,
     age_issues,
     is_requested,
     sampling_issues,
@@ -230,7 +229,11 @@ def check_provenance(
     by_name = {server.model: calls for server, calls in history.served}
     if name is not None:
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
-    issues += (*age_issues(_weights(pair, source, record, until, same)),)
+    if source.is_name(pair) and record.calls > record.calls_this_run:
+        age = max(0.0, until - (record.first or until)) / _DAY
+        canaries = None if offline else same(until)
+        limit = pair.sampling.max_age_days
+        issues += (*age_issues(age, max_age_days=limit, canaries=canaries),)
     if history.imported:
         notes += (f"imported from files: {amount(history.imported, 'generation')}",)
     if lost := lost_calls(source.ledger, source.endpoint_id, asked, until=until):
@@ -260,22 +263,3 @@ def served_record(
     if fingerprint and not weights_digest(fingerprint):
         fingerprint = server_word(fingerprint, left)
     return ServedBy(model, fingerprint, calls)
-
-
-def _weights(
-    pair: Pair,
-    source: LedgerEndpoint,
-    record: Provenance,
-    until: float,
-    same: Callable[[float], bool | None],
-) -> Weights:
-    named = bool(weights_label(pair, source.endpoint)) or not source.kept
-    if named or record.calls == record.calls_this_run:
-        return Weights(named=named)
-    return Weights(
-        named=False,
-        age_days=max(0.0, until - (record.first or until)) / _DAY,
-        max_age_days=pair.sampling.max_age_days,
-        canaries=None if record.offline else same(until),
-        reused=True,
-    )

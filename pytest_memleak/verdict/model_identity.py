@@ -6,7 +6,6 @@ Nothing here looks at a clock, a ledger or a server: what is known of them is ha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Issue
@@ -23,25 +22,6 @@ if TYPE_CHECKING:
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not -mini, nor .1.
 _BEHIND = re.compile(r"[-@:_](?:\d{4}-\d{2}(?:-\d{2})?|\d{8}|\d{6}|\d{4}|\d{3}|v\d+(?:\.\d+)*)")
 _GREEDY_FIX = "test an endpoint that applies temperature 0"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What says which weights answered.
-
-    named:    whether a fine-tune, a file of weights or a release in the suite names them
-    age_days: of the oldest answer that is used
-    max_age_days:  in days; the suite's key
-    canaries: whether the canaries, asked again, answered as at the first draw; None where no
-              earlier answers are used, or they were not asked
-    reused:   whether answers of an earlier run are used
-    """
-
-    named: bool
-    age_days: float = 0.0
-    max_age_days: float = 7.0
-    canaries: bool | None = None
-    reused: bool = False
 
 
 def served_model_issues(
@@ -118,24 +98,26 @@ def greedy_sampling_issues(rejected: Sequence[str], *, agreed: bool | None) -> I
         )
 
 
-def age_issues(weights: Weights) -> Iterator[Issue]:
-    """Check that the answers come from the weights that are served now."""
-    if weights.named:
-        return
-    if weights.age_days > weights.max_age_days:
+def age_issues(age_days: float, *, max_age_days: float, canaries: bool | None) -> Iterator[Issue]:
+    """Check that reused answers come from the weights that a name alone stands for now.
+
+    age_days: of the oldest answer; canaries: whether they answered again as at first, None if they
+    weren't requested again
+    """
+    if age_days > max_age_days:
         yield Issue(
             "age",
-            f"the oldest generation is {weights.age_days:.3g} days old (max_age_days = "
-            f"{weights.max_age_days:g}), and only a name identifies the weights",
+            f"the oldest generation is {age_days:.3g} days old (max_age_days = "
+            f"{max_age_days:g}), and only a name identifies the weights",
             "resample, or set weights_version in the suite",
         )
-    if weights.reused and weights.canaries is None:
+    if canaries is None:
         yield Issue(
             "canaries",
             "stored generations are reused, but nothing shows that the model hasn't changed",
             "run where the endpoint can be called, or set weights_version",
         )
-    if weights.canaries is False:
+    if canaries is False:
         yield Issue(
             "canaries",
             "the model no longer answers the canaries as it did when sampled",

@@ -5,7 +5,6 @@ import pytest
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.records.provenance import RecordedAs
 from pytest_memleak.verdict.model_identity import (
-    Weights,
     age_issues,
     greedy_sampling_issues,
     record_issues,
@@ -63,16 +62,15 @@ def test_generations_that_are_not_greedy(rejected, agreed, causes):
     ]
 
 
-@pytest.mark.parametrize(("weights", "told"), [
-    (Weights(named=True, age_days=400, canaries=False, reused=True), []),
-    (Weights(named=False, age_days=7, canaries=True, reused=True), []),
-    (Weights(named=False, age_days=7.01, canaries=True, reused=True), ["age"]),
-    (Weights(named=False, age_days=1, reused=True), ["canaries"]),
-    (Weights(named=False, age_days=1, canaries=False, reused=True), ["canaries"]),
-    (Weights(named=False), []),
+@pytest.mark.parametrize(("age_days", "canaries", "rules"), [
+    (7, True, []),
+    (7.01, True, ["age"]),
+    (1, None, ["canaries"]),
+    (1, False, ["canaries"]),
 ])  # fmt: skip
-def test_answers_of_an_endpoint_that_is_only_a_name_age(weights, told):
-    assert [issue.rule for issue in age_issues(weights)] == told
+def test_answers_of_an_endpoint_that_is_only_a_name_age(age_days, canaries, rules):
+    issues = age_issues(age_days, max_age_days=7, canaries=canaries)
+    assert [issue.rule for issue in issues] == rules
 
 
 TEXTS = {"p_id1": "Of dust — and ‘ashes’, and more.", "p_id2": "The end of it."}
