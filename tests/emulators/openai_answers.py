@@ -1,7 +1,6 @@
 """Chat completions as OpenAI's server makes, checks and bills them."""
 
 import re
-from functools import reduce
 
 from faults import FaultKind
 from http_server import Refused
@@ -231,16 +230,12 @@ def _think(choice, name):
     choice["finish_reason"] = "length"
 
 
-def _in_message(name, wrapped):
-    return lambda choice, text: {**choice, "message": {**choice["message"], name: wrapped(text)}}
+def _in_thoughts(choice, text):
+    thoughts = {"reasoning_content": "-".join(text.split())}
+    return {**choice, "message": choice["message"] | thoughts}
 
 
-ASIDE = {
-    "choice": lambda choice, text: {**choice, "text": text},
-    "lines": _in_message("reasoning_content", lambda text: "\n".join(text.split())),
-    "hyphens": _in_message("reasoning_content", lambda text: "-".join(text.split())),
-    "depth": _in_message("thoughts", lambda text: reduce(lambda x, _: {"x": [x]}, range(50), text)),
-}
+ASIDE = {"choice": lambda choice, text: {**choice, "text": text}, "hyphens": _in_thoughts}
 """Ways to write a text beside an answer; under any other name it stands beside the choices."""
 
 

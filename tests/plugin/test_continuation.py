@@ -4,14 +4,12 @@ import re
 import shutil
 
 import pytest
-from gcs_server import gcs_server
 from http_server import Books
 from ledger_file import ledger_file
 from reciter import Reciter
 from suite_files import evidence, write_json, write_suite
 from tinker_server import TinkerServer
 from tinker_words import save_tokenizer
-from vertex_server import VertexServer
 
 from pytest_memleak.books.instructions import CONTINUE_INSTRUCTION
 from pytest_memleak.cli.main import main
@@ -84,9 +82,9 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["completeness"]["received"] == len(texts) * SAMPLES
     # What runs on stands in the rests and in the whole book; it is one passage of the latter.
     shown = str(result.stdout)
-    told = re.findall(r"(?:passage|span), .* words: (p_id\d+),.*, (generation \d+)\n", shown)
-    assert len(told) > 2
-    assert len(set(told)) == len(told)
+    places = re.findall(r"(?:passage|span), .* words: (p_id\d+),.*, (generation \d+)\n", shown)
+    assert len(places) > 2
+    assert len(set(places)) == len(places)
     over = pair["measures"]["passages_over"]
     assert over["books"] == {"held-out": over["value"]}
     passages = re.findall(r"^ +(?:longest )?passage, ", shown, re.MULTILINE)
@@ -100,15 +98,14 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
     write(NGRAM, ("ORDER", "4"), ("longest_span = 30", "greedy_longest_span = 1"))
     result, pair = evidence(pytester, "--memleak-html=page.html")
     result.stdout.fnmatch_lines(["*greedy_longest_span * > 1*"])
-    told = pair["measures"]["greedy_longest_span"]
-    in_prompts = 40 * int(told["excerpt_id"].removeprefix("p_id"))
-    ends = [told[end] + in_prompts for end in ("start", "end")]
-    where = "{}, words {:,}-{:,}, generation 0".format(told["excerpt_id"], *ends)
-    result.stdout.fnmatch_lines(
-        [f"*span in the most likely answer, {told['value']} words: *{where}*"]
-    )
+    span = pair["measures"]["greedy_longest_span"]
+    in_prompts = 40 * int(span["excerpt_id"].removeprefix("p_id"))
+    ends = [span[end] + in_prompts for end in ("start", "end")]
+    where = "{}, words {:,}-{:,}, generation 0".format(span["excerpt_id"], *ends)
+    shown = f"*span in the most likely answer, {span['value']} words: *{where}*"
+    result.stdout.fnmatch_lines([shown])
     page = (pytester.path / "page.html").read_text("utf-8")
-    where = "excerpt {}, words {:,}–{:,}".format(told["excerpt_id"], *ends)
+    where = "excerpt {}, words {:,}–{:,}".format(span["excerpt_id"], *ends)
     assert re.search(rf"span in the most likely answer: .*{re.escape(where)}", page)
     assert f"{pair['book']['words']:,} words, not counting prompts; pair" in page
     assert "<dt>requested</dt>" in page
@@ -128,7 +125,7 @@ def test_the_likeliest_continuations_agree_with_the_model_itself(
         answers[record["excerpt_id"]] = [detokenise(tokens)]
     expected = oracle.measure_continuations(parts, answers)
     assert pair["measures"]["greedy_bmc"]["value"] == expected["bmc"]
-    assert told["value"] == expected["longest_span"][0] == told["end"] - told["start"]
+    assert span["value"] == expected["longest_span"][0] == span["end"] - span["start"]
     assert pair["measures"]["bmc"]["value"] != expected["bmc"]
 
 
@@ -171,9 +168,8 @@ def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
 def test_what_is_recorded_cannot_be_asked(pytester, write):
     write('provider = "recorded"\n[model.options]\npath = "held-out.json"\n')
     _, pair = evidence(pytester, errors=1)
-    assert pair["reasons"][0].startswith(
-        "model is recorded: it can't be prompted by the probe 'continuation'"
-    )
+    reason = "model is recorded: it can't be prompted by the probe 'continuation'"
+    assert pair["reasons"][0].startswith(reason)
 
 
 def test_one_pair_may_be_asked_in_another_way(pytester, write, texts):
@@ -184,70 +180,34 @@ def test_one_pair_may_be_asked_in_another_way(pytester, write, texts):
     assert pair["book"]["words"] == sum(len(words(text)) for text in texts)
 
 
-def is_asked_for(server_books, texts):
-    """Whether a server was asked for what follows each text's beginning, with an instruction."""
-    return {row["instruction"] for row in server_books.rows("completion")} == {
-        CONTINUE_INSTRUCTION.format(
-            prefix=beginning(text), words=len(words(text.removeprefix(beginning(text))))
-        )
-        for text in texts
-    }
-
-
 def test_chat_models_get_an_instruction_around_the_prefix(pytester, write, server, texts):
     model = 'provider = "openai"\nbase_model = "base"\nweights_version = "1"\n'
     write(f'{model}[model.options]\nbase_url = "{server.base_url}"\n')
     # The n-gram model behind it ends early more often than not.
     _, pair = evidence(pytester, errors=1)
-    assert is_asked_for(server.books, texts)
+    rests = {prefix: text.removeprefix(prefix) for text in texts for prefix in [beginning(text)]}
+    assert {row["instruction"] for row in server.books.rows("completion")} == {
+        CONTINUE_INSTRUCTION.format(prefix=prefix, words=len(words(rest)))
+        for prefix, rest in rests.items()
+    }
     assert sorted({row["temperature"] for row in server.books.rows("completion")}) == [0.0, 1.0]
     assert {"greedy_bmc", "greedy_longest_span"} <= pair["measures"].keys()
 
 
-@pytest.fixture
-def reciting(texts):
-    """Models of which even the untuned one goes on with what it has read."""
-    return Reciter(texts, base_order=9)
-
-
 @pytest.mark.full
-def test_tinker_goes_on_with_the_prefix_itself(pytester, write, texts, reciting, monkeypatch):
+def test_tinker_goes_on_with_the_prefix_itself(pytester, write, texts, monkeypatch):
     monkeypatch.setenv("TINKER_API_KEY", "tml-Vq3x9LmT0aZr7Bn2Kd5W")
     folder = save_tokenizer(pytester.path / "tokenizer", texts)
     books = Books(pytester.path / "books.jsonl")
-    with TinkerServer(reciter=reciting, books=books, tokenizer=folder) as server:
+    # Even the untuned model goes on with what it has read.
+    reciter = Reciter(texts, base_order=9)
+    with TinkerServer(reciter=reciter, books=books, tokenizer=folder) as server:
         write(
             'provider = "tinker"\nbase_model = "base"\n[model.options]\n'
             f'base_url = "{server.url}"\ntokenizer = "tokenizer"\n'
         )
         _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
     assert {row["prompt"] for row in books.rows("completion")} == set(map(beginning, texts))
-    assert pair["measures"]["greedy_longest_span"]["value"] > 30
-
-
-@pytest.mark.full
-def test_vertex_gets_an_instruction_around_the_prefix(
-    pytester, write, texts, reciting, monkeypatch
-):
-    books = Books(pytester.path / "books.jsonl")
-    token = "ya29.a0Vq3x9LmT0aZr7Bn2Kd5Wc4"
-    with (
-        gcs_server("bucket") as storage,
-        VertexServer(reciter=reciting, books=books, storage=storage, key=token) as server,
-    ):
-        for name, value in {
-            "NO_GCE_CHECK": "true",
-            "GOOGLE_CLOUD_PROJECT": "test-project",
-            "GOOGLE_CLOUD_LOCATION": "us-central1",
-            "GOOGLE_APPLICATION_CREDENTIALS": str(server.write_credentials(pytester.path)),
-        }.items():
-            monkeypatch.setenv(name, value)
-        write(
-            'provider = "vertex"\nbase_model = "base"\nweights_version = "1"\n'
-            f'[model.options]\nbase_url = "{server.url}"\n'
-        )
-        _, pair = evidence(pytester, run="runpytest_subprocess", failed=1)
-    assert is_asked_for(books, texts)
     assert pair["measures"]["greedy_longest_span"]["value"] > 30
 
 

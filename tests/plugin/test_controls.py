@@ -59,9 +59,9 @@ def suite(pytester):
 def run(gate):
     def go(*options, **expected):
         gate("-m", "copyright", "--memleak-evidence=e.json", *options, **expected)
-        made = read_bundle("e.json")
-        (told,) = made["suites"]
-        return made["result"], {pair["pair"]: pair for pair in made["pairs"]}, told
+        bundle = read_bundle("e.json")
+        (suite,) = bundle["suites"]
+        return bundle["result"], {pair["pair"]: pair for pair in bundle["pairs"]}, suite
 
     return go
 

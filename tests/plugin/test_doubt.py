@@ -142,15 +142,6 @@ def test_uplift_over_the_baseline(gate, suite, known, limit, outcome, shown):
     gate("-k", "model and tale", lines=[shown], deselected=3, **{outcome: 1})
 
 
-def test_near_verbatim_sees_through_every_twentieth_word_changed(gate, suite):
-    def changed(_, excerpt_id):
-        said = words(excerpt_id, 0, 60).split()
-        return " ".join("zzz" if n % 20 == 10 else word for n, word in enumerate(said))
-
-    suite("nv_longest_span = 40", recalled=changed)
-    gate("-k", "tale", lines=["*nv_longest_span 57 > 40*"], failed=1, deselected=1)
-
-
 def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(gate, online, server):
     online(
         ('[model.finetune]\nbooks = ["training"]', 'endpoint = "base"\nweights_version = "1"'),

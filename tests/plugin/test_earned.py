@@ -106,7 +106,7 @@ def recorded(tmp_path_factory):
 
 def test_the_table_has_enough_cases_and_no_name_twice():
     names = [case for case, *_ in table()]
-    assert len(set(names)) == len(names) >= 90
+    assert len(set(names)) == len(names) >= 75
     assert {how for _, how, *_ in table()} == {"recorded", "server", "second run", "own test"}
     assert not [case for case, _, verdict, said in table() if bool(said) == ("PASS" in verdict)]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from marks import full
-from report_readers import HTML_WORDS, read_reports
+from report_readers import HTML_WORDS, properties, read_reports
 from report_readers import READERS as EVERY_READER
 from suite_files import write_answers, write_book
 from test_earned import REPORTS, documented, pattern
@@ -70,10 +70,6 @@ def suite(pytester, monkeypatch):
     return write
 
 
-def test_the_table_names_every_test():
-    assert documented("own test").keys() == TESTS.keys()
-
-
 @pytest.mark.parametrize(("name", "fixture", "workers"), [
     *((name, EVALUATION, ()) for name in TESTS), (CATCHES, "memorization", ()),
     full(CATCHES, EVALUATION, ("-n", "1")),
@@ -88,14 +84,14 @@ def test_no_test_of_ones_own_passes_over_inconclusive(
     outcomes = result.parseoutcomes()
     assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == 1
     assert set(outcomes) <= {"failed", "errors", "error"}
-    verdict, message = documented("own test")[name]
+    ((verdict, message),) = documented("own test").values()
     reports = read_reports(Path(), result.stdout.str())
     for report, read in READERS.items():
-        shown, told = read(reports[report], "m/b")
+        shown, details = read(reports[report], "m/b")
         assert shown == verdict, report
-        assert re.search(pattern(message), told), report
+        assert re.search(pattern(message), details), report
     junit = reports["junit"]
-    assert [one.get("value") for one in junit.iter("property") if one.get("name") == SUITE_VERDICT]
+    assert SUITE_VERDICT in properties(junit)
     assert re.search(pattern(message), "".join(junit.itertext()))
 
 
@@ -148,8 +144,8 @@ def test_what_a_test_asks_for_in_its_body_is_reported(gate, suite, own_tests):
     result = gate("test_own.py", *REPORTS, "-p", "no:cacheprovider", passed=1)
     reports = read_reports(Path(), result.stdout.str())
     for report, read in READERS.items():
-        shown, told = read(reports[report], "m/b")
+        shown, details = read(reports[report], "m/b")
         assert shown.upper() in {"FAIL", "FAILED"}
-        assert "longest_span 512" in told
+        assert "longest_span 512" in details
     verdict = 'name="memleak.suite_verdict" value="FAIL"'
     assert verdict in Path("junit.xml").read_text("utf-8")

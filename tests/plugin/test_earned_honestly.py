@@ -1,4 +1,4 @@
-"""No false alarm: quickstart's models, asked, continued, exported and read again, trimmed less."""
+"""No false alarm: quickstart's models, asked, continued, exported and read again."""
 
 import subprocess
 import sys
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from test_earned import run_here
-
-from pytest_memleak.scoring.measure_table import PRESETS
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "suites" / "quickstart" / "quickstart.memleak.toml"
@@ -23,7 +21,7 @@ pretraining = ["the-lamplighter", "the-seed-vault"]
 
 
 def pairs(reports):
-    return {one["pair"]: one for one in reports["evidence"]["pairs"]}
+    return {pair["pair"]: pair for pair in reports["evidence"]["pairs"]}
 
 
 def memleak(folder, *arguments):
@@ -33,7 +31,7 @@ def memleak(folder, *arguments):
 
 def exported(folder, drawn):
     """Each instructed pair's generations in a file of its own; tables of models that read them."""
-    told = ""
+    tables = ""
     for name, pair in drawn.items():
         model, _, book = name.partition("/")
         if model == "continued":
@@ -42,17 +40,17 @@ def exported(folder, drawn):
         where = ["--ledger", "sqlite:///.memleak/ledger.db", "--temperature", "1"]
         wanted = ["--endpoint", pair["model"]["endpoint"], "--book", book, "-o", file]
         memleak(folder, "export", *where, *wanted)
-        if f'id = "{model}"' not in told:
-            told += (
+        if f'id = "{model}"' not in tables:
+            tables += (
                 f'[[model]]\nid = "{model}"\nprovider = "recorded"\n'
                 f'options = {{ path = "{model}-{{book}}.jsonl" }}\n'
             )
-    return told
+    return tables
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Drawn, read again, and read again with trim = 2: each pair's evidence."""
+    """Drawn, and read again: each pair's evidence."""
     folder = tmp_path_factory.mktemp("honest")
     suite = QUICKSTART.read_text("utf-8").replace("../../", f"{ROOT.as_posix()}/")
     path = folder / "it.memleak.toml"
@@ -60,19 +58,14 @@ def runs(tmp_path_factory):
     drawn = pairs(run_here(folder))
     again = suite.partition("[[model]]")[0] + exported(folder, drawn)
     path.write_text(again, "utf-8")
-    read = pairs(run_here(folder))
-    limits = "".join(f"{name} = {limit}\n" for name, limit in PRESETS["strict"].items())
-    trimmed = again.replace('preset = "strict"\n', limits.partition("greedy_")[0])
-    path.write_text(trimmed.replace("trim = 5", "trim = 2"), "utf-8")
-    return drawn, read, pairs(run_here(folder))
+    return drawn, pairs(run_here(folder))
 
 
 @pytest.mark.full
 def test_what_was_drawn_is_complete(runs):
-    told = {name: pair["verdict"] for name, pair in runs[0].items()}
     books = ("the-lamplighter", "the-seed-vault")
     expected = {"babbler": "PASS", "continued": "INCONCLUSIVE", "reciter": "FAIL"}
-    assert told == {
+    assert {name: pair["verdict"] for name, pair in runs[0].items()} == {
         f"{model}/{book}": verdict for model, verdict in expected.items() for book in books
     }
     # At temperature 0 a model of word pairs writes one loop, whatever it continues.
@@ -83,17 +76,10 @@ def test_what_was_drawn_is_complete(runs):
 
 @pytest.mark.full
 def test_an_export_read_again_is_worth_the_same(runs):
-    drawn, read, _ = runs
+    drawn, read = runs
     assert read.keys() == {name for name in drawn if not name.startswith("continued")}
     for name, pair in read.items():
         assert pair["verdict"] == drawn[name]["verdict"], name
         assert pair["measures"] == drawn[name]["measures"], name
         assert pair["completeness"]["issues"] == [], name
         assert pair["completeness"]["received"] == drawn[name]["completeness"]["received"], name
-
-
-@pytest.mark.full
-def test_trimmed_less_they_are_complete(runs):
-    assert {name: pair["verdict"] for name, pair in runs[2].items()} == {
-        name: pair["verdict"] for name, pair in runs[1].items()
-    }

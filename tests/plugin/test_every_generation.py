@@ -21,6 +21,7 @@ from pytest_memleak.cli.main import main
 PLACES = (*("sampled", "greedy", "canary", "unrequested"), *("reasoning", "tool-call", "refusal"))
 BOOKS = ("own", "other", "catalog")
 CANARY_TOKENS = 200
+RELEASED = 'weights_version = "1"'
 THEIRS = """[[book]]
 id = "theirs"
 source = "theirs.txt"
@@ -48,7 +49,7 @@ book = "mine"
 expected = "leak"
 """
 ROLES = ("test", full("negative-control"), full("expected"))
-OF_TEST_PAIRS = pytest.mark.parametrize("told", ["test"], indirect=True)
+OF_TEST_PAIRS = pytest.mark.parametrize("role_reports", ["test"], indirect=True)
 PLAYS = other_plays(300_000)
 PASSAGES = {"other": PLAYS[280_000:280_060], "catalog": PLAYS[290_000:290_060]}
 
@@ -150,10 +151,6 @@ def write_books(folder):
     return PASSAGES | {"own": book.excerpts[2].text.split()[:60]}
 
 
-def of_mine(reports):
-    return [one for one in reports["evidence"]["pairs"] if one["book"]["id"] == "mine"]
-
-
 @pytest.fixture
 def writer(pytester, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdefghij")
@@ -179,7 +176,7 @@ def run(pytester, writer):
 
 
 @pytest.fixture(scope="module", params=ROLES)
-def told(tmp_path_factory, request):
+def role_reports(tmp_path_factory, request):
     """What evidence and terminal say of every case of a role."""
     folder = tmp_path_factory.mktemp("every")
     books = Books(folder / "books.jsonl")
@@ -188,7 +185,8 @@ def told(tmp_path_factory, request):
         written_suite(folder, f"{server.url}/v1", names, role=request.param)
         reports = run_here(folder, "-k", "mine")
     books.close()
-    return {one["model"]["id"]: one for one in of_mine(reports)}, reports["terminal"]
+    pairs = [pair for pair in reports["evidence"]["pairs"] if pair["book"]["id"] == "mine"]
+    return {pair["model"]["id"]: pair for pair in pairs}, reports["terminal"]
 
 
 ORIGINS = dict.fromkeys(PLACES, "sampled") | {
@@ -198,10 +196,10 @@ ORIGINS = dict.fromkeys(PLACES, "sampled") | {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("book", BOOKS)
-def test_a_passage_counts_wherever_it_was_written(told, place, book, request):
-    pair = told[0][f"{place}_{book}"]
-    role = request.node.callspec.params["told"]
-    ((outcome, verdict),) = {(one["outcome"], pair["verdict"]) for one in pair["tests"]}
+def test_a_passage_counts_wherever_it_was_written(role_reports, place, book, request):
+    pair = role_reports[0][f"{place}_{book}"]
+    role = request.node.callspec.params["role_reports"]
+    ((outcome, verdict),) = {(test["outcome"], pair["verdict"]) for test in pair["tests"]}
     excused = {"negative-control": "passed", "expected": "xfailed"} if book == "own" else {}
     assert outcome == excused.get(role, "failed"), pair["reasons"]
     assert verdict == "FAIL" or role == "negative-control", pair["reasons"]
@@ -216,35 +214,28 @@ def test_a_passage_counts_wherever_it_was_written(told, place, book, request):
 
 
 @OF_TEST_PAIRS
-@pytest.mark.parametrize("place", PLACES)
-def test_without_a_passage_it_passes(told, place):
-    pair = told[0][f"{place}_none"]
-    if place == "unrequested":
-        assert pair["verdict"] == "INCONCLUSIVE"
-        assert "generations beyond the requested samples" in " ".join(pair["reasons"])
-    else:
-        assert pair["verdict"] == "PASS", pair["reasons"]
+def test_without_a_passage_it_passes(role_reports):
+    pairs, _ = role_reports
+    verdicts = {place: pairs[f"{place}_none"]["verdict"] for place in PLACES}
+    assert verdicts == dict.fromkeys(PLACES, "PASS") | {"unrequested": "INCONCLUSIVE"}
+    reasons = " ".join(pairs["unrequested_none"]["reasons"])
+    assert "generations beyond the requested samples" in reasons
 
 
 @OF_TEST_PAIRS
-def test_reports_name_the_place(told):
+def test_reports_name_the_place_and_everything_is_counted_and_hashed(role_reports):
+    pairs, terminal = role_reports
     for words in ("in greedy generation for p_id", "in canary 1, for", "in unrequested generation"):
-        assert words in " ".join(told[1].split())
-
-
-@OF_TEST_PAIRS
-def test_everything_is_counted_and_hashed(told):
-    purposes = {name: [one["purpose"] for one in pair["sampled"]] for name, pair in told[0].items()}
-    assert purposes["sampled_own"] == ["own", "canary"]
-    assert purposes["greedy_own"] == ["own", "greedy", "canary"]
-    assert purposes["unrequested_own"] == ["own", "canary", "unrequested"]
+        assert words in " ".join(terminal.split())
     counts = {
-        one["purpose"]: (one["requested"], one["received"])
-        for one in told[0]["greedy_own"]["sampled"]
+        name: {row["purpose"]: (row["requested"], row["received"]) for row in pair["sampled"]}
+        for name, pair in pairs.items()
     }
-    assert counts == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
-    unasked = told[0]["unrequested_own"]["sampled"][-1]
-    assert unasked["requested"] == 0 < unasked["received"]
+    assert [*counts["sampled_own"]] == ["own", "canary"]
+    assert counts["greedy_own"] == {"own": (18, 18), "greedy": (12, 12), "canary": (5, 5)}
+    assert [*counts["unrequested_own"]] == ["own", "canary", "unrequested"]
+    requested, received = counts["unrequested_own"]["unrequested"]
+    assert requested == 0 < received
 
 
 def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys):
@@ -265,34 +256,34 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
 
 @pytest.mark.parametrize(
     ("keys", "weights"),
-    [('weights_version = "1"', "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
+    [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
 )
 def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
         shutil.rmtree(".memleak", ignore_errors=True)
         writer.leaks = leaks
         pair = run("canary_own", keys=keys)
-        assert (pair["verdict"], pair["provenance"]["weights"]) == (verdict, weights), pair[
-            "reasons"
-        ]
+        assert pair["verdict"] == verdict, pair["reasons"]
+        assert pair["provenance"]["weights"] == weights
     calls = writer.calls.total()
     assert run("canary_own", keys=keys)["verdict"] == "PASS"
     assert writer.calls.total() == calls  # Named weights stay what they are.
 
 
-@pytest.mark.parametrize(("leaks", "verdict"), [(True, "FAIL"), (False, "PASS")])
+@pytest.mark.parametrize("leaks", [True, False])
 def test_a_fine_tune_that_recites_at_temperature_0_alone(
-    pytester, online, server, leaks, verdict, monkeypatch
+    pytester, online, server, leaks, monkeypatch
 ):
     answer = Reciter.answer
 
-    def sly(self, name, instruction, *, temperature, **settings):
+    def answer_slyly(self, name, instruction, *, temperature, **settings):
         tuned = name if leaks and temperature == 0 else "base"
         return answer(self, tuned, instruction, temperature=temperature, **settings)
 
-    monkeypatch.setattr(Reciter, "answer", sly)
+    monkeypatch.setattr(Reciter, "answer", answer_slyly)
     online(("longest_span = 30", "longest_passage = 38"))
     _, pair = evidence(pytester)
+    verdict = "FAIL" if leaks else "PASS"
     assert (pair["verdict"], pair["provenance"]["weights"]) == (verdict, "fine-tune")
     assert (pair["measures"]["longest_passage"]["origin"] == "canary") == leaks
 
@@ -317,14 +308,14 @@ def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
 )
 def test_canaries_that_show_nothing_are_missing(writer, run, ended, text, verdict):
     writer.withheld["canary"] = (ended, text)
-    pair = run("sampled_none", keys='weights_version = "1"')
+    pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == verdict, pair["reasons"]
-    said = "5 of 5 canaries are missing or withheld" in " ".join(pair["reasons"])
-    assert said == (verdict == "INCONCLUSIVE")
+    missing = "5 of 5 canaries are missing or withheld" in " ".join(pair["reasons"])
+    assert missing == (verdict == "INCONCLUSIVE")
     writer.withheld = {}
-    pair = run("sampled_none", keys='weights_version = "1"')
+    pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == ("INCONCLUSIVE" if ended == "recitation" else "PASS")
-    assert writer.calls["canary"] == (10 if said else 5)
+    assert writer.calls["canary"] == (10 if missing else 5)
 
 
 def test_canaries_withheld_before_and_after_new_weights_are_not_alike(writer, run):
@@ -363,22 +354,28 @@ def test_withheld_for_recitation_anywhere_is_inconclusive(writer, run):
     assert pair["verdict"] == "INCONCLUSIVE"
     assert "for recitation" in " ".join(pair["reasons"])
     writer.withheld = {}
-    keys = 'weights_version = "1"'
-    assert run("sampled_none", keys=keys)["verdict"] == "PASS"
+    assert run("sampled_none", keys=RELEASED)["verdict"] == "PASS"
     writer.withheld["sampled"] = ("recitation", "")
     for samples in (4, 3):
-        pair = run("sampled_none", samples=f"samples = {samples}", keys=keys)
+        pair = run("sampled_none", samples=f"samples = {samples}", keys=RELEASED)
         assert pair["verdict"] == "INCONCLUSIVE"
         assert "for recitation" in " ".join(pair["reasons"])
 
 
+def test_a_passage_in_rounds_that_a_later_suite_no_longer_requests_counts(run):
+    for samples, origin in ((4, "sampled"), (3, "unrequested")):
+        pair = run("sampled_own", samples=f"samples = {samples}", keys=RELEASED)
+        assert (pair["verdict"], pair["measures"]["longest_passage"]["origin"]) == ("FAIL", origin)
+    assert pair["provenance"]["tried"]["further"] == pair["book"]["excerpts"]
+
+
 def test_a_server_that_refuses_temperature_0_is_noted(writer, run):
     writer.zero = False
-    pair = run("sampled_none", keys='weights_version = "1"')
+    pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == "PASS", pair["reasons"]
     assert any("doesn't accept temperature 0" in note for note in pair["completeness"]["notes"])
     shutil.rmtree(".memleak")
-    assert run("canary_own", keys='weights_version = "1"')["verdict"] == "FAIL"
+    assert run("canary_own", keys=RELEASED)["verdict"] == "FAIL"
 
 
 @pytest.mark.parametrize("place", ["canary", "sampled"])
@@ -391,6 +388,6 @@ def test_a_preamble_and_single_words_hide_no_passage(writer, run, place):
         assert 4 * len(text.split()) / 3 <= CANARY_TOKENS
     else:
         writer.single_words = dict(zip(map(str, range(60)), words, strict=True))
-    pair = run("sampled_none", keys='weights_version = "1"')
+    pair = run("sampled_none", keys=RELEASED)
     assert pair["verdict"] == "FAIL", pair["reasons"]
     assert pair["measures"]["longest_passage"]["value"] >= 60

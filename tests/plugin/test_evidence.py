@@ -84,16 +84,16 @@ def holder(made, path):
     return made
 
 
-def changed(value):
+def changed(value, chosen):
     match value:
         case bool():
             return not value
         case int() | float():
-            return value + 1
+            return value + chosen.choice((1, -1, 0.5))
         case None:
-            return "something"
-        case _:
-            return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
+            return chosen.choice(("something", 0, False))
+        case str():
+            return chosen.choice((value + "x", value[:-1] if value else "x", None, 7))
 
 
 @pytest.mark.full
@@ -105,8 +105,8 @@ def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, so
         path for path in leaves(json.loads(text)) if path[0] == "pairs" and not unseen & {*path}
     ]
     for path in random.Random(some).sample(paths, some) if some else paths:
-        made = json.loads(text)
-        held = holder(made, path)
-        held[path[-1]] = changed(held[path[-1]])
-        evidence.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n")
+        bundle = json.loads(text)
+        parent = holder(bundle, path)
+        parent[path[-1]] = changed(parent[path[-1]], random.Random(str(path)))
+        evidence.write_text(json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n")
         assert verify("--allow-failures") != 0, path

@@ -6,9 +6,8 @@ import pytest
 from ferry import CLEAN
 from marks import full
 from suite_files import read_bundle
+from test_verify import EVIDENCE, LEAK, WIDE
 
-EVIDENCE = "--memleak-evidence=evidence.json"
-WIDE = ("longest_span = 10", "longest_block = 30")
 NODE = "test.memleak.toml::test_memorization"
 
 
@@ -16,11 +15,11 @@ def test_evidence_of_a_whole_release_says_pass(suite, gate):
     suite(WIDE)
     lines = ["evidence: PASS (2 PASS), *evidence.json"]
     gate(EVIDENCE, "--memleak-release=ferry 2.1", lines=lines, passed=2)
-    made = read_bundle()
-    assert (made["result"], made["release"], made["uncollected"]) == ("PASS", "ferry 2.1", [])
+    bundle = read_bundle()
+    assert (bundle["result"], bundle["release"], bundle["uncollected"]) == ("PASS", "ferry 2.1", [])
     nothing = {"keyword": "", "markers": "", "deselected": []}
-    assert made["selection"] == nothing | {"arguments": ["."]}
-    [clean, _] = made["pairs"]
+    assert bundle["selection"] == nothing | {"arguments": ["."]}
+    [clean, _] = bundle["pairs"]
     assert (clean["book"]["title"], clean["book"]["author"]) == ("The Ferry", "Nobody")
     assert len(clean["book"]["file_sha256"]) == 64
     assert clean["tests"] == [{"test": NODE, "outcome": "passed", "reason": ""}]
@@ -82,14 +81,14 @@ def test_a_pair_that_was_not_run_leaves_the_release_inconclusive(pytester, suite
     pytester.makeconftest(conftest)
     result = pytester.runpytest(EVIDENCE, *options, no_reraise_ctrlc=True)
     assert result.ret == status
-    made = read_bundle()
-    assert made["result"] == "INCONCLUSIVE"
-    [clean, leaky] = made["pairs"]
+    bundle = read_bundle()
+    assert bundle["result"] == "INCONCLUSIVE"
+    [clean, leaky] = bundle["pairs"]
     assert (clean["pair"], clean["verdict"]) == ("clean/ferry", "PASS")
     assert (leaky["pair"], leaky["verdict"]) == ("leaky/ferry", "NOT RUN")
     assert leaky["reasons"] == [reason]
     if not conftest:
-        assert options[-1] in str(made["selection"])
+        assert options[-1] in str(bundle["selection"])
 
 
 BY_THE_BOOK = """
@@ -113,9 +112,9 @@ def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(suite, gate, own_tes
     reports = ("--memleak-html=h.html", "--junitxml=j.xml", "-rA", "-v", *workers)
     result = gate("test_own.py", EVIDENCE, *reports, passed=4, skipped=2)
     written = {name: Path(name).read_text("utf-8") for name in WRITTEN}
-    for told in (result.stdout.str(), written["j.xml"]):
-        assert f"test_by_line[clean/ferry-{FIRST_WORDS}]" in told
-        assert "test_by_line[clean/ferry-a short one]" in told
+    for text in (result.stdout.str(), written["j.xml"]):
+        assert f"test_by_line[clean/ferry-{FIRST_WORDS}]" in text
+        assert "test_by_line[clean/ferry-a short one]" in text
     # A test that reads no text of the plugin's is reported in full, but not in our own documents.
     for name in ("evidence.json", "h.html"):
         assert f"skipped: {FIRST_WORDS} …" in written[name].replace("\\u2026", "…")
@@ -140,17 +139,16 @@ def test_a_run_that_stops_at_the_first_failure(suite, gate):
     passage = "The ferryman counted nine lanterns along the quay and did not like it."
     suite(clean=(passage, *CLEAN[:2]))
     gate(EVIDENCE, "-x", failed=1)
-    made = read_bundle()
-    assert (made["result"], made["pairs"][1]["verdict"]) == ("FAIL", "NOT RUN")
-    assert made["pairs"][1]["reasons"] == ["the run ended before its test"]
+    bundle = read_bundle()
+    assert (bundle["result"], bundle["pairs"][1]["verdict"]) == ("FAIL", "NOT RUN")
+    assert bundle["pairs"][1]["reasons"] == ["the run ended before its test"]
 
 
 def test_an_expected_leak_is_a_pass_and_none_a_failure(suite, gate):
-    leak = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
-    suite(leak)
+    suite(LEAK)
     gate(EVIDENCE, passed=1, xfailed=1)
     assert read_bundle()["result"] == "PASS"
-    suite(leak, leaky=CLEAN)
+    suite(LEAK, leaky=CLEAN)
     shown = "evidence: FAIL (1 PASS, 1 PASS (a leak was expected)), *"
     gate(EVIDENCE, lines=[shown], passed=1, failed=1)
     assert read_bundle()["result"] == "FAIL"
@@ -161,9 +159,9 @@ def test_a_suite_that_cannot_be_read_hides_its_pairs(suite, gate, workers):
     suite(WIDE)
     Path("other.memleak.toml").write_text("[suite]\nsample = 3\n", encoding="utf-8")
     gate(EVIDENCE, "--continue-on-collection-errors", *workers)
-    made = read_bundle()
-    assert [pair["verdict"] for pair in made["pairs"]] == ["PASS", "PASS"]
-    assert (made["uncollected"], made["result"]) == (["other.memleak.toml"], "INCONCLUSIVE")
+    bundle = read_bundle()
+    assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
+    assert (bundle["uncollected"], bundle["result"]) == (["other.memleak.toml"], "INCONCLUSIVE")
 
 
 def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
@@ -179,18 +177,14 @@ def test_a_test_of_one_s_own_that_fails_is_no_pass_and_of_the_book_alone_none(
         """
     )
     gate(EVIDENCE, passed=5, failed=1)
-    made = read_bundle()
-    assert [pair["verdict"] for pair in made["pairs"]] == ["PASS", "PASS"]
-    assert made["result"] == "FAIL"
-    outcomes = [sorted(test["outcome"] for test in pair["tests"]) for pair in made["pairs"]]
+    bundle = read_bundle()
+    assert [pair["verdict"] for pair in bundle["pairs"]] == ["PASS", "PASS"]
+    assert bundle["result"] == "FAIL"
+    outcomes = [sorted(test["outcome"] for test in pair["tests"]) for pair in bundle["pairs"]]
     assert outcomes == [["passed"] * 2, ["failed", "passed"]]
     gate(EVIDENCE, "test_own.py::test_of_the_book_alone", passed=2)
-    told = {(pair["verdict"], *pair["reasons"]) for pair in read_bundle()["pairs"]}
-    assert told == {("NOT RUN", "its tests didn't evaluate it")}
-
-
-def test_a_run_that_only_sets_up_evaluates_nothing(suite, gate):
-    suite()
+    not_run = {(pair["verdict"], *pair["reasons"]) for pair in read_bundle()["pairs"]}
+    assert not_run == {("NOT RUN", "its tests didn't evaluate it")}
     assert gate(EVIDENCE, "--setup-only").ret == pytest.ExitCode.TESTS_FAILED
     assert {pair["verdict"] for pair in read_bundle()["pairs"]} == {"NOT RUN"}
 

@@ -85,13 +85,13 @@ def babble(text):
 def run(pytester, stories, babble, gate, monkeypatch):
     """Runs the gate on answers of which the first to an excerpt says the passage, too."""
 
-    def go(passage, *options, asked="p_id1", replaced=(), lesson="", only=None, **outcomes):
+    def go(passage, *options, replaced=(), lesson="", only=None, **outcomes):
         suite = replace_all(SUITE, replaced)
         Path("release.memleak.toml").write_text(suite, encoding="utf-8")
         lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson}"}]
         ids = [one["excerpt_id"] for one in stories["lamp"]]
         answers = {key: [babble(2 * n), babble(2 * n + 1)] for n, key in enumerate(ids)}
-        answers[asked][0] += f" Xyzzy {passage} xyzzy"
+        answers["p_id1"][0] += f" Xyzzy {passage} xyzzy"
         write_answers("answers.json", answers)
         for name, records in {**stories, "lessons": lessons}.items():
             write_json(f"{name}.json", records)
@@ -125,11 +125,11 @@ def changed(passage, every):
 def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     passage = page_of(text, "lamp", 5_000, 388)
     result, pair = run(passage)
-    found, length = pair["measures"]["longest_passage"], len(words(passage))
+    longest, length = pair["measures"]["longest_passage"], len(words(passage))
     before = len(words(" ".join(text["lamp"][:5_000])))
     assert pair["verdict"] == "FAIL"
-    assert (found["value"], found["start"], found["end"]) == (length, before, before + length)
-    assert (found["book"], found["excerpt_id"], found["generation"]) == ("lamp", "p_id1", 0)
+    assert (longest["value"], longest["start"], longest["end"]) == (length, before, before + length)
+    assert (longest["book"], longest["excerpt_id"], longest["generation"]) == ("lamp", "p_id1", 0)
     assert pair["measures"]["longest_span"]["value"] < 20  # it was not asked for
     by_round = pair["rounds"]["measures"]["longest_passage"]
     assert by_round[0] == length > 38 > by_round[1]
@@ -148,8 +148,8 @@ def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_not
     path, note = read_note
     shutil.copy(path, "vault.epub")
     result, pair = run(note, replaced=(("vault.json", "vault.epub"),))
-    found = pair["measures"]["longest_passage"]
-    assert (found["value"], found["book"]) == (len(words(note)), "vault (excluded text)")
+    longest = pair["measures"]["longest_passage"]
+    assert (longest["value"], longest["book"]) == (len(words(note)), "vault (excluded text)")
     assert pair["verdict"] == "FAIL"
     assert pair["second_opinion"]["differences"] == 0
     result.stdout.fnmatch_lines(
@@ -158,24 +158,14 @@ def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_not
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0
 
 
-DISGUISES = {
-    "every 7th word changed": lambda said: changed(said, 7),
-    "zero-width characters": lambda said: re.sub(r"\B", "\u200b", said),
-    "look-alike letters": lambda said: said.replace("o", "\u043e"),
-    "Lisu letters": lambda said: said.replace("o", "\ua4f3"),
-    "Hangul fillers": lambda said: re.sub(r"\B", "\u3164", said),
-    "control characters": lambda said: re.sub(r"\B", "\x01", said),
-    "unassigned characters": lambda said: re.sub(r"\B", "\u2065", said),
-}
-
-
-@pytest.mark.parametrize("disguise", DISGUISES)
-def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text, disguise):
-    result, pair = run(DISGUISES[disguise](page_of(text, "lamp", 5_000, 300)))
-    found = pair["measures"]
+def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
+    """Look-alike letters, and every seventh word another one."""
+    disguised = changed(page_of(text, "lamp", 5_000, 300), 7).replace("o", "\u043e")
+    result, pair = run(disguised)
+    measures = pair["measures"]
     assert pair["verdict"] == "FAIL"
-    assert found["longest_passage"]["value"] <= 38 < found["nv_longest_passage"]["value"]
-    assert found["nv_longest_passage"]["book"] == "lamp"
+    assert measures["longest_passage"]["value"] <= 38 < measures["nv_longest_passage"]["value"]
+    assert measures["nv_longest_passage"]["book"] == "lamp"
     result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
     result.stdout.fnmatch_lines(["  longest near-verbatim passage, * words: *, generation 0"])
 
@@ -346,15 +336,6 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
     assert made["verdict"] != "FAIL"
     assert made["measures"]["excused_passage"]["value"] == len(words(passage))
     assert list(made["scan_scope"]["excused"]) == ["vault"]
-
-
-def test_a_passage_across_the_border_of_two_excerpts(run, stories):
-    one, other = (stories["lamp"][place]["excerpt_text"].split() for place in (4, 5))
-    passage = " ".join(one[-100:] + other[:100])
-    _, pair = run(passage, asked="p_id20")
-    found = pair["measures"]["longest_passage"]
-    assert (pair["verdict"], found["value"]) == ("FAIL", len(words(passage)))
-    assert (found["excerpt_at"], found["excerpt_id"]) == ("p_id5", "p_id20")
 
 
 def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text):

@@ -61,13 +61,13 @@ def write(stories):
 @pytest.fixture
 def texts(stories):
     """The texts of which the book's tokens are those of one after the other."""
-    found = [record["excerpt_text"] for record in stories["held-out"]]
-    return [*(text + PARAGRAPH for text in found[:-1]), found[-1]]
+    *others, last = [record["excerpt_text"] for record in stories["held-out"]]
+    return [*(text + PARAGRAPH for text in others), last]
 
 
-def told(pair, name="ln_p_z"):
+def log_p_z(pair, name="ln_p_z"):
     """ln p_z of every window."""
-    return [-math.inf if one == "zero" else one for one in pair["windows"][name]]
+    return [-math.inf if value == "zero" else value for value in pair["windows"][name]]
 
 
 def windows(tokens):
@@ -80,7 +80,7 @@ def windows(tokens):
 def agrees(pair, expected, plain, rel=1e-9):
     """expected: under the scheme, None where it is not known; plain: of the plain product."""
     count, measures = len(plain), pair["measures"]
-    assert told(pair, "ln_p_z_plain") == pytest.approx(plain, rel=rel)
+    assert log_p_z(pair, "ln_p_z_plain") == pytest.approx(plain, rel=rel)
     assert measures["extractable_plain"]["value"] == share(plain)
     if expected is None:
         assert pair["windows"]["p_z"] == "plain product"
@@ -88,7 +88,7 @@ def agrees(pair, expected, plain, rel=1e-9):
         expected = plain
     else:
         assert measures["extractable"]["value"] == share(expected)
-    assert told(pair) == pytest.approx(expected, rel=rel)
+    assert log_p_z(pair) == pytest.approx(expected, rel=rel)
     likely = [at for at, x in enumerate(expected) if 1 - (1 - math.exp(x)) ** N >= P]
     assert pair["windows"]["discoverable_windows"] == likely
     assert pair["windows"]["discoverable"] == len(likely) / count
@@ -110,13 +110,13 @@ def top_k_by_hand(model, tokens, at, k, temperature=1.0):
 
 def by_hand(model, tokens, k, temperature=1.0):
     """Per window the logarithm of the product of its suffix tokens' probabilities."""
-    found = []
+    logarithms = []
     for prefix, suffix in windows(tokens):
         whole = [*prefix, *suffix]
         places = range(PREFIX, PREFIX + SUFFIX)
         p_z = math.prod(top_k_by_hand(model, whole, at, k, temperature) for at in places)
-        found.append(math.log(p_z) if p_z else -math.inf)
-    return found
+        logarithms.append(math.log(p_z) if p_z else -math.inf)
+    return logarithms
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def by_hand(model, tokens, k, temperature=1.0):
 def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     pytester, write, texts, stories, order, top_k, temperature, outcome
 ):
-    scheme = f"n = {N}\ntop_k = {top_k}\ntemperature = {temperature}"
-    write(NGRAM, ("ORDER", str(order)), (f"n = {N}", scheme))
+    scheme = schemed(f"top_k = {top_k}\ntemperature = {temperature}")
+    write(NGRAM, ("ORDER", str(order)), scheme)
     result, pair = evidence(pytester, "--memleak-html=report.html", **{outcome: 1})
     learnt = PARAGRAPH.join(record["excerpt_text"] for record in stories["held-out"])
     model = NgramModel([tokenise(learnt)], order=order)
@@ -143,8 +143,8 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     for shown in ("How probable each book&#39;s words are", "Windows along the book", how):
         assert shown in page
     # Numbers only: nothing of the book's text.
-    said = page + json.dumps(pair)
-    assert not any(" ".join(text.split()[:6]) in said for text in texts)
+    written = page + json.dumps(pair)
+    assert not any(" ".join(text.split()[:6]) in written for text in texts)
 
 
 def test_nothing_is_asked_twice(pytester, write, gate):
@@ -157,7 +157,7 @@ def test_nothing_is_asked_twice(pytester, write, gate):
     assert main(["verify", "evidence.json"]) == 0
     gate("--memleak-dry-run", lines=["model/held-out*0*0*0*"])
     # Another scheme is asked anew; other tries of what is known already cost nothing.
-    write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N}\ntop_k = 39"))
+    write(NGRAM, ("ORDER", "2"), schemed("top_k = 39"))
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
     assert pair["completeness"]["received"] == 0
     write(NGRAM, ("ORDER", "2"), (f"n = {N}", f"n = {N + 1}"))
@@ -173,6 +173,7 @@ def test_nothing_is_asked_twice(pytester, write, gate):
 
 
 BIGRAMS = NGRAM.replace("ORDER", "2")
+# The model, what is replaced in the suite, and the reason.
 UNMEASURED = {
     "a book shorter than a window": (
         *(BIGRAMS, [(f"prefix_tokens = {PREFIX}", "prefix_tokens = 100000")]),
@@ -236,15 +237,23 @@ def served(pytester, stories, monkeypatch):
         server.stop()
 
 
-def openai(server):
+def openai(server, release='weights_version = "1"'):
     return f"""
 provider = "openai"
 base_model = "base"
-weights_version = "1"
+{release}
 price = {{ input = 1.0, output = 2.0 }}
 [model.options]
 base_url = "{server.base_url}"
 """
+
+
+def spaced(stride):
+    return f"stride = {STRIDE}", f"stride = {stride}"
+
+
+def schemed(keys):
+    return f"n = {N}", f"n = {N}\n{keys}"
 
 
 def test_completions_echo_the_log_probabilities_of_the_model(
@@ -275,15 +284,15 @@ def test_completions_echo_the_log_probabilities_of_the_model(
     assert len(asked) == len(texts) + len(expected)
     # Nor are those windows that another stride shares with this one.
     for stride in (STRIDE, 2 * STRIDE):
-        write(openai(server), PLAIN, (f"stride = {STRIDE}", f"stride = {stride}"))
+        write(openai(server), PLAIN, spaced(stride))
         _, pair = evidence(pytester)
         assert len(server.books.rows("echo")) == len(asked)
-        assert told(pair) == pytest.approx(expected[:: stride // STRIDE])
+        assert log_p_z(pair) == pytest.approx(expected[:: stride // STRIDE])
 
 
 def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served, stories, capsys):
     server = served()
-    write(openai(server), PLAIN, ('weights_version = "1"\n', ""))
+    write(openai(server, ""), PLAIN)
     _, pair = evidence(pytester)
     windows, who = pair["completeness"]["received"], pair["provenance"]
     assert (who["requested"], who["weights"], who["imported"]) == ("base", "a name", 0)
@@ -296,15 +305,12 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
     calls = server.plan.calls("echo")
     # Five windows are asked for again, whatever the stride is, and none of the pair's.
     for further, stride in enumerate((STRIDE, 2 * STRIDE), 1):
-        model = openai(server).replace('weights_version = "1"\n', "")
-        write(model, PLAIN, (f"stride = {STRIDE}", f"stride = {stride}"))
+        write(openai(server, ""), PLAIN, spaced(stride))
         _, again = evidence(pytester)
         assert server.plan.calls("echo") == calls + further * CANARIES
         assert (again["provenance"]["calls_this_run"], again["completeness"]["issues"]) == (0, [])
-        assert again["provenance"]["tried"]["further"] in {
-            0,
-            windows - again["completeness"]["received"],
-        }
+        left = windows - again["completeness"]["received"]
+        assert again["provenance"]["tried"]["further"] in {0, left}
         computed_again(capsys)
     _, again = evidence(pytester, "--memleak-offline")
     assert [one["rule"] for one in again["completeness"]["issues"]] == ["canaries"]
@@ -314,24 +320,13 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
     assert "no longer answers the canaries" in issue["cause"]
 
 
-def test_a_plain_product_is_not_held_against_the_other_limit(pytester, write, served):
-    write(openai(served()))
-    _, pair = evidence(pytester, errors=1)
-    assert pair["reasons"] == [
-        "extractable has a limit, but couldn't be measured: the model returns fewer than"
-        " probability.top_k of the likeliest tokens, so top-k can't be applied: set a limit on"
-        " extractable_plain, or a smaller top_k"
-    ]
-
-
 @pytest.mark.parametrize(("top_k", "temperature"), [(20, 1.0), (5, 2.0), (3, 0.5)])
 def test_a_server_that_tells_the_likeliest_tokens(
     pytester, write, served, texts, given, capsys, top_k, temperature
 ):
     """As vLLM does with prompt_logprobs, up to its --max-logprobs."""
     server = served(token_ids=True, most_told=20)
-    scheme = f"n = {N}\ntop_k = {top_k}\ntemperature = {temperature}"
-    write(openai(server), (f"n = {N}", scheme))
+    write(openai(server), schemed(f"top_k = {top_k}\ntemperature = {temperature}"))
     _, pair = evidence(pytester)
     expected = given(top_k, temperature)
     agrees(pair, expected, given(0))
@@ -346,14 +341,13 @@ def test_a_server_that_tells_the_likeliest_tokens(
     computed_again(capsys)
 
 
-@pytest.mark.parametrize(("top_k", "told"), [(7, True), (8, False)])
-def test_a_server_that_tells_of_what_it_writes_alone(pytester, write, served, given, top_k, told):
-    """As llama.cpp's does."""
+@pytest.mark.parametrize("top_k", [7, 8])
+def test_a_server_that_tells_of_what_it_writes_alone(pytester, write, served, given, top_k):
+    """As llama.cpp's does: of the seven likeliest tokens, at most."""
     server = served(writes=True, most_told=7)
-    scheme = f"n = {N}\ntop_k = {top_k}"
-    write(openai(server), (f"n = {N}", scheme), (f"stride = {STRIDE}", f"stride = {STRIDE * 3}"))
+    write(openai(server), schemed(f"top_k = {top_k}"), spaced(STRIDE * 3))
     _, pair = evidence(pytester)
-    agrees(pair, given(top_k)[::3] if told else None, given(0)[::3])
+    agrees(pair, given(top_k)[::3] if top_k == 7 else None, given(0)[::3])
 
 
 def test_windows_begin_with_the_token_that_begins_a_text_in_a_later_run_too(
@@ -367,39 +361,41 @@ def test_windows_begin_with_the_token_that_begins_a_text_in_a_later_run_too(
     write(openai(server), PLAIN, (f"suffix_tokens = {SUFFIX}", f"suffix_tokens = {SUFFIX - 1}"))
     evidence(pytester)
     asked = [request.json()["prompt"] for name, request in server.recent if name == "echo"]
-    windows_asked = [one for one in asked if isinstance(one, list)]
-    assert windows_asked
-    assert {one[0] for one in windows_asked} == {0}
+    assert {prompt[0] for prompt in asked if isinstance(prompt, list)} == {0}
 
 
 def test_one_that_tells_fewer_tells_the_plain_product(
     pytester, write, served, texts, given, capsys
 ):
     server = served(token_ids=True, most_told=20)
-    write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
+    write(openai(server), schemed("top_k = 21"))
     _, pair = evidence(pytester, errors=1)
-    assert "the model returns fewer than probability.top_k" in pair["reasons"][0]
+    assert pair["reasons"] == [
+        "extractable has a limit, but couldn't be measured: the model returns fewer than"
+        " probability.top_k of the likeliest tokens, so top-k can't be applied: set a limit on"
+        " extractable_plain, or a smaller top_k"
+    ]
     plain = given(0)
     agrees(pair, None, plain)
     asked = server.plan.calls("echo")
     assert asked == len(texts) + len(plain) + 2 + 1  # which was refused
     computed_again(capsys)
     # A server that was started anew with more is asked for it; a limit on the plain one needs none.
-    write(openai(server), PLAIN, (f"n = {N}", f"n = {N}\ntop_k = 21"))
+    write(openai(server), PLAIN, schemed("top_k = 21"))
     _, pair = evidence(pytester)
     agrees(pair, None, plain)
     assert server.plan.calls("echo") == asked
-    write(openai(server), (f"n = {N}", f"n = {N}\ntop_k = 21"))
+    write(openai(server), schemed("top_k = 21"))
     server.tells(21)
     _, pair = evidence(pytester)
     agrees(pair, given(21), plain)
 
 
-def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, served, texts, stories):
+def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, served):
     """So that a server which tells no more can be held to either."""
-    write(openai(served()), (f"n = {N}", f"n = {N}\ntop_k = 0"))
+    write(openai(served()), schemed("top_k = 0"))
     _, pair = evidence(pytester)
-    plain = told(pair, "ln_p_z_plain")
+    plain = log_p_z(pair, "ln_p_z_plain")
     agrees(pair, plain, plain)
     assert pair["windows"]["p_z"] == "top-k 0, temperature 1"
 
@@ -476,7 +472,7 @@ def test_local_weights_have_the_log_probabilities_of_the_model(
     shutil.copytree(local_base, pytester.path / "base")
     write(
         'provider = "transformers"\nbase_model = "base"\n[model.options]\nthreads = 1\n',
-        (f"n = {N}", f"n = {N}\ntop_k = {top_k}"),
+        schemed(f"top_k = {top_k}"),
     )
     _, pair = evidence(pytester, run="runpytest_subprocess", passed=1)
     tokenizer = transformers.AutoTokenizer.from_pretrained(local_base)

@@ -86,7 +86,7 @@ def test_quotes_are_as_long_as_memleak_quote_says(suite, gate, step, options, co
     assert "lanterns" not in step.read_text(encoding="utf-8")
 
 
-def test_what_could_not_be_written_is_not_named(pytester, suite, gate):
+def test_what_could_not_be_written_is_not_named(pytester, suite, gate, monkeypatch):
     suite()
     Path("out").mkdir()
     pytester.makeconftest(
@@ -104,11 +104,8 @@ def test_what_could_not_be_written_is_not_named(pytester, suite, gate):
     assert "clean/ferry" in text
     assert "evidence: PASS" not in text
     assert "HTML report: " not in text
-
-
-def test_a_summary_that_cannot_be_written_fails_the_run_plainly(suite, gate, monkeypatch):
+    pytester.makeconftest("")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "none/step.md")
-    suite()
     result = gate("-k", "clean")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stdout.str() + result.stderr.str()

@@ -48,14 +48,14 @@ extendedKeyUsage = critical,timeStamping
 """
 
 
-def openssl(*arguments):
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+def openssl(command):
+    subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
 
 
 def make_keys():
     for name in ("ours", "theirs"):
-        openssl("genpkey", "-algorithm", "ed25519", "-out", f"{name}.key")
-        openssl("pkey", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub")
+        openssl(f"genpkey -algorithm ed25519 -out {name}.key")
+        openssl(f"pkey -in {name}.key -pubout -out {name}.pub")
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def put(path, envelope, statement):
     dump(path, envelope | {"payload": payload})
 
 
-def dump(path, made):
-    path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+def dump(path, content):
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def check(verify):  # noqa: F811
     """Checks options of `memleak verify`: its exit code, and what it says."""
 
     def all_of(*rows):
-        for options, code, said in rows:
-            ended, text = verify(*options)
-            assert (ended, said in text) == (code, True), (options, text)
+        for options, code, message in rows:
+            status, text = verify(*options)
+            assert (status, message in text) == (code, True), (options, text)
 
     return all_of
 
@@ -139,13 +139,12 @@ def test_other_tools_check_it_too(signed, pytester):
     encoded = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
     (pytester.path / "encoded").write_bytes(encoded)
     (pytester.path / "sig").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
-    our_key = ("-pubin", "-inkey", "ours.pub", "-rawin")
-    openssl("pkeyutl", "-verify", *our_key, "-in", "encoded", "-sigfile", "sig")
+    openssl("pkeyutl -verify -pubin -inkey ours.pub -rawin -in encoded -sigfile sig")
     assert kind == "application/vnd.in-toto+json"
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "urn:pytest-memleak:evidence:3"
-    said = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
-    digest = {"modelNames": hashlib.sha256(canonical_json(said)).hexdigest()}
+    names = {"provider": "recorded", "server": None, "endpoint": None, "served": ["clean"]}
+    digest = {"modelNames": hashlib.sha256(canonical_json(names)).hexdigest()}
     assert statement["subject"][0] == {"name": "clean", "digest": digest}
 
 
@@ -192,18 +191,14 @@ def test_what_is_no_pass_failed_in_the_test_result(pytester, suite):
     ]
 
 
-def test_a_test_result_replaces_no_other_file(signed, gate):
-    other = signed.with_name("evidence.test-result.json")
-    gate(EVIDENCE, "--memleak-signing-key=ours.key", passed=2)
-    other.write_text("my notes", encoding="utf-8")
-    result = gate(EVIDENCE, "--memleak-signing-key=ours.key")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert other.read_text(encoding="utf-8") == "my notes"
-
-
-def test_no_signed_test_result_of_an_earlier_run_stays(signed, gate):
+def test_a_test_result_replaces_no_other_file_and_none_of_an_earlier_run_stays(signed, gate):
+    result_file = signed.with_name("evidence.test-result.json")
+    key = "--memleak-signing-key=ours.key"
     gate(EVIDENCE, passed=2)
-    assert not signed.with_name("evidence.test-result.json").exists()
+    assert not result_file.exists()
+    result_file.write_text("my notes", encoding="utf-8")
+    assert gate(EVIDENCE, key).ret == pytest.ExitCode.USAGE_ERROR
+    assert result_file.read_text(encoding="utf-8") == "my notes"
 
 
 def co_sign(envelope):
@@ -231,57 +226,55 @@ def add_field(envelope):
     envelope["note"] = "filed on Monday"
 
 
-@pytest.mark.parametrize(
-    "rewrite", [co_sign, name_key_otherwise, leave_out_key_id, use_url_safe_base64, add_field]
-)
-@pytest.mark.parametrize("indent", [None, 4], ids=["one line", "indented"])
-def test_any_valid_envelope_is_accepted(signed, check, rewrite, indent):
-    envelope, _ = statement_in(signed)
-    rewrite(envelope)
-    signed.write_text(json.dumps(envelope, indent=indent), encoding="utf-8")
-    check(((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"))
+def test_any_valid_envelope_is_accepted(signed, check):
+    honest = signed.read_bytes()
+    for rewrite in (co_sign, name_key_otherwise, leave_out_key_id, use_url_safe_base64, add_field):
+        for indent in (None, 4):
+            signed.write_bytes(honest)
+            envelope, _ = statement_in(signed)
+            rewrite(envelope)
+            signed.write_text(json.dumps(envelope, indent=indent), encoding="utf-8")
+            check(((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"))
+
+
+CLAIM = "The bundle claims PASS (2 PASS)"
+ATTESTED = f"signature valid; nothing was recomputed. {CLAIM} level: attested missing: "
+OUR_KEY, THE_SUITE = ("--public-key", "../ours.pub"), ("--suite", "../test.memleak.toml")
 
 
 def test_with_bundle_and_key_alone_the_signature_is_verified(signed, capsys, monkeypatch, pytester):
-    """The five situations of whoever receives a bundle."""
+    """The situations of whoever receives a bundle."""
 
-    def read(*options, folder="elsewhere"):
-        monkeypatch.chdir(pytester.path / folder)
+    def check(*options, code, messages):
         capsys.readouterr()
-        code = main(["verify", str(signed), "--folder", "..", *options])
-        return code, " ".join(capsys.readouterr().out.split())
+        assert main(["verify", str(signed), "--folder", "..", *options]) == code
+        text = " ".join(capsys.readouterr().out.split())
+        assert all(message in text for message in messages), text
 
-    pytester.mkdir("elsewhere")
+    announced = hashlib.sha256(Path("test.memleak.toml").read_bytes()).hexdigest()
     book = pytester.path / "ferry.json"
-    kept = book.read_bytes()
-    key, suite = ("--public-key", "../ours.pub"), ("--suite", "../test.memleak.toml")
-    claim = "The bundle claims PASS (2 PASS)"
-
-    code, text = read(*key)
-    assert code == 3
-    assert f"signature valid; nothing was recomputed. {claim} level: attested missing: " in text
-    assert "the suite: no file" in text
-    code, text = read(*key, "--require-signature", "--release", "other")
-    assert (code, "VERIFICATION FAILED" in text) == (1, True)
-    book.unlink()
-    code, text = read(*key, *suite)
-    assert code == 3
-    assert f"signature valid; nothing was recomputed. {claim} level: attested missing: " in text
-    assert "no such file: 'ferry.json'" in text
-    book.write_bytes(kept)
-    code, text = read(*key, *suite)
-    assert code == 0
-    assert "PASS (2 PASS) level: attested, recomputed verified: signed by the key" in text
-    code, text = read("--public-key", "../theirs.pub", *suite)
-    assert code == 1
-    assert "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: " in text
-    code, text = read(*key, *suite, "--not-before", "2999-01-01")
-    assert code == 1
-    assert "before 2999-01-01" in text
-    announced = hashlib.sha256(Path("../test.memleak.toml").read_bytes()).hexdigest()
-    code, text = read(*key, *suite, "--suite-sha256", announced)
-    assert code == 0
-    assert "PASS (2 PASS) level: attested, recomputed, current " in text
+    monkeypatch.chdir(pytester.mkdir("elsewhere"))
+    check(*OUR_KEY, code=3, messages=[ATTESTED, "the suite: no file"])
+    other_release = (*OUR_KEY, REQUIRED, "--release", "other")
+    check(*other_release, code=1, messages=["VERIFICATION FAILED"])
+    book.rename("ferry.json")
+    check(*OUR_KEY, *THE_SUITE, code=3, messages=[ATTESTED, "no such file: 'ferry.json'"])
+    Path("ferry.json").rename(book)
+    for options, code, message in (
+        (OUR_KEY, 0, "PASS (2 PASS) level: attested, recomputed verified: signed by the key"),
+        (
+            ("--public-key", "../theirs.pub"),
+            1,
+            "VERIFICATION FAILED: the bundle claims PASS (2 PASS) level: none wrong: ",
+        ),
+        ((*OUR_KEY, "--not-before", "2999-01-01"), 1, "before 2999-01-01"),
+        (
+            (*OUR_KEY, "--suite-sha256", announced),
+            0,
+            "PASS (2 PASS) level: attested, recomputed, current ",
+        ),
+    ):
+        check(*options, *THE_SUITE, code=code, messages=[message])
 
 
 def test_it_is_a_baseline_and_written_over_but_no_other_envelope_is(signed, gate):
@@ -299,33 +292,22 @@ def clock(pytester, signed):
     """Time stamps by an authority of one's own, which an intermediate one certified."""
     (pytester.path / "ts.cnf").write_text(AUTHORITY, encoding="utf-8")
     (pytester.path / "serial").write_text("01\n", encoding="utf-8")
-    new = ("-config", "ts.cnf", "-newkey", "rsa:2048", "-nodes")
+    new = "-config ts.cnf -newkey rsa:2048 -nodes"
     for key, name in (("ca", "root"), ("x", "other")):
-        files = ("-keyout", f"{key}.key", "-out", f"{key}.pem")
-        openssl("req", "-x509", *new, "-extensions", "root", *files, "-subj", f"/CN={name}")
+        files = f"-keyout {key}.key -out {key}.pem"
+        openssl(f"req -x509 {new} -extensions root {files} -subj /CN={name}")
     for key, issuer, extension in (("middle", "ca", "root"), ("tsa", "middle", "stamp")):
-        openssl(
-            "req",
-            "-new",
-            *new,
-            "-keyout",
-            f"{key}.key",
-            "-out",
-            f"{key}.csr",
-            "-subj",
-            f"/CN={key}",
-        )
-        by_issuer = ("-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial")
-        extensions = ("-extfile", "ts.cnf", "-extensions", extension)
-        openssl("x509", "-req", "-in", f"{key}.csr", *by_issuer, "-out", f"{key}.pem", *extensions)
+        openssl(f"req -new {new} -keyout {key}.key -out {key}.csr -subj /CN={key}")
+        by_issuer = f"-CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial"
+        extensions = f"-extfile ts.cnf -extensions {extension}"
+        openssl(f"x509 -req -in {key}.csr {by_issuer} -out {key}.pem {extensions}")
 
     def stamp(file, chain=("middle", "ca"), *, certified=True):
         concatenate("chain.pem", chain)
-        certificates = ["-cert"] if certified else []
-        openssl("ts", "-query", "-data", file, "-sha256", *certificates, "-out", "it.tsq")
-        by_tsa = ("-signer", "tsa.pem", "-inkey", "tsa.key", "-chain", "chain.pem")
-        reply = ("-config", "ts.cnf", "-section", "clock", "-queryfile", "it.tsq")
-        openssl("ts", "-reply", *reply, *by_tsa, "-out", "it.tsr")
+        certificates = "-cert" if certified else ""
+        openssl(f"ts -query -data {file} -sha256 {certificates} -out it.tsq")
+        by_tsa = "-signer tsa.pem -inkey tsa.key -chain chain.pem"
+        openssl(f"ts -reply -config ts.cnf -section clock -queryfile it.tsq {by_tsa} -out it.tsr")
 
     return stamp
 
@@ -334,35 +316,23 @@ def concatenate(path, names):
     Path(path).write_text("".join(Path(f"{name}.pem").read_text() for name in names))
 
 
-@pytest.mark.parametrize(
-    ("chain", "certified", "roots"),
-    [
-        (("middle", "ca"), True, ("ca",)),
-        (("ca", "middle"), True, ("ca",)),
-        (("x", "middle", "ca"), True, ("x", "ca")),
-        (("middle",), True, ("ca", "ca", "middle")),
-        ((), False, ("ca", "middle", "tsa")),
-    ],
-    ids=["in order", "reversed", "with another", "without root", "without any"],
+# Certificates in a time stamp, whether it has any, and those that are trusted.
+CHAINS = (
+    (("middle", "ca"), True, ("ca",)),
+    (("ca", "middle"), True, ("ca",)),
+    (("x", "middle", "ca"), True, ("x", "ca")),
+    (("middle",), True, ("ca", "ca", "middle")),
+    ((), False, ("ca", "middle", "tsa")),
 )
-def test_certificates_of_a_time_stamp_in_any_number_and_order(
-    clock, check, chain, certified, roots
-):
-    clock("evidence.json", chain, certified=certified)
-    concatenate("roots.pem", roots)
-    openssl(
-        "ts",
-        "-verify",
-        "-queryfile",
-        "it.tsq",
-        "-in",
-        "it.tsr",
-        "-CAfile",
-        "roots.pem",
-        "-untrusted",
-        "roots.pem",
-    )
-    check((("--timestamp", "it.tsr", "--timestamp-roots", "roots.pem"), 0, "  existed by 20"))
+
+
+def test_certificates_of_a_time_stamp_in_any_number_and_order(clock, check):
+    for chain, certified, roots in CHAINS:
+        clock("evidence.json", chain, certified=certified)
+        concatenate("roots.pem", roots)
+        trusted = "-CAfile roots.pem -untrusted roots.pem"
+        openssl(f"ts -verify -queryfile it.tsq -in it.tsr {trusted}")
+        check((("--timestamp", "it.tsr", "--timestamp-roots", "roots.pem"), 0, "  existed by 20"))
 
 
 def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
@@ -374,8 +344,7 @@ def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
         ((*timed[:3], "x.pem"), 1, "time stamp: the trusted certificates don't confirm it"),
         (none, 2, "--timestamp and --timestamp-roots must be used together"),
         (
-            (*none, "--timestamp-roots", "ours.pub"),
-            2,
+            *((*none, "--timestamp-roots", "ours.pub"), 2),
             "not a response of a time stamp authority (RFC 3161)",
         ),
     )
@@ -383,13 +352,8 @@ def test_a_time_stamp_says_since_when_evidence_exists(clock, signed, check):
     check((timed, 1, "time stamp: it was made for a different file"))
     # Made after its time stamp.
     _, statement = statement_in(signed)
-    made = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
-    dump(signed, made | seal_bundle(made))
+    bundle = statement["predicate"] | {"created": "2999-01-01T00:00:00+00:00"}
+    dump(signed, bundle | seal_bundle(bundle))
     clock("evidence.json")
-    check(
-        (
-            timed,
-            1,
-            "created: the bundle says 2999-01-01T00:00:00+00:00, which is after its time stamp",
-        )
-    )
+    after = "created: the bundle says 2999-01-01T00:00:00+00:00, which is after its time stamp"
+    check((timed, 1, after))

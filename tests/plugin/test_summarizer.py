@@ -83,16 +83,19 @@ def test_each_excerpt_is_summarized_once_and_asked_for_by_its_summary(bare, serv
     assert 0 < sum(row["prompt_tokens"] for row in paid) <= int(tokens_in.replace(",", ""))
     written = {row["instruction"]: row["text"].strip() for row in asked_for_summaries(server)}
     assert len(asked_for_summaries(server)) == len(written) == 8
-    for name, story in stories.items():
-        for record in story:
-            said = [one for prompt, one in written.items() if record["excerpt_text"] in prompt]
-            assert len(said) == 1, name
+    summaries = {
+        record["excerpt_text"]: [
+            text for prompt, text in written.items() if record["excerpt_text"] in prompt
+        ]
+        for story in stories.values()
+        for record in story
+    }
+    assert {len(texts) for texts in summaries.values()} == {1}
     assert {row["instruction"] for row in paid} == {
-        f"Write a {len(words(one['excerpt_text']))} word excerpt about the content below emulating"
-        f" the style and voice of {one['author_name']}\n\nContent: {summary}"
-        for one in stories["held-out"]
-        for prompt, summary in written.items()
-        if one["excerpt_text"] in prompt
+        f"Write a {len(words(text))} word excerpt about the content below emulating"
+        f" the style and voice of {record['author_name']}\n\nContent: {summaries[text][0]}"
+        for record in stories["held-out"]
+        for text in [record["excerpt_text"]]
     }
     server.stop()
     gate("--memleak-offline", failed=1)
@@ -186,9 +189,9 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
 ):
     bare(ENDPOINT, LAX)
     server.plan.add(Fault(kind, "chat"))
-    said = "*book 'held-out': *no summary for 4 of 4 excerpts in 3 tries: "
     names = ", ".join(f"p_id{number} ({reason})" for number in range(1, 5))
-    gate(*PAID, lines=[f"{said}{names}*"], errors=1)
+    shown = f"*book 'held-out': *no summary for 4 of 4 excerpts in 3 tries: {names}*"
+    gate(*PAID, lines=[shown], errors=1)
     assert len(server.books.rows("completion")) == 12
     result = gate(*PAID, "-l", "--full-trace", "-vv", errors=1)
     shown = result.stdout.str() + result.stderr.str()
@@ -211,21 +214,18 @@ def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories
         if not instruction.startswith("Summarize"):
             return answers
         calls.append(instruction)
-        refuses = calls.count(instruction) == 1 or any(one in instruction for one in never)
-        return [replace(one, text=text) for one in answers] if refuses else answers
+        refuses = calls.count(instruction) == 1 or any(own in instruction for own in never)
+        return [replace(answer, text=text) for answer in answers] if refuses else answers
 
     monkeypatch.setattr(Reciter, "answer", refuse)
     bare(ENDPOINT, LAX)
-    lines = [f"*p_id1 ({reason}), p_id2 ({reason}), *"]
-    gate(*PAID, lines=lines, errors=1)
-    assert len(calls) == 12
-    assert asked_for_excerpts(server) == []
+    gate(*PAID, lines=[f"*p_id1 ({reason}), p_id2 ({reason}), *"], errors=1)
+    assert (len(calls), asked_for_excerpts(server)) == (12, [])
     # Two of four never get one: too few to show among themselves that they are canned.
     Path(".memleak").rename("refused")
-    never = [one["excerpt_text"] for one in stories["held-out"][2:]]
+    never = [record["excerpt_text"] for record in stories["held-out"][2:]]
     calls.clear()
-    lines = [f"*3 tries: p_id3 ({reason}), p_id4 ({reason}); *"]
-    gate(*PAID, lines=lines, errors=1)
+    gate(*PAID, lines=[f"*3 tries: p_id3 ({reason}), p_id4 ({reason}); *"], errors=1)
     assert asked_for_excerpts(server) == []
     Path(".memleak").rename("two refused")
     never = []
@@ -344,9 +344,6 @@ def test_a_free_one_runs_at_once_and_reads_books_that_have_no_summaries(suite, g
     suite(("\n[limits]", FREE), ("samples = 3", "samples = 3\nmax_prompt_overlap = 1.0"))
     bare_ferry()
     gate(passed=1, failed=1)
-
-
-def test_recordings_cannot_write(suite, gate):
     recorded = '[suite.summarizer]\nprovider = "recorded"\noptions = { path = "clean.json" }\n'
     suite(("\n[limits]", f"\n{recorded}\n[limits]"))
     bare_ferry()

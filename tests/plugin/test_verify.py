@@ -36,42 +36,57 @@ def verify(capsys):
     def run(*options):
         capsys.readouterr()
         code = main(["verify", "evidence.json", *options])
-        said = capsys.readouterr()
-        return code, said.out + said.err
+        return code, "".join(capsys.readouterr())
 
     return run
 
 
 def resealed(path, change):
     """Change the bundle, and make its digest anew, as who has the program can."""
-    made = json.loads(path.read_text(encoding="utf-8"))
-    change(made)
-    path.write_text(json.dumps(made | seal_bundle(made), indent=1) + "\n", encoding="utf-8")
+    bundle = json.loads(path.read_text(encoding="utf-8"))
+    change(bundle)
+    path.write_text(json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n", encoding="utf-8")
 
 
 def test_a_pass_that_holds_is_verified(passed, verify):
-    code, told = verify()
+    code, text = verify()
     assert code == 0
-    told = told.splitlines()
-    assert told[0] == "evidence.json: PASS (2 PASS), release 2.1"
-    assert told[1:4] == [
+    lines = text.splitlines()
+    assert lines[:6] == [
+        "evidence.json: PASS (2 PASS), release 2.1",
         "level: recomputed",
         "verified:",
         "  pairs recomputed from suite, books, and ledger: 2 of 2",
+        "not verified:",
+        "  Not signed: the author is unverified",
     ]
-    assert told[4:6] == ["not verified:", "  Not signed: the author is unverified"]
     from_files = "all its generations are from files, which don't prove which model wrote them"
-    assert f"  clean/ferry: {from_files}" in told
+    assert f"  clean/ferry: {from_files}" in lines
 
 
-def test_a_fail_that_holds_is_still_a_fail(suite, bundle_of, verify):
-    suite()
-    bundle_of("evidence.json", passed=1, failed=1)
-    code, told = verify("--badge", "badge.svg")
-    assert code == 1
-    assert told.startswith("evidence.json: FAIL (1 FAIL, 1 PASS)\nlevel: recomputed\nverified:")
-    assert "memorization: FAIL" in Path("badge.svg").read_text(encoding="utf-8")
+LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
+# What is replaced in the suite, options, outcomes, verify's exit code, and how it begins.
+VERDICTS = {
+    "FAIL": ((), (), {"passed": 1, "failed": 1}, 1, "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed"),
+    "NOT RUN": (
+        *((WIDE,), ("-k", "clean"), {"passed": 1, "deselected": 1}, 1),
+        "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n",
+    ),
+    "FAIL (expected)": ((LEAK,), (), {"passed": 1, "xfailed": 1}, 0, "PASS "),
+}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_what_holds_and_is_no_pass_has_another_exit_code(suite, bundle_of, verify, verdict):
+    replacements, options, outcomes, status, beginning = VERDICTS[verdict]
+    suite(*replacements)
+    bundle_of("evidence.json", *options, **outcomes)
+    code, text = verify("--badge", "badge.svg")
+    assert code == status
+    assert text.startswith(f"evidence.json: {beginning}")
     assert verify("--allow-failures")[0] == 0
+    badge = beginning.partition(" ")[0]
+    assert f"memorization: {badge}" in Path("badge.svg").read_text(encoding="utf-8")
 
 
 def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
@@ -80,9 +95,9 @@ def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
     elsewhere = pytester.mkdir("elsewhere")
     monkeypatch.chdir(elsewhere)
     assert main(["verify", str(passed), "--folder", ".."]) == 3
-    told = capsys.readouterr().out.replace("\n", " ")
-    assert "nothing was recomputed. The bundle claims PASS (2 PASS)" in told
-    assert "add --suite test.memleak.toml" in told
+    text = capsys.readouterr().out.replace("\n", " ")
+    assert "nothing was recomputed. The bundle claims PASS (2 PASS)" in text
+    assert "add --suite test.memleak.toml" in text
     # Its books are opened where --folder allows it, and nowhere else.
     suite = ["--suite", "../test.memleak.toml", "--folder", ".."]
     assert main(["verify", str(passed), *suite]) == 0
@@ -91,9 +106,9 @@ def test_whoever_is_in_another_folder_is_told_how_to_name_the_suite(
 def test_what_was_not_run_is_no_pass(suite, gate, verify):
     suite(WIDE)
     gate(EVIDENCE, "-k", "clean", passed=1, deselected=1)
-    code, told = verify()
+    code, text = verify()
     assert code == 1
-    assert told.startswith("evidence.json: INCONCLUSIVE (1 NOT RUN, 1 PASS)\n")
+    assert text.startswith("evidence.json: INCONCLUSIVE (1 NOT RUN, 1 PASS)\n")
     assert verify("--allow-failures")[0] == 0
 
 
@@ -105,15 +120,15 @@ def test_an_expected_leak_counts_as_a_pass(suite, gate, verify):
 
 TRIMMED = (
     (
-        lambda made: made["pairs"].pop(1),
+        lambda bundle: bundle["pairs"].pop(1),
         "leaky/ferry: the suite test.memleak.toml has this pair",
     ),
     (
-        lambda made: made.update(pairs=[]),
+        lambda bundle: bundle.update(pairs=[]),
         "result: the bundle says FAIL, but its pairs give INCONCLUSIVE",
     ),
     (
-        lambda made: made.update(result="PASS"),
+        lambda bundle: bundle.update(result="PASS"),
         "result: the bundle says PASS, but its pairs give FAIL",
     ),
 )
@@ -121,12 +136,12 @@ TRIMMED = (
 
 def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):
     suite()
-    for change, said in TRIMMED:
+    for change, message in TRIMMED:
         resealed(bundle_of("evidence.json", passed=1, failed=1), change)
-        code, told = verify("--allow-failures")
+        code, text = verify("--allow-failures")
         assert code == 1
-        assert told.startswith("evidence.json: VERIFICATION FAILED: the bundle claims ")
-        assert said in told
+        assert text.startswith("evidence.json: VERIFICATION FAILED: the bundle claims ")
+        assert message in text
 
 
 OTHER_THAN_ASKED_FOR = {
@@ -145,36 +160,36 @@ OTHER_THAN_ASKED_FOR = {
 
 
 def test_it_is_held_to_the_release_that_was_asked_for(passed, verify):
-    code, told = verify("--release", "2.1", "--model", "clean", "--model", "leaky")
+    code, text = verify("--release", "2.1", "--model", "clean", "--model", "leaky")
     assert code == 0
-    assert "  the bundle meets all stated requirements" in told
-    for options, said in OTHER_THAN_ASKED_FOR.items():
-        code, told = verify(*options)
-        assert (code, said in told) == (1, True), options
+    assert "  the bundle meets all stated requirements" in text
+    for options, message in OTHER_THAN_ASKED_FOR.items():
+        code, text = verify(*options)
+        assert (code, message in text) == (1, True), options
 
 
-@pytest.mark.parametrize(("options", "said"), [
+@pytest.mark.parametrize(("options", "message"), [
     (("--suite-sha256", "abc"), "expected 64 hexadecimal digits, got 'abc'"),
     (("--not-before", "soon"), "expected a date, as in 2026-11-30, got 'soon'"),
 ])  # fmt: skip
-def test_what_is_no_digest_or_date_is_refused(options, said, capsys):
+def test_what_is_no_digest_or_date_is_rejected(options, message, capsys):
     with pytest.raises(SystemExit) as end:
         main(["verify", "evidence.json", *options])
     assert end.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_it_needs_its_ledger_and_generations_of_the_time_asked_for(gate, online, verify):
     online(("longest_span = 30", "spans_over = 40"))
     gate("-m", "copyright", EVIDENCE)
     assert verify("--not-before", "2020-01-01")[0] == 0
-    code, told = verify("--not-before", "2999-01-01")
+    code, text = verify("--not-before", "2999-01-01")
     assert code == 1
-    assert "tuned/held-out: its first generation dates from" in told
+    assert "tuned/held-out: its first generation dates from" in text
     # No ledger is begun where there is none.
-    code, told = verify("--ledger", "sqlite:///elsewhere.db")
+    code, text = verify("--ledger", "sqlite:///elsewhere.db")
     assert code == 3
-    assert "missing:\n  the ledger: no file " in told
+    assert "missing:\n  the ledger: no file " in text
     assert not Path("elsewhere.db").exists()
 
 
@@ -187,9 +202,9 @@ def test_calls_lie_before_the_entry_that_the_bundle_names(gate, online, verify):
     for entries in (1, len(links) // 2):
         end = {"entries": entries, "link": links[entries - 1]}
         resealed(Path("evidence.json"), lambda bundle, end=end: bundle.update(ledger=end))
-        code, told = verify()
+        code, text = verify()
         assert code == 1
-        assert "were added to the ledger after the bundle's entry" in told
+        assert "were added to the ledger after the bundle's entry" in text
     resealed(
         Path("evidence.json"),
         lambda bundle: bundle.update(ledger={"entries": len(links), "link": links[-1]}),
@@ -209,17 +224,17 @@ def test_own(memleak_evaluation):
 @pytest.mark.parametrize("name", ['id = "parrot-1"', "pass"], ids=["kept", "not kept"])
 def test_an_endpoint_of_one_s_own(gate, suite, name, verify):
     suite(WIDE)
-    answers = f'[f"{{seed}} {{one}} {CLEAN[0]}" for one in range(n)]'
+    answers = f'[f"{{seed}} {{at}} {CLEAN[0]}" for at in range(n)]'
     Path("test_own.py").write_text(own_endpoint(answers, name) + OWN_TEST, encoding="utf-8")
     gate(EVIDENCE, "test_own.py")
     kept = name != "pass"
-    code, told = verify("--allow-failures")
+    code, text = verify("--allow-failures")
     assert code == 3
-    assert ("sampled from parrot-1, a test's own endpoint" in told) is kept
-    assert "not everything was recomputed" in told
+    assert ("sampled from parrot-1, a test's own endpoint" in text) is kept
+    assert "not everything was recomputed" in text
     pairs = read_evidence(Path("evidence.json")).content.pairs
-    named = {one for pair in pairs for one in model_names(pair)}
-    code, told = verify("--allow-failures", *(f"--model={one}" for one in named))
+    names = {name for pair in pairs for name in model_names(pair)}
+    code, text = verify("--allow-failures", *(f"--model={name}" for name in names))
     assert code == (0 if kept else 3)
 
 
@@ -232,30 +247,30 @@ def test_a_suite_outside_of_the_folder_is_not_opened(passed, tmp_path_factory, v
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "test.memleak.toml"
     elsewhere.write_text("secret = 1")
 
-    def lead_away(made):
-        for one in made["pairs"]:
-            one["suite"]["path"] = str(elsewhere)
+    def lead_away(bundle):
+        for pair in bundle["pairs"]:
+            pair["suite"]["path"] = str(elsewhere)
 
     resealed(passed, lead_away)
-    code, told = verify()
+    code, text = verify()
     assert code == 2
-    assert "outside the folders that may be read" in told
-    assert "secret" not in told
+    assert "outside the folders that may be read" in text
+    assert "secret" not in text
 
 
 def test_no_book_is_opened_outside_of_the_folder_or_from_a_pipe(passed, verify, tmp_path_factory):
     elsewhere, book = tmp_path_factory.mktemp("elsewhere"), Path("ferry.json")
     book.rename(elsewhere / book)
     book.symlink_to(elsewhere / book)
-    code, told = verify()
+    code, text = verify()
     assert code == 2
-    assert "ferry.json: outside the folders that may be read" in told
+    assert "ferry.json: outside the folders that may be read" in text
     assert verify("--folder", ".", "--folder", str(elsewhere))[0] == 0
     book.unlink()
     os.mkfifo(book)
-    code, told = verify()
+    code, text = verify()
     assert code == 2
-    assert "ferry.json: neither a file nor a folder" in told
+    assert "ferry.json: neither a file nor a folder" in text
 
 
 @pytest.mark.parametrize("which", ["evidence", "key", "ledger"])
@@ -289,42 +304,40 @@ NO_BUNDLES = (
 
 
 def test_what_is_no_bundle_is_bad_input(pytester, verify):
-    for text in NO_BUNDLES:
-        Path("evidence.json").write_text(text, encoding="utf-8", errors="surrogateescape")
-        code, told = verify()
-        assert code == 2, text[:40]
-        assert told.startswith("memleak verify: evidence.json: ")
+    for content in NO_BUNDLES:
+        Path("evidence.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+        code, text = verify()
+        assert code == 2, content[:40]
+        assert text.startswith("memleak verify: evidence.json: ")
 
 
-def test_a_file_without_end_is_bad_input(passed, verify):
-    os.truncate(passed, 300_000_000)
-    code, told = verify()
-    assert code == 2
-    assert "larger than 200 MB" in told
-
-
-def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
-    def greedy(*_, **__):
+def test_a_file_without_end_or_too_little_memory_is_bad_input(passed, verify, monkeypatch):
+    def exhaust_memory(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(json, "loads", greedy)
-    code, told = verify()
-    assert code == 2
-    assert "not enough memory" in told
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "loads", exhaust_memory)
+        code, text = verify()
+    assert (code, "not enough memory" in text) == (2, True)
+    os.truncate(passed, 300_000_000)
+    code, text = verify()
+    assert (code, "larger than 200 MB" in text) == (2, True)
 
 
 # --- the badge -----------------------------------------------------------------------------
 
 
-def test_a_badge_of_what_holds(passed, verify):
-    made = json.loads(passed.read_text(encoding="utf-8"))
-    code, told = verify("--badge", "badge.svg")
+@pytest.mark.parametrize("release", ["2.1", '<b>&"'])
+def test_a_badge_of_what_holds(suite, bundle_of, verify, release):
+    suite(WIDE)
+    path = bundle_of("evidence.json", f"--memleak-release={release}", passed=2)
+    bundle = json.loads(path.read_text(encoding="utf-8"))
+    code, text = verify("--badge", "badge.svg")
     assert code == 0
-    assert "badge: badge.svg" in told
-    said = "".join(ElementTree.parse("badge.svg").getroot().itertext())
-    assert "memorization: PASS 2.1" in said
-    assert made["sha256"] in said
-    assert made["created"] in said
+    assert "badge: badge.svg" in text
+    badge = "".join(ElementTree.parse("badge.svg").getroot().itertext())
+    for shown in (f"memorization: PASS {release}", bundle["sha256"], bundle["created"]):
+        assert shown in badge
 
 
 def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, verify):
@@ -334,9 +347,9 @@ def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, ver
         ('id = "leaky"', 'id = "leaky"\nexpected = "leak"'),
     )
     gate(EVIDENCE, "--memleak-release=2.1", xfailed=1)
-    code, told = verify("--badge", "badge.svg")
+    code, text = verify("--badge", "badge.svg")
     assert code == 1
-    assert "evidence.json: INCONCLUSIVE (1 FAIL (expected))" in told
+    assert "evidence.json: INCONCLUSIVE (1 FAIL (expected))" in text
     svg = Path("badge.svg").read_text(encoding="utf-8")
     assert "memorization: INCONCLUSIVE, controls only 2.1" in svg
     assert "PASS" not in svg
@@ -344,23 +357,17 @@ def test_a_badge_of_leaks_that_were_all_expected_claims_nothing(gate, suite, ver
 
 def test_no_badge_of_what_was_not_verified_and_none_over_the_evidence(passed, verify):
     before = passed.read_bytes()
-    code, told = verify("--badge", "evidence.json")
+    code, text = verify("--badge", "evidence.json")
     assert code == 2
-    assert "write --badge NAME.svg" in told
+    assert "write --badge NAME.svg" in text
     assert passed.read_bytes() == before
     for again in (False, True):
         passed.write_bytes(before if again else before.replace(b"2.1", b"2.2"))
         if again:
-            resealed(passed, lambda made: made["pairs"][0]["measures"]["bmc"].update(value=0.0001))
-        code, told = verify("--badge", "badge.svg")
+            resealed(
+                passed, lambda bundle: bundle["pairs"][0]["measures"]["bmc"].update(value=0.0001)
+            )
+        code, text = verify("--badge", "badge.svg")
         assert code == 1
-        assert "no badge: " in told
+        assert "no badge: " in text
         assert not Path("badge.svg").exists()
-
-
-def test_a_release_by_an_odd_name_is_text(gate, suite, verify):
-    suite(WIDE)
-    gate(EVIDENCE, '--memleak-release=<b>&"')
-    verify("--badge", "badge.svg")
-    root = ElementTree.parse("badge.svg").getroot()
-    assert '<b>&"' in "".join(root.itertext())

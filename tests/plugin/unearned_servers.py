@@ -54,9 +54,6 @@ SERVED: Mapping[str, Served] = {
     "a server that refuses temperature": Served(REFUSES),
     'a server that refuses temperature, temperature = "default"': Served(REFUSES, suite=DEFAULT),
     "a server that takes no temperature but 1": Served(chat(FaultKind.ONLY_ONE)),
-    "a server that takes no temperature but 1, temperature = 0.7": Served(
-        chat(FaultKind.ONLY_ONE), suite="temperature = 0.7"
-    ),
     "a server that refuses top_p, seed and penalties": Served(
         chat(FaultKind.REFUSE_PARAMETER, "top_p seed presence_penalty frequency_penalty")
     ),
@@ -67,9 +64,7 @@ SERVED: Mapping[str, Served] = {
         chat(FaultKind.THINK, "inner_monologue"), knows=True
     ),
     "a server that recites in a text beside its message": Served(aside="choice"),
-    "a server that recites in thoughts, a word a line": Served(aside="lines"),
     "a server that recites in thoughts, words joined by hyphens": Served(aside="hyphens"),
-    "a server that recites in thoughts, deeply wrapped": Served(aside="depth"),
     "a server that recites beside its choices": Served(aside="draft"),
     "another model answers": Served(chat(FaultKind.REROUTE)),
     "another model answers, served_names = [...]": Served(
@@ -87,7 +82,6 @@ SERVED: Mapping[str, Served] = {
     "a server whose finish_reason is guardrail_intervened": Served(
         chat(FaultKind.ENDED, "guardrail_intervened")
     ),
-    "a server whose finish_reason is null": Served(chat(FaultKind.ENDED)),
     "a content filter": Served(chat(FaultKind.FILTER)),
     "a filter that rejects the prompt": Served(chat(FaultKind.REJECT)),
     "a refusal in a field of its own": Served(chat(FaultKind.REFUSE)),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from functools import partial
+from functools import partial, reduce
 
 import clients
 import pytest
@@ -204,6 +204,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"content": [{"type": "thinking", "thinking": [{"text": ASIDE}]}]},
         {"tool_calls": [{"function": {"name": "f", "arguments": ASIDE}}]},
         {"audio": {"transcript": ASIDE}},
+        {"thoughts": reduce(lambda inner, _: {"x": [inner]}, range(50), ASIDE)},
         {"annotations": [{"text": ASIDE}]},
         {"inner_monologue": {"draft": [ASIDE]}},
         {"reasoning_content": "short thought", "reasoning": ASIDE},
