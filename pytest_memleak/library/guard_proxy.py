@@ -127,6 +127,8 @@ class GuardProxy:
                 return response
             if noted and answer.ended:
                 break
+        await send(answer.end())
+        self._note(answer.stops[noted:])
         await response.write(b"data: [DONE]\n\n")
         return response
 

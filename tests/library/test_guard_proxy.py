@@ -217,6 +217,12 @@ def test_a_stream_that_breaks_ends_in_an_error(guard, client, end, message):
     assert "".join(contents) == text
 
 
+def test_a_stream_without_a_finish_reason_arrives_whole(guard, client):
+    before, quoted = " ".join(prose("the-seed-vault")[:60]), " ".join(prose("the-lamplighter")[:38])
+    guard[0].answers["ends"] = [*streamed(f"{before} {quoted}", DONE)]
+    assert read(client, "ends") == ({0: f"{before} {quoted}"}, {0: None})
+
+
 def test_clients_that_leave_and_many_streams_at_once(guard, client):
     server, proxy, _ = guard
     text = " ".join(prose("the-seed-vault")[:120])
