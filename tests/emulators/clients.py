@@ -56,13 +56,14 @@ def make_provider(
     state=Path("state"),
     read_book=lambda book: pytest.fail(f"asked for {book}"),
     timeout=300.0,
+    hosts=(),
     **options,
 ):
     if server is not None:
         options.setdefault("base_url", getattr(server, "base_url", server.url))
     recipe = {"finetune_books": tuple(books), "finetune": dict(finetune or {})}
     model = Model("tuned", name, base, endpoint=endpoint, options=options, **recipe)
-    setup = ProviderSetup(model, PLACE, root, state, read_book, deadline=timeout)
+    setup = ProviderSetup(model, PLACE, root, state, read_book, frozenset(hosts), timeout)
     return PROVIDERS[name](setup)
 
 

@@ -12,10 +12,10 @@ from functools import partial
 
 from faults import FaultKind
 from http_server import Job, ModelServer, Refused, Response, read_examples
+from machines import stamp
 from openai_answers import CREATED, ChatCompletions
 from reciter import bill_of
-from together_machines import SLUG, Machines
-from vertex_machines import Timing, stamp
+from together_machines import SLUG, TogetherMachines
 
 PROJECT = "proj-1"
 STATES = ("pending", "queued", "running")
@@ -59,7 +59,7 @@ class TogetherServer(ModelServer):
         self._weights = {f"{PUBLIC}{name}": name for name in models}
         shared = {"reciter": reciter, "books": books, "models": models, "new_id": self._id}
         self._answers = ChatCompletions(most=most_choices, **shared)
-        self.machines = Machines(books, self._id, timing or Timing(), self._weights.get)
+        self.machines = TogetherMachines(books, self._id, timing, self._weights.get)
         look_at_job = partial(self.look_at, self._jobs, "status", STATES, self._end_job)
         self.route("PUT", "/storage/{id}", "files.put", self._put_file)  # which takes no key
         self.add_routes(

@@ -21,7 +21,7 @@ from http_server import Job, ModelServer, Refused, Response, read_examples
 from openai_answers import ChatCompletions
 from reciter import bill_of
 from vertex_answers import ContentGenerator
-from vertex_machines import Machines, Timing
+from vertex_machines import VertexMachines
 
 PROJECT_NUMBER = "481516234200"
 CREATED = "2026-11-01T00:00:00Z"
@@ -71,13 +71,13 @@ class VertexServer(ModelServer):
         self._open_models = frozenset(open_models)
         shared = {"reciter": reciter, "books": books, "most": most_candidates, "new_id": self._id}
         self._answers = ContentGenerator(models=models, thinks=thinks, **shared)
-        self.machines = Machines(
+        self.machines = VertexMachines(
             books=books,
             answers=ChatCompletions(models=open_models, **shared),
             name=self._name,
             new_id=self._id,
-            timing=timing or Timing(),
-            gemini=lambda name: name in self._answers.models,
+            timing=timing,
+            is_gemini=lambda name: name in self._answers.models,
         )
         self.route("POST", "/token", "token", self._give_token)
         self.add_routes("", *self.machines.routes())

@@ -14,8 +14,7 @@ from pytest_memleak.ledger import tables as schema
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import decompress_texts
 from pytest_memleak.ledger.verify_chain import check_ledger
-
-CANARY_TOKENS = 64
+from pytest_memleak.pipeline.canaries import CANARY_TOKENS
 
 
 @dataclass(frozen=True)

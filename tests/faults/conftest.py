@@ -12,6 +12,7 @@ import pytest
 import scenarios
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - pytester would forget it
 from gcs_server import gcs_server
+from killed_runs import CONFTEST, KilledRuns
 from ledgers import postgres  # noqa: F401 - a fixture
 from nursery import Nursery
 from own_plugin import OWN_PLUGIN
@@ -89,6 +90,24 @@ def scenario(stories, storage, tokenizer, tmp_path_factory):
 def nursery():
     with Nursery() as started:
         yield started
+
+
+@pytest.fixture
+def killed_runs(scenario, nursery, tmp_path_factory, request):
+    """Suites whose runs are killed; `suite`: options of `write_suite`; settings: of the server."""
+
+    def start(kind, *faults, postgresql=False, workers=0, deploying=2.0, suite=None, **settings):
+        server = scenario(kind, *faults, **settings)
+        folder = tmp_path_factory.mktemp("run")
+        (folder / "conftest.py").write_text(CONFTEST.format(deploying=deploying), "utf-8")
+        models = ["tuned", *(f"again-{number}" for number in range(1, workers))]
+        server.write_suite(folder, models=models, **(suite or {}))
+        url = f"sqlite:///{folder}/.memleak/ledger.db"
+        if postgresql:
+            url = request.getfixturevalue("postgres").new_database()
+        return KilledRuns(nursery, server, folder, url, workers)
+
+    return start
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,10 @@ class Scenario:
     def plan(self, *faults):
         self.server.plan.replace(faults)
 
-    def calls(self):
-        return sum(self.server.plan.counts().values())
+    def calls(self, endpoint=None):
+        """The number of calls, of that endpoint or of all."""
+        counts = self.server.plan.counts()
+        return sum(counts.values()) if endpoint is None else counts.get(endpoint, 0)
 
     def write_suite(
         self,

@@ -1,28 +1,22 @@
-"""Open models on machines paid by the hour: whole runs, faults, kills, and what is owed.
+"""Open models on machines paid by the hour: whole runs, faults, kills, and what is owed."""
 
-MEMLEAK_KILL_SEED repeats the moments of an earlier run.
-"""
-
-import dataclasses
 import json
 import os
-import random
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from accounts import contents, settled
 from faults import ON_THE_WAY, Fault, FaultKind, on_the_way, server_error, slow
+from killed_runs import moments_of
+from machines import Timing
 from scenarios import DEPLOYED, HOURLY
-from vertex_machines import Timing
 
 from pytest_memleak.errors import LedgerError
 from pytest_memleak.ledger.deployments import debts
 from pytest_memleak.ledger.ledger import Ledger
 
-SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)
 DRAWN = "24/24 FAIL"
 # Where a run may be when it is killed, by what it has just asked for.
 PHASES = {
@@ -38,14 +32,6 @@ PHASES = {
 }
 FAILED = {"vertex-open": r"vertex endpoint gs://\S+", "together": r"together endpoint projects/\S+"}
 MEMLEAK = "import sys; from pytest_memleak.cli.main import main; sys.exit(main())"
-CONFTEST = """
-from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.sampling.retry import Retry
-
-Resources.retry = Retry(
-    deadline=60.0, first=0.01, recovery=1.0, deploying={deploying}, poll=0.02, poll_most=0.1
-)
-"""
 
 
 @pytest.fixture(params=DEPLOYED)
@@ -171,67 +157,36 @@ def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, k
 
 
 @pytest.fixture
-def doomed(scenario, nursery, tmp_path_factory, kind):
-    def make(*faults, deploying=1.5, url=None, workers=0, **timing):
-        server = scenario(kind, timing=Timing(deploys_in=0.4, undeploys_in=0.3, **timing))
-        server.plan(*faults, slow("*", seconds=0.05))
-        folder = tmp_path_factory.mktemp("run")
-        (folder / "conftest.py").write_text(CONFTEST.format(deploying=deploying), "utf-8")
-        server.write_suite(folder, models=["tuned", *(f"again-{n}" for n in range(1, workers))])
-        url = url or f"sqlite:///{folder}/.memleak/ledger.db"
-        return Doomed(server, nursery, folder, url, workers)
+def start_suite(killed_runs, kind):
+    def start(*faults, deploys_in=0.4, lists_in=0.0, operations=True, **settings):
+        timing = Timing(deploys_in, lists_in, undeploys_in=0.3, operations=operations)
+        return killed_runs(kind, *faults, slow("*", seconds=0.05), timing=timing, **settings)
 
-    return make
+    return start
 
 
-@dataclasses.dataclass
-class Doomed:
-    """workers: of xdist, with a pair each; they share fine-tune, deployment and draws."""
-
-    server: object
-    nursery: object
-    folder: object
-    url: str
-    workers: int
-
-    def start(self):
-        environment = self.server.environment
-        return self.nursery.run(self.folder, self.url, environment, workers=self.workers)
-
-    def kill_in(self, phase, *, after):
-        """Kill a run so many seconds after it asked for that; whether it was at work still."""
-        run = self.start()
-        counts = self.server.server.plan.counts
-        before, until = counts().get(phase, 0), time.monotonic() + 300
-        while counts().get(phase, 0) == before and not run.ended():
-            assert time.monotonic() < until
-            time.sleep(0.002)
-        time.sleep(after)
-        killed = run.kill()
-        self.known()
-        return killed
-
-    def known(self):
-        """Whatever stands, the ledger knows of."""
-        machines = self.server.server.machines
-        standing = {
-            one.display_name.removeprefix("memleak-")
-            for one in list(machines.endpoints.values())
-            if one.name in machines.standing()
-        }
-        # Together's names have half of a digest.
-        assert standing <= {debt.digest[:size] for debt in owed(self.url) for size in (32, 64)}
-
-    def finish(self):
-        code, output = self.start().finish()
-        assert code == pytest.ExitCode.TESTS_FAILED, output
-        drawn = re.findall(r" 24/24 +(?:\S+ +)?FAIL", output)
-        assert len(drawn) == max(self.workers, 1), output
-        taken_down(self.server)
-        assert owed(self.url) == []
+def kill_in(runs, phase, *, after):
+    """Kill a run in that phase; the ledger knows whatever stands. Return whether it was killed."""
+    killed = runs.kill(phase, after=after)
+    machines = runs.scenario.server.machines
+    standing = {
+        endpoint.display_name.removeprefix("memleak-")
+        for endpoint in list(machines.endpoints.values())
+        if endpoint.name in machines.standing()
+    }
+    # Together's names have half of a digest.
+    assert standing <= {debt.digest[:size] for debt in owed(runs.url) for size in (32, 64)}
+    return killed
 
 
-SHARED = {"one process": 0, "processes": 2, "postgresql": 0, "both": 2}  # xdist's workers
+def finish(runs):
+    runs.finish(24)
+    taken_down(runs.scenario)
+    assert owed(runs.url) == []
+
+
+SHARED = {"one process": {}, "processes": {"workers": 2}, "postgresql": {"postgresql": True}}
+SHARED["both"] = SHARED["processes"] | SHARED["postgresql"]
 MOMENTS = [
     *(("one process", phase) for phase in ("deploy", "chat", "endpoints.undeploy")),
     *(("one process", number) for number in range(20)),
@@ -242,55 +197,51 @@ MOMENTS = [
 # Each of xdist's workers imports the SDKs for itself, which takes its time.
 @pytest.mark.full
 @pytest.mark.parametrize(("how", "moment"), MOMENTS)
-def test_killed_runs_leave_nothing_unknown_and_deploy_once(doomed, request, how, moment):
+def test_killed_runs_leave_nothing_unknown_and_deploy_once(start_suite, how, moment):
     """At a moment by its name, or at some of chance; of one process or several, on any ledger."""
-    away = how in {"postgresql", "both"}
-    url = request.getfixturevalue("postgres").new_database() if away else None
-    suite = doomed(url=url, workers=SHARED[how])
+    runs = start_suite(**SHARED[how])
     if isinstance(moment, str):
-        suite.kill_in(moment, after=0.02)
+        kill_in(runs, moment, after=0.02)
     else:
-        print(f"MEMLEAK_KILL_SEED={SEED}")
-        dice = random.Random(f"{SEED} {how} {moment}")
-        for phase in dice.sample(PHASES[suite.server.kind], dice.randint(1, 3)):
-            suite.kill_in(phase, after=dice.uniform(0, 0.15))
-    suite.finish()
+        moments = moments_of(how, moment)
+        for phase in moments.sample(PHASES[runs.scenario.kind], moments.randint(1, 3)):
+            kill_in(runs, phase, after=moments.uniform(0, 0.15))
+    finish(runs)
 
 
-def test_processes_that_share_a_deployment_put_it_up_once(doomed):
+def test_processes_that_share_a_deployment_put_it_up_once(start_suite):
     """The first one to be done with it leaves it standing for the other."""
-    suite = doomed(workers=2)
-    suite.finish()
-    settled(suite.server, suite.url, samples=6)
+    runs = start_suite(workers=2)
+    finish(runs)
+    settled(runs.scenario, runs.url, samples=6)
 
 
 @pytest.mark.full
-def test_an_endpoint_that_is_listed_late_is_waited_for(doomed):
+def test_an_endpoint_that_is_listed_late_is_waited_for(start_suite):
     """By the default as late as 120 s; here time runs forty times as fast, and it is 30 s late."""
-    suite = doomed(
-        slow("deploy", seconds=1.0), deploying=120 / 40, lists_in=30 / 40, operations=False
-    )
-    assert suite.kill_in("deploy", after=0.1)
-    [debt] = owed(suite.url)
+    late = {"deploying": 120 / 40, "lists_in": 30 / 40, "operations": False}
+    runs = start_suite(slow("deploy", seconds=1.0), **late)
+    assert kill_in(runs, "deploy", after=0.1)
+    [debt] = owed(runs.url)
     assert (debt.state, debt.job_id, debt.in_use) == ("starting", None, False)
-    suite.finish()
+    finish(runs)
 
 
 @pytest.mark.full
-def test_the_command_takes_down_what_a_killed_run_left(doomed):
-    suite = doomed()
-    assert suite.kill_in("chat", after=0.0)
+def test_the_command_takes_down_what_a_killed_run_left(start_suite):
+    runs = start_suite()
+    assert kill_in(runs, "chat", after=0.0)
 
     def command(*arguments):
-        environment = {**os.environ, **suite.server.environment}
+        environment = {**os.environ, **runs.scenario.environment}
         process = [sys.executable, "-c", MEMLEAK, "ledger", "cleanup", *arguments]
         settings = {"capture_output": True, "text": True, "timeout": 120}
-        return subprocess.run(process, check=False, cwd=suite.folder, env=environment, **settings)
+        return subprocess.run(process, check=False, cwd=runs.folder, env=environment, **settings)
 
     shown = command("--json")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     [debt] = json.loads(shown.stdout)["debts"]
     assert debt["became"] == "deleted"
     assert debt["endpoint"].startswith("projects/")
-    taken_down(suite.server)
+    taken_down(runs.scenario)
     assert command().stdout == "nothing is deployed\n"

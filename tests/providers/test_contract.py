@@ -7,6 +7,7 @@ import inspect
 import logging
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from clients import (
@@ -528,17 +531,40 @@ def test_a_call_that_takes_too_long(name, serve, provider_of, books, fault):
     assert len(books.rows("completion")) == 6
 
 
+@pytest.fixture(scope="module")
+def untrusted(tmp_path_factory):
+    """The address of a server whose certificate nobody has signed but itself."""
+    path = tmp_path_factory.mktemp("certificate") / "certificate.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", path.with_name("key.pem"), "-out", path]
+    subprocess.run([*command.split(), *named, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, path.with_name("key.pem"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("what", ["a closed port", "no such host", "a bad certificate"])
 @EVERY
-def test_a_server_that_is_not_there_is_told_at_once(serve, provider_of):
+def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
+    serve, provider_of, untrusted, what
+):
     serve()  # of which Vertex has its credentials
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-    provider = provider_of(base_url=f"http://{address}", timeout=300.0)
+        closed = f"127.0.0.1:{taken.getsockname()[1]}"
+    address = {"a closed port": closed, "no such host": "no-such-host.invalid"}.get(what, untrusted)
+    scheme = "http" if what == "a closed port" else "https"
+    provider = provider_of(base_url=f"{scheme}://{address}", timeout=300.0, hosts=[address])
     for verb in (lambda: sample(provider.open(None)), lambda: provider.find_finetune(DIGEST)):
         with pytest.raises(RequestNotSent, match="Nothing was sent or billed") as error:
             verb()
         assert error.value.in_doubt is False
+        assert error.value.lasting is (what == "a bad certificate")
         assert address in str(error.value)
 
 

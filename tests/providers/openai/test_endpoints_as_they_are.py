@@ -10,7 +10,7 @@ from clients import DIGEST, bodies, make_provider
 from faults import Fault, FaultKind
 from reciter import Reciter
 
-from pytest_memleak.errors import ProviderError, RequestNotSent
+from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import SampleRequest, Window
 from pytest_memleak.providers.call_errors import Refused
@@ -172,12 +172,6 @@ def test_tokens_by_number_need_no_text(serve):
     asked = echoed.plan.calls("echo")
     by_text.text_tokens("the lamp went over")
     assert echoed.plan.calls("echo") == asked + 1
-
-
-def test_a_certificate_that_nobody_signed(serve):
-    # A server without TLS at all gives no certificate either.
-    with pytest.raises(RequestNotSent, match="SSL"):
-        sample(provider_of(base_url=serve().base_url.replace("http:", "https:")).open(None))
 
 
 def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):

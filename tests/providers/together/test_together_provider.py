@@ -7,8 +7,8 @@ import pytest
 from clients import DIGEST, deploy, finish, last_body, make_provider, sample, training
 from faults import ON_THE_WAY, Fault, FaultKind, lose, on_the_way, server_error
 from http_server import Response
+from machines import Timing
 from together_server import PROJECT, PUBLIC
-from vertex_machines import Timing
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import JobStatus

@@ -173,7 +173,11 @@ def test_a_prompt_is_read_once_and_a_finished_row_leaves(make, tmp_path, monkeyp
     assert texts(endpoint, n=20) == [completion.text for completion in completions]
 
 
-def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeypatch):
+NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError(NO_MEMORY)], ids=repr)
+def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeypatch, error):
     expected = texts(make().open(None), n=9)
     sizes, most = [], 3
     sample_rows = LocalEndpoint._sample_rows
@@ -181,7 +185,7 @@ def test_out_of_memory_fewer_are_sampled_side_by_side_from_then_on(make, monkeyp
     def lack_memory(self, *args, seeds, **settings):
         sizes.append(len(seeds))
         if len(seeds) > most:
-            raise torch.OutOfMemoryError
+            raise error
         return sample_rows(self, *args, seeds=seeds, **settings)
 
     monkeypatch.setattr(LocalEndpoint, "_sample_rows", lack_memory)
@@ -477,6 +481,12 @@ def test_a_training_that_is_killed_leaves_nothing_half_done(make, base, tmp_path
     endpoint = provider.start_finetune(TRAINING)
     assert provider.find_finetune(TRAINING.digest) == endpoint
     assert not list((tmp_path / "state").glob("*/unfinished"))
+
+
+def test_a_state_folder_that_cannot_be_written_is_an_error(make, tmp_path):
+    (tmp_path / "state").write_text("a file where a folder should be")
+    with pytest.raises(ProviderError, match=r"start_finetune failed: .*(exists|Not a)"):
+        make(finetune=ONE_STEP).start_finetune(TRAINING)
 
 
 def test_two_that_start_the_same_make_it_once(make, monkeypatch):

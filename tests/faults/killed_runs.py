@@ -1,0 +1,71 @@
+"""Runs of one suite in processes of their own, which are killed and taken up again.
+
+MEMLEAK_KILL_SEED repeats the moments of an earlier run.
+"""
+
+import os
+import random
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nursery import Nursery
+from scenarios import Scenario
+
+SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().randrange(10**6)
+# Short waits, in the run and in its xdist workers alike.
+CONFTEST = """
+from pytest_memleak.pipeline.resources import Resources
+from pytest_memleak.sampling.retry import Retry
+
+Resources.retry = Retry(
+    deadline=300.0, first=0.01, recovery=2.0, deploying={deploying}, poll=0.02, poll_most=0.1
+)
+"""
+
+
+def moments_of(*names):
+    """A generator of random moments, which SEED repeats."""
+    print(f"MEMLEAK_KILL_SEED={SEED}")
+    return random.Random(" ".join(map(str, (SEED, *names))))
+
+
+@dataclass(frozen=True)
+class KilledRuns:
+    """workers: of xdist, with a pair each; they share fine-tune, deployment, and samples."""
+
+    nursery: Nursery
+    scenario: Scenario
+    folder: Path
+    url: str
+    workers: int
+
+    @property
+    def processes(self):
+        return max(self.workers, 1)
+
+    def start(self):
+        environment = self.scenario.environment
+        return self.nursery.run(self.folder, self.url, environment, workers=self.workers)
+
+    def kill(self, endpoint=None, *, after):
+        """Kill a run so many seconds after its first call (of that endpoint).
+
+        Return whether it was still at work.
+        """
+        run = self.start()
+        before, until = self.scenario.calls(endpoint), time.monotonic() + 300
+        while self.scenario.calls(endpoint) == before and not run.ended():
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        time.sleep(after)
+        return run.kill()
+
+    def finish(self, requested):
+        """Let a run come to its end: each pair has all generations, and fails."""
+        code, output = self.start().finish()
+        assert code == pytest.ExitCode.TESTS_FAILED, output
+        received = re.findall(rf" {requested}/{requested} +(?:\S+ +)?FAIL", output)
+        assert len(received) == self.processes, output
