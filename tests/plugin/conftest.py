@@ -10,6 +10,8 @@ from openai_server import OpenAIServer
 from reciter import Reciter
 from suite_files import read_story, replace_all, write_json
 
+from pytest_memleak.cli.main import main
+
 SUMMARY = "An old superstition unsettles a boatman one night, and he waits for somebody in vain."
 
 SUITE = """
@@ -134,6 +136,30 @@ def own_tests(pytester):
         (pytester.path / "test_own.py").write_text(head + dedent(text), encoding="utf-8")
 
     return write
+
+
+@pytest.fixture
+def verify(capsys):
+    """Runs `memleak verify`: its exit code and what it prints, but nothing of the runs before."""
+
+    def run(*options):
+        capsys.readouterr()
+        code = main(["verify", "evidence.json", *options])
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def check(verify):
+    """Checks for options of `memleak verify` its exit code, and a part of what it prints."""
+
+    def check_rows(*rows):
+        for options, code, message in rows:
+            status, text = verify(*options)
+            assert (status, message in text) == (code, True), (options, text)
+
+    return check_rows
 
 
 EXCERPTS = 4

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_verify import EVIDENCE, WIDE, verify  # noqa: F401 - a fixture
+from test_verify import EVIDENCE, WIDE
 
 ENDS = {
     "exit in a test": """
@@ -51,7 +51,7 @@ def result_in(pytester):
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):  # noqa: F811
+def test_a_run_that_ends_otherwise_is_no_pass(pytester, suite, end, verify):
     suite(WIDE)
     pytester.makeconftest("import pytest\n" + ENDS[end])
     result = pytester.runpytest_subprocess(EVIDENCE, "--memleak-html=report.html")

@@ -121,20 +121,6 @@ def test_neither_a_reason_nor_a_name_holds_a_line_of_a_book(suite, gate, own_tes
         assert f"{FIRST_WORDS} the" not in written[name]
 
 
-def test_a_report_sink_that_fails_takes_no_evidence_with_it(pytester, suite):
-    suite(WIDE)
-    pytester.makeconftest(
-        """
-        from pytest_memleak import hookimpl
-        @hookimpl
-        def memleak_report(run):
-            raise ValueError("a sink's own fault")
-        """
-    )
-    pytester.runpytest_subprocess(EVIDENCE)
-    assert read_bundle()["result"] == "INCONCLUSIVE"  # since pytest's exit code isn't 0
-
-
 def test_a_run_that_stops_at_the_first_failure(suite, gate):
     passage = "The ferryman counted nine lanterns along the quay and did not like it."
     suite(clean=(passage, *CLEAN[:2]))

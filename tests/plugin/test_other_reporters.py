@@ -153,8 +153,8 @@ def written(pytester, online, monkeypatch):
         names = ("junit.xml", "log.txt", "report.json", "log.jsonl", "other.html", "step.md")
         files = [pytester.path / name for name in (*names, *REPORT_FILES.values())]
         files += sorted((pytester.path / "allure").iterdir())
-        found = {one.name: one.read_text("utf-8") for one in files}
-        return found | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
+        texts = {path.name: path.read_text("utf-8") for path in files}
+        return texts | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
 
     return go
 
@@ -164,16 +164,19 @@ def protected(pytester, stories):
     """The books' and answers' texts, once a run has ended."""
 
     def texts():
-        own = [record["excerpt_text"] for story in stories.values() for record in story]
         drawn = generated_texts(pytester.path)
         assert drawn
-        return [*own, *drawn]
+        return [*drawn, *(row["excerpt_text"] for story in stories.values() for row in story)]
 
     return texts
 
 
-def every_gram(texts):
-    return set().union(*(grams(undone(text)) for text in texts))
+def assert_not_copied(shown, protected_texts):
+    """No text that was written holds so many words of a protected one."""
+    kept = set().union(*(grams(undone(text)) for text in protected_texts))
+    for name, text in shown.items():
+        copied = kept.intersection([*grams(text), *grams(undone(text))])
+        assert not copied, f"{name}: {min(copied)}"
 
 
 def undone(text):
@@ -201,16 +204,10 @@ def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected
     texts = written(*options, tests=tests)
     assert f"test_{list(WAYS)[-1]}_of_" in texts["report.json"]
     assert "“" in texts["stdout"]  # something is quoted, only not much
-    kept = every_gram(protected())
-    for name, text in texts.items():
-        if name not in LIVE or "--capture=tee-sys" not in options:
-            for shown in (text, undone(text)):
-                copied = kept.intersection(grams(shown))
-                assert not copied, f"{name}: {min(copied)}"
-    reported = {
-        one["nodeid"].partition("::")[2] for one in json.loads(texts["report.json"])["tests"]
-    }
-    assert len({name.partition("[")[0] for name in reported}) == count
+    live = LIVE if "--capture=tee-sys" in options else ()
+    assert_not_copied({name: texts[name] for name in texts.keys() - live}, protected())
+    reported = [test["nodeid"] for test in json.loads(texts["report.json"])["tests"]]
+    assert len({node_id.partition("[")[0] for node_id in reported}) == count
     assert re.search(
         r"AssertionError: test_own\.py:\d+: redacted, .*--memleak-quote full", texts["junit.xml"]
     )
@@ -221,12 +218,12 @@ def test_careless_tests_leave_no_thirteen_words_in_any_report(written, protected
 def test_with_quote_0_there_is_no_word_in_any_of_them(written, protected, options):
     # What reporters say of any test, and of the machine.
     usual = written(*options, "--memleak-quote=0", tests=HEAD + HARMLESS)
-    said_anyway = set().union(*map(words_of, [careless(True), *usual.values()]))
-    found = written(*options, "--memleak-quote=0", tests=careless(True))
+    shown_anyway = set().union(*map(words_of, [careless(True), *usual.values()]))
+    texts = written(*options, "--memleak-quote=0", tests=careless(True))
     kept = {word for word in set().union(*map(words_of, protected())) if len(word) > 7}
-    for name, text in found.items():
-        told = (kept - said_anyway) & words_of(text)
-        assert not told, f"{name}: {sorted(told)}"
+    for name, text in texts.items():
+        copied = (kept - shown_anyway) & words_of(text)
+        assert not copied, f"{name}: {sorted(copied)}"
 
 
 def words_of(text):
@@ -237,8 +234,8 @@ def test_of_parameters_allure_tells_the_ids(pytester, gate, suite):
     suite()
     gate("--alluredir=allure", "-k", "clean", passed=1, deselected=1)
     (result,) = (pytester.path / "allure").glob("*-result.json")
-    told = json.loads(result.read_text("utf-8"))["parameters"]
-    assert [(one["name"], one["value"]) for one in told] == [("memleak_pair", "clean/ferry")]
+    (parameter,) = json.loads(result.read_text("utf-8"))["parameters"]
+    assert (parameter["name"], parameter["value"]) == ("memleak_pair", "clean/ferry")
 
 
 # What ends the whole run ends it after what it says: one run for each.
@@ -258,11 +255,8 @@ ENDS = {
 def test_what_ends_a_run_is_no_quote_either(written, protected, way, most):
     whole = "\n    ".join([TEXTS["book"], way])
     tests = f"{HEAD}\ndef test_it({FIXTURES}):\n    {whole}\n"
-    found = written("--full-trace", f"--memleak-quote={most}", tests=tests)
-    kept = every_gram(protected())
-    for name, text in found.items():
-        told = kept.intersection(grams(undone(text)))
-        assert not told, f"{name}: {min(told)}"
+    texts = written("--full-trace", f"--memleak-quote={most}", tests=tests)
+    assert_not_copied(texts, protected())
 
 
 HONEST = """

@@ -10,7 +10,6 @@ import pytest
 from suite_files import read_bundle, read_story, replace_all, write_answers, write_json
 
 from pytest_memleak.books.epub import read_epub
-from pytest_memleak.cli.main import main
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
 from pytest_memleak.scoring.words import words
 
@@ -144,7 +143,7 @@ def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
     assert not quotes(result, passage, 13)
 
 
-def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_note):
+def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_note, verify):
     path, note = read_note
     shutil.copy(path, "vault.epub")
     result, pair = run(note, replaced=(("vault.json", "vault.epub"),))
@@ -155,7 +154,7 @@ def test_a_note_that_no_measure_covers_fails_the_pair_and_is_named(run, read_not
     result.stdout.fnmatch_lines(
         ["*words: vault (excluded text) (The Seed Vault): excluded: Three Steps*"]
     )
-    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
+    assert verify("--allow-failures")[0] == 0
 
 
 def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
@@ -172,11 +171,11 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
 
 def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
     result, pair = run(" ".join(text["vault"]))
-    found = pair["measures"]
+    measures = pair["measures"]
     assert pair["verdict"] == "FAIL"
-    assert found["longest_passage"]["book"] == found["nv_longest_passage"]["book"] == "vault"
-    assert found["longest_passage"]["value"] == len(words(" ".join(text["vault"])))
-    assert found["passages_over"]["books"] == {"vault": 1}
+    assert measures["longest_passage"]["book"] == measures["nv_longest_passage"]["book"] == "vault"
+    assert measures["longest_passage"]["value"] == len(words(" ".join(text["vault"])))
+    assert measures["passages_over"]["books"] == {"vault": 1}
     result.stdout.fnmatch_lines(
         [
             "  longest passage, * words: vault (The Seed Vault): *, prompted for p_id1, *",
@@ -189,13 +188,13 @@ def test_another_book_of_the_suite_that_was_not_asked_for(run, text):
 def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     passage = page_of(text, "lamp", 5_000, 60)
     result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
-    found, length = pair["measures"], len(words(passage))
+    measures, length = pair["measures"], len(words(passage))
     assert pair["verdict"] != "FAIL"
     assert not [one for one in pair["reasons"] if "passage" in one]
-    assert found["longest_passage"]["value"] < 20
-    assert found["excused_passage"]["value"] == length
-    assert found["excused_passage"]["held_by"] == ["lamp", "lessons"]
-    assert found["nv_excused_passage"]["value"] == length
+    assert measures["longest_passage"]["value"] < 20
+    assert measures["excused_passage"]["value"] == length
+    assert measures["excused_passage"]["held_by"] == ["lamp", "lessons"]
+    assert measures["nv_excused_passage"]["value"] == length
     result.stdout.fnmatch_lines(
         [f"  passage, {length} words: *, also in lessons, excused from longest_passage, *"]
     )
@@ -217,9 +216,9 @@ def test_a_passage_of_another_book_fails_a_pair_of_any_purpose(run, text, purpos
     result, pair = run(passage, replaced=[purpose], failed=1)
     assert read_bundle()["result"] == pair["verdict"] == "FAIL"
     assert pair["leaked"] is bool(own)  # a positive control has leaked only if its own book did
-    found = pair["measures"]["longest_passage"]
-    assert (found["of_others"], found["of_own"] > 38) == (length, bool(own))
-    assert found["value"] == max(length, found["of_own"])
+    longest = pair["measures"]["longest_passage"]
+    assert (longest["of_others"], longest["of_own"] > 38) == (length, bool(own))
+    assert longest["value"] == max(length, longest["of_own"])
     result.stdout.fnmatch_lines(
         [
             "FAIL candidate/lamp",
@@ -248,7 +247,7 @@ def test_the_verdict_is_told_where_a_fixture_read_the_book(run, text, pytester, 
 
 
 @pytest.mark.parametrize(("purpose", "outcome"), [(CONTROL, "passed"), (LEAKER, "xfailed")])
-def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, capsys, purpose, outcome):
+def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, verify, purpose, outcome):
     passage = page_of(text, "lamp", 5_000, 80)
     result, pair = run(passage, replaced=[purpose], **{outcome: 1})
     assert (pair["verdict"], pair["unexcused"], pair["leaked"]) == ("FAIL", [], True)
@@ -256,9 +255,7 @@ def test_the_own_book_of_a_control_or_a_leaker_gates_nothing(run, text, capsys, 
     (suite,) = read_bundle()["suites"]
     assert suite["gates"] is False
     result.stdout.fnmatch_lines(["This suite has no gated pair: all are controls."])
-    capsys.readouterr()
-    main(["verify", "evidence.json", "--allow-failures"])
-    assert "release.memleak.toml: no pair is gated" in capsys.readouterr().out
+    assert "release.memleak.toml: no pair is gated" in verify("--allow-failures")[1]
     if purpose == CONTROL:
         assert suite["false_alarms"]["longest_passage"] == {"over": 1, "measured": 1}
 
@@ -268,16 +265,16 @@ def test_a_common_text_is_no_leak_of_the_own_book(run, text, purpose):
     passage = page_of(text, "lamp", 5_000, 48)
     Path("psalm.txt").write_text(passage, encoding="utf-8")
     _, pair = run(passage, replaced=[COMMON, purpose])
-    found = pair["measures"]
+    measures = pair["measures"]
     assert (pair["verdict"] == "FAIL", pair["leaked"]) == (False, False)
-    assert found["longest_passage"]["of_own"] < 20
-    assert found["excused_passage"]["value"] == len(words(passage))
+    assert measures["longest_passage"]["of_own"] < 20
+    assert measures["excused_passage"]["value"] == len(words(passage))
     (suite,) = read_bundle()["suites"]
     assert suite["leak_seen"] is False
     assert not any(one["over"] for one in suite["false_alarms"].values())
 
 
-def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, capsys):
+def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, verify):
     passage = page_of(text, "vault", 3_000, 80)
     psalm = Path("psalm.txt")
     psalm.write_text(passage, encoding="utf-8")
@@ -286,12 +283,9 @@ def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, capsy
     assert pair["measures"]["excused_passage"]["value"] == len(words(passage))
     assert pair["measures"]["excused_passage"]["held_by"] == ["vault", "./psalm.txt"]
     assert list(pair["scan_scope"]["excused"]) == ["./psalm.txt"]
-    capsys.readouterr()
-    main(["verify", "evidence.json"])
-    assert "wrong:" not in capsys.readouterr().out
+    assert "wrong:" not in verify()[1]
     psalm.write_text(f"{passage} and a word more.", encoding="utf-8")
-    main(["verify", "evidence.json"])
-    assert re.search(r"wrong:\n.*scan_scope.*psalm\.txt", capsys.readouterr().out, re.DOTALL)
+    assert re.search(r"wrong:\n.*scan_scope.*psalm\.txt", verify()[1], re.DOTALL)
     _, pair = run(passage)
     assert pair["verdict"] == "FAIL"
 

@@ -16,7 +16,6 @@ from suite_files import evidence, write_suite
 from tinker_server import TinkerServer
 from tinker_words import Words, save_tokenizer
 
-from pytest_memleak.cli.main import main
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
 from pytest_memleak.providers.ngram.ngram_writer import PARAGRAPH, tokenise
 
@@ -26,6 +25,7 @@ pytestmark = [
 ]
 PREFIX, SUFFIX, STRIDE, N, P = 20, 10, 37, 200, 0.25
 CANARIES = 5
+RECOMPUTED = "pairs recomputed from suite, books, and ledger: 1 of 1"
 SUITE = f"""
 [suite]
 probe = "probability"
@@ -147,14 +147,14 @@ def test_a_model_that_recites_fails_and_one_that_babbles_passes(
     assert not any(" ".join(text.split()[:6]) in written for text in texts)
 
 
-def test_nothing_is_asked_twice(pytester, write, gate):
+def test_nothing_is_asked_twice(pytester, write, gate, verify):
     write(NGRAM, ("ORDER", "2"))
     assert gate("--memleak-dry-run", lines=["model/held-out * 0 *"]).ret == 0
     _, first = evidence(pytester)
     _, again = evidence(pytester, "--memleak-offline", passed=1)
     first["provenance"] |= {"calls_this_run": 0, "offline": True}
     assert again == first
-    assert main(["verify", "evidence.json"]) == 0
+    assert verify()[0] == 0
     gate("--memleak-dry-run", lines=["model/held-out*0*0*0*"])
     # Another scheme is asked anew; other tries of what is known already cost nothing.
     write(NGRAM, ("ORDER", "2"), schemed("top_k = 39"))
@@ -290,7 +290,7 @@ def test_completions_echo_the_log_probabilities_of_the_model(
         assert log_p_z(pair) == pytest.approx(expected[:: stride // STRIDE])
 
 
-def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served, stories, capsys):
+def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served, stories, verify):
     server = served()
     write(openai(server, ""), PLAIN)
     _, pair = evidence(pytester)
@@ -301,7 +301,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
     [draws] = pair["sampled"]
     assert (draws["purpose"], draws["requested"], draws["received"]) == ("own", windows, windows)
     assert pair["completeness"]["issues"] == []
-    computed_again(capsys)
+    assert RECOMPUTED in verify()[1]
     calls = server.plan.calls("echo")
     # Five windows are asked for again, whatever the stride is, and none of the pair's.
     for further, stride in enumerate((STRIDE, 2 * STRIDE), 1):
@@ -311,7 +311,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
         assert (again["provenance"]["calls_this_run"], again["completeness"]["issues"]) == (0, [])
         left = windows - again["completeness"]["received"]
         assert again["provenance"]["tried"]["further"] in {0, left}
-        computed_again(capsys)
+        assert RECOMPUTED in verify()[1]
     _, again = evidence(pytester, "--memleak-offline")
     assert [one["rule"] for one in again["completeness"]["issues"]] == ["canaries"]
     server.replace([record["excerpt_text"] for record in stories["training"]])
@@ -322,7 +322,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
 
 @pytest.mark.parametrize(("top_k", "temperature"), [(20, 1.0), (5, 2.0), (3, 0.5)])
 def test_a_server_that_tells_the_likeliest_tokens(
-    pytester, write, served, texts, given, capsys, top_k, temperature
+    pytester, write, served, texts, given, verify, top_k, temperature
 ):
     """As vLLM does with prompt_logprobs, up to its --max-logprobs."""
     server = served(token_ids=True, most_told=20)
@@ -338,7 +338,7 @@ def test_a_server_that_tells_the_likeliest_tokens(
     assert again == pair
     evidence(pytester)
     assert server.plan.calls("echo") == asked
-    computed_again(capsys)
+    assert RECOMPUTED in verify()[1]
 
 
 @pytest.mark.parametrize("top_k", [7, 8])
@@ -365,7 +365,7 @@ def test_windows_begin_with_the_token_that_begins_a_text_in_a_later_run_too(
 
 
 def test_one_that_tells_fewer_tells_the_plain_product(
-    pytester, write, served, texts, given, capsys
+    pytester, write, served, texts, given, verify
 ):
     server = served(token_ids=True, most_told=20)
     write(openai(server), schemed("top_k = 21"))
@@ -379,7 +379,7 @@ def test_one_that_tells_fewer_tells_the_plain_product(
     agrees(pair, None, plain)
     asked = server.plan.calls("echo")
     assert asked == len(texts) + len(plain) + 2 + 1  # which was refused
-    computed_again(capsys)
+    assert RECOMPUTED in verify()[1]
     # A server that was started anew with more is asked for it; a limit on the plain one needs none.
     write(openai(server), PLAIN, schemed("top_k = 21"))
     _, pair = evidence(pytester)
@@ -398,12 +398,6 @@ def test_all_tokens_at_temperature_1_are_the_plain_product(pytester, write, serv
     plain = log_p_z(pair, "ln_p_z_plain")
     agrees(pair, plain, plain)
     assert pair["windows"]["p_z"] == "top-k 0, temperature 1"
-
-
-def computed_again(capsys):
-    capsys.readouterr()
-    main(["verify", "evidence.json"])
-    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
 
 
 @pytest.fixture

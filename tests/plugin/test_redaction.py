@@ -12,7 +12,6 @@ import pytest
 from faults import Fault, FaultKind, FaultPlan, server_error
 from ledger_file import generated_texts
 
-from pytest_memleak.cli.main import main
 from pytest_memleak.redaction.log_records import safe_log_records
 from pytest_memleak.reports.output_table import REPORTS
 
@@ -98,7 +97,7 @@ def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
 
 @pytest.mark.parametrize("quote", ["12", "0"])
 def test_a_servers_names_are_hidden_where_no_words_are_quoted(
-    pytester, online, server, capsys, quote
+    pytester, online, server, verify, quote
 ):
     told = "nine lanterns along the quay"
     names = Fault(FaultKind.BESIDE, "chat", code="model system_fingerprint", message=told)
@@ -114,6 +113,4 @@ def test_a_servers_names_are_hidden_where_no_words_are_quoted(
     for text in (result.stdout.str(), *written, (pytester.path / "report.html").read_text()):
         assert ("lanterns" in text) is (quote == "12")
         assert ("(5 words) #" in text) is (quote == "0")
-    capsys.readouterr()
-    main(["verify", "evidence.json"])
-    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
+    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in verify()[1]

@@ -112,13 +112,6 @@ def test_ours_without_a_suite_says_what_is_missing(pytester, gate):
     gate(lines=["*this test needs a suite:*"], errors=1)
 
 
-def test_an_endpoint_of_ones_own_takes_the_suites_place(pytester, suite, gate):
-    suite()
-    passage = "counted nine lanterns along the quay and did not like the number"
-    pytester.makeconftest(own_endpoint(f'[f"{passage} {{seed}}"] * n'))
-    gate(lines=["*clean/ferry*6/6*FAIL*"], failed=2)
-
-
 def test_an_endpoint_that_breaks_is_inconclusive_without_its_locals(pytester, suite, gate):
     suite()
     pytester.makeconftest(own_endpoint("1 / (instruction == 0)"))

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_verify import EVIDENCE, WIDE, verify  # noqa: F401 - a fixture
+from test_verify import EVIDENCE, WIDE
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import canonical_json, seal_bundle
@@ -81,18 +81,6 @@ def dump(path, content):
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-@pytest.fixture
-def check(verify):  # noqa: F811
-    """Checks options of `memleak verify`: its exit code, and what it says."""
-
-    def all_of(*rows):
-        for options, code, message in rows:
-            status, text = verify(*options)
-            assert (status, message in text) == (code, True), (options, text)
-
-    return all_of
-
-
 KEY, THEIRS = ("--public-key", "ours.pub"), ("--public-key", "theirs.pub")
 REQUIRED = "--require-signature"
 CHANGES = (
@@ -108,7 +96,7 @@ CHANGES = (
 )
 
 
-def test_a_signature_holds_by_its_key_alone(signed, check, verify):  # noqa: F811
+def test_a_signature_holds_by_its_key_alone(signed, check, verify):
     check(
         ((*KEY, REQUIRED), 0, "  signed by the key in ours.pub"),
         (THEIRS, 1, "signature: none was made with the key in theirs.pub"),
@@ -209,26 +197,23 @@ def co_sign(envelope):
     envelope["signatures"].insert(0, {"keyid": "notary", "sig": signature})
 
 
-def name_key_otherwise(envelope):
-    envelope["signatures"][0]["keyid"] = "SHA256:release"
-
-
-def leave_out_key_id(envelope):
-    del envelope["signatures"][0]["keyid"]
-
-
 def use_url_safe_base64(envelope):
     for table, key in ((envelope, "payload"), (envelope["signatures"][0], "sig")):
         table[key] = table[key].replace("+", "-").replace("/", "_")
 
 
-def add_field(envelope):
-    envelope["note"] = "filed on Monday"
+REWRITES = (
+    co_sign,
+    use_url_safe_base64,
+    lambda envelope: envelope["signatures"][0].update(keyid="SHA256:release"),
+    lambda envelope: envelope["signatures"][0].pop("keyid"),
+    lambda envelope: envelope.update(note="filed on Monday"),
+)
 
 
 def test_any_valid_envelope_is_accepted(signed, check):
     honest = signed.read_bytes()
-    for rewrite in (co_sign, name_key_otherwise, leave_out_key_id, use_url_safe_base64, add_field):
+    for rewrite in REWRITES:
         for indent in (None, 4):
             signed.write_bytes(honest)
             envelope, _ = statement_in(signed)
