@@ -121,7 +121,7 @@ def honest_sets() -> Iterator[tuple[str, list[Completeness]]]:
 
 
 def untold(drawn: list[Generation]) -> list[Generation]:
-    return [dataclasses.replace(one, finish_reason=FinishReason.UNTOLD) for one in drawn]
+    return [dataclasses.replace(one, finish_reason=FinishReason.UNSTATED) for one in drawn]
 
 
 def recorded(folder: Path) -> Iterator[tuple[str, list[Completeness]]]:

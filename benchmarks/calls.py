@@ -29,10 +29,10 @@ from typing import Any
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import questionnaire
+from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.providers.openai.openai_provider import OpenAIProvider
 from pytest_memleak.records import Book, Excerpt, Model, Sampling
-from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.loop import sample_missing
 
 EXCERPTS = 50
 AIM = 2.0  # milliseconds
@@ -154,7 +154,7 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
         times[name] = milliseconds(
             lambda call=call: at_once(call, given.calls, given.concurrency), given.calls
         )
-    asked = questionnaire(
+    asked = build_prompts(
         "model/book",
         a_book(),
         Sampling(samples=max(1, given.calls * given.per_call // EXCERPTS)),
@@ -163,11 +163,11 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, Ledger(f"sqlite:///{folder}/l.db") as ledger:
 
         def run() -> None:
-            draw(
+            sample_missing(
                 ledger,
                 endpoint,
                 endpoint_id=endpoint.id,
-                questionnaire=asked,
+                prompts=asked,
                 terms=Terms(provider, price=(2.0, 8.0)),
             )
 

@@ -32,9 +32,9 @@ from pytest_memleak.ledger.call_outcomes import Answer, Call, record_each
 from pytest_memleak.ledger.call_reservations import Terms, call_row, insert_calls, prompt_ids
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks, questionnaire
+from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks, build_prompts
 from pytest_memleak.records import Book, Excerpt, Sampling
-from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.loop import sample_missing
 
 EXCERPTS = 250
 TEXTS = 1_000  # different ones
@@ -73,24 +73,24 @@ def texts_of(words: int) -> list[str]:
     return [" ".join(answer.text.split()[:words]) for answer in answers(TEXTS)]
 
 
-def build_prompts(samples: int, words: int) -> PairPrompts:
+def prompts_of(samples: int, words: int) -> PairPrompts:
     excerpts = tuple(
         Excerpt(f"p_id{number}", "word " * words, f"Write excerpt {number} of a book.")
         for number in range(1, EXCERPTS + 1)
     )
     book = Book("book", "A Book", "An Author", excerpts, "0" * 64)
     sampling = Sampling(samples=samples)
-    return questionnaire("model/book", book, sampling, words=lambda text: len(text.split()))
+    return build_prompts("model/book", book, sampling, words=lambda text: len(text.split()))
 
 
 def sample_all(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> None:
     """Sample what the ledger lacks."""
     with Ledger(url, run="benchmark") as ledger:
-        counts = draw(
+        counts = sample_missing(
             ledger,
             Writer(texts),
             endpoint_id=ENDPOINT,
-            questionnaire=prompts,
+            prompts=prompts,
             terms=Terms(sampler, price=(2.0, 8.0)),
         )
     if counts.got != prompts.asked:
@@ -172,7 +172,7 @@ def size(url: str) -> int:
 def main() -> None:
     given = arguments()
     samples = max(1, (given.resume or given.generations) // EXCERPTS)
-    prompts = build_prompts(samples, given.words)
+    prompts = prompts_of(samples, given.words)
     sampler = Sampler(concurrency=given.concurrency, completions_per_call=given.per_call)
     texts = texts_of(given.words)
     print(

@@ -325,7 +325,7 @@ def _import(parsed: argparse.Namespace) -> int:
     try:
         prompts = pair_prompts(pair, suite_run.books.book(pair.book))
         counts = import_generations(
-            resources.ledger, parsed.file, endpoint_id=parsed.endpoint, questionnaire=prompts
+            resources.ledger, parsed.file, endpoint_id=parsed.endpoint, prompts=prompts
         )
         place = resources.ledger.place
     finally:

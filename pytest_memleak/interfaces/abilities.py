@@ -102,13 +102,13 @@ class Probabilities:
 class Recording:
     """Recorded generations that only need to be read; the endpoint itself samples nothing.
 
-    asked:       returns the book with the recorded instructions, if the recording has them
+    with_instructions: returns the book with the recorded instructions, if the recording has them
     generations: yields every generation for a book, grouped by excerpt, ordinals from 0
     described:   yields what each record states about its excerpt's book, if it states anything
     close:       frees what was read, at the end of each pair; the next use reads it again
     """
 
-    asked: Callable[[Book], Book]
+    with_instructions: Callable[[Book], Book]
     generations: Callable[[Book], Iterable[Generation]]
     described: Callable[[Book], Iterable[RecordedAs]] | None = None
     close: Callable[[], object] = lambda: None

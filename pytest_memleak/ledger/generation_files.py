@@ -182,7 +182,7 @@ class Imported:
 
 
 def import_generations(
-    ledger: Ledger, path: Path, *, endpoint_id: str, questionnaire: PairPrompts
+    ledger: Ledger, path: Path, *, endpoint_id: str, prompts: PairPrompts
 ) -> Imported:
     """Store a file's generations as an endpoint's; all of them or none.
 
@@ -191,12 +191,12 @@ def import_generations(
     """
     records = load_records(path)
     place = str(path)
-    prompts = {question.excerpt_id: question for question in questionnaire.questions}
-    _validate_instructions(records, prompts, place)
+    by_excerpt = {question.excerpt_id: question for question in prompts.questions}
+    _validate_instructions(records, by_excerpt, place)
     by_question: dict[PromptSpec, list[Generation]] = {}
-    drawn = generations_from_records(records, place=place)
-    for generation in _with_details(drawn, records):
-        question = prompts.get(generation.excerpt_id)
+    imported = generations_from_records(records, place=place)
+    for generation in _with_details(imported, records):
+        question = by_excerpt.get(generation.excerpt_id)
         if question is None:
             raise RecordsError(
                 f"The book has no excerpt {generation.excerpt_id!r} with an instruction",
@@ -229,14 +229,16 @@ def import_generations(
     return ledger.write(work)
 
 
-def _with_details(drawn: Iterable[Generation], records: Sequence[object]) -> Iterator[Generation]:
+def _with_details(
+    imported: Iterable[Generation], records: Sequence[object]
+) -> Iterator[Generation]:
     """Add what only our own files hold: round, token counts, finish word."""
     answers: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         if isinstance(record, Mapping):
             new_answers = record.get("generations", [record])
             answers.setdefault(str(record["excerpt_id"]), []).extend(new_answers)
-    for generation in drawn:
+    for generation in imported:
         details = answers[generation.excerpt_id][generation.ordinal]
         ordinal = _count(details, "ordinal")
         unknown = (

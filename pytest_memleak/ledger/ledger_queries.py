@@ -69,18 +69,16 @@ class Missing:
         return sum(map(len, self.free.values()))
 
 
-def generations(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts
-) -> Iterator[Generation]:
+def generations(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Iterator[Generation]:
     """Yield the pair's stored generations, by excerpt in book order, then by ordinal."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     columns = generations_.c
     query = (
         sa.select(generations_)
-        .where(columns.ordinal >= 0, columns.ordinal < questionnaire.samples)
+        .where(columns.ordinal >= 0, columns.ordinal < prompts.samples)
         .order_by(columns.ordinal)
     )
-    for question in questionnaire.questions:
+    for question in prompts.questions:
         number = numbers.get(question.key)
         if number is not None:
             of_prompt = query.where(columns.question == number)
@@ -138,9 +136,9 @@ _PLACES = (
 )
 
 
-def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> LedgerCounts:
+def tally(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> LedgerCounts:
     """Count the pair's generations and calls, and add up their cost."""
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
 
     def work(connection: Connection) -> LedgerCounts:
         reasons: Counter[str] = Counter()
@@ -152,7 +150,7 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Ledge
             for reason, count in connection.execute(
                 sa.select(column.finish_reason, sa.func.count())
                 .where(column.question.in_(some))
-                .where(column.ordinal >= 0, column.ordinal < questionnaire.samples)
+                .where(column.ordinal >= 0, column.ordinal < prompts.samples)
                 .group_by(column.finish_reason)
             ):
                 reasons[reason] += count
@@ -162,7 +160,7 @@ def tally(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Ledge
                 for name in ("recovered", "prompt_tokens", "completion_tokens", "cost"):
                     sums[name] += int(getattr(row, name) or 0)
         return LedgerCounts(
-            asked=questionnaire.asked,
+            asked=prompts.asked,
             got=reasons.total(),
             withheld={
                 reason: reasons[reason]
@@ -195,10 +193,10 @@ _SUMS = (
 )
 
 
-def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Missing:
+def missing(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> Missing:
     """Find the ordinals that aren't stored. A dead process's ordinals count as free."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
-    samples = questionnaire.samples
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    samples = prompts.samples
 
     def work(connection: Connection) -> tuple[dict[int, set[int]], list[Any]]:
         present: dict[int, set[int]] = defaultdict(set)
@@ -222,7 +220,7 @@ def missing(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> Mis
         for row in held:
             present[row.question].add(row.ordinal)
         free = {}
-        for question in questionnaire.questions:
+        for question in prompts.questions:
             occupied = present.get(numbers.get(question.key, 0), ())
             absent = [ordinal for ordinal in range(samples) if ordinal not in occupied]
             if absent:
@@ -260,7 +258,7 @@ def stored_prompt_ids(
 
 
 def surplus(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
 ) -> Iterator[Generation]:
     """Yield what was received by `until` (seconds since 1970) beyond the requested samples.
 
@@ -268,13 +266,13 @@ def surplus(
     reports a surplus: races between processes and late answers cause some of it.
     """
     counts: Counter[str] = Counter()
-    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, questionnaire, until):
+    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
         yield _generation(excerpt_id, counts[excerpt_id], row, *texts)
         counts[excerpt_id] += 1
 
 
 def unrequested(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float
 ) -> Iterator[Generation]:
     """Yield what servers sent by `until` beyond what a call requested; ordinals start at `samples`.
 
@@ -282,28 +280,28 @@ def unrequested(
     """
     extra: Counter[int] = Counter()
     counts: Counter[str] = Counter()
-    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, questionnaire, until):
+    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
         if row.ordinal < 0 and not row.recovered and extra[row.call] < (row.came or 0) - row.asked:
             extra[row.call] += 1
-            ordinal = questionnaire.samples + counts[excerpt_id]
+            ordinal = prompts.samples + counts[excerpt_id]
             yield _generation(excerpt_id, ordinal, row, *texts)
             counts[excerpt_id] += 1
 
 
 def _surplus_rows(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, until: float
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, until: float
 ) -> Iterator[tuple[str, Any, str, str]]:
     """Yield the excerpt of each surplus row, the row, its text, and its reasoning."""
-    numbers_by_key = stored_prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    numbers_by_key = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     excerpts = {
         number: prompt.excerpt_id
-        for prompt in questionnaire.questions
+        for prompt in prompts.questions
         if (number := numbers_by_key.get(prompt.key)) is not None
     }
     for some in in_parts(list(excerpts)):
         query = _BESIDE.where(
             generations_.c.question.in_(some),
-            sa.or_(generations_.c.ordinal < 0, generations_.c.ordinal >= questionnaire.samples),
+            sa.or_(generations_.c.ordinal < 0, generations_.c.ordinal >= prompts.samples),
             sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
         )
         for row, text, reasoning in rows_with_texts(ledger, query):

@@ -101,7 +101,7 @@ class Ask:
     ordinals: tuple[int, ...]
 
 
-def questionnaire(
+def build_prompts(
     pair: str, book: Book, sampling: Sampling, *, words: Callable[[str], int]
 ) -> PairPrompts:
     """Build the prompts for `book`, for any endpoint; excerpts without an instruction are skipped.

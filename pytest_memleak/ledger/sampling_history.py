@@ -77,10 +77,10 @@ class SamplingHistory:
     refused: tuple[str, ...]
 
 
-def provenance(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> SamplingHistory:
+def provenance(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> SamplingHistory:
     """Summarize where the pair's generations (ordinals below `samples`) come from."""
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
-    behind = _BEHIND.where(generations.c.ordinal < questionnaire.samples)
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
+    behind = _BEHIND.where(generations.c.ordinal < prompts.samples)
 
     def work(connection: Connection) -> list[Any]:
         return [
@@ -127,11 +127,9 @@ _BEHIND = (
 )
 
 
-def lost_calls(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
-) -> int:
+def lost_calls(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float) -> int:
     """Count the pair's calls that ended by then (since 1970) without an answer, but billed."""
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
     lost = sa.select(sa.func.count()).where(calls.c.state == CallState.LOST)
     by_then = lost.where(calls.c.ended <= until)
     queries = [by_then.where(calls.c.question.in_(some)) for some in in_parts(numbers)]
@@ -186,18 +184,16 @@ def called_between(
     return bool(ledger.rows(query))
 
 
-def tried(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, *, until: float
-) -> Tried | None:
+def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: float) -> Tried | None:
     """Find which attempt the pair's generations are, among those begun by `until` (since 1970).
 
     Attempts count by model and by the book's words. Returns None if nothing was sampled.
     """
-    if not questionnaire.questions:
+    if not prompts.questions:
         return None
-    first_prompt = questionnaire.questions[0]
+    first_prompt = prompts.questions[0]
     temperature = stored_temperature(first_prompt.temperature)
-    ids = _ids_in_ledger(ledger, endpoint_id, questionnaire)
+    ids = _ids_in_ledger(ledger, endpoint_id, prompts)
     began: dict[Setting, float] = {}
     attempts = [
         attempt
@@ -228,7 +224,7 @@ def tried(
         runs=len({attempt.source for attempt in counted if attempt.kind != "import"}),
         files=len({attempt.source for attempt in counted if attempt.kind == "import"}),
         removed=sum(attempt.removed for attempt in counted),
-        further=_further(ledger, endpoint_id, questionnaire, until, ids),
+        further=_further(ledger, endpoint_id, prompts, until, ids),
     )
 
 
@@ -237,22 +233,22 @@ def _series(endpoint_id: str) -> str:
     return endpoint_id.partition(_ANEW)[0]
 
 
-def _ids_in_ledger(ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts) -> set[str]:
+def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> set[str]:
     """Return the book's ids in the ledger: under another id, prompts aren't sent again."""
     columns = questions.c.instruction_digest, questions.c.settings_digest, questions.c.book
     rows = ledger.rows(sa.select(*columns).where(questions.c.endpoint == endpoint_id))
-    keys = {question.key for question in questionnaire.questions}
+    keys = {question.key for question in prompts.questions}
     return {book_id for *key, book_id in rows if tuple(key) in keys}
 
 
 def _further(
-    ledger: Ledger, endpoint_id: str, questionnaire: PairPrompts, until: float, ids: set[str]
+    ledger: Ledger, endpoint_id: str, prompts: PairPrompts, until: float, ids: set[str]
 ) -> int:
     """Count the generations for the book at this setting beyond the requested ones.
 
     At temperature 0, only those of the same prompts: greedy generations and canaries share it.
     """
-    first_prompt = questionnaire.questions[0]
+    first_prompt = prompts.questions[0]
     stored = _THERE.where(
         questions.c.endpoint == endpoint_id,
         questions.c.book.in_(ids),
@@ -260,8 +256,8 @@ def _further(
         questions.c.seed == first_prompt.seed,
         sa.func.coalesce(calls.c.ended, calls.c.began) <= until,
     )
-    is_judged = generations.c.ordinal.between(0, questionnaire.samples - 1)
-    numbers = list(stored_prompt_ids(ledger, endpoint_id, questionnaire.questions).values())
+    is_judged = generations.c.ordinal.between(0, prompts.samples - 1)
+    numbers = list(stored_prompt_ids(ledger, endpoint_id, prompts.questions).values())
 
     def work(connection: Connection) -> int:
         total = beside = 0

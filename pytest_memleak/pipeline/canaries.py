@@ -29,9 +29,9 @@ _WORDS_ALIKE = 12
 
 def canary_book(book: Book) -> Book:
     """Return five excerpts, spread over the book."""
-    asked = [excerpt for excerpt in book.excerpts if excerpt.instruction]
-    step = max(1, len(asked) // CANARIES)
-    return replace(book, excerpts=tuple(asked[::step][:CANARIES]))
+    prompted = [excerpt for excerpt in book.excerpts if excerpt.instruction]
+    step = max(1, len(prompted) // CANARIES)
+    return replace(book, excerpts=tuple(prompted[::step][:CANARIES]))
 
 
 def canary_prompts(pair: Pair, book: Book, rounds: int) -> PairPrompts:
@@ -60,15 +60,15 @@ class Canaries:
     prompts: Callable[[int], PairPrompts]
     alike: Callable[[Collection[Sequence[str]]], bool | None]
 
-    def to_request(self, asked: PairPrompts, *, is_name: bool) -> PairPrompts | None:
-        """Return the canaries to request before the prompts `asked`.
+    def to_request(self, prompts: PairPrompts, *, is_name: bool) -> PairPrompts | None:
+        """Return the canaries to request before the pair's own `prompts`.
 
         For any endpoint, until each has an answer; before each reuse, too, where nothing but a name
         identifies the weights (`is_name`).
         """
         from pytest_memleak.ledger.sampling_history import provenance
 
-        history, answers = provenance(self.ledger, self.endpoint_id, asked), self._answers()
+        history, answers = provenance(self.ledger, self.endpoint_id, prompts), self._answers()
         reused = history.calls > history.calls_this_run
         complete = all(any(canary.answered for canary in few) for few in answers)
         return None if complete and not (reused and is_name) else self.prompts(_rounds(answers) + 1)
@@ -117,9 +117,11 @@ class Canaries:
         """Return each canary's answers, in the order of the rounds."""
         from pytest_memleak.ledger.ledger_queries import generations
 
-        asked = self.prompts(1 << 30)
-        answers: dict[str, list[Generation]] = {prompt.excerpt_id: [] for prompt in asked.questions}
-        for generation in generations(self.ledger, self.endpoint_id, asked):
+        prompts = self.prompts(1 << 30)
+        answers: dict[str, list[Generation]] = {
+            prompt.excerpt_id: [] for prompt in prompts.questions
+        }
+        for generation in generations(self.ledger, self.endpoint_id, prompts):
             answers[generation.excerpt_id].append(generation)
         return list(answers.values())
 

@@ -98,8 +98,8 @@ class _Planner:
             cost = model.price and tokens * model.price[2] / 1e6
         sampling = None
         if abilities_of(opened).recording is None:
-            asked = required.pair
-            if self._first(asked.suite, asked.id, asked.sampling, asked.probe):
+            probed = required.pair
+            if self._first(probed.suite, probed.id, probed.sampling, probed.probe):
                 sampling = _sampling(required, suite, opened)
         if required.purpose is Purpose.OWN:
             validate_limit_reach(pair, _book_of(pair, suite), suite.suite, suite.protected)
@@ -157,22 +157,22 @@ def _sampling(required: RequiredSamples, suite: SuiteRun, opened: Endpoint | Non
 
         return plan_windows(pair, book, suite.endpoints, opened)
     probed = probed_book(pair, book, opened)
-    asked = pair_prompts(pair, probed)
+    prompts = pair_prompts(pair, probed)
     if opened is None:
         first = canary_prompts(pair, probed, 1)
-        every = (asked, first) if required.purpose is Purpose.OWN else (asked,)
+        every = (prompts, first) if required.purpose is Purpose.OWN else (prompts,)
         terms = call_terms(pair.model, suite.endpoints, own=False)
         return in_all([plan(suite.resources.ledger, None, prompts, terms) for prompts in every])
     source = through_ledger(
         pair.model, suite.endpoints, continuation_endpoint(pair, opened) or opened, own=False
     )
     if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
-        source = source.current_series(pair, asked, may_draw=True)
+        source = source.current_series(pair, prompts, may_sample=True)
     if required.purpose is not Purpose.OWN:
-        return source.left(asked)
+        return source.left(prompts)
     canaries = canaries_of(source.ledger, source.endpoint_id, pair, probed)
-    few = canaries.to_request(asked, is_name=source.is_name(pair))
-    return in_all([source.left(prompts) for prompts in (asked, few) if prompts is not None])
+    few = canaries.to_request(prompts, is_name=source.is_name(pair))
+    return in_all([source.left(each) for each in (prompts, few) if each is not None])
 
 
 def _book_of(pair: Pair, suite: SuiteRun) -> Book:
@@ -197,12 +197,12 @@ def suite_power(suite: SuiteRun) -> Power:
         planned = plan_run(pairs, lambda _: suite, samples=samples)
         obstacles |= dict.fromkeys(planned.obstacles)
         costs = [step.cost for step in planned.steps]
-        drawn = [step.sampling for step in planned.steps if step.sampling]
+        estimates = [step.sampling for step in planned.steps if step.sampling]
         row = PowerRow(
             samples=samples,
             detection=planned_rounds(pairs[0], samples).detection,
-            calls=sum(sampling.calls for sampling in drawn),
-            generations=sum(sampling.generations for sampling in drawn),
+            calls=sum(sampling.calls for sampling in estimates),
+            generations=sum(sampling.generations for sampling in estimates),
             cost=None if None in costs else sum(cost for cost in costs if cost),
             note=notes.get(samples, ""),
         )

@@ -3,8 +3,8 @@
 Also its provenance: which model served, and whether it is the requested one (docs/method.md).
 
 source = through_ledger(pair.model, suite_run.endpoints, endpoint, own=False)
-source.draw(questionnaire)
-source.drawn(questionnaire)     -> every generation that is there
+source.sample_missing(prompts)
+source.generations(prompts)    -> every generation that is there
 """
 
 from __future__ import annotations
@@ -68,19 +68,19 @@ class LedgerEndpoint:
     stand_up: Callable[[], object] | None = None
     notice: str = ""
 
-    def draw(self, asked: PairPrompts) -> None:
+    def sample_missing(self, prompts: PairPrompts) -> None:
         """Sample what the ledger lacks; nothing where the run is offline. Raises Inconclusive."""
-        from pytest_memleak.sampling.loop import draw as draw_missing
+        from pytest_memleak.sampling.loop import sample_missing
 
         if self.resources.offline:
             return
-        if self.stand_up is not None and self.left(asked).generations:
+        if self.stand_up is not None and self.left(prompts).generations:
             self.stand_up()
-        draw_missing(
+        sample_missing(
             self.ledger,
             self.endpoint,
             endpoint_id=self.endpoint_id,
-            questionnaire=asked,
+            prompts=prompts,
             terms=self.terms,
             budget=self.resources.budget,
             progress=self.resources.progress,
@@ -89,26 +89,28 @@ class LedgerEndpoint:
             notice=self.notice,
         )
 
-    def drawn(self, asked: PairPrompts) -> Iterable[Generation]:
+    def generations(self, prompts: PairPrompts) -> Iterable[Generation]:
         """Return the generations of the requested rounds."""
         from pytest_memleak.ledger.ledger_queries import generations
 
-        return generations(self.ledger, self.endpoint_id, asked)
+        return generations(self.ledger, self.endpoint_id, prompts)
 
-    def all_there(self, asked: PairPrompts, until: float) -> Iterator[Generation]:
+    def all_there(self, prompts: PairPrompts, until: float) -> Iterator[Generation]:
         """Yield the same, then what the server sent by then beyond the request."""
         from pytest_memleak.ledger.ledger_queries import unrequested
 
-        yield from self.drawn(asked)
-        yield from unrequested(self.ledger, self.endpoint_id, asked, until=until)
+        yield from self.generations(prompts)
+        yield from unrequested(self.ledger, self.endpoint_id, prompts, until=until)
 
-    def history(self, asked: PairPrompts) -> SamplingHistory:
+    def history(self, prompts: PairPrompts) -> SamplingHistory:
         """Return when and by whom the requested rounds were sampled."""
         from pytest_memleak.ledger.sampling_history import provenance
 
-        return provenance(self.ledger, self.endpoint_id, asked)
+        return provenance(self.ledger, self.endpoint_id, prompts)
 
-    def current_series(self, pair: Pair, asked: PairPrompts, *, may_draw: bool) -> LedgerEndpoint:
+    def current_series(
+        self, pair: Pair, prompts: PairPrompts, *, may_sample: bool
+    ) -> LedgerEndpoint:
         """Return this endpoint, or its next series where samples of a mere name are too old.
 
         may_draw: whether to begin a series; else only one with samples counts
@@ -117,28 +119,28 @@ class LedgerEndpoint:
 
         if not self.is_name(pair):
             return self
-        first = self.history(asked).first
+        first = self.history(prompts).first
         if first is None or not self.resources.aged(first, pair.sampling.max_age_days):
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
-        if may_draw or again.has_answers(asked):
-            return again.current_series(pair, asked, may_draw=may_draw)
+        if may_sample or again.has_answers(prompts):
+            return again.current_series(pair, prompts, may_sample=may_sample)
         return self
 
     def is_name(self, pair: Pair) -> bool:
         """Tell whether nothing but a name identifies its weights, and the ledger keeps it."""
         return self.kept and not weights_label(pair, self.endpoint)
 
-    def has_answers(self, asked: PairPrompts) -> bool:
+    def has_answers(self, prompts: PairPrompts) -> bool:
         """Tell whether any sample exists by now."""
-        first = self.history(asked).first
+        first = self.history(prompts).first
         return first is not None and first <= self.resources.now
 
-    def left(self, asked: PairPrompts) -> Plan:
+    def left(self, prompts: PairPrompts) -> Plan:
         """Plan what is still to be sampled."""
         from pytest_memleak.sampling.cost_plan import plan
 
-        return plan(self.ledger, self.endpoint_id, asked, self.terms)
+        return plan(self.ledger, self.endpoint_id, prompts, self.terms)
 
 
 def weights_label(pair: Pair, endpoint: Endpoint) -> str:
@@ -184,7 +186,7 @@ def call_terms(model: Model, endpoints: Endpoints, *, own: bool) -> Terms:
 
 def check_provenance(
     source: LedgerEndpoint,
-    asked: PairPrompts,
+    prompts: PairPrompts,
     pair: Pair,
     *,
     until: float,
@@ -197,7 +199,7 @@ def check_provenance(
     """
     from pytest_memleak.ledger.sampling_history import lost_calls, tried
 
-    history, offline = source.history(asked), source.resources.offline
+    history, offline = source.history(prompts), source.resources.offline
     if claimed := source.resources.claimed:  # of its own calls, only the run knows
         offline, own_calls = claimed.offline, min(claimed.calls_this_run, history.calls)
         history = replace(history, calls_this_run=max(0, own_calls))
@@ -223,7 +225,7 @@ def check_provenance(
         imported=history.imported,
         refused=history.refused,
         weights=weights_label(pair, source.endpoint) or "a name",
-        tried=tried(source.ledger, source.endpoint_id, asked, until=until),
+        tried=tried(source.ledger, source.endpoint_id, prompts, until=until),
     )
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
     by_name = {server.model: calls for server, calls in history.served}
@@ -236,17 +238,17 @@ def check_provenance(
         issues += (*age_issues(age, max_age_days=limit, canaries=canaries),)
     if history.imported:
         notes += (f"imported from files: {amount(history.imported, 'generation')}",)
-    if lost := lost_calls(source.ledger, source.endpoint_id, asked, until=until):
+    if lost := lost_calls(source.ledger, source.endpoint_id, prompts, until=until):
         notes += (f"responses lost, and counted as billed: {amount(lost, 'call')}",)
     return ProvenanceCheck(record, issues, notes)
 
 
-def with_notice(source: LedgerEndpoint, asked: PairPrompts, pair: Pair) -> LedgerEndpoint:
+def with_notice(source: LedgerEndpoint, prompts: PairPrompts, pair: Pair) -> LedgerEndpoint:
     """Return the endpoint, which shows at once whether another model answered these prompts."""
     name = abilities_of(source.endpoint).model_name
     if name is None:
         return source
-    by_name = {server.model: calls for server, calls in source.history(asked).served}
+    by_name = {server.model: calls for server, calls in source.history(prompts).served}
     issues = served_model_issues(name, by_name, serves=pair.model.served_names)
     return replace(source, notice=str(next(issues, "")))
 

@@ -80,16 +80,16 @@ def extract_pair(
     asking = windows.TextEndpoint(opened, probabilities)
     source = through_ledger(pair.model, endpoints, asking, own=endpoint is not None)
     texts = _text_questions(pair, book)
-    source = source.current_series(pair, texts, may_draw=not endpoints.resources.offline)
+    source = source.current_series(pair, texts, may_sample=not endpoints.resources.offline)
     issues = _drawn(source, texts)
     tokens = _tokens(source, texts)
     if tokens is None:
         issues = issues or ("some tokens of the book aren't in the ledger",)
         return WindowExtraction(None, _completeness((), issues), source.endpoint_id)
     whole = list(itertools.chain.from_iterable(tokens))
-    asked = _Windows(pair, whole, probabilities, source)
-    issues += asked.draw()
-    plain, scheme = asked.answered()
+    prompts = _Windows(pair, whole, probabilities, source)
+    issues += prompts.sample_missing()
+    plain, scheme = prompts.answered()
     if not plain:
         size = f"{pair.probe.windows.prefix_tokens} + {pair.probe.windows.suffix_tokens}"
         issues += (f"the book has {len(whole):,} tokens, fewer than a window of {size}",)
@@ -97,13 +97,13 @@ def extract_pair(
     extraction = Extraction(
         pair.probe.windows, len(whole), plain, scheme, tuple(_chapters(book, tokens))
     )
-    provenance_check = asked.who_answered()
+    provenance_check = prompts.who_answered()
     return WindowExtraction(
         extraction,
         _completeness(plain, issues, provenance_check),
         source.endpoint_id,
         provenance_check,
-        (asked.counted(),),
+        (prompts.counted(),),
     )
 
 
@@ -129,7 +129,7 @@ def plan_windows(pair: Pair, book: Book, endpoints: Endpoints, opened: Endpoint 
         raise Inconclusive(_tells_nothing(pair))
     asking = windows.TextEndpoint(opened, probabilities)
     source = through_ledger(pair.model, endpoints, asking, own=False)
-    source = source.current_series(pair, texts, may_draw=True)
+    source = source.current_series(pair, texts, may_sample=True)
     tokens = _tokens(source, texts)
     whole = _guessed(texts) if tokens is None else list(itertools.chain.from_iterable(tokens))
     return in_all([source.left(texts), _Windows(pair, whole, probabilities, source).left()])
@@ -154,44 +154,44 @@ class _Windows:
         settings = pair.probe.windows
         self._both_alike = settings.top_k == 0 and settings.temperature == 1.0
         at_once = probabilities.windows_per_call
-        asked = functools.partial(
+        prompts = functools.partial(
             windows.window_questions, pair.id, tokens, settings, windows_per_call=at_once
         )
-        self._plain = asked(top_k=False)
+        self._plain = prompts(top_k=False)
         truncated = probabilities.top_k is not None and not self._both_alike
-        self._scheme = asked(top_k=True) if truncated else None
+        self._scheme = prompts(top_k=True) if truncated else None
         self._limited = bool(with_needs(pair.limits, TOP_K))
 
-    def draw(self) -> tuple[str, ...]:
+    def sample_missing(self) -> tuple[str, ...]:
         """Sample what the ledger lacks, canaries too, and return what prevented it."""
         scheme = self._wanted()
         if scheme is None:
             return self._drawn(self._plain)
         try:
             # One call shows whether the others are available.
-            self._source.draw(dataclasses.replace(scheme, questions=scheme.questions[:1]))
+            self._source.sample_missing(dataclasses.replace(scheme, questions=scheme.questions[:1]))
         except TopKUnavailable:
             return self._drawn(self._plain)
         except Inconclusive as missing:
             return (missing.line,)
         return self._drawn(scheme)
 
-    def _drawn(self, asked: PairPrompts) -> tuple[str, ...]:
-        canaries = self._lacking_canaries(asked)
-        return (_drawn(self._source, canaries) if canaries else ()) or _drawn(self._source, asked)
+    def _drawn(self, prompts: PairPrompts) -> tuple[str, ...]:
+        canaries = self._lacking_canaries(prompts)
+        return (_drawn(self._source, canaries) if canaries else ()) or _drawn(self._source, prompts)
 
-    def _lacking_canaries(self, asked: PairPrompts) -> PairPrompts | None:
+    def _lacking_canaries(self, prompts: PairPrompts) -> PairPrompts | None:
         """Return the canaries to request: for a mere name, since windows have no generated text."""
         if not self._source.is_name(self._pair):
             return None
-        return self._canaries(asked).to_request(asked, is_name=True)
+        return self._canaries(prompts).to_request(prompts, is_name=True)
 
-    def _canaries(self, asked: PairPrompts) -> Canaries:
+    def _canaries(self, prompts: PairPrompts) -> Canaries:
         few = windows.canary_windows(
             self._pair.id,
             self._tokens,
             self._pair.probe.windows,
-            top_k=asked is self._scheme,
+            top_k=prompts is self._scheme,
             count=CANARIES,
         )
         return Canaries(
@@ -205,26 +205,26 @@ class _Windows:
         """Plan what is still to be requested, at most."""
         from pytest_memleak.sampling.cost_plan import in_all
 
-        asked = self._wanted() or self._plain
-        every = (asked, self._lacking_canaries(asked))
+        prompts = self._wanted() or self._plain
+        every = (prompts, self._lacking_canaries(prompts))
         return in_all([self._source.left(prompts) for prompts in every if prompts is not None])
 
     def who_answered(self) -> ProvenanceCheck:
         """Check who computed the windows that `answered` returns."""
-        asked = self._chosen
-        same, until = self._canaries(asked).same_weights, self._source.resources.now
-        return check_provenance(self._source, asked, self._pair, until=until, same=same)
+        prompts = self._chosen
+        same, until = self._canaries(prompts).same_weights, self._source.resources.now
+        return check_provenance(self._source, prompts, self._pair, until=until, same=same)
 
     def counted(self) -> SampledCount:
         """Return what evidence says of these windows."""
-        asked, digest, got = self._chosen, hashlib.sha256(), 0
-        for got, answer in enumerate(self._source.drawn(asked), 1):  # noqa: B007 - counted
+        prompts, digest, got = self._chosen, hashlib.sha256(), 0
+        for got, answer in enumerate(self._source.generations(prompts), 1):  # noqa: B007 - counted
             digest.update(frame(answer.excerpt_id) + frame(answer.text))
         return SampledCount(
             purpose=Purpose.OWN.value,
             pair=self._pair.id,
             endpoint=self._source.endpoint_id,
-            requested=len(asked.questions),
+            requested=len(prompts.questions),
             received=got,
             refused=0,
             sha256=digest.hexdigest(),
@@ -255,8 +255,8 @@ class _Windows:
             return self._scheme
         return None if self._source.left(self._scheme).generations else self._scheme
 
-    def _of(self, asked: PairPrompts) -> tuple[windows.LogP, ...]:
-        return tuple(windows.answered_windows(asked, self._source.drawn(asked)))
+    def _of(self, prompts: PairPrompts) -> tuple[windows.LogP, ...]:
+        return tuple(windows.answered_windows(prompts, self._source.generations(prompts)))
 
 
 def _known(logs: Sequence[windows.LogP]) -> int:
@@ -280,10 +280,10 @@ def _text_questions(pair: Pair, book: Book) -> PairPrompts:
     )
 
 
-def _drawn(source: LedgerEndpoint, asked: PairPrompts) -> tuple[str, ...]:
+def _drawn(source: LedgerEndpoint, prompts: PairPrompts) -> tuple[str, ...]:
     """Sample what the ledger lacks, and return what prevented it."""
     try:
-        source.draw(asked)
+        source.sample_missing(prompts)
     except Inconclusive as missing:
         return (missing.line,)
     return ()
@@ -291,7 +291,7 @@ def _drawn(source: LedgerEndpoint, asked: PairPrompts) -> tuple[str, ...]:
 
 def _tokens(source: LedgerEndpoint, texts: PairPrompts) -> list[list[int | str]] | None:
     """Return the tokens of each text; None unless all are there."""
-    tokens = windows.answered_tokens(texts, source.drawn(texts))
+    tokens = windows.answered_tokens(texts, source.generations(texts))
     complete = [text_tokens for text_tokens in tokens if text_tokens is not None]
     return complete if len(complete) == len(tokens) else None
 

@@ -14,7 +14,11 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.canaries import begin_alike
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
-from pytest_memleak.pipeline.sampled_generations import CountedGenerations, SampledGenerations, draw
+from pytest_memleak.pipeline.sampled_generations import (
+    CountedGenerations,
+    SampledGenerations,
+    sample_generations,
+)
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import distribution
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.endpoints import Endpoints
 
-_DRAWN = {"sampled", "all received", "no surplus"}
+_SAMPLED = {"sampled", "all received", "no surplus"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def compare_references(
             continue
         endpoints.resources.progress(ProgressEvent(Phase.COMPARING, pair.id))
         try:
-            sampled.append(CountedGenerations(draw(samples, endpoints)))
+            sampled.append(CountedGenerations(sample_generations(samples, endpoints)))
         except MemleakError as error:
             issues.append(Issue(samples.purpose, samples.describe(error.line)))
     for part in sampled:
@@ -141,14 +145,14 @@ def _plain_number(value: float) -> float:
     return float(value) if is_other else value
 
 
-def _missing(drawn: Iterable[CountedGenerations], own: CountedGenerations) -> Iterator[Issue]:
+def _missing(references: Iterable[CountedGenerations], own: CountedGenerations) -> Iterator[Issue]:
     """Yield the issues of references that the pair's limits need."""
-    for counted in drawn:
+    for counted in references:
         purpose = counted.required.purpose
         if purpose is Purpose.NULL:
             yield from (Issue(purpose, issue) for issue in counted.sampled.issues)
         elif purpose is Purpose.GREEDY:
-            yield from (issue for issue in _issues_of(counted) if issue.rule in _DRAWN)
+            yield from (issue for issue in _issues_of(counted) if issue.rule in _SAMPLED)
         elif purpose is Purpose.BASELINE and with_needs(own.required.pair.limits, BASELINE):
             yield from _issues_of(counted)
             yield from _drawn_otherwise(counted, own)
@@ -165,29 +169,33 @@ def _drawn_otherwise(baseline: CountedGenerations, own: CountedGenerations) -> I
         )
 
 
-def _not_the_likeliest(drawn: CountedGenerations) -> Iterator[Issue]:
+def _not_the_likeliest(counted: CountedGenerations) -> Iterator[Issue]:
     """Yield why limits on greedy generations can't rest on these.
 
     At temperature 0 many models repeat themselves, or a server samples all the same.
     """
-    if drawn.required.purpose is Purpose.GREEDY:
-        yield from (issue for issue in _issues_of(drawn) if issue.rule not in _DRAWN)
-        yield from greedy_issues(drawn.sampled)
+    if counted.required.purpose is Purpose.GREEDY:
+        yield from (issue for issue in _issues_of(counted) if issue.rule not in _SAMPLED)
+        yield from greedy_issues(counted.sampled)
 
 
-def _issues_of(drawn: CountedGenerations) -> Iterator[Issue]:
-    for issue in drawn.completeness().issues:
+def _issues_of(counted: CountedGenerations) -> Iterator[Issue]:
+    for issue in counted.completeness().issues:
         yield replace(
             issue,
-            cause=issue.cause if issue.rule == "sampled" else drawn.required.describe(issue.cause),
+            cause=issue.cause
+            if issue.rule == "sampled"
+            else counted.required.describe(issue.cause),
         )
 
 
 def _asked_and_answered(
     book: Book, generations: Iterable[Generation]
 ) -> Iterator[tuple[str | None, str]]:
-    asked = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
-    return ((asked.get(generation.excerpt_id), generation.text) for generation in generations)
+    instructions = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
+    return (
+        (instructions.get(generation.excerpt_id), generation.text) for generation in generations
+    )
 
 
 def sampling_distribution(answers: SampledGenerations) -> str:
@@ -196,9 +204,9 @@ def sampling_distribution(answers: SampledGenerations) -> str:
 
 
 def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
-    if answers.source is None or answers.asked is None:
+    if answers.source is None or answers.prompts is None:
         return ()
-    return answers.source.history(answers.asked).refused
+    return answers.source.history(answers.prompts).refused
 
 
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.books.instructions import BARE_PREFIX, CONTINUE_INSTRUCTION, beginnings
 from pytest_memleak.interfaces.abilities import abilities_of, baseline_of
-from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
+from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
 from pytest_memleak.records import Book, Generation, Origin, Pair, Suite
 from pytest_memleak.scoring.measure_table import CHANCE, with_needs
 from pytest_memleak.scoring.words import count_for_tokens
@@ -170,4 +170,4 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """Return the pair's prompts; `book` as it is prompted for."""
     count = partial(count_for_tokens, mode=pair.scoring.word_mode)
-    return questionnaire(pair.id, book, pair.sampling, words=count)
+    return build_prompts(pair.id, book, pair.sampling, words=count)

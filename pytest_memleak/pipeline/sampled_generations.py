@@ -68,7 +68,7 @@ class SampledGenerations:
 
     book: as it was prompted for and is measured; all_there: every generation, unrequested ones too,
     fresh with each call; issues: why some are missing, with their purpose; spared: what an early
-    stop didn't sample; source, asked: endpoint and prompts, or else the recording that was read;
+    stop didn't sample; source, prompts: endpoint and prompts, or else the recording that was read;
     until: the time up to which the ledger was read, in seconds since 1970
     """
 
@@ -79,27 +79,27 @@ class SampledGenerations:
     issues: tuple[str, ...] = ()
     spared: str | None = None
     source: LedgerEndpoint | None = None
-    asked: PairPrompts | None = None
+    prompts: PairPrompts | None = None
     recording: Recording | None = None
     until: float | None = None
 
     def generations(self) -> Iterator[Generation]:
         """Return the requested generations, with all that was written for each."""
-        asked = generation_request(self.required)
+        request = generation_request(self.required)
         requested = (
-            generation for generation in self.all_there() if asked.counts(generation.ordinal)
+            generation for generation in self.all_there() if request.counts(generation.ordinal)
         )
         return map(_with_reasoning, requested)
 
     def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read those of some excerpts alone."""
-        if self.source is None or self.asked is None:
+        if self.source is None or self.prompts is None:
             return (
                 generation for generation in self.generations() if generation.excerpt_id in excerpts
             )
-        few = tuple(prompt for prompt in self.asked.questions if prompt.excerpt_id in excerpts)
-        drawn = partial(self.source.drawn, replace(self.asked, questions=few))
-        return replace(self, source=None, all_there=drawn).generations()
+        few = tuple(prompt for prompt in self.prompts.questions if prompt.excerpt_id in excerpts)
+        stored = partial(self.source.generations, replace(self.prompts, questions=few))
+        return replace(self, source=None, all_there=stored).generations()
 
 
 class CountedGenerations:
@@ -107,10 +107,10 @@ class CountedGenerations:
 
     def __init__(self, answers: SampledGenerations) -> None:
         self.sampled, self.required, self.book = answers, answers.required, answers.book
-        self._asked = replace(
+        self._request = replace(
             generation_request(answers.required), recorded=answers.recording is not None
         )
-        self._census = GenerationCensus(answers.book, self._asked)
+        self._census = GenerationCensus(answers.book, self._request)
         self._digest = hashlib.sha256()
 
     def batches(self) -> Iterator[Batch]:
@@ -121,8 +121,8 @@ class CountedGenerations:
         """
         for batch in in_batches(self.sampled.all_there()):
             counted, words = self._census.read(batch.generations)
-            asked = (each for each in batch.generations if self._asked.counts(each.ordinal))
-            if written := [*map(_with_reasoning, asked)]:
+            requested = (each for each in batch.generations if self._request.counts(each.ordinal))
+            if written := [*map(_with_reasoning, requested)]:
                 self._digest.update(b"".join(map(_framed, written)))
                 texts = [generation.text for generation in counted]
                 alike = texts == [generation.text for generation in written]
@@ -150,7 +150,7 @@ class CountedGenerations:
         recitation = own.recitation + sum(part.withheld_for_recitation for part in beside)
         return completeness(
             replace(own, recitation=recitation),
-            prompt_overlap(self.book, self._asked),
+            prompt_overlap(self.book, self._request),
             over_limit=over_limit,
             issues=(*sampling_issues, *issues),
             notes=notes,
@@ -177,7 +177,7 @@ class CountedGenerations:
             purpose=self.required.purpose.value,
             pair=self.required.pair.id,
             endpoint=self.sampled.endpoint_id,
-            requested=len(counted.excerpts) * self._asked.samples,
+            requested=len(counted.excerpts) * self._request.samples,
             received=len(counted.readings),
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),
@@ -220,7 +220,7 @@ def generation_request(required: RequiredSamples) -> GenerationRequest:
     )
 
 
-def draw(
+def sample_generations(
     required: RequiredSamples, endpoints: Endpoints, *, enough: Enough | None = None
 ) -> SampledGenerations:
     """Sample what the ledger lacks; return everything there is.
@@ -252,7 +252,7 @@ def draw(
     if (recording := abilities_of(opened).recording) is not None:
         return _recorded(required, book, recording)
     probed = probed_book(pair, book, opened)
-    answers = _through_ledger(required, probed, endpoints, opened, enough, may_draw=not bad)
+    answers = _through_ledger(required, probed, endpoints, opened, enough, may_sample=not bad)
     return replace(answers, issues=(*issues, *answers.issues))
 
 
@@ -264,9 +264,9 @@ def _recorded(required: RequiredSamples, book: Book, recording: Recording) -> Sa
             'set probe = "instruction" for it'
         )
         return SampledGenerations(required, book, tuple, issues=(required.describe(issue),))
-    asked = recording.asked(book)
+    prompted = recording.with_instructions(book)
     return SampledGenerations(
-        required, asked, partial(recording.generations, asked), recording=recording
+        required, prompted, partial(recording.generations, prompted), recording=recording
     )
 
 
@@ -277,20 +277,20 @@ def _through_ledger(
     opened: Endpoint,
     enough: Enough | None,
     *,
-    may_draw: bool,
+    may_sample: bool,
 ) -> SampledGenerations:
     pair = required.pair
-    may_draw = may_draw and not endpoints.resources.offline
+    may_sample = may_sample and not endpoints.resources.offline
     side = continuation_endpoint(pair, opened) or opened
     source = through_ledger(pair.model, endpoints, side, own=required.endpoint is not None)
-    asked = pair_prompts(pair, book)
+    prompts = pair_prompts(pair, book)
     issues: list[str] = []
     spared = None
-    in_stages = enough and may_draw and not source.terms.sampler.batch
+    in_stages = enough and may_sample and not source.terms.sampler.batch
 
     def answers() -> SampledGenerations:
         until = endpoints.resources.now
-        all_there = partial(source.all_there, asked, until)
+        all_there = partial(source.all_there, prompts, until)
         return SampledGenerations(
             required,
             book,
@@ -299,23 +299,23 @@ def _through_ledger(
             tuple(issues),
             spared,
             source,
-            asked,
+            prompts,
             until=until,
         )
 
     try:
         if required.purpose in {Purpose.OWN, Purpose.GREEDY}:
-            source = source.current_series(pair, asked, may_draw=may_draw)
+            source = source.current_series(pair, prompts, may_sample=may_sample)
         if required.purpose is Purpose.OWN:
             canaries = canaries_of(source.ledger, source.endpoint_id, pair, book)
-            few = canaries.to_request(asked, is_name=source.is_name(pair)) if may_draw else None
+            few = canaries.to_request(prompts, is_name=source.is_name(pair)) if may_sample else None
             if few is not None:
-                source.draw(few)
+                source.sample_missing(few)
                 source = with_notice(source, few, pair)
-        for samples in _stages(asked.samples, in_stages=in_stages) if may_draw else ():
-            source.draw(replace(asked, samples=samples))
-            if enough and samples < asked.samples and enough(answers()):
-                spared = _spared(source.left(asked), samples, asked.samples)
+        for samples in _stages(prompts.samples, in_stages=in_stages) if may_sample else ():
+            source.sample_missing(replace(prompts, samples=samples))
+            if enough and samples < prompts.samples and enough(answers()):
+                spared = _spared(source.left(prompts), samples, prompts.samples)
                 break
     except Inconclusive as missing:
         issues.append(required.describe(missing.line))
@@ -332,10 +332,10 @@ def _stages(samples: int, *, in_stages: object) -> list[int]:
     return [*(stage for stage in stages if stage < samples), samples]
 
 
-def _spared(left: Plan, samples: int, asked: int) -> str:
+def _spared(left: Plan, samples: int, requested: int) -> str:
     cost = "" if left.cost is None else f" (at most US${left.cost:,.2f})"
     return (
-        f"stopped after {samples} of {asked} rounds, since a limit is exceeded; this saved "
+        f"stopped after {samples} of {requested} rounds, since a limit is exceeded; this saved "
         f"{amount(left.calls, 'call')} for {amount(left.generations, 'generation')}{cost}"
     )
 
@@ -353,13 +353,17 @@ def sample_all(
     which canaries and unrequested generations count
     """
     own, *others = required
-    greedy = [draw(sample, endpoints) for sample in others if sample.purpose is Purpose.GREEDY]
+    greedy = [
+        sample_generations(sample, endpoints)
+        for sample in others
+        if sample.purpose is Purpose.GREEDY
+    ]
 
     def together(sampled: SampledGenerations) -> tuple[SampledGenerations, ...]:
         return sampled, *greedy, *_from_ledger_or_record(sampled, greedy, until)
 
     enough = (lambda so_far: stop(together(so_far))) if stop else None
-    return together(draw(own, endpoints, enough=enough))
+    return together(sample_generations(own, endpoints, enough=enough))
 
 
 def _from_ledger_or_record(
@@ -382,7 +386,7 @@ def _from_ledger_or_record(
 def identify(own: SampledGenerations) -> ProvenanceCheck:
     """Check who generated the samples; for recordings, whether their records are of this book."""
     source, pair = own.source, own.required.pair
-    if source is None or own.asked is None or own.until is None:
+    if source is None or own.prompts is None or own.until is None:
         if own.recording is None or own.recording.described is None:
             return ProvenanceCheck()
         described = own.recording.described(own.book)
@@ -390,7 +394,7 @@ def identify(own: SampledGenerations) -> ProvenanceCheck:
         return ProvenanceCheck(issues=record_issues(own.book, described, continuation=continued))
     canaries = canaries_of(source.ledger, source.endpoint_id, pair, own.book)
     same, until = canaries.same_weights, own.until
-    check = check_provenance(source, own.asked, pair, until=until, same=same)
+    check = check_provenance(source, own.prompts, pair, until=until, same=same)
     if own.issues or next(own.generations(), None) is None:
         return check
     issues, notes = canaries.issues(until), canaries.notes(until)
@@ -406,10 +410,10 @@ def _unrequested(parts: Iterable[SampledGenerations], until: float | None) -> It
 
 
 def _beside(part: SampledGenerations, until: float | None) -> Iterator[Generation]:
-    if part.source is not None and part.asked is not None and until is not None:
+    if part.source is not None and part.prompts is not None and until is not None:
         from pytest_memleak.ledger.ledger_queries import surplus
 
-        yield from surplus(part.source.ledger, part.source.endpoint_id, part.asked, until=until)
+        yield from surplus(part.source.ledger, part.source.endpoint_id, part.prompts, until=until)
     elif part.recording is not None:
         samples = part.required.pair.sampling.samples
         yield from (generation for generation in part.all_there() if generation.ordinal >= samples)

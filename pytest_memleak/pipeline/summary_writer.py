@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive, SettingsError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.ledger_queries import keep_summary, stored_summaries
-from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, most_tokens, questionnaire
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, build_prompts, most_tokens
 from pytest_memleak.pipeline.ledger_endpoint import through_ledger
 from pytest_memleak.records import Book, Excerpt, Generation, Kind, Sampling, Summarizer, WordMode
 from pytest_memleak.scoring.keyed_texts import keyed
@@ -80,7 +80,7 @@ class SummaryWriter:
             left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
             if not left:
                 break
-            self._draw(book_id, self._questions(book_id, left, times))
+            self._sample(book_id, self._questions(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
             faults = self._keep(self._questions(book_id, excerpts, times), excerpts, kept)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
@@ -115,48 +115,48 @@ class SummaryWriter:
     def _questions(self, book_id: str, left: Sequence[Excerpt], times: int) -> PairPrompts:
         """Return the prompts: each text once, its summary no longer than the text itself."""
         by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
-        asked = tuple(
+        excerpts = tuple(
             Excerpt(excerpt.id, excerpt.text, instruction=self._prompt(excerpt.text))
             for excerpt in reversed(by_text.values())
         )
         # No suite can use this name, so the book's own generations stand apart.
         name = f"summaries of {book_id}"
-        book = Book(id=name, title=name, author="", excerpts=asked, digest="")
+        book = Book(id=name, title=name, author="", excerpts=excerpts, digest="")
         # Summaries don't depend on the suite's seed.
         sampling = Sampling(samples=times, temperature=self._temperature)
         count = functools.partial(count_for_tokens, mode=self._mode)
-        return questionnaire(name, book, sampling, words=count)
+        return build_prompts(name, book, sampling, words=count)
 
     def _prompt(self, text: str) -> str:
         count = len(words(text, self._mode)) // _SHARE
         return PROMPT.format(words=max(2 * FEWEST_WORDS, count), passage=text)
 
-    def _draw(self, book_id: str, asked: PairPrompts) -> None:
+    def _sample(self, book_id: str, prompts: PairPrompts) -> None:
         resources = self._source.resources
         if resources.offline:
             return
         if resources.budget is not None and self._source.terms.price is None:
             raise SettingsError(
                 "a budget needs a price for the summarizer",
-                location=asked.pair,
+                location=prompts.pair,
                 hint="add price = { input = ..., output = ... } (US$ per million tokens) to"
                 " [suite.summarizer]; 0 if the model is free",
             )
         try:
-            self._source.draw(asked)
+            self._source.sample_missing(prompts)
         except Inconclusive as missing:
             raise Inconclusive(
                 f"some summaries are missing: {missing.line}", location=f"book {book_id!r}"
             ) from None
 
     def _keep(
-        self, asked: PairPrompts, excerpts: Sequence[Excerpt], kept: dict[str, str]
+        self, prompts: PairPrompts, excerpts: Sequence[Excerpt], kept: dict[str, str]
     ) -> dict[str, str]:
         """Keep each text's first summary; return why the others have none, by text."""
         texts = {excerpt.id: excerpt.text for excerpt in excerpts}
-        drawn = list(self._source.drawn(asked))
+        summaries = list(self._source.generations(prompts))
         faults = {}
-        for generation, fault in zip(drawn, self._faults(excerpts, drawn), strict=True):
+        for generation, fault in zip(summaries, self._faults(excerpts, summaries), strict=True):
             text = texts[generation.excerpt_id]
             if fault:
                 faults[text] = fault
@@ -165,17 +165,19 @@ class SummaryWriter:
                 keep_summary(self._source.ledger, self._name, text, kept[text])
         return faults
 
-    def _faults(self, excerpts: Sequence[Excerpt], drawn: Sequence[Generation]) -> Iterator[str]:
+    def _faults(
+        self, excerpts: Sequence[Excerpt], summaries: Sequence[Generation]
+    ) -> Iterator[str]:
         """Yield why each generation is no summary, "" for a summary."""
         book = Book(id="", title="", author="", excerpts=tuple(excerpts), digest="")
         numbers = {excerpt.id: number for number, excerpt in enumerate(excerpts)}
         reader = FeatureReader(book, self._mode, Prose.of(book, self._mode))
-        keyed_texts = keyed([generation.text for generation in drawn], self._mode)
+        keyed_texts = keyed([generation.text for generation in summaries], self._mode)
         readings, runs = reader.read(
-            drawn, [numbers[generation.excerpt_id] for generation in drawn], keyed_texts
+            summaries, [numbers[generation.excerpt_id] for generation in summaries], keyed_texts
         )
         same = canned(readings, runs, ~readings.blank)
-        for at, generation in enumerate(drawn):
+        for at, generation in enumerate(summaries):
             if generation.finish_reason.withheld:
                 yield generation.finish_reason.value
             elif readings.blank[at]:

@@ -78,7 +78,7 @@ class RecordedEndpoint:
     @property
     def abilities(self) -> Abilities:
         """A recording, and nothing else."""
-        recording = Recording(self.asked, self.generations, self.described, self.close)
+        recording = Recording(self.with_instructions, self.generations, self.described, self.close)
         return Abilities(recording=recording)
 
     def sample(self, instruction: str, **settings: object) -> NoReturn:  # noqa: ARG002
@@ -89,7 +89,7 @@ class RecordedEndpoint:
             hint="use a model from a different provider",
         )
 
-    def asked(self, book: Book) -> Book:
+    def with_instructions(self, book: Book) -> Book:
         """Return the book with the records' instructions, if they have any."""
         return with_recorded_instructions(book, self._read(book).records)
 

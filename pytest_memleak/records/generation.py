@@ -14,7 +14,7 @@ class FinishReason(StrEnum):
     """Reason why a completion ended; all but the first two mean that the provider withheld it.
 
     UNKNOWN: the server gave null or a word that isn't known to end a complete answer;
-    UNTOLD: a recorded file has no finish reason for it.
+    UNSTATED: a recorded file has no finish reason for it.
     """
 
     STOP = "stop"
@@ -24,7 +24,7 @@ class FinishReason(StrEnum):
     REFUSAL = "refusal"
     EMPTY = "empty"
     UNKNOWN = "unknown"
-    UNTOLD = "untold"
+    UNSTATED = "unstated"
 
     @property
     def withheld(self) -> bool:

@@ -153,11 +153,11 @@ def described_records(records: object) -> Iterator[RecordedAs]:
 def with_recorded_instructions(book: Book, records: object) -> Book:
     """Return the book with the instructions in the generation records, if they have any."""
     described = described_records(records)
-    asked = {row.excerpt_id: row.instruction for row in described if row.instruction}
-    if not asked:
+    instructions = {row.excerpt_id: row.instruction for row in described if row.instruction}
+    if not instructions:
         return book
     excerpts = tuple(
-        dataclasses.replace(excerpt, instruction=asked.get(excerpt.id, excerpt.instruction))
+        dataclasses.replace(excerpt, instruction=instructions.get(excerpt.id, excerpt.instruction))
         for excerpt in book.excerpts
     )
     return dataclasses.replace(book, excerpts=excerpts, digest=book_digest(excerpts))
@@ -324,7 +324,7 @@ def _generation(answer: object, excerpt_id: str, ordinal: int, where: str) -> Ge
     if isinstance(answer, dict) and answer.keys() == _TEXT_ALONE:  # most are; the rest takes longer
         text = answer["generated_text"]
         if isinstance(text, str):
-            return Generation(excerpt_id, ordinal, text, FinishReason.UNTOLD)
+            return Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
     where = f"{where}, generation {ordinal}"
     if not isinstance(answer, Mapping):
         raise RecordsError(f"expected an object, found {_kind(answer)}", location=where)
@@ -373,7 +373,7 @@ def _validate_nothing_unread(
 def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | None]:
     """Return the finish reason and the server's word; only known words mean a complete answer."""
     if "finish_reason" not in answer:
-        return FinishReason.UNTOLD, None
+        return FinishReason.UNSTATED, None
     value = answer["finish_reason"]
     if value is None:
         return FinishReason.UNKNOWN, "null"
@@ -381,7 +381,7 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
         raise _mistyped(answer, "finish_reason", "a string such as 'stop', or null", where)
     word = _optional_text(answer, "finish_word", where) or value
     reason = _OWN_WORDS.get(value.lower()) or finish_reason(value)
-    return reason, None if reason is FinishReason.UNTOLD else word[:_LONGEST_REASON]
+    return reason, None if reason is FinishReason.UNSTATED else word[:_LONGEST_REASON]
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:

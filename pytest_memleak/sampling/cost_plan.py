@@ -100,22 +100,22 @@ class Power:
     obstacles: tuple[str, ...]
 
 
-def plan(ledger: Ledger, endpoint_id: str | None, questionnaire: PairPrompts, terms: Terms) -> Plan:
+def plan(ledger: Ledger, endpoint_id: str | None, prompts: PairPrompts, terms: Terms) -> Plan:
     """Plan the calls that `draw` would make now, without making any.
 
     `endpoint_id` is None before the endpoint exists (before its fine-tune).
     """
     pending = 0
     if endpoint_id is None:
-        free = {prompt: list(range(questionnaire.samples)) for prompt in questionnaire.questions}
+        free = {prompt: list(range(prompts.samples)) for prompt in prompts.questions}
     else:
         ledger.expire_leases()
-        lacking = missing(ledger, endpoint_id, questionnaire)
+        lacking = missing(ledger, endpoint_id, prompts)
         free, pending = lacking.free, lacking.elsewhere + lacking.in_batches
     calls = list(asks(free, terms.sampler.completions_per_call))
     costs = [terms.estimate(ask) or 0 for ask in calls]
     return Plan(
-        pair=questionnaire.pair,
+        pair=prompts.pair,
         calls=len(calls),
         generations=sum(map(len, free.values())),
         pending=pending,

@@ -40,12 +40,12 @@ _FRUITLESS_BATCHES = 3
 _LOOK_AT_OTHERS = 0.2
 
 
-def draw(
+def sample_missing(
     ledger: Ledger,
     endpoint: Endpoint,
     *,
     endpoint_id: str,
-    questionnaire: PairPrompts,
+    prompts: PairPrompts,
     terms: Terms,
     budget: float | None = None,
     progress: Progress | None = None,
@@ -66,13 +66,13 @@ def draw(
     LedgerError, SettingsError (a budget without a price). After Ctrl-C the calls in flight get
     `retry.grace` seconds.
     """
-    limit = budget_limit(budget, terms.price, location=questionnaire.pair)
+    limit = budget_limit(budget, terms.price, location=prompts.pair)
     retry, provider = retry or Retry(), terms.sampler.name
-    numbers = prompt_ids(ledger, endpoint_id, questionnaire.questions)
+    numbers = prompt_ids(ledger, endpoint_id, prompts.questions)
     desk = Desk(
         ledger,
         Line(endpoint, endpoint_id=endpoint_id, provider=provider, deadline=retry.deadline),
-        {numbers[question.key]: question for question in questionnaire.questions},
+        {numbers[question.key]: question for question in prompts.questions},
         numbers,
         terms,
         limit,
@@ -81,7 +81,7 @@ def draw(
         notice=Notice(notice),
     )
     progress = progress or Progress()
-    drawing = _Pair(desk, questionnaire, progress)
+    drawing = _Pair(desk, prompts, progress)
     if (remote := abilities_of(endpoint).batches) is not None:
         batches = Batches(desk, remote, wait, progress)
         batches.settle()
@@ -95,11 +95,11 @@ def draw(
 class _Pair:
     """The sampling of one pair."""
 
-    def __init__(self, desk: Desk, questionnaire: PairPrompts, progress: Progress) -> None:
+    def __init__(self, desk: Desk, prompts: PairPrompts, progress: Progress) -> None:
         self.desk = desk
         self._ledger = desk.ledger
         self._endpoint_id = desk.line.endpoint_id
-        self._questionnaire = questionnaire
+        self._questionnaire = prompts
         self._progress = progress
         self._held, self._held_since = 0, 0.0
 
@@ -196,7 +196,7 @@ class _Pair:
                 )
             )
 
-        workers.draw(asks(lacking.free, workers.per_call), tell=tell)
+        workers.sample(asks(lacking.free, workers.per_call), tell=tell)
 
     def _lacking(self) -> Missing:
         settle_interrupted_calls(self.desk)
@@ -225,7 +225,7 @@ class Workers:
         self._failure: BaseException | None = None
         self._singles = 0
 
-    def draw(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
+    def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
         """Sample what is free of `wanted`; `tell` is called a few times a second meanwhile.
 
         Raises the first failure of any thread, and KeyboardInterrupt after a grace period.

@@ -24,7 +24,7 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Window,
 )
-from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, questionnaire
+from pytest_memleak.ledger.prompts import TOKENS_PER_WORD, PairPrompts, build_prompts
 from pytest_memleak.providers.call_errors import Failing
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.scoring.extraction import window_starts
@@ -176,7 +176,7 @@ def _questions(
     kind, text = name.partition(" ")[0], _as_json(list(of))
     digest = hashlib.sha256(f"{kind} {text}".encode("utf-8", "surrogatepass")).hexdigest()
     book = Book(name, name, "", excerpts, digest="", words_digest=digest)
-    prompts = questionnaire(name, book, Sampling(samples=1, temperature=0.0), words=lambda _: 0)
+    prompts = build_prompts(name, book, Sampling(samples=1, temperature=0.0), words=lambda _: 0)
     questions = tuple(
         dataclasses.replace(question, prompt_words=count, max_tokens=1)
         for question, count in zip(prompts.questions, words, strict=True)

@@ -1,4 +1,4 @@
-"""Whether a pair's evidence is complete: the model was asked, and it answered.
+"""Whether a pair's evidence is complete: the model got its prompts, and answered.
 
 docs/method.md, as a pure function of the book, a census of its generations, and their
 provenance. Each broken rule is an issue with its cause and fix; margins hold every rule's value
@@ -74,7 +74,7 @@ def completeness(
         withheld=counted.withheld,
         median_length_ratio=None if ratio is None else float(ratio),
         prompt_overlap=None if overlap.share is None else float(overlap.share),
-        accept_refusals=counted.asked.limits.accept_refusals,
+        accept_refusals=counted.request.limits.accept_refusals,
         unanswered=tuple(case.named(case.unanswered)),
         issues=_causes((*issues, *broken), case),
         margins=tuple(outcome for outcome in outcomes if isinstance(outcome, RuleCheck)),
@@ -83,11 +83,11 @@ def completeness(
 
 
 def _causes(issues: Sequence[Issue], case: RuleContext) -> tuple[Issue, ...]:
-    reasons = frozenset() if case.asked.continuation else _INSTRUCTIONS
+    reasons = frozenset() if case.request.continuation else _INSTRUCTIONS
     if not len(case.readings):
         reasons |= {"sampled"}
     causes = tuple(issue for issue in issues if issue.rule in reasons)
-    if case.asked.recorded or not causes:
+    if case.request.recorded or not causes:
         return tuple(issues)
     return tuple(issue for issue in issues if issue.rule in reasons | _APART)
 
@@ -113,10 +113,10 @@ class RuleContext:
 
     def __init__(self, counted: CensusResult, overlap: PromptOverlap, *, over_limit: bool) -> None:
         self.counted, self.overlap, self.over_limit = counted, overlap, over_limit
-        self.asked, self.limits = counted.asked, counted.asked.limits
+        self.request, self.limits = counted.request, counted.request.limits
         self.readings, self.kinds = counted.readings, counted.kinds
         self.excerpts = len(counted.excerpts)
-        self.asked_for = self.excerpts * counted.asked.samples
+        self.asked_for = self.excerpts * counted.request.samples
         counts = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
         self.counts: dict[Kind, int] = dict(zip(KINDS, counts, strict=True))
 
@@ -130,7 +130,7 @@ class RuleContext:
 
     def issue(self, rule: str, cause: str, cure: str | None = None) -> Issue:
         """Return the broken rule, with the fix for `cure`, or else for the rule itself."""
-        return Issue(rule, cause, fix(cure or rule, recorded=self.asked.recorded))
+        return Issue(rule, cause, fix(cure or rule, recorded=self.request.recorded))
 
     @property
     def answering(self) -> tuple[Kind, ...]:
@@ -168,10 +168,10 @@ def _all_there(case: RuleContext) -> Iterator[RuleOutcome]:
     if case.counted.surplus:
         yield case.issue(
             "no surplus",
-            f"the {'file' if case.asked.recorded else 'ledger'} holds "
+            f"the {'file' if case.request.recorded else 'ledger'} holds "
             f"{amount(case.counted.surplus, 'generation')} beyond the requested samples",
         )
-    if case.counted.untold:
+    if case.counted.unstated:
         yield "no generation has a finish reason, so all count as complete"
 
 
@@ -255,9 +255,9 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
     kept = np.bincount(
         case.readings.excerpt[case.of(Kind.WITHHELD)], minlength=max(case.excerpts, 1)
     )
-    drawn = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
-    yield RuleCheck("withheld per excerpt", float((kept / drawn).max()), "<=", 0.5)
-    most = np.flatnonzero(2 * kept > drawn)
+    received = np.maximum(np.bincount(case.readings.excerpt, minlength=max(case.excerpts, 1)), 1)
+    yield RuleCheck("withheld per excerpt", float((kept / received).max()), "<=", 0.5)
+    most = np.flatnonzero(2 * kept > received)
     if len(most):
         yield case.issue(
             "withheld per excerpt",
@@ -274,10 +274,10 @@ def _withheld(case: RuleContext) -> Iterator[RuleOutcome]:
 
 
 def _sampled(case: RuleContext) -> Iterator[RuleOutcome]:
-    if case.asked.temperature == 0 or case.over_limit:
+    if case.request.temperature == 0 or case.over_limit:
         return
     suspected = "the server may cache responses or ignore temperature"
-    if case.asked.recorded:
+    if case.request.recorded:
         suspected = "they may not be independent samples"
     texts, runs = diversity(case.readings, case.counted.runs, case.of(Kind.ANSWER))
     for what, values in (("distinct answers", texts), ("distinct 8-word runs", runs)):
@@ -328,7 +328,7 @@ def _prose(case: RuleContext) -> Iterator[RuleOutcome]:
 
 
 def _instructions(case: RuleContext) -> Iterator[RuleOutcome]:
-    return instruction_rules(case.overlap, case.asked, excerpts=case.excerpts)
+    return instruction_rules(case.overlap, case.request, excerpts=case.excerpts)
 
 
 # Instructions come first: where they fail, nothing is sampled, which breaks the other rules.

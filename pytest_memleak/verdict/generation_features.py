@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 RUN = 8
 """Words of the runs that tell own words from an instruction's, and one answer from another."""
 
-ENDED, LENGTH, UNTOLD, KEPT_BACK = range(4)
+ENDED, LENGTH, UNSTATED, KEPT_BACK = range(4)
 _HOW_IT_ENDED = {
     FinishReason.STOP: ENDED,
     FinishReason.LENGTH: LENGTH,
-    FinishReason.UNTOLD: UNTOLD,
+    FinishReason.UNSTATED: UNSTATED,
 }
 
 _STRETCH = 100
@@ -61,7 +61,7 @@ class GenerationFeatures:
     """Generations, one entry each in the order in which they were read.
 
     excerpt:    number of the excerpt; expected: its words, e
-    ended:      ENDED, LENGTH, UNTOLD or withheld
+    ended:      ENDED, LENGTH, UNSTATED or withheld
     words, own: its words in the suite's mode, and those not from its instruction
     blank, few: no word, and under 80 words in mode unicode
     listed:     whether the list of refusals knows it; opening: hash of its first four words

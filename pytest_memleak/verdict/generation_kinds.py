@@ -28,7 +28,7 @@ from pytest_memleak.verdict.evidence_requirements import exact
 from pytest_memleak.verdict.generation_features import (
     ENDED,
     LENGTH,
-    UNTOLD,
+    UNSTATED,
     FeatureReader,
     GenerationFeatures,
     runs_by_excerpt,
@@ -61,15 +61,15 @@ _WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
 
 
 def kinds_of(
-    readings: GenerationFeatures, runs: Keys, asked: GenerationRequest, *, excerpts: int
+    readings: GenerationFeatures, runs: Keys, request: GenerationRequest, *, excerpts: int
 ) -> tuple[NDArray[np.int8], bool]:
     """Return each generation's place in KINDS, and whether none has a finish reason.
 
     runs: the generations' 8-word runs, `readings.runs` of each. excerpts: the book's.
     """
-    untold = len(readings) > 0 and bool((readings.ended == UNTOLD).all())
-    whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | untold
-    least = exact(asked.limits.min_length_ratio)
+    unstated = len(readings) > 0 and bool((readings.ended == UNSTATED).all())
+    whole = (readings.ended == ENDED) | (readings.ended == LENGTH) | unstated
+    least = exact(request.limits.min_length_ratio)
     own_is_short = readings.own * least.denominator < readings.expected * least.numerator
     words_are_enough = readings.words * least.denominator >= readings.expected * least.numerator
     usable = whole & ~readings.blank
@@ -89,7 +89,7 @@ def kinds_of(
     rules[Kind.UNREADABLE] = readings.unreadable
     places = [KINDS.index(kind) for kind in rules]
     kinds = np.select(list(rules.values()), places, default=KINDS.index(Kind.ANSWER))
-    return kinds.astype(np.int8), untold
+    return kinds.astype(np.int8), unstated
 
 
 def _open_alike(readings: GenerationFeatures, chosen: Flags) -> Flags:
@@ -150,10 +150,10 @@ class CensusResult:
     surplus:  generations that nobody asked for
     withheld: those that were withheld, by the server's own word
     recitation: those that were withheld for recitation; of a request for none, any generation's
-    untold:   whether no generation said why it ended, so that all were taken as whole
+    unstated: whether no generation said why it ended, so that all were taken as whole
     """
 
-    asked: GenerationRequest
+    request: GenerationRequest
     excerpts: tuple[str, ...]
     prose: Prose
     readings: GenerationFeatures
@@ -162,16 +162,16 @@ class CensusResult:
     surplus: int
     withheld: Mapping[str, int]
     recitation: int
-    untold: bool
+    unstated: bool
 
 
 class GenerationCensus:
     """Counts a pair's generations as they go by."""
 
-    def __init__(self, book: Book, asked: GenerationRequest) -> None:
-        self._asked = asked
-        self._prose = Prose.of(book, asked.words)
-        self._reader = FeatureReader(book, asked.words, self._prose)
+    def __init__(self, book: Book, request: GenerationRequest) -> None:
+        self._request = request
+        self._prose = Prose.of(book, request.words)
+        self._reader = FeatureReader(book, request.words, self._prose)
         self._number = {excerpt.id: number for number, excerpt in enumerate(book.excerpts)}
         self._seen: set[tuple[str, int]] = set()
         self._parts: list[tuple[GenerationFeatures, Keys]] = []
@@ -186,7 +186,7 @@ class GenerationCensus:
         """Count the generations; return those that were asked for, and the words of their texts."""
         self._counted = None
         asked_for = [*filter(self._is_asked_for, generations)]
-        words = keyed([generation.text for generation in asked_for], self._asked.words)
+        words = keyed([generation.text for generation in asked_for], self._request.words)
         numbers = [self._number[generation.excerpt_id] for generation in asked_for]
         self._keep(*self._reader.read(asked_for, numbers, words))
         return asked_for, words
@@ -201,22 +201,22 @@ class GenerationCensus:
         runs = np.concatenate([runs for _, runs in self._parts])
         self._parts = [(readings, runs)]  # frees the parts
         return_freed_memory()
-        kinds, untold = kinds_of(readings, runs, self._asked, excerpts=len(self._number))
+        kinds, unstated = kinds_of(readings, runs, self._request, excerpts=len(self._number))
         self._counted = CensusResult(
-            asked=self._asked,
+            request=self._request,
             excerpts=tuple(self._number),
             prose=self._prose,
             readings=readings,
             kinds=kinds,
             runs=runs,
             surplus=self._surplus,
-            withheld=self._withheld_words(untold=untold),
+            withheld=self._withheld_words(unstated=unstated),
             recitation=self._recitation,
-            untold=untold,
+            unstated=unstated,
         )
         return self._counted
 
-    def _withheld_words(self, *, untold: bool) -> dict[str, int]:
+    def _withheld_words(self, *, unstated: bool) -> dict[str, int]:
         """Count the servers' own words for withheld generations; "others" from the 21st on."""
         counts: Counter[str] = Counter()
         for (reason, own_word), count in self._withheld.items():
@@ -227,8 +227,8 @@ class GenerationCensus:
                 word = server_word(word, _WORDS_TOLD)
             many = word not in counts and len(counts) >= _MOST_WORDS_TOLD
             counts["others" if many else word] += count
-        if untold:
-            del counts[FinishReason.UNTOLD.value]
+        if unstated:
+            del counts[FinishReason.UNSTATED.value]
         return dict(counts)
 
     def _is_asked_for(self, generation: Generation) -> bool:
@@ -238,11 +238,11 @@ class GenerationCensus:
         if (
             generation.excerpt_id not in self._number
             or generation.ordinal < 0
-            or not self._asked.counts(generation.ordinal)
+            or not self._request.counts(generation.ordinal)
             or round_of in self._seen
         ):
             self._surplus += 1
-            if not self._asked.samples:
+            if not self._request.samples:
                 self._recitation += reason is FinishReason.RECITATION
             return False
         self._seen.add(round_of)

@@ -1,4 +1,4 @@
-"""Whose answers these are, and whether they were drawn as was asked (docs/method.md).
+"""Whose answers these are, and whether they were sampled as requested (docs/method.md).
 
 Nothing here looks at a clock, a ledger or a server: what is known of them is handed in.
 """
@@ -25,7 +25,7 @@ _GREEDY_FIX = "test an endpoint that applies temperature 0"
 
 
 def served_model_issues(
-    asked: str, answered: Mapping[str | None, int], *, serves: Iterable[str] = ()
+    requested: str, answered: Mapping[str | None, int], *, serves: Iterable[str] = ()
 ) -> Iterator[Issue]:
     """Check that one model answered: the requested one, or one of the suite's served names.
 
@@ -33,21 +33,21 @@ def served_model_issues(
     """
     names = {name: n for name, n in answered.items() if name}
     accepted = tuple(serves)
-    strangers = sorted(name for name in names if not is_requested(name, asked, accepted))
+    unexpected = sorted(name for name in names if not is_requested(name, requested, accepted))
     shown = {
-        name: _in_quotes(server_word(name)) if name in strangers else _quoted(name)
+        name: _in_quotes(server_word(name)) if name in unexpected else _quoted(name)
         for name in names
     }
-    if strangers:
-        served = shown[strangers[0]]
+    if unexpected:
+        served = shown[unexpected[0]]
         fix = f"set served_names = [{served}] if this is another name for the model"
-        if is_hidden(server_word(strangers[0])):
+        if is_hidden(server_word(unexpected[0])):
             fix = (
                 "rerun with --memleak-quote 12 to see the served name; if it is another name for "
                 "the model, add it to served_names"
             )
         yield Issue(
-            "requested model", f"{_quoted(asked)} was requested, but {served} answered", fix
+            "requested model", f"{_quoted(requested)} was requested, but {served} answered", fix
         )
     if len(names) > 1:
         counts = ", ".join(f"{shown[name]} {n:,}" for name, n in sorted(names.items()))
@@ -58,11 +58,11 @@ def served_model_issues(
         )
 
 
-def is_requested(name: str, asked: str | None, accepted: Iterable[str]) -> bool:
+def is_requested(name: str, requested: str | None, accepted: Iterable[str]) -> bool:
     """Tell whether a server's name is the requested one, perhaps with a version, or accepted."""
     name = name.casefold()
-    if asked is not None and name.startswith(asked.casefold()):
-        version = name.removeprefix(asked.casefold())
+    if requested is not None and name.startswith(requested.casefold()):
+        version = name.removeprefix(requested.casefold())
         if not version or _BEHIND.fullmatch(version):
             return True
     return name in {other.casefold() for other in accepted}

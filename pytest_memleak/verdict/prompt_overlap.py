@@ -56,22 +56,24 @@ class PromptOverlap:
     by_title: bool = False
 
 
-def prompt_overlap(book: Book, asked: GenerationRequest) -> PromptOverlap:
+def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
     """Compare each excerpt with its own instruction, in measured and in folded words."""
     # What else was requested makes no difference.
-    return _compare(book, replace(asked, samples=0, temperature=None, recorded=False, limits=_ANY))
+    return _compare(
+        book, replace(request, samples=0, temperature=None, recorded=False, limits=_ANY)
+    )
 
 
 @functools.lru_cache(maxsize=4)  # checked before and after sampling, and by each model
-def _compare(book: Book, asked: GenerationRequest) -> PromptOverlap:
-    own = [] if asked.continuation else list(_own_words(book, asked))
+def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
+    own = [] if request.continuation else list(_own_words(book, request))
     texts = [excerpt.text for excerpt in book.excerpts]
-    named = bool(book.works) and all(field in asked.template for field in ("{title}", "{author}"))
+    named = bool(book.works) and all(field in request.template for field in ("{title}", "{author}"))
     by_title = named and not any(own)
     if by_title:
         own = [Counter(words(excerpt.instruction or "", "unicode")) for excerpt in book.excerpts]
     return PromptOverlap(
-        share=_share(book, asked) if asked.trim else None,
+        share=_share(book, request) if request.trim else None,
         unasked=tuple(excerpt.id for excerpt in book.excerpts if not excerpt.instruction),
         vague=tuple(
             excerpt.id
@@ -83,14 +85,14 @@ def _compare(book: Book, asked: GenerationRequest) -> PromptOverlap:
     )
 
 
-def instruction_issues(book: Book, asked: GenerationRequest) -> list[Issue]:
+def instruction_issues(book: Book, request: GenerationRequest) -> list[Issue]:
     """Return why answers to the book's instructions would be no evidence."""
-    rules = instruction_rules(prompt_overlap(book, asked), asked, excerpts=len(book.excerpts))
+    rules = instruction_rules(prompt_overlap(book, request), request, excerpts=len(book.excerpts))
     return [outcome for outcome in rules if isinstance(outcome, Issue)]
 
 
 def instruction_rules(
-    overlap: PromptOverlap, asked: GenerationRequest, *, excerpts: int
+    overlap: PromptOverlap, request: GenerationRequest, *, excerpts: int
 ) -> Iterator[Issue | RuleCheck | str]:
     """Yield issues, margins and notes on instructions."""
     if overlap.unasked:
@@ -122,13 +124,13 @@ def instruction_rules(
     if overlap.share is None:
         yield "prompt overlap not judged: trim = 0"
         return
-    most = exact(asked.limits.max_prompt_overlap)
+    most = exact(request.limits.max_prompt_overlap)
     yield RuleCheck("prompt overlap", float(overlap.share), "<=", float(most))
     if overlap.share > most:
         yield _issue(
             "prompt overlap",
             f"prompt overlap is {float(100 * overlap.share):.3g}%; max_prompt_overlap = "
-            f"{asked.limits.max_prompt_overlap:g}",
+            f"{request.limits.max_prompt_overlap:g}",
             "prompt overlap",
         )
 
@@ -137,13 +139,13 @@ def _issue(rule: str, cause: str, kind: str) -> Issue:
     return Issue(rule, cause, fix(kind, recorded=False))
 
 
-def _own_words(book: Book, asked: GenerationRequest) -> Iterator[Counter[str]]:
+def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]:
     """Count the words of each instruction that its template does not bring itself."""
     whole = Work("", book.title, book.author, 0, len(book.excerpts))
     for work in book.works or (whole,):
         for excerpt in book.excerpts[work.first : work.end]:
-            bare = asked.template.format(
-                words=len(words(excerpt.text, asked.words)),
+            bare = request.template.format(
+                words=len(words(excerpt.text, request.words)),
                 author=work.author,
                 title=work.title,
                 summary="",
@@ -152,15 +154,15 @@ def _own_words(book: Book, asked: GenerationRequest) -> Iterator[Counter[str]]:
             yield Counter(words(instruction, "unicode")) - Counter(words(bare, "unicode"))
 
 
-def _share(book: Book, asked: GenerationRequest) -> Fraction:
-    length = max(asked.trim, _SHORTEST_RUN)
+def _share(book: Book, request: GenerationRequest) -> Fraction:
+    length = max(request.trim, _SHORTEST_RUN)
     overlapping = measured = 0
     for excerpts in batches_of(book.excerpts, lambda excerpt: len(excerpt.text)):
         texts = [excerpt.text for excerpt in excerpts]
         instructions = [excerpt.instruction or "" for excerpt in excerpts]
-        excerpt_words = keyed(texts, asked.words)
+        excerpt_words = keyed(texts, request.words)
         as_measured = zip(
-            excerpt_words.each(), keyed(instructions, asked.words).each(), strict=True
+            excerpt_words.each(), keyed(instructions, request.words).each(), strict=True
         )
         as_folded = zip(keyed_folded(texts).each(), keyed_folded(instructions).each(), strict=True)
         for plain, folded in zip(as_measured, as_folded, strict=True):

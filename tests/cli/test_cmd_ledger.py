@@ -16,11 +16,11 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.prompts import questionnaire
+from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.pipeline.required_samples import pair_prompts
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
-from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.loop import sample_missing
 from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
 from pytest_memleak.suite.load import load_suite
 
@@ -68,7 +68,7 @@ class Provider:
 
 def asked(**sampling):
     settings = Sampling(**{"samples": 4} | sampling)
-    return questionnaire("clean/ferry", BOOK, settings, words=lambda text: len(text.split()))
+    return build_prompts("clean/ferry", BOOK, settings, words=lambda text: len(text.split()))
 
 
 def fill(url, *, endpoint=ENDPOINT, **sampling):
@@ -77,8 +77,8 @@ def fill(url, *, endpoint=ENDPOINT, **sampling):
     price = terms(per_call=2, price=(2.0, 8.0))
     with Ledger(url) as ledger:
         ensure_finetune(ledger, provider, training_set([BOOK], {"base": "b"}))
-        settings = {"questionnaire": asked(**sampling), "terms": price}
-        draw(ledger, provider, endpoint_id=endpoint, **settings)
+        settings = {"prompts": asked(**sampling), "terms": price}
+        sample_missing(ledger, provider, endpoint_id=endpoint, **settings)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -27,11 +27,11 @@ from pytest_memleak.ledger.ledger_queries import (
     tally,
 )
 from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
-from pytest_memleak.ledger.prompts import Ask, asks, questionnaire
+from pytest_memleak.ledger.prompts import Ask, asks, build_prompts
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Sampling
 from pytest_memleak.records.paper_format import generations_from_records, load_records
-from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.loop import sample_missing
 from pytest_memleak.sampling.remote_jobs import ensure_finetune
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -159,7 +159,7 @@ def test_a_thousand_questions(memory, ask):
 
 def asked_of(*excerpts, **sampling):
     book = Book("b", "B", "A", excerpts, "0" * 64)
-    return questionnaire("m/b", book, Sampling(**sampling), words=count_words)
+    return build_prompts("m/b", book, Sampling(**sampling), words=count_words)
 
 
 def one_question(text=None, instruction=None, **sampling):
@@ -207,7 +207,7 @@ def test_different_texts_have_different_keys(one, other):
     st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=5), st.integers(1, 5)
 )
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
-    questions = questionnaire("m/b", a_book(len(missing)), Sampling(), words=count_words).questions
+    questions = build_prompts("m/b", a_book(len(missing)), Sampling(), words=count_words).questions
     pairs = zip(questions, missing, strict=True)
     wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
     drawn, rounds = {}, []
@@ -259,7 +259,7 @@ def test_out_and_in_again_in_the_papers_form(filled, asked, tmp_path, suffix):
     assert [one.text for one in found[:3]] == [ODD_IN_JSON, "cut", ""]
     assert found[2].finish_reason is FinishReason.RECITATION
     for endpoint_id, present in (("e", 36), ("copy", 0), ("copy", 36)):
-        told = import_generations(filled, path, endpoint_id=endpoint_id, questionnaire=asked)
+        told = import_generations(filled, path, endpoint_id=endpoint_id, prompts=asked)
         assert told == Imported(added=36 - present, present=present)
     assert list(generations(filled, "copy", asked)) == drawn
     assert missing(filled, "copy", asked).count == 12
@@ -268,14 +268,14 @@ def test_out_and_in_again_in_the_papers_form(filled, asked, tmp_path, suffix):
 
 def test_what_cannot_be_exported(ledger, ask, tmp_path):
     first = ask(excerpts=1, samples=1)
-    draw(ledger, Scripted(), endpoint_id="e", questionnaire=first, terms=terms())
+    sample_missing(ledger, Scripted(), endpoint_id="e", prompts=first, terms=terms())
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="Can't write the file"):
         export_generations(ledger, tmp_path / "file" / "out.json", endpoint_id="e")
     longer = Excerpt("p_id1", "words " * 50, "Write number 1.")
     book = Book("book", "A Book", "An Author", (longer,), "0" * 64)
-    second = questionnaire("m/b", book, Sampling(samples=1), words=count_words)
-    draw(ledger, Scripted(), endpoint_id="e", questionnaire=second, terms=terms())
+    second = build_prompts("m/b", book, Sampling(samples=1), words=count_words)
+    sample_missing(ledger, Scripted(), endpoint_id="e", prompts=second, terms=terms())
     with pytest.raises(LedgerError, match="has 2 different prompts"):
         export_generations(ledger, tmp_path / "out.json", endpoint_id="e")
 
@@ -291,7 +291,7 @@ def imported(ledger, asked, tmp_path):
         ]
         path = tmp_path / "in.json"
         path.write_text(json.dumps([record | more for record in records]))
-        return import_generations(ledger, path, endpoint_id=endpoint_id, questionnaire=asked)
+        return import_generations(ledger, path, endpoint_id=endpoint_id, prompts=asked)
 
     return run
 
@@ -302,7 +302,7 @@ def test_the_papers_own_records(ledger, asked, imported):
     drawn = [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)]
     assert drawn == [("p_id1", 0, "c"), ("p_id2", 0, "a"), ("p_id2", 1, "b")]
     endpoint = Scripted()
-    assert draw(ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=terms()).got == 48
+    assert sample_missing(ledger, endpoint, endpoint_id="e", prompts=asked, terms=terms()).got == 48
     assert len(endpoint.calls) == 45
     # What is there stays.
     assert imported({1: "ab"}, "e2") == Imported(2, 0)
@@ -320,7 +320,7 @@ def drawn_in_batches(ledger, endpoint, asked, retry):
 def test_endpoints(filled, ask):
     priced = ask(excerpts=2, samples=1, temperature=0.5)
     endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=10, completion_tokens=5)])
-    draw(filled, endpoint, endpoint_id="e", questionnaire=priced, terms=terms(price=(1, 2)))
+    sample_missing(filled, endpoint, endpoint_id="e", prompts=priced, terms=terms(price=(1, 2)))
     lost = claim(filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000))
     give_up(filled, lost, billed=True, cause="x")
     first, second = list_endpoints(filled)

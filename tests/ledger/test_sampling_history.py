@@ -17,7 +17,7 @@ from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequest
 from pytest_memleak.ledger.sampling_history import attempts, next_series, with_weights_version
 from pytest_memleak.ledger.tables import generations as table
 from pytest_memleak.records.provenance import Tried
-from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.loop import sample_missing
 
 EVER = 1e12
 
@@ -43,8 +43,8 @@ def drawn(url):
     def run(asked, *replies, run="first", endpoint_id="e", per_call=1):
         endpoint = Scripted(*replies)
         with Ledger(url, run=run) as ledger:
-            settings = {"questionnaire": asked, "terms": terms(per_call=per_call)}
-            draw(ledger, endpoint, endpoint_id=endpoint_id, **settings)
+            settings = {"prompts": asked, "terms": terms(per_call=per_call)}
+            sample_missing(ledger, endpoint, endpoint_id=endpoint_id, **settings)
         return endpoint
 
     return run
@@ -75,7 +75,7 @@ def bring(url, tmp_path):
         path = tmp_path / "in.json"
         path.write_text(json.dumps([{"excerpt_id": "p_id1", "generations": answers}]))
         with Ledger(url) as ledger:
-            import_generations(ledger, path, endpoint_id="e", questionnaire=asked)
+            import_generations(ledger, path, endpoint_id="e", prompts=asked)
 
     return run
 
@@ -180,8 +180,8 @@ def test_a_late_answer_is_surplus(ledger, ask, hasty, tried):
 
     asked = ask(excerpts=1, samples=1)
     retry = type(hasty)(deadline=0.05, first=0.0, recovery=0.0, pause=hasty.pause)
-    settings = {"endpoint_id": "e", "questionnaire": asked, "terms": terms(), "retry": retry}
-    draw(ledger, Scripted(hang, answers), **settings)
+    settings = {"endpoint_id": "e", "prompts": asked, "terms": terms(), "retry": retry}
+    sample_missing(ledger, Scripted(hang, answers), **settings)
     release.set()
     late.wait(20)
     for _ in range(500):

@@ -14,7 +14,7 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import draw as draw_answers
+from pytest_memleak.pipeline.sampled_generations import sample_generations as draw_answers
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.records import Generation
 from pytest_memleak.sampling.retry import Retry
@@ -370,7 +370,7 @@ def test_recorded_generations_come_with_what_was_asked(world):
     def generations(book):
         return [Generation(one.id, 0, "mine") for one in book.excerpts]
 
-    recording = Recording(asked=lambda book: book, generations=generations)
+    recording = Recording(with_instructions=lambda book: book, generations=generations)
     mine = SimpleNamespace(abilities=Abilities(recording=recording))
     assert [one.text for one in draw(world.suite_run(), endpoint=mine)[1]] == ["mine", "mine"]
 

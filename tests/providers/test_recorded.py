@@ -26,7 +26,7 @@ def record(number, *texts):
 
 
 def generation(number, ordinal, text):
-    return Generation(f"p_id{number}", ordinal, text, FinishReason.UNTOLD)  # no record says why
+    return Generation(f"p_id{number}", ordinal, text, FinishReason.UNSTATED)  # no record says why
 
 
 RECORDS = [record(3, "three", "Three"), record(1, "one", ""), record(2, "two")]
@@ -101,7 +101,7 @@ def test_logs_of_evaluations_are_recordings(make, name):
     generations = list(recording.generations(make_book()))
     assert [one.excerpt_id for one in generations] == ["p_id1", "p_id2", "p_id3"]
     assert generations[2].text.startswith("Hypothetically, I write")
-    assert recording.asked(make_book()).excerpts[1].instruction == (
+    assert recording.with_instructions(make_book()).excerpts[1].instruction == (
         "Write scene 2 of a story about a lamp."
     )
 

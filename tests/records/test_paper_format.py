@@ -105,7 +105,7 @@ def test_the_digest_tells_books_apart(rows):
 def test_generations_are_rounds_of_their_excerpt():
     drawn = generations_from_records([answered("p2", "c"), answered("p1", "a", "b"), answered(3)])
     assert drawn == [
-        Generation(excerpt_id, ordinal, text, FinishReason.UNTOLD)
+        Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
         for excerpt_id, ordinal, text in (("p1", 0, "a"), ("p1", 1, "b"), ("p2", 0, "c"))
     ]
 
@@ -116,7 +116,7 @@ def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
     assert drawn == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
     # A record with both forms has its generations in the list.
     (one,) = generations_from_records([line("p1", "old", generations=[{"generated_text": "n"}])])
-    assert one == Generation("p1", 0, "n", FinishReason.UNTOLD)
+    assert one == Generation("p1", 0, "n", FinishReason.UNSTATED)
 
 
 def test_a_finish_reason_is_kept_as_it_was_said():

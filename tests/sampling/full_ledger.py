@@ -68,7 +68,7 @@ def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
     brought = folder / "brought.json"
     answers = [{"generated_text": f"brought {n}", "ordinal": 4 + n} for n in range(2)]
     brought.write_text(json.dumps([{"excerpt_id": three.excerpt_id, "generations": answers}]))
-    import_generations(ledger, brought, endpoint_id="e", questionnaire=asked)
+    import_generations(ledger, brought, endpoint_id="e", prompts=asked)
 
 
 def deployed(ledger: Ledger, *, failed: str | None) -> None:

@@ -8,7 +8,7 @@ from by_hand import a_book, count_words
 from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import PairPrompts, questionnaire
+from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
 from pytest_memleak.records import Sampling
 from pytest_memleak.sampling.retry import Retry
 
@@ -49,6 +49,6 @@ def hasty() -> Retry:
 def ask() -> Callable[..., PairPrompts]:
     def make(excerpts: int = 3, samples: int = 4, **sampling: float) -> PairPrompts:
         settings = Sampling(samples=samples, **sampling)
-        return questionnaire("model/book", a_book(excerpts), settings, words=count_words)
+        return build_prompts("model/book", a_book(excerpts), settings, words=count_words)
 
     return make

@@ -20,7 +20,7 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.ledger.call_outcomes import run_spending
 from pytest_memleak.ledger.call_reservations import Terms
 from pytest_memleak.ledger.tables import calls, claims
-from pytest_memleak.sampling.loop import draw
+from pytest_memleak.sampling.loop import sample_missing
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def fail(failures: list[Exception | threading.Event | None]) -> None:
 def drawn(ledger, endpoint, asked, retry=None, by=None, **options):
     """Draw everything that is asked, by these terms, as of the endpoint "e"."""
     options |= {"retry": retry} if retry else {}
-    return draw(
-        ledger, endpoint, endpoint_id="e", questionnaire=asked, terms=by or terms(), **options
+    return sample_missing(
+        ledger, endpoint, endpoint_id="e", prompts=asked, terms=by or terms(), **options
     )
 
 

@@ -256,7 +256,7 @@ def test_half_of_one_excerpts_generations_may_be_withheld(withheld, told, book, 
 
 
 def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answers, weigh):
-    untold = [replaced(one, one.text, FinishReason.UNTOLD) for one in answers]
+    untold = [replaced(one, one.text, FinishReason.UNSTATED) for one in answers]
     evidence = weigh(book, untold)
     assert evidence.complete
     assert "no generation has a finish reason, so all count as complete" in evidence.notes

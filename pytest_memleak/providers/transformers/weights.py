@@ -351,16 +351,16 @@ def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in tokens if token is not None)
 
 
-def _device(asked: str, endpoint: str) -> str:
+def _device(requested: str, endpoint: str) -> str:
     import torch
 
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if asked == "auto":
+    if requested == "auto":
         return next((device for device, there in here.items() if there), "cpu")
-    if not here.get(asked.partition(":")[0], True):
+    if not here.get(requested.partition(":")[0], True):
         raise local_error(
-            f"torch finds no device {asked!r} on this machine",
+            f"torch finds no device {requested!r} on this machine",
             endpoint,
             hint='set options.device to "auto" or "cpu"',
         )
-    return asked
+    return requested
