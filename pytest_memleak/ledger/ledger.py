@@ -2,7 +2,7 @@
 
     with Ledger("sqlite:///.memleak/ledger.db") as ledger:
         draw(ledger, endpoint, ...)                       # sampling/loop.py: sample what is missing
-        generations(ledger, endpoint_id, questionnaire)   # ledger_queries.py: what is stored
+        generations(ledger, endpoint_id, prompts)   # ledger_queries.py: what is stored
 
 Each process opens the ledger itself and may use it from all its threads.
 

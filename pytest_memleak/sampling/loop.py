@@ -99,7 +99,7 @@ class _Pair:
         self.desk = desk
         self._ledger = desk.ledger
         self._endpoint_id = desk.line.endpoint_id
-        self._questionnaire = prompts
+        self._prompts = prompts
         self._progress = progress
         self._held, self._held_since = 0, 0.0
 
@@ -162,7 +162,7 @@ class _Pair:
 
     def tell(self) -> LedgerCounts:
         """Count what is stored now, and report it as progress."""
-        now = tally(self._ledger, self._endpoint_id, self._questionnaire)
+        now = tally(self._ledger, self._endpoint_id, self._prompts)
         self._progress(self._standing(now, done=now.got))
         return now
 
@@ -172,7 +172,7 @@ class _Pair:
         """Build a progress event from earlier counts, and the tokens and US$ added since."""
         return ProgressEvent(
             Phase.SAMPLING,
-            self._questionnaire.pair,
+            self._prompts.pair,
             done,
             then.asked,
             then.prompt_tokens + then.completion_tokens + tokens,
@@ -200,7 +200,7 @@ class _Pair:
 
     def _lacking(self) -> Missing:
         settle_interrupted_calls(self.desk)
-        return missing(self._ledger, self._endpoint_id, self._questionnaire)
+        return missing(self._ledger, self._endpoint_id, self._prompts)
 
 
 _ONE_IN_A_ROW = 2
