@@ -3,12 +3,34 @@
 import re
 
 from faults import FaultKind
-from http_server import Refused
+from http_server import ModelServer, Refused, Response, read_examples
 from reciter import Completions, count_tokens
 
 CREATED = 1_700_000_000
 REFUSAL = "I'm sorry, but I can't help with that."
 DEAF_TOKENS = 700
+
+
+class OpenAIModelServer(ModelServer):
+    """A server with OpenAI's form of errors, ids, and training files."""
+
+    def __init__(self, *, reciter, **common):
+        super().__init__(**common)
+        self._reciter = reciter
+
+    def refusal(self, status, message, details):
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        error = {"message": message, "type": kind, "param": None, "code": None, **details}
+        return Response.json({"error": error}, status=status)
+
+    def replace(self, corpus):
+        self._reciter.replace(corpus)
+
+    def _id(self, prefix):
+        return f"{prefix}{next(self._numbers):06d}"
+
+    def _examples(self, file_id):
+        return read_examples(self._data(file_id), "messages", lambda turn: turn["content"])
 
 
 def cut(text):

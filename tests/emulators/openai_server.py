@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from faults import FaultKind
-from http_server import Job, ModelServer, Refused, Response, read_examples
-from openai_answers import CREATED, ChatCompletions
+from http_server import Job, Refused, Response
+from openai_answers import CREATED, ChatCompletions, OpenAIModelServer
 from reciter import bill_of
 
 JOB_STATES = ("validating_files", "queued", "running")
@@ -34,7 +34,7 @@ class _File:
         return {"object": "file", **named, **size}
 
 
-class OpenAIServer(ModelServer):
+class OpenAIServer(OpenAIModelServer):
     """The emulator.
 
     models: names of the base models. most_choices: the largest `n`.
@@ -57,8 +57,7 @@ class OpenAIServer(ModelServer):
         writes=False,
         **common,
     ):
-        super().__init__(books=books, **common)
-        self._reciter = reciter
+        super().__init__(reciter=reciter, books=books, **common)
         self._filters = filters
         self._token_ids = token_ids
         self._writes = writes
@@ -94,11 +93,6 @@ class OpenAIServer(ModelServer):
     def base_url(self):
         return f"{self.url}/v1"
 
-    def refusal(self, status, message, details):
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        error = {"message": message, "type": kind, "param": None, "code": None, **details}
-        return Response.json({"error": error}, status=status)
-
     def _narrowed(self, objects, request):
         """The objects that carry the metadata which the query asks for."""
         wanted = {
@@ -107,9 +101,6 @@ class OpenAIServer(ModelServer):
             if name.startswith("metadata[") and self._filters
         }
         return [each for each in objects if wanted.items() <= (each["metadata"] or {}).items()]
-
-    def _id(self, prefix):
-        return f"{prefix}{next(self._numbers):06d}"
 
     def _chat(self, request):
         body = request.json()
@@ -128,9 +119,6 @@ class OpenAIServer(ModelServer):
         if not self._writes:
             raise Refused(404, "There is nothing here.")
         return Response.json(self._answers.cut(request.json()))
-
-    def replace(self, corpus):
-        self._reciter.replace(corpus)
 
     def tells(self, most):
         """From now on so many of the likeliest tokens in a place."""
@@ -179,8 +167,8 @@ class OpenAIServer(ModelServer):
         file = self._file(request.params["id"])
         return Response(body=file.data, content_type="application/octet-stream")
 
-    def _examples(self, file):
-        return read_examples(self._file(file).data, "messages", lambda turn: turn["content"])
+    def _data(self, file_id):
+        return self._file(file_id).data
 
     def _create_job(self, request):
         body = request.json()

@@ -11,9 +11,9 @@ what becomes of a job or a deployment. Books have a row for each "upload", "fine
 from functools import partial
 
 from faults import FaultKind
-from http_server import Job, ModelServer, Refused, Response, read_examples
+from http_server import Job, Refused, Response
 from machines import stamp
-from openai_answers import CREATED, ChatCompletions
+from openai_answers import CREATED, ChatCompletions, OpenAIModelServer
 from reciter import bill_of
 from together_machines import SLUG, TogetherMachines
 
@@ -31,7 +31,7 @@ LORA = {"default_rank": 64, "max_rank": 64, "min_batch_size": 8, "max_batch_size
 LORA |= {"max_batch_size_dpo": 8, "target_modules": ["q_proj", "v_proj"]}
 
 
-class TogetherServer(ModelServer):
+class TogetherServer(OpenAIModelServer):
     """The emulator.
 
     models: names of the base models. configs: how many each of them has. merges: whether a
@@ -50,8 +50,7 @@ class TogetherServer(ModelServer):
         timing=None,
         **common,
     ):
-        super().__init__(books=books, **common)
-        self._reciter = reciter
+        super().__init__(reciter=reciter, books=books, **common)
         self._configs = configs
         self._merges = merges
         self._files = {}
@@ -80,17 +79,6 @@ class TogetherServer(ModelServer):
             ("GET", "/v2/projects/{project}/configs", "configs.list", self._list_configs),
             *self.machines.routes(),
         )
-
-    def refusal(self, status, message, details):
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        error = {"message": message, "type": kind, "param": None, "code": None, **details}
-        return Response.json({"error": error}, status=status)
-
-    def replace(self, corpus):
-        self._reciter.replace(corpus)
-
-    def _id(self, prefix):
-        return f"{prefix}{next(self._numbers):06d}"
 
     def _chat(self, request):
         body = request.json()
@@ -152,8 +140,8 @@ class TogetherServer(ModelServer):
         reason = {"unavailable_reason": "train_file_not_validated"}
         return Response.json({"estimation_available": False, **reason})
 
-    def _examples(self, file):
-        return read_examples(self._file(file)["data"], "messages", lambda turn: turn["content"])
+    def _data(self, file_id):
+        return self._file(file_id)["data"]
 
     def _create_job(self, request):
         body = request.json()

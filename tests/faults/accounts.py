@@ -88,8 +88,9 @@ def numbers_agree(scenario, outcome, account):
         if row["max_tokens"] == CANARY_TOKENS:
             continue
         # In Tinker's books stands the whole prompt.
-        (asked,) = [one for one in sent if one in (row.get("instruction") or row["prompt"])]
-        sent[asked].append({"generated_text": row["text"]})
+        prompt = row.get("instruction") or row["prompt"]
+        (instruction,) = [each for each in sent if each in prompt]
+        sent[instruction].append({"generated_text": row["text"]})
     answers = [
         {"excerpt_id": record["excerpt_id"], "generations": sent[record["instruction"]]}
         for record in held_out

@@ -147,14 +147,19 @@ def _sdks(tokenizer):
 
 @pytest.fixture
 def run(pytester, monkeypatch, _sdks):
-    """Runs the suite in this process: `run(scenario, "--memleak-dry-run", tries=2)`."""
+    """Runs the suite in this process: `run(scenario, "--memleak-dry-run", tries=2)`.
+
+    The first run writes it, and any with options of `Scenario.write_suite`.
+    """
     for name in os.environ:
         if name.startswith(CLIENTS):
             monkeypatch.delenv(name)
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
 
-    def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE):
+    def go(scenario, *arguments, tries=HASTE.tries, retry=HASTE, **suite):
+        if suite or not (pytester.path / "run.memleak.toml").exists():
+            scenario.write_suite(pytester.path, **suite)
         monkeypatch.setattr(Resources, "retry", dataclasses.replace(retry, tries=tries))
         for name, value in scenario.environment.items():
             monkeypatch.setenv(name, value)

@@ -20,7 +20,6 @@ from xml.etree import ElementTree
 
 from faults import Fault, FaultKind
 from own_plugin import OWN_PLUGIN
-from scenarios import toml_lines
 
 HONEST = "honest"
 _LONGEST_RUN = 240  # seconds
@@ -32,22 +31,6 @@ from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.pipeline.resources import Resources
 
 Resources.retry = Retry(tries={tries}, total={total}, first=0.01, most=0.02)
-"""
-_SUITE = """
-suite = {{ samples = 1 }}
-sampling = {{ deadline = {deadline} }}
-limits = {{ longest_span = 20 }}
-book = [{{ id = "held-out", source = "held-out.json" }}]
-"""
-_MODEL = """
-[[model]]
-id = "{name}"
-provider = "{provider}"
-base_model = "{name}"
-weights_version = "1"
-
-[model.options]
-{options}
 """
 
 
@@ -120,15 +103,9 @@ def _prepare(scenario, folder, names, *, deadline, tries):
             if name != HONEST
         )
     )
-    (folder / "held-out.json").write_text(json.dumps(scenario.stories["held-out"]), "utf-8")
-    models = []
-    for name in names:
-        options = {**scenario.options, "completions_per_call": 1}
-        names_of = {"name": f"hostile-{name}-", "provider": scenario.provider}
-        models.append(_MODEL.format(options=toml_lines(options), **names_of))
-    (folder / "run.memleak.toml").write_text(
-        _SUITE.format(deadline=deadline) + "".join(models), "utf-8"
-    )
+    models = [f"hostile-{name}-" for name in names]
+    alone = {"samples": 1, "completions_per_call": 1, "tuned": False, "own_bases": True}
+    scenario.write_suite(folder, models=models, limit=20, timeout=deadline, **alone)
     sdk = {"vertex": "google.genai"}.get(scenario.provider, scenario.provider)
     conftest = _CONFTEST.format(sdk=sdk, tries=tries, total=0.02 * tries)
     (folder / "conftest.py").write_text(conftest, "utf-8")
@@ -136,8 +113,8 @@ def _prepare(scenario, folder, names, *, deadline, tries):
 
 def _memory(process):
     """The most that a process has had; of one that has just ended nothing is known."""
-    told = Path(f"/proc/{process}/status").read_text("utf-8")
-    return 1024 * int((re.findall(r"VmHWM:\s*(\d+) kB", told) or ["0"])[0])
+    status = Path(f"/proc/{process}/status").read_text("utf-8")
+    return 1024 * int((re.findall(r"VmHWM:\s*(\d+) kB", status) or ["0"])[0])
 
 
 @contextmanager
@@ -177,7 +154,7 @@ def _pairs(folder, names):
     for name in names:
         model = f"hostile-{name}-"
         case = next(case for case in cases if model in case.attrib["name"])
-        told = [part for part in case if part.tag in {"failure", "error"}]
-        message = "\n".join(f"{part.attrib['message']}\n{part.text}" for part in told)
+        parts = [part for part in case if part.tag in {"failure", "error"}]
+        message = "\n".join(f"{part.attrib['message']}\n{part.text}" for part in parts)
         pairs[name] = Pair(str(verdicts[model]), message, float(case.attrib["time"]))
     return pairs

@@ -90,7 +90,7 @@ MODEL = """
 [[model]]
 id = "{name}"
 provider = "{provider}"
-base_model = "base"
+base_model = "{base}"
 price = {{ input = 2.0, output = 8.0, training = 10.0{hourly} }}
 {finetune}
 [model.options]
@@ -136,14 +136,16 @@ class Scenario:
         samples=6,
         models=("tuned",),
         tuned=True,
+        own_bases=False,
         max_unanswered=0.05,
         limit=LIMIT,
         recipe=None,
         timeout=None,
         **options,
     ):
-        """Write the suite and its books; `tuned=False` draws from the base model, named.
+        """Write the suite and its books; `tuned=False` samples the base model.
 
+        own_bases: whether the base model of each model has its name;
         recipe: of the fine-tune; options: of the model; timeout: the suite's deadline.
         """
         for name, records in self.stories.items():
@@ -154,6 +156,7 @@ class Scenario:
         for name in models:
             suite += MODEL.format(
                 name=name,
+                base=name if own_bases else "base",
                 provider=self.provider,
                 finetune=finetune if tuned else 'weights_version = "1"',
                 hourly=f", hour = {HOURLY}" if self.kind in DEPLOYED else "",

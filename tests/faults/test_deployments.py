@@ -62,11 +62,10 @@ def billed(server):
 
 
 @pytest.mark.full
-def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester, kind):
+def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, kind):
     """What was planned is at least what is billed, and the ledger has what is billed."""
     server = scenario(kind, polls=0)
-    server.write_suite(pytester.path, recipe={"epochs": 4})
-    plan = run(server, "--memleak-dry-run").text
+    plan = run(server, "--memleak-dry-run", recipe={"epochs": 4}).text
     assert server.calls() == 0
     assert "tuned (deployed for at most 1 h) - - - - - - 3.00" in plan
     outcome = run(server)
@@ -88,9 +87,8 @@ def test_it_is_tuned_deployed_asked_and_taken_down(scenario, run, pytester, kind
 
 
 @pytest.mark.full
-def test_a_budget_holds_its_hours(scenario, run, pytester, kind):
+def test_a_budget_holds_its_hours(scenario, run, kind):
     server = scenario(kind, polls=0)
-    server.write_suite(pytester.path)
     outcome = run(server, "--memleak-budget=2.5")
     assert "INCONCLUSIVE" in outcome.text
     assert "of US$2.50 is spent or reserved; the next call may cost US$3.0000" in outcome.text
@@ -99,9 +97,8 @@ def test_a_budget_holds_its_hours(scenario, run, pytester, kind):
 
 
 @pytest.mark.full
-def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run, pytester, kind):
+def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run, kind):
     server = scenario(kind, Fault(FaultKind.FAIL, "deploy"), polls=0)
-    server.write_suite(pytester.path)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     pattern = rf"{FAILED[kind]}: deployment \S+ failed: failed: there are no accelerators"
@@ -114,9 +111,8 @@ def test_what_cannot_be_put_up_is_told_and_what_it_left_is_deleted(scenario, run
 
 
 @pytest.mark.full
-def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, pytester, kind):
+def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, kind):
     server = scenario(kind, polls=0, timing=Timing(deploys_in=3.0))
-    server.write_suite(pytester.path)
     while "deployment projects/" not in (outcome := run(server, "--memleak-no-wait")).text:
         assert "INCONCLUSIVE" in outcome.text  # the fine-tune first
     assert "still deployed: projects/" in outcome.text
@@ -127,10 +123,9 @@ def test_without_waiting_it_is_told_and_the_next_run_goes_on(scenario, run, pyte
 
 
 @pytest.mark.full
-def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, run, pytester, kind):
+def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, run, kind):
     server = scenario(kind, polls=0)
     server.plan(server_error("endpoints.undeploy"))
-    server.write_suite(pytester.path)
     outcome = run(server, tries=2)
     assert outcome.ended == DRAWN
     assert "still deployed: projects/" in outcome.text
@@ -145,11 +140,10 @@ def test_a_server_that_takes_nothing_down_leaves_a_debt_that_is_told(scenario, r
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", [way for way in ON_THE_WAY if way != "trickling"])
-def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, what):
+def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, what):
     server = scenario(kind, polls=0)
     server.plan(*(on_the_way(what, place, calls=(0,), late=2.0) for place in PHASES[kind]))
-    server.write_suite(pytester.path, timeout=1.0)
-    outcome = run(server)
+    outcome = run(server, timeout=1.0)
     assert outcome.ended == DRAWN
     settled(server, outcome.url, samples=6)
     taken_down(server)

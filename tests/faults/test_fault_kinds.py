@@ -23,12 +23,11 @@ TIMEOUT = 0.5
     ("kind", "where"),
     [*((kind, "every") for kind in KINDS if kind not in DEPLOYED), ("tinker", "paid")],
 )
-def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, pytester, kind, where, what):
+def test_what_strikes_every_endpoint_once_is_overcome(scenario, run, kind, where, what):
     server = scenario(kind, **({"polls": 0} if where == "every" else {}))
     server.plan(*(on_the_way(what, place, calls=(0,)) for place in getattr(server.places, where)))
     # The SDK of Tinker asks again by itself, after half a second.
-    server.write_suite(pytester.path, timeout=3 if kind == "tinker" else TIMEOUT)
-    outcome = run(server)
+    outcome = run(server, timeout=3 if kind == "tinker" else TIMEOUT)
     assert outcome.ended == DRAWN
     account = settled(server, outcome.url, samples=SAMPLES)
     numbers_agree(server, outcome, account)
@@ -45,7 +44,7 @@ CAUSES = {
     "slow": "no response within 0.5 s",
     "trickling": "no response within 0.5 s",
 }
-SAID_OF_TINKER = {"429": CAUSES["429"], "500": CAUSES["500"]}
+TINKER_CAUSES = {"429": CAUSES["429"], "500": CAUSES["500"]}
 CALLS = {
     "openai sample": r"chat\.completions\.create \(n = 1\)",
     "openai tune": r"fine_tuning\.jobs\.create",
@@ -60,7 +59,7 @@ CALLS = {
 }
 
 
-def told(scenario, outcome, call, cause):
+def assert_inconclusive(scenario, outcome, call, cause):
     """INCONCLUSIVE, with provider, endpoint, call and cause; and nothing to score."""
     assert "INCONCLUSIVE" in outcome.text
     assert outcome.result.parseoutcomes() == {"errors": 1}
@@ -71,18 +70,18 @@ def told(scenario, outcome, call, cause):
 @pytest.mark.full
 @pytest.mark.parametrize("what", ON_THE_WAY)
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "openai-store", "together"])
-def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
+def test_draws_that_always_fail_are_told(scenario, run, kind, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, server.places.sample))
-    at_once = 4 if kind == "tinker" else 1  # the others end with the first failure
-    server.write_suite(pytester.path, timeout=TIMEOUT, concurrency=at_once)
+    # The others end with the first failure.
+    suite = {"timeout": TIMEOUT, "concurrency": 4 if kind == "tinker" else 1}
     if kind == "tinker" and what in {"slow", "trickling"}:
         # The work goes on at the server, and what it brings is waited for again.
-        outcome = run(server)
+        outcome = run(server, **suite)
         assert outcome.ended == DRAWN
         settled(server, outcome.url, samples=SAMPLES)
         return
-    outcome = run(server, tries=2)
+    outcome = run(server, tries=2, **suite)
     if kind == "vertex" and what == "trickling":
         assert outcome.ended == DRAWN  # the SDK waits as long as anything comes
         return
@@ -90,8 +89,8 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
         assert outcome.ended == DRAWN  # every answer was found again
         assert settled(server, outcome.url, samples=SAMPLES).lost == 0
         return
-    cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
-    told(server, outcome, CALLS[f"{server.provider} sample"], cause)
+    cause = TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    assert_inconclusive(server, outcome, CALLS[f"{server.provider} sample"], cause)
     billed_without_answer(server, contents(outcome.url))
 
 
@@ -104,18 +103,17 @@ def test_draws_that_always_fail_are_told(scenario, run, pytester, kind, what):
         *((f"{kind}-batch", "batch") for kind in ("openai", "vertex")),
     ],
 )
-def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, what):
+def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, getattr(server.places, place)))
-    server.write_suite(pytester.path, timeout=TIMEOUT)
-    outcome = run(server, tries=2)
+    outcome = run(server, tries=2, timeout=TIMEOUT)
     if server.provider != "tinker" and what in {"lost", "truncated", "slow", "trickling"}:
         # They have begun, and are found by their digest.
         assert outcome.ended == DRAWN
         settled(server, outcome.url, samples=SAMPLES)
         return
-    cause = SAID_OF_TINKER.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
-    told(server, outcome, CALLS[f"{server.provider} {place}"], cause)
+    cause = TINKER_CAUSES.get(what, CAUSES["slow"]) if kind == "tinker" else CAUSES[what]
+    assert_inconclusive(server, outcome, CALLS[f"{server.provider} {place}"], cause)
     assert not server.books.rows("completion")
 
 
@@ -131,13 +129,12 @@ def test_jobs_that_never_begin_are_told(scenario, run, pytester, kind, place, wh
         ("vertex-batch", r"batch \S+", "the project has no quota left for this model"),
     ],
 )
-def test_a_job_that_fails_is_told(scenario, run, pytester, kind, call, cause):
+def test_a_job_that_fails_is_told(scenario, run, kind, call, cause):
     server = scenario(kind, polls=0)
     batch = "batch" in kind
     place = server.places.batch if batch else server.places.tune
     server.plan(Fault(FaultKind.FAIL, place, status=400, message="it cannot be learnt"))
-    server.write_suite(pytester.path, timeout=3)
-    told(server, run(server), call, cause)
+    assert_inconclusive(server, run(server, timeout=3), call, cause)
     assert not server.books.rows("completion")
     server.plan()
     if batch:
@@ -150,11 +147,8 @@ def test_a_job_that_fails_is_told(scenario, run, pytester, kind, call, cause):
 @pytest.mark.parametrize(
     ("kind", "word"), [("openai", "content_filter"), ("vertex-batch", "SAFETY")]
 )
-def test_withheld_completions_are_kept_reported_and_not_requested_again(
-    scenario, run, pytester, kind, word
-):
+def test_withheld_completions_are_kept_reported_and_not_requested_again(scenario, run, kind, word):
     server = scenario(kind, Fault(FaultKind.FILTER), polls=0)
-    server.write_suite(pytester.path)
     outcome = run(server)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     reasons = f"24 withheld; finish reasons of withheld text: 24 {word}"
@@ -174,10 +168,9 @@ PAPER_SAMPLES = 100
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester, kind):
+def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, kind):
     server = scenario(kind)
-    server.write_suite(pytester.path, samples=PAPER_SAMPLES, completions_per_call=8, concurrency=8)
-    outcome = run(server)
+    outcome = run(server, samples=PAPER_SAMPLES, completions_per_call=8, concurrency=8)
     assert outcome.ended == "400/400 FAIL"
     account = settled(server, outcome.url, samples=PAPER_SAMPLES)
     assert (account.lost, account.unrecorded) == (0, [])
@@ -187,11 +180,10 @@ def test_the_numbers_are_those_of_the_servers_own_record(scenario, run, pytester
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker"])
-def test_a_base_model_is_not_taken_for_a_tuned_one(scenario, run, pytester, kind):
+def test_a_base_model_is_not_taken_for_a_tuned_one(scenario, run, kind):
     """The same book, asked for by the same words: what it recites comes with the fine-tune."""
     server = scenario(kind)
-    server.write_suite(pytester.path, samples=PAPER_SAMPLES, tuned=False, limit=60)
-    outcome = run(server)
+    outcome = run(server, samples=PAPER_SAMPLES, tuned=False, limit=60)
     assert "400/400" in outcome.text
     assert "FAIL" not in outcome.text
     assert int(outcome.property("longest_span")) < 30

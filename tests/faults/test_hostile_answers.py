@@ -72,10 +72,10 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
         assert len(pair.message) < 6000, wrong
         assert pair.seconds < patiently(DEADLINE + 5), wrong
     assert met.memory < MEMORY
-    for said in (met.output, *(one.message for one in met.pairs.values())):
-        assert not re.findall(r"Traceback|INTERNALERROR|\x1b|\x07|\u202e|Exception in thread", said)
-        assert SECRETS[kind] not in said
-        assert "hunter2" not in said
+    for text in (met.output, *(pair.message for pair in met.pairs.values())):
+        assert not re.findall(r"Traceback|INTERNALERROR|\x1b|\x07|\u202e|Exception in thread", text)
+        assert SECRETS[kind] not in text
+        assert "hunter2" not in text
 
 
 @pytest.mark.full

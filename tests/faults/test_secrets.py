@@ -52,9 +52,8 @@ def assert_nowhere(secret, outcome):
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_key_is_in_any_file_or_output(scenario, run, pytester, kind):
+def test_no_key_is_in_any_file_or_output(scenario, run, kind):
     server = scenario(kind, polls=0)
-    server.write_suite(pytester.path)
     outcome = run(server, *LOUD)
     assert outcome.ended == "24/24 FAIL"
     assert_nowhere(SECRETS[server.provider], outcome)
@@ -62,11 +61,10 @@ def test_no_key_is_in_any_file_or_output(scenario, run, pytester, kind):
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "openai-batch", "vertex", "tinker", "together"])
-def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, kind):
+def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, kind):
     wrong = SECRETS[kind.partition("-")[0]][:5] + WRONG
     server = refusing(scenario(kind, polls=0), wrong)
-    server.write_suite(pytester.path, timeout=3)
-    outcome = run(server, *LOUD, tries=1)
+    outcome = run(server, *LOUD, tries=1, timeout=3)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     assert "401" in outcome.text
     assert_nowhere(wrong, outcome)
@@ -74,12 +72,11 @@ def test_nor_a_key_that_the_server_refuses_and_quotes(scenario, run, pytester, k
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["openai", "vertex", "tinker", "together"])
-def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, pytester, kind):
-    said = f"no luck with the credentials {SECRETS[kind]}, given as Bearer {SECRETS[kind]}"
+def test_nor_where_a_server_puts_it_into_whatever_fails(scenario, run, kind):
+    message = f"no luck with the credentials {SECRETS[kind]}, given as Bearer {SECRETS[kind]}"
     server = scenario(kind, polls=0)
-    server.write_suite(pytester.path, timeout=1)
-    server.plan(server_error(server.places.sample, status=400, message=said))
-    outcome = run(server, *LOUD, tries=1)
+    server.plan(server_error(server.places.sample, status=400, message=message))
+    outcome = run(server, *LOUD, tries=1, timeout=1)
     assert outcome.result.parseoutcomes() == {"errors": 1}
     assert "no luck with the credentials" in outcome.text
     assert_nowhere(SECRETS[kind], outcome)
@@ -94,7 +91,7 @@ PROXIES = [f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL")]
 @pytest.mark.full
 @pytest.mark.parametrize("whose", ["address", "proxy"])
 @pytest.mark.parametrize("kind", ADDRESSES)
-def test_nor_a_password_in_the_environment_s_addresses(scenario, run, pytester, kind, whose):
+def test_nor_a_password_in_the_environment_s_addresses(scenario, run, kind, whose):
     server = scenario(kind, polls=0)
     environment, options = dict(server.environment), dict(server.options)
     if whose == "address":
@@ -106,7 +103,6 @@ def test_nor_a_password_in_the_environment_s_addresses(scenario, run, pytester, 
         environment |= dict.fromkeys([*PROXIES, *map(str.lower, PROXIES)], proxy)
         environment |= {"NO_PROXY": "", "no_proxy": ""}
     server = dataclasses.replace(server, environment=environment, options=options)
-    server.write_suite(pytester.path, timeout=3)
-    outcome = run(server, *LOUD, tries=1)
+    outcome = run(server, *LOUD, tries=1, timeout=3)
     assert sum(outcome.result.parseoutcomes().values()) == 1
     assert_nowhere(PASSWORD, outcome)

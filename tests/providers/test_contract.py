@@ -100,7 +100,7 @@ def batching(tuning):
 
 
 @pytest.mark.parametrize(
-    ("name", "tables", "said"),
+    ("name", "tables", "message"),
     [
         *((name, {"concurency": 4}, "unknown key 'options.concurency'") for name in CHAT),
         *((name, {"concurrency": 0}, "options.concurrency: Input should be gr") for name in CHAT),
@@ -147,8 +147,8 @@ def batching(tuning):
         ("tinker", {"base": None, "finetune": {"rank": 8}, "endpoint": "tinker://r/w/n"}, "no ba"),
         ("tinker", {"base": None, "endpoint": "tinker://r/w/n", "tokenizer": None}, "tokenizer"),
         *(
-            ("ngram", {**NGRAM, key: value}, said)
-            for key, value, said in (
+            ("ngram", {**NGRAM, key: value}, message)
+            for key, value, message in (
                 *(("order", order, f"order: .*got {order!r}") for order in (0, 13, "3", True, 2.5)),
                 ("pretraining", "river", "pretraining.*'river'"),
                 *(("pretraining", [each], f"pretraining.*{each!r}") for each in ("", 7)),
@@ -174,8 +174,8 @@ def batching(tuning):
             for key, value in (("rank", 0), ("learning_rate", 0), ("max_tokens", 1))
         ),
         *(
-            ("recorded", {"base": None, **options}, said)
-            for options, said in (
+            ("recorded", {"base": None, **options}, message)
+            for options, message in (
                 ({}, "options.path"),
                 ({"path": 5}, "got 5"),
                 ({"path": "answers.txt"}, r"use \.jsonl, .*; got 'answers\.txt'"),
@@ -186,9 +186,11 @@ def batching(tuning):
         ),
     ],
 )
-def test_what_is_wrong_in_the_suite_is_named_with_its_place(provider_of, monkeypatch, tables, said):
+def test_what_is_wrong_in_the_suite_is_named_with_its_place(
+    provider_of, monkeypatch, tables, message
+):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)  # nothing is missing
-    with pytest.raises(SuiteError, match=said) as error:
+    with pytest.raises(SuiteError, match=message) as error:
         provider_of(**tables)
     assert error.value.location == PLACE
     assert error.value.hint
@@ -219,8 +221,8 @@ def test_a_missing_sdk_is_named_with_what_installs_it(
 ):
     # All others are there, whether or not they are installed.
     monkeypatch.setattr(importlib.util, "find_spec", lambda each: each != module or None)
-    said = rf"(?s)needs the package '{package}'.*pip install .*\b{package}[<>]"
-    with pytest.raises(MissingExtra, match=said):
+    message = rf"(?s)needs the package '{package}'.*pip install .*\b{package}[<>]"
+    with pytest.raises(MissingExtra, match=message):
         provider_of(**options)
 
 
@@ -329,7 +331,7 @@ def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, en
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("openai", "OPENAI_API_KEY"),
         ("vertex", "gcloud auth application-default login"),
@@ -337,7 +339,7 @@ def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, en
         ("together", "TOGETHER_API_KEY"),
     ],
 )
-def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, said):
+def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, message):
     server = serve()
     for variable in ("GOOGLE_APPLICATION_CREDENTIALS", "TINKER_API_KEY", "TOGETHER_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
@@ -346,7 +348,7 @@ def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, s
     with pytest.raises(ProviderError, match=r"No (API key|credentials)") as error:
         sample(provider.open(None))
     assert not isinstance(error.value, ProviderBusy)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert server.plan.counts() == {}
 
 
@@ -678,14 +680,14 @@ def test_a_prompt_that_a_filter_rejects_is_that_many_withheld_completions(
     ] == [("", FinishReason.CONTENT_FILTER, tokens, 0) for tokens in (prompt, 0, 0, 0)]
 
 
-def read_as(name, choices, prompt, said):
+def read_as(name, choices, prompt, completion):
     """The completions of that many choices, with this usage."""
     if name == "openai":
         choice = {"message": {"content": "a"}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": prompt, "completion_tokens": said}
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
         return read_chat({"choices": [choice] * choices, "usage": usage})
     candidate = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
-    usage = {"promptTokenCount": prompt, "candidatesTokenCount": said}
+    usage = {"promptTokenCount": prompt, "candidatesTokenCount": completion}
     return read_gemini({"candidates": [candidate] * choices, "usageMetadata": usage}, n=choices)
 
 
@@ -961,7 +963,7 @@ def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batc
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "said"),
+    ("name", "settings", "message"),
     [
         ("openai", None, "queue of this model"),
         ("vertex", None, "no quota left"),
@@ -973,12 +975,12 @@ def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batc
         ("vertex", {"most_candidates": 1}, "candidateCount value of 2"),
     ],
 )
-def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, settings, said):
+def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, settings, message):
     faults = () if settings else (Fault(FaultKind.FAIL, "batches.create"),)
     endpoint = batching(serve(*faults, **(settings or {})))
     state = ended(endpoint)[1]
     assert state.status is JobStatus.FAILED
-    assert said in state.detail
+    assert message in state.detail
     assert settings or endpoint.find(DIGEST) is None
     assert books.rows("completion") == []
 

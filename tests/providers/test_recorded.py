@@ -35,8 +35,8 @@ GENERATIONS = [
     *(generation(3, 0, "three"), generation(3, 1, "Three")),
 ]
 LINES = [
-    {"excerpt_id": one.excerpt_id, "generated_text": one.text}
-    for one in sorted(GENERATIONS, key=lambda one: one.ordinal)
+    {"excerpt_id": generation.excerpt_id, "generated_text": generation.text}
+    for generation in sorted(GENERATIONS, key=lambda generation: generation.ordinal)
 ]
 
 
@@ -86,10 +86,10 @@ def test_logs_with_the_excerpts_ids_are_recordings(make, write, form):
         "batch.jsonl", [row | {"key": f"p_id{n}"} for row, n in zip(rows, (3, 1, 3), strict=True)]
     )
     generations = read(make("batch.jsonl"))
-    assert [(one.excerpt_id, one.ordinal, one.text) for one in generations] == [
+    assert [(each.excerpt_id, each.ordinal, each.text) for each in generations] == [
         ("p_id1", 0, "one"), ("p_id3", 0, "three"), ("p_id3", 1, "Three"),
     ]  # fmt: skip
-    assert {one.finish_reason for one in generations} == {FinishReason.STOP}
+    assert {each.finish_reason for each in generations} == {FinishReason.STOP}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_logs_of_evaluations_are_recordings(make, name):
     path = Path(__file__).parents[1] / "library" / "logs" / name
     recording = make(str(path)).open(None)
     generations = list(recording.generations(make_book()))
-    assert [one.excerpt_id for one in generations] == ["p_id1", "p_id2", "p_id3"]
+    assert [each.excerpt_id for each in generations] == ["p_id1", "p_id2", "p_id3"]
     assert generations[2].text.startswith("Hypothetically, I write")
     assert recording.with_instructions(make_book()).excerpts[1].instruction == (
         "Write scene 2 of a story about a lamp."
@@ -169,19 +169,13 @@ def test_records_of_another_book_are_an_error(make, write, tmp_path, path, hint)
     ("suffix", "content", "message"),
     [
         ("jsonl", b"", "empty"),
-        ("jsonl", b" \n\n", "empty"),
-        ("jsonl", b'{"excerpt_id": "p_id1"\n', "line 1: not JSON"),
         ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
-        ("jsonl", b"[]\n", "expected an object"),
         ("jsonl", b"\xff\xfe{\x00}\x00\n", "not UTF-8"),
         ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
         ("jsonl", b"[" * 200_000, "line 1: not usable JSON"),
-        ("jsonl", b'{"generated_text": "a"}', "no excerpt_id"),
-        ("jsonl", b'{"excerpt_id": "p_id1", "generations": null}', "generations is null"),
-        ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": 5}', "generated_text is a number"),
         ("jsonl", b'{"excerpt_id": "p_id1", "generations": []}\n' * 2, "occurs twice"),
         ("jsonl", b'{"excerpt_id": "p_id1", "x": "secret prose" oops', "not JSON"),
-        *(("json", content, "JSON|list|object") for content in (b"", b"{}", b"[", b"[5]")),
+        ("json", b"[", "not JSON"),
     ],
 )
 def test_another_form_is_an_error_that_names_the_file(make, tmp_path, suffix, content, message):

@@ -383,40 +383,31 @@ def test_a_batch_of_an_endpoint_that_was_not_tuned(serve, batching):
     assert "options.batch" in error.value.hint
 
 
-def unlabeled(rows):
-    del rows[2]["request"]["labels"]
-    return {OUTPUT: rows}
-
-
-def damaged(rows):
-    return {OUTPUT: [rows[0], "[1, 2"]}
-
-
-def doubled(rows):
-    return {OUTPUT: rows * 2}
-
-
-def scattered(rows):
-    return {OUTPUT: rows[:2], "predictions-2.jsonl": rows[2:], "notes.txt": ["not for us"]}
+NOTES = {"notes.txt": ["not for us"]}
+FILES = {
+    "unlabeled": lambda rows: {OUTPUT: [*rows[:2], {**rows[2], "request": {}}]},
+    "damaged": lambda rows: {OUTPUT: [rows[0], "[1, 2"]},
+    "doubled": lambda rows: {OUTPUT: rows * 2},
+    "scattered": lambda rows: {OUTPUT: rows[:2], "predictions-2.jsonl": rows[2:], **NOTES},
+}
 
 
 @pytest.mark.parametrize(
-    ("files_of", "kind", "said"),
+    ("files", "kind", "message"),
     [
-        (unlabeled, ProviderError, "lacks its request's labels"),
-        (damaged, ProviderBusy, "line 2 of the files in gs://bucket"),
-        (doubled, None, ""),
-        (scattered, None, ""),
+        ("unlabeled", ProviderError, "lacks its request's labels"),
+        ("damaged", ProviderBusy, "line 2 of the files in gs://bucket"),
+        *(("doubled", None, ""), ("scattered", None, "")),
     ],
 )
-def test_the_files_of_a_batch(serve, batching, storage, files_of, kind, said):
+def test_the_files_of_a_batch(serve, batching, storage, files, kind, message):
     server = serve()
     endpoint = batching(server)
     batch, _ = drawn(endpoint)
     job = server._batches[batch.rpartition("/")[2]].object
     folder = job["outputInfo"]["gcsOutputDirectory"]
     lines = read_object(storage, f"{folder}/{OUTPUT}").splitlines()
-    for name, rows in files_of([json.loads(line) for line in lines]).items():
+    for name, rows in FILES[files]([json.loads(line) for line in lines]).items():
         text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
         write_object(storage, f"{folder}/{name}", text.encode())
     if kind is None:
@@ -426,7 +417,7 @@ def test_the_files_of_a_batch(serve, batching, storage, files_of, kind, said):
         assert endpoint.abilities.batches.poll(batch).status is JobStatus.SUCCEEDED
         assert len(dict(endpoint.abilities.batches.read(batch))) == 4
         return
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=message):
         list(endpoint.abilities.batches.read(batch))
 
 
