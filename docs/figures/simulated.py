@@ -4,7 +4,7 @@
 
 Writes simulated.json beside this file, and the tables of that page from it. The whole takes three
 quarters of an hour on one processor; every cell has a seed of its own, so that sections can be made
-anew by themselves.
+again by themselves.
 """
 
 from __future__ import annotations

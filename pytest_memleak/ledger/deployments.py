@@ -133,7 +133,7 @@ def until(ledger: Ledger, job: Job) -> float:
 
 
 def leave_deployment(ledger: Ledger, job: Job) -> bool:
-    """Stop using it; tell whether nobody else uses it, so that this process deletes it."""
+    """Stop using it; tell whether no other process uses it, so that this one deletes it."""
     lease = ledger.lease
 
     def work(connection: Connection) -> bool:

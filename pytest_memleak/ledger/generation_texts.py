@@ -1,6 +1,6 @@
 """Generations in the ledger: a row each, and the texts of a call compressed together.
 
-The chain has the SHA-256 of each text, so the texts may be compressed anew.
+The chain has the SHA-256 of each text, so the texts may be compressed again.
 """
 
 from __future__ import annotations

@@ -135,9 +135,9 @@ def end_job(ledger: Ledger, job: Job, state: JobRow, *, cause: str, **values: An
 def claim_finetune(
     ledger: Ledger, provider: str, digest: str, *, examples: int, recovery: float
 ) -> Job:
-    """The fine-tune's row as it is, taken for ourselves where nobody else is starting it.
+    """Return the fine-tune's row, taken for this process unless another is starting it.
 
-    One that failed is begun anew by another run than the one it failed in.
+    One that failed is started again by a later run than the one it failed in.
     """
     lease, run, kind = ledger.lease, ledger.run, JobKind.FINETUNE
     fresh = {"state": JobRow.STARTING, "lease": lease, "run": run}
@@ -151,8 +151,8 @@ def claim_finetune(
             number = add_row(connection, jobs, new | {"began": time.time()})
             return Job(kind, number, digest, JobRow.STARTING, ours_to_start=True)
         job = held_job(connection, kind, row, lease=lease, recovery=recovery)
-        anew = row.state == JobRow.FAILED and row.run != run
-        if not anew and not job.ours_to_start:
+        again = row.state == JobRow.FAILED and row.run != run
+        if not again and not job.ours_to_start:
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}
         update_row(connection, jobs, row.id, fresh | cleared)

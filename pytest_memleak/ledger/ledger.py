@@ -8,7 +8,7 @@ Each process opens the ledger itself and may use it from all its threads.
 
 An open ledger has a lease: a row, and a lock that the operating system or the PostgreSQL server
 releases when the process ends, however it ends. So what a killed process was doing is free at
-once, and nobody takes over what a running process does, however slow it is.
+once, and no process takes over what a running one does, however slow it is.
 
     SQLite file   a locked file in the folder `<ledger>-leases/`
     in memory     nothing: no other process can see it

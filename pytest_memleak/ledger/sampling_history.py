@@ -28,7 +28,7 @@ Setting = tuple[str, str, float, int]
 """Endpoint, book id, temperature, and seed of an attempt."""
 
 _RELEASE = "; release "
-_ANEW = "; series "
+_SERIES = "; series "
 
 
 def with_weights_version(endpoint_id: str, release: str) -> str:
@@ -46,13 +46,13 @@ def with_weights_version(endpoint_id: str, release: str) -> str:
 
 def next_series(endpoint_id: str) -> str:
     """Return the ledger's name of the next series, once those of `endpoint_id` are too old."""
-    name, anew, number = endpoint_id.rpartition(_ANEW)
-    return f"{name}{_ANEW}{int(number) + 1}" if anew else f"{endpoint_id}{_ANEW}2"
+    name, series, number = endpoint_id.rpartition(_SERIES)
+    return f"{name}{_SERIES}{int(number) + 1}" if series else f"{endpoint_id}{_SERIES}2"
 
 
 def _model_place(endpoint_id: str) -> str:
     """Return the model's name and its server, without settings, weights version, and series."""
-    for suffix in ("#", _RELEASE, _ANEW):
+    for suffix in ("#", _RELEASE, _SERIES):
         endpoint_id = endpoint_id.partition(suffix)[0]
     return endpoint_id
 
@@ -220,7 +220,7 @@ def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: floa
         number=len(earlier) + 1,
         seeds=len({attempt.seed for attempt in counted}),
         temperatures=len({attempt.temperature for attempt in counted}),
-        anew=len(series) - 1,
+        resampled=len(series) - 1,
         runs=len({attempt.source for attempt in counted if attempt.kind != "import"}),
         files=len({attempt.source for attempt in counted if attempt.kind == "import"}),
         removed=sum(attempt.removed for attempt in counted),
@@ -230,7 +230,7 @@ def tried(ledger: Ledger, endpoint_id: str, prompts: PairPrompts, *, until: floa
 
 def _series(endpoint_id: str) -> str:
     """Return the name that all series of an endpoint share."""
-    return endpoint_id.partition(_ANEW)[0]
+    return endpoint_id.partition(_SERIES)[0]
 
 
 def _ids_in_ledger(ledger: Ledger, endpoint_id: str, prompts: PairPrompts) -> set[str]:

@@ -57,7 +57,7 @@ class RecordedOptions(Table):
 
 
 class _File:
-    """A file as it was read; version: what changes when somebody writes to it."""
+    """A file as it was read; version: what a write to it changes."""
 
     def __init__(self, path: Path, version: tuple[object, ...]) -> None:
         self.path, self.version = path, version
@@ -117,7 +117,7 @@ class RecordedEndpoint:
         self._file = None
 
     def _read(self, book: Book) -> _File:
-        """Read the book's file, unless it is the last one and nobody wrote to it."""
+        """Read the book's file, unless it was read last and hasn't changed."""
         path = self._root / self._path.replace(BOOK, book.id)
         if not path.is_file():
             raise SuiteError(

@@ -47,7 +47,7 @@ class Tried:
                   of aged generations, is another attempt; temperature 0 counts only if these
                   are at 0 too, since greedy generations and canaries are
     seeds, temperatures: number of different ones in this and earlier attempts
-    anew:         how often aged generations were resampled
+    resampled:    how often aged generations were resampled
     runs, files:  number of runs that sampled them, and of files that some were imported from
     removed:      generations received but no longer in the ledger
     further:      generations at the same settings that aren't among these: more samples, other
@@ -57,7 +57,7 @@ class Tried:
     number: int
     seeds: int = 1
     temperatures: int = 1
-    anew: int = 0
+    resampled: int = 0
     runs: int = 1
     files: int = 0
     removed: int = 0

@@ -297,7 +297,8 @@ def _attempt_lines(result: PairResult) -> Iterator[str]:
 
 def _attempt(tried: Tried) -> str:
     details = [amount(tried.seeds, "seed"), amount(tried.temperatures, "temperature")]
-    details += [f"resampled {amount(tried.anew, 'time')} because of age"] if tried.anew else []
+    if tried.resampled:
+        details.append(f"resampled {amount(tried.resampled, 'time')} because of age")
     details += [amount(tried.runs, "run")] if tried.runs else []
     details += [amount(tried.files, "imported file")] if tried.files else []
     details += [f"{amount(tried.removed, 'generation')} removed"] if tried.removed else []

@@ -123,7 +123,7 @@ class Desk:
     notice: Notice = field(default_factory=Notice)
 
     def claim(self, candidates: Sequence[Ask], *, after: Answer | None = None) -> Call | None:
-        """Reserve a call for the first candidate that nobody samples; None if there is none.
+        """Reserve a call for the first candidate that isn't being sampled; None if there is none.
 
         `after`, the answer to the previous call, is recorded at the same time.
         """

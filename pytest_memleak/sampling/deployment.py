@@ -129,7 +129,7 @@ def move_in(
 def leave(
     ledger: Ledger, platform: DeploymentCalls, stands: Stands, *, retry: Retry | None = None
 ) -> bool:
-    """Stop using it, and delete it if nobody else uses it; return whether that is all done."""
+    """Stop using it, and delete it if no other process uses it; return whether that is all done."""
     if not leave_deployment(ledger, stands.job):
         return True
     return settle(ledger, platform, _debt_of(ledger, stands.job), retry=retry)

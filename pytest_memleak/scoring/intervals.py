@@ -85,7 +85,7 @@ class Distinct:
 def distinct(numbers: Whole, *, in_runs: bool = False) -> Whole:
     """Return the numbers in ascending order, each once; sorts the array itself.
 
-    in_runs: whether they are ascending runs, which merge faster; `np.unique` takes thrice as long.
+    in_runs: whether they are ascending runs, which merge faster; `np.unique` is slower.
     """
     numbers.sort(kind="stable" if in_runs else None)
     first = np.ones(len(numbers), dtype=np.bool_)

@@ -142,12 +142,12 @@ def _mostly(hits: Flags, runs: Numbers) -> Flags:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CensusResult:
-    """What a census saw of the generations that were asked for.
+    """What a census saw of the requested generations.
 
     excerpts: ids of the book's excerpts, in order, by which `readings` number them
     kinds:    per generation, the place of its kind in `Kind`
     runs:     all 8-word runs' hashes, generation by generation (`readings.runs` of each)
-    surplus:  generations that nobody asked for
+    surplus:  generations that weren't requested
     withheld: those that were withheld, by the server's own word
     recitation: those that were withheld for recitation; of a request for none, any generation's
     unstated: whether no generation said why it ended, so that all were taken as whole

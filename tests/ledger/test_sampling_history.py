@@ -209,7 +209,7 @@ def test_other_seeds_temperatures_and_series_are_other_attempts(ask, drawn, trie
     assert tried(first) == Tried(1)
     assert tried(seven) == Tried(2, seeds=2, runs=2)
     assert tried(hot) == Tried(3, seeds=2, temperatures=2, runs=2)
-    assert tried(first, anew) == Tried(4, seeds=2, temperatures=2, anew=1, runs=3)
+    assert tried(first, anew) == Tried(4, seeds=2, temperatures=2, resampled=1, runs=3)
     assert tried(first, anew, until=then) is None
 
 

@@ -257,7 +257,7 @@ WHO = Provenance(
     calls=6,
     weights="release R",
 )
-AGAIN = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, anew=1, removed=1))
+AGAIN = dataclasses.replace(WHO, tried=Tried(3, seeds=2, runs=3, resampled=1, removed=1))
 KINDS = evidence(kinds={Kind.ANSWER: 5, Kind.SHORT: 1}, median_length_ratio=0.9)
 DETAILS = {
     "of a pass nothing": ({}, []),

@@ -72,7 +72,7 @@ class Deployments(DeployedModels):
                     model=model,
                     config=config,
                     autoscaling={"min_replicas": 1, "max_replicas": 1},
-                    # If nobody deletes it, it stops by itself.
+                    # If it isn't deleted, it stops by itself.
                     inactive_timeout=max(_LEAST_MINUTES, round(wanted.hours * 60)),
                 )
             except Refused:

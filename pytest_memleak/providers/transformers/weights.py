@@ -33,7 +33,7 @@ def at_work(*, threads: int | None) -> Iterator[None]:
     """No progress bars, log lines or warnings inside; torch on `threads` threads (None: as is).
 
     What was set before is set again afterwards. Torch keeps the number per thread, so it is
-    said anew in whichever thread a call comes.
+    set again in whichever thread a call comes.
     """
     import torch
     from transformers.utils import logging
