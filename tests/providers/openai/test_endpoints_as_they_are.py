@@ -10,7 +10,7 @@ from clients import DIGEST, bodies, make_provider
 from faults import Fault, FaultKind
 from reciter import Reciter
 
-from pytest_memleak.errors import ProviderError
+from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import SampleRequest, Window
 from pytest_memleak.providers.call_errors import Refused
@@ -141,6 +141,11 @@ def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
+
+
+def test_an_address_without_http_is_an_error():
+    with pytest.raises(SuiteError, match=r"expected an address with http:// or https://.*'host'"):
+        provider_of(base_url="host")
 
 
 def test_a_chat_does_not_continue(serve):
