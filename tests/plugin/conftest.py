@@ -53,7 +53,7 @@ def book_records():
 def generation_records(*texts):
     """The same texts for each excerpt, three by default."""
     return [
-        {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": one} for one in texts]}
+        {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": text} for text in texts]}
         for n in (1, 2)
     ]
 
@@ -116,8 +116,8 @@ def bundle_of(gate, _bundles):
 
     def write(name, *options, **outcomes):
         path = Path(name).absolute()
-        files = [one for one in sorted(path.parent.iterdir()) if one.is_file() and one != path]
-        run = (*options, *((one.name, one.read_bytes()) for one in files))
+        files = [file for file in sorted(path.parent.iterdir()) if file.is_file() and file != path]
+        run = (*options, *((file.name, file.read_bytes()) for file in files))
         if run not in _bundles:
             gate(f"--memleak-evidence={name}", *options, **outcomes)
             _bundles[run] = path.read_bytes()
@@ -232,7 +232,7 @@ def local_base(tmp_path_factory, stories):
     from tiny_weights import save_llama
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    texts = [one["excerpt_text"] for one in stories["held-out"]]
+    texts = [record["excerpt_text"] for record in stories["held-out"]]
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.train_from_iterator(

@@ -24,7 +24,7 @@ def properties(element):
     """The properties of a JUnit report's element, or of the report in a file."""
     if isinstance(element, str):
         element = ET.parse(element)
-    return {one.get("name"): one.get("value") for one in element.iter("property")}
+    return {entry.get("name"): entry.get("value") for entry in element.iter("property")}
 
 
 def plain(markup):
@@ -39,13 +39,15 @@ def in_the_terminal(text, pair):
 
 
 def in_junit(root, pair):
-    (case,) = [one for one in root.iter("testcase") if one.get("name").endswith(f"[{pair}]")]
+    (case,) = [case for case in root.iter("testcase") if case.get("name").endswith(f"[{pair}]")]
     verdicts = {
-        one.get("value") for one in case.iter("property") if one.get("name") == "memleak.verdict"
+        entry.get("value")
+        for entry in case.iter("property")
+        if entry.get("name") == "memleak.verdict"
     }
-    outcomes = [one for one in case if one.tag in ("failure", "error")]
-    assert [one.tag for one in outcomes] == OUTCOMES["".join(verdicts).partition(",")[0]]
-    return " ".join(verdicts), "".join(f"{one.text}" for one in outcomes)
+    outcomes = [outcome for outcome in case if outcome.tag in ("failure", "error")]
+    assert [outcome.tag for outcome in outcomes] == OUTCOMES["".join(verdicts).partition(",")[0]]
+    return " ".join(verdicts), "".join(f"{outcome.text}" for outcome in outcomes)
 
 
 def in_html(page, pair):
@@ -63,13 +65,13 @@ def in_markdown(text, pair):
     (row,) = [plain(line) for line in text.splitlines() if plain(line).startswith(f"| {pair} |")]
     details = re.findall(r"<details>.*?</details>", text, re.DOTALL)
     return row.split(" | ")[1].partition(" ")[2], "".join(
-        plain(one) for one in details if plain(one).startswith(f"{pair}: ")
+        plain(detail) for detail in details if plain(detail).startswith(f"{pair}: ")
     )
 
 
 def in_evidence(bundle, pair):
-    (found,) = [one for one in bundle["pairs"] if one["pair"] == pair]
-    return found["verdict"], "\n".join(found["reasons"])
+    (result,) = [result for result in bundle["pairs"] if result["pair"] == pair]
+    return result["verdict"], "\n".join(result["reasons"])
 
 
 READERS = {

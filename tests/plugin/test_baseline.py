@@ -26,8 +26,8 @@ def answers(*, recite=0):
     """Twelve answers, of which so many recite a sentence."""
     draw = random.Random(7)
     words = " ".join(CLEAN).split()
-    told = [" ".join(draw.choices(words, k=45)) for _ in range(12)]
-    return [f"{PASSAGE} {one}" if n < recite else one for n, one in enumerate(told)]
+    texts = [" ".join(draw.choices(words, k=45)) for _ in range(12)]
+    return [f"{PASSAGE} {text}" if n < recite else text for n, text in enumerate(texts)]
 
 
 @pytest.fixture
@@ -132,10 +132,10 @@ def test_all_reports_agree(release, earlier, gate, monkeypatch):
     verdicts = re.findall(r'<span class="badge (\w+)">', table)
     assert verdicts == ["pass", "fail", "pass", "pass"]
     lines = Path("steps.md").read_text().splitlines()
-    assert "| pair | verdict | compared | " in next(one for one in lines if "| pair" in one)
-    (clean,) = (one for one in lines if one.startswith("| clean"))
+    assert "| pair | verdict | compared | " in next(line for line in lines if "| pair" in line)
+    (clean,) = (line for line in lines if line.startswith("| clean"))
     assert clean.split(" | ")[1:3] == ["✅ PASS", "❌ FAIL"]
-    assert any(one.startswith("**Compared with before") and "FAIL" in one for one in lines)
+    assert any(line.startswith("**Compared with before") and "FAIL" in line for line in lines)
 
 
 def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gate, capsys):
@@ -143,9 +143,9 @@ def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gat
     gate(*SAME, "--memleak-evidence=after.json", passed=2, failed=1)
     verify = ["verify", "after.json", "--ledger", "sqlite:///none.db", "--allow-failures"]
     assert main(verify) == 3
-    told = capsys.readouterr().out
-    assert "comparison with an earlier release: add --baseline" in told
-    assert "after.json: not everything was recomputed. The bundle claims FAIL" in told
+    text = capsys.readouterr().out
+    assert "comparison with an earlier release: add --baseline" in text
+    assert "after.json: not everything was recomputed. The bundle claims FAIL" in text
     assert main([*verify, "--baseline=before.json"]) == 0
     assert "  comparison with before.json" in capsys.readouterr().out
     assert main([*verify, "--baseline=after.json"]) == 1
@@ -166,7 +166,7 @@ def test_who_has_both_bundles_computes_the_comparison_anew(release, earlier, gat
     capsys.readouterr()
     assert main(compare) == 0
     assert "clean/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
-    resealed(Path("after.json"), lambda made: made["compared"]["changes"][0].update(p=0.5))
+    resealed(Path("after.json"), lambda bundle: bundle["compared"]["changes"][0].update(p=0.5))
     assert main([*verify, "--baseline=before.json"]) == 1
     assert "compared.changes[0].p: the bundle says" in capsys.readouterr().out
 
@@ -176,14 +176,14 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(release, earlier, 
     gate("--memleak-evidence=after.json")
     compare = ["compare", "before.json", "after.json", "--max-increase"]
     assert main([*compare, "bmc=0"]) == 1
-    told = capsys.readouterr()
-    assert "INCONCLUSIVE: nothing to compare" in told.out
-    assert "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has" in told.out
-    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in told.out
+    output = capsys.readouterr()
+    assert "INCONCLUSIVE: nothing to compare" in output.out
+    assert "newer/ferry: INCONCLUSIVE: the baseline has no pair of this name; it has" in output.out
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in output.out
     path = Path("after.json")
     changed = path.read_text().replace('"uncollected": []', '"uncollected": [\n  "x"\n ]')
     Path("changed.json").write_text(changed)
-    for *files, value, said in (
+    for *files, value, message in (
         ("before.json", "after.json", "bcm=0", "unknown measure 'bcm'; did you mean 'bmc'?"),
         ("before.json", "after.json", "", "expected MEASURE=NUMBER"),
         ("before.json", "before.json", "bmc=0", "both bundles are the same"),
@@ -191,7 +191,7 @@ def test_bundles_that_tell_nothing_of_one_another_are_no_pass(release, earlier, 
         ("before.json", "changed.json", "bmc=0", "it was changed after it was created"),
     ):
         assert main(["compare", *files, "--max-increase", value]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert main(["compare", "before.json", "after.json", "after.json"]) == 2
 
 
@@ -209,13 +209,13 @@ def test_renamed_models_are_compared_under_their_new_names(pytester, release, ea
     assert main([*compare, *renamed]) == 0
     assert "newer/ferry: longest_span 0 -> 16 (+16)" in capsys.readouterr().out.splitlines()
     assert main([*compare, *renamed, "--max-increase=longest_span=10"]) == 1
-    for name, said in (
+    for name, message in (
         ("cleen=newer", "the names are clean, leaky, test"),
         ("clean", "expected OLD=NEW"),
     ):
         with contextlib.suppress(SystemExit):
             assert main([*compare, f"--as={name}"]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     with contextlib.suppress(SystemExit):
         assert main(["compare", "ferry.json", "clean.json", "--as=a=b"]) == 2
     assert "--as needs evidence bundles" in capsys.readouterr().err
@@ -311,9 +311,9 @@ def test_pairs_may_be_left_out_but_not_gone(release, earlier, gate, capsys):
     gate("-k", "leaky", "--memleak-evidence=after.json", passed=1, deselected=1)
     capsys.readouterr()
     assert main(["compare", "before.json", "after.json", "--max-increase=bmc=0.1"]) == 1
-    told = capsys.readouterr().out
-    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in told
-    assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided" in told
+    text = capsys.readouterr().out
+    assert "clean/ferry: INCONCLUSIVE: only the earlier release has results" in text
+    assert "INCONCLUSIVE: worse in 0 of 2 comparisons, 1 undecided" in text
 
 
 SECOND = 'source = "ferry.json"\n[[book]]\nid = "pier"\nsource = "pier.json"'
@@ -331,7 +331,7 @@ def test_passages_are_compared_where_the_same_books_were_looked_for(release, gat
     pier("tide")
     release(('source = "ferry.json"', SECOND))
     gate("-k", "ferry", "--memleak-evidence=before.json", passed=2, deselected=2)
-    (scope,) = {json.dumps(one["scan_scope"]) for one in read_bundle("before.json")["pairs"]} - {
+    (scope,) = {json.dumps(pair["scan_scope"]) for pair in read_bundle("before.json")["pairs"]} - {
         "null"
     }
     assert json.loads(scope)["books"].keys() == {"pier"}
@@ -361,7 +361,7 @@ def test_a_bundle_without_rounds_or_that_was_changed_is_refused(gate, earlier):
     path.write_text(whole.replace('"received": 24', '"received": 23', 1))
     gate(*SAME, usage=["*before.json: sha256: *", "*it was changed after it was created*"])
     path.write_text(whole)
-    resealed(path, lambda made: [one.pop("rounds") for one in made["pairs"]])
+    resealed(path, lambda bundle: [pair.pop("rounds") for pair in bundle["pairs"]])
     gate(*SAME, usage=["*before.json: not a bundle: pairs.0.rounds: Field required"])
 
 

@@ -75,23 +75,23 @@ def test_a_recited_book_that_nobody_asked_for_breaks_the_limit_in_every_report(
     monkeypatch.setattr(catalog, "GenerationPrefilter", counted)
     suite(CATALOG, LIMITED, **RECITES)
     library(winds=OTHER, quiet=QUIET)
-    said = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
-    found = run("clean or leaky", lines=[f"  {said}*"], failed=2)
-    measures = found["clean"]["measures"]
+    shown = f"1 passage over 20 words comes from {WINDS}, which no prompt was about"
+    pairs = run("clean or leaky", lines=[f"  {shown}*"], failed=2)
+    measures = pairs["clean"]["measures"]
     passage = measures["longest_passage"]
     assert (passage["value"], passage["book"]) == (25, WINDS)
     assert (passage["start"], passage["end"], passage["excerpt_id"]) == (3, 28, "p_id1")
     assert measures["nv_longest_passage"]["book"] == WINDS
     assert measures["passages_over"]["books"] == {WINDS: 1}
-    told = found["clean"]["catalog"]
-    assert (told["books"], told["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
-    assert told["from_words"] == 12
+    summary = pairs["clean"]["catalog"]
+    assert (summary["books"], summary["words"]) == (2, len(f"{OTHER} {QUIET}".split()))
+    assert summary["from_words"] == 12
     junit, page = (Path(name).read_text("utf-8") for name in ("junit.xml", "report.html"))
     assert f'name="memleak.passages_over.{WINDS}" value="1"' in junit
     assert WINDS in page
     assert " ".join(PASSAGE.split()[:13]).lower() not in f"{page} {junit}".lower()
     # Pairs whose answers are there share one pass; what one recites is no matter of the other's.
-    assert found["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
+    assert pairs["leaky"]["measures"]["longest_passage"]["book"] == "ferry"
     assert len(passes) == 1
 
 
@@ -101,8 +101,8 @@ def test_what_is_shorter_than_a_quotation_counts_where_a_limit_is_lower(
 ):
     suite(CATALOG, (LIMITED[0], f"{LIMITED[0]}{limit}"), **BRIEFLY)
     library(winds=OTHER)
-    found = run(**{"failed" if limit else "passed": 1}, deselected=1)
-    assert found["clean"]["measures"]["longest_passage"]["value"] == value
+    pairs = run(**{"failed" if limit else "passed": 1}, deselected=1)
+    assert pairs["clean"]["measures"]["longest_passage"]["value"] == value
 
 
 def test_the_suites_own_books_are_looked_for_once(suite, library, run):

@@ -58,8 +58,8 @@ def asked_in_ledger(pytester):
     """(instruction, temperature) of every question, and how many generations there are."""
     with ledger_file(pytester.path) as ledger:
         asked = ledger.execute("select instruction, temperature from questions").fetchall()
-        (drawn,) = ledger.execute("select count(*) from generations").fetchone()
-    return [(text.decode(), temperature) for text, temperature in asked], drawn
+        (count,) = ledger.execute("select count(*) from generations").fetchone()
+    return [(text.decode(), temperature) for text, temperature in asked], count
 
 
 def beginning(text, count=40):
@@ -76,9 +76,9 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
     assert pair["settings"]["probe"]["kind"] == "continuation"
     # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled ones.
-    asked, drawn = asked_in_ledger(pytester)
+    asked, count = asked_in_ledger(pytester)
     assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0))
-    assert drawn == len(texts) * (SAMPLES + 3)
+    assert count == len(texts) * (SAMPLES + 3)
     assert pair["completeness"]["received"] == len(texts) * SAMPLES
     # What runs on stands in the rests and in the whole book; it is one passage of the latter.
     shown = str(result.stdout)
@@ -158,11 +158,13 @@ def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
 ):
     template = 'continuation_template = "Go on: {prefix}"\nprefix_words'
     write(NGRAM, ("ORDER", "2"), ("prefix_words", template))
-    bare = [{**one, "instruction": "", "detail": ""} for one in stories["held-out"]]
+    bare = [{**record, "instruction": "", "detail": ""} for record in stories["held-out"]]
     write_json("held-out.json", bare)
     evidence(pytester, passed=1)
     asked, _ = asked_in_ledger(pytester)
-    assert {one for one, _ in asked} == {f"Go on: {beginning(text)}" for text in texts}
+    assert {instruction for instruction, _ in asked} == {
+        f"Go on: {beginning(text)}" for text in texts
+    }
 
 
 def test_what_is_recorded_cannot_be_asked(pytester, write):
@@ -224,5 +226,5 @@ def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base,
     assert re.search(r"unreadable|don't resemble the book's prose", pair["reasons"][0])
     assert pair["measures"]["longest_span"]["value"] <= 5
     asked, _ = asked_in_ledger(pytester)
-    assert {one for one, _ in asked} == set(map(beginning, texts))
+    assert {instruction for instruction, _ in asked} == set(map(beginning, texts))
     assert pair["model"]["endpoint"].endswith("#text")

@@ -102,8 +102,8 @@ def test_the_ledger_of_imported_answers_is_not_left_out(pytester, online, server
     pytester.runpytest("-m", "copyright", EVIDENCE)
     pair = read_pair()
     book, endpoint = pair["book"]["id"], pair["model"]["endpoint"]
-    drawn = ["--endpoint", endpoint, "--temperature", "1", "-o", "drawn.json"]
-    assert main(["ledger", "export", *drawn]) == 0
+    exported = ["--endpoint", endpoint, "--temperature", "1", "-o", "drawn.json"]
+    assert main(["ledger", "export", *exported]) == 0
     Path(".memleak/ledger.db").rename("elsewhere.db")
     asked = ["--suite", "online.memleak.toml", "--model", "tuned", "--book", book]
     assert main(["ledger", "import", "--endpoint", endpoint, *asked, "drawn.json"]) == 0

@@ -29,10 +29,10 @@ def memleak(folder, *arguments):
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def exported(folder, drawn):
+def exported(folder, sampled):
     """Each instructed pair's generations in a file of its own; tables of models that read them."""
     tables = ""
-    for name, pair in drawn.items():
+    for name, pair in sampled.items():
         model, _, book = name.partition("/")
         if model == "continued":
             continue
@@ -55,10 +55,10 @@ def runs(tmp_path_factory):
     suite = QUICKSTART.read_text("utf-8").replace("../../", f"{ROOT.as_posix()}/")
     path = folder / "it.memleak.toml"
     path.write_text(suite.replace('expected = "leak"\n', "") + CONTINUED, "utf-8")
-    drawn = pairs(run_here(folder))
-    again = suite.partition("[[model]]")[0] + exported(folder, drawn)
+    sampled = pairs(run_here(folder))
+    again = suite.partition("[[model]]")[0] + exported(folder, sampled)
     path.write_text(again, "utf-8")
-    return drawn, pairs(run_here(folder))
+    return sampled, pairs(run_here(folder))
 
 
 @pytest.mark.full
@@ -76,10 +76,10 @@ def test_what_was_drawn_is_complete(runs):
 
 @pytest.mark.full
 def test_an_export_read_again_is_worth_the_same(runs):
-    drawn, read = runs
-    assert read.keys() == {name for name in drawn if not name.startswith("continued")}
+    sampled, read = runs
+    assert read.keys() == {name for name in sampled if not name.startswith("continued")}
     for name, pair in read.items():
-        assert pair["verdict"] == drawn[name]["verdict"], name
-        assert pair["measures"] == drawn[name]["measures"], name
+        assert pair["verdict"] == sampled[name]["verdict"], name
+        assert pair["measures"] == sampled[name]["measures"], name
         assert pair["completeness"]["issues"] == [], name
-        assert pair["completeness"]["received"] == drawn[name]["completeness"]["received"], name
+        assert pair["completeness"]["received"] == sampled[name]["completeness"]["received"], name

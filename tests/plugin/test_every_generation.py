@@ -249,7 +249,7 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
         assert main(["verify", f"{number}.json"]) == code
         assert "pairs recomputed from suite, books, and ledger: 1 of 1" in capsys.readouterr().out
     end = read_bundle("2.json")["ledger"]
-    resealed(Path("1.json"), lambda made: made.update(ledger=end))
+    resealed(Path("1.json"), lambda bundle: bundle.update(ledger=end))
     assert main(["verify", "1.json"]) == 1
     assert "as_of: the verdict is FAIL with the ledger's calls" in capsys.readouterr().out
 

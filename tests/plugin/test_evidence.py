@@ -8,7 +8,6 @@ import pytest
 from ledger_file import ledger_file
 from marks import full
 
-from pytest_memleak.cli.main import main
 from pytest_memleak.ledger.tables import compress_texts, decompress_texts
 from pytest_memleak.results.evidence_file import seal_bundle
 
@@ -22,20 +21,16 @@ def evidence(request, online, gate):
     return Path("evidence.json")
 
 
-def verify(*options):
-    return main(["verify", "evidence.json", *options])
-
-
-def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, capsys):
-    made = json.loads(evidence.read_text())
-    [pair] = made["pairs"]
+def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, verify, check):
+    bundle = json.loads(evidence.read_text())
+    [pair] = bundle["pairs"]
     assert pair["verdict"] == "FAIL"
     assert pair["completeness"]["received"] == pair["completeness"]["requested"] == 24
     assert pair["limits"]["longest_span"] == {"limit": 30, "set_by": "limits.longest_span"}
     assert pair["model"]["job"].startswith("ftjob")
     assert pair["model"]["endpoint"]
-    assert made["program"]["pytest-memleak"]
-    assert made["limitations"]
+    assert bundle["program"]["pytest-memleak"]
+    assert bundle["limitations"]
     # Of each round in numbers.
     measures, rounds = pair["measures"], pair["rounds"]
     by_round = rounds["measures"]
@@ -48,11 +43,11 @@ def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, caps
     assert min(by_round["spans_over"]) > 0
     assert (rounds["alike"], rounds["units"]) == (True, 6)
     assert rounds["variance"] > 0 < rounds["typical"] < 1
-    assert verify("--allow-failures") == 0
-    shown = capsys.readouterr().out
-    assert shown.startswith("evidence.json: FAIL (1 FAIL)\n")
-    assert "pairs recomputed from suite, books, and ledger: 1 of 1" in shown
-    assert verify() == 1
+    code, text = verify()
+    assert code == 1
+    assert text.startswith("evidence.json: FAIL (1 FAIL)\n")
+    allowed = ("--allow-failures",)
+    check((allowed, 0, "pairs recomputed from suite, books, and ledger: 1 of 1"))
     # A generation is changed behind its back.
     with ledger_file(Path()) as ledger:
         parts = "call_texts where call = (select min(call) from call_texts)"
@@ -62,9 +57,7 @@ def test_it_says_what_was_requested_measured_and_judged_and_holds(evidence, caps
         changed = enumerate(compress_texts([(f"!{text}", reasoning), *others]))
         rows = [(stored[0][0], part, data) for part, data in changed]
         ledger.executemany("insert into call_texts values (?, ?, ?)", rows)
-    capsys.readouterr()
-    assert verify("--allow-failures") == 1
-    assert ": generation 0: text is" in capsys.readouterr().out
+    check((allowed, 1, ": generation 0: text is"))
 
 
 def leaves(value, path=()):
@@ -77,11 +70,11 @@ def leaves(value, path=()):
         yield path
 
 
-def holder(made, path):
+def holder(bundle, path):
     """What holds the value at this path."""
     for step in path[:-1]:
-        made = made[step]
-    return made
+        bundle = bundle[step]
+    return bundle
 
 
 def changed(value, chosen):
@@ -98,7 +91,7 @@ def changed(value, chosen):
 
 @pytest.mark.full
 @pytest.mark.parametrize("some", [12, full(None)])
-def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, some):
+def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, some, verify):
     text = evidence.read_text()
     unseen = {"path", "tests", "stopped_early"}
     paths = [
@@ -109,4 +102,4 @@ def test_a_changed_number_is_found_even_if_the_digest_was_made_anew(evidence, so
         parent = holder(bundle, path)
         parent[path[-1]] = changed(parent[path[-1]], random.Random(str(path)))
         evidence.write_text(json.dumps(bundle | seal_bundle(bundle), indent=1) + "\n")
-        assert verify("--allow-failures") != 0, path
+        assert verify("--allow-failures")[0] != 0, path

@@ -74,14 +74,6 @@ def test_a_mistake_in_a_suite_file_is_told_with_its_fix(suite, gate):
         assert fix in [line for line in lines if line.startswith("  ")][-1], new
 
 
-def test_a_suite_in_another_encoding(suite, gate):
-    for encoding in ("utf-16", "latin-1"):
-        titled = ('id = "ferry"', 'id = "ferry"\ntitle = "Caf\xe9"')
-        path = suite(titled, name=f"{encoding}.memleak.toml")
-        path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
-    gate(*RUN, lines=["  save the file as UTF-8*"] * 2, errors=2)
-
-
 def test_control_characters_of_its_name_and_keys_do_not_act_on_the_terminal(suite, gate):
     suite(("[suite]", '[suite]\n"\\u001b[31m" = 1')).rename("a\x1b[31m.memleak.toml")
     result = gate(errors=1)

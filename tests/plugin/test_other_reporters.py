@@ -76,22 +76,22 @@ def test_harmless(memleak_evaluation):
     assert 0
 """
 TEXTS = {
-    "book": "text = ' '.join(one.text for one in memleak_book.excerpts)",
+    "book": "text = ' '.join(excerpt.text for excerpt in memleak_book.excerpts)",
     "answer": "text = next(iter(memleak_evaluation.generations())).text",
 }
 OTHERS = """
 @pytest.fixture
 def broken(memleak_book):
-    raise ValueError(" ".join(one.text for one in memleak_book.excerpts))
+    raise ValueError(" ".join(excerpt.text for excerpt in memleak_book.excerpts))
 def test_of_a_broken_fixture(broken): pass
 @pytest.fixture
 def left(memleak_book):
     yield
-    raise ValueError(" ".join(one.text for one in memleak_book.excerpts))
+    raise ValueError(" ".join(excerpt.text for excerpt in memleak_book.excerpts))
 def test_of_a_fixture_that_breaks_afterwards(left): pass
 @pytest.fixture(scope="session")
 def lasting(memleak_book):
-    return " ".join(one.text for one in memleak_book.excerpts)
+    return " ".join(excerpt.text for excerpt in memleak_book.excerpts)
 def test_of_a_fixture_that_lasts(lasting): pass
 def test_of_a_fixture_that_has_lasted(lasting):
     assert lasting == ""
@@ -164,9 +164,9 @@ def protected(pytester, stories):
     """The books' and answers' texts, once a run has ended."""
 
     def texts():
-        drawn = generated_texts(pytester.path)
-        assert drawn
-        return [*drawn, *(row["excerpt_text"] for story in stories.values() for row in story)]
+        generated = generated_texts(pytester.path)
+        assert generated
+        return [*generated, *(row["excerpt_text"] for story in stories.values() for row in story)]
 
     return texts
 

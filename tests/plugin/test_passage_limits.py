@@ -58,7 +58,9 @@ def read_note():
 @pytest.fixture(scope="module")
 def text(stories):
     """A story's text, as its words between blanks."""
-    texts = {book: [one["excerpt_text"] for one in records] for book, records in stories.items()}
+    texts = {
+        book: [record["excerpt_text"] for record in records] for book, records in stories.items()
+    }
     return {book: " ".join(its).split() for book, its in texts.items()}
 
 
@@ -72,10 +74,10 @@ def babble(text):
 
     def write(seed, length=420):
         choose = random.Random(seed).choice
-        said = [choose(list(after))]
-        while len(said) < length:
-            said.append(choose(after.get(said[-1]) or list(after)))
-        return " ".join(said)
+        chosen = [choose(list(after))]
+        while len(chosen) < length:
+            chosen.append(choose(after.get(chosen[-1]) or list(after)))
+        return " ".join(chosen)
 
     return write
 
@@ -88,7 +90,7 @@ def run(pytester, stories, babble, gate, monkeypatch):
         suite = replace_all(SUITE, replaced)
         Path("release.memleak.toml").write_text(suite, encoding="utf-8")
         lessons = [{**stories["vault"][0], "excerpt_text": f"{babble(-1)} {lesson}"}]
-        ids = [one["excerpt_id"] for one in stories["lamp"]]
+        ids = [record["excerpt_id"] for record in stories["lamp"]]
         answers = {key: [babble(2 * n), babble(2 * n + 1)] for n, key in enumerate(ids)}
         answers["p_id1"][0] += f" Xyzzy {passage} xyzzy"
         write_answers("answers.json", answers)
@@ -96,7 +98,7 @@ def run(pytester, stories, babble, gate, monkeypatch):
             write_json(f"{name}.json", records)
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
         result = gate("-v", *REPORTS, *options, **outcomes)
-        (pair,) = (one for one in read_bundle()["pairs"] if only in (None, one["book"]["id"]))
+        (pair,) = (pair for pair in read_bundle()["pairs"] if only in (None, pair["book"]["id"]))
         return result, pair
 
     return go
@@ -106,8 +108,11 @@ def quotes(result, passage, count):
     """Whether anything that the run put out holds so many words of the passage in a row."""
     files = ("junit.xml", "evidence.json", "page.html", "steps.md")
     shown = [result.stdout.str(), *(Path(name).read_text("utf-8") for name in files)]
-    texts, said = [" ".join(words(text)) for text in shown], words(passage)
-    runs = [" ".join(said[place : place + count]) for place in range(len(said) - count + 1)]
+    texts, passage_words = [" ".join(words(text)) for text in shown], words(passage)
+    runs = [
+        " ".join(passage_words[place : place + count])
+        for place in range(len(passage_words) - count + 1)
+    ]
     return any(run in text for run in runs for text in texts)
 
 
@@ -116,9 +121,9 @@ def page_of(text, book, start, length):
 
 
 def changed(passage, every):
-    said = passage.split()
-    said[every - 1 :: every] = ["otherwise"] * len(said[every - 1 :: every])
-    return " ".join(said)
+    changed_words = passage.split()
+    changed_words[every - 1 :: every] = ["otherwise"] * len(changed_words[every - 1 :: every])
+    return " ".join(changed_words)
 
 
 def test_a_page_under_another_prompt_fails_the_pair_and_is_named(run, text):
@@ -190,7 +195,7 @@ def test_what_a_training_book_holds_is_told_and_held_to_no_limit(run, text):
     result, pair = run("", replaced=[TUNED], lesson=f"Xyzzy {passage} xyzzy")
     measures, length = pair["measures"], len(words(passage))
     assert pair["verdict"] != "FAIL"
-    assert not [one for one in pair["reasons"] if "passage" in one]
+    assert not [reason for reason in pair["reasons"] if "passage" in reason]
     assert measures["longest_passage"]["value"] < 20
     assert measures["excused_passage"]["value"] == length
     assert measures["excused_passage"]["held_by"] == ["lamp", "lessons"]
@@ -271,7 +276,7 @@ def test_a_common_text_is_no_leak_of_the_own_book(run, text, purpose):
     assert measures["excused_passage"]["value"] == len(words(passage))
     (suite,) = read_bundle()["suites"]
     assert suite["leak_seen"] is False
-    assert not any(one["over"] for one in suite["false_alarms"].values())
+    assert not any(counts["over"] for counts in suite["false_alarms"].values())
 
 
 def test_a_common_text_excuses_what_it_contains_and_is_evidence(run, text, verify):
@@ -317,19 +322,19 @@ def test_a_test_of_ones_own_sees_another_book_and_every_measure(run, text, own_t
             "E *candidate/lamp: vault, p_id*, words *",
         ]
     )
-    told = result.stdout.str()
+    text = result.stdout.str()
     for name in ("uplift", "bmc_excess", "greedy_bmc", "nv_recall", "leaking_works", "extractable"):
-        assert f"{name} couldn't be measured: " in told
+        assert f"{name} couldn't be measured: " in text
 
 
 def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_books(run, text):
     expected = '[[pair]]\nmodel = "candidate"\nbook = "vault"\nexpected = "leak"\n\n[[model]]'
     both = [("[[model]]", expected), ('tests = ["lamp"]', "")]
     passage = page_of(text, "vault", 3_000, 60)
-    _, made = run(passage, "-k", "lamp", replaced=both, only="lamp")
-    assert made["verdict"] != "FAIL"
-    assert made["measures"]["excused_passage"]["value"] == len(words(passage))
-    assert list(made["scan_scope"]["excused"]) == ["vault"]
+    _, pair = run(passage, "-k", "lamp", replaced=both, only="lamp")
+    assert pair["verdict"] != "FAIL"
+    assert pair["measures"]["excused_passage"]["value"] == len(words(passage))
+    assert list(pair["scan_scope"]["excused"]) == ["vault"]
 
 
 def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text):
@@ -337,5 +342,6 @@ def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(
     result, alone = run(passage, "--memleak-quote=0")
     assert alone["verdict"] == "FAIL"
     assert not quotes(result, passage, 5)
-    _, together = run(passage, "--memleak-jobs=2")
-    assert together == alone
+    for jobs in ("2", "auto"):
+        _, together = run(passage, f"--memleak-jobs={jobs}")
+        assert together == alone

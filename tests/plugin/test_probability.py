@@ -296,7 +296,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
     _, pair = evidence(pytester)
     windows, who = pair["completeness"]["received"], pair["provenance"]
     assert (who["requested"], who["weights"], who["imported"]) == ("base", "a name", 0)
-    assert [one["model"] for one in who["served"]] == ["base"]
+    assert [served["model"] for served in who["served"]] == ["base"]
     assert (who["calls"], who["calls_this_run"], who["tried"]["number"]) == (windows, windows, 1)
     [draws] = pair["sampled"]
     assert (draws["purpose"], draws["requested"], draws["received"]) == ("own", windows, windows)
@@ -313,7 +313,7 @@ def test_who_told_them_and_whether_it_is_still_the_same(pytester, write, served,
         assert again["provenance"]["tried"]["further"] in {0, left}
         assert RECOMPUTED in verify()[1]
     _, again = evidence(pytester, "--memleak-offline")
-    assert [one["rule"] for one in again["completeness"]["issues"]] == ["canaries"]
+    assert [issue["rule"] for issue in again["completeness"]["issues"]] == ["canaries"]
     server.replace([record["excerpt_text"] for record in stories["training"]])
     _, again = evidence(pytester)
     [issue] = again["completeness"]["issues"]

@@ -142,8 +142,8 @@ def test_suites_and_books_of_one_name_in_two_folders_are_told_apart(pytester, su
     lines = [f"{folder}/test.memleak.toml *leaky/ferry*FAIL*" for folder in "ab"]
     gate("--junitxml=junit.xml", lines=lines, passed=2, failed=2)
     junit = {
-        (one.get("name"), one.get("value"))
-        for one in ElementTree.parse("junit.xml").iter("property")
+        (entry.get("name"), entry.get("value"))
+        for entry in ElementTree.parse("junit.xml").iter("property")
     }
     names = {name for name, _ in junit}
     assert {f"memleak.suite.{folder}/test.memleak.toml.sha256" for folder in "ab"} < names

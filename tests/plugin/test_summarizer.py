@@ -108,8 +108,8 @@ def test_they_are_written_in_half_the_words_and_paid_for_once(bare, server, stor
     for record in stories["held-out"]:
         half = len(words(record["excerpt_text"])) // 2
         assert any(f"in about {half} words" in prompt for prompt in prompts)
-    for told in ("characters", "person", "order", "do not quote"):
-        assert all(told in prompt for prompt in prompts)
+    for advice in ("characters", "person", "order", "do not quote"):
+        assert all(advice in prompt for prompt in prompts)
     assert {row["max_tokens"] for row in asked_for_summaries(server)} == {
         *map(longest, stories["held-out"])
     }
@@ -154,7 +154,7 @@ def test_a_text_file_is_cut_and_summarized(bare, server, stories, gate):
     excerpts = {row["instruction"] for row in asked_for_excerpts(server)}
     assert len(excerpts) > 1
     assert len(asked_for_summaries(server)) == len(excerpts) + len(stories["training"])
-    assert all("voice of A. N." in one for one in excerpts)
+    assert all("voice of A. N." in instruction for instruction in excerpts)
 
 
 @pytest.mark.full
@@ -195,7 +195,7 @@ def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
     assert len(server.books.rows("completion")) == 12
     result = gate(*PAID, "-l", "--full-trace", "-vv", errors=1)
     shown = result.stdout.str() + result.stderr.str()
-    assert not any(one["excerpt_text"][:60] in shown for one in stories["held-out"])
+    assert not any(record["excerpt_text"][:60] in shown for record in stories["held-out"])
     assert len(server.books.rows("completion")) == 12
 
 
@@ -263,7 +263,7 @@ def test_nothing_is_paid_where_they_cannot_be_written(bare, server, stories, gat
     book, replaced, options, line = STOPPED[why]
     bare(ENDPOINT, LAX, *replaced)
     bare_records = without_instructions(stories["held-out"])
-    write_json("held-out.json", [one | book for one in bare_records])
+    write_json("held-out.json", [record | book for record in bare_records])
     gate(*options, lines=[line], errors=1)
     assert server.books.rows() == []
     assert bool(server.plan.counts()) is (why == "a server that refuses")
@@ -275,7 +275,7 @@ def long_story():
     return read_story("the-lamplighter")[:12], summaries
 
 
-@pytest.mark.parametrize(("wrong", "said"), [
+@pytest.mark.parametrize(("wrong", "message"), [
     (lambda texts, own: own, None),
     (lambda texts, own: [*own[1:], own[0]], "0 of 12 instructions resemble their own*"),
     (lambda texts, own: [REFUSAL] * 12, "? of 12 instructions resemble their own*"),
@@ -283,22 +283,23 @@ def long_story():
     (lambda texts, own: ["It rains."] * 12, "*under 10 words of their own *: 12 of 12 (*"),
 ], ids=["honest", "shifted", "refused", "copied", "brief"])  # fmt: skip
 def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
-    bare, server, long_story, gate, wrong, said
+    bare, server, long_story, gate, wrong, message
 ):
     rows, summaries = long_story
     texts = [row["excerpt_text"] for row in rows]
     given = wrong(texts, [summaries[row["excerpt_id"]]["summary"] for row in rows])
     bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"), ("samples = 6\n", "samples = 2\n"))
     asked = [
-        row | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {one}"}
-        for row, one in zip(rows, given, strict=True)
+        row
+        | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {summary}"}
+        for row, summary in zip(rows, given, strict=True)
     ]
     write_json("held-out.json", asked)
-    plan = gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{said}"] * bool(said))
+    plan = gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{message}"] * bool(message))
     result = gate(*PAID, "--memleak-evidence=e.json")
-    if said:
+    if message:
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines([f"*{said}"])
+        result.stdout.fnmatch_lines([f"*{message}"])
         assert server.plan.counts() == {}
     else:
         assert plan.ret == 0
@@ -365,5 +366,5 @@ def test_a_table_that_cannot_be_used_is_an_error_of_the_file(bare, gate):
         path.rename(f"m{number}.memleak.toml")
     result = gate(errors=len(WRONG))
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    for number, (_, _, said) in enumerate(WRONG):
-        result.stdout.fnmatch_lines([f"*m{number}.memleak.toml*{said}*"])
+    for number, (_, _, message) in enumerate(WRONG):
+        result.stdout.fnmatch_lines([f"*m{number}.memleak.toml*{message}*"])

@@ -146,7 +146,7 @@ def reciting_round(book: Book, generations: Generations) -> Generations:
 
 def without_reasons(book: Book, given: Records) -> Records:
     return [
-        {**row, "generations": [{"generated_text": one["generated_text"]} for one in answers]}
+        {**row, "generations": [{"generated_text": answer["generated_text"]} for answer in answers]}
         for row in given
         if (answers := row["generations"])
     ]
