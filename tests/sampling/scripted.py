@@ -19,6 +19,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.call_outcomes import run_spending
 from pytest_memleak.ledger.call_reservations import Terms
+from pytest_memleak.ledger.ledger_queries import generations
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.sampling.loop import sample_missing
 
@@ -136,6 +137,10 @@ def drawn(ledger, endpoint, asked, retry=None, by=None, **options):
     return sample_missing(
         ledger, endpoint, endpoint_id="e", prompts=asked, terms=by or terms(), **options
     )
+
+
+def texts(ledger, asked, endpoint_id="e") -> list[str]:
+    return [generation.text for generation in generations(ledger, endpoint_id, asked)]
 
 
 def states(ledger, table=calls) -> Counter[str]:

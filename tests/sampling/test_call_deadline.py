@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from scripted import Batching, Scripted, drawn, terms
+from scripted import Batching, Scripted, drawn, terms, texts
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served
@@ -43,7 +43,7 @@ def test_the_good_ones_of_a_bad_answer_are_kept(ledger, ask, bad, place):
     came.insert(place, bad)
     with pytest.raises(ProviderError, match="among its completions"):
         priced(ledger, Scripted(lambda _: came), asked)
-    assert [one.text for one in generations(ledger, "e", asked)] == ["paid for"]
+    assert texts(ledger, asked) == ["paid for"]
     assert priced(ledger, Scripted(), asked).got == 2
 
 
@@ -74,10 +74,10 @@ def test_an_answer_to_a_call_that_was_given_up_is_kept_too(memory, ask, hasty):
         priced(memory, Scripted(late), asked, retry=soon)
     release.set()
     for _ in range(500):
-        if found := list(generations(memory, "e", asked)):
+        if texts(memory, asked):
             break
         threading.Event().wait(0.01)
-    assert [one.text for one in found] == ["late"]
+    assert texts(memory, asked) == ["late"]
 
 
 def test_what_a_server_says_of_itself_is_cut(ledger, ask):

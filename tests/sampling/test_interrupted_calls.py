@@ -4,14 +4,14 @@ import time
 import pytest
 import sqlalchemy as sa
 from by_hand import answer, intent
-from scripted import Keeping, Scripted, answers, broken, busy, drawn, states
+from scripted import Keeping, Scripted, answers, broken, busy, drawn, states, texts
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import postpone, record
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations, missing
+from pytest_memleak.ledger.ledger_queries import missing
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls, leases
 from pytest_memleak.sampling.retry import Retry
@@ -49,7 +49,7 @@ def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(cut_off, led
     counts = drawn(ledger, endpoint, asked, hasty)
     assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
     assert len(endpoint.calls) == 1
-    assert [one.text for one in generations(ledger, "e", asked)][:2] == ["a", "b"]
+    assert texts(ledger, asked)[:2] == ["a", "b"]
 
 
 def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
@@ -97,7 +97,7 @@ def test_a_broken_line_leaves_a_call_to_be_found(ledger, asked, hasty):
     endpoint._replies = [answers]
     counts = drawn(ledger, endpoint, asked, hasty)
     assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
-    assert next(iter(generations(ledger, "e", asked))).text == "found"
+    assert texts(ledger, asked)[0] == "found"
 
 
 def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
@@ -131,7 +131,7 @@ def test_the_last_one_waits_for_the_living(ledger, url, asked, hasty):
         timer.start()
         assert drawn(ledger, Scripted(), asked, hasty).got == 3
         timer.join()
-    assert next(iter(generations(ledger, "e", asked))).text == "theirs"
+    assert texts(ledger, asked)[0] == "theirs"
 
 
 def test_an_owner_that_is_thought_dead_may_answer_late(ledger, asked, hasty):
@@ -143,4 +143,4 @@ def test_an_owner_that_is_thought_dead_may_answer_late(ledger, asked, hasty):
         drawn(ledger, Scripted(busy()), asked, hasty)
     assert record(ledger, answer(call, "late", "later"))
     assert drawn(ledger, endpoint, asked, hasty).got == 3
-    assert [one.text for one in generations(ledger, "e", asked)][:2] == ["late", "later"]
+    assert texts(ledger, asked)[:2] == ["late", "later"]

@@ -20,6 +20,7 @@ from scripted import (
     open_claims,
     states,
     terms,
+    texts,
 )
 
 from pytest_memleak.errors import (
@@ -54,10 +55,6 @@ def drawing(memory, hasty):
 def causes(ledger) -> set:
     rows = ledger.read(lambda c: c.execute(sa.select(calls.c.cause)).scalars().all())
     return set(rows) - {None}
-
-
-def texts(ledger, asked) -> list[str]:
-    return [one.text for one in generations(ledger, "e", asked)]
 
 
 def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
