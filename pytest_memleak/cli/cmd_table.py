@@ -1,4 +1,4 @@
-"""`memleak table` and `memleak figures`: evidence bundles for a paper or a spreadsheet."""
+"""`memleak table`: evidence bundles for a paper or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -99,34 +99,3 @@ def _write(table: Table, form: str, file: TextIO) -> None:
     width = output_width() if file is sys.stdout else WHOLE
     heads, rows, numbers = table.printed
     file.write(table_text(heads, rows, right=numbers, width=width))
-
-
-def add_figures(commands: Commands) -> None:
-    """Register `memleak figures`."""
-    add_command(
-        commands,
-        "figures",
-        _figures,
-        "draw evidence bundles as figures, in SVG and PDF",
-        "Draw figures from evidence bundles: positions in the books, BMC by samples, span lengths, "
-        "and models compared. Each is written as SVG and PDF.",
-        arguments={
-            "evidence EVIDENCE": "bundles (JSON)",
-            "-o/--output DIR": "the folder of the figures (default: figures)",
-        },
-        evidence={"nargs": "+"},
-        output={"default": Path("figures")},
-    )
-
-
-def _figures(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.reports.evidence_table import Evidence
-    from pytest_memleak.reports.figures import write_figures
-
-    evidence = Evidence(*parsed.evidence)
-    paths, skipped = write_figures(evidence, parsed.output)
-    for line in (*evidence.missing, *skipped):
-        print(f"memleak figures: {inert(line)}", file=sys.stderr)
-    for path in paths:
-        print(path)
-    return 0

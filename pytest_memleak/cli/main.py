@@ -27,7 +27,7 @@ from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_catalog, add_prepare
 from pytest_memleak.cli.cmd_scan import add_scan
 from pytest_memleak.cli.cmd_score import add_score
-from pytest_memleak.cli.cmd_table import add_figures, add_table
+from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_try import add_demo, add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import Parser
@@ -120,7 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     for add_command in (
         *(add_demo, add_try, add_init, add_doctor, add_score, add_scan, add_guard, add_prepare),
         *(add_catalog, add_power, add_ledger, add_verify, add_compare, add_trace, add_table),
-        add_figures,
     ):
         add_command(commands)
     return parser

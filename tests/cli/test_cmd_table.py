@@ -1,12 +1,10 @@
-"""`memleak table` and `memleak figures`: the numbers of evidence bundles, as they are."""
+"""`memleak table`: the numbers of evidence bundles, as they are."""
 
 import csv
 import dataclasses
 import io
 import json
-import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,19 +12,11 @@ from pair_results import NOTHING, estimated, limited, named
 
 from pytest_memleak.cli.cmd_table import ROWS
 from pytest_memleak.cli.main import main
-from pytest_memleak.errors import EvidenceError, SettingsError
+from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records import Completeness
 from pytest_memleak.records.pair_result import RunReport, SuiteFacts
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 from pytest_memleak.reports.evidence_table import Evidence
-from pytest_memleak.reports.figures import (
-    figures_of,
-    overlaps,
-    plotted_pairs,
-    span_counts,
-    write_figures,
-)
-from pytest_memleak.reports.html.coverage_strips import book_columns
 from pytest_memleak.results.coverage_map import decode_times
 from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
 from pytest_memleak.results.result_codec import decode, encode_pair
@@ -181,9 +171,11 @@ def test_curves_and_overlaps_are_the_evidences(two_models, table):
     (overlap,) = table(file, "--rows", "overlap", "--format", "json")
     heads = table(file, "--rows", "overlap").splitlines()[0].split()
     assert heads == ["book", "model", "other_model", "jaccard", "baseline"]
-    ((_, (_, matrix)),) = overlaps(plotted_pairs(evidence)).items()
     assert (overlap["model"], overlap["other_model"]) == ("m", "other")
-    assert (overlap["jaccard"], overlap["baseline"]) == dataclasses.astuple(matrix[0][1])
+    (first, _, second) = (decode_times(pair.coverage) > 0 for _, pair in evidence.pairs)
+    assert overlap["jaccard"] == (first & second).sum() / (first | second).sum()
+    p, q = first.mean(), second.mean()
+    assert overlap["baseline"] == pytest.approx(p * q / (p + q - p * q))
 
 
 def test_the_ending_of_the_file_says_how_it_is_written(bundle, table):
@@ -294,14 +286,10 @@ def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, 
             assert " ".join(record["instruction"].split()[2:6]) not in shown
 
 
-NAMES = ("coverage", "samples", "bmc", "spans", "overlap")
-
-
 @pytest.fixture(scope="module")
 def two_models(gate, tmp_path_factory):
     """The gate's bundle, and of its first book a second model that recites less."""
-    pytest.importorskip("matplotlib")
-    folder = tmp_path_factory.mktemp("figures")
+    folder = tmp_path_factory.mktemp("models")
 
     def write(name, change=lambda pairs: None):
         made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
@@ -319,141 +307,6 @@ def two_models(gate, tmp_path_factory):
         return folder / name
 
     return write
-
-
-@pytest.fixture(scope="module")
-def evidence(two_models):
-    return Evidence(two_models("evidence.json"))
-
-
-@pytest.fixture(scope="module")
-def figures(evidence):
-    drawn, left_out = figures_of(evidence)
-    assert left_out == []
-    assert set(drawn) == set(NAMES)
-    return drawn
-
-
-def panels(figure):
-    return {axes.get_title(loc="left"): axes for axes in figure.axes}
-
-
-def points(axes):
-    """The markers of error bars: place and value."""
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    return [(at.get_xdata()[0], at.get_ydata()[0]) for at in lines if at.get_marker() in "osD"]
-
-
-def plotted(evidence):
-    return [pair for pairs in plotted_pairs(evidence).values() for pair in pairs]
-
-
-@pytest.mark.full
-def test_curves_end_in_the_evidences_bmc(evidence, figures):
-    for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
-        axes = panels(figures["samples"])[row["title"]]
-        curves = [list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 3]
-        assert list(pair.coverage.curve) in curves
-        assert any(value == row["bmc"] for _, value in points(axes))
-
-
-def test_bmc_of_each_pair_has_its_interval_and_limit(evidence, figures):
-    (axes,) = figures["bmc"].axes
-    assert sorted(x for x, _ in points(axes)) == sorted(row["bmc"] for row in evidence.rows)
-    ends = {
-        tuple(path.vertices[:, 0].round(12))
-        for bars in axes.collections
-        for path in bars.get_paths()
-        if path.vertices[0, 1] == path.vertices[1, 1]
-    }
-    assert ends == {tuple(np.round((r["bmc_low"], r["bmc_high"]), 12)) for r in evidence.rows}
-
-
-def test_strips_hold_every_covered_word_and_are_drawn_over_the_whole_book(evidence, figures):
-    for pair in plotted(evidence):
-        words = sum(excerpt.words for excerpt in pair.coverage.excerpts)
-        for columns in (7, 400, 10**6):
-            strip = book_columns(pair.times, 3, columns=columns)
-            assert strip.width.sum() == words
-            covered = strip.covered * strip.width
-            assert covered.sum() == pytest.approx(pair.bmc.value * words)
-            assert (covered * strip.frequency).sum() * 3 == pytest.approx(pair.times.sum())
-    for title, axes in panels(figures["coverage"]).items():
-        own = [row for row in evidence.rows if row["title"] == title]
-        assert axes.get_xlim() == (0, own[0]["words"])
-        labels = [text.get_text() for text in axes.get_yticklabels()]
-        assert labels == [row["model"] for row in reversed(own)]
-
-
-def test_spans_are_counted_by_length_and_overlaps_by_jaccard(evidence, figures):
-    for title, pairs in plotted_pairs(evidence).items():
-        over = {row["model"]: row["spans_over"] for row in evidence.rows if row["title"] == title}
-        for pair in pairs:
-            lengths, counts = span_counts(pair)
-            spans = [span.end - span.start for span in pair.coverage.spans]
-            assert counts == [sum(size >= least for size in spans) for least in lengths]
-            assert len(spans) == over[pair.label] or pair.label == "other"
-    ((title, (labels, matrix)),) = overlaps(plotted_pairs(evidence)).items()
-    (a, _, b) = (decode_times(pair.coverage) > 0 for _, pair in evidence.pairs)
-    assert labels == ["m", "other"]
-    found = matrix[0][1]
-    assert found == matrix[1][0]
-    assert found.jaccard == (a & b).sum() / (a | b).sum()
-    p, q = a.mean(), b.mean()
-    assert found.baseline == pytest.approx(p * q / (p + q - p * q))
-    written = {text.get_text() for text in panels(figures["overlap"])[title].texts}
-    assert f"{found.jaccard:.2f}\n({found.baseline:.2f})" in written
-
-
-@pytest.mark.full
-def test_figures_are_the_same_in_svg_and_pdf(two_models, tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "new" / "folder"
-    assert main(["figures", str(two_models("evidence.json")), "-o", str(folder)]) == 0
-    paths = [str(folder / f"{name}.{form}") for name in NAMES for form in ("svg", "pdf")]
-    assert capsys.readouterr().out.splitlines() == paths
-    for name in NAMES:
-        svg = ElementTree.fromstring((folder / f"{name}.svg").read_bytes())
-        assert svg.tag.endswith("svg")
-        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
-    assert b"The Lamplighter of Saltmarsh Row" in (folder / "coverage.svg").read_bytes()
-    odd = {"title": "$\\frac{1}$ 第 <b>\x1b[31m"}
-    file = two_models("odd.json", lambda pairs: [pair["book"].update(odd) for pair in pairs])
-    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
-    assert b"$" in (tmp_path / "coverage.svg").read_bytes()
-    same = tmp_path / "same"
-    monkeypatch.setattr("pytest_memleak.reports.figures._UNDATED", {"svg": {"Date": None}})
-    made = []
-    for _ in range(2):
-        write_figures(Evidence(two_models("part.json", lambda pairs: pairs.pop(0))), same)
-        made.append({path.name: path.read_bytes() for path in same.iterdir()})
-    assert made[0] == made[1]
-    assert made[0]
-
-
-def test_what_is_not_drawn_is_said(two_models, tmp_path, capsys, refused, evidence, monkeypatch):
-    def change(pairs):
-        del pairs[2]
-        pairs[0] |= {"coverage": None, "verdict": "NOT RUN"}
-        pairs[1]["coverage"]["spans"] = []
-
-    file = two_models("part.json", change)
-    assert main(["figures", str(file), "-o", str(tmp_path)]) == 0
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].endswith(": it wasn't run")
-    assert said[1:] == [
-        "memleak figures: spans: no pair has a span over its span_threshold",
-        "memleak figures: overlap: no book was tested with two models",
-    ]
-    assert {path.stem for path in tmp_path.iterdir()} == {"coverage", "samples", "bmc"}
-    file = two_models("old.json", lambda pairs: [pair.update(coverage=None) for pair in pairs])
-    error = refused("figures", file, "-o", tmp_path / "new")
-    assert "the evidence contains nothing to draw" in error
-    assert "nothing was measured" in error
-    assert not (tmp_path / "new").exists()
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SettingsError, match=r"matplotlib") as caught:
-        figures_of(evidence)
-    assert "pip install 'matplotlib>=" in caught.value.hint
 
 
 def test_a_file_of_an_unknown_format_is_refused(tmp_path, capsys):
