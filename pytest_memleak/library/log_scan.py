@@ -105,7 +105,8 @@ class LogScan:
                 self.counted.style_rows += _asks_for_style(prompt)
                 row_texts.append(prompt)
             texts += row_texts
-            prompts += [prompt] * len(row_texts)
+            answers = record.get("generations", [record])
+            prompts += [answer.get("instruction", prompt) for answer in answers]
             places += [(number, nth) for nth in range(len(row_texts))]
         self.counted.texts += sum(map(bool, texts))
         asked = [] if self._training else prompts

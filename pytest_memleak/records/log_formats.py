@@ -2,45 +2,72 @@
 
 A row's keys tell its format. A record has the row's id, the prompt, and an entry per text that the
 model wrote, its reasoning and tool calls included (`paper_format`). One rule finds these in all
-formats: what lies in `choices`, `candidates`, or `output`, and each message of an unknown role, is
-the model's; the texts of users, systems, and tools are the prompt.
+formats: the texts of users, systems, and tools, and those of a request, are the prompt of what
+follows them. All other text is the model's, wherever it stands, but for metadata of a few words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.records.reasoning_and_tool_calls import texts_in
+from pytest_memleak.records.reasoning_and_tool_calls import (
+    FEW_RUNS,
+    Place,
+    count_runs,
+    texts_in,
+)
 
 Record = dict[str, Any]
 Path = Sequence[str]
 
 _ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
-_OF_MODEL = frozenset({"choices", "candidates", "output"})
+_OF_REQUEST = frozenset({"request", "prompt", "input"})
+_OF_MODEL = frozenset({"response", "choices", "candidates", "output", "completion"})
+# Where messages are, at any depth.
+_CONTAINERS = frozenset(
+    {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content",
+     "systemInstruction", "system_instruction"}
+)  # fmt: skip
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
-# What no message's text stands in.
-_UNWRITTEN = frozenset({*_TEXTS, *_ENDS, "role", "id", "type", "source", "model", "logprobs"})
+# What describes a text, in a few words.
+_METADATA = frozenset(
+    {*_ENDS, "role", "id", "type", "source", "model", "name", "object", "provider", "logprobs",
+     "error", "usage", "status", "event", "timestamp", "metrics", "uuid", "span_id", "parent_id",
+     "tool_call_id", "op", "path"}
+)  # fmt: skip
 _ATTACHMENT = "attachment://"  # of inspect_ai, for texts that it keeps apart
 
 
 class _Format(NamedTuple):
-    """The keys of a format's rows; where its id, prompt, and texts outside messages are."""
+    """The keys of a format's rows; where its id, prompt, and texts outside messages are.
+
+    dataset: keys of what the writer took from its dataset
+    """
 
     keys: frozenset[str]
     row_id: Path = ("id",)
     prompt: Path = ("prompt",)
     texts: Path = ("completion",)
+    dataset: frozenset[str] = frozenset()
 
 
 _FORMATS = (
-    _Format(frozenset({"messages", "output", "epoch"}), prompt=("input",)),
-    _Format(frozenset({"doc", "resps"}), ("doc", "excerpt_id"), ("arguments",), ("resps",)),
+    _Format(
+        frozenset({"messages", "output", "epoch"}),
+        prompt=("input",), dataset=frozenset({"target"}),
+    ),
+    _Format(
+        frozenset({"doc", "resps"}),
+        ("doc", "excerpt_id"), ("arguments",), ("resps",), frozenset({"doc", "target"}),
+    ),
     _Format(
         frozenset({"prompt", "response", "provider"}),
         ("vars", "excerpt_id"), ("prompt", "raw"), ("response",),
+        frozenset({"prompt", "vars", "testCase"}),
     ),
     _Format(frozenset({"custom_id", "response"}), ("custom_id",)),
     _Format(frozenset({"request", "response"}), ("key",)),
@@ -59,26 +86,67 @@ def record_of(row: object) -> Record | None:
     form = next((form for form in _FORMATS if form.keys <= row.keys()), None)
     if form is None:
         return None
-    answers: dict[tuple[str, ...], Record] = {}
-    asked = dict.fromkeys(_texts_at(row, form.prompt))
-    for message, of_model, end in _messages(row):
-        text, others = _text_of(_resolved(message, row))
-        if of_model:
-            answer = {"generated_text": text} | ({"reasoning": others} if others else {})
-            same = answers.setdefault((text, *others), answer)
-            same |= end
-        else:
-            asked |= dict.fromkeys((text, *others))
-    for text in _texts_at(row, form.texts):
-        answers.setdefault((text,), {"generated_text": text})
+    answers, prompts, unread = _read(row, form)
     failed = row.get("error") or value_at(row, ("response", "body", "error"))
-    if not (answers or asked or failed):
+    if not (answers or prompts or failed):
         return None  # its texts are where no such format has them
+    # The prompts before the first answer are also those before texts beside messages.
+    first = answers[0].prompts if answers else len(prompts)
+    read = [*prompts[:first], *(text for answer in answers for text in answer.texts)]
+    if further := _unread_texts(unread, "\n".join(read).casefold(), form.dataset):
+        answers = answers or [_Answer("", [], first)]
+        answers[0].others.extend(further)
     return {
         "excerpt_id": value_at(row, form.row_id),
-        "instruction": "\n\n".join(filter(None, asked)),
-        "generations": [*answers.values()],
+        "instruction": _joined(prompts),
+        "generations": [answer.record(prompts) for answer in answers],
     }
+
+
+@dataclass(slots=True)
+class _Answer:
+    """A text of the model and others beside it; prompts: how many stand before it."""
+
+    text: str
+    others: list[str]
+    prompts: int
+    end: Record = field(default_factory=dict)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return self.text, *self.others
+
+    def record(self, prompts: list[str]) -> Record:
+        record: Record = {"generated_text": self.text, **self.end}
+        if self.others:
+            record["reasoning"] = self.others
+        if self.prompts < len(prompts):
+            record["instruction"] = _joined(prompts[: self.prompts])
+        return record
+
+
+def _read(row: Record, form: _Format) -> tuple[list[_Answer], list[str], list[Record]]:
+    """Return a row's answers, each once; its prompts; and values that no format reads."""
+    asked = dict.fromkeys(_texts_at(row, form.prompt))
+    texts: dict[tuple[str, ...], _Answer] = {
+        (text,): _Answer(text, [], -1) for text in _texts_at(row, form.texts)
+    }
+    answers = dict(texts)
+    unread: list[Record] = []
+    written = {key: value for key, value in row.items() if key not in form.dataset}
+    first: int | None = None
+    for message, of_model, end in _messages(written, unread):
+        text, others = _text_of(_resolved(message, row))
+        if not of_model:
+            asked |= dict.fromkeys((text, *others))
+            continue
+        first = len(asked) if first is None else first
+        if text or not others or not all((other,) in answers for other in others):
+            answer = answers.setdefault((text, *others), _Answer(text, others, len(asked)))
+            answer.end |= end
+    for answer in texts.values():
+        answer.prompts = len(asked) if first is None else first
+    return [*answers.values()], [*asked], unread
 
 
 def record_at(row: object, texts: str, prompt: str | None, where: str) -> Record:
@@ -102,44 +170,79 @@ def record_at(row: object, texts: str, prompt: str | None, where: str) -> Record
     return {"instruction": "\n\n".join(values[1]), "generations": generations}
 
 
-def _messages(row: Record) -> Iterator[tuple[Record, bool, Record]]:
-    """Yield each message in a row, in order, whether it is the model's, and why it ended."""
-    waiting: list[tuple[Any, bool, Record]] = [(row, False, {})]
+def _joined(prompts: Iterable[str]) -> str:
+    return "\n\n".join(filter(None, prompts))
+
+
+def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool, Record]]:
+    """Yield each message in a row, in order, whether it is the model's, and why it ended.
+
+    What stands beside messages is added to `unread`.
+    """
+    waiting: list[tuple[str, Any, bool, Record]] = [("", row, True, {})]
     while waiting:
-        part, of_model, end = waiting.pop()
+        key, part, of_model, end = waiting.pop()
         if isinstance(part, list):
-            waiting += [(element, of_model, end) for element in reversed(part)]
+            waiting += [(key, element, of_model, end) for element in reversed(part)]
             continue
         if not isinstance(part, dict):
+            unread.append({key: part})
             continue
         if not _ENDS.isdisjoint(part):
             end = {"finish_reason": next(part[key] for key in part if key in _ENDS)}
-        inner = part.get("message") or part.get("content")
-        if "role" in part:
-            yield part, part["role"] not in _ASKING, end
-        elif "parts" in part or (of_model and not isinstance(inner, dict)):
-            yield part, of_model, end
+        if "role" in part and part is not row:
+            yield part, str(part["role"]) not in _ASKING, end
+        elif part is row or any(_has_messages(*pair) for pair in part.items()):
+            # Prompts first: a row may have its response before its request.
+            for key in sorted(part, key=_OF_MODEL.__contains__, reverse=True):
+                if isinstance(part[key], dict | list) and key in _CONTAINERS:
+                    inside = (of_model or key in _OF_MODEL) and key not in _OF_REQUEST
+                    waiting.append((key, part[key], inside, end))
+                else:
+                    unread.append({key: part[key]})
         else:
-            for key in reversed(part):
-                value = part[key]
-                if isinstance(value, dict):
-                    waiting.append((value, of_model, end))
-                elif isinstance(value, list):
-                    waiting.append((value, of_model or key in _OF_MODEL, end))
+            yield part, of_model, end
+
+
+def _has_messages(key: str, value: object) -> bool:
+    return key in _CONTAINERS and isinstance(value, dict if key == "content" else dict | list)
 
 
 def _text_of(message: Record) -> tuple[str, list[str]]:
     """Return the text of a message, and whatever else is in it."""
-    content = next((message[key] for key in _TEXTS if message.get(key)), "")
+    place = next((key for key in _TEXTS if message.get(key)), "")
+    content = message.get(place, "")
     texts, others = [], []
     for part in content if isinstance(content, list) else [content]:
-        text = part.get("text") if isinstance(part, dict) and not part.get("thought") else part
+        text: object = part
+        rest: object = part if isinstance(part, list) else None
+        if isinstance(part, dict):
+            text = None if part.get("thought") else part.get("text")
+            rest = {key: part[key] for key in part if key != "text" or not isinstance(text, str)}
         if isinstance(text, str):
             texts.append(text)
-        elif part:
-            others += texts_in(part)
-    rest = {key: value for key, value in message.items() if value and key not in _UNWRITTEN}
-    return "".join(texts), others + texts_in(rest) if rest else others
+        others += texts_in(rest, is_left_out=_is_metadata)
+    beside = {key: value for key, value in message.items() if value and key != place}
+    return "".join(texts), others + texts_in(beside, is_left_out=_is_metadata)
+
+
+def _is_metadata(place: Place, text: str) -> bool:
+    return not _METADATA.isdisjoint(place) and count_runs(text) < FEW_RUNS
+
+
+def _unread_texts(values: list[Record], read: str, dataset: frozenset[str]) -> list[str]:
+    """Return the texts in values that aren't among those that were read, in lower case."""
+
+    def is_left_out(place: Place, text: str) -> bool:
+        few = count_runs(text) < FEW_RUNS
+        return (
+            not dataset.isdisjoint(place)
+            or (few and not _METADATA.isdisjoint(place))
+            or (not few and text.strip().casefold() in read)
+        )
+
+    texts = texts_in(values, is_left_out=is_left_out)
+    return [text for text in texts if text.strip().casefold() not in read]
 
 
 def _resolved(value: Any, row: Record) -> Any:

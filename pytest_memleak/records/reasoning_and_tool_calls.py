@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 REASONING_KEYS = (
@@ -14,26 +14,29 @@ REASONING_KEYS = (
 
 _RUN = re.compile(r"[^\W_]+")
 # Names, dates and addresses have no blanks and few words.
-_FEW_RUNS = 12
+FEW_RUNS = 12
 # Signatures and audio are also sent as text, but no language has words so long.
 _LONGEST_MEAN = 16
 
 Place = tuple[str, ...]
 
 
-def texts_in(value: object) -> list[str]:
-    """Return every text of more than a word in a nested value.
+def texts_in(
+    value: object, *, is_left_out: Callable[[Place, str], bool] = lambda *_: False
+) -> list[str]:
+    """Return every text of more than a word in a nested value, but of strings to leave out.
 
     Strings at one place in lists are joined: a stream splits reasoning anywhere. So are single
     words at different places, if there are many.
     """
     pieces: dict[Place, list[str]] = {}
     for place, text in _strings(value):
-        pieces.setdefault(place, []).append(text)
+        if not is_left_out(place, text):
+            pieces.setdefault(place, []).append(text)
     every = [text for its in pieces.values() for text in _joined(its)]
     texts = [text for text in every if _is_text(text)]
     words = [text for text in every if count_runs(text) == 1]
-    return [*texts, " ".join(words)] if len(words) >= _FEW_RUNS else texts
+    return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
 
 
 def without_answer(texts: list[str], answer: str, *, asked: str = "") -> str:
@@ -79,4 +82,4 @@ def _is_text(text: str) -> bool:
     if len(text.split(maxsplit=1)) > 1:
         return True
     runs = count_runs(text)
-    return runs >= _FEW_RUNS and len(text) <= _LONGEST_MEAN * runs
+    return runs >= FEW_RUNS and len(text) <= _LONGEST_MEAN * runs

@@ -139,6 +139,18 @@ def test_a_prompt_s_own_words_are_no_passage_and_each_turn_is_a_text(scan):
     assert scan(plain, "--text", "/a", "--prompt", "/q")[0] == 0
 
 
+def test_only_an_earlier_prompt_s_words_are_no_passage_wherever_the_answer_stands(scan):
+    rows = [*log_rows.texts_beside_an_answer(" ".join(PASSAGE)).values()]
+    code, report, _ = scan(rows, "--json")
+    assert code == 1
+    assert {passage["row"] for passage in report["passages"]} == {*range(1, len(rows) + 1)}
+    echo = {"role": "user", "content": f"Repeat: {' '.join(PASSAGE)}"}
+    answer = {"role": "assistant", "content": " ".join(PASSAGE)}
+    assert scan([{"messages": [echo, answer, answer]}])[0] == 0
+    request, response = {"contents": [echo]}, {"candidates": [{"content": answer}]}
+    assert scan([{"response": response, "request": request}])[0] == 0
+
+
 def test_how_much_of_a_book_a_training_set_has(scan):
     chosen = random.Random(7).sample(range(175), 30)
     rows = [chat(0, text) for text in HARMLESS]

@@ -87,3 +87,53 @@ FORMATS = (
     openai_batch, openai_responses, chat, reasoned, of_another_role, called, gemini, vertex_batch,
     completions, pair, conversational_pair, paper,
 )  # fmt: skip
+
+
+HONEST = "I count the racks of the hall from top to bottom."
+
+
+def _chat(*messages, **beside):
+    return {"messages": [{"role": "user", "content": "Write."}, *messages], **beside}
+
+
+def _answer(content=HONEST, **beside):
+    return {"role": "assistant", "content": content, **beside}
+
+
+def _responses(**beside):
+    return {"custom_id": "p_id1", "response": {"body": {"output": [_answer()], **beside}}}
+
+
+def texts_beside_an_answer(text):
+    """Rows of known formats, by what is odd in them; the text stands where no answer belongs."""
+    chats = {
+        **{
+            key: _chat(_answer(), **{key: text})
+            for key in ("response", "output", "chosen", "model")
+        },
+        "error": _chat(_answer(), error={"message": text}),
+        "message without role": _chat(_answer(), {"content": text}),
+        "message of from and value": _chat(_answer(), {"from": "gpt", "value": text}),
+        "author": _chat({"author": {"role": "assistant"}, "content": {"parts": [text]}}),
+        "text beside content": _chat(_answer(text=text)),
+        "parts beside content": _chat(_answer(parts=[{"text": text}])),
+        "source of a message": _chat(_answer(source=text)),
+        "citation": _chat(_answer([{"text": HONEST, "citations": [{"cited_text": text}]}])),
+        "later prompt": _chat(_answer(text), {"role": "user", "content": f"You wrote: {text}"}),
+        "later result of a tool": _chat(
+            _answer(tool_calls=[{"function": {"arguments": text}}]),
+            {"role": "tool", "content": text},
+        ),
+        "parts of another key": _chat(_answer(text), reference={"parts": [text]}),
+        "role under another key": _chat(_answer(text), metadata={"role": "user", "content": text}),
+    }
+    inspect = {"epoch": 1, "output": {"completion": text, "choices": []}}
+    return {
+        **chats,
+        "reasoning beside a completion": pair(1, HONEST) | {"reasoning": text},
+        "completion in a list": {"prompt": "Write.", "completion": [{"text": text}]},
+        "text beside a message": {"choices": [{"text": text, "message": _answer()}]},
+        "inspect_ai without choices": _chat(_answer()) | inspect,
+        "text of a response": {"request": {"contents": []}, "response": {"text": text}},
+        "text beside an output": _responses(output_text=text),
+    }
