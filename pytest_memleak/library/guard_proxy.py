@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import logging
 from collections import Counter
@@ -71,7 +72,7 @@ class GuardProxy:
         url = f"{self._upstream}/models"
         try:
             async with self._session.get(url, headers=_headers(request)) as upstream:
-                models = (await _body(upstream)).get("data", [])
+                models = (await _body(upstream)).get("data") or []
                 names = [
                     {"id": str(_object(model).get("id")), "object": "model"} for model in models
                 ]
@@ -83,10 +84,9 @@ class GuardProxy:
         self.counts["requests"] += 1
         data, headers = await request.read(), _headers(request)
         try:
-            asked = _object(json.loads(data))
+            answer = GuardedAnswer(self._library, _object(json.loads(data)), self._limit)
         except (ValueError, RecursionError):
             return _error(400, "the request is no JSON object")
-        answer = GuardedAnswer(self._library, asked, self._limit)
         url = self._upstream + request.path.removeprefix("/v1")
         try:
             async with self._session.post(
@@ -123,7 +123,7 @@ class GuardProxy:
             await send(answer.read(chunk))
             self._note(answer.stops[noted:])
             noted = len(answer.stops)
-            if "error" in chunk:
+            if chunk.get("error"):
                 return response
             if noted and answer.ended:
                 break
@@ -151,16 +151,31 @@ class GuardProxy:
 async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | str]:
     """Yield the chunks of a stream; at last, if it was cut or can't be read, what happened."""
     try:
-        async for line in upstream.content:
-            name, _, data = line.strip().partition(b":")
-            if name == b"data" and data.strip() == b"[DONE]":
+        async for data in _events(upstream):
+            if data == b"[DONE]":
                 return
-            if name == b"data":
+            if data:
                 yield _object(json.loads(data))
         failure = "the server ended the stream early"
     except _BROKEN as error:
         failure = f"the server's stream failed: {type(error).__name__}"
     yield failure
+
+
+async def _events(upstream: ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the data of each server-sent event."""
+    mark, data = codecs.BOM_UTF8, bytearray()
+    async for line in upstream.content:
+        name, _, value = line.removeprefix(mark).rstrip(b"\r\n").partition(b":")
+        mark = b""
+        if name == b"data":
+            data += value + b"\n"
+        if len(data) > _LARGEST:
+            raise ValueError("the event is too long")
+        if not line.strip():
+            yield bytes(data).strip()
+            data.clear()
+    yield bytes(data).strip()
 
 
 async def _body(upstream: ClientResponse) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.library.stream import LIMIT, Stream
@@ -22,6 +24,9 @@ _NAMES = {
     *("system_fingerprint", "type"),
 }
 _LONGEST_NAME = 128
+_UNFINISHED = (None, "", "null")
+_OTHERS, _ALL = -1, ""  # text of no choice that was asked for; of all fields
+_FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
     *("arguments", "choices", "content", "created", "delta", "error", "function", "function_call"),
     *("index", "message", "name", "reasoning", "reasoning_content", "refusal", "text"),
@@ -60,9 +65,10 @@ class GuardedAnswer:
         """Start the answer to a request for chat completions or completions."""
         self.stops: list[Stop] = []
         self._library, self._limit = library, limit
-        self._prompts = list(_prompts(request))
+        self._prompts = _prompts(request)
         self._each = n if isinstance(n := request.get("n"), int) and n > 0 else 1
-        self._streams: dict[tuple[int, str], tuple[Stream, Path]] = {}
+        self._asked = range(self._each * len(self._prompts))
+        self._streams: dict[int, dict[str, _PlacedStream]] = {}
         self._over: set[int] = set()
         self._head: dict[str, Any] = {}
         self._held: list[dict[str, Any]] = []
@@ -70,7 +76,7 @@ class GuardedAnswer:
     @property
     def ended(self) -> bool:
         """Whether all choices have ended, by themselves or by the guard."""
-        return len(self._over) >= self._each * len(self._prompts)
+        return all(number in self._over for number in self._asked)
 
     def read(self, body: Mapping[str, Any], *, whole: bool = False) -> list[dict[str, Any]]:
         """Return what may be sent of a chunk: itself, after text that was held back.
@@ -78,18 +84,19 @@ class GuardedAnswer:
         whole: the body is an answer, not a chunk
         """
         self._head, self._held, choices = {}, [], []
-        for key in body.keys() & (_FORWARDED - {"choices"}):
-            self._head[key] = self._forwarded(body[key], (key,), ending=True)
+        for key, value in body.items():
+            if key in _FORWARDED and key != "choices":
+                self._head[key] = self._forwarded(value, (key,), ending=True)
         for nth, choice in enumerate(_objects(body.get("choices"))):
             number = _number(choice, nth)
-            if number in self._over:
+            if number in self._over and not whole:
                 continue
-            ending = whole or choice.get("finish_reason") is not None
+            ending = whole or choice.get("finish_reason") not in _UNFINISHED
             guarded = self._forwarded(choice, ("choices", number), ending=ending)
             if ending:
                 self._release(number)
                 self._over.add(number)
-            if any(stop.choice == number for stop in self.stops):
+            if _passage(self._streams_of(number)):
                 guarded["finish_reason"] = FILTERED
                 self._over.add(number)
             choices.append(guarded)
@@ -102,7 +109,7 @@ class GuardedAnswer:
     def end(self) -> list[dict[str, Any]]:
         """Return the text held back of choices that the server didn't end."""
         self._held = []
-        for number in {number for number, _ in self._streams} - self._over:
+        for number in self._streams.keys() - self._over:
             self._release(number)
         return self._held
 
@@ -120,35 +127,78 @@ class GuardedAnswer:
             ]
         if not isinstance(value, str):
             return value
-        if path[-1] in _NAMES:
+        if path[-1] in _NAMES and path[0] != "error":
             return value if len(value) <= _LONGEST_NAME else ""
         return self._read(value, path, ending=ending)
 
     def _read(self, text: str, path: Path, *, ending: bool) -> str:
-        """Return what may be sent of a text; all at one place of a choice's lists are one text."""
-        number = path[1] if path[0] == "choices" and isinstance(path[1], int) else 0
-        place = number, ".".join(key for key in path if isinstance(key, str))
-        stream, last = self._streams.get(place) or (self._stream(number), path)
-        self._streams[place] = stream, path
-        if stream.passage:
+        """Return what may be sent of a text; hold what may now be sent of texts before it."""
+        number = path[1] if path[0] == "choices" and isinstance(path[1], int) else _OTHERS
+        streams, field = self._streams_of(number), _field(path)
+        if _passage(streams):
             return ""
-        if last != path and (held := stream.end()):
-            self._held.append(self._head | _at(last, held))
-        text = stream.feed(text) + (stream.end() if ending else "")
-        if stream.passage:
-            self.stops.append(Stop(*place, stream.passage))
-        return text
+        if field not in streams:
+            if len(streams) == 1:
+                (first,) = streams.values()  # whose text is all text up to here
+                streams[_ALL] = self._stream(number)
+                streams[_ALL].read(first.path, first.sent, ending=True)
+                streams[_ALL].ended = first.ended
+            streams[field] = self._stream(number)
+        sent = streams[field].read(path, text, ending=ending)
+        if whole := streams.get(_ALL):
+            sent = [part for each in sent for part in whole.read(*each, ending=False)]
+            sent += whole.read(path, "", ending=ending)
+        self._held += [self._head | _at(*part) for part in sent if part[0] != path]
+        if passage := _passage(streams):
+            self.stops.append(Stop(max(number, 0), field, passage))
+        return "".join(part for place, part in sent if place == path)
 
-    def _stream(self, number: int) -> Stream:
-        nth = number // self._each
-        prompt = self._prompts[nth] if 0 <= nth < len(self._prompts) else ""
-        return Stream(self._library, self._limit, prompt=prompt)
+    def _streams_of(self, number: int) -> dict[str, _PlacedStream]:
+        """Return the streams of a choice that was asked for, or of all other text, by field."""
+        number = number if number in self._asked else _OTHERS
+        return self._streams.setdefault(number, {})
+
+    def _stream(self, number: int) -> _PlacedStream:
+        prompt = self._prompts[number // self._each] if number in self._asked else ""
+        return _PlacedStream(self._library, self._limit, prompt=prompt)
 
     def _release(self, number: int) -> None:
         """Send the text of a choice that was held back."""
-        for (choice, _), (_, path) in [*self._streams.items()]:
-            if choice == number and (text := self._read("", path, ending=True)):
-                self._held.append({**self._head, **_at(path, text)})
+        for field, stream in self._streams_of(number).items():
+            if field and (text := self._read("", stream.path, ending=True)):
+                self._held.append(self._head | _at(stream.path, text))
+
+
+class _PlacedStream(Stream):
+    """A stream of texts at several places of an answer.
+
+    path, ended: of the last text, and whether it was whole
+    """
+
+    def __init__(self, library: Library, limit: int, *, prompt: str) -> None:
+        super().__init__(library, limit, prompt=prompt)
+        self.path: Path = ()
+        self._places: list[Path] = []  # of each character that it holds back
+        self.ended = False
+
+    def read(self, path: Path, text: str, *, ending: bool) -> list[tuple[Path, str]]:
+        """Add a text; return what may be sent now, by its place."""
+        if self.ended and (path[0] != "choices" or _field(path) != _field(self.path)):
+            self._text, self._sent = f"{self._text} ", self._sent + 1  # words of two texts
+        self.path, self.ended = path, ending
+        self._places += [path] * len(text)
+        sent = self.feed(text) + (self.end() if ending else "")
+        places, self._places = self._places[: len(sent)], self._places[len(sent) :]
+        runs = groupby(zip(places, sent, strict=True), key=itemgetter(0))
+        return [(place, "".join(letter for _, letter in run)) for place, run in runs]
+
+
+def _passage(streams: Mapping[str, Stream]) -> Passage | None:
+    return next((stream.passage for stream in streams.values() if stream.passage), None)
+
+
+def _field(path: Path) -> str:
+    return ".".join(key for key in path if isinstance(key, str))
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -169,23 +219,20 @@ def _at(path: Path, text: str) -> dict[str, Any]:
     return nested
 
 
-def _prompts(request: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the prompts of a request, each of which has `n` choices; "" for tokens by number."""
-    if "messages" in request:
-        yield "\n".join(_texts([part.get("content") for part in _objects(request["messages"])]))
-        return
-    prompt = request.get("prompt")
-    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
-        yield from (part if isinstance(part, str) else "" for part in prompt)
-    else:
-        yield prompt if isinstance(prompt, str) else ""
+def _prompts(request: Mapping[str, Any]) -> list[str]:
+    """Return all text of a request by prompt, each of which has `n` choices."""
+    prompts = request.get("prompt")
+    if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
+        prompts = [prompts]
+    return ["\n".join(_strings({**request, "prompt": prompt})) for prompt in prompts]
 
 
-def _texts(contents: list[Any]) -> Iterator[str]:
-    for content in contents:
-        if isinstance(content, str):
-            yield content
-        else:
-            yield from (
-                part["text"] for part in _objects(content) if isinstance(part.get("text"), str)
-            )
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+    elif isinstance(value, dict):
+        for key in value.keys() - _FILES:
+            yield from _strings(value[key])

@@ -25,9 +25,10 @@ _LONGEST_WORD = 256
 _UNMATCHED, _UNMATCHED_BACKWARD = NEAR_MATCH - 1, 12  # words, of a line for these
 _USUAL = frozenset(USUAL.split())
 _WORD = re.compile(r"[^\W_]+")
-# Each letter may be a word in scripts without spaces, and a space in byte-level tokens.
+# A letter may be a word in scripts without spaces, and a space in byte-level tokens; folding makes
+# words of symbols.
 _WORD_START = re.compile(
-    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\U0003ffff]"
+    r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]"
 )
 
 
@@ -62,6 +63,11 @@ class Stream:
         self._library, self._limit, self._prompt = library, limit, prompt
         self._text, self._sent, self._matched = "", 0, 0
         self._allowed = limit  # words that may leave unread
+
+    @property
+    def sent(self) -> str:
+        """What has left, without what it forgot."""
+        return self._text[: self._sent]
 
     def feed(self, delta: str) -> str:
         """Add text; return the text that may be sent now."""

@@ -223,6 +223,47 @@ def test_a_stream_without_a_finish_reason_arrives_whole(guard, client):
     assert read(client, "ends") == ({0: f"{before} {quoted}"}, {0: None})
 
 
+def with_mark(parts):
+    first, *others = parts
+    return [b"\xef\xbb\xbfdata: " + json.dumps(first).encode(), *others]
+
+
+def kept_alive(parts):
+    return [line for part in parts for line in (b": still here", b"data:", b"data: ", part)]
+
+
+def in_lines(parts):
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+        else:
+            lines = json.dumps(part, indent=1).splitlines()
+            yield "\r\n".join(f"data:{line}" for line in ("", *lines)).encode()
+
+
+def without_ends(reason):
+    """Null and empty values, which end nothing."""
+
+    def change(parts):
+        *texts, end, done = parts
+        for part in texts:
+            part["choices"][0]["finish_reason"] = reason
+        return [*({**part, "error": None} for part in texts), end, done]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "form",
+    [list, with_mark, kept_alive, in_lines, *map(without_ends, (None, "", "null"))],
+)
+def test_any_form_of_an_event_stream_arrives_whole(guard, client, form):
+    text = " ".join(prose("the-seed-vault")[:60])
+    guard[0].answers["form"] = [*form(streamed(text))]
+    contents, reasons = read(client, "form")
+    assert (contents, reasons) == ({0: text}, {0: "stop"})
+
+
 def test_clients_that_leave_and_many_streams_at_once(guard, client):
     server, proxy, _ = guard
     text = " ".join(prose("the-seed-vault")[:120])

@@ -200,6 +200,12 @@ SHOWN = {"messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "ima
         ({"prompt": [LEAK, "?"], "n": 2}, {0, 1}),
         ({"prompt": [1, 2, 3]}, set()),
         ({"prompt": None, "n": "many"}, set()),
+        ({"prompt": "?", "suffix": LEAK}, {0}),
+        ({"prompt": ["?", "?"], "suffix": LEAK}, {0, 1}),
+        ({**CHAT, "prediction": {"type": "content", "content": LEAK}}, {0}),
+        ({**CHAT, "tools": [{"function": {"description": LEAK}}]}, {0}),
+        ({"messages": [{"role": "assistant", **called(LEAK)}]}, {0}),
+        ({"messages": [{"content": [{"type": "file", "file": {"file_data": LEAK}}]}]}, set()),
         ({"messages": "nothing of the kind"}, set()),
     ],
 )
@@ -209,9 +215,78 @@ def test_what_the_request_has_may_come_back(asked, free):
     assert {choice["index"] for choice in sent["choices"] if choice["text"] == LEAK} == free
 
 
-def test_an_error_of_the_server_is_read_too():
-    (sent,) = GuardedAnswer(library(), CHAT).read(
-        {"error": {"message": LEAK, "code": "overloaded"}}
-    )
-    assert sent["error"]["code"] == "overloaded"
-    assert longest(sent["error"]["message"]) == 38
+def test_the_strings_of_an_error_are_one_text():
+    words = {"param": " ".join(WORDS[36:48]), "type": " ".join(WORDS[48:60])}
+    for message in (LEAK, " ".join(WORDS[:36]) + " "):
+        error = {"code": "overloaded", "message": message, **words}
+        (sent,) = GuardedAnswer(library(), CHAT).read({"error": error})
+        assert sent["error"].pop("code") == "overloaded"
+        assert longest("".join(sent["error"].values())) == 38
+    (sent,) = GuardedAnswer(library(), CHAT).read({"error": None, "choices": None})
+    assert sent == {"error": None, "choices": []}
+
+
+def alternating(*texts, size=5):
+    """Fields of deltas that say the texts in turn."""
+    for at in range(0, max(map(len, texts)), size):
+        yield from (
+            {name: text[at : at + size]}
+            for name, text in zip(("content", "text"), texts, strict=True)
+        )
+
+
+def split(text, size):
+    """Fields of deltas that say one text in turn."""
+    for nth, at in enumerate(range(0, len(text), size)):
+        yield {("content", "reasoning", "text")[nth % 3]: text[at : at + size]}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [*alternating(LEAK, HONEST)],
+        *([*split(LEAK, size)] for size in (1, 5, 200)),
+    ],
+)
+def test_no_field_hides_a_passage_of_another(deltas):
+    parts = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    answer, sent = sent_of(CHAT, parts)
+    texts = [text for key, text in leaves(sent) if key != "finish_reason"]
+    contents = [text for key, text in leaves(sent) if key == "content"]
+    assert max(longest("".join(texts)), longest("".join(contents))) == 38
+    assert reason_of(sent) == "content_filter"
+    assert answer.ended
+
+
+@pytest.mark.parametrize("reason", [None, "", "null"])
+def test_fields_that_take_turns_arrive_whole(reason):
+    quoted = " ".join([*["other"] * 9, *WORDS[:37], "other"])
+    end = [{"choices": [{"index": 0, "delta": {"text": "."}, "finish_reason": "stop"}]}]
+    parts = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        for delta in alternating(HONEST, quoted)
+    ]
+    _, sent = sent_of(CHAT, [*parts, *end])
+    texts = leaves(sent)
+    assert "".join(text for key, text in texts if key == "content") == HONEST
+    assert "".join(text for key, text in texts if key == "text") == f"{quoted}."
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("first", [1, -90, 7])
+def test_choices_that_were_not_asked_for_are_one_text(first, whole):
+    choices = [
+        {"index": first + nth, "text": f"{word} ", "finish_reason": "stop"}
+        for nth, word in enumerate(WORDS[:80])
+    ]
+    answer = GuardedAnswer(library(), CHAT)
+    bodies = [{"choices": choices}] if whole else [{"choices": [choice]} for choice in choices]
+    sent = [guarded for body in bodies for guarded in answer.read(body, whole=whole)]
+    texts = [text for key, text in leaves(sent) if key == "text"]
+    assert longest("".join(texts)) == 38
+    assert not answer.ended
+    # Two of one number are one text, of which none is lost.
+    choices = [{"index": 0, "text": f"{half} "} for half in (HONEST, LEAK)]
+    (sent,) = answer.read({"choices": choices}, whole=True)
+    first, second = (choice["text"].strip() for choice in sent["choices"])
+    assert (first, longest(second)) == (HONEST, 38)

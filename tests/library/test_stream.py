@@ -52,7 +52,17 @@ def every_7th(words):
     return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
 
 
-CHANGES = {"verbatim": " ".join, "every 7th word changed": every_7th, **DISGUISES}
+def in_symbols(first):
+    """Write letters as those of a block of Unicode that starts with `first`."""
+    symbols = {ord("a") + nth: ord(first) + nth for nth in range(26)}
+    return lambda words: " ".join(words).lower().translate(symbols)
+
+
+CHANGES = {
+    "verbatim": " ".join, "every 7th word changed": every_7th, **DISGUISES,
+    "circled letters": in_symbols("\u24d0"), "flag letters": in_symbols("\U0001f1e6"),
+    "tag characters": lambda words: "".join(chr(0xE0000 + ord(c)) for c in " ".join(words)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("most", [8, full(1), full(30), full(1_000)])
