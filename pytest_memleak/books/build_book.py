@@ -11,11 +11,12 @@ from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct, loa
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
 from pytest_memleak.scoring.words import words
 
 _UNTITLED = "untitled"
 _UNKNOWN = "unknown"
-_LIMIT = 38  # words, of the strict preset's passages
+_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 
 
 def make_book(

@@ -11,9 +11,12 @@ from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
 
 if TYPE_CHECKING:
     from pytest_memleak.cli.shared_options import Commands
+
+_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 
 
 def add_guard(commands: Commands) -> None:
@@ -30,7 +33,7 @@ def add_guard(commands: Commands) -> None:
             "books BOOK": "protected books (.epub, .txt, ...), and catalog files",
             "--upstream URL": "the server's address up to /v1: http://localhost:8000/v1",
             "--common FILE": "a text that may be quoted; repeatable",
-            "--limit N": "the most words of a passage (default: 38)",
+            "--limit N": "the most words of a passage (default: %(default)s)",
             "--host HOST": "the address to listen on (default: 127.0.0.1)",
             "--port N": "the port to listen on (default: 8790)",
             **WORD_MODE,
@@ -38,7 +41,7 @@ def add_guard(commands: Commands) -> None:
         books={"nargs": "+"},
         upstream={"type": str, "required": True},
         common={"action": "append", "default": []},
-        limit={"default": 38},
+        limit={"default": _LIMIT},
         host={"type": str, "default": "127.0.0.1"},
         port={"default": 8790},
     )

@@ -9,7 +9,8 @@ import errno
 import json
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
@@ -19,6 +20,7 @@ from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.log_files import RowPaths, reader_of
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _LISTED = 20
-_LIMIT = 38
+_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 
 
 def add_scan(commands: Commands) -> None:
@@ -90,6 +92,7 @@ def _scan(parsed: argparse.Namespace) -> int:
             RowPaths(parsed.text, parsed.prompt),
             jobs=parsed.jobs or count_cores(),
             progress=progress,
+            # Passages that exceed no limit are listed from the length of near-verbatim ones.
             least=min(NEAR_PASSAGE, parsed.longest_passage + 1),
             training=bool(parsed.training),
             quote=parsed.quote,
@@ -121,6 +124,13 @@ def _validate(parsed: argparse.Namespace) -> None:
         reader_of(path)
         if not path.is_file():
             raise RecordsError(os.strerror(errno.ENOENT), location=str(path))
+    for path, times in Counter(map(Path.resolve, (*parsed.logs, *parsed.training))).items():
+        if times > 1:
+            raise SettingsError(
+                "named twice, so its rows would count twice",
+                location=str(path),
+                hint="name each file once",
+            )
 
 
 def _parse_share(value: str) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH
 from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.library.library import Library, Passage
 
-LIMIT = 38
+LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 """The most words of a protected book that a generation may reproduce (docs/method.md)."""
 
 # Per word of the limit: a passage with words inserted, or a JSON object per word, takes fewer.

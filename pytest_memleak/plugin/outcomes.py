@@ -1,4 +1,4 @@
-"""Suite files as test modules, and a pair's outcome: passed, failed, or an error.
+"""What a pair's test does: skip paid pairs, open the endpoint, evaluate, and check the limits.
 
 PYTEST_DONT_REWRITE
 """

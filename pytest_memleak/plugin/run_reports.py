@@ -31,7 +31,7 @@ from pytest_memleak.records import Block, Span
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties
-from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, REPORTS, STEP_SUMMARY
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.result_codec import encode
@@ -153,7 +153,7 @@ def write_reports(config: pytest.Config, report: RunReport, run_of: RunOf) -> No
 
 def write_again(report: RunReport) -> None:
     """Write the files of a run again, evidence first: it must not say PASS."""
-    for output in (EVIDENCE, HTML):
+    for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
         output.write_if_requested(report)
 
 

@@ -1,4 +1,4 @@
-"""Suite files as test modules, one item per pair, and how an item may end.
+"""Suite files as test modules: one item per pair; an expected leak is an xfail.
 
 Light, since pytest imports it for any folder with a suite.
 

@@ -65,15 +65,15 @@ class Analysis:
 
     error:     sampling error of BMC (docs/method.md)
     counts:    its basis: rounds per word of the book
-    agreement: self-agreement of the first and second half of the rounds (section 5)
-    cross:     source excerpts of spans (section 4)
+    agreement: self-agreement of the first and second half of the rounds
+    cross:     source excerpts of spans
     lengths:   number of runs with the prompted excerpt, per length
     own_spans: spans with the prompted excerpt, per round and per excerpt
     own_runs:  words of their prompted excerpts that each round covers, untrimmed
-    passages:  passages of any protected book (section 11)
+    passages:  passages of any protected book
     ranges:    likely range of the longest block, span, and passages in another n rounds
-    near:      near-verbatim recall (section 8), if a limit needs it
-    null, uplift: comparisons (section 7), if available and a limit or baseline needs them
+    near:      near-verbatim recall, if a limit needs it
+    null, uplift: comparisons, if available and a limit or baseline needs them
     greedy:    measures of the greedy continuations alone, if the probe requests them
     further:   measures of extensions, if a limit needs them
     works:     measures of a collection's works

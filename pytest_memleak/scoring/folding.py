@@ -1,7 +1,7 @@
 """Words of near-verbatim matching, folded: text that only looks different becomes equal.
 
 Two foldings: `passage_words` for passages (docs/method.md) and `folded_words` for
-near-verbatim recall (section 8). Neither touches the four measures of section 3, whose words are
+near-verbatim recall. Neither touches the four measures, whose words are
 in `words`.
 """
 
@@ -187,7 +187,7 @@ _AS_LATIN = str.maketrans(_inverted(LOOK_ALIKES) | _inverted(LATIN_FORMS))
 
 
 def folded_words(text: str) -> list[str]:
-    """Return the words of `text`, split on white space, dashes, and ellipses, folded (section 8).
+    """Return the folded words of `text`, split on white space, dashes, and ellipses.
 
     Compatibility forms (ligatures, full width, mathematical letters) become plain ones;
     format, control and zero-width characters and the accents of Latin, Greek and Cyrillic

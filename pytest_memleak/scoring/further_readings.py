@@ -1,7 +1,7 @@
 """Further readings of texts that don't read as prose: passages disguised by markup or order.
 
-Near-verbatim matching folds and matches each further reading like the text itself (docs/method.md
-section 11). Prose has none: a text gets them only for marks that prose doesn't have, words that
+Near-verbatim matching folds and matches each further reading like the text itself (docs/method.md).
+Prose has none: a text gets them only for marks that prose doesn't have, words that
 repeat at once, a stretch without usual words, or a stretch of usual words in reverse order.
 """
 

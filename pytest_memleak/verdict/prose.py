@@ -1,6 +1,6 @@
 """A book's prose: its commonest words and word pairs, by which an answer's is told from noise.
 
-docs/method.md, kind 8 and "it wrote prose". Prose shares its commonest words with any other
+See docs/suite.md, Answers. Prose shares its commonest words with any other
 of its language, in an order that reversing or shuffling undoes.
 """
 

@@ -210,6 +210,7 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         (good, ["--prompt", "/a"], "--prompt needs --text"),
         (good, ["--jobs", "-1"], "--jobs must be at least 1, not -1"),
         (good, ["--training", "rows.jsonl"], "name either generations or training rows"),
+        (good, ["./rows.jsonl"], "rows.jsonl: named twice, so its rows would count twice"),
     ):
         code, out, err = scan(rows, *options)
         assert (code, out) == (2, ""), message

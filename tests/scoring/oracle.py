@@ -1,4 +1,4 @@
-"""A slow, literal reading of docs/method.md to 3 and 11, against which the core is held.
+"""A slow, literal reading of docs/method.md, against which the core is held.
 
 Nothing here is shared with the core but its table of look-alike letters and what further readings
 a text has.

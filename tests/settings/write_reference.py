@@ -305,6 +305,8 @@ def provider_section(provider):
     """A section for a provider that has none: its module's example, and an empty table each."""
     text = importlib.import_module(PROVIDERS[provider].module).__doc__
     sample = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    if not sample:
+        raise SystemExit(f"{provider}: its module's docstring needs an example, indented by four")
     lines = ["", f"## `{provider}`", "", "```toml", *sample, "```"]
     for name in provider_tables(provider):
         lines += ["", f"### `[model.{name}]`", "", *KEY_TABLE]
