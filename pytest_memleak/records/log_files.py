@@ -23,6 +23,7 @@ from pytest_memleak.records.log_formats import Record, record_at, record_of, val
 from pytest_memleak.records.paper_format import json_value, load_records, no_list, read_whole
 
 _BLOCK = 1 << 20  # bytes
+_PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ROWS = 1 << 10
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 # Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
@@ -83,7 +84,8 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
                 rows += len(block)
     except (OSError, EOFError, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", None) or error
-        raise RecordsError(f"can't be read: {cause}", location=str(path)) from None
+        place = f" after row {rows}" if rows else ""
+        raise RecordsError(f"can't be read{place}: {cause}", location=str(path)) from None
     if not rows:
         raise RecordsError("the file has no rows", location=str(path))
 
@@ -122,8 +124,42 @@ def _unpacked_zstd(raw: IO[bytes]) -> IO[bytes]:
         import zstandard
     except ImportError:
         raise _missing("zstandard", "formats") from None
-    stream: Any = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-    return io.BufferedReader(stream)
+
+    def pieces() -> Iterator[bytes]:
+        frame = None
+        while packed := raw.read(_PACKED_PIECE):
+            while packed:
+                frame = frame or zstandard.ZstdDecompressor().decompressobj()
+                try:
+                    yield frame.decompress(packed)
+                except zstandard.ZstdError as error:
+                    raise OSError(f"damaged zstd: {error}") from None
+                packed = frame.unused_data if frame.eof else b""
+                frame = None if frame.eof else frame
+        if frame is not None:
+            raise EOFError("the zstd stream ends early")
+
+    return io.BufferedReader(_Pieces(pieces()))
+
+
+class _Pieces(io.RawIOBase):
+    """A file of pieces; an error of theirs is raised at its place."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            try:
+                self._rest = next(self._pieces)
+            except StopIteration:
+                return 0
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 def _lines(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
@@ -134,7 +170,7 @@ def _lines(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
 def _json_rows(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     value = json_value(read_whole(file, path), str(path))
     lists = [value, *(value_at(value, keys) for keys in _LISTS), [value] * bool(record_of(value))]
-    rows = next((rows for rows in lists if isinstance(rows, list)), None)
+    rows = [row for rows in lists if isinstance(rows, list) for row in rows]
     if not rows:
         raise no_list(value, str(path))
     yield from _in_blocks(rows)
@@ -160,11 +196,28 @@ def _samples(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
             yield block
 
 
-def _cells(file: IO[bytes], _path: Path) -> Iterator[list[Any]]:
+def _cells(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield from _in_blocks(csv.DictReader(text))
+        yield from _in_blocks(_cells_by_heads(csv.reader(text), str(path)))
+
+
+def _cells_by_heads(lines: Any, path: str) -> Iterator[dict[str, str]]:
+    heads: list[str] = next(lines, [])
+    if len(set(heads)) < len(heads):
+        raise RecordsError(
+            "two columns have the same head", location=f"{path}, line 1", hint="rename one"
+        )
+    for cells in lines:
+        if len(cells) > len(heads):
+            raise RecordsError(
+                f"{len(cells)} cells, but {len(heads)} heads",
+                location=f"{path}, line {lines.line_num}",
+                hint="put cells with commas into double quotes",
+            )
+        if cells:
+            yield dict(zip(heads, cells, strict=False))
 
 
 def _parquet(file: IO[bytes], path: Path) -> Iterator[list[Any]]:

@@ -239,7 +239,7 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
     try:
         text = data.decode(encoding or json.detect_encoding(data))
         del data  # before the values are in memory, too
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, place))
     except UnicodeDecodeError as error:
         raise RecordsError(
             f"not {error.encoding.upper()} text: byte 0x{error.object[error.start]:02x} at "
@@ -257,6 +257,16 @@ def json_value(data: bytes, place: str, *, encoding: str | None = None) -> Any:
         deep = isinstance(error, RecursionError)
         cause = "it is nested too deeply" if deep else "a number has too many digits"
         raise RecordsError(f"not usable JSON: {cause}", location=place) from None
+
+
+def _object(pairs: list[tuple[str, Any]], place: str) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        message = f"the key {twice[:_LONGEST_REASON]!a} occurs twice in an object"
+        raise RecordsError(message, location=place, hint="remove one")
+    return value
 
 
 # --- one record ----------------------------------------------------------------------------
@@ -407,14 +417,9 @@ def _mistyped(
 def _kind(value: object) -> str:
     """Name a value's JSON type, without quoting it."""
     names = {
-        type(None): "null",
-        bool: "a boolean",
-        str: "a string",
-        int: "a number",
-        float: "a number",
-        list: "a list",
-        dict: "an object",
-    }
+        type(None): "null", bool: "a boolean", str: "a string", int: "a number",
+        float: "a number", list: "a list", dict: "an object",
+    }  # fmt: skip
     return names.get(type(value), f"a {type(value).__name__}")
 
 

@@ -63,7 +63,7 @@ def _strings(value: object) -> Iterator[tuple[Place, str]]:
             inside = [((*place, str(key)), value) for key, value in part.items()]
             keys = [((*place, ""), f"{key}\n") for key in part if _is_text(str(key))]
             waiting += reversed(keys + inside)
-        elif isinstance(part, list):
+        elif isinstance(part, list | tuple):  # a map of Parquet has pairs
             waiting += [(place, value) for value in reversed(part)]
 
 

@@ -62,8 +62,9 @@ _CODES = re.compile(
 )
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
 _LAYERS = 3
-# Tokenizers mark where a word begins, or where it goes on; some write bytes as letters.
-_BEGINS = ("\u0120", "\u2581")
+# Tokenizers mark where a word begins, or where it goes on; some write bytes as letters. Hangul
+# fillers look like blanks.
+_BEGINS = ("\u0120", "\u2581", "\u115f", "\u1160", "\u3164", "\uffa0")
 _GOES_ON = re.compile(r"(?<!\s)\s*##(?=\w)|@@\s+")
 _BETWEEN_PIECES = re.compile(r"[\s'\",\[\]]+")
 _BYTES = {256 + n: byte for n, byte in enumerate((*range(33), *range(127, 161), 173))}
@@ -163,7 +164,7 @@ def _character(code: re.Match[str]) -> str:
 def _of_pieces(text: str) -> str:
     if _BEGINS[0] in text:
         text = text.translate(_BYTES)
-    text = text.replace(_BEGINS[1], " ")
+    text = text.translate(dict.fromkeys(map(ord, _BEGINS[1:]), " "))
     return _UTF_8.sub(lambda run: run[0].encode("latin-1").decode("utf-8", "ignore"), text)
 
 

@@ -225,11 +225,52 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         ("no.eval", b"PK no", "no.eval: can't be read: File is not a zip file"),
         ("no.parquet", b"PAR1", "no.parquet: "),
         ("list.json", b'{"a": 1}', "list.json: expected a list of records, found an object"),
+        (
+            "twice.jsonl",
+            b'{"prompt": "a", "completion": "b", "completion": "c"}',
+            "twice.jsonl, line 1: the key 'completion' occurs twice in an object",
+        ),
+        (
+            "comma.csv",
+            b'prompt,completion\na,"b\nb"\na,b,c\n',
+            "comma.csv, line 4: 3 cells, but 2 heads",
+        ),
+        (
+            "heads.csv",
+            b"prompt,completion,completion\n",
+            "heads.csv, line 1: two columns have the same head",
+        ),
     ):
         Path(name).write_bytes(data)
         code, out, err = scan(Path(name))
         assert (code, out) == (2, "")
         assert message in err
+
+
+@pytest.mark.parametrize(("cut", "message"), [
+    (slice(-3), "the zstd stream ends early"), (slice(40), "the zstd stream ends early"),
+    (slice(None), "damaged zstd"),
+])  # fmt: skip
+def test_a_damaged_zstd_file_is_an_error(scan, cut, message):
+    zstandard = pytest.importorskip("zstandard")
+    frames = [zstandard.ZstdCompressor().compress(f"a,{text}\n".encode()) for text in HARMLESS[:2]]
+    head = zstandard.ZstdCompressor().compress(b"prompt,completion\n")
+    garbage = b"garbage" if cut == slice(None) else b""
+    Path("rows.csv.zst").write_bytes(head + frames[0] + frames[1][cut] + garbage)
+    code, out, err = scan(Path("rows.csv.zst"))
+    assert (code, out) == (2, "")
+    assert "rows.csv.zst: can't be read" in err
+    assert message in err
+
+
+def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
+    passage = " ".join(PASSAGE)
+    both = {"samples": [chat(1, HARMLESS[0])], "results": [chat(1, passage)]}
+    Path("both.json").write_text(json.dumps(both), encoding="utf-8")
+    table = f"prompt,completion,reasoning\na,{HARMLESS[0]},{passage}\n"
+    Path("table.csv").write_text(table, encoding="utf-8")
+    for name in ("both.json", "table.csv"):
+        assert scan(Path(name))[0] == 1
 
 
 @pytest.mark.parametrize("share", ["2", "nan", "5%"])

@@ -87,6 +87,7 @@ DISGUISES = {
     "code points": lambda words: " ".join(f"U+{ord(c):04X}" for c in " ".join(words)),
     "bytes": lambda words: "".join(f"\\x{byte:02x}" for byte in " ".join(words).encode()),
     "literal line ends": r"\n".join,
+    **{f"filler {ord(mark):x}": mark.join for mark in "\u115f\u1160\u3164\uffa0"},
     "percent blanks": "%20".join,
     "percent letters": lambda words: "".join(f"%{byte:02X}" for byte in " ".join(words).encode()),
     "HTML twice": lambda words: html.escape(html.escape("&nbsp;".join(words))),
