@@ -44,7 +44,7 @@ class Stop(NamedTuple):
 
 
 class GuardedAnswer:
-    """The answer to one request, whole or in chunks, with each text of each choice guarded.
+    """The answer to one request, whole or in chunks, with all text of each choice guarded.
 
         answer = GuardedAnswer(library, request)
         for chunk in chunks:
@@ -175,18 +175,16 @@ class _PlacedStream(Stream):
     path, ended: of the last text, and whether it was whole
     """
 
-    def __init__(self, library: Library, limit: int, *, prompt: str) -> None:
-        super().__init__(library, limit, prompt=prompt)
-        self.path: Path = ()
-        self._places: list[Path] = []  # of each character that it holds back
-        self.ended = False
+    path: Path = ()
+    ended = False
+    _places: tuple[Path, ...] = ()  # of each character that it holds back
 
     def read(self, path: Path, text: str, *, ending: bool) -> list[tuple[Path, str]]:
         """Add a text; return what may be sent now, by its place."""
         if self.ended and (path[0] != "choices" or _field(path) != _field(self.path)):
             self._text, self._sent = f"{self._text} ", self._sent + 1  # words of two texts
         self.path, self.ended = path, ending
-        self._places += [path] * len(text)
+        self._places += (path,) * len(text)
         sent = self.feed(text) + (self.end() if ending else "")
         places, self._places = self._places[: len(sent)], self._places[len(sent) :]
         runs = groupby(zip(places, sent, strict=True), key=itemgetter(0))
