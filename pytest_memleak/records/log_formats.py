@@ -25,7 +25,8 @@ Path = Sequence[str]
 
 _ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
-_OF_MODEL = frozenset({"response", "choices", "candidates", "output", "completion"})
+_LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
+_OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
 # Where messages are, at any depth.
 _CONTAINERS = frozenset(
     {*_OF_REQUEST, *_OF_MODEL, "messages", "contents", "body", "message", "content",
@@ -33,6 +34,7 @@ _CONTAINERS = frozenset(
 )  # fmt: skip
 _ENDS = frozenset({"finish_reason", "stop_reason", "finishReason"})
 _TEXTS = ("content", "parts", "text")
+_TEXT_ALONE = 20  # words from which text of a row without an answer is one
 # What describes a text, in a few words.
 _METADATA = frozenset(
     {*_ENDS, "role", "id", "type", "source", "model", "name", "object", "provider", "logprobs",
@@ -93,7 +95,8 @@ def record_of(row: object) -> Record | None:
     # The prompts before the first answer are also those before texts beside messages.
     first = answers[0].prompts if answers else len(prompts)
     read = [*prompts[:first], *(text for answer in answers for text in answer.texts)]
-    if further := _unread_texts(unread, "\n".join(read).casefold(), form.dataset):
+    further = _unread_texts(unread, "\n".join(read).casefold(), form.dataset)
+    if answers or sum(map(count_runs, further)) >= _TEXT_ALONE:
         answers = answers or [_Answer("", [], first)]
         answers[0].others.extend(further)
     return {
@@ -141,9 +144,8 @@ def _read(row: Record, form: _Format) -> tuple[list[_Answer], list[str], list[Re
             asked |= dict.fromkeys((text, *others))
             continue
         first = len(asked) if first is None else first
-        if text or not others or not all((other,) in answers for other in others):
-            answer = answers.setdefault((text, *others), _Answer(text, others, len(asked)))
-            answer.end |= end
+        answer = answers.setdefault((text, *others), _Answer(text, others, len(asked)))
+        answer.end |= end
     for answer in texts.values():
         answer.prompts = len(asked) if first is None else first
     return [*answers.values()], [*asked], unread
@@ -200,8 +202,10 @@ def _messages(row: Record, unread: list[Record]) -> Iterator[tuple[Record, bool,
                     waiting.append((key, part[key], inside, end))
                 else:
                     unread.append({key: part[key]})
-        else:
+        elif key in _LISTS_OF_MODEL or not part.keys().isdisjoint(_TEXTS):
             yield part, of_model, end
+        else:
+            unread.append({key: part})
 
 
 def _has_messages(key: str, value: object) -> bool:

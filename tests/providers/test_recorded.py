@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from clients import PLACE, make_provider
-from log_rows import openai_batch, texts_beside_an_answer, vertex_batch
+from log_rows import openai_batch, openai_failed, texts_beside_an_answer, vertex_batch
 
 from pytest_memleak.errors import RecordsError, SuiteError
 from pytest_memleak.interfaces.protocols import TrainingSet
@@ -98,6 +98,18 @@ def test_a_text_beside_an_answer_is_the_model_s(make, write, name):
     ids = dict.fromkeys(("id", "custom_id", "key"), "p_id1")
     write("log.jsonl", [ids | texts_beside_an_answer(text)[name]])
     assert any(text in each.written for each in read(make("log.jsonl")))
+
+
+def test_a_failed_call_is_no_answer(make, write):
+    body = {"error": {"message": "It failed."}}
+    prompt = {"prompt": {"raw": "Write."}, "provider": {"id": "mock"}, "vars": {"excerpt_id": 1}}
+    failed = [
+        {"custom_id": "p_id1", "response": {"status_code": 500, "body": body}},
+        {**prompt, "response": {"tokenUsage": {}}, "gradingResult": {"reason": "No assertions"}},
+        openai_failed(1, ""),
+    ]
+    write("log.jsonl", failed)
+    assert read(make("log.jsonl")) == []
 
 
 @pytest.mark.parametrize(
