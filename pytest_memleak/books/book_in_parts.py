@@ -19,7 +19,7 @@ _DIGITS = re.compile(r"(\d+)")
 def read_folder(path: Path, read: Callable[[Path], Manuscript | None]) -> Manuscript:
     """Read a folder whose files are a book's chapters, in the order of the numbers in their names.
 
-    Raises BookError for a file that isn't text, a folder in it, and no file at all.
+    Raises BookError for a file that isn't text, an EPUB, a folder in it, and no file at all.
     """
     try:
         files = sorted(
@@ -36,6 +36,12 @@ def _reading_order(file: Path) -> list[int | str]:
 
 
 def _chapter(file: Path, read: Callable[[Path], Manuscript | None]) -> Manuscript:
+    if file.suffix.lower() == ".epub":
+        raise BookError(
+            "is a book of its own, not a chapter",
+            location=str(file),
+            hint=f"name the books of the folder one by one: {file.parent}/*.epub",
+        )
     manuscript = None if file.is_dir() else read(file)
     if manuscript is None:
         raise BookError(

@@ -23,7 +23,7 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.library.library import Library
@@ -113,18 +113,26 @@ def _scan(parsed: argparse.Namespace) -> int:
 
 def _validate(parsed: argparse.Namespace) -> None:
     if bool(parsed.logs) == bool(parsed.training):
-        raise SettingsError(
-            "name either generations or training rows", hint="add --logs FILE or --training FILE"
-        )
+        hint = "omit one of them" if parsed.logs else "add --logs FILE or --training FILE"
+        raise SettingsError("name either generations (--logs) or training rows", hint=hint)
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
     if parsed.jobs is not None and parsed.jobs < 1:
         raise SettingsError(f"--jobs must be at least 1, not {parsed.jobs}", hint="omit --jobs")
-    for path in (*parsed.logs, *parsed.training):
+    for limit in (parsed.longest_passage, parsed.nv_longest_passage):
+        if limit < 0:
+            raise SettingsError(f"a limit must be at least 0, not {limit}", hint="omit it")
+    _validate_files([*parsed.logs, *parsed.training])
+
+
+def _validate_files(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            raise RecordsError("is a folder", location=str(path), hint="name its files")
         reader_of(path)
         if not path.is_file():
             raise RecordsError(os.strerror(errno.ENOENT), location=str(path))
-    for path, times in Counter(map(Path.resolve, (*parsed.logs, *parsed.training))).items():
+    for path, times in Counter(map(Path.resolve, paths)).items():
         if times > 1:
             raise SettingsError(
                 "named twice, so its rows would count twice",

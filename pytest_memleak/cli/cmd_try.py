@@ -186,6 +186,8 @@ def _word_mode_for(path: Path) -> str:
     from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.scoring.book_layout import measurable_words
 
+    if path.is_dir():  # which a suite takes for a folder of books
+        raise SettingsError("is a folder", location=str(path), hint="name the file of one book")
     read = Extensions().read_book(path)
 
     def print_size(mode: WordMode) -> str:

@@ -458,6 +458,9 @@ def test_a_book_in_rows_or_in_a_folder(read, refuse, tmp_path):
     with pytest.raises(BookError, match=r"cover\.png: isn't a chapter") as caught:
         Extensions().read_book(folder)
     assert "nothing else" in caught.value.hint
+    (folder / "a novel.epub").write_bytes(b"PK")
+    with pytest.raises(BookError, match=r"a novel\.epub: is a book of its own, not a chapter"):
+        Extensions().read_book(folder)
 
 
 @pytest.mark.parametrize("name", ["book.txt", "book.json"])

@@ -209,7 +209,9 @@ def test_a_row_that_cannot_be_read_is_an_error_with_its_place(scan):
         (Path("rows.xml"), [], "rows.xml: no reader for '.xml' files"),
         (good, ["--prompt", "/a"], "--prompt needs --text"),
         (good, ["--jobs", "-1"], "--jobs must be at least 1, not -1"),
-        (good, ["--training", "rows.jsonl"], "name either generations or training rows"),
+        (good, ["--training", "rows.jsonl"], "omit one of them"),
+        (good, ["--longest-passage", "-1"], "a limit must be at least 0, not -1"),
+        (Path(), [], ".: is a folder"),
         (good, ["./rows.jsonl"], "rows.jsonl: named twice, so its rows would count twice"),
     ):
         code, out, err = scan(rows, *options)
