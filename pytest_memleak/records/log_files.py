@@ -102,7 +102,9 @@ def load_rows(path: Path) -> list[object]:
         if record is None or record is row:
             records.append(row)
         else:
-            records += (record | answer for answer in record.pop("generations"))
+            answers = record.pop("generations")
+            # Text of a request that failed is no generation: that one is missing.
+            records += (record | answer for answer in answers if not answer.get("failed"))
     return records
 
 

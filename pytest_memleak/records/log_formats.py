@@ -97,7 +97,7 @@ def record_of(row: object) -> Record | None:
     read = [*prompts[:first], *(text for answer in answers for text in answer.texts)]
     further = _unread_texts(unread, "\n".join(read).casefold(), form.dataset)
     if answers or sum(map(count_runs, further)) >= _TEXT_ALONE:
-        answers = answers or [_Answer("", [], first)]
+        answers = answers or [_Answer("", [], first, {"failed": bool(failed)})]
         answers[0].others.extend(further)
     return {
         "excerpt_id": value_at(row, form.row_id),

@@ -101,7 +101,7 @@ def test_a_text_beside_an_answer_is_the_model_s(make, write, name):
 
 
 def test_a_failed_call_is_no_answer(make, write):
-    body = {"error": {"message": "It failed."}}
+    body = {"error": {"message": "It failed, since " + "the server was busy and " * 9}}
     prompt = {"prompt": {"raw": "Write."}, "provider": {"id": "mock"}, "vars": {"excerpt_id": 1}}
     failed = [
         {"custom_id": "p_id1", "response": {"status_code": 500, "body": body}},
