@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,12 +12,15 @@ from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
 
 if TYPE_CHECKING:
     from pytest_memleak.cli.shared_options import Commands
 
 _LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
+_LAST_PORT = 65535
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104
 
 
 def add_guard(commands: Commands) -> None:
@@ -35,7 +39,7 @@ def add_guard(commands: Commands) -> None:
             "--common FILE": "a text that may be quoted; repeatable",
             "--limit N": "the most words of a passage (default: %(default)s)",
             "--host HOST": "the address to listen on (default: 127.0.0.1)",
-            "--port N": "the port to listen on (default: 8790)",
+            "--port N": "the port to listen on (default: 8790); 0: any free port",
             **WORD_MODE,
         },
         books={"nargs": "+"},
@@ -57,32 +61,55 @@ def _guard(parsed: argparse.Namespace) -> int:
         from pytest_memleak.library.guard_proxy import GuardProxy
     except ImportError:
         raise SettingsError(
-            "memleak guard needs the package aiohttp, which isn't installed",
+            "the package aiohttp, which runs the proxy, isn't installed",
             hint=f"install it with: {install_command('guard')}",
         ) from None
-    if urlsplit(parsed.upstream).scheme not in ("http", "https"):
-        raise SettingsError(
-            f"--upstream {parsed.upstream} is no address of a server",
-            hint="name it up to /v1, as in --upstream http://localhost:8000/v1",
-        )
+    _validate_addresses(parsed)
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
     Stream(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
     words = sum(library.sizes.values())
+    app = GuardProxy(library, parsed.upstream, parsed.limit).app()
+    family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
+    try:
+        listener = socket.create_server((parsed.host, parsed.port), family=family)
+    except OSError as error:
+        reason = f"{error.strerror}".partition(" (while")[0]
+        raise SettingsError(
+            f"can't listen on {parsed.host}:{parsed.port}: {reason}",
+            hint="name an address of this machine with --host, or name another port with --port",
+        ) from None
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(
-        f"Guards {amount(len(library.sizes), 'book')} ({words:,} words) at http://{parsed.host}:"
-        f"{parsed.port}/v1, before {parsed.upstream}",
+        f"Guards {amount(len(library.sizes), 'book')} ({words:,} words) at http://{host}:"
+        f"{listener.getsockname()[1]}/v1, before {without_credentials(parsed.upstream)}",
         flush=True,
     )
-    app = GuardProxy(library, parsed.upstream, parsed.limit).app()
-    try:
-        web.run_app(
-            app, host=parsed.host, port=parsed.port, handler_cancellation=True, print=None,
-            access_log=None,
-        )  # fmt: skip
-    except OSError as error:
-        raise SettingsError(
-            f"can't listen on {parsed.host}:{parsed.port}: {error.strerror}",
-            hint="name another port with --port",
-        ) from None
+    web.run_app(app, sock=listener, handler_cancellation=True, print=None, access_log=None)
     return 0
+
+
+def _validate_addresses(parsed: argparse.Namespace) -> None:
+    """Raise SettingsError for a port or an upstream that can't be, or that is the guard itself."""
+    if not 0 <= parsed.port <= _LAST_PORT:
+        raise SettingsError(
+            f"--port {parsed.port} isn't between 0 and {_LAST_PORT}",
+            hint="name another port, as in --port 8790",
+        )
+    upstream = without_credentials(parsed.upstream)
+    try:
+        url = urlsplit(parsed.upstream)
+        default_port = {"http": 80, "https": 443}[url.scheme]
+        host, port = url.hostname, url.port or default_port
+    except (ValueError, KeyError):
+        host = None
+    if not host:
+        raise SettingsError(
+            f"--upstream {upstream} isn't a server's address",
+            hint="name it up to /v1, as in --upstream http://localhost:8000/v1",
+        )
+    if port == parsed.port and (host == parsed.host or {host, parsed.host} <= _THIS_MACHINE):
+        raise SettingsError(
+            f"--upstream {upstream} is the address of the guard itself",
+            hint="name the server with --upstream, or another port with --port",
+        )

@@ -10,9 +10,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, web
+from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_memleak.library.guarded_answer import GuardedAnswer
+from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,6 +74,9 @@ class GuardProxy:
         url = f"{self._upstream}/models"
         try:
             async with self._session.get(url, headers=_headers(request)) as upstream:
+                if not upstream.ok:
+                    message = f"the upstream answered {_MODELS} with status {upstream.status}"
+                    return self._fail(message, upstream.status)
                 models = (await _body(upstream)).get("data") or []
                 names = [
                     {"id": str(_object(model).get("id")), "object": "model"} for model in models
@@ -116,7 +121,7 @@ class GuardProxy:
         async for chunk in _chunks(upstream):
             if isinstance(chunk, str):
                 if not answer.ended:
-                    self.counts["upstream_errors"] += 1
+                    self._fail(chunk)
                     await send([*answer.end(), {"error": {"message": chunk, "type": _TYPE}}])
                     return response
                 break
@@ -144,8 +149,21 @@ class GuardProxy:
             )  # fmt: skip
 
     def _failed(self, error: BaseException) -> web.Response:
+        message = f"the server failed: {type(error).__name__}"
+        if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
+            message = (
+                f"the upstream {without_credentials(self._upstream)} can't be reached "
+                f"({getattr(error, 'strerror', None) or error}); start it or change --upstream"
+            )
+        elif type(error) is ValueError:  # of this module; a subclass may quote the answer
+            message = str(error)
+        return self._fail(message)
+
+    def _fail(self, message: str, status: int = 502) -> web.Response:
+        """Count and log a failure of the upstream; return the error for the client."""
         self.counts["upstream_errors"] += 1
-        return _error(502, f"the server failed: {type(error).__name__}")
+        _LOG.warning("%s", message)
+        return _error(status, message)
 
 
 async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | str]:
@@ -183,13 +201,18 @@ async def _body(upstream: ClientResponse) -> dict[str, Any]:
     async for part in upstream.content.iter_chunked(_LARGEST_CHUNK):
         body += part
         if len(body) > _LARGEST:
-            raise ValueError("the answer is too long")
-    return _object(json.loads(body))
+            raise ValueError(f"the upstream's answer is over {_LARGEST:,} bytes")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        text = f"the upstream's answer isn't JSON ({upstream.content_type})"
+        raise ValueError(text) from None
+    return _object(answer)
 
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - the JSON's value is wrong
+        raise ValueError("the upstream's answer is no JSON object")  # noqa: TRY004 - the JSON's value is wrong
     return value
 
 
@@ -199,11 +222,15 @@ def _headers(request: web.Request) -> dict[str, str]:
     }
 
 
-def _error(status: int, message: str) -> web.Response:
+def _error(status: int, message: str, **headers: str) -> web.Response:
     error = {"message": message, "type": _TYPE, "param": None, "code": None}
-    return web.json_response({"error": error}, status=status)
+    return web.json_response({"error": error}, status=status, headers=headers)
 
 
 async def _reject(request: web.Request) -> web.Response:
+    method = "POST" if request.path in _GUARDED else "GET"
+    if request.path in (*_GUARDED, _MODELS, _COUNTS):
+        message = f"{request.path} doesn't take {request.method}: use {method}"
+        return _error(405, message, Allow=method)
     paths = ", ".join((*_GUARDED, _MODELS))
     return _error(404, f"memleak guard forwards {paths}, and not {request.path}")

@@ -4,10 +4,12 @@ import concurrent.futures
 import itertools
 import json
 import random
+import re
 import time
 from functools import cache
 from itertools import islice
 
+import httpx
 import openai
 import pytest
 from marks import full
@@ -17,7 +19,9 @@ from pytest_memleak.library import Library
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from aiohttp import web
-from chat_streams import guarded
+from chat_streams import ChatStreams, guarded, serving
+
+from pytest_memleak.library.guard_proxy import GuardProxy
 
 ASKED = [{"role": "user", "content": "Tell me of the town."}]
 DONE = b"data: [DONE]"
@@ -184,9 +188,9 @@ async def elsewhere(request, asked):
 @pytest.mark.parametrize(
     ("answer", "status", "message"),
     [
-        (overloaded, 429, "too many requests"), (page, 502, "the server failed: JSONDecodeError"),
+        (overloaded, 429, "too many requests"), (page, 502, r"isn't JSON \(text/html\)"),
         (cut, 502, "the server failed: ServerDisconnectedError"),
-        (elsewhere, 502, "the server failed"),
+        (elsewhere, 502, r"answer isn't JSON \(text/plain\)"),
     ],
 )  # fmt: skip
 def test_an_error_of_the_server_is_told(guard, client, answer, status, message, stream):
@@ -196,6 +200,37 @@ def test_an_error_of_the_server_is_told(guard, client, answer, status, message, 
     assert raised.value.status_code == status
     assert raised.value.response.headers.get("retry-after") == ("7" if status == 429 else None)
     assert "x-text" not in raised.value.response.headers
+
+
+REACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it or change --up.+"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "method", "path", "status", "message"),
+    [
+        ("http://u:secret@127.0.0.1:1/v1", "POST", "chat/completions", 502, REACHED),
+        ("http://127.0.0.1:1/v1", "GET", "models", 502, REACHED),
+        ("{server}/v2", "GET", "models", 404, "the upstream answered /v1/models with status 404"),
+        ("{server}/v1", "GET", "chat/completions", 405, "/v1/chat/completions .+ GET: use POST"),
+        ("{server}/v1", "POST", "models", 405, "/v1/models .+ POST: use GET"),
+    ],
+)
+def test_what_the_upstream_cannot_answer(caplog, upstream, method, path, status, message):
+    proxies = []
+
+    def guard(server):
+        proxies.append(GuardProxy(library(), upstream.format(server=server), 38))
+        return proxies[0].app()
+
+    with serving(ChatStreams().app, guard) as (_, address):
+        response = httpx.request(method, f"{address}/v1/{path}", json={"model": "m"})
+    assert response.status_code == status
+    assert re.fullmatch(message, error := response.json()["error"]["message"])
+    assert response.headers.get("allow", "") == {"GET": "POST", "POST": "GET"}[method] * (
+        status == 405
+    )
+    assert proxies[0].counts["upstream_errors"] == (status != 405)
+    assert caplog.messages == [error] * (status != 405)
 
 
 @pytest.mark.parametrize(
