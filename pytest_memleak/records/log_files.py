@@ -86,6 +86,13 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
         cause = getattr(error, "strerror", None) or error
         place = f" after row {rows}" if rows else ""
         raise RecordsError(f"can't be read{place}: {cause}", location=str(path)) from None
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise RecordsError(
+            f"the package {package!r}, which reads this file, isn't installed",
+            location=str(path),
+            hint=f"install it with: {install_command(_EXTRAS[package])}",
+        ) from None
     if not rows:
         raise RecordsError("the file has no rows", location=str(path))
 
@@ -122,10 +129,7 @@ def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterator[list[Any]]]:
 
 
 def _unpacked_zstd(raw: IO[bytes]) -> IO[bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        raise _missing("zstandard", "formats") from None
+    import zstandard
 
     def pieces() -> Iterator[bytes]:
         frame = None
@@ -223,22 +227,13 @@ def _cells_by_heads(lines: Any, path: str) -> Iterator[dict[str, str]]:
 
 
 def _parquet(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise _missing("pyarrow", "tables") from None
+    import pyarrow.parquet
+
     try:
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS):
             yield batch.to_pylist()
     except pyarrow.ArrowException as error:
         raise RecordsError(f"not Parquet: {error}", location=str(path)) from None
-
-
-def _missing(package: str, extra: str) -> RecordsError:
-    return RecordsError(
-        f"the package {package!r}, which reads this file, isn't installed",
-        hint=f"install it with: {install_command(extra)}",
-    )
 
 
 def _in_blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
@@ -247,6 +242,7 @@ def _in_blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
         yield block
 
 
+_EXTRAS = {"zstandard": "formats", "pyarrow": "tables"}
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
     ".zst": _unpacked_zstd,
