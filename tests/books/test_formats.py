@@ -410,8 +410,9 @@ def test_text_of_open_documents_and_fb2_is_read_or_its_loss_is_an_error(read, re
     refuse("b.odt", odt, r"pandoc leaves out \d\d letters .* paragraph", "shapes")
     table = f"<table><tr><td>{LOST}</td></tr></table>"
     fb2 = FB2.replace("</p></section>", f"</p>{table}</section>", 1)
-    rtf = RTF.replace("More.", r"More{\*\do\dptxbx{\dptxbxtext \pard .\par}}")
-    assert told(read("a.rtf", rtf))[0] == ("One", ("The first text.", "More", "."))
+    rtf = RTF.replace("More.", r"More{\*\do\dptxbx{\dptxbxtext \pard drawn.\par}}")
+    heading, paragraphs = told(read("a.rtf", rtf))[0]  # releases of pandoc break it or not
+    assert (heading, "".join(paragraphs)) == ("One", "The first text.Moredrawn.")
     refuse("b.fb2", fb2, r"pandoc leaves out \d\d letters .* paragraph", "tables")
 
 
