@@ -73,17 +73,23 @@ class Canaries:
         complete = all(any(canary.answered for canary in few) for few in answers)
         return None if complete and not (reused and is_name) else self.prompts(_rounds(answers) + 1)
 
-    def same_weights(self, now: float) -> bool | None:
-        """Tell whether the last round requested by now answers as the first; None without two."""
+    def same_weights(self, since: float, until: float) -> bool | None:
+        """Tell whether the last round answers as the first; None without two.
+
+        since: when the pair's first generation was sampled; until: the time to look at. A round
+        before `since` doesn't tell what answers after it.
+        """
         from pytest_memleak.ledger.sampling_history import provenance
 
         answers = self._answers()
         rounds = _rounds(answers)
         while rounds:
             last = provenance(self.ledger, self.endpoint_id, self.prompts(rounds)).last
-            if last is None or last <= now:
+            if last is None or last <= until:
                 break
             rounds -= 1
+        if not rounds or (last is not None and last <= since):
+            return None
         return self.alike([[canary.text for canary in few[:rounds]] for few in answers])
 
     def stored(self, until: float) -> list[Generation]:

@@ -190,12 +190,12 @@ def check_provenance(
     pair: Pair,
     *,
     until: float,
-    same: Callable[[float], bool | None],
+    same: Callable[[float, float], bool | None],
 ) -> ProvenanceCheck:
     """Check who generated the samples that the ledger holds for some prompts.
 
     until: the time up to which the ledger was read
-    same: whether the canaries still answered then as before, where that matters
+    same: whether the canaries answered between two times as at first
     """
     from pytest_memleak.ledger.sampling_history import lost_calls, tried
 
@@ -231,9 +231,12 @@ def check_provenance(
     by_name = {server.model: calls for server, calls in history.served}
     if name is not None:
         issues += (*served_model_issues(name, by_name, serves=pair.model.served_names),)
-    if source.is_name(pair) and record.calls > record.calls_this_run:
-        age = max(0.0, until - (record.first or until)) / _DAY
-        canaries = None if offline else same(until)
+    if source.is_name(pair) and record.first is not None:
+        # Age and changed canaries are the ledger's, whatever a bundle says of its run's own calls.
+        age, canaries = max(0.0, until - record.first) / _DAY, same(record.first, until)
+        reused = record.calls > record.calls_this_run
+        if canaries is not False and (offline or not reused):
+            canaries = None if reused else True
         limit = pair.sampling.max_age_days
         issues += (*age_issues(age, max_age_days=limit, canaries=canaries),)
     if history.imported:

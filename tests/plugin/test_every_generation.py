@@ -254,6 +254,28 @@ def test_a_canary_that_leaks_later_breaks_no_earlier_bundle(writer, run, capsys)
     assert "as_of: the verdict is FAIL with the ledger's calls" in capsys.readouterr().out
 
 
+def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(writer, run, capsys):
+    """Of which calls are this run's, a bundle may say what it likes."""
+    writer.leaks = False
+    for words in ("A first text of many words.", "Something else, and longer than before."):
+        writer.withheld["canary"] = ("stop", words)
+        verdict = run("sampled_own")["verdict"]
+    assert verdict == "INCONCLUSIVE"
+
+    def forge(bundle):
+        (pair,) = bundle["pairs"]
+        pair["provenance"]["calls_this_run"] = pair["provenance"]["calls"]
+        pair["completeness"]["issues"], pair["reasons"], pair["verdict"] = [], [], "PASS"
+        pair["tests"][0] |= {"outcome": "passed"}
+        bundle.update(result="PASS", exit_status=0)
+
+    resealed(Path("evidence.json"), forge)
+    capsys.readouterr()
+    assert main(["verify", "evidence.json"]) == 1
+    shown = capsys.readouterr().out
+    assert 'verdict: the bundle says "PASS"; recomputed: "INCONCLUSIVE"' in shown
+
+
 @pytest.mark.parametrize(
     ("keys", "weights"),
     [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
