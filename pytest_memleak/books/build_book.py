@@ -11,12 +11,11 @@ from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, instruct, loa
 from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
+from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 from pytest_memleak.scoring.words import words
 
 _UNTITLED = "untitled"
 _UNKNOWN = "unknown"
-_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 
 
 def make_book(
@@ -94,8 +93,8 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
     if icu is None:
         return book
     book_words = [word for excerpt in book.excerpts for word in words(excerpt.text, mode)]
-    letters = round(_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
-    notice = f"ICU {icu} separates its words: {_LIMIT} words are about {letters} characters"
+    letters = round(PASSAGE_LIMIT * sum(map(len, book_words)) / max(len(book_words), 1))
+    notice = f"ICU {icu} separates its words: {PASSAGE_LIMIT} words are about {letters} characters"
     return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
 
 

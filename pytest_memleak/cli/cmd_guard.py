@@ -13,12 +13,11 @@ from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.credentials import without_credentials
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
+from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
 if TYPE_CHECKING:
     from pytest_memleak.cli.shared_options import Commands
 
-_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 _LAST_PORT = 65535
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104
 
@@ -36,16 +35,16 @@ def add_guard(commands: Commands) -> None:
         arguments={
             "books BOOK": "protected books (.epub, .txt, ...), and catalog files",
             "--upstream URL": "the server's address up to /v1: http://localhost:8000/v1",
-            "--common FILE": "a text that may be quoted; repeatable",
+            "--common FILE": "texts that anyone may quote",
             "--limit N": "the most words of a passage (default: %(default)s)",
-            "--host HOST": "the address to listen on (default: 127.0.0.1)",
-            "--port N": "the port to listen on (default: 8790); 0: any free port",
+            "--host HOST": "the address to listen on (default: %(default)s)",
+            "--port N": "the port to listen on (default: %(default)s); 0: any free port",
             **WORD_MODE,
         },
         books={"nargs": "+"},
         upstream={"type": str, "required": True},
-        common={"action": "append", "default": []},
-        limit={"default": _LIMIT},
+        common={"nargs": "+", "default": []},
+        limit={"default": PASSAGE_LIMIT},
         host={"type": str, "default": "127.0.0.1"},
         port={"default": 8790},
     )

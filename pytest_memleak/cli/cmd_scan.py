@@ -20,7 +20,7 @@ from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.log_files import RowPaths, reader_of
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE, PASSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _LISTED = 20
-_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
 
 
 def add_scan(commands: Commands) -> None:
@@ -55,8 +54,9 @@ def add_scan(commands: Commands) -> None:
             "--common FILE": "texts that anyone may quote",
             "--text PATH": "read this text of each row, in any format: /answer/text",
             "--prompt PATH": "with --text: the prompt of each row, whose words don't count",
-            "--longest-passage N": "limit of a verbatim passage, in words (default: 38)",
-            "--nv-longest-passage N": "limit of a near-verbatim passage, in words (default: 38)",
+            "--longest-passage N": "limit of a verbatim passage, in words (default: %(default)s)",
+            "--nv-longest-passage N": "limit of a near-verbatim passage, in words "
+            "(default: %(default)s)",
             "--max-coverage SHARE": "limit of the share of a book that passages of one kind cover",
             "--max-rows SHARE": "limit of the share of rows with a passage",
             "--jobs N": "the number of processes (default: one per core)",
@@ -70,8 +70,8 @@ def add_scan(commands: Commands) -> None:
         common={"nargs": "+", "default": []},
         text={"type": str},
         prompt={"type": str},
-        longest_passage={"default": _LIMIT},
-        nv_longest_passage={"default": _LIMIT},
+        longest_passage={"default": PASSAGE_LIMIT},
+        nv_longest_passage={"default": PASSAGE_LIMIT},
         max_coverage={"type": _parse_share},
         max_rows={"type": _parse_share},
     )
@@ -164,8 +164,6 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
 
 def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
     """Return the result as plain values: books with passages, the longest first."""
-    from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
-
     exact, near = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
     passages = list(map(_passage_row, result.passages))
     by_book: dict[str, list[Row]] = defaultdict(list)

@@ -13,7 +13,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, D
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pytest_memleak.library.guarded_answer import GuardedAnswer
+from pytest_memleak.library.guarded_answer import LONGEST_NAME, GuardedAnswer
 from pytest_memleak.redaction.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -104,7 +104,11 @@ class GuardProxy:
             return self._failed(error)
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
         self._note(answer.stops)
-        kept = {name: upstream.headers[name] for name in _KEPT_HEADERS if name in upstream.headers}
+        kept = {
+            name: value
+            for name in _KEPT_HEADERS
+            if 0 < len(value := upstream.headers.get(name, "")) <= LONGEST_NAME
+        }
         return web.json_response(guarded, status=upstream.status, headers=kept)
 
     async def _stream(

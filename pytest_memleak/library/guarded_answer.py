@@ -6,7 +6,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.library.stream import LIMIT, Stream
+from pytest_memleak.library.stream import Stream
+from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ _NAMES = {
     *("code", "finish_reason", "id", "model", "object", "param", "role", "service_tier"),
     *("system_fingerprint", "type"),
 }
-_LONGEST_NAME = 128
+LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
 _OTHERS, _ALL = -1, ""  # text of no choice that was asked for; of all fields
 _FILES = {"file", "image_url", "input_audio"}
@@ -61,7 +62,9 @@ class GuardedAnswer:
     stops: the choices that the guard ended
     """
 
-    def __init__(self, library: Library, request: Mapping[str, Any], limit: int = LIMIT) -> None:
+    def __init__(
+        self, library: Library, request: Mapping[str, Any], limit: int = PASSAGE_LIMIT
+    ) -> None:
         """Start the answer to a request for chat completions or completions."""
         self.stops: list[Stop] = []
         self._library, self._limit = library, limit
@@ -128,7 +131,7 @@ class GuardedAnswer:
         if not isinstance(value, str):
             return value
         if path[-1] in _NAMES and path[0] != "error":
-            return value if len(value) <= _LONGEST_NAME else ""
+            return value if len(value) <= LONGEST_NAME else ""
         return self._read(value, path, ending=ending)
 
     def _read(self, text: str, path: Path, *, ending: bool) -> str:

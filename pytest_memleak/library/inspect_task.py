@@ -28,9 +28,8 @@ from inspect_ai.solver import TaskState, generate
 from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.library.book_files import read_book
 from pytest_memleak.library.library import Library
-from pytest_memleak.library.stream import LIMIT
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PASSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ _PREFIX_WORDS = 50
 
 
 @task
-def recall(book: str, protected: str | Sequence[str] = (), limit: int = LIMIT) -> Task:
+def recall(book: str, protected: str | Sequence[str] = (), limit: int = PASSAGE_LIMIT) -> Task:
     """Ask for each excerpt of a book, and score passages of it and of the `protected` books."""
     excerpts = read_book(Path(book))
     if not all(excerpt.instruction for excerpt in excerpts.excerpts):
@@ -60,7 +59,7 @@ def longest() -> Metric:
 
 
 @scorer(metrics={LONGEST_PASSAGE.name: [longest(), mean()], "over_limit": [mean()]})
-def passages(books: str | Sequence[str], limit: int = LIMIT) -> Scorer:
+def passages(books: str | Sequence[str], limit: int = PASSAGE_LIMIT) -> Scorer:
     """Score the words of the longest passage of all that a model wrote, and if it's over `limit`.
 
     The metadata names the passages' places. Words that the sample's input contains don't count.

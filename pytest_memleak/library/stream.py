@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
-from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, PRESETS
+from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 from pytest_memleak.scoring.multi_book_index import NEAR_MATCH
 from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_memleak.library.library import Library, Passage
-
-LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
-"""The most words of a protected book that a generation may reproduce (docs/method.md)."""
 
 # Per word of the limit: a passage with words inserted, or a JSON object per word, takes fewer.
 _CHARACTERS = 80
@@ -50,7 +47,7 @@ class Stream:
     passage: what ended it
     """
 
-    def __init__(self, library: Library, limit: int = LIMIT, *, prompt: str = "") -> None:
+    def __init__(self, library: Library, limit: int = PASSAGE_LIMIT, *, prompt: str = "") -> None:
         """Start a generation; words that `prompt` contains don't count.
 
         Raises SettingsError for a limit that no near-verbatim passage is short enough for.

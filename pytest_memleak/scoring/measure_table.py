@@ -279,6 +279,9 @@ PRESETS = {
 }
 """The limits of each preset."""
 
+PASSAGE_LIMIT = int(PRESETS["strict"][LONGEST_PASSAGE.name])
+"""The words of the longest passage that `strict` permits; `scan` and `guard` permit as many."""
+
 
 def table_with(rows: Mapping[str, Measure]) -> dict[str, Measure]:
     """Return the table with the rows of extensions.
