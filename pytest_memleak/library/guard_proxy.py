@@ -91,7 +91,7 @@ class GuardProxy:
         try:
             answer = GuardedAnswer(self._library, _object(json.loads(data)), self._limit)
         except (ValueError, RecursionError):
-            return _error(400, "the request is no JSON object")
+            return _error(400, "the request isn't a JSON object")
         url = self._upstream + request.path.removeprefix("/v1")
         try:
             async with self._session.post(
@@ -216,7 +216,7 @@ async def _body(upstream: ClientResponse) -> dict[str, Any]:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("the upstream's answer is no JSON object")  # noqa: TRY004 - the JSON's value is wrong
+        raise ValueError("the upstream's answer isn't a JSON object")  # noqa: TRY004 - the JSON's value is wrong
     return value
 
 

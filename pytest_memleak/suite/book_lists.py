@@ -60,7 +60,7 @@ def expand_book(table: Any, index: int, written: WrittenSuite) -> Iterator[tuple
 
 
 def _books_in(folder: Path) -> list[str] | None:
-    """Return the names of a folder's books; None for what is no folder, or can't be read.
+    """Return the names of a folder's books; None for what isn't a folder, or can't be read.
 
     Whatever isn't known to stand beside books is one, so that no file is silently left out: what
     no reader takes is an error of its test.

@@ -162,7 +162,7 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
     )
     with pytest.raises(openai.NotFoundError, match="forwards /v1/chat/completions"):
         client.embeddings.create(model="text", input="a")
-    with pytest.raises(openai.BadRequestError, match="no JSON object"):
+    with pytest.raises(openai.BadRequestError, match="isn't a JSON object"):
         client.post("/chat/completions", body=[1], cast_to=object)
 
 

@@ -175,7 +175,7 @@ class ChatEndpoint(RequestEndpoint):
         most = request.max_tokens
         completions = read_completions(answer, max_tokens=most, instruction=request.instruction)
         if not completions:
-            # A bare text is no error's message: the model may have written it.
+            # A bare text may be the model's, not an error's message.
             message = "" if isinstance(answer, str) else error_message(answer)
             words = safe_message(message, texts=texts)
             raise Failing(self._calls.provider, self._settings.model, call).unusable(
