@@ -33,19 +33,17 @@ def add_guard(commands: Commands) -> None:
         '"content_filter", before more than --limit words of a passage of a protected book have '
         "left. GET /guard counts the stops; each is logged, without text.",
         arguments={
-            "books BOOK": "protected books (.epub, .txt, ...), and catalog files",
+            "books BOOK+": "protected books (.epub, .txt, ...), and catalog files",
             "--upstream URL": "the server's address up to /v1: http://localhost:8000/v1",
-            "--common FILE": "texts that anyone may quote",
+            "--common FILE+": "texts that anyone may quote",
             "--limit N": "the most words of a passage (default: %(default)s)",
             "--host HOST": "the address to listen on (default: %(default)s)",
             "--port N": "the port to listen on (default: %(default)s); 0: any free port",
             **WORD_MODE,
         },
-        books={"nargs": "+"},
-        upstream={"type": str, "required": True},
-        common={"nargs": "+", "default": []},
+        upstream={"required": True},
         limit={"default": PASSAGE_LIMIT},
-        host={"type": str, "default": "127.0.0.1"},
+        host={"default": "127.0.0.1"},
         port={"default": 8790},
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import errno
 import json
 import os
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.library.library import Library
-    from pytest_memleak.library.log_scan import LoggedPassage, ScanResult
+    from pytest_memleak.library.log_scan import ScanResult
 
 Row = dict[str, Any]
 
@@ -45,13 +44,14 @@ def add_scan(commands: Commands) -> None:
         "rows that exist already. Calls no model, and prints places and counts, no text. Exits "
         "with 1 if a limit is exceeded.",
         arguments={
-            "books BOOK": "the protected books (.epub, .txt, ...), or catalog files of `memleak "
+            "books BOOK+": "the protected books (.epub, .txt, ...), or catalog files of `memleak "
             "catalog build`",
-            "--logs FILE": "generations: OpenAI or Vertex AI batch output, chats (messages or "
+            "--logs FILE+": "generations: OpenAI or Vertex AI batch output, chats (messages or "
             "contents), logs of inspect_ai, samples of lm-eval, results of promptfoo, or the "
             "paper's format; .jsonl, .json, .eval, .csv, or .parquet, perhaps with .gz or .zst",
-            "--training FILE": "training rows in the same formats; their prompts are searched, too",
-            "--common FILE": "texts that anyone may quote",
+            "--training FILE+": "training rows in the same formats; their prompts are searched, "
+            "too",
+            "--common FILE+": "texts that anyone may quote",
             "--text PATH": "read this text of each row, in any format: /answer/text",
             "--prompt PATH": "with --text: the prompt of each row, whose words don't count",
             "--longest-passage N": "limit of a verbatim passage, in words (default: %(default)s)",
@@ -64,12 +64,6 @@ def add_scan(commands: Commands) -> None:
             "--json": "print JSON, with every passage, instead of a table",
             **WORD_MODE,
         },
-        books={"nargs": "+"},
-        logs={"nargs": "+", "default": []},
-        training={"nargs": "+", "default": []},
-        common={"nargs": "+", "default": []},
-        text={"type": str},
-        prompt={"type": str},
         longest_passage={"default": PASSAGE_LIMIT},
         nv_longest_passage={"default": PASSAGE_LIMIT},
         max_coverage={"type": _parse_share},
@@ -97,7 +91,7 @@ def _scan(parsed: argparse.Namespace) -> int:
             training=bool(parsed.training),
             quote=parsed.quote,
         )
-    if not result.texts:
+    if not result.counts["texts"]:
         raise RecordsError(
             "no row has a text to search",
             location=", ".join(map(str, paths)),
@@ -165,21 +159,20 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
 def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) -> Row:
     """Return the result as plain values: books with passages, the longest first."""
     exact, near = LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name
-    passages = list(map(_passage_row, result.passages))
     by_book: dict[str, list[Row]] = defaultdict(list)
-    for passage in passages:
+    for passage in result.passages:
         by_book[passage["book"]].append(passage)
     books: list[Row] = [
         {
             "book": book,
             "words": library.sizes[book],
-            "rows": _rows(rows),
-            exact: max((row["words"] for row in rows if not row["near"]), default=0),
-            near: max((row["words"] for row in rows if row["near"]), default=0),
+            "rows": _rows(passages),
+            exact: max((row["words"] for row in passages if not row["near"]), default=0),
+            near: max((row["words"] for row in passages if row["near"]), default=0),
             "coverage": result.coverage(library, book, near=False),
             "nv_coverage": result.coverage(library, book, near=True),
         }
-        for book, rows in by_book.items()
+        for book, passages in by_book.items()
     ]
     books.sort(key=lambda book: (-book[exact], -book[near]))
     limits = {
@@ -190,22 +183,21 @@ def _report(parsed: argparse.Namespace, library: Library, result: ScanResult) ->
         "rows": parsed.max_rows,
     }
     values = {name: max((book[name] for book in books), default=0) for name in limits}
-    values["rows"] = _rows(passages) / result.rows
-    over = [name for name, limit in limits.items() if limit is not None and values[name] > limit]
-    report: Row = {
-        "rows": result.rows,
-        "texts": result.texts,
-        "rows_with_passages": _rows(passages),
+    rows_with_passages = _rows(result.passages)
+    values["rows"] = rows_with_passages / result.counts["rows"]
+    return {
+        "rows": result.counts["rows"],
+        "texts": result.counts["texts"],
+        "rows_with_passages": rows_with_passages,
+        **({"style_rows": result.counts["style_rows"]} if parsed.training else {}),
+        "values": values,
+        "limits": limits,
+        "over": [
+            name for name, limit in limits.items() if limit is not None and values[name] > limit
+        ],
+        "books": books,
+        "passages": result.passages,
     }
-    report |= {"style_rows": result.style_rows} if parsed.training else {}
-    report |= {"values": values, "limits": limits, "over": over}
-    return report | {"books": books, "passages": passages}
-
-
-def _passage_row(logged: LoggedPassage) -> Row:
-    row = dataclasses.asdict(logged.passage)
-    row |= {"file": logged.file, "row": logged.row, "text": logged.text}
-    return row if logged.quote is None else row | {"quote": logged.quote}
 
 
 def _rows(passages: Iterable[Row]) -> int:
@@ -213,28 +205,31 @@ def _rows(passages: Iterable[Row]) -> int:
 
 
 def _print(report: Row) -> None:
-    """Print the books, the longest passages, and which limits are exceeded."""
+    """Print the books, the longest passage of each text and book, and the limits exceeded."""
     if report["books"]:
-        head = [name for name in report["books"][0] if name != "words"]
-        cells = [
-            [book["book"], *(_shown(book[name]) for name in head[1:])] for book in report["books"]
-        ]
-        print_table(head, cells, right=head[1:])
+        heads = [name for name in report["books"][0] if name != "words"]
+        cells = [[_shown(book[head]) for head in heads] for book in report["books"]]
+        print_table(heads, cells, right=heads[1:])
         print()
-        longest = _longest_of_texts(report["passages"])
-        head = ["words", "match", "book", "at word", "file", "row"]
-        head += ["quote"] * ("quote" in longest[0])
-        print_table(head, map(_line, longest[:_LISTED]), right=("words", "at word", "row"))
+        longest: dict[tuple[object, ...], Row] = {}
+        for row in sorted(report["passages"], key=lambda row: -int(row["words"])):
+            longest.setdefault((row["file"], row["row"], row["text"], row["book"]), row)
+        columns = {"words": "words", "near": "match", "book": "book", "start": "at word"}
+        columns |= {
+            name: name for name in ("file", "row", "quote") if name in report["passages"][0]
+        }
+        listed = [[_shown(row[name]) for name in columns] for row in longest.values()][:_LISTED]
+        print_table([*columns.values()], listed, right=("words", "at word", "row"))
         if len(longest) > _LISTED:
             print(f"{amount(len(longest) - _LISTED, 'more text')} with passages: add --json")
         print()
-    rows = report["rows"]
-    counts = [("rows_with_passages", "with passages")]
-    counts += [("style_rows", "asking for an author's style from a summary")]
-    for name, kind in counts:
-        if name in report:
-            share = report[name] / rows
-            print(f"{report[name]:,} of {amount(rows, 'row')} {kind} ({share:.1%})")
+    counts = {
+        "rows_with_passages": "with passages",
+        "style_rows": "asking for an author's style from a summary",
+    }
+    for name in [name for name in counts if name in report]:
+        share = report[name] / report["rows"]
+        print(f"{report[name]:,} of {amount(report['rows'], 'row')} {counts[name]} ({share:.1%})")
     for name in report["over"]:
         value, limit = (_shown(report[key][name]) for key in ("values", "limits"))
         print(f"{name} {value} exceeds the limit {limit}")
@@ -242,21 +237,9 @@ def _print(report: Row) -> None:
         print("No limit is exceeded.")
 
 
-def _longest_of_texts(passages: Iterable[Row]) -> list[Row]:
-    """Return the longest passage of each text and book, longest first."""
-    longest: dict[tuple[object, ...], Row] = {}
-    for row in passages:
-        key = row["file"], row["row"], row["text"], row["book"]
-        if key not in longest or row["words"] > longest[key]["words"]:
-            longest[key] = row
-    return sorted(longest.values(), key=lambda row: -int(row["words"]))
-
-
-def _shown(value: float) -> str:
-    return f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
-
-
-def _line(row: Row) -> list[object]:
-    match = "near-verbatim" if row["near"] else "verbatim"
-    quote = [row["quote"]] if "quote" in row else []
-    return [row["words"], match, row["book"], row["start"], row["file"], row["row"], *quote]
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "near-verbatim" if value else "verbatim"
+    if isinstance(value, float):
+        return f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

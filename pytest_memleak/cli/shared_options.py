@@ -115,13 +115,16 @@ def add_arguments(
 ) -> None:
     """Add arguments; their help is under their usage: `book BOOK.json`, `-o/--output FILE`.
 
-    One without a metavar is a switch. settings: what else argparse must know, by name
+    One without a metavar is a switch; `FILE+` takes several. settings: what else argparse must
+    know, by name
     """
     for usage, text in arguments.items():
         names, _, metavar = usage.partition(" ")
         flags = names.split("/")
         name = flags[-1].lstrip("-").replace("-", "_")
         own = settings.get(name) or _SETTINGS.get(name, {})
+        if metavar.endswith("+"):
+            metavar, own = metavar.rstrip("+"), {"nargs": "+", "default": [], **own}
         if metavar:
             kind = _TYPES.get(metavar) if names.startswith("-") else Path
             own = {"metavar": metavar, "type": kind, **own}

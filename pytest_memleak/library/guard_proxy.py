@@ -54,7 +54,7 @@ class GuardProxy:
         app = web.Application(client_max_size=_LARGEST)
         app.cleanup_ctx.append(self._connected)
         app.router.add_get(_COUNTS, self._show_counts)
-        app.router.add_get(_MODELS, self._models)
+        app.router.add_get(_MODELS, self._answer)
         for path in _GUARDED:
             app.router.add_post(path, self._answer)
         app.router.add_route("*", "/{path:.*}", _reject)
@@ -70,38 +70,32 @@ class GuardProxy:
     async def _show_counts(self, _: web.Request) -> web.Response:
         return web.json_response(dict(self.counts))
 
-    async def _models(self, request: web.Request) -> web.Response:
-        url = f"{self._upstream}/models"
-        try:
-            async with self._session.get(url, headers=_headers(request)) as upstream:
-                if not upstream.ok:
-                    message = f"the upstream answered {_MODELS} with status {upstream.status}"
-                    return self._fail(message, upstream.status)
-                models = (await _body(upstream)).get("data") or []
-                names = [
-                    {"id": str(_object(model).get("id")), "object": "model"} for model in models
-                ]
-        except _BROKEN as error:
-            return self._failed(error)
-        return web.json_response({"object": "list", "data": names})
-
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.counts["requests"] += 1
-        data, headers = await request.read(), _headers(request)
+        self.counts["requests"] += request.path != _MODELS
+        data = await request.read()
         try:
-            answer = GuardedAnswer(self._library, _object(json.loads(data)), self._limit)
+            asked = _object(json.loads(data)) if request.method == "POST" else {}
         except (ValueError, RecursionError):
             return _error(400, "the request isn't a JSON object")
+        answer = GuardedAnswer(self._library, asked, self._limit)
         url = self._upstream + request.path.removeprefix("/v1")
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in _OWN_HEADERS
+        }
         try:
-            async with self._session.post(
-                url, data=data, headers=headers, allow_redirects=False
+            async with self._session.request(
+                request.method, url, data=data, headers=headers, allow_redirects=False
             ) as upstream:
+                if request.path == _MODELS and not upstream.ok:
+                    message = f"the upstream answered {_MODELS} with status {upstream.status}"
+                    return self._fail(message, upstream.status)
                 if upstream.content_type == "text/event-stream":
                     return await self._stream(request, answer, upstream)
                 body = await _body(upstream)
         except _BROKEN as error:
-            return self._failed(error)
+            return self._fail(self._cause(error))
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
         self._note(answer.stops)
         kept = {
@@ -152,16 +146,16 @@ class GuardProxy:
                 "near-verbatim" if passage.near else "verbatim",
             )  # fmt: skip
 
-    def _failed(self, error: BaseException) -> web.Response:
-        message = f"the server failed: {type(error).__name__}"
+    def _cause(self, error: BaseException) -> str:
+        """Return what failed, without a text of the server's."""
         if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
-            message = (
+            return (
                 f"the upstream {without_credentials(self._upstream)} can't be reached "
                 f"({getattr(error, 'strerror', None) or error}); start it or change --upstream"
             )
-        elif type(error) is ValueError:  # of this module; a subclass may quote the answer
-            message = str(error)
-        return self._fail(message)
+        if type(error) is ValueError:  # of this module; a subclass may quote the answer
+            return str(error)
+        return f"the server failed: {type(error).__name__}"
 
     def _fail(self, message: str, status: int = 502) -> web.Response:
         """Count and log a failure of the upstream; return the error for the client."""
@@ -218,12 +212,6 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("the upstream's answer isn't a JSON object")  # noqa: TRY004 - the JSON's value is wrong
     return value
-
-
-def _headers(request: web.Request) -> dict[str, str]:
-    return {
-        name: value for name, value in request.headers.items() if name.lower() not in _OWN_HEADERS
-    }
 
 
 def _error(status: int, message: str, **headers: str) -> web.Response:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.library.stream import Stream
+from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pytest_memleak.library.library import Library, Passage
 
@@ -26,10 +28,20 @@ _NAMES = {
 }
 LONGEST_NAME = 128
 _UNFINISHED = (None, "", "null")
-_OTHERS, _ALL = -1, ""  # text of no choice that was asked for; of all fields
+_ALL = ""  # the text of all fields
 _FILES = {"file", "image_url", "input_audio"}
 _FORWARDED = _NAMES | {
-    *("arguments", "choices", "content", "created", "delta", "error", "function", "function_call"),
+    *(
+        "arguments",
+        "choices",
+        "content",
+        "created",
+        "data",
+        "delta",
+        "error",
+        "function",
+        "function_call",
+    ),
     *("index", "message", "name", "reasoning", "reasoning_content", "refusal", "text"),
     *("tool_calls", "usage", "completion_tokens", "completion_tokens_details", "prompt_tokens"),
     *("prompt_tokens_details", "total_tokens", "cached_tokens", "reasoning_tokens"),
@@ -70,8 +82,8 @@ class GuardedAnswer:
         self._library, self._limit = library, limit
         self._prompts = _prompts(request)
         self._each = n if isinstance(n := request.get("n"), int) and n > 0 else 1
-        self._asked = range(self._each * len(self._prompts))
-        self._streams: dict[int, dict[str, _PlacedStream]] = {}
+        self._choices = self._each * len(self._prompts)
+        self._streams: dict[int | None, dict[str, _PlacedStream]] = defaultdict(dict)
         self._over: set[int] = set()
         self._head: dict[str, Any] = {}
         self._held: list[dict[str, Any]] = []
@@ -79,7 +91,7 @@ class GuardedAnswer:
     @property
     def ended(self) -> bool:
         """Whether all choices have ended, by themselves or by the guard."""
-        return all(number in self._over for number in self._asked)
+        return all(number in self._over for number in range(self._choices))
 
     def read(self, body: Mapping[str, Any], *, whole: bool = False) -> list[dict[str, Any]]:
         """Return what may be sent of a chunk: itself, after text that was held back.
@@ -95,11 +107,13 @@ class GuardedAnswer:
             if number in self._over and not whole:
                 continue
             ending = whole or choice.get("finish_reason") not in _UNFINISHED
-            guarded = self._forwarded(choice, ("choices", number), ending=ending)
+            path = "choices", number
+            guarded = self._forwarded(choice, path, ending=ending)
+            streams = self._streams[self._choice_of(path)]
             if ending:
-                self._release(number)
+                self._release(streams)
                 self._over.add(number)
-            if _passage(self._streams_of(number)):
+            if _passage(streams):
                 guarded["finish_reason"] = FILTERED
                 self._over.add(number)
             choices.append(guarded)
@@ -112,8 +126,8 @@ class GuardedAnswer:
     def end(self) -> list[dict[str, Any]]:
         """Return the text held back of choices that the server didn't end."""
         self._held = []
-        for number in self._streams.keys() - self._over:
-            self._release(number)
+        for streams in self._streams.values():
+            self._release(streams)
         return self._held
 
     def _forwarded(self, value: Any, path: Path, *, ending: bool) -> Any:
@@ -136,38 +150,36 @@ class GuardedAnswer:
 
     def _read(self, text: str, path: Path, *, ending: bool) -> str:
         """Return what may be sent of a text; hold what may now be sent of texts before it."""
-        number = path[1] if path[0] == "choices" and isinstance(path[1], int) else _OTHERS
-        streams, field = self._streams_of(number), _field(path)
+        choice, field = self._choice_of(path), _field(path)
+        streams = self._streams[choice]
         if _passage(streams):
             return ""
         if field not in streams:
+            prompt = "" if choice is None else self._prompts[choice // self._each]
             if len(streams) == 1:
                 (first,) = streams.values()  # whose text is all text up to here
-                streams[_ALL] = self._stream(number)
+                streams[_ALL] = _PlacedStream(self._library, self._limit, prompt=prompt)
                 streams[_ALL].read(first.path, first.sent, ending=True)
                 streams[_ALL].ended = first.ended
-            streams[field] = self._stream(number)
+            streams[field] = _PlacedStream(self._library, self._limit, prompt=prompt)
         sent = streams[field].read(path, text, ending=ending)
         if whole := streams.get(_ALL):
             sent = [part for each in sent for part in whole.read(*each, ending=False)]
             sent += whole.read(path, "", ending=ending)
         self._held += [self._head | _at(*part) for part in sent if part[0] != path]
         if passage := _passage(streams):
-            self.stops.append(Stop(max(number, 0), field, passage))
+            self.stops.append(Stop(choice or 0, field, passage))
         return "".join(part for place, part in sent if place == path)
 
-    def _streams_of(self, number: int) -> dict[str, _PlacedStream]:
-        """Return the streams of a choice that was asked for, or of all other text, by field."""
-        number = number if number in self._asked else _OTHERS
-        return self._streams.setdefault(number, {})
+    def _choice_of(self, path: Path) -> int | None:
+        """Return the choice that a text counts for, the nearest that was asked for; None: none."""
+        if path[0] != "choices":
+            return None
+        return min(max(int(path[1]), 0), self._choices - 1)
 
-    def _stream(self, number: int) -> _PlacedStream:
-        prompt = self._prompts[number // self._each] if number in self._asked else ""
-        return _PlacedStream(self._library, self._limit, prompt=prompt)
-
-    def _release(self, number: int) -> None:
+    def _release(self, streams: Mapping[str, _PlacedStream]) -> None:
         """Send the text of a choice that was held back."""
-        for field, stream in self._streams_of(number).items():
+        for field, stream in streams.items():
             if field and (text := self._read("", stream.path, ending=True)):
                 self._held.append(self._head | _at(stream.path, text))
 
@@ -225,15 +237,10 @@ def _prompts(request: Mapping[str, Any]) -> list[str]:
     prompts = request.get("prompt")
     if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
         prompts = [prompts]
-    return ["\n".join(_strings({**request, "prompt": prompt})) for prompt in prompts]
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for part in value:
-            yield from _strings(part)
-    elif isinstance(value, dict):
-        for key in value.keys() - _FILES:
-            yield from _strings(value[key])
+    texts = (
+        texts_in(
+            {**request, "prompt": prompt}, is_left_out=lambda place, _: not _FILES.isdisjoint(place)
+        )
+        for prompt in prompts
+    )
+    return list(map("\n".join, texts))

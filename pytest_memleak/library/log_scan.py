@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
-from dataclasses import dataclass, field
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.words import end_of_words, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_memleak.library.library import Library, Passage
@@ -33,47 +35,26 @@ _STYLE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedPassage:
-    """A passage in a log.
-
-    row, text: numbers of the row in its file, from 1, and of the text in the row, from 0
-    quote:     the passage; None unless it is asked for
-    """
-
-    file: str
-    row: int
-    text: int
-    passage: Passage
-    quote: str | None = None
-
-
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class ScanResult:
     """The result of a scan of some rows.
 
-    style_rows: rows whose prompt asks for an author's style and has a summary
+    counts:   `rows`, `texts`, and `style_rows`: those whose prompt asks for an author's style and
+              has a summary
+    passages: the fields of each (`Passage`), its file, row (from 1), and text in the row (from 0),
+              and, if it was asked for, its quote
     """
 
-    rows: int = 0
-    texts: int = 0
-    style_rows: int = 0
-    passages: list[LoggedPassage] = field(default_factory=list)
-
-    def add(self, other: ScanResult) -> None:
-        """Add the result of other rows."""
-        self.rows += other.rows
-        self.texts += other.texts
-        self.style_rows += other.style_rows
-        self.passages += other.passages
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    passages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def coverage(self, library: Library, book: str, *, near: bool) -> float:
         """Return the share of a book's words, folded if `near`, in its passages of that kind."""
         layouts = library.index.books[library.index.numbers[book]]
         covered = np.zeros((layouts.folded if near else layouts.layout).total, dtype=np.bool_)
-        for passage in (logged.passage for logged in self.passages):
-            if (passage.book, passage.near) == (book, near):
-                covered[passage.start : passage.end] = True
+        for passage in self.passages:
+            if (passage["book"], passage["near"]) == (book, near):
+                covered[passage["start"] : passage["end"]] = True
         return float(covered.mean())
 
 
@@ -95,25 +76,31 @@ class LogScan:
         """Scan the rows. Raises RecordsError for a row in no known format."""
         texts: list[str] = []
         prompts: list[str] = []
-        places: list[tuple[int, int]] = []
+        places: list[dict[str, Any]] = []
+        counts = self.counted.counts
         for number, row, where in block.places():
             record = self._reader.record(row, where)
             prompt = record.get("instruction") or ""
             row_texts = texts_of_record(record, where)
-            self.counted.rows += 1
-            if self._training:
-                self.counted.style_rows += _asks_for_style(prompt)
-                row_texts.append(prompt)
-            texts += row_texts
             answers = record.get("generations", [record])
-            prompts += [answer.get("instruction", prompt) for answer in answers]
-            places += [(number, nth) for nth in range(len(row_texts))]
-        self.counted.texts += sum(map(bool, texts))
-        asked = [] if self._training else prompts
-        for passage in self._library.find(texts, asked, least=self._least):
-            quote = self._quoted(passage, texts[passage.text]) if self._quote else None
-            place = places[passage.text]
-            self.counted.passages.append(LoggedPassage(str(block.path), *place, passage, quote))
+            if self._training:
+                row_texts.append(prompt)
+                summary = len(prompt.split()) >= _LEAST_SUMMARY
+                counts["style_rows"] += summary and bool(_STYLE.search(prompt))
+            else:
+                prompts += [answer.get("instruction", prompt) for answer in answers]
+            texts += row_texts
+            places += [
+                {"file": str(block.path), "row": number, "text": nth}
+                for nth in range(len(row_texts))
+            ]
+            counts["rows"] += 1
+            counts["texts"] += sum(map(bool, row_texts))
+        for passage in self._library.find(texts, prompts, least=self._least):
+            fields = dataclasses.asdict(passage) | places[passage.text]
+            if self._quote:
+                fields["quote"] = self._quoted(passage, texts[passage.text])
+            self.counted.passages.append(fields)
 
     def _quoted(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""
@@ -124,37 +111,29 @@ class LogScan:
         return " ".join(text[start:end].split())
 
 
-def _asks_for_style(prompt: str) -> bool:
-    return len(prompt.split()) >= _LEAST_SUMMARY and bool(_STYLE.search(prompt))
-
-
 def scan_logs(
     library: Library,
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     reader: RowPaths,
     *,
     jobs: int,
-    progress: Callable[[int], object] = lambda _: None,
+    progress: Callable[[int], object],
     least: int,
-    training: bool = False,
-    quote: bool = False,
+    training: bool,
+    quote: bool,
 ) -> ScanResult:
     """Scan files of rows; progress: is called with the bytes that were read since the last call.
 
     Raises RecordsError for a file or row that can't be read.
     """
-    paths = list(paths)
     make = partial(LogScan, library, reader, least=least, training=training, quote=quote)
 
     def blocks() -> Iterator[RowBlock]:
         for path in paths:
-            before = 0
             for block in read_blocks(path):
                 yield block
-                progress(block.bytes - before)
-                before = block.bytes
+                progress(block.bytes)
 
-    total = ScanResult()
     if jobs == 1 or sum(path.stat().st_size for path in paths) < _SMALL:
         scan = make()
         for block in blocks():
@@ -163,7 +142,9 @@ def scan_logs(
     else:
         with contextlib.closing(Processes(jobs)) as processes:
             results = processes.count(make, blocks(), place="the scan")
+    total = ScanResult()
     for result in results:
-        total.add(result)
-    total.passages.sort(key=lambda logged: (logged.file, logged.row, logged.text))
+        total.counts.update(result.counts)
+        total.passages += result.passages
+    total.passages.sort(key=itemgetter("file", "row", "text"))
     return total

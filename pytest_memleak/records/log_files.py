@@ -51,12 +51,12 @@ class RowPaths(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RowBlock:
-    """Rows of a file; first: the number of the first, from 1; bytes: how far the file is read."""
+    """Rows of a file; first: the number of the first, from 1; bytes: how many of it were read."""
 
     path: Path
     first: int
     rows: list[Any] = field(repr=False)
-    bytes: int = 0
+    bytes: int
 
     def places(self) -> Iterator[tuple[int, Any, str]]:
         """Yield each row with its number and its place. Raises RecordsError for no JSON."""
@@ -76,12 +76,12 @@ def read_blocks(path: Path) -> Iterator[RowBlock]:
     unreadable without a package.
     """
     read, unpack = reader_of(path), _PACKED.get(path.suffix.lower())
-    rows = 0
+    rows = read_before = 0
     try:
         with path.open("rb") as raw:
             for block in read(unpack(raw) if unpack else raw, path):
-                yield RowBlock(path, rows + 1, block, raw.tell())
-                rows += len(block)
+                yield RowBlock(path, rows + 1, block, raw.tell() - read_before)
+                rows, read_before = rows + len(block), raw.tell()
     except (OSError, EOFError, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", None) or error
         place = f" after row {rows}" if rows else ""
@@ -128,44 +128,36 @@ def reader_of(path: Path) -> Callable[[IO[bytes], Path], Iterator[list[Any]]]:
     return _READERS[suffix]
 
 
-def _unpacked_zstd(raw: IO[bytes]) -> IO[bytes]:
-    import zstandard
+class _UnpackedZstd(io.RawIOBase):
+    """The bytes of zstd frames; one that ends early or is damaged is an error at its place."""
 
-    def pieces() -> Iterator[bytes]:
-        frame = None
-        while packed := raw.read(_PACKED_PIECE):
-            while packed:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    yield frame.decompress(packed)
-                except zstandard.ZstdError as error:
-                    raise OSError(f"damaged zstd: {error}") from None
-                packed = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
-        if frame is not None:
-            raise EOFError("the zstd stream ends early")
+    def __init__(self, packed: IO[bytes]) -> None:
+        import zstandard
 
-    return io.BufferedReader(_Pieces(pieces()))
-
-
-class _Pieces(io.RawIOBase):
-    """A file of pieces; an error of theirs is raised at its place."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._rest = pieces, b""
+        self._packed, self._zstandard = packed, zstandard
+        self._frame: Any = None
+        self._rest = self._unpacked = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._rest:
+        while not self._unpacked and (packed := self._rest or self._packed.read(_PACKED_PIECE)):
+            frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
             try:
-                self._rest = next(self._pieces)
-            except StopIteration:
-                return 0
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+                self._unpacked = frame.decompress(packed)
+            except self._zstandard.ZstdError as error:
+                raise OSError(f"damaged zstd: {error}") from None
+            self._frame, self._rest = (None, frame.unused_data) if frame.eof else (frame, b"")
+        if not self._unpacked and self._frame:
+            raise EOFError("the zstd stream ends early")
+        count = min(len(buffer), len(self._unpacked))
+        buffer[:count], self._unpacked = self._unpacked[:count], self._unpacked[count:]
         return count
+
+
+def _unpacked_zstd(packed: IO[bytes]) -> IO[bytes]:
+    return io.BufferedReader(_UnpackedZstd(packed))
 
 
 def _lines(file: IO[bytes], _path: Path) -> Iterator[list[bytes]]:
@@ -206,24 +198,23 @@ def _cells(file: IO[bytes], path: Path) -> Iterator[list[Any]]:
     """Yield rows of a CSV by their heads."""
     csv.field_size_limit(sys.maxsize)
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield from _in_blocks(_cells_by_heads(csv.reader(text), str(path)))
+        yield from _in_blocks(_cells_by_heads(csv.DictReader(text), str(path)))
 
 
-def _cells_by_heads(lines: Any, path: str) -> Iterator[dict[str, str]]:
-    heads: list[str] = next(lines, [])
+def _cells_by_heads(rows: csv.DictReader[str], path: str) -> Iterator[dict[str, str]]:
+    heads = rows.fieldnames or []
     if len(set(heads)) < len(heads):
         raise RecordsError(
             "two columns have the same head", location=f"{path}, line 1", hint="rename one"
         )
-    for cells in lines:
-        if len(cells) > len(heads):
+    for row in rows:
+        if further := row.pop(None, ()):
             raise RecordsError(
-                f"{len(cells)} cells, but {len(heads)} heads",
-                location=f"{path}, line {lines.line_num}",
+                f"{len(heads) + len(further)} cells, but {len(heads)} heads",
+                location=f"{path}, line {rows.line_num}",
                 hint="put cells with commas into double quotes",
             )
-        if cells:
-            yield dict(zip(heads, cells, strict=False))
+        yield {head: cell for head, cell in row.items() if cell is not None}
 
 
 def _parquet(file: IO[bytes], path: Path) -> Iterator[list[Any]]:

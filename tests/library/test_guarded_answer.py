@@ -195,16 +195,16 @@ SHOWN = {"messages": [{"content": [{"type": "text", "text": LEAK}, {"type": "ima
         ({**SAID, "n": 2}, {0, 1}),
         ({**SHOWN, "n": 2}, {0, 1}),
         ({"prompt": LEAK, "n": 2}, {0, 1}),
-        ({"prompt": LEAK}, {0}),  # one choice was asked for
+        ({"prompt": LEAK}, {0, 1}),  # one choice was asked for, and both count for it
         ({"prompt": ["?", LEAK]}, {1}),
         ({"prompt": [LEAK, "?"], "n": 2}, {0, 1}),
         ({"prompt": [1, 2, 3]}, set()),
         ({"prompt": None, "n": "many"}, set()),
-        ({"prompt": "?", "suffix": LEAK}, {0}),
+        ({"prompt": "?", "suffix": LEAK}, {0, 1}),
         ({"prompt": ["?", "?"], "suffix": LEAK}, {0, 1}),
-        ({**CHAT, "prediction": {"type": "content", "content": LEAK}}, {0}),
-        ({**CHAT, "tools": [{"function": {"description": LEAK}}]}, {0}),
-        ({"messages": [{"role": "assistant", **called(LEAK)}]}, {0}),
+        ({**CHAT, "prediction": {"type": "content", "content": LEAK}}, {0, 1}),
+        ({**CHAT, "tools": [{"function": {"description": LEAK}}]}, {0, 1}),
+        ({"messages": [{"role": "assistant", **called(LEAK)}]}, {0, 1}),
         ({"messages": [{"content": [{"type": "file", "file": {"file_data": LEAK}}]}]}, set()),
         ({"messages": "nothing of the kind"}, set()),
     ],
@@ -224,6 +224,18 @@ def test_the_strings_of_an_error_are_one_text():
         assert longest("".join(sent["error"].values())) == 38
     (sent,) = GuardedAnswer(library(), CHAT).read({"error": None, "choices": None})
     assert sent == {"error": None, "choices": []}
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_words_that_alternate_between_choices_are_one_text_if_one_was_asked_for(n):
+    parts = [
+        {"choices": [{"index": nth % 2, "delta": {"content": f"{word} "}}]}
+        for nth, word in enumerate(WORDS[:100])
+    ]
+    answer, sent = sent_of({**CHAT, "n": n}, parts)
+    texts = [text for key, text in leaves(sent) if key == "content"]
+    assert longest("".join(texts)) == (38 if n == 1 else 100)
+    assert len(answer.stops) == (n == 1)
 
 
 def alternating(*texts, size=5):
@@ -274,7 +286,7 @@ def test_fields_that_take_turns_arrive_whole(reason):
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("first", [1, -90, 7])
-def test_choices_that_were_not_asked_for_are_one_text(first, whole):
+def test_choices_that_were_not_asked_for_are_text_of_the_nearest(first, whole):
     choices = [
         {"index": first + nth, "text": f"{word} ", "finish_reason": "stop"}
         for nth, word in enumerate(WORDS[:80])
@@ -285,7 +297,10 @@ def test_choices_that_were_not_asked_for_are_one_text(first, whole):
     texts = [text for key, text in leaves(sent) if key == "text"]
     assert longest("".join(texts)) == 38
     assert not answer.ended
+    (sent,) = answer.read({"choices": [{"index": 0, "text": LEAK}]})
+    assert (sent["choices"][0]["text"], answer.ended) == ("", True)
     # Two of one number are one text, of which none is lost.
+    answer = GuardedAnswer(library(), CHAT)
     choices = [{"index": 0, "text": f"{half} "} for half in (HONEST, LEAK)]
     (sent,) = answer.read({"choices": choices}, whole=True)
     first, second = (choice["text"].strip() for choice in sent["choices"])
