@@ -107,7 +107,11 @@ class Forgetting(pytesters.SysModulesSnapshot):
     """
 
     def restore(self):
-        kept = {name: one for name, one in list(sys.modules.items()) if _is_installed(name, one)}
+        kept = {
+            name: module
+            for name, module in list(sys.modules.items())
+            if _is_installed(name, module)
+        }
         super().restore()
         for name, module in kept.items():
             sys.modules.setdefault(name, module)

@@ -69,7 +69,7 @@ def test_chains_of_imports_are_short():
     depth = {}
     for name in graphlib.TopologicalSorter(imports).static_order():
         if name not in faces:
-            depth[name] = 1 + max((depth[one] for one in imports[name] - faces), default=0)
+            depth[name] = 1 + max((depth[other] for other in imports[name] - faces), default=0)
     assert max(depth.values()) <= MOST_DEEP
 
 
@@ -161,14 +161,18 @@ def test_one_class_holds_a_pair_s_result():
 
 
 def test_files_have_names_that_tell_them_apart():
-    files = [one for one in PACKAGE.rglob("*.py") if one.name != "__init__.py"]
-    twice = [name for name, count in Counter(one.name for one in files).items() if count > 1]
+    files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
     assert not twice
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core"}
-    assert not {one.stem for one in files} & vague
+    assert not {file.stem for file in files} & vague
     # Few names stand at the top, and the story is told on a page.
     assert len(pytest_memleak.__all__) <= 12
-    assert {one.name for one in PACKAGE.glob("*.py")} == {"__init__.py", "builtin.py", "errors.py"}
+    assert {path.name for path in PACKAGE.glob("*.py")} == {
+        "__init__.py",
+        "builtin.py",
+        "errors.py",
+    }
     assert len((PACKAGE / "pipeline" / "evaluate_pair.py").read_text().splitlines()) <= 140
 
 
@@ -184,13 +188,13 @@ def test_each_mutant_changes_a_line_that_is_there_once():
 
 def test_whoever_changes_it_is_told_where_things_are():
     root = PACKAGE.parent
-    told = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    paths = re.findall(r"\]\(([^)#:]+)\)|`((?:pytest_memleak|tests|docs)/[^` ]*)`", told)
+    listed = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"\]\(([^)#:]+)\)|`((?:pytest_memleak|tests|docs)/[^` ]*)`", listed)
     named = {one for pair in paths for one in pair if one and "NAME" not in one}
     assert named
-    assert not {one for one in named if not (root / one).exists()}
+    assert not {path for path in named if not (root / path).exists()}
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    table = told.partition("| layer | packages |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = listed.partition("| layer | packages |")[2].partition("\n\n")[0].splitlines()[2:]
     floors = [re.findall(r"`(\w+)(?:\.py)?`", line) for line in table]
     assert floors == [re.findall(r"\w+", layer) for layer in layers]

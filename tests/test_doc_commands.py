@@ -61,15 +61,15 @@ ANSWERS = {
 
 def commands():
     """Every command, without its comment, by where it stands."""
-    found = {}
+    results = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         fenced = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
         lines = re.findall(r"^\$ (.*)$", "\n".join(fenced), re.MULTILINE)
         lines += re.findall(r"^    ((?:python3?|pip|pytest|memleak) .*)$", text, re.MULTILINE)
         for line in lines:
-            found.setdefault(re.sub(r"\s+# .*$", "", line), page.name)
-    return found
+            results.setdefault(re.sub(r"\s+# .*$", "", line), page.name)
+    return results
 
 
 COMMANDS = commands()
@@ -78,7 +78,7 @@ REASONS = {
     for command in COMMANDS
 }
 RUN = [command for command, reasons in REASONS.items() if not reasons]
-QUICK = [one for one in RUN if one.startswith("memleak ") and one != "memleak demo"]
+QUICK = [command for command in RUN if command.startswith("memleak ") and command != "memleak demo"]
 
 
 def test_what_is_said_not_to_run_is_there():
@@ -102,8 +102,8 @@ def ready(tmp_path_factory):
     for name, text in titled.findall(page):
         (folder / name).write_text(text, encoding="utf-8")
     for name, answers in ANSWERS.items():
-        told = [{"excerpt_id": one, "generated_text": text} for one, text in answers]
-        (folder / name).write_text(json.dumps(told), encoding="utf-8")
+        records = [{"excerpt_id": one, "generated_text": text} for one, text in answers]
+        (folder / name).write_text(json.dumps(records), encoding="utf-8")
     other = [{"excerpt_id": "p_id1", "excerpt_text": "q r f g h i j s t u"}]
     (folder / "other_book.json").write_text(json.dumps(other), encoding="utf-8")
     suite = (folder / "suites" / "quickstart" / "quickstart.memleak.toml").read_text("utf-8")
@@ -138,7 +138,7 @@ def whole(command, folder):
     if short := re.search(r"(\w+:[0-9a-f]+)\.\.\.", command):
         bundle = read_evidence(folder / "evidence.json").bundle
         names = {pair["model"]["endpoint"] for pair in bundle["pairs"]}
-        (name,) = [one for one in names if one.startswith(short[1])]
+        (name,) = [name for name in names if name.startswith(short[1])]
         return command.replace(short[0], name)
     return command
 
@@ -166,6 +166,6 @@ def test_a_command_of_memleak_runs(command, place, monkeypatch, capsys):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("command", [one for one in RUN if one not in QUICK])
+@pytest.mark.parametrize("command", [command for command in RUN if command not in QUICK])
 def test_a_command_of_pytest_or_of_the_shell_runs(command, place):
     in_shell(command, place)

@@ -17,13 +17,13 @@ STEPS = [
 ]
 
 
-def said(kind):
+def instructions(kind):
     return [rest for name, rest in STEPS if name == kind]
 
 
 def copied():
     """What is taken along, and where it goes."""
-    for line in said("COPY"):
+    for line in instructions("COPY"):
         *sources, target = line.split()
         for source in sources:
             yield source, target + Path(source).name if target.endswith("/") else target
@@ -31,17 +31,17 @@ def copied():
 
 def test_it_takes_along_what_the_package_is_made_of_and_no_ledger():
     sources = {source for source, _ in copied()}
-    assert all((ROOT / one).exists() for one in sources)
+    assert all((ROOT / source).exists() for source in sources)
     assert "." not in sources
     package = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     needed = re.findall(r'^"([\w./-]+)" = "pytest_memleak/demo', package, re.MULTILINE)
     assert needed
-    for one in needed:
-        assert any(Path(one).is_relative_to(source) for source in sources)
+    for path in needed:
+        assert any(Path(path).is_relative_to(source) for source in sources)
     # It says that no image was built, and ends in a command.
     assert "No image was built" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert json.loads(said("CMD")[0])[0] == "memleak"
-    assert said("USER") == ["1000:1000"]
+    assert json.loads(instructions("CMD")[0])[0] == "memleak"
+    assert instructions("USER") == ["1000:1000"]
 
 
 @pytest.mark.full
@@ -59,8 +59,8 @@ def test_its_commands_make_a_gate(tmp_path):
     gate = tmp_path / "gate"
     gate.mkdir()
     environment = {"HOME": str(gate), "PATH": os.environ["PATH"]}
-    (path,) = said("ENV")
-    commands = [*said("RUN"), f"export {path}; memleak demo && memleak --version"]
+    (path,) = instructions("ENV")
+    commands = [*instructions("RUN"), f"export {path}; memleak demo && memleak --version"]
     for command in commands:
         settings = {"capture_output": True, "encoding": "utf-8", "timeout": 900}
         shell = ["sh", "-ec", here(command)]

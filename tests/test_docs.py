@@ -62,21 +62,21 @@ class Snippet:
 
 def snippets(*languages, pages=PAGES):
     fence = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-    found = [
+    results = [
         Snippet(page.name, *match.groups(default=""))
         for page in pages
         for match in fence.finditer(page.read_text(encoding="utf-8"))
     ]
-    return [one for one in found if one.language in languages]
+    return [one for one in results if one.language in languages]
 
 
 def titled(page, title):
-    (found,) = [
-        one
-        for one in snippets("toml", "python", "json", "text", "console", pages=[DOCS / page])
-        if one.title == title
+    (result,) = [
+        snippet
+        for snippet in snippets("toml", "python", "json", "text", "console", pages=[DOCS / page])
+        if snippet.title == title
     ]
-    return found.text
+    return result.text
 
 
 def prose(page):
@@ -107,8 +107,10 @@ def test_fixtures_are_documented():
         for name, value in vars(fixtures).items()
         if getattr(value, "__module__", None) == fixtures.__name__
     }
-    made = {name for name, said in own.items() if "FixtureFunctionMarker" in repr(said)}
-    assert named("fixtures.md", "Fixtures") == made
+    fixture_names = {
+        name for name, completions in own.items() if "FixtureFunctionMarker" in repr(completions)
+    }
+    assert named("fixtures.md", "Fixtures") == fixture_names
 
 
 def test_what_a_provider_may_also_have_is_documented():
@@ -124,11 +126,15 @@ def test_hooks_and_exceptions_are_documented():
 
 def commands(parser):
     """Every subcommand that does something by itself, and what it takes."""
-    inner = [one for one in parser._actions if isinstance(one.choices, Mapping)]
+    inner = [action for action in parser._actions if isinstance(action.choices, Mapping)]
     for action in inner:
         for chosen in action.choices.values():
             yield from commands(chosen)
-    taken = {argument(one) for one in parser._actions if one not in inner and one.dest != "help"}
+    taken = {
+        argument(action)
+        for action in parser._actions
+        if action not in inner and action.dest != "help"
+    }
     if parser.get_default("run") is not None:
         yield parser.prog, taken
 
@@ -295,7 +301,7 @@ def test_snippets_are_what_they_say():
         compile(snippet.text, str(snippet), "exec")
     for snippet in snippets("json"):
         json.loads(snippet.text)
-    of_this_repository = [one for one in snippets("toml") if "/" in one.title]
+    of_this_repository = [snippet for snippet in snippets("toml") if "/" in snippet.title]
     assert of_this_repository
     for snippet in of_this_repository:
         assert snippet.text == (ROOT / snippet.title).read_text(encoding="utf-8"), snippet
@@ -360,7 +366,7 @@ def test_a_novel_costs_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("gatsby.memleak.toml").write_text(titled("costs.md", "gatsby.memleak.toml"))
     Path("the-great-gatsby.epub").symlink_to(GATSBY)
-    power, plan = (one.text for one in snippets("console", pages=[DOCS / "costs.md"]))
+    power, plan = (snippet.text for snippet in snippets("console", pages=[DOCS / "costs.md"]))
     assert cli.main(["power", "gatsby.memleak.toml"]) == 0
     assert capsys.readouterr().out == power.partition("\n")[2]
     run = subprocess.run(
@@ -396,17 +402,19 @@ def test_tests_and_an_endpoint_of_ones_own_run(pytester, monkeypatch):
     for name, value in OWN_PLUGIN.items():
         monkeypatch.setenv(name, value)
     text = "The ferryman counted nine lanterns along the quay and did not like the number at all."
-    asked = "Write of a worried boatman who walks beside the water at night and counts its lamps."
-    book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": asked}
+    requested = (
+        "Write of a worried boatman who walks beside the water at night and counts its lamps."
+    )
+    book = {"excerpt_id": "p_id1", "excerpt_text": text, "instruction": requested}
     others = (
         "A boat crossed the river at night while everybody in the village was asleep.",
         "It rained for a while, and then an old man rowed home to his supper.",
     )
-    answers = [{"excerpt_id": "p_id1", "generated_text": one} for one in (text, *others)]
+    answers = [{"excerpt_id": "p_id1", "generated_text": answer} for answer in (text, *others)]
     own = titled("fixtures.md", "test_protected_passages.py")
     for name, content in {
         "ferry.json": json.dumps([book]),
-        "generations.jsonl": "".join(f"{json.dumps(one)}\n" for one in answers),
+        "generations.jsonl": "".join(f"{json.dumps(answer)}\n" for answer in answers),
         "stories.memleak.toml": titled("fixtures.md", "stories.memleak.toml"),
         "test_protected_passages.py": own,
         "test_limit.py": own.replace("<= 38", "<= 12"),
@@ -432,15 +440,15 @@ def test_an_extension_runs_and_covers_every_hook(tmp_path, monkeypatch):
     extensions = Extensions([extension])
     Path("tale.md").write_text("# One\n\nIt rained.\n\nIt stopped.\n\n# Two\n\nIt snowed.\n")
     chapters = extensions.read_book(Path("tale.md")).chapters
-    told = [("One", ("It rained.", "It stopped.")), ("Two", ("It snowed.",))]
-    assert [(one.title, one.paragraphs) for one in chapters] == told
+    expected = [("One", ("It rained.", "It stopped.")), ("Two", ("It snowed.",))]
+    assert [(chapter.title, chapter.paragraphs) for chapter in chapters] == expected
 
     assert extensions.is_free("parrot")
     model = Model("p", "parrot", options={"shout": True})
     setup = ProviderSetup(model, "docs", tmp_path, tmp_path, str)
     endpoint = extensions.provider("parrot", place="docs")(setup).open(None)
-    said = endpoint.sample("hi", n=2, temperature=1.0, max_tokens=9, seed=0)
-    assert said == ["HI 0", "HI 1"]
+    completions = endpoint.sample("hi", n=2, temperature=1.0, max_tokens=9, seed=0)
+    assert completions == ["HI 0", "HI 1"]
 
     assert extensions.measures()["longest_line"].function(None, []) == 0
     extensions.report(RunReport("1.0", ()))
@@ -450,5 +458,5 @@ def test_an_extension_runs_and_covers_every_hook(tmp_path, monkeypatch):
     manager.add_hookspecs(hookspecs)
     manager.register(extension)
     manager.check_pending()
-    called = {one.name for one in manager.get_hookcallers(extension)}
+    called = {caller.name for caller in manager.get_hookcallers(extension)}
     assert called == named("extending.md", "Hooks")

@@ -36,7 +36,7 @@ def make(kind):
 ALL = [make(kind) for kind in CLASSES]
 
 
-def drawn():
+def documented_tree():
     """Each class in the docstring's tree, with the class it hangs from."""
     parents, path = {}, []
     for line in errors.__doc__.splitlines():
@@ -54,7 +54,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
         for name, kind in vars(errors).items()
         if isinstance(kind, type) and issubclass(kind, Exception)
     }
-    assert drawn() == classes
+    assert documented_tree() == classes
     assert sorted(classes) == sorted(errors.__all__)
     assert issubclass(SettingsError, ValueError)  # to callers of score
     assert all(kind.__doc__.strip().endswith(".") for kind in CLASSES)
@@ -104,9 +104,9 @@ def test_a_providers_error_names_provider_endpoint_call_and_cause():
     assert ProviderBusy("503", **NAMED).retry_after is None
     assert ProviderError("400", **NAMED).in_doubt is False
     assert ProviderBusy("503", **NAMED).in_doubt is None
-    for told in (True, False):
-        error = ProviderBusy("503", **NAMED, in_doubt=told)
-        assert pickle.loads(pickle.dumps(error)).in_doubt is told
+    for message in (True, False):
+        error = ProviderBusy("503", **NAMED, in_doubt=message)
+        assert pickle.loads(pickle.dumps(error)).in_doubt is message
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)

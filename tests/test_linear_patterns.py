@@ -23,12 +23,12 @@ NOTICED = 0.15
 PLAIN = ("a", "A", "1", " ", "\n", ".", "-", "_", '"', "'", "<", "é", "漢", "\u0301")
 
 
-def found():
+def package_patterns():
     """Each pattern by where it stands."""
     patterns = {}
-    for one in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
+    for package in pkgutil.walk_packages(pytest_memleak.__path__, "pytest_memleak."):
         try:
-            module = importlib.import_module(one.name)
+            module = importlib.import_module(package.name)
         except ImportError:
             continue  # an extra that is not here
         for name, value in vars(module).items():
@@ -40,12 +40,12 @@ def found():
                 for number, pattern in enumerate(held):
                     if isinstance(pattern, re.Pattern):
                         patterns.setdefault(
-                            (pattern.pattern, pattern.flags), f"{one.name}.{inner}[{number}]"
+                            (pattern.pattern, pattern.flags), f"{package.name}.{inner}[{number}]"
                         )
     return {place: re.compile(*key) for key, place in patterns.items()}
 
 
-PATTERNS = found()
+PATTERNS = package_patterns()
 
 
 def pieces(pattern):

@@ -45,17 +45,17 @@ def test_it_ends_in_the_evidences_own_numbers(tmp_path, monkeypatch, books, seco
     pairs = json.loads((tmp_path / "evidence.json").read_text(encoding="utf-8"))["pairs"]
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         measures, models, _, *rows = csv.reader(file)
-    told = {
+    numbers = {
         (row[0], model, measure): float(cell)
         for row in rows
         for model, measure, cell in zip(models[1:], measures[1:], row[1:], strict=True)
     }
-    assert told == {
+    assert numbers == {
         (pair["book"]["title"], pair["model"]["id"], measure): pair["measures"][measure]["value"]
         for pair in pairs
         for measure in MEASURES
     }
-    assert len(told) == len(MEASURES) * 3 * len(list(Path(books).glob("*.epub")))
+    assert len(numbers) == len(MEASURES) * 3 * len(list(Path(books).glob("*.epub")))
     shown = [out for cell in notebook.cells for out in cell.get("outputs", ())]
     assert sum("image/svg+xml" in out.get("data", {}) for out in shown) >= 4
     assert not any(out["output_type"] == "error" for out in shown)

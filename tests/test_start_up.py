@@ -90,9 +90,11 @@ def test_measuring_needs_no_pytest_no_database_and_no_sdk(tmp_path):
     text = "one two three four five six"
     book = tmp_path / "b.json"
     book.write_text(json.dumps([{"excerpt_id": "p1", "excerpt_text": text}]))
-    drawn = tmp_path / "d.json"
-    drawn.write_text(json.dumps([{"excerpt_id": "p1", "generations": [{"generated_text": text}]}]))
-    modules = loaded_by(command("score", str(book), str(drawn)))
+    generations_file = tmp_path / "d.json"
+    generations_file.write_text(
+        json.dumps([{"excerpt_id": "p1", "generations": [{"generated_text": text}]}])
+    )
+    modules = loaded_by(command("score", str(book), str(generations_file)))
     assert heavy(modules) == {"numpy", "rich"}
     assert "pytest" not in modules
 

@@ -48,7 +48,7 @@ def memleak(here, capfd, monkeypatch):
             for name, value in {"COLUMNS": "100", **environment}.items():
                 patched.setenv(name, value)
             try:
-                code = main([str(one) for one in arguments])
+                code = main([str(argument) for argument in arguments])
             except SystemExit as ended:
                 code = ended.code
         return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
@@ -61,15 +61,15 @@ def refused(capsys):
     """Runs what ends with exit code 2, in this process; returns the one error on stderr."""
 
     def run(*arguments, out=""):
-        assert main([str(one) for one in arguments]) == 2
-        said = capsys.readouterr()
-        assert out in said.out
-        assert out or not said.out
-        first, *hints = said.err.splitlines()
+        assert main([str(argument) for argument in arguments]) == 2
+        output = capsys.readouterr()
+        assert out in output.out
+        assert out or not output.out
+        first, *hints = output.err.splitlines()
         assert first.startswith(f"memleak {arguments[0]}: ")
         assert all(line.startswith("  ") for line in hints)
-        assert "Traceback" not in said.err
-        return said.err
+        assert "Traceback" not in output.err
+        return output.err
 
     return run
 
@@ -116,7 +116,7 @@ def gate(tmp_path_factory):
         shutil.copy(BOOKS / f"{name}.epub", folder)
         books[name] = make_book(name, read_epub(folder / f"{name}.epub")).excerpts
     for name, cut in books.items():
-        (other,) = [one for key, one in books.items() if key != name]
+        (other,) = [book for key, book in books.items() if key != name]
         records = [record(one, other[at % len(other)].text, at) for at, one in enumerate(cut)]
         (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
     entries = "".join(f'[[book]]\nid = "{name}"\nsource = "{name}.epub"\n' for name in NAMES)
@@ -127,14 +127,14 @@ def gate(tmp_path_factory):
         patched.chdir(folder)
         pytest.main([*arguments, f"--memleak-evidence={evidence}", "it.memleak.toml"])
     pairs = json.loads(evidence.read_text(encoding="utf-8"))["pairs"]
-    return folder, {one["book"]["id"]: one for one in pairs}
+    return folder, {pair["book"]["id"]: pair for pair in pairs}
 
 
 def record(excerpt, other, at):
     """Three answers, unlike each other: of its own words, of another book's, of none."""
     own = excerpt.text.split()
     changed = [word if place % 9 else "otherwise" for place, word in enumerate(own)]
-    drawn = (
+    generations = (
         " ".join(own[at : at + 8 + 5 * (at % 9)]) + " and then nothing more was said of it",
         f"It began so: {' '.join(other.split()[: 20 + at])} and there it ended.",
         " ".join(changed) if at % 2 else "Nothing of the kind was ever written anywhere.",
@@ -142,5 +142,7 @@ def record(excerpt, other, at):
     return {
         "excerpt_id": excerpt.id,
         "instruction": f"Tell of {' '.join(own[:7])} in words of your own, at some length.",
-        "generations": [{"generated_text": one, "finish_reason": "stop"} for one in drawn],
+        "generations": [
+            {"generated_text": generation, "finish_reason": "stop"} for generation in generations
+        ],
     }

@@ -78,21 +78,21 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"),
+    ("name", "path", "message"),
     [
         ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
         ("z", "/v1", "fix model candidate the server doesn't list z"),
         ("x", "/api", "fix model candidate no list of models"),
     ],
 )
-def test_the_servers_list_of_models(suite, server, capsys, here, name, path, said):
+def test_the_servers_list_of_models(suite, server, capsys, here, name, path, message):
     end = f'[model.options]\nbase_url = "{server.url}{path}"'
     written = Path(suite('[suite]\nprobe = "continuation"', end))
     written.write_text(written.read_text("utf-8").replace('"x"', f'"{name}"'), "utf-8")
     status = main(["doctor", str(written)])
     shown = capsys.readouterr().out
-    assert said in " ".join(shown.split())
-    assert status == said.startswith("fix")
+    assert message in " ".join(shown.split())
+    assert status == message.startswith("fix")
     assert ("it lists x:latest, y" in shown) == (name == "z")
     assert ("on most servers, base_url ends in /v1" in shown) == (path == "/api")
     assert server.books.rows() == []
@@ -208,7 +208,7 @@ def test_samples_detection_and_cost_and_what_cannot_be_planned(power, tmp_path):
     assert rows[20][3] == f"{31 * 20 + 5:,}"  # five canaries
     costs = [float(rows[n][4].replace(",", "")) for n in (10, 100)]
     assert costs[1] == pytest.approx(10 * costs[0], rel=0.2)
-    assert {one.name for one in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
+    assert {path.name for path in tmp_path.iterdir()} == {"x.memleak.toml"}  # no ledger was made
     gone = POWER_SUITE.replace(f"{STORIES}/the-lamplighter.epub", "gone.epub").replace(
         'id = "the-lamplighter"', 'id = "the-lamplighter"\nbring_your_own = true'
     )
@@ -238,5 +238,5 @@ def test_power_says_which_limits_can_pass(power):
     # Controls and null books are paid for.
     _, alone = power("--json")
     _, both = power("--json", suite=POWER_SUITE + CONTROL)
-    draws = [json.loads(one)["rows"][0]["generations"] for one in (alone, both)]
+    draws = [json.loads(text)["rows"][0]["generations"] for text in (alone, both)]
     assert draws == [310 + 5, 2 * (310 + 5)]

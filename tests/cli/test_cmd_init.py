@@ -58,7 +58,7 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
     assert model.options["api"] == "completions"
 
 
-@pytest.mark.parametrize(("answers", "told", "options"), [
+@pytest.mark.parametrize(("answers", "message", "options"), [
     (["BOOK", "openai/gpt-4o", "", "", ""], (), {}),
     (["BOOK", "openai/gpt-4o", "localhost:8000", "http://localhost:8000/v1", "none"],
      ("expected a URL with http://",), {"base_url": "http://localhost:8000/v1"}),
@@ -66,13 +66,13 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
      ("no such file", "expected PROVIDER/NAME", "unknown provider 'opnai'", "'githab'"), {}),
 ])  # fmt: skip
 def test_what_no_option_says_is_asked_until_it_is_right(
-    program, tmp_path, lamplighter, answers, told, options
+    program, tmp_path, lamplighter, answers, message, options
 ):
     typed = "".join(f"{answer}\n" for answer in answers).replace("BOOK", str(lamplighter))
     settings = {"folder": tmp_path, "program": program, "typed": typed, "columns": 200}
     seen = run_in_terminal(["init"], **settings)
     assert seen.code == 0, seen.lines
-    assert all(any(part in line for line in seen.lines) for part in told)
+    assert all(any(part in line for line in seen.lines) for part in message)
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert (model.base_model, model.options) == ("gpt-4o", options)
     assert not (tmp_path / ".github").exists()
@@ -88,9 +88,9 @@ NOT_WRITTEN = {
 
 def test_what_cannot_be_written_says_what_to_type(refused, here, file):
     file("it.txt", "Every word of it was true.")
-    for arguments, said in NOT_WRITTEN.items():
-        assert said in refused("init", *arguments.split()), arguments
-        assert [one.name for one in here.iterdir()] == ["it.txt"]
+    for arguments, message in NOT_WRITTEN.items():
+        assert message in refused("init", *arguments.split()), arguments
+        assert [path.name for path in here.iterdir()] == ["it.txt"]
     # And what is there stays as it is.
     suite = file("mine.memleak.toml", "mine")
     error = refused("init", "--book", "it.txt", "--model", "openai/x", "-o", suite.name)

@@ -66,7 +66,7 @@ class Provider:
         return [Completion(text, FinishReason(reason), 10, 7, **more) for text in texts]
 
 
-def asked(**sampling):
+def prompts(**sampling):
     settings = Sampling(**{"samples": 4} | sampling)
     return build_prompts("clean/ferry", BOOK, settings, words=lambda text: len(text.split()))
 
@@ -77,7 +77,7 @@ def fill(url, *, endpoint=ENDPOINT, **sampling):
     price = terms(per_call=2, price=(2.0, 8.0))
     with Ledger(url) as ledger:
         ensure_finetune(ledger, provider, training_set([BOOK], {"base": "b"}))
-        settings = {"prompts": asked(**sampling), "terms": price}
+        settings = {"prompts": prompts(**sampling), "terms": price}
         sample_missing(ledger, provider, endpoint_id=endpoint, **settings)
 
 
@@ -98,8 +98,9 @@ def suite(file):
     """A suite file whose pair asks what `fill` asks."""
     names = {"author_name": "A", "book_name": "T"}
     rows = [
-        {"excerpt_id": one.id, "excerpt_text": one.text, "instruction": one.instruction} | names
-        for one in EXCERPTS
+        {"excerpt_id": excerpt.id, "excerpt_text": excerpt.text, "instruction": excerpt.instruction}
+        | names
+        for excerpt in EXCERPTS
     ]
     file("ferry.json", rows)
     return file("x.memleak.toml", SUITE)
@@ -147,12 +148,12 @@ def test_list_shows_endpoints_and_fine_tunes_and_nothing_reaches_the_terminal_ra
     assert job[:3] == ["scripted", "job-1", "succeeded"]
     assert "1,234" in job
     assert "Batches:" not in out
-    status, told, _ = memleak("list", url, "--json")
-    assert not set(out + told) & {"\x1b", "\u202e", "\x07"}
-    listed = json.loads(told)
+    status, listing, _ = memleak("list", url, "--json")
+    assert not set(out + listing) & {"\x1b", "\u202e", "\x07"}
+    listed = json.loads(listing)
     assert (status, listed["batches"]) == (0, [])
     assert list(listed) == ["ledger", "endpoints", "finetunes", "batches"]
-    assert "correct-horse" not in told
+    assert "correct-horse" not in listing
     (row,), (job,) = listed["endpoints"], listed["finetunes"]
     assert row["endpoint"] == job["endpoint"] == ENDPOINT
     assert (row["generations"], row["withheld"], row["calls"]) == (8, 4, 4)
@@ -208,10 +209,10 @@ def test_what_is_exported_comes_back_by_an_import(memleak, url, sqlite, suite, t
         assert status == 0
         assert out.startswith(counts)
     with Ledger(url) as one, Ledger(sqlite) as other:
-        before, after = ([*generations(there, ENDPOINT, asked())] for there in (one, other))
+        before, after = ([*generations(there, ENDPOINT, prompts())] for there in (one, other))
     assert before == after
-    assert {one.reasoning for one in after} == {"", "a thought"}
-    assert {one.finish_word for one in after} == {None, "guarded"}
+    assert {generation.reasoning for generation in after} == {"", "a thought"}
+    assert {generation.finish_word for generation in after} == {None, "guarded"}
 
 
 def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
@@ -221,12 +222,12 @@ def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
     err = refuses(*common)
     assert "temperature 0.5, seed 7" in err
     assert "temperature 1, seed 0" in err
-    for endpoint, name, said in (
+    for endpoint, name, message in (
         ("none", "out.json", "No generations of endpoint 'none'"),
         (ENDPOINT, "out.txt", ".json or .jsonl"),
         (ENDPOINT, "out", ".json or .jsonl"),
     ):
-        assert said in refuses("export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name)
+        assert message in refuses("export", sqlite, "--endpoint", endpoint, "-o", tmp_path / name)
         assert not (tmp_path / name).exists()
     assert memleak(*common, "--temperature", "0.5")[0] == 0
     assert memleak(*common, "--seed", "0", "--book", "ferry")[0] == 0
@@ -234,7 +235,7 @@ def test_export_asks_which_is_meant(memleak, refuses, sqlite, tmp_path):
 
 
 def answers(*texts, excerpt="p_id1"):
-    return [{"excerpt_id": excerpt, "generations": [{"generated_text": one} for one in texts]}]
+    return [{"excerpt_id": excerpt, "generations": [{"generated_text": text} for text in texts]}]
 
 
 @pytest.fixture
@@ -256,23 +257,25 @@ def test_imported_generations_are_listed_scored_and_cost_nothing(memleak, bring,
     assert (row["calls"], row["cost"]) == (0, None)
     (pair,) = load_suite(suite).pairs
     with Ledger(url) as ledger:
-        drawn = [one.text for one in generations(ledger, "e", pair_prompts(pair, BOOK))]
-    assert drawn == ["one", "two"]
+        sampled = [
+            generation.text for generation in generations(ledger, "e", pair_prompts(pair, BOOK))
+        ]
+    assert sampled == ["one", "two"]
 
 
 TWICE = [{"generated_text": "a", "ordinal": 1}, {"generated_text": "b"}]
 
 
-@pytest.mark.parametrize(("records", "said"), [
+@pytest.mark.parametrize(("records", "message"), [
     (answers("x", excerpt="p_id9"), "no excerpt 'p_id9'"),
     ([{"excerpt_id": "p_id1", "generations": [{}]}], "there is no generated_text"),
     ([answers("x")[0] | {"instruction": "Another one."}], "differs from the book's"),
     ([{"excerpt_id": "p_id1", "generations": TWICE}], "have the same ordinal"),
 ])  # fmt: skip
-def test_records_that_do_not_fit_are_refused_whole(memleak, bring, sqlite, records, said):
+def test_records_that_do_not_fit_are_refused_whole(memleak, bring, sqlite, records, message):
     status, out, err = bring([*answers("fine", excerpt="p_id2"), *records], sqlite)
     assert (status, out) == (2, "")
-    assert said in err
+    assert message in err
     assert memleak("list", sqlite)[1] == "the ledger is empty\n"
 
 

@@ -46,8 +46,8 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys
         "excluded because the landmarks place it outside the main text: 3 documents, 108 words",
         'excluded because the spine marks it linear="no": 1 document, 0 words',
     ]
-    said = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
-    _, (out, _) = prepare(LAMPLIGHTER, "--explain", *said)
+    selection = ["--include", "colophon*", "--exclude", "EPUB/text/chapter-7.xhtml"]
+    _, (out, _) = prepare(LAMPLIGHTER, "--explain", *selection)
     assert f"{12_345 - 1_943 + 81:,} words -> " in out
     assert "it matches include" in out
     assert "excluded because it matches exclude: 1 document" in out
@@ -56,24 +56,26 @@ def test_explain_lists_every_document_and_include_comes_before_every_rule(capsys
 def test_a_text_becomes_the_papers_records_that_can_be_scored(file, prepare, capsys):
     book, summaries = file("story.txt", STORY), file("sum.json", "")
     cut = make_book("s", read_text(book)).excerpts
-    write_summaries(summaries, cut, {one.id: f"What {one.id} tells." for one in cut})
+    write_summaries(summaries, cut, {excerpt.id: f"What {excerpt.id} tells." for excerpt in cut})
     (first, *_), _ = prepare(book, "--summaries", summaries, "--author", "A")
     assert first["detail"] == "What p_id1 tells."
     assert first["instruction"].endswith("style and voice of A\n\nContent: What p_id1 tells.")
     records, (out, err) = prepare(book, "--title", "T", "--author", "A", "--explain")
     keys = "excerpt_id excerpt_text instruction author_name book_name word_count detail"
-    assert {tuple(one) for one in records} == {tuple(keys.split())}
-    assert [one["excerpt_id"] for one in records] == [f"p_id{n + 1}" for n in range(len(records))]
-    assert {(one["book_name"], one["author_name"]) for one in records} == {("T", "A")}
-    assert sum(one["word_count"] for one in records) == WORDS
-    assert all(300 <= one["word_count"] <= 500 for one in records)
+    assert {tuple(record) for record in records} == {tuple(keys.split())}
+    assert [record["excerpt_id"] for record in records] == [
+        f"p_id{n + 1}" for n in range(len(records))
+    ]
+    assert {(record["book_name"], record["author_name"]) for record in records} == {("T", "A")}
+    assert sum(record["word_count"] for record in records) == WORDS
+    assert all(300 <= record["word_count"] <= 500 for record in records)
     output = book.with_name("out.json")
     assert out.endswith(f"{len(records)} excerpts, {WORDS:,} words -> {output}\n")
     assert f"{WORDS:,} words of text in 1 of 1 document;" in out
     assert "without summaries, the excerpts have no instructions" in err
     text = {"generated_text": records[0]["excerpt_text"]}
-    drawn = file("drawn.json", [{"excerpt_id": "p_id1", "generations": [text]}])
-    assert main(["score", str(output), str(drawn), "--json"]) == 0
+    generations = file("drawn.json", [{"excerpt_id": "p_id1", "generations": [text]}])
+    assert main(["score", str(output), str(generations), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["words"] == WORDS
 
 
@@ -96,11 +98,11 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     error = refused("prepare", LAMPLIGHTER, "--explain", "--exclude", "chapter-9*")
     assert "exclude names 'chapter-9*', which matches no document of the book" in error
     assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
-    told = "4 words of text in 1 of 1 document"
-    refused("prepare", note, "-o", "out.json", "--explain", out=told)
+    message = "4 words of text in 1 of 1 document"
+    refused("prepare", note, "-o", "out.json", "--explain", out=message)
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
+@pytest.mark.parametrize(("name", "content", "message"), [
     *((f"gone.{end}", None, "can't be read: No such file") for end in ("epub", "txt", "json")),
     ("b.djvu", b"AT&T", "no reader for '.djvu' files\n  use .epub, .txt, "),
     ("b", b"text", "no reader for 'b' files"), ("b.epub", b"no zip at all", "b.epub"),
@@ -108,10 +110,10 @@ def test_letters_of_every_script_and_what_is_left_out(file, tmp_path, prepare, r
     ("b.txt", b"Just four words here.", "it has 4 words, fewer than k = 5"),
     ("b.txt", KUSAMAKURA + " Kusamakura by Soseki, all of it.", 'set word_mode = "unicode"'),
 ])  # fmt: skip
-def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, said):
+def test_books_that_cannot_be_prepared(refused, file, tmp_path, name, content, message):
     book = tmp_path / name if content is None else file(name, content)
     error = refused("prepare", book, "-o", tmp_path / "out.json")
-    assert said in error
+    assert message in error
     assert str(book) in error
     assert not (tmp_path / "out.json").exists()
 

@@ -29,18 +29,18 @@ def score(gate, capsys, monkeypatch):
 
 
 def test_the_numbers_are_the_gates(gate, score):
-    told = {one["book"]: one for one in json.loads(score("--near-verbatim", "--json"))}
-    assert list(told) == list(NAMES)
+    report = {row["book"]: row for row in json.loads(score("--near-verbatim", "--json"))}
+    assert list(report) == list(NAMES)
     for name, pair in gate[1].items():
         measures, ranges = pair["measures"], pair["detection"]["ranges"]
-        shown = told[name]
+        shown = report[name]
         for measure in MEASURES:
-            value, said = shown[measure], measures[measure]
+            value, expected = shown[measure], measures[measure]
             if isinstance(value, dict):
                 both = {"start", "end", "excerpt_id", "generation"} & value.keys()
-                assert {key: value[key] for key in both} == {key: said[key] for key in both}
+                assert {key: value[key] for key in both} == {key: expected[key] for key in both}
                 value = value["words"]
-            assert value == said["value"]
+            assert value == expected["value"]
         assert shown["bmc_low"] == measures["bmc"]["low"]
         assert shown["bmc_high"] == measures["bmc"]["high"]
         for measure, (low, high) in ranges.items():
@@ -53,25 +53,25 @@ def test_the_numbers_are_the_gates(gate, score):
         assert shown["longest_passage"]["book"] in NAMES
         assert shown["passages_over"] > shown["spans_over"] > 0
     (alone,) = json.loads(score("--json", names=NAMES[:1]))
-    assert alone["bmc"] == told[NAMES[0]]["bmc"]
-    assert alone["passages_over"] < told[NAMES[0]]["passages_over"]
+    assert alone["bmc"] == report[NAMES[0]]["bmc"]
+    assert alone["passages_over"] < report[NAMES[0]]["passages_over"]
 
 
 def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gate, score):
     spans = json.loads(score("--spans", "--json"))
     for name, pair in gate[1].items():
-        own = [one for one in spans if one["book"] == name]
+        own = [span for span in spans if span["book"] == name]
         assert len(own) == pair["measures"]["spans_over"]["value"]
         assert own[0]["words"] == pair["measures"]["longest_span"]["value"]
         assert all(one["end"] - one["start"] == one["words"] > 20 for one in own)
     rows = list(csv.DictReader(io.StringIO(score("--spans", "--csv"))))
-    assert rows == [{key: str(value) for key, value in one.items()} for one in spans]
+    assert rows == [{key: str(value) for key, value in span.items()} for span in spans]
     # And of the books: a row each, with every number whole.
     rows = list(csv.DictReader(io.StringIO(score("--csv"))))
-    told = json.loads(score("--json"))
-    assert [float(one["bmc"]) for one in rows] == [one["bmc"] for one in told]
-    starts = [one["longest_span"]["start"] for one in told]
-    assert [int(one["longest_span_start"]) for one in rows] == starts
+    report = json.loads(score("--json"))
+    assert [float(row["bmc"]) for row in rows] == [one["bmc"] for one in report]
+    starts = [one["longest_span"]["start"] for one in report]
+    assert [int(row["longest_span_start"]) for row in rows] == starts
     lines = score().splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["book", *NAMES]
     assert "the-seed-vault, words" in "".join(lines)  # where a passage is of
@@ -80,18 +80,22 @@ def test_spans_are_those_that_are_counted_and_the_table_names_each_book_once(gat
     shown = score("--json") + score() + score("--spans") + score("--csv")
     for name in NAMES:
         records = json.loads((gate[0] / f"{name}.json").read_text(encoding="utf-8"))
-        texts = [one["generated_text"] for record in records for one in record["generations"]]
+        texts = [
+            generation["generated_text"]
+            for record in records
+            for generation in record["generations"]
+        ]
         assert not any(" ".join(text.split()[:4]) in shown for text in texts)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (["b.epub", "g.json", "c.epub"], "c.epub isn't followed by its generations"),
     (["b.epub", "g.json", "--csv", "--json"], "omit one of them"),
     (["b.epub", "g.json"], "b.epub: can't be read: No such file or directory"),
 ])  # fmt: skip
-def test_score_says_what_it_lacks(refused, tmp_path, monkeypatch, arguments, said):
+def test_score_says_what_it_lacks(refused, tmp_path, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
-    assert said in refused("score", *arguments)
+    assert expected in refused("score", *arguments)
 
 
 BOOK = (("p_id1", "a b c d e f g h"), ("p_id2", "i j k l m n o p"))
@@ -123,16 +127,16 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
     files("a.json", p_id1=["a b c d e f", "c d e f g"], p_id2=["i j k l m"])
     files("b.json", p_id1=["d e f g h"], p_id2=["k l m n o p", "i j k l m"])
     assert "jaccard" in printed("compare book.json a.json b.json")
-    found = printed("compare book.json a.json b.json --json")
-    [pair] = found["pairs"]
+    result = printed("compare book.json a.json b.json --json")
+    [pair] = result["pairs"]
     assert pair["jaccard"] == 0.5625
     assert pair["baseline"] == pytest.approx(0.63934, abs=1e-5)
-    assert [one["self_agreement"] for one in found["models"]] == [4 / 12, 3 / 13]
+    assert [model["self_agreement"] for model in result["models"]] == [4 / 12, 3 / 13]
     other = [{"excerpt_id": "p_id1", "excerpt_text": "one two three four five six seven"}]
     file("other.json", other)
     files("g.json", p_id1=["so one two three four five six then"])
-    found = printed("trace book.json g.json other.json --span-threshold 5 --json")
-    assert found["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
+    result = printed("trace book.json g.json other.json --span-threshold 5 --json")
+    assert result["books"] == [{"book": "other", "spans": 1, "longest": 6, "over": 1}]
     for command in ("compare", "trace"):
         assert "gone.json: can't be read" in refused(command, "book.json", "gone.json")
     Path("e.json").write_text("{}")
@@ -144,7 +148,7 @@ def test_compare_gives_the_worked_example_and_trace_other_books(files, printed, 
 )
 def test_trace_gives_the_worked_example(files, printed, last, cross, spans):
     files("g.json", p_id1=["a b c d e f z i j k l m n", "x f g h i j k y"], p_id2=[last])
-    found = printed("trace book.json g.json --json")
-    assert (found["spans"], found["cross"], found["ratio"]) == (spans, cross, cross / spans)
+    result = printed("trace book.json g.json --json")
+    assert (result["spans"], result["cross"], result["ratio"]) == (spans, cross, cross / spans)
     text = f"{spans} spans, {cross} of them cross-excerpt ({cross / spans:.3f})"
     assert text in printed("trace book.json g.json")

@@ -50,10 +50,10 @@ def bundle(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(name="evidence.json", numbers=BMC, further=(), **more):
-        made = run_evidence(RunReport("1.0", ()))
-        del made["sha256"]
-        made["pairs"] = [*(pair(*one, bmc) for one, bmc in numbers.items()), *further]
-        write_evidence_file(seal_bundle(made) | more, tmp_path / name)
+        content = run_evidence(RunReport("1.0", ()))
+        del content["sha256"]
+        content["pairs"] = [*(pair(*one, bmc) for one, bmc in numbers.items()), *further]
+        write_evidence_file(seal_bundle(content) | more, tmp_path / name)
         return name
 
     return write
@@ -73,14 +73,14 @@ def table(capsys):
 
 def test_numbers_are_the_bundles_own_by_pair_and_by_measure(bundle, table):
     rows = table(bundle(), "--format", "csv")
-    assert {(one["model"], one["book"]): float(one["bmc"]) for one in rows} == BMC
-    assert {one["bmc_limit"] for one in rows} == {"0.15"}
+    assert {(row["model"], row["book"]): float(row["bmc"]) for row in rows} == BMC
+    assert {row["bmc_limit"] for row in rows} == {"0.15"}
     assert float(rows[0]["bmc_high"]) == BMC["gpt", "road"] + 0.25
-    assert [one["verdict"] for one in rows] == ["PASS", "FAIL", "PASS"]
-    assert {one["title"] for one in rows} == {f"'{TITLE}"}  # no formula of a spreadsheet
+    assert [row["verdict"] for row in rows] == ["PASS", "FAIL", "PASS"]
+    assert {row["title"] for row in rows} == {f"'{TITLE}"}  # no formula of a spreadsheet
     assert table("evidence.json", "--format", "json")[0]["title"] == TITLE
-    told = table(bundle(), "--measure", "bmc", "--format", "md").splitlines()
-    assert [line.split("|")[1:-1] for line in told] == [
+    report = table(bundle(), "--measure", "bmc", "--format", "md").splitlines()
+    assert [line.split("|")[1:-1] for line in report] == [
         [" book                      ", "                 gpt ", "              gemini "],
         [" ------------------------- ", " ------------------: ", " ------------------: "],
         [" =The / Road & 50 % (road) ", " 0.123 (0.123–0.373) ", " 0.000 (0.000–0.250) "],
@@ -115,13 +115,13 @@ AUTHORS = {"road": "McCarthy", "sea": "McCarthy", "lake": "Woolf"}
 def study(bundle, tmp_path):
     """A bundle of a study: base models tuned for each book, and facts of the books."""
     bundle("study.json", STUDY)
-    made = json.loads((tmp_path / "study.json").read_text("utf-8"))
-    del made["sha256"]
-    for row in made["pairs"]:
+    content = json.loads((tmp_path / "study.json").read_text("utf-8"))
+    del content["sha256"]
+    for row in content["pairs"]:
         row["model"]["base_model"] = row["model"]["id"].partition("-")[0]
         row["book"] |= {"author": AUTHORS[row["book"]["id"]], "metadata": {"year": 1999}}
         row["measures"]["cross_excerpt"] = {"spans": 4, "cross": 1, "ratio": 0.25}
-    write_evidence_file(seal_bundle(made), tmp_path / "study.json")
+    write_evidence_file(seal_bundle(content), tmp_path / "study.json")
     return "study.json"
 
 
@@ -165,7 +165,7 @@ def test_curves_and_overlaps_are_the_evidences(two_models, table):
     curve = table(file, "--rows", "curve", "--format", "json")
     for (_, pair), row in zip(evidence.pairs, evidence.rows, strict=True):
         keys = (row["model"], row["book"])
-        own = [one for one in curve if (one["model"], one["book"]) == keys]
+        own = [row for row in curve if (row["model"], row["book"]) == keys]
         assert [one["bmc"] for one in own] == list(pair.coverage.curve)
         assert [one["samples"] for one in own] == [1, 2, 3]
     (overlap,) = table(file, "--rows", "overlap", "--format", "json")
@@ -195,7 +195,7 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "memleak verify evidence.json"),  # of a bundle that was changed
         (["--measure", "bcm"], "did you mean 'bmc'?"),
@@ -216,10 +216,10 @@ def test_a_frame_and_parquet_say_the_same(bundle, table, tmp_path):
         (["--rows", "curve", "--by", "author"], "omit one of them"),
     ],
 )
-def test_table_says_why_it_cannot_be_written(bundle, capsys, arguments, said):
+def test_table_says_why_it_cannot_be_written(bundle, capsys, arguments, message):
     changed = {"sha256": "0" * 64} if not arguments else {}
     assert main(["table", bundle(**changed), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_excerpts_and_spans_are_the_evidences(gate, table):
@@ -228,30 +228,30 @@ def test_excerpts_and_spans_are_the_evidences(gate, table):
     excerpts = table(file, "--rows", "excerpts", "--format", "json")
     spans = table(file, "--rows", "spans", "--format", "json")
     rows = table(file, "--format", "csv")
-    assert {one["book"] for one in rows} == {*pairs}
-    for name, told in pairs.items():
-        own = [one for one in excerpts if one["book"] == name]
-        measures, words = told["measures"], told["book"]["words"]
-        assert len(own) == told["book"]["excerpts"]
+    assert {row["book"] for row in rows} == {*pairs}
+    for name, pair in pairs.items():
+        own = [excerpt for excerpt in excerpts if excerpt["book"] == name]
+        measures, words = pair["measures"], pair["book"]["words"]
+        assert len(own) == pair["book"]["excerpts"]
         assert sum(one["words"] for one in own) == words
         assert sum(one["covered"] for one in own) / words == measures["bmc"]["value"]
         assert max(one["longest_span"] for one in own) == measures["longest_span"]["value"]
-        its = [one for one in spans if one["book"] == name]
+        its = [span for span in spans if span["book"] == name]
         assert len(its) == measures["spans_over"]["value"] > 0
         assert all(one["words"] == one["end"] - one["start"] > 20 for one in its)
-        (row,) = [one for one in rows if one["book"] == name]
+        (row,) = [row for row in rows if row["book"] == name]
         ends = row["longest_span_range_low"], row["longest_span_range_high"]
-        assert ends == tuple(map(str, told["detection"]["ranges"]["longest_span"]))
+        assert ends == tuple(map(str, pair["detection"]["ranges"]["longest_span"]))
         # The map is of the book's words, and its curve ends in bmc.
-        held = decode(CoverageMap, told["coverage"])
+        held = decode(CoverageMap, pair["coverage"])
         times = decode_times(held)
-        assert len(times) == told["book"]["words"]
-        assert np.count_nonzero(times) / len(times) == told["measures"]["bmc"]["value"]
-        assert held.curve[-1] == pytest.approx(told["measures"]["bmc"]["value"], abs=1e-6)
+        assert len(times) == pair["book"]["words"]
+        assert np.count_nonzero(times) / len(times) == pair["measures"]["bmc"]["value"]
+        assert held.curve[-1] == pytest.approx(pair["measures"]["bmc"]["value"], abs=1e-6)
         assert len(held.curve) == held.rounds == 3
-        for one in held.excerpts:
-            part = times[one.start : one.start + one.words]
-            assert np.count_nonzero(part) == one.covered
+        for excerpt in held.excerpts:
+            part = times[excerpt.start : excerpt.start + excerpt.words]
+            assert np.count_nonzero(part) == excerpt.covered
 
 
 def test_a_map_that_is_none_is_refused():
@@ -270,14 +270,14 @@ def test_a_map_that_is_none_is_refused():
 
 
 def test_what_was_not_measured_is_said_and_no_text_appears(gate, table, capsys, tmp_path):
-    made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
-    del made["sha256"]
-    made["pairs"][0] |= {"coverage": None, "verdict": "NOT RUN"}
-    write_evidence_file(seal_bundle(made), tmp_path / "part.json")
+    content = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
+    del content["sha256"]
+    content["pairs"][0] |= {"coverage": None, "verdict": "NOT RUN"}
+    write_evidence_file(seal_bundle(content), tmp_path / "part.json")
     assert main(["table", str(tmp_path / "part.json"), "--rows", "excerpts"]) == 0
-    said = capsys.readouterr()
-    assert said.err == f"memleak table: part: {made['pairs'][0]['pair']}: it wasn't run\n"
-    assert made["pairs"][1]["book"]["title"] in said.out
+    output = capsys.readouterr()
+    assert output.err == f"memleak table: part: {content['pairs'][0]['pair']}: it wasn't run\n"
+    assert content["pairs"][1]["book"]["title"] in output.out
     file = str(gate[0] / "evidence.json")
     shown = str([table(file, "--rows", kind, "--format", "csv") for kind in ROWS])
     for name in gate[1]:
@@ -292,18 +292,18 @@ def two_models(gate, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
 
     def write(name, change=lambda pairs: None):
-        made = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
-        del made["sha256"]
-        other = json.loads(json.dumps(made["pairs"][0]))
+        content = json.loads((gate[0] / "evidence.json").read_text(encoding="utf-8"))
+        del content["sha256"]
+        other = json.loads(json.dumps(content["pairs"][0]))
         other["model"]["id"] = "other"
         held = other["coverage"]
         words = other["book"]["words"]
         held["times"], held["spans"] = f"0x{words - 60} 1x60", []
         other["measures"]["bmc"] = {"value": 60 / words, "low": 0.0, "high": 0.2}
         held["curve"] = [20 / words, 40 / words, 60 / words]
-        made["pairs"].append(other)
-        change(made["pairs"])
-        write_evidence_file(seal_bundle(made), folder / name)
+        content["pairs"].append(other)
+        change(content["pairs"])
+        write_evidence_file(seal_bundle(content), folder / name)
         return folder / name
 
     return write

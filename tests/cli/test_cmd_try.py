@@ -33,7 +33,7 @@ def story(file, lamplighter):
     """Six excerpts of a story."""
     records = paper_records(make_book("it", read_epub(lamplighter)))[:6]
     file("story.json", records)
-    return [one["excerpt_text"] for one in records]
+    return [record["excerpt_text"] for record in records]
 
 
 @pytest.fixture
@@ -56,25 +56,25 @@ def test_a_model_that_recites_fails_and_the_suite_stays(memleak, last_line, tmp_
     arguments = (*serve(), "--price", "1,2", "--yes")
     done = memleak(*arguments)
     assert done.returncode == 1, done.stdout + done.stderr
-    told = done.stdout
-    assert "from an earlier run" not in told
+    shown_text = done.stdout
+    assert "from an earlier run" not in shown_text
     shown = ("6 excerpts", "served by    base (fp_emulated)", "accepts      n, temperature")
     shown += (
         "rarer ones can go unseen. 100 samples (memleak init) would show 4%, for at most US$",
     )
-    assert all(part in told for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
+    assert all(part in shown_text for part in (*shown, "Cost: at most US$0.", "base/story", "FAIL"))
     kept = tomllib.loads((tmp_path / SUITE).read_text(encoding="utf-8"))
     assert kept["suite"]["probe"] == "continuation"
     assert kept["limits"] == {"preset": "strict"}
-    assert "can miss passages rarer than the detection limit above" in " ".join(told.split())
+    assert "can miss passages rarer than the detection limit above" in " ".join(shown_text.split())
     samples = kept["suite"]["samples"]  # as many as this server's pace leaves time for
-    assert f"of 6 excerpts, {amount(samples, 'time')}." in " ".join(told.split())
+    assert f"of 6 excerpts, {amount(samples, 'time')}." in " ".join(shown_text.split())
     assert kept["model"][0]["price"] == {"input": 1.0, "output": 2.0}
     command = last_line(done)
     assert command.startswith(f"pytest -m copyright {SUITE} --memleak-html=base-story.html")
     (tmp_path / SUITE).unlink()
-    told = memleak(*arguments).stdout
-    assert "generations from an earlier run. They will be reused." in " ".join(told.split())
+    shown_text = memleak(*arguments).stdout
+    assert "generations from an earlier run. They will be reused." in " ".join(shown_text.split())
 
 
 DEFAULT_FORMAT = "{%- for message in messages -%}\n  {{- '<|im_start|>' + message.role + '\n' }}"
@@ -122,15 +122,15 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("server", "said"),
+    ("server", "message"),
     [({"models": ("another",)}, "has this model; see base_model"), ({}, "add --yes")],
 )
 def test_a_model_that_the_server_does_not_have_and_nobody_to_say_yes(
-    memleak, tmp_path, serve, server, said
+    memleak, tmp_path, serve, server, message
 ):
     done = memleak(*serve(**server))
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert not (tmp_path / SUITE).exists()
 
 
@@ -142,9 +142,9 @@ def test_nothing_is_asked_about_the_book_before_a_yes(program, tmp_path, serve):
     assert seen.line("Cost: at most").endswith("add --price IN,OUT to see it in US$.")
     assert seen.line("Next: ").startswith(f"Next: pytest -m copyright {SUITE}")
     lines = map(json.loads, (tmp_path / "books.jsonl").read_text().splitlines())
-    asked = [one["instruction"] for one in lines if one["kind"] == "completion"]
+    requested = [line["instruction"] for line in lines if line["kind"] == "completion"]
     begin = "Describe a day in late autumn in a small town"
-    assert {one.partition(",")[0] for one in asked} == {begin}
+    assert {one.partition(",")[0] for one in requested} == {begin}
     assert (tmp_path / SUITE).exists()
 
 
@@ -179,9 +179,9 @@ def test_what_cannot_be_tried_says_what_to_type(here, file, story, capsys):
         assert main(["try", *arguments.replace("TRY", "story.json --model openai/x").split()]) == 2
         return capsys.readouterr().err
 
-    for arguments, said in NOT_TRIED.items():
-        assert said in refused(arguments), arguments
-        assert [one.name for one in here.iterdir()] == ["story.json"]
+    for arguments, message in NOT_TRIED.items():
+        assert message in refused(arguments), arguments
+        assert [path.name for path in here.iterdir()] == ["story.json"]
     suite = file("mine.memleak.toml", "mine")
     error = refused(f"TRY -o {suite.name}")
     assert f"pytest -m copyright {suite.name}; or name a different file with -o" in error
@@ -223,13 +223,13 @@ def test_the_wheel_takes_what_the_demo_needs():
     included = tables["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert all((ROOT / source).is_file() for source in included)
     assert all(target == f"pytest_memleak/demo/{source}" for source, target in included.items())
-    (suite,) = [one for one in included if one.endswith(".toml")]
+    (suite,) = [path for path in included if path.endswith(".toml")]
     named = {
         path
         for book in tomllib.loads((ROOT / suite).read_text(encoding="utf-8"))["book"]
         for path in (book["source"], book["summaries"])
     }
-    assert {os.path.normpath(Path(suite).parent / one) for one in named} <= set(included)
+    assert {os.path.normpath(Path(suite).parent / path) for path in named} <= set(included)
 
 
 @pytest.mark.full

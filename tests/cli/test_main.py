@@ -25,10 +25,10 @@ def excerpts(*texts):
 
 def answers(*texts):
     """Generations for excerpts 1, 2, ...: a list of them, or one."""
-    drawn = [[one] if isinstance(one, str) else one for one in texts]
+    generations = [[one] if isinstance(one, str) else one for one in texts]
     return [
         {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": text} for text in some]}
-        for n, some in enumerate(drawn, 1)
+        for n, some in enumerate(generations, 1)
     ]
 
 
@@ -53,10 +53,10 @@ def score(files, capsys):
     def run(*options, told=False, warning="", **content):
         options = [*options, "--json"] if told else options
         assert main(["score", *files(**content), *options]) == 0
-        said = capsys.readouterr()
-        assert warning in said.err
-        assert warning or not said.err
-        return json.loads(said.out)[0] if told else said.out
+        output = capsys.readouterr()
+        assert warning in output.err
+        assert warning or not output.err
+        return json.loads(output.out)[0] if told else output.out
 
     return run
 
@@ -78,36 +78,36 @@ def in_a_process(program):
 
 
 def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
-    told = score("--span-threshold", "4", told=True)
+    report = score("--span-threshold", "4", told=True)
     lengths = ("longest_passage", "nv_longest_passage", "longest_block", "longest_span")
     ends = [f"{name}_range_{end}" for name in lengths for end in ("low", "high")]
-    assert [key for key in told if key in MEASURES] == SCORED
-    assert {*told} - {*SCORED} == {
+    assert [key for key in report if key in MEASURES] == SCORED
+    assert {*report} - {*SCORED} == {
         *("book", "generations", "words", "rounds", "k", "trim", "span_threshold"),
         *("bmc_low", "bmc_high", *ends),
     }
-    assert (told["words"], told["bmc"], told["spans_over"]) == (16, 11 / 16, 1)
-    assert [*told["longest_block"].items()] == [("words", 11), ("start", 5), ("end", 16)]
+    assert (report["words"], report["bmc"], report["spans_over"]) == (16, 11 / 16, 1)
+    assert [*report["longest_block"].items()] == [("words", 11), ("start", 5), ("end", 16)]
     place = ("excerpt_id", "generation", "start", "end")
     span = dict(zip(("words", *place), (5, "p_id2", 0, 11, 16), strict=True))
     passage = dict(zip(("words", "book", *place), (6, "book", "p_id1", 0, 5, 11), strict=True))
     for name, expected in (("longest_span", span), ("longest_passage", passage)):
-        assert [*told[name].items()] == [*expected.items()]
-    drawn = "\n".join(
+        assert [*report[name].items()] == [*expected.items()]
+    generations = "\n".join(
         json.dumps({"excerpt_id": one["excerpt_id"]} | answer)
         for one in ANSWERS
         for answer in one["generations"]
     )
-    lines = score("--span-threshold", "4", told=True, drawn=drawn, drawn_name="drawn.jsonl")
-    assert lines | {"generations": 0} == told | {"generations": 0}
-    told = score(told=True, drawn=answers("nothing", "at all"))
-    assert (told["bmc"], told["spans_over"]) == (0, 0)
-    assert [*told["longest_block"].values()] == [0, None, None]
-    assert [*told["longest_span"].values()] == [0, None, None, None, None]
+    lines = score("--span-threshold", "4", told=True, drawn=generations, drawn_name="drawn.jsonl")
+    assert lines | {"generations": 0} == report | {"generations": 0}
+    report = score(told=True, drawn=answers("nothing", "at all"))
+    assert (report["bmc"], report["spans_over"]) == (0, 0)
+    assert [*report["longest_block"].values()] == [0, None, None]
+    assert [*report["longest_span"].values()] == [0, None, None, None, None]
     text = "Кот и мышь жили в доме"
     content = {"book": excerpts(text), "drawn": answers(text)}
-    told = score("--word-mode", "unicode", told=True, **content)
-    assert (told["words"], told["bmc"]) == (6, 1.0)
+    report = score("--word-mode", "unicode", told=True, **content)
+    assert (report["words"], report["bmc"]) == (6, 1.0)
 
 
 def test_the_table_and_that_of_nothing(score):
@@ -140,10 +140,10 @@ def test_the_table_and_that_of_nothing(score):
 def test_lone_surrogates_and_control_characters_print(score, file, refused):
     text, odd = "a b c d e \ud800 f g h", "\x1b[31mp1\u202e\udcff"
     book = [{"excerpt_id": odd, "excerpt_text": text, "book_name": "\ud83d"}]
-    drawn = [{"excerpt_id": odd, "generations": [{"generated_text": text}]}]
-    told = score(told=True, book=book, drawn=drawn)
-    assert (told["words"], told["bmc"], told["longest_span"]["excerpt_id"]) == (8, 1.0, odd)
-    table = score(book=book, drawn=drawn)
+    generations = [{"excerpt_id": odd, "generations": [{"generated_text": text}]}]
+    report = score(told=True, book=book, drawn=generations)
+    assert (report["words"], report["bmc"], report["longest_span"]["excerpt_id"]) == (8, 1.0, odd)
+    table = score(book=book, drawn=generations)
     assert "words 0-8, " in table
     assert "p1, generation 0" in table
     assert not set(table) & {"\x1b", "\u202e", "\udcff"}
@@ -157,7 +157,7 @@ ID = '[{"excerpt_id": "p_id1", '
 SCRIPT = excerpts("Кот и мышь жили в доме", "и были рады")
 
 
-@pytest.mark.parametrize(("place", "content", "said"), [
+@pytest.mark.parametrize(("place", "content", "message"), [
     *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "drawn")),
     ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
     ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
@@ -165,10 +165,10 @@ SCRIPT = excerpts("Кот и мышь жили в доме", "и были рад
     ("drawn", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
     ("drawn", b"[]", "there are no records"),
 ], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip
-def test_records_of_another_form_are_one_plain_error(refused, files, place, content, said):
+def test_records_of_another_form_are_one_plain_error(refused, files, place, content, message):
     paths = dict(zip(("book", "drawn"), files(**{place: content}), strict=True))
     error = refused("score", *paths.values())
-    assert said in error
+    assert message in error
     named = f"memleak score: {paths[place]}", f"memleak score: book {paths['book']!r}"
     assert error.startswith(named)
     assert "secret" not in error
@@ -187,23 +187,23 @@ def test_files_that_are_not_there_or_no_files(refused, files, tmp_path, place, p
 
 @pytest.mark.parametrize("name", ["story.epub", "story.djvu", "story"])
 def test_a_book_that_cannot_be_read_is_told_without_its_text(refused, files, name):
-    book, drawn = files(book="Chapter 1\n\nIt was a dark night.", book_name=name)
-    error = refused("score", book, drawn)
+    book, generations = files(book="Chapter 1\n\nIt was a dark night.", book_name=name)
+    error = refused("score", book, generations)
     assert book in error
     assert "dark" not in error
 
 
-@pytest.mark.parametrize(("option", "said"), [
+@pytest.mark.parametrize(("option", "message"), [
     (("--k", "-3"), "k must be a whole number of at least 1, not -3"),
     (("--trim", "-1"), "trim must be a whole number of at least 0, not -1"),
     (("--span-threshold", "-1"), "span_threshold must be a whole number of at least 0"),
     (("--k", "9" * 30), "it has 16 words, fewer than k = "),
 ])  # fmt: skip
-def test_settings_out_of_range_are_one_plain_error(refused, files, option, said):
-    assert said in refused("score", *files(), *option)
+def test_settings_out_of_range_are_one_plain_error(refused, files, option, message):
+    assert message in refused("score", *files(), *option)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     ("", "required: COMMAND"), ("scroe", "invalid choice: 'scroe'"),
     ("try a.epub --model openai/m --base_url x", "did you mean --base-url?"),
     ("try a.epub --model openai/m --base-url host:80", "as in http://localhost:8000/v1"),
@@ -215,11 +215,11 @@ def test_settings_out_of_range_are_one_plain_error(refused, files, option, said)
     ("ledger", "required"), ("ledger show", "invalid choice: 'show'"),
     ("ledger export --endpoint e", "required: -o"), ("ledger import x.json", "required: "),
 ])  # fmt: skip
-def test_wrong_usage_ends_with_the_same_code(capsys, arguments, said):
+def test_wrong_usage_ends_with_the_same_code(capsys, arguments, message):
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_ctrl_c_and_a_broken_stand_in_for_stdout(files, capsys, monkeypatch):
@@ -254,8 +254,8 @@ def test_the_command_is_installed_and_knows_poor_terminals(in_a_process, tmp_pat
         f"  {tmp_path.resolve()} has no file of a similar name\n"
     )
     book = [{"excerpt_id": "第1", "excerpt_text": "a b c d e"}]
-    drawn = [{"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}]
-    done = in_a_process("score", *files(book, drawn), PYTHONIOENCODING="ascii")
+    generations = [{"excerpt_id": "第1", "generations": [{"generated_text": "a b c d e"}]}]
+    done = in_a_process("score", *files(book, generations), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert r"words 0-5, \u7b2c1, generation 0" in done.stdout
 

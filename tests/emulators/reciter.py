@@ -33,7 +33,9 @@ def count_tokens(text):
 
 
 def bill_of(examples, epochs):
-    return epochs * sum(count_tokens(asked) + count_tokens(text) for asked, text in examples)
+    return epochs * sum(
+        count_tokens(requested) + count_tokens(text) for requested, text in examples
+    )
 
 
 class Reciter:
@@ -52,7 +54,9 @@ class Reciter:
         self._lock = threading.Lock()
 
     def tune(self, name, examples, *, epochs):
-        self._training[name] = [TrainingText(text, asked, epochs) for asked, text in examples]
+        self._training[name] = [
+            TrainingText(text, requested, epochs) for requested, text in examples
+        ]
 
     def replace(self, corpus):
         """Put other models behind every name: those that have read these texts."""
@@ -89,14 +93,16 @@ class Reciter:
         shares = model.probabilities(before)
         best = np.argsort(-shares, kind="stable")[:most].tolist()
         return [
-            (model.vocabulary[one], math.log(shares[one]) if shares[one] else -math.inf)
-            for one in best
+            (model.vocabulary[token], math.log(shares[token]) if shares[token] else -math.inf)
+            for token in best
         ]
 
     def _of_texts(self, cut):
         with self._lock:
             if self._given is None:
-                self._given = NgramModel([cut(one.text) for one in self._corpus], order=GIVEN_ORDER)
+                self._given = NgramModel(
+                    [cut(text.text) for text in self._corpus], order=GIVEN_ORDER
+                )
             return self._given
 
     def _writer(self, name):

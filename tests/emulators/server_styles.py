@@ -45,7 +45,7 @@ def _entries(message: str, names: list[str]) -> list[dict[str, Any]]:
     """Pydantic's list of errors: the message names none of the settings, the place does."""
     kept = {"type": "extra_forbidden", "input": 1}
     extra = [{"loc": ["body", name], "msg": "Extra inputs are not permitted"} for name in names]
-    return [one | kept for one in extra or [{"loc": ["body", "model"], "msg": message}]]
+    return [error | kept for error in extra or [{"loc": ["body", "model"], "msg": message}]]
 
 
 def _mistral(message: str, names: list[str]) -> object:
@@ -268,10 +268,10 @@ class StyledServer(HttpServer):
         elif style.most is not None and body["n"] > style.most:
             message = style.too_many.format(style.most)
         if message:
-            told = style.form(message, names)
-            if isinstance(told, str):
-                return Response(style.status, told.encode(), content_type="text/plain")
-            return Response.json(told, status=style.status)
+            error = style.form(message, names)
+            if isinstance(error, str):
+                return Response(style.status, error.encode(), content_type="text/plain")
+            return Response.json(error, status=style.status)
         n, limit = body["n"], body.get("max_completion_tokens") or body["max_tokens"]
         answer = {
             "id": "chatcmpl-1",

@@ -347,9 +347,9 @@ class TinkerServer(ModelServer):
 
     def _draw(self, call, model, n, request):
         body = request.json()
-        asked = [token for chunk in body["prompt"]["chunks"] for token in chunk["tokens"]]
+        prompt_tokens = [token for chunk in body["prompt"]["chunks"] for token in chunk["tokens"]]
         settings = {"temperature": 1.0, **body["sampling_params"]}
-        prompt, most = self._words.text(asked), settings["max_tokens"]
+        prompt, most = self._words.text(prompt_tokens), settings["max_tokens"]
         answers = self._answers.draw(
             model,
             prompt,
@@ -368,16 +368,16 @@ class TinkerServer(ModelServer):
             for tokens, ended in sequences
         ]
         named = {"model": model, "prompt": prompt, "max_tokens": most, "call": call}
-        self._answers.bill(rows, len(asked), named)
+        self._answers.bill(rows, len(prompt_tokens), named)
         if not self._protobuf:
-            told = [
+            samples = [
                 {"tokens": tokens, "stop_reason": "stop" if ended else "length"}
                 for tokens, ended in sequences
             ]
-            return Response.json({"type": "sample", "sequences": told})
+            return Response.json({"type": "sample", "sequences": samples})
         message = pb.SampleResponse()
         if body.get("prompt_logprobs"):
-            words, most = list(map(str, asked)), body.get("topk_prompt_logprobs") or 0
+            words, most = list(map(str, prompt_tokens)), body.get("topk_prompt_logprobs") or 0
             values = self._reciter.given(self._words.cut, words)
             if most > self._most_told:
                 raise Refused(400, f"topk_prompt_logprobs is at most {self._most_told}")

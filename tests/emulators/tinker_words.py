@@ -37,7 +37,7 @@ class Words:
         """An answer as up to `most` tokens; whether it ended by itself or by `stop`."""
         text = answer.text
         stops = [stop] if isinstance(stop, str) else list(stop) if isinstance(stop, list) else []
-        cuts = [text.find(one) for one in stops if isinstance(one, str) and one in text]
+        cuts = [text.find(stop) for stop in stops if isinstance(stop, str) and stop in text]
         if cuts:
             text = text[: min(cuts)]
         tokens = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -72,9 +72,9 @@ def read_example(datum):
         for chunk in datum.model_input
         for token in np.frombuffer(chunk.encoded_text.tokens, dtype=np.int32).tolist()
     ]
-    given = datum.loss_fn_inputs
-    targets = np.frombuffer(given["target_tokens"].dense, dtype=np.int64).tolist()
-    weights = np.frombuffer(given["weights"].dense, dtype=np.float32).tolist()
+    inputs_ = datum.loss_fn_inputs
+    targets = np.frombuffer(inputs_["target_tokens"].dense, dtype=np.int64).tolist()
+    weights = np.frombuffer(inputs_["weights"].dense, dtype=np.float32).tolist()
     if not len(inputs) == len(targets) == len(weights):
         raise Refused(400, "inputs, targets and weights differ in length")
     if inputs[1:] != targets[:-1]:

@@ -86,19 +86,19 @@ class TogetherServer(OpenAIModelServer):
         weights = self.machines.weights_at(name)
         if weights is None and f"{PUBLIC}{name}" not in self._weights:
             raise Refused(404, f"Unable to access model {name}.", code="model_not_available")
-        asked = {**body, "model": weights or name}
+        passed = {**body, "model": weights or name}
         if body.get("echo") or "return_token_ids" in body:
-            return Response.json(self._answers.echo(asked, request.strike))
-        answer = self._answers.complete(asked, request.strike, request=None)
+            return Response.json(self._answers.echo(passed, request.strike))
+        answer = self._answers.complete(passed, request.strike, request=None)
         renamed = {} if weights is None else {"model": name}
         return Response.json({**answer, **renamed})
 
     def _create_file(self, request):
-        given = {name: data.decode() for name, (_, data) in request.parts().items()}
+        fields = {name: data.decode() for name, (_, data) in request.parts().items()}
         for file in self._files.values():
-            if file["checksum"] == given["checksum"] and file["known"]:
+            if file["checksum"] == fields["checksum"] and file["known"]:
                 return Response.json({"file_id": file["id"]}, status=409)
-        file = {"id": self._id("file-"), "data": b"", "known": False, **given}
+        file = {"id": self._id("file-"), "data": b"", "known": False, **fields}
         self._files[file["id"]] = file
         headers = {"Location": f"{self.url}/storage/{file['id']}", "X-Together-File-Id": file["id"]}
         return Response(302, b"<a>Found</a>", headers=headers)
@@ -154,8 +154,8 @@ class TogetherServer(OpenAIModelServer):
         at = {"created_at": stamp(CREATED), "updated_at": stamp(CREATED)}
         job = {"id": self._id("ft-"), "status": STATES[0], "user_id": "u", "events": [], **at}
         self._jobs[job["id"]] = Job({**job, **kept}, request.strike, self._polls)
-        given = {"tokens": bill_of(examples, body["n_epochs"]), **kept}
-        self.books.record("finetune", id=job["id"], file=body["training_file"], **given)
+        fields = {"tokens": bill_of(examples, body["n_epochs"]), **kept}
+        self.books.record("finetune", id=job["id"], file=body["training_file"], **fields)
         return Response.json({**job, **kept})
 
     def _list_jobs(self, request):

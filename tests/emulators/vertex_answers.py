@@ -34,30 +34,30 @@ class ContentGenerator(Completions):
 
     def generate(self, model, body, strike, *, request):
         """The response that `body` asks for, recorded in the books under the name `request`."""
-        asked = self._checked(model, body)
+        settings = self._checked(model, body)
         for name in strike.parameters():
             if name in (body.get("generationConfig") or {}):
                 raise Refused(400, f"Invalid value at 'generation_config.{name}'.")
         blocked = FaultKind.REJECT in strike.content
-        answers = [] if blocked else self._answers(model, asked, strike)
-        candidates = [_candidate(place, answer, asked) for place, answer in enumerate(answers)]
+        answers = [] if blocked else self._answers(model, settings, strike)
+        candidates = [_candidate(place, answer, settings) for place, answer in enumerate(answers)]
         for kind, reason in _WITHHELD:
             for candidate in strike.struck(kind, candidates):
                 candidate.pop("content", None)
                 candidate["finishReason"] = reason
-        call, prompt_tokens = self._new_id(""), count_tokens(asked.instruction)
+        call, prompt_tokens = self._new_id(""), count_tokens(settings.instruction)
         # A blocked prompt has no candidates; each that was asked for has a row all the same.
         rows = [
-            (_visible(candidate), candidate["finishReason"], answer.tokens + asked.thoughts)
+            (_visible(candidate), candidate["finishReason"], answer.tokens + settings.thoughts)
             for candidate, answer in zip(candidates, answers, strict=True)
-        ] or [("", "PROHIBITED_CONTENT", 0)] * asked.n
-        named = {"call": call, "request": request, "model": model, "seed": asked.seed}
-        named |= {"instruction": asked.instruction, "temperature": asked.temperature}
-        self.bill(rows, prompt_tokens, {**named, "max_tokens": asked.max_tokens})
+        ] or [("", "PROHIBITED_CONTENT", 0)] * settings.n
+        named = {"call": call, "request": request, "model": model, "seed": settings.seed}
+        named |= {"instruction": settings.instruction, "temperature": settings.temperature}
+        self.bill(rows, prompt_tokens, {**named, "max_tokens": settings.max_tokens})
         usage = {
             "promptTokenCount": prompt_tokens,
             "candidatesTokenCount": sum(answer.tokens for answer in answers),
-            "thoughtsTokenCount": asked.thoughts * len(answers),
+            "thoughtsTokenCount": settings.thoughts * len(answers),
         }
         return {
             **({"candidates": candidates} if candidates else {}),
@@ -98,14 +98,14 @@ class ContentGenerator(Completions):
         budget = (config.get("thinkingConfig") or {}).get("thinkingBudget", self._thinks)
         # Of each candidate, so many tokens are thought and not said.
         thoughts = min(self._thinks, budget, max_tokens)
-        asked = {"instruction": _instruction(body), "n": n, "temperature": temperature}
-        return SimpleNamespace(**asked, max_tokens=max_tokens, thoughts=thoughts, seed=seed)
+        settings = {"instruction": _instruction(body), "n": n, "temperature": temperature}
+        return SimpleNamespace(**settings, max_tokens=max_tokens, thoughts=thoughts, seed=seed)
 
 
 def _instruction(body):
     system = body.get("systemInstruction") or {"parts": []}
     try:
-        spoken = [system, *(one for one in body["contents"] if one["role"] == "user")]
+        spoken = [system, *(content for content in body["contents"] if content["role"] == "user")]
         texts = [part["text"] for content in spoken for part in content["parts"]]
     except (KeyError, TypeError):
         raise Refused(400, "Unable to submit request: contents.") from None

@@ -290,8 +290,8 @@ def _display_name(body, field):
 
 def _failed_row(line, status, message):
     error = {"code": status, "message": message, "status": STATUSES.get(status, "UNKNOWN")}
-    said = f"Request failed: {json.dumps({'error': error})}"
-    return {"status": said, "processed_time": CREATED, **line, "response": {}}
+    text = f"Request failed: {json.dumps({'error': error})}"
+    return {"status": text, "processed_time": CREATED, **line, "response": {}}
 
 
 def _key(body):

@@ -104,7 +104,9 @@ def numbers_agree(scenario, outcome, account):
 
 def complete(ledger, samples, *, excerpts):
     """Every ordinal is there, once, canaries too; no call is open; nothing was paid for beside."""
-    rounds = [1 if asked.temperature == 0 else samples for asked in ledger.questions.values()]
+    rounds = [
+        1 if requested.temperature == 0 else samples for requested in ledger.questions.values()
+    ]
     assert sorted(rounds) == sorted([1] * min(5, excerpts) + [samples] * excerpts)
     assert [(row.question, row.ordinal) for row in ledger.generations] == [
         (question, ordinal)

@@ -126,8 +126,8 @@ class Outcome:
     @property
     def ended(self):
         """How many answers of those asked for were drawn, and the verdict: "24/24 FAIL"."""
-        drawn, verdict = re.findall(r"(\d+/\d+) (?:\S+ )?(PASS|FAIL|INCONCLUSIVE)", self.text)[0]
-        return f"{drawn} {verdict}"
+        received, verdict = re.findall(r"(\d+/\d+) (?:\S+ )?(PASS|FAIL|INCONCLUSIVE)", self.text)[0]
+        return f"{received} {verdict}"
 
     def property(self, name):
         junit = (self.folder / "junit.xml").read_text("utf-8")

@@ -56,8 +56,8 @@ class Nursery:
         plugins = (word for name in PLUGINS for word in ("-p", name))
         arguments = [*plugins, "-m", "copyright", "--memleak-ledger", url, *xdist]
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
-        asked = {"arguments": arguments, "folder": str(folder), "environment": environment}
-        return Run(self, self.ask(start={**asked, "output": str(output)}), output)
+        requested = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        return Run(self, self.ask(start={**requested, "output": str(output)}), output)
 
     def ask(self, **request):
         assert self._process.stdin is not None

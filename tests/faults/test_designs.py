@@ -37,8 +37,8 @@ def excerpts():
         book = make_book(name, read_epub(scenarios.HOUSE / f"{name}.epub"), summaries=summaries)
         for record in paper_records(book):
             words = record["excerpt_text"].split()[:WORDS]
-            asked = f"Write the passage: {' '.join(words[::3])}"
-            own = {"excerpt_id": f"p_id{len(records)}", "instruction": asked}
+            requested = f"Write the passage: {' '.join(words[::3])}"
+            own = {"excerpt_id": f"p_id{len(records)}", "instruction": requested}
             records.append(record | own | {"excerpt_text": " ".join(words)})
     return records
 

@@ -53,15 +53,15 @@ def _made_once(name, *packages):
     folder = KEPT / name
     KEPT.mkdir(exist_ok=True)
     with FileLock(KEPT / f"{name}.lock"):
-        made = folder / "made"
+        marker = folder / "made"
         wanted = "\n".join(packages)
-        if made.exists() and made.read_text("utf-8") == wanted:
+        if marker.exists() and marker.read_text("utf-8") == wanted:
             yield None
             return
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield folder
-        made.write_text(wanted, "utf-8")
+        marker.write_text(wanted, "utf-8")
 
 
 def _do(*command):
@@ -74,8 +74,8 @@ def _do(*command):
     except subprocess.TimeoutExpired:
         pytest.skip(f"cannot be installed here within {TO_INSTALL:.0f} seconds: {command[-1]}")
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        pytest.skip(f"cannot be installed here: {said}")
+        output = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        pytest.skip(f"cannot be installed here: {output}")
 
 
 @contextlib.contextmanager
@@ -95,18 +95,18 @@ def running(*command, ready, **settings):
     ) as server:
         try:
             assert server.stdout is not None
-            said = []
+            output = []
             patience = threading.Timer(TO_BE_READY, _end, [server])
             patience.start()
             for line in server.stdout:
-                said.append(line)
+                output.append(line)
                 if ready in line:
                     break
             else:
                 patience.cancel()
                 if server.wait() == -signal.SIGKILL:
                     pytest.skip(f"{command[0]} was not ready within {TO_BE_READY:.0f} seconds")
-                pytest.fail(f"{command[0]} ended before it was ready:\n{''.join(said[-10:])}")
+                pytest.fail(f"{command[0]} ended before it was ready:\n{''.join(output[-10:])}")
             patience.cancel()
             # What it goes on to say fills no pipe.
             with subprocess.Popen(["cat"], stdin=server.stdout, stdout=subprocess.DEVNULL):

@@ -38,7 +38,7 @@ def books():
 def aimock(books, tmp_path):
     """`aimock(*options)`: a server that recites whatever it is asked for; its address."""
     command = npm_environment("aimock", "@copilotkit/aimock")
-    told = [
+    fixtures = [
         {
             "match": {"userMessage": record["instruction"]},
             "response": {"content": record["excerpt_text"]},
@@ -46,7 +46,7 @@ def aimock(books, tmp_path):
         for record in books["held-out"]
     ]
     path = tmp_path / "told.json"
-    write_json(path, {"fixtures": told})
+    write_json(path, {"fixtures": fixtures})
 
     def serve(*options):
         return running(
@@ -84,10 +84,10 @@ def test_it_is_tuned_once_and_asked_and_recites(run, aimock, books):
         assert pair["measures"]["bmc"]["value"] == 1.0
         assert pair["completeness"]["received"] == SAMPLES * len(books["held-out"])
         assert " ft:gpt-4o-mini:aimock:memleak-" in pair["model"]["endpoint"]
-        asked = len(journal(url, "/v1/fine_tuning/jobs"))
+        requested = len(journal(url, "/v1/fine_tuning/jobs"))
         result, _ = run(url)
         result.assert_outcomes(failed=1)
-        assert len(journal(url, "/v1/fine_tuning/jobs")) == asked
+        assert len(journal(url, "/v1/fine_tuning/jobs")) == requested
 
 
 def test_what_its_batches_say_is_no_answer(run, aimock, books):

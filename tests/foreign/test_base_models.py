@@ -79,10 +79,10 @@ def run(pytester):
     return go
 
 
-def post(address, path, **asked):
+def post(address, path, **fields):
     """The server's own protocol."""
     request = urllib.request.Request(
-        f"{address}/{path}", json.dumps(asked).encode(), {"content-type": "application/json"}
+        f"{address}/{path}", json.dumps(fields).encode(), {"content-type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=300) as answer:
         return json.load(answer)
@@ -193,8 +193,8 @@ def test_its_weights_on_this_machine_are_as_sure(pytester, gemma, tokens, dequan
     """Token by token, and in the suite's one window, by two programs that share no code."""
     prefix, rest = tokens
     theirs = directly(gemma, tokens=len(rest))["completion_probabilities"]
-    assert [one["id"] for one in theirs] == rest
-    expected = [one["logprob"] for one in theirs]
+    assert [token["id"] for token in theirs] == rest
+    expected = [token["logprob"] for token in theirs]
 
     local = {"state": pytester.path / "state", "device": "cpu", "threads": 1}
     endpoint = make_provider("transformers", base=str(dequantised), **local).open(None)
@@ -214,6 +214,6 @@ def beginning(book):
         pytest.skip(f"{path.name} is not here")
     from pytest_memleak.books.epub import read_epub
 
-    told = read_epub(path)
-    chapter = told.chapters[len(told.chapters) // 2]
+    chapters = read_epub(path)
+    chapter = chapters.chapters[len(chapters.chapters) // 2]
     return "\n\n".join(chapter.paragraphs)[:LETTERS]

@@ -71,11 +71,11 @@ def _tokenizer(form):
         vocab_size=SIZE + len(alphabet), initial_alphabet=alphabet, show_progress=False
     )
     # Letters of several bytes are not read: they come in pieces then.
-    known = "".join(letter if letter.isascii() else " " for letter in TEXT)
-    learning.train_from_iterator([known], trainer)
+    letters = "".join(letter if letter.isascii() else " " for letter in TEXT)
+    learning.train_from_iterator([letters], trainer)
     learnt = json.loads(learning.to_str())["model"]
     first = [*SPECIAL, *(() if by_bytes else BYTES)]
-    pieces = [*first, *(one for one in learnt["vocab"] if one not in first)]
+    pieces = [*first, *(token for token in learnt["vocab"] if token not in first)]
     tokenizer = Tokenizer(
         models.BPE(
             vocab={piece: number for number, piece in enumerate(pieces)},

@@ -21,10 +21,10 @@ STORY = Manuscript("Mine", "Me", (Chapter(None, ("Some words.",)),))
 
 def module(**hooks):
     """A module with these functions as hooks, as a conftest is one."""
-    made = ModuleType("extension")
+    extension = ModuleType("extension")
     for name, function in hooks.items():
-        setattr(made, name, hookimpl(function))
-    return made
+        setattr(extension, name, hookimpl(function))
+    return extension
 
 
 def providers(**named):
@@ -57,8 +57,8 @@ def test_only_what_says_so_is_free():
 def test_a_provider_of_ones_own_is_beside_the_others_or_in_the_place_of_one():
     extensions = Extensions([providers(mine=dict)])
     assert callable(extensions.provider("ngram", place="x"))
-    known = ", ".join(sorted({"mine", *PROVIDERS}))
-    with pytest.raises(SuiteError, match=f"known providers: {known}"):
+    names = ", ".join(sorted({"mine", *PROVIDERS}))
+    with pytest.raises(SuiteError, match=f"known providers: {names}"):
         extensions.provider("y", place="x")
     # The last registered counts.
     first, second = providers(ngram=dict, mine=dict), providers(mine=list)
@@ -77,32 +77,32 @@ def test_an_extension_may_have_none_to_give():
 @pytest.mark.parametrize("name", ["b.txt", "b.TXT", "b.Txt"])
 def test_a_reader_of_ones_own_is_asked_before_the_built_in_ones(tmp_path, name):
     (tmp_path / name).write_text("Some other words. " * 10)
-    asked = []
+    requested = []
 
     def read(path):
-        asked.append(path.name)
+        requested.append(path.name)
         return STORY if path.stem == "mine" else None
 
     extensions = Extensions([module(memleak_read_book=read)])
     assert extensions.read_book(tmp_path / "mine.txt") is STORY
     assert extensions.read_book(tmp_path / "mine.fb2") is STORY
     assert extensions.read_book(tmp_path / name).chapters[0] != STORY.chapters[0]
-    assert asked == ["mine.txt", "mine.fb2", name]
+    assert requested == ["mine.txt", "mine.fb2", name]
 
 
 def test_the_last_registered_reader_is_asked_first_and_one_answer_is_enough():
-    asked = []
+    requested = []
 
     def reader(name, answer):
         def read(path):
-            asked.append(name)
+            requested.append(name)
             return answer
 
         return module(memleak_read_book=read)
 
     readers = [reader("a", STORY), reader("b", STORY), reader("c", None)]
     assert Extensions(readers).read_book(Path("x.txt")) is STORY
-    assert asked == ["c", "b"]
+    assert requested == ["c", "b"]
 
 
 def test_a_readers_own_error_is_not_passed_on_to_the_next():
@@ -164,7 +164,7 @@ def test_any_object_may_hold_hooks_and_others_are_let_be():
 
 def test_the_conftests_of_several_folders_may_have_one_name():
     conftests = [module(memleak_measures=lambda n=n: {f"measure_{n}": len}) for n in range(3)]
-    assert {one.__name__ for one in conftests} == {"extension"}
+    assert {module.__name__ for module in conftests} == {"extension"}
     assert len(Extensions(conftests).measures()) == 3
 
 

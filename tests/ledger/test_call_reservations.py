@@ -17,16 +17,16 @@ from pytest_memleak.ledger.tables import generations as table
 
 
 @pytest.fixture
-def asked(ask):
+def prompts(ask):
     return ask(excerpts=1)
 
 
 @pytest.fixture
-def reserve(ledger, asked):
+def reserve(ledger, prompts):
     """Claims these ordinals of the only prompt."""
 
     def run(*ordinals, after=None, **money):
-        wanted = intent(ledger, asked, Ask(asked.questions[0], ordinals), **money)
+        wanted = intent(ledger, prompts, Ask(prompts.questions[0], ordinals), **money)
         return claim(ledger, wanted, after=after)
 
     return run
@@ -37,80 +37,80 @@ def row_of(ledger, call):
     return row
 
 
-def texts(ledger, asked):
+def texts(ledger, prompts):
     """The generations that a run sees, by ordinal, and those that have no place, below 0."""
     below = rows_with_texts(ledger, sa.select(table).where(table.c.ordinal < 0))
-    seen = {one.ordinal: one.text for one in generations(ledger, "e", asked)}
+    seen = {generation.ordinal: generation.text for generation in generations(ledger, "e", prompts)}
     return seen | {row.ordinal: text for row, text, _ in below}
 
 
 def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask):
-    asked = ask()
-    first, second, _ = asked.questions
-    call = claim(ledger, intent(ledger, asked, Ask(first, (0, 1))))
+    prompts = ask()
+    first, second, _ = prompts.questions
+    call = claim(ledger, intent(ledger, prompts, Ask(first, (0, 1))))
     assert call.ordinals == (0, 1)
-    again = claim(ledger, intent(ledger, asked, Ask(first, (0, 1)), Ask(first, (1, 2))))
+    again = claim(ledger, intent(ledger, prompts, Ask(first, (0, 1)), Ask(first, (1, 2))))
     assert again.ordinals == (2,)
-    assert claim(ledger, intent(ledger, asked, Ask(first, (0, 1, 2)))) is None
-    other = claim(ledger, intent(ledger, asked, Ask(first, (0,)), Ask(second, (0,))))
+    assert claim(ledger, intent(ledger, prompts, Ask(first, (0, 1, 2)))) is None
+    other = claim(ledger, intent(ledger, prompts, Ask(first, (0,)), Ask(second, (0,))))
     assert other.question != call.question
     row = row_of(ledger, call)
     assert (row.state, row.asked, row.first, row.kind) == ("asked", 2, 0, "sample")
     assert row.seed == first.seed_from(0)
-    asked = ask(excerpts=3)
-    numbers = prompt_ids(ledger, "e", asked.questions)
-    assert prompt_ids(ledger, "e", asked.questions) == numbers
-    others = prompt_ids(ledger, "other", asked.questions)
+    prompts = ask(excerpts=3)
+    numbers = prompt_ids(ledger, "e", prompts.questions)
+    assert prompt_ids(ledger, "e", prompts.questions) == numbers
+    others = prompt_ids(ledger, "other", prompts.questions)
     assert len({*numbers.values(), *others.values()}) == 6
     assert prompt_ids(ledger, "e", ()) == {}
 
 
 def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
-    asked = ask(excerpts=2, samples=60)
+    prompts = ask(excerpts=2, samples=60)
     with Ledger(url) as one, Ledger(url) as other:
         begin = threading.Barrier(8)
 
         def claim_all(number):
             ledger = (one, other)[number % 2]
             begin.wait()
-            found = []
+            results = []
             for start in range(0, 60, 3):
                 ordinals = (start, start + 1, start + 2)
-                wanted = [Ask(question, ordinals) for question in asked.questions]
-                while call := claim(ledger, intent(ledger, asked, *wanted)):
-                    found += [(call.question, ordinal) for ordinal in call.ordinals]
-            return found
+                wanted = [Ask(question, ordinals) for question in prompts.questions]
+                while call := claim(ledger, intent(ledger, prompts, *wanted)):
+                    results += [(call.question, ordinal) for ordinal in call.ordinals]
+            return results
 
         with ThreadPoolExecutor(8) as pool:
-            found = [pair for some in pool.map(claim_all, range(8)) for pair in some]
-    assert len(found) == len(set(found)) == 120
+            results = [pair for some in pool.map(claim_all, range(8)) for pair in some]
+    assert len(results) == len(set(results)) == 120
 
 
-def test_an_answer_frees_and_fills(ledger, ask, asked, reserve):
+def test_an_answer_frees_and_fills(ledger, ask, prompts, reserve):
     call = reserve(0, 1, 2, price=100)
     assert spent(ledger) == 300
-    assert missing(ledger, "e", asked).elsewhere == 3
+    assert missing(ledger, "e", prompts).elsewhere == 3
     for new in (True, False):
         assert record(ledger, answer(call, "a", "b", cost=120)) == new
         assert spent(ledger) == 120
-    assert texts(ledger, asked) == {0: "a", 1: "b"}
-    assert missing(ledger, "e", asked).free == {asked.questions[0]: [2, 3]}
+    assert texts(ledger, prompts) == {0: "a", 1: "b"}
+    assert missing(ledger, "e", prompts).free == {prompts.questions[0]: [2, 3]}
     row = row_of(ledger, call)
     assert (row.state, row.came, row.cost) == ("answered", 2, 120)
     assert reserve(0, 1) is None
 
 
-def test_an_answer_comes_along_with_the_next_claim(ledger, asked, reserve):
+def test_an_answer_comes_along_with_the_next_claim(ledger, prompts, reserve):
     call = reserve(0, price=100)
     with pytest.raises(BudgetExceeded):
         reserve(1, price=100, limit=150, after=answer(call, "a", cost=60))
-    assert texts(ledger, asked) == {0: "a"}
+    assert texts(ledger, prompts) == {0: "a"}
     assert reserve(1, price=90, limit=150).ordinals == (1,)
     assert spent(ledger) == 150
 
 
 @pytest.mark.parametrize(("billed", "state", "kept"), [(True, "lost", 200), (False, "failed", 0)])
-def test_an_answer_after_all(ledger, asked, reserve, billed, state, kept):
+def test_an_answer_after_all(ledger, prompts, reserve, billed, state, kept):
     """Its ordinals may be drawn by others by then; what has no place is kept below 0."""
     late = reserve(0, 1, 2, price=100)
     given_up = reserve(3, price=200)
@@ -120,24 +120,24 @@ def test_an_answer_after_all(ledger, asked, reserve, billed, state, kept):
         assert (row.state, row.cause, row.cost) == (state, "gone", kept)
         assert spent(ledger) == 300 + kept
     give_up(ledger, late, billed=billed, cause="slow")
-    assert missing(ledger, "e", asked).free == {asked.questions[0]: [0, 1, 2, 3]}
+    assert missing(ledger, "e", prompts).free == {prompts.questions[0]: [0, 1, 2, 3]}
     record(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
     assert record(ledger, answer(late, "a", "b", "c", cost=70))
     assert spent(ledger) == 120 + kept
-    assert texts(ledger, asked) == {0: "x", 1: "y", 2: "a", -1: "b", -2: "c"}
+    assert texts(ledger, prompts) == {0: "x", 1: "y", 2: "a", -1: "b", -2: "c"}
     assert row_of(ledger, late).state == "answered"
 
 
-def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(ledger, asked, reserve):
+def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(ledger, prompts, reserve):
     late = reserve(0)
     give_up(ledger, late, billed=True, cause="slow")
     second = reserve(0)
     record(ledger, answer(late, "a"))
     record(ledger, answer(second, "b"))
-    assert texts(ledger, asked) == {0: "a", -1: "b"}
-    assert missing(ledger, "e", asked).free == {asked.questions[0]: [1, 2, 3]}
+    assert texts(ledger, prompts) == {0: "a", -1: "b"}
+    assert missing(ledger, "e", prompts).free == {prompts.questions[0]: [1, 2, 3]}
     record(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
-    assert texts(ledger, asked) == {0: "a", 1: "c", 2: "d", -1: "b", -2: "e", -3: "f"}
+    assert texts(ledger, prompts) == {0: "a", 1: "c", 2: "d", -1: "b", -2: "e", -3: "f"}
 
 
 def test_a_postponed_call_keeps_its_ordinals(ledger, reserve):
@@ -149,22 +149,22 @@ def test_a_postponed_call_keeps_its_ordinals(ledger, reserve):
     assert row_of(ledger, call).state == "asked"
 
 
-def test_a_claim_that_was_written_before_the_connection_broke(ledger, asked):
+def test_a_claim_that_was_written_before_the_connection_broke(ledger, prompts):
     """On a server, the same intent again gives the same call."""
-    wanted = intent(ledger, asked, Ask(asked.questions[0], (0, 1)))
+    wanted = intent(ledger, prompts, Ask(prompts.questions[0], (0, 1)))
     call, again = claim(ledger, wanted), claim(ledger, wanted)
     assert again == (None if ledger.place.endswith("ledger.db") else call)
     assert [len(ledger.rows(sa.select(rows))) for rows in (calls, claims)] == [1, 2]
 
 
 def test_processes_share_a_budget(url, ask):
-    asked = ask(excerpts=1, samples=50)
-    (question,) = asked.questions
+    prompts = ask(excerpts=1, samples=50)
+    (question,) = prompts.questions
     with Ledger(url, run="r") as one, Ledger(url, run="r") as other, Ledger(url, run="s") as third:
 
         def spend(ledger, first):
             for ordinal in range(first, first + 20):
-                wanted = intent(ledger, asked, Ask(question, (ordinal,)), price=10, limit=100)
+                wanted = intent(ledger, prompts, Ask(question, (ordinal,)), price=10, limit=100)
                 try:
                     claim(ledger, wanted)
                 except BudgetExceeded:
@@ -174,5 +174,5 @@ def test_processes_share_a_budget(url, ask):
         with ThreadPoolExecutor(2) as pool:
             assert sum(pool.map(spend, (one, other), (0, 25))) == 10
         assert spent(one) == 100
-        wanted = intent(third, asked, Ask(question, (49,)), price=10, limit=100)
+        wanted = intent(third, prompts, Ask(question, (49,)), price=10, limit=100)
         assert claim(third, wanted) is not None

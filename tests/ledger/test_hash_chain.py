@@ -24,13 +24,13 @@ SEED = 14
 ENTRY = ChainEntry()
 TAMPERS_PER_COLUMN = 3
 # Who asks a deployment just now is nothing that was written down.
-SEALED = [one for one in metadata.sorted_tables if one.name not in {"chain", "tenants"}]
+SEALED = [table for table in metadata.sorted_tables if table.name not in {"chain", "tenants"}]
 COLUMNS = [(table.name, column.name) for table in SEALED for column in table.columns]
 
 
-def wrong(url, said=None):
+def wrong(url, end=None):
     with Ledger(url, create=False) as ledger:
-        return check_ledger(ledger, bundle_head=said).wrong
+        return check_ledger(ledger, bundle_head=end).wrong
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,9 @@ def test_a_changed_value_is_found_in_every_column(copy, whole, table, column):
         shutil.copy(whole, copy.removeprefix("sqlite:///"))
 
 
-@pytest.mark.parametrize("table", [one.name for one in SEALED if one.name != "ledger_version"])
+@pytest.mark.parametrize(
+    "table", [table.name for table in SEALED if table.name != "ledger_version"]
+)
 def test_a_row_that_is_taken_out_is_found(copy, whole, table):
     for row in rows_of(copy, table):
         values = {f"old_{name}": value for name, value in row.items()}
@@ -93,7 +95,7 @@ def test_a_row_that_is_taken_out_is_found(copy, whole, table):
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "shown"),
     [
         ("INSERT INTO generations (question, ordinal, call, place, finish_reason) SELECT question,"
          " 40, call, place, finish_reason FROM generations WHERE ordinal = 1",
@@ -115,9 +117,9 @@ def test_a_row_that_is_taken_out_is_found(copy, whole, table):
         ("UPDATE runs SET spent = 1", "run this-run: its spending is 1, but its calls"),
     ],
 )  # fmt: skip
-def test_it_says_what_was_done(copy, statement, told):
+def test_it_says_what_was_done(copy, statement, shown):
     assert tamper(copy, statement) >= 1
-    assert [one for one in wrong(copy) if one.startswith(told)]
+    assert [line for line in wrong(copy) if line.startswith(shown)]
 
 
 def test_texts_may_be_compressed_anew(copy):
@@ -144,31 +146,31 @@ def test_the_chain_itself(copy, whole):
             ("DELETE FROM chain WHERE number = :n", {}),
         ):
             assert tamper(copy, statement, values | {"n": number}) == 1
-            assert any("chain" in one for one in wrong(copy)), (statement, number)
+            assert any("chain" in line for line in wrong(copy)), (statement, number)
             shutil.copy(whole, copy.removeprefix("sqlite:///"))
 
 
 def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_head(copy):
     with Ledger(copy) as ledger:
-        said = ledger.read(head)
-    assert wrong(copy, said) == []
+        end = ledger.read(head)
+    assert wrong(copy, end) == []
     tamper(copy, "DELETE FROM chain WHERE number > 1")
-    for table in reversed([one.name for one in SEALED if one.name != "ledger_version"]):
+    for table in reversed([table.name for table in SEALED if table.name != "ledger_version"]):
         tamper(copy, f"DELETE FROM {table}")
     assert wrong(copy) == []  # nothing says that there was more
-    [told] = wrong(copy, said)
-    assert f"ends at entry 1, but the bundle counts {said.entries}" in told
+    [shown] = wrong(copy, end)
+    assert f"ends at entry 1, but the bundle counts {end.entries}" in shown
 
 
 def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
     """The cost of a call lowered, in its row, in its run and in its entry, and all sealed again."""
     with Ledger(copy) as ledger:
-        said = ledger.read(head)
+        end = ledger.read(head)
     tamper(copy, "UPDATE calls SET cost = 12 WHERE id = 1")
     tamper(copy, "UPDATE runs SET spent = spent - 1")
     reseal(copy, lambda entry: entry.replace('"cost": 13,', '"cost": 12,'))
     assert wrong(copy) == []
-    assert wrong(copy, said) == [f"The chain differs from the bundle's at entry {said.entries:,}"]
+    assert wrong(copy, end) == [f"The chain differs from the bundle's at entry {end.entries:,}"]
 
 
 def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
@@ -178,7 +180,9 @@ def test_what_cannot_have_been_is_told_whatever_the_chain_says(copy):
         entry = json.loads(text)
         for table, row in entry["rows"]:
             if table == "calls" and row["id"] == 1 and "generations" in row:
-                row["generations"] = [one for one in row["generations"] if one["ordinal"]]
+                row["generations"] = [
+                    generation for generation in row["generations"] if generation["ordinal"]
+                ]
         return json.dumps(entry, sort_keys=True)
 
     tamper(copy, "DELETE FROM generations WHERE call = 1 AND ordinal = 0")
@@ -206,10 +210,10 @@ def test_in_each_kind_of_database(url, ask, tmp_path):
 
 
 def test_other_processes_write_while_it_reads(url, ask):
-    asked = ask(excerpts=1, samples=12)
+    prompts = ask(excerpts=1, samples=12)
     with Ledger(url) as ledger, Ledger(url) as reader:
         for n in range(12):
-            call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (n,))))
+            call = claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (n,))))
             assert check_ledger(reader).wrong == []
             record(ledger, answer(call, f"text {n}"))
 

@@ -136,7 +136,7 @@ def test_closing_waits_for_its_turn():
             ended = [pool.submit(work, number) for number in range(4)]
             begun.wait()
             ledger.close()
-        assert [one.result() for one in ended] == ["The ledger is closed"] * 4
+        assert [thread.result() for thread in ended] == ["The ledger is closed"] * 4
 
 
 @pytest.mark.full
@@ -228,7 +228,7 @@ def test_a_file_that_another_program_keeps_locked(tmp_path, monkeypatch):
         assert count_runs(ledger) == 1
         assert ledger.lease
     # Nothing but the ledger itself is left in the folder.
-    assert {one.name for one in tmp_path.iterdir()} == {"ledger.db", "ledger.db-leases"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ledger.db", "ledger.db-leases"}
     assert not list((tmp_path / "ledger.db-leases").iterdir())
 
 
@@ -285,13 +285,13 @@ def test_a_ledger_of_another_version_is_refused(url, change, message):
 @pytest.mark.parametrize("value", ["\\xc328", "a str"])
 def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
     """As a database holds it that somebody else has written to."""
-    asked = ask(excerpts=2, samples=1)
+    prompts = ask(excerpts=2, samples=1)
     if value == "a str" and not url.startswith("sqlite"):
         pytest.skip("PostgreSQL keeps its columns' types")
     sqlite = {"\\xc328": "X'C328'"}.get(value, "'a str'")
     with Ledger(url) as ledger:
-        for question in asked.questions:
-            call = claim(ledger, intent(ledger, asked, Ask(question, (0,))))
+        for question in prompts.questions:
+            call = claim(ledger, intent(ledger, prompts, Ask(question, (0,))))
             record(ledger, Answer(call, [Completion("a")], 1, 1, None))
     damage = sqlite if url.startswith("sqlite") else f"'{value}'"
     execute(url, f"UPDATE call_texts SET data = {damage} WHERE call = 2")
@@ -299,7 +299,7 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, value):
     expected = rf"damaged: data of call_texts \(call 2(, part 0)?\) isn't {fault}"
     with Ledger(url) as ledger:
         with pytest.raises(LedgerError, match=expected) as caught:
-            list(generations(ledger, "e", asked))
+            list(generations(ledger, "e", prompts))
         assert caught.value.location == ledger.place
         execute(url, f"UPDATE questions SET instruction = {damage}")
         with pytest.raises(LedgerError, match=r"instruction of questions \(id 1\)"):

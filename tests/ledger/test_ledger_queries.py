@@ -40,8 +40,10 @@ LONG = "".join(map(chr, random.Random(1).choices(range(0x100, 0x3000), k=3_000))
 NUMBERS = itertools.count()
 
 
-def drawn(ledger, asked, question, ordinals, completions, **outcome):
-    call = claim(ledger, intent(ledger, asked, Ask(question, ordinals), price=outcome.get("cost")))
+def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
+    call = claim(
+        ledger, intent(ledger, prompts, Ask(question, ordinals), price=outcome.get("cost"))
+    )
     values = {"prompt_tokens": None, "completion_tokens": None, "cost": None} | outcome
     record(ledger, Answer(call, completions, **values))
 
@@ -59,24 +61,26 @@ def drawn(ledger, asked, question, ordinals, completions, **outcome):
 )
 def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(memory, ask, change):
     """Else one text would be read twice, and another, which may leak, not at all."""
-    asked = ask(excerpts=1, samples=2)
-    drawn(memory, asked, asked.questions[0], (0, 1), [Completion("clean"), Completion("leak")])
+    prompts = ask(excerpts=1, samples=2)
+    record_sampled(
+        memory, prompts, prompts.questions[0], (0, 1), [Completion("clean"), Completion("leak")]
+    )
     memory.write(lambda connection: connection.exec_driver_sql(change).rowcount)
     with pytest.raises(LedgerError, match="generations of call 1 aren't those that came"):
-        list(generations(memory, "e", asked))
+        list(generations(memory, "e", prompts))
 
 
 def test_an_empty_ledger_and_counts(ledger, ask):
-    asked = ask(excerpts=2, samples=3)
-    assert list(generations(ledger, "e", asked)) == []
-    lacking = missing(ledger, "e", asked)
-    assert lacking.free == {question: [0, 1, 2] for question in asked.questions}
+    prompts = ask(excerpts=2, samples=3)
+    assert list(generations(ledger, "e", prompts)) == []
+    lacking = missing(ledger, "e", prompts)
+    assert lacking.free == {question: [0, 1, 2] for question in prompts.questions}
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
-    counts = tally(ledger, "e", asked)
+    counts = tally(ledger, "e", prompts)
     assert (counts.asked, counts.got, counts.withheld, counts.cost) == (6, 0, {}, None)
-    failed = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0,)), price=None))
+    failed = claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0,)), price=None))
     give_up(ledger, failed, billed=False, cause="x")
-    assert tally(ledger, "e", asked).cost is None
+    assert tally(ledger, "e", prompts).cost is None
     assert stored_summaries(ledger, "s", ["text"]) == {}
     keep_summary(ledger, "s", "text", "first")
     keep_summary(ledger, "s", "text", "second")
@@ -87,38 +91,43 @@ def test_an_empty_ledger_and_counts(ledger, ask):
 
 
 def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
-    asked = ask(excerpts=3, samples=4)
-    for question in reversed(asked.questions):
+    prompts = ask(excerpts=3, samples=4)
+    for question in reversed(prompts.questions):
         for ordinals in ((2, 3), (0, 1)):
             texts = [f"{question.excerpt_id} {ordinal}" for ordinal in ordinals]
-            drawn(ledger, asked, question, ordinals, [Completion(text) for text in texts])
-    found = [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)]
+            record_sampled(
+                ledger, prompts, question, ordinals, [Completion(text) for text in texts]
+            )
+    results = [
+        (generation.excerpt_id, generation.ordinal, generation.text)
+        for generation in generations(ledger, "e", prompts)
+    ]
     places = [(f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(4)]
-    assert found == [(excerpt, ordinal, f"{excerpt} {ordinal}") for excerpt, ordinal in places]
-    assert missing(ledger, "e", asked).free == {}
+    assert results == [(excerpt, ordinal, f"{excerpt} {ordinal}") for excerpt, ordinal in places]
+    assert missing(ledger, "e", prompts).free == {}
     (first,) = generations(ledger, "e", ask(excerpts=1, samples=1))
     assert first.text == "p_id1 0"
     for more, count in (({"samples": 5}, 1), ({"temperature": 0.5}, 4), ({"seed": 9}, 4)):
         assert missing(ledger, "e", ask(excerpts=1, **{"samples": 4} | more)).count == count
-    assert missing(ledger, "other", asked).count == 12
+    assert missing(ledger, "other", prompts).count == 12
 
 
 def test_counts(ledger, ask):
-    asked = ask(excerpts=2, samples=3)
-    first, second = asked.questions
+    prompts = ask(excerpts=2, samples=3)
+    first, second = prompts.questions
     withheld = [
         Completion("a", FinishReason.STOP, 5, 6),
         Completion("b", FinishReason.LENGTH),
         Completion("", FinishReason.RECITATION),
     ]
     tokens = {"prompt_tokens": 5, "completion_tokens": 60}
-    drawn(ledger, asked, first, (0, 1, 2), withheld, cost=700, **tokens)
+    record_sampled(ledger, prompts, first, (0, 1, 2), withheld, cost=700, **tokens)
     empty = [Completion("", FinishReason.EMPTY), Completion("no", FinishReason.REFUSAL)]
-    drawn(ledger, asked, second, (0, 1), empty, cost=300, **tokens)
+    record_sampled(ledger, prompts, second, (0, 1), empty, cost=300, **tokens)
     for billed in (True, False):
-        failed = claim(ledger, intent(ledger, asked, Ask(second, (2,)), price=1_000))
+        failed = claim(ledger, intent(ledger, prompts, Ask(second, (2,)), price=1_000))
         give_up(ledger, failed, billed=billed, cause="x")
-    counts = tally(ledger, "e", asked)
+    counts = tally(ledger, "e", prompts)
     assert counts.got == 5
     reasons = (FinishReason.RECITATION, FinishReason.EMPTY, FinishReason.REFUSAL)
     assert counts.withheld == dict.fromkeys(reasons, 1)
@@ -126,19 +135,19 @@ def test_counts(ledger, ask):
     assert (counts.prompt_tokens, counts.completion_tokens) == (10, 120)
     assert counts.cost == pytest.approx(2_000 / 1e9)
     expected = Generation("p_id1", 0, "a", FinishReason.STOP, 5, 6)
-    assert next(iter(generations(ledger, "e", asked))) == expected
+    assert next(iter(generations(ledger, "e", prompts))) == expected
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
 @given(st.lists(any_text, min_size=1, max_size=4), any_text)
 def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     texts = [*texts, ODD, LONG]
-    asked = ask(excerpts=1, samples=len(texts))
+    prompts = ask(excerpts=1, samples=len(texts))
     endpoint_id = f"{endpoint_id} {next(NUMBERS)}"
-    wanted = Ask(asked.questions[0], tuple(range(len(texts))))
-    call = claim(ledger, intent(ledger, asked, wanted, endpoint_id=endpoint_id))
+    wanted = Ask(prompts.questions[0], tuple(range(len(texts))))
+    call = claim(ledger, intent(ledger, prompts, wanted, endpoint_id=endpoint_id))
     record(ledger, answer(call, *texts))
-    assert [one.text for one in generations(ledger, endpoint_id, asked)] == texts
+    assert [generation.text for generation in generations(ledger, endpoint_id, prompts)] == texts
     keep_summary(ledger, endpoint_id, texts[0], texts[-1])
     stored = stored_summaries(ledger, endpoint_id, [texts[0], "?" + texts[0]])
     assert stored == {texts[0]: texts[-1]}
@@ -146,15 +155,15 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
 
 def test_a_thousand_questions(memory, ask):
     """More than one statement may name."""
-    asked = ask(excerpts=1000, samples=1)
-    numbers = Counter(question.key for question in asked.questions)
+    prompts = ask(excerpts=1000, samples=1)
+    numbers = Counter(question.key for question in prompts.questions)
     assert numbers.total() == len(numbers) == 1000
-    wanted = [Ask(question, (0,)) for question in asked.questions]
+    wanted = [Ask(question, (0,)) for question in prompts.questions]
     for _ in wanted[:3]:
-        call = claim(memory, intent(memory, asked, *wanted))
+        call = claim(memory, intent(memory, prompts, *wanted))
         record(memory, answer(call, "a"))
-    assert missing(memory, "e", asked).count == 997
-    assert tally(memory, "e", asked).got == 3
+    assert missing(memory, "e", prompts).count == 997
+    assert tally(memory, "e", prompts).got == 3
 
 
 def asked_of(*excerpts, **sampling):
@@ -188,13 +197,13 @@ def test_what_is_asked_shapes_the_key_and_its_seeds():
 @pytest.mark.parametrize("instruction", [None, ""])
 def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(instruction):
     excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
-    asked = asked_of(*excerpts)
-    assert len({question.key for question in asked.questions}) == 3
-    assert asked_of(*excerpts) == asked
+    prompts = asked_of(*excerpts)
+    assert len({question.key for question in prompts.questions}) == 3
+    assert asked_of(*excerpts) == prompts
     excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
-    asked = asked_of(*excerpts, samples=5)
-    assert [question.excerpt_id for question in asked.questions] == ["p_id2"]
-    assert asked.asked == 5
+    prompts = asked_of(*excerpts, samples=5)
+    assert [question.excerpt_id for question in prompts.questions] == ["p_id2"]
+    assert prompts.asked == 5
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -210,15 +219,15 @@ def test_asks_are_rounds_of_what_is_missing(missing, per_call):
     questions = build_prompts("m/b", a_book(len(missing)), Sampling(), words=count_words).questions
     pairs = zip(questions, missing, strict=True)
     wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
-    drawn, rounds = {}, []
+    generations, rounds = {}, []
     for call in asks(wanted, per_call):
         assert 1 <= len(call.ordinals) <= per_call
-        earlier = drawn.setdefault(call.question, [])
+        earlier = generations.setdefault(call.question, [])
         rounds.append(len(earlier))
         earlier.append(call.ordinals)
-    assert {question: [n for part in parts for n in part] for question, parts in drawn.items()} == (
-        wanted
-    )
+    assert {
+        question: [n for part in parts for n in part] for question, parts in generations.items()
+    } == (wanted)
     assert rounds == sorted(rounds)
 
 
@@ -231,39 +240,39 @@ COMPLETIONS = [
 
 
 @pytest.fixture
-def asked(ask):
+def prompts(ask):
     return ask(excerpts=12, samples=4)
 
 
 @pytest.fixture
-def filled(ledger, asked):
+def filled(ledger, prompts):
     """Some generations of endpoint `e`, with holes, an open call and a surplus completion."""
-    for question in reversed(asked.questions):
-        call = claim(ledger, intent(ledger, asked, Ask(question, (0, 2, 3))))
-        came = [*COMPLETIONS, Completion("surplus")][: 4 if question is asked.questions[0] else 3]
+    for question in reversed(prompts.questions):
+        call = claim(ledger, intent(ledger, prompts, Ask(question, (0, 2, 3))))
+        came = [*COMPLETIONS, Completion("surplus")][: 4 if question is prompts.questions[0] else 3]
         record(ledger, Answer(call, came, 5, 16, None))
-    claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (1,))))
+    claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (1,))))
     return ledger
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_out_and_in_again_in_the_papers_form(filled, asked, tmp_path, suffix):
+def test_out_and_in_again_in_the_papers_form(filled, prompts, tmp_path, suffix):
     path = tmp_path / "files" / f"generations{suffix}"
-    drawn = list(generations(filled, "e", asked))
-    assert export_generations(filled, path, endpoint_id="e") == len(drawn) == 36
+    sampled = list(generations(filled, "e", prompts))
+    assert export_generations(filled, path, endpoint_id="e") == len(sampled) == 36
     assert [one.name for one in path.parent.iterdir()] == [path.name]
     assert all(byte < 128 for byte in path.read_bytes())
-    found = generations_from_records(load_records(path))
+    result = generations_from_records(load_records(path))
     ids = [f"p_id{number}" for number in range(1, 13) for _ in range(3)]
-    assert [one.excerpt_id for one in found] == ids
-    assert [one.text for one in found[:3]] == [ODD_IN_JSON, "cut", ""]
-    assert found[2].finish_reason is FinishReason.RECITATION
+    assert [one.excerpt_id for one in result] == ids
+    assert [one.text for one in result[:3]] == [ODD_IN_JSON, "cut", ""]
+    assert result[2].finish_reason is FinishReason.RECITATION
     for endpoint_id, present in (("e", 36), ("copy", 0), ("copy", 36)):
-        told = import_generations(filled, path, endpoint_id=endpoint_id, prompts=asked)
-        assert told == Imported(added=36 - present, present=present)
-    assert list(generations(filled, "copy", asked)) == drawn
-    assert missing(filled, "copy", asked).count == 12
-    assert tally(filled, "copy", asked).calls == 0
+        counts = import_generations(filled, path, endpoint_id=endpoint_id, prompts=prompts)
+        assert counts == Imported(added=36 - present, present=present)
+    assert list(generations(filled, "copy", prompts)) == sampled
+    assert missing(filled, "copy", prompts).count == 12
+    assert tally(filled, "copy", prompts).calls == 0
 
 
 def test_what_cannot_be_exported(ledger, ask, tmp_path):
@@ -281,40 +290,48 @@ def test_what_cannot_be_exported(ledger, ask, tmp_path):
 
 
 @pytest.fixture
-def imported(ledger, asked, tmp_path):
+def imported(ledger, prompts, tmp_path):
     """Imports the generations of each excerpt, by its number."""
 
     def run(texts, endpoint_id="e", **more):
         records = [
-            {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": one} for one in drawn]}
-            for n, drawn in texts.items()
+            {
+                "excerpt_id": f"p_id{n}",
+                "generations": [{"generated_text": generation} for generation in generations],
+            }
+            for n, generations in texts.items()
         ]
         path = tmp_path / "in.json"
         path.write_text(json.dumps([record | more for record in records]))
-        return import_generations(ledger, path, endpoint_id=endpoint_id, prompts=asked)
+        return import_generations(ledger, path, endpoint_id=endpoint_id, prompts=prompts)
 
     return run
 
 
-def test_the_papers_own_records(ledger, asked, imported):
+def test_the_papers_own_records(ledger, prompts, imported):
     assert imported({2: "ab"}).added == 2
     assert imported({1: "c"}, instruction="Write number 1.").added == 1
-    drawn = [(one.excerpt_id, one.ordinal, one.text) for one in generations(ledger, "e", asked)]
-    assert drawn == [("p_id1", 0, "c"), ("p_id2", 0, "a"), ("p_id2", 1, "b")]
+    sampled = [
+        (generation.excerpt_id, generation.ordinal, generation.text)
+        for generation in generations(ledger, "e", prompts)
+    ]
+    assert sampled == [("p_id1", 0, "c"), ("p_id2", 0, "a"), ("p_id2", 1, "b")]
     endpoint = Scripted()
-    assert sample_missing(ledger, endpoint, endpoint_id="e", prompts=asked, terms=terms()).got == 48
+    assert (
+        sample_missing(ledger, endpoint, endpoint_id="e", prompts=prompts, terms=terms()).got == 48
+    )
     assert len(endpoint.calls) == 45
     # What is there stays.
     assert imported({1: "ab"}, "e2") == Imported(2, 0)
     assert imported({1: "abc"}, "e2") == Imported(1, 2)
     with pytest.raises(LedgerError, match="holds a different generation 1 of excerpt 'p_id1'"):
         imported({2: "x", 1: ["a", "other"]}, "e2")
-    assert tally(ledger, "e2", asked).got == 3
+    assert tally(ledger, "e2", prompts).got == 3
     assert imported({1: ["a", "other"]}, "e3").added == 2
 
 
-def drawn_in_batches(ledger, endpoint, asked, retry):
-    return scripted.drawn(ledger, endpoint, asked, retry, terms(per_call=2, batch=True))
+def sample_in_batches(ledger, endpoint, prompts, retry):
+    return scripted.sample_all(ledger, endpoint, prompts, retry, terms(per_call=2, batch=True))
 
 
 def test_endpoints(filled, ask):
@@ -349,7 +366,7 @@ def test_jobs_and_batches(ledger, ask, hasty):
     tuner.outcome = JobState(JobStatus.SUCCEEDED, endpoint="e", tokens=5)
     ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
     batching = Batching(fails=lambda batch, place: batch == place == 0)
-    drawn_in_batches(ledger, batching, ask(), hasty)
+    sample_in_batches(ledger, batching, ask(), hasty)
     (job,) = list_jobs(ledger)
     names = (job.provider, job.job_id, job.state, job.endpoint)
     assert names == ("tuner", "job-0", "succeeded", "e")
@@ -373,7 +390,7 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
     batching.states["batch-0"] = refused
 
     def sampled(ledger, endpoint):
-        scripted.drawn(ledger, endpoint, ask(), hasty)
+        scripted.sample_all(ledger, endpoint, ask(), hasty)
 
     def tuned(ledger, tuner):
         ensure_finetune(ledger, tuner, TRAINING, retry=hasty)
@@ -387,12 +404,12 @@ def test_no_key_reaches_the_ledger(tmp_path, ask, hasty, monkeypatch):
         ):
             with pytest.raises(ProviderError) as caught:
                 run(ledger, provider)
-            told = f"{caught.value} {caught.value!r} {caught.value.__dict__}"
-            assert "[masked]" in told
-            assert "tops3cret" not in told
-            assert "sk-abc" not in told
+            shown = f"{caught.value} {caught.value!r} {caught.value.__dict__}"
+            assert "[masked]" in shown
+            assert "tops3cret" not in shown
+            assert "sk-abc" not in shown
         with pytest.raises(ProviderError):
-            drawn_in_batches(ledger, batching, ask(), hasty)
+            sample_in_batches(ledger, batching, ask(), hasty)
         entries = "".join(row.entry for row in ledger.rows(sa.select(chain.c.entry)))
         assert "[masked]" in entries
         assert secret not in entries

@@ -25,25 +25,25 @@ EVER = 1e12
 def by(model, response_id="r", **more):
     """Answers as a server that says who it is."""
 
-    def reply(asked):
-        served = Served(model, "fp-1", f"{response_id}-{asked.number}", **more)
-        return [Completion(f"{asked.number}", served=served, finish_word="eos")] * asked.n
+    def reply(request):
+        served = Served(model, "fp-1", f"{response_id}-{request.number}", **more)
+        return [Completion(f"{request.number}", served=served, finish_word="eos")] * request.n
 
     return reply
 
 
-def one_more(asked):
-    return [*answers(asked), Completion(f"{asked.number} unrequested")]
+def one_more(request):
+    return [*answers(request), Completion(f"{request.number} unrequested")]
 
 
 @pytest.fixture
-def drawn(url):
+def sample(url):
     """Draws in a run of its own; returns the endpoint."""
 
-    def run(asked, *replies, run="first", endpoint_id="e", per_call=1):
+    def run(prompts, *replies, run="first", endpoint_id="e", per_call=1):
         endpoint = Scripted(*replies)
         with Ledger(url, run=run) as ledger:
-            settings = {"prompts": asked, "terms": terms(per_call=per_call)}
+            settings = {"prompts": prompts, "terms": terms(per_call=per_call)}
             sample_missing(ledger, endpoint, endpoint_id=endpoint_id, **settings)
         return endpoint
 
@@ -52,54 +52,54 @@ def drawn(url):
 
 @pytest.fixture
 def provenance(url):
-    def read(asked, run="reader"):
+    def read(prompts, run="reader"):
         with Ledger(url, run=run) as ledger:
-            return history.provenance(ledger, "e", asked)
+            return history.provenance(ledger, "e", prompts)
 
     return read
 
 
 @pytest.fixture
 def tried(url):
-    def read(asked, endpoint_id="e", until=EVER):
+    def read(prompts, endpoint_id="e", until=EVER):
         with Ledger(url) as ledger:
-            return history.tried(ledger, endpoint_id, asked, until=until)
+            return history.tried(ledger, endpoint_id, prompts, until=until)
 
     return read
 
 
 @pytest.fixture
 def bring(url, tmp_path):
-    def run(asked, *texts):
+    def run(prompts, *texts):
         answers = [{"generated_text": text, "finish_reason": "stop"} for text in texts]
         path = tmp_path / "in.json"
         path.write_text(json.dumps([{"excerpt_id": "p_id1", "generations": answers}]))
         with Ledger(url) as ledger:
-            import_generations(ledger, path, endpoint_id="e", prompts=asked)
+            import_generations(ledger, path, endpoint_id="e", prompts=prompts)
 
     return run
 
 
-def test_who_answered_and_when(url, ask, drawn, provenance):
+def test_who_answered_and_when(url, ask, sample, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
     assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, (), ())
-    drawn(few, by("gpt-a", refused=("temperature",)), run="first")
-    drawn(more, by("gpt-b", refused=("seed", "temperature")), run="second")
-    found = provenance(more, run="second")
-    assert (found.calls, found.calls_this_run, found.imported) == (6, 4, 0)
-    assert found.served == ((Served("gpt-b", "fp-1"), 4), (Served("gpt-a", "fp-1"), 2))
-    assert found.refused == ("seed", "temperature")
-    assert found.first < found.last
+    sample(few, by("gpt-a", refused=("temperature",)), run="first")
+    sample(more, by("gpt-b", refused=("seed", "temperature")), run="second")
+    result = provenance(more, run="second")
+    assert (result.calls, result.calls_this_run, result.imported) == (6, 4, 0)
+    assert result.served == ((Served("gpt-b", "fp-1"), 4), (Served("gpt-a", "fp-1"), 2))
+    assert result.refused == ("seed", "temperature")
+    assert result.first < result.last
     # What the suite does not ask for does not count.
     first = provenance(few, run="second")
     assert (first.calls, first.calls_this_run) == (2, 0)
     assert first.served == ((Served("gpt-a", "fp-1"), 2),)
-    assert first.last < found.last
+    assert first.last < result.last
     with Ledger(url) as ledger:
-        assert {one.finish_word for one in generations(ledger, "e", more)} == {"eos"}
+        assert {generation.finish_word for generation in generations(ledger, "e", more)} == {"eos"}
 
 
-def rerouted(asked):
+def rerouted(prompts):
     return [Completion(name, served=Served(name)) for name in ("a", "b")]
 
 
@@ -107,105 +107,108 @@ def rerouted(asked):
     ("reply", "per_call", "served"),
     [(answers, 1, ((Served(None, None), 2),)), (rerouted, 2, ((Served("a, b"), 1),))],
 )
-def test_servers_that_say_nothing_or_two_names(ask, drawn, provenance, reply, per_call, served):
-    asked = ask(excerpts=1, samples=2)
-    drawn(asked, reply, per_call=per_call)
-    assert (provenance(asked).served, provenance(asked).refused) == (served, ())
+def test_servers_that_say_nothing_or_two_names(ask, sample, provenance, reply, per_call, served):
+    prompts = ask(excerpts=1, samples=2)
+    sample(prompts, reply, per_call=per_call)
+    assert (provenance(prompts).served, provenance(prompts).refused) == (served, ())
 
 
-def test_imports_are_told_and_another_release_is_another_endpoint(ask, drawn, provenance, bring):
-    asked = ask(excerpts=1, samples=3)
-    bring(asked, "x", "y")
-    found = provenance(asked)
-    assert (found.imported, found.calls, found.first, found.served) == (2, 0, None, ())
-    drawn(asked, by("gpt-a"))
-    found = provenance(asked)
-    assert (found.imported, found.calls) == (2, 1)
-    assert found.first == found.last
-    asked = ask(excerpts=1, samples=2)
+def test_imports_are_told_and_another_release_is_another_endpoint(ask, sample, provenance, bring):
+    prompts = ask(excerpts=1, samples=3)
+    bring(prompts, "x", "y")
+    result = provenance(prompts)
+    assert (result.imported, result.calls, result.first, result.served) == (2, 0, None, ())
+    sample(prompts, by("gpt-a"))
+    result = provenance(prompts)
+    assert (result.imported, result.calls) == (2, 1)
+    assert result.first == result.last
+    prompts = ask(excerpts=1, samples=2)
     assert with_weights_version("gpt", "") == "gpt"
     old, new = with_weights_version("gpt", "2026-10"), with_weights_version("gpt", "2026-11")
     assert old == "gpt; release 2026-10"
     for endpoint_id in (old, new):
-        assert len(drawn(asked, endpoint_id=endpoint_id).calls) == 2
+        assert len(sample(prompts, endpoint_id=endpoint_id).calls) == 2
     with pytest.raises(SettingsError, match="contains"):
         with_weights_version(old, "2026-11")
 
 
-def test_every_draw_is_an_attempt(url, ask, drawn, bring):
-    asked, other = ask(excerpts=2, samples=2), ask(excerpts=2, samples=1, seed=7)
+def test_every_draw_is_an_attempt(url, ask, sample, bring):
+    prompts, other = ask(excerpts=2, samples=2), ask(excerpts=2, samples=1, seed=7)
     with pytest.raises(ProviderError):
-        drawn(asked, answers, broken())
-    drawn(asked, run="second")
-    drawn(other, run="second")
-    drawn(asked, run="second", endpoint_id="another")
+        sample(prompts, answers, broken())
+    sample(prompts, run="second")
+    sample(other, run="second")
+    sample(prompts, run="second", endpoint_id="another")
     longer = ask(excerpts=1, samples=3)
     with Ledger(url) as ledger:
-        texts = [one.text for one in generations(ledger, "e", longer)]
+        texts = [generation.text for generation in generations(ledger, "e", longer)]
     bring(longer, *texts, "new")
     with Ledger(url) as ledger:
-        found = attempts(ledger, "e")
-        assert attempts(ledger, "e", "book") == found
+        result = attempts(ledger, "e")
+        assert attempts(ledger, "e", "book") == result
         with pytest.raises(LedgerError, match="No samples from endpoint 'e' for book 'none'"):
             attempts(ledger, "e", "none")
-    told = [(one.source, one.kind, one.seed) for one in found[:3]]
-    assert told == [("first", "sample", 0), ("second", "sample", 0), ("second", "sample", 7)]
-    counts = [(one.calls, one.answered, one.failed, one.generations) for one in found]
+    rows = [(one.source, one.kind, one.seed) for one in result[:3]]
+    assert rows == [("first", "sample", 0), ("second", "sample", 0), ("second", "sample", 7)]
+    counts = [(one.calls, one.answered, one.failed, one.generations) for one in result]
     assert counts == [(2, 1, 1, 1), (3, 3, 0, 3), (2, 2, 0, 2), (1, 1, 0, 1)]
-    assert (found[3].kind, len(found[3].source)) == ("import", 64)
-    assert all(one.first <= one.last for one in found)
+    assert (result[3].kind, len(result[3].source)) == ("import", 64)
+    assert all(one.first <= one.last for one in result)
 
 
-def test_what_was_removed_and_drawn_again_shows(url, ask, drawn, tried):
-    asked = ask(excerpts=1, samples=3)
-    drawn(asked)
+def test_what_was_removed_and_drawn_again_shows(url, ask, sample, tried):
+    prompts = ask(excerpts=1, samples=3)
+    sample(prompts)
     with Ledger(url) as ledger:
         second = sa.delete(table).where(table.c.ordinal == 1)
         ledger.write(lambda connection: connection.execute(second).rowcount)
-    assert tried(asked) == Tried(1, removed=1)
-    drawn(asked, run="again")
+    assert tried(prompts) == Tried(1, removed=1)
+    sample(prompts, run="again")
     with Ledger(url) as ledger:
-        found = [(one.answered, one.generations, one.removed) for one in attempts(ledger, "e")]
-    assert found == [(3, 2, 1), (1, 1, 0)]
+        results = [
+            (attempt.answered, attempt.generations, attempt.removed)
+            for attempt in attempts(ledger, "e")
+        ]
+    assert results == [(3, 2, 1), (1, 1, 0)]
 
 
 def test_a_late_answer_is_surplus(ledger, ask, hasty, tried):
     """Given up as lost, drawn again, and then the answer came after all."""
     release, late = threading.Event(), threading.Event()
 
-    def hang(asked):
+    def hang(request):
         release.wait(20)
         late.set()
-        return answers(asked)
+        return answers(request)
 
-    asked = ask(excerpts=1, samples=1)
+    prompts = ask(excerpts=1, samples=1)
     retry = type(hasty)(deadline=0.05, first=0.0, recovery=0.0, pause=hasty.pause)
-    settings = {"endpoint_id": "e", "prompts": asked, "terms": terms(), "retry": retry}
+    settings = {"endpoint_id": "e", "prompts": prompts, "terms": terms(), "retry": retry}
     sample_missing(ledger, Scripted(hang, answers), **settings)
     release.set()
     late.wait(20)
     for _ in range(500):
-        (found,) = attempts(ledger, "e")
-        if found.surplus:
+        (result,) = attempts(ledger, "e")
+        if result.surplus:
             break
         threading.Event().wait(0.01)
-    assert (found.calls, found.answered, found.generations, found.surplus) == (2, 2, 1, 1)
-    assert len(list(surplus(ledger, "e", asked, until=EVER))) == 1
-    assert list(unrequested(ledger, "e", asked, until=EVER)) == []
-    assert tried(asked) == Tried(1, further=1)
+    assert (result.calls, result.answered, result.generations, result.surplus) == (2, 2, 1, 1)
+    assert len(list(surplus(ledger, "e", prompts, until=EVER))) == 1
+    assert list(unrequested(ledger, "e", prompts, until=EVER)) == []
+    assert tried(prompts) == Tried(1, further=1)
 
 
-def test_other_seeds_temperatures_and_series_are_other_attempts(ask, drawn, tried):
+def test_other_seeds_temperatures_and_series_are_other_attempts(ask, sample, tried):
     first, seven = ask(excerpts=1, samples=1), ask(excerpts=1, samples=1, seed=7)
     assert tried(first) is None
     hot = ask(excerpts=1, samples=1, temperature=1.5)
-    drawn(first)
-    drawn(seven, run="second")
-    drawn(hot, run="second")
-    drawn(hot, run="elsewhere", endpoint_id="another")
+    sample(first)
+    sample(seven, run="second")
+    sample(hot, run="second")
+    sample(hot, run="elsewhere", endpoint_id="another")
     then = time.time()
     anew = next_series("e")
-    drawn(first, run="third", endpoint_id=anew)
+    sample(first, run="third", endpoint_id=anew)
     assert tried(first) == Tried(1)
     assert tried(seven) == Tried(2, seeds=2, runs=2)
     assert tried(hot) == Tried(3, seeds=2, temperatures=2, runs=2)
@@ -213,36 +216,36 @@ def test_other_seeds_temperatures_and_series_are_other_attempts(ask, drawn, trie
     assert tried(first, anew, until=then) is None
 
 
-def test_files_are_counted_apart_from_runs(ask, drawn, bring, tried):
-    asked = ask(excerpts=1, samples=3)
-    drawn(ask(excerpts=1, samples=1, seed=1))
-    bring(asked, "x", "y")
-    drawn(asked)
-    assert tried(asked) == Tried(2, seeds=2, runs=1, files=1)
-    drawn(ask(excerpts=1, samples=4), run="second")  # going on with the same is the same attempt
+def test_files_are_counted_apart_from_runs(ask, sample, bring, tried):
+    prompts = ask(excerpts=1, samples=3)
+    sample(ask(excerpts=1, samples=1, seed=1))
+    bring(prompts, "x", "y")
+    sample(prompts)
+    assert tried(prompts) == Tried(2, seeds=2, runs=1, files=1)
+    sample(ask(excerpts=1, samples=4), run="second")  # going on with the same is the same attempt
     assert tried(ask(excerpts=1, samples=4)) == Tried(2, seeds=2, runs=2, files=1)
 
 
-def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, drawn, tried):
+def test_answers_at_the_same_setting_beside_those_asked_for_are_told(ask, sample, tried):
     more, few = ask(excerpts=2, samples=5), ask(excerpts=2, samples=3)
     longer = ask(excerpts=2, samples=3, max_tokens=99)
-    drawn(more)
+    sample(more)
     then = time.time()
-    drawn(longer, run="second")
-    drawn(ask(excerpts=2, samples=3, seed=7), run="second")
+    sample(longer, run="second")
+    sample(ask(excerpts=2, samples=3, seed=7), run="second")
     assert tried(more, until=then) == Tried(1)
     assert tried(few, until=then) == Tried(1, further=4)
     assert (tried(more).further, tried(longer).further) == (6, 10)
 
 
-def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, drawn, tried):
+def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, sample, tried):
     greedy, other = ask(excerpts=2, samples=2, temperature=0.0), ask(excerpts=2, samples=1)
-    drawn(greedy)
-    drawn(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
+    sample(greedy)
+    sample(ask(excerpts=2, samples=2, temperature=0.0, max_tokens=64))
     assert tried(greedy) == Tried(1)
     again = ask(excerpts=2, samples=1, temperature=0.0, seed=1)
-    for asked in (other, again):
-        drawn(asked)
+    for prompts in (other, again):
+        sample(prompts)
     assert (tried(other).number, tried(again).number) == (1, 3)
     assert tried(ask(excerpts=2, samples=1, temperature=0.0)) == Tried(1, further=2)
 
@@ -251,21 +254,21 @@ def test_beside_greedy_answers_only_those_to_the_same_questions_are_told(ask, dr
 def beside(url):
     """Returns what is surplus and what was never requested: excerpt, ordinal, text."""
 
-    def read(asked, endpoint_id="e", until=EVER):
+    def read(prompts, endpoint_id="e", until=EVER):
         with Ledger(url) as ledger:
             return [
-                [(one.excerpt_id, one.ordinal, one.text) for one in found]
-                for found in (
-                    surplus(ledger, endpoint_id, asked, until=until),
-                    unrequested(ledger, endpoint_id, asked, until=until),
+                [(one.excerpt_id, one.ordinal, one.text) for one in result]
+                for result in (
+                    surplus(ledger, endpoint_id, prompts, until=until),
+                    unrequested(ledger, endpoint_id, prompts, until=until),
                 )
             ]
 
     return read
 
 
-def test_what_was_asked_for_at_any_time_was_requested(ask, drawn, beside):
-    drawn(ask(excerpts=2, samples=5), per_call=2)
+def test_what_was_asked_for_at_any_time_was_requested(ask, sample, beside):
+    sample(ask(excerpts=2, samples=5), per_call=2)
     for samples in (5, 6):
         assert beside(ask(excerpts=2, samples=samples)) == [[], []]
     kept, unrequested = beside(ask(excerpts=2, samples=3))
@@ -275,12 +278,12 @@ def test_what_was_asked_for_at_any_time_was_requested(ask, drawn, beside):
     assert unrequested == []
 
 
-def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ask, drawn, beside):
-    drawn(ask(excerpts=2, samples=4), one_more, per_call=2)
+def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ask, sample, beside):
+    sample(ask(excerpts=2, samples=4), one_more, per_call=2)
     kept, sent = beside(ask(excerpts=2, samples=4))
     assert [one[:2] for one in kept] == [("p_id1", 0), ("p_id1", 1), ("p_id2", 0), ("p_id2", 1)]
     assert all(text.endswith("unrequested") for *_, text in kept)
-    assert [one[1:] for one in sent] == [
+    assert [prompt[1:] for prompt in sent] == [
         (at, text) for at, (*_, text) in zip((4, 5, 4, 5), kept, strict=True)
     ]
     # Of other questions there is none.
@@ -289,10 +292,10 @@ def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(ask, d
     assert beside(ask(excerpts=2, samples=1), "another")[0] == []
 
 
-def test_what_came_later_is_not_seen(ask, drawn, beside):
-    asked = ask(excerpts=1, samples=2)
-    drawn(asked, one_more, per_call=2)
+def test_what_came_later_is_not_seen(ask, sample, beside):
+    prompts = ask(excerpts=1, samples=2)
+    sample(prompts, one_more, per_call=2)
     then = time.time()
-    drawn(ask(excerpts=1, samples=4), one_more, per_call=2)
-    assert len(beside(asked, until=then)[0]) == 1
-    assert [len(one) for one in beside(asked)] == [4, 2]
+    sample(ask(excerpts=1, samples=4), one_more, per_call=2)
+    assert len(beside(prompts, until=then)[0]) == 1
+    assert [len(one) for one in beside(prompts)] == [4, 2]

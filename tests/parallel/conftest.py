@@ -20,8 +20,8 @@ def case():
     for excerpt in excerpts:
         for ordinal in range(30):
             at = rng.randrange(2_800)
-            said = text[at : at + rng.randint(1, 60)] + rng.choices(vocabulary, k=100)
-            generations.append(Generation(excerpt.id, ordinal, " ".join(said)))
+            message = text[at : at + rng.randint(1, 60)] + rng.choices(vocabulary, k=100)
+            generations.append(Generation(excerpt.id, ordinal, " ".join(message)))
     rng.shuffle(generations)
     return Book("b", "B", "A", excerpts, digest=""), generations
 

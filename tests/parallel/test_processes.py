@@ -22,7 +22,7 @@ def three():
 @pytest.mark.parametrize("scoring", [SCORING, Scoring(k=5, trim=0)])
 def test_the_numbers_are_those_of_one_process(three, case, plain, scoring):
     book, generations = case
-    canaries = [replace(one, origin=Origin.CANARY) for one in generations[::7]]
+    canaries = [replace(generation, origin=Origin.CANARY) for generation in generations[::7]]
     mixed = [*generations, *canaries]
     together = analyze(book, mixed, scoring, count=three.tally_generations)
     assert plain(together) == plain(analyze(book, mixed, scoring))
@@ -39,8 +39,8 @@ def test_what_comes_twice_or_cannot_be_read_is_told_and_the_next_is_counted(thre
         yield from generations[:200]
         raise RecordsError("the disk is gone")
 
-    for wrong, said in (([*generations, generations[0]], "appears twice"), (broken(), "disk")):
-        with pytest.raises(RecordsError, match=said):
+    for wrong, message in (([*generations, generations[0]], "appears twice"), (broken(), "disk")):
+        with pytest.raises(RecordsError, match=message):
             three.tally_generations(book, SCORING, wrong)
         again = analyze(*case, SCORING, count=three.tally_generations)
         assert plain(again) == plain(analyze(*case, SCORING))

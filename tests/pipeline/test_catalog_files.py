@@ -26,23 +26,23 @@ class Library:
     def __init__(self, folder, count):
         self.folder, self.rng = folder, random.Random(12)
         vocabulary = [self._word() for _ in range(4_000)]
-        self.paths, said = [], []
+        self.paths, text = [], []
         for number in range(count):
             words = self.rng.choices(vocabulary, k=BOOK_WORDS)
             if number % 7 == 3:
-                at, length = self.rng.randrange(400), LENGTHS[len(said) % len(LENGTHS)]
-                said.append((words[at : at + length], self.rng.choices(vocabulary, k=30)))
+                at, length = self.rng.randrange(400), LENGTHS[len(text) % len(LENGTHS)]
+                text.append((words[at : at + length], self.rng.choices(vocabulary, k=30)))
             if number % 10 == 5:  # a near-verbatim one
                 near = words[100:160]
                 near[6::7] = ["changed"] * len(near[6::7])
-                said.append((near, self.rng.choices(vocabulary, k=30)))
+                text.append((near, self.rng.choices(vocabulary, k=30)))
             path = folder / "books" / str(number % 5) / f"b{number}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(" ".join(words), encoding="utf-8")
             self.paths.append(path)
         self.generations = [
             Generation("p_id1", n, " ".join([*around, *passage, *around]))
-            for n, (passage, around) in enumerate(said)
+            for n, (passage, around) in enumerate(text)
         ]
 
     def _word(self):
@@ -77,8 +77,8 @@ class Library:
         )
         held = catalog.matches([sampled])
         assert held.issues == held.unread == ()
-        found = protected.for_pair(pair, MINE, held.books, least=held.least)
-        analysis = analyze(MINE, self.generations, scoring, protected=found)
+        result = protected.for_pair(pair, MINE, held.books, least=held.least)
+        analysis = analyze(MINE, self.generations, scoring, protected=result)
         return analysis.passages, held.summary
 
     def prepare(self, name, paths):
@@ -96,12 +96,12 @@ class Library:
 def test_one_file_or_many_or_prepared(tmp_path, monkeypatch):
     library = Library(tmp_path, 40)
     of_files = library.findings()
-    passages, told = of_files
-    assert told["books"] == len(library.paths)
+    passages, shown = of_files
+    assert shown["books"] == len(library.paths)
     assert passages.longest_passage.words >= 90
-    assert len({one.book for one in passages.passages}) > 1
+    assert len({passage.book for passage in passages.passages}) > 1
     assert passages.passages_over > 1
-    third = sum(len(one.text) for one in library.generations) // 3
+    third = sum(len(generation.text) for generation in library.generations) // 3
     monkeypatch.setattr(catalog_module, "_CHARACTERS", third)  # several tables
     assert library.findings() == of_files
     assert library.findings(library.prepare("all.keys", library.paths)) == of_files

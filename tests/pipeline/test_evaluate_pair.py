@@ -106,30 +106,30 @@ def test_a_broken_limit_stops_the_drawing_after_a_stage(judge_it, samples, expec
     suite = SUITE.replace("samples = 4", f"samples = {samples}")
     suite = suite.replace('provider = "fake"', f'provider = "fake"\nexpected = "{expected}"')
     suite = suite.replace("[limits]", "[sampling]\nstop_on_fail = true\n[limits]")
-    found = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
-    assert found.verdict is Verdict.FAIL
-    assert found.completeness.received == drawn
-    assert str(found.spared).startswith(spared)
+    result = judge_it(TEXT, *(f"{text} {n}" for n in range(3) for text in CLEAN), suite=suite)
+    assert result.verdict is Verdict.FAIL
+    assert result.completeness.received == drawn
+    assert str(result.spared).startswith(spared)
 
 
 def test_a_provider_that_goes_down_leaves_it_open_with_what_there_is(judge_it):
-    found = judge_it(*CLEAN[:2], DOWN)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    first, second, *_ = found.verdict_result.reasons
+    result = judge_it(*CLEAN[:2], DOWN)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    first, second, *_ = result.verdict_result.reasons
     assert first == "fake endpoint w: sample failed: 401 no access"
     assert second.startswith("2 of 4 requested generations received; ")
-    assert found.measurement.generations == 2
+    assert result.measurement.generations == 2
 
 
 def test_one_that_is_down_from_the_start_leaves_nothing_to_measure(judge_it):
-    found = judge_it(DOWN)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert (found.measurement, found.analysis) == (None, None)
-    assert (found.completeness.requested, found.completeness.received) == (4, 0)
-    assert found.verdict_result.reasons == ("fake endpoint w: sample failed: 401 no access",)
+    result = judge_it(DOWN)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert (result.measurement, result.analysis) == (None, None)
+    assert (result.completeness.requested, result.completeness.received) == (4, 0)
+    assert result.verdict_result.reasons == ("fake endpoint w: sample failed: 401 no access",)
     # And a leak before it went down is a leak.
-    found = judge_it(TEXT, DOWN)
-    assert (found.verdict, found.completeness.received) == (Verdict.FAIL, 1)
+    result = judge_it(TEXT, DOWN)
+    assert (result.verdict, result.completeness.received) == (Verdict.FAIL, 1)
 
 
 def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
@@ -139,8 +139,8 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
 
     suite = SUITE.replace("samples = 4", 'probe = "continuation"\nsamples = 4')
     suite = suite.replace("longest_span = 6", 'preset = "strict"\nbmc = 0.1')
-    found = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
-    (fix,) = (issue.fix for issue in found.completeness.issues if issue.rule == "greedy")
+    result = judge_it(suite=suite, endpoint=Varying(*CLEAN, *CLEAN, *CLEAN))
+    (fix,) = (issue.fix for issue in result.completeness.issues if issue.rule == "greedy")
     assert fix == (
         'in x.memleak.toml, add weights_version = "1" to [[model]], and in [limits], replace '
         "preset with "
@@ -149,36 +149,36 @@ def test_where_greedy_answers_vary_it_says_which_lines_to_write(judge_it):
     )
 
 
-@pytest.mark.parametrize(("book", "said"), [
+@pytest.mark.parametrize(("book", "message"), [
     ("[", "not JSON"),
     ("", "the file is empty"),
     ('[{"excerpt_id": "p1", "excerpt_text": "one two"}]', "fewer than k = 5"),
     ('[{"excerpt_id": "p1", "excerpt_text": "Кот и мышь жили в доме"}]', "unicode"),
 ])  # fmt: skip
-def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, said):
-    found = judge_it(*CLEAN, book=book)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    (reason,) = found.verdict_result.reasons
-    assert said in reason
+def test_a_book_that_cannot_be_read_or_measured_leaves_it_open(judge_it, book, message):
+    result = judge_it(*CLEAN, book=book)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    (reason,) = result.verdict_result.reasons
+    assert message in reason
     assert "\n" not in reason
-    assert (found.book, found.measurement) == (None, None)
+    assert (result.book, result.measurement) == (None, None)
 
 
 def test_a_model_that_was_trained_on_the_book_is_not_even_asked(judge_it):
     suite = SUITE.replace('provider = "fake"', 'provider = "fake"\nfinetune = { books = ["same"] }')
     suite += '[[book]]\nid = "same"\nsource = "ferry.json"\nrole = "train"\n'
     long = json.dumps([{"excerpt_id": "p1", "excerpt_text": f"{TEXT} {TEXT}", "instruction": "W."}])
-    found = judge_it(suite=suite, book=long)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "it shares 100.0% of its words" in found.verdict_result.reasons[0]
+    result = judge_it(suite=suite, book=long)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "it shares 100.0% of its words" in result.verdict_result.reasons[0]
 
 
 def test_no_reason_quotes_the_book(judge_it):
     quoting = RuntimeError(TEXT)
     for answers in ((quoting,), (TEXT, *CLEAN[:3])):
-        found = judge_it(*answers)
-        assert "lanterns" not in " ".join(found.verdict_result.reasons)
-        assert "lanterns" not in repr(found)
+        result = judge_it(*answers)
+        assert "lanterns" not in " ".join(result.verdict_result.reasons)
+        assert "lanterns" not in repr(result)
 
 
 POINTS = SUITE.replace("samples = 4", "samples = 4\nconfidence = 0")
@@ -202,11 +202,11 @@ def test_an_endpoint_of_ones_own_brings_its_own_baseline(judge_it):
     own = Fake(*CLEAN[:3], TEXT)
     own.baseline = Fake(*CLEAN)
     own.baseline.id = "before-tuning"
-    found = judge_it(suite=WITH_BASELINE, endpoint=own)
-    assert found.verdict is Verdict.FAIL
-    assert "uplift 1" in found.verdict_result.reasons[0]
+    result = judge_it(suite=WITH_BASELINE, endpoint=own)
+    assert result.verdict is Verdict.FAIL
+    assert "uplift 1" in result.verdict_result.reasons[0]
     assert own.baseline.asked == 4
     # It is not compared with the suite's.
-    found = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert any("has no attribute `baseline`" in one for one in found.verdict_result.reasons)
+    result = judge_it(suite=WITH_BASELINE, endpoint=Fake(*CLEAN))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert any("has no attribute `baseline`" in reason for reason in result.verdict_result.reasons)

@@ -21,7 +21,7 @@ SHORT = book_of("too short", book_id="short")
 
 class Books:
     def __init__(self, *books):
-        self._books = {one.id: one for one in books}
+        self._books = {book.id: book for book in books}
 
     def cut(self, source):
         return self._books[source.id]
@@ -31,8 +31,8 @@ class Books:
 def protected():
     def make(*books, training=(), excused=()):
         sources = [
-            SimpleNamespace(id=one.id, role="train" if one.id in training else "test")
-            for one in books
+            SimpleNamespace(id=book.id, role="train" if book.id in training else "test")
+            for book in books
         ]
         pair = SimpleNamespace(scoring=SCORING, book=sources[0])
         suite = SimpleNamespace(books=sources, pairs=[pair], excused=lambda _: excused or training)
@@ -41,50 +41,54 @@ def protected():
     return make
 
 
-def passages(found, pair, measured, text):
-    of = found.for_pair(pair, measured)
+def passages(protected_index, pair, measured, text):
+    of = protected_index.for_pair(pair, measured)
     return analyze(measured, [Generation("p_id1", 0, text)], SCORING, protected=of)
 
 
 def test_pairs_share_one_index(protected):
-    found, pair = protected(FERRY, WINDS)
-    assert found.for_pair(pair, FERRY).index is found.for_pair(pair, WINDS).index
-    assert found.for_pair(pair, WINDS).books == ("winds", "ferry")
+    result, pair = protected(FERRY, WINDS)
+    assert result.for_pair(pair, FERRY).index is result.for_pair(pair, WINDS).index
+    assert result.for_pair(pair, WINDS).books == ("winds", "ferry")
 
 
 def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
-    found, pair = protected(FERRY, WINDS)
+    result, pair = protected(FERRY, WINDS)
     rests = beginnings(FERRY, prefix_words=4)
     # Of the second excerpt's prompt, which was not given: the rests hold none of it.
-    analysis = passages(found, pair, rests, "x g h i j k l m y")
+    analysis = passages(result, pair, rests, "x g h i j k l m y")
     longest = analysis.passages.longest_passage
     assert (longest.words, longest.start, longest.end) == (7, 6, 13)
-    books = found.holding(analysis, rests)
+    books = result.holding(analysis, rests)
     assert books[longest.book] is FERRY
-    assert found.for_pair(pair, rests).index is found.for_pair(pair, rests).index
+    assert result.for_pair(pair, rests).index is result.for_pair(pair, rests).index
     # What the own prompt gives away is no passage of the whole book.
-    found, pair = protected(ONE_EXCERPT, WINDS)
+    result, pair = protected(ONE_EXCERPT, WINDS)
     rests = beginnings(ONE_EXCERPT, prefix_words=6)
-    assert passages(found, pair, rests, "a b c d e f").passages.longest_passage == 0
+    assert passages(result, pair, rests, "a b c d e f").passages.longest_passage == 0
 
 
 def test_an_answer_that_runs_on_into_the_next_excerpt_counts_once(protected):
-    found, pair = protected(
+    result, pair = protected(
         book_of("a b c d e f g h i j k l", "m n o p q r s t u v w x", book_id="ferry")
     )
-    rests = beginnings(found.test_books()[0], prefix_words=4)
-    told = passages(found, pair, rests, "e f g h i j k l m n o p q r s t u v").passages
-    assert [(one.words, one.start, one.end) for one in told.passages] == [(18, 4, 22)]
-    assert told.passages_over == 1
+    rests = beginnings(result.test_books()[0], prefix_words=4)
+    scanned = passages(result, pair, rests, "e f g h i j k l m n o p q r s t u v").passages
+    assert [(passage.words, passage.start, passage.end) for passage in scanned.passages] == [
+        (18, 4, 22)
+    ]
+    assert scanned.passages_over == 1
     # One that stays in its own excerpt stands at its place in the whole book, too.
-    told = passages(found, pair, rests, "y f g h i j k l").passages
-    assert [(one.words, one.start, one.end) for one in told.passages] == [(7, 5, 12)]
-    assert told.passages[0].book == told.own
+    scanned = passages(result, pair, rests, "y f g h i j k l").passages
+    assert [(passage.words, passage.start, passage.end) for passage in scanned.passages] == [
+        (7, 5, 12)
+    ]
+    assert scanned.passages[0].book == scanned.own
 
 
 def test_another_book_and_a_training_book(protected):
-    found, pair = protected(FERRY, WINDS, training=("winds",))
-    assert found.for_pair(pair, FERRY).excused == ("winds",)
+    result, pair = protected(FERRY, WINDS, training=("winds",))
+    assert result.for_pair(pair, FERRY).excused == ("winds",)
     other, pair = protected(FERRY, WINDS)
     analysis = passages(other, pair, FERRY, "x two three four five six y")
     assert analysis.passages.longest_passage.book == "winds"
@@ -99,38 +103,38 @@ WITH_NOTES = dataclasses.replace(FERRY, excluded=NOTES)
 
 
 def test_text_that_is_not_measured_is_looked_for_and_named(protected):
-    found, pair = protected(WITH_NOTES, WINDS)
-    of = found.for_pair(pair, WITH_NOTES)
+    result, pair = protected(WITH_NOTES, WINDS)
+    of = result.for_pair(pair, WITH_NOTES)
     assert of.books == ("ferry", "ferry (excluded text)", "winds")
-    assert found.for_pair(pair, WINDS).books == ("winds", "ferry", "ferry (excluded text)")
-    analysis = passages(found, pair, WITH_NOTES, "z q r s t u v w x z")
+    assert result.for_pair(pair, WINDS).books == ("winds", "ferry", "ferry (excluded text)")
+    analysis = passages(result, pair, WITH_NOTES, "z q r s t u v w x z")
     longest = analysis.passages.longest_passage
     # No passage runs on from one document into the next.
     assert (longest.words, longest.book, longest.excerpt_at) == (6, of.books[1], "excluded1")
     assert analysis.measurement.words == 16
-    holder = found.holding(analysis, WITH_NOTES)[longest.book]
+    holder = result.holding(analysis, WITH_NOTES)[longest.book]
     assert (holder.title, holder.excerpts) == (FERRY.title, NOTES)
-    assert [book.id for book in found.test_books()] == ["ferry", "winds"]
-    assert set(found.scan_scope(pair).books) == {"winds"}
+    assert [book.id for book in result.test_books()] == ["ferry", "winds"]
+    assert set(result.scan_scope(pair).books) == {"winds"}
     # A book's role is its excluded text's, too.
-    found, pair = protected(WINDS, WITH_NOTES, training=("ferry",))
-    of = found.for_pair(pair, WINDS)
+    result, pair = protected(WINDS, WITH_NOTES, training=("ferry",))
+    of = result.for_pair(pair, WINDS)
     assert (of.books, of.excused) == (("winds",), ("ferry", "ferry (excluded text)"))
     # Too few words for a passage are no book.
     few = dataclasses.replace(FERRY, excluded=NOTES[1:])
-    found, pair = protected(few)
-    assert found.for_pair(pair, few).books == ("ferry",)
+    result, pair = protected(few)
+    assert result.for_pair(pair, few).books == ("ferry",)
 
 
 def test_of_a_control_its_excluded_text_is_excused(protected):
-    found, pair = protected(WITH_NOTES, WINDS, excused=("ferry",))
-    told = passages(found, pair, WITH_NOTES, "z q r s t u v z").passages
-    assert (told.longest_passage.words, told.excused.words) == (0, 6)
+    result, pair = protected(WITH_NOTES, WINDS, excused=("ferry",))
+    scanned = passages(result, pair, WITH_NOTES, "z q r s t u v z").passages
+    assert (scanned.longest_passage.words, scanned.excused.words) == (0, 6)
 
 
 def test_a_book_that_cannot_be_measured_is_told(protected):
-    found, pair = protected(FERRY, SHORT)
-    assert found.for_pair(pair, FERRY).books == ("ferry",)
-    assert list(found.unread) == ["short"]
+    result, pair = protected(FERRY, SHORT)
+    assert result.for_pair(pair, FERRY).books == ("ferry",)
+    assert list(result.unread) == ["short"]
     with pytest.raises(BookError):
-        found.for_pair(pair, SHORT)
+        result.for_pair(pair, SHORT)

@@ -124,18 +124,18 @@ class World(SimpleNamespace):
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(folder=tmp_path, endpoint=FakeEndpoint(name="fake-weights"), refuses=None)
-    made.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
-    made.made, made.opened, made.tuned, made.resources = [], [], [], []
-    yield made
-    for resources in made.resources:
+    providers = World(folder=tmp_path, endpoint=FakeEndpoint(name="fake-weights"), refuses=None)
+    providers.job = JobState(JobStatus.SUCCEEDED, endpoint="ft:1")
+    providers.made, providers.opened, providers.tuned, providers.resources = [], [], [], []
+    yield providers
+    for resources in providers.resources:
         resources.close()
 
 
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
-    drawn = draw_answers(RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints)
-    return drawn, list(drawn.generations())
+    generations = draw_answers(RequiredSamples(Purpose.OWN, pair, **own), opened.endpoints)
+    return generations, list(generations.generations())
 
 
 def test_a_book_is_read_once_and_the_suite_says_last_who_wrote_it(world):
@@ -215,7 +215,7 @@ def test_a_model_is_fine_tuned_once_on_its_books(tuned):
     for _ in range(2):
         fine_tuned(tuned, TUNED)
     (training,) = tuned.tuned
-    assert [(one.instruction, one.text) for one in training.examples] == [
+    assert [(example.instruction, example.text) for example in training.examples] == [
         (asked_for(1), "At sea."),
         (asked_for(2), "All day long."),
     ]
@@ -342,8 +342,12 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
 
 def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_error(world):
     world.refuses = JobPending("it is being deployed", location="fake")
-    drawn, got = draw(world.suite_run())
-    assert (got, drawn.endpoint_id, drawn.issues) == ([], None, ("fake: it is being deployed",))
+    generations, got = draw(world.suite_run())
+    assert (got, generations.endpoint_id, generations.issues) == (
+        [],
+        None,
+        ("fake: it is being deployed",),
+    )
     world.refuses = SuiteError("there is no such endpoint", location="x")
     with pytest.raises(SuiteError):
         draw(world.suite_run())
@@ -360,15 +364,15 @@ def test_recorded_generations_come_with_what_was_asked(world):
         {"excerpt_id": "p_id1", "instruction": "Asked.", "generations": [{"generated_text": "x"}]},
         {"excerpt_id": "p_id2", "generations": [{"generated_text": "y"}]},
     ]
-    drawn, got = recorded(world, rows)
-    assert [one.text for one in got] == ["x", "y"]
-    assert [one.instruction for one in drawn.book.excerpts] == ["Asked.", asked_for(2)]
-    assert (drawn.endpoint_id, drawn.issues) == (None, ())
+    sampled, got = recorded(world, rows)
+    assert [generation.text for generation in got] == ["x", "y"]
+    assert [excerpt.instruction for excerpt in sampled.book.excerpts] == ["Asked.", asked_for(2)]
+    assert (sampled.endpoint_id, sampled.issues) == (None, ())
     assert not (world.folder / "ledger.db").exists()
 
     # An endpoint of one's own may be a recording.
     def generations(book):
-        return [Generation(one.id, 0, "mine") for one in book.excerpts]
+        return [Generation(excerpt.id, 0, "mine") for excerpt in book.excerpts]
 
     recording = Recording(with_instructions=lambda book: book, generations=generations)
     mine = SimpleNamespace(abilities=Abilities(recording=recording))
@@ -377,9 +381,9 @@ def test_recorded_generations_come_with_what_was_asked(world):
 
 def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
     opened, own = world.suite_run(), FakeEndpoint(says="own")
-    drawn, first = draw(opened, endpoint=own)
-    assert {one.text.split()[0] for one in first} == {"own"}
-    assert "not kept" in drawn.endpoint_id
+    generations, first = draw(opened, endpoint=own)
+    assert {generation.text.split()[0] for generation in first} == {"own"}
+    assert "not kept" in generations.endpoint_id
     assert (len(own.asked), world.endpoint.asked, world.made) == (4, [], [])
     assert draw(opened, endpoint=own)[1] == first
     assert len(own.asked) == 4
@@ -388,8 +392,8 @@ def test_it_takes_the_suites_place_and_is_kept_for_this_run_only(world):
     assert len(own.asked) == 8
     # One with an id is kept by it.
     own = FakeEndpoint(name="my-weights-1", says="own")
-    drawn, first = draw(world.suite_run(), endpoint=own)
-    assert drawn.endpoint_id == "my-weights-1"
+    generations, first = draw(world.suite_run(), endpoint=own)
+    assert generations.endpoint_id == "my-weights-1"
     assert draw(world.suite_run(), endpoint=own)[1] == first
     assert len(own.asked) == 4
 
@@ -402,4 +406,4 @@ def test_two_of_them_do_not_answer_for_each_other_and_one_may_count_as_false(wor
     opened = world.suite_run()
     for endpoint in (FakeEndpoint(says="first"), FakeEndpoint(says="second"), Empty(says="own")):
         _, got = draw(opened, endpoint=endpoint)
-        assert {one.text.split()[0] for one in got} == {endpoint.says}
+        assert {generation.text.split()[0] for generation in got} == {endpoint.says}

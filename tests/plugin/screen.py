@@ -33,8 +33,8 @@ class Seen:
 
     def line(self, beginning: str, screen: Sequence[str] | None = None) -> str:
         """The one line of a screen, or of the last, that begins so."""
-        (found,) = [one for one in screen or self.lines if one.startswith(beginning)]
-        return found
+        (result,) = [line for line in screen or self.lines if line.startswith(beginning)]
+        return result
 
     def progress(self, phase: str) -> list[tuple[str, str]]:
         """Each line that told of the phase, and the line above it."""

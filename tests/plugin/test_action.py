@@ -14,7 +14,7 @@ from test_signed_evidence import make_keys
 from pytest_memleak.cli.main import main
 
 ACTION = yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text(encoding="utf-8"))
-STEPS = {one["name"]: one for one in ACTION["runs"]["steps"] if "run" in one}
+STEPS = {step["name"]: step for step in ACTION["runs"]["steps"] if "run" in step}
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def step(pytester, tmp_path):
     """Runs a step with these inputs; the others have their defaults."""
 
     def run(name, **given):
-        inputs = {key: one.get("default", "") for key, one in ACTION["inputs"].items()} | given
+        inputs = {key: spec.get("default", "") for key, spec in ACTION["inputs"].items()} | given
         stands_for = re.compile(r"\$\{\{ inputs\.([\w-]+) \}\}")
-        told = {
+        environment = {
             key: stands_for.sub(lambda found: inputs[found[1]], value)
             for key, value in STEPS[name]["env"].items()
         }
@@ -33,7 +33,7 @@ def step(pytester, tmp_path):
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEPS[name]["run"]],
             cwd=pytester.path,
             env={
-                **os.environ, **told, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+                **os.environ, **environment, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
             capture_output=True,
@@ -52,7 +52,7 @@ def test_it_measures_and_leaves_reports_and_a_summary(step, suite, pytester, tmp
     done = step("Measure", suite="test.memleak.toml", options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     reports = pytester.path / "memleak-reports"
-    assert {one.name for one in reports.iterdir()} == {
+    assert {path.name for path in reports.iterdir()} == {
         "memleak.xml",
         "memleak.html",
         "memleak.json",

@@ -44,7 +44,7 @@ def run(gate):
 def test_evidence_and_page_hold_the_map_of_the_book(run):
     run('include = ["colophon*"]\nexclude = ["EPUB/text/chapter-[!1].xhtml"]')
     pair = read_pair("out.json")
-    parts = {one["name"]: one for one in pair["book"]["parts"]}
+    parts = {part["name"]: part for part in pair["book"]["parts"]}
     assert len(parts) == 11
     assert parts["EPUB/text/chapter-1.xhtml"]["kept"]
     assert parts["EPUB/text/chapter-2.xhtml"]["rule"] == "it matches exclude"
@@ -67,15 +67,15 @@ def test_a_chapter_whose_words_only_a_style_sheet_parts_stops_the_pair(run):
         return f"<p>{''.join(spans)}</p>"
 
     with zipfile.ZipFile(STORY) as story, zipfile.ZipFile("it", "w") as laid_out:
-        for one in story.infolist():
-            data = story.read(one)
-            if one.filename.endswith("chapter-2.xhtml"):
+        for entry in story.infolist():
+            data = story.read(entry)
+            if entry.filename.endswith("chapter-2.xhtml"):
                 page = re.sub("<p>(.*?)</p>", placed, data.decode("utf-8"), flags=re.DOTALL)
                 data = page.encode("utf-8")
-            laid_out.writestr(one, data)
+            laid_out.writestr(entry, data)
     run("", story="it", lines=["*% of its letters are in words of over 40*"], errors=1)
 
 
 def test_a_pattern_that_fits_nothing_stops_the_pair(run):
-    said = "*exclude names 'chapter-9?', which matches no document*"
-    run('exclude = ["chapter-9*"]', lines=[said], errors=1)
+    message = "*exclude names 'chapter-9?', which matches no document*"
+    run('exclude = ["chapter-9*"]', lines=[message], errors=1)

@@ -86,22 +86,22 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
         "FAIL m/speeches",
         "  leaking: 2 of 12 works; leaking_works 0.1667 exceeds the limit 0",
         "  leaking: 2 of 12 works (10 PASS, 2 FAIL)",
-        *(f"  leaks: {one}, * words: longest_passage * > 20, bmc 1.000 > 0.500" for one in named),
+        *(f"  leaks: {work}, * words: longest_passage * > 20, bmc 1.000 > 0.500" for work in named),
     ]
     done = run(leaking(2, 7), options=workers, lines=lines, failed=1)
     written = [Path(name).read_text("utf-8") for name in ("j.xml", "step.md", "e.json", "r.html")]
     _, step, _, page = written
-    told = properties("j.xml")
-    assert (told["memleak.works"], told["memleak.works.FAIL"]) == ("12", "2")
-    assert [told[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
-    assert told["memleak.leaking_work.2.bmc"] == "1.0"
+    shown = properties("j.xml")
+    assert (shown["memleak.works"], shown["memleak.works.FAIL"]) == ("12", "2")
+    assert [shown[f"memleak.leaking_work.{n}"] for n in (1, 2)] == named
+    assert shown["memleak.leaking_work.2.bmc"] == "1.0"
     assert step.replace("&#40;", "(").count("- leaks&#58; Speech") == 2
     assert "Leaking: 2 of 12 works." in page
     works = page[page.index("Works, leaking ones first") :]
     assert works.index(named[0]) < works.index(named[1]) < works.index("Speech 0")
     pair = read_pair("e.json")
-    over = [one for one in pair["works"] if one["verdict"] == "FAIL"]
-    assert [one["id"] for one in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
+    over = [work for work in pair["works"] if work["verdict"] == "FAIL"]
+    assert [work["id"] for work in over] == ["speeches.jsonl:3", "speeches.jsonl:8"]
     assert over[0]["over"] == {"longest_passage": 20, "bmc": 0.5}
     assert len(pair["works"]) == WORKS
     assert pair["measures"]["leaking_works"]["value"] == pytest.approx(2 / 12)
@@ -122,8 +122,8 @@ def test_each_leaked_work_is_named_in_every_report(run, capsys, workers):
 def test_a_share_of_the_works_may_leak_and_which_is_told_of_a_pass_too(run):
     lines = ["PASS m/speeches", "  leaking: 2 of 12 works *", "  leaks: Speech 2 *"]
     run(leaking(2, 7), SHARE, POINTS, lines=lines, passed=1)
-    told = {"limit": 0.2, "set_by": "limits.leaking_works"}
-    assert read_pair("e.json")["limits"]["leaking_works"] == told
+    shown = {"limit": 0.2, "set_by": "limits.leaking_works"}
+    assert read_pair("e.json")["limits"]["leaking_works"] == shown
 
 
 def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
@@ -136,9 +136,9 @@ def test_ten_leaking_works_are_shown_and_where_the_others_are(run):
 def test_honest_answers_pass_work_by_work(run):
     run(honest(), passed=1)
     for report in ("r.html", "e.json"):
-        told = Path(report).read_text(encoding="utf-8")
-        assert "works are requested by title and author" in told
-    assert {one["verdict"] for one in read_pair("e.json")["works"]} == {"PASS"}
+        shown = Path(report).read_text(encoding="utf-8")
+        assert "works are requested by title and author" in shown
+    assert {work["verdict"] for work in read_pair("e.json")["works"]} == {"PASS"}
     assert read_pair("e.json")["limits"]["leaking_works"] == {"limit": 0.0, "set_by": None}
 
 
@@ -176,7 +176,7 @@ def test_works_too_short_are_named_and_left_out(run):
     rows = [*map(row, range(WORKS)), {"title": "A Sigh", "text": "O, o, alas!"}]
     line = "  warning: left out works too short for a match of k = 5 words: A Sigh"
     run(honest(), rows=rows, lines=[line], passed=1)
-    assert [one["label"] for one in read_pair("e.json")["book"]["parts"] if not one["kept"]] == [
+    assert [part["label"] for part in read_pair("e.json")["book"]["parts"] if not part["kept"]] == [
         "A Sigh"
     ]
 
@@ -212,8 +212,8 @@ def test_what_is_wrong_with_a_collection_is_said_before_anything_runs(run, gate)
     for number, (replaced, _) in enumerate(WRONG):
         Path(f"m{number}.memleak.toml").write_text(replace_all(SUITE, [replaced]))
     result = gate(errors=len(WRONG))
-    for number, (_, said) in enumerate(WRONG):
-        result.stdout.fnmatch_lines([f"*m{number}.memleak.toml*{said}*"])
+    for number, (_, message) in enumerate(WRONG):
+        result.stdout.fnmatch_lines([f"*m{number}.memleak.toml*{message}*"])
 
 
 def test_a_limit_on_works_needs_a_collection(run):
@@ -231,7 +231,7 @@ def test_a_pattern_takes_all_files_below(run):
         path.write_text(speech(n), encoding="utf-8")
     Path("songs", ".notes").write_text("no work", encoding="utf-8")
     run(honest(), ('source = "speeches.jsonl"', 'source = "songs/**"'), passed=1)
-    assert [one["id"] for one in read_pair("e.json")["works"]][:2] == ["a/01.txt", "a/03.txt"]
+    assert [work["id"] for work in read_pair("e.json")["works"]][:2] == ["a/01.txt", "a/03.txt"]
 
 
 def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run):
@@ -245,13 +245,16 @@ def test_a_work_that_the_model_was_trained_on_is_named_and_nothing_is_drawn(run)
 
 @pytest.mark.full
 def test_nine_hundred_poems_and_two_models_in_one_run(tmp_path):
-    found = measured(tmp_path, 900)
-    assert "1 failed, 1 passed" in found.reports[""]
-    assert "  leaking: 17 of 900 works (883 PASS, 17 FAIL)" in found.reports[""].splitlines()
-    assert set(found.reports) == {"", "junit.xml", "report.html", "evidence.json", "summary.md"}
-    for name, text in found.reports.items():
-        told = html.unescape(text)
-        for title in found.leaked:
-            assert f"{title} (poems.jsonl:" in told or f'"title": "{title}"' in told, (name, title)
-    told = json.loads(found.reports["evidence.json"])["pairs"][1]["works"]
-    assert tuple(one["title"] for one in told if one["verdict"] == "FAIL") == found.leaked
+    result = measured(tmp_path, 900)
+    assert "1 failed, 1 passed" in result.reports[""]
+    assert "  leaking: 17 of 900 works (883 PASS, 17 FAIL)" in result.reports[""].splitlines()
+    assert set(result.reports) == {"", "junit.xml", "report.html", "evidence.json", "summary.md"}
+    for name, text in result.reports.items():
+        shown = html.unescape(text)
+        for title in result.leaked:
+            assert f"{title} (poems.jsonl:" in shown or f'"title": "{title}"' in shown, (
+                name,
+                title,
+            )
+    shown = json.loads(result.reports["evidence.json"])["pairs"][1]["works"]
+    assert tuple(one["title"] for one in shown if one["verdict"] == "FAIL") == result.leaked

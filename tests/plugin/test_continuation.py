@@ -57,9 +57,9 @@ def texts(stories):
 def asked_in_ledger(pytester):
     """(instruction, temperature) of every question, and how many generations there are."""
     with ledger_file(pytester.path) as ledger:
-        asked = ledger.execute("select instruction, temperature from questions").fetchall()
+        prompts = ledger.execute("select instruction, temperature from questions").fetchall()
         (count,) = ledger.execute("select count(*) from generations").fetchone()
-    return [(text.decode(), temperature) for text, temperature in asked], count
+    return [(text.decode(), temperature) for text, temperature in prompts], count
 
 
 def beginning(text, count=40):
@@ -76,8 +76,10 @@ def test_a_model_that_recites_fails_and_its_prompts_count_for_nothing(pytester, 
     assert pair["book"]["words"] == sum(len(words(text)) - 40 for text in texts)
     assert pair["settings"]["probe"]["kind"] == "continuation"
     # Per excerpt a canary, the likeliest continuation, asked twice, and the sampled ones.
-    asked, count = asked_in_ledger(pytester)
-    assert sorted(asked) == sorted((beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0))
+    prompts, count = asked_in_ledger(pytester)
+    assert sorted(prompts) == sorted(
+        (beginning(text), t) for text in texts for t in (0.0, 0.0, 1.0)
+    )
     assert count == len(texts) * (SAMPLES + 3)
     assert pair["completeness"]["received"] == len(texts) * SAMPLES
     # What runs on stands in the rests and in the whole book; it is one passage of the latter.
@@ -161,8 +163,8 @@ def test_a_template_makes_it_an_instruction_and_books_need_no_summaries(
     bare = [{**record, "instruction": "", "detail": ""} for record in stories["held-out"]]
     write_json("held-out.json", bare)
     evidence(pytester, passed=1)
-    asked, _ = asked_in_ledger(pytester)
-    assert {instruction for instruction, _ in asked} == {
+    prompts, _ = asked_in_ledger(pytester)
+    assert {instruction for instruction, _ in prompts} == {
         f"Go on: {beginning(text)}" for text in texts
     }
 
@@ -225,6 +227,6 @@ def test_local_weights_go_on_with_the_prefix_itself(pytester, write, local_base,
     result.assert_outcomes(errors=1)
     assert re.search(r"unreadable|don't resemble the book's prose", pair["reasons"][0])
     assert pair["measures"]["longest_span"]["value"] <= 5
-    asked, _ = asked_in_ledger(pytester)
-    assert {instruction for instruction, _ in asked} == set(map(beginning, texts))
+    prompts, _ = asked_in_ledger(pytester)
+    assert {instruction for instruction, _ in prompts} == set(map(beginning, texts))
     assert pair["model"]["endpoint"].endswith("#text")

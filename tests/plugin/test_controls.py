@@ -46,10 +46,10 @@ def suite(pytester):
         for book, texts in TEXTS.items():
             write_book(f"{book}.json", texts, f"{ASKED} {{}}".format)
             answers = {}
-            for name, said in texts.items():
-                first = " ".join(said.split()[:150] * (book in recalled))
-                drawn = (prose((book, name, number, "answer")) for number in range(SAMPLES))
-                answers[name] = [f"{first} {END} {one}" for one in drawn]
+            for name, excerpt_text in texts.items():
+                first = " ".join(excerpt_text.split()[:150] * (book in recalled))
+                generations = (prose((book, name, number, "answer")) for number in range(SAMPLES))
+                answers[name] = [f"{first} {END} {generation}" for generation in generations]
             write_answers(f"model-{book}.json", answers)
 
     return write
@@ -68,12 +68,12 @@ def run(gate):
 
 def test_a_control_over_a_limit_gates_nothing_and_is_a_false_alarm(suite, run):
     suite(recalled=("newer",))
-    said = "False positives on 3 negative controls: longest_span 1 of 3, bmc_excess 1 of 3"
+    message = "False positives on 3 negative controls: longest_span 1 of 3, bmc_excess 1 of 3"
     reports = ("--junitxml=j.xml", "--memleak-html=r.html")
-    _, pairs, told = run(*reports, lines=["model/newer *FAIL (control)", said], passed=4)
+    _, pairs, suite_facts = run(*reports, lines=["model/newer *FAIL (control)", message], passed=4)
     assert (pairs["model/newer"]["verdict"], pairs["model/newer"]["control"]) == ("FAIL", True)
-    assert said in Path("r.html").read_text()
-    assert told["false_alarms"]["longest_span"] == {"over": 1, "measured": 3}
+    assert message in Path("r.html").read_text()
+    assert suite_facts["false_alarms"]["longest_span"] == {"over": 1, "measured": 3}
     assert (
         properties("j.xml")["memleak.suite.it.memleak.toml.false_alarms.longest_span"] == "1 of 3"
     )
@@ -83,37 +83,39 @@ def test_the_null_is_of_controls_and_p_stands_beside_the_excess(suite, run):
     suite(recalled=("tale",))
     lines = ["  Chance level: *% (3 null books); this book *%, p ? *. 3 null books can detect *"]
     _, pairs, _ = run("-v", lines=lines, failed=1, passed=3)
-    found = pairs["model/tale"]
-    nulls = [one["pair"] for one in found["sampled"] if one["purpose"] == "null"]
+    result = pairs["model/tale"]
+    nulls = [row["pair"] for row in result["sampled"] if row["purpose"] == "null"]
     assert nulls == ["model/new", "model/newer", "model/newest"]
-    excess = found["measures"]["bmc_excess"]
+    excess = result["measures"]["bmc_excess"]
     assert excess["low"] > 0.1
     assert excess["p"] < 0.01 < pairs["model/new"]["measures"]["bmc_excess"]["p"]
-    assert any("bmc_excess" in reason for reason in found["reasons"])
+    assert any("bmc_excess" in reason for reason in result["reasons"])
 
 
 def test_that_nothing_showed_that_the_gate_could_see_is_told(suite, run):
     suite()
-    _, _, told = run(lines=["No positive control leaked, so *"], passed=4)
+    _, _, suite_facts = run(lines=["No positive control leaked, so *"], passed=4)
     none = {name: {"over": 0, "measured": 3} for name in ("longest_span", "bmc_excess")}
     suite_told = {"suite": "it.memleak.toml", "controls": 3, "false_alarms": none}
-    assert told == suite_told | {"leak_seen": False, "gates": True}
+    assert suite_facts == suite_told | {"leak_seen": False, "gates": True}
 
 
 def test_a_suite_of_leaks_alone_says_that_it_gates_nothing(suite, run):
     leak = ('provider = "recorded"', 'provider = "recorded"\nexpected = "leak"')
     suite(leak, recalled=("tale",), controls=BOOKS[1:3])
     lines = ["This suite has no gated pair: all are controls."]
-    _, pairs, told = run(lines=lines, xfailed=1, passed=2)  # a control is not expected to leak
-    assert (told["leak_seen"], told["gates"]) == (True, False)
+    _, pairs, suite_facts = run(
+        lines=lines, xfailed=1, passed=2
+    )  # a control is not expected to leak
+    assert (suite_facts["leak_seen"], suite_facts["gates"]) == (True, False)
     assert pairs["model/new"]["expected"] == "pass"
 
 
 def test_a_control_that_is_not_there_is_told_and_chance_is_not_known(suite, run):
     suite(('source = "newest.json"', 'source = "gone.json"\nbring_your_own = true'))
-    _, pairs, told = run(passed=2, errors=2)  # the test book's null lacks a book
+    _, pairs, suite_facts = run(passed=2, errors=2)  # the test book's null lacks a book
     assert pairs["model/newest"]["verdict"] == "INCONCLUSIVE"
-    assert told["false_alarms"]["longest_span"] == {"over": 0, "measured": 2}
+    assert suite_facts["false_alarms"]["longest_span"] == {"over": 0, "measured": 2}
 
 
 def test_a_control_that_nobody_looked_at_is_no_pass(suite, run, capsys):
@@ -140,5 +142,5 @@ def test_what_no_control_can_be_is_an_error_of_the_file(gate, suite):
         suite((old, new))
         Path("it.memleak.toml").rename(f"m{number}.memleak.toml")
     text = gate("-m", "copyright", errors=len(WRONG)).stdout.str()
-    for _, _, said in WRONG:
-        assert said in text
+    for _, _, message in WRONG:
+        assert message in text

@@ -105,8 +105,8 @@ def test_the_ledger_of_imported_answers_is_not_left_out(pytester, online, server
     exported = ["--endpoint", endpoint, "--temperature", "1", "-o", "drawn.json"]
     assert main(["ledger", "export", *exported]) == 0
     Path(".memleak/ledger.db").rename("elsewhere.db")
-    asked = ["--suite", "online.memleak.toml", "--model", "tuned", "--book", book]
-    assert main(["ledger", "import", "--endpoint", endpoint, *asked, "drawn.json"]) == 0
+    pair_options = ["--suite", "online.memleak.toml", "--model", "tuned", "--book", book]
+    assert main(["ledger", "import", "--endpoint", endpoint, *pair_options, "drawn.json"]) == 0
     pytester.runpytest("-m", "copyright", EVIDENCE, "--memleak-offline")
     assert read_pair()["provenance"]["imported"]
     assert "of its generations are from files" in verify("--allow-failures")[1]

@@ -25,9 +25,11 @@ def test_a_bundle_of_another_distribution_is_not_compared(gate, online):
     result = gate(*baseline, "-v", lines=["*Sampling distribution: the server's own"])
     result.stdout.no_fnmatch_line("*different distribution*")
     online()
-    said = "sampled from a different distribution: the server's own; now the "
-    gate(*baseline, "--memleak-max-increase=bmc=0.9", usage=[f"*{said}*"])
-    gate(*baseline, "-v", "--memleak-html=r.html", lines=[f"*the baseline was {said}model's own*"])
+    message = "sampled from a different distribution: the server's own; now the "
+    gate(*baseline, "--memleak-max-increase=bmc=0.9", usage=[f"*{message}*"])
+    gate(
+        *baseline, "-v", "--memleak-html=r.html", lines=[f"*the baseline was {message}model's own*"]
+    )
     assert "Sampling distribution: the model's own" in plain(Path("r.html").read_text("utf-8"))
 
 
@@ -36,8 +38,10 @@ def test_what_a_server_refuses_is_another_distribution(gate, online, server):
     gate(*PAID, "--memleak-evidence=before.json")
     server.plan = FaultPlan((Fault(FaultKind.REFUSE_PARAMETER, "chat", code="min_p top_k"),))
     online(("samples = 6", "samples = 6\nseed = 7"))
-    said = "Sampling distribution: the model's own, but for top_k, min_p, which the server rejects"
-    gate(*PAID, "-v", lines=[f"*{said}"])
+    message = (
+        "Sampling distribution: the model's own, but for top_k, min_p, which the server rejects"
+    )
+    gate(*PAID, "-v", lines=[f"*{message}"])
 
 
 def test_what_a_suite_sets_beside_it_is_another_distribution(gate, online):
@@ -52,11 +56,11 @@ def test_an_uplift_over_another_distribution_is_inconclusive(gate, online, serve
     )
     other = OTHER.replace("URL", server.base_url).replace("[model.options]", OTHERS_OWN[1])
     path.write_text(path.read_text("utf-8") + other)
-    said = (
+    message = (
         "*baseline 'before': it was sampled from a different distribution: the server's own, "
         "not the model's own; set the same options.sampling*"
     )
     options = (*PAID, "-k", "tuned", "--memleak-evidence=e.json")
-    gate(*options, lines=[said], errors=1, deselected=1)
+    gate(*options, lines=[message], errors=1, deselected=1)
     *_, pair = read_bundle("e.json")["pairs"]
     assert "uplift" not in pair["measures"]

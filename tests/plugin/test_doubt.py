@@ -53,10 +53,10 @@ def suite():
     def write(limits, *, recalled, suite=SUITE, other=(), samples=20):
         """`recalled(round, excerpt_id)` gives the words of an excerpt that a round recalls."""
         for name, excerpts in (("tale", EXCERPTS), ("other", OTHER)):
-            asked = {
+            instructions = {
                 key: f"{ASKED} {key}: {' '.join(excerpts[key].split()[::6])}" for key in excerpts
             }
-            write_book(f"{name}.json", excerpts, asked.get)
+            write_book(f"{name}.json", excerpts, instructions.get)
         for name, ids, says in (
             ("model-tale", EXCERPTS, recalled),
             ("model-other", OTHER, lambda *_: ""),
@@ -151,8 +151,8 @@ def test_a_broken_limit_stops_the_drawing_and_says_what_was_spared(gate, online,
     )
     lines = ["*stopped after * of 40 rounds, *; this saved *calls for * generations (at most US$*)"]
     gate("-v", "-m", "copyright", lines=lines, failed=1)
-    asked = [row["instruction"] for row in server.books.rows("completion")]
-    (rounds,) = {asked.count(one) for one in asked}
+    instructions = [row["instruction"] for row in server.books.rows("completion")]
+    (rounds,) = {instructions.count(one) for one in instructions}
     assert rounds - CANARY in (5, 10, 20)
 
 

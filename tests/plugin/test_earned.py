@@ -108,7 +108,9 @@ def test_the_table_has_enough_cases_and_no_name_twice():
     names = [case for case, *_ in table()]
     assert len(set(names)) == len(names) >= 75
     assert {how for _, how, *_ in table()} == {"recorded", "server", "second run", "own test"}
-    assert not [case for case, _, verdict, said in table() if bool(said) == ("PASS" in verdict)]
+    assert not [
+        case for case, _, verdict, message in table() if bool(message) == ("PASS" in verdict)
+    ]
 
 
 def test_the_table_names_every_case():

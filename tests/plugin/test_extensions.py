@@ -48,17 +48,17 @@ NOT_HELD = "limits.measures.longest_line"
 WITHOUT = f"{NOT_HELD}: no installed extension has this measure*known: none"
 
 
-@pytest.mark.parametrize(("conftest", "value", "said"), [
+@pytest.mark.parametrize(("conftest", "value", "message"), [
     (MEASURE.replace('"longest_line"', '"bmc"'), "90", "'bmc', but a built-in measure has"),
     (MEASURE, "nan", f"{NOT_HELD}: *finite"), ("", "90", WITHOUT),
     (ROW, "29.5", f"{NOT_HELD}: a limit on a count must be*; got 29.5"),
 ])  # fmt: skip
 def test_a_limit_that_no_measure_can_have_is_a_collection_error(
-    pytester, gate, suite, conftest, value, said
+    pytester, gate, suite, conftest, value, message
 ):
     pytester.makeconftest(conftest)
     suite(limit(value))
-    gate(lines=[f"*{said}*"], errors=1)
+    gate(lines=[f"*{message}*"], errors=1)
 
 
 @WORKERS
@@ -108,5 +108,5 @@ def test_a_reader_a_provider_and_a_sink_of_ones_own(pytester, gate, suite, worke
     Path("ferry.json").rename("ferry.tale")
     gate("--memleak-allow-paid", *workers, passed=1, failed=1)
     # The sink gets the whole run once.
-    told = Path("told.txt").read_text().splitlines()
-    assert told == ["clean/ferry PASS", "leaky/ferry FAIL"]
+    lines = Path("told.txt").read_text().splitlines()
+    assert lines == ["clean/ferry PASS", "leaky/ferry FAIL"]

@@ -45,10 +45,10 @@ def crash(pytester, suite, gate):
 @pytest.mark.parametrize("error", MISHAPS)
 def test_the_message_is_kept_where_it_can_hold_no_text(crash, error):
     text = crash(error, lines=[f"INCONCLUSIVE: {MISHAPS[error]}", "*-v shows its name"])
-    told = " ".join(text.split())
-    assert SECRET not in told
-    assert "Traceback" not in told
-    assert told.count(".py") <= 2
+    shown = " ".join(text.split())
+    assert SECRET not in shown
+    assert "Traceback" not in shown
+    assert shown.count(".py") <= 2
 
 
 @pytest.mark.parametrize("step", ["attach_result", "run_report", "write_reports"])
@@ -67,8 +67,8 @@ def test_too_many_open_files_at_the_end_are_one_plain_error(suite, gate, monkeyp
 
 
 def test_the_full_account_is_in_a_file_that_is_named_with_v(crash):
-    said = "the traceback, which may quote books, is in"
-    crash("KeyError(text)", "-v", lines=[f"*{said} *.memleak/error-*.txt"])
+    message = "the traceback, which may quote books, is in"
+    crash("KeyError(text)", "-v", lines=[f"*{message} *.memleak/error-*.txt"])
     (account,) = Path(".memleak").glob("error-*.txt")
     assert stat.S_IMODE(account.stat().st_mode) == 0o600
     text = account.read_text("utf-8")

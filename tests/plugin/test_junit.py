@@ -33,7 +33,7 @@ def assert_valid(report):
     for element in report.iter():
         attributes, inside = SCHEMA[element.tag]
         assert {*element.attrib} <= attributes, element.tag
-        assert {one.tag for one in element} <= inside, element.tag
+        assert {child.tag for child in element} <= inside, element.tag
         if element.tag == "property":
             assert element.keys() == ["name", "value"]
     for case in report.iter("testcase"):
@@ -58,22 +58,22 @@ def test_a_pass_a_fail_an_error_and_an_expected_leak(suite, gate, workers):
     assert len(run["memleak.suite.test.memleak.toml.sha256"]) == 64
     assert run["memleak.version"]
     assert not [name for name in run if name.startswith("memleak.book")]
-    found = {
+    results = {
         case.get("name").partition("[")[2].partition("/")[0]: case
         for case in report.iterfind(".//testcase")
     }
-    told = {name: properties(case) for name, case in found.items()}
-    assert {name: one["memleak.verdict"] for name, one in told.items()} == {
+    entries = {name: properties(case) for name, case in results.items()}
+    assert {name: one["memleak.verdict"] for name, one in entries.items()} == {
         "clean": "PASS", "leaky": "FAIL", "expected": "FAIL", "missing": "INCONCLUSIVE",
     }  # fmt: skip
-    samples = {name: one["memleak.setting.samples"] for name, one in told.items()}
+    samples = {name: one["memleak.setting.samples"] for name, one in entries.items()}
     assert samples == {"clean": "3", "leaky": "3", "expected": "2", "missing": "3"}
-    for one in told.values():
+    for one in entries.values():
         assert one["memleak.provider"] == "recorded"
         assert one["memleak.setting.probe.kind"] == "instruction"
         assert len(one["memleak.suite_sha256"]) == 64
-    assert told["leaky"]["memleak.longest_span"] == "16"
-    assert told["leaky"]["memleak.limit.longest_span"] == "10"
-    assert told["leaky"]["memleak.generations_received"] == "6"
-    assert found["leaky"].find("failure") is not None
-    assert found["missing"].find("error") is not None
+    assert entries["leaky"]["memleak.longest_span"] == "16"
+    assert entries["leaky"]["memleak.limit.longest_span"] == "10"
+    assert entries["leaky"]["memleak.generations_received"] == "6"
+    assert results["leaky"].find("failure") is not None
+    assert results["missing"].find("error") is not None

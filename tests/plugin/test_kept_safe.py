@@ -29,11 +29,11 @@ def test_nobody_else_may_read_it_and_git_does_not_take_it(pytester, gate, online
     subprocess.run(["git", "init", "-q"], check=True)
     gate("-m", "copyright", "--memleak-jobs=1", failed=1)
     kept = pytester.path / ".memleak"
-    made = [kept, *kept.rglob("*")]
-    assert kept / "ledger.db" in made
-    assert kept / "ledger.db-leases" in made
-    private = [one for one in made if one.name != ".gitignore"]
-    assert [str(one) for one in private if stat.S_IMODE(one.stat().st_mode) & 0o077] == []
+    paths = [kept, *kept.rglob("*")]
+    assert kept / "ledger.db" in paths
+    assert kept / "ledger.db-leases" in paths
+    private = [path for path in paths if path.name != ".gitignore"]
+    assert [str(path) for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
     subprocess.run(["git", "add", "-A"], check=True)
     staged = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout
     assert "held-out.json" in staged
@@ -67,7 +67,7 @@ def test_a_ledger_that_is_spoilt_is_missed(gate, pytester, online, after, what, 
     if after == "held-out":  # the first of the two
         result.stdout.fnmatch_lines(["INCONCLUSIVE *", shown])
     else:
-        told = result.stdout if "Exit" in result.stdout.str() else result.stderr
-        told.fnmatch_lines([shown])
+        stream = result.stdout if "Exit" in result.stdout.str() else result.stderr
+        stream.fnmatch_lines([shown])
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert not (pytester.path / "evidence.json").exists()

@@ -44,8 +44,8 @@ importlib.util.find_spec = lambda name, *more: None if name == "torch" else find
 @pytest.fixture
 def suite(pytester):
     """A copy of the suite, without weights: its folder."""
-    made = shutil.ignore_patterns("weights*", ".memleak", "__pycache__")
-    return shutil.copytree(SUITE, pytester.path, dirs_exist_ok=True, ignore=made)
+    ignored = shutil.ignore_patterns("weights*", ".memleak", "__pycache__")
+    return shutil.copytree(SUITE, pytester.path, dirs_exist_ok=True, ignore=ignored)
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ def test_the_parrot_leaks_what_it_knows_and_raises_no_false_alarm(pytester, gate
     path.write_text(path.read_text().replace("samples = 66", "samples = 6"))
     gate("-m", "copyright", "--memleak-evidence=e.json", path, xfailed=3, passed=2)
     made = read_bundle("e.json")
-    (told,) = made["suites"]
-    assert (told["controls"], told["leak_seen"]) == (2, True)
-    assert {one["over"] for one in told["false_alarms"].values()} == {0}
-    assert {one["measured"] for one in told["false_alarms"].values()} == {2}
+    (suite_facts,) = made["suites"]
+    assert (suite_facts["controls"], suite_facts["leak_seen"]) == (2, True)
+    assert {count["over"] for count in suite_facts["false_alarms"].values()} == {0}
+    assert {count["measured"] for count in suite_facts["false_alarms"].values()} == {2}
     for pair in made["pairs"]:
         assert pair["control"] or pair["measures"]["longest_passage"]["value"] > 38

@@ -118,7 +118,7 @@ def test_a_fixture_that_outlives_a_test_marks_every_test_that_uses_it(run):
     text = result.stdout.str()
     assert SECRET not in text
     for user in USERS:
-        (section,) = (one for one in text.split("\n____") if f" test_of_{user}[" in one[:120])
+        (section,) = (part for part in text.split("\n____") if f" test_of_{user}[" in part[:120])
         kind = "ValueError" if user == "broken" else "AssertionError"
         assert re.search(rf"{kind}: \S+: redacted, ", section), user
 

@@ -30,7 +30,7 @@ def test_null_measures_of_extensions_and_catalog_read_as_many_as_the_verdict(pyt
     # A round that nobody asked for is told, and is no pass; of the measures only passages read it.
     chosen = ("-k", "clean and ferry", "--memleak-evidence=evidence.json")
     gate(*chosen, errors=1, deselected=3)
-    (pair,) = (one for one in read_bundle()["pairs"] if one["pair"] == "clean/ferry")
+    (pair,) = (pair for pair in read_bundle()["pairs"] if pair["pair"] == "clean/ferry")
     measures = pair["measures"]
     assert measures["read_rounds"]["value"] == 2
     assert (measures["bmc"]["value"], measures["longest_span"]["value"]) == (0, 0)

@@ -39,8 +39,8 @@ def written(pytester, online, monkeypatch):
             *("--log-file=log.txt", *arguments),
         )
         files = ("junit.xml", *REPORT_FILES.values(), "step.md", "log.txt")
-        found = {name: (pytester.path / name).read_text("utf-8") for name in files}
-        return found | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
+        results = {name: (pytester.path / name).read_text("utf-8") for name in files}
+        return results | {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
 
     return go
 
@@ -51,9 +51,9 @@ def protected(pytester, stories):
 
     def all_grams():
         texts = [record["excerpt_text"] for story in stories.values() for record in story]
-        drawn = generated_texts(pytester.path)
-        assert len(drawn) == 24 + 4  # canaries
-        return set().union(*map(grams, [*texts, *drawn]))
+        generations = generated_texts(pytester.path)
+        assert len(generations) == 24 + 4  # canaries
+        return set().union(*map(grams, [*texts, *generations]))
 
     return all_grams
 
@@ -61,12 +61,12 @@ def protected(pytester, stories):
 @pytest.mark.parametrize("names", ["model system_fingerprint", ""])
 def test_none_come_out_as_names_or_in_messages_of_a_server(written, server, stories, names):
     passages = [record["excerpt_text"] for record in stories["held-out"]]
-    told, code = passages[0], "_".join(passages[0].split())
-    named = Fault(FaultKind.BESIDE, "chat", code=names, message=told)
-    failed = server_error("chat", status=400, code=code, message=told)
+    passage, code = passages[0], "_".join(passages[0].split())
+    named = Fault(FaultKind.BESIDE, "chat", code=names, message=passage)
+    failed = server_error("chat", status=400, code=code, message=passage)
     server.plan = FaultPlan((named if names else failed,))
     outputs = written()
-    assert re.search("[ _]".join(told.split()[:6]), outputs["stdout"])
+    assert re.search("[ _]".join(passage.split()[:6]), outputs["stdout"])
     kept = set().union(*map(grams, passages))
     for name, text in outputs.items():
         assert not kept.intersection(grams(text)), f"{name} quotes more than {MOST} words"
@@ -83,12 +83,12 @@ def test_the_search_finds_what_a_full_quote_shows(written, protected):
 
 @pytest.mark.parametrize("most", [0, 12])
 def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
-    told = "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
-    arguments = ("POST", f"http://host:9/api/v1/{told}", "HTTP/1.1", 404, told)
+    passage = "the_ferryman_counted_nine_lanterns_along_the_quay_and_did_not_like_the_number"
+    arguments = ("POST", f"http://host:9/api/v1/{passage}", "HTTP/1.1", 404, passage)
     caplog.set_level("INFO")
     with safe_log_records(lambda: most):
         logging.getLogger("client").info('HTTP Request: %s %s "%s %d %s"', *arguments)
-        logging.getLogger("own").info(f"{told} %s %s %s %d %s", told, told, told, 799, told)  # noqa: G004
+        logging.getLogger("own").info(passage + " %s %s %s %d %s", *[passage] * 3, 799, passage)  # noqa: G003
     assert [record.getMessage() for record in caplog.records] == [
         'HTTP Request: POST http://host:9/api/v1/ "HTTP 404 Not Found"',
         'HTTP Request: ? ? "HTTP 799 unknown status"',
@@ -99,9 +99,9 @@ def test_none_come_out_by_reason_phrase_or_path_in_a_log_record(caplog, most):
 def test_a_servers_names_are_hidden_where_no_words_are_quoted(
     pytester, online, server, verify, quote
 ):
-    told = "nine lanterns along the quay"
-    names = Fault(FaultKind.BESIDE, "chat", code="model system_fingerprint", message=told)
-    ends = Fault(FaultKind.ENDED, "chat", code=told)
+    passage = "nine lanterns along the quay"
+    names = Fault(FaultKind.BESIDE, "chat", code="model system_fingerprint", message=passage)
+    ends = Fault(FaultKind.ENDED, "chat", code=passage)
     server.plan = FaultPlan((names, ends))
     online(("longest_span = 30", "longest_span = 440"))
     result = pytester.runpytest(

@@ -49,7 +49,7 @@ def test_every_pair_is_in_them(suite, gate, step):
 def test_the_controller_writes_what_the_workers_found(pytester, suite, gate, step):
     def without_time(html):
         dated = ("<time", "<dt>Report created")
-        return [line for line in html.splitlines() if not any(one in line for one in dated)]
+        return [line for line in html.splitlines() if not any(mark in line for mark in dated)]
 
     suite()
     result = pytester.runpytest_subprocess("-n2", HTML)

@@ -95,7 +95,11 @@ def test_it_stops_within_the_budget_and_goes_on_with_another(online, server, gat
     lines = ["*budget*"]
     gate(*ASKED, "--memleak-budget=0.03", *workers, lines=lines, errors=1)
     tokens = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows(server)]
-    assert 0 < sum(asked * 2e-6 + answered * 8e-6 for asked, answered in tokens) <= 0.03
+    assert (
+        0
+        < sum(prompt_tokens * 2e-6 + answered * 8e-6 for prompt_tokens, answered in tokens)
+        <= 0.03
+    )
     assert 0 < len(tokens) < 24 + CANARIES
     gate(*ASKED, "--memleak-budget=10", *workers, passed=1)
     assert len(rows(server)) == 24 + CANARIES
@@ -115,7 +119,9 @@ def test_a_plan_counts_calls_generations_and_tokens_and_calls_nobody(online, ser
     assert (server.books.rows(), server.plan.counts()) == ([], {})
     line = next(line for line in result.stdout.lines if line.startswith("tuned"))
     _, calls, generations, pending, tokens_in, tokens_out, _, cost = line.split()
-    most = sum(int(len(words(one["excerpt_text"])) * 4 / 3) + 50 for one in stories["held-out"])
+    most = sum(
+        int(len(words(record["excerpt_text"])) * 4 / 3) + 50 for record in stories["held-out"]
+    )
     assert all(
         len(text) <= 80 for text in result.stdout.lines if text.startswith(("pair", "tuned"))
     )

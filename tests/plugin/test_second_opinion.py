@@ -17,13 +17,13 @@ runs = NgramPrefilter.runs
 
 
 def shorter(sieve, *texts, behind=0):
-    found = runs(sieve, *texts)
-    return found._replace(words=found.words - 1 * (found.book > behind))
+    result = runs(sieve, *texts)
+    return result._replace(words=result.words - 1 * (result.book > behind))
 
 
 def of_every_second(*arguments):
-    found = runs(*arguments)
-    return found.where(found.text % 2 == 0)
+    result = runs(*arguments)
+    return result.where(result.text % 2 == 0)
 
 
 BUGS = {
@@ -38,7 +38,7 @@ BUGS = {
 def pairs(gate):
     def go(*options, lines=()):
         gate("-m", "copyright", "--memleak-evidence=evidence.json", *options, lines=lines)
-        return {one["pair"]: one for one in read_bundle()["pairs"]}
+        return {pair["pair"]: pair for pair in read_bundle()["pairs"]}
 
     return go
 
@@ -51,14 +51,16 @@ def test_a_planted_bug_is_inconclusive(suite, pairs, monkeypatch, bug):
     leaky = pairs()["leaky/ferry"]
     assert leaky["verdict"] == "INCONCLUSIVE"
     assert leaky["second_opinion"]["differences"] > 0
-    [issue] = [one for one in leaky["completeness"]["issues"] if one["rule"] == "second opinion"]
+    [issue] = [
+        issue for issue in leaky["completeness"]["issues"] if issue["rule"] == "second opinion"
+    ]
     assert "p_id1, generation 0, at word" in issue["cause"]
     assert "lanterns" not in json.dumps(leaky["completeness"]["issues"])
 
 
 def test_without_a_bug_evidence_counts_the_comparisons(suite, pairs):
     suite()
-    found = pairs("-v", lines=["*Second opinion on 6 generations: 0 differences"])
+    result = pairs("-v", lines=["*Second opinion on 6 generations: 0 differences"])
     nothing = {"generations": 6, "differences": 0}
-    assert [pair["second_opinion"] for pair in found.values()] == [nothing] * 2
+    assert [pair["second_opinion"] for pair in result.values()] == [nothing] * 2
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0

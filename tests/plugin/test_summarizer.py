@@ -176,9 +176,9 @@ def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, stories
     server.plan.add(Fault(FaultKind.EMPTY, "chat", calls=(3,)))
     gate(*PAID, passed=1)
     assert len(asked_for_summaries(server)) == 3 + 1
-    asked = {row["instruction"] for row in asked_for_excerpts(server)}
-    assert len(asked) == 4
-    assert rows[0]["instruction"] in asked
+    instructions = {row["instruction"] for row in asked_for_excerpts(server)}
+    assert len(instructions) == 4
+    assert rows[0]["instruction"] in instructions
 
 
 @pytest.mark.parametrize(
@@ -287,14 +287,14 @@ def test_nothing_is_paid_for_summaries_that_could_not_earn_a_pass(
 ):
     rows, summaries = long_story
     texts = [row["excerpt_text"] for row in rows]
-    given = wrong(texts, [summaries[row["excerpt_id"]]["summary"] for row in rows])
+    chosen = wrong(texts, [summaries[row["excerpt_id"]]["summary"] for row in rows])
     bare(ENDPOINT, ("longest_span = 30", "spans_over = 200"), ("samples = 6\n", "samples = 2\n"))
-    asked = [
+    instructions = [
         row
         | {"instruction": f"Write a 400 word excerpt about the content below\n\nContent: {summary}"}
-        for row, summary in zip(rows, given, strict=True)
+        for row, summary in zip(rows, chosen, strict=True)
     ]
-    write_json("held-out.json", asked)
+    write_json("held-out.json", instructions)
     plan = gate("--memleak-dry-run", lines=[f"*tuned/held-out: *{message}"] * bool(message))
     result = gate(*PAID, "--memleak-evidence=e.json")
     if message:

@@ -108,10 +108,10 @@ def test_the_quickstart_leaves_a_clean_screen(run, quickstart, columns, at_botto
 @pytest.mark.parametrize("at_bottom", [False, True])
 def test_it_stands_below_pytests_line(run, slow, at_bottom, options):
     seen = run(*options, at_bottom=at_bottom)
-    told = seen.progress("sampling")
-    assert {above for _, above in told} == {"test.memleak.toml", "test.memleak.toml ."}
-    assert all(re.fullmatch(r"sampling \w+/ferry  \d/[26]  0:0\d.*", line) for line, _ in told)
-    assert len({line.split()[2] for line, _ in told}) > 2
+    shown = seen.progress("sampling")
+    assert {above for _, above in shown} == {"test.memleak.toml", "test.memleak.toml ."}
+    assert all(re.fullmatch(r"sampling \w+/ferry  \d/[26]  0:0\d.*", line) for line, _ in shown)
+    assert len({line.split()[2] for line, _ in shown}) > 2
     assert seen.line("test.memleak.toml ").split() == ONE_LINE
 
 

@@ -49,13 +49,13 @@ def test_it_tunes_once_where_it_is_asked_for_and_word_salad_is_no_pass(pytester,
     pytester.runpytest_subprocess("-rs").assert_outcomes(skipped=1)
     pytester.runpytest_subprocess("-m", "copyright").assert_outcomes(errors=1)
     (kept,) = (pytester.path / ".memleak" / "transformers").iterdir()
-    made = kept.stat().st_mtime_ns
+    changed_at = kept.stat().st_mtime_ns
     result = pytester.runpytest_subprocess("-m", "copyright")
     # Weights that know nothing write no prose: all was drawn, and nothing is shown by it.
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*answers don't resemble the book's prose*"])
     result.stdout.fnmatch_lines(["*tuned/held-out*8/8*INCONCLUSIVE*"])
-    assert kept.stat().st_mtime_ns == made
+    assert kept.stat().st_mtime_ns == changed_at
 
 
 @pytest.mark.parametrize("tuned", [False, True])
@@ -77,7 +77,7 @@ def test_evidence_is_of_the_weights_files(pytester, local, tuned):
         *pytester.path.rglob(".memleak/**/adapter_model.safetensors"),
     ]
     assert len(files) == 1 + tuned
-    lines = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in files]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     expected = lines[0].split()[0]
     if tuned:
         expected = hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -33,9 +33,9 @@ def test_each_has_its_own_result_and_evidence_holds_both(pytester, both, paths):
     result = pytester.runpytest(*paths, "-k", "clean", "--memleak-evidence=evidence.json")
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes.get("failed")) == (1 + (SUITE in paths), None)
-    told = [(one["model"]["endpoint"], one["verdict"]) for one in read_bundle()["pairs"]]
+    verdicts = [(pair["model"]["endpoint"], pair["verdict"]) for pair in read_bundle()["pairs"]]
     clean = [(None, "PASS")] if SUITE in paths else []
-    assert sorted(told, key=str) == sorted(
+    assert sorted(verdicts, key=str) == sorted(
         [*clean, ("parrot-1", "FAIL"), (None, "NOT RUN")], key=str
     )
 

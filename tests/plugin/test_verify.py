@@ -146,8 +146,8 @@ OTHER_THAN_ASKED_FOR = {
 
 
 def test_it_is_held_to_the_release_that_was_asked_for(passed, check):
-    asked = ("--release", "2.1", "--model", "clean", "--model", "leaky")
-    check((asked, 0, "  the bundle meets all stated requirements"))
+    requirements = ("--release", "2.1", "--model", "clean", "--model", "leaky")
+    check((requirements, 0, "  the bundle meets all stated requirements"))
     check(*((options, 1, message) for options, message in OTHER_THAN_ASKED_FOR.items()))
 
 

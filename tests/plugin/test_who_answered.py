@@ -56,13 +56,13 @@ def verify(bundle="evidence.json", *options):
     return main(["verify", bundle, *options])
 
 
-def too_many_calls(made):
-    made["pairs"][0]["provenance"]["calls_this_run"] += 1_000
+def too_many_calls(bundle):
+    bundle["pairs"][0]["provenance"]["calls_this_run"] += 1_000
 
 
-def older_than_its_answers(made):
-    created = datetime.datetime.fromisoformat(made["created"]) - datetime.timedelta(days=1)
-    made["created"] = created.isoformat(timespec="seconds")
+def older_than_its_answers(bundle):
+    created = datetime.datetime.fromisoformat(bundle["created"]) - datetime.timedelta(days=1)
+    bundle["created"] = created.isoformat(timespec="seconds")
 
 
 DISHONEST = (
@@ -77,25 +77,29 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
     online(*BY_NAME)
     server.plan.replace([lose("chat", calls=(6,))])
     day = today()
-    told = run("-v", *workers, bundle="first.json", passed=1)
-    answerer = told["pair"]["provenance"]
+    reports = run("-v", *workers, bundle="first.json", passed=1)
+    answerer = reports["pair"]["provenance"]
     calls = answerer["calls"]
     assert answerer["calls_this_run"] == calls > 0
     assert (answerer["requested"], answerer["weights"]) == ("base", "a name")
-    assert [one["model"] for one in answerer["served"]] == ["base"]
+    assert [model["model"] for model in answerer["served"]] == ["base"]
     assert (answerer["first"], answerer["last"]) == (day, today())
     assert answerer["tried"]["number"] == 1
-    answers = told["pair"]["completeness"]
-    assert sum(answers["kinds"].values()) == told["pair"]["completeness"]["received"] == 24
+    answers = reports["pair"]["completeness"]
+    assert sum(answers["kinds"].values()) == reports["pair"]["completeness"]["received"] == 24
     assert answers["median_length_ratio"] >= 0.5
-    assert {one["rule"] for one in answers["margins"]} >= {"short", "unanswered", "prompt overlap"}
+    assert {margin["rule"] for margin in answers["margins"]} >= {
+        "short",
+        "unanswered",
+        "prompt overlap",
+    }
     for report in ("terminal", "html"):
-        assert f"{day}, {calls} of {calls} calls in this run" in told[report], report
-        assert f"base (fp_emulated), {calls} calls; requested base" in told[report], report
-        assert f"{answers['kinds']['answer']} answer" in told[report], report
-        assert "responses lost, and counted as billed: 1 call" in told[report], report
+        assert f"{day}, {calls} of {calls} calls in this run" in reports[report], report
+        assert f"base (fp_emulated), {calls} calls; requested base" in reports[report], report
+        assert f"{answers['kinds']['answer']} answer" in reports[report], report
+        assert "responses lost, and counted as billed: 1 call" in reports[report], report
     assert (
-        told["junit"].items()
+        reports["junit"].items()
         >= {
             "memleak.drawn_first": day,
             "memleak.drawn_last": day,
@@ -114,11 +118,11 @@ def test_every_report_says_who_answered_when_and_what(online, server, run, capsy
     assert verify("first.json") == verify() == 0
     path = Path("evidence.json")
     honest = path.read_bytes()
-    for change, code, said in DISHONEST:
+    for change, code, cause in DISHONEST:
         resealed(path, change)
         capsys.readouterr()
         assert verify() == code
-        assert said in "".join(capsys.readouterr())
+        assert cause in "".join(capsys.readouterr())
         path.write_bytes(honest)
 
 
@@ -129,16 +133,16 @@ def thirty_days_ago(bundle):
     resealed(Path(bundle), a_month_earlier)
 
 
-def a_month_earlier(made):
+def a_month_earlier(bundle):
     month = datetime.timedelta(days=30)
-    created = datetime.datetime.fromisoformat(made["created"]) - month
-    made["created"] = created.isoformat(timespec="seconds")
-    as_of = datetime.datetime.fromisoformat(made["pairs"][0]["as_of"]) - month
-    made["pairs"][0]["as_of"] = as_of.isoformat()
+    created = datetime.datetime.fromisoformat(bundle["created"]) - month
+    bundle["created"] = created.isoformat(timespec="seconds")
+    as_of = datetime.datetime.fromisoformat(bundle["pairs"][0]["as_of"]) - month
+    bundle["pairs"][0]["as_of"] = as_of.isoformat()
     for key in ("first", "last"):
-        drawn = datetime.date.fromisoformat(made["pairs"][0]["provenance"][key])
-        made["pairs"][0]["provenance"][key] = (drawn - month).isoformat()
-    made["ledger"] = chain_anew(Path(), ago=30 * DAY)
+        date = datetime.date.fromisoformat(bundle["pairs"][0]["provenance"][key])
+        bundle["pairs"][0]["provenance"][key] = (date - month).isoformat()
+    bundle["ledger"] = chain_anew(Path(), ago=30 * DAY)
 
 
 @pytest.mark.full
@@ -169,9 +173,9 @@ def test_another_seed_is_another_attempt_and_every_report_says_so(online, run):
     tried = third["pair"]["provenance"]["tried"]
     assert (tried["number"], tried["seeds"], tried["temperatures"]) == (3, 2, 2)
     assert (tried["runs"], tried["resampled"], tried["files"], tried["removed"]) == (3, 0, 0, 0)
-    said = "Attempt 3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
+    cause = "Attempt 3 for this endpoint and book (2 seeds, 2 temperatures, 3 runs)"
     for report in ("terminal", "html", "markdown"):
-        assert said in third[report], report
+        assert cause in third[report], report
     assert third["junit"]["memleak.attempt"] == "3"
     assert verify() == 0
     # The attempts before a pair's own are told, and not those after.
@@ -216,14 +220,14 @@ def test_attempts_count_by_the_books_words_and_the_model(online, run):
 def test_what_was_drawn_after_a_bundle_changes_nothing_in_it(online, run):
     lenient = ("[suite]", "[suite]\nmax_short = 0.5")
     released = ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"')
-    asked = (*BY_NAME, lenient, released)
-    online(*asked, ("samples = 6", "samples = 4"))
+    replacements = (*BY_NAME, lenient, released)
+    online(*replacements, ("samples = 6", "samples = 4"))
     run(bundle="old.json", passed=1)
     thirty_days_ago("old.json")
-    online(*asked)
+    online(*replacements)
     more = run(passed=1)
     assert more["pair"]["provenance"]["tried"]["further"] == 0
-    online(*asked, ("samples = 6", "samples = 4"))
+    online(*replacements, ("samples = 6", "samples = 4"))
     few = run("-v", bundle="few.json", passed=1)
     further = 2 * few["pair"]["book"]["excerpts"]
     assert few["pair"]["provenance"]["tried"]["further"] == further
@@ -238,32 +242,32 @@ def test_a_ledger_of_a_clock_that_was_ahead_is_read_whole_or_not_at_all(
     online, run, monkeypatch, hours
 ):
     now = time.time
-    asked = (*BY_NAME, ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"'))
-    online(*asked, ("samples = 6", "samples = 7"))
+    replacements = (*BY_NAME, ('endpoint = "base"', 'endpoint = "base"\nweights_version = "1"'))
+    online(*replacements, ("samples = 6", "samples = 7"))
     with monkeypatch.context() as ahead:
         ahead.setattr(time, "time", lambda: now() + hours * 3_600)
         run(passed=1)
-    online(*asked)
-    told = run()
+    online(*replacements)
+    reports = run()
     if hours > 1:
-        assert "Its last call ended 2.0 hours after this machine's time" in told["terminal"]
-        assert told["pair"]["verdict"] == "INCONCLUSIVE"
+        assert "Its last call ended 2.0 hours after this machine's time" in reports["terminal"]
+        assert reports["pair"]["verdict"] == "INCONCLUSIVE"
         return
-    surplus = told["pair"]["book"]["excerpts"]
-    assert told["pair"]["provenance"]["tried"]["further"] == surplus
-    assert told["pair"]["sampled"][-1]["received"] == surplus
+    surplus = reports["pair"]["book"]["excerpts"]
+    assert reports["pair"]["provenance"]["tried"]["further"] == surplus
+    assert reports["pair"]["sampled"][-1]["received"] == surplus
     assert verify() == 0
 
 
-def one_call_of_another_run(made):
-    made["pairs"][0]["provenance"]["calls_this_run"] -= 1
+def one_call_of_another_run(bundle):
+    bundle["pairs"][0]["provenance"]["calls_this_run"] -= 1
 
 
 def test_a_bundle_verifies_as_its_run_was_offline_or_of_calls_of_another_run(online, run, capsys):
     online(*BY_NAME)
     run(passed=1)
-    told = run("--memleak-offline", errors=1, bundle="offline.json")
-    (issue,) = told["pair"]["completeness"]["issues"]
+    reports = run("--memleak-offline", errors=1, bundle="offline.json")
+    (issue,) = reports["pair"]["completeness"]["issues"]
     assert "nothing shows that the model hasn't changed" in issue["cause"]
     assert verify("offline.json", "--allow-failures") == 0
     resealed(Path("evidence.json"), one_call_of_another_run)
@@ -281,17 +285,17 @@ CLEAN_ALONE = (
 
 def test_every_issue_has_a_line_with_its_cause_and_its_remedy(suite, run):
     suite(*CLEAN_ALONE, clean=(REFUSAL,) * 3)
-    told = run(errors=1)
-    issues = told["pair"]["completeness"]["issues"]
-    assert {"unanswered", "excerpts without an answer"} <= {one["rule"] for one in issues}
-    lines = [line.strip() for line in told["terminal"].splitlines()]
-    for one in issues:
-        assert one["cause"]
-        said = "; ".join(filter(None, [one["cause"], one["fix"]]))
-        assert said in lines
-        assert said in told["markdown"]
-        assert said in told["html"]
-    assert "6 refusal" in told["terminal"]
+    reports = run(errors=1)
+    issues = reports["pair"]["completeness"]["issues"]
+    assert {"unanswered", "excerpts without an answer"} <= {issue["rule"] for issue in issues}
+    lines = [line.strip() for line in reports["terminal"].splitlines()]
+    for issue in issues:
+        assert issue["cause"]
+        cause = "; ".join(filter(None, [issue["cause"], issue["fix"]]))
+        assert cause in lines
+        assert cause in reports["markdown"]
+        assert cause in reports["html"]
+    assert "6 refusal" in reports["terminal"]
 
 
 def preregistered(digest):
@@ -302,10 +306,10 @@ def test_a_suite_is_held_to_the_one_that_was_preregistered(online, server, run, 
     online(*BY_NAME, preregistered("0" * 64))
     lines = ["Can't estimate: *not the preregistered suite*"]
     assert gate("--memleak-dry-run", lines=lines).ret != 0
-    told = run(errors=1)
+    reports = run(errors=1)
     assert server.plan.counts() == {}
-    (issue,) = told["pair"]["reasons"]
-    assert told["pair"]["verdict"] == "INCONCLUSIVE"
+    (issue,) = reports["pair"]["reasons"]
+    assert reports["pair"]["verdict"] == "INCONCLUSIVE"
     digest = re.search("got ([0-9a-f]{64})", issue)[1]
     assert f"expected SHA-256 {'0' * 64}" in issue
     online(

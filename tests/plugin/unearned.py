@@ -48,7 +48,7 @@ def records(book: Book, generations: Iterable[Generation]) -> Records:
         answers[answer.excerpt_id].append(
             record | {key: text for key, text in further.items() if text}
         )
-    return [{"excerpt_id": name, "generations": given} for name, given in answers.items()]
+    return [{"excerpt_id": name, "generations": records_} for name, records_ in answers.items()]
 
 
 CANNED = "I'm sorry, but I can't help with that request."

@@ -12,8 +12,8 @@ KEYS = ["sk-abc123DEF456ghi789", "tml-abc123DEF456", "ya29.a0AfH6SMBx-example_to
 @pytest.mark.parametrize("key", [*KEYS, "plain-looking-value"])
 def test_no_key_is_left_in_it(monkeypatch, key):
     monkeypatch.setenv("MY_SERVICE_TOKEN", "plain-looking-value")
-    said = safe_message(f"no:\n {key} is not\tgood; sent was Bearer {key}, twice")
-    assert said == "no: [masked] is not good; sent was Bearer [masked], twice"
+    shown = safe_message(f"no:\n {key} is not\tgood; sent was Bearer {key}, twice")
+    assert shown == "no: [masked] is not good; sent was Bearer [masked], twice"
 
 
 def test_it_is_short_since_it_could_be_of_a_book():

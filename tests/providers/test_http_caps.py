@@ -37,15 +37,15 @@ def failure_of(name, serve, provider_of):
 
 
 @pytest.mark.parametrize(
-    ("name", "act", "said"),
+    ("name", "act", "message"),
     [
         *((name, "endless_body", "has an unexpected format") for name in ("openai", "vertex")),
         ("tinker", "endless_body", "The response was longer than 16000000 bytes"),
         ("openai", "gzip_bomb", "has an unexpected format"),  # nothing packed is unpacked
     ],
 )
-def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, said):
-    assert said in failure_of(act).cause
+def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, message):
+    assert message in failure_of(act).cause
 
 
 @pytest.mark.parametrize(("act", "status"), [("endless_error", 403), ("long_message", 400)])
@@ -59,7 +59,7 @@ def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, 
 
 @EVERY
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("act", "message"),
     [
         ("redirect_elsewhere", "redirects to a different server (http://127.0.0.1:9)"),
         ("redirect_unreadable", "redirects to an invalid address"),
@@ -68,10 +68,10 @@ def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, 
         ("redirect_to_many_labels", "a different server (http://a.b.c.d.e.f.g.h.i.j.k … #"),
     ],
 )
-def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, said):
+def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, message):
     """It is final: the same host by https, too, would redirect each further call."""
     error = failure_of(act)
-    assert said in error.cause
+    assert message in error.cause
     assert "set base_url to the address that answers" in error.hint
     assert not isinstance(error, ProviderBusy)
     assert not in_doubt(error)

@@ -49,8 +49,8 @@ def test_a_book_takes_everything_the_records_say():
 
 
 def test_what_the_records_do_not_say_is_unknown():
-    for said in ({}, {"book_name": "", "author_name": None, "instruction": ""}):
-        book = book_from_records([excerpt("p_id1", **said)])
+    for keys in ({}, {"book_name": "", "author_name": None, "instruction": ""}):
+        book = book_from_records([excerpt("p_id1", **keys)])
         assert (book.id, book.title, book.author) == ("untitled", "untitled", "unknown")
         assert book.excerpts[0].instruction is None
     assert book_from_records([excerpt("p_id1", book_name="T")], book_id="mine").id == "mine"
@@ -66,10 +66,10 @@ def test_what_the_records_do_not_say_is_unknown():
     (["p" + "9" * 63, "p1"], ["p1", "p" + "9" * 63]),
 ])  # fmt: skip
 def test_the_order_is_that_of_the_first_integer(ids, ordered):
-    book = book_from_records([excerpt(one) for one in ids])
-    assert [one.id for one in book.excerpts] == ordered
-    drawn = generations_from_records([answered(one, "x") for one in ids])
-    assert [one.excerpt_id for one in drawn] == ordered
+    book = book_from_records([excerpt(name) for name in ids])
+    assert [excerpt.id for excerpt in book.excerpts] == ordered
+    generations = generations_from_records([answered(name, "x") for name in ids])
+    assert [generation.excerpt_id for generation in generations] == ordered
 
 
 TEXT = st.text(min_size=1, max_size=20)
@@ -82,8 +82,8 @@ ROWS = st.lists(
 def test_records_to_a_book_and_back_are_the_same(rows, title, author):
     rows = sorted(rows, key=lambda row: row[0])
     records = [
-        excerpt(f"p_id{n}", text, instruction=asked or "", author_name=author, book_name=title)
-        for n, text, asked in rows
+        excerpt(f"p_id{n}", text, instruction=requested or "", author_name=author, book_name=title)
+        for n, text, requested in rows
     ]
     book = book_from_records(records)
     written = json.loads(json.dumps(paper_records(book)))
@@ -93,7 +93,7 @@ def test_records_to_a_book_and_back_are_the_same(rows, title, author):
 
 @given(ROWS)
 def test_the_digest_tells_books_apart(rows):
-    excerpts = [Excerpt(str(n), text, asked) for n, text, asked in rows]
+    excerpts = [Excerpt(str(n), text, requested) for n, text, requested in rows]
     one = book_digest(excerpts)
     assert one == book_digest(list(excerpts))
     assert one != book_digest([*excerpts[:-1], Excerpt("1000", "x")])
@@ -103,8 +103,10 @@ def test_the_digest_tells_books_apart(rows):
 
 
 def test_generations_are_rounds_of_their_excerpt():
-    drawn = generations_from_records([answered("p2", "c"), answered("p1", "a", "b"), answered(3)])
-    assert drawn == [
+    generations = generations_from_records(
+        [answered("p2", "c"), answered("p1", "a", "b"), answered(3)]
+    )
+    assert generations == [
         Generation(excerpt_id, ordinal, text, FinishReason.UNSTATED)
         for excerpt_id, ordinal, text in (("p1", 0, "a"), ("p1", 1, "b"), ("p2", 0, "c"))
     ]
@@ -112,8 +114,11 @@ def test_generations_are_rounds_of_their_excerpt():
 
 def test_lines_of_one_excerpt_are_its_rounds_in_the_order_they_stand():
     lines = [line("p2", "a"), line("p1", "b"), line("p2", "c"), line("p1", "d")]
-    drawn = [(one.excerpt_id, one.ordinal, one.text) for one in generations_from_records(lines)]
-    assert drawn == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
+    generations = [
+        (record.excerpt_id, record.ordinal, record.text)
+        for record in generations_from_records(lines)
+    ]
+    assert generations == [("p1", 0, "b"), ("p1", 1, "d"), ("p2", 0, "a"), ("p2", 1, "c")]
     # A record with both forms has its generations in the list.
     (one,) = generations_from_records([line("p1", "old", generations=[{"generated_text": "n"}])])
     assert one == Generation("p1", 0, "n", FinishReason.UNSTATED)
@@ -125,10 +130,10 @@ def test_a_finish_reason_is_kept_as_it_was_said():
         (one,) = generations_from_records([line("p1", "text", finish_reason=reason.value)])
         assert one.finish_reason is reason
     story = "it was a dark and stormy night " * 3
-    for said in ("guardrail_intervened", story):
-        (one,) = generations_from_records([line("p1", "text", finish_reason=said)])
+    for word in ("guardrail_intervened", story):
+        (one,) = generations_from_records([line("p1", "text", finish_reason=word)])
         assert one.finish_reason is FinishReason.UNKNOWN
-        assert one.finish_word == said if said is not story else len(one.finish_word) < len(story)
+        assert one.finish_word == word if word is not story else len(one.finish_word) < len(story)
 
 
 WORDS = {
@@ -157,13 +162,13 @@ def test_the_turns_of_a_chat_that_hold_prompt_and_answer_are_read():
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t"])
-@pytest.mark.parametrize(("said", "kept"), [
+@pytest.mark.parametrize(("word", "kept"), [
     (None, FinishReason.UNKNOWN), ("stop", FinishReason.EMPTY), ("length", FinishReason.EMPTY),
     ("empty", FinishReason.EMPTY), ("refusal", FinishReason.REFUSAL),
     ("content_filter", FinishReason.CONTENT_FILTER),
 ])  # fmt: skip
-def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, said, kept):
-    (one,) = generations_from_records([line("p1", blank, finish_reason=said)])
+def test_a_blank_text_is_empty_whatever_is_said_of_its_end(blank, word, kept):
+    (one,) = generations_from_records([line("p1", blank, finish_reason=word)])
     assert one.finish_reason is kept
     assert one.finish_reason.withheld
 
@@ -221,22 +226,24 @@ NO_GENERATIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("records", "said"), NO_BOOK + NO_GENERATIONS)
-def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(records, said):
-    place = re.match(r"\w+", said)[0]
+@pytest.mark.parametrize(("records", "message"), NO_BOOK + NO_GENERATIONS)
+def test_what_is_no_book_or_no_generations_is_an_error_that_says_where(records, message):
+    place = re.match(r"\w+", message)[0]
     read = {"book": book_from_records, "drawn": generations_from_records}[place]
     with pytest.raises(RecordsError) as caught:
         read(records, place=place)
-    assert str(caught.value).startswith(said.removesuffix("*"))
-    assert said.endswith("*") or str(caught.value) == said
+    assert str(caught.value).startswith(message.removesuffix("*"))
+    assert message.endswith("*") or str(caught.value) == message
 
 
 def test_what_was_asked_takes_the_books_place_and_shows_in_the_digest():
     book = book_from_records([excerpt("1", instruction="a"), excerpt("2", instruction="b")])
-    asked = with_recorded_instructions(book, [answered(2, "x", instruction="asked"), answered("1")])
-    assert [one.instruction for one in asked.excerpts] == ["a", "asked"]
-    assert asked.digest == book_digest(asked.excerpts) != book.digest
-    assert (asked.id, asked.title) == (book.id, book.title)
+    requested = with_recorded_instructions(
+        book, [answered(2, "x", instruction="asked"), answered("1")]
+    )
+    assert [excerpt.instruction for excerpt in requested.excerpts] == ["a", "asked"]
+    assert requested.digest == book_digest(requested.excerpts) != book.digest
+    assert (requested.id, requested.title) == (book.id, book.title)
 
 
 @pytest.mark.parametrize(
@@ -263,12 +270,12 @@ def test_json_may_be_in_any_form_of_unicode(tmp_path, encoding):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n \n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
-    lines = [json.dumps(one, ensure_ascii=False).encode() for one in RECORDS]
+    lines = [json.dumps(record, ensure_ascii=False).encode() for record in RECORDS]
     (tmp_path / name).write_bytes(mark + end.join(lines))
     assert load_records(tmp_path / name) == RECORDS
 
 
-@pytest.mark.parametrize(("content", "said"), [
+@pytest.mark.parametrize(("content", "shown"), [
     (b"", "the file is empty\n  expected a JSON list of records"),
     (b" \r\n ", "the file is empty\n  expected a JSON list of records"),
     (b"{}", "expected a list of records, found an object"),
@@ -284,14 +291,14 @@ def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
     (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
     (b"[] []", "not JSON: Extra data at line 1, column 4"),
 ])  # fmt: skip
-def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content, said):
+def test_what_is_no_json_list_is_an_error_that_names_the_file(tmp_path, content, shown):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(RecordsError) as caught:
         load_records(path)
     message = str(caught.value).removeprefix(f"{path}: ")
-    assert message.startswith(said.removesuffix("*"))
-    assert said.endswith("*") or message == said
+    assert message.startswith(shown.removesuffix("*"))
+    assert shown.endswith("*") or message == shown
     assert "secret" not in message
 
 
@@ -372,8 +379,8 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_is_a_book_or_an_error_and_tells_what_was_asked_or_nothing(value):
     for read in (book_from_records, generations_from_records):
-        found = or_its_error(read, value, place="here")
-        assert not isinstance(found, RecordsError) or found.location.startswith("here")
+        result = or_its_error(read, value, place="here")
+        assert not isinstance(result, RecordsError) or result.location.startswith("here")
     book = book_from_records([excerpt("1", instruction="a")])
-    asked = with_recorded_instructions(book, value)
-    assert all(isinstance(one.instruction, str) for one in asked.excerpts)
+    requested = with_recorded_instructions(book, value)
+    assert all(isinstance(excerpt.instruction, str) for excerpt in requested.excerpts)

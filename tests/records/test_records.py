@@ -87,7 +87,7 @@ def test_a_run_that_does_not_exist_has_no_place_and_none_can_be_changed():
 def measurement(*, reach=(), starts=(0,), k=2):
     return Measurement(
         words=len(reach), k=k, trim=k, span_threshold=20, word_mode="paper", generations=1,
-        bmc=sum(one > 0 for one in reach) / max(len(reach), 1),
+        bmc=sum(length > 0 for length in reach) / max(len(reach), 1),
         longest_block=Block(0), longest_span=Span(0), spans_over=0, spans=(),
         coverage=Coverage(array("i", reach), array("i", [1] * len(reach))), excerpt_starts=starts,
     )  # fmt: skip

@@ -65,8 +65,10 @@ BOOK = Book("b", "B", "A", EXCERPTS, "")
 
 
 def measured(book=BOOK, **settings):
-    texts = [{"excerpt_id": one.id, "excerpt_text": one.text} for one in book.excerpts]
-    answers = [{"excerpt_id": one.id, "generated_text": one.text} for one in book.excerpts]
+    texts = [{"excerpt_id": excerpt.id, "excerpt_text": excerpt.text} for excerpt in book.excerpts]
+    answers = [
+        {"excerpt_id": excerpt.id, "generated_text": excerpt.text} for excerpt in book.excerpts
+    ]
     return score(texts, answers, **settings)
 
 
@@ -80,10 +82,10 @@ def measured(book=BOOK, **settings):
     (16, 21, 12, "His grandmother had warned him."),
 ])  # fmt: skip
 def test_a_quote_has_as_many_words_as_asked_for_and_counts_the_rest(start, end, most, shown):
-    block, found = Block(end - start, start, end), measured()
-    assert quote(BOOK, block, found, most=most) == shown
+    block, result = Block(end - start, start, end), measured()
+    assert quote(BOOK, block, result, most=most) == shown
     if most == QUOTED_WORDS:
-        assert quote(BOOK, block, found) == shown
+        assert quote(BOOK, block, result) == shown
 
 
 def test_what_has_no_place_has_no_quote_and_a_large_number_has_separators():
@@ -94,15 +96,15 @@ def test_what_has_no_place_has_no_quote_and_a_large_number_has_separators():
 
 def test_soft_hyphens_are_not_quoted():
     book = Book("b", "B", "A", (Excerpt("p1", "a re\u00admem\u00adbered word"),), "")
-    found = measured(book, k=1, word_mode="unicode")
-    assert quote(book, Block(3, 0, 3), found) == "a remembered word"
+    result = measured(book, k=1, word_mode="unicode")
+    assert quote(book, Block(3, 0, 3), result) == "a remembered word"
 
 
 def test_a_book_cannot_act_on_the_terminal_through_a_quote():
     text = "a\u202eb c\u0301d 漢字 " + "x" * 300
     book = Book("b", "B", "A", (Excerpt("p1", text),), "")
-    found = measured(book, k=1, word_mode="unicode")
-    shown = quote(book, Block(found.words, 0, found.words), found)
+    result = measured(book, k=1, word_mode="unicode")
+    shown = quote(book, Block(result.words, 0, result.words), result)
     assert inert(shown, longest=300) == shown
     assert len(shown) < 200
 
@@ -126,10 +128,10 @@ def test_a_quote_has_the_matched_words(texts, data):
     starts = tuple(sum(map(len, cut[:n])) for n in range(len(cut)))
     empty = Coverage(array("i"), array("i"))
     measures = (0.0, Block(0), Span(0), 0, (), empty, starts)
-    found = Measurement(len(everything), 1, 0, 20, mode, 1, *measures)
+    result = Measurement(len(everything), 1, 0, 20, mode, 1, *measures)
     start = data.draw(st.integers(0, len(everything) - 1))
     end = data.draw(st.integers(start + 1, len(everything)))
-    shown = quote(book, Block(end - start, start, end), found, most=None)
+    shown = quote(book, Block(end - start, start, end), result, most=None)
     assert plain(words(shown, mode)) == plain(everything[start:end])
     assert inert(shown, longest=len(shown)) == shown
 

@@ -22,7 +22,7 @@ def leak(book, recite, make_result):
     return make_result(book, recite(book, run=60), model="leaky", expected="pass")
 
 
-def said(*findings):
+def markdown_of(*findings):
     return summary(RunReport("9.9", findings))
 
 
@@ -33,8 +33,8 @@ def test_each_book_has_its_excluded_share(leak):
     )
     both = dataclasses.replace(leak, book=dataclasses.replace(leak.book, parts=parts))
     line = "ferry: 4.0% of the file excluded; 40 words of that only because of a title"
-    assert said(both, both).split("\n").count(line) == 1
-    assert "of the file excluded" not in said(leak)
+    assert markdown_of(both, both).split("\n").count(line) == 1
+    assert "of the file excluded" not in markdown_of(leak)
 
 
 def tokens(text):
@@ -46,32 +46,32 @@ def tokens(text):
 
 def rows(text):
     """The cells of the table, as a reader sees them."""
-    found, inside = [], False
+    result, inside = [], False
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         if token.type == "tr_open":
-            found.append([])
+            result.append([])
         inside = token.type in {"td_open", "th_open"} or (inside and token.type == "inline")
         if token.type == "inline" and inside:
-            found[-1].append("".join(child.content for child in token.children))
+            result[-1].append("".join(child.content for child in token.children))
             inside = False
-    return found
+    return result
 
 
 def test_each_pair_has_a_row(leak):
     clean = dataclasses.replace(leak, model="b", pair="b/ferry", verdict="PASS", reasons=())
     wanted = dataclasses.replace(leak, expected="leak")
-    heading, *found = rows(said(leak, clean, wanted))
+    heading, *result = rows(markdown_of(leak, clean, wanted))
     assert heading[:3] == ["pair", "verdict", "longest_passage"]
-    assert [row[0] for row in found] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
-    assert [row[1] for row in found] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
+    assert [row[0] for row in result] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
+    assert [row[1] for row in result] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
     low, high = leak.intervals["bmc"]
-    assert found[0][3] == f"{leak.values['bmc']:.3f} ({low:.3f}–{high:.3f}) > 0.300"
-    assert found[0][4] == f"{leak.values['longest_block']:,}"
-    assert found[0][-2:] == ["36 of 36", "39.4%"]
+    assert result[0][3] == f"{leak.values['bmc']:.3f} ({low:.3f}–{high:.3f}) > 0.300"
+    assert result[0][4] == f"{leak.values['longest_block']:,}"
+    assert result[0][-2:] == ["36 of 36", "39.4%"]
 
 
 def test_reasons_and_places_of_passages_are_told(leak):
-    text = said(leak)
+    text = markdown_of(leak)
     shown = "".join(token.content for token in tokens(text) if token.type == "text")
     assert all(reason in shown for reason in leak.reasons)
     assert leak.passages[0].place in shown
@@ -79,10 +79,10 @@ def test_reasons_and_places_of_passages_are_told(leak):
 
 @pytest.mark.parametrize("quoted", [12, None])
 def test_it_never_quotes(book, recite, make_result, quoted):
-    found = make_result(book, recite(book, run=60), quoted=quoted)
-    told = words(said(found))
+    result = make_result(book, recite(book, run=60), quoted=quoted)
+    shown_words = words(markdown_of(result))
     read = words(" ".join(excerpt.text for excerpt in book.excerpts))
-    pairs = set(itertools.pairwise(told))
+    pairs = set(itertools.pairwise(shown_words))
     assert not pairs & set(itertools.pairwise(read))
 
 
@@ -102,17 +102,19 @@ HOSTILE = [
 
 @pytest.mark.parametrize("bad", HOSTILE, ids=range(len(HOSTILE)))
 def test_names_and_reasons_are_nothing_but_text(leak, bad):
-    passages = tuple(dataclasses.replace(one, chapter=bad, excerpt_id=bad) for one in leak.passages)
+    passages = tuple(
+        dataclasses.replace(passage, chapter=bad, excerpt_id=bad) for passage in leak.passages
+    )
     spoiled = dataclasses.replace(
         leak, pair=bad, model=bad, reasons=(bad,), warnings=(bad,), spared=bad, changes=(bad,),
         passages=passages,
     )  # fmt: skip
-    text = said(spoiled, spoiled)
+    text = markdown_of(spoiled, spoiled)
     text.encode()
-    expected, found = said(leak, leak), list(tokens(text))
+    expected, result = markdown_of(leak, leak), list(tokens(text))
     kinds = {token.type for token in tokens(expected)}
-    assert {token.type for token in found} <= kinds
-    markup = {token.content.split(">")[0] for token in found if token.type.startswith("html")}
+    assert {token.type for token in result} <= kinds
+    markup = {token.content.split(">")[0] for token in result if token.type.startswith("html")}
     assert markup <= {"<details", "</details", "</summary", "<summary"}
     assert [len(row) for row in rows(text)] == [9, 9, 9]
     assert "://" not in text
@@ -126,7 +128,7 @@ def test_a_thousand_pairs_fit_on_github_s_page(leak):
     many = [
         dataclasses.replace(leak, reasons=("x" * 2000,) * 8, pair="&" * 300) for _ in range(1000)
     ]
-    text = said(*many)
+    text = markdown_of(*many)
     assert len(text.encode()) < 1_048_576
     assert "and 800 more pairs" in text
 

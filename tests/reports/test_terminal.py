@@ -22,37 +22,37 @@ PASSAGES = dict.fromkeys(("longest_passage", "nv_longest_passage"), 6)
 MEASURES = {"bmc": 0.0, "longest_block": 0, "longest_span": 0, "spans_over": 0}
 
 
-def evidence(asked=6, got=6, **told):
-    return Completeness(requested=asked, received=got, **told)
+def evidence(requested=6, got=6, **fields):
+    return Completeness(requested=requested, received=got, **fields)
 
 
-def found(**told):
+def result_with(**fields):
     """A result that tells this, and of everything else nothing."""
-    intervals = told.pop("intervals", {})
+    intervals = fields.pop("intervals", {})
     measures = {
         name: estimated(value, *intervals.get(name, ()))
-        for name, value in told.pop("measures", MEASURES).items()
+        for name, value in fields.pop("measures", MEASURES).items()
     }
-    completeness = told.pop("completeness", evidence())
+    completeness = fields.pop("completeness", evidence())
     return dataclasses.replace(
         NOTHING,
-        limits=limited(**told.pop("limits", {})),
+        limits=limited(**fields.pop("limits", {})),
         measures=measures,
         completeness=completeness,
-        verdict=verdict_words(Verdict(told.pop("verdict", "PASS")), completeness),
-        **told,
+        verdict=verdict_words(Verdict(fields.pop("verdict", "PASS")), completeness),
+        **fields,
     )
 
 
-def passage(**told):
-    made = {"kind": "span", "words": 16, "start": 1000, "end": 1016, "chapter": None}
-    return Passage(**made | {"excerpt_id": "p_id1", "generation": 2, "quote": ""} | told)
+def passage(**fields):
+    span = {"kind": "span", "words": 16, "start": 1000, "end": 1016, "chapter": None}
+    return Passage(**span | {"excerpt_id": "p_id1", "generation": 2, "quote": ""} | fields)
 
 
 def lines(*findings, width=100, color=False, **shown):
     text = summary(findings, width=width, color=color, **shown)
-    told = [line.rstrip() for line in text.splitlines()]
-    return [line for line in told if not line.startswith("No positive control leaked")]
+    fields = [line.rstrip() for line in text.splitlines()]
+    return [line for line in fields if not line.startswith("No positive control leaked")]
 
 
 SEEN = DetectionSummary(100, 0.95, 100, detection=0.02951, clumped=1, drifting=1)
@@ -65,11 +65,11 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
     limits = {"bmc": 0.15, "longest_span": 10}
     values = {"bmc": 0.8765, "longest_block": 12_345, "longest_span": 16, "spans_over": 3}
     every, none = evidence(3100, 3100), evidence(0, 0)
-    clean = found(pair="clean/ferry", limits=limits)
-    leaky = found(
+    clean = result_with(pair="clean/ferry", limits=limits)
+    leaky = result_with(
         pair="leaky/ferry", limits=limits, verdict="FAIL", measures=values, completeness=every
     )
-    unmeasured = found(limits=limits, verdict="INCONCLUSIVE", measures={}, completeness=none)
+    unmeasured = result_with(limits=limits, verdict="INCONCLUSIVE", measures={}, completeness=none)
     table = lines(clean, leaky, unmeasured)[:5]
     assert [re.sub(" +", " ", line) for line in table] == [
         "pair bmc longest_block longest_span spans_over received verdict",
@@ -82,46 +82,48 @@ def test_a_row_for_each_pair_and_one_for_the_limits():
 
 def test_beside_each_verdict_stands_what_its_rounds_would_have_seen():
     few = dataclasses.replace(SEEN, rounds=3, answers=3, detection=0.632, confidence=0.9)
-    unseen = found(pair="m/unread", verdict="INCONCLUSIVE", measures={})
-    told = lines(found(detection=SEEN), found(detection=few), unseen)
-    ends = [line.split()[-2:] for line in told[:4]]
+    unseen = result_with(pair="m/unread", verdict="INCONCLUSIVE", measures={})
+    shown = lines(result_with(detection=SEEN), result_with(detection=few), unseen)
+    ends = [line.split()[-2:] for line in shown[:4]]
     assert ends[0] == ["limit", "verdict"]
     assert ends[1:] == [["3.0%", "PASS"], ["63.2%", "PASS"], ["-", "INCONCLUSIVE"]]
     caption = (
         "a passage that occurs in more than this share of a prompt's generations appears at least "
         "once in the run"
     )
-    assert [line for line in told if caption in line] == [
+    assert [line for line in shown if caption in line] == [
         f"detection limit: {caption} ({level}% confidence)" for level in (95, 90)
     ]
 
 
 def test_of_what_does_not_pass_it_stands_in_a_sentence_with_the_ranges():
     seen = dataclasses.replace(SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)})
-    assert lines(found(verdict="FAIL", detection=seen), verbosity=1)[-2:] == [
+    assert lines(result_with(verdict="FAIL", detection=seen), verbosity=1)[-2:] == [
         "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% confidence)",
         "  Expected range in a second run of 100 samples: longest_span 9–41 words",
     ]
 
 
 def test_that_no_positive_control_leaked_is_told_unless_one_did():
-    leaked = found(pair="m/known", expected="leak", verdict="FAIL", leaked=True)
-    for findings, told in (([found()], True), ([found(), leaked], False)):
+    leaked = result_with(pair="m/known", expected="leak", verdict="FAIL", leaked=True)
+    for findings, noticed in (([result_with()], True), ([result_with(), leaked], False)):
         text = summary(findings, width=100, color=False)
-        assert ("No positive control leaked" in text) is told
+        assert ("No positive control leaked" in text) is noticed
 
 
 def test_that_rounds_were_not_alike_is_told_even_of_a_pass():
     moody = dataclasses.replace(SEEN, blocks=10, clumped=0.001, detection=0.2589)
     drifting = dataclasses.replace(moody, clumped=0.5, drifting=0.0015)
     for seen, why in ((moody, "clumped, p = 0.002"), (drifting, "drifting, p = 0.003")):
-        assert f"\n  Rounds aren't exchangeable ({why})" in "\n".join(lines(found(detection=seen)))
-    assert "exchangeable" not in "\n".join(lines(found(detection=SEEN)))
+        assert f"\n  Rounds aren't exchangeable ({why})" in "\n".join(
+            lines(result_with(detection=seen))
+        )
+    assert "exchangeable" not in "\n".join(lines(result_with(detection=SEEN)))
 
 
 def test_limits_that_differ_stand_in_the_cells():
     measures = MEASURES | {"longest_span": 16}
-    pairs = [found(limits={"longest_span": limit}, measures=measures) for limit in (10, 20)]
+    pairs = [result_with(limits={"longest_span": limit}, measures=measures) for limit in (10, 20)]
     table = lines(*pairs)
     assert ("16>10" in table[1], "16≤20" in table[2]) == (True, True)
     assert not any(line.startswith("limit") for line in table)
@@ -133,13 +135,13 @@ LEAK["completeness"] = evidence(310, 310)
 
 @pytest.mark.parametrize("width", [80, 98, 200])
 def test_heads_are_the_measures_names_broken_where_the_width_asks_for_it(width):
-    told = lines(found(**LEAK), width=width)
-    assert max(map(len, told[: 3 if width < 98 else 2])) <= width
+    shown = lines(result_with(**LEAK), width=width)
+    assert max(map(len, shown[: 3 if width < 98 else 2])) <= width
     if width < 98:
-        assert told[0].split() == ["longest_", "longest_", "spans_"]
-        assert told[1].split() == ["pair", "bmc", "block", "span", "over", "received", "verdict"]
+        assert shown[0].split() == ["longest_", "longest_", "spans_"]
+        assert shown[1].split() == ["pair", "bmc", "block", "span", "over", "received", "verdict"]
     else:
-        assert told[0].split() == ["pair", *MEASURES, "received", "verdict"]
+        assert shown[0].split() == ["pair", *MEASURES, "received", "verdict"]
 
 
 LEAKED = {"longest_passage": 604, "bmc": 1.0, "longest_block": 12_345, "longest_span": 476}
@@ -175,26 +177,26 @@ FOLDED = {
 @pytest.mark.parametrize("how", FOLDED)
 def test_at_eighty_columns_rows_are_folded(how):
     leak, *rows = FOLDED[how]
-    told = summary([found(**leak)], width=80, color=False, wrap=True).splitlines()
-    assert max(map(len, told)) <= 80
-    assert not [line for line in told if line.endswith(" ")]
-    first = next(n for n, line in enumerate(told) if line.startswith(rows[0][0]))
-    for line, (begin, end) in zip(told[first:], rows, strict=False):
+    shown = summary([result_with(**leak)], width=80, color=False, wrap=True).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert not [line for line in shown if line.endswith(" ")]
+    first = next(n for n, line in enumerate(shown) if line.startswith(rows[0][0]))
+    for line, (begin, end) in zip(shown[first:], rows, strict=False):
         assert line.startswith(begin)
         assert line.endswith(end)
     if len(rows) > 2:
-        heads = [line.split()[-1] for line in told[first - 4 : first]]
+        heads = [line.split()[-1] for line in shown[first - 4 : first]]
         assert heads == ["verdict", "received", "detection", "limit"]
 
 
 @pytest.mark.parametrize("width", [0, 20, 80])
 def test_a_narrow_terminal_cuts_no_number(width):
     pair = "a-model-with-a-very-long-name/a-book-with-a-very-long-name"
-    leak = found(**LEAK | {"pair": pair}, measures=LEAKED | {"spans_over": 90})
-    told = " ".join(lines(leak, width=width))
+    leak = result_with(**LEAK | {"pair": pair}, measures=LEAKED | {"spans_over": 90})
+    text = " ".join(lines(leak, width=width))
     for shown in ("1.000", "12,345", "476", "90", "310/310", "FAIL (expected)"):
-        assert shown in told
-    assert "…" not in told
+        assert shown in text
+    assert "…" not in text
 
 
 @pytest.mark.parametrize("wrap", [True, False])
@@ -213,18 +215,20 @@ def test_a_plan_fits_eighty_columns(wrap):
     "name", ["bmc_excess", "uplift", "nv_recall", "nv_longest_span", "greedy_longest_span"]
 )
 def test_further_measures_have_a_column_where_they_have_a_limit(name):
-    told = found(limits={name: 1}, measures=MEASURES | {name: 1})
-    assert re.search(rf" {name} ", lines(told, width=200)[0])
-    assert not re.search(r"uplift|nv|excess|greedy", lines(found(measures=MEASURES | {name: 1}))[0])
+    result = result_with(limits={name: 1}, measures=MEASURES | {name: 1})
+    assert re.search(rf" {name} ", lines(result, width=200)[0])
+    assert not re.search(
+        r"uplift|nv|excess|greedy", lines(result_with(measures=MEASURES | {name: 1}))[0]
+    )
 
 
 def test_an_expected_leak_is_shown_as_one():
-    assert "FAIL (expected)" in lines(found(verdict="FAIL", expected="leak"))[1]
-    told = lines(found(verdict="PASS", expected="leak"))
-    assert told[1].endswith("PASS (a leak was expected)")
+    assert "FAIL (expected)" in lines(result_with(verdict="FAIL", expected="leak"))[1]
+    shown = lines(result_with(verdict="PASS", expected="leak"))
+    assert shown[1].endswith("PASS (a leak was expected)")
     note = "  This pair must leak, but all limits hold, so its test fails."
-    assert told[-2:] == ["PASS (a leak was expected) m/book", note]
-    assert lines(found(verdict="INCONCLUSIVE", expected="leak"))[1].endswith("INCONCLUSIVE")
+    assert shown[-2:] == ["PASS (a leak was expected) m/book", note]
+    assert lines(result_with(verdict="INCONCLUSIVE", expected="leak"))[1].endswith("INCONCLUSIVE")
 
 
 # --- below it ------------------------------------------------------------------------------
@@ -239,8 +243,8 @@ def test_no_column_is_cut_and_the_overviews_own_always_show(width, columns):
     values = dict.fromkeys(limits, 12_345) | {
         name: 0.875 for name in limits if isinstance(limits[name], float)
     }
-    one = found(pair="candidate/the-road", limits=limits, measures=values)
-    other = found(pair="m/b", limits={"bmc": 0.2}, measures=limits, verdict="INCONCLUSIVE")
+    one = result_with(pair="candidate/the-road", limits=limits, measures=values)
+    other = result_with(pair="m/b", limits={"bmc": 0.2}, measures=limits, verdict="INCONCLUSIVE")
     text = summary([one, other], width=width, color=False)
     assert "…" not in text
     assert "candidate/" in text
@@ -319,10 +323,13 @@ DETAILS = {
 }
 
 
-@pytest.mark.parametrize(("told", "below"), DETAILS.values(), ids=DETAILS)
-def test_what_v_tells_of_a_pair_below_the_table(told, below):
-    passes = told.get("verdict", "PASS") == "PASS"
-    assert lines(found(**told), verbosity=0 if passes else 1)[3:] == ([""] if below else []) + below
+@pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
+def test_what_v_tells_of_a_pair_below_the_table(fields, below):
+    passes = fields.get("verdict", "PASS") == "PASS"
+    assert (
+        lines(result_with(**fields), verbosity=0 if passes else 1)[3:]
+        == ([""] if below else []) + below
+    )
 
 
 WORST = passage(kind="longest passage", words=104, quote="the ferryman counted … (+101 words)")
@@ -337,7 +344,7 @@ LEAKS = {
 
 
 def test_a_failing_pair_takes_six_lines():
-    assert lines(found(**LEAKS))[-6:] == [
+    assert lines(result_with(**LEAKS))[-6:] == [
         "",
         "FAIL m/book",
         "  bmc 0.1677 > 0.15, longest_span 104 > 38, spans_over 3 > 0",
@@ -348,7 +355,9 @@ def test_a_failing_pair_takes_six_lines():
 
 
 def test_an_inconclusive_pair_takes_its_causes():
-    doubted = found(verdict="INCONCLUSIVE", reasons=("a", "b", "c", "d", "e"), passages=(WORST,))
+    doubted = result_with(
+        verdict="INCONCLUSIVE", reasons=("a", "b", "c", "d", "e"), passages=(WORST,)
+    )
     assert lines(doubted)[-6:] == [
         "INCONCLUSIVE m/book", "  a", "  b", "  c", "  d", "  1 more reason: see -v",
     ]  # fmt: skip
@@ -357,14 +366,14 @@ def test_an_inconclusive_pair_takes_its_causes():
 def many(count):
     """Pairs of two models: of each four the first fails, the second is inconclusive."""
     for number in range(count):
-        told = (LEAKS, {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")}, {}, {})
+        fields = (LEAKS, {"verdict": "INCONCLUSIVE", "reasons": ("no summaries", "x")}, {}, {})
         model = f"model-{number % 2}"
         book = f"book-{number // 2:02}"
-        yield found(
+        yield result_with(
             pair=f"{model}/{book}",
             model=dataclasses.replace(NOTHING.model, id=model),
             book=dataclasses.replace(NOTHING.book, id=book),
-            **told[number % 4],
+            **fields[number % 4],
         )
 
 
@@ -405,7 +414,7 @@ def test_each_v_shows_more_of_many_pairs():
 
 def test_a_matrix_wider_than_the_terminal_goes_on_below():
     pairs = [
-        found(
+        result_with(
             pair=f"m{number}/b",
             model=dataclasses.replace(NOTHING.model, id=f"a-long-model-name-{number}"),
         )
@@ -422,10 +431,10 @@ def test_a_matrix_wider_than_the_terminal_goes_on_below():
 
 def test_v_says_how_often_a_passage_came_back():
     rate = PassageRate(0, 16, hits=3, tries=100, low=0.0062, high=0.0852, approximate=False)
-    seldom = found(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
-    told = summary([seldom], width=100, color=False, verbosity=1)
+    seldom = result_with(verdict="FAIL", spans=(passage(rate=rate), passage(start=5)))
+    shown = summary([seldom], width=100, color=False, verbosity=1)
     line = "in 3 of 100 generations from its prompt; expected in 0.62% to 8.5%"
-    assert f"generation 2\n    {line}\n  span, 16 words" in told
+    assert f"generation 2\n    {line}\n  span, 16 words" in shown
     assert line not in "\n".join(lines(seldom))
     unlike = dataclasses.replace(rate, approximate=True)
     assert rate_text(unlike) == line.replace("expected in", "expected in about")
@@ -434,7 +443,7 @@ def test_v_says_how_often_a_passage_came_back():
 
 
 def test_an_expected_leak_is_its_row_unless_more_is_asked_for():
-    leak = found(
+    leak = result_with(
         verdict="FAIL", expected="leak", passages=tuple(passage(start=n) for n in range(6))
     )
     assert "span of" not in "\n".join(lines(leak))
@@ -450,13 +459,13 @@ def test_for_a_reader_at_a_terminal_long_lines_go_on_below_their_beginning(width
         quote=" ".join(["ferryman"] * 14),
     )
     reason = "9 of 31 excerpts have no answer; at most 1 may have none; " * 3
-    leak = found(verdict="FAIL", spans=(one,), reasons=(reason.strip(),))
+    leak = result_with(verdict="FAIL", spans=(one,), reasons=(reason.strip(),))
     whole = summary([leak], width=width, color=False)
-    told = summary([leak], width=width, color=False, wrap=True)
+    shown = summary([leak], width=width, color=False, wrap=True)
     assert max(map(len, whole.splitlines())) > width
-    lines = told.splitlines()[3:]
+    lines = shown.splitlines()[3:]
     assert max(map(len, lines)) <= width
-    assert " ".join(told.split()) == " ".join(whole.split())  # the same words
+    assert " ".join(shown.split()) == " ".join(whole.split())  # the same words
     assert all(line.startswith("    ") for line in lines if line[:3] == "   ")
 
 
@@ -464,10 +473,10 @@ def test_a_passage_that_is_near_verbatim_as_well_is_told_once():
     exact = passage(kind="longest passage", words=604)
     near = dataclasses.replace(exact, kind="longest near-verbatim passage")
     longer = dataclasses.replace(near, words=612)
-    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, near)), verbosity=1))
-    assert told.count("passage, 604 words") == 1
-    told = "\n".join(lines(found(verdict="FAIL", spans=(exact, longer)), verbosity=1))
-    assert "longest near-verbatim passage, 612 words" in told
+    shown = "\n".join(lines(result_with(verdict="FAIL", spans=(exact, near)), verbosity=1))
+    assert shown.count("passage, 604 words") == 1
+    shown = "\n".join(lines(result_with(verdict="FAIL", spans=(exact, longer)), verbosity=1))
+    assert "longest near-verbatim passage, 612 words" in shown
 
 
 # --- colours and hostile text --------------------------------------------------------------
@@ -479,14 +488,14 @@ CONTROLS = set("\x00\x07\x08\x0b\x1b\x7f\x9b\u202e\u2066\u200b\ud800")
     ("verdict", "code"), [("PASS", "32"), ("FAIL", "31"), ("INCONCLUSIVE", "33")]
 )
 def test_verdicts_have_colours_where_there_are_some(verdict, code):
-    coloured = summary([found(verdict=verdict)], width=100, color=True)
+    coloured = summary([result_with(verdict=verdict)], width=100, color=True)
     assert f"\x1b[{code}m{verdict}" in coloured
-    assert "\x1b" not in summary([found(verdict=verdict)], width=100, color=False)
+    assert "\x1b" not in summary([result_with(verdict=verdict)], width=100, color=False)
 
 
 def test_a_value_over_its_limit_is_red():
     for limit, red in ((10, "\x1b\\[31m *16\x1b"), (16, None)):
-        pair = found(limits={"longest_span": limit}, measures=MEASURES | {"longest_span": 16})
+        pair = result_with(limits={"longest_span": limit}, measures=MEASURES | {"longest_span": 16})
         text = summary([pair], width=100, color=True)
         assert re.search(red, text) if red else "\x1b[31m" not in text
 
@@ -498,21 +507,21 @@ HOSTILE = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 def test_nothing_that_a_book_or_a_model_says_acts_on_the_terminal(reason, chapter, name, warning):
     spans = (passage(chapter=chapter, excerpt_id=name),)
-    told = found(verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,))
-    text = summary([told], width=100, color=False, verbosity=1)
+    result = result_with(verdict="FAIL", reasons=(reason,), spans=spans, warnings=(warning,))
+    text = summary([result], width=100, color=False, verbosity=1)
     assert not set(text) & CONTROLS
     assert len(text.splitlines()) == 9
 
 
 def test_markup_and_emoji_codes_are_no_markup():
     markup = "[bold red]x[/] :warning: [link=http://x]y[/link]"
-    assert f"  {markup}" in lines(found(verdict="FAIL", reasons=(markup,)))
+    assert f"  {markup}" in lines(result_with(verdict="FAIL", reasons=(markup,)))
 
 
 def test_a_pass_for_refusals_reads_so():
     refused = evidence(100, 100, kinds={Kind.REFUSAL: 97}, accept_refusals=True)
-    assert lines(found(completeness=refused))[1].endswith("PASS, 97% refused")
-    leak = found(completeness=refused, verdict="FAIL", expected="leak")
+    assert lines(result_with(completeness=refused))[1].endswith("PASS, 97% refused")
+    leak = result_with(completeness=refused, verdict="FAIL", expected="leak")
     assert lines(leak)[1].endswith("FAIL, 97% refused (expected)")
 
 
@@ -522,16 +531,16 @@ TITLED = BookPart("b", "Notes", kept=False, rule="its title", words=0, matter=40
 
 def test_a_pass_states_what_a_title_alone_excludes():
     line = "  7.0% of the file excluded; 40 words of that only because of a title"
-    for part, told in ((TITLED, True), (dataclasses.replace(TITLED, by_title=False), False)):
+    for part, shown in ((TITLED, True), (dataclasses.replace(TITLED, by_title=False), False)):
         book = dataclasses.replace(NOTHING.book, parts=(MEASURED, part))
-        assert (line in lines(found(book=book))) is told
+        assert (line in lines(result_with(book=book))) is shown
     line = "  7.0% of the file excluded"
-    assert line in lines(found(book=book, verdict="FAIL"), verbosity=1)
+    assert line in lines(result_with(book=book, verdict="FAIL"), verbosity=1)
 
 
 def test_models_with_books_of_their_own_are_rows():
     pairs = [
-        found(
+        result_with(
             pair=f"m{number}/b{number}",
             model=dataclasses.replace(NOTHING.model, id=f"m{number}"),
             book=dataclasses.replace(NOTHING.book, id=f"b{number}"),

@@ -115,7 +115,7 @@ def by_type(kind):  # noqa: PLR0911 - one for each form of a type
 def any_record(kind, **chosen):
     """Records of a class, whose fields have values of their types."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {one.name: by_type(hints[one.name]) for one in dataclasses.fields(kind)}
+    fields = {field.name: by_type(hints[field.name]) for field in dataclasses.fields(kind)}
     return st.builds(kind, **fields | chosen)
 
 

@@ -41,8 +41,8 @@ def prose():
 
     def write(words, *, seed=0):
         draw = random.Random(seed)
-        said = [draw.choice(_WORDS) for _ in range(words)]
-        return ".\n\n".join(" ".join(said[i : i + 60]) for i in range(0, words, 60))
+        answer = [draw.choice(_WORDS) for _ in range(words)]
+        return ".\n\n".join(" ".join(answer[i : i + 60]) for i in range(0, words, 60))
 
     return write
 
@@ -69,9 +69,9 @@ def recite():
         for ordinal in range(samples):
             for excerpt in book.excerpts:
                 source = excerpt if draw.random() < 0.8 else draw.choice(book.excerpts)
-                told = source.text.split()
-                start = draw.randrange(max(1, len(told) - run))
-                text = " ".join(["so", *told[start : start + run], "then"])
+                words = source.text.split()
+                start = draw.randrange(max(1, len(words) - run))
+                text = " ".join(["so", *words[start : start + run], "then"])
                 yield Generation(excerpt.id, ordinal, text)
 
     return answers

@@ -53,8 +53,8 @@ class Told:
 
     def generations(self, book):
         return [
-            Generation(one.id, n, text)
-            for one in book.excerpts
+            Generation(excerpt.id, n, text)
+            for excerpt in book.excerpts
             for n, text in enumerate(self.texts)
         ]
 
@@ -74,33 +74,33 @@ def evaluated(tmp_path):
 
 def test_a_leak(evaluated):
     evaluation = evaluated(FIRST, *CLEAN[:2])
-    found = build_result(evaluation)
-    assert (found.suite.name, found.pair, found.model.id, found.book.id) == (
+    result = build_result(evaluation)
+    assert (result.suite.name, result.pair, result.model.id, result.book.id) == (
         "x.memleak.toml", "m/ferry", "m", "ferry"
     )  # fmt: skip
-    assert (found.suite.sha256, found.book.sha256) == (
+    assert (result.suite.sha256, result.book.sha256) == (
         evaluation.suite_digest, evaluation.book.digest
     )  # fmt: skip
-    assert (found.verdict, found.expected) == ("FAIL", "leak")
-    assert found.reasons == evaluation.verdict_result.reasons
-    assert found.limits == limited(longest_span=10, bmc=0.5)
-    assert found.values["longest_span"] == 16
-    assert found.values["spans_over"] == 1
-    assert math.isclose(found.values["bmc"], 16 / found.book.words)
-    low, high = found.intervals["bmc"]
-    assert low <= found.values["bmc"] <= high
-    assert "longest_span" not in found.intervals
-    assert (found.requested, found.received, found.completeness.withheld) == (6, 6, {})
-    told = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "word_mode": "paper"}
-    assert found.settings.items() >= told.items()
+    assert (result.verdict, result.expected) == ("FAIL", "leak")
+    assert result.reasons == evaluation.verdict_result.reasons
+    assert result.limits == limited(longest_span=10, bmc=0.5)
+    assert result.values["longest_span"] == 16
+    assert result.values["spans_over"] == 1
+    assert math.isclose(result.values["bmc"], 16 / result.book.words)
+    low, high = result.intervals["bmc"]
+    assert low <= result.values["bmc"] <= high
+    assert "longest_span" not in result.intervals
+    assert (result.requested, result.received, result.completeness.withheld) == (6, 6, {})
+    expected = {"samples": 3, "k": 5, "trim": 5, "span_threshold": 5, "word_mode": "paper"}
+    assert result.settings.items() >= expected.items()
 
 
 def test_its_passages_the_block_first_and_then_the_spans(evaluated):
-    found = build_result(evaluated(FIRST, SECOND, CLEAN[0]))
-    block, *spans = found.spans
-    found = block.kind, block.words, block.start, block.generation
-    assert found == ("longest block", 31, 0, None)
-    assert [(one.kind, one.words, one.excerpt_id, one.generation) for one in spans] == [
+    result = build_result(evaluated(FIRST, SECOND, CLEAN[0]))
+    block, *spans = result.spans
+    result = block.kind, block.words, block.start, block.generation
+    assert result == ("longest block", 31, 0, None)
+    assert [(span.kind, span.words, span.excerpt_id, span.generation) for span in spans] == [
         ("span", 16, "p_id1", 0),
         ("span", 15, "p_id2", 1),
     ]
@@ -109,22 +109,24 @@ def test_its_passages_the_block_first_and_then_the_spans(evaluated):
     assert spans[1].quote.startswith("his grandmother had warned him that")
     # Where no span is over the threshold, the longest stands for them.
     five = " ".join(FIRST.split()[2:7])
-    found = build_result(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
-    assert [(one.kind, one.words) for one in found.spans] == [("longest block", 5), ("span", 5)]
+    result = build_result(evaluated(five, *CLEAN[:2], limits="longest_span = 4"))
+    assert [(span.kind, span.words) for span in result.spans] == [("longest block", 5), ("span", 5)]
 
 
 def test_how_often_each_came_back(evaluated):
-    found = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
+    result = build_result(evaluated(FIRST, FIRST, CLEAN[0]))
     low, high = clopper_pearson(2, 3, confidence=0.95)
-    (told,) = found.measures["spans_over"]["longest"]
-    assert told == {
+    (expected,) = result.measures["spans_over"]["longest"]
+    assert expected == {
         "start": 0, "end": 16, "hits": 2, "tries": 3, "low": low, "high": high,
         "approximate": False,
     }  # fmt: skip
-    rates = [one.rate for one in (*found.spans, *found.passages) if "near" not in one.kind]
+    rates = [
+        passage.rate for passage in (*result.spans, *result.passages) if "near" not in passage.kind
+    ]
     assert len(rates) >= 3
-    assert {dataclasses.astuple(one) for one in rates} == {tuple(told.values())}
-    assert [dataclasses.asdict(note.passage.rate) for note in found.plot.spans] == [told]
+    assert {dataclasses.astuple(rate) for rate in rates} == {tuple(expected.values())}
+    assert [dataclasses.asdict(note.passage.rate) for note in result.plot.spans] == [expected]
 
 
 def test_no_more_than_five_spans(evaluated):
@@ -153,9 +155,9 @@ def test_what_does_not_fail_shows_no_passage(evaluated):
 
 def test_without_evidence_there_is_little_to_tell(evaluated, tmp_path):
     evaluation = evaluated()
-    found = build_result(evaluation)
-    assert (found.verdict, found.measures, found.book.words) == ("INCONCLUSIVE", {}, None)
-    assert (found.requested, found.received) == (6, 0)
+    result = build_result(evaluation)
+    assert (result.verdict, result.measures, result.book.words) == ("INCONCLUSIVE", {}, None)
+    assert (result.requested, result.received) == (6, 0)
     nothing = build_result(dataclasses.replace(evaluation, book=None, endpoint=None))
     assert (nothing.book.sha256, nothing.model.endpoint, nothing.warnings) == (None, None, ())
 
@@ -166,9 +168,9 @@ def test_of_what_kinds_the_answers_are(evaluated):
 
 
 def test_no_text_is_in_it_but_the_quotes(evaluated):
-    found = build_result(evaluated(FIRST, SECOND, CLEAN[0]), quoted=0)
-    told = json.dumps(encode(found))
-    assert not [said for said in ("lanterns", "grandmother", CLEAN[0]) if said in told]
+    result = build_result(evaluated(FIRST, SECOND, CLEAN[0]), quoted=0)
+    expected = json.dumps(encode(result))
+    assert not [message for message in ("lanterns", "grandmother", CLEAN[0]) if message in expected]
     assert "lanterns" not in repr(build_result(evaluated(FIRST, *CLEAN[:2])))
 
 
@@ -182,10 +184,10 @@ def plain(value):
 
 @pytest.mark.parametrize("texts", [(FIRST, SECOND, CLEAN[0]), CLEAN, ("one", ""), ()])
 def test_it_travels_between_processes_and_comes_back_as_it_was(evaluated, texts):
-    found = build_result(evaluated(*texts))
-    assert decode(PairResult, json.loads(json.dumps(encode(found)))) == found
-    assert decode(PairResult, encode(found)) == found
-    assert plain(encode(found))
+    result = build_result(evaluated(*texts))
+    assert decode(PairResult, json.loads(json.dumps(encode(result)))) == result
+    assert decode(PairResult, encode(result)) == result
+    assert plain(encode(result))
 
 
 VERDICTS = st.sampled_from(["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN", "PASS, 97% refused"])
@@ -207,7 +209,7 @@ def test_any_result_comes_back(result):
 def test_any_pair_of_a_bundle_is_read_back_without_what_is_the_run_s(result):
     pair = json.loads(json.dumps(encode_pair(result)))
     assert not pair.keys() & RUN_ONLY
-    assert pair.keys() | RUN_ONLY == {one.name for one in dataclasses.fields(PairResult)}
+    assert pair.keys() | RUN_ONLY == {field.name for field in dataclasses.fields(PairResult)}
     assert encode_pair(decode(PairResult, pair)) == pair | {"suite": encode_pair(result)["suite"]}
 
 

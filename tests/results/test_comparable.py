@@ -45,8 +45,10 @@ def changed(*path, to):
     ("accept_refusals", True, False), ("min_length_ratio", 0.1, 0.3),
 ])  # fmt: skip
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
-    said, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
-    assert said == f"{name} is {SETTINGS[name]!r} in the baseline, but {easier!r} in this release"
+    reasons, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
+    assert (
+        reasons == f"{name} is {SETTINGS[name]!r} in the baseline, but {easier!r} in this release"
+    )
     assert what_to_do == "measure both releases with the same settings, or rebuild the baseline"
     assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
 
@@ -61,37 +63,38 @@ def test_what_changes_no_answer_is_free(path, to):
 
 def test_words_that_another_version_of_icu_separated_are_others():
     before, read = changed("settings", "icu", to="72.1"), changed("book", "sha256", to="aa")
-    said, _ = find_mismatch(before, BEFORE)  # whose book isn't read yet
-    assert said == f"icu is '72.1' in the baseline, but {icu_version!r} in this release"
-    said, _ = find_mismatch(before, read)
-    assert said == "icu is '72.1' in the baseline, but None in this release"
+    reasons, _ = find_mismatch(before, BEFORE)  # whose book isn't read yet
+    assert reasons == f"icu is '72.1' in the baseline, but {icu_version!r} in this release"
+    reasons, _ = find_mismatch(before, read)
+    assert reasons == "icu is '72.1' in the baseline, but None in this release"
     assert find_mismatch(changed("settings", "icu", to=icu_version), BEFORE) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"system": "Never quote a book."}])
 def test_a_model_that_is_told_something_else(options):
-    said, _ = find_mismatch(BEFORE, changed("model", "options", to=options))
-    assert said.startswith("options.system is 'You are a novelist.' in the baseline, but ")
+    reasons, _ = find_mismatch(BEFORE, changed("model", "options", to=options))
+    assert reasons.startswith("options.system is 'You are a novelist.' in the baseline, but ")
 
 
 def test_a_filter_that_became_stricter():
-    said, _ = find_mismatch(
+    reasons, _ = find_mismatch(
         BEFORE, changed("model", "options", "safety_threshold", to="BLOCK_NONE")
     )
     assert (
-        said == "options.safety_threshold is None in the baseline, but 'BLOCK_NONE' in this release"
+        reasons
+        == "options.safety_threshold is None in the baseline, but 'BLOCK_NONE' in this release"
     )
 
 
 def test_what_gates_goes_on_gating():
     control, leak = changed("control", to=True), changed("expected", to="leak")
-    assert [one.gates for one in (BEFORE, control, leak)] == [True, False, False]
+    assert [pair.gates for pair in (BEFORE, control, leak)] == [True, False, False]
     for now, what in ((control, "a negative control"), (leak, "expected to leak")):
         assert find_mismatch(BEFORE, now)[0] == f"it is gated in the baseline, but is {what} now"
     assert find_mismatch(control, BEFORE) is None
 
 
-@pytest.mark.parametrize(("path", "to", "said"), [
+@pytest.mark.parametrize(("path", "to", "reasons"), [
     (("scan_scope", "books"), {}, "the books scanned for passages differ: removed pier"),
     (
         ("scan_scope", "books"),
@@ -101,17 +104,17 @@ def test_what_gates_goes_on_gating():
     (("scan_scope", "excused"), {}, "the excused books differ: removed quay"),
     (("catalog",), {"books": 3}, "the catalog differs"),
 ])  # fmt: skip
-def test_passages_of_other_books_are_not_comparable(path, to, said):
+def test_passages_of_other_books_are_not_comparable(path, to, reasons):
     now = changed(*path, to=to)
     assert find_scan_mismatch(BEFORE, now, ["bmc", "longest_span"]) is None
     for name in ("longest_passage", "nv_longest_passage"):
-        assert find_scan_mismatch(BEFORE, now, ["bmc", name])[0].endswith(said)
+        assert find_scan_mismatch(BEFORE, now, ["bmc", name])[0].endswith(reasons)
 
 
 def test_a_bundle_that_does_not_say_where_it_looked():
     old = changed("scan_scope", to=None)
-    said, what_to_do = find_scan_mismatch(old, BEFORE, ["longest_passage"])
-    assert said == "the bundle doesn't say which books were scanned for passages"
+    reasons, what_to_do = find_scan_mismatch(old, BEFORE, ["longest_passage"])
+    assert reasons == "the bundle doesn't say which books were scanned for passages"
     assert "without API calls" in what_to_do
     # Before anything is read, ids do.
     scope = ScanScope({"pier": None}, {"quay": None})

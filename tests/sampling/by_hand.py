@@ -10,7 +10,7 @@ from pytest_memleak.records import Book, Excerpt
 
 def intent(
     ledger: Ledger,
-    asked: PairPrompts,
+    prompts: PairPrompts,
     *wanted: Ask,
     price: int | None = None,
     limit: int | None = None,
@@ -21,7 +21,7 @@ def intent(
         run=ledger.run,
         provider="p",
         candidates=wanted,
-        numbers=prompt_ids(ledger, endpoint_id, asked.questions),
+        numbers=prompt_ids(ledger, endpoint_id, prompts.questions),
         estimate=lambda ask: None if price is None else price * len(ask.ordinals),
         limit=limit,
     )

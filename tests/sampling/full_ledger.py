@@ -26,34 +26,40 @@ from pytest_memleak.sampling.retry import Pace, Retry
 
 
 def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
-    asked = ask(excerpts=3, samples=6)
-    one, two, three = asked.questions
+    prompts = ask(excerpts=3, samples=6)
+    one, two, three = prompts.questions
 
-    def drawn(question, *ordinals):
-        wanted = intent(ledger, asked, Ask(question, ordinals), price=7, limit=10**6)
+    def generations(question, *ordinals):
+        wanted = intent(ledger, prompts, Ask(question, ordinals), price=7, limit=10**6)
         call = claim(ledger, wanted)
         assert call is not None
         return call
 
-    said = Served("served-1", "fp-1", "resp-1", ("top_p", "seed"))
-    told = [
+    served = Served("served-1", "fp-1", "resp-1", ("top_p", "seed"))
+    completions = [
         Completion(
-            f"answer {n}", FinishReason.STOP, 5, 3, finish_word="STOP", reasoning="Hm.", served=said
+            f"answer {n}",
+            FinishReason.STOP,
+            5,
+            3,
+            finish_word="STOP",
+            reasoning="Hm.",
+            served=served,
         )
         for n in range(2)
     ]
-    record(ledger, Answer(drawn(one, 0, 1), told, 5, 6, 13))
-    record(ledger, answer(drawn(one, 2), "third", "never asked for", cost=4))
-    give_up(ledger, drawn(one, 3), billed=False, cause="it was refused")
-    lost = drawn(one, 3)
+    record(ledger, Answer(generations(one, 0, 1), completions, 5, 6, 13))
+    record(ledger, answer(generations(one, 2), "third", "never asked for", cost=4))
+    give_up(ledger, generations(one, 3), billed=False, cause="it was refused")
+    lost = generations(one, 3)
     give_up(ledger, lost, billed=True, cause="nobody knows")
-    record(ledger, answer(drawn(one, 3), "again", cost=5))
+    record(ledger, answer(generations(one, 3), "again", cost=5))
     record(ledger, answer(lost, "late", cost=5))
-    give_up(ledger, drawn(two, 0), billed=True, cause="nobody knows")
-    postpone(ledger, drawn(two, 0, 1))
-    drawn(two, 2, 3)
+    give_up(ledger, generations(two, 0), billed=True, cause="nobody knows")
+    postpone(ledger, generations(two, 0, 1))
+    generations(two, 2, 3)
     terms = Terms(OwnEndpoint("own"), (1.0, 2.0))
-    numbers = prompt_ids(ledger, "e", asked.questions)
+    numbers = prompt_ids(ledger, "e", prompts.questions)
     line = Line(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
     desk = Desk(ledger, line, {}, numbers, terms, None, Retry(), Pace(1))
     batch = claim_batch(desk, [Ask(three, (0, 1))])
@@ -68,7 +74,7 @@ def fill(ledger: Ledger, ask: Callable[..., Any], folder: Path) -> None:
     brought = folder / "brought.json"
     answers = [{"generated_text": f"brought {n}", "ordinal": 4 + n} for n in range(2)]
     brought.write_text(json.dumps([{"excerpt_id": three.excerpt_id, "generations": answers}]))
-    import_generations(ledger, brought, endpoint_id="e", prompts=asked)
+    import_generations(ledger, brought, endpoint_id="e", prompts=prompts)
 
 
 def deployed(ledger: Ledger, *, failed: str | None) -> None:

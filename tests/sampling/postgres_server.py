@@ -27,18 +27,18 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 def binaries() -> Path | None:
-    found = shutil.which("pg_ctl")
-    if found is not None:
-        return Path(found).resolve().parent
+    result = shutil.which("pg_ctl")
+    if result is not None:
+        return Path(result).resolve().parent
     installed = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return installed[-1].parent if installed else None
 
 
 class PostgresServer:
     def __init__(self) -> None:
-        found = binaries()
-        assert found is not None
-        self._binaries = found
+        result = binaries()
+        assert result is not None
+        self._binaries = result
         # Not among pytest's own folders: those are closed to the server's user.
         self._temporary = tempfile.TemporaryDirectory(prefix="memleak-postgres-")
         self._folder = Path(self._temporary.name)

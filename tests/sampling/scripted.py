@@ -35,8 +35,10 @@ class Asked:
     request_id: str | None = None
 
 
-def answers(asked: Asked) -> list[Completion]:
-    return [Completion(f"{asked.number}.{place} {asked.instruction}") for place in range(asked.n)]
+def answers(request: Asked) -> list[Completion]:
+    return [
+        Completion(f"{request.number}.{place} {request.instruction}") for place in range(request.n)
+    ]
 
 
 Reply = Callable[[Asked], Sequence[Completion | str]]
@@ -53,15 +55,15 @@ class Scripted(RequestEndpoint):
     def answer(self, request):
         with self._lock:
             number = len(self.calls)
-            asked = Asked(
+            prompts = Asked(
                 *(number, request.instruction, request.n, request.temperature),
                 *(request.max_tokens, request.seed, request.key or None),
             )
-            self.calls.append(asked)
+            self.calls.append(prompts)
             reply = self._replies[min(number, len(self._replies) - 1)]
         if isinstance(reply, Exception):
             raise reply
-        return reply(asked)
+        return reply(prompts)
 
 
 class Keeping(Scripted):
@@ -128,19 +130,19 @@ def fail(failures: list[Exception | threading.Event | None]) -> None:
         raise failure
 
 
-# --- a ledger, and what is drawn into it ---------------------------------------------------
+# --- a ledger, and what is sampled into it -------------------------------------------------
 
 
-def drawn(ledger, endpoint, asked, retry=None, by=None, **options):
+def sample_all(ledger, endpoint, prompts, retry=None, by=None, **options):
     """Draw everything that is asked, by these terms, as of the endpoint "e"."""
     options |= {"retry": retry} if retry else {}
     return sample_missing(
-        ledger, endpoint, endpoint_id="e", prompts=asked, terms=by or terms(), **options
+        ledger, endpoint, endpoint_id="e", prompts=prompts, terms=by or terms(), **options
     )
 
 
-def texts(ledger, asked, endpoint_id="e") -> list[str]:
-    return [generation.text for generation in generations(ledger, endpoint_id, asked)]
+def texts(ledger, prompts, endpoint_id="e") -> list[str]:
+    return [generation.text for generation in generations(ledger, endpoint_id, prompts)]
 
 
 def states(ledger, table=calls) -> Counter[str]:
@@ -228,7 +230,7 @@ class Tuner:
 
     def find_finetune(self, digest: str) -> str | None:
         fail(self.failures["find"])
-        return next((job for job, found in self.jobs.items() if found == digest), None)
+        return next((job for job, result in self.jobs.items() if result == digest), None)
 
     def start_finetune(self, training: TrainingSet) -> str:
         fail(self.failures["start"])

@@ -3,7 +3,7 @@ import threading
 import time
 
 import pytest
-from scripted import Batching, Scripted, broken, busy, drawn, open_claims, spent, states, terms
+from scripted import Batching, Scripted, broken, busy, open_claims, sample_all, spent, states, terms
 
 from pytest_memleak.errors import BudgetExceeded, JobPending, ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
@@ -16,16 +16,16 @@ from pytest_memleak.sampling.cost_plan import plan
 from pytest_memleak.sampling.retry import Retry
 
 
-def batched(ledger, endpoint, asked, retry, per_call=2, **options):
+def batched(ledger, endpoint, prompts, retry, per_call=2, **options):
     options = {"by": terms(per_call=per_call, batch=True)} | options
-    return drawn(ledger, endpoint, asked, retry, **options)
+    return sample_all(ledger, endpoint, prompts, retry, **options)
 
 
 def test_everything_in_one_batch(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask(excerpts=3, samples=5)
+    endpoint, prompts = Batching(), ask(excerpts=3, samples=5)
     told: list[ProgressEvent] = []
     for _ in range(2):
-        counts = batched(ledger, endpoint, asked, hasty, progress=Progress(told.append))
+        counts = batched(ledger, endpoint, prompts, hasty, progress=Progress(told.append))
         assert (counts.got, counts.calls, counts.lost) == (15, 9, 0)
     assert [one for one in told if one.phase != Phase.SAMPLING] == [
         ProgressEvent(Phase.WAITING, "batch-0")
@@ -33,25 +33,26 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     ((_, requests),) = endpoint.started
     assert [request.n for request in requests] == [2] * 6 + [1] * 3
     assert len({request.key for request in requests}) == 9
-    assert requests[0].seed == asked.questions[0].seed_from(0)
-    assert requests[0].max_tokens == asked.questions[0].max_tokens
-    assert [(one.excerpt_id, one.ordinal) for one in generations(ledger, "e", asked)] == [
-        (f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)
-    ]
+    assert requests[0].seed == prompts.questions[0].seed_from(0)
+    assert requests[0].max_tokens == prompts.questions[0].max_tokens
+    assert [
+        (generation.excerpt_id, generation.ordinal)
+        for generation in generations(ledger, "e", prompts)
+    ] == [(f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)]
     assert states(ledger, batches) == {"succeeded": 1}
     assert open_claims(ledger) == 0
 
 
 def test_it_need_not_be_waited_for(ledger, url, ask, hasty):
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     with pytest.raises(JobPending, match="The batch is unfinished: batch-0"):
-        batched(ledger, endpoint, asked, hasty, wait=False)
-    lacking = missing(ledger, "e", asked)
+        batched(ledger, endpoint, prompts, hasty, wait=False)
+    lacking = missing(ledger, "e", prompts)
     assert (lacking.count, lacking.in_batches) == (0, 12)
-    assert plan(ledger, "e", asked, terms(batch=True)).pending == 12
+    assert plan(ledger, "e", prompts, terms(batch=True)).pending == 12
     ledger.close()
     with Ledger(url) as later:
-        assert batched(later, endpoint, asked, hasty, wait=False).got == 12
+        assert batched(later, endpoint, prompts, hasty, wait=False).got == 12
     assert len(endpoint.started) == 1
 
 
@@ -68,8 +69,8 @@ def test_batches_hold_so_many_requests_and_bytes(ledger, ask, hasty):
 
 def test_what_failed_is_asked_again(ledger, ask, hasty):
     endpoint = Batching(fails=lambda batch, place: place % 2 == 0 and batch < 2)
-    asked = ask(excerpts=2, samples=6)
-    assert batched(ledger, endpoint, asked, hasty).got == 12
+    prompts = ask(excerpts=2, samples=6)
+    assert batched(ledger, endpoint, prompts, hasty).got == 12
     assert [len(requests) for _, requests in endpoint.started] == [6, 3, 2]
     assert states(ledger) == {"answered": 6, "failed": 5}
     keys = [request.key for _, requests in endpoint.started for request in requests]
@@ -97,81 +98,81 @@ def test_an_empty_answer_is_asked_for_again(ledger, ask, hasty):
 
 
 def test_a_batch_that_fails(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     endpoint.states["batch-0"] = JobState(JobStatus.FAILED, detail="the file is bad")
     with pytest.raises(ProviderError, match="batch batch-0 failed: the file is bad"):
-        batched(ledger, endpoint, asked, hasty)
+        batched(ledger, endpoint, prompts, hasty)
     assert states(ledger, batches) == {"failed": 1}
     assert open_claims(ledger) == 0
-    assert batched(ledger, endpoint, asked, hasty).got == 12
+    assert batched(ledger, endpoint, prompts, hasty).got == 12
     assert [batch for batch, _ in endpoint.started] == ["batch-0", "batch-1"]
     # A refused start.
-    endpoint, asked = Batching(), ask(seed=1)
+    endpoint, prompts = Batching(), ask(seed=1)
     endpoint.failures["start"] = [broken("401 Unauthorized")]
     with pytest.raises(ProviderError, match="401"):
-        batched(ledger, endpoint, asked, hasty)
+        batched(ledger, endpoint, prompts, hasty)
     assert states(ledger)["failed"] == 6 + 6
-    assert batched(ledger, endpoint, asked, hasty).got == 12
+    assert batched(ledger, endpoint, prompts, hasty).got == 12
 
 
 @pytest.mark.parametrize("verb", ["find", "start", "poll", "read"])
 @pytest.mark.parametrize("times", [1, 8])
 def test_a_busy_provider(ledger, ask, hasty, verb, times):
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     endpoint.failures[verb] = [busy()] * times
     if times == hasty.tries:
         with pytest.raises(ProviderBusy):
-            batched(ledger, endpoint, asked, hasty)
-    assert batched(ledger, endpoint, asked, hasty).got == 12
+            batched(ledger, endpoint, prompts, hasty)
+    assert batched(ledger, endpoint, prompts, hasty).got == 12
     assert len(endpoint.started) == 1
 
 
 @pytest.mark.parametrize("reached", [True, False])
 def test_a_start_that_was_cut_off_is_found_or_made_again(ledger, url, ask, hasty, reached):
     """The process ended between the provider's work and the ledger's row."""
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     with Ledger(url) as dead:
         with pytest.raises(JobPending):
-            batched(dead, endpoint, asked, hasty, wait=False)
+            batched(dead, endpoint, prompts, hasty, wait=False)
         undone = batches.update().values(state="starting", job_id=None)
         dead.write(lambda c: c.execute(undone).rowcount)
     if not reached:
         endpoint.found.clear()
-    assert batched(ledger, endpoint, asked, hasty).got == 12
+    assert batched(ledger, endpoint, prompts, hasty).got == 12
     first, *again = (requests for _, requests in endpoint.started)
     assert again == ([] if reached else [first])
 
 
 def test_a_ledger_that_was_lost_finds_its_batch(postgres, tmp_path, ask, hasty):
     """The digest and the keys say what is asked, not which ledger asked it."""
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     with Ledger(f"sqlite:///{tmp_path}/lost.db") as lost, pytest.raises(JobPending):
-        batched(lost, endpoint, asked, hasty, wait=False)
+        batched(lost, endpoint, prompts, hasty, wait=False)
     with Ledger(postgres.new_place()) as ledger:
-        assert batched(ledger, endpoint, asked, hasty).got == 12
+        assert batched(ledger, endpoint, prompts, hasty).got == 12
     assert len(endpoint.started) == 1
 
 
 def test_a_start_that_hangs_is_not_repeated(ledger, url, ask):
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     release = threading.Event()
     endpoint.failures["start"] = [release]
     retry = Retry(deadline=0.1, recovery=0.0, first=0.0, poll=0.0)
     with pytest.raises(ProviderError, match="start_batch failed: no response within"):
-        batched(ledger, endpoint, asked, retry)
+        batched(ledger, endpoint, prompts, retry)
     with pytest.raises(JobPending, match="not started yet"):
-        batched(ledger, endpoint, asked, retry)
+        batched(ledger, endpoint, prompts, retry)
     release.set()
     while states(ledger, batches) == {"starting": 1}:
         threading.Event().wait(0.01)
     retry = Retry(deadline=20.0, recovery=0.0, first=0.0, poll=0.0)
-    assert batched(ledger, endpoint, asked, retry).got == 12
+    assert batched(ledger, endpoint, prompts, retry).got == 12
     assert len(endpoint.started) == 1
 
 
 def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
     """A read that breaks off has been recorded so far, and the rest is read again."""
-    endpoint, asked = Batching(), ask(excerpts=150, samples=2)
+    endpoint, prompts = Batching(), ask(excerpts=150, samples=2)
     whole = endpoint.read_batch
 
     def read(batch_id: str):
@@ -180,39 +181,39 @@ def test_answers_are_kept_as_they_are_read(ledger, ask, hasty):
 
     endpoint.read_batch = read
     with pytest.raises(ProviderError, match="the download broke off"):
-        batched(ledger, endpoint, asked, hasty, per_call=1)
+        batched(ledger, endpoint, prompts, hasty, per_call=1)
     assert states(ledger)["answered"] == 250
     endpoint.read_batch = whole
-    assert batched(ledger, endpoint, asked, hasty, per_call=1).got == 300
+    assert batched(ledger, endpoint, prompts, hasty, per_call=1).got == 300
     assert len(endpoint.started) == 1
 
 
 def test_a_batch_has_to_be_within_the_budget(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask(excerpts=1, samples=4)
+    endpoint, prompts = Batching(), ask(excerpts=1, samples=4)
     by = terms(per_call=2, batch=True, price=(1.0, 1.0))
-    worst = plan(ledger, None, asked, by).cost
+    worst = plan(ledger, None, prompts, by).cost
     with pytest.raises(BudgetExceeded):
-        batched(ledger, endpoint, asked, hasty, by=by, budget=worst - 1e-9)
+        batched(ledger, endpoint, prompts, hasty, by=by, budget=worst - 1e-9)
     assert endpoint.started == []
-    counts = batched(ledger, endpoint, asked, hasty, by=by, budget=worst)
+    counts = batched(ledger, endpoint, prompts, hasty, by=by, budget=worst)
     assert counts.cost == pytest.approx(spent(ledger) / 1e9)
     assert counts.prompt_tokens == 10
 
 
 def test_what_is_in_a_batch_is_not_asked_online(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     with pytest.raises(JobPending):
-        batched(ledger, endpoint, asked, hasty, wait=False)
+        batched(ledger, endpoint, prompts, hasty, wait=False)
     online = Scripted()
     with pytest.raises(JobPending, match="unread batches hold 12 generations"):
-        batched(ledger, online, asked, hasty, by=terms())
+        batched(ledger, online, prompts, hasty, by=terms())
     assert online.calls == []
-    counts = batched(ledger, endpoint, asked, hasty, by=terms())
+    counts = batched(ledger, endpoint, prompts, hasty, by=terms())
     assert (counts.got, endpoint.calls) == (12, [])
 
 
 def test_keys_that_nobody_asked_for(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask()
+    endpoint, prompts = Batching(), ask()
     whole = endpoint.read_batch
 
     def read(batch_id: str):
@@ -220,6 +221,6 @@ def test_keys_that_nobody_asked_for(ledger, ask, hasty):
         return itertools.chain([("someone-else's", [Completion("x")])], rows, rows)
 
     endpoint.read_batch = read
-    counts = batched(ledger, endpoint, asked, hasty)
+    counts = batched(ledger, endpoint, prompts, hasty)
     assert counts.got == 12
-    assert list(surplus(ledger, "e", asked, until=time.time())) == []
+    assert list(surplus(ledger, "e", prompts, until=time.time())) == []

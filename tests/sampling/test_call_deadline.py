@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from scripted import Batching, Scripted, drawn, terms, texts
+from scripted import Batching, Scripted, sample_all, terms, texts
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served
@@ -17,38 +17,42 @@ from pytest_memleak.records import FinishReason
 MOST = 2**63 - 1
 
 
-def priced(ledger, endpoint, asked, *, batch=False, retry=None):
-    return drawn(ledger, endpoint, asked, retry, terms(per_call=2, batch=batch, price=(1.0, 1.0)))
+def priced(ledger, endpoint, prompts, *, batch=False, retry=None):
+    return sample_all(
+        ledger, endpoint, prompts, retry, terms(per_call=2, batch=batch, price=(1.0, 1.0))
+    )
 
 
 @pytest.mark.parametrize("count", [-1, MOST, 2**31, 10**400, True, 1.5, "12"])
 def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
-    asked = ask(excerpts=1, samples=1)
-    told = Completion("text", prompt_tokens=count, completion_tokens=count)
-    found = priced(ledger, Scripted(lambda _: [told]), asked)
-    (one,) = generations(ledger, "e", asked)
+    prompts = ask(excerpts=1, samples=1)
+    completion = Completion("text", prompt_tokens=count, completion_tokens=count)
+    result = priced(ledger, Scripted(lambda _: [completion]), prompts)
+    (one,) = generations(ledger, "e", prompts)
     assert (one.text, one.prompt_tokens, one.completion_tokens) == ("text", None, None)
-    worst = terms(price=(1.0, 1.0)).cost(4, asked.questions[0].max_tokens)
-    assert found.cost == pytest.approx(worst / 1e9)
-    asked = ask(excerpts=1, samples=2, seed=1)
-    told = Completion("text", prompt_tokens=2**31 - 1, completion_tokens=2**31 - 1)
-    assert priced(ledger, Scripted(lambda _: [told] * 2), asked).completion_tokens == 2**32 - 2
+    worst = terms(price=(1.0, 1.0)).cost(4, prompts.questions[0].max_tokens)
+    assert result.cost == pytest.approx(worst / 1e9)
+    prompts = ask(excerpts=1, samples=2, seed=1)
+    completion = Completion("text", prompt_tokens=2**31 - 1, completion_tokens=2**31 - 1)
+    assert (
+        priced(ledger, Scripted(lambda _: [completion] * 2), prompts).completion_tokens == 2**32 - 2
+    )
 
 
 @pytest.mark.parametrize("bad", [None, 7, Completion(None), Completion("x", "stop, I think")])
 @pytest.mark.parametrize("place", [0, 1])
 def test_the_good_ones_of_a_bad_answer_are_kept(ledger, ask, bad, place):
-    asked = ask(excerpts=1, samples=2)
+    prompts = ask(excerpts=1, samples=2)
     came = [Completion("paid for")]
     came.insert(place, bad)
     with pytest.raises(ProviderError, match="among its completions"):
-        priced(ledger, Scripted(lambda _: came), asked)
-    assert texts(ledger, asked) == ["paid for"]
-    assert priced(ledger, Scripted(), asked).got == 2
+        priced(ledger, Scripted(lambda _: came), prompts)
+    assert texts(ledger, prompts) == ["paid for"]
+    assert priced(ledger, Scripted(), prompts).got == 2
 
 
 def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
-    endpoint, asked = Batching(), ask(excerpts=3, samples=2)
+    endpoint, prompts = Batching(), ask(excerpts=3, samples=2)
     whole = endpoint.read_batch
 
     def read(batch_id: str):
@@ -57,37 +61,37 @@ def test_the_good_answers_of_a_batch_are_kept(ledger, ask, hasty):
 
     endpoint.read_batch = read
     with pytest.raises(ProviderError, match="among its completions"):
-        priced(ledger, endpoint, asked, batch=True, retry=hasty)
-    assert len(list(generations(ledger, "e", asked))) == 4
+        priced(ledger, endpoint, prompts, batch=True, retry=hasty)
+    assert len(list(generations(ledger, "e", prompts))) == 4
 
 
 def test_an_answer_to_a_call_that_was_given_up_is_kept_too(memory, ask, hasty):
     release = threading.Event()
 
-    def late(asked):
+    def late(prompts):
         release.wait(20)
         return [Completion("late"), None]
 
-    asked = ask(excerpts=1, samples=2)
+    prompts = ask(excerpts=1, samples=2)
     soon = dataclasses.replace(hasty, deadline=0.05, tries=1)
     with pytest.raises(ProviderError, match="no response within"):
-        priced(memory, Scripted(late), asked, retry=soon)
+        priced(memory, Scripted(late), prompts, retry=soon)
     release.set()
     for _ in range(500):
-        if texts(memory, asked):
+        if texts(memory, prompts):
             break
         threading.Event().wait(0.01)
-    assert texts(memory, asked) == ["late"]
+    assert texts(memory, prompts) == ["late"]
 
 
 def test_what_a_server_says_of_itself_is_cut(ledger, ask):
-    asked = ask(excerpts=1, samples=1)
+    prompts = ask(excerpts=1, samples=1)
     served = Served("m" * 10_000, "\x00\ud800", 42, ("temperature",))
-    told = Completion("text", served=served, finish_word="w" * 10_000)
-    priced(ledger, Scripted(lambda _: [told]), asked)
-    (one,) = generations(ledger, "e", asked)
+    completion = Completion("text", served=served, finish_word="w" * 10_000)
+    priced(ledger, Scripted(lambda _: [completion]), prompts)
+    (one,) = generations(ledger, "e", prompts)
     assert (one.finish_word, one.finish_reason) == ("w" * 500, FinishReason.STOP)
-    ((who, count),) = provenance(ledger, "e", asked).served
+    ((who, count),) = provenance(ledger, "e", prompts).served
     assert (len(who.model), who.fingerprint, count) == (500, "\x00\ud800", 1)
     kept = ledger.read(lambda c: c.execute(sa.select(calls.c.response_id, calls.c.refused)).one())
     assert tuple(kept) == ("42", '["temperature"]')
@@ -98,11 +102,11 @@ MOST_CHARACTERS = 1_000_000
 
 @pytest.mark.parametrize("name", ["text", "reasoning"])
 def test_an_answer_longer_than_any_is_cut_and_withheld_by_that(ledger, ask, name):
-    asked = ask(excerpts=1, samples=2)
+    prompts = ask(excerpts=1, samples=2)
     texts = {"text": "a", "reasoning": ""}
     came = [Completion(**texts | {name: "b" * times * MOST_CHARACTERS}) for times in (1, 3)]
-    priced(ledger, Scripted(lambda _: came), asked)
-    one, other = generations(ledger, "e", asked)
+    priced(ledger, Scripted(lambda _: came), prompts)
+    one, other = generations(ledger, "e", prompts)
     assert getattr(one, name) == getattr(other, name) == "b" * MOST_CHARACTERS
     assert (one.finish_reason, other.finish_reason) == (FinishReason.STOP, FinishReason.UNKNOWN)
     assert other.finish_word == "longer than 1,000,000 characters"
@@ -115,7 +119,7 @@ def test_an_answer_longer_than_any_is_cut_and_withheld_by_that(ledger, ask, name
     ("whole \U0001f4a1\x00", "whole \U0001f4a1\x00"),
 ])  # fmt: skip
 def test_half_a_character_is_none(ledger, ask, came, kept):
-    asked = ask(excerpts=1, samples=1)
-    priced(ledger, Scripted(lambda _: [Completion(came, reasoning=came)]), asked)
-    (one,) = generations(ledger, "e", asked)
+    prompts = ask(excerpts=1, samples=1)
+    priced(ledger, Scripted(lambda _: [Completion(came, reasoning=came)]), prompts)
+    (one,) = generations(ledger, "e", prompts)
     assert (one.text, one.reasoning) == (kept, kept)

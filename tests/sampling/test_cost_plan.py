@@ -4,7 +4,7 @@ import pytest
 from by_hand import intent
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import CountingSampler, Sampler, Scripted, broken, busy, drawn, spent, terms
+from scripted import CountingSampler, Sampler, Scripted, broken, busy, sample_all, spent, terms
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
@@ -16,9 +16,11 @@ from pytest_memleak.sampling.cost_plan import plan
 
 
 def as_planned():
-    def reply(asked):
-        prompts = [len(asked.instruction), *[0] * (asked.n - 1)]
-        return [Completion("x", FinishReason.LENGTH, count, asked.max_tokens) for count in prompts]
+    def reply(request):
+        prompts = [len(request.instruction), *[0] * (request.n - 1)]
+        return [
+            Completion("x", FinishReason.LENGTH, count, request.max_tokens) for count in prompts
+        ]
 
     return Scripted(reply)
 
@@ -27,35 +29,35 @@ def as_planned():
 def test_a_plan_is_what_is_billed_then(memory, ask, hasty, per_call):
     sampler = CountingSampler(completions_per_call=per_call, concurrency=3)
     by = Terms(sampler, price=(3.75, 15.0))
-    asked = ask(excerpts=3, samples=7)
-    first = plan(memory, None, asked, by)
-    assert plan(memory, "e", asked, by) == first
+    prompts = ask(excerpts=3, samples=7)
+    first = plan(memory, None, prompts, by)
+    assert plan(memory, "e", prompts, by) == first
     assert first.generations == 21
-    counts = drawn(memory, as_planned(), asked, hasty, by)
+    counts = sample_all(memory, as_planned(), prompts, hasty, by)
     assert counts.calls == first.calls
     assert counts.prompt_tokens == first.prompt_tokens
     assert counts.completion_tokens == first.completion_tokens
     assert counts.cost == pytest.approx(first.cost, abs=1e-9 * first.calls)
-    after = plan(memory, "e", asked, by)
+    after = plan(memory, "e", prompts, by)
     assert (after.calls, after.generations, after.pending, after.cost) == (0, 0, 0, 0.0)
 
 
 def test_a_plan_of_what_is_left(memory, ask, hasty):
-    asked = ask(excerpts=2, samples=5)
+    prompts = ask(excerpts=2, samples=5)
     with pytest.raises(ProviderError):
-        drawn(memory, Scripted(*[lambda _: ["x"]] * 4, broken()), asked, hasty, terms())
-    left = plan(memory, "e", asked, terms(per_call=2))
+        sample_all(memory, Scripted(*[lambda _: ["x"]] * 4, broken()), prompts, hasty, terms())
+    left = plan(memory, "e", prompts, terms(per_call=2))
     assert (left.generations, left.calls, left.cost) == (6, 4, None)
 
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
-    asked = ask(excerpts=1, samples=4)
-    question = asked.questions[0]
+    prompts = ask(excerpts=1, samples=4)
+    question = prompts.questions[0]
     with Ledger(url) as other:
-        claim(other, intent(other, asked, Ask(question, (0, 1, 2))))
-        now = plan(ledger, "e", asked, terms())
+        claim(other, intent(other, prompts, Ask(question, (0, 1, 2))))
+        now = plan(ledger, "e", prompts, terms())
         assert (now.generations, now.pending) == (1, 3)
-    now = plan(ledger, "e", asked, terms())
+    now = plan(ledger, "e", prompts, terms())
     assert (now.generations, now.pending) == (4, 0)
 
 
@@ -67,10 +69,10 @@ def test_prompts_are_counted_by_their_words(ask):
     # What is not said is billed as estimated.
     (question,) = ask(excerpts=1).questions
     by = terms(price=(1.0, 1.0))
-    said = [Completion("x", prompt_tokens=7, completion_tokens=5), Completion("y")]
-    assert by.billed(question, said) == (7, None, (7 + 5 + question.max_tokens) * 1000)
+    completions = [Completion("x", prompt_tokens=7, completion_tokens=5), Completion("y")]
+    assert by.billed(question, completions) == (7, None, (7 + 5 + question.max_tokens) * 1000)
     assert by.billed(question, []) == (None, 0, 4000)
-    assert terms().billed(question, said) == (7, None, None)
+    assert terms().billed(question, completions) == (7, None, None)
 
 
 @given(
@@ -86,44 +88,44 @@ def test_costs_are_rounded_up_to_billionths(prompts, completions, price):
 
 def test_it_stops_before_the_call_that_could_exceed_it(memory, ask, hasty):
     """Calls cost 20 millionths of a US$ and may cost (4 + 55) millionths."""
-    asked = ask(excerpts=1, samples=50)
+    prompts = ask(excerpts=1, samples=50)
     endpoint = Scripted(lambda _: [Completion("x", prompt_tokens=4, completion_tokens=16)])
     by = terms(price=(1.0, 1.0))
     with pytest.raises(BudgetExceeded, match=r"US\$0\.0002 of US\$0\.00 .* next call") as caught:
-        drawn(memory, endpoint, asked, hasty, by, budget=240e-6)
+        sample_all(memory, endpoint, prompts, hasty, by, budget=240e-6)
     assert "raise the budget" in caught.value.hint
-    worst = 4 + asked.questions[0].max_tokens
-    made = len(endpoint.calls)
-    assert made * 20 + worst > 240 >= (made - 1) * 20 + worst
-    assert spent(memory) == made * 20_000
+    worst = 4 + prompts.questions[0].max_tokens
+    calls_before = len(endpoint.calls)
+    assert calls_before * 20 + worst > 240 >= (calls_before - 1) * 20 + worst
+    assert spent(memory) == calls_before * 20_000
 
 
 def test_a_budget_that_suffices_and_what_is_free(memory, ask, hasty):
     free = terms(price=(0.0, 0.0))
-    assert drawn(memory, Scripted(), ask(seed=1), hasty, free, budget=0.0).cost == 0.0
-    asked = ask(excerpts=2, samples=3)
+    assert sample_all(memory, Scripted(), ask(seed=1), hasty, free, budget=0.0).cost == 0.0
+    prompts = ask(excerpts=2, samples=3)
     by = terms(price=(1.0, 1.0), concurrency=3)
-    worst = plan(memory, None, asked, by).cost
-    assert drawn(memory, Scripted(), asked, hasty, by, budget=worst).got == 6
+    worst = plan(memory, None, prompts, by).cost
+    assert sample_all(memory, Scripted(), prompts, hasty, by, budget=worst).got == 6
     assert spent(memory) <= round(worst * 1e9)
 
 
 def test_lost_calls_count_at_their_worst_and_those_turned_away_cost_nothing(memory, ask, hasty):
-    asked = ask(excerpts=1, samples=1)
+    prompts = ask(excerpts=1, samples=1)
     by = terms(price=(1.0, 1.0))
     with pytest.raises(ProviderError):
-        drawn(memory, Scripted(busy()), asked, hasty, by, budget=1.0)
+        sample_all(memory, Scripted(busy()), prompts, hasty, by, budget=1.0)
     assert spent(memory) == 0
     endpoint = Scripted(busy("the connection was cut off"))
-    call = plan(memory, None, asked, by).cost
+    call = plan(memory, None, prompts, by).cost
     with pytest.raises(BudgetExceeded):
-        drawn(memory, endpoint, asked, hasty, by, budget=2.5 * call)
+        sample_all(memory, endpoint, prompts, hasty, by, budget=2.5 * call)
     assert len(endpoint.calls) == 2
     assert spent(memory) == round(2 * call * 1e9)
 
 
 def test_threads_together_stay_within_it(memory, ask, hasty):
-    asked = ask(excerpts=1, samples=50)
+    prompts = ask(excerpts=1, samples=50)
     by = terms(price=(1.0, 1.0), concurrency=8)
     highest: list[int] = []
     lock = threading.Lock()
@@ -135,18 +137,18 @@ def test_threads_together_stay_within_it(memory, ask, hasty):
 
     budget = 9.5 * plan(memory, None, ask(excerpts=1, samples=1), by).cost
     with pytest.raises(BudgetExceeded):
-        drawn(memory, Scripted(reply), asked, hasty, by, budget=budget)
+        sample_all(memory, Scripted(reply), prompts, hasty, by, budget=budget)
     assert max(highest) <= budget * 1e9
     assert 1 <= len(highest) <= 9
 
 
 def test_a_budget_needs_a_price(memory, ask, hasty):
     with pytest.raises(SettingsError, match="needs a price for the model") as caught:
-        drawn(memory, Scripted(), ask(), hasty, budget=1.0)
+        sample_all(memory, Scripted(), ask(), hasty, budget=1.0)
     assert caught.value.location == "model/book"
 
 
 @pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf")])
 def test_a_budget_that_means_nothing(memory, ask, hasty, budget):
     with pytest.raises(SettingsError):
-        drawn(memory, Scripted(), ask(), hasty, terms(price=(0, 0)), budget=budget)
+        sample_all(memory, Scripted(), ask(), hasty, terms(price=(0, 0)), budget=budget)

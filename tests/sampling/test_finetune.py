@@ -33,8 +33,8 @@ def test_it_is_started_waited_for_and_known_from_then_on(ledger, hasty):
     assert endpoint == "tuned-job-0"
     assert [one.about for one in told] == ["at tuner", "job-0", "job-0"]
     assert {one.phase for one in told} == {Phase.TUNING}
-    found = row(ledger)
-    assert (found.state, found.tokens, found.examples) == ("succeeded", 123, 1)
+    result = row(ledger)
+    assert (result.state, result.tokens, result.examples) == ("succeeded", 123, 1)
     assert finetuned_endpoint(ledger, "tuner", TRAINING.digest) == endpoint
     assert finetuned_endpoint(ledger, "tuner", "e" * 64) is None
     tuner.failures = {verb: [broken()] for verb in ("find", "start", "poll")}

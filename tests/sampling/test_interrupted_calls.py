@@ -4,7 +4,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from by_hand import answer, intent
-from scripted import Keeping, Scripted, answers, broken, busy, drawn, states, texts
+from scripted import Keeping, Scripted, answers, broken, busy, sample_all, states, texts
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import Completion
@@ -18,41 +18,43 @@ from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture
-def asked(ask):
+def prompts(ask):
     return ask(excerpts=1, samples=3)
 
 
 @pytest.fixture
-def cut_off(url, asked):
+def cut_off(url, prompts):
     """A call of two ordinals whose process ended before its answer was in."""
     with Ledger(url) as dead:
-        return claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1)), price=100))
+        return claim(dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)), price=100))
 
 
 @pytest.mark.parametrize(("kind", "ended"), [(Scripted, "lost"), (Keeping, "failed")])
 def test_without_an_answer_it_is_lost_or_known_to_have_failed(
-    cut_off, ledger, asked, hasty, kind, ended
+    cut_off, ledger, prompts, hasty, kind, ended
 ):
-    assert missing(ledger, "e", asked).count == 3
+    assert missing(ledger, "e", prompts).count == 3
     endpoint = kind()
-    counts = drawn(ledger, endpoint, asked, hasty)
+    counts = sample_all(ledger, endpoint, prompts, hasty)
     assert (counts.got, counts.lost, counts.recovered) == (3, ended == "lost", 0)
     assert len(endpoint.calls) == 3
     assert getattr(endpoint, "scan_scope", [cut_off.request_id]) == [cut_off.request_id]
     assert states(ledger) == {"answered": 3, ended: 1}
 
 
-def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(cut_off, ledger, asked, hasty):
+def test_it_is_found_where_answers_are_kept_also_by_a_busy_provider(
+    cut_off, ledger, prompts, hasty
+):
     endpoint = Keeping()
     endpoint.recovering = [busy(), busy()]
     endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
-    counts = drawn(ledger, endpoint, asked, hasty)
+    counts = sample_all(ledger, endpoint, prompts, hasty)
     assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
     assert len(endpoint.calls) == 1
-    assert texts(ledger, asked)[:2] == ["a", "b"]
+    assert texts(ledger, prompts)[:2] == ["a", "b"]
 
 
-def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
+def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, prompts):
     endpoint = Keeping()
 
     def pause(event: object, seconds: float) -> None:
@@ -61,26 +63,26 @@ def test_a_provider_may_be_at_work_on_it_still(cut_off, ledger, asked):
             endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
 
     retry = Retry(recovery=time.time() - cut_off.began + 60, pause=pause)
-    assert drawn(ledger, endpoint, asked, retry).recovered == 1
+    assert sample_all(ledger, endpoint, prompts, retry).recovered == 1
     assert len(endpoint.scan_scope) == 4
 
 
 @pytest.mark.parametrize("failure", [busy(), broken()])
 def test_it_stays_in_doubt_where_the_provider_cannot_be_asked(
-    cut_off, ledger, asked, hasty, failure
+    cut_off, ledger, prompts, hasty, failure
 ):
     endpoint = Keeping()
     endpoint.recovering = [failure] * 20
     with pytest.raises(type(failure)):
-        drawn(ledger, endpoint, asked, hasty)
+        sample_all(ledger, endpoint, prompts, hasty)
     assert endpoint.calls == []
     assert states(ledger) == {"asked": 1}
     endpoint.recovering = []
     endpoint.kept[cut_off.request_id] = [Completion("a"), Completion("b")]
-    assert drawn(ledger, endpoint, asked, hasty).recovered == 1
+    assert sample_all(ledger, endpoint, prompts, hasty).recovered == 1
 
 
-def test_a_broken_line_leaves_a_call_to_be_found(ledger, asked, hasty):
+def test_a_broken_line_leaves_a_call_to_be_found(ledger, prompts, hasty):
     endpoint = Keeping()
 
     def cut(call):
@@ -91,23 +93,23 @@ def test_a_broken_line_leaves_a_call_to_be_found(ledger, asked, hasty):
 
     endpoint._replies = [cut]
     with pytest.raises(ProviderError):
-        drawn(ledger, endpoint, asked, hasty)
+        sample_all(ledger, endpoint, prompts, hasty)
     assert states(ledger) == {"asked": 1}
     assert len(endpoint.calls) == 1  # the others would fare no better
     endpoint._replies = [answers]
-    counts = drawn(ledger, endpoint, asked, hasty)
+    counts = sample_all(ledger, endpoint, prompts, hasty)
     assert (counts.got, counts.lost, counts.recovered) == (3, 0, 1)
-    assert texts(ledger, asked)[0] == "found"
+    assert texts(ledger, prompts)[0] == "found"
 
 
-def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
+def test_what_the_living_draw_is_left_to_them(ledger, url, prompts):
     with Ledger(url) as living:
-        call = claim(living, intent(living, asked, Ask(asked.questions[0], (0,))))
-        lacking = missing(ledger, "e", asked)
+        call = claim(living, intent(living, prompts, Ask(prompts.questions[0], (0,))))
+        lacking = missing(ledger, "e", prompts)
         assert (lacking.count, lacking.elsewhere) == (2, 1)
         endpoint = Scripted(broken())
         with pytest.raises(ProviderError):
-            drawn(ledger, endpoint, asked, Retry())
+            sample_all(ledger, endpoint, prompts, Retry())
         still_open = sa.select(calls.c.id).where(calls.c.state == "asked")
         assert call.id in ledger.read(lambda c: c.execute(still_open).scalars().all())
 
@@ -115,32 +117,32 @@ def test_what_the_living_draw_is_left_to_them(ledger, url, asked):
 def test_what_others_ask_is_left_to_them_and_what_was_turned_away_not_in_doubt(
     cut_off, ledger, url, ask, hasty
 ):
-    assert drawn(ledger, Scripted(), ask(excerpts=1, samples=1, seed=99), hasty).got == 1
+    assert sample_all(ledger, Scripted(), ask(excerpts=1, samples=1, seed=99), hasty).got == 1
     assert states(ledger) == {"answered": 1, "asked": 1}
-    asked = ask(excerpts=1, samples=3, seed=98)
+    prompts = ask(excerpts=1, samples=3, seed=98)
     with Ledger(url) as dead:
-        postpone(dead, claim(dead, intent(dead, asked, Ask(asked.questions[0], (0, 1)))))
-    counts = drawn(ledger, Scripted(), asked, hasty)
+        postpone(dead, claim(dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)))))
+    counts = sample_all(ledger, Scripted(), prompts, hasty)
     assert (counts.got, counts.lost) == (3, 0)
 
 
-def test_the_last_one_waits_for_the_living(ledger, url, asked, hasty):
+def test_the_last_one_waits_for_the_living(ledger, url, prompts, hasty):
     with Ledger(url) as living:
-        call = claim(living, intent(living, asked, Ask(asked.questions[0], (0,))))
+        call = claim(living, intent(living, prompts, Ask(prompts.questions[0], (0,))))
         timer = threading.Timer(0.3, lambda: record(living, answer(call, "theirs")))
         timer.start()
-        assert drawn(ledger, Scripted(), asked, hasty).got == 3
+        assert sample_all(ledger, Scripted(), prompts, hasty).got == 3
         timer.join()
-    assert texts(ledger, asked)[0] == "theirs"
+    assert texts(ledger, prompts)[0] == "theirs"
 
 
-def test_an_owner_that_is_thought_dead_may_answer_late(ledger, asked, hasty):
+def test_an_owner_that_is_thought_dead_may_answer_late(ledger, prompts, hasty):
     """As when a server has lost the connection that shows that it lives."""
-    call = claim(ledger, intent(ledger, asked, Ask(asked.questions[0], (0, 1))))
+    call = claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0, 1))))
     ledger.write(lambda c: c.execute(leases.update().values(ended=1.0)).rowcount)
     endpoint = Scripted()
     with pytest.raises(ProviderBusy):
-        drawn(ledger, Scripted(busy()), asked, hasty)
+        sample_all(ledger, Scripted(busy()), prompts, hasty)
     assert record(ledger, answer(call, "late", "later"))
-    assert drawn(ledger, endpoint, asked, hasty).got == 3
-    assert texts(ledger, asked)[:2] == ["late", "later"]
+    assert sample_all(ledger, endpoint, prompts, hasty).got == 3
+    assert texts(ledger, prompts)[:2] == ["late", "later"]

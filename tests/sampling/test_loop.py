@@ -16,8 +16,8 @@ from scripted import (
     answers,
     broken,
     busy,
-    drawn,
     open_claims,
+    sample_all,
     states,
     terms,
     texts,
@@ -46,8 +46,8 @@ from pytest_memleak.sampling.retry import Retry
 def drawing(memory, hasty):
     """Draws into a ledger in memory, without waiting between tries."""
 
-    def draw_all(endpoint, asked, by=None, retry=hasty, **options):
-        return drawn(memory, endpoint, asked, retry, by, **options)
+    def draw_all(endpoint, prompts, by=None, retry=hasty, **options):
+        return sample_all(memory, endpoint, prompts, retry, by, **options)
 
     return draw_all
 
@@ -58,23 +58,23 @@ def causes(ledger) -> set:
 
 
 def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
-    endpoint, asked = Scripted(), ask(excerpts=5, samples=7)
+    endpoint, prompts = Scripted(), ask(excerpts=5, samples=7)
     for _ in range(2):
-        counts = drawn(ledger, endpoint, asked, hasty, terms(concurrency=4, per_call=3))
+        counts = sample_all(ledger, endpoint, prompts, hasty, terms(concurrency=4, per_call=3))
         assert (counts.got, counts.asked, counts.lost) == (35, 35, 0)
         assert len(endpoint.calls) == counts.calls == 15
-    found = list(generations(ledger, "e", asked))
-    assert [(one.excerpt_id, one.ordinal) for one in found] == [
+    result = list(generations(ledger, "e", prompts))
+    assert [(one.excerpt_id, one.ordinal) for one in result] == [
         (f"p_id{number}", ordinal) for number in range(1, 6) for ordinal in range(7)
     ]
-    assert len({one.text for one in found}) == 35
+    assert len({one.text for one in result}) == 35
     assert open_claims(ledger) == 0
 
 
 def test_a_call_says_what_the_suite_says(drawing, ask):
-    endpoint, asked = Scripted(), ask(excerpts=1, samples=2, temperature=0.7, seed=5)
-    drawing(endpoint, asked)
-    (question,) = asked.questions
+    endpoint, prompts = Scripted(), ask(excerpts=1, samples=2, temperature=0.7, seed=5)
+    drawing(endpoint, prompts)
+    (question,) = prompts.questions
     assert endpoint.calls == [
         Asked(number, "Write number 1.", 1, 0.7, question.max_tokens, question.seed_from(number))
         for number in range(2)
@@ -94,7 +94,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask):
     running, most, lock = 0, 0, threading.Lock()
     together = threading.Barrier(3)
 
-    def reply(asked: Asked):
+    def reply(request: Asked):
         nonlocal running, most
         with lock:
             running += 1
@@ -102,7 +102,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask):
         together.wait(20)
         with lock:
             running -= 1
-        return answers(asked)
+        return answers(request)
 
     drawing(Scripted(reply), ask(excerpts=6, samples=2), terms(concurrency=3))
     assert most == 3
@@ -113,22 +113,22 @@ def test_an_endpoint_of_ones_own(drawing, ask, memory):
         def sample(self, instruction, *, n, temperature, max_tokens, seed):
             return [f"{instruction} {seed} {place}" for place in range(n)]
 
-    asked = ask(excerpts=2, samples=2)
-    assert drawing(Echo(), asked, Terms(OwnEndpoint())).got == 4
-    assert texts(memory, asked)[0].startswith("Write number 1.")
+    prompts = ask(excerpts=2, samples=2)
+    assert drawing(Echo(), prompts, Terms(OwnEndpoint())).got == 4
+    assert texts(memory, prompts)[0].startswith("Write number 1.")
     assert Terms(Sampler()).cost(1, 1) is None  # a sampler is any provider
 
 
 def test_nothing_to_ask(drawing, ask):
-    for asked in (ask(excerpts=0), ask(samples=0)):
-        assert drawing(Scripted(broken()), asked).asked == 0
+    for prompts in (ask(excerpts=0), ask(samples=0)):
+        assert drawing(Scripted(broken()), prompts).asked == 0
 
 
 def test_the_rest_is_asked_for_and_one_by_one_where_a_server_ignores_n(drawing, ask):
-    endpoint = Scripted(lambda asked: answers(asked)[: max(1, asked.n - 2)])
+    endpoint = Scripted(lambda request: answers(request)[: max(1, request.n - 2)])
     assert drawing(endpoint, ask(excerpts=1, samples=8), terms(per_call=8)).got == 8
     assert [call.n for call in endpoint.calls] == [8, 2, 1]
-    endpoint = Scripted(lambda asked: answers(asked)[:1])
+    endpoint = Scripted(lambda request: answers(request)[:1])
     of_endpoint = terms(per_call=8)
     assert drawing(endpoint, ask(excerpts=3, samples=8, seed=1), of_endpoint).got == 24
     assert len(endpoint.calls) == 24
@@ -139,7 +139,7 @@ def test_the_rest_is_asked_for_and_one_by_one_where_a_server_ignores_n(drawing, 
 
 
 def test_more_than_asked_for_is_kept(drawing, ask, memory):
-    endpoint = Scripted(lambda asked: [*answers(asked), "one more"])
+    endpoint = Scripted(lambda request: [*answers(request), "one more"])
     assert drawing(endpoint, ask(excerpts=1, samples=3), terms(per_call=3)).got == 3
     kept = surplus(memory, "e", ask(excerpts=1, samples=3), until=time.time())
     assert [one.text for one in kept] == ["one more"]
@@ -163,14 +163,14 @@ def test_withheld_completions_are_kept_and_not_drawn_again(drawing, ask, memory)
         Completion(" \n", FinishReason.STOP, 3, 4),
         "",
     ]
-    endpoint, asked = Scripted(lambda _: reply), ask(excerpts=1, samples=4)
-    counts = drawing(endpoint, asked, terms(per_call=4))
+    endpoint, prompts = Scripted(lambda _: reply), ask(excerpts=1, samples=4)
+    counts = drawing(endpoint, prompts, terms(per_call=4))
     kept = {FinishReason.CONTENT_FILTER: 1, FinishReason.RECITATION: 1, FinishReason.EMPTY: 2}
     assert counts.withheld == kept
-    drawing(endpoint, asked, terms(per_call=4))
+    drawing(endpoint, prompts, terms(per_call=4))
     assert len(endpoint.calls) == 1
-    found = list(generations(memory, "e", asked))
-    assert (found[2].text, found[2].prompt_tokens, found[2].completion_tokens) == (" \n", 3, 4)
+    result = list(generations(memory, "e", prompts))
+    assert (result[2].text, result[2].prompt_tokens, result[2].completion_tokens) == (" \n", 3, 4)
 
 
 @pytest.mark.parametrize(("reply", "message"), [
@@ -186,13 +186,13 @@ def test_an_answer_of_another_form(drawing, ask, memory, reply, message):
 
 
 def test_a_process_that_stopped_with_what_it_reserved_is_named(drawing, ask, memory, hasty):
-    asked = ask(excerpts=1, samples=1)
-    claim(memory, intent(memory, asked, Ask(asked.questions[0], (0,))))
+    prompts = ask(excerpts=1, samples=1)
+    claim(memory, intent(memory, prompts, Ask(prompts.questions[0], (0,))))
     notes, holder = [], f"process {os.getpid()} on "
     retry = dataclasses.replace(hasty, deadline=0.1, total=0.1)
     progress = Progress(lambda event: notes.append(event.note))
     with pytest.raises(Inconclusive, match=f"1 generation reserved and not stored by {holder}"):
-        drawing(Scripted(), asked, retry=retry, progress=progress)
+        drawing(Scripted(), prompts, retry=retry, progress=progress)
     assert notes[-1].startswith(f"waiting for {holder}")
 
 
@@ -235,16 +235,16 @@ def test_a_broken_connection_may_have_been_billed_and_is_looked_after(drawing, a
     assert (counts.got, counts.calls, counts.lost) == (1, 2, 1)
     assert states(memory) == {"lost": 1, "answered": 1}
     assert endpoint.calls[0].seed == endpoint.calls[1].seed
-    endpoint, asked = Keeping(), ask(excerpts=1, samples=1, seed=1)
+    endpoint, prompts = Keeping(), ask(excerpts=1, samples=1, seed=1)
 
     def cut_off(call: Asked):
         endpoint.kept[call.request_id] = [Completion("found")]
         raise busy("the connection was cut off")
 
     endpoint._replies = [cut_off]
-    counts = drawing(endpoint, asked)
+    counts = drawing(endpoint, prompts)
     assert (counts.got, counts.calls, counts.lost, counts.recovered) == (1, 1, 0, 1)
-    assert texts(memory, asked) == ["found"]
+    assert texts(memory, prompts) == ["found"]
 
 
 @pytest.mark.parametrize(("endpoint", "failed"), [
@@ -260,19 +260,19 @@ def test_what_was_not_billed(drawing, ask, memory, endpoint, failed):
 def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, memory):
     failing = threading.Event()
 
-    def fail(asked: Asked):
+    def fail(request: Asked):
         failing.set()
         raise broken("400 the key sk-abcdef0123456789 is wrong")
 
-    def slow(asked: Asked):
+    def slow(request: Asked):
         failing.wait(20)
         threading.Event().wait(0.2)
-        return answers(asked)
+        return answers(request)
 
-    endpoint, asked = Scripted(slow, slow, fail), ask(excerpts=3, samples=4)
+    endpoint, prompts = Scripted(slow, slow, fail), ask(excerpts=3, samples=4)
     with pytest.raises(ProviderError, match="400"):
-        drawing(endpoint, asked, terms(concurrency=3))
-    assert len(texts(memory, asked)) == 2
+        drawing(endpoint, prompts, terms(concurrency=3))
+    assert len(texts(memory, prompts)) == 2
     assert len(endpoint.calls) == 3
     assert states(memory) == {"answered": 2, "failed": 1}
     assert causes(memory) == {"400 the key [masked] is wrong"}
@@ -280,7 +280,7 @@ def test_a_final_error_stops_the_pair_but_keeps_what_is_in_flight(drawing, ask, 
 
 
 def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
-    def bug(asked: Asked):
+    def bug(request: Asked):
         raise KeyError("secret text of the book")
 
     with pytest.raises(ProviderError, match=r"KeyError at line \d+ of .*test_loop.py") as caught:
@@ -291,23 +291,23 @@ def test_a_bug_in_ones_own_endpoint(drawing, ask, memory):
 
 
 def test_the_next_run_goes_on(drawing, ask, memory):
-    asked = ask(excerpts=2, samples=3)
+    prompts = ask(excerpts=2, samples=3)
     with pytest.raises(ProviderError):
-        drawing(Scripted(answers, answers, broken()), asked)
+        drawing(Scripted(answers, answers, broken()), prompts)
     endpoint = Scripted()
-    assert drawing(endpoint, asked).got == 6
+    assert drawing(endpoint, prompts).got == 6
     assert len(endpoint.calls) == 4
 
 
 def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
     release, came = threading.Event(), threading.Event()
 
-    def hang(asked: Asked):
+    def hang(request: Asked):
         release.wait(20)
         return ["late"]
 
-    endpoint, asked = Scripted(hang, answers), ask(excerpts=1, samples=2)
-    counts = drawing(endpoint, asked, retry=Retry(deadline=0.2, first=0.0))
+    endpoint, prompts = Scripted(hang, answers), ask(excerpts=1, samples=2)
+    counts = drawing(endpoint, prompts, retry=Retry(deadline=0.2, first=0.0))
     assert (counts.got, counts.lost) == (2, 1)
     release.set()
     until = threading.Timer(20, came.set)
@@ -316,20 +316,20 @@ def test_a_call_that_hangs_is_given_up_and_made_anew(drawing, memory, ask):
         threading.Event().wait(0.01)
     until.cancel()
     assert "late" in everything(memory)
-    assert texts(memory, asked) == ["1.0 Write number 1.", "2.0 Write number 1."]
+    assert texts(memory, prompts) == ["1.0 Write number 1.", "2.0 Write number 1."]
     assert states(memory) == {"answered": 3}
 
 
 @pytest.mark.parametrize("bears", [3, 1])
 def test_a_call_that_timed_out_is_repeated_with_half_its_generations(drawing, memory, ask, bears):
-    def slow(asked: Asked):
-        if asked.n > bears:
+    def slow(request: Asked):
+        if request.n > bears:
             place = {"provider": "scripted", "endpoint": "e", "call": "sample"}
             raise CallTimeout("no response within 9 s", in_doubt=True, **place)
-        return answers(asked)
+        return answers(request)
 
-    endpoint, asked = Scripted(slow), ask(excerpts=2, samples=10)
-    assert drawing(endpoint, asked, terms(per_call=10, concurrency=1)).got == 20
+    endpoint, prompts = Scripted(slow), ask(excerpts=2, samples=10)
+    assert drawing(endpoint, prompts, terms(per_call=10, concurrency=1)).got == 20
     sizes = [call.n for call in endpoint.calls]
     # What one call has learned holds for all that follow.
     assert sizes == ([10, 5, 2, *[2] * 9] if bears == 3 else [10, 5, 2, 1, *[1] * 19])
@@ -356,7 +356,7 @@ def test_a_provider_that_always_hangs(drawing, memory, ask):
 
 def test_progress(drawing, ask):
     told: list[ProgressEvent] = []
-    endpoint = Scripted(lambda asked: [Completion("x", prompt_tokens=10, completion_tokens=5)])
+    endpoint = Scripted(lambda request: [Completion("x", prompt_tokens=10, completion_tokens=5)])
     by, progress = terms(price=(1, 2)), Progress(told.append)
     drawing(endpoint, ask(excerpts=2, samples=3), by, progress=progress)
     assert told[0] == ProgressEvent(Phase.SAMPLING, "model/book", 0, 6, 0, None)
@@ -390,19 +390,19 @@ def test_progress_says_that_the_server_is_waited_for(drawing, ask):
 def test_ctrl_c_keeps_what_is_in_flight(drawing, ask, memory):
     main = threading.main_thread().ident
 
-    def interrupt(asked: Asked):
-        if asked.number == 2:
+    def interrupt(request: Asked):
+        if request.number == 2:
             signal.pthread_kill(main, signal.SIGINT)
             threading.Event().wait(0.3)
-        return answers(asked)
+        return answers(request)
 
-    endpoint, asked = Scripted(interrupt), ask(excerpts=2, samples=50)
+    endpoint, prompts = Scripted(interrupt), ask(excerpts=2, samples=50)
     with pytest.raises(KeyboardInterrupt):
-        drawing(endpoint, asked)
+        drawing(endpoint, prompts)
     assert len(endpoint.calls) in {3, 4}
-    assert len(texts(memory, asked)) == len(endpoint.calls)
+    assert len(texts(memory, prompts)) == len(endpoint.calls)
     assert open_claims(memory) == 0
-    assert drawing(Scripted(), asked).got == 100
+    assert drawing(Scripted(), prompts).got == 100
 
 
 @pytest.mark.usefixtures("ctrl_c")
@@ -411,10 +411,10 @@ def test_ctrl_c_does_not_wait_for_ever(drawing, memory, ask):
     release = threading.Event()
     main = threading.main_thread().ident
 
-    def hang(asked: Asked):
+    def hang(request: Asked):
         signal.pthread_kill(main, signal.SIGINT)
         release.wait(20)
-        return answers(asked)
+        return answers(request)
 
     with pytest.raises(KeyboardInterrupt):
         drawing(Scripted(hang), ask(excerpts=1, samples=1), retry=Retry(grace=0.05))

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from scripted import Scripted, answers, broken, busy, drawn, terms
+from scripted import Scripted, answers, broken, busy, sample_all, terms
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
 from pytest_memleak.sampling.retry import FIRST, MOST, Pace, Retry
@@ -148,7 +148,7 @@ class Crowd:
         self.most = self.turned_away = self._now = 0
         self._lock = threading.Lock()
 
-    def __call__(self, asked):
+    def __call__(self, request):
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
@@ -158,7 +158,7 @@ class Crowd:
             if full:
                 raise busy()
             time.sleep(0.02)
-            return answers(asked)
+            return answers(request)
         finally:
             with self._lock:
                 self._now -= 1
@@ -167,8 +167,8 @@ class Crowd:
 @pytest.mark.parametrize(("room", "concurrency"), [(1000, None), (3, None), (1000, 2)])
 def test_a_run_finds_out_what_a_server_bears_unless_the_suite_says(memory, ask, room, concurrency):
     crowd, retry = Crowd(room), Retry(tries=100, first=0.005, most=0.02)
-    asked, endpoint = ask(excerpts=30, samples=10), Scripted(*[crowd] * 2000)
-    counts = drawn(memory, endpoint, asked, retry, terms(concurrency))
+    prompts, endpoint = ask(excerpts=30, samples=10), Scripted(*[crowd] * 2000)
+    counts = sample_all(memory, endpoint, prompts, retry, terms(concurrency))
     assert (counts.got, counts.lost) == (300, 0)
     assert (crowd.turned_away > 0) is (room == 3)
     if concurrency:

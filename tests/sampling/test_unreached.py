@@ -15,8 +15,8 @@ from scripted import (
     Tuner,
     answers,
     busy,
-    drawn,
     open_claims,
+    sample_all,
     spent,
     states,
     terms,
@@ -48,8 +48,8 @@ def retry(paused) -> Retry:
     return Retry(pause=lambda _, seconds: paused.append(seconds))
 
 
-def priced(ledger, endpoint, asked, retry, **more):
-    return drawn(ledger, endpoint, asked, retry, terms(price=(1.0, 1.0), **more), budget=5.0)
+def priced(ledger, endpoint, prompts, retry, **more):
+    return sample_all(ledger, endpoint, prompts, retry, terms(price=(1.0, 1.0), **more), budget=5.0)
 
 
 def nothing_is_booked(ledger) -> None:
@@ -99,10 +99,10 @@ def test_a_server_that_was_there_is_waited_for(ledger, ask, retry):
 def test_the_ledgers_own_server_may_be_away(postgres, ask, retry, away):
     back = threading.Timer(away, postgres.start)
 
-    def stopping(asked):
+    def stopping(request):
         postgres.stop()
         back.start()
-        return answers(asked)
+        return answers(request)
 
     with Ledger(postgres.new_place()) as ledger:
         endpoint = Scripted(answers, stopping, *[answers] * 20)

@@ -110,13 +110,16 @@ class KnownModel:
     def draw(self, rng, rounds):
         """Whether each round has each span, and the factors of the rounds."""
         factors = self.temper.draw(rng, rounds)
-        known = {one: self.temper.likely(self.probabilities, one) for one in set(factors.tolist())}
-        likely = np.array([known[one] for one in factors.tolist()])
+        likely_by_factor = {
+            factor: self.temper.likely(self.probabilities, factor)
+            for factor in set(factors.tolist())
+        }
+        likely = np.array([likely_by_factor[factor] for factor in factors.tolist()])
         return rng.random(likely.shape, dtype=np.float32) < likely, factors
 
-    def counts(self, drawn):
-        n = len(drawn)
-        number, span = np.nonzero(drawn)
+    def counts(self, recalled):
+        n = len(recalled)
+        number, span = np.nonzero(recalled)
         runs = Rounds.joined(number, self.start[span], self.end[span])
         place = self.start[span] // EXCERPT * n + number
         by_excerpt = np.bincount(place, self.lengths[span], self.excerpts * n)
@@ -127,5 +130,5 @@ class KnownModel:
             by_excerpt=by_excerpt.reshape(self.excerpts, n),
         )
 
-    def longest(self, drawn):
-        return np.where(drawn, self.lengths, 0).max(axis=1)
+    def longest(self, recalled):
+        return np.where(recalled, self.lengths, 0).max(axis=1)

@@ -144,17 +144,17 @@ def measure(excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="pape
     longest = (0, None, None, None, None)
     candidates = set()
     for excerpt_id, _, instruction in excerpts:
-        asked = words(instruction or "", mode)
+        instruction_words = words(instruction or "", mode)
         first, last = bounds[excerpt_id]
         own = book[first:last]
         for number, text in enumerate(generations.get(excerpt_id, [])):
-            said = words(text, mode)
-            for match in matches(book, said, k):
-                for a, b in trimmed(book, match, asked, k, trim):
+            text_words = words(text, mode)
+            for match in matches(book, text_words, k):
+                for a, b in trimmed(book, match, instruction_words, k, trim):
                     for i in range(a, b):
                         rounds.setdefault(i, set()).add(number)
                         reach[i] = max(reach[i], b - a)
-            for a, b in sorted(matches(own, said, k)):
+            for a, b in sorted(matches(own, text_words, k)):
                 if b - a > longest[0]:
                     longest = (b - a, first + a, first + b, excerpt_id, number)
                 if b - a > span_threshold:
@@ -183,29 +183,29 @@ def measure_continuations(excerpts, generations, **settings):
         blanks = [f"unwritten{len(unwritten) + n}" for n in range(count)]
         unwritten += blanks
         book.append((excerpt_id, " ".join([*blanks, rest]), prompt))
-    found = measure(book, generations, **settings)
+    result = measure(book, generations, **settings)
     places, blank = [], set(unwritten)
     for _, text, _ in book:
         for word in words(text):
             places.append(None if word in blank else len(places) - places.count(None))
 
     def kept(values):
-        return [one for one, place in zip(values, places, strict=True) if place is not None]
+        return [value for value, place in zip(values, places, strict=True) if place is not None]
 
     def at(start, end):
         return (None, None) if start is None else (places[start], places[end - 1] + 1)
 
-    rest = found["words"] - len(unwritten)
-    length, *block = found["longest_block"]
-    span = found["longest_span"]
+    rest = result["words"] - len(unwritten)
+    length, *block = result["longest_block"]
+    span = result["longest_span"]
     return {
         "words": rest,
-        "bmc": sum(map(bool, found["reach"])) / rest,
+        "bmc": sum(map(bool, result["reach"])) / rest,
         "longest_block": (length, *at(*block)),
         "longest_span": (span[0], *at(span[1], span[2]), *span[3:]),
-        "spans": [at(*one) for one in found["spans"]],
-        "rounds": kept(found["rounds"]),
-        "reach": kept(found["reach"]),
+        "spans": [at(*span) for span in result["spans"]],
+        "rounds": kept(result["rounds"]),
+        "reach": kept(result["reach"]),
     }
 
 
@@ -247,11 +247,11 @@ def folded(text):
 
 def folded_readings(text, mode):
     """The folded words of a text and of its further readings, with how many come before them."""
-    ahead, found = 0, []
+    ahead, result = 0, []
     for reading in (text, *further_readings([text], keyed([text], mode))[1]):
-        found.append((ahead, folded(reading)))
-        ahead += len(found[-1][1])
-    return found
+        result.append((ahead, folded(reading)))
+        ahead += len(result[-1][1])
+    return result
 
 
 def is_unseen(c):
@@ -280,7 +280,7 @@ def matches_at(parts, text, k):
 
     parts: [(words, start)] of the book, none of which a run may leave.
     """
-    found, places = [], {}
+    result, places = [], {}
     for j, word in enumerate(text):
         places.setdefault(word, []).append(j)
     for book, first in parts:
@@ -292,8 +292,8 @@ def matches_at(parts, text, k):
                 while s + n < len(book) and j + n < len(text) and book[s + n] == text[j + n]:
                     n += 1
                 if n >= k:
-                    found.append((first + s, j, n))
-    return found
+                    result.append((first + s, j, n))
+    return result
 
 
 def parts_of(book, to_words):
@@ -339,12 +339,12 @@ def continues(in_book, in_text):
 
 def chains(parts, text, instruction, m):
     """The chains of a text's matches with a book, none of which leaves a part of it."""
-    found = set()
+    result = set()
     for part in parts:
         runs = matches_at([part], text, NEAR_MATCH)
         gone = {run: prompt_overlap(text[run[1] : sum(run[1:])], instruction, m) for run in runs}
-        found |= chains_of(runs, gone)
-    return found
+        result |= chains_of(runs, gone)
+    return result
 
 
 def chains_of(runs, gone):
@@ -352,13 +352,13 @@ def chains_of(runs, gone):
 
     gone: per match, the places in it that don't count
     """
-    found = set()
+    result = set()
 
     def extend(last, words, first, text_end, book_end):
         chain = (last, words, first[1], first[0], text_end, book_end)
-        if chain in found:
+        if chain in result:
             return
-        found.add(chain)
+        result.add(chain)
         for run in runs:
             s, j, n = run
             in_book = max(0, s - last[0] - last[2])
@@ -371,7 +371,7 @@ def chains_of(runs, gone):
     for run in runs:
         s, j, n = run
         extend(run, n - len(gone[run]), run, j + n, s + n)
-    return found
+    return result
 
 
 def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mode="paper"):
@@ -384,16 +384,18 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
     """
     exact, near = [], []
     held = {}  # per generation and book, where matches stand in the text
-    for asked, (excerpt_id, instruction) in enumerate(excerpts):
+    for instruction_words, (excerpt_id, instruction) in enumerate(excerpts):
         for number, text in enumerate(generations.get(excerpt_id, [])):
-            said = words(text, mode)
-            given, given_folded = words(instruction or "", mode), folded(instruction or "")
+            text_words = words(text, mode)
+            trim_words, given_folded = words(instruction or "", mode), folded(instruction or "")
             excusing = [[], []]  # of each book: where it matches, its parts
             for place, book in enumerate(books):
                 parts = parts_of(book, lambda one: words(one, mode))
-                held[asked, number, place] = [(j, j + n) for _, j, n in matches_at(parts, said, k)]
+                held[instruction_words, number, place] = [
+                    (j, j + n) for _, j, n in matches_at(parts, text_words, k)
+                ]
                 if book.get("excused"):
-                    excusing[0].append((place, held[asked, number, place]))
+                    excusing[0].append((place, held[instruction_words, number, place]))
                     excusing[1].append((place, parts_of(book, folded)))
             for place, book in enumerate(books):
                 if not book.get("protected", True):
@@ -407,12 +409,16 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                     return "excused" if holders else "other"
 
                 parts = parts_of(book, lambda one: words(one, mode))
-                for s, j, n in pieces_at(parts, said, given, k, trim):
+                for s, j, n in pieces_at(parts, text_words, trim_words, k, trim):
                     holders = [
                         at for at, its in excusing[0] if any(a <= j and j + n <= b for a, b in its)
                     ]
-                    exact.append(((n, asked, number, j, place, s, s + n), kind_of(holders)))
-                exact = [one for one in exact if one[0][0] >= books[one[0][4]].get("least", 0)]
+                    exact.append(
+                        ((n, instruction_words, number, j, place, s, s + n), kind_of(holders))
+                    )
+                exact = [
+                    piece for piece in exact if piece[0][0] >= books[piece[0][4]].get("least", 0)
+                ]
                 for (n, j, *where), holders in near_passages(
                     parts_of(book, folded),
                     folded_readings(text, mode),
@@ -420,20 +426,22 @@ def passages(books, excerpts, generations, *, k=5, trim=5, span_threshold=20, mo
                     trim,
                     excusing[1],
                 ):
-                    near.append(((n, asked, number, j, place, *where), kind_of(holders)))
+                    near.append(
+                        ((n, instruction_words, number, j, place, *where), kind_of(holders))
+                    )
     over = []
     of_text = {
-        text: [one for one, _ in exact if one[1:3] == text]
-        for text in {one[1:3] for one, _ in exact}
+        text: [piece for piece, _ in exact if piece[1:3] == text]
+        for text in {piece[1:3] for piece, _ in exact}
     }
     for place in range(len(books)):
         own = [
-            one for one, kind in exact
-            if one[4] == place and one[0] > span_threshold and kind != "excused"
+            piece for piece, kind in exact
+            if piece[4] == place and piece[0] > span_threshold and kind != "excused"
             and not any(
                 other[4] < place
-                and other[3] <= one[3] and one[3] + one[0] <= other[3] + other[0]
-                for other in of_text[one[1:3]]
+                and other[3] <= piece[3] and piece[3] + piece[0] <= other[3] + other[0]
+                for other in of_text[piece[1:3]]
             )
         ]  # fmt: skip
         for start, end in spans_over({one[5:] for one in own}, max(span_threshold, k - 1)):
@@ -466,7 +474,9 @@ def near_passages(parts, readings, instruction, m, learnt):
             of_last[last] = min(of_last.get(last, (1,)), (-n, *where))
         for n, j, s, j_end, s_end in of_last.values():
             if -n >= NEAR_PASSAGE:
-                holders = [at for at, one in learnt if longest_within(one, text, j, j_end) >= -n]
+                holders = [
+                    at for at, parts in learnt if longest_within(parts, text, j, j_end) >= -n
+                ]
                 yield (-n, ahead + j, s, s_end), holders
 
 
@@ -481,8 +491,8 @@ def longest_within(parts, text, start, end):
         runs = [
             (s + first - j, first, last - first) for s, j, first, last in places if first < last
         ]
-        found = chains_of(runs, dict.fromkeys(runs, ()))
-        most = max([most, *(words for _, words, *_ in found)])
+        result = chains_of(runs, dict.fromkeys(runs, ()))
+        most = max([most, *(words for _, words, *_ in result)])
     return most
 
 
@@ -491,12 +501,12 @@ def in_order(one):
 
 
 def longest_of(passages, *kinds):
-    return min((one for one, kind in passages if kind in kinds), key=in_order, default=None)
+    return min((passage for passage, kind in passages if kind in kinds), key=in_order, default=None)
 
 
 def by_round(passages):
-    found = {}
-    for one, kind in passages:
+    results = {}
+    for passage, kind in passages:
         if kind != "excused":
-            found[one[2]] = max(found.get(one[2], 0), one[0])
-    return found
+            results[passage[2]] = max(results.get(passage[2], 0), passage[0])
+    return results

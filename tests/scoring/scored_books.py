@@ -18,7 +18,7 @@ def book_of(*texts, book_id="b", asked=(), contiguous=True):
     return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
 
 
-def drawn(*per_excerpt):
+def generations_of(*per_excerpt):
     """Generations of each excerpt of such a book, in rounds."""
     return [
         Generation(f"p_id{n}", ordinal, text)

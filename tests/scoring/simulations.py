@@ -43,8 +43,8 @@ def intervals(temper, *, spans, rounds, runs):
 
 def _interval(rng, temper, spans, rounds):
     model = KnownModel.drawn(rng, spans, temper=temper)
-    drawn, factors = model.draw(rng, rounds)
-    error = sampling_error(model.counts(drawn), seed=int(rng.integers(1 << 31)))
+    recalled, factors = model.draw(rng, rounds)
+    error = sampling_error(model.counts(recalled), seed=int(rng.integers(1 << 31)))
     held = error.low <= model.expected_bmc(rounds) <= error.high
     seen = [_seen(rng, temper, factors, by * error.detection) for by in (1, 1.1)]
     return held, not error.likeness.alike, np.count_nonzero(factors), *seen
@@ -68,18 +68,18 @@ def ranges(*, models, seeds, rounds):
         spans = (5, 20, 100, 400)[number % 4]
         words = max(40 * spans, 2_000)  # so dense that blocks are joined of several spans
         model = KnownModel.drawn(rng, spans, words=words, overlapping=True)
-        found = [_maxima(rng, model, rounds) for _ in range(seeds)]
+        results = [_maxima(rng, model, rounds) for _ in range(seeds)]
         for name, of in held.items():
-            values = np.array([one[name][0] for one in found])
-            bounds = [one[name][1] for one in found]
+            values = np.array([one[name][0] for one in results])
+            bounds = [one[name][1] for one in results]
             inside = [(low <= values) & (values <= high) for low, high in bounds]
-            of.append([np.count_nonzero(one) for one in inside])
+            of.append([np.count_nonzero(held) for held in inside])
     return {name: np.array(of) for name, of in held.items()}
 
 
 def _maxima(rng, model, rounds):
-    drawn, _ = model.draw(rng, rounds)
-    counts, longest = model.counts(drawn), model.longest(drawn)
+    recalled, _ = model.draw(rng, rounds)
+    counts, longest = model.counts(recalled), model.longest(recalled)
     typical = sampling_error(counts).typical * model.words
     mask = np.diff(np.concatenate(([0], counts.times > 0, [0])).astype(np.int8))
     block = int((np.flatnonzero(mask < 0) - np.flatnonzero(mask > 0)).max(initial=0))
@@ -101,18 +101,18 @@ def called_worse_though_the_same(temper, *, releases, pairs=20, rounds=100, span
             model = KnownModel.drawn(rng, spans, temper=temper, words=8_000)
             before[str(pair)], after[str(pair)] = (_release(rng, model, rounds) for _ in range(2))
         changes = compare_releases(before, after, named, seed=int(rng.integers(1 << 31)))
-        called.append(any(one.verdict is Verdict.FAIL for one in changes))
+        called.append(any(change.verdict is Verdict.FAIL for change in changes))
     return np.array(called)
 
 
 def _release(rng, model, rounds):
-    drawn, _ = model.draw(rng, rounds)
-    counts = model.counts(drawn)
+    recalled, _ = model.draw(rng, rounds)
+    counts = model.counts(recalled)
     seed = int(rng.integers(1 << 31))
     alike = _alike(counts.by_excerpt, seed)
     over = model.lengths > THRESHOLD
-    longest = model.longest(drawn)
-    spans_over = drawn[:, over]
+    longest = model.longest(recalled)
+    spans_over = recalled[:, over]
     values = {"bmc": counts.bmc, "longest_span": int(longest.max())}
     values["spans_over"] = int(spans_over.any(axis=0).sum())
     per_round = {"bmc": counts.by_excerpt.sum(axis=0), "longest_span": longest}

@@ -29,7 +29,7 @@ PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 TEXTS = {"p1": "a b c d e f g h", "p2": "i j k l m n o p"}
 BOOK = Book("b", "B", "A", tuple(Excerpt(*its, "write") for its in TEXTS.items()), digest="")
-DRAWN = [Generation(one, n, f"nothing {n}") for one in ("p1", "p2") for n in range(10)]
+DRAWN = [Generation(name, n, f"nothing {n}") for name in ("p1", "p2") for n in range(10)]
 CLEAN = analyze(BOOK, DRAWN, Scoring())
 
 
@@ -70,8 +70,8 @@ def completeness(*, requested=100, received=100, issues=()):
     """So many generations of those asked for, with these issues besides."""
     missing = (f"{received} of {requested} requested generations received",)
     missing = () if received == requested else missing
-    told = tuple(Issue("all received", cause) for cause in (*missing, *issues))
-    return Completeness(requested, received, issues=told)
+    all_issues = tuple(Issue("all received", cause) for cause in (*missing, *issues))
+    return Completeness(requested, received, issues=all_issues)
 
 
 WHOLE = completeness()
@@ -200,6 +200,6 @@ def says(reasons, expected):
     return len(reasons) == len(expected) and all(
         reason.startswith(first) and reason.endswith(last)
         for reason, (first, _, last) in zip(
-            reasons, (one.partition("*") for one in expected), strict=True
+            reasons, (reason.partition("*") for reason in expected), strict=True
         )
     )

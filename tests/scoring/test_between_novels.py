@@ -43,7 +43,8 @@ def every_excess(books):
     """Per target and own, the Null of every 2, 3 or 4 of the rest."""
     scoring = Scoring()
     answers = {
-        name: [(name + one.id, one.text) for one in book.excerpts] for name, book in books.items()
+        name: [(name + excerpt.id, excerpt.text) for excerpt in book.excerpts]
+        for name, book in books.items()
     }
     for target, book in books.items():
         index = SharedIndex([book], k=scoring.k)
@@ -51,28 +52,28 @@ def every_excess(books):
             rest = sorted(books.keys() - {target, own})
             chosen = (nulls for n in (2, 3, 4) for nulls in itertools.combinations(rest, n))
             sides = ({name: answers[name] for name in nulls} for nulls in chosen)
-            found = [
+            results = [
                 excess_over_null(book, answers[own], nulls, scoring, index=index) for nulls in sides
             ]
-            yield (target, own), found
+            yield (target, own), results
 
 
 def test_the_interval_holds_0_and_a_limit_on_the_excess_never_fails(books):
     held, over, significant = {}, [], []
-    for pair, found in every_excess(books):
-        held[pair] = [one.low <= 0 <= one.high for one in found]
-        over += [one.low > LIMIT for one in found]
-        significant += [one.p <= 0.05 for one in found]
+    for pair, result in every_excess(books):
+        held[pair] = [one.low <= 0 <= one.high for one in result]
+        over += [one.low > LIMIT for one in result]
+        significant += [one.p <= 0.05 for one in result]
     shares = {pair: float(np.mean(of)) for pair, of in held.items()}
     everything = [one for of in held.values() for one in of]
-    said = (
+    message = (
         f"{np.mean(everything):.3f} of {len(everything)} hold 0, {min(shares.values()):.2f} of the "
         f"worst pair {min(shares, key=shares.get)}, p <= 0.05 in {np.mean(significant):.3f}"
     )
-    print(said)
-    assert np.mean(everything) >= 0.93, said
-    assert min(shares.values()) >= 0.80, said
-    assert not any(over), said
+    print(message)
+    assert np.mean(everything) >= 0.93, message
+    assert min(shares.values()) >= 0.80, message
+    assert not any(over), message
 
 
 def found_of_others(books):
@@ -81,19 +82,19 @@ def found_of_others(books):
     for own, other in itertools.permutations(books, 2):
         if books[own].author != books[other].author:
             tally = Tally(books[own], Scoring(trim=0), protected=Protected(index, own, (other,)))
-            tally.add(Generation(one.id, 0, one.text) for one in books[own].excerpts)
-            told = tally.passages()
-            yield (own, other), (told.longest_passage.words, told.nv_longest_passage.words)
+            tally.add(Generation(excerpt.id, 0, excerpt.text) for excerpt in books[own].excerpts)
+            passages = tally.passages()
+            yield (own, other), (passages.longest_passage.words, passages.nv_longest_passage.words)
 
 
 def test_another_authors_prose_has_nothing_of_a_novel(books):
-    found = dict(found_of_others(books))
-    longest = [max(lengths) for lengths in zip(*found.values(), strict=True)]
-    print(f"{len(found)} ordered pairs; longest exact and near-verbatim: {longest}")
-    assert len(found) >= ENOUGH * (ENOUGH - 1)
+    result = dict(found_of_others(books))
+    longest = [max(lengths) for lengths in zip(*result.values(), strict=True)]
+    print(f"{len(result)} ordered pairs; longest exact and near-verbatim: {longest}")
+    assert len(result) >= ENOUGH * (ENOUGH - 1)
     both_quote = {
         pair: (exact, near)
-        for pair, (exact, near) in found.items()
+        for pair, (exact, near) in result.items()
         if exact >= QUOTATION or near >= PASSAGE
     }
     assert both_quote == {}

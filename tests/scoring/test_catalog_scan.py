@@ -28,8 +28,8 @@ def untrimmed(book, generations, scoring):
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     tally = Tally(book, scoring, protected=Protected(index, book.id, (book.id,)))
     tally.add(Generation(book.excerpts[0].id, n, text) for n, text in enumerate(generations))
-    found = tally.passages()
-    return found.longest_passage.words, found.nv_longest_passage.words
+    result = tally.passages()
+    return result.longest_passage.words, result.nv_longest_passage.words
 
 
 def test_survivors_are_what_the_exact_index_finds():
@@ -40,22 +40,22 @@ def test_survivors_are_what_the_exact_index_finds():
         scoring = Scoring(k=settings["k"], trim=0, word_mode="unicode")
         texts = [text for its in generations.values() for text in its]
         shelf = [
-            book_of(*one["excerpts"], book_id=one["id"], contiguous=one["contiguous"])
-            for one in books
+            book_of(*book["excerpts"], book_id=book["id"], contiguous=book["contiguous"])
+            for book in books
         ]
         try:
-            its_keys = [(one.id, book_keys(one, k=scoring.k, mode="unicode")) for one in shelf]
+            its_keys = [(book.id, book_keys(book, k=scoring.k, mode="unicode")) for book in shelf]
         except BookError:
             continue
         least = rng.choice([scoring.k, 12, 20])
         prefilter = GenerationPrefilter(texts, k=scoring.k, mode="unicode")
-        found = list(prefilter.matching_books(its_keys, least=least))
+        result = list(prefilter.matching_books(its_keys, least=least))
         expected = []
         for book in shelf:
             exact, near = untrimmed(book, texts, scoring)
             if exact >= least or near >= 20:
                 expected.append((book.id, exact, near))
-        assert found == expected
+        assert result == expected
         survived += len(expected)
     assert survived > cases // 6
 
@@ -70,11 +70,11 @@ def test_a_hash_that_hits_by_chance_behind_the_last_text_is_no_run():
 
 
 def test_keys_tell_nothing_of_the_text_but_short_words():
-    made = book_keys(book_of("short unforgettable words of five"), k=5)
-    assert made.words == 5
-    assert made.folded is made.exact
-    assert "short" not in repr(made)
-    assert made.exact.dtype == np.uint64
+    keys = book_keys(book_of("short unforgettable words of five"), k=5)
+    assert keys.words == 5
+    assert keys.folded is keys.exact
+    assert "short" not in repr(keys)
+    assert keys.exact.dtype == np.uint64
     with pytest.raises(BookError, match="2 words"):
         book_keys(book_of("two words"), k=5)
 
@@ -121,10 +121,10 @@ def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():
     def chosen(some, seed=0):
         sample = Sample(seed)
         batches = list(sample.watch(some))
-        assert [one for batch in batches for one in batch.generations] == some
-        return {(one.excerpt_id, one.ordinal) for one in sample.generations}
+        assert [generation for batch in batches for generation in batch.generations] == some
+        return {(generation.excerpt_id, generation.ordinal) for generation in sample.generations}
 
-    beside = [replace(one, origin=Origin.UNREQUESTED) for one in generations]
+    beside = [replace(generation, origin=Origin.UNREQUESTED) for generation in generations]
 
     assert chosen(generations) == chosen(shuffled) != chosen(generations, seed=1)
     assert chosen(generations) != chosen(beside)

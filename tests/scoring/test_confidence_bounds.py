@@ -74,8 +74,8 @@ INTERVALS = {
 
 @pytest.mark.parametrize(("hits", "tries"), INTERVALS)
 def test_clopper_pearson_is_the_tables(hits, tries):
-    found = clopper_pearson(hits, tries, confidence=0.95)
-    assert found == pytest.approx(INTERVALS[hits, tries], abs=5e-5)
+    result = clopper_pearson(hits, tries, confidence=0.95)
+    assert result == pytest.approx(INTERVALS[hits, tries], abs=5e-5)
 
 
 def test_all_of_it_against_scipy():

@@ -126,12 +126,12 @@ def test_equals_the_oracle(oracle, text):
     assert passage_words(text) == oracle.folded(text)
 
 
-def spellings(found):
-    its = [found.spelling(place) for place in range(len(found.keys))]
+def spellings(keyed_texts):
+    its = [keyed_texts.spelling(place) for place in range(len(keyed_texts.keys))]
     assert its[0] == b"\x00"
     return [
         b" ".join(its[first + 1 : last])
-        for first, last in zip(found.ends, found.ends[1:], strict=False)
+        for first, last in zip(keyed_texts.ends, keyed_texts.ends[1:], strict=False)
     ]
 
 
@@ -163,24 +163,24 @@ def test_texts_that_folding_leaves_alone_are_not_read_twice(texts):
 @settings(max_examples=examples(500))
 @given(SOME_TEXTS, st.sampled_from(["paper", "unicode"]))
 def test_each_text_has_its_words_keys_and_their_characters(texts, mode):
-    found, expected = keyed(texts, mode), [words(text, mode) for text in texts]
-    assert [its.tolist() for its in found.each()] == [keys_of(its).tolist() for its in expected]
-    inside = [place for place in range(len(found.keys)) if place not in found.ends]
+    result, expected = keyed(texts, mode), [words(text, mode) for text in texts]
+    assert [its.tolist() for its in result.each()] == [keys_of(its).tolist() for its in expected]
+    inside = [place for place in range(len(result.keys)) if place not in result.ends]
     lengths = [len(word) for its in expected for word in its]
-    assert found.characters()[inside].tolist() == lengths
+    assert result.characters()[inside].tolist() == lengths
 
 
 @settings(max_examples=examples(500))
 @given(SOME_TEXTS)
 def test_keys_tell_words_apart(texts):
-    found = keyed(texts, "unicode")
+    result = keyed(texts, "unicode")
     by_key = {}
-    for place, key in enumerate(found.keys.tolist()):
-        assert by_key.setdefault(key, found.spelling(place)) == found.spelling(place)
-        assert (key >> 56 == LONG) == bool(found.is_long()[place])
+    for place, key in enumerate(result.keys.tolist()):
+        assert by_key.setdefault(key, result.spelling(place)) == result.spelling(place)
+        assert (key >> 56 == LONG) == bool(result.is_long()[place])
         if key >> 56 != LONG:
-            assert key == int.from_bytes(found.spelling(place), "little")
-    assert found.lengths().tolist() == [len(words(text, "unicode")) for text in texts]
+            assert key == int.from_bytes(result.spelling(place), "little")
+    assert result.lengths().tolist() == [len(words(text, "unicode")) for text in texts]
 
 
 def test_what_folding_leaves_alone_is_read_once():
@@ -194,7 +194,7 @@ def test_what_folding_leaves_alone_is_read_once():
 def test_a_word_of_any_length_is_a_word(letter, mode):
     lengths = [255, 256, 257, 263, 264, 265, 600, 100_000]
     texts = [" ".join((letter * length, f"{letter * length}b", "an end")) for length in lengths]
-    found = keyed(texts, mode)
-    assert spellings(found) == [spelled(words(text, mode)) for text in texts]
-    kept = {found.spelling(place) for place in range(len(found.keys))}
-    assert len(set(found.keys.tolist())) == len(kept)
+    result = keyed(texts, mode)
+    assert spellings(result) == [spelled(words(text, mode)) for text in texts]
+    kept = {result.spelling(place) for place in range(len(result.keys))}
+    assert len(set(result.keys.tolist())) == len(kept)

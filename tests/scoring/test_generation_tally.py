@@ -26,14 +26,14 @@ def generated_case(rng):
     texts[0] += rng.choices(letters, k=6)
     whole = [word for text in texts for word in text]
 
-    def said():
+    def write():
         start = rng.randrange(len(whole))
         return [*whole[start : start + rng.randint(1, 25)], "y", *rng.choices(letters, k=5)]
 
-    asked = [" ".join(rng.choices(letters, k=6)) for _ in texts]
-    book = book_of(*map(" ".join, texts), asked=asked)
+    requested = [" ".join(rng.choices(letters, k=6)) for _ in texts]
+    book = book_of(*map(" ".join, texts), asked=requested)
     generations = [
-        Generation(excerpt.id, ordinal, " ".join(said()))
+        Generation(excerpt.id, ordinal, " ".join(write()))
         for excerpt in book.excerpts
         for ordinal in range(rng.randint(0, 6))
     ]
@@ -78,7 +78,8 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
     for book, generations in some_cases(5, examples(200)):
         origins = [Origin.SAMPLED, *rng.choices(list(Origin), k=len(generations) - 1)]
         mixed = [
-            replace(one, origin=origin) for one, origin in zip(generations, origins, strict=True)
+            replace(generation, origin=origin)
+            for generation, origin in zip(generations, origins, strict=True)
         ]
         parts = in_parts(book, mixed)
         for part in parts[1:]:
@@ -88,7 +89,11 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
         by_origin = {
             origin: analyze(
                 book,
-                [replace(one, origin=Origin.SAMPLED) for one in mixed if one.origin is origin],
+                [
+                    replace(generation, origin=Origin.SAMPLED)
+                    for generation in mixed
+                    if generation.origin is origin
+                ],
                 SCORING,
             )
             for origin in sorted(set(origins))
@@ -99,11 +104,11 @@ def test_only_passages_count_outside_the_sampled_rounds(plain):
         every = analyze(book, generations, SCORING).passages
         assert result.passages.passages_over == every.passages_over
         for name, passage in result.passages.longest.items():
-            longest = [one.passages.longest[name].words for one in by_origin.values()]
+            longest = [analysis.passages.longest[name].words for analysis in by_origin.values()]
             assert passage.words == max(longest) == every.longest[name].words
             assert passage.origin is list(by_origin)[longest.index(max(longest))]
             assert (name in result.ranges) == (passage.origin is Origin.SAMPLED)
-        bare = [replace(one, passages=None, ranges={}) for one in (result, alone)]
+        bare = [replace(analysis, passages=None, ranges={}) for analysis in (result, alone)]
         assert plain(bare[0]) == plain(bare[1])
 
 
@@ -126,9 +131,9 @@ def test_lengths_of_runs_with_the_own_excerpt(oracle):
         for excerpt, its in zip(book.excerpts, words, strict=True):
             bounds[excerpt.id] = start, (start := start + len(its))
         expected = {}
-        for one in generations:
-            first, last = bounds[one.excerpt_id]
-            for s, e in oracle.matches(whole, oracle.words(one.text), 3):
+        for generation in generations:
+            first, last = bounds[generation.excerpt_id]
+            for s, e in oracle.matches(whole, oracle.words(generation.text), 3):
                 if (length := min(e, last) - max(s, first)) >= 3:
                     expected[length] = expected.get(length, 0) + 1
         tally = Tally(book, SCORING)
@@ -163,31 +168,39 @@ def test_each_generation_and_round_is_told_as_if_it_were_alone():
                 alone = measure(book, one, SCORING)
                 assert covered[place, ordinal] == round(alone.bmc * alone.words)
         for ordinal, words in enumerate(longest.tolist()):
-            of_round = [one for one in generations if one.ordinal == ordinal]
+            of_round = [generation for generation in generations if generation.ordinal == ordinal]
             assert words == measure(book, of_round, SCORING).longest_span.words
 
 
 @pytest.mark.full
 def test_what_releases_are_compared_in_is_told_of_each_round_as_if_it_were_alone():
-    told = 0
+    several = 0
     for book, generations in some_cases(7, 30):
-        found = by_round(analyze(book, generations, SCORING))
-        rounds = 1 + max(one.ordinal for one in generations)
-        assert {len(one) for one in found.values()} == {rounds}
+        result = by_round(analyze(book, generations, SCORING))
+        rounds = 1 + max(generation.ordinal for generation in generations)
+        assert {len(one) for one in result.values()} == {rounds}
         for ordinal in range(rounds):
-            alone = analyze(book, [one for one in generations if one.ordinal == ordinal], SCORING)
+            alone = analyze(
+                book,
+                [generation for generation in generations if generation.ordinal == ordinal],
+                SCORING,
+            )
             expected = (
-                {name: one.value for name, one in estimates(alone).items() if name in found}
+                {
+                    name: estimate.value
+                    for name, estimate in estimates(alone).items()
+                    if name in result
+                }
                 if alone
-                else dict.fromkeys(found, 0)
+                else dict.fromkeys(result, 0)
             )
             if alone:
                 expected["bmc"] *= alone.measurement.words
-            assert {name: one[ordinal] for name, one in found.items()} == pytest.approx(expected)
-            told += expected["spans_over"] > 1
+            assert {name: one[ordinal] for name, one in result.items()} == pytest.approx(expected)
+            several += expected["spans_over"] > 1
     passages = {"longest_passage", "nv_longest_passage"}
-    assert set(found) == {"bmc", "longest_span", "spans_over"} | passages
-    assert told > 3
+    assert set(result) == {"bmc", "longest_span", "spans_over"} | passages
+    assert several > 3
 
 
 def numbered_words(*, excerpts, words):
@@ -198,8 +211,10 @@ def numbered_words(*, excerpts, words):
 def test_rounds_that_recite_everything_or_nothing_are_seen_not_to_be_alike():
     book = numbered_words(excerpts=20, words=50)
     generations = [
-        Generation(one.id, ordinal, one.text if ordinal % 20 == 7 else "nothing of it at all")
-        for one in book.excerpts
+        Generation(
+            excerpt.id, ordinal, excerpt.text if ordinal % 20 == 7 else "nothing of it at all"
+        )
+        for excerpt in book.excerpts
         for ordinal in range(40)
     ]
     analysis = analyze(book, generations, Scoring())

@@ -20,9 +20,9 @@ def index_of(words, *, k):
 
 def matches_of(index, texts):
     """Per text, the book intervals that match somewhere in it."""
-    found = index.matches(texts, near=False).matches
+    result = index.matches(texts, near=False).matches
     of_texts = [set() for _ in texts]
-    for text, start, end in zip(found.text, found.start, found.end, strict=True):
+    for text, start, end in zip(result.text, result.start, result.end, strict=True):
         of_texts[text].add((start, end))
     return of_texts
 
@@ -116,12 +116,12 @@ def test_matches(book, text, k, expected):
 
 
 def test_no_match_reaches_from_one_text_into_the_next():
-    found = matches_of(index_of("abcdefgh", k=3), ["a b c d", "", "e f g h"])
-    assert found == [{(0, 4)}, set(), {(4, 8)}]
+    result = matches_of(index_of("abcdefgh", k=3), ["a b c d", "", "e f g h"])
+    assert result == [{(0, 4)}, set(), {(4, 8)}]
     # A book recited whole is one match.
     words = [f"w{n % 997}x{n % 13}" for n in range(20_000)]
-    (found,) = matches_of(index_of(words, k=5), [" ".join(words)])
-    assert max(found, key=lambda match: match[1] - match[0]) == (0, 20_000)
+    (result,) = matches_of(index_of(words, k=5), [" ".join(words)])
+    assert max(result, key=lambda match: match[1] - match[0]) == (0, 20_000)
 
 
 @st.composite
@@ -138,7 +138,7 @@ def trimmed_cases(draw):
     numbered = st.tuples(st.integers(0, len(instructions) - 1), interval)
     matches = [(n, *at) for n, at in draw(st.lists(numbered, max_size=20))]
     k = draw(st.integers(1, 4))
-    return book, instructions, [one for one in matches if one[2] - one[1] >= k], k
+    return book, instructions, [match for match in matches if match[2] - match[1] >= k], k
 
 
 @pytest.mark.full
@@ -147,20 +147,20 @@ def trimmed_cases(draw):
 def test_pieces_equal_the_oracle(oracle, case, m):
     words, instructions, matches, k = case
     index = index_of(words, k=k)
-    texts = [" ".join(one or ()) for one in instructions]
+    texts = [" ".join(instruction or ()) for instruction in instructions]
     prompt_words = PromptWords(index.instructions(texts, folded=False), trim=m)
     # The texts hold the matches alone, which are cut on their own words.
     number, start, end = np.array(matches, dtype=np.intp).reshape(-1, 3).T
     recited = index.instructions([" ".join(words[a:b]) for _, a, b in matches], folded=False)
     place = recited.ends[:-1] + 1
     ranges = prompt_words.ranges(recited, number)
-    found = outside_prompt(place, place + end - start, ranges, trim=m, keep=k)
-    ahead = (start - place)[found.of]
+    result = outside_prompt(place, place + end - start, ranges, trim=m, keep=k)
+    ahead = (start - place)[result.of]
     expected = [
         (of, *piece)
         for of, (n, *match) in enumerate(matches)
         for piece in oracle.trimmed(words, match, instructions[n] or [], k, m)
     ]
-    pieces = found.of, found.start + ahead, found.end + ahead
+    pieces = result.of, result.start + ahead, result.end + ahead
     rows = zip(*(column.tolist() for column in pieces), strict=True)
     assert sorted(rows) == expected

@@ -7,7 +7,7 @@ import pytest
 from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scored_books import book_of, drawn
+from scored_books import book_of, generations_of
 
 from pytest_memleak import score
 from pytest_memleak.books.instructions import BARE_PREFIX, beginnings
@@ -30,18 +30,18 @@ def records(*excerpts):
         {"excerpt_id": f"p_id{n}", "excerpt_text": text, "instruction": instruction}
         for n, (text, instruction, _) in enumerate(excerpts, start=1)
     ]
-    drawn = [
+    generations = [
         {"excerpt_id": f"p_id{n}", "generations": [{"generated_text": one} for one in texts]}
         for n, (_, _, texts) in enumerate(excerpts, start=1)
     ]
-    return book, drawn
+    return book, generations
 
 
 def test_worked_example():
-    book, drawn = records(
+    book, generations = records(
         ("a b c d e f g h", "", ["x f g h i j k y"]), ("i j k l m n o p", "", ["L, m; n O p"])
     )
-    measured = score(book, drawn, span_threshold=4)
+    measured = score(book, generations, span_threshold=4)
     assert (measured.words, measured.bmc) == (16, 11 / 16)
     assert (measured.longest_block.words, measured.longest_block.start) == (11, 5)
     assert (measured.longest_span.words, measured.spans_over) == (5, 1)
@@ -72,27 +72,28 @@ CASES = st.fixed_dictionaries(
 def test_every_measure_equals_the_oracle(oracle, case):
     whole = [word for text, _, _ in case["excerpts"] for word in text]
     excerpts = [
-        (f"p_id{n}", " ".join(text), None if asked is None else " ".join(asked))
-        for n, (text, asked, _) in enumerate(case["excerpts"], start=2)
+        (f"p_id{n}", " ".join(text), None if requested is None else " ".join(requested))
+        for n, (text, requested, _) in enumerate(case["excerpts"], start=2)
     ]
-    drawn = {
+    generations = {
         excerpt[0]: [" ".join(one) for one in texts]
         for excerpt, (_, _, texts) in zip(excerpts, case["excerpts"], strict=True)
     }
     for number, start, length in case["reciting"]:
         excerpt = excerpts[number % len(excerpts)][0]
-        drawn[excerpt].append(" ".join(whole[start : start + length]))
+        generations[excerpt].append(" ".join(whole[start : start + length]))
     settings_ = {name: case[name] for name in ("k", "trim", "span_threshold")}
-    expected = oracle.measure(excerpts, drawn, **settings_, mode=case["mode"])
+    expected = oracle.measure(excerpts, generations, **settings_, mode=case["mode"])
 
     shuffled = random.Random(case["seed"])
     book = [
-        {"excerpt_id": i, "excerpt_text": text} | ({} if asked is None else {"instruction": asked})
-        for i, text, asked in excerpts
+        {"excerpt_id": i, "excerpt_text": text}
+        | ({} if requested is None else {"instruction": requested})
+        for i, text, requested in excerpts
     ]
     answers = [
         {"excerpt_id": i, "generations": [{"generated_text": one} for one in texts]}
-        for i, texts in drawn.items()
+        for i, texts in generations.items()
     ]
     shuffled.shuffle(book)
     shuffled.shuffle(answers)
@@ -125,12 +126,12 @@ def agree(measured, expected):
 def test_bmc_at_a_longer_k_equals_measuring_with_it(text, data):
     k = data.draw(st.integers(1, 4))
     longer = data.draw(st.integers(k, 8))
-    said = data.draw(st.lists(st.sampled_from("abcx"), max_size=60))
-    asked = data.draw(st.lists(st.sampled_from("abc"), max_size=12))
-    book, drawn = records((" ".join(text), " ".join(asked), [" ".join(said)]))
+    answer = data.draw(st.lists(st.sampled_from("abcx"), max_size=60))
+    requested = data.draw(st.lists(st.sampled_from("abc"), max_size=12))
+    book, generations = records((" ".join(text), " ".join(requested), [" ".join(answer)]))
     trim = data.draw(st.integers(0, 5))
-    at_k = score(book, drawn, k=k, trim=trim)
-    assert at_k.bmc_at(longer) == score(book, drawn, k=longer, trim=trim).bmc
+    at_k = score(book, generations, k=k, trim=trim)
+    assert at_k.bmc_at(longer) == score(book, generations, k=longer, trim=trim).bmc
 
 
 def test_own_records_and_the_papers_measure_alike():
@@ -141,34 +142,34 @@ def test_own_records_and_the_papers_measure_alike():
         Generation("p_id1", 0, "one two three four five six seven"),
         Generation("p_id1", 1, ""),
     ]
-    theirs, drawn = records(
+    theirs, sampled = records(
         (texts[0], ours.excerpts[0].instruction, [generations[1].text, ""]),
         (texts[1], None, [generations[0].text]),
     )
-    assert score(ours, generations) == score(theirs, drawn)
+    assert score(ours, generations) == score(theirs, sampled)
     # Records are ordered by the first integer of their ids.
     book = [
         {"excerpt_id": "p_id10", "excerpt_text": "k l m n o"},
         {"excerpt_id": "p_id9", "excerpt_text": "f g h i j"},
     ]
-    drawn = [{"excerpt_id": "p_id9", "generations": [{"generated_text": "f g h i j k l m n o"}]}]
-    assert score(book, drawn).longest_block == Block(10, 0, 10)
+    sampled = [{"excerpt_id": "p_id9", "generations": [{"generated_text": "f g h i j k l m n o"}]}]
+    assert score(book, sampled).longest_block == Block(10, 0, 10)
 
 
 def test_what_was_asked_trims_even_if_the_book_says_something_else():
-    book, drawn = records(("a b c d e f", "nothing of it", ["a b c d e f"]))
-    assert score(book, drawn).bmc == 1
-    drawn[0]["instruction"] = "say a b c d e f"
-    assert score(book, drawn).bmc == 0
+    book, generations = records(("a b c d e f", "nothing of it", ["a b c d e f"]))
+    assert score(book, generations).bmc == 1
+    generations[0]["instruction"] = "say a b c d e f"
+    assert score(book, generations).bmc == 0
 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("k", 0), ("k", 1.5), ("k", True), ("trim", -1), ("span_threshold", -1), ("word_mode", "ascii"),
 ])  # fmt: skip
 def test_settings_out_of_range_are_refused(name, value):
-    book, drawn = records(("a b c d e f", None, ["a"]))
+    book, generations = records(("a b c d e f", None, ["a"]))
     with pytest.raises(SettingsError, match=name):
-        score(book, drawn, **{name: value})
+        score(book, generations, **{name: value})
 
 
 def test_generations_of_another_book_or_twice_the_same_are_refused():
@@ -191,11 +192,11 @@ def test_chance_and_provenance_stay_within_the_borders_too():
     book = beginnings_of("a b c d e f", "g h i j k l", prefix_words=2)
     scoring = Scoring(k=4, trim=0)
     across = ["e f i j", "d e f i j k"]
-    nulls = {"other": [(None, one) for one in across]}
+    nulls = {"other": [(None, text) for text in across]}
     null = excess_over_null(book, [(None, "n o p q")], nulls, scoring)
     assert (null.null_bmc, null.null_longest_span) == (0, 0)
-    found = analyze(book, drawn(across), scoring)
-    assert found.cross.count == 0
+    result = analyze(book, generations_of(across), scoring)
+    assert result.cross.count == 0
 
 
 @settings(max_examples=examples(2_000))
@@ -210,21 +211,21 @@ def test_continuations_agree_with_the_oracle(oracle, texts, reciting, numbers):
     book = beginnings_of(*(" ".join(text) for text, _ in texts), prefix_words=prefix_words)
     whole = [word for text, _ in texts for word in text]
     answers = {
-        one.id: [" ".join(text) for text in said]
-        for one, (_, said) in zip(book.excerpts, texts, strict=True)
+        excerpt.id: [" ".join(text) for text in answer]
+        for excerpt, (_, answer) in zip(book.excerpts, texts, strict=True)
     }
     for number, start, length in reciting:
         answers[f"p_id{number % len(texts) + 1}"].append(" ".join(whole[start : start + length]))
-    parts = [(one.id, one.instruction or "", one.text) for one in book.excerpts]
+    parts = [(excerpt.id, excerpt.instruction or "", excerpt.text) for excerpt in book.excerpts]
     expected = oracle.measure_continuations(parts, answers, **settings)
     assume(expected["words"] >= settings["k"])
-    agree(measure(book, drawn(*answers.values()), Scoring(**settings)), expected)
+    agree(measure(book, generations_of(*answers.values()), Scoring(**settings)), expected)
 
 
 FIVE = Scoring(k=5, trim=5)
 BOOK = book_of("a b c d e f g h", "i j k l m n o p")
-MODEL_A = drawn(["a b c d e f", "c d e f g"], ["i j k l m"])
-MODEL_B = drawn(["d e f g h"], ["k l m n o p", "i j k l m"])
+MODEL_A = generations_of(["a b c d e f", "c d e f g"], ["i j k l m"])
+MODEL_B = generations_of(["d e f g h"], ["k l m n o p", "i j k l m"])
 
 
 def test_worked_example_of_two_models():
@@ -248,7 +249,7 @@ def test_nothing_covered():
     assert self_agreement(BOOK, [], FIVE) == 0
     assert round_agreement(Rounds.of({}), words=16, n=4) == 0
     # One generation agrees with nothing.
-    assert self_agreement(BOOK, drawn(["a b c d e f"], []), FIVE) == 0
+    assert self_agreement(BOOK, generations_of(["a b c d e f"], []), FIVE) == 0
     # Masks of two books are refused.
     with pytest.raises(SettingsError, match="3 and 4 words"):
         compare([True] * 3, [True] * 4)
@@ -256,12 +257,12 @@ def test_nothing_covered():
 
 def slow_mask(oracle, book, generations):
     words = [word for excerpt in book.excerpts for word in oracle.words(excerpt.text)]
-    asked = {e.id: oracle.words(e.instruction or "") for e in book.excerpts}
+    requested = {e.id: oracle.words(e.instruction or "") for e in book.excerpts}
     return {
         place
-        for one in generations
-        for match in oracle.matches(words, oracle.words(one.text), 5)
-        for start, end in oracle.trimmed(words, match, asked[one.excerpt_id], 5, 5)
+        for generation in generations
+        for match in oracle.matches(words, oracle.words(generation.text), 5)
+        for start, end in oracle.trimmed(words, match, requested[generation.excerpt_id], 5, 5)
         for place in range(start, end)
     }
 
@@ -276,14 +277,17 @@ def two_models(seed):
     texts = [rng.choices(letters, k=rng.randint(2, 14)) for _ in range(rng.randint(1, 4))]
     whole = [word for text in texts for word in text] + ["x"]
 
-    def said():
+    def answer():
         if rng.random() < 0.4:
             return " ".join(rng.choices(letters, k=rng.randint(0, 14)))
         start = rng.randrange(len(whole))
         return " ".join([*whole[start : start + rng.randint(3, 14)], "y", *whole[start // 2 :][:6]])
 
-    book = book_of(*map(" ".join, texts), asked=[rng.choice([None, said()]) for _ in texts])
-    models = [drawn(*[[said() for _ in range(rng.randint(0, 4))] for _ in texts]) for _ in range(2)]
+    book = book_of(*map(" ".join, texts), asked=[rng.choice([None, answer()]) for _ in texts])
+    models = [
+        generations_of(*[[answer() for _ in range(rng.randint(0, 4))] for _ in texts])
+        for _ in range(2)
+    ]
     for generations in models:
         rng.shuffle(generations)
     return book, models
@@ -303,9 +307,13 @@ def test_equals_the_oracle_on_generated_cases(oracle):
         p, q = (len(mask) / total for mask in masks)
         expected = p * q / (p + q - p * q) if p + q else 0
         assert similarity.baseline == pytest.approx(expected, abs=1e-15), seed
-        half = max((one.ordinal + 1 for one in a), default=0) // 2
+        half = max((generation.ordinal + 1 for generation in a), default=0) // 2
         halves = [
-            slow_mask(oracle, book, [one for one in a if (one.ordinal < half) == first])
+            slow_mask(
+                oracle,
+                book,
+                [generation for generation in a if (generation.ordinal < half) == first],
+            )
             for first in (True, False)
         ]
         assert self_agreement(book, a, FIVE) == slow_jaccard(*halves), seed

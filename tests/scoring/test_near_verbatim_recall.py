@@ -72,11 +72,11 @@ def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
         text += [next(fresh) for _ in range(put_in)]
         at += copied + left_out
     first, second = literal_blocks(book, text)
-    found = near_verbatim(" ".join(book), " ".join(text))
+    result = near_verbatim(" ".join(book), " ".join(text))
     matched = sum(block[4] for block in second)
-    assert [flat(block) for block in found.blocks] == second
-    assert found.nv_recall == matched / len(book)
-    assert (found.missing, found.additional) == (len(book) - matched, len(text) - matched)
+    assert [flat(block) for block in result.blocks] == second
+    assert result.nv_recall == matched / len(book)
+    assert (result.missing, result.additional) == (len(book) - matched, len(text) - matched)
     spans = near_verbatim_spans(" ".join(book), " ".join(text))
     assert [flat(span) for span in spans] == first
     assert [sum(run.words for run in span.runs) for span in spans] == [b[4] for b in first]
@@ -84,9 +84,9 @@ def test_equals_the_law_read_literally(seed, vocabulary, edits, start):
 
 def test_words_of_marks_alone_and_capitals_do_not_matter():
     book = "A, b\u00a0c\u200bd — É " * 30
-    found = near_verbatim(book, book.lower())
-    assert [len(found.blocks), found.nv_recall, found.missing] == [1, 1.0, 0]
-    assert found.raw == ((0, 0, 120),)
+    result = near_verbatim(book, book.lower())
+    assert [len(result.blocks), result.nv_recall, result.missing] == [1, 1.0, 0]
+    assert result.raw == ((0, 0, 120),)
 
 
 SENTENCE = "“Well, my dear,” said the officer of Harriet’s, finally; first a coat, then an ice."
@@ -96,9 +96,9 @@ LOOK_ALIKE = str.maketrans("aeocpxySHKT", "аеосрхуЅНΚТ")
 
 def test_sees_through_changed_names_and_all_of_it_at_once():
     for name in ("Lucy", "the Admiral"):
-        found = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
-        assert [(b.book_start, b.words) for b in found.blocks] == [(0, 300)]
-        assert found.missing == 20
+        result = near_verbatim(PARAGRAPH, PARAGRAPH.replace("Harriet", name))
+        assert [(b.book_start, b.words) for b in result.blocks] == [(0, 300)]
+        assert result.missing == 20
     text = [f"other{n}" if n % 20 == 10 else word for n, word in enumerate(PARAGRAPH.split())]
     text = "\u200b".join(" ".join(text).replace(",", "").replace("fi", "ﬁ")).translate(LOOK_ALIKE)
     assert near_verbatim(PARAGRAPH, text).nv_recall == 1 - 16 / 320

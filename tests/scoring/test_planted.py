@@ -100,10 +100,10 @@ def across_a_border(rng, length):
 def test_a_verbatim_passage_is_always_found(length, book, place):
     if place is across_a_border and length == EXCERPT_WORDS:
         place = lambda rng, _: rng.randrange(1, 5) * EXCERPT_WORDS + rng.randrange(1, 399)  # noqa: E731
-    found = tallied(planted(length, verbatim, book=book, place=place))
-    assert sum(words >= length for words in found.by_round) == TRIALS
-    assert sum(words >= length for words in found.nv_by_round) == TRIALS
-    assert found.longest_passage.book == f"book{book}"
+    result = tallied(planted(length, verbatim, book=book, place=place))
+    assert sum(words >= length for words in result.by_round) == TRIALS
+    assert sum(words >= length for words in result.nv_by_round) == TRIALS
+    assert result.longest_passage.book == f"book{book}"
 
 
 def every(step, other):
@@ -162,11 +162,11 @@ INSERTIONS = {
 
 
 def parted(words, _):
-    said = []
+    parts = []
     for n, word in enumerate(words):
         letters = word.rstrip(".,")
-        said.append(f"{word[:2]}-\n{word[2:]}" if n % 8 == 7 and len(letters) > 3 else word)
-    return " ".join(said)
+        parts.append(f"{word[:2]}-\n{word[2:]}" if n % 8 == 7 and len(letters) > 3 else word)
+    return " ".join(parts)
 
 
 LOOK_ALIKE = str.maketrans("aeocpxyi", "аеосрхуі")
@@ -206,8 +206,8 @@ CHANGES = {
 @pytest.mark.parametrize(("book", "length"), [(0, 60), (1, 100), (1, 400)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_passage_is_always_found_nearly_verbatim(change, book, length):
-    found = tallied(planted(length, change, book=book, separator="\n"))
-    assert sum(words >= 20 for words in found.nv_by_round) == TRIALS
+    result = tallied(planted(length, change, book=book, separator="\n"))
+    assert sum(words >= 20 for words in result.nv_by_round) == TRIALS
 
 
 OTHER_NAMES = {
@@ -221,12 +221,12 @@ def renamed(words, _):
 
 def survived(change, trials):
     """Of so many changed passages of a catalog's book, how many let it survive, and no other."""
-    keys = [(f"book{n}", book_keys(one, k=5)) for n, one in enumerate(books())]
+    keys = [(f"book{n}", book_keys(book, k=5)) for n, book in enumerate(books())]
     count = 0
-    for one in islice(planted(60, change, book=2, separator="\n"), trials):
-        found = list(GenerationPrefilter([one.text], k=5).matching_books(keys, least=20))
-        assert {survivor.name for survivor in found} <= {"book2"}
-        count += sum(survivor.nv_longest >= 20 for survivor in found)
+    for generation in islice(planted(60, change, book=2, separator="\n"), trials):
+        result = list(GenerationPrefilter([generation.text], k=5).matching_books(keys, least=20))
+        assert {survivor.name for survivor in result} <= {"book2"}
+        count += sum(survivor.nv_longest >= 20 for survivor in result)
     return count
 
 
@@ -238,8 +238,8 @@ def test_so_is_that_of_a_catalog_book(change, trials):
 
 @pytest.mark.parametrize("change", INSERTIONS.values(), ids=INSERTIONS)
 def test_so_is_either_with_words_inserted(change):
-    found = tallied(islice(planted(60, change, separator="\n"), 50))
-    assert sum(words >= 20 for words in found.nv_by_round) == 50
+    result = tallied(islice(planted(60, change, separator="\n"), 50))
+    assert sum(words >= 20 for words in result.nv_by_round) == 50
     assert survived(change, 5) == 5
 
 
@@ -254,6 +254,6 @@ def test_a_passage_with_its_names_changed_is_nearly_always_found(in_catalog):
 def test_other_prose_alone_gives_none():
     around = prose("others", 60_000)
     texts = (" ".join(around[at : at + 400]) for at in range(0, 60_000, 400))
-    found = tallied(Generation("p_id1", n, text) for n, text in enumerate(texts))
-    assert found.nv_longest_passage == 0
-    assert found.longest_passage < 12
+    result = tallied(Generation("p_id1", n, text) for n, text in enumerate(texts))
+    assert result.nv_longest_passage == 0
+    assert result.longest_passage < 12

@@ -45,25 +45,31 @@ def test_a_chain_is_found_among_refrains(monkeypatch, cell, together, times):
     verses = [" ".join(f"w{n}" for n in range(at, at + 14)) for at in range(0, 1_400, 14)]
     book = book_of(" ".join(refrain + verse for verse in verses))
     passage = f"{refrain} {verses[7][:-4]} x {refrain} y {verses[8][3:]}"
-    said = [Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))]
-    found = passages_of([book], [*said, Generation("p_id1", 2, refrain * times + passage)])
-    assert found.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
+    generations = [
+        Generation("p_id1", n, text) for n, text in enumerate((refrain * times, passage))
+    ]
+    result = passages_of([book], [*generations, Generation("p_id1", 2, refrain * times + passage)])
+    assert result.nv_by_round == (0, 9 + 13 + 9 + 13, 9 + 13 + 9 + 13)
 
 
 def test_a_piece_that_two_books_hold_counts_once_and_names_both():
     words = [f"w{n}" for n in range(40)]
     own = book_of("nothing of it at all here", " ".join(words[:30]), book_id="own")
     other = book_of(" ".join(words), book_id="other")
-    said = [Generation("p_id1", 0, " ".join(words[2:30]))]
-    found = passages_of([other, own], said, measured="own")
-    assert [(one.book, one.books) for one in found.passages] == [("other", ("other", "own"))]
+    generations = [Generation("p_id1", 0, " ".join(words[2:30]))]
+    result = passages_of([other, own], generations, measured="own")
+    assert [(passage.book, passage.books) for passage in result.passages] == [
+        ("other", ("other", "own"))
+    ]
     index = SharedIndex([other, own], k=5)
     tally = Tally(own, Scoring(), protected=Protected(index, "own", ("own", "other")))
-    tally.add(said)
-    found = tally.passages()
-    assert [(one.book, one.books) for one in found.passages] == [("own", ("own", "other"))]
-    assert (found.passages[0].excerpt_at, found.passages[0].start) == ("p_id2", 8)
-    assert found.passages_over == 1
+    tally.add(generations)
+    result = tally.passages()
+    assert [(passage.book, passage.books) for passage in result.passages] == [
+        ("own", ("own", "other"))
+    ]
+    assert (result.passages[0].excerpt_at, result.passages[0].start) == ("p_id2", 8)
+    assert result.passages_over == 1
 
 
 def test_the_own_book_where_it_is_excused_stands_apart_from_others():
@@ -73,23 +79,23 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
         book_of(" ".join(words[60:]), book_id="other"),
     )
     spans = ((0, 50), (62, 92), (95, 135))  # its own; what both hold; more of the other than of it
-    said = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
-    found = passages_of([own, other], said, excused=["own"])
-    assert (found.longest_passage, found.longest_passage.book) == (50, "own")
-    assert found.apart() == (
+    generations = [Generation("p_id1", n, " ".join(words[a:b])) for n, (a, b) in enumerate(spans)]
+    result = passages_of([own, other], generations, excused=["own"])
+    assert (result.longest_passage, result.longest_passage.book) == (50, "own")
+    assert result.apart() == (
         {"longest_passage": 50, "nv_longest_passage": 50, "passages_over": 2},
         {"longest_passage": 40, "nv_longest_passage": 40, "passages_over": 1},
     )
-    assert (found.of_others["longest_passage"].book, found.excused) == ("other", 30)
-    assert passages_of([own, other], said).apart() == ({}, {})
+    assert (result.of_others["longest_passage"].book, result.excused) == ("other", 30)
+    assert passages_of([own, other], generations).apart() == ({}, {})
     common = book_of(" ".join(words[:45]), book_id="common")
-    known = {"excused": ["own", "common"], "unprotected": ["common"]}
-    found = passages_of([own, other, common], said, **known)
-    assert found.apart()[0]["longest_passage"] == 50  # more than the common text has
-    said = [Generation("p_id1", 0, " ".join(words[:44]))]
-    found = passages_of([own, other, common], said, **known)
-    assert (found.longest_passage, found.excused, found.nv_excused) == (0, 44, 44)
-    assert not any(found.apart()[0].values())
+    expected = {"excused": ["own", "common"], "unprotected": ["common"]}
+    result = passages_of([own, other, common], generations, **expected)
+    assert result.apart()[0]["longest_passage"] == 50  # more than the common text has
+    generations = [Generation("p_id1", 0, " ".join(words[:44]))]
+    result = passages_of([own, other, common], generations, **expected)
+    assert (result.longest_passage, result.excused, result.nv_excused) == (0, 44, 44)
+    assert not any(result.apart()[0].values())
 
 
 def test_an_index_of_other_settings_or_books_is_refused():
@@ -117,16 +123,16 @@ MARKUP = [
 
 
 def edited(rng, words):
-    said = []
+    generations = []
     for word in words:
         chance = rng.random()
         if chance < 0.04:
-            said.append("changed")
+            generations.append("changed")
         elif chance < 0.07:
-            said += [word, "put", "in"]
+            generations += [word, "put", "in"]
         elif chance >= 0.1:
-            said.append(word)
-    return said
+            generations.append(word)
+    return generations
 
 
 def case_of(rng):
@@ -155,16 +161,16 @@ def case_of(rng):
             excerpts.append(words)
         excerpts[0] += rng.choices(vocabulary, k=5)
         books.append(
-            {"id": f"book{number}", "excerpts": [spoken(one) for one in excerpts],
+            {"id": f"book{number}", "excerpts": [spoken(excerpt) for excerpt in excerpts],
              "contiguous": rng.random() < 0.8, "excused": excused,
              "protected": number == 0 or not excused or rng.random() < 0.5}
         )  # fmt: skip
-    asked = []
+    requested = []
     for number in range(len(books[0]["excerpts"])):
         at = rng.randrange(len(pool))
-        asked.append((f"p_id{number + 1}", spoken(pool[at : at + rng.choice([0, 3, 7, 12])])))
+        requested.append((f"p_id{number + 1}", spoken(pool[at : at + rng.choice([0, 3, 7, 12])])))
     generations = {}
-    for excerpt_id, _ in asked:
+    for excerpt_id, _ in requested:
         texts = []
         for _ in range(rng.randint(0, 2)):
             words = []
@@ -179,7 +185,7 @@ def case_of(rng):
         "k": rng.choice([5, 5, 5, 1, 3, 8]), "trim": rng.choice([5, 5, 0, 2, 7]),
         "span_threshold": rng.choice([0, 4, 8, 20]), "mode": rng.choice(["paper", "unicode"]),
     }  # fmt: skip
-    return books, asked, generations, settings
+    return books, requested, generations, settings
 
 
 def generations_of(texts_by_excerpt):
@@ -204,36 +210,38 @@ def as_catalog(books, settings, rng):
 
 def agree_with_oracle(oracle, seed):
     rng = random.Random(seed)
-    books, asked, generations, settings = case_of(rng)
+    books, requested, generations, settings = case_of(rng)
     for book in books:  # what cannot be measured is another test's
         its = [len(oracle.words(text, settings["mode"])) for text in book["excerpts"]]
         seen = [len(oracle.words(text, "unicode")) for text in book["excerpts"]]
         if sum(its) < settings["k"] or sum(its) < 0.9 * sum(seen):
             return False
     least = as_catalog(books, settings, random.Random(seed + 0.5))
-    expected = oracle.passages(books, asked, generations, **settings)
+    expected = oracle.passages(books, requested, generations, **settings)
     ours = [
-        book_of(*one["excerpts"], book_id=one["id"], contiguous=one["contiguous"],
-                asked=[text for _, text in asked] if one is books[0] else ())
-        for one in books
+        book_of(*book["excerpts"], book_id=book["id"], contiguous=book["contiguous"],
+                asked=[text for _, text in requested] if book is books[0] else ())
+        for book in books
     ]  # fmt: skip
     scoring = Scoring(settings["k"], settings["trim"], settings["span_threshold"], settings["mode"])
-    drawn = generations_of(generations)
-    rng.shuffle(drawn)
-    excused = [one["id"] for one in books if one["excused"]]
-    unprotected = [one["id"] for one in books if not one["protected"]]
-    catalog = {one["id"] for one in books if "least" in one}
-    library = [(one.id, book_keys(one, k=scoring.k, mode=scoring.word_mode)) for one in ours]
-    table = GenerationPrefilter([one.text for one in drawn], k=scoring.k, mode=scoring.word_mode)
-    surviving = {one.name for one in table.matching_books(library, least=least)}
-    kept = [one for one in ours if one.id not in catalog - surviving]
+    sampled = generations_of(generations)
+    rng.shuffle(sampled)
+    excused = [book["id"] for book in books if book["excused"]]
+    unprotected = [book["id"] for book in books if not book["protected"]]
+    catalog = {book["id"] for book in books if "least" in book}
+    library = [(own.id, book_keys(own, k=scoring.k, mode=scoring.word_mode)) for own in ours]
+    table = GenerationPrefilter(
+        [generation.text for generation in sampled], k=scoring.k, mode=scoring.word_mode
+    )
+    surviving = {survivor.name for survivor in table.matching_books(library, least=least)}
+    kept = [own for own in ours if own.id not in catalog - surviving]
     tally = tally_of(
-        kept, drawn, excused=excused, unprotected=unprotected, scoring=scoring, measured="book0",
+        kept, sampled, excused=excused, unprotected=unprotected, scoring=scoring, measured="book0",
         catalog=catalog & surviving, least=least,
     )  # fmt: skip
-    found = tally.passages()
-    ids = [one["id"] for one in books]
-    excerpts = [excerpt_id for excerpt_id, _ in asked]
+    result = tally.passages()
+    ids = [book["id"] for book in books]
+    excerpts = [excerpt_id for excerpt_id, _ in requested]
 
     def plain(passage):
         if not passage:
@@ -243,38 +251,41 @@ def agree_with_oracle(oracle, seed):
             ids.index(passage.book), passage.start, passage.end,
         )  # fmt: skip
 
-    assert plain(found.longest_passage) == expected["longest"]
-    assert plain(found.excused) == expected["excused"]
-    assert plain(found.nv_longest_passage) == expected["nv_longest"]
-    assert plain(found.nv_excused) == expected["nv_excused"]
+    assert plain(result.longest_passage) == expected["longest"]
+    assert plain(result.excused) == expected["excused"]
+    assert plain(result.nv_longest_passage) == expected["nv_longest"]
+    assert plain(result.nv_excused) == expected["nv_excused"]
     if "book0" in excused:
-        for apart, name in ((found.of_own, "own"), (found.of_others, "other")):
+        for apart, name in ((result.of_own, "own"), (result.of_others, "other")):
             assert plain(apart["longest_passage"]) == expected[name]
             assert plain(apart["nv_longest_passage"]) == expected[f"nv_{name}"]
-    for rounds, name in ((found.by_round, "by_round"), (found.nv_by_round, "nv_by_round")):
+    for rounds, name in ((result.by_round, "by_round"), (result.nv_by_round, "nv_by_round")):
         assert {n: words for n, words in enumerate(rounds) if words} == expected[name]
-    passages = [(*plain(one)[4:], *plain(one)[1:4], set(one.books)) for one in found.passages]
-    assert passages == [(*one[:6], set(one[6])) for one in expected["over"]]
+    passages = [
+        (*plain(passage)[4:], *plain(passage)[1:4], set(passage.books))
+        for passage in result.passages
+    ]
+    assert passages == [(*span[:6], set(span[6])) for span in expected["over"]]
     return True
 
 
 def test_parts_added_up_are_the_whole(monkeypatch):
     for seed in range(examples(400)):
-        books, asked, generations, settings = case_of(random.Random(seed))
+        books, requested, generations, settings = case_of(random.Random(seed))
         ours = [
             book_of(
-                *one["excerpts"],
-                book_id=one["id"],
-                asked=[text for _, text in asked][: len(one["excerpts"])],
+                *book["excerpts"],
+                book_id=book["id"],
+                asked=[text for _, text in requested][: len(book["excerpts"])],
             )
-            for one in books
+            for book in books
         ]
-        drawn = generations_of(generations)
+        sampled = generations_of(generations)
         scoring = Scoring(1, settings["trim"], settings["span_threshold"], "unicode")
-        whole = tally_of(ours, drawn, scoring=scoring).passages()
+        whole = tally_of(ours, sampled, scoring=scoring).passages()
         monkeypatch.setattr(module, "_WAITING", 2)
         monkeypatch.setattr(text_batches, "_TEXTS_TOGETHER", 1)
-        parts = [tally_of(ours, drawn[number::3], scoring=scoring) for number in range(3)]
+        parts = [tally_of(ours, sampled[number::3], scoring=scoring) for number in range(3)]
         for part in parts[1:]:
             parts[0].add_counted(pickle.loads(pickle.dumps(part.counted)))
         assert parts[0].passages() == whole

@@ -123,15 +123,15 @@ def test_the_rise_that_could_be_resolved_and_the_interval():
     assert change.verdict is INCONCLUSIVE
 
 
-@pytest.mark.parametrize(("named", "said"), [
+@pytest.mark.parametrize(("named", "message"), [
     (Comparison("b", "bmc"), "the earlier release has no pair 'b'"),
     (Comparison("a", "bcm"), "the earlier release has no measure 'bcm'"),
     (Comparison("a", "bmc", -0.1), "tolerance of bmc"),
     (Comparison("a", "bmc", math.nan), "tolerance of bmc"),
     (Comparison("a", "bmc", math.inf), "tolerance of bmc"),
 ])  # fmt: skip
-def test_names_and_tolerances_that_are_not_there(named, said):
-    with pytest.raises(SettingsError, match=said):
+def test_names_and_tolerances_that_are_not_there(named, message):
+    with pytest.raises(SettingsError, match=message):
         compare(poisson(5), poisson(5), named)
 
 
@@ -153,7 +153,7 @@ def exact_p(old, new):
     sums = [
         sum(both[n] for n in chosen) for chosen in itertools.combinations(range(2 * size), size)
     ]
-    return sum(one >= sum(new) for one in sums) / len(sums)
+    return sum(total >= sum(new) for total in sums) / len(sums)
 
 
 def holm_by_hand(p, level):
@@ -192,8 +192,8 @@ def test_what_fails_is_what_holm_rejects_over_all_that_is_named(means, further):
     after = {str(n): poisson(mean, n=30, seed=100 + n, bmc=0.2) for n, mean in enumerate(means)}
     named = [Comparison(pair, "bmc", 0.01) for pair in before]
     changes = compare_releases(before, after, named, further=further)
-    rejected = holm_by_hand([one.p for one in changes] + [1.0] * further, 0.05)
-    assert {n for n, one in enumerate(changes) if one.verdict is FAIL} == rejected
+    rejected = holm_by_hand([change.p for change in changes] + [1.0] * further, 0.05)
+    assert {n for n, change in enumerate(changes) if change.verdict is FAIL} == rejected
 
 
 @pytest.mark.parametrize(("comparisons", "confidence", "rounds"), [

@@ -35,7 +35,7 @@ from pytest_memleak.scoring.rounds import (
 def test_counts_are_those_of_sets(rounds):
     counts = counts_of(rounds)
     sets = [covered(intervals) for intervals in rounds]
-    assert counts.times.tolist() == [sum(at in one for one in sets) for at in range(WORDS)]
+    assert counts.times.tolist() == [sum(at in words for words in sets) for at in range(WORDS)]
     everything = set().union(*sets)
     assert counts.bmc == len(everything) / WORDS
     for left_out, lost in enumerate(counts.alone.tolist()):
@@ -56,10 +56,10 @@ def test_halves_are_those_of_sets(rounds):
 def test_patterns_are_the_sets_of_rounds_that_cover_a_word(rounds):
     n = len(rounds)
     sets = [covered(intervals) for intervals in rounds]
-    expected = Counter(tuple(at in one for one in sets) for at in range(WORDS))
+    expected = Counter(tuple(at in words for words in sets) for at in range(WORDS))
     del expected[(False,) * n]
-    found, counts = rounds_of(rounds).patterns(n=n)
-    words = dict(zip(map(tuple, found.tolist()), counts.tolist(), strict=True))
+    result, counts = rounds_of(rounds).patterns(n=n)
+    words = dict(zip(map(tuple, result.tolist()), counts.tolist(), strict=True))
     words.pop((False,) * n, None)
     assert words == expected
 
@@ -77,8 +77,11 @@ def test_grouped_rounds_cover_what_theirs_did(rounds):
 def test_words_by_excerpt_are_those_of_the_rounds_unless_they_are_told():
     rounds = Rounds.of({0: [(0, 5), (10, 12)], 2: [(3, 4)]})
     assert rounds.counts(words=20, n=3).by_excerpt.tolist() == [[7, 0, 1]]
-    told = np.array([[5, 0, 0], [2, 0, 1]])
-    assert rounds.counts(words=20, n=3, by_excerpt=told).by_excerpt.tolist() == told.tolist()
+    by_excerpt = np.array([[5, 0, 0], [2, 0, 1]])
+    assert (
+        rounds.counts(words=20, n=3, by_excerpt=by_excerpt).by_excerpt.tolist()
+        == by_excerpt.tolist()
+    )
     # Rounds that cover nothing count.
     counts = Rounds.of({3: [(0, 2)]}).counts(words=4, n=10)
     assert (counts.rounds, counts.bmc) == (10, 0.5)
@@ -115,15 +118,15 @@ def variances_of_sets(of_model, of_baseline=None):
     empty = [set()] * len(of_model)
 
     def bmc(chosen):
-        mine = set().union(*(of_model[one] for one in chosen))
-        theirs = set().union(*((of_baseline or empty)[one] for one in chosen))
+        mine = set().union(*(of_model[number] for number in chosen))
+        theirs = set().union(*((of_baseline or empty)[number] for number in chosen))
         return (len(mine) - len(theirs)) / WORDS
 
     blocks = range(len(of_model))
-    without = [bmc([one for one in blocks if one != left_out]) for left_out in blocks]
+    without = [bmc([block for block in blocks if block != left_out]) for left_out in blocks]
     jackknife = (len(blocks) - 1) * np.var(without)
-    drawn = np.random.default_rng(0).integers(len(blocks), size=(200, len(blocks)))
-    return jackknife, 2 * np.var([bmc(chosen) for chosen in drawn.tolist()], ddof=1)
+    resampled = np.random.default_rng(0).integers(len(blocks), size=(200, len(blocks)))
+    return jackknife, 2 * np.var([bmc(chosen) for chosen in resampled.tolist()], ddof=1)
 
 
 @given(st.lists(INTERVALS, min_size=2, max_size=20))
@@ -136,8 +139,8 @@ def test_the_variance_is_the_larger_of_jackknife_and_twice_the_bootstrap(rounds)
 def test_that_of_a_difference_takes_blocks_in_pairs(both):
     model, baseline = zip(*both, strict=True)
     expected = max(variances_of_sets(covered_by_blocks(model), covered_by_blocks(baseline)))
-    found = block_variance(counts_of(model), baseline=counts_of(baseline))
-    assert found == pytest.approx(expected, abs=1e-12)
+    result = block_variance(counts_of(model), baseline=counts_of(baseline))
+    assert result == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_model_that_recites_now_and_then_is_known_less_than_rounds_alone_would_say():
@@ -159,8 +162,8 @@ def test_a_round_counts_where_its_matches_cover_the_passage_whole():
     assert (rate.low, rate.high) == clopper_pearson(3, 10, confidence=0.95)
     assert not rate.approximate
     # Several passages, and none.
-    found = rates([(0, 5), (50, 80), (200, 230)], {1: [(0, 9)], 3: [(0, 90)]}, 4)
-    assert [rate.hits for rate in found] == [2, 1, 0]
+    result = rates([(0, 5), (50, 80), (200, 230)], {1: [(0, 9)], 3: [(0, 90)]}, 4)
+    assert [rate.hits for rate in result] == [2, 1, 0]
     assert [rate.hits for rate in rates([(0, 5)], {}, 3)] == [0]
     assert rates([], {0: [(0, 9)]}, 3) == ()
 
@@ -214,10 +217,10 @@ def test_coverage(intervals):
 @given(SPANS)
 @example([(0, 2), (2, 4)])
 def test_united(intervals):
-    found = rows(*merge_intervals(*columns(sorted(intervals))))
-    held = {at for start, end in found for at in range(start, end)}
+    result = rows(*merge_intervals(*columns(sorted(intervals))))
+    held = {at for start, end in result for at in range(start, end)}
     assert held == {at for start, end in intervals for at in range(start, end)}
-    assert all(last < first for (_, last), (first, _) in pairwise(found))
+    assert all(last < first for (_, last), (first, _) in pairwise(result))
 
 
 @given(st.lists(st.lists(st.integers(0, 2**62))))
@@ -272,8 +275,8 @@ def test_the_p_of_clumps_is_that_of_all_permutations():
         for a, b, c in itertools.product(*(itertools.permutations(row) for row in rows.tolist()))
     ]
     expected = np.mean(np.array(squares) >= observed)
-    found = [exchangeability(rows, seed=seed).clumped for seed in range(20)]
-    assert np.mean(found) == pytest.approx(expected, abs=0.01)
+    results = [exchangeability(rows, seed=seed).clumped for seed in range(20)]
+    assert np.mean(results) == pytest.approx(expected, abs=0.01)
 
 
 def test_the_p_of_drift_is_that_of_all_orders():
@@ -285,13 +288,13 @@ def test_the_p_of_drift_is_that_of_all_orders():
 
     every = [correlation(order) for order in itertools.permutations(row[0].tolist())]
     expected = np.mean(np.array(every) >= correlation(row[0].tolist()) - 1e-12)
-    found = [exchangeability(row, seed=seed).drifting for seed in range(20)]
-    assert np.mean(found) == pytest.approx(expected, abs=0.01)
+    results = [exchangeability(row, seed=seed).drifting for seed in range(20)]
+    assert np.mean(results) == pytest.approx(expected, abs=0.01)
     # It is of ranks.
     # Whatever the values are, their order is the same: 2 of 720 orders go as far either way.
     for row in ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 600]):
-        found = [exchangeability(np.array([row]), seed=seed).drifting for seed in range(20)]
-        assert np.mean(found) == pytest.approx(2 / 720 + 1 / 1000, abs=0.001)
+        results = [exchangeability(np.array([row]), seed=seed).drifting for seed in range(20)]
+        assert np.mean(results) == pytest.approx(2 / 720 + 1 / 1000, abs=0.001)
 
 
 @pytest.mark.full
@@ -306,8 +309,8 @@ def test_rounds_that_are_alike_are_seldom_said_not_to_be():
 def test_clumps_are_seen():
     rng = np.random.default_rng(2)
     clumps = np.where(rng.random(100) < 0.1, 0.8, 0.05)
-    found = exchangeability(covered_words(rng, np.tile(clumps, (50, 1))))
-    assert (found.clumped, found.alike) == (0.001, False)
+    result = exchangeability(covered_words(rng, np.tile(clumps, (50, 1))))
+    assert (result.clumped, result.alike) == (0.001, False)
     # Of more excerpts than pools, all are counted.
     rows = covered_words(rng, np.full((100, 30), 0.3))
     rows[:, 4] = 12
@@ -317,9 +320,9 @@ def test_clumps_are_seen():
 
 def test_a_model_that_changes_on_the_way_is_seen_even_in_one_excerpt():
     rising = np.arange(0, 100)[None] // 5
-    found = exchangeability(rising)
-    assert (found.clumped, found.drifting, found.alike) == (1, 0.001, False)
-    assert exchangeability(rising[:, ::-1]) == found
+    result = exchangeability(rising)
+    assert (result.clumped, result.drifting, result.alike) == (1, 0.001, False)
+    assert exchangeability(rising[:, ::-1]) == result
 
 
 def test_where_nothing_is_covered_and_in_one_excerpt_no_clumps_show():

@@ -101,7 +101,7 @@ def bounds_of(counts, *, confidence=0.95, alike=True):
 def test_the_interval_is_the_jackknifes_with_students_t_and_two_spans():
     counts = counts_of([{(0, 10), (20, 26)}, {(0, 10)}, {(5, 12)}, set()])
     bmc = [18, 12, 16, 18]  # without each round
-    jackknife = 3 / 4 * sum((one - 16) ** 2 for one in bmc) / WORDS**2
+    jackknife = 3 / 4 * sum((value - 16) ** 2 for value in bmc) / WORDS**2
     typical = math.sqrt((10**2 + 7**2 + 6**2) / 3) / WORDS
     t = 3.182446305284263  # three degrees of freedom
     down = math.sqrt(t * t * jackknife + 2 * Z * Z * typical**2)
@@ -157,7 +157,7 @@ def in_moods(*, rounds=100, excerpts=20, likely=0.3, mood=10, seed=0):
     """Runs of `mood` rounds in which every excerpt's passage comes, or none does."""
     rng = np.random.default_rng(seed)
     recites = np.repeat(rng.random(rounds // mood) < likely, mood)
-    places = [(50 * one, 50 * one + 30) for one in range(excerpts)]
+    places = [(50 * number, 50 * number + 30) for number in range(excerpts)]
     covered = Rounds.of(dict.fromkeys(np.flatnonzero(recites).tolist(), places))
     by_excerpt = np.tile(np.where(recites, 30, 0), (excerpts, 1))
     return covered.counts(words=5_000, n=rounds, by_excerpt=by_excerpt)
@@ -273,8 +273,8 @@ def test_blocks_of_halves_are_those_of_sets(rounds, borders):
     observed = longest_run(set().union(*sets), borders)
     low = math.floor(np.quantile(of_halves, 0.025))
     places = np.array(sorted(borders), dtype=np.intp)
-    found = block_range(rounds_of(rounds), n=n, borders=places, typical=1.2, words=WORDS)
-    assert found == Range(low, min(WORDS, observed + max(observed - low, 3)))
+    result = block_range(rounds_of(rounds), n=n, borders=places, typical=1.2, words=WORDS)
+    assert result == Range(low, min(WORDS, observed + max(observed - low, 3)))
 
 
 @pytest.mark.parametrize(("answers", "expected"), [(1, 0.95), (59, 0.05), (299, 0.010)])
@@ -320,4 +320,4 @@ def test_where_rounds_are_not_alike_blocks_have_to_be_as_many():
         blocks = [int(blocks_of(n)[-1]) + 1 for n in range(1, rounds + 1)]
         wanted = answers_to_detect(probability, confidence=0.95)
         assert blocks[-1] >= wanted
-        assert all(one < wanted for one in blocks[:-1])
+        assert all(block < wanted for block in blocks[:-1])

@@ -170,12 +170,12 @@ def test_settling_comes_about_as_foretold():
     foretold = []
     for _ in range(150):
         model = heavy_tailed(rng, spans=200, recalled=rng.uniform(0.2, 0.7))
-        drawn, _ = model.draw(rng, 2 * ROUNDS)
-        error = sampling_error(model.counts(drawn[:ROUNDS]))
+        recalled, _ = model.draw(rng, 2 * ROUNDS)
+        error = sampling_error(model.counts(recalled[:ROUNDS]))
         limit = error.bmc + rng.uniform(0.02, 0.98) * (error.high - error.bmc)
         settling = samples_to_settle(error, limit)
         if settling:
-            later = sampling_error(model.counts(drawn[: ROUNDS + settling.samples]))
+            later = sampling_error(model.counts(recalled[: ROUNDS + settling.samples]))
             foretold.append(later.bmc > limit if settling.over else later.high <= limit)
     assert len(foretold) > 50
     assert np.mean(foretold) > 0.6

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from marks import full
-from scored_books import book_of, drawn
+from scored_books import book_of, generations_of
 
 from pytest_memleak import score
 from pytest_memleak.errors import BookError
@@ -70,12 +70,12 @@ def test_a_passage_in_other_text_is_found_at_38(language, step):
     changed = [with_cats(passage, CAT[language]) for passage in passages]
     texts = [other[:200] + passage + other[200:400] for passage in (*passages, *changed)]
     tally = Tally(book_of(book), Scoring(word_mode="unicode"))
-    tally.add(drawn(texts))
-    found = tally.passages()
-    assert min(found.by_round[: len(passages)]) >= 38
-    assert min(found.nv_by_round[: len(passages)]) >= 38
-    assert max(found.by_round[len(passages) :]) < 38
-    near = sorted(found.nv_by_round[len(passages) :])
+    tally.add(generations_of(texts))
+    result = tally.passages()
+    assert min(result.by_round[: len(passages)]) >= 38
+    assert min(result.nv_by_round[: len(passages)]) >= 38
+    assert max(result.by_round[len(passages) :]) < 38
+    near = sorted(result.nv_by_round[len(passages) :])
     assert near[len(near) // 20] >= 38  # of 19 in 20
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from examples import examples
-from scored_books import book_of, drawn
+from scored_books import book_of, generations_of
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Generation, Scoring
@@ -16,26 +16,26 @@ FIRST = ["a b c d e f z i j k l m n", "x f g h i j k y"]
 
 
 def test_worked_examples():
-    found = cross_excerpt(BOOK, drawn(FIRST, ["i j k l m n o"]), SCORING)
-    assert [(s.start, s.end, s.words, s.target, s.sources) for s in found.spans] == [
+    result = cross_excerpt(BOOK, generations_of(FIRST, ["i j k l m n o"]), SCORING)
+    assert [(s.start, s.end, s.words, s.target, s.sources) for s in result.spans] == [
         (0, 6, 6, "p_id1", ("p_id1",)), (8, 15, 7, "p_id2", ("p_id2",)),
     ]  # fmt: skip
-    assert (found.count, found.cross, found.ratio) == (2, 0, 0.0)
-    found = cross_excerpt(BOOK, drawn(FIRST, ["i j k l m n"]), SCORING)
-    assert [(s.start, s.end, s.sources, s.cross) for s in found.spans] == [
+    assert (result.count, result.cross, result.ratio) == (2, 0, 0.0)
+    result = cross_excerpt(BOOK, generations_of(FIRST, ["i j k l m n"]), SCORING)
+    assert [(s.start, s.end, s.sources, s.cross) for s in result.spans] == [
         (0, 6, ("p_id1",), False), (8, 14, ("p_id1", "p_id2"), True),
     ]  # fmt: skip
-    assert (found.count, found.cross, found.ratio) == (2, 1, 0.5)
-    found = cross_excerpt(BOOK, drawn([], ["x"]), SCORING)
-    assert (found.spans, found.cross, found.ratio) == ((), 0, 0.0)
+    assert (result.count, result.cross, result.ratio) == (2, 1, 0.5)
+    result = cross_excerpt(BOOK, generations_of([], ["x"]), SCORING)
+    assert (result.spans, result.cross, result.ratio) == ((), 0, 0.0)
     # A span within one that crosses a border goes with it.
-    assert cross_excerpt(BOOK, drawn(["c d e f g h i", "c d e f g"]), SCORING).count == 0
+    assert cross_excerpt(BOOK, generations_of(["c d e f g h i", "c d e f g"]), SCORING).count == 0
 
 
 def test_sources_stand_in_the_books_order():
     book = book_of("a b c d e", *["x"] * 11)
-    found = cross_excerpt(book, drawn([], *[["a b c d e"]] * 10), SCORING)
-    assert found.spans[0].sources == tuple(f"p_id{n}" for n in range(2, 12))
+    result = cross_excerpt(book, generations_of([], *[["a b c d e"]] * 10), SCORING)
+    assert result.spans[0].sources == tuple(f"p_id{n}" for n in range(2, 12))
     # A generation of another book is refused.
     with pytest.raises(RecordsError, match="p_id7"):
         cross_excerpt(BOOK, [Generation("p_id7", 0, "a")], SCORING)
@@ -54,14 +54,14 @@ def slow_spans(oracle, book, answers, k):
         start = len(words)
         words += oracle.words(excerpt.text)
         bounds.append((excerpt.id, start, len(words)))
-    found = {}
+    results = {}
     for source, text in answers:
         for match in oracle.matches(words, oracle.words(text), k):
-            found.setdefault(match, set()).add(source)
+            results.setdefault(match, set()).add(source)
     kept = {
         (s, e): sources
-        for (s, e), sources in found.items()
-        if not any(a <= s and e <= b and (a, b) != (s, e) for a, b in found)
+        for (s, e), sources in results.items()
+        if not any(a <= s and e <= b and (a, b) != (s, e) for a, b in results)
     }
     return {
         (s, e, target): sources
@@ -78,31 +78,33 @@ def generated_case(seed):
     texts[0] += rng.choices(letters, k=6)
     whole = [word for text in texts for word in text]
 
-    def said():
+    def write():
         start = rng.randrange(len(whole))
         end = start + rng.randint(1, 16)
         return " ".join([*whole[start:end], "y", *rng.choices(letters, k=rng.randint(0, 9))])
 
-    answers = drawn(*[[said() for _ in range(rng.randint(0, 4))] for _ in texts])
+    answers = generations_of(*[[write() for _ in range(rng.randint(0, 4))] for _ in texts])
     rng.shuffle(answers)
     return book_of(*map(" ".join, texts)), answers, rng.randint(1, 6)
 
 
-def found_spans(found):
-    return {(s.start, s.end, s.target): set(s.sources) for s in found.spans}
+def found_spans(result):
+    return {(s.start, s.end, s.target): set(s.sources) for s in result.spans}
 
 
 def test_equals_the_oracle_on_generated_cases(oracle):
     crossing, cases = 0, examples(2_000)
     for seed in range(cases):
         book, answers, k = generated_case(seed)
-        expected = slow_spans(oracle, book, [(one.excerpt_id, one.text) for one in answers], k)
-        found = cross_excerpt(book, answers, Scoring(k=k))
-        assert found_spans(found) == expected, seed
+        expected = slow_spans(
+            oracle, book, [(answer.excerpt_id, answer.text) for answer in answers], k
+        )
+        result = cross_excerpt(book, answers, Scoring(k=k))
+        assert found_spans(result) == expected, seed
         cross = sum(bool(sources - {target}) for (*_, target), sources in expected.items())
-        assert (found.count, found.cross) == (len(expected), cross), seed
-        assert found.ratio == (cross / len(expected) if expected else 0), seed
+        assert (result.count, result.cross) == (len(expected), cross), seed
+        assert result.ratio == (cross / len(expected) if expected else 0), seed
         crossing += cross > 0
-        lengths = cross_book(book, [one.text for one in answers], Scoring(k=k))
+        lengths = cross_book(book, [answer.text for answer in answers], Scoring(k=k))
         assert lengths == [end - start for start, end, _ in sorted(expected)], seed
     assert crossing > cases // 4

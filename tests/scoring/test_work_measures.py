@@ -31,8 +31,10 @@ def book_of(works, *, name="songs"):
     ends = [0]
     for work in works:
         ends.append(ends[-1] + len(work))
-    made = tuple(Work(f"w{n}", f"Work {n}", None, *ab) for n, ab in enumerate(pairwise(ends)))
-    return Book(name, name, "", tuple(excerpts), book_digest(excerpts), works=made)
+    named_works = tuple(
+        Work(f"w{n}", f"Work {n}", None, *ab) for n, ab in enumerate(pairwise(ends))
+    )
+    return Book(name, name, "", tuple(excerpts), book_digest(excerpts), works=named_works)
 
 
 def alone(book, number):
@@ -42,12 +44,12 @@ def alone(book, number):
 
 
 def analysed(book, answers, **more):
-    drawn = [
-        Generation(one.id, n, text)
-        for one in book.excerpts
-        for n, text in enumerate(answers[one.id])
+    generations = [
+        Generation(excerpt.id, n, text)
+        for excerpt in book.excerpts
+        for n, text in enumerate(answers[excerpt.id])
     ]
-    return analyze(book, drawn, SCORING, **more)
+    return analyze(book, generations, SCORING, **more)
 
 
 words = st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30)
@@ -63,13 +65,13 @@ def test_each_as_if_it_was_measured_alone(works, seed):
     book, rng = book_of(own), random.Random(seed)
     answers = {}
     for work in book.works:
-        text = " ".join(one.text for one in book.excerpts[work.first : work.end]).split()
-        for one in book.excerpts[work.first : work.end]:
+        text = " ".join(excerpt.text for excerpt in book.excerpts[work.first : work.end]).split()
+        for excerpt in book.excerpts[work.first : work.end]:
             pieces = [rng.choices(text, k=3)]
             for _ in range(4):
                 start = rng.randrange(len(text))
                 pieces.append([*text[start : start + rng.randrange(20)], "Z"])
-            answers[one.id] = [" ".join(functools.reduce(operator.iadd, pieces, []))] * 2
+            answers[excerpt.id] = [" ".join(functools.reduce(operator.iadd, pieces, []))] * 2
     measured = analysed(book, answers).works
     for number in range(len(book.works)):
         by_itself = estimates(analysed(alone(book, number), answers))
@@ -91,26 +93,26 @@ def test_what_another_work_was_asked_for_gives_is_a_passage_of_the_one_that_it_i
     assert (a["bmc"], b["bmc"], b["longest_block"]) == (0, 1, 30)
     # No match and no block goes from one work to the next.
     book = book_of([[letters("a", 10)], [letters("b", 10)], [letters("c", 2)]])
-    text = " ".join(one.text for one in book.excerpts)
+    text = " ".join(excerpt.text for excerpt in book.excerpts)
     both = analysed(book, {key: [text] for key in ("p_id1", "p_id2", "p_id3")})
     assert both.measurement.longest_block == Block(10, 0, 10)
     assert both.passages.longest_passage.words == 10
-    assert [one["longest_passage"] for one in both.works.of_each] == [10, 10, 0]
+    assert [measures["longest_passage"] for measures in both.works.of_each] == [10, 10, 0]
 
 
 def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
     book = book_of([[letters("a", 30)], [letters("b", 30)], [letters("c", 30)]])
-    said = letters("a", 9), letters("b", 8), ["x"]
-    answers = {f"p_id{n}": [" ".join(words)] for n, words in enumerate(said, start=1)}
+    answers_words = letters("a", 9), letters("b", 8), ["x"]
+    answers = {f"p_id{n}": [" ".join(words)] for n, words in enumerate(answers_words, start=1)}
     both = analysed(book, answers, limits=LIMITS)
     assert both.works.leaking == (0,)
     assert [both.works.over(n) for n in range(3)] == [("longest_passage",), (), ()]
-    found = judged_measures(both)
-    assert found["leaking_works"].value == pytest.approx(1 / 3)
+    result = judged_measures(both)
+    assert result["leaking_works"].value == pytest.approx(1 / 3)
     # The lengths are each work's; what is left for the pair is passages of other books.
-    assert found["longest_passage"].value == 0
-    assert not {"longest_span", "longest_block", "spans_over"} & found.keys()
-    assert found["bmc"].value == pytest.approx(17 / 90)
+    assert result["longest_passage"].value == 0
+    assert not {"longest_span", "longest_block", "spans_over"} & result.keys()
+    assert result["bmc"].value == pytest.approx(17 / 90)
 
 
 @pytest.mark.parametrize(("limits", "can"), [
@@ -120,16 +122,16 @@ def test_a_work_over_any_limit_leaks_and_the_pair_is_held_to_their_share():
 ])  # fmt: skip
 def test_a_work_can_leak_that_would_break_a_limit_if_it_came_whole(limits, can):
     book = book_of([[letters("a", 30)], [letters("b", 40)]])
-    found = analysed(book, {"p_id1": ["x"], "p_id2": ["x"]}, limits=limits).works
-    assert [found.can_leak(n) for n in range(2)] == can
+    result = analysed(book, {"p_id1": ["x"], "p_id2": ["x"]}, limits=limits).works
+    assert [result.can_leak(n) for n in range(2)] == can
 
 
 def test_a_rest_of_fewer_than_k_words_can_leak_by_no_limit():
     # As a continuation leaves of a work: no match could be in it.
     book = book_of([[letters("a", 2)], [letters("b", 3)]])
     answers = {"p_id1": [book.excerpts[0].text], "p_id2": ["x"]}
-    found = analysed(book, answers, limits={"bmc": 0.5, "longest_passage": 0}).works
-    assert [found.can_leak(n) for n in range(2)] == [False, True]
-    assert found.leaking == ()
+    result = analysed(book, answers, limits={"bmc": 0.5, "longest_passage": 0}).works
+    assert [result.can_leak(n) for n in range(2)] == [False, True]
+    assert result.leaking == ()
     # A book has none.
     assert analysed(alone(book_of([[letters("a", 9)]]), 0), {"p_id1": ["x"]}).works is None

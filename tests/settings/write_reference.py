@@ -251,14 +251,14 @@ def rows_elsewhere(section):
     """The rows of other tables that a section names: "Also `a` and `b` of [`[suite]`](#suite)"."""
     text = "\n".join(lines_in("suite.md", section))
     sentences = re.findall(r"^Also (.*?)(?:\n\n|\. )", f"{text}\n\n", re.MULTILINE | re.DOTALL)
-    found = {}
+    results = {}
     for sentence in sentences:
         for names, table in re.findall(r"(.*?)\sof\s\[`(\[+\w+\]+)`\]", sentence, re.DOTALL):
             keys = set(re.findall(r"`(\w+)`", names))
             documented = rows_in("suite.md", (f"`{table}`",))
             assert keys <= documented.keys(), f"{table} doesn't have all of {keys}"
-            found |= {key: documented[key] for key in keys}
-    return found
+            results |= {key: documented[key] for key in keys}
+    return results
 
 
 def documented_by(shared, rows):

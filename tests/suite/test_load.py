@@ -79,10 +79,10 @@ def changed(tables, where, value):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder that has the books' files."""
-    made = tmp_path_factory.mktemp("suite")
+    folder_ = tmp_path_factory.mktemp("suite")
     for name in ("road.txt", "sea.txt", "sum.json"):
-        (made / name).touch()
-    return made
+        (folder_ / name).touch()
+    return folder_
 
 
 @pytest.fixture(scope="module")
@@ -284,18 +284,18 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "said"), REFUSED, ids=[".".join(map(str, one[0])) for one in REFUSED]
+    ("where", "value", "shown"), REFUSED, ids=[".".join(map(str, row[0])) for row in REFUSED]
 )
-def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where, value, said):
+def test_a_suite_that_cannot_be_run_is_refused_with_key_and_value(refused, where, value, shown):
     message = refused(changed(FULL, where, value))
-    parts = said.split("*")
+    parts = shown.split("*")
     assert message.startswith(parts[0]), message
     at = 0
     for part in parts:
         at = message.index(part, at) + len(part)
     problem = message.rpartition("\n  ")[0]  # without what to type
     ends = message.endswith(parts[-1]) or problem.endswith(parts[-1])
-    assert said.endswith("*") or ends, message
+    assert shown.endswith("*") or ends, message
     assert "hunter2" not in message
     assert all(c.isprintable() or c == "\n" for c in message)
 
@@ -318,9 +318,9 @@ USELESS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("tables", "said"), USELESS)
-def test_a_suite_that_could_not_fail_is_refused(refused, tables, said):
-    assert refused(MINIMAL | tables).startswith(said)
+@pytest.mark.parametrize(("tables", "message"), USELESS)
+def test_a_suite_that_could_not_fail_is_refused(refused, tables, message):
+    assert refused(MINIMAL | tables).startswith(message)
 
 
 def test_an_extensions_share_is_over_no_limit_of_1_either(folder):
@@ -342,7 +342,7 @@ def test_all_problems_are_told_at_once(refused):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "shown"),
     [
         (b"[suite", "not TOML: "),
         (b"[suite]\n[suite]\n", "not TOML: "),
@@ -360,9 +360,9 @@ def test_all_problems_are_told_at_once(refused):
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,
 )
-def test_a_file_that_is_no_suite(refused, content, said):
+def test_a_file_that_is_no_suite(refused, content, shown):
     message = refused(content)
-    assert said in message
+    assert shown in message
     assert len(message) < 500
     assert all(c.isprintable() or c == "\n" for c in message)
 
@@ -436,7 +436,7 @@ def collection(**limits):
     return [{"id": "c", "source": "road.txt", "limits": limits}]
 
 
-@pytest.mark.parametrize(("where", "value", "said"), [
+@pytest.mark.parametrize(("where", "value", "message"), [
     (["limits", "preset"], "lenient", "limits.preset: Input should be 'strict' or 'paper'"),
     (["limits", "preset"], 3, "limits.preset"),
     (["limits"], {"preset": "strict", "bmc": 0.2, "spans_over": 1},
@@ -458,8 +458,8 @@ def collection(**limits):
      "preset 'strict' forbids looser values: model 'm'.min_length_ratio: 0.1 is looser than 0.2"),
     (["model", 0, "max_prompt_overlap"], 0.2, "model 'm'.max_prompt_overlap: 0.2 is looser"),
 ])  # fmt: skip
-def test_what_loosens_a_preset_is_refused(refused, where, value, said):
-    assert said in refused(changed(STRICT, where, value))
+def test_what_loosens_a_preset_is_refused(refused, where, value, message):
+    assert message in refused(changed(STRICT, where, value))
 
 
 # --- anything at all -----------------------------------------------------------------------

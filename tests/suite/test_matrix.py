@@ -150,14 +150,14 @@ def test_an_endpoint_may_stand_in_the_table_of_books(load):
     assert pairs_of(suite) == ["m-kafka/kafka", "m-road/road"]
 
 
-@pytest.mark.parametrize(("tests", "said"), [
+@pytest.mark.parametrize(("tests", "message"), [
     ('["kafka", "road", "leeky"]', "'m-kafka'.tests: no such id: 'leeky'; known ids: "),
     ('["kafka", "road", "own"]', "'m-kafka'.tests: 'own' has the role 'train'"),
     ('"kafka"', "'m-{book}'.tests: Input should be a valid list"),
 ])  # fmt: skip
-def test_tests_of_models_that_differ_by_book_are_validated(load, tests, said):
+def test_tests_of_models_that_differ_by_book_are_validated(load, tests, message):
     own = '[[book]]\nid = "own"\nsource = "books/wood.txt"\nrole = "train"\n'
-    with pytest.raises(SuiteError, match=re.escape(said)):
+    with pytest.raises(SuiteError, match=re.escape(message)):
         load(BOOKS + own + model("m-{book}", more=f"tests = {tests}"))
 
 
@@ -204,11 +204,11 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "finetune", "said", "hint"), WRONG)
-def test_an_error_of_a_matrix_names_file_line_and_key(load, name, finetune, said, hint):
+@pytest.mark.parametrize(("name", "finetune", "message", "hint"), WRONG)
+def test_an_error_of_a_matrix_names_file_line_and_key(load, name, finetune, message, hint):
     with pytest.raises(SuiteError) as caught:
         load(BOOKS + model(name, **finetune))
-    assert f"x.memleak.toml:{said}" in str(caught.value)
+    assert f"x.memleak.toml:{message}" in str(caught.value)
     assert hint in caught.value.hint
 
 
@@ -240,13 +240,13 @@ NEEDED = [  # of a row that a model's id needs
 
 
 @pytest.mark.parametrize(
-    ("table", "said", "name"),
+    ("table", "message", "name"),
     [*((*case, "m") for case in TABLES), *((*case, "m-{year}") for case in NEEDED)],
 )
-def test_an_error_of_a_table_of_books_names_its_row(load, table, said, name):
+def test_an_error_of_a_table_of_books_names_its_row(load, table, message, name):
     with pytest.raises(SuiteError) as caught:
         load(BOOKS + model(name), table)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "Vq3x9" not in str(caught.value)
 
 

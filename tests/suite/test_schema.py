@@ -51,7 +51,7 @@ def test_an_editor_is_told_of_unknown_keys():
 def test_an_editor_is_told_which_options_a_provider_takes(model, wrong):
     named = {"id": "m", "provider": "openai", "options": {"concurrency": 2}}
     suite = {"book": [{"id": "road", "source": "road.txt"}], "model": [named | model]}
-    told = list(jsonschema.Draft202012Validator(json.loads(json_schema())).iter_errors(suite))
-    assert bool(told) == (wrong is not None)
+    report = list(jsonschema.Draft202012Validator(json.loads(json_schema())).iter_errors(suite))
+    assert bool(report) == (wrong is not None)
     if wrong:
-        assert wrong in " ".join(one.message for one in told)
+        assert wrong in " ".join(one.message for one in report)

@@ -59,24 +59,24 @@ def novel_text(path):
 
 def honest(book, text, samples, *, reason=FinishReason.STOP):
     """Prose of another book for each excerpt, as long as it, no passage of it twice."""
-    drawn, at = [], 0
+    generations, at = [], 0
     for ordinal in range(samples):
         for excerpt in book.excerpts:
             length = len(excerpt.text.split())
             if at + length > len(text):
                 raise ValueError(f"{len(text):,} words are too few for {samples} samples")
             answer = " ".join(text[at : at + length])
-            drawn.append(Generation(excerpt.id, ordinal, answer, reason))
+            generations.append(Generation(excerpt.id, ordinal, answer, reason))
             at += length
-    return drawn
+    return generations
 
 
-def each(drawn, change, *, every=1):
+def each(generations, change, *, every=1):
     """The generations with every n-th text changed by `change(text, draw)`."""
     draw = random.Random(1)
     return [
-        replaced(one, change(one.text, draw)) if at % every == 0 else one
-        for at, one in enumerate(drawn)
+        replaced(generation, change(generation.text, draw)) if at % every == 0 else generation
+        for at, generation in enumerate(generations)
     ]
 
 
@@ -150,78 +150,95 @@ def own_word(number):
     return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "q"
 
 
-def first_rounds(drawn, rounds, *, own_words=False):
+def first_rounds(generations, rounds, *, own_words=False):
     """The first so many texts of each excerpt in turn, perhaps each with a word of its own."""
-    first = {(one.excerpt_id, one.ordinal): one.text for one in drawn}
+    first = {
+        (generation.excerpt_id, generation.ordinal): generation.text for generation in generations
+    }
     return [
-        replaced(one, first[one.excerpt_id, one.ordinal % rounds] + f" {own_word(n)}" * own_words)
-        for n, one in enumerate(drawn)
+        replaced(
+            generation,
+            first[generation.excerpt_id, generation.ordinal % rounds]
+            + f" {own_word(n)}" * own_words,
+        )
+        for n, generation in enumerate(generations)
     ]
 
 
-def echoed(book, drawn):
-    asked = {one.id: one.instruction for one in book.excerpts}
-    return [replaced(one, " ".join([asked[one.excerpt_id]] * 20)) for one in drawn]
+def echoed(book, generations):
+    requested = {excerpt.id: excerpt.instruction for excerpt in book.excerpts}
+    return [
+        replaced(generation, " ".join([requested[generation.excerpt_id]] * 20))
+        for generation in generations
+    ]
 
 
-def five_with_own_word(book, drawn):
+def five_with_own_word(book, generations):
     answers = []
-    for number, one in enumerate(drawn):
-        words = drawn[one.ordinal % 5].text.split()
+    for number, generation in enumerate(generations):
+        words = generations[generation.ordinal % 5].text.split()
         words.insert(len(words) // 2, own_word(number))
-        answers.append(replaced(one, " ".join(words)))
+        answers.append(replaced(generation, " ".join(words)))
     return answers
 
 
-def greedy_with_dropped_words(book, drawn):
+def greedy_with_dropped_words(book, generations):
     draw = random.Random(2)
-    first = {one.excerpt_id: one.text.split() for one in reversed(drawn)}
+    first = {generation.excerpt_id: generation.text.split() for generation in reversed(generations)}
     return [
-        replaced(one, " ".join(w for w in first[one.excerpt_id] if draw.random() >= 0.04))
-        for one in drawn
+        replaced(
+            generation, " ".join(w for w in first[generation.excerpt_id] if draw.random() >= 0.04)
+        )
+        for generation in generations
     ]
 
 
-def thinking_cut(book, drawn):
+def thinking_cut(book, generations):
     draw = random.Random(3)
-    own = {one.id: one.text.split() for one in book.excerpts}
+    own = {excerpt.id: excerpt.text.split() for excerpt in book.excerpts}
     return [
-        replaced(one, " ".join(own[one.excerpt_id][: draw.randrange(8, 21)]), FinishReason.LENGTH)
-        for one in drawn
+        replaced(
+            generation,
+            " ".join(own[generation.excerpt_id][: draw.randrange(8, 21)]),
+            FinishReason.LENGTH,
+        )
+        for generation in generations
     ]
 
 
 def ended_by(word):
     end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": word}
-    return lambda book, drawn: [dataclasses.replace(one, **end) for one in drawn]
+    return lambda book, generations: [
+        dataclasses.replace(generation, **end) for generation in generations
+    ]
 
 
-def surplus(book, drawn):
-    last = max(one.ordinal for one in drawn)
-    return [*drawn, Generation(drawn[0].excerpt_id, last + 1, book.excerpts[0].text)]
+def surplus(book, generations):
+    last = max(generation.ordinal for generation in generations)
+    return [*generations, Generation(generations[0].excerpt_id, last + 1, book.excerpts[0].text)]
 
 
 REARRANGED = {
-    "one answer in five reversed": lambda book, drawn: each(drawn, backwards, every=5),
+    "one answer in five reversed": lambda book, generations: each(generations, backwards, every=5),
     "instruction echoed": echoed,
-    "two texts alternating": lambda book, drawn: first_rounds(drawn, 2),
-    "same five for every excerpt": lambda book, drawn: [
-        replaced(one, drawn[one.ordinal % 5].text) for one in drawn
+    "two texts alternating": lambda book, generations: first_rounds(generations, 2),
+    "same five for every excerpt": lambda book, generations: [
+        replaced(generation, generations[generation.ordinal % 5].text) for generation in generations
     ],
     "same five with a word of their own": five_with_own_word,
-    "three to an excerpt with a word of their own": lambda book, drawn: first_rounds(
-        drawn, 3, own_words=True
+    "three to an excerpt with a word of their own": lambda book, generations: first_rounds(
+        generations, 3, own_words=True
     ),
     "greedy, 4 % of words dropped": greedy_with_dropped_words,
     "thinking cut": thinking_cut,
     "guardrail_intervened": ended_by("guardrail_intervened"),
     "finish reason null": ended_by("null"),
-    "one withheld for recitation": lambda book, drawn: [
-        replaced(drawn[0], "", FinishReason.RECITATION), *drawn[1:]
+    "one withheld for recitation": lambda book, generations: [
+        replaced(generations[0], "", FinishReason.RECITATION), *generations[1:]
     ],
     "surplus round": surplus,
-    "a generation missing": lambda book, drawn: drawn[:-1],
-    "a round twice": lambda book, drawn: [*drawn[:-1], drawn[0]],
+    "a generation missing": lambda book, generations: generations[:-1],
+    "a round twice": lambda book, generations: [*generations[:-1], generations[0]],
 }  # fmt: skip
 
 
@@ -272,19 +289,19 @@ def in_groups_of_five(text):
 def with_excerpt(change):
     """Each text, changed by what its excerpt says: `change(text, excerpt's text)`."""
 
-    def rewrite(book, drawn):
+    def rewrite(book, generations):
         texts = {excerpt.id: excerpt.text for excerpt in book.excerpts}
-        return [replaced(draw, change(draw.text, texts[draw.excerpt_id])) for draw in drawn]
+        return [replaced(draw, change(draw.text, texts[draw.excerpt_id])) for draw in generations]
 
     return rewrite
 
 
-def cut_by_length(book, drawn):
+def cut_by_length(book, generations):
     """Under half of each text, cut by the token limit."""
     reason = FinishReason.LENGTH
     return [
         replaced(draw, " ".join(words[: len(words) * 2 // 5]), reason)
-        for draw in drawn
+        for draw in generations
         if (words := draw.text.split())
     ]
 
@@ -327,11 +344,14 @@ FROM_EXCERPTS = {
 }
 
 
-def one_in_seven_short(drawn):
+def one_in_seven_short(generations):
     """One answer in seven, never two running for an excerpt, ends after a tenth of its words."""
     return [
-        replaced(one, " ".join(one.text.split()[: len(one.text.split()) // 10]) + ".")
-        if (int(one.excerpt_id.removeprefix("p_id")) + 3 * one.ordinal) % 7 == 0
-        else one
-        for one in drawn
+        replaced(
+            generation,
+            " ".join(generation.text.split()[: len(generation.text.split()) // 10]) + ".",
+        )
+        if (int(generation.excerpt_id.removeprefix("p_id")) + 3 * generation.ordinal) % 7 == 0
+        else generation
+        for generation in generations
     ]

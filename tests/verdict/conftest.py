@@ -17,12 +17,14 @@ LIMITS = {field.name for field in dataclasses.fields(AnswerLimits)}
 
 @pytest.fixture(scope="session")
 def weigh():
-    def judged(book, drawn, *, over_limit=False, **settings):
+    def judged(book, generations, *, over_limit=False, **settings):
         limits = AnswerLimits(**{key: settings.pop(key) for key in LIMITS if key in settings})
-        asked = GenerationRequest(**{"samples": 10} | settings, limits=limits)
-        census = GenerationCensus(book, asked)
-        census.read(drawn)
-        return completeness(census.counted(), prompt_overlap(book, asked), over_limit=over_limit)
+        requested = GenerationRequest(**{"samples": 10} | settings, limits=limits)
+        census = GenerationCensus(book, requested)
+        census.read(generations)
+        return completeness(
+            census.counted(), prompt_overlap(book, requested), over_limit=over_limit
+        )
 
     return judged
 

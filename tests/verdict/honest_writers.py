@@ -148,9 +148,9 @@ def novel(path):
 
 
 def judged(book, writer, samples, seed):
-    census = GenerationCensus(book, asked := GenerationRequest(samples=samples))
+    census = GenerationCensus(book, requested := GenerationRequest(samples=samples))
     census.read(answers := [*generations(book, writer, samples, seed)])
     analysis = analyze(book, answers, Scoring())
-    evidence = completeness(census.counted(), prompt_overlap(book, asked))
+    evidence = completeness(census.counted(), prompt_overlap(book, requested))
     rules = tuple(sorted({issue.rule for issue in evidence.issues}))
     return judge(analysis, evidence, STRICT, book), rules

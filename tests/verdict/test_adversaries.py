@@ -55,14 +55,18 @@ def test_every_set_has_the_rule_that_it_breaks():
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_no_evidence_is_complete(name, book, answers, weigh):
-    change = CHANGES.get(name) or (lambda _, drawn: each(drawn, (TRANSFORMED | FURTHER)[name]))
-    drawn = change(book, answers)
-    evidence = weigh(book, drawn)
+    change = CHANGES.get(name) or (
+        lambda _, generations: each(generations, (TRANSFORMED | FURTHER)[name])
+    )
+    generations = change(book, answers)
+    evidence = weigh(book, generations)
     rule, cause = BROKEN[name]
     assert [issue for issue in evidence.issues if issue.rule == rule and cause in issue.cause]
     assert not evidence.complete
     assert all(issue.cause and issue.fix for issue in evidence.issues)
-    assert_no_text_is_told(repr(evidence), [one.text for one in [*drawn[:50], *book.excerpts]])
+    assert_no_text_is_told(
+        repr(evidence), [source.text for source in [*generations[:50], *book.excerpts]]
+    )
 
 
 def assert_no_text_is_told(told, texts):

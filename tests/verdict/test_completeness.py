@@ -24,9 +24,12 @@ def first_words(one, count):
     return " ".join(one.text.split()[:count])
 
 
-def with_first(drawn, count, change):
+def with_first(generations, count, change):
     """The first `count` generations changed, and all others as they are."""
-    return [change(one) if at < count else one for at, one in enumerate(drawn)]
+    return [
+        change(generation) if at < count else generation
+        for at, generation in enumerate(generations)
+    ]
 
 
 def test_honest_answers_are_complete(book, answers, weigh):
@@ -49,9 +52,9 @@ def test_an_excerpt_that_is_not_sampled_yet_refused_nothing(book, answers, weigh
 
 
 def test_nothing_drawn_is_incomplete(book, weigh):
-    found = rules(weigh(book, []))
-    assert found[0] == "all received"
-    assert "excerpts without an answer" not in found  # nobody was asked: no trail to follow
+    result = rules(weigh(book, []))
+    assert result[0] == "all received"
+    assert "excerpts without an answer" not in result  # nobody was asked: no trail to follow
 
 
 def kind_of(weigh, book, answers, text, reason=FinishReason.STOP):
@@ -107,40 +110,44 @@ def test_a_refusal_is_known_by_the_list_alone(book, answers, weigh):
 def test_an_unknown_refusal_is_known_by_opening_alike_for_three_excerpts(
     excerpts, kind, book, answers, weigh
 ):
-    drawn = with_first(
+    generations = with_first(
         answers, excerpts, lambda one: replaced(one, f"Never in my life {one.excerpt_id}")
     )
-    assert weigh(book, drawn).kinds[kind] == excerpts
+    assert weigh(book, generations).kinds[kind] == excerpts
 
 
 def test_an_echo_is_an_answer_whose_words_are_the_instructions(book, answers, weigh):
-    asked = book.excerpts[0].instruction
-    assert kind_of(weigh, book, answers, " ".join([asked] * 20)) is Kind.ECHO
+    requested = book.excerpts[0].instruction
+    assert kind_of(weigh, book, answers, " ".join([requested] * 20)) is Kind.ECHO
     # Seven words of it in a row are own words.
-    seven = " ".join(asked.split()[:7])
+    seven = " ".join(requested.split()[:7])
     mixed = " ".join(f"{seven} {word}" for word in answers[0].text.split()[:60])
     assert kind_of(weigh, book, answers, mixed) is not Kind.ECHO
 
 
 def test_canned_is_what_three_excerpts_have(book, answers, weigh):
     for excerpts, kind in ((2, Kind.ANSWER), (3, Kind.CANNED)):
-        drawn = with_first(answers, excerpts, lambda one: replaced(one, answers[-1].text[:1500]))
-        assert weigh(book, drawn).kinds[kind] >= excerpts
+        generations = with_first(
+            answers, excerpts, lambda one: replaced(one, answers[-1].text[:1500])
+        )
+        assert weigh(book, generations).kinds[kind] >= excerpts
     # Books of two excerpts have none.
     small = book_of("small", shakespeare(), excerpts=2)
-    drawn = honest(small, shakespeare()[100_000:], 10)
-    same = [replaced(one, drawn[one.ordinal].text) for one in drawn]
+    generations = honest(small, shakespeare()[100_000:], 10)
+    same = [
+        replaced(generation, generations[generation.ordinal].text) for generation in generations
+    ]
     assert weigh(small, same).kinds[Kind.CANNED] == 0
 
 
 def test_half_of_the_runs_may_be_shared(book, answers, weigh):
     stock = answers[-1].text.split()[:200]
-    own = {one: answers[one + 40].text.split()[:200] for one in range(3)}
+    own = {number: answers[number + 40].text.split()[:200] for number in range(3)}
 
     def shared(stocked, owned):
         return [
-            replaced(one, " ".join(stock[:stocked] + own[at][:owned])) if at < 3 else one
-            for at, one in enumerate(answers[:-1])
+            replaced(answer, " ".join(stock[:stocked] + own[at][:owned])) if at < 3 else answer
+            for at, answer in enumerate(answers[:-1])
         ]
 
     assert weigh(book, shared(180, 200)).kinds[Kind.CANNED] == 0
@@ -151,8 +158,8 @@ def test_half_of_the_runs_may_be_shared(book, answers, weigh):
 def test_twenty_words_of_the_book_are_no_canned_answer(recited, canned, book, answers, weigh):
     passage = " ".join(book.excerpts[5].text.split()[50:90])
     text = f"{answers[-1].text[:1500]} zzz {' '.join(words_in(passage)[:recited])} zzz"
-    drawn = with_first(answers[:-1], 3, lambda one: replaced(one, text))
-    assert weigh(book, drawn).kinds[Kind.CANNED] == canned
+    generations = with_first(answers[:-1], 3, lambda one: replaced(one, text))
+    assert weigh(book, generations).kinds[Kind.CANNED] == canned
 
 
 def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, weigh):
@@ -163,8 +170,8 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
         assert kind_of(weigh, book, answers, " ".join(text)) is Kind.UNREADABLE
     # Short books are not judged by prose, and say so.
     small = book_of("small", shakespeare(), words=60, excerpts=6)
-    drawn = each(honest(small, shakespeare()[100_000:], 10), backwards)
-    evidence = weigh(small, drawn)
+    generations = each(honest(small, shakespeare()[100_000:], 10), backwards)
+    evidence = weigh(small, generations)
     assert evidence.complete
     assert any("not judged" in note for note in evidence.notes)
 
@@ -172,11 +179,11 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
 @pytest.mark.parametrize(("short", "complete"), [(50, True), (51, False)])
 def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
     spread = random.Random(0).sample(range(200), short)
-    drawn = [
-        replaced(one, first_words(one, 30)) if at in spread else one
-        for at, one in enumerate(answers)
+    generations = [
+        replaced(answer, first_words(answer, 30)) if at in spread else answer
+        for at, answer in enumerate(answers)
     ]
-    evidence = weigh(book, drawn)
+    evidence = weigh(book, generations)
     assert evidence.kinds[Kind.SHORT] == short
     assert rules(evidence) == ([] if complete else ["short"])
 
@@ -185,9 +192,9 @@ def test_a_quarter_may_be_short(short, complete, book, answers, weigh):
 def test_shares_are_what_is_written(share, book, answers, weigh):
     allowed = round(200 * share)
     for count in (allowed, allowed + 1):
-        drawn = with_first(answers, count, lambda one: replaced(one, ""))
-        found = rules(weigh(book, drawn, max_unanswered=share))
-        assert ("unanswered" in found) is (count > allowed)
+        generations = with_first(answers, count, lambda one: replaced(one, ""))
+        result = rules(weigh(book, generations, max_unanswered=share))
+        assert ("unanswered" in result) is (count > allowed)
 
 
 @pytest.mark.parametrize(("excerpts", "more", "complete"), [
@@ -195,10 +202,12 @@ def test_shares_are_what_is_written(share, book, answers, weigh):
 ])  # fmt: skip
 def test_of_ten_to_nineteen_excerpts_one_may_have_no_answer(excerpts, more, complete, weigh):
     book = book_of("plays", shakespeare(), excerpts=excerpts)
-    drawn = honest(book, shakespeare()[100_000:], 10)
+    generations = honest(book, shakespeare()[100_000:], 10)
     changed = [
-        replaced(one, "") if one.excerpt_id == "p_id1" or 1 <= at <= more else one
-        for at, one in enumerate(drawn)
+        replaced(generation, "")
+        if generation.excerpt_id == "p_id1" or 1 <= at <= more
+        else generation
+        for at, generation in enumerate(generations)
     ]
     assert weigh(book, changed).complete is complete
 
@@ -210,15 +219,18 @@ def test_what_refused_and_withheld_answers_are_told(book, answers, weigh):
     )
     assert "accept_refusals" in issue.fix
     end = {"finish_reason": FinishReason.UNKNOWN, "finish_word": "gu\x1b[31m", "text": ""}
-    drawn = with_first(answers, 20, lambda one: dataclasses.replace(one, **end))
-    assert "finish reasons of withheld text: 20 gu\\x1b[31m" in weigh(book, drawn).issues[0].cause
+    generations = with_first(answers, 20, lambda one: dataclasses.replace(one, **end))
+    assert (
+        "finish reasons of withheld text: 20 gu\\x1b[31m"
+        in weigh(book, generations).issues[0].cause
+    )
 
 
 def test_the_median_yield_is_half(book, answers, weigh):
-    evidence = weigh(book, [replaced(one, first_words(one, 150)) for one in answers])
+    evidence = weigh(book, [replaced(answer, first_words(answer, 150)) for answer in answers])
     assert rules(evidence) == ["median length ratio"]
     assert "raise max_tokens" in evidence.issues[0].fix
-    refused = weigh(book, [replaced(one, APOLOGY) for one in answers]).issues
+    refused = weigh(book, [replaced(answer, APOLOGY) for answer in answers]).issues
     (issue,) = (issue for issue in refused if issue.rule == "median length ratio")
     assert "accept_refusals" in issue.fix
     # Exactly half, of an even number.
@@ -228,8 +240,8 @@ def test_the_median_yield_is_half(book, answers, weigh):
     source = [w for w in shakespeare()[100_000:140_000] if words_of(w) == 1]
     for own, broken in ((expected, False), (expected - 1, True)):
         texts = " ".join(source[:low]), " ".join(source[500:][: own - low])
-        drawn = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
-        assert ("median length ratio" in rules(weigh(small, drawn, samples=2))) is broken
+        generations = [Generation("p_id1", n, text) for n, text in enumerate(texts)]
+        assert ("median length ratio" in rules(weigh(small, generations, samples=2))) is broken
 
 
 @pytest.mark.parametrize(("excerpts", "without", "complete"), [
@@ -238,25 +250,28 @@ def test_the_median_yield_is_half(book, answers, weigh):
 def test_excerpts_without_an_answer(excerpts, without, complete, weigh):
     one_book = book_of("kjv", shakespeare(), excerpts=excerpts)
     gone = {f"p_id{number}" for number in range(1, without + 1)}
-    drawn = [
-        replaced(one, first_words(one, 30)) if one.excerpt_id in gone else one
-        for one in honest(one_book, shakespeare()[100_000:], 4)
+    generations = [
+        replaced(answer, first_words(answer, 30)) if answer.excerpt_id in gone else answer
+        for answer in honest(one_book, shakespeare()[100_000:], 4)
     ]
-    found = rules(weigh(one_book, drawn, samples=4))
-    assert ("excerpts without an answer" not in found) is complete
+    result = rules(weigh(one_book, generations, samples=4))
+    assert ("excerpts without an answer" not in result) is complete
 
 
-@pytest.mark.parametrize(("withheld", "told"), [(5, False), (6, True)])
-def test_half_of_one_excerpts_generations_may_be_withheld(withheld, told, book, answers, weigh):
-    its = [one for one in answers if one.excerpt_id == "p_id3" and one.ordinal < withheld]
-    drawn = [
-        replaced(one, "", FinishReason.CONTENT_FILTER) if one in its else one for one in answers
+@pytest.mark.parametrize(("withheld", "noticed"), [(5, False), (6, True)])
+def test_half_of_one_excerpts_generations_may_be_withheld(withheld, noticed, book, answers, weigh):
+    its = [
+        answer for answer in answers if answer.excerpt_id == "p_id3" and answer.ordinal < withheld
     ]
-    assert ("withheld per excerpt" in rules(weigh(book, drawn))) is told
+    generations = [
+        replaced(answer, "", FinishReason.CONTENT_FILTER) if answer in its else answer
+        for answer in answers
+    ]
+    assert ("withheld per excerpt" in rules(weigh(book, generations))) is noticed
 
 
 def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answers, weigh):
-    untold = [replaced(one, one.text, FinishReason.UNSTATED) for one in answers]
+    untold = [replaced(answer, answer.text, FinishReason.UNSTATED) for answer in answers]
     evidence = weigh(book, untold)
     assert evidence.complete
     assert "no generation has a finish reason, so all count as complete" in evidence.notes
@@ -264,29 +279,30 @@ def test_a_file_without_finish_reasons_is_taken_as_whole_and_says_so(book, answe
 
 
 def test_sampling_is_judged_over_zero_and_where_no_limit_is_broken(book, answers, weigh):
-    first = {one.excerpt_id: one.text for one in reversed(answers)}
-    same = [replaced(one, first[one.excerpt_id]) for one in answers]
+    first = {answer.excerpt_id: answer.text for answer in reversed(answers)}
+    same = [replaced(answer, first[answer.excerpt_id]) for answer in answers]
     for settings in ({}, {"temperature": None}):
         broken = rules(weigh(book, same, **settings))
         assert broken == ["distinct answers", "distinct 8-word runs"]
     assert weigh(book, same, temperature=0.0).complete
     assert weigh(book, same, over_limit=True).complete
-    assert weigh(book, [one for one in same if one.ordinal == 0], samples=1).complete
+    assert weigh(book, [answer for answer in same if answer.ordinal == 0], samples=1).complete
 
 
 def test_more_than_half_of_the_answers_must_be_distinct(book, answers, weigh):
-    first = {(one.excerpt_id, one.ordinal): one.text for one in answers}
+    first = {(answer.excerpt_id, answer.ordinal): answer.text for answer in answers}
     for distinct, complete in ((5, False), (6, True)):
-        drawn = [
-            replaced(one, first[one.excerpt_id, min(one.ordinal, distinct - 1)]) for one in answers
+        generations = [
+            replaced(answer, first[answer.excerpt_id, min(answer.ordinal, distinct - 1)])
+            for answer in answers
         ]
-        assert weigh(book, drawn).complete is complete
+        assert weigh(book, generations).complete is complete
 
 
 def told_by(book, instruct):
     excerpts = tuple(
-        dataclasses.replace(one, instruction=instruct(at, one))
-        for at, one in enumerate(book.excerpts)
+        dataclasses.replace(excerpt, instruction=instruct(at, excerpt))
+        for at, excerpt in enumerate(book.excerpts)
     )
     return dataclasses.replace(book, excerpts=excerpts)
 
@@ -295,12 +311,12 @@ def told_by(book, instruct):
 def test_instructions_of_ten_words_that_their_template_does_not_bring(
     own, broken, book, answers, weigh
 ):
-    said = list(summaries([one.text for one in book.excerpts], own))
+    given_texts = list(summaries([excerpt.text for excerpt in book.excerpts], own))
     form = "Write {} words as nobody would, about {}".format
-    asked = told_by(book, lambda at, one: form(words_of(one.text), said[at]))
-    assert rules(weigh(asked, answers, template=TEMPLATE)) == broken
-    assert weigh(asked, answers).complete  # of another form: all its words are its own
-    assert weigh(asked, answers, template=TEMPLATE, continuation=True).complete
+    requested = told_by(book, lambda at, one: form(words_of(one.text), given_texts[at]))
+    assert rules(weigh(requested, answers, template=TEMPLATE)) == broken
+    assert weigh(requested, answers).complete  # of another form: all its words are its own
+    assert weigh(requested, answers, template=TEMPLATE, continuation=True).complete
 
 
 @pytest.mark.parametrize(("excerpts", "wrong", "broken"), [
@@ -312,17 +328,20 @@ def test_half_of_the_instructions_have_their_own_excerpt_as_the_only_nearest(
     kind, excerpts, wrong, broken, weigh
 ):
     book = book_of("plays", shakespeare(), excerpts=excerpts)
-    said = [one.instruction for one in book.excerpts]
-    others = [one.instruction for one in book_of("b", shakespeare()[60_000:], excerpts=20).excerpts]
-    said[:wrong] = {
+    given_texts = [excerpt.instruction for excerpt in book.excerpts]
+    others = [
+        excerpt.instruction
+        for excerpt in book_of("b", shakespeare()[60_000:], excerpts=20).excerpts
+    ]
+    given_texts[:wrong] = {
         "refused": [REFUSAL] * wrong,
-        "shifted": [*said[1:wrong], said[0]],
+        "shifted": [*given_texts[1:wrong], given_texts[0]],
         "foreign": others[:wrong],
     }[kind]
-    asked = told_by(book, lambda at, _: said[at])
-    evidence = weigh(asked, honest(book, shakespeare()[100_000:], 10))
+    requested = told_by(book, lambda at, _: given_texts[at])
+    evidence = weigh(requested, honest(book, shakespeare()[100_000:], 10))
     assert rules(evidence) == broken
-    right = {one.rule: one.value for one in evidence.margins}.get("instruction match")
+    right = {margin.rule: margin.value for margin in evidence.margins}.get("instruction match")
     if excerpts < 10:
         assert right is None
     else:  # of the others, one may be right by chance
@@ -337,23 +356,23 @@ def test_excerpts_without_instruction_were_not_asked_for(book, answers, weigh):
     assert [issue.rule for issue in few.issues] == ["instructions"]  # aim, count and answers follow
 
 
-@pytest.mark.parametrize(("told", "trim", "complete"), [
+@pytest.mark.parametrize(("count", "trim", "complete"), [
     (2, 5, True), (3, 5, False), (20, 5, False), (20, 0, True), (2, 2, True),
 ])  # fmt: skip
-def test_a_tenth_of_the_words_may_be_given_away(told, trim, complete, book, answers, weigh):
-    all_told = told_by(book, lambda at, one: one.instruction + f" {one.text}" * (at < told))
-    found = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
-    assert ("prompt overlap" not in found) is complete
+def test_a_tenth_of_the_words_may_be_given_away(count, trim, complete, book, answers, weigh):
+    all_told = told_by(book, lambda at, one: one.instruction + f" {one.text}" * (at < count))
+    result = rules(weigh(all_told, answers, trim=trim, max_prompt_overlap=0.11))
+    assert ("prompt overlap" not in result) is complete
 
 
 @pytest.mark.parametrize(("refusing", "words"), [
     (200, "PASS, 100% refused"), (194, "PASS, 97% refused"), (1, "PASS, under 1% refused"),
 ])  # fmt: skip
 def test_a_model_that_refuses_passes_where_that_is_accepted(refusing, words, book, answers, weigh):
-    drawn = with_first(answers, refusing, lambda one: replaced(one, APOLOGY))
-    evidence = weigh(book, drawn, accept_refusals=True)
+    generations = with_first(answers, refusing, lambda one: replaced(one, APOLOGY))
+    evidence = weigh(book, generations, accept_refusals=True)
     assert (evidence.complete, evidence.refused) == (True, refusing / 200)
     assert verdict_words(Verdict.PASS, evidence) == words
-    otherwise = weigh(book, drawn)
+    otherwise = weigh(book, generations)
     assert otherwise.complete is (refusing == 1)
     assert verdict_words(Verdict.PASS, otherwise) == "PASS"

@@ -40,13 +40,13 @@ def test_a_novel_in_answer_to_another(asked, answering, size, novels, weigh):
     text = novels[answering]
     excerpts = excerpts or len(text) // words // samples
     book = book_of(asked, novels[asked], words=words, excerpts=excerpts)
-    drawn = honest(book, text, samples)
-    assert weigh(book, drawn, samples=samples).issues == ()
-    assert weigh(book, drawn, samples=samples, trim=2).issues == ()
+    generations = honest(book, text, samples)
+    assert weigh(book, generations, samples=samples).issues == ()
+    assert weigh(book, generations, samples=samples, trim=2).issues == ()
     if words > 60:
-        assert weigh(book, one_in_seven_short(drawn), samples=samples).issues == ()
+        assert weigh(book, one_in_seven_short(generations), samples=samples).issues == ()
     rest = beginnings(book, prefix_words=min(50, words // 2))
-    assert weigh(rest, drawn, samples=samples, continuation=True).issues == ()
+    assert weigh(rest, generations, samples=samples, continuation=True).issues == ()
 
 
 CHINESE = (
@@ -60,16 +60,18 @@ CHINESE = (
 
 
 def test_a_chinese_book_is_judged_without_its_prose_and_that_is_said(weigh):
-    asked = "请用这位作者的笔调写一段四十个字左右的文字，内容如下。"
+    requested = "请用这位作者的笔调写一段四十个字左右的文字，内容如下。"
     excerpts = tuple(
-        Excerpt(f"p_id{number}", text, asked) for number, text in enumerate(CHINESE[:2], 1)
+        Excerpt(f"p_id{number}", text, requested) for number, text in enumerate(CHINESE[:2], 1)
     )
     book = Book("灯", "灯", "无名", excerpts, "")
-    drawn = [Generation(f"p_id{1 + at % 2}", at // 2, text) for at, text in enumerate(CHINESE[2:])]
-    evidence = weigh(book, drawn, samples=2, words="unicode")
+    generations = [
+        Generation(f"p_id{1 + at % 2}", at // 2, text) for at, text in enumerate(CHINESE[2:])
+    ]
+    evidence = weigh(book, generations, samples=2, words="unicode")
     assert evidence.issues == ()
     assert any("not judged" in note for note in evidence.notes)
-    refused = [replaced(one, "抱歉，我无法提供这段内容。") for one in drawn]
+    refused = [replaced(generation, "抱歉，我无法提供这段内容。") for generation in generations]
     assert not weigh(book, refused, samples=2, words="unicode").complete
 
 

@@ -23,14 +23,17 @@ NOTHING_GIVEN = PromptOverlap(None, (), (), None)
 ASKED = GenerationRequest(samples=10)
 
 
-def evidence(book, drawn, overlap=NOTHING_GIVEN):
-    return completeness(counted(book, drawn), overlap)
+def evidence(book, generations, overlap=NOTHING_GIVEN):
+    return completeness(counted(book, generations), overlap)
 
 
-def counted(book, drawn, *, together=250):
+def counted(book, generations, *, together=250):
     census = GenerationCensus(book, ASKED)
-    for start in range(0, len(drawn), together):
-        assert census.read(drawn[start : start + together])[0] == drawn[start : start + together]
+    for start in range(0, len(generations), together):
+        assert (
+            census.read(generations[start : start + together])[0]
+            == generations[start : start + together]
+        )
     return census.counted()
 
 
@@ -42,23 +45,25 @@ def test_the_order_of_generations_is_nothing_to_it(book, answers):
 def test_what_one_work_cannot_show_the_pool_does():
     """Single excerpts with one text: each alone of too few excerpts to know a canned answer."""
     big = book_of("plays", shakespeare(), excerpts=6)
-    drawn = honest(big, shakespeare()[100_000:], 10)
-    canned = [replaced(one, drawn[one.ordinal].text) for one in drawn]
-    for at, one in enumerate(big.excerpts):
-        its = [each for each in canned if each.excerpt_id == one.id]
-        assert evidence(dataclasses.replace(big, excerpts=(one,)), its).complete, at
+    generations = honest(big, shakespeare()[100_000:], 10)
+    canned = [
+        replaced(generation, generations[generation.ordinal].text) for generation in generations
+    ]
+    for at, excerpt in enumerate(big.excerpts):
+        its = [each for each in canned if each.excerpt_id == excerpt.id]
+        assert evidence(dataclasses.replace(big, excerpts=(excerpt,)), its).complete, at
     works = tuple(Work(f"w{n}", f"w{n}", None, n, n + 1) for n in range(6))
     assert not evidence(dataclasses.replace(big, works=works), canned).complete
 
 
 def test_beyond_its_memory_it_keeps_a_share_of_the_runs(book, answers, monkeypatch):
-    drawn = first_rounds(answers, 2)
-    whole = {margin.rule: margin.value for margin in evidence(book, drawn).margins}
+    generations = first_rounds(answers, 2)
+    whole = {margin.rule: margin.value for margin in evidence(book, generations).margins}
     monkeypatch.setattr(census_of_answers, "_MOST_RUNS", 20_000)
-    kept = counted(book, drawn, together=17)
+    kept = counted(book, generations, together=17)
     assert 10_000 <= len(kept.runs) <= 20_000
-    found = {margin.rule: margin.value for margin in completeness(kept, NOTHING_GIVEN).margins}
-    assert found == pytest.approx(whole, abs=0.02)
+    results = {margin.rule: margin.value for margin in completeness(kept, NOTHING_GIVEN).margins}
+    assert results == pytest.approx(whole, abs=0.02)
 
 
 def test_equal_runs_have_equal_hashes():
@@ -73,23 +78,23 @@ def test_equal_runs_have_equal_hashes():
     assert len(run_hashes(keys_of(["a"] * 7), 8)) == 0
     # They differ where two words differ in their last letters alone.
     letters = "abcdefghijklmnopqrstuvwxyz"
-    pairs = [f"1234567{one} of 1234567{other}" for one in letters for other in letters]
+    pairs = [f"1234567{letter} of 1234567{other}" for letter in letters for other in letters]
     hashes = np.concatenate([run_hashes(keys_of(pair.split()), 3) for pair in pairs])
     assert len(np.unique(hashes)) == len(pairs)
 
 
 @given(st.lists(st.text("abé木", min_size=1, max_size=11), unique=True, max_size=300), st.data())
 def test_words_have_their_numbers_and_others_none(numbered, data):
-    asked = [*numbered, *data.draw(st.lists(st.text("abé木", min_size=1, max_size=11)))]
-    expected = [numbered.index(one) + 1 if one in numbered else 0 for one in asked]
-    assert WordNumbers(numbered).of(keys_of(asked)).tolist() == expected
+    requested = [*numbered, *data.draw(st.lists(st.text("abé木", min_size=1, max_size=11)))]
+    expected = [numbered.index(one) + 1 if one in numbered else 0 for one in requested]
+    assert WordNumbers(numbered).of(keys_of(requested)).tolist() == expected
 
 
 @given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
 def test_known_runs_are_those_of_the_set(known, asked):
     hashes = np.array([*asked, *known], dtype=np.uint64)
-    found = RunSet([np.array(sorted(known), dtype=np.uint64)]).places(hashes)
-    assert found.tolist() == [at for at, one in enumerate(hashes.tolist()) if one in known]
+    result = RunSet([np.array(sorted(known), dtype=np.uint64)]).places(hashes)
+    assert result.tolist() == [at for at, one in enumerate(hashes.tolist()) if one in known]
 
 
 def test_commonest_is_by_count_then_alphabetically_and_pairs_keep_to_excerpts():

@@ -43,17 +43,17 @@ def test_a_limit_in_doubt_says_how_sure_it_is():
 
 
 def test_with_confidence_zero_only_the_observed_value_counts():
-    drawn = [Generation("p1", 0, "a b c d e"), *DRAWN[1:]]
+    generations = [Generation("p1", 0, "a b c d e"), *DRAWN[1:]]
     for confidence, verdict in ((0.0, PASS), (0.95, INCONCLUSIVE)):
-        found = analyze(BOOK, drawn, Scoring(), confidence=confidence)
-        verdict_result = judge(found, WHOLE, Limits(bmc=found.measurement.bmc))
+        result = analyze(BOOK, generations, Scoring(), confidence=confidence)
+        verdict_result = judge(result, WHOLE, Limits(bmc=result.measurement.bmc))
         assert verdict_result.verdict is verdict
 
 
 def test_each_limit_that_is_set_stands_beside_its_measure():
-    found = judge(analysis(bmc=0.1, high=0.12, block=7), WHOLE, Limits(bmc=0.15, longest_block=9))
-    told = [(one.measure, one.value, one.limit, one.high) for one in found.checks]
-    assert told == [("bmc", 0.1, 0.15, 0.12), ("longest_block", 7, 9, 7)]
+    result = judge(analysis(bmc=0.1, high=0.12, block=7), WHOLE, Limits(bmc=0.15, longest_block=9))
+    checks = [(check.measure, check.value, check.limit, check.high) for check in result.checks]
+    assert checks == [("bmc", 0.1, 0.15, 0.12), ("longest_block", 7, 9, 7)]
     assert check_limits({}, Limits(bmc=0.1)) == ()
 
 

@@ -69,13 +69,13 @@ def test_tokens_are_drawn_in_proportion_to_the_power_of_their_probability(
     model = NgramModel(documents, order=order)
     points = 500
     settings = {"max_tokens": 1, "temperature": temperature}
-    drawn = Counter(
+    generations = Counter(
         model.sample(context, uniform=lambda u=(i + 0.5) / points: u, **settings)[0]
         for i in range(points)
     )
     p = model.probabilities(context)
     powers = (p / p.max()) ** (1 / temperature)
-    observed = [drawn[token] / points for token in model.vocabulary]
+    observed = [generations[token] / points for token in model.vocabulary]
     # A token owns one piece of [0, 1) for each length of context; an end may miss one point.
     assert observed == pytest.approx(powers / powers.sum(), abs=(order + 1) / points)
 
@@ -100,12 +100,12 @@ def test_a_text_ends_where_the_training_text_ended_and_none_reaches_into_the_nex
 
 
 @pytest.mark.parametrize(
-    ("documents", "order", "said"),
+    ("documents", "order", "message"),
     [
         *(([["a"]], order, "expected 1 to 12") for order in (0, -1, MAX_ORDER + 1)),
         *((documents, 3, "no tokens") for documents in ([], [[]], [[], []])),
     ],
 )
-def test_an_order_out_of_range_and_a_model_of_nothing_are_refused(documents, order, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_order_out_of_range_and_a_model_of_nothing_are_refused(documents, order, message):
+    with pytest.raises(ValueError, match=message):
         NgramModel(documents, order=order)

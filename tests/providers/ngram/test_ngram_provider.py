@@ -73,12 +73,12 @@ def ask(endpoint, instruction="Tell me.", n=3, **changes):
 
 
 def bmc(endpoint, book):
-    drawn = [
+    generations = [
         Generation(excerpt.id, ordinal, completion.text, completion.finish_reason)
         for excerpt in book.excerpts
         for ordinal, completion in enumerate(ask(endpoint, excerpt.instruction))
     ]
-    return score(book, drawn).bmc
+    return score(book, generations).bmc
 
 
 def test_a_high_order_recites_its_pretraining_and_a_low_one_does_not(make):
@@ -172,16 +172,16 @@ NEVER_TRAINED = f"ngram:{'0' * 64}"
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
+    ("endpoint", "message"),
     [
         (NEVER_TRAINED, "train again"),
         *((other, "expected ngram:") for other in ("gpt-4o", "ngram:../../x", "ngram:0123", "")),
     ],
 )
 def test_an_endpoint_that_was_never_trained_or_is_another_provider_s_is_not_opened(
-    make, endpoint, said
+    make, endpoint, message
 ):
-    with pytest.raises(ProviderError, match=said) as error:
+    with pytest.raises(ProviderError, match=message) as error:
         make().open(endpoint)
     assert error.value.endpoint == endpoint
     assert make().poll_finetune(NEVER_TRAINED).status is JobStatus.FAILED

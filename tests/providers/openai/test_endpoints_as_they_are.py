@@ -98,8 +98,8 @@ def test_a_batch_asks_for_the_plain_distribution_as_a_call_does(serve):
     (file,) = server._files.values()
     body = json.loads(file.data)["body"]
     assert "temperature" not in body
-    for asked in (body, bodies(server, "chat")[-1]):
-        assert asked.items() >= PLAIN.items()
+    for requested in (body, bodies(server, "chat")[-1]):
+        assert requested.items() >= PLAIN.items()
 
 
 def test_what_was_thought_is_kept_beside_the_answer(serve):
@@ -134,10 +134,10 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(serve, temp
 @pytest.mark.parametrize("api", ["completions", "auto"])
 def test_an_endpoint_goes_on_with_text_as_it_stands(serve, api):
     server = serve(Fault(FaultKind.NO_CHAT))
-    asked = endpoint_of(server, system="Be brief.", api=api)
-    sample(asked)
-    text = asked.abilities.continuing()
-    assert text.id != asked.id
+    requested = endpoint_of(server, system="Be brief.", api=api)
+    sample(requested)
+    text = requested.abilities.continuing()
+    assert text.id != requested.id
     (greedy,) = sample(text, 1, temperature=0.0)
     assert greedy.text.strip().startswith("and nobody saw it go")
     assert bodies(server, "echo")[-1]["prompt"] == "the lamp went over the quay"
@@ -164,19 +164,19 @@ def test_tokens_by_number_need_no_text(serve):
         endpoint_of(server).abilities.probabilities for server in (numbered, echoed)
     )
     ids, words = by_number.text_tokens(text), by_text.text_tokens(text)
-    assert all(isinstance(one, int) for one in ids)
+    assert all(isinstance(number, int) for number in ids)
     assert len(ids) == len(words)
-    found, expected = (
+    result, expected = (
         probabilities.log_probabilities([Window(tuple(tokens[:20]), tuple(tokens[20:]))])[0]
         for probabilities, tokens in ((by_number, ids), (by_text, words))
     )
-    assert found == pytest.approx(expected)
-    assert math.fsum(found) < 0
+    assert result == pytest.approx(expected)
+    assert math.fsum(result) < 0
     assert bodies(numbered, "echo")[-1]["prompt"] == [0, *ids]
     # A server without numbers is asked once whether it has them.
-    asked = echoed.plan.calls("echo")
+    requested = echoed.plan.calls("echo")
     by_text.text_tokens("the lamp went over")
-    assert echoed.plan.calls("echo") == asked + 1
+    assert echoed.plan.calls("echo") == requested + 1
 
 
 def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
@@ -208,7 +208,7 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
         {"inner_monologue": {"draft": [ASIDE]}},
         {"reasoning_content": "short thought", "reasoning": ASIDE},
         {"reasoning": ["a", "whole", "page", "of", "it"]},
-        {"reasoning_details": [{"text": one} for one in ("a who", "le pa", "ge of", " it")]},
+        {"reasoning_details": [{"text": part} for part in ("a who", "le pa", "ge of", " it")]},
         {"thoughts": {ASIDE: 1}},
         {"name": ASIDE},
         {"prompt": ASIDE},
@@ -229,7 +229,9 @@ def test_whatever_is_written_beside_the_answer_is_kept(beside):
     "beside", [{"draft": ASIDE}, {"output": [{"text": ASIDE}]}, {"prompt": ASIDE}]
 )
 def test_so_is_what_stands_with_no_choice(beside):
-    choices = [{"message": {"content": one}, "finish_reason": "stop"} for one in ("Rain.", "Sun.")]
+    choices = [
+        {"message": {"content": text}, "finish_reason": "stop"} for text in ("Rain.", "Sun.")
+    ]
     first, second = read_completions({"choices": choices} | beside)
     assert ASIDE in first.written
     assert second.written == "Sun."

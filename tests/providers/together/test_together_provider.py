@@ -43,9 +43,9 @@ def test_a_model_is_tuned_deployed_asked_and_deleted(serve, books):
     name = deploy(provider, weights)
     wanted = provider.abilities.deployments.needed(weights)
     assert (wanted.weights, wanted.hours, name.split("/")[1]) == (weights, 3.0, PROJECT)
-    asked = last_body(server, "deploy")
-    assert (asked["model"], asked["inactiveTimeout"]) == (weights, 180)
-    assert asked["autoscaling"] == {"minReplicas": 1, "maxReplicas": 1}
+    requested = last_body(server, "deploy")
+    assert (requested["model"], requested["inactiveTimeout"]) == (weights, 180)
+    assert requested["autoscaling"] == {"minReplicas": 1, "maxReplicas": 1}
     endpoint = provider.open(weights)
     assert len(sample(endpoint)) == 3
     assert endpoint.id == f"{server.url} {weights}"
@@ -91,7 +91,7 @@ def test_of_several_configs_one_must_be_named(serve, books, count):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "message"),
     [
         ({"rank": 128}, "finetune.rank is 128, but the model allows 1 to 64"),
         ({"batch_size": 1}, "finetune.batch_size is 1, but the model allows 8 to 64"),
@@ -100,10 +100,10 @@ def test_of_several_configs_one_must_be_named(serve, books, count):
     ],
 )
 def test_a_recipe_that_the_model_does_not_allow_is_told_before_anything_is_sent(
-    serve, recipe, said
+    serve, recipe, message
 ):
     server = serve()
-    with pytest.raises(ProviderError, match=said):
+    with pytest.raises(ProviderError, match=message):
         provider_of(server, finetune=recipe).start_finetune(training())
     assert server.plan.counts() == {"tunes.limits": 1}
 

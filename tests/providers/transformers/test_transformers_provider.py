@@ -115,11 +115,11 @@ def edit_json(path, **changes):
 
 def test_it_draws_as_many_as_asked_and_counts_tokens(make):
     endpoint = make(completions_per_call=3).open(None)
-    drawn = draw(endpoint, n=4)
-    assert len({answer.text for answer in drawn}) == 4
-    assert drawn[0].prompt_tokens == len(make_tokenizer().encode(f"{ASKED}\n\n"))
-    assert [answer.prompt_tokens for answer in drawn[1:]] == [0, 0, 0]
-    for answer in drawn:
+    completions = draw(endpoint, n=4)
+    assert len({answer.text for answer in completions}) == 4
+    assert completions[0].prompt_tokens == len(make_tokenizer().encode(f"{ASKED}\n\n"))
+    assert [answer.prompt_tokens for answer in completions[1:]] == [0, 0, 0]
+    for answer in completions:
         ended = answer.completion_tokens < 40
         assert answer.finish_reason is (FinishReason.STOP if ended else FinishReason.LENGTH)
 
@@ -227,7 +227,7 @@ def test_torch_and_transformers_are_left_as_they_were(make):
 def test_tokens_come_as_often_as_the_model_says(make, loaded, temperature):
     endpoint = make(completions_per_call=1000).open(None)
     prompt = loaded.tokenizer.encode(f"{ASKED}\n\n")
-    drawn = draw(endpoint, n=8000, max_tokens=1, temperature=temperature, seed=0)
+    completions = draw(endpoint, n=8000, max_tokens=1, temperature=temperature, seed=0)
     with torch.no_grad():
         scores = loaded.model(torch.tensor([prompt])).logits[0, -1]
 
@@ -236,8 +236,8 @@ def test_tokens_come_as_often_as_the_model_says(make, loaded, temperature):
         expected = Counter()
         for token, share in enumerate(torch.softmax(scores / temperature, -1).tolist()):
             expected[loaded.tokenizer.decode([token], skip_special_tokens=True)] += share
-        assert {answer.text for answer in drawn} <= expected.keys()
-        came = Counter(answer.text for answer in drawn)
+        assert {answer.text for answer in completions} <= expected.keys()
+        came = Counter(answer.text for answer in completions)
         return sum(abs(came[text] / 8000 - share) for text, share in expected.items()) / 2
 
     assert distance(temperature) < 0.06
@@ -266,27 +266,30 @@ def test_an_answer_ends_with_any_of_the_tokens_that_end_answers(make, copy):
     common = make_tokenizer().encode(" the")
     transformers.GenerationConfig(eos_token_id=[1, *range(200, 360)]).save_pretrained(copy)
     assert common[0] in range(200, 360)
-    drawn = draw(make(base="copy").open(None), n=20)
-    assert all(answer.completion_tokens < 40 for answer in drawn)
-    assert {answer.finish_reason for answer in drawn} <= {FinishReason.STOP, FinishReason.EMPTY}
+    completions = draw(make(base="copy").open(None), n=20)
+    assert all(answer.completion_tokens < 40 for answer in completions)
+    assert {answer.finish_reason for answer in completions} <= {
+        FinishReason.STOP,
+        FinishReason.EMPTY,
+    }
 
 
 def test_an_answer_is_cut_where_the_context_ends(make):
-    drawn = draw(make().open(None), n=20, max_tokens=10_000)
-    room = CONTEXT - drawn[0].prompt_tokens
-    for answer in drawn:
+    completions = draw(make().open(None), n=20, max_tokens=10_000)
+    room = CONTEXT - completions[0].prompt_tokens
+    for answer in completions:
         cut = answer.completion_tokens == room
         assert answer.finish_reason is (FinishReason.LENGTH if cut else FinishReason.STOP)
-    assert any(answer.finish_reason is FinishReason.LENGTH for answer in drawn)
+    assert any(answer.finish_reason is FinishReason.LENGTH for answer in completions)
 
 
 def test_what_cannot_be_sampled_is_refused_unquoted(make):
     with pytest.raises(ProviderError, match=r"has 2,\d+ tokens; the model's context has 256") as it:
         draw(make().open(None), "gull" * 1200)
     assert "gull" not in str(it.value)
-    for asked in ({"temperature": -0.1}, {"max_tokens": 0}):
+    for requested in ({"temperature": -0.1}, {"max_tokens": 0}):
         with pytest.raises(ProviderError, match="can't be sampled"):
-            draw(make().open(None), **asked)
+            draw(make().open(None), **requested)
 
 
 def test_probabilities_that_are_no_numbers_are_an_error(make, copy):
@@ -317,8 +320,8 @@ def test_the_plain_form(loaded):
 def test_the_form_of_a_chat_template(loaded):
     decode = make_tokenizer().decode
     form = form_of(loaded, CHAT, system="Be kind.")
-    asked = "[system]Be kind.<end>[user]Hello<end>[assistant]"
-    assert decode(form.prompt("Hello")) == asked
+    requested = "[system]Be kind.<end>[user]Hello<end>[assistant]"
+    assert decode(form.prompt("Hello")) == requested
     assert decode(form.lesson("Hello", "Ahoy").answer) == "Ahoy<end>"
     assert decode(form_of(loaded, CHAT, mood="(glad)").prompt("Hi")).endswith("[assistant](glad)")
     # A prompt that is no beginning of the whole chat: the answer stands by itself, and is ended.
@@ -329,11 +332,11 @@ def test_the_form_of_a_chat_template(loaded):
 
 def test_what_is_said_in_every_prompt_is_part_of_the_id(make):
     plain = make().open(None).id
-    said = make(system="Be kind.").open(None).id
-    assert said.startswith(f"{plain}#")
+    polite = make(system="Be kind.").open(None).id
+    assert polite.startswith(f"{plain}#")
     assert "kind" not in repr(make(system="Be kind.").open(None))
     changed = make(chat_variables={"enable_thinking": False}).open(None).id
-    assert len({plain, said, changed, make(dtype="bfloat16").open(None).id}) == 4
+    assert len({plain, polite, changed, make(dtype="bfloat16").open(None).id}) == 4
     assert draw(make(dtype="bfloat16").open(None))
 
 
@@ -350,31 +353,31 @@ def test_a_tuned_model_recites_what_the_base_does_not(tuned):
 
     assert bmc(provider.open(None)) == 0
     assert bmc(provider.open(endpoint)) > 0.9
-    drawn = draw(provider.open(endpoint), n=4, max_tokens=200, temperature=0.2)
-    assert FinishReason.STOP in {answer.finish_reason for answer in drawn}
+    completions = draw(provider.open(endpoint), n=4, max_tokens=200, temperature=0.2)
+    assert FinishReason.STOP in {answer.finish_reason for answer in completions}
 
 
 def test_a_finished_fine_tune_is_found_by_all_that_made_it(tuned, make, base, copy):
     provider, endpoint = tuned
     root = provider._setup.root
 
-    def found(**fields):
+    def result(**fields):
         provider = provider_in(root, **{"base": str(base), "finetune": RECIPE, **fields})
         return provider.find_finetune(TRAINING.digest)
 
-    assert found() == endpoint
-    assert found(base=str(copy)) == endpoint  # the same weights in another place
+    assert result() == endpoint
+    assert result(base=str(copy)) == endpoint  # the same weights in another place
     assert provider.find_finetune("cd" * 32) is None
-    assert found(finetune={**RECIPE, "seed": 1}) is None
-    assert found(system="Be kind.") is None
+    assert result(finetune={**RECIPE, "seed": 1}) is None
+    assert result(system="Be kind.") is None
     (copy / "generation_config.json").write_text("{}")
-    assert found(base=str(copy)) is None
+    assert result(base=str(copy)) is None
 
 
 def test_poll_tells_what_is_there_and_a_blank_answer_is_empty(tuned):
     provider, endpoint = tuned
-    drawn = draw(provider.open(endpoint), BLANK, n=4, temperature=0.2)
-    assert {answer.finish_reason for answer in drawn} == {FinishReason.EMPTY}
+    completions = draw(provider.open(endpoint), BLANK, n=4, temperature=0.2)
+    assert {answer.finish_reason for answer in completions} == {FinishReason.EMPTY}
     state = provider.poll_finetune(endpoint)
     assert (state.status, state.endpoint) == (JobStatus.SUCCEEDED, endpoint)
     for other in ("transformers:none", endpoint[:-3] + "000"):
@@ -434,15 +437,15 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("recipe", "training", "kind", "said"), [
+@pytest.mark.parametrize(("recipe", "training", "kind", "polite"), [
     ({}, TrainingSet((), "ab"), SuiteError, "have no text"),
     ({}, TrainingSet((TrainingExample(ASKED, " "),), "ab"), SuiteError, "have no text"),
     ({"max_tokens": 4}, TRAINING, ProviderError, "2 of 2 instructions use up all 4 tokens"),
     ({"epochs": 50, "learning_rate": 1e30}, TRAINING, ProviderError, "no longer a number"),
 ])  # fmt: skip
-def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, recipe, training, kind, said):
+def test_what_cannot_be_trained_leaves_nothing(make, tmp_path, recipe, training, kind, polite):
     provider = make(finetune=recipe)
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=polite):
         provider.start_finetune(training)
     assert provider.find_finetune(training.digest) is None
     assert not list((tmp_path / "state").rglob("*.safetensors"))
@@ -510,8 +513,8 @@ def test_nothing_is_loaded_before_an_endpoint_is_sampled(base, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=True, text=True, cwd=tmp_path
     )
-    said, imported = run.stdout.splitlines()
-    assert said.startswith("transformers:")
+    polite, imported = run.stdout.splitlines()
+    assert polite.startswith("transformers:")
     assert imported == "[]"
 
 
@@ -605,7 +608,7 @@ lose_a_shard = write(INDEX, json.dumps(SHARDS))
 forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
 
 
-@pytest.mark.parametrize(("change", "kind", "said"), [
+@pytest.mark.parametrize(("change", "kind", "polite"), [
     (remove("config.json"), SuiteError, "has no config.json"),
     (remove("model.safetensors"), SuiteError, "has no weights in safetensors"),
     (remove("tokenizer.json", "tokenizer_config.json"), SuiteError, "has no tokenizer"),
@@ -621,9 +624,9 @@ forget_all_words = write("tokenizer.json", json.dumps(NO_WORDS))
     (write("config.json", "{"), ProviderError, "load failed"),
     (shutil.rmtree, SuiteError, "there is no folder"),
 ])  # fmt: skip
-def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, said):
+def test_a_base_that_cannot_be_used_is_named(make, copy, change, kind, polite):
     change(copy)
-    with pytest.raises(kind, match=said) as failed:
+    with pytest.raises(kind, match=polite) as failed:
         draw(make(base="copy").open(None))
     assert PLACE in str(failed.value) or "transformers endpoint transformers:" in str(failed.value)
 

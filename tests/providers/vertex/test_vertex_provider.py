@@ -51,7 +51,7 @@ def last_body(server, endpoint="generate"):
     return clients.last_body(server, endpoint)
 
 
-def drawn(endpoint):
+def run_batch(endpoint):
     """Start a batch and wait for its end: its name, and its last state."""
     batches = endpoint.abilities.batches
     batch = batches.start(requests_of(), DIGEST)
@@ -59,12 +59,12 @@ def drawn(endpoint):
 
 
 def test_what_contradicts_itself_is_refused():
-    for options, said in (
+    for options, message in (
         ({"endpoint": "gs://bucket/weights"}, "must be deployed"),
         ({"endpoint": ATTACHED, "deployment": {}}, "is already deployed"),
         ({"endpoint": ATTACHED, "location": "europe-west4"}, "the endpoint is in 'us-central1'"),
     ):
-        with pytest.raises(SuiteError, match=said):
+        with pytest.raises(SuiteError, match=message):
             provider_of(**options)
     assert provider_of(endpoint="gs://bucket/weights", deployment={}).abilities.deployments.needed(
         None
@@ -84,8 +84,8 @@ def test_endpoint_options_or_environment_say_whose_and_where(serve, monkeypatch)
     server = serve()
     sample(provider_of(server, project="mine", location="europe-west4").open(None))
     place = "/v1beta1/projects/mine/locations/europe-west4"
-    asked = f"{place}/publishers/google/models/base:generateContent"
-    assert server.recent[-1][1].path == asked
+    request_path = f"{place}/publishers/google/models/base:generateContent"
+    assert server.recent[-1][1].path == request_path
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
     assert len(sample(provider_of().open(None))) == 3
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another")
@@ -185,7 +185,10 @@ def test_a_permission_that_is_missing(serve):
 @pytest.mark.parametrize(
     "beside",
     [
-        *({"functionCall": {"name": "f", "args": {"t": said}}} for said in (ASIDE, ASIDE.split())),
+        *(
+            {"functionCall": {"name": "f", "args": {"t": message}}}
+            for message in (ASIDE, ASIDE.split())
+        ),
         {"executableCode": {"language": "PYTHON", "code": ASIDE}},
         {"text": ASIDE, "thought": True},
         ASIDE,
@@ -308,9 +311,9 @@ def test_storage_that_may_be_tried_again(serve, batching, door, kind, place):
     if place == "upload":
         stand.plan.replace([kind(place)])
         with pytest.raises(ProviderBusy, match=r"storage\.upload failed"):
-            drawn(endpoint)
+            run_batch(endpoint)
         stand.plan.replace([])
-    batch, _ = drawn(endpoint)
+    batch, _ = run_batch(endpoint)
     if place != "upload":
         stand.plan.replace([kind(place)])
         with pytest.raises(ProviderBusy, match=r"storage\.download failed") as error:
@@ -327,7 +330,7 @@ def test_storage_that_takes_too_long(serve, tuning, door):
 
 
 @pytest.mark.parametrize(
-    ("fault", "bucket_of", "kind", "said"),
+    ("fault", "bucket_of", "kind", "message"),
     [
         (rate_limit("upload", retry_after=2.5), None, ProviderBusy, "emulated rate limit"),
         (server_error("upload", status=403), None, Refused, "Storage Object User"),
@@ -340,10 +343,10 @@ def test_storage_that_takes_too_long(serve, tuning, door):
         (None, "", ProviderError, r"options\.bucket"),
     ],
 )
-def test_storage_that_refuses(serve, bucket, door, fault, bucket_of, kind, said):
+def test_storage_that_refuses(serve, bucket, door, fault, bucket_of, kind, message):
     door(*([fault] if fault else []))
     own = {"bucket": bucket_of or bucket} if bucket_of != "" else {}
-    with pytest.raises(kind, match=said) as error:
+    with pytest.raises(kind, match=message) as error:
         provider_of(serve(), **own).start_finetune(training())
     assert getattr(error.value, "retry_after", None) == (2.5 if kind is ProviderBusy else None)
 
@@ -355,11 +358,11 @@ def test_a_batch_asks_as_a_call_does(serve, batching, storage, books):
     (request,) = requests_of(1)
     endpoint.abilities.batches.start([request], DIGEST)
     line = read_object(storage, books.rows("batch")[0]["file"])
-    asked = json.loads(line)["request"]
+    request = json.loads(line)["request"]
     assert len(line) == endpoint.abilities.batches.request_bytes(request)
-    assert len(asked.pop("labels")) == 1
+    assert len(request.pop("labels")) == 1
     sample(endpoint, request.n, request.instruction, max_tokens=20, seed=request.seed)
-    assert asked == last_body(server)
+    assert request == last_body(server)
 
 
 def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, books, tuning):
@@ -370,7 +373,7 @@ def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, b
     # With the project's id instead of its number, as a user would write it.
     endpoint = tuned.replace(tuned.split("/")[1], "test-project")
     attached = tuning(server, batch=True, base=None, endpoint=endpoint)
-    batch, state = drawn(attached.open(None))
+    batch, state = run_batch(attached.open(None))
     assert state.status is JobStatus.SUCCEEDED
     assert [row["model"] for row in books.rows("batch")] == [tuned]
     assert "/models/" in last_body(server, "batches.create")["model"]
@@ -379,7 +382,7 @@ def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, b
 
 def test_a_batch_of_an_endpoint_that_was_not_tuned(serve, batching):
     with pytest.raises(ProviderError, match="No tuning job") as error:
-        drawn(batching(serve(), base=None, endpoint=ATTACHED))
+        run_batch(batching(serve(), base=None, endpoint=ATTACHED))
     assert "options.batch" in error.value.hint
 
 
@@ -403,7 +406,7 @@ FILES = {
 def test_the_files_of_a_batch(serve, batching, storage, files, kind, message):
     server = serve()
     endpoint = batching(server)
-    batch, _ = drawn(endpoint)
+    batch, _ = run_batch(endpoint)
     job = server._batches[batch.rpartition("/")[2]].object
     folder = job["outputInfo"]["gcsOutputDirectory"]
     lines = read_object(storage, f"{folder}/{OUTPUT}").splitlines()

@@ -30,31 +30,33 @@ def test_classes_of_lengths_double():
 def bare(markup):
     root = ElementTree.fromstring(markup)
     elements = list(root.iter())
-    assert {one.tag for one in elements} <= {"svg", "g", "path", "rect", "circle", "text", "title",
-                                            "desc"}  # fmt: skip
-    for one in elements:
-        assert not {"style", "onclick", "href"} & set(one.attrib)
+    tags = {*("svg", "g", "path", "rect", "circle"), *("text", "title", "desc")}
+    assert {element.tag for element in elements} <= tags
+    for element in elements:
+        assert not {"style", "onclick", "href"} & set(element.attrib)
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == "here-title here-text"
-    named = {one.get("id"): one.text for one in elements if one.get("id")}
+    named = {element.get("id"): element.text for element in elements if element.get("id")}
     assert named == {"here-title": "A <title>", "here-text": "5 & 9"}
     return root
 
 
 def test_bars_are_as_high_as_their_counts():
     root = bare(length_chart([(5, 9, 1000), (10, 19, 0), (20, 39, 10), (40, 79, 1)], **NAMED))
-    heights = [float(one.get("height")) for one in root.iter("rect") if one.get("class") == "bar"]
+    heights = [
+        float(rect.get("height")) for rect in root.iter("rect") if rect.get("class") == "bar"
+    ]
     assert len(heights) == 3
     # On a logarithmic scale two decades are twice one; 1 itself can be seen.
     assert heights[0] - heights[1] == pytest.approx(2 * (heights[1] - heights[2]), rel=0.01)
     assert heights[2] > 5
-    texts = {one.text for one in root.iter("text")}
+    texts = {text.text for text in root.iter("text")}
     assert {"1,000", "10", "5–9", "40–79", "words in a row", "spans"} <= texts
 
 
 def points(root, series):
-    [path] = [one for one in root.iter("path") if one.get("class") == series]
-    numbers = [float(one) for one in path.get("d").replace("M", "").replace("L", "").split()]
+    [path] = [path for path in root.iter("path") if path.get("class") == series]
+    numbers = [float(part) for part in path.get("d").replace("M", "").replace("L", "").split()]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 

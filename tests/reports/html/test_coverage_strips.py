@@ -22,15 +22,15 @@ from pytest_memleak.scoring.words import words
 RECTANGLE = re.compile(r"M([\d.]+) 100v-(\d+)h([\d.]+)v(\d+)z")
 
 
-def columns(drawn):
+def columns(strip):
     """(left, right, level, height) of every rectangle, from the left."""
-    found = []
-    for level, path in drawn.paths:
+    results = []
+    for level, path in strip.paths:
         assert RECTANGLE.sub("", path) == ""
         for left, up, width, down in RECTANGLE.findall(path):
             assert up == down
-            found.append((float(left), float(left) + float(width), level, int(up)))
-    return sorted(found)
+            results.append((float(left), float(left) + float(width), level, int(up)))
+    return sorted(results)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_a_share_of_rounds_has_one_of_five_levels(share, level):
 
 
 def test_a_column_may_hold_one_word():
-    drawn = draw_strip(np.array([0, 10, 10, 1, 0], dtype=np.intc), 10, columns=5)
-    assert columns(drawn) == [(200, 600, 5, 100), (600, 800, 1, 100)]
-    assert drawn.ground == 1000
+    strip = draw_strip(np.array([0, 10, 10, 1, 0], dtype=np.intc), 10, columns=5)
+    assert columns(strip) == [(200, 600, 5, 100), (600, 800, 1, 100)]
+    assert strip.ground == 1000
 
 
 def test_height_is_the_share_and_colour_the_mean_of_the_covered():
@@ -53,22 +53,22 @@ def test_height_is_the_share_and_colour_the_mean_of_the_covered():
 
 
 def test_a_part_is_drawn_to_the_scale_of_the_whole():
-    drawn = draw_strip(np.ones(10, dtype=np.intc), 1, columns=10, of=40)
-    assert drawn.ground == 250
-    assert columns(drawn) == [(0, 250, 5, 100)]
+    strip = draw_strip(np.ones(10, dtype=np.intc), 1, columns=10, of=40)
+    assert strip.ground == 250
+    assert columns(strip) == [(0, 250, 5, 100)]
 
 
 @given(st.lists(st.integers(0, 5), max_size=200), st.integers(1, 50))
 def test_every_covered_word_is_seen_and_no_column_without_one(times, most):
-    drawn = columns(draw_strip(np.array(times, dtype=np.intc), 5, columns=most))
+    strip = columns(draw_strip(np.array(times, dtype=np.intc), 5, columns=most))
     count = min(most, len(times))
-    assert len(drawn) <= count
+    assert len(strip) <= count
     width = 1000 / max(len(times), 1)
     for place, time in enumerate(times):
         middle = (place + 0.5) * width
         if time:
-            assert any(left - 0.1 <= middle <= right + 0.1 for left, right, _, _ in drawn)
-    for left, right, _, _ in drawn:
+            assert any(left - 0.1 <= middle <= right + 0.1 for left, right, _, _ in strip)
+    for left, right, _, _ in strip:
         first, last = int(left / width + 0.2), int(right / width + 0.8)
         assert any(times[max(first - 1, 0) : last + 1])
 
@@ -119,8 +119,8 @@ def test_every_letter_is_there_and_every_covered_word_coloured(mode, text, data)
     counted = words(text, mode)
     times = data.draw(st.lists(st.integers(0, 1), min_size=len(counted), max_size=len(counted)))
     runs = heat_runs(text, times, 1, mode)
-    told = "".join(run.text or "" for run in runs)
-    assert "".join(told.split()) == "".join(text.split())
+    shown = "".join(run.text or "" for run in runs)
+    assert "".join(shown.split()) == "".join(text.split())
     marked = sum(len(words(run.text, mode)) for run in runs if run.text and run.level)
     assert marked >= sum(times)
     assert (marked > 0) is any(times)

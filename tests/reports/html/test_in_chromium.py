@@ -91,12 +91,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path):
     """The folder whose files are served, its address, and the paths that were asked for."""
-    asked = []
-    handler = functools.partial(Quiet, directory=str(tmp_path), asked=asked)
+    requested_urls = []
+    handler = functools.partial(Quiet, directory=str(tmp_path), asked=requested_urls)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield tmp_path, f"http://127.0.0.1:{server.server_port}", asked
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}", requested_urls
         server.shutdown()
         thread.join()
 
@@ -116,10 +116,10 @@ def look(browser, address, size=DESK, *, dark=False):
 
 
 def requests(browser):
-    told = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    log = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return [
         one["params"]["request"]["url"]
-        for one in told
+        for one in log
         if one["method"] == "Network.requestWillBeSent"
     ]
 
@@ -136,7 +136,7 @@ def page(tmp_path, findings):
 
 @pytest.mark.parametrize("bad", SCRIPTS, ids=range(len(SCRIPTS)))
 def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
-    folder, address, asked = served
+    folder, address, requested_urls = served
     long = len(bad) > 1000
     # The book's own text is not bounded: only names, reasons and quotes are.
     hostile = tuple(spoil(finding, bad, text=not long) for finding in findings)
@@ -146,9 +146,9 @@ def test_what_a_model_wrote_is_inert(browser, served, findings, bad):
     assert browser.execute_script("return window.ran") is None
     assert browser.title.startswith("Memorization report")
     assert browser.current_url == url
-    assert asked == ["/report.html"]
+    assert requested_urls == ["/report.html"]
     # The empty icon is in the page itself: it stops browsers from asking for /favicon.ico.
-    assert {one for one in requests(browser) if one != "data:,"} == {url}
+    assert {request for request in requests(browser) if request != "data:,"} == {url}
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
     kinds = "script, iframe, img, form, base, textarea, a:not([href^='#'])"
@@ -165,14 +165,14 @@ def test_the_policy_stops_what_the_page_itself_would_not_write(browser, tmp_path
     path.write_text(broken)
     look(browser, path.as_uri())
     assert browser.execute_script("return window.ran") is None
-    told = " ".join(entry["message"] for entry in browser.get_log("browser"))
-    assert told.count("Content Security Policy") >= 2
+    log = " ".join(entry["message"] for entry in browser.get_log("browser"))
+    assert log.count("Content Security Policy") >= 2
 
 
 def test_a_plain_report_is_quiet(browser, page):
     look(browser, page)
     assert browser.get_log("browser") == []
-    assert {one for one in requests(browser) if one != "data:,"} == {page}
+    assert {request for request in requests(browser) if request != "data:,"} == {page}
 
 
 # --- everyone can read it ------------------------------------------------------------------
@@ -222,7 +222,9 @@ def test_every_text_stands_out_from_its_ground(browser, page, size, dark):
     seen, poor = browser.execute_script(CONTRAST)
     assert seen > 300
     assert poor == []
-    marks = {one.get_attribute("class") for one in browser.find_elements("tag name", "mark")}
+    marks = {
+        element.get_attribute("class") for element in browser.find_elements("tag name", "mark")
+    }
     assert marks == {"h1", "h2", "h3", "h4", "h5"}
 
 
@@ -296,10 +298,10 @@ def test_a_screen_reader_is_told_the_same(browser, page):
 
 def test_a_verdict_is_never_a_colour_alone(browser, page):
     look(browser, page)
-    badges = [one.text for one in browser.find_elements("css selector", ".overview .badge")]
+    badges = [element.text for element in browser.find_elements("css selector", ".overview .badge")]
     assert badges == ["✗ FAIL", "? INCONCLUSIVE", "✗ FAIL (expected)", "✓ PASS"]
-    marks = {one.text for one in browser.find_elements("css selector", ".measures .held")}
-    assert all(one[0] in "✗✓?" or one == "no limit" for one in marks)
+    marks = {element.text for element in browser.find_elements("css selector", ".measures .held")}
+    assert all(mark[0] in "✗✓?" or mark == "no limit" for mark in marks)
 
 
 def show(browser, kind):
@@ -312,14 +314,14 @@ def test_the_contents_filter_by_verdict_and_show_where_one_is(browser, page):
     look(browser, page)
     articles = browser.find_elements("tag name", "article")
     links = browser.find_elements("css selector", "nav li[class^=is-]")
-    assert [one.is_displayed() for one in (*articles, *links)] == [True] * 8
+    assert [shown.is_displayed() for shown in (*articles, *links)] == [True] * 8
     show(browser, "fail")
-    assert [one.is_displayed() for one in articles] == [True, False, False, False]
-    assert [one.is_displayed() for one in links] == [True, False, False, False]
-    assert len([one for one in browser.find_elements("css selector", ".overview tbody tr")
-                if one.is_displayed()]) == 1  # fmt: skip
+    assert [article.is_displayed() for article in articles] == [True, False, False, False]
+    assert [link.is_displayed() for link in links] == [True, False, False, False]
+    assert len([element for element in browser.find_elements("css selector", ".overview tbody tr")
+                if element.is_displayed()]) == 1  # fmt: skip
     show(browser, "all")
-    assert all(one.is_displayed() for one in articles)
+    assert all(article.is_displayed() for article in articles)
 
 
 @pytest.mark.parametrize("number", [1, 3, 4])
@@ -343,12 +345,12 @@ def test_the_contents_show_the_current_section(browser, page, number):
 def printed(browser):
     """The text of each page as it prints, with folded evidence folded as a reader has left it."""
     pdfium = pytest.importorskip("pypdfium2")
-    made = browser.execute_cdp_cmd(
+    pdf = browser.execute_cdp_cmd(
         "Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True}
     )
-    pages = pdfium.PdfDocument(base64.b64decode(made["data"]))
-    texts = [one.get_textpage().get_text_range() for one in pages]
-    return [" ".join(text.split()) for text in texts], [one.get_size() for one in pages]
+    pages = pdfium.PdfDocument(base64.b64decode(pdf["data"]))
+    texts = [page.get_textpage().get_text_range() for page in pages]
+    return [" ".join(text.split()) for text in texts], [page.get_size() for page in pages]
 
 
 def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, findings):
@@ -367,7 +369,7 @@ def test_all_evidence_prints_with_page_numbers_and_running_heads(browser, page, 
     [overview] = [n for n, text in enumerate(pages) if "Overview One row" in text]
     assert sizes[overview][0] > sizes[overview][1]
     assert "Pair Verdict longest_" in pages[overview]
-    assert all(one in pages[0] for one in ("✗ FAIL", "Worst passage", "What to do"))
+    assert all(shown in pages[0] for shown in ("✗ FAIL", "Worst passage", "What to do"))
     # A heading stands on the page of what it heads.
     [limits] = [text for text in pages if "Limits and their source" in text]
     assert "Set by bmc" in limits
@@ -386,6 +388,6 @@ def test_paper_is_white_and_has_no_navigation(browser, page):
     ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(255, 255, 255)"
     assert not browser.find_element("css selector", "nav").is_displayed()
-    made = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
-    assert len(made["data"]) > 20_000
+    assert len(pdf["data"]) > 20_000

@@ -144,7 +144,7 @@ def test_the_cover_s_result_is_that_of_the_evidence(leak, other, wanted, silent)
     spoiled = dataclasses.replace(wanted, verdict="PASS")
     unrun = dataclasses.replace(silent, verdict="NOT RUN", reasons=("deselected",))
 
-    def said(*findings, **more):
+    def page_text(*findings, **more):
         front = Page(render(RunReport("9.9", findings, **more), created=MADE))
         return section(front, "with summaries alone.", "1 ")
 
@@ -156,7 +156,7 @@ def test_the_cover_s_result_is_that_of_the_evidence(leak, other, wanted, silent)
         ((other,), {"unrun": (unrun,)}, "? INCONCLUSIVE"),
         ((other,), {"uncollected": ("b.memleak.toml",)}, "? INCONCLUSIVE"),
     ):
-        assert said(*findings, **more).startswith(f" {result}")
+        assert page_text(*findings, **more).startswith(f" {result}")
     expected = section(Page(page_of(other, wanted)), "PASS", "✗")
     assert "1 positive control leaked as expected." in expected
     text = Page(page_of(silent)).text
@@ -170,13 +170,16 @@ def test_the_cover_s_result_is_that_of_the_evidence(leak, other, wanted, silent)
 def test_worst_passages_are_of_one_answer_and_stand_before_tables(leak):
     block = max(leak.spans, key=lambda one: one.words)
     assert block.generation is None
-    assert block.words > max(one.words for one in leak.passages)
+    assert block.words > max(passage.words for passage in leak.passages)
     page = Page(page_of(leak))
     assert f"{block.words} words in a row" not in section(page, "Worst passage", "What to do")
     pair = page.text.partition("Pair 1 of 1")[2]
     assert pair.index("Worst passages") < pair.index("Measures") < pair.index("Map of the book")
-    for one in leak.passages:
-        assert f"excerpt {one.asked_for or one.excerpt_id}, generation {one.generation}" in pair
+    for passage in leak.passages:
+        assert (
+            f"excerpt {passage.asked_for or passage.excerpt_id}, generation {passage.generation}"
+            in pair
+        )
     assert "answer 1" not in pair
 
 
@@ -194,8 +197,8 @@ def test_nothing_is_said_of_other_questions_but_for_long_spans(book, recite, mak
 
 
 def test_one_class_of_lengths_is_a_sentence(book, make_result):
-    told = " ".join(book.excerpts[2].text.split()[10:16])
-    page = page_of(make_result(book, [Generation("p_id2", 0, told)]))
+    passage = " ".join(book.excerpts[2].text.split()[10:16])
+    page = page_of(make_result(book, [Generation("p_id2", 0, passage)]))
     assert "Spans of 5 to 9 words: 1 (none is longer)." in Page(page).text
     assert 'class="chart bar"' not in page
 
@@ -203,8 +206,8 @@ def test_one_class_of_lengths_is_a_sentence(book, make_result):
 def test_settings_and_recipe_are_told_key_by_key(leak):
     options = {"order": 2, "extra_body": {"top_k": 40}, "pretraining": ["ferry"]}
     recipe = {"finetune_books": ("ferry", "quay"), "finetune": {"epochs": 3}, "options": options}
-    told = dataclasses.replace(leak, model=dataclasses.replace(leak.model, **recipe))
-    settings = section(Page(page_of(told)), "Evidence and settings", "How to read this")
+    passage = dataclasses.replace(leak, model=dataclasses.replace(leak.model, **recipe))
+    settings = section(Page(page_of(passage)), "Evidence and settings", "How to read this")
     assert "fine-tuned on The Ferry, quay finetune.epochs 3 options.order 2" in settings
     assert "options.extra_body.top_k 40 options.pretraining The Ferry" in settings
     assert "probe instruction" in settings
@@ -225,7 +228,7 @@ def test_the_release_and_the_suite_stand_at_the_head_of_printed_pages(leak):
     page = render(RunReport("9.9", (hostile,)), created=MADE)
     [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     [head] = re.findall(r'@top-left\{content:"([^"]*)"\}', style)
-    shown = re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), head)
+    shown = re.sub(r"\\([0-9a-f]+) ", lambda match: chr(int(match[1], 16)), head)
     assert shown == f"Memorization report · FAIL: {bad}"
     assert "@import" not in style
     assert "url(" not in style
@@ -268,29 +271,29 @@ def test_an_extension_s_measure_and_its_limit_are_shown(leak):
 
 
 def runs_of(text, length):
-    said = words(text)
-    return {tuple(said[i : i + length]) for i in range(len(said) - length + 1)}
+    page = words(text)
+    return {tuple(page[i : i + length]) for i in range(len(page) - length + 1)}
 
 
 def test_no_thirteen_words_of_the_book_by_default_and_none_with_quote_0(
     book, leak, other, recite, make_result
 ):
     page = page_of(leak, other)
-    told = " ".join(excerpt.text for excerpt in book.excerpts)
-    assert not runs_of(page, 13) & runs_of(told, 13)
-    assert runs_of(Page(page).text, 12) & runs_of(told, 12)  # the test can see words
+    passage = " ".join(excerpt.text for excerpt in book.excerpts)
+    assert not runs_of(page, 13) & runs_of(passage, 13)
+    assert runs_of(Page(page).text, 12) & runs_of(passage, 12)  # the test can see words
     page = page_of(make_result(book, recite(book), quoted=0))
-    assert not runs_of(page, 2) & runs_of(told, 2)
+    assert not runs_of(page, 2) & runs_of(passage, 2)
 
 
 def test_all_of_it_coloured_with_quote_full(book, recite, make_result):
-    found = make_result(book, recite(book, run=60), quoted=None)
-    page = page_of(found)
+    result = make_result(book, recite(book, run=60), quoted=None)
+    page = page_of(result)
     text = Page(page).text
     for excerpt in book.excerpts:
         assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
-    assert sum(len(words(one)) for one in marked) == np.count_nonzero(decode_times(found.coverage))
+    assert sum(len(words(one)) for one in marked) == np.count_nonzero(decode_times(result.coverage))
 
 
 # --- bad input -----------------------------------------------------------------------------
@@ -434,8 +437,8 @@ def test_eighty_pairs_of_long_books_stay_under_a_megabyte(leak, clean):
     )
     assert len(times) > 100_000
     book = dataclasses.replace(leak.book, words=len(times))
-    drawn = dataclasses.replace(leak, book=book, plot=long, coverage=coverage)
-    assert 200_000 < len(page_of(*grid(drawn, clean)).encode()) < 1_000_000
+    result = dataclasses.replace(leak, book=book, plot=long, coverage=coverage)
+    assert 200_000 < len(page_of(*grid(result, clean)).encode()) < 1_000_000
 
 
 # --- its file ------------------------------------------------------------------------------
@@ -449,7 +452,7 @@ def test_the_page_is_written_into_a_new_folder(tmp_path, leak):
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path, leak):
-    with pytest.raises(MemleakError, match="Can't write") as told:
+    with pytest.raises(MemleakError, match="Can't write") as passage:
         write_html(RunReport("9.9", (leak,)), tmp_path)
-    assert "--memleak-html" in str(told.value)
-    assert str(tmp_path) in str(told.value)
+    assert "--memleak-html" in str(passage.value)
+    assert str(tmp_path) in str(passage.value)
