@@ -77,14 +77,11 @@ def server(tmp_path):
         yield running
 
 
-@pytest.mark.parametrize(
-    ("name", "path", "message"),
-    [
-        ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
-        ("z", "/v1", "fix model candidate the server doesn't list z"),
-        ("x", "/api", "fix model candidate no list of models"),
-    ],
-)
+@pytest.mark.parametrize(("name", "path", "message"), [
+    ("x", "/v1", "ok model candidate listed by the server; shutdown: 2027-01-14"),
+    ("z", "/v1", "fix model candidate the server doesn't list z"),
+    ("x", "/api", "fix model candidate no list of models"),
+])  # fmt: skip
 def test_the_servers_list_of_models(suite, server, capsys, here, name, path, message):
     end = f'[model.options]\nbase_url = "{server.url}{path}"'
     written = Path(suite('[suite]\nprobe = "continuation"', end))

@@ -118,13 +118,10 @@ def finetunes(server):
     return server.books.rows("weights" if server.provider == "tinker" else "finetune")
 
 
-@pytest.mark.parametrize(
-    ("provider", "design"),
-    [
-        ("openai", "cross_author"),
-        *(full(provider, design) for provider in PROVIDERS for design in DESIGNS),
-    ],
-)
+@pytest.mark.parametrize(("provider", "design"), [
+    ("openai", "cross_author"),
+    *(full(provider, design) for provider in PROVIDERS for design in DESIGNS),
+])  # fmt: skip
 def test_tuned_models_fail_and_untuned_ones_pass(emulated, run, provider, design):
     server, path = emulated(provider, design)
     suite = load_suite(path)

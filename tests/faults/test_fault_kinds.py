@@ -96,13 +96,10 @@ def test_draws_that_always_fail_are_told(scenario, run, kind, what):
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", ON_THE_WAY)
-@pytest.mark.parametrize(
-    ("kind", "place"),
-    [
-        *((kind, "tune") for kind in ("openai", "vertex", "tinker", "together")),
-        *((f"{kind}-batch", "batch") for kind in ("openai", "vertex")),
-    ],
-)
+@pytest.mark.parametrize(("kind", "place"), [
+    *((kind, "tune") for kind in ("openai", "vertex", "tinker", "together")),
+    *((f"{kind}-batch", "batch") for kind in ("openai", "vertex")),
+])  # fmt: skip
 def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
     server = scenario(kind, polls=0)
     server.plan(on_the_way(what, getattr(server.places, place)))
@@ -118,17 +115,14 @@ def test_jobs_that_never_begin_are_told(scenario, run, kind, place, what):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    ("kind", "call", "cause"),
-    [
-        ("openai", r"fine-tune ftjob-\w+", "failed"),
-        ("vertex", r"fine-tune projects/\S+", "the training file did not pass moderation"),
-        ("tinker", CALLS["tinker tune"], "it cannot be learnt"),
-        ("together", r"fine-tune ft-\w+", "the training file did not pass moderation"),
-        ("openai-batch", r"batch \S+", "the input file holds more requests than the queue of this"),
-        ("vertex-batch", r"batch \S+", "the project has no quota left for this model"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "call", "cause"), [
+    ("openai", r"fine-tune ftjob-\w+", "failed"),
+    ("vertex", r"fine-tune projects/\S+", "the training file did not pass moderation"),
+    ("tinker", CALLS["tinker tune"], "it cannot be learnt"),
+    ("together", r"fine-tune ft-\w+", "the training file did not pass moderation"),
+    ("openai-batch", r"batch \S+", "the input file holds more requests than the queue of this"),
+    ("vertex-batch", r"batch \S+", "the project has no quota left for this model"),
+])  # fmt: skip
 def test_a_job_that_fails_is_told(scenario, run, kind, call, cause):
     server = scenario(kind, polls=0)
     batch = "batch" in kind

@@ -79,15 +79,12 @@ def test_each_has_its_verdict_in_time_and_within_bounds(mad, tmp_path, kind, act
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    ("kind", "act"),
-    [
-        *(("openai", "endless_text"), ("tinker", "silence")),
-        *((kind, act) for kind in EVERY for act in ("slow_headers", "endless_1xx", "slow_body")),
-        *((kind, act) for kind in EVERY for act in ("endless_server_error", "long_busy_line")),
-        *((kind, "deep_lists") for kind in EVERY),
-    ],
-)
+@pytest.mark.parametrize(("kind", "act"), [
+    *(("openai", "endless_text"), ("tinker", "silence")),
+    *((kind, act) for kind in EVERY for act in ("slow_headers", "endless_1xx", "slow_body")),
+    *((kind, act) for kind in EVERY for act in ("endless_server_error", "long_busy_line")),
+    *((kind, "deep_lists") for kind in EVERY),
+])  # fmt: skip
 def test_ctrl_c_ends_it_within_three_seconds(mad, tmp_path, kind, act):
     with under_way(mad(kind, [act]), tmp_path, act) as process:
         time.sleep(0.2)

@@ -91,13 +91,10 @@ def plan_and_run(run, counting):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    ("kind", "recipe"),
-    [
-        *((kind, {"epochs": 4}) for kind in [*KINDS[:-1], "together"]),
-        *(("tinker", {"batch_size": 2, **epochs}) for epochs in ({"epochs": 2}, {})),
-    ],
-)
+@pytest.mark.parametrize(("kind", "recipe"), [
+    *((kind, {"epochs": 4}) for kind in [*KINDS[:-1], "together"]),
+    *(("tinker", {"batch_size": 2, **epochs}) for epochs in ({"epochs": 2}, {})),
+])  # fmt: skip
 def test_what_is_planned_is_billed(scenario, plan_and_run, pytester, kind, recipe):
     server = dataclasses.replace(scenario(kind, polls=0), finetune=recipe)
     server.write_suite(pytester.path)
@@ -185,13 +182,10 @@ def with_summaries_to_write(text, folder):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    ("rewritten", "generations"),
-    [
-        *((with_untested_baseline, 48), (with_null_book, 48)),
-        *((with_greedy_answers, 32), (with_summaries_to_write, 28)),
-    ],
-)
+@pytest.mark.parametrize(("rewritten", "generations"), [
+    *((with_untested_baseline, 48), (with_null_book, 48)),
+    *((with_greedy_answers, 32), (with_summaries_to_write, 28)),
+])  # fmt: skip
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_pair_needs_beside_its_generations(
     scenario, plan_and_run, pytester, kind, rewritten, generations

@@ -168,17 +168,14 @@ def refused(url, **options):
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("", "Invalid ledger URL"),
-        ("no url at all", "Invalid ledger URL"),
-        ("mysql://u:correct-horse-battery@h/d", "Unsupported database 'mysql'"),
-        ("sqlite:///x.db?mode=ro", "isn't of the form"),
-        ("postgresql+psycopg://u:correct-horse-battery@h:port/d", "Invalid ledger URL"),
-        (f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:9/db", "is unreachable"),
-    ],
-)
+@pytest.mark.parametrize(("url", "message"), [
+    ("", "Invalid ledger URL"),
+    ("no url at all", "Invalid ledger URL"),
+    ("mysql://u:correct-horse-battery@h/d", "Unsupported database 'mysql'"),
+    ("sqlite:///x.db?mode=ro", "isn't of the form"),
+    ("postgresql+psycopg://u:correct-horse-battery@h:port/d", "Invalid ledger URL"),
+    (f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:9/db", "is unreachable"),
+])  # fmt: skip
 def test_urls_that_mean_nothing(url, message):
     error = refused(url)
     assert message in error.message
@@ -186,14 +183,11 @@ def test_urls_that_mean_nothing(url, message):
         assert error.location == "postgresql+psycopg://me@127.0.0.1:9/db"
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: b"Dear diary, " * 1000, "The file isn't an SQLite database"),
-        (lambda data: data[:100] + b"\xff" * (len(data) - 100), "damaged"),
-        (lambda data: data[:9000], "damaged"),
-    ],
-)
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda data: b"Dear diary, " * 1000, "The file isn't an SQLite database"),
+    (lambda data: data[:100] + b"\xff" * (len(data) - 100), "damaged"),
+    (lambda data: data[:9000], "damaged"),
+])  # fmt: skip
 def test_files_that_are_no_ledger(tmp_path, damage, message):
     path = tmp_path / "ledger.db"
     Ledger(f"sqlite:///{path}").close()
@@ -264,18 +258,12 @@ def test_a_server_that_is_started_anew(postgres):
         assert count_runs(ledger) == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            "UPDATE ledger_version SET version = 5",
-            f"5; this program reads version {SCHEMA_VERSION}",
-        ),
-        ("UPDATE ledger_version SET version = 99", "version 99; this program reads version"),
-        ("UPDATE ledger_version SET version = -1", "damaged"),
-        ("DELETE FROM ledger_version", "damaged"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    ("UPDATE ledger_version SET version = 5", f"5; this program reads version {SCHEMA_VERSION}"),
+    ("UPDATE ledger_version SET version = 99", "version 99; this program reads version"),
+    ("UPDATE ledger_version SET version = -1", "damaged"),
+    ("DELETE FROM ledger_version", "damaged"),
+])  # fmt: skip
 def test_a_ledger_of_another_version_is_refused(url, change, message):
     Ledger(url).close()
     execute(url, change)

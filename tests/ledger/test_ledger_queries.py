@@ -48,17 +48,14 @@ def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
     record(ledger, Answer(call, completions, **values))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE generations SET place = 0 WHERE ordinal = 1",
-        "UPDATE generations SET place = -1 WHERE ordinal = 1",
-        "UPDATE generations SET place = 0, ordinal = -1 WHERE ordinal = 1",
-        "DELETE FROM generations WHERE ordinal = 1",
-        "DELETE FROM call_texts",
-        "UPDATE calls SET came = 1",
-    ],
-)
+@pytest.mark.parametrize("change", [
+    "UPDATE generations SET place = 0 WHERE ordinal = 1",
+    "UPDATE generations SET place = -1 WHERE ordinal = 1",
+    "UPDATE generations SET place = 0, ordinal = -1 WHERE ordinal = 1",
+    "DELETE FROM generations WHERE ordinal = 1",
+    "DELETE FROM call_texts",
+    "UPDATE calls SET came = 1",
+])  # fmt: skip
 def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(memory, ask, change):
     """Else one text would be read twice, and another, which may leak, not at all."""
     prompts = ask(excerpts=1, samples=2)

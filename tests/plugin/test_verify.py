@@ -54,12 +54,10 @@ LEAK = ('id = "leaky"', 'id = "leaky"\nexpected = "leak"')
 # What is replaced in the suite, options, outcomes, verify's exit code, and how it begins.
 VERDICTS = {
     "FAIL": ((), (), {"passed": 1, "failed": 1}, 1, "FAIL (1 FAIL, 1 PASS)\nlevel: recomputed"),
-    "NOT RUN": (
-        *((WIDE,), ("-k", "clean"), {"passed": 1, "deselected": 1}, 1),
-        "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n",
-    ),
+    "NOT RUN": (*((WIDE,), ("-k", "clean"), {"passed": 1, "deselected": 1}, 1),
+                "INCONCLUSIVE (1 NOT RUN, 1 PASS)\n"),
     "FAIL (expected)": ((LEAK,), (), {"passed": 1, "xfailed": 1}, 0, "PASS "),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -105,19 +103,13 @@ def test_an_expected_leak_counts_as_a_pass(suite, gate, verify):
 
 
 TRIMMED = (
-    (
-        lambda bundle: bundle["pairs"].pop(1),
-        "leaky/ferry: the suite test.memleak.toml has this pair",
-    ),
-    (
-        lambda bundle: bundle.update(pairs=[]),
-        "result: the bundle says FAIL, but its pairs give INCONCLUSIVE",
-    ),
-    (
-        lambda bundle: bundle.update(result="PASS"),
-        "result: the bundle says PASS, but its pairs give FAIL",
-    ),
-)
+    (lambda bundle: bundle["pairs"].pop(1),
+     "leaky/ferry: the suite test.memleak.toml has this pair"),
+    (lambda bundle: bundle.update(pairs=[]),
+     "result: the bundle says FAIL, but its pairs give INCONCLUSIVE"),
+    (lambda bundle: bundle.update(result="PASS"),
+     "result: the bundle says PASS, but its pairs give FAIL"),
+)  # fmt: skip
 
 
 def test_what_is_trimmed_and_sealed_again_is_told(suite, bundle_of, verify):

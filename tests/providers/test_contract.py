@@ -205,17 +205,14 @@ def test_a_bucket_is_waited_for(provider_of, tables):
     assert "gs://" in error.value.hint
 
 
-@pytest.mark.parametrize(
-    ("name", "module", "options", "package"),
-    [
-        *((name, name, {}, name) for name in ("openai", "tinker", "together")),
-        ("together", "openai", {}, "openai"),
-        ("vertex", "google.genai", {}, "google-genai"),
-        ("vertex", "google.cloud.storage", {}, "google-cloud-storage"),
-        ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, "tinker-cookbook"),
-        *(("transformers", each, {}, each) for each in ("torch", "transformers", "peft")),
-    ],
-)
+@pytest.mark.parametrize(("name", "module", "options", "package"), [
+    *((name, name, {}, name) for name in ("openai", "tinker", "together")),
+    ("together", "openai", {}, "openai"),
+    ("vertex", "google.genai", {}, "google-genai"),
+    ("vertex", "google.cloud.storage", {}, "google-cloud-storage"),
+    ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, "tinker-cookbook"),
+    *(("transformers", each, {}, each) for each in ("torch", "transformers", "peft")),
+])  # fmt: skip
 def test_a_missing_sdk_is_named_with_what_installs_it(
     provider_of, monkeypatch, module, options, package
 ):
@@ -248,10 +245,8 @@ OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book("a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest="")
 CHATTING = "model_name obeyed continuing chats probabilities"
 OPENED = [
-    (
-        *("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
-        "fixed_weights continuing probabilities",
-    ),
+    (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
+     "fixed_weights continuing probabilities"),
     ("recorded", {"base": None, "path": "generations.jsonl"}, None, "recording"),
     ("openai", {}, None, CHATTING),
     ("openai", {}, "ft:base:x", f"{CHATTING} fixed_weights"),
@@ -261,21 +256,15 @@ OPENED = [
     ("vertex", {}, None, "model_name obeyed"),
     ("vertex", {"batch": True, "bucket": "gs://b"}, None, "model_name obeyed batches"),
     ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
-    (
-        *("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-        "obeyed continuing chats probabilities",
-    ),
+    (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
+     "obeyed continuing chats probabilities"),
     ("together", {}, None, CHATTING),
-    (
-        *("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-        "fixed_weights obeyed continuing chats probabilities",
-    ),
+    (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
+     "fixed_weights obeyed continuing chats probabilities"),
     ("tinker", {}, None, "fixed_weights continuing recovery probabilities"),
-    (
-        *("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-        "fixed_weights continuing probabilities",
-    ),
-]
+    (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
+     "fixed_weights continuing probabilities"),
+]  # fmt: skip
 
 
 def test_every_provider_is_opened():
@@ -305,20 +294,14 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     assert (shaping or set()) <= tables.get("`[model.options", set())
 
 
-@pytest.mark.parametrize(
-    ("name", "endpoint", "options"),
-    [
-        ("openai", "ft:base:x", {"extra_body": {"top_p": 0.9}}),
-        ("together", "acme/endpoint", {"api": "completions"}),
-        ("vertex", "projects/p/locations/us-central1/endpoints/7", {"thinking_budget": 0}),
-        ("vertex", "projects/p/locations/us-central1/endpoints/7", {"safety_threshold": "OFF"}),
-        (
-            "vertex",
-            "projects/p/locations/us-central1/endpoints/7",
-            {"generation_config": {"topP": 0.9}},
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "endpoint", "options"), [
+    ("openai", "ft:base:x", {"extra_body": {"top_p": 0.9}}),
+    ("together", "acme/endpoint", {"api": "completions"}),
+    ("vertex", "projects/p/locations/us-central1/endpoints/7", {"thinking_budget": 0}),
+    ("vertex", "projects/p/locations/us-central1/endpoints/7", {"safety_threshold": "OFF"}),
+    ("vertex", "projects/p/locations/us-central1/endpoints/7",
+     {"generation_config": {"topP": 0.9}}),
+])  # fmt: skip
 def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, endpoint, options):
     ids = {
         provider_of(**each).open(opened).id
@@ -330,15 +313,12 @@ def test_the_id_names_server_model_and_what_is_always_said(name, provider_of, en
     assert provider_of(endpoint=endpoint).open(None).id == f"{name} {endpoint}"
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("openai", "OPENAI_API_KEY"),
-        ("vertex", "gcloud auth application-default login"),
-        ("tinker", "TINKER_API_KEY"),
-        ("together", "TOGETHER_API_KEY"),
-    ],
-)
+@pytest.mark.parametrize(("name", "message"), [
+    ("openai", "OPENAI_API_KEY"),
+    ("vertex", "gcloud auth application-default login"),
+    ("tinker", "TINKER_API_KEY"),
+    ("together", "TOGETHER_API_KEY"),
+])  # fmt: skip
 def test_without_a_key_nothing_is_asked(name, serve, provider_of, monkeypatch, message):
     server = serve()
     for variable in ("GOOGLE_APPLICATION_CREDENTIALS", "TINKER_API_KEY", "TOGETHER_API_KEY"):
@@ -404,13 +384,10 @@ def test_threads_share_an_endpoint(name, serve, provider_of, books):
     assert [each.text for each in answers[3]] == again != other
 
 
-@pytest.mark.parametrize(
-    ("name", "names", "left_out", "calls"),
-    [
-        ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
-        ("vertex", "temperature topP", {"temperature", "topP"}, 3),
-    ],
-)
+@pytest.mark.parametrize(("name", "names", "left_out", "calls"), [
+    ("openai", "temperature min_p seed", {"temperature", "min_p", "seed"}, 4),
+    ("vertex", "temperature topP", {"temperature", "topP"}, 3),
+])  # fmt: skip
 def test_what_a_server_refuses_is_left_out_and_told(
     name, serve, provider_of, names, left_out, calls
 ):
@@ -570,19 +547,16 @@ def test_a_server_that_cannot_be_reached_or_trusted_is_told_at_once(
         assert address in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Response(body=b"<html>Welcome</html>", content_type="text/html"),
-        Response(body=b"[1, 2"),
-        Response(body=b"\xff\xfe"),
-        Response(body=b"null"),
-        Response(body=b""),
-        Response.json({"choices": [], "candidates": []}),
-        Response.json({"error": {"message": "upstream is busy"}}),
-        Response.json("Welcome, said the model, and wrote no choices."),
-    ],
-)
+@pytest.mark.parametrize("answer", [
+    Response(body=b"<html>Welcome</html>", content_type="text/html"),
+    Response(body=b"[1, 2"),
+    Response(body=b"\xff\xfe"),
+    Response(body=b"null"),
+    Response(body=b""),
+    Response.json({"choices": [], "candidates": []}),
+    Response.json({"error": {"message": "upstream is busy"}}),
+    Response.json("Welcome, said the model, and wrote no choices."),
+])  # fmt: skip
 @HOSTED
 def test_an_answer_that_is_none(serve, provider_of, answer):
     server = serve()
@@ -594,13 +568,10 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
     assert "Welcome" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        *((name, "see base_model, endpoint, and base_url") for name in ("openai", "together")),
-        *(("vertex", "retired"), ("tinker", "")),
-    ],
-)
+@pytest.mark.parametrize(("name", "hint"), [
+    *((name, "see base_model, endpoint, and base_url") for name in ("openai", "together")),
+    *(("vertex", "retired"), ("tinker", "")),
+])  # fmt: skip
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
     with pytest.raises(Refused) as error:
         sample(provider_of(serve(), base="nonesuch").open(None))
@@ -805,26 +776,20 @@ def test_a_job_that_failed_says_why_and_is_not_found(name, serve, tuning):
     assert provider.find_finetune(DIGEST) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        *(("openai", 'endpoint = "ft:..."'), ("vertex", 'endpoint = "projects/..."')),
-        ("together", "name a base_model that Together fine-tunes"),
-    ],
-)
+@pytest.mark.parametrize(("name", "hint"), [
+    *(("openai", 'endpoint = "ft:..."'), ("vertex", 'endpoint = "projects/..."')),
+    ("together", "name a base_model that Together fine-tunes"),
+])  # fmt: skip
 def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):
     with pytest.raises(Refused, match=r"nonesuch is not (available|supported)") as error:
         tuning(serve(), base="nonesuch").start_finetune(training())
     assert hint in error.value.hint
 
 
-@pytest.mark.parametrize(
-    ("name", "base", "settings"),
-    [
-        ("vertex", "meta/small@small-1b", {"open_models": ["meta/small@small-1b"]}),
-        ("together", "base", {}),
-    ],
-)
+@pytest.mark.parametrize(("name", "base", "settings"), [
+    ("vertex", "meta/small@small-1b", {"open_models": ["meta/small@small-1b"]}),
+    ("together", "base", {}),
+])  # fmt: skip
 def test_a_deployed_model_is_asked_where_it_stands_and_no_longer_than_its_hours(
     serve, provider_of, base, settings
 ):
@@ -928,15 +893,12 @@ def test_a_batch_whose_creation_was_cut_off_is_found_again(serve, batching, book
     assert endpoint.find("1" * 64) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "detail"),
-    [
-        ("openai", FaultKind.EXPIRE, "expired: answered 2 of 5 requests"),
-        ("openai", FaultKind.PARTIAL, "answered 2 of 5 requests"),
-        ("vertex", FaultKind.EXPIRE, "expired: answered 2 requests"),
-        ("vertex", FaultKind.PARTIAL, "unanswered: 3 requests"),
-    ],
-)
+@pytest.mark.parametrize(("name", "kind", "detail"), [
+    ("openai", FaultKind.EXPIRE, "expired: answered 2 of 5 requests"),
+    ("openai", FaultKind.PARTIAL, "answered 2 of 5 requests"),
+    ("vertex", FaultKind.EXPIRE, "expired: answered 2 requests"),
+    ("vertex", FaultKind.PARTIAL, "unanswered: 3 requests"),
+])  # fmt: skip
 def test_what_a_batch_did_not_answer_is_absent(serve, batching, books, kind, detail):
     endpoint = batching(serve(Fault(kind, "batches.create", share=0.5)))
     batch, state = ended(endpoint, 5)
@@ -962,19 +924,13 @@ def test_a_batch_without_answers_failed_unless_it_may_be_asked_again(serve, batc
     assert list(endpoint.read(batch)) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "settings", "message"),
-    [
-        ("openai", None, "queue of this model"),
-        ("vertex", None, "no quota left"),
-        (
-            "openai",
-            {"models": ("other",)},
-            "most frequent error (4 times): 404 The model `base` does not exist.",
-        ),
-        ("vertex", {"most_candidates": 1}, "candidateCount value of 2"),
-    ],
-)
+@pytest.mark.parametrize(("name", "settings", "message"), [
+    ("openai", None, "queue of this model"),
+    ("vertex", None, "no quota left"),
+    ("openai", {"models": ("other",)},
+     "most frequent error (4 times): 404 The model `base` does not exist."),
+    ("vertex", {"most_candidates": 1}, "candidateCount value of 2"),
+])  # fmt: skip
 def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, settings, message):
     faults = () if settings else (Fault(FaultKind.FAIL, "batches.create"),)
     endpoint = batching(serve(*faults, **(settings or {})))
@@ -985,13 +941,10 @@ def test_a_batch_that_failed_or_was_refused_says_why(serve, batching, books, set
     assert books.rows("completion") == []
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "reason"),
-    [
-        *(case for case in WITHHELD if case[0] in WITH_BATCHES),
-        *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in WITH_BATCHES),
-    ],
-)
+@pytest.mark.parametrize(("name", "kind", "reason"), [
+    *(case for case in WITHHELD if case[0] in WITH_BATCHES),
+    *((name, FaultKind.REJECT, FinishReason.CONTENT_FILTER) for name in WITH_BATCHES),
+])  # fmt: skip
 def test_what_is_withheld_in_a_batch_is_kept(serve, batching, books, name, kind, reason):
     endpoint = batching(serve(Fault(kind, "batches.create")))
     batch, state = ended(endpoint)

@@ -58,16 +58,13 @@ def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, 
 
 
 @EVERY
-@pytest.mark.parametrize(
-    ("act", "message"),
-    [
-        ("redirect_elsewhere", "redirects to a different server (http://127.0.0.1:9)"),
-        ("redirect_unreadable", "redirects to an invalid address"),
-        ("redirect_to_a_file", "redirects to a different server (file:)"),
-        ("redirect_with_password", "redirects to a different server (http://127.0.0.1:9)"),
-        ("redirect_to_many_labels", "a different server (http://a.b.c.d.e.f.g.h.i.j.k … #"),
-    ],
-)
+@pytest.mark.parametrize(("act", "message"), [
+    ("redirect_elsewhere", "redirects to a different server (http://127.0.0.1:9)"),
+    ("redirect_unreadable", "redirects to an invalid address"),
+    ("redirect_to_a_file", "redirects to a different server (file:)"),
+    ("redirect_with_password", "redirects to a different server (http://127.0.0.1:9)"),
+    ("redirect_to_many_labels", "a different server (http://a.b.c.d.e.f.g.h.i.j.k … #"),
+])  # fmt: skip
 def test_a_redirect_to_another_host_is_told_and_not_followed(failure_of, act, message):
     """It is final: the same host by https, too, would redirect each further call."""
     error = failure_of(act)

@@ -25,19 +25,16 @@ def test_what_is_right_is_read():
     assert read({"size": "auto", "more": {"a": [1]}}) == Options(size="auto", more={"a": [1]})
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"siez": 1}, "unknown key 'options.siez'"),
-        ({"siez": 1}, "write size in place of siez"),
-        ({"zoom": 1}, "options accepts: size, name, more"),
-        ({"size": "large"}, "options.size: Input should be a valid integer, unable to parse"),
-        ({"size": "large"}, "or Input should be 'auto'; got 'large'"),
-        ({"size": 0}, "options.size: Input should be greater than or equal to 1"),
-        ({"name": 3}, "options.name: Input should be a valid string; got 3"),
-        ({"more": "y" * 200}, "... (202 characters)"),
-    ],
-)
+@pytest.mark.parametrize(("values", "message"), [
+    ({"siez": 1}, "unknown key 'options.siez'"),
+    ({"siez": 1}, "write size in place of siez"),
+    ({"zoom": 1}, "options accepts: size, name, more"),
+    ({"size": "large"}, "options.size: Input should be a valid integer, unable to parse"),
+    ({"size": "large"}, "or Input should be 'auto'; got 'large'"),
+    ({"size": 0}, "options.size: Input should be greater than or equal to 1"),
+    ({"name": 3}, "options.name: Input should be a valid string; got 3"),
+    ({"more": "y" * 200}, "... (202 characters)"),
+])  # fmt: skip
 def test_what_is_wrong_is_named(values, message):
     with pytest.raises(SuiteError) as error:
         read(values)
@@ -78,18 +75,15 @@ def test_a_secret_is_refused_anywhere_and_not_shown(key, value, depth):
     assert value not in str(error.value) + repr(error.value)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("api_key_env", "OPENAI_API_KEY"),
-        ("eos_token", "<|im_end|>"),
-        ("max_tokens", "700"),
-        ("model", "meta-llama/Llama-3.1-70B-Instruct-2024-08-06"),
-        ("endpoint", "projects/123456789012/locations/us-central1/endpoints/1234567890123456789"),
-        ("path", "tinker://0034d8c9-0a88-52a9-b2b7-bce7cb1e6fef/sampler_weights/000080"),
-        ("system", "You are a sky-blue-sea-green-and-ever-so-patient copyist of the 1890s."),
-        ("url", "http://127.0.0.1:8000/v1"),
-    ],
-)
+@pytest.mark.parametrize(("key", "value"), [
+    ("api_key_env", "OPENAI_API_KEY"),
+    ("eos_token", "<|im_end|>"),
+    ("max_tokens", "700"),
+    ("model", "meta-llama/Llama-3.1-70B-Instruct-2024-08-06"),
+    ("endpoint", "projects/123456789012/locations/us-central1/endpoints/1234567890123456789"),
+    ("path", "tinker://0034d8c9-0a88-52a9-b2b7-bce7cb1e6fef/sampler_weights/000080"),
+    ("system", "You are a sky-blue-sea-green-and-ever-so-patient copyist of the 1890s."),
+    ("url", "http://127.0.0.1:8000/v1"),
+])  # fmt: skip
 def test_what_only_looks_a_little_like_one_is_allowed(key, value):
     assert read({"more": {key: value}}).more == {key: value}

@@ -23,22 +23,19 @@ def environment(monkeypatch):
 
 
 @pytest.mark.parametrize("provider", ["openai", "vertex", "tinker"])
-@pytest.mark.parametrize(
-    ("options", "hosts", "error"),
-    [
-        (OWN, (), None),
-        (ELSEWHERE, (), "would go to models.example, which only this suite file names"),
-        (ELSEWHERE, ("models.example.org",), "would go to models.example, which"),
-        (ELSEWHERE, ("models.example",), None),
-        ({"base_url": "https://MODELS.example:8443/v1"}, ("models.example",), None),
-        ({"base_url": "http://models.example/v1"}, ("models.example",), "unencrypted"),
-        ({"base_url": "http://localhost:8000/v1"}, (), None),
-        ({"base_url": "http://127.0.0.9:8000/v1"}, (), None),
-        ({"base_url": "http://[::1]:8000/v1"}, (), None),
-        ({"base_url": "http://127.0.0.1.evil.example/v1"}, (), "unencrypted"),
-        ({"base_url": "https://localhost.evil.example/v1"}, (), "evil.example"),
-    ],
-)
+@pytest.mark.parametrize(("options", "hosts", "error"), [
+    (OWN, (), None),
+    (ELSEWHERE, (), "would go to models.example, which only this suite file names"),
+    (ELSEWHERE, ("models.example.org",), "would go to models.example, which"),
+    (ELSEWHERE, ("models.example",), None),
+    ({"base_url": "https://MODELS.example:8443/v1"}, ("models.example",), None),
+    ({"base_url": "http://models.example/v1"}, ("models.example",), "unencrypted"),
+    ({"base_url": "http://localhost:8000/v1"}, (), None),
+    ({"base_url": "http://127.0.0.9:8000/v1"}, (), None),
+    ({"base_url": "http://[::1]:8000/v1"}, (), None),
+    ({"base_url": "http://127.0.0.1.evil.example/v1"}, (), "unencrypted"),
+    ({"base_url": "https://localhost.evil.example/v1"}, (), "evil.example"),
+])  # fmt: skip
 def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, environment):
     environment(OPENAI_API_KEY="sk-1", TINKER_API_KEY="tml-1", DEPLOY_TOKEN="x")
     needs = PROVIDERS[provider].needs
@@ -54,15 +51,12 @@ def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, enviro
 
 
 @pytest.mark.parametrize("provider", ["openai", "vertex", "tinker"])
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://evil.example\\\\@googleapis.com",
-        "https://models.example@evil.example/v1",
-        "https://?@evil.example/",
-        "https://:443/x",
-    ],
-)
+@pytest.mark.parametrize("address", [
+    "https://evil.example\\\\@googleapis.com",
+    "https://models.example@evil.example/v1",
+    "https://?@evil.example/",
+    "https://:443/x",
+])  # fmt: skip
 def test_an_address_that_clients_read_differently_is_refused(provider, address, environment):
     environment(OPENAI_API_KEY="sk-1", TINKER_API_KEY="tml-1")
     with pytest.raises(SuiteError, match="isn't a plain address"):

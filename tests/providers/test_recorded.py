@@ -185,19 +185,16 @@ def test_records_of_another_book_are_an_error(make, write, tmp_path, path, hint)
     assert ("{book}" in str(error.value)) is hint
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content", "message"),
-    [
-        ("jsonl", b"", "empty"),
-        ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
-        ("jsonl", b"\xff\xfe{\x00}\x00\n", "not UTF-8"),
-        ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
-        ("jsonl", b"[" * 200_000, "line 1: not usable JSON"),
-        ("jsonl", b'{"excerpt_id": "p_id1", "generations": []}\n' * 2, "occurs twice"),
-        ("jsonl", b'{"excerpt_id": "p_id1", "x": "secret prose" oops', "not JSON"),
-        ("json", b"[", "not JSON"),
-    ],
-)
+@pytest.mark.parametrize(("suffix", "content", "message"), [
+    ("jsonl", b"", "empty"),
+    ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "a"}\n\n[1', "line 3: not JSON"),
+    ("jsonl", b"\xff\xfe{\x00}\x00\n", "not UTF-8"),
+    ("jsonl", b'{"excerpt_id": "p_id1", "generated_text": "\xe9"}', "line 1: not UTF-8"),
+    ("jsonl", b"[" * 200_000, "line 1: not usable JSON"),
+    ("jsonl", b'{"excerpt_id": "p_id1", "generations": []}\n' * 2, "occurs twice"),
+    ("jsonl", b'{"excerpt_id": "p_id1", "x": "secret prose" oops', "not JSON"),
+    ("json", b"[", "not JSON"),
+])  # fmt: skip
 def test_another_form_is_an_error_that_names_the_file(make, tmp_path, suffix, content, message):
     path = tmp_path / f"answers.{suffix}"
     path.write_bytes(content)

@@ -216,15 +216,11 @@ def test_a_book_against_another():
     assert not any(tuple(b[j : j + longest.words + 1]) in grams for j in range(len(b)))
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "count"),
-    [
-        (["la"] * 100_000, ["la"] * 100_000, 1),
-        (["la"] * 100_000, (["la"] * 99 + ["oh"]) * 1_000, 1_000),
-        ([str(n % 7) for n in range(70_000)], [str(n % 11) for n in range(70_000)], 6_364),
-        ([str(n) for n in range(50_000)], [str(n) for n in reversed(range(50_000))], 1),
-    ],
-    ids=["one_word", "one_word_with_breaks", "periods", "reversed"],
-)
+@pytest.mark.parametrize(("a", "b", "count"), [
+    (["la"] * 100_000, ["la"] * 100_000, 1),
+    (["la"] * 100_000, (["la"] * 99 + ["oh"]) * 1_000, 1_000),
+    ([str(n % 7) for n in range(70_000)], [str(n % 11) for n in range(70_000)], 6_364),
+    ([str(n) for n in range(50_000)], [str(n) for n in reversed(range(50_000))], 1),
+], ids=["one_word", "one_word_with_breaks", "periods", "reversed"])  # fmt: skip
 def test_repetitive_texts_at_the_size_of_a_book(a, b, count):
     assert len(matching_blocks(a, b)) == count

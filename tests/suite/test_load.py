@@ -341,25 +341,21 @@ def test_all_problems_are_told_at_once(refused):
     assert lines[-1].strip() == "change the value of k; memleak doctor FILE checks it again"
 
 
-@pytest.mark.parametrize(
-    ("content", "shown"),
-    [
-        (b"[suite", "not TOML: "),
-        (b"[suite]\n[suite]\n", "not TOML: "),
-        (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
-        (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
-        ("[suite]".encode("utf-16"), "not UTF-8: byte 0xff at 0"),
-        ("[suite]".encode("utf-16"), "\n  save the file as UTF-8"),
-        (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
-        (b"[suite]\nsamples = " + b"9" * 5000, "invalid TOML: a number has too many digits"),
-        (b"[suite]\nsamples = 0x" + b"f" * 5000, "suite.samples: the number exceeds 64 bits"),
-        (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
-        (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
-        (b'[suite]\n"\\u001b[31m" = 1', "book: missing"),
-        (b"", "book: missing"),
-    ],
-    ids=lambda value: "" if isinstance(value, bytes) else value,
-)
+@pytest.mark.parametrize(("content", "shown"), [
+    (b"[suite", "not TOML: "),
+    (b"[suite]\n[suite]\n", "not TOML: "),
+    (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
+    (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
+    ("[suite]".encode("utf-16"), "not UTF-8: byte 0xff at 0"),
+    ("[suite]".encode("utf-16"), "\n  save the file as UTF-8"),
+    (b"a = " + b"[" * 5000 + b"]" * 5000, "invalid TOML: nested too deeply"),
+    (b"[suite]\nsamples = " + b"9" * 5000, "invalid TOML: a number has too many digits"),
+    (b"[suite]\nsamples = 0x" + b"f" * 5000, "suite.samples: the number exceeds 64 bits"),
+    (b"[suite]\n" + b"a." * 3000 + b"a = 1", "suite.a.a.a"),
+    (b"[x]\na = " + b"[" * 60 + b"]" * 60, "x.a[1][1]"),
+    (b'[suite]\n"\\u001b[31m" = 1', "book: missing"),
+    (b"", "book: missing"),
+], ids=lambda value: "" if isinstance(value, bytes) else value)  # fmt: skip
 def test_a_file_that_is_no_suite(refused, content, shown):
     message = refused(content)
     assert shown in message

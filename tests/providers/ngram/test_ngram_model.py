@@ -99,13 +99,10 @@ def test_a_text_ends_where_the_training_text_ended_and_none_reaches_into_the_nex
     assert across == pytest.approx(model.probabilities([BOUNDARY]), abs=1e-15)
 
 
-@pytest.mark.parametrize(
-    ("documents", "order", "message"),
-    [
-        *(([["a"]], order, "expected 1 to 12") for order in (0, -1, MAX_ORDER + 1)),
-        *((documents, 3, "no tokens") for documents in ([], [[]], [[], []])),
-    ],
-)
+@pytest.mark.parametrize(("documents", "order", "message"), [
+    *(([["a"]], order, "expected 1 to 12") for order in (0, -1, MAX_ORDER + 1)),
+    *((documents, 3, "no tokens") for documents in ([], [[]], [[], []])),
+])  # fmt: skip
 def test_an_order_out_of_range_and_a_model_of_nothing_are_refused(documents, order, message):
     with pytest.raises(ValueError, match=message):
         NgramModel(documents, order=order)

@@ -171,13 +171,10 @@ def test_an_endpoint_s_id_names_its_weights(make):
 NEVER_TRAINED = f"ngram:{'0' * 64}"
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "message"),
-    [
-        (NEVER_TRAINED, "train again"),
-        *((other, "expected ngram:") for other in ("gpt-4o", "ngram:../../x", "ngram:0123", "")),
-    ],
-)
+@pytest.mark.parametrize(("endpoint", "message"), [
+    (NEVER_TRAINED, "train again"),
+    *((other, "expected ngram:") for other in ("gpt-4o", "ngram:../../x", "ngram:0123", "")),
+])  # fmt: skip
 def test_an_endpoint_that_was_never_trained_or_is_another_provider_s_is_not_opened(
     make, endpoint, message
 ):

@@ -32,32 +32,26 @@ def test_tokens_are_words_and_marks_with_the_blank_before_them():
     assert tokenise("a" + " " * 1_000_000 + "b") == ["a", " b"]
 
 
-@pytest.mark.parametrize(
-    ("regular", "spaces"),
-    [
-        (" ", ["  ", "\t", "\u00a0"]),
-        ("\n", ["\n", " \r\n ", "\u2028"]),
-        ("\n\n", ["\n\n", "\r\n\r\n", " \n \t\n\n ", "\u2029\n"]),
-    ],
-)
+@pytest.mark.parametrize(("regular", "spaces"), [
+    (" ", ["  ", "\t", "\u00a0"]),
+    ("\n", ["\n", " \r\n ", "\u2028"]),
+    ("\n\n", ["\n\n", "\r\n\r\n", " \n \t\n\n ", "\u2029\n"]),
+])  # fmt: skip
 def test_white_space_becomes_regular(regular, spaces):
     for space in spaces:
         assert detokenise(tokenise(f"{space}one{space}two{space}")) == f"one{regular}two"
 
 
-@pytest.mark.parametrize(
-    ("tokens", "text"),
-    [
-        (["from", "That"], "from That"),
-        (["fellow", ".", "His"], "fellow. His"),
-        (["on", "“", " Come", ",", "”", "he"], "on “Come,” he"),
-        (["One", ".", PARAGRAPH, PARAGRAPH, " two", PARAGRAPH], "One.\n\ntwo"),
-        ([PARAGRAPH, " the"], "the"),
-        ([" (", " see", " it", ")"], "(see it)"),
-        (["half", "-", "seen"], "half-seen"),
-        ([], ""),
-    ],
-)
+@pytest.mark.parametrize(("tokens", "text"), [
+    (["from", "That"], "from That"),
+    (["fellow", ".", "His"], "fellow. His"),
+    (["on", "“", " Come", ",", "”", "he"], "on “Come,” he"),
+    (["One", ".", PARAGRAPH, PARAGRAPH, " two", PARAGRAPH], "One.\n\ntwo"),
+    ([PARAGRAPH, " the"], "the"),
+    ([" (", " see", " it", ")"], "(see it)"),
+    (["half", "-", "seen"], "half-seen"),
+    ([], ""),
+])  # fmt: skip
 def test_tokens_that_never_met_are_spaced_like_prose(tokens, text):
     assert detokenise(tokens) == text
 

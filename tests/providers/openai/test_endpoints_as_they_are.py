@@ -42,16 +42,13 @@ def sample(endpoint, n=2, **changes):
     return clients.sample(endpoint, n, "the lamp went over the quay", **changes)
 
 
-@pytest.mark.parametrize(
-    ("url", "plain"),
-    [
-        ("https://api.openai.com/v1", True),
-        ("https://r.openai.azure.com/openai/v1", True),
-        ("https://us-aiplatform.googleapis.com/v1", True),
-        ("https://api.together.xyz/v1", False),
-        ("https://api.openai.com.example.org/v1", False),
-    ],
-)
+@pytest.mark.parametrize(("url", "plain"), [
+    ("https://api.openai.com/v1", True),
+    ("https://r.openai.azure.com/openai/v1", True),
+    ("https://us-aiplatform.googleapis.com/v1", True),
+    ("https://api.together.xyz/v1", False),
+    ("https://api.openai.com.example.org/v1", False),
+])  # fmt: skip
 def test_who_samples_plainly_unless_told_otherwise(url, plain):
     calls = OpenAICalls(base_url=url, key_variable="OPENAI_API_KEY", timeout=5)
     assert calls.plain_by_itself is plain
@@ -194,31 +191,27 @@ def test_a_password_in_an_address_is_used_and_never_shown(serve, monkeypatch):
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "beside",
-    [
-        {"reasoning_details": [{"type": "reasoning.text", "text": ASIDE}]},
-        {"thinking": ASIDE},
-        {"thinking_blocks": [{"thinking": ASIDE, "signature": "x"}]},
-        {"content": [{"type": "thinking", "thinking": [{"text": ASIDE}]}]},
-        {"tool_calls": [{"function": {"name": "f", "arguments": ASIDE}}]},
-        {"audio": {"transcript": ASIDE}},
-        {"thoughts": reduce(lambda inner, _: {"x": [inner]}, range(50), ASIDE)},
-        {"annotations": [{"text": ASIDE}]},
-        {"inner_monologue": {"draft": [ASIDE]}},
-        {"reasoning_content": "short thought", "reasoning": ASIDE},
-        {"reasoning": ["a", "whole", "page", "of", "it"]},
-        {"reasoning_details": [{"text": part} for part in ("a who", "le pa", "ge of", " it")]},
-        {"thoughts": {ASIDE: 1}},
-        {"name": ASIDE},
-        {"prompt": ASIDE},
-        {"refusal": {"text": ASIDE}},
-        {"content": ["It rained.", 7, {"text": "It rained.", "type": "text", "x": ASIDE}]},
-        {"content": {"text": ASIDE}},
-        {"content": [{"type": "x", "draft": part} for part in ("a who", "le pa", "ge of", " it")]},
-    ],
-    ids=lambda one: next(iter(one)),
-)
+@pytest.mark.parametrize("beside", [
+    {"reasoning_details": [{"type": "reasoning.text", "text": ASIDE}]},
+    {"thinking": ASIDE},
+    {"thinking_blocks": [{"thinking": ASIDE, "signature": "x"}]},
+    {"content": [{"type": "thinking", "thinking": [{"text": ASIDE}]}]},
+    {"tool_calls": [{"function": {"name": "f", "arguments": ASIDE}}]},
+    {"audio": {"transcript": ASIDE}},
+    {"thoughts": reduce(lambda inner, _: {"x": [inner]}, range(50), ASIDE)},
+    {"annotations": [{"text": ASIDE}]},
+    {"inner_monologue": {"draft": [ASIDE]}},
+    {"reasoning_content": "short thought", "reasoning": ASIDE},
+    {"reasoning": ["a", "whole", "page", "of", "it"]},
+    {"reasoning_details": [{"text": part} for part in ("a who", "le pa", "ge of", " it")]},
+    {"thoughts": {ASIDE: 1}},
+    {"name": ASIDE},
+    {"prompt": ASIDE},
+    {"refusal": {"text": ASIDE}},
+    {"content": ["It rained.", 7, {"text": "It rained.", "type": "text", "x": ASIDE}]},
+    {"content": {"text": ASIDE}},
+    {"content": [{"type": "x", "draft": part} for part in ("a who", "le pa", "ge of", " it")]},
+], ids=lambda one: next(iter(one)))  # fmt: skip
 def test_whatever_is_written_beside_the_answer_is_kept(beside):
     message = {"content": "It rained."} | beside
     (one,) = read_completions({"choices": [{"message": message, "finish_reason": "stop"}]})

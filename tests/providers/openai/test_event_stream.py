@@ -46,19 +46,16 @@ def thinking(text):
 TOKENS = ("a wh", "ole", " page", " of", " the", " book")
 
 
-@pytest.mark.parametrize(
-    "deltas",
-    [
-        [{"content": thinking(ASIDE)}],
-        [{"content": thinking(token)} for token in TOKENS],
-        [{"content": {"type": "thinking", "thinking": ASIDE}}],
-        [{"reasoning": ASIDE}, {"reasoning": [{"text": "More."}]}],
-        [{"reasoning": ASIDE}, {"reasoning": 7}, {"reasoning": {"text": "More."}}],
-        [{"reasoning": {"text": ASIDE}}, {"reasoning": "More."}],
-        [{"role": ASIDE}],
-        [{"name": token} for token in TOKENS],
-    ],
-)
+@pytest.mark.parametrize("deltas", [
+    [{"content": thinking(ASIDE)}],
+    [{"content": thinking(token)} for token in TOKENS],
+    [{"content": {"type": "thinking", "thinking": ASIDE}}],
+    [{"reasoning": ASIDE}, {"reasoning": [{"text": "More."}]}],
+    [{"reasoning": ASIDE}, {"reasoning": 7}, {"reasoning": {"text": "More."}}],
+    [{"reasoning": {"text": ASIDE}}, {"reasoning": "More."}],
+    [{"role": ASIDE}],
+    [{"name": token} for token in TOKENS],
+])  # fmt: skip
 def test_texts_of_every_type_are_kept_in_their_order(sample_stream, deltas):
     answer = [{"content": "It rained "}, {"content": [{"type": "text", "text": "all "}]}]
     answer += [{"content": "day."}]
@@ -92,17 +89,14 @@ def test_texts_among_the_choices_count_as_beside_the_first(sample_stream):
     assert (completion.text, completion.reasoning) == ("It rained.", ASIDE)
 
 
-@pytest.mark.parametrize(
-    ("reasons", "word"),
-    [
-        (["content_filter", "stop"], "content_filter"),
-        (["stop", "content_filter"], "content_filter"),
-        (["length", "stop"], "length"),
-        (["length", "tool_calls", "stop"], "tool_calls"),
-        (["content_filter", "RECITATION", "length"], "RECITATION"),
-        (["", "null", None, "stop", ""], "stop"),
-    ],
-)
+@pytest.mark.parametrize(("reasons", "word"), [
+    (["content_filter", "stop"], "content_filter"),
+    (["stop", "content_filter"], "content_filter"),
+    (["length", "stop"], "length"),
+    (["length", "tool_calls", "stop"], "tool_calls"),
+    (["content_filter", "RECITATION", "length"], "RECITATION"),
+    (["", "null", None, "stop", ""], "stop"),
+])  # fmt: skip
 def test_the_reason_that_withholds_most_is_kept_for_each_choice(sample_stream, reasons, word):
     events = [event_of({"content": "It rained."}, "stop")]
     events += [event_of({"content": "The sun shone."}, index=1)]

@@ -307,17 +307,13 @@ def test_an_answer_that_has_expired_is_not_silently_asked_for_again(serve, provi
     assert len(books.rows("completion")) == 3
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        *(drop("config", calls=(0,)), rate_limit("sessions.create", calls=(0,))),
-        *(lose("samplers.create", calls=(0,)), slow("sample", calls=(0,), seconds=0.2)),
-        *(kind("sample", calls=(0,)) for kind in (rate_limit, server_error, drop, lose, truncate)),
-        *(kind("futures", calls=(0,)) for kind in (server_error, drop, lose, truncate)),
-        trickle("futures", calls=(0,), seconds=0.2),
-    ],
-    ids=lambda fault: f"{fault.endpoint}-{fault.kind}",
-)
+@pytest.mark.parametrize("fault", [
+    *(drop("config", calls=(0,)), rate_limit("sessions.create", calls=(0,))),
+    *(lose("samplers.create", calls=(0,)), slow("sample", calls=(0,), seconds=0.2)),
+    *(kind("sample", calls=(0,)) for kind in (rate_limit, server_error, drop, lose, truncate)),
+    *(kind("futures", calls=(0,)) for kind in (server_error, drop, lose, truncate)),
+    trickle("futures", calls=(0,), seconds=0.2),
+], ids=lambda fault: f"{fault.endpoint}-{fault.kind}")  # fmt: skip
 def test_what_passes_is_sat_out_and_paid_once(serve, provider_of, books, fault):
     server = serve(fault)
     completions = ask(provider_of(server).open(None))
@@ -325,17 +321,13 @@ def test_what_passes_is_sat_out_and_paid_once(serve, provider_of, books, fault):
     assert [answer.text for answer in completions] == texts_in(books)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        *(server_error("config"), drop("sessions.create"), server_error("samplers.create")),
-        *(kind("sample") for kind in (rate_limit, server_error, drop, lose, truncate)),
-        *(kind("futures") for kind in (server_error, drop, truncate)),
-        *(slow("sample", seconds=2.0), trickle("sample", seconds=2.0)),
-        slow("futures", seconds=2.0),
-    ],
-    ids=lambda fault: f"{fault.endpoint}-{fault.kind}-{fault.status}",
-)
+@pytest.mark.parametrize("fault", [
+    *(server_error("config"), drop("sessions.create"), server_error("samplers.create")),
+    *(kind("sample") for kind in (rate_limit, server_error, drop, lose, truncate)),
+    *(kind("futures") for kind in (server_error, drop, truncate)),
+    *(slow("sample", seconds=2.0), trickle("sample", seconds=2.0)),
+    slow("futures", seconds=2.0),
+], ids=lambda fault: f"{fault.endpoint}-{fault.kind}-{fault.status}")  # fmt: skip
 def test_what_does_not_pass_ends_at_the_deadline(serve, provider_of, books, fault):
     server = serve(fault)
     endpoint = provider_of(server, timeout=0.4).open(None)

@@ -90,15 +90,12 @@ def test_of_several_configs_one_must_be_named(serve, books, count):
     assert [row["resources"] for row in books.rows("deployment")] == [CONFIG]
 
 
-@pytest.mark.parametrize(
-    ("recipe", "message"),
-    [
-        ({"rank": 128}, "finetune.rank is 128, but the model allows 1 to 64"),
-        ({"batch_size": 1}, "finetune.batch_size is 1, but the model allows 8 to 64"),
-        ({"epochs": 21}, "finetune.epochs is 21, but the model allows 1 to 20"),
-        ({"learning_rate": 0.5}, "finetune.learning_rate is 0.5, but the model allows 1e-08"),
-    ],
-)
+@pytest.mark.parametrize(("recipe", "message"), [
+    ({"rank": 128}, "finetune.rank is 128, but the model allows 1 to 64"),
+    ({"batch_size": 1}, "finetune.batch_size is 1, but the model allows 8 to 64"),
+    ({"epochs": 21}, "finetune.epochs is 21, but the model allows 1 to 20"),
+    ({"learning_rate": 0.5}, "finetune.learning_rate is 0.5, but the model allows 1e-08"),
+])  # fmt: skip
 def test_a_recipe_that_the_model_does_not_allow_is_told_before_anything_is_sent(
     serve, recipe, message
 ):

@@ -329,20 +329,13 @@ def test_storage_that_takes_too_long(serve, tuning, door):
         tuning(serve(), timeout=0.4).start_finetune(training())
 
 
-@pytest.mark.parametrize(
-    ("fault", "bucket_of", "kind", "message"),
-    [
-        (rate_limit("upload", retry_after=2.5), None, ProviderBusy, "emulated rate limit"),
-        (server_error("upload", status=403), None, Refused, "Storage Object User"),
-        (
-            None,
-            "gs://nonesuch",
-            Refused,
-            "(?s)404 Not Found.*check that the bucket in options.bucket exists",
-        ),
-        (None, "", ProviderError, r"options\.bucket"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "bucket_of", "kind", "message"), [
+    (rate_limit("upload", retry_after=2.5), None, ProviderBusy, "emulated rate limit"),
+    (server_error("upload", status=403), None, Refused, "Storage Object User"),
+    (None, "gs://nonesuch", Refused,
+     "(?s)404 Not Found.*check that the bucket in options.bucket exists"),
+    (None, "", ProviderError, r"options\.bucket"),
+])  # fmt: skip
 def test_storage_that_refuses(serve, bucket, door, fault, bucket_of, kind, message):
     door(*([fault] if fault else []))
     own = {"bucket": bucket_of or bucket} if bucket_of != "" else {}
@@ -395,14 +388,11 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("files", "kind", "message"),
-    [
-        ("unlabeled", ProviderError, "lacks its request's labels"),
-        ("damaged", ProviderBusy, "line 2 of the files in gs://bucket"),
-        *(("doubled", None, ""), ("scattered", None, "")),
-    ],
-)
+@pytest.mark.parametrize(("files", "kind", "message"), [
+    ("unlabeled", ProviderError, "lacks its request's labels"),
+    ("damaged", ProviderBusy, "line 2 of the files in gs://bucket"),
+    *(("doubled", None, ""), ("scattered", None, "")),
+])  # fmt: skip
 def test_the_files_of_a_batch(serve, batching, storage, files, kind, message):
     server = serve()
     endpoint = batching(server)
