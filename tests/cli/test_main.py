@@ -40,23 +40,23 @@ ANSWERS = answers("x f g h i j k y", "L, m; n O p")
 def files(file):
     """The paths of BOOK.json and GENERATIONS.json, as arguments."""
 
-    def write(book=BOOK, drawn=ANSWERS, book_name="book.json", drawn_name="drawn.json"):
-        return [str(file(book_name, book)), str(file(drawn_name, drawn))]
+    def write(book=BOOK, generations=ANSWERS, book_name="book.json", generations_name="drawn.json"):
+        return [str(file(book_name, book)), str(file(generations_name, generations))]
 
     return write
 
 
 @pytest.fixture
 def score(files, capsys):
-    """What `memleak score` prints of a book and generations; with `told`, its JSON."""
+    """What `memleak score` prints of a book and generations; with `as_json`, its JSON."""
 
-    def run(*options, told=False, warning="", **content):
-        options = [*options, "--json"] if told else options
+    def run(*options, as_json=False, warning="", **content):
+        options = [*options, "--json"] if as_json else options
         assert main(["score", *files(**content), *options]) == 0
         output = capsys.readouterr()
         assert warning in output.err
         assert warning or not output.err
-        return json.loads(output.out)[0] if told else output.out
+        return json.loads(output.out)[0] if as_json else output.out
 
     return run
 
@@ -78,7 +78,7 @@ def in_a_process(program):
 
 
 def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
-    report = score("--span-threshold", "4", told=True)
+    report = score("--span-threshold", "4", as_json=True)
     lengths = ("longest_passage", "nv_longest_passage", "longest_block", "longest_span")
     ends = [f"{name}_range_{end}" for name in lengths for end in ("low", "high")]
     assert [key for key in report if key in MEASURES] == SCORED
@@ -98,15 +98,21 @@ def test_the_worked_example_in_exactly_these_keys_and_its_zeros(score):
         for one in ANSWERS
         for answer in one["generations"]
     )
-    lines = score("--span-threshold", "4", told=True, drawn=generations, drawn_name="drawn.jsonl")
+    lines = score(
+        "--span-threshold",
+        "4",
+        as_json=True,
+        generations=generations,
+        generations_name="drawn.jsonl",
+    )
     assert lines | {"generations": 0} == report | {"generations": 0}
-    report = score(told=True, drawn=answers("nothing", "at all"))
+    report = score(as_json=True, generations=answers("nothing", "at all"))
     assert (report["bmc"], report["spans_over"]) == (0, 0)
     assert [*report["longest_block"].values()] == [0, None, None]
     assert [*report["longest_span"].values()] == [0, None, None, None, None]
     text = "Кот и мышь жили в доме"
-    content = {"book": excerpts(text), "drawn": answers(text)}
-    report = score("--word-mode", "unicode", told=True, **content)
+    content = {"book": excerpts(text), "generations": answers(text)}
+    report = score("--word-mode", "unicode", as_json=True, **content)
     assert (report["words"], report["bmc"]) == (6, 1.0)
 
 
@@ -126,10 +132,10 @@ def test_the_table_and_that_of_nothing(score):
         "spans_over               1",
     }
     text = " ".join(f"w{n}" for n in range(1500))
-    table = score(book=excerpts(text), drawn=answers(text))
+    table = score(book=excerpts(text), generations=answers(text))
     assert re.search(r"longest_block +1,500 .*words 0-1,500", table)
     warning = "drawn.json: contains no generations\n"
-    lines = score("--k", "3", drawn=answers([], []), warning=warning).splitlines()
+    lines = score("--k", "3", generations=answers([], []), warning=warning).splitlines()
     assert lines[0] == "measure         value  low  high  where"
     assert [line.split() for line in lines[1:]] == [
         *(["words", "16"], ["rounds", "0"], ["bmc", "0.0000"], ["longest_block", "0"]),
@@ -141,9 +147,9 @@ def test_lone_surrogates_and_control_characters_print(score, file, refused):
     text, odd = "a b c d e \ud800 f g h", "\x1b[31mp1\u202e\udcff"
     book = [{"excerpt_id": odd, "excerpt_text": text, "book_name": "\ud83d"}]
     generations = [{"excerpt_id": odd, "generations": [{"generated_text": text}]}]
-    report = score(told=True, book=book, drawn=generations)
+    report = score(as_json=True, book=book, generations=generations)
     assert (report["words"], report["bmc"], report["longest_span"]["excerpt_id"]) == (8, 1.0, odd)
-    table = score(book=book, drawn=generations)
+    table = score(book=book, generations=generations)
     assert "words 0-8, " in table
     assert "p1, generation 0" in table
     assert not set(table) & {"\x1b", "\u202e", "\udcff"}
@@ -158,15 +164,15 @@ SCRIPT = excerpts("Кот и мышь жили в доме", "и были рад
 
 
 @pytest.mark.parametrize(("place", "content", "message"), [
-    *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "drawn")),
+    *((place, f'{ID}"text": "the secret', "not JSON: ") for place in ("book", "generations")),
     ("book", f'{ID}"generations": []}}]', "record 0: there is no excerpt_text"),
     ("book", SCRIPT, 'set word_mode = "unicode" (--word-mode unicode'),
     ("book", excerpts("one two", "three four"), "it has 4 words, fewer than k = 5"),
-    ("drawn", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
-    ("drawn", b"[]", "there are no records"),
+    ("generations", answers("a", "b", "c"), "has no excerpt 'p_id3'"),
+    ("generations", b"[]", "there are no records"),
 ], ids=lambda value: value[:40] if isinstance(value, str) else "")  # fmt: skip
 def test_records_of_another_form_are_one_plain_error(refused, files, place, content, message):
-    paths = dict(zip(("book", "drawn"), files(**{place: content}), strict=True))
+    paths = dict(zip(("book", "generations"), files(**{place: content}), strict=True))
     error = refused("score", *paths.values())
     assert message in error
     named = f"memleak score: {paths[place]}", f"memleak score: book {paths['book']!r}"

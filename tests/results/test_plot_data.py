@@ -106,8 +106,8 @@ def test_of_a_continuation_the_place_is_the_whole_books_and_the_rate_its_own_pro
     rests = beginnings(whole, prefix_words=30)
     its_words = " ".join(excerpt.text for excerpt in whole.excerpts).replace(".", "").split()
 
-    def passages(*answers, asked="p_id1"):
-        generations = [Generation(asked, number, text) for number, text in enumerate(answers)]
+    def passages(*answers, prompted="p_id1"):
+        generations = [Generation(prompted, number, text) for number, text in enumerate(answers)]
         passage = make_result(rests, generations, samples=3, whole=whole).passages
         return [one for one in passage if "near" not in one.kind]
 

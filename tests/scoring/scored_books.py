@@ -9,11 +9,12 @@ from pytest_memleak.records import Book, Excerpt, Generation
 from pytest_memleak.scoring.rounds import Rounds
 
 
-def book_of(*texts, book_id="b", asked=(), contiguous=True):
-    """A book of these excerpts; `asked`: instructions of the first of them."""
-    asked = [*asked, *[None] * (len(texts) - len(asked))]
+def book_of(*texts, book_id="b", instructions=(), contiguous=True):
+    """A book of these excerpts; `instructions`: instructions of the first of them."""
+    instructions = [*instructions, *[None] * (len(texts) - len(instructions))]
     excerpts = tuple(
-        Excerpt(f"p_id{n}", *its) for n, its in enumerate(zip(texts, asked, strict=True), start=1)
+        Excerpt(f"p_id{n}", *its)
+        for n, its in enumerate(zip(texts, instructions, strict=True), start=1)
     )
     return Book(book_id, book_id, "A", excerpts, digest="", contiguous=contiguous)
 

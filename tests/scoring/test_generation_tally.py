@@ -31,7 +31,7 @@ def generated_case(rng):
         return [*whole[start : start + rng.randint(1, 25)], "y", *rng.choices(letters, k=5)]
 
     requested = [" ".join(rng.choices(letters, k=6)) for _ in texts]
-    book = book_of(*map(" ".join, texts), asked=requested)
+    book = book_of(*map(" ".join, texts), instructions=requested)
     generations = [
         Generation(excerpt.id, ordinal, " ".join(write()))
         for excerpt in book.excerpts

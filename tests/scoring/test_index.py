@@ -27,13 +27,6 @@ def matches_of(index, texts):
     return of_texts
 
 
-def test_words_and_excerpts():
-    layout = SharedIndex([book_of("a b c", "...", "D e")], k=2).books[0].layout
-    assert layout.total == 5
-    assert layout.bounds == {"p_id1": (0, 3), "p_id2": (3, 3), "p_id3": (3, 5)}
-    assert layout.order == {"p_id1": 0, "p_id2": 1, "p_id3": 2}
-
-
 def test_a_vocabulary_of_a_hundred_thousand_words():
     words = [f"w{n}" for n in range(100_000)]
     index = index_of(words, k=5)

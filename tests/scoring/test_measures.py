@@ -37,17 +37,6 @@ def records(*excerpts):
     return book, generations
 
 
-def test_worked_example():
-    book, generations = records(
-        ("a b c d e f g h", "", ["x f g h i j k y"]), ("i j k l m n o p", "", ["L, m; n O p"])
-    )
-    measured = score(book, generations, span_threshold=4)
-    assert (measured.words, measured.bmc) == (16, 11 / 16)
-    assert (measured.longest_block.words, measured.longest_block.start) == (11, 5)
-    assert (measured.longest_span.words, measured.spans_over) == (5, 1)
-    assert (measured.longest_span.excerpt_id, measured.longest_span.generation) == ("p_id2", 0)
-
-
 WORDS = st.sampled_from([*"abcde", "A", "b.", "c’", "é", "K", "x\u00ady", "İ", "2²", "木", "_"])
 PHRASE = st.lists(WORDS, max_size=12)
 CASES = st.fixed_dictionaries(
@@ -136,7 +125,7 @@ def test_bmc_at_a_longer_k_equals_measuring_with_it(text, data):
 
 def test_own_records_and_the_papers_measure_alike():
     texts = "one two three four five six seven", "eight nine ten eleven twelve thirteen"
-    ours = book_of(*texts, asked=["about three four five six seven"])
+    ours = book_of(*texts, instructions=["about three four five six seven"])
     generations = [
         Generation("p_id2", 0, "so eight nine ten eleven twelve"),
         Generation("p_id1", 0, "one two three four five six seven"),
@@ -283,7 +272,9 @@ def two_models(seed):
         start = rng.randrange(len(whole))
         return " ".join([*whole[start : start + rng.randint(3, 14)], "y", *whole[start // 2 :][:6]])
 
-    book = book_of(*map(" ".join, texts), asked=[rng.choice([None, answer()]) for _ in texts])
+    book = book_of(
+        *map(" ".join, texts), instructions=[rng.choice([None, answer()]) for _ in texts]
+    )
     models = [
         generations_of(*[[answer() for _ in range(rng.randint(0, 4))] for _ in texts])
         for _ in range(2)

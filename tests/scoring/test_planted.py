@@ -56,7 +56,7 @@ def index():
     return SharedIndex(books(), k=5)
 
 
-def planted(length, change, *, book=0, place=None, asked="p_id1", separator=" "):
+def planted(length, change, *, book=0, place=None, prompted="p_id1", separator=" "):
     around = prose("others", 60_000)
     for trial in range(TRIALS):
         rng = random.Random(f"{trial} {length}")
@@ -64,7 +64,7 @@ def planted(length, change, *, book=0, place=None, asked="p_id1", separator=" ")
         passage = change(prose(book, BOOK_WORDS)[at : at + length], rng)
         cut = rng.randrange(len(around) - 400)
         before, after = " ".join(around[cut : cut + 150]), " ".join(around[cut + 150 : cut + 300])
-        yield Generation(asked, trial, separator.join((before, passage, after)))
+        yield Generation(prompted, trial, separator.join((before, passage, after)))
 
 
 def tallied(generations):

@@ -220,7 +220,7 @@ def agree_with_oracle(oracle, seed):
     expected = oracle.passages(books, requested, generations, **settings)
     ours = [
         book_of(*book["excerpts"], book_id=book["id"], contiguous=book["contiguous"],
-                asked=[text for _, text in requested] if book is books[0] else ())
+                instructions=[text for _, text in requested] if book is books[0] else ())
         for book in books
     ]  # fmt: skip
     scoring = Scoring(settings["k"], settings["trim"], settings["span_threshold"], settings["mode"])
@@ -276,7 +276,7 @@ def test_parts_added_up_are_the_whole(monkeypatch):
             book_of(
                 *book["excerpts"],
                 book_id=book["id"],
-                asked=[text for _, text in requested][: len(book["excerpts"])],
+                instructions=[text for _, text in requested][: len(book["excerpts"])],
             )
             for book in books
         ]

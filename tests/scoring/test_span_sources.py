@@ -12,24 +12,6 @@ from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
 
 SCORING = Scoring(k=5)
 BOOK = book_of("a b c d e f g h", "i j k l m n o p")
-FIRST = ["a b c d e f z i j k l m n", "x f g h i j k y"]
-
-
-def test_worked_examples():
-    result = cross_excerpt(BOOK, generations_of(FIRST, ["i j k l m n o"]), SCORING)
-    assert [(s.start, s.end, s.words, s.target, s.sources) for s in result.spans] == [
-        (0, 6, 6, "p_id1", ("p_id1",)), (8, 15, 7, "p_id2", ("p_id2",)),
-    ]  # fmt: skip
-    assert (result.count, result.cross, result.ratio) == (2, 0, 0.0)
-    result = cross_excerpt(BOOK, generations_of(FIRST, ["i j k l m n"]), SCORING)
-    assert [(s.start, s.end, s.sources, s.cross) for s in result.spans] == [
-        (0, 6, ("p_id1",), False), (8, 14, ("p_id1", "p_id2"), True),
-    ]  # fmt: skip
-    assert (result.count, result.cross, result.ratio) == (2, 1, 0.5)
-    result = cross_excerpt(BOOK, generations_of([], ["x"]), SCORING)
-    assert (result.spans, result.cross, result.ratio) == ((), 0, 0.0)
-    # A span within one that crosses a border goes with it.
-    assert cross_excerpt(BOOK, generations_of(["c d e f g h i", "c d e f g"]), SCORING).count == 0
 
 
 def test_sources_stand_in_the_books_order():
@@ -39,12 +21,6 @@ def test_sources_stand_in_the_books_order():
     # A generation of another book is refused.
     with pytest.raises(RecordsError, match="p_id7"):
         cross_excerpt(BOOK, [Generation("p_id7", 0, "a")], SCORING)
-
-
-def test_cross_book():
-    texts = ["b c d e f", "k l m n o", "b c d e f g", "x b c d e f g"]
-    assert cross_book(BOOK, texts, SCORING) == [6, 5]
-    assert cross_book(BOOK, [], SCORING) == []
 
 
 def slow_spans(oracle, book, answers, k):

@@ -97,8 +97,8 @@ def loaded(base, tmp_path):
     return load(Wanted(where, None, "cpu", "auto"), endpoint="test")
 
 
-def draw(endpoint, asked=ASKED, *, n=3, **changes):
-    return sample(endpoint, n, asked, **{"max_tokens": 40, "seed": 1, **changes})
+def draw(endpoint, instruction=ASKED, *, n=3, **changes):
+    return sample(endpoint, n, instruction, **{"max_tokens": 40, "seed": 1, **changes})
 
 
 def texts(*args, **kwargs):

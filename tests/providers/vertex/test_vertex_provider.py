@@ -351,11 +351,11 @@ def test_a_batch_asks_as_a_call_does(serve, batching, storage, books):
     (request,) = requests_of(1)
     endpoint.abilities.batches.start([request], DIGEST)
     line = read_object(storage, books.rows("batch")[0]["file"])
-    request = json.loads(line)["request"]
+    sent = json.loads(line)["request"]
     assert len(line) == endpoint.abilities.batches.request_bytes(request)
-    assert len(request.pop("labels")) == 1
+    assert len(sent.pop("labels")) == 1
     sample(endpoint, request.n, request.instruction, max_tokens=20, seed=request.seed)
-    assert request == last_body(server)
+    assert sent == last_body(server)
 
 
 def test_a_batch_of_a_tuned_model_goes_to_the_model_behind_the_endpoint(serve, books, tuning):

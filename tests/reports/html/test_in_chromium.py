@@ -76,12 +76,12 @@ def findings(make_book, recite, make_result):
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serves the page and remembers what was asked for."""
 
-    def __init__(self, *args, asked, **kwargs):
-        self._asked = asked
+    def __init__(self, *args, requested, **kwargs):
+        self._requested = requested
         super().__init__(*args, **kwargs)
 
     def do_GET(self):
-        self._asked.append(self.path)
+        self._requested.append(self.path)
         super().do_GET()
 
     def log_message(self, *args):
@@ -92,7 +92,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def served(tmp_path):
     """The folder whose files are served, its address, and the paths that were asked for."""
     requested_urls = []
-    handler = functools.partial(Quiet, directory=str(tmp_path), asked=requested_urls)
+    handler = functools.partial(Quiet, directory=str(tmp_path), requested=requested_urls)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
