@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.columns import command_line, next_step
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
-from pytest_memleak.cli.shared_options import add_output
+from pytest_memleak.cli.shared_options import REPEATED, add_arguments, add_output
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -99,14 +99,8 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Write a suite for your books and your model, and a CI job that runs it. Asks "
         "for every option you omit; never overwrites a file.",
     )
-    init.add_argument(
-        "--book",
-        metavar="BOOK",
-        type=Path,
-        action="append",
-        default=[],
-        help="a book (.epub, .txt, ...); repeatable",
-    )
+    books = {"--book BOOK": "a book (.epub, .txt, ...); repeatable"}
+    add_arguments(init, books, book={"type": Path, **REPEATED})
     add_model_options(init, required=False, price=", for cost estimates and budgets")
     init.add_argument("--ci", choices=(*CI, "none"), help="the CI service to write a job for")
     add_output(

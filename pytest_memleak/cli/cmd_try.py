@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
-from pytest_memleak.cli.shared_options import add_output, default_ledger
+from pytest_memleak.cli.shared_options import (
+    add_arguments,
+    add_command,
+    add_output,
+    default_ledger,
+)
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -50,10 +55,9 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description="Check the endpoint, show the cost, ask for confirmation, run a first probe of "
         "the book, and write a suite file. Exits with pytest's code: 0 if all limits hold.",
     )
-    trial.add_argument("book", metavar="BOOK", type=Path, help="the book (.epub, .txt, ...)")
-    without = "; without it, only tokens are shown"
-    add_model_options(trial, required=True, price=without)
-    trial.add_argument("-y", "--yes", action="store_true", help="run without confirmation")
+    add_arguments(trial, {"book BOOK": "the book (.epub, .txt, ...)"})
+    add_model_options(trial, required=True, price="; without it, only tokens are shown")
+    add_arguments(trial, {"-y/--yes": "run without confirmation"})
     add_output(trial, "SUITE", "the suite file (default: MODEL-BOOK.memleak.toml)", type=suite_path)
     trial.set_defaults(run=_try)
 
@@ -80,9 +84,11 @@ def _try(parsed: argparse.Namespace) -> int:
         sys.stdout.flush()
         trial = _try_endpoint(path, draft)
         draft = replace(draft, text_only=trial.text_only)
-        samples = trial.samples_in(_MINUTES * 60, _make_plan(path, draft))
+        single = _make_plan(path, draft)
+        samples = trial.samples_in(_MINUTES * 60, single)
         release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
-        draft = replace(draft, samples=samples, detection_limit=_detection_limit(samples))
+        limit, deadline = _detection_limit(samples), trial.deadline(single, samples)
+        draft = replace(draft, samples=samples, detection_limit=limit, deadline=deadline)
         plans = full_plans = _make_plan(path, draft)
         ledger_path = default_ledger()
         if ledger_path.exists():
@@ -288,21 +294,18 @@ _STORIES = "fixtures/books"
 
 def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `memleak demo`."""
-    demo = commands.add_parser(
+    add_command(
+        commands,
         "demo",
-        help="run an offline example: one clean model, one that reproduces its books",
-        description="Run the quickstart: two stories, a clean model, and one that reproduces them. "
+        _demo,
+        "run an offline example: one clean model, one that reproduces its books",
+        "Run the quickstart: two stories, a clean model, and one that reproduces them. "
         "It needs no key, no network, and no GPU.",
+        arguments={
+            "folder FOLDER": "the folder for suite, stories, and report (default: memleak-demo)"
+        },
+        folder={"nargs": "?", "default": Path("memleak-demo")},
     )
-    demo.add_argument(
-        "folder",
-        metavar="FOLDER",
-        type=Path,
-        nargs="?",
-        default=Path("memleak-demo"),
-        help="the folder for suite, stories, and report (default: memleak-demo)",
-    )
-    demo.set_defaults(run=_demo)
 
 
 def _demo(parsed: argparse.Namespace) -> int:

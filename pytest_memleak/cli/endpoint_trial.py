@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Completion, Endpoint
     from pytest_memleak.sampling.cost_plan import Plan
 
-_MOST_SAMPLES = 10
+# One sample has no interval, so it can't pass.
+_FEWEST_SAMPLES, _MOST_SAMPLES = 2, 10
 BASE_MODEL = "This seems to be a base model, without chats: it gets plain text."
 _NEUTRAL_PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
 _NEUTRAL_TOKENS = 200
@@ -52,41 +54,45 @@ class Trial:
 
     def samples_in(self, seconds: float, plans: Sequence[Plan]) -> int:
         """Return how many generations per excerpt fit into this time; the plans are for one."""
-        fitting = [n for n in range(1, _MOST_SAMPLES + 1) if self.seconds_of(plans, n) <= seconds]
-        return max(fitting, default=1)
+        counts = range(_FEWEST_SAMPLES, _MOST_SAMPLES + 1)
+        fitting = [n for n in counts if self.seconds_of(plans, n) <= seconds]
+        return max(fitting, default=_FEWEST_SAMPLES)
 
     def seconds_of(self, plans: Sequence[Plan], samples: int = 1) -> float:
         """Estimate the time of all planned calls; the first plan has the canaries, too.
 
         samples: how many times as many completions each of its other calls has
         """
+        return sum(
+            seconds * (calls * self.calls + math.ceil(calls / self.at_once) * (1 - self.calls))
+            for calls, seconds in self._phases(plans, samples)
+        )
+
+    def deadline(self, plans: Sequence[Plan], samples: int) -> int | None:
+        """Return the seconds that a suite must grant a call, None if its default is enough."""
+        from pytest_memleak.sampling.retry import Retry
+
+        longest = max(seconds for _, seconds in self._phases(plans, samples))
+        enough = math.ceil(2 * longest * (1 + (self.at_once - 1) * self.calls))
+        return enough if enough > Retry().deadline else None
+
+    def _phases(self, plans: Sequence[Plan], samples: int) -> Iterator[tuple[int, float]]:
+        """Yield the number of calls of each phase, and the seconds of one that runs alone."""
         from pytest_memleak.pipeline.canaries import CANARIES, CANARY_TOKENS
 
         own, *others = plans
         canaries = min(CANARIES, self.excerpts, own.calls)
+        yield canaries, self.token * CANARY_TOKENS
         left = replace(
             own,
             calls=own.calls - canaries,
-            generations=own.generations - canaries,
-            completion_tokens=own.completion_tokens - canaries * CANARY_TOKENS,
+            generations=samples * (own.generations - canaries),
+            completion_tokens=samples * (own.completion_tokens - canaries * CANARY_TOKENS),
         )
-        return (
-            self._phase(canaries, 1, CANARY_TOKENS)
-            + self._phase(left.calls, samples * left.generations, _tokens_each(left))
-            + sum(self._phase(plan.calls, plan.generations, _tokens_each(plan)) for plan in others)
-        )
-
-    def _phase(self, calls: int, generations: int, tokens: float) -> float:
-        if calls <= 0:
-            return 0.0
-        at_once = min(self.at_once, calls)
-        further = max(0.0, generations / calls - 1)
-        together = (1 + (at_once - 1) * self.calls) * (1 + further * self.completions)
-        return self.token * tokens * together * calls / at_once
-
-
-def _tokens_each(plan: Plan) -> float:
-    return plan.completion_tokens / max(1, plan.generations)
+        for plan in (left, *others):
+            further = max(0, plan.generations - plan.calls) / max(1, plan.calls)
+            tokens = plan.completion_tokens / max(1, plan.generations)
+            yield plan.calls, self.token * tokens * (1 + further * self.completions)
 
 
 def sample_neutral(endpoint: Endpoint, *, at_once: int | None, excerpts: int) -> Trial:
@@ -151,30 +157,26 @@ def _sample(
 
 def _identity_lines(
     endpoint: Endpoint, answers: Sequence[Completion | str]
-) -> list[tuple[str, str]]:
+) -> Iterator[tuple[str, str]]:
     from pytest_memleak.interfaces.abilities import id_of
     from pytest_memleak.interfaces.protocols import Completion
     from pytest_memleak.pipeline.ledger_endpoint import served_record
     from pytest_memleak.reports.report_text import server_name
     from pytest_memleak.verdict.model_identity import served_model_issues
 
-    lines = [("endpoint", id_of(endpoint) or "unnamed")]
+    yield "endpoint", id_of(endpoint) or "unnamed"
     first = next((answer for answer in answers if isinstance(answer, Completion)), None)
-    if first is not None and first.served is not None:
-        served = served_record(
-            first.served.model, first.served.fingerprint, calls=1, requested=False
-        )
-        lines.append(("served by", server_name(served)))
+    if first is None:
+        return
+    if served := first.served:
+        record = served_record(served.model, served.fingerprint, calls=1, requested=False)
+        yield "served by", server_name(record)
         asked = abilities_of(endpoint).model_name
-        answered = {first.served.model: 1}
-        if asked is not None:
-            issues = served_model_issues(asked, answered)
-            lines += [("another name", str(issue)) for issue in issues]
-    if first is not None:
-        ended = short_name(first.finish_word or "") or first.finish_reason.value
-        counts = "token counts" if first.completion_tokens is not None else "no token counts"
-        lines.append(("reports", f"finish reason ({ended}), {counts}"))
-    return lines
+        for issue in () if asked is None else served_model_issues(asked, {served.model: 1}):
+            yield "another name", str(issue)
+    ended = short_name(first.finish_word or "") or first.finish_reason.value
+    counts = "token counts" if first.completion_tokens is not None else "no token counts"
+    yield "reports", f"finish reason ({ended}), {counts}"
 
 
 def _parameter_lines(parameters: Mapping[str, Obeyed]) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,7 @@ class Draft:
     detection_limit: the detection limit that the pair must reach
     price:     US$ per million input and output tokens
     text_only: whether the server offers no chat for the model
+    deadline:  seconds per call of a slow server
     """
 
     books: tuple[Path, ...]
@@ -69,6 +70,7 @@ class Draft:
     price: tuple[float, float] | None = None
     words: str = "paper"
     text_only: bool = False
+    deadline: int | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -85,13 +87,17 @@ class Draft:
         """Return the suite's text, with books relative to the folder of `path`."""
         command = command_line("pytest", "-m", "copyright", path.name, *self.options)
         blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
-        blocks += [_book(name, book, path) for name, book in _named(self.books).items()]
+        for name, book in _named(self.books).items():
+            source = Path(os.path.relpath(book, path.parent)).as_posix()
+            blocks.append(f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n")
         return "\n".join([*blocks, self._model()])
 
     def _suite(self) -> str:
         limit = f"detection_limit = {self.detection_limit:g}  # a lower one needs more samples"
         text = f"[suite]\nsamples = {self.samples}  # generations per excerpt\n{limit}\n{_PROBE}"
-        return text if self.words == "paper" else f'{text}word_mode = "{self.words}"\n'
+        text += "" if self.words == "paper" else f'word_mode = "{self.words}"\n'
+        wait = f"\n[sampling]\ndeadline = {self.deadline}  # seconds per call\n"
+        return f"{text}{wait}" if self.deadline else text
 
     def _model(self) -> str:
         lines = ["[[model]]", f"id = {_quoted(identifier(self.base))}"]
@@ -113,11 +119,6 @@ def _named(books: tuple[Path, ...]) -> dict[str, Path]:
             name += "-2"
         named[name] = book
     return named
-
-
-def _book(name: str, book: Path, path: Path) -> str:
-    source = Path(os.path.relpath(book, path.parent)).as_posix()
-    return f"[[book]]\nid = {_quoted(name)}\nsource = {_quoted(source)}\n"
 
 
 def identifier(text: str) -> str:

@@ -47,15 +47,15 @@ def exact(share: float) -> Fraction:
     return Fraction(repr(share))
 
 
-_BASE_MODEL = '; a base model needs options.api = "completions"'
+_TEXT_ONLY = '; a model that can\'t follow instructions needs options.api = "completions"'
 SAMPLED: Mapping[str, str] = {
     "asked": "add excerpts to the book",
     "all received": "rerun to get those not sampled yet, or lower samples",
     "no surplus": "raise samples to include them; if the server returns more than n, check how it "
     "interprets n, and set a new weights_version to resample",
     "short": "read a few: if they are complete, raise max_short; if not, request the length more "
-    "explicitly",
-    "median length ratio": f"request the length more explicitly, or raise max_tokens{_BASE_MODEL}",
+    f"explicitly{_TEXT_ONLY}",
+    "median length ratio": f"request the length more explicitly, or raise max_tokens{_TEXT_ONLY}",
     "excerpts without an answer": "check their instructions and generations: the model may refuse "
     "the request itself",
     "recitation": "test an endpoint without that filter; withheld text doesn't show a clean model",
@@ -67,12 +67,12 @@ SAMPLED: Mapping[str, str] = {
     "excerpts' order; check for refusals and for summaries of a different book",
     "prompt overlap": "write summaries that don't use the book's wording",
     Kind.WITHHELD: "test an endpoint without output filters",
-    Kind.EMPTY: f"check what the server sends instead of text{_BASE_MODEL}",
+    Kind.EMPTY: f"check what the server sends instead of text{_TEXT_ONLY}",
     Kind.REFUSAL: "if this model is meant to refuse, set accept_refusals = true",
-    Kind.ECHO: "these generations repeat the instruction: reword it",
+    Kind.ECHO: f"these generations repeat the instruction: reword it{_TEXT_ONLY}",
     Kind.CUT: "raise max_tokens: a reasoning model uses tokens before it answers",
     Kind.CANNED: "different prompts return the same text: check for a cache or proxy",
-    Kind.UNREADABLE: f"check how the server changes the text{_BASE_MODEL}",
+    Kind.UNREADABLE: f"check how the server changes the text{_TEXT_ONLY}",
 }
 
 RECORDED: Mapping[str, str] = {

@@ -21,6 +21,7 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.cmd_try import run_gate
 from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.main import main
+from pytest_memleak.cli.suite_template import Draft
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import Plan
@@ -105,19 +106,24 @@ OWN, GREEDY = plan_of(11, 11, 6 * 300 + 1000), plan_of(6, 6, 6 * 300)
 
 
 @pytest.mark.parametrize(
-    ("shares", "seconds"),
+    ("shares", "seconds", "deadline"),
     [
-        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300),  # all overlaps: two calls after each other
-        ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300),  # nothing does
-        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300),
+        # All overlaps: two calls after each other.
+        ((0.0, 0.0), 2 * 200 + 2 * 300 + 2 * 300, None),
+        ((1.0, 1.0), 5 * 200 + 6 * 300 * 4 + 6 * 300, 2 * 3 * 300),  # nothing does
+        ((0.0, 1.0), 2 * 200 + 2 * 300 * 4 + 2 * 300, None),
     ],
 )
-def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds):
+def test_the_estimate_counts_every_call_and_how_calls_overlap(shares, seconds, deadline):
     settings = {"lines": (), "at_once": 3, "excerpts": 6, "text_only": False}
     trial = Trial(token=1.0, calls=shares[0], completions=shares[1], **settings)
-    assert trial.seconds_of([OWN, GREEDY], samples=4) == pytest.approx(seconds, rel=0.15)
+    assert trial.seconds_of([OWN, GREEDY], samples=4) == pytest.approx(seconds)
     assert trial.samples_in(seconds * 1.2, [OWN, GREEDY]) >= 4
-    assert trial.samples_in(1, [OWN, GREEDY]) == 1
+    assert trial.samples_in(1, [OWN, GREEDY]) == 2  # one has no interval: it can't pass
+    # The suite's own default is 600 seconds.
+    assert trial.deadline([OWN, GREEDY], samples=1) == deadline
+    suite = Draft((), "openai", "base", 1, 1.0, deadline=deadline).text(Path(SUITE))
+    assert tomllib.loads(suite).get("sampling", {}).get("deadline") == deadline
 
 
 @pytest.mark.full
