@@ -104,10 +104,7 @@ def compose(
     warnings += [warning for name, warning in stays.items() if name not in whole | left_out]
     texts = [leaf for leaf in leaves if leaf.name not in out]
     repeated = _repeated(texts, whole)
-    out |= {
-        name: Exclusion(f"its text is also in {first!r}", searched=False)
-        for name, first in repeated.items()
-    }
+    out |= {name: Exclusion(f"its text is also in {first!r}") for name, first in repeated.items()}
     warnings += [
         f"counted the text of {name!r} once: it is also in {first!r}"
         for name, first in repeated.items()
@@ -145,6 +142,8 @@ def compose(
         )
         for leaf in leaves
     )
+    # Notes of a repeated document may be its own.
+    blocks_of |= {leaf.name: leaf.markup.everything for leaf in leaves if leaf.name in repeated}
     excluded = tuple(
         Chapter(f"excluded: {labels[leaf.name] or leaf.name}", paragraphs)
         for leaf in leaves

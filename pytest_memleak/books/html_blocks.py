@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from html import unescape
 
 from pytest_memleak.books.archive import Budget
 from pytest_memleak.books.boilerplate import kind_of_title
@@ -46,18 +47,21 @@ _BLOCKS = word_set(
 )
 # By level; a group may contain one.
 _HEADINGS = {f"h{level}": level for level in range(1, 7)} | {"hgroup": 7}
-# Dropped, and not looked for: titles, code, glosses; of a drawing, all but its lines.
-_NO_PROSE = word_set("base embed head input link meta param rp rt rtc script style svg title")
-_GONE = _NO_PROSE | word_set(
-    "annotation annotation-xml annoref audio button canvas datalist iframe map meter nav note"
-    " noteref noscript object option pagenum progress select template textarea track video"
+# Dropped, and not looked for, in what is looked for either: titles, code, glosses.
+_NO_PROSE = word_set(
+    "base desc embed head input link meta metadata param rp rt rtc script style title"
 )
+# Dropped, but looked for; a `case` of EPUB 3 stands beside a default.
+_GONE = word_set(
+    "annotation annotation-xml annoref audio button canvas case datalist iframe map meter nav note"
+    " noteref noscript object option pagenum progress select svg template textarea track video"
+)
+_DROPPED = _NO_PROSE | _GONE
 _OPENED = {"sup": "superscript", "b": "bold", "strong": "bold"}
 _NOTHING: frozenset[str] = frozenset()
 _NO_STYLES = ClassStyles()
 
 # Project Gutenberg's license; Sphinx's links to headings.
-_SWITCH_CASE = "{http://www.idpf.org/2007/ops}case"
 _NO_TEXT = word_set("pg-boilerplate pgheader pgfooter pg-header pg-footer headerlink")
 
 # A longer heading is a paragraph in a heading's markup.
@@ -66,6 +70,7 @@ _MOST_CHARACTERS = 1_000
 
 # Replaces `<br/>` until the block is complete; the source has no control characters.
 _BREAK = "\x1e"
+_TAG = re.compile(r"<[^<>]*>")
 _BLANK_LINE = re.compile(rf"{_BREAK}[^\S{_BREAK}]*{_BREAK}\s*")
 
 
@@ -157,7 +162,7 @@ class _Walker:
             self._ids.append(place)
             if place in self._wanted:
                 self.places.setdefault(place, len(self.blocks))
-        if (attributes or name in _GONE) and self._is_dropped(tag, name, attributes):
+        if (attributes or name in _DROPPED) and self._is_dropped(name, attributes):
             if name in _BLOCKS:
                 self._flush()
             self._gone = 1
@@ -168,12 +173,10 @@ class _Walker:
 
     def _start_within_gone(self, name: str, attributes: Mapping[str, str]) -> None:
         self._gone += 1
-        if name == "script" or (name == "a" and self._is_navigation):
+        if name in _NO_PROSE or (name == "a" and self._is_navigation):
             self._silent = self._silent or self._gone
-        is_line = name == "text"  # of a drawing
-        if is_line and self._note is None:
-            self._note = []
-        if self._note and (is_line or name in _BLOCKS or "x" in attributes):
+        is_line = name == "text" or "x" in attributes  # of a drawing
+        if self._note and (is_line or name in _BLOCKS):
             self._note.append(" ")
 
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser names it; the stack knows it
@@ -196,7 +199,7 @@ class _Walker:
                 self._style.append(text)
             elif self._note is not None and not self._silent:
                 self.characters += len(text)
-                self.unseen += 0 if self._is_shown else len(text)
+                self.unseen += 0 if self._is_shown or text.isspace() else len(text)
                 self._budget.allow(self.characters, "characters of text")
                 self._note.append(text)
             return
@@ -218,7 +221,7 @@ class _Walker:
 
     # --- elements ---
 
-    def _is_dropped(self, tag: str, name: str, attributes: Mapping[str, str]) -> bool:
+    def _is_dropped(self, name: str, attributes: Mapping[str, str]) -> bool:
         """Whether an element isn't text; if its words are looked for, begin to collect them."""
         declared = _declared(attributes)
         is_note = not APPARATUS.isdisjoint(declared)
@@ -226,7 +229,6 @@ class _Walker:
         named = f"{attributes.get('id') or ''} {attributes.get('class') or ''}".split()
         if (
             name in _NO_PROSE
-            or tag == _SWITCH_CASE
             or not _NO_TEXT.isdisjoint(named)
             or (self._is_navigation and (is_note or is_matter(declared, within=None)))
         ):
@@ -234,9 +236,11 @@ class _Walker:
             return True
         if is_note:
             self._refer(attributes.get("href"), is_back="backlink" in declared)
-        self._is_shown = is_note or name in _GONE
-        if self._is_shown or self._is_hidden(name, attributes):
-            self._note = []
+        self._is_shown = is_note or (name in _GONE and name != "svg")
+        if is_note or name in _GONE or self._is_hidden(name, attributes):
+            inner = attributes.get("srcdoc") or ""  # of an iframe
+            self._note = [_TAG.sub(" ", unescape(inner))] if inner else []
+            self.characters += len(inner)
         return self._note is not None
 
     def _is_hidden(self, name: str, attributes: Mapping[str, str]) -> bool:

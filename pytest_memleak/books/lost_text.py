@@ -3,6 +3,7 @@
 data, texts = enter_elements(data)
 reject_lost_text(texts, html, parser="mammoth")
 reject_skipped_commands(data, log)
+reject_skipped_groups(data)
 """
 
 from __future__ import annotations
@@ -109,6 +110,43 @@ def reject_lost_text(texts: list[tuple[int, str]], html: str, *, parser: str) ->
 
 def _letters(text: str) -> str:
     return "".join(filter(str.isalpha, text))
+
+
+# --- RTF -----------------------------------------------------------------------------------
+
+# The name of a group that readers may skip, a brace, a character, another command, or text.
+_RTF_TOKEN = re.compile(
+    rb"(\\\*\s*\\[a-z]+)|([{}])|(\\u-?\d+|\\'[0-9A-Fa-f]{2})|\\[A-Za-z]+-?\d* ?|\\.?|[^\\{}]+",
+    re.DOTALL,
+)
+_RTF_WORD = re.compile(rb"(?<![^\s(\"'])[A-Za-z]{1,30}(?!\w)")
+_FEWEST_LETTERS = 40
+_RTF_READ = (b"\\*\\shppict", b"\\*\\shpinst", b"\\*\\nesttableprops")
+# Groups that have words, but none of the text.
+_RTF_NO_TEXT = re.compile(
+    rb"\\\*\s*\\(?:annotation|at[nr]\w*|a?ftnsepc?|fldinst|formfield|generator|latentstyles|list\w*"
+    rb"|revtbl|template|userprops|[cdt]?s|xmlnstbl|protusertbl|[fl]chars|m?htmltag|picprop)"
+)
+
+
+def reject_skipped_groups(data: bytes) -> None:
+    """Raise BookError if an RTF file has prose in a group that pandoc skips."""
+    depth, outer, name, letters = 0, 0, b"", 0
+    for token in _RTF_TOKEN.finditer(data):
+        if token[2]:
+            depth += 1 if token[2] == b"{" else -1
+            outer = outer if depth >= outer else 0
+        elif not outer:
+            if token[1] and token[1] not in _RTF_READ:
+                outer, name, letters = depth, token[1], 0
+        elif not token[0].startswith(b"\\") or token[3]:
+            letters += 1 if token[3] else sum(map(len, _RTF_WORD.findall(token[0])))
+            if letters >= _FEWEST_LETTERS and not _RTF_NO_TEXT.fullmatch(name):
+                line = data.count(b"\n", 0, token.start()) + 1
+                raise BookError(
+                    f"pandoc leaves out the text in the group {name.decode()} on line {line}",
+                    hint="save it again as .docx, or as .txt",
+                )
 
 
 # --- LaTeX and the rest of pandoc's formats ------------------------------------------------

@@ -26,6 +26,7 @@ from pytest_memleak.books.lost_text import (
     enter_elements,
     reject_lost_text,
     reject_skipped_commands,
+    reject_skipped_groups,
 )
 from pytest_memleak.errors import BookError
 
@@ -223,6 +224,7 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
 
     if name == "rtf":
         data = _RTF_DRAWING.sub(b"", _RTF_CHARACTER.sub(rb"\1 ", data))
+        reject_skipped_groups(data)
     data, texts = enter_elements(data) if name in {"fb2", "odt"} else (data, [])
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
     done = subprocess.run(  # noqa: S603 - the extra's own program

@@ -1,5 +1,7 @@
 """Text that isn't measured: passages of it are looked for, and no title alone excludes prose."""
 
+from html import escape
+
 import pytest
 from epub_texts import contents, prose
 
@@ -56,11 +58,15 @@ NOTE = f"<aside epub:type='footnote'>{SMALL}</aside>"
         (f"<p>Text.</p><div hidden='hidden'>{SMALL}</div>", {}),
         (f"<p>Text.</p><div class='a hide'>{SMALL}</div>", HIDING),
         (f"<p>Text.</p><svg><g><text x='1'>{SMALL[3:-4]}</text></g></svg>", {}),
+        (f"<p>Text.</p><svg><foreignObject>{SMALL}</foreignObject></svg>", {}),
+        (f"<p>Text.</p><iframe srcdoc='{escape(SMALL)}'></iframe>", {}),
         *((f"<p>Text.</p><{tag}>{SMALL}</{tag}>", {}) for tag in ("nav", "object", "template")),
+        (f"<epub:switch><epub:case>{SMALL}</epub:case></epub:switch><p>Text.</p>", {}),
+        (f"{prose('Storm')}{NOTE}", {}),
         (f"<p>Text.{REFERENCE}</p><p id='n'><a href='#r'>1</a> {SMALL[3:-4]}</p>", {}),
         (f"{prose('tail')}<h2>About the Author</h2>{SMALL}", {}),
     ],
-    ids=range(18),
+    ids=range(22),
 )
 def test_a_passage_of_every_excluded_part_is_looked_for(searched, document, settings):
     texts = searched(CHAPTERS | {"x.xhtml": document}, **settings)
@@ -81,9 +87,11 @@ NOTICE = "<p>Copyright © 2019 by Jane Doe. ISBN 978-1-2345-6789-0.</p>"
         ({"x.xhtml": f"<p>Text.</p><nav><a href='a'>{SMALL[3:-4]}</a></nav>"}, {}),
         ({"x.xhtml": f"<p>Text.</p><nav epub:type='toc'><p>{SMALL[3:-4]}</p></nav>"}, {}),
         ({"x.xhtml": f"<p>Text.</p><object><script>{SMALL[3:-4]}</script></object>"}, {}),
+        ({"x.xhtml": f"<p>Text.</p><svg><title>{SMALL[3:-4]}</title></svg>"}, {}),
+        ({"x.xhtml": f"<p>Text <ruby>of<rt>{SMALL[3:-4]}</rt></ruby>.</p>"}, {}),
         ({"x.xhtml": "<p>*** END OF THE PROJECT GUTENBERG EBOOK A ***</p>" + SMALL}, {}),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_what_others_wrote_is_not(searched, documents, settings):
     assert searched(CHAPTERS | documents, **settings) == {}

@@ -346,7 +346,9 @@ The end.
 \end{document}"""
 RTF = r"""{\rtf1\ansi{\info{\title A Book & More}{\author Ann Author}}{\stylesheet{\s1 heading 1;}}
 {\pard\s1\outlinelevel0 One\par}{\pard \u84?he {\i fir}st{\footnote of a note} te\u120 ?t.\par}
-{\pard More.\par}{\pard\s1\outlinelevel0 Two\par}{\pard The end.\par}}"""
+{\pard More.\par}{\*\generator Some program that writes its name and the names of its makers;}
+{\field{\*\fldinst{\*\formfield{\*\ffdeftext Nobody has ever filled this line of a form.}}}}
+{\pard\s1\outlinelevel0 Two\par}{\pard The end.\par}}"""
 ODF = "urn:oasis:names:tc:opendocument:xmlns"
 ODT = {
     "META-INF/manifest.xml": f"<manifest xmlns='{ODF}:manifest:1.0'/>",
@@ -376,6 +378,11 @@ def test_formats_through_pandoc(read, suffix, content):
     ("name", "content", "match", "hint"),
     [
         ("b.odt", "words", "pandoc can't read this file as odt", ".docx"),
+        *(
+            ("b.rtf", RTF.replace("More.", rf"More.{{\*\own {{{words}}}}}"), in_own, ".docx")
+            for words in ("The gull took the bread from the sill before noon.", r"\'e1" * 40)
+            for in_own in [r"the text in the group \\\*\\own on line \d"]
+        ),
         ("b.tex", TEX.replace("{One}", r"{One}\input{two}"), "leaves out a part .*two.tex", "join"),
         (
             "b.fb2",
