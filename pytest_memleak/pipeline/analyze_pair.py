@@ -88,6 +88,7 @@ class SecondOpinion:
     """Exact matching of a sample, and of the generations with the longest span, passage, and block.
 
     counts: of generations and differences, for evidence; None until there is an analysis
+    near_verbatim: the generations with the near-verbatim passages that reports list
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class SecondOpinion:
     ) -> None:
         """Take the parts to sample from; catalog: the books that their generations match."""
         self.counts: dict[str, int] | None = None
+        self.near_verbatim: dict[Name, Generation] = {}
         self._own, *self._beside = parts
         self._protected, self._catalog = protected, catalog
         self._sample = Sample(self._own.required.pair.sampling.seed)
@@ -124,12 +126,18 @@ class SecondOpinion:
 
     def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
         chosen = {_name(generation): generation for generation in self._sample.generations}
-        missing = holders(analysis, self._own.book) - chosen.keys()
+        rematched = chosen.keys() | holders(analysis, self._own.book)
+        near = set()
+        if passages := analysis.passages:
+            listed = passages.nv_longest_passage, passages.nv_excused, *passages.of_others.values()
+            near = {passage.holder for passage in listed if passage.words}
+        missing = (rematched | near) - chosen.keys()
         sampled = self._own.of({excerpt_id for _, excerpt_id, _ in missing})
         for generation in chain(sampled, all_generations(part for part in self._beside if missing)):
             if (name := _name(generation)) in missing:
                 chosen[name] = generation
-        return chosen
+        self.near_verbatim = {name: chosen[name] for name in near & chosen.keys()}
+        return {name: chosen[name] for name in chosen if name in rematched}
 
     def _differences(
         self, analysis: Analysis, chosen: dict[Name, Generation]
@@ -142,7 +150,7 @@ class SecondOpinion:
         passage = analysis.passages and analysis.passages.longest_passage
         if passage and passage.book and passage.book != book.id:
             holder_book = protected.holding(analysis, book, catalog.books)[passage.book]
-            holder = chosen[passage.origin, passage.excerpt_id or "", passage.generation or 0]
+            holder = chosen[passage.holder]
             yield from differences((passage.book, holder_book), index, [holder])
 
 

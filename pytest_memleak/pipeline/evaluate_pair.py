@@ -100,6 +100,7 @@ def _of_generations(pair: Pair, suite: SuiteRun, endpoint: Endpoint | None) -> E
         spared=own.sampled.spared,
         detection=detection,
         second_opinion=second_opinion.counts,
+        near_verbatim=second_opinion.near_verbatim,
         provenance=served.provenance,
         as_of=own.sampled.until,
         sampled=tuple(part.counted for part in sampled),

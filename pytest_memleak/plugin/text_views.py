@@ -82,6 +82,7 @@ def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
         book=evaluation.book and view_of_book(evaluation.book),
         protected={name: view_of_book(book) for name, book in evaluation.protected.items()},
         generations=lambda: (_view(Generation, record) for record in evaluation.generations()),
+        near_verbatim={},
     )
 
 

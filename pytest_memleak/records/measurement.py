@@ -250,6 +250,7 @@ class Passage:
     others:    IDs of further books that contain it
     excused:   whether an excused book contains it, so limits on passages don't apply
     rate:      how often its own prompt generated it, if one prompt requests all of it
+    answer:    the generation's redacted words, if they differ from the quote's
     """
 
     kind: str
@@ -267,6 +268,7 @@ class Passage:
     others: tuple[str, ...] = ()
     excused: bool = False
     rate: PassageRate | None = None
+    answer: str = field(default="", repr=False)
 
     @property
     def place(self) -> str:

@@ -20,7 +20,7 @@ _LONGEST_WORD = 8  # maximum average word length in a text that is cut
 
 # In scripts without spaces a character counts as a word: Thai, kana, Han.
 _UNSPACED = "\u0e01-\u0e5b\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
+WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])\w)+")
 _HIDDEN = re.compile(r"\(\d+ words?\) #[0-9a-f]{8}")
 # How many words of a server's message are shown; None for all. One for each run.
 _most: list[int | None] = [QUOTED_WORDS]
@@ -40,7 +40,7 @@ def first_words(text: str, most: int = QUOTED_WORDS) -> str:
 
     In a script without spaces each character is a word; underscores separate words.
     """
-    words = list(islice(_WORD.finditer(text), most + 1))
+    words = list(islice(WORD.finditer(text), most + 1))
     longest = most * _LONGEST_WORD
     if len(words) <= most and len(text) <= longest:
         return text
@@ -96,4 +96,4 @@ def _digest_mark(name: str) -> str:
 
 def count_words(text: str) -> int:
     """Count the words of a short text as `first_words` does."""
-    return len(_WORD.findall(text))
+    return len(WORD.findall(text))

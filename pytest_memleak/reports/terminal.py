@@ -36,6 +36,7 @@ from pytest_memleak.reports.report_text import (
     work_lines,
 )
 from pytest_memleak.results.build_result import collect_measures
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -221,9 +222,13 @@ def _intervals(result: PairResult) -> str:
 
 
 def _passages(result: PairResult) -> list[Passage]:
-    """Return the passages to report of a pair that fails, the worst first."""
-    failing = result.plain_verdict is Verdict.FAIL
-    return unique_passages(reported_passages(result)) if failing else []
+    """Return a failed pair's passages, the worst first: near-verbatim if only that is too long."""
+    if result.plain_verdict is not Verdict.FAIL:
+        return []
+    passages, over = unique_passages(reported_passages(result)), _exceeded(result)
+    near_alone = NV_LONGEST_PASSAGE.name in over and LONGEST_PASSAGE.name not in over
+    first = NV_LONGEST_PASSAGE.title if near_alone else None
+    return sorted(passages, key=lambda passage: passage.kind != first)
 
 
 def _passage_lines(passage: Passage, *, with_rate: bool = False) -> Iterator[Text]:
@@ -233,5 +238,7 @@ def _passage_lines(passage: Passage, *, with_rate: bool = False) -> Iterator[Tex
     yield Text(where)
     if with_rate and passage.rate:
         yield Text(f"    {rate_text(passage.rate)}", style="dim")
-    if passage.quote:
-        yield Text(f"    “{passage.quote}”", style="italic")
+    sides = {"book: ": passage.quote, "answer: ": passage.answer}
+    for side, quote in sides.items() if passage.answer else [("", passage.quote)]:
+        if quote:
+            yield Text(f"    {side}“{quote}”", style="italic")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.records import Book, Origin
 from pytest_memleak.records.measurement import Passage
-from pytest_memleak.results.quotes import passage_rate, quote_anywhere
+from pytest_memleak.results.quotes import passage_rate, quote_passage
+from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.measure_table import MEASURES, NV_LONGEST_PASSAGE, PASSAGES_OVER
+from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_memleak.records import WordMode
     from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.scoring.protected_passages import ProtectedPassage, ProtectedPassages
     from pytest_memleak.verdict.evaluation import Evaluation
@@ -95,8 +99,15 @@ def _passage(
     book = _book(passage.book, evaluation)
     start, end = passage.start or 0, passage.end or 0
     near = "near-verbatim" in kind
+    mode = evaluation.pair.scoring.word_mode
     of_other = book.id != evaluation.pair.book.id
     elsewhere = of_other or passage.excerpt_id != passage.excerpt_at
+    holder = evaluation.near_verbatim.get(passage.holder) if near else None
+    split = passage_words if near else partial(words, mode=mode)
+    answers = _readings(holder.text, mode) if holder else []
+    quote, answer = quote_passage(
+        book, passage, split, quoted, place=passage.place or 0, answers=answers
+    )
     chapters = {excerpt.id: excerpt.chapter for excerpt in book.excerpts}
     return Passage(
         kind=kind,
@@ -106,9 +117,7 @@ def _passage(
         chapter=chapters[passage.excerpt_at or ""],
         excerpt_id=passage.excerpt_at or "",
         generation=passage.generation if passage.origin is Origin.SAMPLED else None,
-        quote=quote_anywhere(
-            book, start, end, mode=evaluation.pair.scoring.word_mode, folded=near, most=quoted
-        ),
+        quote=quote,
         book=book.id if of_other else None,
         title=book.title if of_other else None,
         asked_for=passage.excerpt_id if elsewhere else None,
@@ -116,7 +125,16 @@ def _passage(
         others=_others(passage, evaluation),
         excused=excused,
         rate=None if near or elsewhere else _rate(passage, evaluation),
+        answer=answer,
     )
+
+
+def _readings(text: str, mode: WordMode) -> list[str]:
+    """Return the texts that near-verbatim matching reads a generation as."""
+    from pytest_memleak.scoring.further_readings import further_readings  # with numpy
+    from pytest_memleak.scoring.keyed_texts import keyed
+
+    return [text, *further_readings([text], keyed([text], mode))[1]]
 
 
 def _source(passage: ProtectedPassage) -> str:

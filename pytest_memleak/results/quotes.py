@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from difflib import SequenceMatcher
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records.measurement import Passage
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert
-from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.words import end_of_words, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_memleak.records import Block, Book, Excerpt, Measurement, WordMode
+    from pytest_memleak.records import Block, Book, Excerpt, Measurement
     from pytest_memleak.records.measurement import PassageRate
     from pytest_memleak.scoring.analysis import Analysis
+
+    Split = Callable[[str], list[str]]
 
 _LONGEST_WORD = 40
 _BEFORE_WORD = re.compile(r"^[^\w“‘\"'(]+")  # the end of what stands before
 _SOFT_HYPHEN = "\u00ad"
 _CLOSING = '.,;:!?…”")]'
 _LETTER = re.compile(r"\w")
+REST = " … (+"  # before the number of words left out
+_REACH = 100  # characters; a generation's markup may have no place for a cut
 
 
 def own_passage(
@@ -51,62 +57,77 @@ def quote(book: Book, run: Block, measured: Measurement, *, most: int | None = Q
     """Quote a run as printed, at most `most` words of it (0: none; None: all); count the rest."""
     if most == 0 or run.start is None or run.end is None:
         return ""
-    count = run.words if most is None else min(run.words, most)
     place = measured.excerpt_at(run.start)
     skipped = run.start - measured.excerpt_starts[place]
     split = partial(words, mode=measured.word_mode)
-    return _quoted(book.excerpts[place:], split, skipped, count, run.words)
+    return _quoted(book.excerpts[place:], split, skipped, run.words, most)
 
 
-def quote_anywhere(
-    book: Book,
-    start: int,
-    end: int,
-    *,
-    mode: WordMode,
-    folded: bool = False,
-    most: int | None = QUOTED_WORDS,
-) -> str:
-    """Quote words [start, end) of any book, as `quote` does.
+def quote_passage(
+    book: Book, passage: Block, split: Split, most: int | None, *, place: int, answers: list[str]
+) -> tuple[str, str]:
+    """Quote a passage of any book as `quote` does, and its generation beside it if words differ.
 
-    folded: count words as near-verbatim matching does.
+    Both begin shortly before the first change. answers: the readings of the generation, if any;
+    place: the passage's first word in them
     """
     if most == 0:
-        return ""
-    count = end - start if most is None else min(end - start, most)
-    split = passage_words if folded else partial(words, mode=mode)
-    return _quoted(book.excerpts, split, start, count, end - start)
+        return "", ""
+    start, size = passage.start or 0, (passage.end or 0) - (passage.start or 0)
+    answer, *further = answers or [""]
+    while further and place >= (length := len(split(answer))):
+        place -= length
+        answer, *further = further
+    answered = split(answer)[place:]
+    texts = (split(excerpt.text) for excerpt in book.excerpts if answered)
+    printed = list(islice(chain.from_iterable(texts), start, start + size))
+    differ = enumerate(map(operator.ne, printed, answered))
+    change = next((nth for nth, differs in differ if differs), 0)
+    before = 0 if most is None else max(0, min(change - most // 2, size - most))
+    head = "… " if before else ""
+    quoted = head + _quoted(book.excerpts, split, start + before, size, most)
+    if most is None:
+        blocks = SequenceMatcher(None, printed, answered, autojunk=False).get_matching_blocks()
+        answered = answered[: max((block.b + block.size for block in blocks[:-1]), default=0)]
+    count = len(answered) if most is None else most
+    beside = _printed([answer], split, place + before, count)
+    if not answered or words(beside, "unicode") == words(quoted.partition(REST)[0], "unicode"):
+        return quoted, ""
+    return quoted, head + beside + (" …" if len(answered) > before + count else "")
 
 
 def _quoted(
-    excerpts: Sequence[Excerpt],
-    split: Callable[[str], list[str]],
-    skipped: int,
-    count: int,
-    of: int,
+    excerpts: Sequence[Excerpt], split: Split, start: int, size: int, most: int | None
 ) -> str:
+    count = size if most is None else min(size, most)
+    text = _printed((excerpt.text for excerpt in excerpts), split, start, count)
+    return text + (f"{REST}{amount(size - count, 'word')})" if size > count else "")
+
+
+def _printed(texts: Iterable[str], split: Split, skipped: int, count: int) -> str:
+    """Return `count` words as printed; as counted, where those would be more words."""
     pieces: list[str] = []
     missing = count
-    for excerpt in excerpts:
-        size = len(split(excerpt.text))
-        if taken := min(missing, max(size - skipped, 0)):
+    for text in texts:
+        counted = split(text)
+        if taken := counted[skipped : skipped + missing]:
             start, end = (
-                end_of_words(place, excerpt.text, split) for place in (skipped, skipped + taken)
+                end_of_words(place, text, split, reach=_REACH)
+                for place in (skipped, skipped + len(taken))
             )
-            rest = excerpt.text[end:]
+            rest = text[end:]
             end += len(rest) - len(rest.lstrip(_CLOSING))
-            printed = (
-                _BEFORE_WORD.sub("", excerpt.text[start:end]).replace(_SOFT_HYPHEN, "").split()
-            )
-            # Words that aren't counted, of other scripts, aren't quoted on top.
-            pieces += [piece for piece in printed if split(piece) or not _LETTER.search(piece)]
-        missing -= taken
-        skipped = max(skipped - size, 0)
+            printed = _BEFORE_WORD.sub("", text[start:end]).replace(_SOFT_HYPHEN, "").split()
+            # Words that aren't counted, such as those of other scripts, aren't quoted on top.
+            few = [piece for piece in printed if split(piece) or not _LETTER.search(piece)]
+            sizes = (len(words(" ".join(shown), "unicode")) for shown in (printed, few))
+            fit = [0 < size <= len(taken) for size in sizes]
+            pieces += printed if fit[0] else few if fit[1] else taken
+        missing -= len(taken)
+        skipped = max(skipped - len(counted), 0)
         if not missing:
             break
-    text = " ".join(inert(piece, longest=_LONGEST_WORD) for piece in pieces)
-    left = of - count
-    return f"{text} … (+{amount(left, 'word')})" if left else text
+    return " ".join(inert(piece, longest=_LONGEST_WORD) for piece in pieces)
 
 
 def passage_rate(analysis: Analysis, start: int, end: int) -> PassageRate | None:

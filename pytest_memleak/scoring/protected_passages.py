@@ -42,6 +42,11 @@ class ProtectedPassage(Block):
     origin: Origin = Origin.SAMPLED
     books: tuple[str, ...] = ()
 
+    @property
+    def holder(self) -> tuple[Origin, str, int]:
+        """Return its generation's origin, prompted excerpt, and ordinal."""
+        return self.origin, self.excerpt_id or "", self.generation or 0
+
     def __eq__(self, other: object) -> bool:
         """Compare all fields with a passage's; with runs and numbers compare as blocks do."""
         if isinstance(other, ProtectedPassage):

@@ -243,15 +243,18 @@ def _in_order(marks: re.Match[str]) -> str:
     return "".join(sorted(apart, key=unicodedata.combining))
 
 
-def end_of_words(count: int, text: str, split: Callable[[str], list[str]]) -> int:
+def end_of_words(
+    count: int, text: str, split: Callable[[str], list[str]], *, reach: int | None = None
+) -> int:
     """Return the first place after `count` words at which `text` splits between words.
 
-    split: returns the words of a text; the place is the end of the text if there is no other.
+    split: returns the words of a text; the place is the end of the text if there is no other within
+    `reach` characters.
     """
     whole = split(text)
     places = range(len(text) + 1)
     first = bisect_left(places, count, key=lambda end: len(split(text[:end])))
-    for end in places[first:]:
+    for end in places[first:][:reach]:
         head = split(text[:end])
         if head == whole[: len(head)] and split(text[end:]) == whole[len(head) :]:
             return end

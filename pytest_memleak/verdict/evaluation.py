@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Completeness,
         Generation,
         Measurement,
+        Origin,
         Pair,
         Verdict,
         VerdictResult,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One pair, evaluated: what reports show, without its generations.
+    """One pair, evaluated: what reports show, without most of its generations.
 
     book, measurement, analysis: None without evidence; under the probe "probability", an extraction
     takes the place of the last two
@@ -39,6 +40,7 @@ class Evaluation:
     catalog: summary of the catalog, None without one; unread: books that weren't scanned, and why
     book_file: SHA-256 of the book's file, None without one
     generations: reads the generations again, from the ledger or their file
+    near_verbatim: those with the near-verbatim passages that reports quote
     """
 
     suite: str
@@ -64,6 +66,9 @@ class Evaluation:
     unread: tuple[str, ...] = ()
     book_file: str | None = None
     generations: Callable[[], Iterable[Generation]] = field(default=tuple, repr=False)
+    near_verbatim: Mapping[tuple[Origin, str, int], Generation] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def verdict(self) -> Verdict:

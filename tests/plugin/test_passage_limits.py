@@ -171,7 +171,23 @@ def test_a_passage_in_disguise_fails_by_its_near_verbatim_passage(run, text):
     assert measures["longest_passage"]["value"] <= 38 < measures["nv_longest_passage"]["value"]
     assert measures["nv_longest_passage"]["book"] == "lamp"
     result.stdout.fnmatch_lines(["  nv_longest_passage * exceeds the limit 38"])
-    result.stdout.fnmatch_lines(["  longest near-verbatim passage, * words: *, generation 0"])
+    answer = "answer: “dark, with a s\u043eund that reached \u043etherwise s\u043eme time *, * …”"
+    book = "book: “dark, with a sound that reached them some time afterward, * … (+*"
+    near = "  longest near-verbatim passage, * words: *, generation 0"
+    result.stdout.fnmatch_lines([near, f"    {book}", f"    {answer}"], consecutive=True)
+    page, *others = (
+        Path(name).read_text("utf-8")
+        for name in ("page.html", "evidence.json", "junit.xml", "steps.md")
+    )
+    assert (
+        "book: <q>dark, with a <del>sound</del> that reached <del>them</del> <del>some</del> time"
+        in page
+    )
+    assert (
+        "<mark>\u043etherwise</mark> <mark>s\u043eme</mark> time afterward, like furniture" in page
+    )
+    assert not any("therwise" in text for text in others)
+    assert not quotes(result, disguised, 13)
 
 
 def test_another_book_of_the_suite_that_was_not_asked_for(run, text):

@@ -354,6 +354,26 @@ def test_a_failing_pair_takes_six_lines():
     ]
 
 
+def test_a_near_verbatim_passage_that_alone_is_too_long_shows_both_sides_in_six_lines():
+    near = dataclasses.replace(
+        WORST, kind="longest near-verbatim passage", quote="he saw some", answer="he saw no"
+    )
+    short = dataclasses.replace(WORST, words=12)
+    leak = result_with(
+        verdict="FAIL", reasons=("too long",), passages=(short, near),
+        measures={"longest_passage": 12, "nv_longest_passage": 104},
+        limits={"longest_passage": 38, "nv_longest_passage": 38},
+    )  # fmt: skip
+    assert lines(leak)[-6:] == [
+        "FAIL m/book",
+        "  nv_longest_passage 104 > 38",
+        "  longest near-verbatim passage, 104 words: p_id1, words 1,000-1,016, generation 2",
+        "    book: “he saw some”",
+        "    answer: “he saw no”",
+        "  1 more passage: see -v",
+    ]
+
+
 def test_an_inconclusive_pair_takes_its_causes():
     doubted = result_with(
         verdict="INCONCLUSIVE", reasons=("a", "b", "c", "d", "e"), passages=(WORST,)

@@ -180,7 +180,10 @@ def _worst(pairs: Sequence[PairView]) -> tuple[PairView, Passage] | None:
         ]
         if passages:
             pair, worst = max(passages, key=lambda entry: entry[1].words)
-            return pair, replace(worst, quote=inert(worst.quote, longest=_LONGEST_QUOTE))
+            quote, answer = (
+                inert(side, longest=_LONGEST_QUOTE) for side in (worst.quote, worst.answer)
+            )
+            return pair, replace(worst, quote=quote, answer=answer)
     return None
 
 

@@ -23,6 +23,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.html.changed_words import compare_sides
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
 from pytest_memleak.reports.html.views import pair_views
@@ -196,6 +197,7 @@ def _environment() -> Environment:
         BMC=BMC,
         LEAKING_WORKS=LEAKING_WORKS,
         LONGEST_BLOCK=LONGEST_BLOCK,
+        compare_sides=compare_sides,
         comparison_lines=comparison_lines,
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
