@@ -65,8 +65,8 @@ def test_stream(benchmark, drawn, with_numbers):
 
 
 def test_memory_of_a_library():
-    """At most 17 bytes a word, and 33 of books that folding changes."""
-    for accents, most in ((False, 17), (True, 33)):
+    """At most 17 bytes a word, and 31 of books that folding changes throughout."""
+    for accents, most in ((False, 17), (True, 31)):
         books = [corpus.in_style(number) for number in range(20)]
         if accents:
             draw = random.Random(5)

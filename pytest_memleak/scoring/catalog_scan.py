@@ -19,7 +19,7 @@ from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measu
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
-from pytest_memleak.scoring.multi_book_index import EXACT, FOLDED, BookMatches, BookWords
+from pytest_memleak.scoring.multi_book_index import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.text_passages import find_chains
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, WordMode
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import PlacedParts
+    from pytest_memleak.scoring.ngram_prefilter import NgramPrefilter, Runs
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
 
     Books = Iterable[tuple[str, BookKeys]]
@@ -113,7 +113,9 @@ class GenerationPrefilter:
                 scrambled(folded.keys)
             for keys, near_keys in zip(plain.each(), folded.each(), strict=True):
                 same = folded is plain or np.array_equal(keys, near_keys)
-                words.add(next(number), keys, keys if same else near_keys)
+                words.add(next(number), keys, keys if same else keys[:0])
+                if not same:
+                    words.add_folded(next(number), near_keys)
             for keys in readings.each():
                 words.add_folded(next(number), keys)
         self._exact, self._folded = words.placed()
@@ -121,8 +123,7 @@ class GenerationPrefilter:
     @property
     def nbytes(self) -> int:
         """Return the bytes of memory that its tables take."""
-        prefilters = {id(side.prefilter): side.prefilter for side in (self._exact, self._folded)}
-        return sum(prefilter.nbytes for prefilter in prefilters.values())
+        return PlacedWords.nbytes_of(self._exact, self._folded)
 
     def matching_books(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
         """Yield the books that share `least` words in a row, or a chain of 20, with a generation.
@@ -130,29 +131,27 @@ class GenerationPrefilter:
         books: with their names; each is read once, in order.
         """
         for name, book in books:
-            matches, side = _matches(book.exact, self._exact)
-            longest = int(matches.words[side & EXACT > 0].max(initial=0))
-            if book.folded is not book.exact or self._folded is not self._exact:
-                matches, side = _matches(book.folded, self._folded)
-            chains = find_chains(matches.where(side & FOLDED > 0), NO_RANGES, trim=0)
-            nv_longest = int(chains.words.max(initial=0))
+            runs = _runs(book.exact, self._exact.prefilter)
+            longest = int(self._exact.located(runs)[0].words.max(initial=0))
+            one_table = self._folded.prefilter is self._exact.prefilter
+            if book.folded is not book.exact or not one_table:
+                runs = _runs(book.folded, self._folded.prefilter)
+            runs, piece = self._folded.located(runs)
+            matches = BookMatches(
+                text=self._folded.book[piece],
+                place=runs.book,
+                book=np.zeros_like(piece),
+                part=np.flatnonzero(book.folded == BORDER).searchsorted(runs.text),
+                start=runs.text,
+                words=runs.words,
+            )
+            nv_longest = int(find_chains(matches, NO_RANGES, trim=0).words.max(initial=0))
             if longest >= least or nv_longest:
                 yield CatalogMatch(name, longest, nv_longest)
 
 
-def _matches(book: Keys, placed: PlacedParts) -> tuple[BookMatches, Positions]:
-    """Return a stored book's matches with generations as texts, and on which sides they are."""
-    borders = np.flatnonzero(book == BORDER)
+def _runs(book: Keys, prefilter: NgramPrefilter) -> Runs:
+    """Return the runs that a stored book shares with generations."""
     words = book.copy()
-    words[borders] = TEXT_END  # a key that no generation has
-    runs = placed.prefilter.runs(words)
-    part = placed.part_of(runs.book)
-    matches = BookMatches(
-        text=placed.book[part],
-        place=runs.book,
-        book=np.zeros(len(part), dtype=np.intp),
-        part=borders.searchsorted(runs.text),
-        start=runs.text,
-        words=runs.words,
-    )
-    return matches, placed.sides[part]
+    words[words == BORDER] = TEXT_END  # a key that no generation has
+    return prefilter.runs(words)

@@ -1,7 +1,7 @@
 """The index of a run's protected books, built once and used by all pairs (docs/method.md).
 
-It holds each book's words as the measures count them and, where folding changes any, once
-more as near-verbatim passages count them; a text that folding leaves alone is read once for both.
+It holds each book's words as the measures count them and, where folding changes them, also as
+near-verbatim passages count them; a text that folding leaves alone is read once for both.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Book
 from pytest_memleak.scoring.book_layout import Layout, layout_of, validate_measurable
 from pytest_memleak.scoring.further_readings import further_readings
+from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, Runs, gram_hashes
 from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""
 
-EXACT, FOLDED = 1, 2
 _BOOK_BITS = 32
 _BORDER = np.array([BORDER], dtype=np.uint64)
+_WORTH_SHARING = 32  # words
+_COMPARED_TOGETHER, _CHANGED_TOGETHER = 1 << 12, 1 << 7
 
 
 class BookMatches(NamedTuple):
@@ -98,73 +100,177 @@ class IndexedBook(NamedTuple):
     folded: Layout
 
 
-class _Parts:
-    """Words of books in one array, and where each part of a book begins in it."""
+class _Table:
+    """Words of a prefilter table, in pieces with borders between them."""
 
     def __init__(self) -> None:
         self._keys: list[Keys] = [_BORDER]
-        self._rows: list[tuple[int, int, int, int]] = []
         self._size = 1
 
-    def add(self, book: int, sides: int, keys: Keys, starts: Sequence[int]) -> None:
-        """Add a book's words, in parts that begin at `starts`."""
-        for first, last in pairwise([*starts, len(keys)]):
-            if first < last:
-                self._rows.append((self._size, book, sides, first))
-                self._keys += [keys[first:last], _BORDER]
-                self._size += last - first + 1
+    def add(self, keys: Keys) -> int:
+        """Add words that follow each other; return the place of the first."""
+        place = self._size
+        self._keys += [keys, _BORDER]
+        self._size += len(keys) + 1
+        return place
 
-    def placed(self, n: int) -> PlacedParts:
-        """Build the prefilter table for runs of `n` words."""
-        rows = np.array(self._rows, dtype=np.intp).reshape(-1, 4)
+    def prefilter(self, n: int) -> NgramPrefilter:
+        """Build the table for runs of `n` words."""
         keys = np.concatenate(self._keys)
         self._keys = []
-        return PlacedParts(NgramPrefilter(keys, n), *rows.T)
+        return NgramPrefilter(keys, n)
 
 
 class BookWords:
-    """Words of books as measured and as folded, in one table where that serves for both."""
+    """Words of books as measured and as folded, in one table where that serves for both.
+
+    The folded words then are the measured ones, and stretches around those that folding changes.
+    """
 
     def __init__(self, k: int) -> None:
         self._k = k
-        self._exact = _Parts()
-        self._folded = self._exact if k == NEAR_MATCH else _Parts()
+        self._table = _Table()
+        self._near_table = self._table if k == NEAR_MATCH else _Table()
+        # First place, words, book, part, and first word of each piece of a reading.
+        self._exact: list[tuple[int, ...]] = []
+        self._folded: list[tuple[int, ...]] = []
+        self._parts = 0
 
     def add(
         self, book: int, keys: Keys, near_keys: Keys,
         starts: Sequence[int] = (0,), near_starts: Sequence[int] = (0,),
     ) -> None:  # fmt: skip
         """Add a book's words, in parts that begin at `starts`; `near_keys` may be `keys`."""
-        if near_keys is keys and self._exact is self._folded:
-            self._exact.add(book, EXACT | FOLDED, keys, starts)
-            return
-        self._exact.add(book, EXACT, keys, starts)
-        self.add_folded(book, near_keys, near_starts)
+        parts = pairwise([*starts, len(keys)])
+        near_parts = pairwise([*near_starts, len(near_keys)])
+        for (first, last), (near_first, near_last) in zip(parts, near_parts, strict=True):
+            place = self._table.add(keys[first:last])
+            self._exact.append((place, last - first, book, self._parts, first))
+            words, near_words = keys[first:last], near_keys[near_first:near_last]
+            shared = []
+            if self._near_table is self._table:
+                alike = near_keys is keys
+                shared = [(0, 0, len(words))] if alike else _common_stretches(words, near_words)
+            self._add_folded(book, near_words, near_first, place, shared)
 
-    def add_folded(self, book: int, keys: Keys, starts: Sequence[int] = (0,)) -> None:
+    def add_folded(self, book: int, keys: Keys) -> None:
         """Add words of a book that only near-verbatim passages count."""
-        self._folded.add(book, FOLDED, keys, starts)
+        self._add_folded(book, keys, 0, 0, [])
 
-    def placed(self) -> tuple[PlacedParts, PlacedParts]:
+    def placed(self) -> tuple[PlacedWords, PlacedWords]:
         """Build the prefilter tables of words as measured and as folded, perhaps the same."""
-        exact = self._exact.placed(self._k)
-        return exact, exact if self._folded is self._exact else self._folded.placed(NEAR_MATCH)
+        exact = near = self._table.prefilter(self._k)
+        if self._near_table is not self._table:
+            near = self._near_table.prefilter(NEAR_MATCH)
+        return PlacedWords.of(exact, self._exact), PlacedWords.of(near, self._folded)
+
+    def _add_folded(
+        self, book: int, keys: Keys, start: int, place: int, shared: list[tuple[int, int, int]]
+    ) -> None:
+        """Add a part; shared: first words among those at `place` and among `keys`, and words."""
+        at = 0
+        for first, near_first, words in [*shared, (0, len(keys), 0)]:
+            if at < near_first or 0 < at < len(keys):  # folding may have only left words out
+                begin = max(at - NEAR_MATCH + 1, 0)
+                stretch = keys[begin : near_first + NEAR_MATCH - 1]
+                of_stretch = self._near_table.add(stretch)
+                self._folded.append((of_stretch, len(stretch), book, self._parts, start + begin))
+            if words:
+                self._folded.append((place + first, words, book, self._parts, start + near_first))
+            at = near_first + words
+        self._parts += 1
 
 
-class PlacedParts(NamedTuple):
-    """A prefilter table, with each part's first place, book, sides, and first word."""
+def _common_stretches(keys: Keys, others: Keys) -> list[tuple[int, int, int]]:
+    """Return long stretches that two readings of a text share: where each begins, and words."""
+    stretches: list[tuple[int, int, int]] = []
+    first = other_first = at = other_at = 0
+    while at < len(keys) and other_at < len(others):
+        ahead = min(len(keys) - at, len(others) - other_at, _COMPARED_TOGETHER)
+        alike = keys[at : at + ahead] == others[other_at : other_at + ahead]
+        same = ahead if alike.all() else int(alike.argmin())
+        at, other_at = at + same, other_at + same
+        if same == ahead:
+            continue
+        stretches.append((first, other_first, at - first))
+        grams, other_grams = (
+            gram_hashes(some[begin : begin + _CHANGED_TOGETHER], _WORTH_SHARING)
+            for some, begin in ((keys, at), (others, other_at))
+        )
+        again = np.argwhere(grams[:, None] == other_grams)
+        skip = again[again.sum(axis=1).argmin()] if len(again) else (_CHANGED_TOGETHER,) * 2
+        at, other_at = first, other_first = at + int(skip[0]), other_at + int(skip[1])
+    stretches.append((first, other_first, at - first))
+    return [stretch for stretch in stretches if stretch[2] >= _WORTH_SHARING]
+
+
+class PlacedWords(NamedTuple):
+    """One reading of books' words, in pieces by place in a prefilter table.
+
+    first, end: places of each piece; book: its book; part: its part, which no match leaves
+    start: its first word among the book's; overlapping: whether a part may have several
+    """
 
     prefilter: NgramPrefilter
     first: Positions
+    end: Positions
     book: Positions
-    sides: Positions
+    part: Positions
     start: Positions
+    overlapping: bool
 
-    def part_of(self, place: Positions) -> Positions:
-        """Return the number of the part that contains each place."""
-        if len(self.first) == 1:
-            return np.zeros(len(place), dtype=np.intp)
-        return self.first.searchsorted(place, side="right") - 1
+    @classmethod
+    def of(cls, prefilter: NgramPrefilter, pieces: list[tuple[int, ...]]) -> PlacedWords:
+        """Sort the pieces: first place, words, book, part, and first word of each."""
+        first, words, book, part, start = np.array(sorted(pieces), dtype=np.intp).reshape(-1, 5).T
+        overlapping = len(np.unique(part)) < len(part)
+        return cls(prefilter, first, first + words, book, part, start, overlapping)
+
+    @staticmethod
+    def nbytes_of(*readings: PlacedWords) -> int:
+        """Return the bytes of memory that readings take, of which several may share a table."""
+        tables = {id(reading.prefilter): reading.prefilter.nbytes for reading in readings}
+        pieces = (reading.first.nbytes * len(reading[1:-1]) for reading in readings)
+        return sum((*tables.values(), *pieces))
+
+    def located(self, runs: Runs) -> tuple[Runs, Positions]:
+        """Return the runs cut at the pieces' ends, and the piece of each."""
+        end = runs.book + runs.words
+        nth = self.end.searchsorted(runs.book, side="right")
+        count = self.first.searchsorted(end) - nth
+        of, piece = np.arange(len(nth)).repeat(count), count_up(nth, count)
+        first = np.maximum(runs.book[of], self.first[piece])
+        words = np.minimum(end[of], self.end[piece]) - first
+        located = Runs(runs.text[of] + first - runs.book[of], first, words)
+        long = words >= self.prefilter.n
+        return located.where(long), piece[long]
+
+    def matches(self, words: Keyed, runs: Runs) -> BookMatches:
+        """Return the runs of texts' words as matches with the books."""
+        runs, piece = self.located(runs)
+        start = self.start[piece] + runs.book - self.first[piece]
+        matches = BookMatches(
+            words.text_of(runs.text), runs.text, self.book[piece], self.part[piece], start,
+            runs.words,
+        )  # fmt: skip
+        return _joined(matches) if self.overlapping else matches
+
+
+def _joined(matches: BookMatches) -> BookMatches:
+    """Join matches that overlap in the same words of a text and of a book."""
+    ahead = matches.place - matches.start
+    order = np.lexsort((matches.place, ahead, matches.part))
+    matches, ahead = matches.where(order), ahead[order]
+    end = matches.place + matches.words
+    goes_on = (
+        (matches.part[1:] == matches.part[:-1])
+        & (ahead[1:] == ahead[:-1])
+        & (matches.place[1:] <= end[:-1])
+    )
+    begins = np.flatnonzero(np.append(True, ~goes_on)[: len(end)])
+    ends = np.append(begins[1:], len(end))[: len(begins)] - 1
+    joined = matches.where(begins)
+    return joined._replace(words=end[ends] - joined.place)
 
 
 class SharedIndex:
@@ -202,10 +308,7 @@ class SharedIndex:
     @property
     def nbytes(self) -> int:
         """Return the bytes of memory that its tables take."""
-        prefilters = {
-            id(placed.prefilter): placed.prefilter for placed in (self._exact, self._folded)
-        }
-        return sum(prefilter.nbytes for prefilter in prefilters.values())
+        return PlacedWords.nbytes_of(self._exact, self._folded)
 
     def matches(
         self, texts: Sequence[str], words: Keyed | None = None, *, near: bool = True
@@ -216,15 +319,15 @@ class SharedIndex:
         """
         if words is None or words.mode != self.mode:
             words = keyed(texts, self.mode)
-        exact, runs = self._runs(self._checked(words), self._exact)
-        matches = self._book_matches(exact, runs, self._exact, EXACT)
+        exact, runs = self._runs(self._checked(words), self._exact.prefilter)
+        matches = self._exact.matches(exact, runs)
         if not near:
             return TextMatches(exact, matches, ())
         changed, numbers = changed_by_folding(texts, exact)
         plain = exact
-        if self._folded is not self._exact:
-            plain, runs = self._runs(exact, self._folded)
-        near_found = self._book_matches(plain, runs, self._folded, FOLDED)
+        if self._folded.prefilter is not self._exact.prefilter:
+            plain, runs = self._runs(exact, self._folded.prefilter)
+        near_found = self._folded.matches(plain, runs)
         if numbers:
             left_alone = np.ones(len(texts), dtype=np.bool_)
             left_alone[numbers] = False
@@ -255,9 +358,8 @@ class SharedIndex:
         """Return, per passage (book, start, end), the numbers of all books that contain it."""
         placed = self._exact
         book, start, end = np.array(passages, dtype=np.intp).reshape(-1, 3).T
-        exact_parts = np.flatnonzero(placed.sides & EXACT)
-        begins = (placed.book << _BOOK_BITS | placed.start)[exact_parts]
-        part = exact_parts[begins.searchsorted(book << _BOOK_BITS | start, side="right") - 1]
+        begins = placed.book << _BOOK_BITS | placed.start
+        part = begins.searchsorted(book << _BOOK_BITS | start, side="right") - 1
         lengths = end - start
         starts = np.cumsum(lengths + 1) - lengths
         ahead = placed.first[part] + start - placed.start[part] - starts
@@ -268,20 +370,21 @@ class SharedIndex:
         runs = placed.prefilter.runs(keys)
         nth = starts.searchsorted(runs.text, side="right") - 1
         whole = runs.words == lengths[nth]
-        part = placed.part_of(runs.book[whole])
-        exact = placed.sides[part] & EXACT > 0
+        _, piece = located = placed.located(runs.where(whole))
+        nth = starts.searchsorted(located[0].text, side="right") - 1
         holders: list[list[int]] = [[] for _ in passages]
-        rows = zip(nth[whole][exact].tolist(), placed.book[part[exact]].tolist(), strict=True)
+        rows = zip(nth.tolist(), placed.book[piece].tolist(), strict=True)
         for passage, book in sorted(set(rows)):
             holders[passage].append(book)
         return holders
 
     def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
-        words, runs = self._runs(self._checked(words), self._folded)
-        matches = self._book_matches(words, runs, self._folded, FOLDED)
+        words, runs = self._runs(self._checked(words), self._folded.prefilter)
         numbers = np.array(texts, dtype=np.intp)
-        return NearMatches(numbers, words, matches, np.zeros_like(numbers))
+        return NearMatches(
+            numbers, words, self._folded.matches(words, runs), np.zeros_like(numbers)
+        )
 
     # --- building --------------------------------------------------------------------------
 
@@ -360,10 +463,10 @@ class SharedIndex:
         joined = b"".join(spellings) + bytes(8)
         return keys, Keyed(keys, starts, ends, joined, starts[:0], starts[:0])
 
-    def _runs(self, words: Keyed, placed: PlacedParts) -> tuple[Keyed, Runs]:
+    def _runs(self, words: Keyed, prefilter: NgramPrefilter) -> tuple[Keyed, Runs]:
         """Return runs of words, with long words compared by spelling, too."""
         while True:
-            runs = placed.prefilter.runs(words.keys, gram_hashes(words.keys, placed.prefilter.n))
+            runs = prefilter.runs(words.keys, gram_hashes(words.keys, prefilter.n))
             if not len(runs.text):
                 return words, runs
             steps = np.bincount(runs.text, minlength=len(words.keys) + 1)
@@ -374,22 +477,6 @@ class SharedIndex:
             self._corrected(words, places)
             if (words.keys[places] == before).all():
                 return words, runs
-
-    def _book_matches(
-        self, words: Keyed, runs: Runs, placed: PlacedParts, side: int
-    ) -> BookMatches:
-        part = placed.part_of(runs.book)
-        of_side = placed.sides[part] & side > 0
-        if not of_side.all():
-            runs, part = runs.where(of_side), part[of_side]
-        return BookMatches(
-            text=words.text_of(runs.text),
-            place=runs.text,
-            book=placed.book[part],
-            part=part,
-            start=placed.start[part] + runs.book - placed.first[part],
-            words=runs.words,
-        )
 
 
 def _without_borders(stored: Keys) -> tuple[Layout, Keys]:

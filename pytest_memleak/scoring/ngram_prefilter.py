@@ -94,7 +94,7 @@ class NgramPrefilter:
         self._first_place[:-1] = np.flatnonzero(first)
         del first
         self._filter_bits = max(_LEAST_BITS, len(grams).bit_length() + _BITS_A_GRAM)
-        self._bucket_bits = max(_LEAST_BITS, len(grams).bit_length() - 1)
+        self._bucket_bits = max(_LEAST_BITS, len(grams).bit_length() - 2)
         self._filter = self._filled(grams)
         self._buckets = self._bucketed(grams)
         self._grams = grams.astype(np.uint32)  # their bucket has the other bits
