@@ -49,8 +49,8 @@ def add_guard(commands: Commands) -> None:
 
 
 def _guard(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.library.guarded_text import Stream
     from pytest_memleak.library.library import Library
-    from pytest_memleak.library.stream import Stream
 
     try:
         from aiohttp import web

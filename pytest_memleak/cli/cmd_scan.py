@@ -17,7 +17,8 @@ from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
-from pytest_memleak.records.log_files import RowPaths, reader_of
+from pytest_memleak.records.log_files import reader_of
+from pytest_memleak.records.log_formats import RowPaths
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE, PASSAGE_LIMIT
 
@@ -79,6 +80,9 @@ def _scan(parsed: argparse.Namespace) -> int:
     _validate(parsed)
     paths = [*parsed.logs, *parsed.training]
     library = Library.of(parsed.books, Scoring(word_mode=parsed.word_mode), common=parsed.common)
+    # Passages that exceed no limit are listed from the length of near-verbatim ones.
+    least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
+    library.validate_limit(least - 1)
     with _progress(sum(path.stat().st_size for path in paths)) as progress:
         result = scan_logs(
             library,
@@ -86,8 +90,7 @@ def _scan(parsed: argparse.Namespace) -> int:
             RowPaths(parsed.text, parsed.prompt),
             jobs=parsed.jobs or count_cores(),
             progress=progress,
-            # Passages that exceed no limit are listed from the length of near-verbatim ones.
-            least=min(NEAR_PASSAGE, parsed.longest_passage + 1),
+            least=least,
             training=bool(parsed.training),
             quote=parsed.quote,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from pytest_memleak.errors import MemleakError, SettingsError
 from pytest_memleak.library.book_files import BookFiles
 from pytest_memleak.records import Book, Scoring
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import book_keys
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.text_batches import batches_of
@@ -96,6 +98,16 @@ class Library:
             raise SettingsError("a library needs at least one book", hint="name a file of a book")
         quotable = list(_keys_of([*common], scoring))
         return cls([*_keys_of(books, scoring), *quotable], scoring, common=len(quotable))
+
+    def validate_limit(self, limit: int) -> None:
+        """Raise SettingsError for a limit that passages of a book can't exceed."""
+        book, words = min(self.sizes.items(), key=itemgetter(1))
+        if words <= limit:
+            raise SettingsError(
+                f"it has {amount(words, 'word')}, too few for a passage of over {limit}",
+                location=book,
+                hint="remove it, or lower the limit",
+            )
 
     def find(
         self, texts: Sequence[str], prompts: Sequence[str] = (), *, least: int = NEAR_PASSAGE

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.library.library import Library, Passage
-    from pytest_memleak.records.log_files import RowBlock, RowPaths
+    from pytest_memleak.records.log_files import RowBlock
+    from pytest_memleak.records.log_formats import RowPaths
 
 _SMALL = 8 << 20  # bytes, which one process reads before others have started
 _LEAST_SUMMARY = 20

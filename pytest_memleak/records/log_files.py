@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, install_command
-from pytest_memleak.records.log_formats import Record, record_at, record_of, value_at
+from pytest_memleak.records.log_formats import record_of, value_at
 from pytest_memleak.records.paper_format import json_value, load_records, no_list, read_whole
 
 _BLOCK = 1 << 20  # bytes
@@ -28,25 +28,6 @@ _ROWS = 1 << 10
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 # Where a JSON file has its rows: inspect_ai's, and promptfoo's of two versions.
 _LISTS = (("samples",), ("results", "results"), ("results",))
-
-
-class RowPaths(NamedTuple):
-    """Paths of the text, if not by its format, and of the prompt in each row: `/answer/text`."""
-
-    text: str | None = None
-    prompt: str | None = None
-
-    def record(self, row: object, where: str) -> Record:
-        """Return the row as a record (`log_formats`). Raises RecordsError, naming `where`."""
-        if self.text is not None:
-            return record_at(row, self.text, self.prompt, where)
-        if (record := record_of(row)) is not None:
-            return record
-        raise RecordsError(
-            "this row has no known format, so its texts wouldn't be read",
-            location=where,
-            hint="name the place of the text in each row, as in --text /answer/text",
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ follows them. All other text is the model's, wherever it stands, but for metadat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
@@ -22,6 +21,8 @@ from pytest_memleak.records.reasoning_and_tool_calls import (
 
 Record = dict[str, Any]
 Path = Sequence[str]
+# Each text of the model's with others beside it: how many prompts precede it, and why it ended.
+_Answers = dict[tuple[str, ...], tuple[int, Record]]
 
 _ASKING = frozenset({"user", "human", "system", "developer", "tool", "function"})
 _OF_REQUEST = frozenset({"request", "prompt", "input"})
@@ -79,6 +80,40 @@ _FORMATS = (
 _PAPER = frozenset({"generations", "generated_text"})
 
 
+class RowPaths(NamedTuple):
+    """Paths of the text, if not by its format, and of the prompt in each row: `/answer/text`."""
+
+    text: str | None = None
+    prompt: str | None = None
+
+    def record(self, row: object, where: str) -> Record:
+        """Return the row as a record. Raises RecordsError, naming `where`, for no text."""
+        if self.text is not None:
+            prompts = _texts_named(row, self.prompt, where) if self.prompt is not None else []
+            generations = [{"generated_text": text} for text in _texts_named(row, self.text, where)]
+            return {"instruction": "\n\n".join(prompts), "generations": generations}
+        if (record := record_of(row)) is not None:
+            return record
+        raise RecordsError(
+            "this row has no known format, so its texts wouldn't be read",
+            location=where,
+            hint="name the place of the text in each row, as in --text /answer/text",
+        )
+
+
+def _texts_named(row: object, path: str, where: str) -> list[str]:
+    keys = [key.replace("~1", "/").replace("~0", "~") for key in path.split("/") if key]
+    value = value_at(row, keys)
+    texts = value if isinstance(value, list) else [value]
+    if texts and all(isinstance(text, str) for text in texts):
+        return texts
+    raise RecordsError(
+        f"there is no text at {path}",
+        location=where,
+        hint="name the keys from each row to a text or a list of texts: /answer/text",
+    )
+
+
 def record_of(row: object) -> Record | None:
     """Return the row as a record of the paper's form; None if no known format has such rows."""
     if not isinstance(row, dict):
@@ -88,88 +123,49 @@ def record_of(row: object) -> Record | None:
     form = next((form for form in _FORMATS if form.keys <= row.keys()), None)
     if form is None:
         return None
-    answers, prompts, unread = _read(row, form)
+    answers, prompts, first, unread = _read(row, form)
     failed = row.get("error") or value_at(row, ("response", "body", "error"))
     if not (answers or prompts or failed):
         return None  # its texts are where no such format has them
     # The prompts before the first answer are also those before texts beside messages.
-    first = answers[0].prompts if answers else len(prompts)
-    read = [*prompts[:first], *(text for answer in answers for text in answer.texts)]
+    read = [*prompts[:first], *(text for texts in answers for text in texts)]
     further = _unread_texts(unread, "\n".join(read).casefold(), form.dataset)
-    if answers or sum(map(count_runs, further)) >= _TEXT_ALONE:
-        answers = answers or [_Answer("", [], first, {"failed": bool(failed)})]
-        answers[0].others.extend(further)
+    if not answers and sum(map(count_runs, further)) >= _TEXT_ALONE:
+        answers[("",)] = first, {"failed": bool(failed)}
+    generations: list[Record] = []
+    for (text, *others), (before, end) in answers.items():
+        generation = {"generated_text": text, **end}
+        if reasoning := others if generations else others + further:
+            generation["reasoning"] = reasoning
+        if before < len(prompts):
+            generation["instruction"] = _joined(prompts[:before])
+        generations.append(generation)
     return {
         "excerpt_id": value_at(row, form.row_id),
         "instruction": _joined(prompts),
-        "generations": [answer.record(prompts) for answer in answers],
+        "generations": generations,
     }
 
 
-@dataclass(slots=True)
-class _Answer:
-    """A text of the model and others beside it; prompts: how many stand before it."""
-
-    text: str
-    others: list[str]
-    prompts: int
-    end: Record = field(default_factory=dict)
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return self.text, *self.others
-
-    def record(self, prompts: list[str]) -> Record:
-        record: Record = {"generated_text": self.text, **self.end}
-        if self.others:
-            record["reasoning"] = self.others
-        if self.prompts < len(prompts):
-            record["instruction"] = _joined(prompts[: self.prompts])
-        return record
-
-
-def _read(row: Record, form: _Format) -> tuple[list[_Answer], list[str], list[Record]]:
-    """Return a row's answers, each once; its prompts; and values that no format reads."""
-    asked = dict.fromkeys(_texts_at(row, form.prompt))
-    texts: dict[tuple[str, ...], _Answer] = {
-        (text,): _Answer(text, [], -1) for text in _texts_at(row, form.texts)
-    }
-    answers = dict(texts)
+def _read(row: Record, form: _Format) -> tuple[_Answers, list[str], int, list[Record]]:
+    """Return a row's answers, its prompts, how many precede the first answer, and unread values."""
+    prompts = dict.fromkeys(_texts_at(row, form.prompt))
+    beside = [(text,) for text in _texts_at(row, form.texts)]
+    answers: _Answers = {texts: (0, {}) for texts in beside}
     unread: list[Record] = []
     written = {key: value for key, value in row.items() if key not in form.dataset}
     first: int | None = None
     for message, of_model, end in _messages(written, unread):
-        text, others = _text_of(_resolved(message, row))
-        if not of_model:
-            asked |= dict.fromkeys((text, *others))
-            continue
-        first = len(asked) if first is None else first
-        answer = answers.setdefault((text, *others), _Answer(text, others, len(asked)))
-        answer.end |= end
-    for answer in texts.values():
-        answer.prompts = len(asked) if first is None else first
-    return [*answers.values()], [*asked], unread
-
-
-def record_at(row: object, texts: str, prompt: str | None, where: str) -> Record:
-    """Return the texts and the prompt at two paths in a row, such as `/answer/0/text`.
-
-    Raises RecordsError, naming `where`, where there is no text.
-    """
-    values = []
-    for path in (texts, prompt):
-        keys = [key.replace("~1", "/").replace("~0", "~") for key in (path or "").split("/") if key]
-        value = value_at(row, keys) if path is not None else ""
-        value = value if isinstance(value, list) else [value]
-        if not value or not all(isinstance(text, str) for text in value):
-            raise RecordsError(
-                f"there is no text at {path}",
-                location=where,
-                hint="name the keys from each row to a text or a list of texts: /answer/text",
-            )
-        values.append(value)
-    generations = [{"generated_text": text} for text in values[0]]
-    return {"instruction": "\n\n".join(values[1]), "generations": generations}
+        texts = _texts_of(_resolved(message, row))
+        if of_model:
+            before, known_end = answers.get(texts, (len(prompts), {}))
+            answers[texts] = before, known_end | end
+            first = len(prompts) if first is None else first
+        else:
+            prompts |= dict.fromkeys(texts)
+    first = len(prompts) if first is None else first
+    answers |= {texts: (first, answers[texts][1]) for texts in beside}
+    return answers, [*prompts], first, unread
 
 
 def _joined(prompts: Iterable[str]) -> str:
@@ -212,22 +208,24 @@ def _has_messages(key: str, value: object) -> bool:
     return key in _CONTAINERS and isinstance(value, dict if key == "content" else dict | list)
 
 
-def _text_of(message: Record) -> tuple[str, list[str]]:
+def _texts_of(message: Record) -> tuple[str, ...]:
     """Return the text of a message, and whatever else is in it."""
     place = next((key for key in _TEXTS if message.get(key)), "")
     content = message.get(place, "")
-    texts, others = [], []
+    texts, rest = [], []
     for part in content if isinstance(content, list) else [content]:
-        text: object = part
-        rest: object = part if isinstance(part, list) else None
-        if isinstance(part, dict):
-            text = None if part.get("thought") else part.get("text")
-            rest = {key: part[key] for key in part if key != "text" or not isinstance(text, str)}
-        if isinstance(text, str):
-            texts.append(text)
-        others += texts_in(rest, is_left_out=_is_metadata)
-    beside = {key: value for key, value in message.items() if value and key != place}
-    return "".join(texts), others + texts_in(beside, is_left_out=_is_metadata)
+        if isinstance(part, str):
+            texts.append(part)
+        elif (
+            isinstance(part, dict) and isinstance(part.get("text"), str) and not part.get("thought")
+        ):
+            texts.append(part["text"])
+            rest.append({key: part[key] for key in part if key != "text"})
+        else:
+            rest.append(part)
+    rest.append({key: value for key, value in message.items() if key != place})
+    others = [text for part in rest for text in texts_in(part, is_left_out=_is_metadata)]
+    return "".join(texts), *others
 
 
 def _is_metadata(place: Place, text: str) -> bool:

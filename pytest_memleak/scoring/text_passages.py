@@ -12,8 +12,8 @@ from pytest_memleak.scoring.trimming import NO_RANGES, Ranges, in_prompt, outsid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.book_words import BookMatches
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import BookMatches
 
 NEAR_PASSAGE = 20
 """The least matched words of a near-verbatim passage."""

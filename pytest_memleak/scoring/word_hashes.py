@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import WordMode
-    from pytest_memleak.scoring.intervals import Positions
 
     Keys = NDArray[np.uint64]
+    Positions = NDArray[np.intp]
 
 TEXT_END = 0
 """The key before the first text and after each."""

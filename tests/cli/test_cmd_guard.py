@@ -26,6 +26,7 @@ def guard(book, *more):
         (("--port", 99999), "--port 99999 isn't between 0 and 65535"),
         (("--port", -5), "--port -5 isn't between 0 and 65535"),
         (("--limit", 5), "at least 20 words, not 5"),
+        (("--limit", 20_000), "it has 12,414 words, too few for a passage of over 20000"),
         (("--common", "gone.txt"), "No such file"),
         (("--host", "192.0.2.9"), "can't listen on 192.0.2.9:8790: "),
         (("--host", "192.0.2.9"), "name an address of this machine with --host"),

@@ -265,6 +265,16 @@ def test_a_damaged_zstd_file_is_an_error(scan, cut, message):
     assert message in err
 
 
+def test_a_book_of_which_no_passage_is_found_is_an_error(scan, tmp_path):
+    text = " ".join(PASSAGE[:15])
+    book = tmp_path / "short.txt"
+    book.write_text(text, encoding="utf-8")
+    code, out, err = scan([chat(0, text)], book=book)
+    assert (code, out) == (2, "")
+    assert f"{book}: it has 15 words, too few for a passage of over 19" in err
+    assert scan([chat(0, text)], "--longest-passage", "14", book=book)[0] == 1
+
+
 def test_a_json_file_s_lists_and_a_table_s_columns_are_all_read(scan):
     passage = " ".join(PASSAGE)
     both = {"samples": [chat(1, HARMLESS[0])], "results": [chat(1, passage)]}

@@ -163,7 +163,7 @@ def test_pieces_equal_the_oracle(oracle, case, m):
 def near_matches_of(books, texts, *, shared):
     """Matches of folded words, in an index that stores shared stretches of so many words once."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("pytest_memleak.scoring.multi_book_index._WORTH_SHARING", shared)
+        patched.setattr("pytest_memleak.scoring.book_words._WORTH_SHARING", shared)
         index = SharedIndex(books, k=5)
     matches = [near.matches for near in index.matches(texts).near]
     rows = [(some.text, some.place, some.book, some.start, some.words) for some in matches]

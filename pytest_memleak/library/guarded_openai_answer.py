@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.library.stream import Stream
+from pytest_memleak.library.guarded_text import Stream
 from pytest_memleak.records.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.scoring.book_words import NEAR_MATCH
 from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
-from pytest_memleak.scoring.multi_book_index import NEAR_MATCH
 from pytest_memleak.scoring.text_passages import NEAR_PASSAGE
 
 if TYPE_CHECKING:
@@ -50,13 +50,15 @@ class Stream:
     def __init__(self, library: Library, limit: int = PASSAGE_LIMIT, *, prompt: str = "") -> None:
         """Start a generation; words that `prompt` contains don't count.
 
-        Raises SettingsError for a limit that no near-verbatim passage is short enough for.
+        Raises SettingsError for a limit that no near-verbatim passage is short enough for, and for
+        one that a book is too short to exceed.
         """
         if limit < NEAR_PASSAGE:
             raise SettingsError(
                 f"the limit must be at least {NEAR_PASSAGE} words, not {limit}",
                 hint="honest prose shares shorter runs of words with books",
             )
+        library.validate_limit(limit)
         self.passage: Passage | None = None
         self._library, self._limit, self._prompt = library, limit, prompt
         self._text, self._sent, self._matched = "", 0, 0
