@@ -5,7 +5,7 @@ An interval is [start, end); many are two arrays, of their starts and ends.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -21,6 +21,9 @@ Whole = TypeVar("Whole", "NDArray[np.int64]", "NDArray[np.uint64]")
 
 # Numbers that wait before they are merged.
 _WAITING = 1 << 17
+
+# Runs that are cut at once at the passages taken so far.
+_RANKED_TOGETHER = 1 << 10
 
 
 class Packing(NamedTuple):
@@ -175,25 +178,30 @@ def distinct_passages(
 
 def _taken(runs: Positions, *, over: int) -> list[tuple[int, ...]]:
     """Return the passages among runs: minus their words, start, end, and number."""
-    ranked = [*map(tuple, runs[np.lexsort((-runs[:, 1], -runs[:, 0]))].tolist())]
-    cut: list[tuple[int, ...]] = []
+    ranked = runs[np.lexsort((runs[:, 1], runs[:, 0]))]
+    waiting: list[tuple[int, ...]] = []
     starts: list[int] = []
-    end_of: dict[int, int] = {}
+    ends: list[int] = []
     taken = []
-    while ranked or cut:
-        is_cut = cut and (not ranked or cut[0] < ranked[-1])
-        run = heappop(cut) if is_cut else ranked.pop()
-        minus_words, start, end, number = run
-        if -minus_words <= over:
-            break
-        before = bisect_left(starts, end) - 1  # the last that begins before this end
-        reached = end_of[starts[before]] if before >= 0 else 0
-        if reached <= start:
-            insort(starts, start)
-            end_of[start] = end
-            taken.append(run)
-        elif end - reached > over:
-            heappush(cut, (reached - end, reached, end, number))
+    for first in range(0, len(ranked), _RANKED_TOGETHER):
+        part, rest = np.split(ranked[first:], [_RANKED_TOGETHER])
+        _, begins, behinds, numbers = part.T
+        begins = np.maximum(begins, np.array([0, *ends])[np.searchsorted(starts, behinds)])
+        part = np.stack((begins - behinds, begins, behinds, numbers), axis=1)
+        part = part[behinds - begins > over]
+        waiting = sorted((*waiting, *map(tuple, part.tolist())))
+        next_run = tuple(rest[0].tolist()) if len(rest) else (0,)  # behind all
+        while waiting and waiting[0] < next_run:
+            run = heappop(waiting)
+            _, start, end, number = run
+            place = bisect_left(starts, end)
+            reached = ends[place - 1] if place else 0  # by the last that begins before this end
+            if reached <= start:
+                starts.insert(place, start)
+                ends.insert(place, end)
+                taken.append(run)
+            elif end - reached > over:
+                heappush(waiting, (reached - end, reached, end, number))
     return taken
 
 

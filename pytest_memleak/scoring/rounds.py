@@ -91,7 +91,7 @@ class Rounds:
         """Build from intervals in any order, which may overlap."""
         apart = int(end.max(initial=0)) + 1
         start, end = number * apart + start, number * apart + end
-        order = np.argsort(start)
+        order = np.argsort(start, kind="stable")  # mostly sorted already
         start, reached = start[order], np.maximum.accumulate(end[order])
         first = np.ones(len(start), dtype=np.bool_)
         first[1:] = start[1:] > reached[:-1]

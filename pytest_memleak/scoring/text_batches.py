@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 # Texts per batch: at most so many, and about so many characters.
 _TEXTS_TOGETHER = 1 << 12
-_CHARACTERS_TOGETHER = 1 << 19
+_CHARACTERS_TOGETHER = 1 << 20
 
 
 class Batch(NamedTuple):
