@@ -277,8 +277,7 @@ def test_no_claim_hides_that_a_name_s_weights_changed_before_a_reuse(writer, run
 
 
 @pytest.mark.parametrize(
-    ("keys", "weights"),
-    [(RELEASED, "release 1"), ('endpoint = "ft:canary_own"', "fixed")],
+    ("keys", "weights"), [(RELEASED, "release 1"), full('endpoint = "ft:canary_own"', "fixed")]
 )
 def test_whatever_names_the_weights_canaries_are_requested(writer, run, keys, weights):
     for leaks, verdict in ((True, "FAIL"), (False, "PASS")):
@@ -310,24 +309,19 @@ def test_a_fine_tune_that_recites_at_temperature_0_alone(
     assert (pair["measures"]["longest_passage"]["origin"] == "canary") == leaks
 
 
-@pytest.mark.parametrize("place", ["canary", "greedy"])
+@pytest.mark.parametrize("place", ["canary", full("greedy")])
 def test_drawing_stops_at_a_passage_outside_the_rounds(run, place):
     pair = run(f"{place}_own", samples="samples = 20\n\n[sampling]\nstop_on_fail = true")
     assert (pair["verdict"], pair["stopped_early"]) == ("FAIL", True)
     assert pair["completeness"]["received"] == 5 * pair["book"]["excerpts"]
 
 
-@pytest.mark.parametrize(
-    ("ended", "text", "verdict"),
-    [
-        ("content_filter", "", "INCONCLUSIVE"),
-        ("recitation", "", "INCONCLUSIVE"),
-        ("stop", "", "INCONCLUSIVE"),
-        (None, "\u200b", "INCONCLUSIVE"),
-        ("length", "", "PASS"),  # a reasoning model hides what it wrote
-        ("stop", "I'm sorry, I can't.", "PASS"),
-    ],
-)
+@pytest.mark.parametrize(("ended", "text", "verdict"), [
+    full("content_filter", "", "INCONCLUSIVE"), ("recitation", "", "INCONCLUSIVE"),
+    ("stop", "", "INCONCLUSIVE"), full(None, "\u200b", "INCONCLUSIVE"),
+    ("length", "", "PASS"),  # a reasoning model hides what it wrote
+    full("stop", "I'm sorry, I can't.", "PASS"),
+])  # fmt: skip
 def test_canaries_that_show_nothing_are_missing(writer, run, ended, text, verdict):
     writer.withheld["canary"] = (ended, text)
     pair = run("sampled_none", keys=RELEASED)

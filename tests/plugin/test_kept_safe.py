@@ -5,6 +5,7 @@ import stat
 import subprocess
 
 import pytest
+from marks import full
 
 SPOILT = """
 import os, pathlib, pytest
@@ -46,11 +47,11 @@ CUT = "*ledger.db: The file *"
 # After which pair the ledger is spoilt, how, and what is said.
 SPOILS = [
     ("held-out", "ledger.unlink()", GONE),
-    ("held-out", "ledger.rename('elsewhere.db')", GONE),
+    full("held-out", "ledger.rename('elsewhere.db')", GONE),
     ("held-out", "copy = ledger.read_bytes(); ledger.unlink(); ledger.write_bytes(copy)", GONE),
-    ("held-out", "import shutil; shutil.rmtree('.memleak')", GONE),
+    full("held-out", "import shutil; shutil.rmtree('.memleak')", GONE),
     ("training", "ledger.unlink()", GONE),
-    ("training", f"os.truncate(ledger, 0); {WAL}", CUT),
+    full("training", f"os.truncate(ledger, 0); {WAL}", CUT),
     ("training", f"os.truncate(ledger, ledger.stat().st_size // 2); {WAL}", CUT),
 ]
 WHILE_IT_ENDS = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('.memleak')"

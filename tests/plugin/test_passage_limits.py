@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from marks import full
 from suite_files import read_bundle, read_story, replace_all, write_answers, write_json
 
 from pytest_memleak.books.epub import read_epub
@@ -353,11 +354,10 @@ def test_a_book_that_the_model_is_expected_to_leak_is_excused_for_its_other_book
     assert list(pair["scan_scope"]["excused"]) == ["vault"]
 
 
-def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text):
+@pytest.mark.parametrize("jobs", ["2", full("auto")])
+def test_two_processes_tell_the_same_and_nothing_is_quoted_where_nothing_may_be(run, text, jobs):
     passage = page_of(text, "vault", 3_000, 200)
     result, alone = run(passage, "--memleak-quote=0")
     assert alone["verdict"] == "FAIL"
     assert not quotes(result, passage, 5)
-    for jobs in ("2", "auto"):
-        _, together = run(passage, f"--memleak-jobs={jobs}")
-        assert together == alone
+    assert run(passage, f"--memleak-jobs={jobs}")[1] == alone

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults import Fault, FaultKind, rate_limit
+from marks import full
 from reciter import Reciter
 from suite_files import STORIES, read_pair, read_story, write_json
 
@@ -182,7 +183,7 @@ def test_a_busy_server_and_an_empty_answer_are_asked_again(bare, server, stories
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [(FaultKind.EMPTY, "empty"), (FaultKind.FILTER, "content_filter")]
+    ("kind", "reason"), [(FaultKind.EMPTY, "empty"), full(FaultKind.FILTER, "content_filter")]
 )
 def test_what_is_withheld_is_inconclusive_and_names_the_excerpt(
     bare, server, stories, gate, kind, reason
@@ -204,7 +205,7 @@ CANNED = "This service writes nothing about passages of books that somebody else
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [(REFUSAL, "refusal"), (CANNED, "canned"), ("It rains.", "short")]
+    ("text", "reason"), [full(REFUSAL, "refusal"), (CANNED, "canned"), full("It rains.", "short")]
 )
 def test_what_is_no_summary_is_not_kept(bare, server, gate, monkeypatch, stories, text, reason):
     write, calls, never = Reciter.answer, [], [""]

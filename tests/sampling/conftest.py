@@ -1,3 +1,3 @@
 """The fixtures of ledgers."""
 
-from ledgers import ask, hasty, ledger, memory, postgres, url  # noqa: F401 - fixtures
+from ledgers import ask, hasty, ledger, memory, postgres, url_above  # noqa: F401 - fixtures

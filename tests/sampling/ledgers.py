@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from by_hand import a_book, count_words
+from marks import full
 from postgres_server import PostgresServer, binaries
 
 from pytest_memleak.ledger.ledger import Ledger
@@ -21,11 +22,15 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/folder/ledger.db"
     return request.getfixturevalue("postgres").new_place()
+
+
+url = pytest.fixture(params=["sqlite", "postgresql"], name="url")(new_url)
+# Of what stands above the ledger, whose own tests run on both.
+url_above = pytest.fixture(params=["sqlite", full("postgresql")], name="url")(new_url)
 
 
 @pytest.fixture
