@@ -5,12 +5,10 @@ billed stands in `books`. Its fine-tuned models recite the held-out story.
 """
 
 import contextlib
-import dataclasses
 import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import clients
@@ -18,8 +16,8 @@ from faults import FaultPlan
 from gcs_server import GcsDoor
 from http_server import Books, HttpServer
 from reciter import Reciter
+from suite_files import read_story
 
-HOUSE = Path(__file__).parents[2] / "fixtures" / "books"
 EXCERPTS = 4
 WORDS = 60
 LIMIT = 30
@@ -178,16 +176,10 @@ def stories():
 
 
 def _story(name):
-    from pytest_memleak.books.build_book import make_book, paper_records
-    from pytest_memleak.books.epub import read_epub
-
-    summaries = HOUSE / f"{name}.summaries.json"
-    book = make_book(name, read_epub(HOUSE / f"{name}.epub"), summaries=summaries)
-    excerpts = (
-        dataclasses.replace(excerpt, text=" ".join(excerpt.text.split()[:WORDS]))
-        for excerpt in book.excerpts[:EXCERPTS]
-    )
-    return list(paper_records(dataclasses.replace(book, excerpts=tuple(excerpts))))
+    return [
+        record | {"excerpt_text": " ".join(record["excerpt_text"].split()[:WORDS])}
+        for record in read_story(name)[:EXCERPTS]
+    ]
 
 
 @contextlib.contextmanager

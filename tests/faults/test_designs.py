@@ -10,10 +10,8 @@ import clients
 import pytest
 import scenarios
 from marks import full
-from suite_files import replace_all
+from suite_files import read_story, replace_all
 
-from pytest_memleak.books.build_book import make_book, paper_records
-from pytest_memleak.books.epub import read_epub
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.run import open_suite
 from pytest_memleak.suite.load import load_suite
@@ -33,9 +31,7 @@ def excerpts():
     """The beginnings of all excerpts of our two stories, as the paper's records."""
     records = []
     for name in ("the-lamplighter", "the-seed-vault"):
-        summaries = scenarios.HOUSE / f"{name}.summaries.json"
-        book = make_book(name, read_epub(scenarios.HOUSE / f"{name}.epub"), summaries=summaries)
-        for record in paper_records(book):
+        for record in read_story(name):
             words = record["excerpt_text"].split()[:WORDS]
             requested = f"Write the passage: {' '.join(words[::3])}"
             own = {"excerpt_id": f"p_id{len(records)}", "instruction": requested}

@@ -113,8 +113,9 @@ def test_the_table_has_enough_cases_and_no_name_twice():
     ]
 
 
-def test_the_table_names_every_case():
+def test_the_table_names_every_case_and_server():
     assert documented("recorded").keys() == unearned.CASES.keys()
+    assert documented("server").keys() == unearned_servers.SERVED.keys()
 
 
 @pytest.mark.parametrize("name", unearned.CASES)
@@ -147,10 +148,6 @@ def served(tmp_path_factory):
             (folder / "served.memleak.toml").write_text(suite, "utf-8")
             reports |= dict.fromkeys(chosen, run_here(folder))
     return reports
-
-
-def test_the_table_names_every_server():
-    assert documented("server").keys() == unearned_servers.SERVED.keys()
 
 
 @pytest.mark.full
