@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from report_readers import properties
 from suite_files import read_bundle, replace_all, write_answers, write_book
-from test_doubt import ASKED, END, prose
+from test_interval_verdicts import ASKED, END, prose
 from test_verify import resealed
 
 from pytest_memleak.cli.main import main
